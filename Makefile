@@ -1,0 +1,60 @@
+# orgkey-escrow: every target works from a fresh clone with Python >= 3.11, make and gpg.
+PYTHON ?= $(shell for v in python3.13 python3.12 python3.11 python3; do $$v -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,13))' 2>/dev/null && echo $$v && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKERS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help setup servers stack demo test lint format bench lock wheel clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make .venv with everything; the command is then .venv/bin/orgkey
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 found; set PYTHON=/path/to/python" >&2; exit 4; }
+	@command -v gpg >/dev/null || { echo "gpg is missing; on Debian: apt install gnupg" >&2; exit 4; }
+	@echo "setting up $(VENV) with $(PYTHON); this takes a minute or two" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q pipeline
+	@touch $(READY)
+
+servers: setup ## Build OpenBao and versitygw where they are missing; some seven minutes, once
+	@$(BIN)/orgkey stack build
+
+stack: setup ## Start the local stack: OpenBao, versitygw and a KMS emulation
+	@$(BIN)/orgkey stack up
+
+demo: setup ## The whole job on real servers that it starts itself
+	@sh infra/demo/demo.sh
+
+# The servers are built first: no test's time-out has to cover that.
+test: servers ## Run all tests
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+lint: setup ## Format, style, types, docstrings, import direction
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: setup ## Apply the format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: setup ## Measure against peers, side by side in one run
+	@$(BIN)/python -m tests.bench
+
+lock: setup ## Renew requirements.lock: versions and hashes only
+	@$(BIN)/uv pip compile -q --no-header pyproject.toml --extra dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links -o requirements.lock
+
+wheel: setup ## Build the wheel
+	@$(BIN)/python -m build --no-isolation --wheel
+
+clean: ## Remove what the targets made (not the servers' cache, not a running stack)
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,181 @@
+"""The root of the command line, and the one boundary where errors become exits."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import Annotated, NoReturn
+
+import typer
+
+from pipeline import __version__, clock, harden
+from pipeline.cli.lazy import Entry, group
+from pipeline.cli.output import report_error
+from pipeline.errors import Code, Interrupted, OrgkeyError, UsageProblem
+
+COMMANDS = {
+    "init": Entry("init:init", "Write a commented orgkey.toml with the pin."),
+    "doctor": Entry("doctor_command:doctor", "Check everything that a run will need."),
+    "inspect": Entry(
+        "inspect_command:inspect", "Say what an export is, and whether it could restore a server."
+    ),
+    "escrow": Entry(
+        "escrow_command:escrow", "Store sealed copies of the Org Key, and prove that they restore."
+    ),
+    "list": Entry("list_command:list_epochs", "Show epochs, copies, versions and states."),
+    "status": Entry("status_command:status", "Say how fresh and how proven the escrow is."),
+    "verify": Entry("verify_command:verify", "Read every copy whole and check that it is authentic."),
+    "repair": Entry("repair_command:repair", "Copy records to missing, damaged or new targets."),
+    "drill": Entry("drill_command:drill", "Restore from the stored copies, and prove that the key works."),
+    "restore": Entry("restore_command:restore", "Get the keypair back under a passphrase that you choose."),
+    "config": Entry("config_command:app", "Check the configuration, or print its schema."),
+    "stack": Entry("stack:app", "Run real servers on this host, for trying and testing."),
+}
+
+app = typer.Typer(
+    name="orgkey",
+    cls=group(COMMANDS),
+    help="Escrow the one key that a PGP Encryption Server cannot be restored without, "
+    "and prove that every copy still restores.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: rich alone takes longer to import than all of this
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes are documented in docs/exit-codes.md.",
+)
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Signalled(BaseException):
+    """A signal arrived. Not an error: code that takes errors for results must not catch it."""
+
+
+# What the parser raises. Some releases of typer carry a click of their own, so the class is asked of typer.
+_USAGE_ERRORS: type[typer.BadParameter] = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        sys.stdout.write(f"orgkey-escrow {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[  # noqa: ARG001, RUF100 - handled by its callback
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Escrow the Organization Key of a PGP Encryption Server."""
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with a documented code."""
+    harden.harden()
+    for number in _SIGNALS:
+        signal.signal(number, _interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a plain locale cannot show every user id
+    as_json = "--json" in sys.argv[1:]
+    try:
+        code = _run(as_json)
+        _ignore_signals()
+    except Signalled:
+        _clean_up()
+        report_error(_interrupted(), as_json=as_json)
+        code = Code.INTERRUPTED
+    _flush()
+    # Threads may still wait for a server that never answers; nothing of theirs counts any more.
+    os._exit(int(code))
+
+
+def _run(as_json: bool) -> Code:
+    try:
+        result = app(prog_name="orgkey", standalone_mode=False)
+    except OrgkeyError as error:
+        report_error(error, as_json=as_json)
+        return error.code
+    except typer.Exit as leave:
+        return Code(leave.exit_code) if leave.exit_code in set(Code) else Code.INTERNAL
+    except _USAGE_ERRORS as error:
+        message = error.format_message().rstrip(".")
+        if type(error).__name__ == "NoArgsIsHelpError":  # a command was left out: its help is the answer
+            sys.stderr.write(f"{message}\n" if message else "")
+        else:
+            hint = "see `orgkey --help`, or `orgkey COMMAND --help`"
+            report_error(UsageProblem(message[0].lower() + message[1:], hint=hint), as_json=as_json)
+        return Code.USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        _clean_up()
+        report_error(_interrupted(), as_json=as_json)
+        return Code.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of stdout went away (for example `orgkey list | head`); there is nobody to tell.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - lives until the process ends
+        return Code.LOCAL_FILES
+    except Exception as error:
+        # The last resort. The text of a foreign exception may quote what it choked on, so only its type
+        # is shown, and where it arose; the traceback has no values of variables.
+        report_error(_internal(error), as_json=as_json)
+        return Code.INTERNAL
+    return result if isinstance(result, Code) else Code.OK
+
+
+def _internal(error: Exception) -> OrgkeyError:
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "unknown"
+    return OrgkeyError(
+        f"internal error: {type(error).__name__} at {where}",
+        hint="this is a defect: report it with this line; nothing that was confirmed is lost, "
+        "and running the command again is safe",
+    )
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    # The first signal lets calls in flight end and starts no other; a second one forces.
+    clock.interrupted.set()
+    for each in _SIGNALS:
+        signal.signal(each, _force)
+    raise Signalled
+
+
+def _ignore_signals() -> None:
+    # The work is done and told: a signal that comes now changes nothing any more.
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _interrupted() -> Interrupted:
+    return Interrupted("interrupted", hint="run the same command again, it resumes where it stopped")
+
+
+def _force(_number: int, _frame: object) -> None:
+    _clean_up()
+    os._exit(int(Code.INTERRUPTED))
+
+
+def _clean_up() -> None:
+    """End agents and remove private directories of this process that worker threads may still hold."""
+    if "pipeline.keys.gnupg_home" in sys.modules:
+        from pipeline.keys import gnupg_home
+
+        gnupg_home.end_own()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""`orgkey drill`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli import options
+from pipeline.cli.options import Common
+from pipeline.cli.output import printable, table
+from pipeline.errors import Code
+
+if TYPE_CHECKING:
+    from pipeline.drill import Drill
+    from pipeline.results import Result
+
+
+def drill(
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--from", metavar="TARGET", help="Only this target's copies; repeatable."),
+    ] = None,
+    via: Annotated[str | None, typer.Option("--via", metavar="PATH", help="Only this custody path.")] = None,
+    epoch: options.EpochChoice = "latest",
+    nonce: Annotated[
+        str | None,
+        typer.Option("--nonce", metavar="TEXT", help="A verifier's nonce, to be in the certificate."),
+    ] = None,
+    config: options.ConfigFile = None,
+    state_dir: options.StateDir = None,
+    fingerprint: options.Fingerprint = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> Code:
+    """Restore from the stored copies, and prove that the key works.
+
+    The recovered key signs, certifies and decrypts, each checked by independent implementations.
+
+    Needs the targets and the holders, under the driller's logins; never the export. Writes a certificate
+    that others can verify with gpg and openssl.
+    """
+    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
+    out = common.output()
+    context = common.context(out)
+    from pipeline import drill as story
+
+    result = story.drill(
+        context,
+        story.Request(
+            epochs=options.epochs(epoch), targets=tuple(source or ()), path=via, nonce=_nonce(nonce)
+        ),
+    )
+    out.emit(document(result), lines(result))
+    return result.code
+
+
+def _nonce(value: str | None) -> str | None:
+    from pipeline.errors import UsageProblem
+
+    if value is not None and not (1 <= len(value) <= 256 and value.isprintable()):
+        raise UsageProblem("--nonce is not usable", hint="give 1 to 256 printable characters")
+    return value
+
+
+def document(result: Drill) -> dict[str, Any]:
+    """The document orgkey.drill/1."""
+    from pipeline.results import result_json
+
+    return {
+        "schema": "orgkey.drill/1",
+        "passed": result.passed,
+        "results": [
+            {**result_json(item), "certificate": item.certificate, "exit_code": int(item.code)}
+            for item in result.results
+        ],
+        "rto_seconds": round(result.rto_seconds, 3),
+        "certificate": result.certificate,
+        "exit_code": int(result.code),
+    }
+
+
+def lines(result: Drill) -> list[str]:
+    """What a person reads; copies that are the same record share a table."""
+    groups: dict[tuple[object, ...], list[Result]] = {}
+    for item in result.results:
+        alike = tuple((name, proof.ok, proof.by, proof.problem) for name, proof in item.proofs.items())
+        groups.setdefault((item.epoch, item.path, item.code, alike), []).append(item)
+    shown: list[str] = []
+    for items in groups.values():
+        shown += [*_group(items), ""]
+    verdict = "passed" if result.passed else "FAILED"
+    shown.append(f"drill {verdict}; RTO {result.rto_seconds:.2f} s (slowest copy and path)")
+    if result.certificate:
+        shown.append(f"certificate {result.certificate}")
+    return shown
+
+
+def _group(items: list[Result]) -> list[str]:
+    first = items[0]
+    copies = ", ".join(item.copy for item in items)
+    verdict = "passed" if first.passed else f"FAILED ({int(first.code)}: {first.code.meaning})"
+    path = "" if first.path == "-" else f" by path {first.path}"
+    shown = [f"drill of {first.epoch} from {copies}{path}: {verdict}"]
+    rows = [
+        (name, "ok" if proof.ok else "FAILED", ", ".join(proof.by) or proof.problem or "-")
+        for name, proof in first.proofs.items()
+    ]
+    shown += ["  " + line for line in table(("proof", "result", "by"), rows)]
+    shown += [f"  note: {printable(note)}" for note in first.notes]
+    if first.expired_public:
+        shown.append("  note: the public part has expired meanwhile; proven at a time inside its validity")
+    for item in items:
+        stages = ", ".join(f"{name} {value:.2f}" for name, value in item.seconds.items() if name != "total")
+        shown.append(f"  {item.copy}: {item.seconds.get('total', 0.0):.2f} s ({stages})")
+    return shown

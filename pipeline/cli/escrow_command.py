@@ -1,0 +1,226 @@
+"""`orgkey escrow`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli import options
+from pipeline.cli.options import Common
+from pipeline.cli.output import printable, spaced, table
+from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+    from pipeline.escrow import Escrow, Rehearsal
+    from pipeline.secret import SecretSource
+
+ACCEPTABLE = ("unprotected", "expired", "certificates")
+
+
+def escrow(
+    export: Annotated[
+        Path | None,
+        typer.Argument(metavar="EXPORT", help="The keypair export; else the configured source."),
+    ] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept",
+            metavar="unprotected|expired|certificates",
+            help="Override a refusal: unprotected (11), expired (15), certificates (17); never a revocation.",
+        ),
+    ] = None,
+    no_drill: Annotated[
+        bool, typer.Option("--no-drill", help="Leave the drill to another host; the epoch stays unproven.")
+    ] = False,
+    dry_run: options.DryRun = False,
+    export_passphrase_file: options.ExportPassphraseFile = None,
+    export_passphrase_fd: options.ExportPassphraseFd = None,
+    export_passphrase_command: options.ExportPassphraseCommand = None,
+    config: options.ConfigFile = None,
+    state_dir: options.StateDir = None,
+    fingerprint: options.Fingerprint = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> Code:
+    """Store sealed copies of the Org Key, and prove that they restore.
+
+    Reads the export, re-wraps it under a fresh escrow passphrase, splits that passphrase among the
+    holders, writes the same bytes to every target, reads every copy back, and then restores from them.
+    """
+    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
+    out = common.output()
+    unknown = set(accept or ()) - set(ACCEPTABLE)
+    if unknown:
+        raise UsageProblem(f"--accept {min(unknown)} is unknown", hint="it takes " + ", ".join(ACCEPTABLE))
+    loaded = common.load(out)
+    passphrase = _passphrase(
+        loaded, export, export_passphrase_file, export_passphrase_fd, export_passphrase_command
+    )
+    from pipeline import escrow as story
+    from pipeline import wiring
+    from pipeline.clock import Deadline
+
+    pin = wiring.pinned(loaded, common.fingerprint)
+    source = wiring.source(loaded, export, pin=pin, passphrase=passphrase)
+    fetched = source.fetch(Deadline(loaded.policy.deadline_seconds))
+    out.say(f"export: {fetched.origin}")
+    for note in fetched.notes:
+        out.say(note)
+    context = common.context(out, loaded, pin or _confirm_pin(fetched.data))
+    accepted = frozenset(accept or ())
+    if dry_run:
+        plan = story.rehearse(context, fetched.data, passphrase(), accept=accepted)
+        out.emit(*_plan(plan))
+        return Code.OK
+    result = story.escrow(context, fetched.data, passphrase(), accept=accepted, with_drill=not no_drill)
+    out.emit(document(result), _lines(result))
+    if result.proven:
+        try:
+            for line in source.finish(fetched, f"escrowed and proven as {result.record.epoch}"):
+                out.say(line)
+        except OrgkeyError as error:
+            # The escrow stands; that the export still lies there is the next run's to see again.
+            out.warn(f"{error.message}; {error.hint}")
+            return first_of([result.code, Code.DEGRADED])
+    return result.code
+
+
+def _passphrase(
+    config: Config, export: Path | None, file: Path | None, fd: int | None, command: str | None
+) -> SecretSource:
+    """The options first, then the configured source's own way, then a prompt."""
+    from pipeline import inputs
+
+    told: str | tuple[str, ...] | None = command
+    if export is None and config.source and not any((file, fd is not None, command)):
+        file = Path(config.source.passphrase_file) if config.source.passphrase_file else None
+        told = config.source.passphrase_command
+    return inputs.once(options.passphrase_source("export", "passphrase of the export", file, fd, told))
+
+
+def _confirm_pin(data: bytes) -> str:
+    """Nothing says which key is meant: show what is there, and let a person decide.
+
+    Raises:
+        UsageProblem: There is no terminal, or the person does not confirm.
+    """
+    from datetime import UTC, datetime
+
+    from pipeline import inputs, keys
+
+    found = keys.inspect(data, now=datetime.now(UTC))
+    hint = "put the fingerprint into [key] (`orgkey init --from EXPORT`), or give --fingerprint"
+    if found.fingerprint is None:
+        raise UsageProblem("no key is pinned, and the export shows none", hint="`orgkey inspect` says why")
+    if not inputs.interactive():
+        raise UsageProblem("no key is pinned, and there is no terminal to ask on", hint=hint)
+    typer.echo(f"No key is pinned. The export holds:\n\n  {spaced(found.fingerprint)}", err=True)
+    for user_id in found.to_json()["user_ids"]:
+        typer.echo(f"  {printable(str(user_id))}", err=True)
+    typer.echo("", err=True)
+    if not typer.confirm("Does the server show the same fingerprint?", err=True):
+        raise UsageProblem("the fingerprint was not confirmed", hint=hint)
+    return found.fingerprint
+
+
+def document(result: Escrow) -> dict[str, Any]:
+    """The document orgkey.escrow/1."""
+    from pipeline.cli import drill_command
+    from pipeline.clock import stamp
+
+    record = result.record
+    return {
+        "schema": "orgkey.escrow/1",
+        "epoch": record.epoch,
+        "record_id": record.manifest.record_id,
+        "fingerprint": record.fingerprint,
+        "record_sha256": record.sha256.hex,
+        "copies": [
+            {
+                "target": receipt.target,
+                "kind": receipt.kind,
+                "domain": receipt.domain,
+                "location": receipt.location,
+                "version": receipt.version,
+                "sha256": receipt.sha256.hex,
+                "verified": True,
+                "retain_until": stamp(receipt.retain_until) if receipt.retain_until else None,
+            }
+            for receipt in result.placed.receipts.values()
+        ]
+        + [
+            {
+                "target": name,
+                "kind": result.kinds[name],
+                "domain": result.domains[name],
+                "location": None,
+                "version": None,
+                "sha256": None,
+                "verified": False,
+                "retain_until": None,
+                "error": {"code": int(error.code), "name": error.code.label, "message": error.message},
+            }
+            for name, error in result.placed.failures.items()
+        ],
+        "paths": [
+            {"name": path.name, "needs": [need.holder for need in path.needs]}
+            for path in record.manifest.custody.paths
+        ],
+        "drill": drill_command.document(result.drill) if result.drill else None,
+        "proven": result.proven,
+        "resumed": result.resumed,
+        "already": result.already,
+        "exit_code": int(result.code),
+    }
+
+
+def _lines(result: Escrow) -> list[str]:
+    from pipeline.cli import drill_command
+
+    state = "proven" if result.proven else "stored, not proven"
+    how = "already escrowed" if result.already else "resumed" if result.resumed else "escrowed"
+    lines = [
+        f"{how}: {spaced(result.record.fingerprint)}",
+        f"epoch {result.record.epoch}, {state}",
+        f"record sha256 {result.record.sha256.hex}",
+        "",
+        *table(
+            ("copy", "domain", "version", "read back", "where"),
+            [
+                (item.target, item.domain, item.version or "-", "ok", item.location)
+                for item in result.placed.receipts.values()
+            ]
+            + [
+                (name, result.domains[name], "-", f"FAILED ({int(error.code)})", error.message)
+                for name, error in result.placed.failures.items()
+            ],
+        ),
+    ]
+    if result.drill:
+        lines += ["", *drill_command.lines(result.drill)]
+    if result.code is not Code.OK:
+        lines += ["", f"exit code {int(result.code)}: {result.code.meaning}"]
+    return lines
+
+
+def _plan(plan: Rehearsal) -> tuple[dict[str, Any], list[str]]:
+    """What a dry run prints."""
+    body = {
+        "schema": "orgkey.escrow-plan/1",
+        "fingerprint": plan.fingerprint,
+        "action": plan.action,
+        "epoch": plan.epoch,
+        "targets": list(plan.targets),
+        "paths": [{"name": path.name, "needs": [need.holder for need in path.needs]} for path in plan.paths],
+    }
+    lines = [f"dry run: would {plan.action}" + (f" (epoch {plan.epoch})" if plan.epoch else "")]
+    lines += [f"  to {name}" for name in plan.targets]
+    lines += [
+        f"  opened by {path.name}: {' and '.join(need.holder for need in path.needs)}" for path in plan.paths
+    ]
+    return body, [*lines, "nothing was written"]

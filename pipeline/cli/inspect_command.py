@@ -1,0 +1,97 @@
+"""`orgkey inspect`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli import options
+from pipeline.cli.options import Common
+from pipeline.cli.output import printable, spaced
+from pipeline.errors import Code
+
+if TYPE_CHECKING:
+    from pipeline.secret import Secret
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The export; - reads standard input.")],
+    export_passphrase_file: options.ExportPassphraseFile = None,
+    export_passphrase_fd: options.ExportPassphraseFd = None,
+    export_passphrase_command: options.ExportPassphraseCommand = None,
+    config: options.ConfigFile = None,
+    state_dir: options.StateDir = None,
+    fingerprint: options.Fingerprint = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> Code:
+    """Say what an export is, and whether it could restore a server.
+
+    Needs no configuration and contacts nothing. With a passphrase it also opens every secret part and
+    checks it. The exit code is the verdict.
+    """
+    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
+    out = common.output()
+    from pipeline import keys, wiring
+    from pipeline.clock import Deadline
+    from pipeline.sources.file import FileSource
+
+    pin = wiring.pinned(None, fingerprint)
+    data = FileSource(file).fetch(Deadline(60)).data
+    found = keys.inspect(
+        data,
+        pin=pin,
+        passphrase=_passphrase(export_passphrase_file, export_passphrase_fd, export_passphrase_command),
+        now=datetime.now(UTC),
+    )
+    document = found.to_json()
+    out.emit(document, _lines(document))
+    return Code(document["exit_code"])
+
+
+def _passphrase(file: Path | None, fd: int | None, command: str | None) -> Secret | None:
+    if file is None and fd is None and command is None:
+        return None
+    return options.passphrase_source("export", "passphrase of the export", file, fd, command)()
+
+
+def _lines(document: dict[str, Any]) -> list[str]:
+    shown = [f"verdict      {document['verdict']} ({document['exit_code']})"]
+    if document["fingerprint"]:
+        shown.append(f"fingerprint  {spaced(document['fingerprint'])}")
+    for label, name in (
+        ("algorithm", "algorithm"),
+        ("created", "created"),
+        ("expires", "expires"),
+        ("layout", "layout"),
+        ("protection", "protection"),
+    ):
+        if document[name]:
+            shown.append(f"{label:<12} {printable(_flat(document[name]))}")
+    shown += [f"user id      {printable(str(user_id))}" for user_id in document["user_ids"]]
+    for subkey in document["subkeys"]:
+        what = f"{subkey['algorithm']} {subkey['key_id']}, {_flat(subkey['usage']) or 'no usage'}"
+        until = f", expires {subkey['expires']}" if subkey["expires"] else ""
+        shown.append(f"subkey       {printable(what + until)}" + (", REVOKED" if subkey["revoked"] else ""))
+    shown += [f"certificate  {printable(_flat(item))}" for item in document["organization_certificates"]]
+    for problem in document["problems"]:
+        shown += [
+            "",
+            f"{problem['code']} {problem['name']}: {printable(problem['message'])}",
+            f"   {printable(problem['hint'])}",
+        ]
+    return shown
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(
+            f"{name} {_flat(item)}" for name, item in value.items() if item not in (None, [], "")
+        )
+    if isinstance(value, list):
+        return "+".join(str(item) for item in value)
+    return str(value)

@@ -1,0 +1,119 @@
+"""What goes to stdout and what to stderr.
+
+stdout: the result, for a person or as exactly one JSON document. stderr: everything else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.errors import OrgkeyError
+
+
+@dataclass
+class Output:
+    """Where a command speaks.
+
+    Attributes:
+        json: Whether stdout gets one JSON document.
+        quiet: Whether progress is left out; warnings, errors and the result never are.
+    """
+
+    json: bool = False
+    quiet: bool = False
+    _started: float = field(default_factory=time.monotonic)
+
+    def say(self, line: str) -> None:
+        """Tell a person what happens, on stderr; a warning also when quiet."""
+        if line.startswith("warning: "):
+            self.warn(line.removeprefix("warning: "))
+        elif not self.quiet:
+            self._line(f"{time.monotonic() - self._started:6.1f}s  {line}" if sys.stderr.isatty() else line)
+
+    def warn(self, line: str) -> None:
+        """Tell a person what they should know, on stderr."""
+        self._line(f"orgkey: warning: {line}")
+
+    def emit(self, document: Mapping[str, Any], lines: Iterable[str]) -> None:
+        """Print a command's result.
+
+        Args:
+            document: What ``--json`` prints.
+            lines: What a person reads instead.
+        """
+        if self.json:
+            _print_json(document)
+        else:
+            sys.stdout.writelines(line + "\n" for line in lines)
+            sys.stdout.flush()
+
+    def _line(self, line: str) -> None:
+        # Foreign text (a server's message, a user id) must not steer the terminal.
+        safe = "".join(char if char.isprintable() else "?" for char in line)
+        sys.stderr.write(safe + "\n")
+        sys.stderr.flush()
+
+
+def report_error(error: OrgkeyError, *, as_json: bool) -> None:
+    """Print an error in two lines on stderr, and as a document on stdout where JSON was asked for."""
+    out = Output()
+    out._line(f"orgkey: error: {error.message}")
+    out._line(f"orgkey: hint: {error.hint}")
+    if as_json:
+        _print_json(
+            {
+                "schema": "orgkey.error/1",
+                "error": {
+                    "code": int(error.code),
+                    "name": error.code.label,
+                    "message": error.message,
+                    "hint": error.hint,
+                },
+            }
+        )
+
+
+def _print_json(document: Mapping[str, Any]) -> None:
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # a file name that is no UTF-8, or a plain locale: escapes are JSON, too
+        text = json.dumps(document, indent=2)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Lay out rows in columns that are as wide as they need to be."""
+    everything = [headings, *(tuple(printable(cell) for cell in row) for row in rows)]
+    widths = [max(len(row[column]) for row in everything) for column in range(len(headings))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in everything
+    ]
+
+
+def printable(text: str) -> str:
+    """Foreign text without control characters."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def age(seconds: float | None) -> str:
+    """A length of time for people."""
+    if seconds is None:
+        return "never"
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def spaced(fingerprint: str) -> str:
+    """A fingerprint in groups of four, as people compare them."""
+    groups = [fingerprint[index : index + 4] for index in range(0, len(fingerprint), 4)]
+    return " ".join(groups[:5]) + "  " + " ".join(groups[5:])

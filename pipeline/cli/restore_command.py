@@ -1,0 +1,191 @@
+"""`orgkey restore`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli import options
+from pipeline.cli.options import Common
+from pipeline.cli.output import Output, spaced
+from pipeline.errors import Code, UsageProblem
+
+if TYPE_CHECKING:
+    from pipeline.restore import Request, Restored
+    from pipeline.secret import Secret, SecretSource
+
+
+def restore(
+    out_file: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The new file; never an existing one.")
+    ],
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="TARGET", help="Only this target's copy.")
+    ] = None,
+    via: Annotated[str | None, typer.Option("--via", metavar="PATH", help="Only this custody path.")] = None,
+    epoch: Annotated[
+        str,
+        typer.Option("--epoch", metavar="latest|ID", help="An epoch's name from `orgkey list`, or latest."),
+    ] = "latest",
+    version_id: Annotated[
+        str | None,
+        typer.Option(
+            "--version-id", metavar="ID", help="Only this version of that copy; needs --from and --epoch."
+        ),
+    ] = None,
+    share: Annotated[
+        list[Path] | None,
+        typer.Option("--share", metavar="FILE", help="File with the words of one opened share; repeatable."),
+    ] = None,
+    original: Annotated[
+        bool,
+        typer.Option("--original", help="The export as it came in, under its own old passphrase."),
+    ] = False,
+    record: Annotated[
+        str | None,
+        typer.Option(
+            "--record",
+            metavar="FILE|s3://…|vault://…",
+            help="A record anywhere; needs --fingerprint, and neither configuration nor state.",
+        ),
+    ] = None,
+    new_passphrase_file: options.NewPassphraseFile = None,
+    new_passphrase_fd: options.NewPassphraseFd = None,
+    new_passphrase_command: options.NewPassphraseCommand = None,
+    config: options.ConfigFile = None,
+    state_dir: options.StateDir = None,
+    fingerprint: options.Fingerprint = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> Code:
+    """Get the keypair back under a passphrase that you choose.
+
+    The new file is ready for the server and for `gpg --import`. Nothing about the key's expiry or
+    certificates ever blocks a restore.
+    """
+    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
+    out = common.output()
+    from pipeline import restore as story
+
+    story.check_output(out_file)
+    new_passphrase = options.passphrase_source(
+        "new",
+        "new passphrase for the restored key",
+        new_passphrase_file,
+        new_passphrase_fd,
+        new_passphrase_command,
+        confirm=True,
+    )
+    request = story.Request(
+        out=out_file,
+        epoch=epoch,
+        source=source,
+        version=version_id,
+        path=via,
+        shares=tuple(_share(path) for path in share or ()),
+        original=original,
+    )
+    if record is not None:
+        restored = _from_record(common, out, record, request, new_passphrase)
+    else:
+        restored = _from_targets(common, out, request, new_passphrase)
+    out.emit(_document(restored, original), _lines(restored, original))
+    return Code.OK
+
+
+def _from_targets(common: Common, out: Output, request: Request, new_passphrase: SecretSource) -> Restored:
+    from pipeline import restore as story
+    from pipeline.errors import OrgkeyError
+
+    context = common.context(out)
+    estate = context.estate("driller")
+    try:
+        found = story.find(context, estate, request)
+        restored = story.restore(
+            found, request, estate, new_passphrase, deadline=context.deadline, now=context.clock.now()
+        )
+    except OrgkeyError as error:
+        _remember(context, out, "restore-failed", {"code": int(error.code), "message": error.message})
+        raise
+    _remember(
+        context,
+        out,
+        "restore",
+        {
+            "epoch": restored.epoch,
+            "from": restored.origin,
+            "via": restored.path,
+            "original": request.original,
+            "out": str(restored.out),
+        },
+    )
+    return restored
+
+
+def _remember(context: Any, out: Output, event: str, details: dict[str, Any]) -> None:
+    """Enter it in the ledger; a disaster's restore is not held up by a disk that keeps no log."""
+    from pipeline.errors import OrgkeyError
+
+    try:
+        context.record_event(event, details)
+    except OrgkeyError as error:
+        out.warn(f"the ledger has no entry of this: {error.message}")
+
+
+def _from_record(
+    common: Common, out: Output, place: str, request: Request, new_passphrase: SecretSource
+) -> Restored:
+    from pipeline import authentic, locations, wiring
+    from pipeline import restore as story
+    from pipeline.clock import Deadline, SystemClock
+    from pipeline.config import Policy
+
+    if common.fingerprint is None:
+        raise UsageProblem(
+            "--record needs --fingerprint",
+            hint="give the Org Key's 40 digits from a source that you trust: they tell true from false",
+        )
+    if request.source or request.version or request.epoch != "latest":
+        raise UsageProblem("--record names one record", hint="leave out --from, --epoch and --version-id")
+    pin = wiring.pinned(None, common.fingerprint) or wiring.no_pin(common.fingerprint)
+    clock = SystemClock()
+    deadline = Deadline(Policy().deadline_seconds, clock)
+    loaded = common.load(out) if common.config else None
+    estate = wiring.Estate(loaded, "driller", deadline, clock)
+    data = locations.read_record(place, estate)
+    found = story.Found(authentic.open_record(data, {pin}, deadline=deadline, now=clock.now()), place)
+    out.say(f"record of epoch {found.record.epoch} is authentic")
+    return story.restore(found, request, estate, new_passphrase, deadline=deadline, now=clock.now())
+
+
+def _share(path: Path) -> Secret:
+    from pipeline import inputs
+
+    return inputs.from_options("share", file=path, option_names="--share")()
+
+
+def _document(restored: Restored, original: bool) -> dict[str, Any]:
+    return {
+        "schema": "orgkey.restore/1",
+        "epoch": restored.epoch,
+        "fingerprint": restored.fingerprint,
+        "from": restored.origin,
+        "via": restored.path,
+        "out": str(restored.out),
+        "original": original,
+    }
+
+
+def _lines(restored: Restored, original: bool) -> list[str]:
+    what = (
+        "the export as it came in, under its own old passphrase" if original else "under your new passphrase"
+    )
+    return [
+        f"restored: {spaced(restored.fingerprint)}",
+        f"from {restored.origin}, epoch {restored.epoch}, opened by path {restored.path}",
+        f"to {restored.out} (0600), {what}",
+        "this file is the Org Key: hand it to the server, then destroy it",
+    ]

@@ -1,0 +1,82 @@
+"""`orgkey status`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cli import options
+from pipeline.cli.options import Common
+from pipeline.cli.output import age, spaced, table
+from pipeline.errors import Code
+
+if TYPE_CHECKING:
+    from pipeline.status import Status
+
+
+def status(
+    config: options.ConfigFile = None,
+    state_dir: options.StateDir = None,
+    fingerprint: options.Fingerprint = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> Code:
+    """Say how fresh and how proven the escrow is.
+
+    The gate for monitoring: exit code 40 when a rule of the policy is broken.
+    """
+    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
+    out = common.output()
+    context = common.context(out)
+    from pipeline import status as story
+
+    result = story.status(context)
+    out.emit(_document(result), _lines(result))
+    return result.code
+
+
+def _document(result: Status) -> dict[str, Any]:
+    from pipeline.overview import copies_json
+
+    return {
+        "schema": "orgkey.status/1",
+        "fingerprint": result.survey.fingerprint,
+        "epoch": result.epoch.name if result.epoch else None,
+        "state": str(result.epoch.state) if result.epoch else None,
+        "age_seconds": result.age_seconds,
+        "last_drill_age_seconds": result.last_drill_age_seconds,
+        "live": result.live,
+        "copies": copies_json(result.epoch.copies) if result.epoch else [],
+        "epochs": [{"epoch": epoch.name, "state": str(epoch.state)} for epoch in result.survey.epochs],
+        "gate": {"ok": not result.broken, "broken": list(result.broken)},
+        "exit_code": int(result.code),
+    }
+
+
+def _lines(result: Status) -> list[str]:
+    shown = [f"key        {spaced(result.survey.fingerprint)}"]
+    if result.epoch:
+        shown += [
+            f"epoch      {result.epoch.name} ({result.epoch.state}), {age(result.age_seconds)} old",
+            f"last drill {age(result.last_drill_age_seconds)}"
+            + (" ago" if result.last_drill_age_seconds is not None else ""),
+            f"live key   {result.live}",
+            "",
+            *table(
+                ("copy", "domain", "", "where"),
+                [
+                    (copy.target, copy.domain, "good" if copy.ok else "BAD", copy.problem or copy.location)
+                    for copy in result.epoch.copies
+                ],
+            ),
+        ]
+        others = [epoch for epoch in reversed(result.survey.epochs) if epoch.name != result.epoch.name]
+        shown += ["", *(f"also stored {epoch.name} ({epoch.state})" for epoch in others)] if others else []
+    shown.append("")
+    if not result.broken:
+        return [*shown, "gate: ok"]
+    return [
+        *shown,
+        f"gate: BROKEN (exit code {int(result.code)}: {result.code.meaning})",
+        *(f"  - {rule}" for rule in result.broken),
+    ]

@@ -1,0 +1,1 @@
+"""Connections to Vault and AWS, shared by targets and holders."""

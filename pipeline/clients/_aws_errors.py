@@ -1,0 +1,221 @@
+"""botocore's failures in the program's words.
+
+Imports botocore, so it is itself imported only where a call failed.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import botocore.exceptions as boto
+
+from pipeline.clients._text import one_line
+from pipeline.errors import Conflict, Denied, OrgkeyError, Unreachable, UsageProblem
+
+_SKEW = {"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"}
+_UNKNOWN_IDENTITY = {
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "SignatureDoesNotMatch",
+    "InvalidSignatureException",
+    "IncompleteSignature",
+    "AuthFailure",
+    "MissingAuthenticationToken",
+}
+_BUSY = {
+    "SlowDown",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+    "InternalError",
+    "InternalFailure",
+    "InternalServiceError",
+    "KMSInternalException",
+    "KeyUnavailableException",
+    "DependencyTimeoutException",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "RequestLimitExceeded",
+    "BandwidthLimitExceeded",
+    "LimitExceededException",
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "TooManyRequestsException",
+    # Two conditional writes at once, or a bucket being changed: S3's 409 goes away by itself.
+    "ConditionalRequestConflict",
+    "OperationAborted",
+    # Damaged on the way; nothing was stored.
+    "BadDigest",
+    "XAmzContentSHA256Mismatch",
+    "XAmzContentChecksumMismatch",
+}
+_REGION = {
+    "PermanentRedirect",
+    "TemporaryRedirect",
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "301",
+    "307",
+}
+_KEY_OFF = {"DisabledException", "KMSInvalidStateException", "KMS.DisabledException"}
+
+
+def code_of(error: boto.ClientError) -> tuple[str, int]:
+    """The service's error code and the HTTP status."""
+    return (
+        str(error.response.get("Error", {}).get("Code", "")),
+        int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)),
+    )
+
+
+def translate(error: Exception, what: str, role: str, where: str) -> OrgkeyError:
+    """Translate what botocore raised.
+
+    Args:
+        error: A ``ClientError`` (the service answered) or ``BotoCoreError`` (it did not, or was not asked).
+        what: What the call was for.
+        role: Which of our identities made it.
+        where: The service's address.
+    """
+    if isinstance(error, boto.ClientError):
+        return _from_answer(error, what, role, where)
+    return _from_botocore(error, what, role, where)
+
+
+def _from_answer(error: boto.ClientError, what: str, role: str, where: str) -> OrgkeyError:
+    code, status = code_of(error)
+    said = one_line(str(error.response.get("Error", {}).get("Message", "")))
+    named = f"{code}: {said}" if said and said != code else code
+    headers: dict[str, Any] = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    if code in _SKEW or "Signature expired" in said or "Signature not yet current" in said:
+        return Denied(
+            f"{what}: this host's clock differs from the server's{_skew(headers)} ({named})",
+            hint="set the clock, for example with chrony or systemd-timesyncd",
+        )
+    if code in _EXPIRED:
+        return Denied(
+            f"{what}: the {role}'s session credentials have expired ({named})",
+            hint=f"renew the {role}'s credentials, or give it ones that outlive the run",
+        )
+    if code in _UNKNOWN_IDENTITY:
+        return Denied(
+            f"{what}: {where} does not accept the {role}'s credentials ({named})",
+            hint=f"check the {role}'s access key and secret key, and that they belong to this service",
+        )
+    if (
+        code in _BUSY
+        or status in (429, 500, 502, 503, 504)
+        or (status == 409 and code in ("409", "Conflict"))
+    ):
+        return Unreachable(
+            f"{what}: {where} cannot serve now ({named})",
+            hint="run the same command again later",
+            retry_after=_retry_after(headers),
+        )
+    if code in _KEY_OFF:
+        return Unreachable(
+            f"{what}: the KMS key is disabled or pending deletion ({named})",
+            hint="enable the key, or cancel its deletion",
+            again=False,
+        )
+    if code == "NoSuchBucket":
+        return Unreachable(
+            f"{what}: the bucket does not exist at {where}",
+            hint="correct bucket and endpoint_url, or restore the bucket",
+            again=False,
+        )
+    if code in _REGION:
+        region = headers.get("x-amz-bucket-region")
+        return UsageProblem(
+            f"{what}: the bucket is in another region{f', {region}' if region else ''} ({named})",
+            hint=f'set region = "{region}"' if region else "correct region and endpoint_url",
+        )
+    if code == "PreconditionFailed" or status == 412:
+        return Conflict(
+            f"{what}: something is there already", hint="nothing is overwritten; look with `orgkey list`"
+        )
+    if status in (401, 403) or code.startswith(("AccessDenied", "NotAuthorized", "AllAccessDisabled")):
+        return Denied(
+            f"{what}: {where} does not permit this to the {role} ({named})",
+            hint=f"check the {role}'s policy, the bucket or key policy, and expected_bucket_owner",
+        )
+    return UsageProblem(
+        f"{what}: {where} does not accept the request ({named or f'status {status}'})",
+        hint="check bucket, key, region and endpoint_url; `orgkey doctor` looks at each",
+    )
+
+
+def _from_botocore(error: Exception, what: str, role: str, where: str) -> OrgkeyError:
+    text = one_line(str(error))
+    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
+        return Denied(
+            f"{what}: there are no credentials for the {role} ({text})",
+            hint=f"configure [identity.{role}] aws, or log in with the aws command",
+        )
+    if isinstance(error, boto.ProfileNotFound | boto.ConfigParseError | boto.ConfigNotFound):
+        return UsageProblem(f"{what}: {text}", hint=f"correct [identity.{role}] aws in the configuration")
+    if isinstance(error, boto.CredentialRetrievalError | boto.TokenRetrievalError | boto.SSOError):
+        return Denied(
+            f"{what}: the {role}'s credentials cannot be had ({text})",
+            hint="log in again with the aws command",
+        )
+    if isinstance(error, boto.SSLError):
+        return _from_tls(text, what, where)
+    if isinstance(error, boto.ConnectTimeoutError | boto.ReadTimeoutError):
+        return Unreachable(
+            f"{what}: {where} did not answer in time",
+            hint="check the network and the service, or raise policy.call_seconds",
+        )
+    if isinstance(error, boto.EndpointConnectionError):
+        return Unreachable(
+            f"{what}: no connection to {where}",
+            hint="check that the service runs, its address and the network",
+        )
+    if isinstance(error, boto.ProxyConnectionError):
+        return Unreachable(
+            f"{what}: the proxy on the way to {where} does not serve", hint="check HTTPS_PROXY"
+        )
+    if isinstance(error, boto.HTTPClientError | boto.IncompleteReadError):
+        return Unreachable(
+            f"{what}: the connection to {where} broke ({text})",
+            hint="check the network and the service, then run the same command again",
+        )
+    return UsageProblem(
+        f"{what}: {text}", hint="check bucket, key, region and endpoint_url in the configuration"
+    )
+
+
+def _from_tls(text: str, what: str, where: str) -> OrgkeyError:
+    if "Hostname mismatch" in text or "doesn't match" in text or "IP address mismatch" in text:
+        problem, hint = "shows a certificate for another host name", "correct endpoint_url"
+    elif "certificate has expired" in text:
+        problem, hint = "shows an expired certificate", "renew the certificate; check this host's clock"
+    elif "CERTIFICATE_VERIFY_FAILED" in text:
+        problem, hint = (
+            "shows a certificate from an authority that is not trusted here",
+            "name the authority's certificate as ca_file",
+        )
+    elif "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
+        problem, hint = "does not speak TLS", "check the port and the scheme of endpoint_url"
+    else:
+        problem, hint = f"cannot be reached over TLS ({text})", "check the server's TLS settings"
+    return Unreachable(f"{what}: {where} {problem}", hint=hint, again=False)
+
+
+def _retry_after(headers: dict[str, Any]) -> float | None:
+    value = str(headers.get("retry-after", "")).strip()
+    return float(value) if value.isdecimal() else None
+
+
+def _skew(headers: dict[str, Any]) -> str:
+    try:
+        server = parsedate_to_datetime(str(headers.get("date")))
+    except ValueError:
+        return ""
+    if server.tzinfo is None:  # how RFC 5322's "-0000" is read
+        server = server.replace(tzinfo=UTC)
+    return f" by {abs((datetime.now(UTC) - server).total_seconds()):.0f} s"

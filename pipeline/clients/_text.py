@@ -1,0 +1,12 @@
+"""What servers say, made fit for one line of a message."""
+
+from __future__ import annotations
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """Make one printable line of at most ``limit`` characters from a server's text.
+
+    Control characters, which could forge lines or drive a terminal, become spaces.
+    """
+    clean = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"

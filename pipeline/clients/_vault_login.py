@@ -1,0 +1,192 @@
+"""Logging in to Vault: AppRole, or a token that is given."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from pipeline.clients._credentials import read_secret, read_token
+from pipeline.clock import Deadline
+from pipeline.errors import Denied, Unreachable, UsageProblem
+from pipeline.secret import Secret
+
+if TYPE_CHECKING:
+    import hvac
+
+    from pipeline.config import VaultIdentity, VaultPlace
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Guard(Protocol):
+    """Makes a call and translates what hvac raises."""
+
+    def __call__(self, fn: Callable[[], T], what: str) -> T:
+        """Return what ``fn`` returns."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFacts:
+    """What the server says of the token in use.
+
+    Attributes:
+        policies: Names of its policies.
+        ttl: Seconds it lives on; 0 for a token without an end.
+        renewable: Whether it can be renewed.
+    """
+
+    policies: tuple[str, ...]
+    ttl: float
+    renewable: bool
+
+
+class VaultLogin:
+    """Logs in, each time it is called.
+
+    Args:
+        place: The server.
+        identity: How; see :class:`pipeline.clients.vault.VaultSession`.
+        role: ``writer`` or ``driller``, for messages.
+        deadline: The end of the run, which a token has to outlive.
+        guard: Makes calls.
+        connect: Makes a client with a token, or without one.
+    """
+
+    def __init__(
+        self,
+        place: VaultPlace,
+        identity: VaultIdentity | None,
+        *,
+        role: str,
+        deadline: Deadline,
+        guard: Guard,
+        connect: Callable[[Secret | None], hvac.Client],
+    ) -> None:
+        self._place = place
+        self._identity = identity
+        self._role = role
+        self._deadline = deadline
+        self._guard = guard
+        self._connect = connect
+        self._given: Secret | None = None
+
+    def __call__(self, what: str) -> hvac.Client:
+        """Log in.
+
+        Args:
+            what: What the login is for, as the beginning of a message.
+
+        Returns:
+            A client with the token.
+
+        Raises:
+            Denied: The server refuses, or the token will not last.
+            Unreachable, DeadlinePassed, UsageProblem: As in ``VaultSession.call``.
+        """
+        if self._identity is not None and self._identity.role_id_file is not None:
+            return self._approle(self._identity, what)
+        token = read_token(self._identity)
+        if token == self._given:
+            raise Denied(
+                f"{what}: the {self._role}'s token at {self._place.address} is no longer accepted",
+                hint="log in again and store the new token, or configure an AppRole",
+            )
+        client = self._connect(token)
+        self._admit(client, what)
+        self._given = token
+        return client
+
+    def _approle(self, identity: VaultIdentity, what: str) -> hvac.Client:
+        import hvac.exceptions
+
+        role_id = read_secret(identity.role_id_file, "role id")
+        secret_id = read_secret(identity.secret_id_file, "secret id")
+        nobody = self._connect(None)
+
+        def login() -> Any:
+            try:
+                return nobody.auth.approle.login(
+                    role_id.text(), secret_id.text(), use_token=False, mount_point=identity.mount
+                )
+            except hvac.exceptions.InvalidRequest as error:
+                # "invalid role or secret ID" comes as 400.
+                raise Denied(
+                    f"{what}: vault at {self._place.address} refuses the {self._role}'s AppRole login",
+                    hint=f"make a new secret id for the role; check {identity.role_id_file} and "
+                    f"{identity.secret_id_file}",
+                ) from error
+
+        auth = field(self._guard(login, what), what, "auth")
+        client = self._connect(Secret(str(field(auth, what, "client_token"))))
+        facts = TokenFacts(
+            policies=tuple(auth.get("policies") or ()),
+            ttl=float(field(auth, what, "lease_duration")),
+            renewable=bool(auth.get("renewable")),
+        )
+        # A TTL that stays short is no failure here: one fresh login stands by.
+        self._prolong(client, facts, what)
+        return client
+
+    def _admit(self, client: hvac.Client, what: str) -> None:
+        """Look a given token up: it has to outlive the run, since nothing can replace it."""
+        try:
+            facts = self._guard(lambda: look_up(client, what), what)
+        except Denied as error:
+            raise Denied(
+                f"{what}: vault at {self._place.address} does not know the {self._role}'s token",
+                hint="it expired, was revoked, or lacks the policy `default`; log in again",
+            ) from error
+        ttl = self._prolong(client, facts, what)
+        if ttl and ttl < self._deadline.left():
+            raise Denied(
+                f"{what}: the {self._role}'s token at {self._place.address} expires in {ttl:.0f} s, "
+                f"the run may take {self._deadline.left():.0f} s",
+                hint="use a token that lives longer, an AppRole, or a shorter policy.deadline_seconds",
+            )
+
+    def _prolong(self, client: hvac.Client, facts: TokenFacts, what: str) -> float:
+        """Renew a token that would not outlive the run, where it can be renewed; the TTL it then has."""
+        need = self._deadline.left()
+        if not facts.ttl or facts.ttl >= need or not facts.renewable:
+            return facts.ttl
+        increment = f"{math.ceil(need) + 1}s"
+        try:
+            answer = self._guard(lambda: client.auth.token.renew_self(increment=increment), what)
+        except (Denied, UsageProblem) as error:
+            log.info("%s: the token cannot be renewed: %s", what, error)
+            return facts.ttl
+        return float(field(answer, what, "auth", "lease_duration"))
+
+
+def look_up(client: hvac.Client, what: str) -> TokenFacts:
+    """Ask the server about the client's token."""
+    data = field(client.auth.token.lookup_self(), what, "data")
+    return TokenFacts(
+        tuple(data.get("policies") or ()), float(data.get("ttl") or 0), bool(data.get("renewable"))
+    )
+
+
+def field(answer: Any, what: str, *keys: str) -> Any:
+    """Take a value out of an answer, whatever the answer looks like.
+
+    Args:
+        answer: What hvac returned.
+        what: What the call was for.
+        keys: The way to the value.
+
+    Raises:
+        Unreachable: It is not there: what answered is no Vault, or changed the answer.
+    """
+    for key in keys:
+        if not isinstance(answer, Mapping) or key not in answer:
+            raise Unreachable(
+                f"{what}: the server's answer has no {'.'.join(keys)}",
+                hint="check that the address is that of a vault, with no proxy that changes answers",
+            )
+        answer = answer[key]
+    return answer

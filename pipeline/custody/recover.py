@@ -1,0 +1,190 @@
+"""Recover an escrow passphrase from a record along one custody path.
+
+Every share is checked against its commitment before it is used: a foreign share of a 1-of-1 group would
+give another passphrase without any error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from pipeline.custody import commit, slip39, witness
+from pipeline.custody.commit import Place
+from pipeline.custody.interface import Binding, Holder, SealedShare
+from pipeline.custody.overlap import overlap
+from pipeline.custody.paths import Need
+from pipeline.custody.section import CustodySection, PathEntry, ShareEntry
+from pipeline.errors import IntegrityProblem, NotEnoughShares, OrgkeyError, WrongShare, first_of
+from pipeline.secret import Secret
+
+
+def recover(
+    section: CustodySection,
+    members: Mapping[str, bytes],
+    path: str,
+    openers: Mapping[str, Holder],
+    binding: Binding,
+    extra_shares: Sequence[Secret] = (),
+) -> Secret:
+    """Open what can be opened on one path and put the escrow passphrase together.
+
+    Args:
+        section: The custody section of an authentic manifest.
+        members: The record's members.
+        path: The path's name.
+        openers: Who opens shares on this host, by the holder's name.
+        binding: The record that the shares are bound to.
+        extra_shares: Words that people brought; each is told by its commitment where it belongs.
+
+    Returns:
+        The escrow passphrase, 32 raw bytes; it is the one whose witness key the manifest names.
+
+    Raises:
+        UsageProblem: The record has no such path.
+        WrongShare: A share is damaged, foreign or of another place; holder, path and index are named.
+        NotEnoughShares: Shares are missing; the holder is named.
+        Unreachable, Denied, DeadlinePassed: A holder that is needed does not answer, or refuses.
+        IntegrityProblem: The record is not whole.
+    """
+    entry = section.path(path)
+    brought = _place(section, entry, binding, extra_shares)
+    found = overlap(
+        [
+            partial(_satisfy, entry, need, members, openers.get(need.holder), binding, brought)
+            for need in entry.needs
+        ]
+    )
+    missing = [line for _, line in found if line]
+    if missing:
+        raise NotEnoughShares(
+            f"custody path {path}: " + "; ".join(missing),
+            hint="log in to that holder, bring its shares with --share FILE, or take another path with --via",
+        )
+    raw = slip39.combine([words for part, _ in found for words in part])
+    if witness.public_pem(raw, binding.record_id) != section.witness:
+        raise IntegrityProblem(
+            f"custody path {path} gives another passphrase than the one that was escrowed",
+            hint="take another path with --via, or another copy with --from",
+        )
+    return raw
+
+
+def _place(
+    section: CustodySection, entry: PathEntry, binding: Binding, extra_shares: Sequence[Secret]
+) -> dict[tuple[str, int], Secret]:
+    """Find out by the commitments whose shares people brought."""
+    brought: dict[tuple[str, int], Secret] = {}
+    for number, given in enumerate(extra_shares, 1):
+        try:
+            words = slip39.normalise(given)
+        except WrongShare as error:
+            raise WrongShare(
+                f"the share given as number {number}: {error.message}", hint=error.hint
+            ) from None
+        where = _belongs(entry, binding, words)
+        if where is not None:
+            brought[where.holder, where.index] = words
+            continue
+        for other in section.paths:
+            if other.name != entry.name and (where := _belongs(other, binding, words)) is not None:
+                raise WrongShare(
+                    f"the share given as number {number} belongs to {place_of(other, where, binding)}, "
+                    f"not to path {entry.name}",
+                    hint=f"restore with --via {other.name}, or leave this share out",
+                )
+        raise WrongShare(
+            f"the share given as number {number} is none of this record's: "
+            "it is damaged, or of another epoch",
+            hint="compare its words with the original; `orgkey list` shows the epochs, --epoch takes another",
+        )
+    return brought
+
+
+def _belongs(entry: PathEntry, binding: Binding, words: Secret) -> ShareEntry | None:
+    for share in entry.shares:
+        if commit.verify(share.commitment, share.salt, place_of(entry, share, binding), words):
+            return share
+    return None
+
+
+def place_of(entry: PathEntry, share: ShareEntry, binding: Binding) -> Place:
+    """Where a share of the manifest belongs."""
+    return Place(binding.record_id, entry.name, share.holder, share.index)
+
+
+def _satisfy(
+    entry: PathEntry,
+    need: Need,
+    members: Mapping[str, bytes],
+    opener: Holder | None,
+    binding: Binding,
+    brought: Mapping[tuple[str, int], Secret],
+) -> tuple[list[Secret], str]:
+    """Get one holder's shares.
+
+    Returns:
+        As many shares as are needed, and no text; or those that there are, and what is missing.
+    """
+    shares = entry.shares_of(need.holder)
+    words = [brought[share.holder, share.index] for share in shares if (share.holder, share.index) in brought]
+    failures: list[OrgkeyError] = []
+    absent = 0
+    for share in shares:
+        if len(words) >= need.threshold or opener is None:
+            break
+        if (share.holder, share.index) in brought:
+            continue
+        try:
+            words.append(open_share(entry, share, members, opener, binding))
+        except NotEnoughShares:
+            absent += 1  # this custodian's secret key is not here; another's may be
+        except OrgkeyError as error:
+            failures.append(error)
+    if len(words) >= need.threshold:
+        return words[: need.threshold], ""
+    if failures and len(words) + len(failures) >= need.threshold:
+        code = first_of(error.code for error in failures)
+        raise next(error for error in failures if error.code is code)
+    what = "its share is" if need.size == 1 else f"{len(words)} of the {need.threshold} shares needed are"
+    state = "missing" if need.size == 1 else "there"
+    return words, f"holder {need.holder}: {what} {state}"
+
+
+def open_share(
+    entry: PathEntry, share: ShareEntry, members: Mapping[str, bytes], opener: Holder, binding: Binding
+) -> Secret:
+    """Open one sealed share and check it against its commitment.
+
+    Args:
+        entry: The path that it belongs to.
+        share: What the manifest says of it.
+        members: The record's members.
+        opener: Who opens it.
+        binding: The record that it is bound to.
+
+    Returns:
+        Its words.
+
+    Raises:
+        WrongShare: It is damaged, or another share; it is named.
+        IntegrityProblem: The record has no such member.
+        NotEnoughShares, Unreachable, Denied, DeadlinePassed: As the holder says.
+    """
+    place = place_of(entry, share, binding)
+    if share.member not in members:
+        raise IntegrityProblem(
+            f"the record lacks its member {share.member}", hint="take another copy with --from"
+        )
+    sealed = SealedShare(share.index, share.suffix, members[share.member], share.label)
+    try:
+        words = slip39.normalise(opener.open(sealed, binding))
+        right = commit.verify(share.commitment, share.salt, place, words)
+    except WrongShare as error:
+        raise WrongShare(f"{place}: {error.message}", hint=error.hint) from error
+    if not right:
+        raise WrongShare(
+            f"{place}: what the holder opened does not match its commitment",
+            hint="it is another record's, path's or holder's share; take another copy with --from",
+        )
+    return words

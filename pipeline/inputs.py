@@ -1,0 +1,237 @@
+"""Where passphrases come from: a file, an inherited descriptor, a command, or a person at a terminal.
+
+Never an argument or an environment value, which other processes can read.
+"""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import select
+import shlex
+import stat
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pipeline import logs
+from pipeline.errors import DeadlinePassed, LocalFilesProblem, UsageProblem
+from pipeline.secret import Secret, SecretSource
+
+LARGEST: Final = 64 * 1024  # bytes; a passphrase is shorter, so this is a wrong file
+SECONDS: Final = 60.0  # for a pipe to deliver, and for a command to end
+ATTEMPTS: Final = 3  # at typing the same passphrase twice
+
+_log = logging.getLogger(__name__)
+
+
+def from_options(
+    prompt: str,
+    *,
+    file: Path | None = None,
+    fd: int | None = None,
+    command: str | Sequence[str] | None = None,
+    confirm: bool = False,
+    option_names: str,
+    seconds: float = SECONDS,
+) -> SecretSource:
+    """Choose how a secret will be read; nothing is read yet.
+
+    Args:
+        prompt: What a person is asked for, for example ``passphrase of the export``.
+        file: A file or pipe that holds it; exactly one trailing newline is stripped.
+        fd: An inherited descriptor; as above, and it can be read once.
+        command: A command that prints it, as words or as one line that is split like a shell would
+            (no shell runs).
+        confirm: Whether a person types it twice.
+        option_names: How the options are called, for messages: ``--export-passphrase-file/-fd/-command``.
+        seconds: How long a pipe or command may take.
+
+    Returns:
+        A function that reads the secret; every problem with it is raised when it is called.
+
+    Raises:
+        UsageProblem: More than one way is given.
+    """
+    if sum(way is not None for way in (file, fd, command)) > 1:
+        raise UsageProblem(f"{option_names} exclude each other", hint="give exactly one of them")
+    if file is not None:
+        return lambda: _from_file(file, seconds)
+    if fd is not None:
+        return lambda: _from_descriptor(fd, seconds)
+    if command is not None:
+        words = _words(command, option_names)
+        return lambda: _from_command(words, seconds)
+    return lambda: _from_terminal(prompt, confirm=confirm, option_names=option_names)
+
+
+def _words(command: str | Sequence[str], option_names: str) -> list[str]:
+    try:
+        words = shlex.split(command) if isinstance(command, str) else list(command)
+    except ValueError:  # its text may quote the command
+        raise UsageProblem(
+            f"the command of {option_names} has a quote without its end", hint="close it, or escape it"
+        ) from None
+    if not words:
+        raise UsageProblem(f"the command of {option_names} is empty", hint="name a program")
+    return words
+
+
+def once(source: SecretSource) -> SecretSource:
+    """Read ``source`` at most once, however often it is asked; for pipes and people.
+
+    The secret lives as long as the returned function does: keep that in a local name.
+    """
+    read: list[Secret] = []
+
+    def ask() -> Secret:
+        if not read:
+            read.append(source())
+        return read[0]
+
+    return ask
+
+
+def edge_note(secret: Secret) -> str | None:
+    """Say what is odd about a secret's ends, for the hint of an error; ``None`` when nothing is.
+
+    Editors and Windows leave a carriage return or a space behind, and the passphrase is then wrong.
+    """
+    value = secret.reveal()
+    if value.endswith((b"\r", b"\n")):
+        return "it ends in a line break (\\r or \\n) beyond the one newline that is stripped"
+    if value.strip(b" \t") != value:
+        return "it begins or ends with a space or tab"
+    if value.startswith(b"\xef\xbb\xbf"):
+        return "it begins with a byte order mark"
+    return None
+
+
+def interactive() -> bool:
+    """Whether a person can be asked: a terminal is open, and this program was started from it."""
+    if not any(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__)):
+        return False
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _finish(value: bytes, origin: str) -> Secret:
+    """Strip one newline, keep it out of the logs, mention odd ends."""
+    secret = logs.redact(Secret(value.removesuffix(b"\n")))
+    if not len(secret):
+        raise UsageProblem(f"{origin} gave no passphrase, it is empty", hint="check what it contains")
+    note = edge_note(secret)
+    if note:
+        _log.warning("the passphrase from %s is used as it stands, but %s", origin, note)
+    return secret
+
+
+def _from_file(path: Path, seconds: float) -> Secret:
+    origin = f"the file {path}"
+    try:
+        # O_NONBLOCK: opening a named pipe without a writer would wait for ever.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError as error:
+        raise LocalFilesProblem(
+            f"cannot read {origin}: {error.strerror or error}", hint="check the path and its permissions"
+        ) from error
+    try:
+        facts = os.fstat(handle)
+        if stat.S_ISREG(facts.st_mode) and facts.st_mode & 0o077:
+            _log.warning("%s can be read by others; chmod 600 %s", origin, path)
+        return _finish(_drain(handle, origin, seconds), origin)
+    finally:
+        os.close(handle)
+
+
+def _from_descriptor(fd: int, seconds: float) -> Secret:
+    origin = f"descriptor {fd}"
+    if fd < 0:
+        raise UsageProblem(f"{origin} is no descriptor", hint="give a number from 0 up")
+    return _finish(_drain(fd, origin, seconds), origin)
+
+
+def _drain(handle: int, origin: str, seconds: float) -> bytes:
+    """Read to the end, bounded in size and time."""
+    data = b""
+    ends = time.monotonic() + seconds
+    try:
+        poller = select.poll()
+        poller.register(handle, select.POLLIN)
+        while len(data) <= LARGEST:
+            if not poller.poll(max(0.0, ends - time.monotonic()) * 1000):
+                raise DeadlinePassed(
+                    f"{origin} did not deliver a passphrase within {seconds:g} s",
+                    hint="check that something writes to it and then closes it",
+                )
+            piece = os.read(handle, LARGEST + 1 - len(data))
+            if not piece:
+                return data
+            data += piece
+    except OSError as error:
+        raise LocalFilesProblem(
+            f"cannot read {origin}: {error.strerror or error}",
+            hint="check that it is open for reading and no directory",
+        ) from error
+    raise UsageProblem(
+        f"{origin} holds more than {LARGEST} bytes, that is no passphrase", hint="check which file this is"
+    )
+
+
+def _from_command(words: Sequence[str], seconds: float) -> Secret:
+    from pipeline import process
+
+    origin = f"the command {words[0]}"
+    # The operator's password manager, which finds its agents and settings through the environment.
+    try:
+        done = process.run(words, timeout=seconds, env=os.environ, max_output=LARGEST)
+    except DeadlinePassed as error:
+        raise DeadlinePassed(
+            f"{origin} gave no passphrase within {seconds:g} s",
+            hint="run it by hand: it must neither ask questions nor wait",
+        ) from error
+    if done.returncode != 0:
+        raise UsageProblem(
+            f"{origin} ended with code {done.returncode} and no passphrase",
+            hint=logs.last_words(done.stderr) or "run it by hand to see why",
+        )
+    return _finish(done.stdout, origin)
+
+
+def _from_terminal(prompt: str, *, confirm: bool, option_names: str) -> Secret:
+    if not interactive():
+        raise UsageProblem(
+            f"the {prompt} is needed, and there is no terminal to ask at", hint=f"give {option_names}"
+        )
+    for _ in range(ATTEMPTS):
+        typed = _ask(f"{prompt}: ")
+        if not typed:
+            sys.stderr.write("nothing was typed\n")
+        elif confirm and _ask(f"{prompt}, again: ") != typed:
+            sys.stderr.write("the two differ\n")
+        else:
+            # As the terminal sent it; what was no UTF-8 comes back as the same bytes.
+            return logs.redact(Secret(typed.encode(errors="surrogateescape")))
+    raise UsageProblem(f"no {prompt} after {ATTEMPTS} attempts", hint=f"run it again, or give {option_names}")
+
+
+def _ask(prompt: str) -> str:
+    try:
+        with warnings.catch_warnings():
+            # getpass falls back to echoing what is typed, with a warning: rather not at all.
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            return getpass.getpass(prompt)
+    except EOFError:
+        return ""
+    except (getpass.GetPassWarning, UnicodeDecodeError) as error:
+        raise UsageProblem(
+            "this terminal cannot take a passphrase without showing it, or not in UTF-8",
+            hint="give it by file, descriptor or command",
+        ) from error

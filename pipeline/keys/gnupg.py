@@ -1,0 +1,344 @@
+"""GnuPG, driven for one purpose in a home of its own.
+
+Every call is a batch call with a passphrase from a pipe; what it says is read from its status lines
+(GnuPG's doc/DETAILS), its log goes to a file in the home.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from pipeline import process
+from pipeline.clock import Deadline
+from pipeline.errors import ProofFailed
+from pipeline.keys.gnupg_home import Home, sweep_orphans
+from pipeline.secret import Secret
+
+__all__ = ["Answer", "Certification", "GnuPG", "GnuPGRefused", "Verification", "sweep_orphans"]
+
+CALL_SECONDS: Final = 60.0
+"""The longest that one call of gpg may take."""
+
+# libgpg-error's codes, the low 16 bits of what status lines carry.
+BAD_PASSPHRASE: Final = 11
+_SECRET_IMPORTED: Final = 16
+_VALID_STATES: Final = {
+    "GOODSIG": "good",
+    "EXPSIG": "signature expired",
+    "EXPKEYSIG": "key expired",
+    "REVKEYSIG": "key revoked",
+}
+
+
+class GnuPGRefused(ProofFailed):
+    """gpg did not do what it was asked.
+
+    Attributes:
+        codes: The libgpg-error codes of its status lines, without their source.
+    """
+
+    def __init__(self, message: str, *, hint: str, codes: frozenset[int]) -> None:
+        super().__init__(message, hint=hint)
+        self.codes = codes
+
+    @property
+    def bad_passphrase(self) -> bool:
+        """Whether a wrong passphrase was the reason."""
+        return BAD_PASSPHRASE in self.codes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one call of gpg said.
+
+    Attributes:
+        returncode: Its exit status.
+        output: Its standard output.
+        status: Its status lines, each split into keyword and arguments.
+    """
+
+    returncode: int
+    output: bytes
+    status: tuple[tuple[str, ...], ...]
+
+    def lines(self, keyword: str) -> list[tuple[str, ...]]:
+        """The arguments of every status line of that keyword."""
+        return [line[1:] for line in self.status if line[0] == keyword]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What gpg says about one detached signature whose mathematics hold.
+
+    Attributes:
+        state: ``good``, ``key expired``, ``key revoked`` or ``signature expired``.
+        key: Fingerprint of the key or subkey that made it.
+        primary: Fingerprint of the primary key that this one belongs to.
+        made: When it was made, by its own account.
+    """
+
+    state: str
+    key: str
+    primary: str
+    made: datetime
+
+
+@dataclass(frozen=True)
+class Certification:
+    """What gpg says about one certification of a user id.
+
+    Attributes:
+        user_id: The user id certified.
+        signer: Key id (16 hex digits) of the key that made it.
+        good: Whether its mathematics hold.
+    """
+
+    user_id: str
+    signer: str
+    good: bool
+
+
+class GnuPG:
+    """gpg with a fresh home; a context manager that ends its agent and removes the home.
+
+    Args:
+        deadline: When to stop.
+        moment: The time that gpg believes in, unless a call says otherwise; now when ``None``.
+        cancellation: Lets another thread end the call in flight.
+
+    Raises:
+        ProgramMissing: On entry, when gpg is not installed.
+    """
+
+    def __init__(
+        self,
+        deadline: Deadline,
+        *,
+        moment: datetime | None = None,
+        cancellation: process.Cancellation | None = None,
+    ) -> None:
+        self.deadline = deadline
+        self.moment = moment
+        self.cancellation = cancellation
+        self._home = Home()
+        self._files = 0
+
+    def __enter__(self) -> Self:
+        process.find("gpg")
+        self._home.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._home.close()
+
+    @property
+    def home(self) -> Path:
+        """The GNUPGHOME."""
+        return self._home.path
+
+    def call(
+        self, *arguments: str, stdin: bytes = b"", passphrase: Secret | None = None, real_time: bool = False
+    ) -> Answer:
+        """Run gpg once, whatever its exit status.
+
+        Args:
+            arguments: Options and command, after the standing ones.
+            stdin: What gpg reads.
+            passphrase: What it gives its agent.
+            real_time: Ignore ``moment``.
+
+        Raises:
+            ProgramMissing, DeadlinePassed, Interrupted: As :func:`pipeline.process.run`.
+        """
+        options = ["--homedir", str(self.home), "--batch", "--no-tty", "--yes", "--status-fd", "2"]
+        options += ["--logger-file", str(self.home / "log"), "--pinentry-mode", "loopback"]
+        if self.moment is not None and not real_time:
+            options += ["--faked-system-time", self.moment.astimezone(UTC).strftime("%Y%m%dT%H%M%S!")]
+        (self.home / "log").unlink(missing_ok=True)
+        with ExitStack() as stack:
+            inherited: Sequence[int] = ()
+            if passphrase is not None:
+                inherited = (stack.enter_context(process.secret_fd(passphrase)),)
+                options += ["--passphrase-fd", str(inherited[0])]
+            done = process.run(
+                ["gpg", *options, *arguments],
+                stdin=stdin,
+                timeout=self.deadline.limit(CALL_SECONDS),
+                env=process.clean_environment({"GNUPGHOME": str(self.home)}),
+                pass_fds=inherited,
+                cancellation=self.cancellation,
+            )
+        return Answer(done.returncode, done.stdout, _status_lines(done.stderr))
+
+    def _demand(self, what: str, answer: Answer) -> Answer:
+        if answer.returncode == 0:
+            return answer
+        codes = frozenset(
+            int(line[-1]) & 0xFFFF
+            for keyword in ("FAILURE", "ERROR")
+            for line in answer.lines(keyword)
+            if line and line[-1].isdigit()
+        )
+        reason = "bad passphrase" if BAD_PASSPHRASE in codes else self._last_words()
+        raise GnuPGRefused(
+            f"gpg cannot {what}: {reason}",
+            hint="see what gpg itself says about the key: gpg --show-keys --with-subkey-fingerprint",
+            codes=codes,
+        )
+
+    def _last_words(self) -> str:
+        try:
+            lines = (self.home / "log").read_text(errors="replace").splitlines()
+        except OSError:
+            lines = []
+        # Each line begins with date, time and process.
+        return lines[-1].partition("] ")[2].strip() if lines else "it does not say why"
+
+    def _file(self, data: bytes) -> Path:
+        self._files += 1
+        path = self.home / f"in-{self._files}"
+        path.write_bytes(data)
+        return path
+
+    def import_keys(self, data: bytes, expected: Mapping[str, bool]) -> None:
+        """Import keys, and make sure that it is exactly these.
+
+        gpg's exit status is not enough: a truncated key exits 2 but reports a secret key, a primary
+        key without its secret exits 0.
+
+        Args:
+            data: One or several transferable keys, binary.
+            expected: Fingerprint of each primary key (upper case), and whether its secret comes along.
+
+        Raises:
+            GnuPGRefused: gpg took less, more or other keys.
+        """
+        answer = self._demand("import the key", self.call("--import", stdin=data))
+        taken: dict[str, int] = {}
+        for flags, fingerprint in answer.lines("IMPORT_OK"):
+            taken[fingerprint] = taken.get(fingerprint, 0) | int(flags)
+        found = {fingerprint: bool(flags & _SECRET_IMPORTED) for fingerprint, flags in taken.items()}
+        if found != dict(expected):
+            raise GnuPGRefused(
+                "gpg imported other keys than it was given: "
+                + (
+                    ", ".join(f"{name}{' (secret)' if own else ''}" for name, own in sorted(found.items()))
+                    or "none"
+                ),
+                hint="the record may hold another key than its public part says",
+                codes=frozenset(),
+            )
+
+    def sign(self, data: bytes, fingerprint: str, passphrase: Secret, *, armor: bool = False) -> bytes:
+        """Make a detached signature.
+
+        Raises:
+            GnuPGRefused: gpg did not make one.
+        """
+        shape = ["--armor"] if armor else []
+        return self._demand(
+            "sign",
+            self.call(
+                *shape, "--local-user", fingerprint, "--detach-sign", stdin=data, passphrase=passphrase
+            ),
+        ).output
+
+    def certify(self, user: str, user_id: str, fingerprint: str, passphrase: Secret) -> bytes:
+        """Certify one user id of another key.
+
+        Args:
+            user: The other key's fingerprint; it was imported.
+            user_id: The user id, whole.
+            fingerprint: The key that certifies.
+            passphrase: Its passphrase.
+
+        Returns:
+            The other key with the certification, binary.
+
+        Raises:
+            GnuPGRefused: gpg did not make one.
+        """
+        self._demand(
+            "certify",
+            self.call("--local-user", fingerprint, "--quick-sign-key", user, user_id, passphrase=passphrase),
+        )
+        return self._demand("export", self.call("--export", user)).output
+
+    def encrypt(self, data: bytes, fingerprint: str) -> bytes:
+        """Encrypt to a key.
+
+        Raises:
+            GnuPGRefused: gpg cannot use the key for that.
+        """
+        return self._demand("encrypt", self.call("--recipient", fingerprint, "--encrypt", stdin=data)).output
+
+    def decrypt(self, message: bytes, passphrase: Secret) -> bytes:
+        """Decrypt a message.
+
+        Raises:
+            GnuPGRefused: gpg did not decrypt it, or its integrity protection does not hold.
+        """
+        answer = self._demand("decrypt", self.call("--decrypt", stdin=message, passphrase=passphrase))
+        if not answer.lines("DECRYPTION_OKAY"):
+            raise GnuPGRefused(
+                "gpg cannot decrypt: the message is not protected",
+                hint="encrypt it again with a current program",
+                codes=frozenset(),
+            )
+        return answer.output
+
+    def verify(self, data: bytes, signature: bytes, *, real_time: bool = True) -> Verification | None:
+        """Check one detached signature.
+
+        Args:
+            data: What was signed.
+            signature: The signature, exactly one.
+            real_time: Judge the key as of now, not as of ``moment``.
+
+        Returns:
+            ``None`` unless there is exactly one signature, and its mathematics hold.
+        """
+        answer = self.call("--verify", str(self._file(signature)), "-", stdin=data, real_time=real_time)
+        valid = answer.lines("VALIDSIG")
+        states = [state for keyword, state in _VALID_STATES.items() if answer.lines(keyword)]
+        if len(answer.lines("NEWSIG")) != 1 or len(valid) != 1 or len(states) != 1:
+            return None
+        return Verification(
+            states[0], valid[0][0], valid[0][9], datetime.fromtimestamp(int(valid[0][2]), UTC)
+        )
+
+    def certifications(self, user: str) -> list[Certification]:
+        """Check every signature on another key's user ids, without gpg's cache of earlier results.
+
+        Raises:
+            GnuPGRefused: There is no such key.
+        """
+        answer = self._demand(
+            "check the certification",
+            self.call("--no-sig-cache", "--with-colons", "--check-sigs", user),
+        )
+        found = []
+        user_id = ""
+        for line in answer.output.decode(errors="replace").splitlines():
+            fields = line.split(":")
+            if fields[0] in {"pub", "uid", "sub", "uat"}:
+                user_id = fields[9] if fields[0] == "uid" else ""
+            elif fields[0] == "sig" and user_id:
+                found.append(Certification(user_id, fields[4], fields[1] == "!"))
+        return found
+
+
+def _status_lines(text: bytes) -> tuple[tuple[str, ...], ...]:
+    return tuple(
+        tuple(line.split()[1:])
+        for line in text.decode(errors="replace").splitlines()
+        if line.startswith("[GNUPG:] ") and len(line.split()) > 1
+    )

@@ -1,0 +1,256 @@
+"""Proofs that a recovered key works, by implementations of OpenPGP that check each other.
+
+The recovered key signs, certifies and decrypts in GnuPG, PGPy and Sequoia at the same time. What one
+makes, the others judge by the public part; nothing counts because its maker says so. A task that an
+implementation does not support is noted; one that it supports and gets wrong fails the proof.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from pipeline.clock import Deadline
+from pipeline.errors import DeadlinePassed, Interrupted, OrgkeyError
+from pipeline.keys.proofs.gnupg_proof import GnuPGProver
+from pipeline.keys.proofs.interface import Checked, Exhibit, Failure, Job, Made, Product, Prover, Task
+from pipeline.keys.proofs.judgement import AGREEING, Evidence, Proof, Proofs, judge, unproven
+from pipeline.keys.proofs.pgpy_proof import PgpyProver, Prestarted
+from pipeline.keys.proofs.renewal import resigned
+from pipeline.keys.proofs.sequoia_proof import SequoiaProver
+from pipeline.keys.proofs.userkey import fresh_user
+from pipeline.keys.proofs.views import Views, view
+from pipeline.process import Cancellation
+from pipeline.secret import Secret
+
+__all__ = ["Prestarted", "Proof", "Proofs", "Task", "prove"]
+
+T = TypeVar("T")
+
+
+def prove(
+    tsk: bytes,
+    passphrase: Secret,
+    public: bytes,
+    fingerprint: str,
+    *,
+    deadline: Deadline,
+    now: datetime,
+    single_ok: bool = False,
+    prestarted: Prestarted | None = None,
+    provers: Sequence[Prover] | None = None,
+) -> Proofs:
+    """Prove that a stored keypair, opened by a passphrase, is a key and works.
+
+    Args:
+        tsk: The stored transferable secret key.
+        passphrase: What opens it.
+        public: The public part to judge by: the live key's, or the record's.
+        fingerprint: The fingerprint that it must have.
+        deadline: When to stop.
+        now: The present time.
+        single_ok: Whether the policy accepts proofs with a single implementation.
+        prestarted: PGPy's process, started earlier; it is ended here.
+        provers: Other implementations than the three, for tests.
+
+    Returns:
+        The proofs. A proof that fails is a result, not an error.
+
+    Raises:
+        DeadlinePassed: Time ran out.
+        Interrupted: The run was interrupted.
+    """
+    chosen: list[Prover] = [GnuPGProver(), PgpyProver(prestarted), SequoiaProver()]
+    if provers is not None:
+        chosen = list(provers)
+    cancellation = Cancellation()
+    try:
+        try:
+            views = view(tsk, public, now)
+        except OrgkeyError as error:
+            return unproven(error.message)
+        for found in (views.stored_fingerprint, views.fingerprint):
+            if found != fingerprint:
+                return unproven(f"it is another key, {found}")
+        jobs = _jobs(tsk, passphrase, views, [one.name for one in chosen], deadline, now, cancellation)
+        proofs = _Run(chosen, views, jobs, cancellation).prove()
+        return replace(proofs, single_ok=single_ok)
+    except BaseException:
+        cancellation.cancel()
+        raise
+    finally:
+        for one in chosen:
+            one.close()
+
+
+def _jobs(
+    tsk: bytes,
+    passphrase: Secret,
+    views: Views,
+    names: Sequence[str],
+    deadline: Deadline,
+    now: datetime,
+    cancellation: Cancellation,
+) -> dict[str, Job]:
+    # A second earlier, so that the user key is not from the future in anybody's eyes.
+    user = fresh_user(names, (views.moment or datetime.now(UTC)) - timedelta(seconds=1))
+    wrong = Secret(secrets.token_hex(32))
+    return {
+        name: Job(
+            tsk=tsk,
+            views=views,
+            resigned=None,
+            passphrase=passphrase,
+            wrong=wrong,
+            user=user,
+            user_id=user.user_ids[name],
+            nonce=secrets.token_bytes(32),
+            plaintext=secrets.token_hex(32).encode(),
+            now=now,
+            deadline=deadline,
+            cancellation=cancellation,
+        )
+        for name in names
+    }
+
+
+class _Run:
+    """One set of proofs: make, exchange, check, judge."""
+
+    def __init__(
+        self, provers: Sequence[Prover], views: Views, jobs: Mapping[str, Job], cancellation: Cancellation
+    ) -> None:
+        self.provers = {one.name: one for one in provers}
+        self.views = views
+        self.jobs = dict(jobs)
+        self.cancellation = cancellation
+        self.notes: list[str] = []
+
+    def prove(self) -> Proofs:
+        self._renew()
+        for name in list(self.provers):
+            reason = self.provers[name].absent(self.jobs[name])
+            if reason is not None:
+                self.notes.append(f"{name} takes no part: {reason}")
+                del self.provers[name]
+        made = self._each(lambda name: self.provers[name].make(self.jobs[name]), _failed_make)
+        exhibits = {name: self._exhibit(name, one) for name, one in made.items()}
+        checked = self._each(lambda name: self._check(name, _others(exhibits, name)), _failed_check)
+        evidence = Evidence(
+            self.views.fingerprint,
+            made,
+            exhibits,
+            {name: job.plaintext for name, job in self.jobs.items()},
+            tuple(checked.items()),
+        )
+        evidence = self._alone(evidence)
+        results, notes = judge(evidence)
+        seconds = {name: one.seconds for name, one in made.items()}
+        for name, found in evidence.checked:
+            seconds[name] += found.seconds
+        return Proofs(
+            results,
+            single=tuple(task.value for task in AGREEING if results[task].ok and len(results[task].by) < 2),
+            expired_public=self.views.expired,
+            revoked_public=self.views.revoked,
+            notes=(*self.notes, *notes),
+            seconds=seconds,
+        )
+
+    def _renew(self) -> None:
+        """Give those that have no clock to turn back a copy of an expired key that is valid now."""
+        if self.views.revoked:
+            self.notes.append("the key is revoked: proven with a copy in memory without the revocation")
+        if self.views.moment is None:
+            return
+        self.notes.append(
+            "the public part is not valid now: proven at a time inside its validity, "
+            "and with a copy in memory that the recovered key has signed again"
+        )
+        prover = next((one for one in self.provers.values() if isinstance(one, PgpyProver)), None)
+        signer = prover or PgpyProver()
+        try:
+            copy = resigned(signer, next(iter(self.jobs.values())))
+        except OrgkeyError as error:
+            if isinstance(error, DeadlinePassed | Interrupted):
+                raise
+            self.notes.append(f"the copy could not be signed: {error.message}")
+            return
+        finally:
+            if signer is not prover:
+                signer.close()
+        self.jobs = {name: replace(job, resigned=copy) for name, job in self.jobs.items()}
+
+    def _exhibit(self, name: str, made: Made) -> Exhibit:
+        job = self.jobs[name]
+        return Exhibit(
+            name,
+            job.nonce,
+            _product(made.outcomes.get(Task.SIGN)),
+            job.user_id,
+            _product(made.outcomes.get(Task.CERTIFY)),
+            _product(made.message),
+        )
+
+    def _check(self, name: str, exhibits: list[Exhibit]) -> Checked:
+        return self.provers[name].check(self.jobs[name], exhibits)
+
+    def _alone(self, evidence: Evidence) -> Evidence:
+        """Let an implementation judge itself where it is the only one that can; it is noted."""
+        more = []
+        for name, exhibit in evidence.exhibits.items():
+            own = replace(
+                exhibit,
+                signature=exhibit.signature if evidence.unjudged(Task.SIGN, name) else None,
+                certified=exhibit.certified if evidence.unjudged(Task.CERTIFY, name) else None,
+                message=exhibit.message if evidence.idle(name) else None,
+            )
+            if own.signature or own.certified or own.message:
+                more.append((name, _guard(partial(self._check, name, [own]), _failed_check)))
+        return replace(evidence, checked=(*evidence.checked, *more))
+
+    def _each(self, act: Callable[[str], T], failed: Callable[[str], T]) -> dict[str, T]:
+        """Run something for every implementation at the same time."""
+        if not self.provers:
+            return {}
+        with ThreadPoolExecutor(len(self.provers), "prover") as pool:
+            try:
+                futures = {name: pool.submit(_guard, partial(act, name), failed) for name in self.provers}
+                return {name: future.result() for name, future in futures.items()}
+            except BaseException:
+                # Threads do not see an interrupt: end what they wait for, or leaving the block hangs.
+                self.cancellation.cancel()
+                raise
+
+
+def _guard(act: Callable[[], T], failed: Callable[[str], T]) -> T:
+    """Turn whatever an implementation raises into a failure of its own."""
+    try:
+        return act()
+    except (DeadlinePassed, Interrupted):
+        raise
+    except OrgkeyError as error:
+        return failed(error.message)
+    except Exception as error:  # a boundary: three foreign libraries, and none of them may end a drill
+        return failed(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+
+
+def _failed_make(reason: str) -> Made:
+    return Made(dict.fromkeys(Task, Failure(reason)), Failure(reason))
+
+
+def _failed_check(reason: str) -> Checked:
+    return Checked(plaintexts={"": Failure(reason)})
+
+
+def _others(exhibits: Mapping[str, Exhibit], name: str) -> list[Exhibit]:
+    return [one for maker, one in exhibits.items() if maker != name]
+
+
+def _product(outcome: object) -> bytes | None:
+    return outcome.data if isinstance(outcome, Product) else None

@@ -1,0 +1,300 @@
+"""Proofs by PGPy, in a child process: its import takes 0.3 s, and it would hold this one's interpreter."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from pipeline import process
+from pipeline.clock import Deadline
+from pipeline.errors import DeadlinePassed, ProofFailed
+from pipeline.keys.material import CURVES, DSA, ECDH, ECDSA, EDDSA, RSA, PublicPart
+from pipeline.keys.proofs.interface import (
+    Checked,
+    Done,
+    Exhibit,
+    Failure,
+    Job,
+    Made,
+    Outcome,
+    Product,
+    Task,
+    Unsupported,
+    Verdict,
+)
+from pipeline.keys.proofs.views import Views
+from pipeline.secret import Secret
+
+NAME: Final = "pgpy"
+_CHILD: Final = Path(__file__).with_name("pgpy_child.py")
+_CURVES: Final = {"NIST P-256", "NIST P-384", "NIST P-521", "secp256k1", "Ed25519", "X25519"}
+_MAX_FRAME: Final = 16 * 1024 * 1024
+
+
+def supports(part: PublicPart) -> bool:
+    """Whether PGPy can calculate with a key; its brainpool curves are broken, ElGamal it never had."""
+    if part.algorithm in (ECDH, ECDSA, EDDSA):
+        return CURVES[part.curve][0] in _CURVES
+    return part.algorithm in RSA or part.algorithm == DSA
+
+
+class Prestarted:
+    """The child process, started ahead of its work so that its imports overlap with something else.
+
+    It is told nothing before :meth:`ask`, and ends when its standard input closes, hence with its
+    parent, however that ends.
+    """
+
+    def __init__(self) -> None:
+        # Isolated: neither the working directory nor PYTHONPATH can slip a module under it.
+        self._child = process.start(
+            [sys.executable, "-I", "-W", "ignore", str(_CHILD)], stderr=subprocess.DEVNULL
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def ask(
+        self,
+        request: Mapping[str, object],
+        deadline: Deadline,
+        cancellation: process.Cancellation | None = None,
+    ) -> dict[str, Any]:
+        """Send a request and wait for its answer.
+
+        Args:
+            request: A document of :mod:`pipeline.keys.proofs.pgpy_child`.
+            deadline: When to stop waiting.
+            cancellation: Lets another thread end the child.
+
+        Raises:
+            Interrupted: The child was ended through ``cancellation``.
+            DeadlinePassed: It did not come in time.
+            ProofFailed: The child ended instead.
+        """
+        cancel = cancellation or process.Cancellation()
+        cancel.check()
+        try:
+            with cancel.watching(self._child):
+                return self._exchange(json.dumps(request).encode(), deadline)
+        except (OSError, EOFError, ValueError):
+            cancel.check()
+            raise ProofFailed(
+                "PGPy's process ended without an answer",
+                hint="check that the package pgpy works: python -c 'import pgpy'",
+            ) from None
+
+    def _exchange(self, frame: bytes, deadline: Deadline) -> dict[str, Any]:
+        stdin, stdout = self._child.stdin, self._child.stdout
+        if stdin is None or stdout is None:
+            raise ValueError("the child has two pipes")
+        view = memoryview(len(frame).to_bytes(4, "big") + frame)
+        while view:
+            view = view[stdin.write(view) or 0 :]
+        size = int.from_bytes(self._read(stdout.fileno(), 4, deadline), "big")
+        return dict(json.loads(self._read(stdout.fileno(), min(size, _MAX_FRAME), deadline)))
+
+    def _read(self, number: int, size: int, deadline: Deadline) -> bytes:
+        data = bytearray()
+        poller = select.poll()
+        poller.register(number, select.POLLIN)
+        while len(data) < size:
+            if not poller.poll(deadline.limit(60.0) * 1000):
+                raise DeadlinePassed(
+                    "PGPy did not finish in time", hint="run again when the host is less busy"
+                )
+            chunk = os.read(number, size - len(data))
+            if not chunk:
+                raise EOFError
+            data += chunk
+        return bytes(data)
+
+    def close(self) -> None:
+        """End the child; safe to repeat."""
+        process.end(self._child, grace=0)
+
+
+class PgpyProver:
+    """PGPy in its child process.
+
+    Args:
+        child: A process started earlier; one of its own when not given.
+    """
+
+    name = NAME
+
+    def __init__(self, child: Prestarted | None = None) -> None:
+        self._child = child
+
+    def absent(self, job: Job) -> str | None:
+        """Why it takes no part: not installed."""
+        return None if find_spec("pgpy") else "not installed"
+
+    def make(self, job: Job) -> Made:
+        """Open, sign, certify, encrypt, and try a wrong passphrase."""
+        begun = time.monotonic()
+        views = job.views
+        signing, encrypting = _supported(views.signing), _supported(views.encrypting)
+        answer = self._ask(
+            job,
+            op="make",
+            nonce=_text(job.nonce),
+            plaintext=_text(job.plaintext),
+            user=_text(job.user.public),
+            user_id=job.user_id,
+            signing=signing,
+            encrypting=encrypting,
+        )
+        outcomes = {task: _outcome(answer[task]) for task in Task if task in answer}
+        message: Product | Failure | Unsupported = _data(answer["message"])
+        if signing is None and views.signing:
+            outcomes[Task.SIGN] = _lacking(views.signing)
+        if not supports(views.primary):
+            outcomes[Task.CERTIFY] = _lacking([views.primary])
+        if encrypting is None and views.encrypting:
+            message = _lacking(views.encrypting)
+        return Made(outcomes, message, time.monotonic() - begun)
+
+    def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:
+        """Verify signatures and certifications, and decrypt a message."""
+        begun = time.monotonic()
+        decrypted = next((one.maker for one in exhibits if one.message), None)
+        answer = self._ask(
+            job,
+            op="check",
+            exhibits=[
+                {
+                    "maker": one.maker,
+                    "nonce": _text(one.nonce),
+                    "signature": _text(one.signature or b""),
+                    "user_id": one.user_id,
+                    "certified": _text(one.certified or b""),
+                    "message": _text((one.message if one.maker == decrypted else None) or b""),
+                }
+                for one in exhibits
+            ],
+        )
+        views = job.views
+        signatures = {maker: _verdict(one) for maker, one in answer["signatures"].items()}
+        certifications = {maker: _verdict(one) for maker, one in answer["certifications"].items()}
+        plaintexts: dict[str, Product | Failure | Unsupported]
+        plaintexts = {maker: _data(one) for maker, one in answer["plaintexts"].items()}
+        if not all(supports(part) for part in views.signing):
+            lacking = Verdict(None, _lacking(views.signing).reason)
+            signatures = {maker: one if one.ok else lacking for maker, one in signatures.items()}
+        if not supports(views.primary):
+            lacking = Verdict(None, _lacking([views.primary]).reason)
+            certifications = dict.fromkeys(certifications, lacking)
+        if not all(supports(part) for part in views.encrypting):
+            plaintexts = {
+                maker: one if isinstance(one, Product) else _lacking(views.encrypting)
+                for maker, one in plaintexts.items()
+            }
+        return Checked(signatures, certifications, plaintexts, time.monotonic() - begun)
+
+    def resign(
+        self, job: Job, *, flags: int, subkeys: Mapping[str, int]
+    ) -> tuple[dict[bytes, bytes], dict[str, bytes]]:
+        """Make fresh self-signatures, without an end, with the recovered key.
+
+        Args:
+            job: The job.
+            flags: The primary key's key flags.
+            subkeys: Key flags by the subkey's fingerprint.
+
+        Returns:
+            Signature packets by user id, and by subkey fingerprint.
+
+        Raises:
+            ProofFailed: PGPy cannot.
+        """
+        answer = self._ask(job, op="resign", flags=flags, subkeys=dict(subkeys))
+        return (
+            {user_id.encode(): base64.b64decode(made) for user_id, made in answer["user_ids"].items()},
+            {name: base64.b64decode(made) for name, made in answer["subkeys"].items()},
+        )
+
+    def _ask(self, job: Job, **request: object) -> dict[str, Any]:
+        if self._child is None:
+            self._child = Prestarted()
+        secrets = {
+            "tsk": _text(job.tsk),
+            "secret": _text(job.views.secret),
+            "public": _text(job.views.public),
+            "passphrase": _text(job.passphrase.reveal()),
+            "wrong": _text(job.wrong.reveal()),
+        }
+        return self._child.ask({**secrets, **request}, job.deadline, job.cancellation)
+
+    def close(self) -> None:
+        """End the child."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.close()
+
+
+def sign_with_pgpy(views: Views, passphrase: Secret, data: bytes, deadline: Deadline) -> bytes | None:
+    """Make a detached signature, at a time inside the key's validity.
+
+    Returns:
+        The signature, binary; ``None`` when PGPy does not support the key.
+
+    Raises:
+        ProofFailed: PGPy cannot.
+    """
+    signing = _supported(views.signing)
+    if signing is None:
+        return None
+    request = {
+        "op": "sign",
+        "secret": _text(views.secret),
+        "passphrase": _text(passphrase.reveal()),
+        "signing": signing,
+        "nonce": _text(data),
+        "moment": None if views.moment is None else int(views.moment.timestamp()),
+    }
+    with Prestarted() as child:
+        outcome = _data(child.ask(request, deadline)["sign"])
+    if isinstance(outcome, Failure):
+        raise ProofFailed(f"PGPy cannot sign: {outcome.reason}", hint="check the passphrase and the key")
+    return outcome.data
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _supported(parts: Sequence[PublicPart]) -> str | None:
+    return next((part.fingerprint for part in parts if supports(part)), None)
+
+
+def _lacking(parts: Sequence[PublicPart]) -> Unsupported:
+    return Unsupported("does not support " + ", ".join(part.name for part in parts if not supports(part)))
+
+
+def _data(answer: Sequence[str]) -> Product | Failure:
+    kind, data = answer
+    return Product(base64.b64decode(data)) if kind == "product" else Failure(data)
+
+
+def _outcome(answer: Sequence[str]) -> Outcome:
+    return Done() if answer[0] == "done" else _data(answer)
+
+
+def _verdict(answer: Sequence[str]) -> Verdict:
+    return Verdict(answer[0] == "done", answer[1])

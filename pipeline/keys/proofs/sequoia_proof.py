@@ -1,0 +1,198 @@
+"""Proofs by Sequoia, in this process."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from pipeline.errors import UsageProblem
+from pipeline.keys import reading
+from pipeline.keys.material import CURVES, DSA, ECDH, ECDSA, EDDSA, RSA, PublicPart
+from pipeline.keys.proofs.interface import (
+    Checked,
+    Done,
+    Exhibit,
+    Failure,
+    Job,
+    Made,
+    Outcome,
+    Product,
+    Task,
+    Unsupported,
+    Verdict,
+)
+from pipeline.keys.proofs.views import splice
+
+if TYPE_CHECKING:
+    import pysequoia
+
+NAME: Final = "sequoia"
+T = TypeVar("T")
+
+# What Sequoia raises when its policy or its cryptography leaves nothing of a key to work with.
+_POLICY: Final = re.compile(r"No suitable \w+ (sub)?key|No binding signature")
+_CURVES: Final = {"NIST P-256", "NIST P-384", "NIST P-521", "Ed25519", "X25519"}
+
+
+def supports(part: PublicPart) -> bool:
+    """Whether Sequoia, as it is packaged for Python, can calculate with a key."""
+    if part.algorithm in (ECDH, ECDSA, EDDSA):
+        return CURVES[part.curve][0] in _CURVES
+    return part.algorithm in RSA or part.algorithm == DSA
+
+
+def first_line(error: BaseException) -> str:
+    """An error's first line; Sequoia puts a backtrace after it."""
+    return str(error).partition("\n")[0]
+
+
+class SequoiaProver:
+    """Sequoia through its Python binding."""
+
+    name = NAME
+
+    def __init__(self) -> None:
+        self._decryptor: pysequoia.PyDecryptor | Failure | Unsupported = Failure("not opened")
+
+    def absent(self, job: Job) -> str | None:
+        """Why it takes no part: its policy accepts no self-signature, or all have expired."""
+        try:
+            import pysequoia
+        except ImportError:
+            return "not installed"
+        if not supports(job.views.primary):
+            return f"does not support {job.views.primary.name}"
+        if job.views.expired and job.resigned is None:
+            return "the public part has expired, and no copy of it could be signed again"
+        try:
+            _ = pysequoia.Cert.from_bytes(_public(job)).user_ids
+        except RuntimeError as error:
+            if _POLICY.search(str(error)):
+                return "its policy accepts none of the key's self-signatures (SHA-1, or not valid now)"
+            raise
+        return None
+
+    def make(self, job: Job) -> Made:
+        """Open, sign, certify, encrypt, and try a wrong passphrase."""
+        import pysequoia
+
+        begun = time.monotonic()
+        try:
+            passphrase = job.passphrase.text()
+        except UsageProblem:
+            reason = Unsupported("takes passphrases in UTF-8 only")
+            return Made(dict.fromkeys(Task, reason), reason, time.monotonic() - begun)
+        tsk = pysequoia.Tsk.from_bytes(_secret(job))
+        stored = pysequoia.Tsk.from_bytes(job.tsk).extract_certificate().fingerprint
+        user = pysequoia.Cert.from_bytes(job.user.public)
+        public = pysequoia.Cert.from_bytes(_public(job))
+        detached = pysequoia.SignatureMode.DETACHED
+        signer = _attempt(job, lambda: tsk.signer(passphrase))
+        certifier = _attempt(job, lambda: tsk.certifier(passphrase))
+        self._decryptor = _attempt(job, lambda: tsk.decryptor(passphrase))
+        opened: dict[Callable[[str], object], object] = {
+            tsk.signer: signer,
+            tsk.certifier: certifier,
+            tsk.decryptor: self._decryptor,
+        }
+        outcomes: dict[Task, Outcome] = {
+            Task.UNLOCK: _unlocked(opened.values()),
+            Task.FINGERPRINT: Product(stored.upper().encode()),
+            Task.SIGN: _use(job, signer, lambda key: pysequoia.sign(key, job.nonce, mode=detached)),
+            Task.CERTIFY: _use(job, certifier, lambda key: bytes(user.add_user_id(job.user_id, key))),
+            Task.NEGATIVE: _refuses(job.wrong.text(), opened),
+        }
+        message = _use(job, public, lambda key: pysequoia.encrypt(job.plaintext, [key]))
+        return Made(outcomes, message, time.monotonic() - begun)
+
+    def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:
+        """Verify signatures and decrypt a message; Sequoia's binding cannot check a certification."""
+        import pysequoia
+
+        begun = time.monotonic()
+        public = pysequoia.Cert.from_bytes(_public(job))
+        signatures = {one.maker: _verify(job, public, one) for one in exhibits if one.signature}
+        plaintexts: dict[str, Product | Failure | Unsupported] = {}
+        message = next((one for one in exhibits if one.message), None)
+        if message is not None and message.message is not None:
+            sealed = message.message
+            plaintexts[message.maker] = _use(
+                job,
+                self._decryptor,
+                lambda key: pysequoia.decrypt(bytes=sealed, decryptor=key).bytes or b"",
+            )
+        return Checked(signatures, {}, plaintexts, time.monotonic() - begun)
+
+    def close(self) -> None:
+        """Forget the opened key."""
+        self._decryptor = Failure("closed")
+
+
+def _public(job: Job) -> bytes:
+    return job.resigned or job.views.public
+
+
+def _secret(job: Job) -> bytes:
+    if job.resigned is None:
+        return job.views.secret
+    frame = reading.sole(job.resigned, "the public part signed again")
+    return splice(frame, reading.sole(job.tsk, "the stored keypair"))
+
+
+def _attempt(job: Job, act: Callable[[], T]) -> T | Failure | Unsupported:
+    try:
+        return act()
+    except RuntimeError as error:  # all that the binding raises
+        reason = first_line(error)
+        # With every secret at hand, finding no key to work with is a matter of policy or algorithm.
+        if _POLICY.search(reason) and not job.views.missing:
+            return Unsupported(reason.partition(" for ")[0].lower())
+        return Failure(reason)
+
+
+def _use(
+    job: Job, key: T | Failure | Unsupported, act: Callable[[T], bytes]
+) -> Product | Failure | Unsupported:
+    if isinstance(key, Failure | Unsupported):
+        return key
+    made = _attempt(job, lambda: act(key))
+    return Product(made) if isinstance(made, bytes) else made
+
+
+def _unlocked(opened: Iterable[object]) -> Done | Failure | Unsupported:
+    found = list(opened)
+    failures = [one for one in found if isinstance(one, Failure)]
+    if failures:
+        return failures[0]
+    without = [one for one in found if isinstance(one, Unsupported)]
+    return without[0] if len(without) == len(found) else Done()
+
+
+def _refuses(wrong: str, opened: Mapping[Callable[[str], object], object]) -> Outcome:
+    """Whether whatever the right passphrase opens stays closed to a wrong one."""
+    tried = [opener for opener, key in opened.items() if not isinstance(key, Failure | Unsupported)]
+    for opener in tried:
+        try:
+            opener(wrong)
+        except RuntimeError:
+            continue
+        return Failure("a wrong passphrase opens the key")
+    return Done() if tried else Unsupported("the right passphrase opens nothing")
+
+
+def _verify(job: Job, public: pysequoia.Cert, exhibit: Exhibit) -> Verdict:
+    import pysequoia
+
+    try:
+        signature = pysequoia.Sig.from_bytes(exhibit.signature or b"")
+        issuer = (signature.issuer_fingerprint or "").upper()
+        signing = [part for part in job.views.signing if part.fingerprint == issuer]
+        if signing and not supports(signing[0]):
+            return Verdict(None, f"does not support {signing[0].name}")
+        result = pysequoia.verify(bytes=exhibit.nonce, store=lambda _: [public], signature=signature)
+    except RuntimeError as error:
+        return Verdict(False, first_line(error))
+    owners = [one.certificate.upper() for one in result.valid_sigs]
+    return Verdict(owners == [job.views.fingerprint], f"made by {', '.join(owners) or 'nobody'}")

@@ -1,0 +1,82 @@
+"""A fresh key of a made-up user, for the Org Key to certify.
+
+Written here and not by one of the implementations: its time of creation must be chosen freely (an expired
+Org Key certifies at a time inside its validity), and none of those that are judged has a hand in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from pipeline.keys.material import EDDSA, PublicPart
+from pipeline.keys.packets import Tag, build, join
+from pipeline.keys.signatures import hashed_identity, hashed_key
+
+_ED25519: Final = bytes.fromhex("2b06010401da470f01")
+_POSITIVE: Final = 0x13
+_SHA256: Final = 8
+_CERTIFY_AND_SIGN: Final = 3
+
+
+@dataclass(frozen=True)
+class UserKey:
+    """A user's public key; its secret is thrown away at once.
+
+    Attributes:
+        fingerprint: 40 upper-case hexadecimal digits.
+        public: The transferable public key, binary, with its own self-signatures.
+        user_ids: One for each implementation, so that their certifications can be told apart.
+    """
+
+    fingerprint: str
+    public: bytes
+    user_ids: dict[str, str]
+
+
+def fresh_user(names: Iterable[str], made: datetime) -> UserKey:
+    """Make an Ed25519 key with one user id for each name (RFC 4880 section 11.1).
+
+    Args:
+        names: Names of implementations.
+        made: When the key claims to have been made.
+    """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    secret = Ed25519PrivateKey.generate()
+    created = int(made.timestamp())
+    point = b"\x40" + secret.public_key().public_bytes_raw()
+    body = b"\x04" + created.to_bytes(4, "big") + bytes([EDDSA, len(_ED25519)]) + _ED25519 + _mpi(point)
+    public = PublicPart(body, datetime.fromtimestamp(created, UTC), EDDSA, curve=_ED25519, point=point)
+    user_ids = {name: f"Drill of {name} <drill-{name}@orgkey.invalid>" for name in names}
+    packets = [build(Tag.PUBLIC_KEY, body)]
+    for user_id in user_ids.values():
+        identity = user_id.encode()
+        hashed = b"".join(
+            (
+                b"\x05\x02" + created.to_bytes(4, "big"),
+                bytes([2, 27, _CERTIFY_AND_SIGN]),
+                b"\x16\x21\x04" + bytes.fromhex(public.fingerprint),
+            )
+        )
+        head = bytes([4, _POSITIVE, EDDSA, _SHA256]) + len(hashed).to_bytes(2, "big") + hashed
+        data = hashed_key(public) + hashed_identity(Tag.USER_ID, identity) + head
+        digest = hashlib.sha256(data + b"\x04\xff" + len(head).to_bytes(4, "big")).digest()
+        r, s = (half for half in _halves(secret.sign(digest)))
+        issuer = b"\x09\x10" + bytes.fromhex(public.key_id)
+        tail = len(issuer).to_bytes(2, "big") + issuer + digest[:2] + _mpi(r) + _mpi(s)
+        packets += [build(Tag.USER_ID, identity), build(Tag.SIGNATURE, head + tail)]
+    return UserKey(public.fingerprint, join(packets), user_ids)
+
+
+def _halves(signature: bytes) -> tuple[bytes, bytes]:
+    return signature[:32], signature[32:]
+
+
+def _mpi(number: bytes) -> bytes:
+    """A multi-precision integer without leading zeros (RFC 4880 section 3.2)."""
+    value = int.from_bytes(number, "big")
+    return value.bit_length().to_bytes(2, "big") + value.to_bytes((value.bit_length() + 7) // 8, "big")

@@ -1,0 +1,145 @@
+"""What the implementations are given: one view of the key, the same for all of them.
+
+The secret parts come from the stored keypair, everything else from the public part that the proofs are
+judged by: a stored key whose self-signatures have expired works again with the live key's newer ones.
+The views are in memory only, for as long as the proofs last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from pipeline.keys import reading, validity
+from pipeline.keys import signatures as sig
+from pipeline.keys.material import PublicPart
+from pipeline.keys.model import Component, Key
+from pipeline.keys.packets import Packet, join
+from pipeline.keys.validity import Judgement, Standing
+
+_REVOCATIONS = frozenset({sig.KEY_REVOCATION, sig.SUBKEY_REVOCATION})
+
+
+@dataclass(frozen=True)
+class Views:
+    """A key as the implementations are given it.
+
+    Attributes:
+        fingerprint: Of the public part's primary key, 40 upper-case hexadecimal digits.
+        stored_fingerprint: The same of the stored keypair.
+        secret: The stored secret packets in the frame of the public part, binary.
+        public: The public part without revocations of keys, binary.
+        moment: A time at which what is needed is inside its validity; ``None`` when that is now.
+        expired: Whether what is needed has expired.
+        revoked: Whether revocations were left out.
+        primary: The primary key's public part.
+        signing: Public parts of what may sign.
+        encrypting: Public parts of what may be encrypted to.
+        missing: Fingerprints of keys whose secret numbers the stored keypair does not hold.
+    """
+
+    fingerprint: str
+    stored_fingerprint: str
+    secret: bytes
+    public: bytes
+    moment: datetime | None
+    expired: bool
+    revoked: bool
+    primary: PublicPart
+    signing: tuple[PublicPart, ...]
+    encrypting: tuple[PublicPart, ...]
+    missing: frozenset[str]
+
+
+def view(tsk: bytes, public: bytes, now: datetime) -> Views:
+    """Lay the stored secret parts into the frame of the public part.
+
+    Args:
+        tsk: The stored transferable secret key.
+        public: The public part to prove with.
+        now: The present time.
+
+    Raises:
+        NotAKey: One of them is damaged, or holds another number of keys than one.
+        Unsupported: One of them has a form that cannot be handled.
+    """
+    stored = reading.sole(tsk, "the stored keypair")
+    whole = reading.sole(public, "the public part")
+    frame = without_revocations(whole)
+    judged = validity.judge(frame, None)
+    here = {one.public.fingerprint for one in stored.components if one.secret_here}
+    ends, starts = _needed_validity(frame, judged)
+    moment = None
+    if ends is not None and ends <= now:
+        moment = max(ends - timedelta(seconds=1), starts)
+    elif starts > now:
+        moment = starts
+    return Views(
+        fingerprint=whole.fingerprint,
+        stored_fingerprint=stored.fingerprint,
+        secret=splice(frame, stored),
+        public=frame.public(),
+        moment=moment,
+        expired=ends is not None and ends <= now,
+        revoked=frame != whole,
+        primary=frame.primary.public,
+        signing=_able(frame, judged, sig.SIGN),
+        encrypting=_able(frame, judged, sig.ENCRYPT),
+        missing=frozenset(one.public.fingerprint for one in frame.components) - here,
+    )
+
+
+def _able(key: Key, judged: Judgement, use: int) -> tuple[PublicPart, ...]:
+    pairs = zip(key.components, judged.standings, strict=True)
+    return tuple(component.public for component, standing in pairs if standing.usable(use))
+
+
+def splice(frame: Key, stored: Key) -> bytes:
+    """Write ``frame`` down with the key packets of ``stored`` where both have the same key."""
+    packets = {one.public.fingerprint: one.packet for one in stored.components}
+    return join(frame.packets(packets.get(one.public.fingerprint, one.packet) for one in frame.components))
+
+
+def without_revocations(key: Key) -> Key:
+    """Leave out revocations of the primary key and of subkeys.
+
+    A revocation says not to use a key any more. Whether its secret was kept is another question, and
+    the one that is asked here: old backups are encrypted to it whatever has happened since.
+    """
+    return replace(
+        key,
+        primary=_unrevoked(key.primary),
+        subkeys=tuple(_unrevoked(subkey) for subkey in key.subkeys),
+    )
+
+
+def _unrevoked(component: Component) -> Component:
+    return replace(component, signatures=tuple(_not_revoking(component.signatures)))
+
+
+def _not_revoking(signatures: Iterable[Packet]) -> Iterable[Packet]:
+    for packet in signatures:
+        made = sig.read_signature(packet.body)
+        if made is None or made.kind not in _REVOCATIONS:
+            yield packet
+
+
+def _needed_validity(key: Key, judged: Judgement) -> tuple[datetime | None, datetime]:
+    """When the first of the parts that the proofs need expires, and when the last of them was made.
+
+    Needed are the primary key and, of those that may sign and of those that may encrypt, the one that
+    lasts longest: a subkey that was replaced has every right to have expired.
+    """
+    needed = [(key.primary, judged.primary)]
+    pairs = list(zip(key.components, judged.standings, strict=True))
+    for use in (sig.SIGN, sig.ENCRYPT):
+        able = [pair for pair in pairs if pair[1].usable(use)]
+        if able:
+            needed.append(max(able, key=lambda pair: _lasting(pair[1])))
+    ends = [standing.expires for _, standing in needed if standing.expires is not None]
+    return min(ends, default=None), max(component.public.created for component, _ in needed)
+
+
+def _lasting(standing: Standing) -> tuple[bool, float]:
+    return standing.expires is None, standing.expires.timestamp() if standing.expires else 0.0

@@ -1,0 +1,136 @@
+"""Opening a key's secret parts with a passphrase, and telling a wrong passphrase from a damaged key."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from pipeline.errors import NotAKey, OrgkeyError, WrongPassphrase
+from pipeline.keys.armor import DAMAGED_HINT
+from pipeline.keys.material import RSA, fits, read_secret
+from pipeline.keys.model import Component, Key
+from pipeline.keys.protection import State, open_secret
+from pipeline.secret import Secret
+
+
+def candidates(passphrase: Secret) -> list[bytes]:
+    """The encodings under which a program may have hashed a passphrase, the given one first.
+
+    OpenPGP hashes bytes, and programs have not agreed on which: composed or decomposed letters, UTF-8
+    or Latin-1. ASCII has one encoding only.
+    """
+    raw = passphrase.reveal()
+    if raw.isascii():
+        return [raw]
+    found = [raw]
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    for form in ("NFC", "NFD"):
+        changed = unicodedata.normalize(form, text)
+        found.append(changed.encode())
+        try:
+            found.append(changed.encode("latin-1"))
+        except UnicodeEncodeError:
+            continue
+    return list(dict.fromkeys(found))
+
+
+def name_of(key: Key, index: int) -> str:
+    """What messages call a component: the primary key, or a subkey by its key id."""
+    return "the primary key" if index == 0 else f"the subkey {key.components[index].public.key_id}"
+
+
+def open_all(key: Key, passphrase: Secret | None) -> tuple[list[Secret | None], list[OrgkeyError]]:
+    """Open every secret part that can be opened.
+
+    Args:
+        key: The key; parts without secret numbers here are passed over.
+        passphrase: Without one, only unprotected parts are looked at.
+
+    Returns:
+        For each component its secret numbers, or none; and what is wrong.
+    """
+    attempts = candidates(passphrase) if passphrase is not None else []
+    opened: list[Secret | None] = []
+    failed: list[int] = []
+    problems: list[OrgkeyError] = []
+    for index, component in enumerate(key.components):
+        clear: Secret | None = None
+        state = component.protection.state if component.protection else None
+        if state is State.UNPROTECTED or (state is State.PROTECTED and attempts):
+            try:
+                clear = _open(component, attempts if state is State.PROTECTED else [b""])
+                if clear is None:
+                    failed.append(index)
+            except OrgkeyError as error:
+                what = f"{name_of(key, index)}: {error.message}"
+                problems.append(type(error)(what, hint=error.hint))
+        opened.append(clear)
+    if failed and passphrase is not None:
+        problems.append(_wrong(key, failed, opened, passphrase))
+    return opened, problems
+
+
+def _open(component: Component, attempts: Sequence[bytes]) -> Secret | None:
+    """Open one secret part.
+
+    Returns:
+        The numbers, or nothing when no attempt opens it.
+
+    Raises:
+        NotAKey: It is damaged: unprotected with a wrong checksum, or opened but the numbers are wrong.
+        Unsupported: The cipher or curve is gone from the installed libraries.
+    """
+    how = component.protection
+    assert how is not None
+    for passphrase in attempts:
+        result = open_secret(how, passphrase)
+        try:
+            numbers = read_secret(component.public, result.clear.reveal())
+        except NotAKey:
+            # Garbage passes a 16-bit sum once in 65,536 times: only a digest tells that it is damage.
+            if how.state is State.UNPROTECTED or (result.sound and how.usage == 254):
+                raise
+            continue
+        matching = fits(component.public, numbers)
+        if result.sound and matching:
+            return result.clear
+        if result.sound:
+            raise NotAKey("its secret numbers do not belong to its public ones", hint=DAMAGED_HINT)
+        # Four numbers of the announced lengths, or one that fits, do not come from a wrong passphrase.
+        if matching or how.state is State.UNPROTECTED or component.public.algorithm in RSA:
+            raise NotAKey("the checksum of its secret part is wrong", hint=DAMAGED_HINT)
+    return None
+
+
+def _wrong(key: Key, failed: list[int], opened: list[Secret | None], passphrase: Secret) -> WrongPassphrase:
+    names = " and ".join(name_of(key, index) for index in failed)
+    message = f"the passphrase does not open {names}"
+    others = [index for index, clear in enumerate(opened) if clear is not None]
+    if any(_protected(key.components[index]) for index in others):
+        message += f", though it opens {' and '.join(name_of(key, index) for index in others)}"
+        hint = "the parts have different passphrases, or that part is damaged; export the key again"
+    else:
+        hint = edge_hint(passphrase) or "check the passphrase; it is the one given at the export"
+    old = [key.components[index].protection for index in failed]
+    if any(how is not None and how.usage != 254 for how in old):
+        hint += " (or the key is damaged: its old 16-bit checksum cannot tell the two apart)"
+    return WrongPassphrase(message, hint=hint)
+
+
+def _protected(component: Component) -> bool:
+    return component.protection is not None and component.protection.state is State.PROTECTED
+
+
+def edge_hint(passphrase: Secret) -> str:
+    """What is suspicious at the edges of a passphrase, without showing any of it."""
+    raw = passphrase.reveal()
+    if raw.endswith((b"\r", b"\r\n")):
+        return "the passphrase ends with a carriage return (a file with Windows line ends?); remove it"
+    if raw.endswith(b"\n"):
+        return "the passphrase ends with a line feed; only one is stripped from a file"
+    if raw != raw.strip():
+        return "the passphrase begins or ends with white space; remove it if it is not part of it"
+    return ""

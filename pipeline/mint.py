@@ -1,0 +1,146 @@
+"""Mint a record: re-wrap the key, split and seal the escrow passphrase, describe, sign, pack.
+
+Everything is sealed, opened again and proven here, in memory, before any target sees a byte.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pipeline import __version__, authentic, record
+from pipeline.authentic import Record
+from pipeline.clock import Deadline
+from pipeline.custody import passphrase, seal
+from pipeline.custody.interface import Binding, Holder
+from pipeline.custody.paths import Description, Path, plan_digest
+from pipeline.digest import sha256
+from pipeline.manifest import Manifest, Reference, epoch_name
+from pipeline.recovery import recovery_text
+from pipeline.secret import Secret
+
+if TYPE_CHECKING:
+    from pipeline.keys import UnlockedKey
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who is to open the new record.
+
+    Attributes:
+        paths: The custody paths.
+        holders: Seal shares, under the writer's identity.
+        openers: Open them again, under the driller's.
+        descriptions: What the holders say of themselves today.
+    """
+
+    paths: tuple[Path, ...]
+    holders: Mapping[str, Holder]
+    openers: Mapping[str, Holder]
+    descriptions: Mapping[str, Description]
+
+    @property
+    def digest(self) -> str:
+        """What "the same custody plan" is compared by."""
+        return plan_digest(self.paths, self.descriptions)
+
+
+def mint(
+    key: UnlockedKey,
+    plan: Plan,
+    *,
+    now: datetime,
+    deadline: Deadline,
+    previous: Reference | None = None,
+    export_passphrase: Secret | None = None,
+) -> Record:
+    """Make a new record of an unlocked key.
+
+    Args:
+        key: The Org Key, open.
+        plan: The custody plan.
+        now: The record's time.
+        deadline: Bounds every call.
+        previous: The newest authentic epoch of the same key, where one is known.
+        export_passphrase: The passphrase of the export; proven not to open the re-wrapped key.
+
+    Returns:
+        The record, already accepted by the same reader that every later run uses.
+
+    Raises:
+        OrgkeyError: A holder does not seal, a sealed share does not open, or the re-wrap is not proven.
+    """
+    now = now.replace(microsecond=0)
+    binding = Binding(fingerprint=key.fingerprint, record_id=secrets.token_hex(16))
+    raw = passphrase.mint()
+    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="mint") as pool:
+        sealing = pool.submit(seal.seal, raw, plan.paths, plan.holders, plan.openers, binding)
+        keypair, members = _wrap(key, raw, export_passphrase)
+        sealed = sealing.result()
+    members.update(sealed.members)
+    members[record.RECOVERY] = recovery_text(
+        sealed.section, binding, epoch=epoch_name(now, binding.record_id), user_ids=_user_ids(key)
+    ).encode()
+    manifest = Manifest(
+        record_id=binding.record_id,
+        created=now,
+        fingerprint=key.fingerprint,
+        key_state=key.key_state,
+        key=key.summary(),
+        members={name: sha256(content).hex for name, content in members.items()},
+        custody=sealed.section,
+        plan=plan.digest,
+        previous=previous,
+        supersedes=None,
+        program=f"orgkey-escrow {__version__}",
+    )
+    return _sign(manifest, members, keypair, raw, key.public, now=now, deadline=deadline)
+
+
+def _wrap(key: UnlockedKey, raw: Secret, export_passphrase: Secret | None) -> tuple[bytes, dict[str, bytes]]:
+    """Re-wrap the key under the escrow passphrase and seal the export as it came."""
+    import pysequoia
+
+    from pipeline.keys import ESCROW_COUNT_OCTET, armor, prove_rewrap
+
+    written = passphrase.written(raw)
+    keypair = key.protect(written, s2k_count_octet=ESCROW_COUNT_OCTET)
+    prove_rewrap(key, keypair, written, export_passphrase)
+    original = pysequoia.encrypt(key.original, recipients=[], passwords=[written.text()], armor=False)
+    return keypair, {
+        record.KEYPAIR: armor.armor(keypair, "PRIVATE KEY BLOCK"),
+        record.ORIGINAL: bytes(original),
+        record.PUBLIC: armor.armor(key.public, "PUBLIC KEY BLOCK"),
+    }
+
+
+def _sign(
+    manifest: Manifest,
+    members: dict[str, bytes],
+    keypair: bytes,
+    raw: Secret,
+    public: bytes,
+    *,
+    now: datetime,
+    deadline: Deadline,
+) -> Record:
+    """Sign the manifest with the re-wrapped key, pack, and accept the result as a reader would."""
+    from pipeline.keys import signing
+
+    body = manifest.to_bytes()
+    signature = signing.sign_detached(
+        keypair, passphrase.written(raw), public, body, deadline=deadline, now=now
+    )
+    whole = members | {record.MANIFEST: body, record.MANIFEST_SIGNATURE: signature}
+    return authentic.open_record(
+        record.pack(whole), {manifest.fingerprint}, deadline=deadline, now=now, epoch=manifest.epoch
+    )
+
+
+def _user_ids(key: UnlockedKey) -> Sequence[str]:
+    listed = key.summary().get("user_ids", [])
+    return [str(item) for item in listed] if isinstance(listed, list) else []

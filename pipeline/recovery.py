@@ -1,0 +1,108 @@
+"""RECOVERY.txt: how to get the key back from a record without this program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.custody import recovery_text as custody_text
+from pipeline.custody.interface import Binding
+from pipeline.custody.section import CustodySection
+
+_INTRO = """\
+RECOVERY OF AN ORGANIZATION KEY
+===============================
+
+This file lies in a record of orgkey-escrow. The record is a plain tar; it holds the
+Organization Key of a PGP Encryption Server, protected by an escrow passphrase that is
+stored nowhere whole. These are the commands that get the key back with tar, gpg, shamir
+(pip install "shamir-mnemonic[cli]") and the holders' own tools. This program is not needed.
+
+  fingerprint   {fingerprint}
+  user ids      {user_ids}
+  epoch         {epoch}
+  record id     {record_id}
+
+With the program it is one command:  orgkey restore --out FILE
+
+Lines that start with "$" are commands. Run them in an empty directory on a memory-backed
+file system (for example under /dev/shm), as a user whom nobody else can read, in one shell,
+from the top. RECORD is the path of the record.
+
+
+1. Unpack, and check that the record is authentic
+-------------------------------------------------
+The signature must be good, and must be made by the fingerprint above. Compare that
+fingerprint with one that you know from elsewhere (an earlier report, a printed page): a false
+record has a good signature of another key.
+
+    $ umask 077
+    $ tar -xf "$RECORD"
+    $ export GNUPGHOME="$PWD/gnupg" && mkdir -m 700 "$GNUPGHOME"
+    $ gpg --batch --import public.asc
+    $ gpg --batch --status-fd 1 --verify manifest.json.asc manifest.json | grep -aE "VALIDSIG .*{fingerprint}$"
+
+Every other member's SHA-256 stands in manifest.json under "members"; this checks them all:
+
+    $ python3 -c "import json; [print(d, n, sep='  ') for n, d in json.load(open('manifest.json'))['members'].items()]" | sha256sum -c -
+
+
+2. Get the escrow passphrase back (any ONE of the paths below is enough)
+------------------------------------------------------------------------
+"""
+
+_OUTRO = """
+
+3. Open the key
+---------------
+The escrow passphrase is the 64 hexadecimal digits that shamir printed; the commands above
+left them in the shell variable PASSPHRASE.
+
+    $ printf %s "$PASSPHRASE" | gpg --batch --pinentry-mode loopback --passphrase-fd 0 --import keypair.asc
+
+It shows "sec" (not "sec#") for {fingerprint}:
+
+    $ gpg --batch --with-colons --list-secret-keys {fingerprint} | grep -E "^sec:"
+
+To hand the key to a server, give it a passphrase of your own, then export it:
+
+  gpg --edit-key {fingerprint} passwd
+  gpg --armor --export-secret-keys {fingerprint} > keypair-for-the-server.asc
+
+The export as it first came in, byte for byte, under its own old passphrase:
+
+    $ printf %s "$PASSPHRASE" | gpg --batch --pinentry-mode loopback --passphrase-fd 0 --output original.asc --decrypt original.gpg
+
+
+4. Leave nothing behind
+-----------------------
+  gpgconf --kill gpg-agent
+  unset PASSPHRASE
+  then remove this directory.
+"""
+
+
+def recovery_text(section: CustodySection, binding: Binding, *, epoch: str, user_ids: Sequence[str]) -> str:
+    """Write RECOVERY.txt with the fingerprint and the paths filled in.
+
+    Args:
+        section: The record's custody section.
+        binding: Fingerprint and record id.
+        epoch: The epoch's name.
+        user_ids: The key's user ids, for people.
+    """
+    known = {
+        "fingerprint": binding.fingerprint,
+        "record_id": binding.record_id,
+        "epoch": epoch,
+        "user_ids": "; ".join(_plain(item) for item in user_ids) or "(none)",
+    }
+    return (
+        _INTRO.format(**known)
+        + custody_text.render(section, binding, binding.fingerprint)
+        + _OUTRO.format(**known)
+    )
+
+
+def _plain(text: str) -> str:
+    """A user id is foreign text: one line, printable, and no command."""
+    return "".join(char if char.isprintable() else "?" for char in text)[:200]

@@ -1,0 +1,151 @@
+"""Take secrets out of text that is about to be written: by shape, and by value where it is known.
+
+Known values are not kept: what stays in memory of each is its length and two fingerprints under
+keys drawn at start-up, so that a table of secrets never forms. Fingerprints of a short secret can be
+guessed by whoever reads this process's memory, who could then read the secret itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import secrets
+import threading
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import quote
+
+from pipeline.secret import Secret
+
+MARK: Final = "[redacted]"
+SHORTEST: Final = 4  # characters; anything shorter would black out ordinary text
+
+_PRIME: Final = (1 << 61) - 1
+
+_HEADERS: Final = (
+    r"x-vault-token|x-vault-wrap-token|authorization|proxy-authorization|x-amz-security-token"
+    r"|x-amz-server-side-encryption-customer-key|set-cookie|cookie"
+)
+_FIELDS: Final = (
+    r"secret_id|client_token|wrapping_token|root_token|unseal_keys?(?:_b64|_hex)?|keys_base64|plaintext"
+    r"|passphrase|password|secret_?access_?key|aws_secret_access_key|session_?token|aws_session_token"
+    r"|secret_key|private_key|mnemonic"
+)
+_QUOTED: Final = r"""b?\\?"(?:[^"\\]|\\.)*"|b?'(?:[^'\\]|\\.)*'"""
+
+_BLOCK: Final = re.compile(
+    # A block whose end was cut off is redacted to the end of the text.
+    r"-----BEGIN (?P<kind>[A-Z0-9 ]*PRIVATE KEY[A-Z ]*)-----.*?(?:-----END (?P=kind)-----|\Z)",
+    re.DOTALL,
+)
+_HEADER: Final = re.compile(
+    rf"""(?P<name>\b(?:{_HEADERS})\\?["']?\s*[:=]\s*)(?P<value>{_QUOTED}|[^\r\n]+)""", re.IGNORECASE
+)
+_FIELD: Final = re.compile(
+    rf"""(?P<name>\b(?:{_FIELDS})\\?["']?\s*[:=]\s*)(?P<value>\[[^\]]*\]|{_QUOTED}|[^\s,;&}})\]]+)""",
+    re.IGNORECASE,
+)
+_TOKEN: Final = re.compile(
+    r"(?<![A-Za-z0-9_.-])(?:hv[sbr]\.[A-Za-z0-9_-]{20,}|[sbr]\.[A-Za-z0-9]{24,}(?:\.[A-Za-z0-9]+)?)"
+)
+# A SLIP-39 share has 20 words or more (33 for 256 bits), each of 4 to 8 letters; prose has no such run.
+_SHARE: Final = re.compile(r"\b(?:[a-z]{4,8}[ +_-]){19,}[a-z]{4,8}\b")
+
+
+class Redactor:
+    """Knows secrets by fingerprint and takes them out of text."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._base = secrets.randbelow(_PRIME - 2) + 2
+        self._key = secrets.token_bytes(32)
+        # length -> rolling hash -> keyed digests of the forms that have it
+        self._known: dict[int, dict[int, set[bytes]]] = {}
+
+    def register(self, secret: Secret) -> None:
+        """Redact ``secret`` from now on: as it stands, in hex, in base64 at any alignment, escaped.
+
+        Args:
+            secret: One with fewer than four bytes is ignored.
+        """
+        for form in _forms(secret.reveal()):
+            if len(form) >= SHORTEST:
+                digest = self._digest(form)
+                with self._lock:
+                    known = dict(self._known)
+                    rolls = {roll: set(digests) for roll, digests in known.get(len(form), {}).items()}
+                    rolls.setdefault(next(self._rolls(form, len(form))), set()).add(digest)
+                    known[len(form)] = rolls
+                    self._known = known  # readers see the old table or the new one, never a half
+
+    def clean(self, text: str) -> str:
+        """Return ``text`` without known secrets and without anything that has a secret's shape."""
+        text = self._without_known(text)
+        text = _BLOCK.sub(MARK, text)
+        text = _HEADER.sub(rf"\g<name>{MARK}", text)
+        text = _FIELD.sub(rf"\g<name>{MARK}", text)
+        text = _TOKEN.sub(MARK, text)
+        return _SHARE.sub(MARK, text)
+
+    def _without_known(self, text: str) -> str:
+        spans: list[tuple[int, int]] = []
+        for length, rolls in self._known.items():
+            if length > len(text):
+                continue
+            for start, roll in enumerate(self._rolls(text, length)):
+                if roll in rolls and self._digest(text[start : start + length]) in rolls[roll]:
+                    spans.append((start, start + length))
+        pieces: list[str] = []
+        done = 0
+        for start, end in sorted(spans):
+            if start >= done:
+                pieces += [text[done:start], MARK]
+            done = max(done, end)
+        return "".join([*pieces, text[done:]])
+
+    def _rolls(self, text: str, length: int) -> Iterator[int]:
+        """The Rabin-Karp hash of every window of ``length`` characters, in order."""
+        base = self._base
+        drop = pow(base, length, _PRIME)
+        roll = 0
+        for position, character in enumerate(text):
+            roll = roll * base + ord(character)
+            if position >= length:
+                roll -= ord(text[position - length]) * drop
+            roll %= _PRIME
+            if position >= length - 1:
+                yield roll
+
+    def _digest(self, text: str) -> bytes:
+        data = text.encode(errors="surrogatepass")
+        return hashlib.blake2b(data, key=self._key, digest_size=16).digest()
+
+
+def _forms(raw: bytes) -> set[str]:
+    """The ways in which a secret is spelled in logs."""
+    if len(raw) < SHORTEST:
+        return set()
+    forms = _encodings(raw)
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    forms |= {text, repr(text)[1:-1], repr(raw)[2:-1], json.dumps(text)[1:-1], quote(text, safe="")}
+    if len(text) % 2 == 0 and re.fullmatch(r"(?:[0-9a-fA-F]{2}){16,}", text):
+        # The escrow passphrase is written in hex; its 32 bytes are just as secret.
+        forms |= {text.upper(), text.lower(), *_encodings(bytes.fromhex(text))}
+    return forms
+
+
+def _encodings(raw: bytes) -> set[str]:
+    alone = base64.b64encode(raw).decode().rstrip("=")
+    forms = {raw.hex(), raw.hex().upper(), alone, alone.replace("+", "-").replace("/", "_")}
+    for shift in range(3):
+        # Inside a longer base64 text a value starts at one of three positions; the characters that
+        # it shares with its neighbours are left out (RFC 4648 section 4).
+        first, last = -(-shift * 8 // 6), (shift + len(raw)) * 8 // 6
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            forms.add(encode(bytes(shift) + raw).decode()[first:last])
+    return forms

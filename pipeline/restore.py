@@ -1,0 +1,272 @@
+"""Get the keypair back: from any copy, epoch, path and version, into a new file.
+
+Nothing here judges whether the key has expired or what hangs on it: a restore is never refused for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pipeline import files
+from pipeline import live as lives
+from pipeline.authentic import Record
+from pipeline.clock import Deadline
+from pipeline.context import Context, Estate
+from pipeline.custody import passphrase
+from pipeline.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError, UsageProblem, first_of
+from pipeline.proving import recover_passphrase
+from pipeline.record import ORIGINAL
+from pipeline.secret import Secret, SecretSource
+from pipeline.survey import Copy, Reader, State, Survey, choose
+from pipeline.targets.interface import Slot
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be restored.
+
+    Attributes:
+        out: The new file.
+        epoch: An epoch's name, or ``latest``.
+        source: Only this target's copy.
+        version: Only this version of that copy.
+        path: Only this custody path.
+        shares: Words that people brought.
+        original: The export as it came in, under its old passphrase, instead of the re-wrapped key.
+    """
+
+    out: Path
+    epoch: str = "latest"
+    source: str | None = None
+    version: str | None = None
+    path: str | None = None
+    shares: tuple[Secret, ...] = ()
+    original: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """The record that a restore starts from.
+
+    Attributes:
+        record: The authentic record.
+        origin: The target or place that it came from.
+        newer_public: Public parts of the same key from other epochs, oldest first.
+    """
+
+    record: Record
+    origin: str
+    newer_public: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was restored.
+
+    Attributes:
+        epoch: The epoch's name.
+        fingerprint: The key's.
+        origin: The target or place that the record came from.
+        path: The custody path that opened it.
+        out: The new file.
+    """
+
+    epoch: str
+    fingerprint: str
+    origin: str
+    path: str
+    out: Path
+
+
+def check_output(path: Path) -> None:
+    """Refuse early what writing would refuse late.
+
+    Raises:
+        LocalFilesProblem: The file exists, or its directory does not.
+    """
+    try:
+        taken = path.is_symlink() or path.exists()
+    except OSError as error:
+        raise LocalFilesProblem(
+            f"cannot use {path}: {error.strerror or error}", hint="choose another name or directory"
+        ) from error
+    if taken:
+        raise LocalFilesProblem(
+            f"{path} exists already", hint="a restore never overwrites; choose another name"
+        )
+    if not path.parent.is_dir():
+        raise LocalFilesProblem(
+            f"the directory {path.parent} does not exist", hint="make it first, readable by you alone"
+        )
+
+
+def find(context: Context, estate: Estate, request: Request) -> Found:
+    """Find the record at the configured targets.
+
+    Raises:
+        OrgkeyError: No authentic copy of what was asked for is there.
+    """
+    targets = estate.targets()
+    if request.source is not None and request.source not in targets:
+        raise UsageProblem(
+            f"no target is called {request.source}",
+            hint="the configuration has " + ", ".join(sorted(targets)),
+        )
+    if request.source is not None:
+        targets = {request.source: targets[request.source]}
+    reader = Reader(targets, context.pins, context.deadline, context.clock.now())
+    if request.version is not None:
+        return _one_version(reader, context.fingerprint, request)
+    survey = reader.survey(context.fingerprint, journal=context.journal)
+    epoch = choose(survey, () if request.epoch == "latest" else (request.epoch,))[0]
+    if request.epoch == "latest" and epoch.state not in (State.PROVEN, State.SUPERSEDED):
+        context.say(
+            f"warning: epoch {epoch.name} is authentic, but this host knows of no drill that proved it"
+        )
+    for name, error in survey.unreachable.items():
+        context.say(f"warning: {name} was left out: {error.message}")
+    for copy in epoch.copies:
+        if copy.problem:
+            context.say(f"warning: {copy.target}: {copy.problem}")
+    if not epoch.good:
+        raise _no_good_copy(epoch.name, epoch.copies)
+    copy = epoch.good[0]
+    assert copy.record is not None
+    lived = lives.live(context, epoch).public
+    newer = _newer_public(survey, copy.record) + ((lived,) if lived else ())
+    return Found(copy.record, copy.target, newer)
+
+
+def _one_version(reader: Reader, fingerprint: str, request: Request) -> Found:
+    if request.source is None or request.epoch == "latest":
+        raise UsageProblem(
+            "--version-id names a version of one copy of one epoch",
+            hint="give --from TARGET and --epoch ID, too; `orgkey list` shows them",
+        )
+    copy = reader.copy(request.source, Slot(fingerprint, request.epoch), version=request.version)
+    if copy.record is None:
+        raise _no_good_copy(request.epoch, (copy,))
+    return Found(copy.record, copy.target)
+
+
+def _no_good_copy(epoch: str, copies: Collection[Copy]) -> OrgkeyError:
+    told = "; ".join(f"{copy.target}: {copy.problem}" for copy in copies)
+    return IntegrityProblem(
+        f"no copy of epoch {epoch} is authentic and whole: {told}",
+        hint="try another epoch (`orgkey list`), or a record from elsewhere with --record",
+    )
+
+
+def _newer_public(survey: Survey, record: Record) -> tuple[bytes, ...]:
+    """Public parts that later epochs of the same key carry: self-signatures are renewed every year."""
+    return tuple(
+        epoch.record.public
+        for epoch in survey.epochs
+        if epoch.record and epoch.record.manifest.created > record.manifest.created
+    )
+
+
+def restore(
+    found: Found,
+    request: Request,
+    estate: Estate,
+    new_passphrase: SecretSource,
+    *,
+    deadline: Deadline,
+    now: datetime,
+) -> Restored:
+    """Open a record and write the key to a new file.
+
+    Args:
+        found: The record.
+        request: What is to be written, and how to open the record.
+        estate: Whose logins open it.
+        new_passphrase: Asked once the key is open; protects the restored key. Unused for the original.
+        deadline: Bounds the work.
+        now: The present time.
+
+    Returns:
+        What was written. Only a key that was opened, fits the fingerprint and opens again with the new
+        passphrase is ever written.
+
+    Raises:
+        OrgkeyError: No path opens the record, or the file cannot be written; then there is no file.
+    """
+    raw, path = _recover(found.record, request, estate)
+    written = passphrase.written(raw)
+    if request.original:
+        content = _original(found.record, written)
+    else:
+        content = _rewrapped(found, written, new_passphrase)
+    deadline.check()
+    files.write_new(request.out, content)
+    return Restored(found.record.epoch, found.record.fingerprint, found.origin, path, request.out)
+
+
+def _recover(record: Record, request: Request, estate: Estate) -> tuple[Secret, str]:
+    names = [path.name for path in record.manifest.custody.paths if request.path in (None, path.name)]
+    if not names:
+        raise UsageProblem(
+            f"epoch {record.epoch} has no custody path called {request.path}",
+            hint="it has " + ", ".join(path.name for path in record.manifest.custody.paths),
+        )
+    openers = estate.openers(record.manifest.custody)
+    failures: dict[str, OrgkeyError] = {}
+    for name in names:
+        try:
+            return recover_passphrase(record, name, openers, request.shares), name
+        except OrgkeyError as error:
+            failures[name] = error
+    if len(failures) == 1:
+        raise next(iter(failures.values()))
+    worst = first_of(error.code for error in failures.values())
+    chosen = next(error for error in failures.values() if error.code is worst)
+    raise type(chosen)(_all_failed(failures), hint=chosen.hint)
+
+
+def _all_failed(failures: Mapping[str, OrgkeyError]) -> str:
+    return "no custody path opens this record: " + "; ".join(
+        f"{name}: {error.message}" for name, error in failures.items()
+    )
+
+
+def _original(record: Record, written: Secret) -> bytes:
+    import pysequoia
+
+    try:
+        opened = pysequoia.decrypt(record.members[ORIGINAL], passwords=[written.text()])
+    except Exception as error:
+        # Whatever the library raises: the member is authentic, so the passphrase does not belong to it.
+        raise IntegrityProblem(
+            "the stored export does not open with the recovered escrow passphrase",
+            hint="restore without --original; then drill this epoch",
+        ) from error
+    return bytes(opened.bytes or b"")
+
+
+def _rewrapped(found: Found, written: Secret, new_passphrase: SecretSource) -> bytes:
+    from pipeline.keys import MAX_COUNT_OCTET, armor, prove_rewrap, unlock
+
+    try:
+        key = unlock(found.record.keypair, written)
+    except OrgkeyError as error:
+        # The record is authentic and its passphrase is the escrowed one: so it was made like this.
+        raise IntegrityProblem(
+            f"epoch {found.record.epoch}: its keypair does not open with the recovered escrow passphrase: "
+            f"{error.message}",
+            hint="use another epoch; this one was made from a wrong key",
+        ) from error
+    if key.fingerprint != found.record.fingerprint:
+        raise IntegrityProblem(
+            f"epoch {found.record.epoch}: its keypair is {key.fingerprint}, not {found.record.fingerprint}",
+            hint="use another epoch; this one was made from a wrong key",
+        )
+    for public in (found.record.public, *found.newer_public):
+        key = key.merge_public(public)
+    chosen = new_passphrase()
+    keypair = key.protect(chosen, s2k_count_octet=MAX_COUNT_OCTET)
+    prove_rewrap(key, keypair, chosen, None)
+    return armor.armor(keypair, "PRIVATE KEY BLOCK")

@@ -1,0 +1,81 @@
+"""What a drill found out: proofs, by copy and path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.digest import Digest
+from pipeline.errors import Code
+
+PROOFS = ("digest", "authentic", "recover", "unlock", "fingerprint", "sign", "certify", "decrypt", "negative")
+"""What a drill proves, in order."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One thing that a drill set out to prove.
+
+    Attributes:
+        ok: Whether it was proven.
+        by: The implementations that agree, or what else showed it.
+        problem: Why not.
+    """
+
+    ok: bool
+    by: tuple[str, ...]
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one copy proved on one path.
+
+    Attributes:
+        epoch: The epoch's name.
+        copy: The target whose copy it was.
+        path: The custody path; ``-`` when the copy was not good enough to try one.
+        record_sha256: Digest of the record, when the copy is authentic.
+        proofs: By name, see :data:`PROOFS`.
+        seconds: By stage: ``fetch``, ``recover``, ``prove``, ``total``.
+        code: ``OK`` or the code of what went wrong.
+        notes: For people: why an implementation took no part, and the like.
+        expired_public: Whether the public part had expired, so that proofs were made at a time inside it.
+        certificate: The signed certificate's file, when one was made.
+    """
+
+    epoch: str
+    copy: str
+    path: str
+    record_sha256: Digest | None
+    proofs: Mapping[str, Proof]
+    seconds: Mapping[str, float]
+    code: Code
+    notes: tuple[str, ...] = ()
+    expired_public: bool = False
+    certificate: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything was proven, even if by fewer implementations than wanted."""
+        return bool(self.proofs) and all(proof.ok for proof in self.proofs.values())
+
+
+def result_json(result: Result) -> dict[str, Any]:
+    """One result, as the drill's document and the certificate have it."""
+    return {
+        "epoch": result.epoch,
+        "copy": result.copy,
+        "path": result.path,
+        "record_sha256": result.record_sha256.hex if result.record_sha256 else None,
+        "passed": result.passed,
+        "proofs": {
+            name: {"ok": proof.ok, "by": list(proof.by)}
+            | ({"problem": proof.problem} if proof.problem else {})
+            for name, proof in result.proofs.items()
+        },
+        "seconds": {stage: round(value, 3) for stage, value in result.seconds.items()},
+        "expired_public": result.expired_public,
+        "notes": list(result.notes),
+    }

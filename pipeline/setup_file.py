@@ -1,0 +1,242 @@
+"""The configuration that `orgkey init` writes: commented, validated, never over an older one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from pipeline.setup_answers import Setup
+
+
+def render(setup: Setup, credentials: Path) -> str:
+    """Write the file's text.
+
+    Args:
+        setup: Complete answers.
+        credentials: The directory in which the logins' files are expected.
+    """
+    parts = [
+        _HEAD.format(fingerprint=_toml(setup.fingerprint)),
+        _source(setup),
+        *_targets(setup),
+        *_holders(setup),
+        _path(setup),
+        *(_identity(setup, role, credentials) for role in ("writer", "driller")),
+        _policy(setup),
+        _CUSTODIANS,
+    ]
+    return "\n".join(parts)
+
+
+def write(path: Path, setup: Setup, credentials: Path) -> None:
+    """Validate the configuration and write it, mode 0600.
+
+    Args:
+        path: The new file.
+        setup: Complete answers.
+        credentials: As for :func:`render`.
+
+    Raises:
+        UsageProblem: An answer is not valid; nothing is written.
+        LocalFilesProblem: Something is there already, or the disk refuses.
+    """
+    from pipeline import config, files
+
+    text = render(setup, credentials).encode()
+    config.parse(text, str(path))
+    files.write_new(path, text, mode=0o600)
+
+
+def _toml(value: str | int | bool | tuple[str, ...] | None) -> str:
+    import tomlkit
+
+    return tomlkit.item(list(value) if isinstance(value, tuple) else value).as_string()
+
+
+def _table(title: str, comment: str, values: Mapping[str, str | int | bool | tuple[str, ...] | None]) -> str:
+    lines = [f"# {line}" for line in comment.splitlines()]
+    lines.append(f"[{title}]")
+    lines += [f"{key} = {_toml(value)}" for key, value in values.items() if value not in (None, "")]
+    return "\n".join(lines) + "\n"
+
+
+def _source(setup: Setup) -> str:
+    if setup.inbox:
+        values = {"kind": "inbox", "path": setup.inbox}
+        return _table("source", "Where `orgkey escrow` without a file finds the export.", values)
+    return _SOURCE
+
+
+def _targets(setup: Setup) -> list[str]:
+    tables = []
+    if setup.vault_address:
+        tables.append(
+            _table(
+                "target.vault",
+                "A KV v2 mount of Vault or OpenBao. `domain` names what fails together: two targets in one\n"
+                "domain count as one copy. `controlled_by` names who can read, write or wipe it.",
+                {
+                    "kind": "vault",
+                    **_vault(setup),
+                    "mount": setup.vault_mount,
+                    "prefix": setup.vault_prefix,
+                    "domain": "vault",
+                    "controlled_by": setup.vault_controlled_by,
+                },
+            )
+        )
+    if setup.s3_bucket:
+        tables.append(
+            _table(
+                "target.s3",
+                "A bucket. With lock_mode and lock_days every record is locked; COMPLIANCE has no way back.",
+                {
+                    "kind": "s3",
+                    "bucket": setup.s3_bucket,
+                    "prefix": setup.s3_prefix,
+                    "region": setup.region,
+                    "endpoint_url": setup.s3_endpoint,
+                    "path_style": True if setup.s3_endpoint else None,
+                    "expected_bucket_owner": setup.s3_owner,
+                    "lock_mode": setup.s3_lock_mode,
+                    "lock_days": setup.s3_lock_days,
+                    "domain": "aws",
+                    "controlled_by": setup.aws_controlled_by,
+                },
+            )
+        )
+    if setup.directory:
+        tables.append(
+            _table(
+                "target.directory",
+                "A disk or share that is mounted here.",
+                {
+                    "kind": "directory",
+                    "path": setup.directory,
+                    "domain": "directory",
+                    "controlled_by": setup.directory_controlled_by,
+                },
+            )
+        )
+    return tables
+
+
+def _holders(setup: Setup) -> list[str]:
+    tables = []
+    if setup.transit_key:
+        tables.append(
+            _table(
+                "holder.vault",
+                "A Transit key: derived, not exportable. It opens one share of the escrow passphrase.",
+                {
+                    "kind": "vault-transit",
+                    **_vault(setup),
+                    "mount": setup.transit_mount,
+                    "key": setup.transit_key,
+                    "controlled_by": setup.vault_controlled_by,
+                },
+            )
+        )
+    if setup.kms_key:
+        tables.append(
+            _table(
+                "holder.aws",
+                "A symmetric KMS key. It opens one share of the escrow passphrase.",
+                {
+                    "kind": "aws-kms",
+                    "key_id": setup.kms_key,
+                    "region": setup.region,
+                    "endpoint_url": setup.kms_endpoint,
+                    "controlled_by": setup.aws_controlled_by,
+                },
+            )
+        )
+    return tables
+
+
+def _vault(setup: Setup) -> dict[str, str | None]:
+    return {
+        "address": setup.vault_address,
+        "namespace": setup.vault_namespace,
+        "ca_file": setup.vault_ca_file,
+    }
+
+
+def _path(setup: Setup) -> str:
+    return _table(
+        "path.unattended",
+        "Holders that together suffice to restore, all of them needed. Several paths are alternatives.",
+        {"needs": setup.holders()},
+    )
+
+
+def _identity(setup: Setup, role: str, credentials: Path) -> str:
+    does = "writes records" if role == "writer" else "drills: reads records and opens shares"
+    tables = []
+    if setup.vault_address:
+        tables.append(
+            _table(
+                f"identity.{role}.vault",
+                f"The login that {does}. Files with mode 0600; an AppRole, or token_file instead.",
+                {
+                    "role_id_file": str(credentials / f"vault-{role}-role-id"),
+                    "secret_id_file": str(credentials / f"vault-{role}-secret-id"),
+                },
+            )
+        )
+    if setup.s3_bucket or setup.kms_key:
+        tables.append(
+            _table(
+                f"identity.{role}.aws",
+                f"The login that {does}. A profile of ~/.aws, or credentials_file instead.",
+                {"profile": f"orgkey-{role}"},
+            )
+        )
+    return "\n".join(tables)
+
+
+def _policy(setup: Setup) -> str:
+    return _table(
+        "policy",
+        "copies: how many failure domains must hold a verified copy before an escrow counts.",
+        {
+            "copies": min(2, len(setup.targets())),
+            "accept_single_party": True if setup.accept_single_party else None,
+        },
+    )
+
+
+_HEAD: Final = """\
+# Configuration of orgkey. Check it with `orgkey config validate`, and everything behind it with
+# `orgkey doctor`. It holds no secret, only the names of files and commands that do.
+
+[key]
+# The Org Key's fingerprint. No other key is escrowed, and no record that this key has not signed is
+# ever trusted: compare it with the server's, under Keys > Organization Keys.
+fingerprint = {fingerprint}
+# Earlier Org Keys that old backups still need:
+# former = ["0000000000000000000000000000000000000000"]
+# The server's public key as a file that you keep fresh, to notice when the key renews itself:
+# live = "/srv/orgkey/live.asc"
+"""
+
+_SOURCE: Final = """\
+# Where `orgkey escrow` without a file finds the export; without it, name a file each time.
+# [source]
+# kind = "inbox"                   # or "file", "gnupg", "command"
+# path = "/srv/orgkey/inbox"
+# passphrase_file = "/etc/orgkey/credentials/export-passphrase"
+"""
+
+_CUSTODIANS: Final = """\
+# Machines can be lost together, and whoever runs this host with live drill credentials restores
+# alone. A path of custodians is the way back that needs people instead. It comes with custody
+# groups: this version does not accept the lines below yet, so leave them commented out.
+# [holder.custodians]
+# kind = "openpgp"
+# members = ["<FINGERPRINT>", "<FINGERPRINT>", "<FINGERPRINT>", "<FINGERPRINT>", "<FINGERPRINT>"]
+# controlled_by = ["custodians"]
+# [path.custodians]
+# needs = [{ holder = "custodians", threshold = 3 }]
+"""

@@ -1,0 +1,1 @@
+"""Where exports come from."""

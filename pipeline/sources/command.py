@@ -1,0 +1,102 @@
+"""An export that the operator's own command writes to its standard output."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pipeline import logs
+from pipeline.clock import Deadline
+from pipeline.errors import DeadlinePassed, UsageProblem
+from pipeline.sources.interface import LARGEST, Export, NoExport
+
+# What the command gets of our environment: enough to find programs, agents and its own settings.
+# Credentials that the rest of this program may have been started with are not among it.
+PASSED: Final = (
+    "DBUS_SESSION_BUS_ADDRESS",
+    "GNUPGHOME",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "SSH_AUTH_SOCK",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "XDG_CONFIG_HOME",
+    "XDG_RUNTIME_DIR",
+)
+
+
+class CommandSource:
+    """Runs a command and takes what it prints.
+
+    Args:
+        command: The program and its arguments; no shell is involved.
+        fingerprint: The pin; the command finds it in ``ORGKEY_FINGERPRINT``.
+        seconds: How long the command may take.
+        limit: Most bytes that it may print.
+        environ: The environment to choose :data:`PASSED` from; the process's own without it.
+    """
+
+    kind = "command"
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        fingerprint: str | None = None,
+        seconds: float = 60.0,
+        limit: int = LARGEST,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._command = tuple(command)
+        self._fingerprint = fingerprint
+        self._seconds = seconds
+        self._limit = limit
+        self._environ = os.environ if environ is None else environ
+
+    def fetch(self, deadline: Deadline) -> Export:
+        """Run the command; see :class:`pipeline.sources.interface.Source`."""
+        from pipeline import process
+
+        # Arguments stay out of messages: they are the operator's, and may say too much.
+        name = f"the export command {self._command[0]}"
+        try:
+            done = process.run(
+                self._command,
+                timeout=deadline.limit(self._seconds),
+                env=self._environment(),
+                max_output=self._limit,
+            )
+        except DeadlinePassed as error:
+            raise DeadlinePassed(
+                f"{name} did not end in time and was ended",
+                hint="run it by hand; or raise source.timeout_seconds",
+            ) from error
+        said = logs.last_words(done.stderr)
+        if done.returncode != 0:
+            raise UsageProblem(
+                f"{name} ended with code {done.returncode}" + (f": {said}" if said else ""),
+                hint="run it by hand; it has to print the keypair export and end with 0",
+            )
+        if not done.stdout.strip():
+            raise NoExport(
+                f"{name} printed nothing" + (f": {said}" if said else ""),
+                hint="it has to print the keypair export on standard output",
+            )
+        return Export(done.stdout, name, (f"{name} says: {said}",) if said else ())
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: self._environ[name] for name in PASSED if name in self._environ}
+        if self._fingerprint:
+            kept["ORGKEY_FINGERPRINT"] = self._fingerprint
+        return kept
+
+    def finish(self, export: Export, note: str) -> tuple[str, ...]:
+        """Nothing to put aside: whatever the command keeps is its own."""
+        return ()

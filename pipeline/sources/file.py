@@ -1,0 +1,106 @@
+"""An export in a file that the operator names, or on standard input."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Final
+
+from pipeline.clock import Deadline
+from pipeline.digest import sha256
+from pipeline.errors import LocalFilesProblem, NotAKey
+from pipeline.sources.interface import LARGEST, STILL_A_KEY, Export, Taken
+
+STANDARD_INPUT: Final = Path("-")
+
+
+def read_regular(path: Path, limit: int, *, follow: bool = True) -> tuple[bytes, os.stat_result]:
+    """Read a whole regular file, and make sure that it did not change meanwhile.
+
+    Args:
+        path: The file.
+        limit: Most bytes that it may have.
+        follow: Whether a symbolic link is followed; not in a folder that others drop files into.
+
+    Returns:
+        Its bytes, and what the system said of it.
+
+    Raises:
+        LocalFilesProblem: It cannot be read, is no regular file, or changed.
+        NotAKey: It is larger than ``limit``.
+    """
+    # O_NONBLOCK: opening a named pipe would wait for a writer.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
+    try:
+        with os.fdopen(os.open(path, flags), "rb") as stream:
+            before = os.fstat(stream.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                raise LocalFilesProblem(
+                    f"{path} is no regular file", hint="name the exported file; to pipe one in, give -"
+                )
+            if before.st_size > limit:
+                raise too_large(str(path), limit)
+            data = stream.read(limit + 1)
+            after = os.fstat(stream.fileno())
+    except OSError as error:
+        raise LocalFilesProblem(
+            f"cannot read {path}: {error.strerror or error}", hint="check the path and its permissions"
+        ) from error
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(
+        data
+    ) != before.st_size:
+        raise LocalFilesProblem(
+            f"{path} changed while it was read", hint="wait until it is written completely"
+        )
+    return data, before
+
+
+def too_large(origin: str, limit: int) -> NotAKey:
+    """The error for something that has more bytes than an export can have."""
+    return NotAKey(
+        f"{origin} has more than {limit} bytes, which is no keypair export",
+        hint="a large file is a server backup, perhaps: export the keypair under Keys > Organization Keys",
+    )
+
+
+class FileSource:
+    """Reads one file.
+
+    Args:
+        path: The file; ``-`` is standard input.
+        limit: Most bytes that it may have.
+    """
+
+    kind = "file"
+
+    def __init__(self, path: Path, limit: int = LARGEST) -> None:
+        self._path = path
+        self._limit = limit
+
+    def fetch(self, deadline: Deadline) -> Export:
+        """Read the file; see :class:`pipeline.sources.interface.Source`."""
+        deadline.check()
+        if self._path == STANDARD_INPUT:
+            return self._standard_input()
+        data, facts = read_regular(self._path, self._limit)
+        notes: tuple[str, ...] = ()
+        if facts.st_mode & 0o077:
+            notes = (f"{self._path} can be read by others: chmod 600 it",)
+        return Export(data, str(self._path), notes, (Taken(self._path, sha256(data)),))
+
+    def _standard_input(self) -> Export:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise LocalFilesProblem(
+                "standard input is a terminal, no export comes from there",
+                hint="pipe the export in, or name a file",
+            )
+        data = sys.stdin.buffer.read(self._limit + 1)
+        if len(data) > self._limit:
+            raise too_large("standard input", self._limit)
+        return Export(data, "standard input")
+
+    def finish(self, export: Export, note: str) -> tuple[str, ...]:
+        """Leave the file where it is, and say that it is still a key."""
+        return tuple(f"{taken.path} stays where it is: {STILL_A_KEY}" for taken in export.files)

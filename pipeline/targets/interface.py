@@ -1,0 +1,136 @@
+"""What every place that holds records can do: four methods, nothing that deletes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from pipeline.digest import Digest
+from pipeline.finding import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The place of one epoch's record at any target.
+
+    Attributes:
+        fingerprint: The Org Key's fingerprint, 40 upper-case hexadecimal digits.
+        epoch: The epoch's name, ``YYYYMMDDTHHMMSSZ-<first 8 hex of the record id>``; with ``-r<n>`` behind
+            it where a repair had to leave a damaged place alone.
+    """
+
+    fingerprint: str
+    epoch: str
+
+
+class Presence(StrEnum):
+    """What a target says of one stored version."""
+
+    CURRENT = "current"  # what a plain read returns
+    OLDER = "older"  # behind a newer version
+    HIDDEN = "hidden"  # behind a delete marker (S3); readable by its version
+    DELETED = "deleted"  # deleted but can be undeleted by an administrator (Vault)
+    DESTROYED = "destroyed"  # the bytes are gone, the trace remains (Vault)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One stored version of one epoch's record, as the target lists it (nothing is verified yet).
+
+    Attributes:
+        slot: Which epoch.
+        location: For people, for example ``s3://bucket/prefix/FPR/epoch.tar``.
+        version: The target's own version id; ``None`` for a directory.
+        presence: What a plain read would make of it.
+        retain_until: End of the retention, where the target tells.
+    """
+
+    slot: Slot
+    location: str
+    version: str | None
+    presence: Presence
+    retain_until: datetime | None = None
+
+    @property
+    def readable(self) -> bool:
+        """Whether :meth:`Target.get` can return its bytes."""
+        return self.presence in (Presence.CURRENT, Presence.OLDER, Presence.HIDDEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a place confirmed about a record that was written there.
+
+    Attributes:
+        target: The target's name in the config.
+        kind: ``vault``, ``s3`` or ``directory``.
+        domain: Its failure domain.
+        location: For people.
+        version: The target's version id; ``None`` for a directory.
+        sha256: Digest of the bytes that were sent.
+        retain_until: End of the retention that the target confirmed.
+        slot: The slot's name where it is not the epoch's own (a repair left a damaged place alone).
+    """
+
+    target: str
+    kind: str
+    domain: str
+    location: str
+    version: str | None
+    sha256: Digest
+    retain_until: datetime | None = None
+    slot: str | None = None
+
+
+class Target(Protocol):
+    """A place that holds records. Every error that leaves it descends from ``OrgkeyError``.
+
+    ``Unreachable`` means that trying again may help (the answer to a write may be lost: the caller
+    reads back before deciding); ``Denied``, ``Conflict`` and ``IntegrityProblem`` are permanent.
+    """
+
+    name: str
+    kind: str
+    domain: str
+
+    def put(self, slot: Slot, data: bytes) -> Receipt:
+        """Write a record where nothing is yet.
+
+        Raises:
+            Conflict: Something is there already, whatever it is.
+            Unreachable: The target cannot be reached, or its answer was lost.
+            Denied: This identity may not write there.
+            UsageProblem: The record is larger than the target takes.
+        """
+        ...
+
+    def get(self, slot: Slot, version: str | None = None) -> bytes:
+        """Read a record's bytes, the current version or the one named.
+
+        Raises:
+            IntegrityProblem: Nothing readable is there, or the target's own checksum does not fit.
+            Unreachable: The target cannot be reached.
+            Denied: This identity may not read there.
+        """
+        ...
+
+    def find(self, fingerprint: str, epoch: str | None = None) -> list[Stored]:
+        """List all versions of all epochs of a key (or of one epoch), hidden and deleted ones included.
+
+        Returns:
+            Sorted by epoch's name, then newest version first. Empty when nothing is there.
+
+        Raises:
+            Unreachable: The target cannot be reached.
+            Denied: This identity may not list there.
+        """
+        ...
+
+    def check(self) -> list[Finding]:
+        """Say what `doctor` should know: reachable, permitted, not over-privileged, safely set up.
+
+        Writes nothing and never raises for what the server answers.
+        """
+        ...

@@ -1,0 +1,42 @@
+"""A target that tries again, around any other."""
+
+from __future__ import annotations
+
+from pipeline.finding import Finding
+from pipeline.retry import Retrier
+from pipeline.targets.interface import Receipt, Slot, Stored, Target
+
+
+class RetryingTarget:
+    """Repeats what a target says is worth repeating.
+
+    A write whose answer was lost may end in ``Conflict`` with our own bytes: the caller compares what
+    is there, as after any conflict.
+
+    Args:
+        target: The target.
+        retrier: How often and how long.
+    """
+
+    def __init__(self, target: Target, retrier: Retrier) -> None:
+        self.name = target.name
+        self.kind = target.kind
+        self.domain = target.domain
+        self._target = target
+        self._retrier = retrier
+
+    def put(self, slot: Slot, data: bytes) -> Receipt:
+        """See :meth:`pipeline.targets.interface.Target.put`."""
+        return self._retrier.call(lambda: self._target.put(slot, data), f"target {self.name}, write")
+
+    def get(self, slot: Slot, version: str | None = None) -> bytes:
+        """See :meth:`pipeline.targets.interface.Target.get`."""
+        return self._retrier.call(lambda: self._target.get(slot, version), f"target {self.name}, read")
+
+    def find(self, fingerprint: str, epoch: str | None = None) -> list[Stored]:
+        """See :meth:`pipeline.targets.interface.Target.find`."""
+        return self._retrier.call(lambda: self._target.find(fingerprint, epoch), f"target {self.name}, list")
+
+    def check(self) -> list[Finding]:
+        """See :meth:`pipeline.targets.interface.Target.check`; asked once, it reports what it sees."""
+        return self._target.check()

@@ -1,0 +1,297 @@
+"""Records in Vault's key-value store, version 2."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pipeline.clients.vault import field
+from pipeline.digest import sha256
+from pipeline.errors import Conflict, Denied, IntegrityProblem, UsageProblem
+from pipeline.finding import Finding
+from pipeline.targets._slots import (
+    MAX_RECORD,
+    checked,
+    checked_epoch,
+    checked_fingerprint,
+    is_epoch,
+    nothing_there,
+    too_large,
+)
+from pipeline.targets.interface import Presence, Receipt, Slot, Stored
+
+if TYPE_CHECKING:
+    import hvac
+
+    from pipeline.clients.vault import VaultSession
+    from pipeline.config import VaultTarget as Settings
+
+SCHEMA = "orgkey.vault-entry/1"
+
+# Raft refuses entries above 1 MiB by default; the rest of the entry and its encryption need some room.
+_MAX_ENTRY = 1024 * 1024
+_OVERHEAD = 2048
+
+
+class VaultTarget:
+    """One entry for each epoch, written with ``cas=0``, everything inside the entry.
+
+    Custom metadata is not used: the right to write it includes the right to expire versions.
+
+    Args:
+        name: The target's name in the config.
+        settings: Its table in the config.
+        session: The login.
+    """
+
+    kind = "vault"
+
+    def __init__(self, name: str, settings: Settings, session: VaultSession) -> None:
+        self.name = name
+        self.domain = settings.domain or name
+        self.settings = settings
+        self.session = session
+
+    def put(self, slot: Slot, data: bytes) -> Receipt:
+        """See :meth:`pipeline.targets.interface.Target.put`."""
+        import hvac.exceptions
+
+        what = f"target {self.name}, write"
+        path = self.path(checked(slot))
+        digest = sha256(data)
+        record = base64.b64encode(data).decode()
+        if len(record) + _OVERHEAD > _MAX_ENTRY:
+            raise UsageProblem(
+                f"{what}: the record has {len(data)} bytes, in base64 {len(record)}; vault takes 1 MiB",
+                hint="export the key without the user IDs and signatures it does not need, "
+                "or use another kind of target",
+            )
+        entry = {"schema": SCHEMA, "record": record, "sha256": digest.hex, "size": str(len(data))}
+
+        def write(client: hvac.Client) -> Any:
+            try:
+                return client.secrets.kv.v2.create_or_update_secret(
+                    path, entry, cas=0, mount_point=self.settings.mount
+                )
+            except hvac.exceptions.InvalidRequest as error:
+                # A 400 like any other but for its text.
+                if "check-and-set" in str(error):
+                    raise self._conflict(what, slot) from error
+                raise
+
+        try:
+            answer = self.session.call(write, what)
+        except Denied as error:
+            # Whoever may create, not update, meets an existing entry as "permission denied".
+            if self._occupied(slot):
+                raise self._conflict(what, slot) from error
+            raise
+        version = field(answer, what, "data", "version")
+        return Receipt(
+            target=self.name,
+            kind=self.kind,
+            domain=self.domain,
+            location=self.location(slot),
+            version=str(version),
+            sha256=digest,
+        )
+
+    def get(self, slot: Slot, version: str | None = None) -> bytes:
+        """See :meth:`pipeline.targets.interface.Target.get`."""
+        what = f"target {self.name}, read"
+        place = f"{what}: {self.location(checked(slot))}" + (f" version {version}" if version else "")
+        if version is not None and not (version.isdecimal() and int(version) > 0):
+            raise nothing_there(place, "does not exist: versions in vault are numbers")
+        presence, entry = self._read(slot, version, what)
+        if presence is None:
+            raise nothing_there(place)
+        if presence is not Presence.CURRENT:
+            raise nothing_there(place, f"is {presence.value}")
+        return _decode(entry, place)
+
+    def find(self, fingerprint: str, epoch: str | None = None) -> list[Stored]:
+        """See :meth:`pipeline.targets.interface.Target.find`.
+
+        An identity without rights on the metadata sees the current version of a named epoch only.
+        """
+        what = f"target {self.name}, list"
+        checked_fingerprint(fingerprint)
+        if epoch is not None:
+            slots = [Slot(fingerprint, checked_epoch(epoch))]
+        else:
+            slots = [Slot(fingerprint, name) for name in self.names(fingerprint, what) if is_epoch(name)]
+        found: list[Stored] = []
+        for slot in sorted(slots, key=lambda slot: slot.epoch):
+            found.extend(self._versions(slot, what))
+        return found
+
+    def check(self) -> list[Finding]:
+        """See :meth:`pipeline.targets.interface.Target.check`."""
+        from pipeline.targets._vault_check import check
+
+        return check(self)
+
+    def path(self, slot: Slot) -> str:
+        """The entry's path below the mount."""
+        return f"{self.settings.prefix}/{slot.fingerprint}/{slot.epoch}".lstrip("/")
+
+    def location(self, slot: Slot) -> str:
+        """The entry, for people."""
+        return f"{self.session.place.address}/{self.settings.mount}/{self.path(slot)}"
+
+    def names(self, below: str, what: str) -> list[str]:
+        """List the names directly below the prefix, or below a name there; empty when there are none.
+
+        Raises:
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`VaultSession.call`.
+        """
+        import hvac.exceptions
+
+        path = f"{self.settings.prefix}/{below}".strip("/")
+
+        def ask(client: hvac.Client) -> list[str]:
+            try:
+                answer = client.secrets.kv.v2.list_secrets(path, mount_point=self.settings.mount)
+            except hvac.exceptions.InvalidPath as error:
+                if error.errors:  # the mount is missing, not the entries
+                    raise
+                return []
+            return [str(name) for name in field(answer, what, "data", "keys")]
+
+        return self.session.call(ask, what)
+
+    def metadata(self, slot: Slot, what: str) -> Mapping[str, Any] | None:
+        """Read an entry's metadata; ``None`` when there is no entry.
+
+        Raises:
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`VaultSession.call`.
+        """
+        import hvac.exceptions
+
+        def ask(client: hvac.Client) -> Mapping[str, Any] | None:
+            try:
+                answer = client.secrets.kv.v2.read_secret_metadata(
+                    self.path(slot), mount_point=self.settings.mount
+                )
+            except hvac.exceptions.InvalidPath as error:
+                if error.errors:
+                    raise
+                return None
+            data: Mapping[str, Any] = field(answer, what, "data")
+            return data
+
+        return self.session.call(ask, what)
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _conflict(self, what: str, slot: Slot) -> Conflict:
+        return Conflict(
+            f"{what}: {self.location(slot)} exists already",
+            hint="nothing is overwritten; compare what is there with `orgkey verify`",
+        )
+
+    def _occupied(self, slot: Slot) -> bool:
+        try:
+            presence, _ = self._read(slot, None, f"target {self.name}, look")
+        except Denied:
+            return False
+        return presence is not None
+
+    def _versions(self, slot: Slot, what: str) -> list[Stored]:
+        try:
+            metadata = self.metadata(slot, what)
+        except Denied:
+            presence, entry = self._read(slot, None, what)
+            if presence is None:
+                return []
+            version = field(entry, what, "metadata", "version")
+            return [Stored(slot, self.location(slot), str(version), presence)]
+        if metadata is None:
+            return []
+        versions: Mapping[str, Mapping[str, Any]] = field(metadata, what, "versions")
+        current = int(field(metadata, what, "current_version"))
+        now = self.session.deadline.clock.now()
+        return [
+            Stored(
+                slot,
+                self.location(slot),
+                str(number),
+                _presence(versions[str(number)], now, number == current),
+            )
+            for number in sorted(map(int, versions), reverse=True)
+        ]
+
+    def _read(self, slot: Slot, version: str | None, what: str) -> tuple[Presence | None, Mapping[str, Any]]:
+        """Read one version.
+
+        Returns:
+            What it is, ``None`` when nothing was ever there (``CURRENT`` for any readable version), and
+            the answer's ``data``.
+        """
+        import hvac.exceptions
+
+        def ask(client: hvac.Client) -> tuple[Presence | None, Mapping[str, Any]]:
+            try:
+                answer = client.secrets.kv.v2.read_secret_version(
+                    self.path(slot),
+                    version=None if version is None else int(version),
+                    mount_point=self.settings.mount,
+                    raise_on_deleted_version=True,
+                )
+            except hvac.exceptions.InvalidPath as error:
+                if error.errors:
+                    raise
+                data = (error.json or {}).get("data")
+                if not data:
+                    return None, {}
+                metadata = data.get("metadata") or {}
+                return (Presence.DESTROYED if metadata.get("destroyed") else Presence.DELETED), data
+            data = field(answer, what, "data")
+            return Presence.CURRENT, data
+
+        return self.session.call(ask, what)
+
+
+def _presence(version: Mapping[str, Any], now: datetime, current: bool) -> Presence:
+    if version.get("destroyed"):
+        return Presence.DESTROYED
+    deleted = str(version.get("deletion_time") or "")
+    # With delete_version_after the time lies ahead, and the version can be read until then.
+    if deleted and _moment(deleted) <= now:
+        return Presence.DELETED
+    return Presence.CURRENT if current else Presence.OLDER
+
+
+def _moment(text: str) -> datetime:
+    """Read Vault's time (RFC 3339, up to nanoseconds); a form of another kind counts as past."""
+    try:
+        return datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _decode(data: Mapping[str, Any], place: str) -> bytes:
+    """Take the record out of an entry.
+
+    Raises:
+        IntegrityProblem: The entry is not one that was written here, or was changed.
+    """
+    entry = data.get("data")
+    encoded = entry.get("record") if isinstance(entry, Mapping) else None
+    if not isinstance(entry, Mapping) or not isinstance(encoded, str):
+        raise nothing_there(place, "holds something that is no record")
+    if len(encoded) > MAX_RECORD:
+        raise too_large(place)
+    try:
+        record = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        record = None
+    if record is None or sha256(record).hex != entry.get("sha256"):
+        raise IntegrityProblem(
+            f"{place} is damaged: its digest does not fit",
+            hint="`orgkey verify` looks at every copy, `orgkey repair` restores one from a good copy",
+        )
+    return record

@@ -1,0 +1,150 @@
+"""Words about each setting of the configuration, for docs/reference/config.md."""
+
+from __future__ import annotations
+
+_VAULT_PLACE = {
+    "address": "The server's address, without a path. Use `https` for anything but this host.",
+    "namespace": "A namespace of HashiCorp Vault Enterprise or OpenBao.",
+    "ca_file": "PEM file of the authority that signed the server's certificate; else the system's.",
+}
+_AWS_PLACE = {
+    "region": "The AWS region.",
+    "endpoint_url": "Another server that speaks the protocol; left out for AWS.",
+    "ca_file": _VAULT_PLACE["ca_file"],
+}
+_PARTY = {
+    "domain": "Failure domain: what is lost together. Copies count by distinct domains. "
+    "Left out: a domain of its own.",
+    "controlled_by": "The parties that can read, write, use or wipe it. "
+    "Posture is computed from these names.",
+}
+
+# Model -> setting -> words. The order of models is the order of the page.
+WORDS: dict[str, dict[str, str]] = {
+    "Key": {
+        "fingerprint": "The pin: the Org Key's 40-digit fingerprint. Spaces and colons are allowed.",
+        "former": "Fingerprints of earlier Org Keys that old backups still need; listed and verified too.",
+        "live": "Where the live public key is, for `orgkey status`. This version reads a file; "
+        "it does not ask key servers, and reports `unknown` for an address.",
+    },
+    "Source": {
+        "kind": "Where the export comes from; see "
+        "[sources](../how-to.md#take-the-export-from-somewhere-else).",
+        "path": "`file`: the file. `inbox`: the folder. `gnupg`: the `GNUPGHOME`, or left out for gpg's own.",
+        "command": "`command`: program and arguments. No shell is involved.",
+        "settle_seconds": "`inbox`: how long a file must stand still before it counts as written.",
+        "timeout_seconds": "`command` and `gnupg`: how long the program may take.",
+        "max_bytes": "The most that an export may have.",
+        "passphrase_file": "File with the export's passphrase; excludes `passphrase_command`.",
+        "passphrase_command": "Command that prints the export's passphrase.",
+    },
+    "VaultTarget": {
+        **_PARTY,
+        **_VAULT_PLACE,
+        "kind": "A KV version 2 mount of HashiCorp Vault or OpenBao.",
+        "mount": "The KV mount.",
+        "prefix": "Path below the mount.",
+    },
+    "S3Target": {
+        **_PARTY,
+        **_AWS_PLACE,
+        "kind": "A bucket, versioned, with Object Lock where it has it.",
+        "bucket": "The bucket.",
+        "prefix": "Start of every object's key.",
+        "path_style": "Put the bucket into the path of the address; most servers other than AWS want it.",
+        "expected_bucket_owner": "Account that must own the bucket (12 digits on AWS). "
+        "Sent with every request.",
+        "lock_mode": "Object Lock mode of every record. Left out: none is asked for. "
+        "`COMPLIANCE` cannot be shortened or lifted by anyone.",
+        "lock_days": "Length of the retention. Goes together with `lock_mode`.",
+        "kms_key_id": "Key for server-side encryption (SSE-KMS). "
+        "Whoever restores then needs `kms:Decrypt` on it.",
+    },
+    "DirectoryTarget": {
+        **_PARTY,
+        "kind": "A mounted disk or share.",
+        "path": "The directory; it must exist.",
+    },
+    "TransitHolder": {
+        **_PARTY,
+        **_VAULT_PLACE,
+        "kind": "A Transit key of HashiCorp Vault or OpenBao.",
+        "mount": "The Transit mount.",
+        "key": "The key: type `aes256-gcm96`, derived, not exportable, no plaintext backup, "
+        "deletion not allowed.",
+    },
+    "KmsHolder": {
+        **_PARTY,
+        **_AWS_PLACE,
+        "kind": "A symmetric KMS key.",
+        "key_id": "ARN, key id, or `alias/NAME`. The record keeps the ARN.",
+    },
+    "PathConfig": {
+        "needs": "The holders; all of them are needed. An item is a name, or a table "
+        "`{ holder, threshold }`; a machine's threshold is 1.",
+    },
+    "Identity": {
+        "vault": "Login for every Vault target and holder: a table of the next section.",
+        "aws": "Login for every AWS target and holder: a table of the section after it.",
+        "at": "Logins for single targets or holders, by name: `[identity.writer.at.vault-us]`.",
+    },
+    "VaultIdentity": {
+        "role_id_file": "File with the AppRole's role id. Goes together with `secret_id_file`.",
+        "secret_id_file": "File with the AppRole's secret id.",
+        "token_file": "File with a token, in place of an AppRole.",
+        "mount": "Mount of the AppRole auth method.",
+    },
+    "AwsIdentity": {
+        "profile": "Profile in `~/.aws`, or in `credentials_file` where that is given.",
+        "credentials_file": "File in the format of `~/.aws/credentials`; profile `default` unless another "
+        "is named. `~/.aws` is then not read.",
+    },
+    "Policy": {
+        "copies": "Distinct failure domains that must hold a verified copy. All committed: exit 0. "
+        "At least this many: 24. Fewer: the code of the cause.",
+        "accept_single_party": "Accept a plan under which one party can reconstruct the key alone.",
+        "accept_single_loss": "Accept, in `orgkey doctor`, that one loss can make every restore impossible.",
+        "single_implementation": "Accept proofs by one OpenPGP implementation where the others "
+        "do not support the key.",
+        "call_seconds": "Time for one request.",
+        "deadline_seconds": "Time for the whole run.",
+        "max_lock_days": "Upper limit for `lock_days`, against a slip of the keyboard.",
+        "max_age_days": "`orgkey status` breaks the gate when the latest epoch is older.",
+        "max_drill_age_days": "`orgkey status` breaks the gate when the last drill is older.",
+    },
+}
+
+TITLES: dict[str, tuple[str, str]] = {
+    "Key": (
+        "`[key]`",
+        "Which Org Key is meant. Without it, give `--fingerprint`, or confirm it on a terminal.",
+    ),
+    "Source": ("`[source]`", "Where `orgkey escrow` takes the export from when no file is named. Optional."),
+    "VaultTarget": (
+        '`[target.NAME]`, `kind = "vault"`',
+        "A place that holds records. At least one target is needed.",
+    ),
+    "S3Target": ('`[target.NAME]`, `kind = "s3"`', "A place that holds records."),
+    "DirectoryTarget": ('`[target.NAME]`, `kind = "directory"`', "A place that holds records."),
+    "TransitHolder": (
+        '`[holder.NAME]`, `kind = "vault-transit"`',
+        "Opens one share. At least one holder is needed.",
+    ),
+    "KmsHolder": ('`[holder.NAME]`, `kind = "aws-kms"`', "Opens one share."),
+    "PathConfig": (
+        "`[path.NAME]`",
+        "A custody path: holders that together suffice. Several paths are alternatives.",
+    ),
+    "Identity": (
+        "`[identity.writer]`, `[identity.driller]`",
+        "The two logins. The writer writes records and seals shares; the driller reads records and opens "
+        "shares. Without a driller, drills and restores log in as the writer. Without either, Vault's "
+        "`VAULT_TOKEN` or `~/.vault-token` and AWS's usual chain are used.",
+    ),
+    "VaultIdentity": ("`[identity.ROLE.vault]`", "An AppRole, or a token."),
+    "AwsIdentity": (
+        "`[identity.ROLE.aws]`",
+        "A profile, or keys in a file. Without either, AWS's usual chain.",
+    ),
+    "Policy": ("`[policy]`", "What counts as enough. Optional."),
+}

@@ -1,0 +1,194 @@
+"""`orgkey init` as a person and as a script start it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline import config
+
+ROOT = Path(__file__).parents[2]
+KEYS = ROOT / "tests" / "assets" / "keys"
+EXPORT = KEYS / "ed25519-two-block.asc"
+PIN = "70FBA2750FD7F47DF6FB080908E6316C03A0DB7D"
+ORGKEY = [sys.executable, "-m", "pipeline.cli.app", "init"]
+PLACES = ["--vault-address", "https://vault:8200", "--s3-bucket", "records"]
+HOLDERS = ["--transit-key", "orgkey-escrow", "--kms-key", "alias/orgkey"]
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Without a terminal."""
+    return subprocess.run(
+        [*ORGKEY, *words],
+        cwd=folder,
+        env=environment(folder),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        start_new_session=True,
+        check=False,
+    )
+
+
+def test_options_alone_write_a_valid_private_file(tmp_path: Path) -> None:
+    done = run(tmp_path, "--from", str(EXPORT), "--yes", *PLACES, *HOLDERS, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["schema"] == "orgkey.init/1"
+    assert (document["fingerprint"], document["targets"], document["holders"]) == (
+        PIN,
+        ["vault", "s3"],
+        ["vault", "aws"],
+    )
+    path = tmp_path / "orgkey.toml"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    loaded = config.load(path)
+    assert loaded.key is not None
+    assert loaded.key.fingerprint == PIN
+    login = loaded.identity["writer"].vault
+    assert login is not None
+    assert login.role_id_file == str(tmp_path / "credentials" / "vault-writer-role-id")
+
+
+def test_the_pin_can_be_given_and_must_fit_the_export(tmp_path: Path) -> None:
+    words = ["--from", str(EXPORT), *PLACES, *HOLDERS]
+    assert run(tmp_path, *words, "--fingerprint", PIN.lower()).returncode == 0
+    done = run(tmp_path, *words, "--fingerprint", "0" * 40, "--out", "other.toml")
+    assert done.returncode == 14
+    assert PIN in done.stderr
+    assert not (tmp_path / "other.toml").exists()
+
+
+def test_an_existing_file_stays(tmp_path: Path) -> None:
+    (tmp_path / "orgkey.toml").write_text("mine")
+    done = run(tmp_path, "--fingerprint", PIN, *PLACES, *HOLDERS)
+    assert done.returncode == 3
+    assert (tmp_path / "orgkey.toml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ([], ["--fingerprint", "--vault-address", "--kms-key"]),
+        (["--fingerprint", PIN, *PLACES], ["--transit-key"]),
+        (["--from", str(EXPORT), *PLACES, *HOLDERS], ["--fingerprint " + PIN, "--yes"]),
+    ],
+)
+def test_without_a_terminal_every_missing_answer_is_named(
+    tmp_path: Path, words: list[str], named: list[str]
+) -> None:
+    done = run(tmp_path, *words, "--json")
+    assert done.returncode == 2
+    error = json.loads(done.stdout)["error"]
+    assert all(option in error["hint"] for option in named)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("content", "code"), [(b"shopping list", 13), (None, 3)])
+def test_an_export_that_gives_no_pin_is_an_error(tmp_path: Path, content: bytes | None, code: int) -> None:
+    if content is not None:
+        (tmp_path / "key.asc").write_bytes(content)
+    done = run(tmp_path, "--from", "key.asc", "--yes", *PLACES, *HOLDERS)
+    assert done.returncode == code
+    assert "key.asc" in done.stderr
+    assert not (tmp_path / "orgkey.toml").exists()
+
+
+def test_an_export_that_cannot_be_escrowed_still_gives_its_pin_with_a_warning(tmp_path: Path) -> None:
+    unprotected = KEYS / "ed25519-unprotected.asc"
+    done = run(tmp_path, "--from", str(unprotected), "--yes", *PLACES, *HOLDERS)
+    assert done.returncode == 0
+    assert "warning" in done.stderr
+    assert "cannot be escrowed as it is" in done.stderr
+
+
+def test_one_party_alone_is_pointed_out(tmp_path: Path) -> None:
+    done = run(
+        tmp_path, "--fingerprint", PIN, "--vault-address", "https://vault:8200", "--transit-key", "orgkey"
+    )
+    assert done.returncode == 0
+    assert "alone can reconstruct" in done.stdout
+
+
+def converse(folder: Path, words: list[str], answers: list[tuple[bytes, bytes]]) -> tuple[int, str]:
+    """Answer questions, recognised by a part of them, on a real terminal."""
+    ours, theirs = pty.openpty()
+    take = "import os, runpy, sys; os.close(os.open(os.ttyname(0), os.O_RDWR)); sys.argv[0] = 'orgkey'; "
+    start = take + "runpy.run_module('pipeline.cli.app', run_name='__main__', alter_sys=False)"
+    child = subprocess.Popen(
+        [sys.executable, "-c", start, "init", *words],
+        cwd=folder,
+        env=environment(folder),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown, left, ends = b"", list(answers), time.monotonic() + 60
+    try:
+        while time.monotonic() < ends:
+            if not select.select([ours], [], [], 0.1)[0]:
+                if child.poll() is not None:
+                    break
+                continue
+            try:
+                shown += os.read(ours, 4096)
+            except OSError:  # the other side is closed
+                break
+            if left and left[0][0] in shown:
+                os.write(ours, left.pop(0)[1] + b"\n")
+        code = child.wait(timeout=60)
+    finally:
+        os.close(ours)
+        child.kill()
+        child.wait()
+    assert left == [], shown
+    return code, shown.decode()
+
+
+def test_a_person_is_shown_the_fingerprint_and_asked_for_the_rest(tmp_path: Path) -> None:
+    code, shown = converse(
+        tmp_path,
+        ["--from", str(EXPORT)],
+        [
+            (b"Does the server show", b"y"),
+            (b"Address of Vault", b"https://vault:8200"),
+            (b"S3 bucket", b"records"),
+            (b"Directory", b""),
+            (b"Transit key", b""),
+            (b"AWS KMS key", b"alias/orgkey"),
+        ],
+    )
+    assert code == 0, shown
+    assert "70FB A275 0FD7 F47D" in shown
+    loaded = config.load(tmp_path / "orgkey.toml")
+    assert set(loaded.target) == {"vault", "s3"}
+    assert set(loaded.holder) == {"vault", "aws"}
+
+
+def test_a_fingerprint_that_is_not_confirmed_writes_nothing(tmp_path: Path) -> None:
+    code, shown = converse(tmp_path, ["--from", str(EXPORT)], [(b"Does the server show", b"n")])
+    assert code == 2
+    assert "not confirmed" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_input_asks_nothing_even_at_a_terminal(tmp_path: Path) -> None:
+    code, shown = converse(tmp_path, ["--no-input"], [])
+    assert code == 2
+    assert "--fingerprint" in shown

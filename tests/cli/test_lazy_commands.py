@@ -1,0 +1,36 @@
+"""Commands are imported late, and the help page still says what they say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from pipeline.cli.app import COMMANDS, app
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_page_quotes_each_command(name: str) -> None:
+    command = COMMANDS[name].load(name)
+    assert command.name == name
+    assert command.get_short_help_str(200) == COMMANDS[name].help
+
+
+def test_the_help_page_lists_them_in_order() -> None:
+    assert list(typer.main.get_command(app).commands) == list(COMMANDS)  # type: ignore[attr-defined]  # a group
+
+
+def test_the_help_page_imports_no_command() -> None:
+    code = (
+        "import sys\n"
+        "from pipeline.cli.app import app\n"
+        "app(['--help'], standalone_mode=False)\n"
+        "print(*[name for name in sys.modules if name.endswith('_command')], file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stderr.strip() == ""
+    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)

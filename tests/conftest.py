@@ -1,0 +1,215 @@
+"""What every test gets: a clean environment, no way out of this host, and the real servers of the stack."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import socket
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pipeline.devstack.stack import Stack
+
+AMBIENT = ("VAULT_", "BAO_", "AWS_", "ORGKEY_", "GNUPG", "XDG_")
+# One stack for the whole run: the controller names its directory, workers of pytest-xdist inherit it.
+RUN_DIRECTORY = "ORGKEY_TESTS_RUN_DIRECTORY"
+_run_directory: Path | None = None
+_cache: str = ""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the run's directory and keep the place of the built servers before HOME is changed."""
+    from pipeline.devstack.programs import cache_root
+
+    global _run_directory, _cache
+    _cache = str(cache_root())
+    if not hasattr(config, "workerinput"):
+        os.environ[RUN_DIRECTORY] = tempfile.mkdtemp(prefix="orgkey-tests-")
+    _run_directory = Path(os.environ[RUN_DIRECTORY])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The controller, last to leave, stops the one stack that its workers shared."""
+    if hasattr(config, "workerinput") or _run_directory is None:
+        return
+    from pipeline.devstack.stack import Stack
+
+    shared = _run_directory / "stack"
+    if shared.exists():
+        Stack(shared).down(wipe=True)
+    shutil.rmtree(_run_directory, ignore_errors=True)
+    os.environ.pop(RUN_DIRECTORY, None)
+
+
+def _no_skips(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if os.environ.get("CI", "").lower() not in ("", "0", "false") and report.skipped:
+        if hasattr(report, "wasxfail"):
+            return
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"in CI a skip is a failure: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[None]:  # the value sent in is the report
+    report = yield
+    _no_skips(report)  # type: ignore[arg-type]  # pluggy sends what the inner hooks returned
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    report = yield
+    _no_skips(report)  # type: ignore[arg-type]  # as above
+    return report
+
+
+def _loopback(address: object) -> bool:
+    host = address[0] if isinstance(address, tuple) else None
+    if not isinstance(host, str):
+        return True  # AF_UNIX, netlink: not a network
+    if host in ("", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _this_host_only() -> Iterator[None]:
+    """Break every connection that would leave this host, however deep it is made."""
+    patch = pytest.MonkeyPatch()
+    for name in ("connect", "connect_ex"):
+        real = getattr(socket.socket, name)
+
+        def guarded(self: socket.socket, address: Any, real: Callable[..., Any] = real) -> Any:
+            if not _loopback(address):
+                # Not an OSError: the code under test would take that for a server that is down.
+                pytest.fail(f"a test tried to reach {address!r}")
+            return real(self, address)
+
+        patch.setattr(socket.socket, name, guarded)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing of the user's: no setting of Vault, AWS or ours, no proxy, an empty home."""
+    before = dict(os.environ)
+    home = tmp_path_factory.mktemp("home")
+    for name in list(os.environ):
+        if name.startswith(AMBIENT) or name.lower().endswith("_proxy"):
+            del os.environ[name]
+    os.environ.update(
+        HOME=str(home),
+        XDG_CONFIG_HOME=str(home / "config"),
+        XDG_STATE_HOME=str(home / "state"),
+        XDG_CACHE_HOME=str(home / "cache"),
+        XDG_DATA_HOME=str(home / "data"),
+        AWS_EC2_METADATA_DISABLED="true",
+        ORGKEY_STACK_CACHE=_cache,  # built once for all runs, so it is the user's own
+    )
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Stack:
+    """The stack that all tests share: use places of your own on it (``place``), and leave it running."""
+    from pipeline.devstack.progress import reporter
+    from pipeline.devstack.stack import Stack
+
+    assert _run_directory is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ORGKEY_STACK_CACHE", _cache)
+        made = Stack(_run_directory / "stack", report=reporter())
+        made.up()  # safe to repeat: each worker says it, the first one starts it
+    return made
+
+
+@pytest.fixture
+def make_stack() -> Iterator[Callable[[], Stack]]:
+    """Start further stacks (a second each), for tests that stop, pause or seal servers."""
+    from pipeline.devstack.stack import Stack
+
+    with ExitStack() as made:
+
+        def make() -> Stack:
+            directory = Path(tempfile.mkdtemp(prefix="orgkey-own-"))
+            made.callback(shutil.rmtree, directory, ignore_errors=True)
+            stack = Stack(directory / "stack")
+            made.callback(stack.down, wipe=True)
+            stack.up()
+            return stack
+
+        yield make
+
+
+@pytest.fixture
+def own_stack(make_stack: Callable[[], Stack]) -> Stack:
+    """A stack for this test alone: break it as you like."""
+    return make_stack()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A corner of a stack that no other test touches.
+
+    Attributes:
+        stack: The stack.
+        kv_prefix: Where its records lie in Vault's KV.
+        s3_prefix: Where its records lie in the bucket.
+    """
+
+    stack: Stack
+    kv_prefix: str
+    s3_prefix: str
+
+    def config(self, fingerprint: str | None = None) -> str:
+        """The text of an orgkey.toml for it."""
+        from pipeline.devstack.configfile import render
+
+        return render(self.stack, fingerprint=fingerprint, kv_prefix=self.kv_prefix, s3_prefix=self.s3_prefix)
+
+    def write_config(self, path: Path, fingerprint: str | None = None, *, more: str = "") -> Path:
+        """Write that text to a file, 0600; ``more`` is added at its end."""
+        path.write_text(self.config(fingerprint) + more)
+        path.chmod(0o600)
+        return path
+
+
+@pytest.fixture
+def fresh_place() -> Callable[[Stack], Place]:
+    """Make places of one's own on any stack."""
+
+    def make(stack: Stack) -> Place:
+        name = uuid.uuid4().hex[:12]
+        return Place(stack, f"records/{name}", f"orgkey/{name}")
+
+    return make
+
+
+@pytest.fixture
+def place(stack: Stack, fresh_place: Callable[[Stack], Place]) -> Place:
+    """A place of this test's own on the shared stack."""
+    return fresh_place(stack)
+
+
+@pytest.fixture
+def stack_config(place: Place, tmp_path: Path) -> Path:
+    """An orgkey.toml, without a pin, for a place of this test's own on the shared stack."""
+    return place.write_config(tmp_path / "orgkey.toml")

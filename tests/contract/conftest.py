@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.devstack.stack import Stack
+from pipeline.targets.interface import Slot
+from tests.contract.target_places import DirectoryPlace, Place, S3Place, VaultPlace
+
+
+@pytest.fixture(scope="session")
+def contract_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of its own: this suite seals, pauses and stops its servers."""
+    stack = Stack(tmp_path_factory.mktemp("contract-stack"))
+    stack.up()
+    yield stack
+    stack.down(wipe=True)
+
+
+@pytest.fixture
+def prefix() -> str:
+    return secrets.token_hex(6)
+
+
+@pytest.fixture
+def vault_place(contract_stack: Stack, prefix: str) -> VaultPlace:
+    return VaultPlace(contract_stack, prefix)
+
+
+@pytest.fixture
+def s3_place(contract_stack: Stack, prefix: str) -> S3Place:
+    return S3Place(contract_stack, prefix)
+
+
+@pytest.fixture
+def directory_place(tmp_path: Path) -> DirectoryPlace:
+    top = tmp_path / "place"
+    top.mkdir(mode=0o700)
+    return DirectoryPlace(top)
+
+
+@pytest.fixture(params=["directory", "vault", "s3"])
+def place(request: pytest.FixtureRequest) -> Place:
+    found: Place = request.getfixturevalue(f"{request.param}_place")
+    return found
+
+
+@pytest.fixture(params=["vault", "s3"])
+def server_place(request: pytest.FixtureRequest) -> VaultPlace | S3Place:
+    found: VaultPlace | S3Place = request.getfixturevalue(f"{request.param}_place")
+    return found
+
+
+@pytest.fixture
+def slot() -> Slot:
+    return Slot(secrets.token_hex(20).upper(), f"20260131T080000Z-{secrets.token_hex(4)}")

@@ -1,0 +1,261 @@
+"""One escrow's corner of the world, in which faults happen, and what must be true of it afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pipeline import authentic, config, wiring
+from pipeline.authentic import Record
+from pipeline.context import Context
+from pipeline.targets.interface import Presence, Slot
+
+if TYPE_CHECKING:
+    from tests.conftest import Place
+
+ROOT = Path(__file__).parents[2]
+FAULTY = Path(__file__).with_name("faulty.py")
+ASSETS = ROOT / "tests" / "assets" / "keys"
+KEY = "ed25519-two-block"
+FINGERPRINT = "70FBA2750FD7F47DF6FB080908E6316C03A0DB7D"
+EXPORT_PASSPHRASE = "correct horse battery staple"
+NEW_PASSPHRASE = "a passphrase that the operator chose"
+SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The one document on stdout."""
+        document = json.loads(self.out)
+        assert isinstance(document, dict)
+        return document
+
+
+class Scene:
+    """Configuration, state, memory-backed directory and stored places of one key, all its own.
+
+    Args:
+        place: Where its records lie on a stack.
+        directory: For everything else.
+    """
+
+    def __init__(self, place: Place, directory: Path) -> None:
+        self.place = place
+        self.directory = directory
+        self.state = directory / "state"
+        self.trace = directory / "trace"
+        self.export = directory / "export.asc"
+        self.config = place.write_config(directory / "orgkey.toml", FINGERPRINT)
+        self.memory = Path()
+        shutil.copyfile(ASSETS / f"{KEY}.asc", self.export)
+        self.export.chmod(0o600)
+        for name, text in (("old", EXPORT_PASSPHRASE), ("new", NEW_PASSPHRASE)):
+            path = directory / f"{name}-passphrase"
+            path.write_text(text + "\n")
+            path.chmod(0o600)
+
+    def __enter__(self) -> Self:
+        # Short, for the sockets of agents; of its own, so that what is left in it is this scene's.
+        self.memory = Path(
+            tempfile.mkdtemp(prefix="okf-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pid in self.agents():
+            os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.memory, ignore_errors=True)
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def escrow(self) -> list[str]:
+        """The command that escrows the key."""
+        return [
+            "escrow",
+            str(self.export),
+            "--export-passphrase-file",
+            str(self.directory / "old-passphrase"),
+        ]
+
+    def restore(self, out: Path) -> list[str]:
+        """The command that restores the key."""
+        return ["restore", "--out", str(out), "--new-passphrase-file", str(self.directory / "new-passphrase")]
+
+    def start(
+        self,
+        command: Sequence[str],
+        *,
+        at: str | None = None,
+        do: str = "kill",
+        state: Path | None = None,
+        memory: bool = True,
+        aws_clock: int = 0,
+    ) -> subprocess.Popen[str]:
+        """Start ``orgkey``.
+
+        Args:
+            command: Command and options; those that every command needs are added.
+            at: The point at which something happens.
+            do: What happens there.
+            state: Another state directory, which is another host's.
+            memory: Whether its memory-backed directory is this scene's own.
+            aws_clock: How many seconds the clock is ahead with which requests to AWS are signed.
+        """
+        state = state or self.state
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.directory),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "FAULTS_ROOTS": f"state={state}:memory={self.memory}:out={self.directory}/out",
+            "FAULTS_TRACE": str(self.trace),
+            "FAULTS_DO": do,
+            "FAULTS_AWS_CLOCK": str(aws_clock),
+        }
+        if memory:
+            env["FAULTS_MEMORY"] = str(self.memory)
+        if at is not None:
+            env["FAULTS_AT"] = at
+        common = ["--config", str(self.config), "--state-dir", str(state), "--json", "--quiet"]
+        return subprocess.Popen(
+            [sys.executable, str(FAULTY), *command, *common],
+            env=env,
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, command: Sequence[str], **options: Any) -> Ended:
+        """Start ``orgkey`` and wait for its end; see :meth:`start`."""
+        return self.end(self.start(command, **options))
+
+    def end(self, process: subprocess.Popen[str], seconds: float = SECONDS) -> Ended:
+        """Wait for a run's end."""
+        try:
+            out, err = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
+        return Ended(process.returncode, out, err)
+
+    def await_held(self, process: subprocess.Popen[str]) -> None:
+        """Wait until a run that is held up at a point has reached it."""
+        ends = time.monotonic() + SECONDS
+        held = Path(f"{self.trace}.held")
+        while not held.exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < ends
+            time.sleep(0.02)
+
+    def release(self) -> None:
+        """Let the run that is held up go on."""
+        Path(f"{self.trace}.go").touch()
+
+    def points(self) -> list[str]:
+        """The points that runs have reached so far, sorted."""
+        return sorted(self.trace.read_text().splitlines())
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    @property
+    def root(self) -> Path:
+        """The key's state directory."""
+        return self.state / FINGERPRINT
+
+    def context(self, state: Path | None = None) -> Context:
+        """A run's context in this process, for looking only."""
+        return wiring.context(
+            config.load(self.config), fingerprint=None, state_dir=state or self.state, say=lambda _: None
+        )
+
+    def stored(self) -> dict[str, dict[str, bytes]]:
+        """Bytes by epoch and target; every place has exactly one version, which a plain read returns."""
+        found: dict[str, dict[str, bytes]] = {}
+        for name, target in self.context().estate("driller").targets().items():
+            for item in target.find(FINGERPRINT):
+                assert item.presence is Presence.CURRENT, item
+                copies = found.setdefault(item.slot.epoch, {})
+                assert name not in copies, f"{name} has two versions of {item.slot.epoch}"
+                copies[name] = target.get(Slot(FINGERPRINT, item.slot.epoch))
+        return found
+
+    def journalled(self) -> dict[str, bytes]:
+        """The sealed records that the journal holds, by epoch."""
+        return {
+            path.parent.name: path.read_bytes() for path in (self.root / "journal").glob("[0-9]*/record.tar")
+        }
+
+    def agents(self) -> list[int]:
+        """Processes that name this scene's memory-backed directory on their command line."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    words = (entry / "cmdline").read_bytes()
+                except OSError:
+                    continue
+                if os.fsencode(self.memory) in words:
+                    found.append(int(entry.name))
+        return found
+
+    def check_nothing_lingers(self, state: Path | None = None) -> None:
+        """No home, agent or temporary file is left."""
+        assert list(self.memory.iterdir()) == []
+        assert self.agents() == []
+        for folder in (state or self.state, self.directory / "out"):
+            hidden = list(folder.rglob(".*"))
+            assert hidden == []
+
+    def check_whole(self, *, committed: Mapping[str, bytes] | None = None) -> Record:
+        """Exactly one epoch: complete, the same bytes everywhere, proven; state and ledger sound.
+
+        Args:
+            committed: What an earlier run had committed, by epoch: it must be what is stored.
+        """
+        context = self.context()
+        stored = self.stored()
+        assert len(stored) == 1, sorted(stored)
+        ((epoch, copies),) = stored.items()
+        assert set(copies) == {"vault", "s3"}
+        data = copies["vault"]
+        assert copies["s3"] == data
+        for name, earlier in (committed or {}).items():
+            assert (name, earlier) == (epoch, data)
+        record = authentic.open_record(
+            data, context.pins, deadline=context.deadline, now=context.clock.now(), epoch=epoch
+        )
+        (entry,) = context.journal.entries()
+        assert entry.epoch == epoch
+        assert entry.record_bytes() is None, "the sealed record stays on the host only until it is proven"
+        assert {name: receipt.sha256 for name, receipt in entry.receipts().items()} == dict.fromkeys(
+            copies, record.sha256
+        )
+        mark = entry.proven()
+        assert mark is not None
+        assert mark["record_sha256"] == record.sha256.hex
+        assert Path(mark["certificate"]).is_file()
+        events = [item["event"] for item in context.ledger.entries()]  # checks the chain
+        assert {"drill", "escrow"} <= set(events)
+        self.check_nothing_lingers()
+        return record

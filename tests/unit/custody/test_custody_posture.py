@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+from itertools import chain, combinations
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import config
+from pipeline.custody import paths, posture
+from pipeline.custody.posture import Model, Requirement, Thing
+from pipeline.errors import UsageProblem
+
+
+def settings_with(**changes: Any) -> config.Config:
+    document: dict[str, Any] = {
+        "target": {
+            "vault": {"kind": "vault", "address": "https://v", "controlled_by": ["vault-admins"]},
+            "s3": {"kind": "s3", "bucket": "b", "controlled_by": ["aws-admins"]},
+        },
+        "holder": {
+            "vault": {"kind": "vault-transit", "address": "https://v", "controlled_by": ["vault-admins"]},
+            "aws": {"kind": "aws-kms", "key_id": "k", "controlled_by": ["aws-admins"]},
+        },
+        "path": {"unattended": {"needs": ["vault", "aws"]}},
+    }
+    document.update(changes)
+    return config.Config.model_validate(document)
+
+
+ONE_CLOUD = {
+    "aws": {"kind": "aws-kms", "key_id": "k", "controlled_by": ["aws-admins"]},
+    "vault": {"kind": "vault-transit", "address": "https://v", "controlled_by": ["ops", "aws-admins"]},
+}
+
+
+def test_two_clouds_need_both_parties() -> None:
+    plan = settings_with()
+    found = posture.from_config(plan).reconstruct()
+    assert posture.listed(found) == [["aws-admins", "vault-admins"]]
+    assert posture.single_parties(plan) == []
+    posture.require_no_single_party(plan)
+
+
+def test_one_cloud_works_only_when_accepted() -> None:
+    plan = settings_with(holder=ONE_CLOUD)
+    assert posture.single_parties(plan) == ["aws-admins"]
+    with pytest.raises(UsageProblem) as caught:
+        posture.require_no_single_party(plan)
+    assert "aws-admins" in caught.value.message
+    assert "accept_single_party" in caught.value.hint
+    posture.require_no_single_party(settings_with(holder=ONE_CLOUD, policy={"accept_single_party": True}))
+
+
+def test_a_second_path_can_undo_the_first() -> None:
+    plan = settings_with(path={"both": {"needs": ["vault", "aws"]}, "quick": {"needs": ["vault"]}})
+    assert posture.single_parties(plan) == ["vault-admins"]
+
+
+def test_shares_without_a_copy_are_no_key() -> None:
+    plan = settings_with(
+        target={
+            "disk": {"kind": "directory", "path": "/d", "controlled_by": ["storage"]},
+            "tape": {"kind": "directory", "path": "/t", "controlled_by": ["storage"]},
+        },
+        holder=ONE_CLOUD,
+    )
+    assert posture.listed(posture.from_config(plan).reconstruct()) == [["aws-admins", "storage"]]
+
+
+def test_a_lost_holder_of_the_only_path_is_fatal() -> None:
+    losses = posture.listed(posture.from_config(settings_with()).fatal_losses())
+    assert ["holder vault"] in losses
+    assert ["holder aws"] in losses
+    assert ["party vault-admins"] in losses
+    assert ["target s3", "target vault"] in losses
+    assert ["target s3"] not in losses
+
+
+def test_a_group_needs_its_threshold_and_survives_some_losses() -> None:
+    people = tuple(Thing(f"custodian {name}", frozenset({name})) for name in "abc")
+    model = Model(paths=((Requirement(2, people),),), copies=(Thing("target t", frozenset("z")),))
+    assert posture.listed(model.reconstruct()) == [["a", "b", "z"], ["a", "c", "z"], ["b", "c", "z"]]
+    losses = posture.listed(model.fatal_losses())
+    assert ["custodian a", "custodian b"] in losses
+    assert ["custodian a"] not in losses
+    assert ["target t"] in losses
+
+
+def test_a_shared_failure_domain_is_one_loss() -> None:
+    plan = settings_with(
+        target={
+            "vault": {
+                "kind": "vault",
+                "address": "https://v",
+                "domain": "fra",
+                "controlled_by": ["vault-admins"],
+            },
+            "s3": {"kind": "s3", "bucket": "b", "domain": "fra", "controlled_by": ["aws-admins"]},
+        },
+        policy={"copies": 1},
+    )
+    assert ["domain fra"] in posture.listed(posture.from_config(plan).fatal_losses())
+
+
+things = st.builds(
+    Thing,
+    st.sampled_from(["holder a", "holder b", "holder c", "holder d"]),
+    st.frozensets(st.sampled_from("pqrs"), min_size=1, max_size=2),
+    st.sampled_from(["", "x"]),
+)
+
+
+@st.composite
+def models(draw: st.DrawFn) -> Model:
+    def requirement() -> Requirement:
+        shares = tuple(draw(st.lists(things, min_size=1, max_size=3)))
+        return Requirement(draw(st.integers(1, len(shares))), shares)
+
+    alternatives = tuple(
+        tuple(requirement() for _ in range(draw(st.integers(1, 2)))) for _ in range(draw(st.integers(1, 2)))
+    )
+    return Model(alternatives, tuple(draw(st.lists(things, min_size=1, max_size=2))))
+
+
+def _subsets(names: set[str]) -> list[frozenset[str]]:
+    ordered = sorted(names)
+    return [
+        frozenset(item)
+        for item in chain.from_iterable(combinations(ordered, n) for n in range(len(names) + 1))
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(models())
+def test_reconstruction_agrees_with_trying_every_set(model: Model) -> None:
+    def works(parties: frozenset[str]) -> bool:
+        held = any(
+            all(
+                sum(bool(share.parties & parties) for share in need.shares) >= need.threshold for need in path
+            )
+            for path in model.paths
+        )
+        return held and any(copy.parties & parties for copy in model.copies)
+
+    found = model.reconstruct()
+    for parties in _subsets(set("pqrs")):
+        assert works(parties) == any(item <= parties for item in found)
+    assert not any(one < other for one in found for other in found)
+
+
+@settings(max_examples=40, deadline=None)
+@given(models())
+def test_fatal_losses_agree_with_trying_every_set(model: Model) -> None:
+    every = [*model.copies, *(share for path in model.paths for need in path for share in need.shares)]
+    names = {name for thing in every for item in thing.lost_with() for name in item}
+
+    def lost(thing: Thing, losses: frozenset[str]) -> bool:
+        return any(item <= losses for item in thing.lost_with())
+
+    def restores(losses: frozenset[str]) -> bool:
+        return any(not lost(copy, losses) for copy in model.copies) and any(
+            all(sum(not lost(share, losses) for share in need.shares) >= need.threshold for need in path)
+            for path in model.paths
+        )
+
+    found = model.fatal_losses()
+    for losses in _subsets(names):
+        assert restores(losses) != any(item <= losses for item in found)
+
+
+def test_twelve_people_are_no_trouble() -> None:
+    people = tuple(Thing(f"custodian {n}", frozenset({f"p{n}"})) for n in range(12))
+    model = Model(paths=((Requirement(6, people),),), copies=(Thing("target t", frozenset("z")),))
+    assert len(model.reconstruct()) == 924
+
+
+def test_config_paths_take_sizes_from_the_holders() -> None:
+    plan = settings_with()
+
+    class Sized:
+        size = 1
+
+    found = paths.from_config(plan, {"vault": Sized(), "aws": Sized()})  # type: ignore[dict-item]  # only size is read
+    assert found == (paths.Path("unattended", (paths.Need("vault", 1, 1), paths.Need("aws", 1, 1))),)
+    Sized.size = 3
+    with pytest.raises(UsageProblem, match="1 of 3"):
+        paths.from_config(plan, {"vault": Sized(), "aws": Sized()})  # type: ignore[dict-item]  # as above

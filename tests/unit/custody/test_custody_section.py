@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipeline.custody import passphrase
+from pipeline.custody.paths import Description, Need, Path, plan_digest
+from pipeline.custody.seal import seal
+from pipeline.custody.section import CustodySection
+from pipeline.errors import IntegrityProblem
+
+if TYPE_CHECKING:
+    from tests.unit.custody.conftest import Plan, Plans
+
+
+@pytest.fixture(scope="module")
+def plan(plans: Plans) -> Plan:
+    return plans.with_people()
+
+
+@pytest.fixture(scope="module")
+def document(plan: Plan) -> dict[str, Any]:
+    sealed = seal(passphrase.mint(), plan.paths, plan.everybody, plan.everybody, plan.binding)
+    text = json.dumps(sealed.section.to_json())
+    assert CustodySection.from_json(json.loads(text)) == sealed.section
+    result: dict[str, Any] = json.loads(text)
+    return result
+
+
+def _everywhere(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of every value in a document, coordinates (which are free) left out."""
+    found = [path] if path else []
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        if key not in ("coordinates", "checks"):
+            found += _everywhere(item, (*path, key))
+    return found
+
+
+def _at(document: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        document = document[key]
+    return document
+
+
+def test_whatever_is_left_out_or_replaced_is_noticed(document: dict[str, Any]) -> None:
+    tried = 0
+    for path in _everywhere(document):
+        changes: list[Any] = [None, 3.5, {}, "\n", -1, 99_999, []]
+        for change in changes if path[-1] == "label" else [*changes, "../x"]:
+            changed = copy.deepcopy(document)
+            _at(changed, path[:-1])[path[-1]] = change
+            with pytest.raises(IntegrityProblem):
+                CustodySection.from_json(changed)
+            tried += 1
+        changed = copy.deepcopy(document)
+        del _at(changed, path[:-1])[path[-1]]
+        with pytest.raises(IntegrityProblem):
+            CustodySection.from_json(changed)
+    assert tried > 500
+
+
+def test_whatever_is_added_is_noticed(document: dict[str, Any]) -> None:
+    for path in ((), ("paths", 0), ("paths", 0, "shares", 0), ("paths", 0, "needs", 0), ("holders", "aws")):
+        changed = copy.deepcopy(document)
+        _at(changed, path)["surprise"] = 1
+        with pytest.raises(IntegrityProblem):
+            CustodySection.from_json(changed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d["paths"].reverse(),
+        lambda d: d["paths"].append(copy.deepcopy(d["paths"][0])),
+        lambda d: d["paths"][0].update(identifier=d["paths"][1]["identifier"]),
+        lambda d: d["paths"][0]["needs"][0].update(threshold=1),
+        lambda d: d["paths"][0]["needs"][0].update(size=4),
+        lambda d: d["paths"][1]["needs"].reverse(),
+        lambda d: d["paths"][1]["shares"].reverse(),
+        lambda d: d["paths"][0]["shares"][0].update(member="custody/people/custodians-2.mem"),
+        lambda d: d["paths"][0]["shares"][0].update(member="custody/people/../../etc/x.mem"),
+        lambda d: d["paths"][0]["shares"][0].update(checks=d["paths"][0]["shares"][0]["checks"][:-1]),
+        lambda d: d["holders"].update(idle={"kind": "memory", "coordinates": {}}),
+        lambda d: d["holders"]["aws"].update(coordinates={"a": {"b": 1}}),
+        lambda d: d["holders"]["aws"].update(coordinates={"a": [1]}),
+        lambda d: d.update(witness=d["witness"].strip()),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_noticed(
+    document: dict[str, Any], change: Callable[[dict[str, Any]], None]
+) -> None:
+    changed = copy.deepcopy(document)
+    change(changed)
+    with pytest.raises(IntegrityProblem):
+        CustodySection.from_json(changed)
+
+
+@pytest.mark.parametrize("value", [None, [], "x", 1, {"holders": {}, "paths": [], "witness": ""}])
+def test_other_documents_are_refused(value: object) -> None:
+    with pytest.raises(IntegrityProblem):
+        CustodySection.from_json(value)
+
+
+def test_a_manifest_follows_the_plan_that_it_was_made_from(plan: Plan, document: dict[str, Any]) -> None:
+    section = CustodySection.from_json(document)
+    assert section.plan_digest() == plan_digest(plan.paths, plan.everybody)
+    plan.holders["vault"].version = 2
+    assert section.plan_digest() == plan_digest(plan.paths, plan.everybody)
+
+
+PATHS = (
+    Path("people", (Need("custodians", 2, 3),)),
+    Path("unattended", (Need("vault", 1, 1), Need("aws", 1, 1))),
+)
+HOLDERS = {
+    "vault": Description("vault-transit", {"address": "https://v", "namespace": None, "key_version": 3}),
+    "aws": Description("aws-kms", {"key_arn": "arn:1", "endpoint_url": None}),
+    "custodians": Description("openpgp", {"members": ["A", "B", "C"]}),
+    "idle": Description("paper", {}),
+}
+
+
+def test_a_plan_does_not_depend_on_order_versions_or_idle_holders() -> None:
+    digest = plan_digest(PATHS, HOLDERS)
+    reordered = tuple(Path(path.name, path.needs[::-1]) for path in PATHS[::-1])
+    assert plan_digest(reordered, dict(reversed(HOLDERS.items()))) == digest
+    same = {
+        "vault": Description("vault-transit", {"key_version": 4, "address": "https://v"}),
+        "aws": Description("aws-kms", {"key_arn": "arn:1", "endpoint_url": "https://vpce"}),
+        "custodians": Description("openpgp", {"members": ["C", "A", "B"]}),
+    }
+    assert plan_digest(PATHS, same) == digest
+
+
+def test_a_plan_depends_on_everything_else() -> None:
+    digests = {plan_digest(PATHS, HOLDERS)}
+    for paths in (
+        PATHS[:1],
+        (Path("staff", PATHS[0].needs), PATHS[1]),
+        (Path("people", (Need("custodians", 3, 3),)), PATHS[1]),
+        (PATHS[0], Path("unattended", (Need("vault", 1, 1),))),
+    ):
+        digests.add(plan_digest(paths, HOLDERS))
+    for name, description in (
+        ("vault", Description("vault-transit", {"address": "https://w"})),
+        ("vault", Description("other", HOLDERS["vault"].coordinates)),
+        ("aws", Description("aws-kms", {"key_arn": "arn:2"})),
+        ("custodians", Description("openpgp", {"members": ["A", "B", "D"]})),
+    ):
+        digests.add(plan_digest(PATHS, {**HOLDERS, name: description}))
+    assert len(digests) == 9

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path as FilePath
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.custody import passphrase, slip39
+from pipeline.custody.paths import Need, Path
+from pipeline.errors import NotEnoughShares, UsageProblem, WrongPassphrase, WrongShare
+from pipeline.secret import Secret
+
+MACHINES = Path("unattended", (Need("vault", 1, 1), Need("aws", 1, 1)))
+MIXED = Path("mixed", (Need("vault", 1, 1), Need("people", 3, 5)))
+
+
+@st.composite
+def paths(draw: st.DrawFn) -> Path:
+    needs = []
+    for number in range(draw(st.integers(1, 3))):
+        size = draw(st.sampled_from([1, 1, 2, 3, 5, 16]))
+        threshold = 1 if size == 1 else draw(st.integers(2, size))
+        needs.append(Need(f"holder-{number}", threshold, size))
+    return Path("p", tuple(needs))
+
+
+@settings(max_examples=25, deadline=None)
+@given(paths(), st.binary(min_size=32, max_size=32), st.randoms(use_true_random=False))
+def test_any_sufficient_choice_of_shares_gives_the_secret_back(path: Path, raw: bytes, rng: object) -> None:
+    split = slip39.split(Secret(raw), path, set())
+    chosen: list[Secret] = []
+    for need in path.needs:
+        chosen += rng.sample(split.shares[need.holder], need.threshold)  # type: ignore[attr-defined]  # Random
+    rng.shuffle(chosen)  # type: ignore[attr-defined]  # as above
+    assert slip39.combine(chosen).reveal() == raw
+    with pytest.raises(NotEnoughShares):
+        slip39.combine(chosen[1:])
+
+
+def test_the_split_is_the_one_that_the_format_promises() -> None:
+    from shamir_mnemonic.share import Share
+
+    split = slip39.split(passphrase.mint(), MIXED, set())
+    for group, need in enumerate(MIXED.needs):
+        for index, words in enumerate(split.shares[need.holder]):
+            share = Share.from_mnemonic(words.text())
+            assert (share.identifier, share.extendable, share.iteration_exponent) == (
+                split.identifier,
+                True,
+                0,
+            )
+            assert (share.group_index, share.group_threshold, share.group_count) == (group, 2, 2)
+            assert (share.index, share.member_threshold) == (index, need.threshold)
+            assert len(words.text().split(" ")) == slip39.WORDS
+
+
+def test_one_share_too_many_or_twice_is_fine() -> None:
+    raw = passphrase.mint()
+    split = slip39.split(raw, MIXED, set())
+    everything = [words for group in split.shares.values() for words in group]
+    assert slip39.combine(everything + everything) == raw
+
+
+def test_identifiers_that_are_taken_are_left_alone() -> None:
+    free = 12345
+    taken = set(range(slip39.IDENTIFIERS)) - {free}
+    assert slip39.split(passphrase.mint(), MACHINES, taken).identifier == free
+
+
+@pytest.mark.parametrize(("threshold", "size"), [(1, 2), (3, 2), (2, 17), (0, 1)])
+def test_what_slip39_cannot_express_is_refused(threshold: int, size: int) -> None:
+    with pytest.raises(UsageProblem, match="people"):
+        slip39.split(passphrase.mint(), Path("p", (Need("people", threshold, size),)), set())
+
+
+def test_every_single_flipped_word_is_noticed() -> None:
+    from shamir_mnemonic.wordlist import WORDLIST
+
+    split = slip39.split(passphrase.mint(), MACHINES, set())
+    (good,), (other,) = split.shares["vault"], split.shares["aws"]
+    words = good.text().split()
+    said: set[str] = set()
+    for position, word in enumerate(words):
+        flipped = WORDLIST[(WORDLIST.index(word) + 1) % len(WORDLIST)]
+        damaged = " ".join([*words[:position], flipped, *words[position + 1 :]])
+        with pytest.raises(WrongShare) as caught:
+            slip39.combine([Secret(damaged), other])
+        said.add(caught.value.message + caught.value.hint)
+    assert len(said) == 1, "what is said depends on no word of the share"
+
+
+def test_shares_of_two_splits_do_not_mix() -> None:
+    raw = passphrase.mint()
+    one = slip39.split(raw, MACHINES, set())
+    two = slip39.split(raw, MACHINES, {one.identifier})
+    with pytest.raises(WrongShare):
+        slip39.combine([*one.shares["vault"], *two.shares["aws"]])
+
+
+@pytest.mark.parametrize("text", ["", "  ", "abc 123", "zwölf", "\x00", "academic\x1bacid"])
+def test_what_is_no_share_is_called_so(text: str) -> None:
+    with pytest.raises(WrongShare):
+        slip39.normalise(Secret(text))
+    with pytest.raises(WrongShare):
+        slip39.combine([Secret(text)])
+
+
+def test_no_share_at_all_is_not_enough() -> None:
+    with pytest.raises(NotEnoughShares):
+        slip39.combine([])
+
+
+def test_words_may_be_written_by_hand() -> None:
+    raw = passphrase.mint()
+    split = slip39.split(raw, MACHINES, set())
+    by_hand = Secret("\ufeff" + split.shares["vault"][0].text().upper().replace(" ", "\r\n ") + "\n")
+    assert slip39.normalise(by_hand) == split.shares["vault"][0]
+    assert slip39.combine([by_hand, *split.shares["aws"]]) == raw
+
+
+def test_the_shamir_command_prints_the_escrow_passphrase() -> None:
+    raw = passphrase.mint()
+    split = slip39.split(raw, MIXED, set())
+    words = [*split.shares["people"][1:4], *split.shares["vault"]]
+    result = subprocess.run(
+        [str(FilePath(sys.executable).with_name("shamir")), "recover"],
+        input=b"".join(item.reveal() + b"\n" for item in words),
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert result.stdout.splitlines()[-1].endswith(passphrase.written(raw).reveal())
+
+
+def test_a_passphrase_is_written_as_64_digits_and_read_again() -> None:
+    raw = passphrase.mint()
+    written = passphrase.written(raw)
+    assert len(written) == 64
+    assert written.text() == written.text().lower()
+    assert passphrase.raw(written) == raw
+    assert passphrase.raw(Secret(written.text().upper() + "\n")) == raw
+    assert passphrase.mint() != raw
+
+
+@pytest.mark.parametrize("text", ["", "ab", "g" * 64, "0" * 63, "0" * 66, "é" * 32])
+def test_other_texts_are_no_escrow_passphrase(text: str) -> None:
+    with pytest.raises(WrongPassphrase):
+        passphrase.raw(Secret(text))
+    with pytest.raises(WrongPassphrase):
+        passphrase.written(Secret(text + "x"))

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline.custody import passphrase, witness
+from pipeline.errors import IntegrityProblem
+from pipeline.secret import Secret
+
+RAW = Secret(bytes(range(32)))
+RECORD = "0123456789abcdef" * 2
+
+
+def test_the_witness_is_a_function_of_passphrase_and_record() -> None:
+    public = witness.public_pem(RAW, RECORD)
+    assert public == witness.public_pem(RAW, RECORD)
+    assert public != witness.public_pem(RAW, "f" * 32)
+    assert public != witness.public_pem(passphrase.mint(), RECORD)
+    # Made with a plain HMAC: records that exist cannot be changed.
+    assert "\nMCowBQYDK2VwAyEAfM2ojBGL8WkK8PlngwY2FULVMxgZ/Rq9fX3Gwr6PVEg=\n" in public
+
+
+def test_a_signature_verifies_and_nothing_else_does() -> None:
+    public = witness.public_pem(RAW, RECORD)
+    signature = witness.sign(RAW, RECORD, b"certificate")
+    witness.verify(public, b"certificate", signature)
+    for data, bad in (
+        (b"Certificate", signature),
+        (b"certificate", signature[:-1]),
+        (b"certificate", b""),
+        (b"certificate", witness.sign(passphrase.mint(), RECORD, b"certificate")),
+    ):
+        with pytest.raises(IntegrityProblem):
+            witness.verify(public, data, bad)
+
+
+def test_other_keys_are_refused() -> None:
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    other = ec.generate_private_key(ec.SECP256R1()).public_key()
+    pem = other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    for public in (pem, "", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"):
+        with pytest.raises(IntegrityProblem):
+            witness.verify(public, b"x", b"y" * 64)
+
+
+def test_openssl_accepts_the_signature(tmp_path: Path) -> None:
+    (tmp_path / "pub.pem").write_text(witness.public_pem(RAW, RECORD))
+    (tmp_path / "data").write_bytes(b"certificate")
+    (tmp_path / "sig").write_bytes(witness.sign(RAW, RECORD, b"certificate"))
+    command = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", "pub.pem", "-rawin"]
+    command += ["-in", "data", "-sigfile", "sig"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=30, check=False)
+    assert result.returncode == 0, result.stderr
+    (tmp_path / "data").write_bytes(b"another")
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=30, check=False)
+    assert result.returncode != 0

@@ -1,0 +1,233 @@
+"""GnuPG's private homes, and what a killed run leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.clock import Deadline
+from pipeline.errors import LocalFilesProblem, ProgramMissing
+from pipeline.files import memory_root
+from pipeline.keys import gnupg_home
+from pipeline.keys.gnupg import GnuPG, GnuPGRefused, sweep_orphans
+from pipeline.keys.gnupg_home import MARKER, PREFIX, Home, agents_of
+from pipeline.secret import Secret
+
+if TYPE_CHECKING:
+    from tests.unit.keyproofs.conftest import Stored
+
+    Keys = Callable[[str], Stored]
+
+ROOT = Path(__file__).parents[3]
+WRONG = Secret("wrong")
+
+
+def test_a_home_is_private_short_and_gone_with_its_agent(stored: Keys) -> None:
+    key = stored("ed25519-two-block")
+    with GnuPG(Deadline(60)) as gpg:
+        home = gpg.home
+        assert stat.S_IMODE(home.stat().st_mode) == 0o700
+        assert len(str(home / "S.gpg-agent.browser")) < 108
+        gpg.import_keys(key.tsk, {key.fingerprint: True})
+        assert gpg.sign(b"data", key.fingerprint, key.passphrase)
+        (agent,) = agents_of(home)
+    assert not home.exists()
+    assert agents_of(home) == []
+    assert not Path(f"/proc/{agent}/fd/0").exists()
+
+
+def test_the_agent_remembers_nothing(stored: Keys) -> None:
+    key = stored("ed25519-two-block")
+    with GnuPG(Deadline(60)) as gpg:
+        gpg.import_keys(key.tsk, {key.fingerprint: True})
+        gpg.sign(b"data", key.fingerprint, key.passphrase)
+        with pytest.raises(GnuPGRefused, match="bad passphrase") as caught:
+            gpg.sign(b"data", key.fingerprint, WRONG)
+        assert caught.value.bad_passphrase
+
+
+def test_neither_arguments_nor_environment_carry_the_passphrase(
+    stored: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline import process
+
+    seen: list[str] = []
+    original = process.start
+
+    def spy(argv: list[str], **options: object) -> object:
+        seen.append(repr((argv, options)))
+        return original(argv, **options)  # type: ignore[arg-type]  # handed on as they came
+
+    monkeypatch.setattr(process, "start", spy)
+    key = stored("ed25519-two-block")
+    with GnuPG(Deadline(60)) as gpg:
+        gpg.import_keys(key.tsk, {key.fingerprint: True})
+        gpg.sign(b"data", key.fingerprint, key.passphrase)
+    assert len(seen) == 2
+    assert not any(key.passphrase.text() in one for one in seen)
+
+
+def test_an_import_must_be_exactly_what_was_asked_for(stored: Keys) -> None:
+    key, other = stored("rsa2048-two-block"), stored("ed25519-two-block")
+    with GnuPG(Deadline(60)) as gpg:
+        with pytest.raises(GnuPGRefused, match="other keys"):
+            gpg.import_keys(key.public, {key.fingerprint: True})
+        with pytest.raises(GnuPGRefused, match="other keys"):
+            gpg.import_keys(key.public + other.public, {key.fingerprint: False})
+        with pytest.raises(GnuPGRefused):
+            gpg.import_keys(key.tsk[:-200], {key.fingerprint: True})
+        with pytest.raises(GnuPGRefused):
+            gpg.import_keys(b"nothing", {})
+
+
+def test_gpg_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ProgramMissing), GnuPG(Deadline(60)):
+        pytest.fail("entered without gpg")
+
+
+CHILD = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from pipeline.clock import Deadline
+from pipeline.keys.gnupg import GnuPG
+from pipeline.secret import Secret
+tsk, passphrase, fingerprint = (Path(sys.argv[2]) / name for name in ("tsk", "passphrase", "fingerprint"))
+with GnuPG(Deadline(60)) as gpg:
+    gpg.import_keys(tsk.read_bytes(), {fingerprint.read_text(): True})
+    gpg.sign(b"data", fingerprint.read_text(), Secret(passphrase.read_text()))
+    print(gpg.home, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def orphanage(stored: Keys, tmp_path: Path) -> Callable[[], tuple[subprocess.Popen[bytes], Path]]:
+    """Start a child that holds a home with a living agent."""
+
+    def start() -> tuple[subprocess.Popen[bytes], Path]:
+        key = stored("ed25519-two-block")
+        (tmp_path / "tsk").write_bytes(key.tsk)
+        (tmp_path / "passphrase").write_text(key.passphrase.text())
+        (tmp_path / "fingerprint").write_text(key.fingerprint)
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(ROOT), str(tmp_path)], stdout=subprocess.PIPE
+        )
+        assert child.stdout is not None
+        return child, Path(child.stdout.readline().decode().strip())
+
+    return start
+
+
+def test_a_killed_run_is_swept_up(
+    orphanage: Callable[[], tuple[subprocess.Popen[bytes], Path]],
+) -> None:
+    child, home = orphanage()
+    (agent,) = agents_of(home)
+    assert home not in sweep_orphans(), "its maker lives"
+    child.kill()
+    child.communicate()
+    assert agents_of(home) == [agent], "an agent outlives its maker"
+    assert home in sweep_orphans()
+    assert not home.exists()
+    assert agents_of(home) == []
+    assert home not in sweep_orphans()
+
+
+def test_an_agent_that_does_not_listen_is_killed(
+    orphanage: Callable[[], tuple[subprocess.Popen[bytes], Path]],
+) -> None:
+    child, home = orphanage()
+    (agent,) = agents_of(home)
+    child.kill()
+    child.communicate()
+    os.kill(agent, signal.SIGSTOP)
+    assert home in sweep_orphans()
+    assert agents_of(home) == []
+
+
+def test_a_terminated_run_cleans_up_itself(
+    orphanage: Callable[[], tuple[subprocess.Popen[bytes], Path]],
+) -> None:
+    child, home = orphanage()
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=30)
+    assert not home.exists()
+    assert agents_of(home) == []
+
+
+def test_a_living_home_is_left_alone(stored: Keys) -> None:
+    with GnuPG(Deadline(60)) as gpg:
+        assert gpg.home not in sweep_orphans()
+        assert (gpg.home / MARKER).exists()
+
+
+def test_half_made_homes(monkeypatch: pytest.MonkeyPatch) -> None:
+    home = memory_root() / f"{PREFIX}half-{os.getpid()}"
+    home.mkdir(mode=0o700)
+    try:
+        assert home not in sweep_orphans(), "it may be in the making"
+        monkeypatch.setattr(time, "time", lambda: home.stat().st_mtime + 3600)
+        assert home in sweep_orphans()
+    finally:
+        if home.exists():
+            home.rmdir()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"pid": "x", "start": 1}', '{"pid": 1, "start": null}'])
+def test_a_damaged_marker(text: str) -> None:
+    home = memory_root() / f"{PREFIX}marker-{os.getpid()}"
+    home.mkdir(mode=0o700)
+    (home / MARKER).write_text(text)
+    os.utime(home, (1, 1))
+    assert home in sweep_orphans()
+
+
+def test_a_number_that_belongs_to_another_process_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    home = memory_root() / f"{PREFIX}reuse-{os.getpid()}"
+    home.mkdir(mode=0o700)
+    start = gnupg_home._start_time(os.getpid())
+    assert start is not None
+    (home / MARKER).write_text(json.dumps({"pid": os.getpid(), "start": start}))
+    assert home not in sweep_orphans(), "this process, by its start time"
+    (home / MARKER).write_text(json.dumps({"pid": os.getpid(), "start": start - 1}))
+    assert home in sweep_orphans()
+
+
+def test_a_link_is_no_home(tmp_path: Path) -> None:
+    link = memory_root() / f"{PREFIX}link-{os.getpid()}"
+    (tmp_path / "precious").write_text("x")
+    link.symlink_to(tmp_path)
+    try:
+        assert link not in sweep_orphans()
+        assert (tmp_path / "precious").exists()
+    finally:
+        link.unlink()
+
+
+def test_a_path_too_long_for_a_socket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(gnupg_home, "memory_root", lambda: deep)
+    with pytest.raises(LocalFilesProblem, match="too long"), Home():
+        pytest.fail("entered")
+    assert list(deep.iterdir()) == []
+
+
+def test_closing_twice() -> None:
+    home = Home()
+    home.close()
+    with home:
+        assert home.path.is_dir()
+    home.close()

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import stat
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import config, setup_file
+from pipeline.errors import LocalFilesProblem, UsageProblem
+from pipeline.setup_answers import OPTIONS, Setup, advice, complete, normal_fingerprint
+
+PIN = "0123456789ABCDEF0123456789ABCDEF01234567"
+CREDENTIALS = Path("/etc/orgkey/credentials")
+SMALL = Setup(fingerprint=PIN, vault_address="https://vault:8200", transit_key="orgkey-escrow")
+FULL = Setup(
+    fingerprint=PIN,
+    vault_address="https://vault.example.com:8200/",
+    vault_namespace="pgp",
+    vault_ca_file="/etc/ssl/vault.pem",
+    s3_bucket="orgkey-records",
+    s3_endpoint="http://127.0.0.1:7070",
+    s3_lock_mode="COMPLIANCE",
+    s3_lock_days=30,
+    s3_owner="123456789012",
+    region="eu-central-1",
+    directory="/mnt/usb/orgkey",
+    transit_key="orgkey-escrow",
+    kms_key="alias/orgkey",
+    inbox="/srv/orgkey/inbox",
+    accept_single_party=False,
+)
+
+
+def parsed(setup: Setup) -> config.Config:
+    return config.parse(setup_file.render(setup, CREDENTIALS).encode(), "orgkey.toml")
+
+
+def test_a_full_setup_becomes_a_valid_configuration() -> None:
+    loaded = parsed(FULL)
+    assert loaded.key is not None
+    assert loaded.key.fingerprint == PIN
+    assert loaded.source is not None
+    assert (loaded.source.kind, loaded.source.path) == ("inbox", "/srv/orgkey/inbox")
+    assert set(loaded.target) == {"vault", "s3", "directory"}
+    bucket = loaded.target["s3"]
+    assert isinstance(bucket, config.S3Target)
+    assert (bucket.lock_mode, bucket.lock_days, bucket.region) == ("COMPLIANCE", 30, "eu-central-1")
+    assert (bucket.expected_bucket_owner, bucket.path_style) == ("123456789012", True)
+    vault = loaded.target["vault"]
+    assert isinstance(vault, config.VaultTarget)
+    assert (vault.namespace, vault.ca_file) == ("pgp", "/etc/ssl/vault.pem")
+    assert set(loaded.holder) == {"vault", "aws"}
+    assert [need.holder for need in loaded.path["unattended"].needs] == ["vault", "aws"]
+    assert loaded.policy.copies == 2
+    for role in ("writer", "driller"):
+        login = loaded.identity[role]
+        assert login.vault is not None
+        assert login.vault.role_id_file == f"/etc/orgkey/credentials/vault-{role}-role-id"
+        assert login.aws is not None
+        assert login.aws.profile == f"orgkey-{role}"
+
+
+def test_the_smallest_setup_is_valid_and_has_nothing_that_was_not_asked_for() -> None:
+    loaded = parsed(SMALL)
+    assert set(loaded.target) == {"vault"}
+    assert set(loaded.holder) == {"vault"}
+    assert loaded.source is None
+    assert loaded.policy.copies == 1
+    assert loaded.policy.accept_single_party is False
+    assert all(login.aws is None for login in loaded.identity.values())
+
+
+def test_custodians_are_proposed_commented_out_with_a_reason() -> None:
+    text = setup_file.render(SMALL, CREDENTIALS)
+    assert "# [holder.custodians]" in text
+    assert "this version does not accept" in text
+    assert "custodians" not in tomllib.loads(text)["holder"]
+
+
+def test_the_commented_source_is_valid_once_uncommented() -> None:
+    text = setup_file.render(SMALL, CREDENTIALS)
+    start = text.index("# [source]")
+    block = text[start : text.index("\n\n", start)]
+    uncommented = text.replace(block, "\n".join(line.removeprefix("# ") for line in block.splitlines()))
+    loaded = config.parse(uncommented.encode(), "orgkey.toml")
+    assert loaded.source is not None
+    assert loaded.source.kind == "inbox"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30))
+def test_whatever_text_is_given_it_is_quoted(text: str) -> None:
+    rendered = setup_file.render(replace(SMALL, transit_key=text), CREDENTIALS)
+    assert tomllib.loads(rendered)["holder"]["vault"]["key"] == text
+
+
+def test_the_file_is_private_and_loads(tmp_path: Path) -> None:
+    path = tmp_path / "orgkey.toml"
+    setup_file.write(path, FULL, CREDENTIALS)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert config.load(path).key is not None
+
+
+def test_an_older_file_is_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "orgkey.toml"
+    path.write_text("mine")
+    with pytest.raises(LocalFilesProblem, match="exists"):
+        setup_file.write(path, SMALL, CREDENTIALS)
+    assert path.read_text() == "mine"
+    assert [item.name for item in tmp_path.iterdir()] == ["orgkey.toml"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vault_address": "vault.example.com"},
+        {"s3_bucket": "b", "s3_lock_mode": "FOREVER", "s3_lock_days": 1},
+        {"s3_bucket": "b", "s3_lock_mode": "GOVERNANCE", "s3_lock_days": 99999},
+    ],
+)
+def test_an_answer_that_is_not_valid_leaves_no_file(tmp_path: Path, change: dict[str, object]) -> None:
+    with pytest.raises(UsageProblem):
+        setup_file.write(tmp_path / "orgkey.toml", replace(SMALL, **change), CREDENTIALS)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("setup", "options"),
+    [
+        (Setup(), ["fingerprint", "places", "holders"]),
+        (replace(SMALL, fingerprint=None), ["fingerprint"]),
+        (Setup(fingerprint=PIN, s3_bucket="b"), ["holders"]),
+        (Setup(fingerprint=PIN, kms_key="k"), ["places"]),
+        (Setup(fingerprint=PIN, s3_bucket="b", transit_key="t"), ["transit"]),
+    ],
+)
+def test_without_anybody_to_ask_every_missing_option_is_named(setup: Setup, options: list[str]) -> None:
+    with pytest.raises(UsageProblem) as caught:
+        complete(setup, None)
+    assert caught.value.hint == "give " + "; and ".join(OPTIONS[name] for name in options)
+
+
+def test_a_lock_needs_mode_and_days() -> None:
+    with pytest.raises(UsageProblem) as caught:
+        complete(replace(SMALL, s3_bucket="b", s3_lock_days=3), None)
+    assert "--s3-lock-mode" in caught.value.hint
+
+
+def test_a_person_is_asked_for_what_is_open_and_for_nothing_else() -> None:
+    answers = {"Fingerprint": PIN.lower(), "S3 bucket": "b", "AWS KMS": "alias/k", "Transit key": ""}
+    asked: list[str] = []
+
+    def ask(question: str, default: str) -> str:
+        asked.append(question)
+        return next((value for start, value in answers.items() if question.startswith(start)), "") or default
+
+    done = complete(Setup(vault_address="https://vault:8200"), ask)
+    assert done.fingerprint == PIN
+    assert (done.targets(), done.holders()) == (("vault", "s3"), ("vault", "aws"))
+    assert done.transit_key == "orgkey-escrow"
+    assert not any("Address" in question for question in asked)
+
+    asked.clear()
+    assert complete(done, ask) == done
+    assert asked == []
+
+
+def test_the_transit_key_is_asked_for_only_with_a_vault() -> None:
+    asked: list[str] = []
+
+    def ask(question: str, default: str) -> str:
+        asked.append(question)
+        return default
+
+    complete(Setup(fingerprint=PIN, s3_bucket="b", kms_key="k"), ask)
+    assert not any("Transit" in question for question in asked)
+
+
+@pytest.mark.parametrize("text", [PIN.lower(), f"0x{PIN}", " ".join([PIN[:20], PIN[20:]])])
+def test_a_fingerprint_is_taken_however_it_is_spelled(text: str) -> None:
+    assert normal_fingerprint(text) == PIN
+
+
+@pytest.mark.parametrize("text", ["", "0x1A2B3C4D", PIN + "0", "G" * 40])
+def test_a_key_id_is_no_fingerprint(text: str) -> None:
+    with pytest.raises(UsageProblem, match="40"):
+        normal_fingerprint(text)
+
+
+@pytest.mark.parametrize(
+    ("setup", "words"),
+    [
+        (SMALL, ["alone can reconstruct", "one copy only"]),
+        (replace(SMALL, accept_single_party=True), ["one copy only"]),
+        (FULL, ["30 days"]),
+        (replace(FULL, aws_controlled_by=("vault-admins",)), ["alone can reconstruct", "30 days"]),
+    ],
+)
+def test_advice_says_what_is_weak(setup: Setup, words: list[str]) -> None:
+    told = advice(setup)
+    assert len(told) == len(words)
+    assert all(word in line for word, line in zip(words, told, strict=True))
