@@ -198,7 +198,98 @@ class KmsHolder(_Party, AwsPlace):
     key_id: str
 
 
-HolderConfig = Annotated[TransitHolder | KmsHolder, Field(discriminator="kind")]
+class Custodian(_Strict):
+    """One of ``members``: a person, by the fingerprint of their OpenPGP certificate."""
+
+    fingerprint: str
+    subkey: str | None = None
+    name: str = Field("", max_length=80)
+    contact: str = Field("", max_length=200)
+
+    @field_validator("fingerprint", "subkey")
+    @classmethod
+    def _digits(cls, value: str | None) -> str | None:
+        return None if value is None else _fingerprint(value)
+
+    @field_validator("name", "contact")
+    @classmethod
+    def _line(cls, value: str) -> str:
+        if not value.isprintable():
+            raise ValueError("it is one line of printable text")
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """A fingerprint alone means the person of that certificate."""
+        return {"anyOf": [{"type": "string"}, handler(core_schema)]}
+
+
+class OpenpgpHolder(_Strict):
+    """``[holder.*]`` of kind ``openpgp``: custodians, each with a share encrypted to their certificate.
+
+    ``members`` are pinned by fingerprint; ``certificates``, a file or a folder, only supplies what is
+    encrypted to: what lies there for nobody in ``members`` is never used.
+    """
+
+    kind: Literal["openpgp"]
+    members: tuple[Custodian, ...] = Field(min_length=2, max_length=16)
+    certificates: str
+
+    @field_validator("members", mode="before")
+    @classmethod
+    def _fingerprints(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return tuple({"fingerprint": item} if isinstance(item, str) else item for item in value)
+        return value
+
+    @field_validator("members")
+    @classmethod
+    def _distinct(cls, value: tuple[Custodian, ...]) -> tuple[Custodian, ...]:
+        if len({member.fingerprint for member in value}) != len(value):
+            raise ValueError("a custodian is named twice")
+        return value
+
+    @field_validator("certificates")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        return _expand(value)
+
+    @property
+    def size(self) -> int:
+        """How many shares it takes."""
+        return len(self.members)
+
+
+class PaperHolder(_Strict):
+    """``[holder.*]`` of kind ``paper``: sheets for sealed envelopes, printed at escrow, stored nowhere.
+
+    ``kept_by`` names who keeps each sheet. ``print_command`` gets one PDF for each sheet on its standard
+    input, for example ``["lpr", "-P", "vault-room"]``.
+    """
+
+    kind: Literal["paper"]
+    kept_by: tuple[str, ...] = Field(min_length=1, max_length=16)
+    print_command: tuple[str, ...] = Field(min_length=1)
+    timeout_seconds: float = Field(60.0, gt=0, le=600)
+
+    @field_validator("kept_by")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value) or not all(
+            re.fullmatch(r"[\x20-\x7e]{1,80}", item) for item in value
+        ):
+            raise ValueError("each sheet has a keeper of its own, named in 1 to 80 ASCII characters")
+        return value
+
+    @property
+    def size(self) -> int:
+        """How many shares it takes."""
+        return len(self.kept_by)
+
+
+HolderConfig = Annotated[TransitHolder | KmsHolder | OpenpgpHolder | PaperHolder, Field(discriminator="kind")]
 
 
 class Need(_Strict):
@@ -286,6 +377,8 @@ class Policy(_Strict):
     max_lock_days: int = Field(3650, ge=1, le=36500)
     max_age_days: float | None = Field(None, gt=0)
     max_drill_age_days: float | None = Field(None, gt=0)
+    max_check_in_age_days: float | None = Field(None, gt=0)
+    certificate_warning_days: float = Field(60.0, ge=0, le=3650)
 
 
 class Config(_Strict):
@@ -313,8 +406,7 @@ class Config(_Strict):
                 if need.holder in seen:
                     raise ValueError(f"path.{name} names {need.holder!r} twice")
                 seen.add(need.holder)
-                if need.threshold != 1:
-                    raise ValueError(f"path.{name}: {need.holder!r} is one machine, its threshold is 1")
+                _check_threshold(name, need, self.holder[need.holder])
         if len(self.domains()) < self.policy.copies:
             raise ValueError(
                 f"policy.copies is {self.policy.copies}, but the targets stand in "
@@ -328,6 +420,17 @@ class Config(_Strict):
     def domains(self) -> set[str]:
         """The distinct failure domains of the targets; a target without one is its own."""
         return {target.domain or name for name, target in self.target.items()}
+
+
+def _check_threshold(path: str, need: Need, holder: HolderConfig) -> None:
+    size = holder.size if isinstance(holder, OpenpgpHolder | PaperHolder) else 1
+    if size == 1 and need.threshold != 1:
+        raise ValueError(f"path.{path}: {need.holder!r} has one share, its threshold is 1")
+    if size > 1 and not 2 <= need.threshold <= size:
+        raise ValueError(
+            f"path.{path}: {need.holder!r} is a group of {size}; write "
+            f'{{ holder = "{need.holder}", threshold = 2 }}, or any number from 2 to {size}'
+        )
 
 
 def candidates() -> list[Path]:

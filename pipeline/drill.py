@@ -161,6 +161,13 @@ def _drill_epoch(
     return results
 
 
+def unattended_paths(estate: Estate, record: Record) -> list[PathEntry]:
+    """The custody paths of a record that need no person, by name."""
+    section = record.manifest.custody
+    machines = set(estate.openers(section))
+    return [path for path in section.paths if {need.holder for need in path.needs} <= machines]
+
+
 def _paths(estate: Estate, record: Record, wanted: str | None) -> list[PathEntry]:
     """The path that was asked for, else all that need no person."""
     section = record.manifest.custody
@@ -168,8 +175,7 @@ def _paths(estate: Estate, record: Record, wanted: str | None) -> list[PathEntry
         paths = [path for path in section.paths if path.name == wanted]
         problem = f"epoch {record.epoch} has no custody path called {wanted}"
     else:
-        machines = set(estate.openers(section))
-        paths = [path for path in section.paths if {need.holder for need in path.needs} <= machines]
+        paths = unattended_paths(estate, record)
         problem = f"every custody path of epoch {record.epoch} needs people"
     if not paths:
         names = ", ".join(path.name for path in section.paths)

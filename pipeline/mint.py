@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from pipeline.custody import passphrase, seal
 from pipeline.custody.interface import Binding, Holder
 from pipeline.custody.paths import Description, Path, plan_digest
 from pipeline.digest import sha256
+from pipeline.errors import IntegrityProblem, OrgkeyError
 from pipeline.manifest import Manifest, Reference, epoch_name
 from pipeline.recovery import recovery_text
 from pipeline.secret import Secret
@@ -56,6 +57,7 @@ def mint(
     now: datetime,
     deadline: Deadline,
     previous: Reference | None = None,
+    supersedes: Record | None = None,
     export_passphrase: Secret | None = None,
 ) -> Record:
     """Make a new record of an unlocked key.
@@ -66,7 +68,8 @@ def mint(
         now: The record's time.
         deadline: Bounds every call.
         previous: The newest authentic epoch of the same key, where one is known.
-        export_passphrase: The passphrase of the export; proven not to open the re-wrapped key.
+        supersedes: The record that this one replaces by intent; what it says of the export is kept.
+        export_passphrase: The passphrase that opened the key until now; proven not to open the new form.
 
     Returns:
         The record, already accepted by the same reader that every later run uses.
@@ -90,15 +93,66 @@ def mint(
         created=now,
         fingerprint=key.fingerprint,
         key_state=key.key_state,
-        key=key.summary(),
+        key=supersedes.manifest.key if supersedes else key.summary(),
         members={name: sha256(content).hex for name, content in members.items()},
         custody=sealed.section,
         plan=plan.digest,
         previous=previous,
-        supersedes=None,
+        supersedes=Reference(supersedes.epoch, supersedes.sha256.hex) if supersedes else None,
         program=f"orgkey-escrow {__version__}",
     )
     return _sign(manifest, members, keypair, raw, key.public, now=now, deadline=deadline)
+
+
+def reopen(old: Record, written: Secret) -> UnlockedKey:
+    """Open the key of a record, as it was when it was escrowed: with the export that it came from.
+
+    Args:
+        old: An authentic record.
+        written: Its escrow passphrase, as it is written.
+
+    Raises:
+        IntegrityProblem: The record was made from a wrong key, or its parts do not belong together.
+    """
+    from pipeline.keys import unlock
+
+    try:
+        key = replace(unlock(old.keypair, written), original=original(old, written))
+        fits = key.fingerprint == old.fingerprint and key.key_state == old.manifest.key_state
+    except OrgkeyError as error:
+        raise IntegrityProblem(
+            f"epoch {old.epoch} does not open with its recovered escrow passphrase: {error.message}",
+            hint="drill it, and take another epoch with --epoch",
+        ) from error
+    if not fits:
+        raise IntegrityProblem(
+            f"epoch {old.epoch} holds another key than its manifest says",
+            hint="drill it, and take another epoch with --epoch",
+        )
+    return key
+
+
+def original(old: Record, written: Secret) -> bytes:
+    """The export that a record was made from, byte for byte.
+
+    Args:
+        old: An authentic record.
+        written: Its escrow passphrase, as it is written.
+
+    Raises:
+        IntegrityProblem: The passphrase does not open it.
+    """
+    import pysequoia
+
+    try:
+        opened = pysequoia.decrypt(old.members[record.ORIGINAL], passwords=[written.text()])
+    except Exception as error:
+        # Whatever the library raises: the member is authentic, so the passphrase does not belong to it.
+        raise IntegrityProblem(
+            "the stored export does not open with the recovered escrow passphrase",
+            hint="restore without --original; then drill this epoch",
+        ) from error
+    return bytes(opened.bytes or b"")
 
 
 def _wrap(key: UnlockedKey, raw: Secret, export_passphrase: Secret | None) -> tuple[bytes, dict[str, bytes]]:

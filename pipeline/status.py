@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipeline import checkin
 from pipeline import live as lives
 from pipeline.clock import parse_stamp
 from pipeline.context import Context
@@ -24,6 +25,8 @@ class Status:
         age_seconds: Since it was minted.
         last_drill_age_seconds: Since this host last proved it; ``None`` when it never did.
         live: ``same``, ``renewed``, ``replaced`` or ``unknown``: the live key against the escrowed one.
+        custodians: How the latest epoch's shares of people stand.
+        outdated: Names of stored epochs that follow another custody plan than the configuration.
         broken: The rules that do not hold, in words.
         survey: What is stored.
         code: How the run ends.
@@ -33,6 +36,8 @@ class Status:
     age_seconds: float | None
     last_drill_age_seconds: float | None
     live: str
+    custodians: tuple[checkin.Standing, ...]
+    outdated: frozenset[str]
     broken: tuple[str, ...]
     survey: Survey
     code: Code
@@ -54,13 +59,31 @@ def status(context: Context) -> Status:
     live = lives.live(context, latest).state
     broken = [f"{name} cannot be reached: {error.message}" for name, error in survey.unreachable.items()]
     codes = [error.code for error in survey.unreachable.values()]
+    custodians: list[checkin.Standing] = []
+    plan, unasked = _plan(context)
+    outdated = frozenset(
+        epoch.name
+        for epoch in survey.epochs
+        if plan is not None and epoch.record and epoch.record.manifest.plan != plan
+    )
+    broken += unasked
     if latest is None or latest.record is None:
         broken.append("nothing authentic is stored for this key")
         age = None
     else:
         age = (now - latest.record.manifest.created).total_seconds()
         broken += _rules(context, latest, age, (now - drilled).total_seconds() if drilled else None, live)
-        broken += _plan(context, latest)
+        if latest.name in outdated:
+            broken.append(
+                f"epoch {latest.name} follows another custody plan than the configuration; "
+                "`orgkey custody rotate` applies it"
+            )
+        try:
+            custodians = checkin.standings(context, latest.record)
+        except OrgkeyError as error:
+            broken.append(error.message)
+            codes.append(error.code)
+        broken += [_overdue(item) for item in custodians if item.overdue]
         codes += [copy.code for copy in latest.copies if copy.target not in survey.unreachable]
     broken += _vanished(context, survey)
     if broken:
@@ -70,6 +93,8 @@ def status(context: Context) -> Status:
         age,
         (now - drilled).total_seconds() if drilled else None,
         live,
+        tuple(custodians),
+        outdated,
         tuple(broken),
         survey,
         first_of(codes),
@@ -105,17 +130,21 @@ def _rules(context: Context, latest: Epoch, age: float, drill_age: float | None,
     return broken
 
 
-def _plan(context: Context, latest: Epoch) -> list[str]:
-    """Whether the stored custody plan is the configured one; holders that do not answer are named."""
+def _plan(context: Context) -> tuple[str | None, list[str]]:
+    """The digest of the configured custody plan; or why it cannot be told."""
     holders = context.estate("driller").holders()
     try:
         paths = from_config(context.config, holders)
-        described = describe(holders, holders)
+        needed = {need.holder for path in paths for need in path.needs}
+        return plan_digest(paths, describe(holders, needed)), []
     except OrgkeyError as error:
-        return [f"a holder cannot be asked: {error.message}"]
-    if latest.record and latest.record.manifest.plan != plan_digest(paths, described):
-        return [f"epoch {latest.name} follows another custody plan than the configuration"]
-    return []
+        return None, [f"a holder cannot be asked: {error.message}"]
+
+
+def _overdue(item: checkin.Standing) -> str:
+    when = f"{item.age_seconds / DAY:.1f} days ago"
+    last = f"checked in {when}" if item.last else f"has never checked in, the share was made {when}"
+    return f"custodian {item.seat.name} ({item.seat.path.name}) {last}; `orgkey custody challenge`"
 
 
 def _last_drill(context: Context, latest: Epoch | None) -> datetime | None:

@@ -81,6 +81,13 @@ class Estate:
             from pipeline.custody.transit import TransitHolder
 
             holder = TransitHolder(name, item, self._vault(name, item))
+        elif isinstance(item, settings.OpenpgpHolder):
+            from pipeline.custody.openpgp import CustodianGroup
+
+            days = self.config.policy.certificate_warning_days if self.config else 0.0
+            return CustodianGroup(name, item, deadline=self.deadline, clock=self.clock, warning_days=days)
+        elif isinstance(item, settings.PaperHolder):
+            raise UsageProblem(f"holder {name}: paper is not printed yet", hint="use another kind of holder")
         else:
             from pipeline.custody.kms import KmsHolder
 

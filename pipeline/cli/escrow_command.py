@@ -14,8 +14,9 @@ from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
 
 if TYPE_CHECKING:
     from pipeline.config import Config
-    from pipeline.escrow import Escrow, Rehearsal
+    from pipeline.escrow import Rehearsal
     from pipeline.secret import SecretSource
+    from pipeline.store import Stored
 
 ACCEPTABLE = ("unprotected", "expired", "certificates")
 
@@ -33,6 +34,7 @@ def escrow(
             help="Override a refusal: unprotected (11), expired (15), certificates (17); never a revocation.",
         ),
     ] = None,
+    accept_custody_change: options.AcceptCustodyChange = False,
     no_drill: Annotated[
         bool, typer.Option("--no-drill", help="Leave the drill to another host; the epoch stays unproven.")
     ] = False,
@@ -72,13 +74,13 @@ def escrow(
     for note in fetched.notes:
         out.say(note)
     context = common.context(out, loaded, pin or _confirm_pin(fetched.data))
-    accepted = frozenset(accept or ())
+    wishes = story.Wishes(frozenset(accept or ()), accept_custody_change, not no_drill)
     if dry_run:
-        plan = story.rehearse(context, fetched.data, passphrase(), accept=accepted)
+        plan = story.rehearse(context, fetched.data, passphrase(), wishes)
         out.emit(*_plan(plan))
         return Code.OK
-    result = story.escrow(context, fetched.data, passphrase(), accept=accepted, with_drill=not no_drill)
-    out.emit(document(result), _lines(result))
+    result = story.escrow(context, fetched.data, passphrase(), wishes)
+    out.emit(document(result), lines(result))
     if result.proven:
         try:
             for line in source.finish(fetched, f"escrowed and proven as {result.record.epoch}"):
@@ -128,7 +130,7 @@ def _confirm_pin(data: bytes) -> str:
     return found.fingerprint
 
 
-def document(result: Escrow) -> dict[str, Any]:
+def document(result: Stored) -> dict[str, Any]:
     """The document orgkey.escrow/1."""
     from pipeline.cli import drill_command
     from pipeline.clock import stamp
@@ -179,12 +181,13 @@ def document(result: Escrow) -> dict[str, Any]:
     }
 
 
-def _lines(result: Escrow) -> list[str]:
+def lines(result: Stored) -> list[str]:
+    """What a person reads."""
     from pipeline.cli import drill_command
 
     state = "proven" if result.proven else "stored, not proven"
     how = "already escrowed" if result.already else "resumed" if result.resumed else "escrowed"
-    lines = [
+    shown = [
         f"{how}: {spaced(result.record.fingerprint)}",
         f"epoch {result.record.epoch}, {state}",
         f"record sha256 {result.record.sha256.hex}",
@@ -202,10 +205,10 @@ def _lines(result: Escrow) -> list[str]:
         ),
     ]
     if result.drill:
-        lines += ["", *drill_command.lines(result.drill)]
+        shown += ["", *drill_command.lines(result.drill)]
     if result.code is not Code.OK:
-        lines += ["", f"exit code {int(result.code)}: {result.code.meaning}"]
-    return lines
+        shown += ["", f"exit code {int(result.code)}: {result.code.meaning}"]
+    return shown
 
 
 def _plan(plan: Rehearsal) -> tuple[dict[str, Any], list[str]]:

@@ -50,6 +50,13 @@ Verbose = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 EpochChoice = Annotated[str, typer.Option("--epoch", metavar="latest|all|ID", help="Which epoch.")]
+AcceptCustodyChange = Annotated[
+    bool,
+    typer.Option(
+        "--accept-custody-change",
+        help="Follow the configured custody plan although it is not the last epoch's.",
+    ),
+]
 ExportPassphraseFile = Annotated[
     Path | None,
     typer.Option(

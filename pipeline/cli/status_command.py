@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.cli import options
 from pipeline.cli.options import Common
-from pipeline.cli.output import age, spaced, table
+from pipeline.cli.output import age, printable, spaced, table
 from pipeline.errors import Code
 
 if TYPE_CHECKING:
     from pipeline.status import Status
+    from pipeline.survey import Epoch
 
 
 def status(
@@ -36,6 +37,7 @@ def status(
 
 
 def _document(result: Status) -> dict[str, Any]:
+    from pipeline.clock import stamp
     from pipeline.overview import copies_json
 
     return {
@@ -47,7 +49,28 @@ def _document(result: Status) -> dict[str, Any]:
         "last_drill_age_seconds": result.last_drill_age_seconds,
         "live": result.live,
         "copies": copies_json(result.epoch.copies) if result.epoch else [],
-        "epochs": [{"epoch": epoch.name, "state": str(epoch.state)} for epoch in result.survey.epochs],
+        "epochs": [
+            {
+                "epoch": epoch.name,
+                "state": str(epoch.state),
+                "plan": "old" if epoch.name in result.outdated else "current",
+            }
+            for epoch in result.survey.epochs
+        ],
+        "custodians": [
+            {
+                "custodian": item.seat.share.label,
+                "name": item.seat.name,
+                "path": item.seat.path.name,
+                "holder": item.seat.share.holder,
+                "index": item.seat.share.index,
+                "last_check_in": stamp(item.last) if item.last else None,
+                "age_seconds": item.age_seconds,
+                "overdue": item.overdue,
+                "pending": item.pending,
+            }
+            for item in result.custodians
+        ],
         "gate": {"ok": not result.broken, "broken": list(result.broken)},
         "exit_code": int(result.code),
     }
@@ -71,7 +94,8 @@ def _lines(result: Status) -> list[str]:
             ),
         ]
         others = [epoch for epoch in reversed(result.survey.epochs) if epoch.name != result.epoch.name]
-        shown += ["", *(f"also stored {epoch.name} ({epoch.state})" for epoch in others)] if others else []
+        shown += ["", *(_other(result, epoch) for epoch in others)] if others else []
+        shown += _custodians(result)
     shown.append("")
     if not result.broken:
         return [*shown, "gate: ok"]
@@ -80,3 +104,23 @@ def _lines(result: Status) -> list[str]:
         f"gate: BROKEN (exit code {int(result.code)}: {result.code.meaning})",
         *(f"  - {rule}" for rule in result.broken),
     ]
+
+
+def _other(result: Status, epoch: Epoch) -> str:
+    plan = ", another custody plan than the configuration's" if epoch.name in result.outdated else ""
+    return f"also stored {epoch.name} ({epoch.state}{plan})"
+
+
+def _custodians(result: Status) -> list[str]:
+    if not result.custodians:
+        return []
+    rows = [
+        (
+            printable(item.seat.name),
+            item.seat.path.name,
+            f"{age(item.age_seconds)} ago" if item.last else "never",
+            "OVERDUE" if item.overdue else "asked" if item.pending else "",
+        )
+        for item in result.custodians
+    ]
+    return ["", *table(("custodian", "path", "last check-in", ""), rows)]

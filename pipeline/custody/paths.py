@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 MAX_GROUP = 16
 """SLIP-39 counts shares, and groups, in four bits."""
 
-VOLATILE = frozenset({"key_version", "endpoint_url"})
-"""Coordinates that may change while the plan stays: versions of the same key, another way to reach it."""
+VOLATILE = frozenset({"key_version", "endpoint_url", "encrypted_to", "names"})
+"""Coordinates that may change while the plan stays: versions of the same key, another way to reach it, the
+encryption subkey of a custodian who pins none, what people are called."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from pipeline.config import Config
+    from pipeline.config import Config, HolderConfig
 
 Sets = frozenset[frozenset[str]]
 """Minimal sets of names; empty: never true; the set with the empty set: always true."""
@@ -134,13 +134,10 @@ def from_config(config: Config) -> Model:
     Returns:
         The model; facts that only the servers know are not in it.
     """
-    holders = {
-        name: Thing(f"holder {name}", frozenset(holder.controlled_by), holder.domain)
-        for name, holder in config.holder.items()
-    }
+    holders = {name: _shares(name, holder) for name, holder in config.holder.items()}
     return Model(
         paths=tuple(
-            tuple(Requirement(need.threshold, (holders[need.holder],)) for need in path.needs)
+            tuple(Requirement(need.threshold, holders[need.holder]) for need in path.needs)
             for path in config.path.values()
         ),
         copies=tuple(
@@ -148,6 +145,22 @@ def from_config(config: Config) -> Model:
             for name, target in config.target.items()
         ),
     )
+
+
+def _shares(name: str, holder: HolderConfig) -> tuple[Thing, ...]:
+    from pipeline import config as settings
+
+    if isinstance(holder, settings.OpenpgpHolder):
+        return tuple(
+            Thing(f"custodian {member.fingerprint}", frozenset({f"custodian {member.fingerprint}"}))
+            for member in holder.members
+        )
+    if isinstance(holder, settings.PaperHolder):
+        return tuple(
+            Thing(f"holder {name}, sheet {number}", frozenset({keeper}))
+            for number, keeper in enumerate(holder.kept_by, 1)
+        )
+    return (Thing(f"holder {name}", frozenset(holder.controlled_by), holder.domain),)
 
 
 def listed(sets: Sets) -> list[list[str]]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from pipeline.custody import commit, slip39, witness
-from pipeline.custody.commit import Place
+from pipeline.custody.identify import Known, place_of, require
 from pipeline.custody.interface import Binding, Holder, SealedShare
 from pipeline.custody.overlap import overlap
 from pipeline.custody.paths import Need
@@ -74,43 +74,12 @@ def _place(
     section: CustodySection, entry: PathEntry, binding: Binding, extra_shares: Sequence[Secret]
 ) -> dict[tuple[str, int], Secret]:
     """Find out by the commitments whose shares people brought."""
+    wanted = Known("this record", section, binding)
     brought: dict[tuple[str, int], Secret] = {}
     for number, given in enumerate(extra_shares, 1):
-        try:
-            words = slip39.normalise(given)
-        except WrongShare as error:
-            raise WrongShare(
-                f"the share given as number {number}: {error.message}", hint=error.hint
-            ) from None
-        where = _belongs(entry, binding, words)
-        if where is not None:
-            brought[where.holder, where.index] = words
-            continue
-        for other in section.paths:
-            if other.name != entry.name and (where := _belongs(other, binding, words)) is not None:
-                raise WrongShare(
-                    f"the share given as number {number} belongs to {place_of(other, where, binding)}, "
-                    f"not to path {entry.name}",
-                    hint=f"restore with --via {other.name}, or leave this share out",
-                )
-        raise WrongShare(
-            f"the share given as number {number} is none of this record's: "
-            "it is damaged, or of another epoch",
-            hint="compare its words with the original; `orgkey list` shows the epochs, --epoch takes another",
-        )
+        found = require(given, wanted, entry.name, what=f"the share given as number {number}")
+        brought[found.share.holder, found.share.index] = slip39.normalise(given)
     return brought
-
-
-def _belongs(entry: PathEntry, binding: Binding, words: Secret) -> ShareEntry | None:
-    for share in entry.shares:
-        if commit.verify(share.commitment, share.salt, place_of(entry, share, binding), words):
-            return share
-    return None
-
-
-def place_of(entry: PathEntry, share: ShareEntry, binding: Binding) -> Place:
-    """Where a share of the manifest belongs."""
-    return Place(binding.record_id, entry.name, share.holder, share.index)
 
 
 def _satisfy(

@@ -127,7 +127,6 @@ def combine(words: Sequence[Secret]) -> Secret:
     try:
         shares = {Share.from_mnemonic(normalise(item).text()) for item in words}
     except MnemonicError as error:
-        # The library's message quotes words of the share: it stays here.
         raise WrongShare(f"a share is damaged: {_kind(error)}", hint=_HINT) from None
     chosen = _minimal(shares)
     try:
@@ -139,8 +138,30 @@ def combine(words: Sequence[Secret]) -> Secret:
     return Secret(raw)
 
 
+def damage(words: Secret) -> str | None:
+    """Say what is wrong with a share in itself; its checksum finds every three wrong words.
+
+    Args:
+        words: One share.
+
+    Returns:
+        In words, without the share's own; ``None`` for a share that is whole, of whatever split.
+
+    Raises:
+        WrongShare: It holds other things than words.
+    """
+    from shamir_mnemonic.share import Share
+    from shamir_mnemonic.utils import MnemonicError
+
+    try:
+        Share.from_mnemonic(normalise(words).text())
+    except MnemonicError as error:
+        return _kind(error)
+    return None
+
+
 def _kind(error: Exception) -> str:
-    text = str(error)
+    text = str(error)  # it quotes words of the share, so it stays here
     for sign, kind in (("word", "a word is not in the list"), ("length", "words are missing")):
         if sign in text:
             return kind

@@ -272,13 +272,21 @@ class GnuPG:
         )
         return self._demand("export", self.call("--export", user)).output
 
-    def encrypt(self, data: bytes, fingerprint: str) -> bytes:
+    def encrypt(self, data: bytes, recipient: str, *, armor: bool = False) -> bytes:
         """Encrypt to a key.
+
+        Args:
+            data: What is encrypted.
+            recipient: A fingerprint; with an exclamation mark behind it, that very subkey.
+            armor: Whether the message is armored.
 
         Raises:
             GnuPGRefused: gpg cannot use the key for that.
         """
-        return self._demand("encrypt", self.call("--recipient", fingerprint, "--encrypt", stdin=data)).output
+        shape = ["--armor"] if armor else []
+        return self._demand(
+            "encrypt", self.call(*shape, "--recipient", recipient, "--encrypt", stdin=data)
+        ).output
 
     def decrypt(self, message: bytes, passphrase: Secret) -> bytes:
         """Decrypt a message.

@@ -79,9 +79,29 @@ WORDS: dict[str, dict[str, str]] = {
         "kind": "A symmetric KMS key.",
         "key_id": "ARN, key id, or `alias/NAME`. The record keeps the ARN.",
     },
+    "OpenpgpHolder": {
+        "kind": "A group of custodians: people, each with a share encrypted to their OpenPGP certificate.",
+        "members": "2 to 16 custodians. An item is the fingerprint of a certificate's primary key, or a "
+        "table of the next section. Pinned here and nowhere else.",
+        "certificates": "File, or folder of `.asc`, `.gpg`, `.pgp` or `.key` files, with their certificates. "
+        "What lies there for nobody in `members` is never used.",
+    },
+    "Custodian": {
+        "fingerprint": "Of the certificate's primary key, 40 digits.",
+        "subkey": "Pins the key that shares are encrypted to. Left out: the newest that can encrypt.",
+        "name": "What the custodian is called. Left out: the certificate's first user id.",
+        "contact": "How to reach the custodian, for the recovery kit.",
+    },
+    "PaperHolder": {
+        "kind": "Sheets of paper in sealed envelopes, printed at escrow and stored nowhere.",
+        "kept_by": "Who keeps each sheet, 1 to 16; each is a party.",
+        "print_command": "Program and arguments; it gets one PDF for each sheet on its standard input. "
+        "No shell is involved.",
+        "timeout_seconds": "How long the program may take for one sheet.",
+    },
     "PathConfig": {
         "needs": "The holders; all of them are needed. An item is a name, or a table "
-        "`{ holder, threshold }`; a machine's threshold is 1.",
+        "`{ holder, threshold }`; a machine's threshold is 1, a group's 2 or more.",
     },
     "Identity": {
         "vault": "Login for every Vault target and holder: a table of the next section.",
@@ -111,6 +131,9 @@ WORDS: dict[str, dict[str, str]] = {
         "max_lock_days": "Upper limit for `lock_days`, against a slip of the keyboard.",
         "max_age_days": "`orgkey status` breaks the gate when the latest epoch is older.",
         "max_drill_age_days": "`orgkey status` breaks the gate when the last drill is older.",
+        "max_check_in_age_days": "`orgkey status` breaks the gate when a custodian's last check-in is older.",
+        "certificate_warning_days": "How long before a certificate of a custodian expires `orgkey doctor` "
+        "warns.",
     },
 }
 
@@ -131,6 +154,9 @@ TITLES: dict[str, tuple[str, str]] = {
         "Opens one share. At least one holder is needed.",
     ),
     "KmsHolder": ('`[holder.NAME]`, `kind = "aws-kms"`', "Opens one share."),
+    "OpenpgpHolder": ('`[holder.NAME]`, `kind = "openpgp"`', "Custodians: people who open shares."),
+    "Custodian": ("An item of `members`", "One custodian, where more than a fingerprint is said."),
+    "PaperHolder": ('`[holder.NAME]`, `kind = "paper"`', "Shares on paper."),
     "PathConfig": (
         "`[path.NAME]`",
         "A custody path: holders that together suffice. Several paths are alternatives.",

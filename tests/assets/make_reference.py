@@ -218,6 +218,8 @@ def config_page() -> str:
 
 
 def _settings(model: str, definition: Mapping[str, Any]) -> list[str]:
+    if "properties" not in definition:  # a table, or a short form of it
+        definition = next(form for form in definition["anyOf"] if "properties" in form)
     required = set(definition.get("required", ()))
     known = WORDS[model]
     missing, gone = set(definition["properties"]) - set(known), set(known) - set(definition["properties"])

@@ -138,7 +138,9 @@ def test_completion_works(tmp_path: Path) -> None:
     assert complete("orgkey re") == ["repair", "restore"]
     assert complete("orgkey drill --fr") == ["--from"]
     assert "--new-passphrase-file" in complete("orgkey restore --new")
-    shown = orgkey(tmp_path, "--show-completion", "bash")
+    # Told which shell, since this test may run under none.
+    told = environment(tmp_path) | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    shown = orgkey(tmp_path, "--show-completion", "bash", env=told)
     assert "complete" in shown.out, shown
 
 

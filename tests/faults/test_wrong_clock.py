@@ -11,8 +11,8 @@ from pipeline import escrow, status
 from pipeline.clock import SystemClock
 from pipeline.context import Context
 from pipeline.errors import Code, Expired
-from pipeline.escrow import Escrow
 from pipeline.secret import Secret
+from pipeline.store import Stored
 from pipeline.survey import Reader
 from tests.faults.scene import EXPORT_PASSPHRASE, FINGERPRINT, Scene
 
@@ -38,7 +38,7 @@ def on(scene: Scene, clock: ShiftedClock) -> Context:
     return replace(scene.context(), clock=clock)
 
 
-def run(scene: Scene, clock: ShiftedClock) -> Escrow:
+def run(scene: Scene, clock: ShiftedClock) -> Stored:
     return escrow.escrow(on(scene, clock), scene.export.read_bytes(), Secret(EXPORT_PASSPHRASE))
 
 

@@ -110,7 +110,7 @@ def test_commands_and_options_exist(path: Path) -> None:
 
 def test_the_check_of_commands_finds_what_is_wrong() -> None:
     assert _complaint("orgkey stack up --quiet") is None
-    assert _complaint("orgkey custody rotate") == "`orgkey` has no command custody"
+    assert _complaint("orgkey vanish now") == "`orgkey` has no command vanish"
     assert _complaint("/opt/orgkey/bin/orgkey drill --backup F") == "`orgkey drill` has no option --backup"
     assert list(_calls("$ orgkey list | head")) == ["orgkey list "]
     found = [call for path in PAGES for call in _command_lines(path)]

@@ -25,10 +25,11 @@ from pipeline.errors import (
     UsageProblem,
     WrongPassphrase,
 )
-from pipeline.escrow import Escrow, escrow, rehearse
+from pipeline.escrow import Wishes, escrow, rehearse
 from pipeline.proving import recover_passphrase
 from pipeline.restore import Found, Request, restore
 from pipeline.secret import Secret
+from pipeline.store import Stored
 from pipeline.targets.interface import Slot
 from tests.assets.openpgp_writer import PASSPHRASE
 from tests.unit.core.inmemory import (
@@ -47,10 +48,10 @@ from tests.unit.core.inmemory import (
 )
 
 
-def run(world: World, *, with_drill: bool = False, data: bytes | None = None, **more: Any) -> Escrow:
+def run(world: World, *, with_drill: bool = False, data: bytes | None = None, **more: Any) -> Stored:
     return escrow(
         world.context, export() if data is None else data, more.pop("passphrase", EXPORT_PASSPHRASE),
-        with_drill=with_drill, **more,
+        Wishes(with_drill=with_drill, **more),
     )  # fmt: skip
 
 
@@ -91,6 +92,7 @@ def test_an_export_becomes_identical_copies_that_are_proven(world: World) -> Non
             for name, receipt in done.placed.receipts.items()
         },
         "failures": {}, "resumed": False, "already": False, "proven": True,
+        "accepted_custody_change": False, "custodians": [],
     }  # fmt: skip
 
 
@@ -554,7 +556,7 @@ def test_a_ledger_that_cannot_be_written_does_not_hide_why_the_escrow_failed(
 
 
 def rehearsed(world: World) -> tuple[str, str | None]:
-    done = rehearse(world.context, export(), EXPORT_PASSPHRASE, accept=frozenset())
+    done = rehearse(world.context, export(), EXPORT_PASSPHRASE)
     return done.action, done.epoch
 
 
@@ -584,5 +586,5 @@ def test_a_rehearsal_refuses_what_the_escrow_would(world: World) -> None:
     with pytest.raises(Stale):
         rehearsed(world)
     with pytest.raises(WrongPassphrase):
-        rehearse(world.context, export(), Secret("not this one"), accept=frozenset())
+        rehearse(world.context, export(), Secret("not this one"))
     assert not world.root.exists()

@@ -154,7 +154,7 @@ def test_shares_swapped_between_epochs_paths_and_holders_are_named(plans: Plans)
     assert new.recover("first", [new.words("first", "aws"), new.words("first", "vault")]) == new.raw
     with pytest.raises(WrongShare, match="number 2 belongs to path second, holder aws, share 1"):
         new.recover("first", [new.words("first", "aws"), new.words("second", "aws")])
-    with pytest.raises(WrongShare, match="number 1 is none of this record's"):
+    with pytest.raises(WrongShare, match="number 1 is whole, but does not belong to this record"):
         new.recover("first", [old.words("first", "aws")])
 
 

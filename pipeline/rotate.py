@@ -1,0 +1,282 @@
+"""Rotate custody: a new escrow passphrase, new shares and a new record for the same key.
+
+What a rotation does not do is as important as what it does, see :data:`LIMITS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline import journal, mint
+from pipeline import store as storing
+from pipeline.authentic import Record
+from pipeline.context import Context
+from pipeline.custody import change, passphrase, posture
+from pipeline.custody.change import Change
+from pipeline.custody.section import PathEntry
+from pipeline.errors import IntegrityProblem, OrgkeyError, Stale, first_of
+from pipeline.manifest import Reference
+from pipeline.proving import recover_passphrase
+from pipeline.secret import Secret
+from pipeline.store import Chosen, Stored
+from pipeline.survey import Epoch, Reader, Survey, choose
+from pipeline.targets.interface import Target
+
+if TYPE_CHECKING:
+    from pipeline.keys.proofs import Prestarted
+
+LIMITS: Final = (
+    "a rotation gives new shares to the same key: the Org Key itself does not change",
+    "former custodians with enough old shares and a kept copy of an old record can still open it, for good",
+    "only regenerating the Org Key on the server ends that",
+)
+"""What a rotation does not do, for people; said before it starts."""
+
+Gather = Callable[[Record, PathEntry], tuple[Secret, ...]]
+"""Asks people for the shares that one path of a record still needs."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be rotated, and what the operator knows of the change.
+
+    Attributes:
+        reason: Why, for the ledger.
+        epoch: The epoch to start from; the latest when ``None``.
+        path: Only this path of it opens the old epoch.
+        shares: Words that people brought to open it.
+        gather: How people are asked for more, where somebody is there.
+        remove: Custodians who are to leave, by fingerprint.
+        add: Custodians who are to join.
+        accept_custody_change: Whether every other change of the plan is meant, too.
+    """
+
+    reason: str
+    epoch: str | None = None
+    path: str | None = None
+    shares: tuple[Secret, ...] = ()
+    gather: Gather | None = None
+    remove: frozenset[str] = frozenset()
+    add: frozenset[str] = frozenset()
+    accept_custody_change: bool = False
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """What a rotation achieved.
+
+    Attributes:
+        stored: The new epoch.
+        old: The epoch that it supersedes once it is proven.
+        change: What is different in the custody plan.
+        reason: Why.
+    """
+
+    stored: Stored
+    old: Reference
+    change: Change
+    reason: str
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a rotation would do.
+
+    Attributes:
+        old: The epoch that it would start from.
+        action: In words.
+        change: What would be different in the custody plan.
+        refusal: Why it would be refused as it was asked for, if it would.
+        targets: Where copies would go.
+    """
+
+    old: str
+    action: str
+    change: Change
+    refusal: OrgkeyError | None
+    targets: tuple[str, ...]
+
+
+def rotate(context: Context, request: Request) -> Rotation:
+    """Replace the latest epoch by one with a new escrow passphrase and the configured custody plan.
+
+    The old epoch stays as it is: storage is create-only. The new one counts once it is written, read back
+    and drilled on every path that needs no person; until then the old one is the latest.
+
+    Args:
+        context: The run.
+        request: What is asked for.
+
+    Returns:
+        The outcome, also when it is degraded or a proof failed.
+
+    Raises:
+        Stale: The plan changes in a way that the operator has not named.
+        OrgkeyError: The old epoch does not open, or nothing that counts was stored.
+    """
+    from pipeline.keys import gnupg, proofs
+
+    posture.require_no_single_party(context.config)
+    with journal.lock(context.root):
+        gnupg.sweep_orphans()
+        try:
+            with proofs.Prestarted() as prestarted:
+                return _rotate(context, request, prestarted)
+        except OrgkeyError as error:
+            storing.remember_failure(context, "rotate-failed", error)
+            raise
+
+
+def _rotate(context: Context, request: Request, prestarted: Prestarted) -> Rotation:
+    writer = context.estate("writer")
+    targets = writer.targets()
+    plan = storing.plan(context, writer)
+    survey = _survey(context, targets)
+    interrupted = _interrupted(context, plan)
+    if interrupted is not None:
+        chosen, old = interrupted, _superseded(survey, interrupted)
+    else:
+        chosen, old = None, _chosen(survey, request.epoch)
+    difference = change.compare(old.manifest.custody, plan.paths, plan.descriptions)
+    if chosen is not None:
+        context.say(f"resuming the interrupted rotation, epoch {chosen.record.epoch}")
+    else:
+        refusal = _refusal(difference, request)
+        if refusal is not None:
+            raise refusal
+        record = _mint(context, survey, old, plan, request)
+        chosen = storing.begin(context, record)
+    stored = storing.store(context, targets, chosen, prestarted=prestarted)
+    result = Rotation(stored, Reference(old.epoch, old.sha256.hex), difference, request.reason)
+    context.record_event("rotate", _event(result, request))
+    return result
+
+
+def rehearse(context: Context, request: Request) -> Rehearsal:
+    """Say what :func:`rotate` would do; nothing is opened, and nothing changes anywhere.
+
+    Raises:
+        OrgkeyError: There is nothing to rotate, or the plan cannot be carried out.
+    """
+    posture.require_no_single_party(context.config)
+    writer = context.estate("writer")
+    targets = writer.targets()
+    plan = storing.plan(context, writer)
+    survey = _survey(context, targets)
+    interrupted = _interrupted(context, plan)
+    old = _superseded(survey, interrupted) if interrupted else _chosen(survey, request.epoch)
+    difference = change.compare(old.manifest.custody, plan.paths, plan.descriptions)
+    action = (
+        f"finish the interrupted rotation to epoch {interrupted.record.epoch}"
+        if interrupted
+        else f"open epoch {old.epoch}, and make a new one of the same key with new shares"
+    )
+    refusal = None if interrupted else _refusal(difference, request)
+    return Rehearsal(old.epoch, action, difference, refusal, tuple(targets))
+
+
+def _survey(context: Context, targets: Mapping[str, Target]) -> Survey:
+    reader = Reader(targets, context.pins, context.deadline, context.clock.now())
+    return reader.survey(context.fingerprint, journal=context.journal)
+
+
+def _interrupted(context: Context, plan: mint.Plan) -> Chosen | None:
+    """A rotation to this very plan that an earlier run left unproven."""
+    return storing.unfinished(
+        context,
+        lambda record: record.manifest.supersedes is not None and record.manifest.plan == plan.digest,
+    )
+
+
+def _chosen(survey: Survey, epoch: str | None) -> Record:
+    chosen: Epoch = choose(survey, [epoch] if epoch else ())[0]
+    if chosen.record is None:
+        raise IntegrityProblem(
+            f"no copy of epoch {chosen.name} is authentic and whole",
+            hint="`orgkey verify` says what is wrong; take another epoch with --epoch",
+        )
+    return chosen.record
+
+
+def _superseded(survey: Survey, interrupted: Chosen) -> Record:
+    """The epoch that an interrupted rotation started from."""
+    reference = interrupted.record.manifest.supersedes
+    assert reference is not None
+    return _chosen(survey, reference.epoch)
+
+
+def _refusal(difference: Change, request: Request) -> Stale | None:
+    """Whoever can write to the configuration must not choose the custodians: the operator names them, too."""
+    named = (request.remove, request.add) == (difference.removed, difference.added)
+    if request.accept_custody_change and not (request.remove or request.add):
+        return None
+    if named and (request.accept_custody_change or not difference.machines):
+        return None
+    if not named and (request.remove or request.add):
+        return Stale(
+            "the configuration does not make the change that --remove and --add name: "
+            + ("; ".join(difference.lines) or "its custodians are those of the last epoch"),
+            hint="change `members` of the group in the configuration first, then name exactly that change",
+        )
+    words = [f"--remove {who}" for who in sorted(difference.removed)]
+    words += [f"--add {who}" for who in sorted(difference.added)]
+    words += ["--accept-custody-change"] if difference.machines else []
+    return Stale(
+        f"the configuration's custody plan is not the stored one: {'; '.join(difference.lines)}",
+        hint=f"if this is meant, say so with {' '.join(words)}; otherwise put the old plan back",
+    )
+
+
+def _mint(context: Context, survey: Survey, old: Record, plan: mint.Plan, request: Request) -> Record:
+    raw, path = _recover(context, old, request)
+    context.say(f"epoch {old.epoch}: the escrow passphrase is back by path {path}")
+    written = passphrase.written(raw)
+    key = mint.reopen(old, written)
+    context.say("minting a new record: re-wrapping the key, splitting and sealing a new escrow passphrase")
+    newest = survey.newest()
+    before = newest.record if newest and newest.record else old
+    return mint.mint(
+        key,
+        plan,
+        now=context.clock.now(),
+        deadline=context.deadline,
+        previous=Reference(before.epoch, before.sha256.hex),
+        supersedes=old,
+        export_passphrase=written,
+    )
+
+
+def _recover(context: Context, old: Record, request: Request) -> tuple[Secret, str]:
+    """Open the old epoch: by machines where that is possible, else by people."""
+    openers = context.estate("driller").openers(old.manifest.custody)
+    wanted = [path for path in old.manifest.custody.paths if request.path in (None, path.name)]
+    if not wanted:
+        old.manifest.custody.path(request.path or "")  # says which paths there are
+    machines = [path for path in wanted if {need.holder for need in path.needs} <= set(openers)]
+    failures: dict[str, OrgkeyError] = {}
+    for path in [*machines, *(path for path in wanted if path not in machines)]:
+        try:
+            shares = request.shares
+            if path not in machines and request.gather is not None:
+                shares = request.gather(old, path)
+            # Shares that people brought for one path are foreign to the others.
+            return recover_passphrase(old, path.name, openers, () if path in machines else shares), path.name
+        except OrgkeyError as error:
+            failures[path.name] = error
+    worst = first_of(error.code for error in failures.values())
+    chosen = next(error for error in failures.values() if error.code is worst)
+    told = "; ".join(f"{name}: {error.message}" for name, error in failures.items())
+    raise type(chosen)(f"no custody path opens epoch {old.epoch}: {told}", hint=chosen.hint)
+
+
+def _event(result: Rotation, request: Request) -> dict[str, Any]:
+    return storing.event(result.stored) | {
+        "supersedes": result.old.epoch,
+        "reason": request.reason,
+        "custodians_before": list(result.change.before),
+        "custodians_after": list(result.change.after),
+        "changes": list(result.change.lines),
+        "accepted_custody_change": request.accept_custody_change,
+    }

@@ -1,0 +1,214 @@
+"""Put a sealed record where it belongs, and prove it there: the end of an escrow and of a rotation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pipeline import drill as drills
+from pipeline import journal, mint
+from pipeline.authentic import Record, open_record
+from pipeline.context import Context, Estate
+from pipeline.custody import paths
+from pipeline.drill import Drill
+from pipeline.errors import Code, IntegrityProblem, LocalFilesProblem, OrgkeyError, first_of
+from pipeline.place import Placed, place
+from pipeline.targets.interface import Receipt, Slot, Target
+
+if TYPE_CHECKING:
+    from pipeline.keys.proofs import Prestarted
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The record of this run: a new one, or one that is taken up again.
+
+    Attributes:
+        record: The record.
+        entry: Its place in the journal.
+        confirmed: Receipts that are known already, by target.
+        resumed: Whether an interrupted run is finished.
+        already: Whether it was stored like this before.
+    """
+
+    record: Record
+    entry: journal.Entry
+    confirmed: Mapping[str, Receipt]
+    resumed: bool = False
+    already: bool = False
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is stored now, and what was proven of it.
+
+    Attributes:
+        record: The record.
+        placed: Where it is, and where it is not.
+        drill: The closing test restore; ``None`` when it was not asked for or could not start.
+        resumed: Whether an interrupted run was finished.
+        already: Whether the key was escrowed like this before.
+        code: How the run ends.
+        proven: Whether a drill has proven the epoch, now or before.
+        kinds: The kind of every target, by name.
+        domains: The failure domain of every target, by name.
+    """
+
+    record: Record
+    placed: Placed
+    drill: Drill | None
+    resumed: bool
+    already: bool
+    code: Code
+    proven: bool
+    kinds: Mapping[str, str]
+    domains: Mapping[str, str]
+
+
+def plan(context: Context, writer: Estate) -> mint.Plan:
+    """The custody plan as the configuration has it and the holders describe themselves today.
+
+    Args:
+        context: The run.
+        writer: Whose logins seal.
+
+    Raises:
+        OrgkeyError: A holder cannot be asked, or is not as configured.
+    """
+    holders = writer.holders()
+    wanted = paths.from_config(context.config, holders)
+    needed = {need.holder for path in wanted for need in path.needs}
+    return mint.Plan(
+        paths=wanted,
+        holders=holders,
+        openers=context.estate("driller").holders(),
+        descriptions=paths.describe(holders, needed),
+    )
+
+
+def begin(context: Context, record: Record) -> Chosen:
+    """Take a new record into the journal: from here on it will be finished, by this run or a later one.
+
+    Raises:
+        LocalFilesProblem: The journal cannot be written.
+    """
+    return Chosen(record, context.journal.begin(record.epoch, record.data), {})
+
+
+def unfinished(context: Context, wanted: Callable[[Record], bool]) -> Chosen | None:
+    """The newest epoch that an earlier run left unproven, interrupted or not drilled.
+
+    Args:
+        context: The run.
+        wanted: Whether a record is one that this run would have made.
+
+    Raises:
+        LocalFilesProblem: The journal cannot be read, or holds damaged bytes.
+    """
+    for entry in reversed(context.journal.entries()):
+        data = entry.record_bytes()
+        if data is None or entry.proven():
+            continue
+        try:
+            record = open_record(
+                data, context.pins, deadline=context.deadline, now=context.clock.now(), epoch=entry.epoch
+            )
+        except IntegrityProblem as error:
+            raise LocalFilesProblem(
+                f"the sealed record of the interrupted epoch in {entry.path} is damaged: {error.message}",
+                hint="the state is rebuilt from the targets: move that directory away and run this again",
+            ) from error
+        if wanted(record):
+            receipts = entry.receipts()
+            whole = set(receipts) >= set(context.config.target)
+            return Chosen(record, entry, receipts, resumed=not whole, already=whole)
+    return None
+
+
+def store(
+    context: Context, targets: Mapping[str, Target], chosen: Chosen, *, prestarted: Prestarted | None
+) -> Stored:
+    """Write the record to all targets, read every copy back, and drill what is stored.
+
+    Args:
+        context: The run.
+        targets: By name, under the writer's logins.
+        chosen: The record.
+        prestarted: PGPy's process for the drill; ``None`` leaves the drill out.
+
+    Returns:
+        The outcome, also when it is degraded or a proof failed: see ``code``.
+    """
+    record = chosen.record
+    placed = place(
+        targets,
+        Slot(record.fingerprint, record.epoch),
+        record.data,
+        confirmed=chosen.confirmed,
+        remember=chosen.entry.add_receipt,
+        beside=chosen.already,
+    )
+    for receipt in placed.receipts.values():
+        context.say(f"{receipt.target}: stored and read back, {receipt.location}")
+    for name, failure in placed.failures.items():
+        context.say(f"{name}: {failure.message}")
+    result = Stored(
+        record,
+        placed,
+        None,
+        chosen.resumed,
+        chosen.already,
+        placed.code(context.config.policy.copies),
+        chosen.entry.proven() is not None,
+        {name: target.kind for name, target in targets.items()},
+        {name: target.domain for name, target in targets.items()},
+    )
+    if result.code not in (Code.OK, Code.DEGRADED) or prestarted is None or result.proven:
+        return result
+    if not drills.unattended_paths(context.estate("driller"), record):
+        context.say(
+            "warning: every custody path needs people, so nothing is proven yet: "
+            f"drill it as a ceremony, orgkey drill --epoch {record.epoch} --via PATH"
+        )
+        return replace(result, code=first_of([result.code, Code.DEGRADED]))
+    drill = drills.drill(
+        context,
+        drills.Request(epochs=frozenset({record.epoch}), targets=tuple(placed.receipts)),
+        prestarted,
+    )
+    code = first_of([result.code, drill.code])
+    return replace(result, drill=drill, code=code, proven=drill.proved(record.sha256))
+
+
+def event(result: Stored) -> dict[str, Any]:
+    """What the ledger keeps of it."""
+    return {
+        "epoch": result.record.epoch,
+        "record_sha256": result.record.sha256.hex,
+        "copies": {
+            name: {"location": receipt.location, "version": receipt.version}
+            for name, receipt in result.placed.receipts.items()
+        },
+        "failures": {name: int(error.code) for name, error in result.placed.failures.items()},
+        "resumed": result.resumed,
+        "already": result.already,
+        "proven": result.proven,
+        "code": int(result.code),
+    }
+
+
+def remember_failure(context: Context, event: str, error: OrgkeyError) -> None:
+    """Enter a failure in the ledger; that it cannot be kept must not hide the failure itself.
+
+    Args:
+        context: The run.
+        event: The entry's kind, for example ``escrow-failed``.
+        error: What went wrong.
+    """
+    try:
+        context.record_event(
+            event, {"code": int(error.code), "name": error.code.label, "message": error.message}
+        )
+    except OrgkeyError as unkept:
+        context.say(f"warning: the ledger has no entry of this: {unkept.message}")

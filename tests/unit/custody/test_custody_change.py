@@ -1,0 +1,174 @@
+"""Two custody plans compared: every difference is told, by person where it is people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.custody import change, paths
+from pipeline.custody.change import Change
+from pipeline.custody.interface import JsonScalar
+from pipeline.custody.paths import Description, Need, Path
+from pipeline.custody.section import CustodySection, PathEntry, ShareEntry, member_name
+
+PEOPLE = tuple(f"{number:040X}" for number in range(1, 8))
+VAULT = Description("vault-transit", {"address": "https://vault.example.com", "key_version": 3})
+AWS = Description("aws-kms", {"key_arn": "arn:aws:kms:eu-west-1:1:key/a", "endpoint_url": None})
+
+
+def group(members: Sequence[str], **more: str) -> Description:
+    told: dict[str, JsonScalar | list[str]] = {
+        "members": list(members),
+        "encrypted_to": [f"{who}-sub" for who in members],
+        "names": [f"Person {who[-1]}" for who in members],
+    }
+    return Description("openpgp", {**told, **more})
+
+
+def section(plan: Sequence[Path], holders: Mapping[str, Description]) -> CustodySection:
+    """What a manifest of that plan says, as far as the plan goes."""
+    entries = [
+        PathEntry(
+            path.name,
+            number,
+            path.needs,
+            tuple(
+                ShareEntry(
+                    need.holder,
+                    index,
+                    "label",
+                    member_name(path.name, need.holder, index, need.size, "asc"),
+                    "0" * 32,
+                    "0" * 64,
+                    (),
+                )
+                for need in path.needs
+                for index in range(1, need.size + 1)
+            ),
+        )
+        for number, path in enumerate(plan)
+    ]
+    return CustodySection(dict(holders), tuple(entries), "")
+
+
+MACHINES = Path("unattended", (Need("aws", 1, 1), Need("vault", 1, 1)))
+TRIO = Path("custodians", (Need("custodians", 2, 3),))
+HOLDERS = {"aws": AWS, "custodians": group(PEOPLE[:3]), "vault": VAULT}
+
+
+def compared(plan: Sequence[Path], holders: Mapping[str, Description]) -> Change:
+    return change.compare(section([TRIO, MACHINES], HOLDERS), plan, holders)
+
+
+def test_the_same_plan_has_no_difference() -> None:
+    same = compared([TRIO, MACHINES], HOLDERS)
+    assert (same.lines, same.machines) == ((), False)
+    assert same.before == same.after == PEOPLE[:3]
+
+
+def test_versions_names_subkeys_and_the_order_of_members_are_no_difference() -> None:
+    moved = replace(VAULT, coordinates={**VAULT.coordinates, "key_version": 4})
+    people = group(PEOPLE[2::-1], names="elsewhere")
+    assert compared([TRIO, MACHINES], HOLDERS | {"vault": moved, "custodians": people}).lines == ()
+
+
+def test_who_leaves_and_who_joins_is_named() -> None:
+    new = compared([TRIO, MACHINES], HOLDERS | {"custodians": group((*PEOPLE[1:3], PEOPLE[4]))})
+    assert new.removed == {PEOPLE[0]}
+    assert new.added == {PEOPLE[4]}
+    assert new.lines == (
+        f"holder custodians: without {PEOPLE[0]} (Person 1)",
+        f"holder custodians: with {PEOPLE[4]} (Person 5)",
+    )
+    assert not new.machines
+
+
+@pytest.mark.parametrize(
+    ("plan", "holders", "line"),
+    [
+        ([MACHINES], {}, "path custodians is gone"),
+        (
+            [TRIO, MACHINES, Path("vault-alone", (Need("vault", 1, 1),))],
+            {},
+            "path vault-alone is new: it needs vault",
+        ),
+        (
+            [Path("custodians", (Need("custodians", 3, 3),)), MACHINES],
+            {},
+            "path custodians: 2 of 3 custodians becomes 3 of 3 custodians",
+        ),
+        (
+            [TRIO, Path("unattended", (Need("vault", 1, 1),))],
+            {},
+            "path unattended: aws and vault becomes vault",
+        ),
+        (
+            [TRIO, MACHINES],
+            {"vault": Description("vault-transit", {"address": "https://evil.example.com"})},
+            "holder vault: address https://vault.example.com becomes https://evil.example.com",
+        ),
+        (
+            [TRIO, MACHINES],
+            {"vault": replace(AWS)},
+            "holder vault: kind vault-transit becomes aws-kms",
+        ),
+        (
+            [TRIO, MACHINES],
+            {"custodians": group(PEOPLE[:3], pinned_subkeys="x")},
+            "holder custodians: pinned_subkeys None becomes x",
+        ),
+    ],
+)
+def test_any_other_difference_is_told(plan: list[Path], holders: dict[str, Description], line: str) -> None:
+    new = compared(plan, HOLDERS | holders)
+    assert line in new.lines
+    assert new.machines
+
+
+def test_keepers_of_paper_are_people_too() -> None:
+    safe = {"safe": Description("paper", {"kept_by": ["berlin", "paris"]})}
+    plan = [TRIO, MACHINES, Path("paper", (Need("safe", 2, 2),))]
+    new = compared(plan, HOLDERS | safe)
+    assert new.added == {"berlin", "paris"}
+    assert new.machines, "a new path is more than new people"
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> tuple[list[Path], dict[str, Description]]:
+    members = draw(st.lists(st.sampled_from(PEOPLE), min_size=2, max_size=6, unique=True))
+    threshold = draw(st.integers(2, len(members)))
+    address = draw(st.sampled_from(["https://a.example.com", "https://b.example.com"]))
+    version = draw(st.integers(1, 3))
+    holders = {
+        "aws": AWS,
+        "vault": Description("vault-transit", {"address": address, "key_version": version}),
+        "custodians": group(members),
+    }
+    chosen = draw(
+        st.lists(
+            st.sampled_from(
+                [
+                    MACHINES,
+                    Path("custodians", (Need("custodians", threshold, len(members)),)),
+                    Path("mixed", (Need("custodians", 2, len(members)), Need("vault", 1, 1))),
+                ]
+            ),
+            min_size=1,
+            unique_by=lambda path: path.name,
+        )
+    )
+    needed = {need.holder for path in chosen for need in path.needs}
+    return sorted(chosen, key=lambda path: path.name), {name: holders[name] for name in sorted(needed)}
+
+
+@given(plans(), plans())
+def test_there_is_a_difference_exactly_where_the_plans_digests_differ(
+    old: tuple[list[Path], dict[str, Description]], new: tuple[list[Path], dict[str, Description]]
+) -> None:
+    stored = section(*old)
+    found = change.compare(stored, *new)
+    assert bool(found.lines) == (stored.plan_digest() != paths.plan_digest(*new))
