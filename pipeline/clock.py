@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -75,6 +77,15 @@ class Deadline:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ends", self.clock.monotonic() + self.seconds)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let time pass that does not count: people's own, in a ceremony."""
+        started = self.clock.monotonic()
+        try:
+            yield
+        finally:
+            object.__setattr__(self, "ends", self.ends + self.clock.monotonic() - started)
 
     def left(self) -> float:
         """Seconds left, never negative."""

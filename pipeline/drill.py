@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from pipeline import ceremony
 from pipeline import live as lives
 from pipeline.authentic import Record
+from pipeline.ceremony import Ask
 from pipeline.clock import stamp
 from pipeline.context import Context, Estate
 from pipeline.custody.section import PathEntry
 from pipeline.digest import Digest
 from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
 from pipeline.evidence import certificate
-from pipeline.proving import Opened, open_and_prove
+from pipeline.proving import Opened, Way, open_and_prove
 from pipeline.results import PROOFS, Proof, Result, result_json
+from pipeline.secret import Secret
 from pipeline.survey import Copy, Epoch, Reader, choose
 
 if TYPE_CHECKING:
@@ -36,12 +39,16 @@ class Request:
         targets: Only copies at these; all when empty.
         path: Only this custody path; all that can run unattended when ``None``.
         nonce: A verifier's nonce for the certificate.
+        shares: Words that people brought, for a path that needs people.
+        ask: How people are asked for more, where somebody is there.
     """
 
     epochs: Collection[str] | None = ()
     targets: tuple[str, ...] = ()
     path: str | None = None
     nonce: str | None = None
+    shares: tuple[Secret, ...] = field(default=(), repr=False)
+    ask: Ask | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +145,8 @@ def _drill_epoch(
             continue
         digest = copy.record.sha256.hex
         records[digest] = copy.record
-        for path in _paths(estate, copy.record, request.path):
+        wanted = request.path or ceremony.meant(copy.record, request.shares)
+        for path in _paths(estate, copy.record, wanted):
             if (digest, path.name) not in opened:
                 opened[digest, path.name] = open_and_prove(
                     context,
@@ -146,6 +154,7 @@ def _drill_epoch(
                     copy.record,
                     path,
                     public=lived.public or copy.record.public,
+                    way=Way(path.name, request.shares, request.ask),
                     prestarted=spare.pop() if spare else None,
                 )
             results.append(_result(epoch, copy, copy.record, path, opened[digest, path.name]))
@@ -216,6 +225,8 @@ def _result(epoch: Epoch, copy: Copy, record: Record, path: PathEntry, opened: O
         first_of([copy.code, opened.code]),
         (*opened.notes, *([f"copy {copy.target}: {copy.problem}"] if copy.problem else [])),
         opened.expired_public,
+        participants=tuple(person.share.label for person in opened.gathered.people),
+        dual_control=opened.gathered.dual_control if opened.gathered.people else None,
     )
 
 
@@ -277,12 +288,16 @@ def _remember(context: Context, epoch: Epoch, results: Sequence[Result]) -> None
     if not proven or proven[0].record_sha256 is None:
         return
     entry = context.journal.entry(epoch.name) or context.journal.begin(epoch.name, None)
+    before = entry.proven() or {}
+    if before.get("record_sha256") != proven[0].record_sha256.hex:
+        before = {}
     entry.mark_proven(
         {
             "record_sha256": proven[0].record_sha256.hex,
             "at": stamp(context.clock.now()),
             "copies": sorted({result.copy for result in proven}),
-            "paths": sorted({result.path for result in proven}),
+            # What was proven on other paths stays proven: machines and people are drilled apart.
+            "paths": sorted({result.path for result in proven} | set(before.get("paths", ()))),
             "certificate": proven[0].certificate,
             "rto_seconds": round(max(result.seconds["total"] for result in proven), 3),
         }

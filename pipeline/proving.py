@@ -1,18 +1,20 @@
-"""Open one record on one custody path, and prove the key that comes out."""
+"""Open one record on one custody path, with machines or with people, and prove the key that comes out."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pipeline import ceremony
 from pipeline.authentic import Record
+from pipeline.ceremony import Ask, Gathered
 from pipeline.context import Context, Estate
 from pipeline.custody import passphrase, recover
 from pipeline.custody.interface import Binding, Holder
 from pipeline.custody.section import PathEntry
-from pipeline.errors import Code, OrgkeyError
+from pipeline.errors import Code, NotEnoughShares, OrgkeyError, first_of
 from pipeline.results import Proof
 from pipeline.secret import Secret
 
@@ -39,6 +41,80 @@ class Opened:
     notes: tuple[str, ...] = ()
     expired_public: bool = False
     raw: Secret | None = field(default=None, repr=False)
+    gathered: Gathered = field(default_factory=Gathered)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a record is to be opened.
+
+    Attributes:
+        path: Only this custody path.
+        shares: Words that people brought.
+        ask: How people are asked for more, where somebody is there.
+        others: Other records of the same key, to name the epoch that a wrong share is of.
+    """
+
+    path: str | None = None
+    shares: tuple[Secret, ...] = field(default=(), repr=False)
+    ask: Ask | None = None
+    others: Sequence[Record] = ()
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """An escrow passphrase that came back.
+
+    Attributes:
+        raw: Its 32 bytes.
+        path: The custody path that gave it.
+        gathered: What people brought for it.
+    """
+
+    raw: Secret = field(repr=False)
+    path: str
+    gathered: Gathered
+
+
+def open_by(record: Record, estate: Estate, way: Way) -> Recovered:
+    """Get a record's escrow passphrase back: on the path that is named or that shares are of, or by machines.
+
+    Args:
+        record: An authentic record.
+        estate: Whose logins open machines' shares.
+        way: How.
+
+    Raises:
+        UsageProblem: The record has no such path.
+        OrgkeyError: No path opens it; each is told with its reason.
+    """
+    section = record.manifest.custody
+    openers = estate.openers(section)
+    name = way.path or ceremony.meant(record, way.shares, way.others)
+    if name is not None:
+        entry = section.path(name)
+        gathered = ceremony.gather(record, entry, set(openers), way.shares, way.ask, way.others)
+        return Recovered(recover_passphrase(record, name, openers, gathered.shares), name, gathered)
+    failures: dict[str, OrgkeyError] = {}
+    for entry in section.paths:
+        people = sorted({need.holder for need in entry.needs} - set(openers))
+        try:
+            if people:
+                raise NotEnoughShares(
+                    f"it needs the shares of {' and '.join(people)}",
+                    hint=f"bring them with --via {entry.name}: at a terminal, or with --share FILE",
+                )
+            return Recovered(recover_passphrase(record, entry.name, openers), entry.name, Gathered())
+        except OrgkeyError as error:
+            failures[entry.name] = error
+    worst = first_of(error.code for error in failures.values())
+    chosen = next(error for error in failures.values() if error.code is worst)
+    if len(failures) == 1 and not isinstance(chosen, NotEnoughShares):
+        raise chosen
+    told = "; ".join(f"{name}: {error.message}" for name, error in failures.items())
+    hints = [error.hint for error in failures.values() if isinstance(error, NotEnoughShares)]
+    hint = chosen.hint if chosen.hint in hints or not hints else f"{chosen.hint}; or: {hints[0]}"
+    raise type(chosen)(f"no custody path opens this record: {told}", hint=hint)
 
 
 def recover_passphrase(
@@ -69,6 +145,7 @@ def open_and_prove(
     path: PathEntry,
     *,
     public: bytes,
+    way: Way = Way(),
     prestarted: Prestarted | None = None,
 ) -> Opened:
     """Recover the passphrase on one path and prove the key that it opens. Failures are results.
@@ -79,20 +156,26 @@ def open_and_prove(
         record: An authentic record.
         path: One of its custody paths.
         public: The public part to judge by: the live key's, else the record's.
+        way: What people brought, and how they are asked for more.
         prestarted: PGPy's process, started while something else was waited for.
     """
     from pipeline.keys import proofs as keyproofs
 
     started = time.monotonic()
+    openers = estate.openers(record.manifest.custody)
+    seconds: dict[str, float] = {}
+    gathered = Gathered()
     try:
-        raw = recover_passphrase(record, path.name, estate.openers(record.manifest.custody))
+        if {need.holder for need in path.needs} - set(openers):
+            gathered = ceremony.gather(record, path, set(openers), way.shares, way.ask, way.others)
+            seconds["gather"] = gathered.seconds
+        raw = recover_passphrase(record, path.name, openers, gathered.shares)
     except OrgkeyError as error:
-        return Opened(
-            {"recover": Proof(False, (), error.message)}, {"recover": time.monotonic() - started}, error.code
-        )
+        seconds["recover"] = time.monotonic() - started - gathered.seconds
+        return Opened({"recover": Proof(False, (), error.message)}, seconds, error.code, gathered=gathered)
     recovered = time.monotonic()
     proofs = {"recover": Proof(True, tuple(need.holder for need in path.needs))}
-    seconds = {"recover": recovered - started}
+    seconds["recover"] = recovered - started - gathered.seconds
     context.say(f"path {path.name}: the escrow passphrase is back, proving the key")
     single_ok = context.config.policy.single_implementation
     try:
@@ -109,8 +192,9 @@ def open_and_prove(
     except OrgkeyError as error:
         proofs["unlock"] = Proof(False, (), error.message)
         worst = error.code if error.code is Code.DEADLINE else Code.PROOF_FAILED
-        return Opened(proofs, seconds | {"prove": time.monotonic() - recovered}, worst, raw=raw)
+        seconds["prove"] = time.monotonic() - recovered
+        return Opened(proofs, seconds, worst, raw=raw, gathered=gathered)
     seconds["prove"] = time.monotonic() - recovered
     proofs |= {name: Proof(item.ok, item.by, item.problem) for name, item in report.results.items()}
     code = Code.DEGRADED if report.degraded else Code.OK if report.ok else Code.PROOF_FAILED
-    return Opened(proofs, seconds, code, tuple(report.notes), report.expired_public, raw)
+    return Opened(proofs, seconds, code, tuple(report.notes), report.expired_public, raw, gathered)

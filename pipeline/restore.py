@@ -5,20 +5,20 @@ Nothing here judges whether the key has expired or what hangs on it: a restore i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pipeline import files
+from pipeline import files, mint
 from pipeline import live as lives
 from pipeline.authentic import Record
+from pipeline.ceremony import Ask
 from pipeline.clock import Deadline
 from pipeline.context import Context, Estate
 from pipeline.custody import passphrase
-from pipeline.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError, UsageProblem, first_of
-from pipeline.proving import recover_passphrase
-from pipeline.record import ORIGINAL
+from pipeline.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError, UsageProblem
+from pipeline.proving import Way, open_by
 from pipeline.secret import Secret, SecretSource
 from pipeline.survey import Copy, Reader, State, Survey, choose
 from pipeline.targets.interface import Slot
@@ -36,6 +36,7 @@ class Request:
         path: Only this custody path.
         shares: Words that people brought.
         original: The export as it came in, under its old passphrase, instead of the re-wrapped key.
+        ask: How people are asked for their shares, where somebody is there.
     """
 
     out: Path
@@ -45,6 +46,7 @@ class Request:
     path: str | None = None
     shares: tuple[Secret, ...] = ()
     original: bool = False
+    ask: Ask | None = None
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,13 @@ class Found:
         record: The authentic record.
         origin: The target or place that it came from.
         newer_public: Public parts of the same key from other epochs, oldest first.
+        others: Other authentic records of the same key, to name the epoch that a wrong share is of.
     """
 
     record: Record
     origin: str
     newer_public: tuple[bytes, ...] = ()
+    others: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,10 @@ def find(context: Context, estate: Estate, request: Request) -> Found:
     assert copy.record is not None
     lived = lives.live(context, epoch).public
     newer = _newer_public(survey, copy.record) + ((lived,) if lived else ())
-    return Found(copy.record, copy.target, newer)
+    others = tuple(
+        other.record for other in survey.epochs if other.record and other.record.epoch != copy.record.epoch
+    )
+    return Found(copy.record, copy.target, newer, others)
 
 
 def _one_version(reader: Reader, fingerprint: str, request: Request) -> Found:
@@ -195,56 +202,16 @@ def restore(
     Raises:
         OrgkeyError: No path opens the record, or the file cannot be written; then there is no file.
     """
-    raw, path = _recover(found.record, request, estate)
-    written = passphrase.written(raw)
+    way = Way(request.path, request.shares, request.ask, found.others)
+    opened = open_by(found.record, estate, way)
+    written = passphrase.written(opened.raw)
     if request.original:
-        content = _original(found.record, written)
+        content = mint.original(found.record, written)
     else:
         content = _rewrapped(found, written, new_passphrase)
     deadline.check()
     files.write_new(request.out, content)
-    return Restored(found.record.epoch, found.record.fingerprint, found.origin, path, request.out)
-
-
-def _recover(record: Record, request: Request, estate: Estate) -> tuple[Secret, str]:
-    names = [path.name for path in record.manifest.custody.paths if request.path in (None, path.name)]
-    if not names:
-        raise UsageProblem(
-            f"epoch {record.epoch} has no custody path called {request.path}",
-            hint="it has " + ", ".join(path.name for path in record.manifest.custody.paths),
-        )
-    openers = estate.openers(record.manifest.custody)
-    failures: dict[str, OrgkeyError] = {}
-    for name in names:
-        try:
-            return recover_passphrase(record, name, openers, request.shares), name
-        except OrgkeyError as error:
-            failures[name] = error
-    if len(failures) == 1:
-        raise next(iter(failures.values()))
-    worst = first_of(error.code for error in failures.values())
-    chosen = next(error for error in failures.values() if error.code is worst)
-    raise type(chosen)(_all_failed(failures), hint=chosen.hint)
-
-
-def _all_failed(failures: Mapping[str, OrgkeyError]) -> str:
-    return "no custody path opens this record: " + "; ".join(
-        f"{name}: {error.message}" for name, error in failures.items()
-    )
-
-
-def _original(record: Record, written: Secret) -> bytes:
-    import pysequoia
-
-    try:
-        opened = pysequoia.decrypt(record.members[ORIGINAL], passwords=[written.text()])
-    except Exception as error:
-        # Whatever the library raises: the member is authentic, so the passphrase does not belong to it.
-        raise IntegrityProblem(
-            "the stored export does not open with the recovered escrow passphrase",
-            hint="restore without --original; then drill this epoch",
-        ) from error
-    return bytes(opened.bytes or b"")
+    return Restored(found.record.epoch, found.record.fingerprint, found.origin, opened.path, request.out)
 
 
 def _rewrapped(found: Found, written: Secret, new_passphrase: SecretSource) -> bytes:

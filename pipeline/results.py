@@ -38,11 +38,13 @@ class Result:
         path: The custody path; ``-`` when the copy was not good enough to try one.
         record_sha256: Digest of the record, when the copy is authentic.
         proofs: By name, see :data:`PROOFS`.
-        seconds: By stage: ``fetch``, ``recover``, ``prove``, ``total``.
+        seconds: By stage: ``fetch``, ``gather`` (people's own time), ``recover``, ``prove``, ``total``.
         code: ``OK`` or the code of what went wrong.
         notes: For people: why an implementation took no part, and the like.
         expired_public: Whether the public part had expired, so that proofs were made at a time inside it.
         certificate: The signed certificate's file, when one was made.
+        participants: Whose shares people brought: fingerprints of certificates, keepers of paper.
+        dual_control: Whether at least two different people took part; ``None`` where none had to.
     """
 
     epoch: str
@@ -55,6 +57,8 @@ class Result:
     notes: tuple[str, ...] = ()
     expired_public: bool = False
     certificate: str | None = None
+    participants: tuple[str, ...] = ()
+    dual_control: bool | None = None
 
     @property
     def passed(self) -> bool:
@@ -77,5 +81,7 @@ def result_json(result: Result) -> dict[str, Any]:
         },
         "seconds": {stage: round(value, 3) for stage, value in result.seconds.items()},
         "expired_public": result.expired_public,
+        "participants": list(result.participants),
+        "dual_control": result.dual_control,
         "notes": list(result.notes),
     }

@@ -5,20 +5,20 @@ What a rotation does not do is as important as what it does, see :data:`LIMITS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline import journal, mint
 from pipeline import store as storing
 from pipeline.authentic import Record
+from pipeline.ceremony import Ask
 from pipeline.context import Context
 from pipeline.custody import change, passphrase, posture
 from pipeline.custody.change import Change
-from pipeline.custody.section import PathEntry
-from pipeline.errors import IntegrityProblem, OrgkeyError, Stale, first_of
+from pipeline.errors import IntegrityProblem, OrgkeyError, Stale
 from pipeline.manifest import Reference
-from pipeline.proving import recover_passphrase
+from pipeline.proving import Way, open_by
 from pipeline.secret import Secret
 from pipeline.store import Chosen, Stored
 from pipeline.survey import Epoch, Reader, Survey, choose
@@ -34,9 +34,6 @@ LIMITS: Final = (
 )
 """What a rotation does not do, for people; said before it starts."""
 
-Gather = Callable[[Record, PathEntry], tuple[Secret, ...]]
-"""Asks people for the shares that one path of a record still needs."""
-
 
 @dataclass(frozen=True)
 class Request:
@@ -47,7 +44,7 @@ class Request:
         epoch: The epoch to start from; the latest when ``None``.
         path: Only this path of it opens the old epoch.
         shares: Words that people brought to open it.
-        gather: How people are asked for more, where somebody is there.
+        ask: How people are asked for more, where somebody is there.
         remove: Custodians who are to leave, by fingerprint.
         add: Custodians who are to join.
         accept_custody_change: Whether every other change of the plan is meant, too.
@@ -57,7 +54,7 @@ class Request:
     epoch: str | None = None
     path: str | None = None
     shares: tuple[Secret, ...] = ()
-    gather: Gather | None = None
+    ask: Ask | None = None
     remove: frozenset[str] = frozenset()
     add: frozenset[str] = frozenset()
     accept_custody_change: bool = False
@@ -230,9 +227,11 @@ def _refusal(difference: Change, request: Request) -> Stale | None:
 
 
 def _mint(context: Context, survey: Survey, old: Record, plan: mint.Plan, request: Request) -> Record:
-    raw, path = _recover(context, old, request)
-    context.say(f"epoch {old.epoch}: the escrow passphrase is back by path {path}")
-    written = passphrase.written(raw)
+    others = [epoch.record for epoch in survey.epochs if epoch.record and epoch.record.epoch != old.epoch]
+    way = Way(request.path, request.shares, request.ask, others)
+    opened = open_by(old, context.estate("driller"), way)
+    context.say(f"epoch {old.epoch}: the escrow passphrase is back by path {opened.path}")
+    written = passphrase.written(opened.raw)
     key = mint.reopen(old, written)
     context.say("minting a new record: re-wrapping the key, splitting and sealing a new escrow passphrase")
     newest = survey.newest()
@@ -246,29 +245,6 @@ def _mint(context: Context, survey: Survey, old: Record, plan: mint.Plan, reques
         supersedes=old,
         export_passphrase=written,
     )
-
-
-def _recover(context: Context, old: Record, request: Request) -> tuple[Secret, str]:
-    """Open the old epoch: by machines where that is possible, else by people."""
-    openers = context.estate("driller").openers(old.manifest.custody)
-    wanted = [path for path in old.manifest.custody.paths if request.path in (None, path.name)]
-    if not wanted:
-        old.manifest.custody.path(request.path or "")  # says which paths there are
-    machines = [path for path in wanted if {need.holder for need in path.needs} <= set(openers)]
-    failures: dict[str, OrgkeyError] = {}
-    for path in [*machines, *(path for path in wanted if path not in machines)]:
-        try:
-            shares = request.shares
-            if path not in machines and request.gather is not None:
-                shares = request.gather(old, path)
-            # Shares that people brought for one path are foreign to the others.
-            return recover_passphrase(old, path.name, openers, () if path in machines else shares), path.name
-        except OrgkeyError as error:
-            failures[path.name] = error
-    worst = first_of(error.code for error in failures.values())
-    chosen = next(error for error in failures.values() if error.code is worst)
-    told = "; ".join(f"{name}: {error.message}" for name, error in failures.items())
-    raise type(chosen)(f"no custody path opens epoch {old.epoch}: {told}", hint=chosen.hint)
 
 
 def _event(result: Rotation, request: Request) -> dict[str, Any]:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli import escrow_command, options
+from pipeline.cli import ceremony_prompt, escrow_command, options, shares
 from pipeline.cli.options import Common
 from pipeline.cli.output import report_error
 from pipeline.errors import Code, UsageProblem
 
 if TYPE_CHECKING:
     from pipeline.rotate import Rehearsal, Rotation
-    from pipeline.secret import Secret
 
 
 def rotate(
@@ -37,10 +35,7 @@ def rotate(
     via: Annotated[
         str | None, typer.Option("--via", metavar="PATH", help="Open the old epoch by this custody path.")
     ] = None,
-    share: Annotated[
-        list[Path] | None,
-        typer.Option("--share", metavar="FILE", help="File with the words of one opened share; repeatable."),
-    ] = None,
+    share: shares.ShareFiles = None,
     dry_run: options.DryRun = False,
     config: options.ConfigFile = None,
     state_dir: options.StateDir = None,
@@ -65,7 +60,8 @@ def rotate(
         reason=_reason(reason, needed=not dry_run),
         epoch=None if epoch == "latest" else epoch,
         path=via,
-        shares=tuple(_share(path) for path in share or ()),
+        shares=shares.read(share, context.deadline),
+        ask=ceremony_prompt.at_terminal(out, context.deadline),
         remove=frozenset(_person(item) for item in remove or ()),
         add=frozenset(_person(item) for item in add or ()),
         accept_custody_change=accept_custody_change,
@@ -93,12 +89,6 @@ def _reason(given: str | None, *, needed: bool) -> str:
             "a rotation needs a reason", hint='give --reason, for example --reason "Bob has left the company"'
         )
     return text
-
-
-def _share(path: Path) -> Secret:
-    from pipeline import inputs
-
-    return inputs.from_options("share", file=path, option_names="--share")()
 
 
 def _person(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli import options
+from pipeline.cli import ceremony_prompt, options, shares
 from pipeline.cli.options import Common
 from pipeline.cli.output import printable, table
 from pipeline.errors import Code
@@ -23,6 +23,7 @@ def drill(
     ] = None,
     via: Annotated[str | None, typer.Option("--via", metavar="PATH", help="Only this custody path.")] = None,
     epoch: options.EpochChoice = "latest",
+    share: shares.ShareFiles = None,
     nonce: Annotated[
         str | None,
         typer.Option("--nonce", metavar="TEXT", help="A verifier's nonce, to be in the certificate."),
@@ -40,6 +41,9 @@ def drill(
 
     Needs the targets and the holders, under the driller's logins; never the export. Writes a certificate
     that others can verify with gpg and openssl.
+
+    With --via and a path that needs people it is a ceremony: they bring their shares, one at a time, and the
+    certificate says who took part, whether two different people did, and how long it took.
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
@@ -49,7 +53,12 @@ def drill(
     result = story.drill(
         context,
         story.Request(
-            epochs=options.epochs(epoch), targets=tuple(source or ()), path=via, nonce=_nonce(nonce)
+            epochs=options.epochs(epoch),
+            targets=tuple(source or ()),
+            path=via,
+            nonce=_nonce(nonce),
+            shares=shares.read(share, context.deadline),
+            ask=ceremony_prompt.at_terminal(out, context.deadline),
         ),
     )
     out.emit(document(result), lines(result))
@@ -109,6 +118,9 @@ def _group(items: list[Result]) -> list[str]:
     ]
     shown += ["  " + line for line in table(("proof", "result", "by"), rows)]
     shown += [f"  note: {printable(note)}" for note in first.notes]
+    if first.participants:
+        dual = "two or more people took part" if first.dual_control else "NO DUAL CONTROL: one person alone"
+        shown.append(f"  people: {', '.join(printable(who) for who in first.participants)}; {dual}")
     if first.expired_public:
         shown.append("  note: the public part has expired meanwhile; proven at a time inside its validity")
     for item in items:

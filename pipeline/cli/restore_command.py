@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli import options
+from pipeline.cli import ceremony_prompt, options, shares
 from pipeline.cli.options import Common
 from pipeline.cli.output import Output, spaced
 from pipeline.errors import Code, UsageProblem
 
 if TYPE_CHECKING:
     from pipeline.restore import Request, Restored
-    from pipeline.secret import Secret, SecretSource
+    from pipeline.secret import SecretSource
 
 
 def restore(
@@ -35,10 +36,7 @@ def restore(
             "--version-id", metavar="ID", help="Only this version of that copy; needs --from and --epoch."
         ),
     ] = None,
-    share: Annotated[
-        list[Path] | None,
-        typer.Option("--share", metavar="FILE", help="File with the words of one opened share; repeatable."),
-    ] = None,
+    share: shares.ShareFiles = None,
     original: Annotated[
         bool,
         typer.Option("--original", help="The export as it came in, under its own old passphrase."),
@@ -69,6 +67,8 @@ def restore(
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
     from pipeline import restore as story
+    from pipeline.clock import Deadline
+    from pipeline.keys import own_gpg
 
     story.check_output(out_file)
     new_passphrase = options.passphrase_source(
@@ -85,7 +85,7 @@ def restore(
         source=source,
         version=version_id,
         path=via,
-        shares=tuple(_share(path) for path in share or ()),
+        shares=shares.read(share, Deadline(own_gpg.SECONDS)),
         original=original,
     )
     if record is not None:
@@ -102,6 +102,7 @@ def _from_targets(common: Common, out: Output, request: Request, new_passphrase:
 
     context = common.context(out)
     estate = context.estate("driller")
+    request = replace(request, ask=ceremony_prompt.at_terminal(out, context.deadline))
     try:
         found = story.find(context, estate, request)
         restored = story.restore(
@@ -158,13 +159,8 @@ def _from_record(
     data = locations.read_record(place, estate)
     found = story.Found(authentic.open_record(data, {pin}, deadline=deadline, now=clock.now()), place)
     out.say(f"record of epoch {found.record.epoch} is authentic")
+    request = replace(request, ask=ceremony_prompt.at_terminal(out, deadline))
     return story.restore(found, request, estate, new_passphrase, deadline=deadline, now=clock.now())
-
-
-def _share(path: Path) -> Secret:
-    from pipeline import inputs
-
-    return inputs.from_options("share", file=path, option_names="--share")()
 
 
 def _document(restored: Restored, original: bool) -> dict[str, Any]:

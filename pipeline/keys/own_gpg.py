@@ -19,7 +19,7 @@ SECONDS: Final = 300.0
 def looks_encrypted(data: bytes) -> bool:
     """Whether this is an OpenPGP message, armored or binary, and not plain words."""
     text = data.removeprefix(b"\xef\xbb\xbf").lstrip()
-    return text.startswith(b"-----BEGIN PGP MESSAGE-----") or bool(data[:1] and data[0] & 0x80)
+    return text.startswith(b"-----BEGIN PGP MESSAGE-----") or bool(text and text[0] & 0x80)
 
 
 def decrypt(data: bytes, what: str, deadline: Deadline) -> Secret:

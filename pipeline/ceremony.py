@@ -1,0 +1,245 @@
+"""A ceremony: people bring the shares that one custody path of one record needs, one at a time.
+
+Every share is checked against its commitment when it arrives. Nothing is kept but in memory.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.authentic import Record
+from pipeline.custody import slip39
+from pipeline.custody.identify import Identity, Known, identify, require
+from pipeline.custody.interface import Binding
+from pipeline.custody.paths import Need
+from pipeline.custody.section import PathEntry, ShareEntry
+from pipeline.errors import NotEnoughShares
+from pipeline.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who has a share of a path.
+
+    Attributes:
+        share: What the manifest says of the share; its label is the fingerprint of a custodian's
+            certificate, or the keeper of a sheet of paper.
+        name: What they are called.
+        kind: The holder's kind.
+    """
+
+    share: ShareEntry
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A share that fits.
+
+    Attributes:
+        person: Whose it is.
+        again: Whether it was there already.
+    """
+
+    person: Person
+    again: bool
+
+
+@dataclass
+class Gathering:
+    """The shares of people for one path of one record, as they come in.
+
+    Attributes:
+        record: The record.
+        path: The path.
+        needs: What is asked of people, in the order of the path.
+        people: Everybody who has a share of it, by holder and index.
+        others: Other records of the same key, to name the epoch that a wrong share is of.
+    """
+
+    record: Record
+    path: PathEntry
+    machines: Collection[str]
+    others: Sequence[Record] = ()
+    needs: tuple[Need, ...] = field(init=False)
+    people: dict[tuple[str, int], Person] = field(init=False)
+    _shares: dict[tuple[str, int], Secret] = field(default_factory=dict, repr=False)
+    _repeated: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.needs = tuple(need for need in self.path.needs if need.holder not in self.machines)
+        wanted = {need.holder for need in self.needs}
+        self.people = {
+            (share.holder, share.index): self._person(share)
+            for share in self.path.shares
+            if share.holder in wanted
+        }
+
+    def _person(self, share: ShareEntry) -> Person:
+        holder = self.record.manifest.custody.holders[share.holder]
+        members, names = holder.coordinates.get("members"), holder.coordinates.get("names")
+        name = share.label
+        if isinstance(members, list) and isinstance(names, list) and share.label in members[: len(names)]:
+            name = names[members.index(share.label)] or share.label
+        return Person(share, name, holder.kind)
+
+    def add(self, words: Secret, what: str) -> Accepted:
+        """Take one share, if it fits.
+
+        Args:
+            words: The share.
+            what: What errors call it.
+
+        Raises:
+            WrongShare: It is damaged, or of another path or epoch; said which.
+        """
+        found = require(
+            words, known(self.record), self.path.name, [known(item) for item in self.others], what=what
+        )
+        place = (found.share.holder, found.share.index)
+        if place not in self.people:  # a machine's share, brought by hand
+            self.people[place] = self._person(found.share)
+        again = place in self._shares
+        if again:
+            self._repeated.append(f"{what} is the same as one before it, {self.people[place].name}'s")
+        self._shares[place] = slip39.normalise(words)
+        return Accepted(self.people[place], again)
+
+    def count(self, need: Need) -> int:
+        """How many shares of a holder are there."""
+        return sum(holder == need.holder for holder, _ in self._shares)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every group has enough."""
+        return all(self.count(need) >= need.threshold for need in self.needs)
+
+    @property
+    def shares(self) -> tuple[Secret, ...]:
+        """The shares so far."""
+        return tuple(self._shares.values())
+
+    @property
+    def present(self) -> tuple[Person, ...]:
+        """Whose shares are there."""
+        return tuple(self.people[place] for place in sorted(self._shares))
+
+    @property
+    def absent(self) -> tuple[Person, ...]:
+        """Whose are not, in groups that need more."""
+        short = {need.holder for need in self.needs if self.count(need) < need.threshold}
+        return tuple(
+            person
+            for place, person in sorted(self.people.items())
+            if place not in self._shares and place[0] in short
+        )
+
+    def require_complete(self) -> None:
+        """Say what is missing, if anything is.
+
+        Raises:
+            NotEnoughShares: A group has too few.
+        """
+        if self.complete:
+            return
+        lacking = [
+            f"holder {need.holder}: {self.count(need)} of the {need.threshold} shares needed are there"
+            for need in self.needs
+            if self.count(need) < need.threshold
+        ]
+        names = ", ".join(person.name for person in self.absent)
+        raise NotEnoughShares(
+            f"custody path {self.path.name}: " + "; ".join([*lacking, *self._repeated]),
+            hint=f"bring more shares with --share FILE, or run it at a terminal; not yet there: {names}",
+        )
+
+
+Ask = Callable[[Gathering], None]
+"""Asks people at a terminal for shares, and returns when the gathering is complete or they give up."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What people brought.
+
+    Attributes:
+        shares: Enough for what the path asks of people; empty for a path of machines.
+        people: Whose they are.
+        seconds: How long it took, the people's own time included.
+    """
+
+    shares: tuple[Secret, ...] = field(default=(), repr=False)
+    people: tuple[Person, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def dual_control(self) -> bool:
+        """Whether at least two different people took part."""
+        return len({person.share.label for person in self.people}) > 1
+
+
+def known(record: Record) -> Known:
+    """A record, as shares are identified by."""
+    return Known(
+        record.epoch, record.manifest.custody, Binding(record.fingerprint, record.manifest.record_id)
+    )
+
+
+def gather(
+    record: Record,
+    path: PathEntry,
+    machines: Collection[str],
+    given: Iterable[Secret] = (),
+    ask: Ask | None = None,
+    others: Sequence[Record] = (),
+) -> Gathered:
+    """Collect the shares that a path needs from people.
+
+    Args:
+        record: The record.
+        path: The path.
+        machines: Holders that are opened without people.
+        given: Shares that were brought already.
+        ask: How people are asked for more, where somebody is there.
+        others: Other records of the same key.
+
+    Raises:
+        WrongShare: One that was given does not fit.
+        NotEnoughShares: Too few, in the end.
+    """
+    started = time.monotonic()
+    gathering = Gathering(record, path, machines, others)
+    for number, words in enumerate(given, 1):
+        gathering.add(words, f"the share given as number {number}")
+    if not gathering.complete and ask is not None:
+        ask(gathering)
+    gathering.require_complete()
+    return Gathered(gathering.shares, gathering.present, time.monotonic() - started)
+
+
+def meant(record: Record, given: Sequence[Secret], others: Sequence[Record] = ()) -> str | None:
+    """The custody path of the first share that this record knows.
+
+    Args:
+        record: The record.
+        given: Shares that were brought.
+        others: Other records of the same key.
+
+    Returns:
+        The path's name; ``None`` when nothing was given.
+
+    Raises:
+        WrongShare: None of them is of this record.
+    """
+    for number, words in enumerate(given, 1):
+        found: Identity | None = identify(words, [known(record)])
+        if found is not None:
+            return found.path.name
+        if number == len(given):
+            first = record.manifest.custody.paths[0].name
+            elsewhere = [known(item) for item in others]
+            require(given[0], known(record), first, elsewhere, what="the share given as number 1")
+    return None
