@@ -104,6 +104,7 @@ class VaultPlace(_Strict):
     address: str
     namespace: str | None = None
     ca_file: str | None = None
+    unsealed_by: tuple[str, ...] | None = None
 
     @field_validator("address")
     @classmethod

@@ -11,6 +11,7 @@ from pipeline.clock import Clock, Deadline
 from pipeline.config import Config
 from pipeline.custody.interface import Holder
 from pipeline.custody.section import CustodySection
+from pipeline.errors import OrgkeyError
 from pipeline.evidence.ledger import Ledger
 from pipeline.journal import Journal
 from pipeline.targets.interface import Target
@@ -31,6 +32,10 @@ class Estate(Protocol):
 
     def openers(self, section: CustodySection) -> dict[str, Holder]:
         """The holders that open a record's shares, from the record's own coordinates."""
+        ...
+
+    def seal_types(self) -> dict[str, str | OrgkeyError]:
+        """How each configured Vault server says that it is unsealed, by address."""
         ...
 
     def request_ids(self) -> dict[str, Sequence[str]]:

@@ -32,7 +32,8 @@ def examine(context: Context) -> list[Finding]:
     jobs: list[Callable[[], list[Finding]]] = [target.check for target in writer.targets().values()]
     jobs += [target.check for target in driller.targets().values()]
     jobs += [holder.check for holder in writer.holders().values()]
-    jobs += [holder.check for holder in driller.holders().values()]
+    # Custodians have no login here: they are looked at once.
+    jobs += [holder.check for holder in driller.holders().values() if holder.unattended]
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="doctor") as pool:
         asked = [pool.submit(job) for job in jobs]
         findings = [*_gnupg(context), *harden.check(), *_state(context.root), *_configuration(context.config)]
@@ -121,9 +122,7 @@ def _configuration(config: Config) -> list[Finding]:
         )
     except OrgkeyError as error:
         findings.append(Finding(Level.FAIL, "custody", error.message, error.hint, error.code))
-    losses = [
-        item[0] for item in posture.listed(posture.from_config(config).fatal_losses()) if len(item) == 1
-    ]
+    losses = posture.single_losses(config)
     if losses:
         accepted = config.policy.accept_single_loss
         findings.append(

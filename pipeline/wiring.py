@@ -18,7 +18,7 @@ from pipeline.context import Context, Role
 from pipeline.custody.interface import Holder
 from pipeline.custody.paths import Description
 from pipeline.custody.section import CustodySection
-from pipeline.errors import UsageProblem
+from pipeline.errors import OrgkeyError, UsageProblem
 from pipeline.retry import Retrier
 from pipeline.secret import SecretSource
 from pipeline.sources.interface import Source
@@ -106,6 +106,18 @@ class Estate:
             for name, description in section.holders.items()
             if description.kind in ("vault-transit", "aws-kms")
         }
+
+    def seal_types(self) -> dict[str, str | OrgkeyError]:
+        """How each configured Vault server says that it is unsealed, by address."""
+        assert self.config is not None
+        told: dict[str, str | OrgkeyError] = {}
+        for name, place in (*self.config.target.items(), *self.config.holder.items()):
+            if isinstance(place, settings.VaultPlace) and place.address not in told:
+                try:
+                    told[place.address] = self._vault(name, place).seal_type()
+                except OrgkeyError as error:
+                    told[place.address] = error
+        return told
 
     def request_ids(self) -> dict[str, Sequence[str]]:
         """The request ids that the services gave, by service."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json as jsonlib
+from typing import TYPE_CHECKING
 
 import typer
 
 from pipeline.cli import options
 from pipeline.cli.options import Common
-from pipeline.errors import Code
+from pipeline.errors import Code, UsageProblem
+
+if TYPE_CHECKING:
+    from pipeline.cli.output import Output
+    from pipeline.config import Config
 
 app = typer.Typer(help="Check the configuration, or print its schema.", no_args_is_help=True)
 
@@ -22,7 +27,10 @@ def validate(
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
 ) -> Code:
-    """Read the configuration and say whether it is valid. Contacts nothing."""
+    """Read the configuration and the custodians' certificates, and say whether they are valid.
+
+    Contacts nothing.
+    """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
     from pipeline.config import locate
@@ -31,6 +39,7 @@ def validate(
     path = locate(common.config)
     loaded = common.load(out)
     posture.require_no_single_party(loaded)
+    _judge_certificates(out, loaded)
     out.emit(
         {
             "schema": "orgkey.config-validate/1",
@@ -44,6 +53,37 @@ def validate(
         [f"{path} is valid" + ("" if loaded.key else "; no key is pinned yet")],
     )
     return Code.OK
+
+
+def _judge_certificates(out: Output, loaded: Config) -> None:
+    """Look at the certificates of every group of custodians as a split of this moment would.
+
+    Raises:
+        UsageProblem: Nothing can be encrypted to somebody, or a secret key lies among them; all are named.
+    """
+    from datetime import timedelta
+
+    from pipeline.clock import SystemClock
+    from pipeline.config import OpenpgpHolder
+    from pipeline.custody import certificate_check
+    from pipeline.finding import Level
+
+    warning = timedelta(days=loaded.policy.certificate_warning_days)
+    now = SystemClock().now()
+    failed = []
+    for name, item in sorted(loaded.holder.items()):
+        if not isinstance(item, OpenpgpHolder):
+            continue
+        for finding in certificate_check.findings(name, item, now, warning):
+            if finding.level is Level.WARN:
+                out.warn(f"{finding.subject}: {finding.message}")
+            elif finding.level is Level.FAIL:
+                failed.append(finding)
+    if failed:
+        raise UsageProblem(
+            "; ".join(f"{finding.subject}: {finding.message}" for finding in failed),
+            hint=failed[0].hint if len(failed) == 1 else "`orgkey doctor` says what to do about each",
+        )
 
 
 @app.command("schema")

@@ -17,7 +17,7 @@ from pipeline.errors import Code, LocalFilesProblem, NotAKey, NotPinned, Several
 if TYPE_CHECKING:
     from pipeline.setup_answers import Setup
 
-_VAULT, _S3, _OTHER = "Vault", "S3 and KMS", "Other"
+_VAULT, _S3, _PEOPLE, _OTHER = "Vault", "S3 and KMS", "Custodians", "Other"
 
 
 def init(
@@ -98,6 +98,30 @@ def init(
             metavar="PARTY", help="Who can read, write or wipe it; repeatable.", rich_help_panel=_S3
         ),
     ] = None,
+    custodian: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FPR",
+            help="A person who gets a share: the fingerprint of an OpenPGP certificate; repeatable.",
+            rich_help_panel=_PEOPLE,
+        ),
+    ] = None,
+    custodian_threshold: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="How many of them suffice; default: more than half.",
+            rich_help_panel=_PEOPLE,
+        ),
+    ] = None,
+    custodian_certificates: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where their certificates lie; default: custodians beside the new file.",
+            rich_help_panel=_PEOPLE,
+        ),
+    ] = None,
     directory: Annotated[
         str | None, typer.Option(help="Keep one more copy here.", rich_help_panel=_OTHER)
     ] = None,
@@ -140,6 +164,9 @@ def init(
 
     speak = Common(None, state_dir, fingerprint, json, quiet, verbose).output()
     defaults = Setup()
+    beside = out.resolve().parent
+    if custodian and custodian_certificates is None:
+        custodian_certificates = beside / "custodians"
     setup = Setup(
         fingerprint=fingerprint,
         vault_address=vault_address,
@@ -163,9 +190,12 @@ def init(
         directory=directory,
         directory_controlled_by=tuple(directory_controlled_by or defaults.directory_controlled_by),
         inbox=inbox,
+        custodians=tuple(custodian or ()),
+        custodian_threshold=custodian_threshold,
+        custodian_certificates=str(custodian_certificates.absolute()) if custodian_certificates else None,
         accept_single_party=accept_single_party,
     )
-    credentials = credentials_dir or out.resolve().parent / "credentials"
+    credentials = credentials_dir or beside / "credentials"
     asking = not no_input and inputs.interactive()
     written = create(speak, out, setup, credentials, from_export=from_export, trusted=yes, asking=asking)
     _report(speak, out, written)

@@ -142,6 +142,31 @@ class VaultSession:
 
         return self._guard(ask, what)
 
+    def seal_type(self) -> str:
+        """How the server is unsealed, without a login: ``shamir``, or the kind of its auto-unseal.
+
+        Raises:
+            Unreachable, DeadlinePassed, UsageProblem: There is no answer, or none that says it.
+        """
+        what = "seal status"
+
+        def ask() -> object:
+            with self._lock:
+                http = self._connect(None).session
+            return http.get(f"{self.place.address}/v1/sys/seal-status").json().get("type")
+
+        try:
+            kind = self._guard(ask, what)
+        except (ValueError, AttributeError):
+            kind = None
+        if not isinstance(kind, str) or not kind.isalnum():
+            raise Unreachable(
+                f"{self.place.address} does not say how it is unsealed",
+                hint="look at `vault status` there",
+                again=False,
+            )
+        return kind
+
     def token(self, what: str) -> TokenFacts:
         """Say what the server knows of the token in use.
 

@@ -6,6 +6,8 @@ _VAULT_PLACE = {
     "address": "The server's address, without a path. Use `https` for anything but this host.",
     "namespace": "A namespace of HashiCorp Vault Enterprise or OpenBao.",
     "ca_file": "PEM file of the authority that signed the server's certificate; else the system's.",
+    "unsealed_by": "The parties that control the server's auto-unseal, for posture. Left out: those that "
+    "control something at AWS, where the server says that AWS KMS unseals it.",
 }
 _AWS_PLACE = {
     "region": "The AWS region.",

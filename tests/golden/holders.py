@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pipeline.custody.interface import Binding, Coordinates, Holder, SealedShare
 from pipeline.custody.section import CustodySection
+from pipeline.errors import OrgkeyError
 from pipeline.finding import Finding
 from pipeline.secret import Secret
 from pipeline.targets.interface import Target
@@ -110,6 +111,10 @@ class GoldenEstate:
             for name, said in section.holders.items()
             if name in known and (said.kind, said.coordinates) == (known[name].kind, known[name].describe())
         }
+
+    def seal_types(self) -> dict[str, str | OrgkeyError]:
+        """None."""
+        return {}
 
     def request_ids(self) -> dict[str, Sequence[str]]:
         """None."""

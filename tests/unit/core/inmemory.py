@@ -270,6 +270,7 @@ class World:
     lines: list[str] = field(default_factory=list)
     roles: list[Role] = field(default_factory=list)
     seconds: float = 120.0
+    seals: dict[str, str | OrgkeyError] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -355,6 +356,9 @@ class MemoryEstate:
 
     def openers(self, section: CustodySection) -> dict[str, Holder]:
         return {name: self.world.holders[name] for name in section.holders if name in self.world.holders}
+
+    def seal_types(self) -> dict[str, str | OrgkeyError]:
+        return dict(self.world.seals)
 
     def request_ids(self) -> dict[str, Sequence[str]]:
         return {"memory": ["request-1"]}
