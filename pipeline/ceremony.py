@@ -15,8 +15,25 @@ from pipeline.custody.identify import Identity, Known, identify, require
 from pipeline.custody.interface import Binding
 from pipeline.custody.paths import Need
 from pipeline.custody.section import PathEntry, ShareEntry
-from pipeline.errors import NotEnoughShares
+from pipeline.errors import NotEnoughShares, WrongShare
 from pipeline.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A share that somebody brought.
+
+    Attributes:
+        words: The share.
+        what: What errors call it, for example ``the share in alice.txt``.
+    """
+
+    words: Secret
+    what: str
+
+
+Given = Secret | Brought
+"""A share that was brought; one without a name is called by its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +74,20 @@ class Gathering:
         path: The path.
         needs: What is asked of people, in the order of the path.
         people: Everybody who has a share of it, by holder and index.
+        machines: Holders that are opened without people.
         others: Other records of the same key, to name the epoch that a wrong share is of.
+        because: Why people are needed: the paths that were tried before, each with its reason.
     """
 
     record: Record
     path: PathEntry
     machines: Collection[str]
     others: Sequence[Record] = ()
+    because: Sequence[str] = ()
     needs: tuple[Need, ...] = field(init=False)
     people: dict[tuple[str, int], Person] = field(init=False)
     _shares: dict[tuple[str, int], Secret] = field(default_factory=dict, repr=False)
+    _called: dict[tuple[str, int], str] = field(default_factory=dict)
     _repeated: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -104,7 +125,8 @@ class Gathering:
             self.people[place] = self._person(found.share)
         again = place in self._shares
         if again:
-            self._repeated.append(f"{what} is the same as one before it, {self.people[place].name}'s")
+            self._repeated.append(f"{what} is the same as {self._called[place]}, {self.people[place].name}'s")
+        self._called.setdefault(place, what)
         self._shares[place] = slip39.normalise(words)
         return Accepted(self.people[place], again)
 
@@ -124,8 +146,8 @@ class Gathering:
 
     @property
     def present(self) -> tuple[Person, ...]:
-        """Whose shares are there."""
-        return tuple(self.people[place] for place in sorted(self._shares))
+        """Whose shares are there; a machine's, brought by hand, is nobody's."""
+        return tuple(self.people[place] for place in sorted(self._shares) if place[0] not in self.machines)
 
     @property
     def absent(self) -> tuple[Person, ...]:
@@ -192,9 +214,10 @@ def gather(
     record: Record,
     path: PathEntry,
     machines: Collection[str],
-    given: Iterable[Secret] = (),
+    given: Iterable[Given] = (),
     ask: Ask | None = None,
     others: Sequence[Record] = (),
+    because: Sequence[str] = (),
 ) -> Gathered:
     """Collect the shares that a path needs from people.
 
@@ -205,22 +228,30 @@ def gather(
         given: Shares that were brought already.
         ask: How people are asked for more, where somebody is there.
         others: Other records of the same key.
+        because: Why people are needed, for them to read.
 
     Raises:
         WrongShare: One that was given does not fit.
         NotEnoughShares: Too few, in the end.
     """
     started = time.monotonic()
-    gathering = Gathering(record, path, machines, others)
-    for number, words in enumerate(given, 1):
-        gathering.add(words, f"the share given as number {number}")
+    gathering = Gathering(record, path, machines, others, because)
+    for item in _named(given):
+        gathering.add(item.words, item.what)
     if not gathering.complete and ask is not None:
         ask(gathering)
     gathering.require_complete()
     return Gathered(gathering.shares, gathering.present, time.monotonic() - started)
 
 
-def meant(record: Record, given: Sequence[Secret], others: Sequence[Record] = ()) -> str | None:
+def _named(given: Iterable[Given]) -> list[Brought]:
+    return [
+        item if isinstance(item, Brought) else Brought(item, f"the share given as number {number}")
+        for number, item in enumerate(given, 1)
+    ]
+
+
+def meant(record: Record, given: Sequence[Given], others: Sequence[Record] = ()) -> str | None:
     """The custody path of the first share that this record knows.
 
     Args:
@@ -234,12 +265,16 @@ def meant(record: Record, given: Sequence[Secret], others: Sequence[Record] = ()
     Raises:
         WrongShare: None of them is of this record.
     """
-    for number, words in enumerate(given, 1):
-        found: Identity | None = identify(words, [known(record)])
+    named = _named(given)
+    first = record.manifest.custody.paths[0].name
+    for item in named:
+        try:
+            found: Identity | None = identify(item.words, [known(record)])
+        except WrongShare as error:
+            raise WrongShare(f"{item.what}: {error.message}", hint=error.hint) from None
         if found is not None:
             return found.path.name
-        if number == len(given):
-            first = record.manifest.custody.paths[0].name
-            elsewhere = [known(item) for item in others]
-            require(given[0], known(record), first, elsewhere, what="the share given as number 1")
+    if named:
+        elsewhere = [known(other) for other in others]
+        require(named[0].words, known(record), first, elsewhere, what=named[0].what)
     return None

@@ -87,6 +87,10 @@ class Deadline:
         finally:
             object.__setattr__(self, "ends", self.ends + self.clock.monotonic() - started)
 
+    def renew(self) -> None:
+        """Start anew: what servers kept waiting is no reason to send people home who just took part."""
+        object.__setattr__(self, "ends", max(self.ends, self.clock.monotonic() + self.seconds))
+
     def left(self) -> float:
         """Seconds left, never negative."""
         return max(0.0, self.ends - self.clock.monotonic())

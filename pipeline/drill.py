@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline import ceremony
 from pipeline import live as lives
 from pipeline.authentic import Record
-from pipeline.ceremony import Ask
+from pipeline.ceremony import Ask, Given
 from pipeline.clock import stamp
 from pipeline.context import Context, Estate
 from pipeline.custody.section import PathEntry
@@ -23,7 +23,6 @@ from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
 from pipeline.evidence import certificate
 from pipeline.proving import Opened, Way, open_and_prove
 from pipeline.results import PROOFS, Proof, Result, result_json
-from pipeline.secret import Secret
 from pipeline.survey import Copy, Epoch, Reader, choose
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class Request:
     targets: tuple[str, ...] = ()
     path: str | None = None
     nonce: str | None = None
-    shares: tuple[Secret, ...] = field(default=(), repr=False)
+    shares: tuple[Given, ...] = field(default=(), repr=False)
     ask: Ask | None = None
 
 
@@ -124,15 +123,40 @@ def _drill(context: Context, request: Request, prestarted: Prestarted) -> Drill:
     )
     results: list[Result] = []
     spare: list[Prestarted] = [prestarted]
-    for epoch in choose(survey, request.epochs):
+    chosen = choose(survey, request.epochs)
+    _require_one_ceremony(estate, chosen, request)
+    for epoch in chosen:
         context.say(f"drilling epoch {epoch.name} from {', '.join(copy.target for copy in epoch.copies)}")
-        results.extend(_drill_epoch(context, estate, epoch, request, spare))
+        others = tuple(other.record for other in survey.epochs if other.record and other is not epoch)
+        results.extend(_drill_epoch(context, estate, epoch, request, spare, others))
     codes = [result.code for result in results] + [error.code for error in survey.unreachable.values()]
     return Drill(tuple(results), first_of(codes))
 
 
+def _require_one_ceremony(estate: Estate, chosen: Sequence[Epoch], request: Request) -> None:
+    """People bring the shares of one epoch; those of another are foreign to it.
+
+    Raises:
+        UsageProblem: Several epochs were asked for, on a path that needs people.
+    """
+    if len(chosen) == 1:
+        return
+    for record in (epoch.record for epoch in chosen if epoch.record):
+        alone = {path.name for path in unattended_paths(estate, record)}
+        if request.shares or (request.path is not None and request.path not in alone):
+            raise UsageProblem(
+                f"a drill with people is of one epoch, and {len(chosen)} were asked for",
+                hint="name it with --epoch ID, or leave --epoch out for the latest",
+            )
+
+
 def _drill_epoch(
-    context: Context, estate: Estate, epoch: Epoch, request: Request, spare: list[Prestarted]
+    context: Context,
+    estate: Estate,
+    epoch: Epoch,
+    request: Request,
+    spare: list[Prestarted],
+    others: Sequence[Record] = (),
 ) -> list[Result]:
     """Drill every copy of one epoch on every path, each distinct record once, and keep the evidence."""
     lived = lives.live(context, epoch)
@@ -145,7 +169,7 @@ def _drill_epoch(
             continue
         digest = copy.record.sha256.hex
         records[digest] = copy.record
-        wanted = request.path or ceremony.meant(copy.record, request.shares)
+        wanted = request.path or ceremony.meant(copy.record, request.shares, others)
         for path in _paths(estate, copy.record, wanted):
             if (digest, path.name) not in opened:
                 opened[digest, path.name] = open_and_prove(
@@ -154,7 +178,7 @@ def _drill_epoch(
                     copy.record,
                     path,
                     public=lived.public or copy.record.public,
-                    way=Way(path.name, request.shares, request.ask),
+                    way=Way(path.name, request.shares, request.ask, others),
                     prestarted=spare.pop() if spare else None,
                 )
             results.append(_result(epoch, copy, copy.record, path, opened[digest, path.name]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import ceremony
 from pipeline.authentic import Record
-from pipeline.ceremony import Ask, Gathered
+from pipeline.ceremony import Ask, Gathered, Given
 from pipeline.context import Context, Estate
 from pipeline.custody import passphrase, recover
 from pipeline.custody.interface import Binding, Holder
@@ -56,7 +56,7 @@ class Way:
     """
 
     path: str | None = None
-    shares: tuple[Secret, ...] = field(default=(), repr=False)
+    shares: tuple[Given, ...] = field(default=(), repr=False)
     ask: Ask | None = None
     others: Sequence[Record] = ()
 
@@ -96,15 +96,24 @@ def open_by(record: Record, estate: Estate, way: Way) -> Recovered:
         gathered = ceremony.gather(record, entry, set(openers), way.shares, way.ask, way.others)
         return Recovered(recover_passphrase(record, name, openers, gathered.shares), name, gathered)
     failures: dict[str, OrgkeyError] = {}
-    for entry in section.paths:
+    attended = [entry for entry in section.paths if {need.holder for need in entry.needs} - set(openers)]
+    for entry in (entry for entry in section.paths if entry not in attended):
+        try:
+            return Recovered(recover_passphrase(record, entry.name, openers), entry.name, Gathered())
+        except OrgkeyError as error:
+            failures[entry.name] = error
+    for entry in attended:
         people = sorted({need.holder for need in entry.needs} - set(openers))
         try:
-            if people:
+            if way.ask is None or len(attended) > 1:  # which of several is not for the program to choose
                 raise NotEnoughShares(
                     f"it needs the shares of {' and '.join(people)}",
                     hint=f"bring them with --via {entry.name}: at a terminal, or with --share FILE",
                 )
-            return Recovered(recover_passphrase(record, entry.name, openers), entry.name, Gathered())
+            because = [f"{name}: {error.message}" for name, error in failures.items()]
+            gathered = ceremony.gather(record, entry, set(openers), (), way.ask, way.others, because)
+            raw = recover_passphrase(record, entry.name, openers, gathered.shares)
+            return Recovered(raw, entry.name, gathered)
         except OrgkeyError as error:
             failures[entry.name] = error
     worst = first_of(error.code for error in failures.values())

@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline import files, mint
 from pipeline import live as lives
 from pipeline.authentic import Record
-from pipeline.ceremony import Ask
+from pipeline.ceremony import Ask, Given
 from pipeline.clock import Deadline
 from pipeline.context import Context, Estate
 from pipeline.custody import passphrase
@@ -44,7 +44,7 @@ class Request:
     source: str | None = None
     version: str | None = None
     path: str | None = None
-    shares: tuple[Secret, ...] = ()
+    shares: tuple[Given, ...] = ()
     original: bool = False
     ask: Ask | None = None
 

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeline import journal, mint
 from pipeline import store as storing
 from pipeline.authentic import Record
-from pipeline.ceremony import Ask
+from pipeline.ceremony import Ask, Given
 from pipeline.context import Context
 from pipeline.custody import change, passphrase, posture
 from pipeline.custody.change import Change
 from pipeline.errors import IntegrityProblem, OrgkeyError, Stale
 from pipeline.manifest import Reference
 from pipeline.proving import Way, open_by
-from pipeline.secret import Secret
 from pipeline.store import Chosen, Stored
 from pipeline.survey import Epoch, Reader, Survey, choose
 from pipeline.targets.interface import Target
@@ -53,7 +52,7 @@ class Request:
     reason: str
     epoch: str | None = None
     path: str | None = None
-    shares: tuple[Secret, ...] = ()
+    shares: tuple[Given, ...] = ()
     ask: Ask | None = None
     remove: frozenset[str] = frozenset()
     add: frozenset[str] = frozenset()

@@ -21,10 +21,10 @@ def render(setup: Setup, credentials: Path) -> str:
         _source(setup),
         *_targets(setup),
         *_holders(setup),
-        _path(setup),
+        *_paths(setup),
         *(_identity(setup, role, credentials) for role in ("writer", "driller")),
         _policy(setup),
-        _CUSTODIANS,
+        *([] if setup.custodians else [_CUSTODIANS]),
     ]
     return "\n".join(parts)
 
@@ -152,7 +152,20 @@ def _holders(setup: Setup) -> list[str]:
                 },
             )
         )
+    if setup.custodians:
+        tables.append(_custodians(setup))
     return tables
+
+
+def _custodians(setup: Setup) -> str:
+    """One line for each custodian, so that names and pinned subkeys are easy to add."""
+    members = "".join(f"  {{ fingerprint = {_toml(item)} }},\n" for item in setup.custodians)
+    return (
+        "# People, each with a share encrypted to the certificate of this fingerprint. `certificates` only\n"
+        "# supplies the files. An item may also have name, contact, and subkey, the key to encrypt to.\n"
+        '[holder.custodians]\nkind = "openpgp"\n'
+        f"members = [\n{members}]\ncertificates = {_toml(setup.custodian_certificates)}\n"
+    )
 
 
 def _vault(setup: Setup) -> dict[str, str | None]:
@@ -163,12 +176,23 @@ def _vault(setup: Setup) -> dict[str, str | None]:
     }
 
 
-def _path(setup: Setup) -> str:
-    return _table(
-        "path.unattended",
-        "Holders that together suffice to restore, all of them needed. Several paths are alternatives.",
-        {"needs": setup.holders()},
-    )
+def _paths(setup: Setup) -> list[str]:
+    tables = []
+    if setup.machines():
+        tables.append(
+            _table(
+                "path.unattended",
+                "Holders that together suffice to restore, all of them needed. Several paths are "
+                "alternatives.",
+                {"needs": setup.machines()},
+            )
+        )
+    if setup.custodians:
+        tables.append(
+            "# That many custodians suffice to restore, without any machine.\n[path.custodians]\n"
+            f'needs = [{{ holder = "custodians", threshold = {setup.custodian_threshold} }}]\n'
+        )
+    return tables
 
 
 def _identity(setup: Setup, role: str, credentials: Path) -> str:
@@ -231,12 +255,18 @@ _SOURCE: Final = """\
 
 _CUSTODIANS: Final = """\
 # Machines can be lost together, and whoever runs this host with live drill credentials restores
-# alone. A path of custodians is the way back that needs people instead. It comes with custody
-# groups: this version does not accept the lines below yet, so leave them commented out.
+# alone. A path of custodians is the way back that needs people instead: 3 of these 5, each pinned by
+# the fingerprint of an OpenPGP certificate, which lies in the folder `certificates`.
 # [holder.custodians]
 # kind = "openpgp"
-# members = ["<FINGERPRINT>", "<FINGERPRINT>", "<FINGERPRINT>", "<FINGERPRINT>", "<FINGERPRINT>"]
-# controlled_by = ["custodians"]
+# members = [
+#   "<FINGERPRINT>",
+#   "<FINGERPRINT>",
+#   "<FINGERPRINT>",
+#   "<FINGERPRINT>",
+#   { fingerprint = "<FINGERPRINT>", name = "Erin Example", contact = "+49 30 1234567" },
+# ]
+# certificates = "/etc/orgkey/custodians"
 # [path.custodians]
 # needs = [{ holder = "custodians", threshold = 3 }]
 """

@@ -87,7 +87,9 @@ class Estate:
             days = self.config.policy.certificate_warning_days if self.config else 0.0
             return CustodianGroup(name, item, deadline=self.deadline, clock=self.clock, warning_days=days)
         elif isinstance(item, settings.PaperHolder):
-            raise UsageProblem(f"holder {name}: paper is not printed yet", hint="use another kind of holder")
+            from pipeline.custody.paper import PaperSheets
+
+            return PaperSheets(name, item, deadline=self.deadline)  # printing is never tried again by itself
         else:
             from pipeline.custody.kms import KmsHolder
 

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-import typer
 
 from pipeline.cli.output import Output, printable, spaced
 from pipeline.errors import OrgkeyError, UsageProblem, WrongShare
 
 if TYPE_CHECKING:
-    from pipeline.ceremony import Ask, Gathering, Person
+    from pipeline.ceremony import Ask, Brought, Gathering, Person
     from pipeline.clock import Deadline
-    from pipeline.secret import Secret
 
 _MENU: Final = "[w]ords, [f]ile, [d]ecrypt here with gpg, [h]and over, [q]uit"
 
 
-def at_terminal(out: Output, deadline: Deadline) -> Ask | None:
+def at_terminal(out: Output, deadline: Deadline) -> Ask | None:  # noqa: ARG001, RUF100 - as its callers have it
     """How people are asked, where somebody is there.
 
     Args:
-        out: Where the ceremony speaks.
+        out: Where the command speaks; a ceremony speaks to the terminal, also when that is quiet.
         deadline: Of the run; the people's own time does not count.
     """
     from pipeline import inputs
@@ -32,18 +33,82 @@ def at_terminal(out: Output, deadline: Deadline) -> Ask | None:
         return None
 
     def ask(gathering: Gathering) -> None:
-        with deadline.paused():
-            _Ceremony(out, gathering).hold()
+        with deadline.paused(), _terminal() as terminal:
+            _Ceremony(gathering, terminal).hold()
+        deadline.renew()
 
     return ask
+
+
+class _Terminal:
+    """Lines from the terminal itself, whatever standard input is; typed unseen unless a question says so.
+
+    Echo is off for the whole ceremony, not for one prompt: the rest of a sheet that is pasted line by line
+    must not appear when the program has already moved on.
+    """
+
+    def __init__(self, handle: int, seen: list[int | list[bytes | int]]) -> None:
+        self._handle = handle
+        self._seen = seen
+
+    def line(self, question: str, *, seen: bool = False) -> bytes:
+        """Ask for one line; what is typed shows only when ``seen``.
+
+        Raises:
+            EOFError: The person has ended the input.
+        """
+        if seen:  # before the question, since an answer to it must not be flushed away
+            termios.tcsetattr(self._handle, termios.TCSAFLUSH, self._seen)
+        try:
+            sys.stderr.write(f"{question}: ")
+            sys.stderr.flush()
+            data = b""
+            while not data.endswith(b"\n"):
+                piece = os.read(self._handle, 4096)
+                if not piece:
+                    raise EOFError
+                data += piece
+            return data.rstrip(b"\r\n")
+        finally:
+            if seen:
+                self.hide()
+            else:
+                sys.stderr.write("\n")
+
+    def hide(self) -> None:
+        """Show nothing of what is typed."""
+        hidden = list(self._seen)
+        assert isinstance(hidden[3], int)
+        hidden[3] &= ~termios.ECHO
+        termios.tcsetattr(self._handle, termios.TCSADRAIN, hidden)
+
+
+@contextmanager
+def _terminal() -> Iterator[_Terminal]:
+    try:
+        handle = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageProblem(
+            f"the terminal cannot be used: {error.strerror or error}", hint="bring shares with --share FILE"
+        ) from error
+    try:
+        seen = termios.tcgetattr(handle)
+        terminal = _Terminal(handle, seen)
+        terminal.hide()
+        try:
+            yield terminal
+        finally:
+            termios.tcsetattr(handle, termios.TCSAFLUSH, seen)  # what was pasted too much goes unseen, too
+    finally:
+        os.close(handle)
 
 
 class _Ceremony:
     """One gathering at one terminal."""
 
-    def __init__(self, out: Output, gathering: Gathering) -> None:
-        self._out = out
+    def __init__(self, gathering: Gathering, terminal: _Terminal) -> None:
         self._gathering = gathering
+        self._terminal = terminal
 
     def hold(self) -> None:
         """Ask until there is enough, or somebody gives up."""
@@ -51,19 +116,11 @@ class _Ceremony:
         while not self._gathering.complete:
             self._say("")
             self._missing()
-            choice = self._ask(_MENU).lower()[:1]
             try:
-                if choice == "q":
+                if self._step():
                     return
-                if choice == "h":
-                    if self._hand_over():
-                        return
-                elif choice == "w":
-                    self._take([self._typed()], "the share that was typed")
-                elif choice == "f":
-                    self._file()
-                elif choice == "d":
-                    self._decrypt()
+            except EOFError:
+                return
             except WrongShare as error:
                 self._say(f"not accepted: {error.message}")
                 self._say(f"  {error.hint}")
@@ -71,12 +128,34 @@ class _Ceremony:
                 self._say(f"{error.message}; {error.hint}")
         self._say("that is enough")
 
+    def _step(self) -> bool:
+        """Ask once, and do it; whether the ceremony ends before there is enough."""
+        answer = self._unseen(_MENU)
+        choice = answer.strip().lower()
+        if choice in (b"q", b"quit"):
+            return True
+        if choice in (b"h", b"hand over"):
+            return self._hand_over()
+        if choice in (b"w", b"words"):
+            self._typed(self._unseen("words of the share"))
+        elif choice in (b"f", b"file"):
+            self._file()
+        elif choice in (b"d", b"decrypt"):
+            self._decrypt()
+        elif len(choice.split()) > 1:  # pasted right here
+            self._typed(answer)
+        return False
+
     def _introduce(self) -> None:
         gathering = self._gathering
         record = gathering.record
         self._say(f"Ceremony for {spaced(record.fingerprint)}")
         self._say(f"epoch {record.epoch}, custody path {gathering.path.name}")
-        self._say("Each share is checked when it arrives. Words are never shown and never kept.")
+        for reason in gathering.because:
+            self._say(f"no machine opens it; {reason}")
+        self._say(
+            "Each share is checked when it arrives. What you type is not shown, and words are never kept."
+        )
 
     def _missing(self) -> None:
         gathering = self._gathering
@@ -85,32 +164,43 @@ class _Ceremony:
         for number, person in enumerate(gathering.absent, 1):
             self._say(f"  {number}. {_called(person)}")
 
-    def _take(self, shares: list[Secret], what: str) -> None:
-        for words in shares:
-            accepted = self._gathering.add(words, what)
+    def _take(self, shares: list[Brought]) -> None:
+        for item in shares:
+            accepted = self._gathering.add(item.words, item.what)
             state = "is here already" if accepted.again else "accepted"
             self._say(f"{state}: {_called(accepted.person)}")
 
-    def _typed(self) -> Secret:
-        from pipeline import inputs, logs
+    def _typed(self, text: bytes) -> None:
+        """Take a share that is typed or pasted, over any number of lines."""
+        from pipeline import logs
+        from pipeline.ceremony import Brought
         from pipeline.cli import shares
+        from pipeline.custody.slip39 import WORDS
         from pipeline.secret import Secret
 
-        typed = inputs.from_options("words of the share", option_names="--share")()
-        found = shares.split(typed.reveal())
-        return logs.redact(Secret(found[0])) if found else typed
+        while 0 < (count := _words(text)) < WORDS:
+            more = self._unseen(f"{count} of {WORDS} words; more, or an empty line")
+            if not more.strip():
+                break
+            text += b"\n" + more
+        what = "the share that was typed"
+        found = [Brought(logs.redact(Secret(words)), what) for words in shares.split(text)]
+        if not found:
+            self._say("nothing was typed")
+        self._take(found)
 
     def _file(self) -> None:
         from pipeline.cli import shares
         from pipeline.clock import Deadline
         from pipeline.keys import own_gpg
 
-        place = self._ask("File")
+        place = self._seen("File")
         if place:
-            self._take(shares.read_one(place, Deadline(own_gpg.SECONDS)), f"the share in {place}")
+            self._take(shares.read_one(place, Deadline(own_gpg.SECONDS)))
 
     def _decrypt(self) -> None:
         """Open a custodian's share from the record, with that custodian's key at this machine."""
+        from pipeline.ceremony import Brought
         from pipeline.clock import Deadline
         from pipeline.keys import own_gpg
 
@@ -118,7 +208,7 @@ class _Ceremony:
         if not people:
             raise UsageProblem("nobody's share can be decrypted here", hint="type the words instead")
         names = self._gathering.absent
-        choice = self._ask("Whose (the number above)")
+        choice = self._seen("Whose (the number above)")
         if (
             not choice.isdecimal()
             or not 1 <= int(choice) <= len(names)
@@ -128,7 +218,7 @@ class _Ceremony:
         person = names[int(choice) - 1]
         what = f"the share of {person.name}"
         data = self._gathering.record.members[person.share.member]
-        self._take([own_gpg.decrypt(data, what, Deadline(own_gpg.SECONDS))], what)
+        self._take([Brought(own_gpg.decrypt(data, what, Deadline(own_gpg.SECONDS)), what)])
 
     def _hand_over(self) -> bool:
         """Write what was collected for the next operator, encrypted; the ceremony ends here."""
@@ -136,19 +226,22 @@ class _Ceremony:
 
         if not self._gathering.shares:
             raise UsageProblem("there is no share to hand over yet", hint="the next operator can just begin")
-        certificate = handover.read_certificate(Path(self._ask("Certificate file of the next operator")))
+        certificate = handover.read_certificate(Path(self._seen("Certificate file of the next operator")))
         self._say(f"next operator: {printable(certificate.name)}")
         self._say(f"fingerprint:   {spaced(certificate.fingerprint)}")
-        if not typer.confirm("Has that operator confirmed this fingerprint?", err=True):
+        if self._seen("Has that operator confirmed this fingerprint? [y/N]").lower() not in ("y", "yes"):
             return False
-        path = Path(self._ask("New file"))
+        path = Path(self._seen("New file"))
         files.write_new(path, handover.encrypt(self._gathering.shares, certificate))
         self._say(f"{path} holds {len(self._gathering.shares)} share(s), encrypted to the next operator,")
         self._say(f"who goes on with: --via {self._gathering.path.name} --share {path}")
         return True
 
-    def _ask(self, question: str) -> str:
-        return str(typer.prompt(question, default="", show_default=False, err=True)).strip()
+    def _unseen(self, question: str) -> bytes:
+        return self._terminal.line(question)
+
+    def _seen(self, question: str) -> str:
+        return self._terminal.line(question, seen=True).decode(errors="surrogateescape").strip()
 
     def _say(self, line: str) -> None:
         # A ceremony is a conversation: it is shown even with --quiet.
@@ -158,3 +251,9 @@ class _Ceremony:
 
 def _called(person: Person) -> str:
     return person.name if person.name == person.share.label else f"{person.name} ({person.share.label})"
+
+
+def _words(text: bytes) -> int:
+    from pipeline.cli import shares
+
+    return sum(len(words.split()) for words in shares.split(text))

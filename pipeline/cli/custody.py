@@ -7,6 +7,7 @@ import typer
 from pipeline.cli.custody_challenge import challenge
 from pipeline.cli.custody_check import check
 from pipeline.cli.custody_confirm import confirm
+from pipeline.cli.custody_kit import kit
 from pipeline.cli.custody_posture import posture
 from pipeline.cli.custody_rotate import rotate
 
@@ -18,3 +19,4 @@ app.command("challenge")(challenge)
 app.command("check")(check)
 app.command("confirm")(confirm)
 app.command("rotate")(rotate)
+app.command("kit")(kit)

@@ -24,6 +24,7 @@ def drill(
     via: Annotated[str | None, typer.Option("--via", metavar="PATH", help="Only this custody path.")] = None,
     epoch: options.EpochChoice = "latest",
     share: shares.ShareFiles = None,
+    share_fd: shares.ShareFds = None,
     nonce: Annotated[
         str | None,
         typer.Option("--nonce", metavar="TEXT", help="A verifier's nonce, to be in the certificate."),
@@ -57,7 +58,7 @@ def drill(
             targets=tuple(source or ()),
             path=via,
             nonce=_nonce(nonce),
-            shares=shares.read(share, context.deadline),
+            shares=shares.read(share, context.deadline, share_fd),
             ask=ceremony_prompt.at_terminal(out, context.deadline),
         ),
     )

@@ -37,6 +37,7 @@ def restore(
         ),
     ] = None,
     share: shares.ShareFiles = None,
+    share_fd: shares.ShareFds = None,
     original: Annotated[
         bool,
         typer.Option("--original", help="The export as it came in, under its own old passphrase."),
@@ -85,7 +86,7 @@ def restore(
         source=source,
         version=version_id,
         path=via,
-        shares=shares.read(share, Deadline(own_gpg.SECONDS)),
+        shares=shares.read(share, Deadline(own_gpg.SECONDS), share_fd),
         original=original,
     )
     if record is not None:

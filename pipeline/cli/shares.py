@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from pipeline.cli.output import printable
 from pipeline.errors import LocalFilesProblem, UsageProblem
 
 if TYPE_CHECKING:
+    from pipeline.ceremony import Brought
     from pipeline.clock import Deadline
-    from pipeline.secret import Secret
 
 LARGEST: Final = 1 << 20
 """Of a file with shares, in bytes."""
@@ -27,56 +29,80 @@ ShareFiles = Annotated[
         "repeatable.",
     ),
 ]
+ShareFds = Annotated[
+    list[int] | None,
+    typer.Option("--share-fd", metavar="N", help="The same, from an open file descriptor; repeatable."),
+]
 
 
-def read(places: list[str] | None, deadline: Deadline) -> tuple[Secret, ...]:
+def read(
+    places: list[str] | None, deadline: Deadline, descriptors: list[int] | None = None
+) -> tuple[Brought, ...]:
     """Read shares from files.
 
     Args:
         places: The values of ``--share``.
+        descriptors: The values of ``--share-fd``.
         deadline: Bounds gpg's work; the time that a person takes at it does not count.
 
     Returns:
-        The shares; a file may hold several, one a line.
+        The shares, each named by its file; a file may hold several, one a line.
 
     Raises:
         LocalFilesProblem: A file cannot be read.
         UsageProblem: A file holds nothing.
         NotEnoughShares: gpg cannot open one.
     """
-    return tuple(words for place in places or () for words in read_one(place, deadline))
+    return tuple(
+        item for place in [*(places or ()), *(descriptors or ())] for item in read_one(place, deadline)
+    )
 
 
-def read_one(place: str, deadline: Deadline) -> list[Secret]:
-    """Read the shares of one file; see :func:`read`."""
+def read_one(place: str | int, deadline: Deadline) -> list[Brought]:
+    """Read the shares of one file or descriptor; see :func:`read`."""
     from pipeline import logs
+    from pipeline.ceremony import Brought
     from pipeline.clock import Deadline as Fresh
     from pipeline.keys import own_gpg
     from pipeline.secret import Secret
 
-    data = _bytes(place)
+    origin = (
+        f"descriptor {place}"
+        if isinstance(place, int)
+        else "standard input"
+        if place == "-"
+        else printable(place)
+    )
+    if isinstance(place, int) and place < 0:
+        raise UsageProblem(f"{origin} is no descriptor", hint="give a number from 0 up")
+    data = _bytes(place, origin)
     if own_gpg.looks_encrypted(data):
         with deadline.paused():
-            data = own_gpg.decrypt(data, f"the share in {place}", Fresh(own_gpg.SECONDS)).reveal()
+            data = own_gpg.decrypt(data, f"the share in {origin}", Fresh(own_gpg.SECONDS)).reveal()
     shares = [logs.redact(Secret(text)) for text in split(data)]
     if not shares:
-        raise UsageProblem(f"{place} holds no share", hint="a share is 33 English words")
-    return shares
+        raise UsageProblem(f"{origin} holds no share", hint="a share is 33 English words")
+    if len(shares) == 1:
+        return [Brought(shares[0], f"the share in {origin}")]
+    return [Brought(words, f"share {number} in {origin}") for number, words in enumerate(shares, 1)]
 
 
-def _bytes(place: str) -> bytes:
+def _bytes(place: str | int, origin: str) -> bytes:
     try:
-        if place == "-":
+        if isinstance(place, int):
+            with os.fdopen(place, "rb", closefd=False) as stream:
+                data = stream.read(LARGEST + 1)
+        elif place == "-":
             data = sys.stdin.buffer.read(LARGEST + 1)
         else:
             with Path(place).open("rb") as stream:
                 data = stream.read(LARGEST + 1)
     except OSError as error:
         raise LocalFilesProblem(
-            f"cannot read {place}: {error.strerror or error}", hint="check the path and its permissions"
+            f"cannot read {origin}: {error.strerror or error}", hint="check the path and its permissions"
         ) from error
     if len(data) > LARGEST:
-        raise UsageProblem(f"{place} is larger than any share", hint="check which file this is")
+        raise UsageProblem(f"{origin} is larger than any share", hint="check which file this is")
     return data
 
 
@@ -101,4 +127,5 @@ def split(data: bytes) -> list[bytes]:
 
 def _words(line: bytes) -> list[bytes]:
     """The words of a line, without the numbers that a sheet prints before them."""
-    return [word for word in line.split() if not re.fullmatch(rb"\d{1,2}[.):]?", word)]
+    words = (re.sub(rb"^\d{1,2}[.):]?", b"", word) for word in line.split())
+    return [word for word in words if word]

@@ -2,32 +2,65 @@
 
 Files only supply certificates. Which are used is the configuration's word alone, by the fingerprint of
 the primary key and, where one is pinned, of the encryption subkey; a file that lies there for anybody
-else is never used.
+else is never used. Of a pinned certificate only what its own primary key has signed counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipeline.clock import stamp
-from pipeline.errors import OrgkeyError, UsageProblem
+from pipeline.custody.shelf import ENDINGS, Placed, Shelf, collect
+from pipeline.errors import UsageProblem
 
 if TYPE_CHECKING:
     from pipeline.config import Custodian, OpenpgpHolder
     from pipeline.keys.material import PublicPart
-    from pipeline.keys.model import Key
-    from pipeline.keys.validity import Judgement
+    from pipeline.keys.model import Component, Key
+    from pipeline.keys.validity import Judgement, Standing
 
-ENDINGS: Final = (".asc", ".gpg", ".pgp", ".key")
-MAX_FILES: Final = 1000
+__all__ = [
+    "Placed",
+    "Recipient",
+    "REPLACE",
+    "RENEW",
+    "Shelf",
+    "called",
+    "collect",
+    "recipient",
+    "recipients",
+    "same_keys",
+]
+
 LEAST_BITS: Final = 2048
-"""Of RSA and ElGamal; NIST SP 800-131A allows no less since 2014."""
+"""Of RSA, DSA and ElGamal; NIST SP 800-131A allows no less since 2014."""
+LONGEST_NAME: Final = 80
+"""Of a user id, in characters; a configured name has no more."""
+_BROKEN: Final = 20
+"""ElGamal that also signs, which RFC 9580 section 9.1 has retired and gpg does not take."""
 
-_HINT = "ask the custodian for a current certificate, put it into `certificates`, and check its fingerprint"
+_SEND = "put what `gpg --armor --export` prints into `certificates`"
+_NEWER = f"ask the custodian for a current certificate, {_SEND}, and check its fingerprint"
+RENEW = (
+    "ask the custodian to extend it (`gpg --quick-set-expire {0} 2y`, and again with '*' behind it for the "
+    f"subkeys) and to send it again, then {_SEND}; the fingerprint stays the same"
+)
+REPLACE = (
+    "talk to the custodian: a new key has a new fingerprint, put that into `members`, then "
+    "`orgkey custody rotate --remove OLD --add NEW`"
+)
+_CLOCK = "check this host's clock, then ask the custodian when the key was made"
+_ADD = (
+    "ask the custodian to add one (`gpg --quick-add-key {0} cv25519 encr 2y`) and to send it again, then "
+    f"{_SEND}"
+)
+_PIN = (
+    "ask the custodian which key to use; correct `subkey` in `members` only after checking its fingerprint "
+    "with the custodian"
+)
 
 
 @dataclass(frozen=True)
@@ -37,82 +70,22 @@ class Recipient:
     Attributes:
         fingerprint: Of the primary key, 40 upper-case hexadecimal digits.
         subkey: Of the key that encrypts.
-        name: What the configuration calls the custodian, else the certificate's first user id.
+        name: What the configuration calls the custodian, else the certificate's first genuine user id.
         expires: When the primary key or that subkey expires, if ever.
-        certificate: The transferable public key, binary.
+        certificate: A transferable public key, binary, with that encryption key and nothing that the
+            primary key has not signed.
         notes: What is odd about it, for people.
+        material: The numbers of the key that encrypts, as they are written; two custodians have no
+            such key in common.
     """
 
     fingerprint: str
     subkey: str
     name: str
     expires: datetime | None
-    certificate: bytes
+    certificate: bytes = field(repr=False)
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Shelf:
-    """What the configured place holds.
-
-    Attributes:
-        certificates: The certificates of members, by the primary key's fingerprint.
-        strangers: Fingerprints of certificates that lie there for nobody, which are not used.
-        problems: Files that could not be read, in words.
-    """
-
-    certificates: Mapping[str, Key]
-    strangers: tuple[str, ...]
-    problems: tuple[str, ...]
-
-
-def collect(item: OpenpgpHolder) -> Shelf:
-    """Read the certificates of a group.
-
-    Args:
-        item: The holder's configuration.
-
-    Raises:
-        UsageProblem: The place cannot be read.
-    """
-    from pipeline.keys import reading
-    from pipeline.keys.model import merge
-
-    members = {member.fingerprint for member in item.members}
-    found: dict[str, Key] = {}
-    strangers: set[str] = set()
-    problems: list[str] = []
-    for path in _files(Path(item.certificates)):
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            problems.append(f"{path} cannot be read: {error.strerror or error}")
-            continue
-        read = reading.read(data)
-        problems += [f"{path}: {problem.message}" for problem in read.problems]
-        for key in read.keys:
-            if key.fingerprint not in members:
-                strangers.add(key.fingerprint)
-            elif key.fingerprint in found:
-                found[key.fingerprint] = merge(found[key.fingerprint], key)
-            else:
-                found[key.fingerprint] = key
-    return Shelf(found, tuple(sorted(strangers)), tuple(problems))
-
-
-def _files(place: Path) -> list[Path]:
-    try:
-        if not place.is_dir():
-            return [place] if place.stat() else []
-        files = sorted(path for path in place.iterdir() if path.suffix in ENDINGS and path.is_file())
-    except OSError as error:
-        raise UsageProblem(
-            f"the custodians' certificates in {place} cannot be read: {error.strerror or error}",
-            hint="`certificates` names a file, or a folder of .asc or .gpg files",
-        ) from None
-    if len(files) > MAX_FILES:
-        raise UsageProblem(f"{place} holds more than {MAX_FILES} files", hint="name a folder of its own")
-    return files
+    material: bytes = field(default=b"", repr=False)
 
 
 def recipient(name: str, member: Custodian, key: Key | None, now: datetime) -> Recipient:
@@ -127,82 +100,195 @@ def recipient(name: str, member: Custodian, key: Key | None, now: datetime) -> R
     Raises:
         UsageProblem: Nothing may be encrypted to it; said why.
     """
-    from pipeline.keys.validity import judge, user_ids
+    from pipeline.keys.validity import judge
 
-    who = f"holder {name}: custodian {member.name or member.fingerprint}"
     if key is None:
         raise UsageProblem(
-            f"{who}: no certificate with the fingerprint {member.fingerprint} is there", hint=_HINT
+            f"holder {name}: custodian {called(member, None)}: no certificate with the fingerprint "
+            f"{member.fingerprint} is there",
+            hint=f"{_NEWER}; files there end in {', '.join(ENDINGS)}",
         )
+    who = f"holder {name}: custodian {called(member, key)}"
+    _require_few_signatures(who, key)
     judged = judge(key, now)
     _require_valid(who, key, judged, now)
-    subkey, expires = _encryption_key(who, member, key, judged, now)
-    called = member.name or next(iter(user_ids(key)), "") or member.fingerprint
-    ends = [moment for moment in (judged.primary.expires, expires) if moment is not None]
+    chosen, standing = _encryption_key(who, member, key, judged, now)
+    public = chosen.public
+    ends = [moment for moment in (judged.primary.expires, standing.expires) if moment is not None]
     return Recipient(
         key.fingerprint,
-        subkey.fingerprint,
-        called,
+        public.fingerprint,
+        member.name or _user_id(key, judged) or member.fingerprint,
         min(ends, default=None),
-        key.public(),
-        tuple(judged.notes),
+        _reduced(key, chosen),
+        tuple(_notes(member, key, judged, public, now)),
+        public.raw[5:],  # without version and time
     )
+
+
+def called(member: Custodian, key: Key | None) -> str:
+    """The person, for messages: by name as far as one is known, and by fingerprint.
+
+    Args:
+        member: The custodian, as configured.
+        key: The certificate, if one was found.
+    """
+    from pipeline.keys.validity import judge
+
+    known = member.name or (_user_id(key, judge(key, None)) if key else "")
+    return f"{known} ({member.fingerprint})" if known else member.fingerprint
+
+
+def _user_id(key: Key, judged: Judgement) -> str:
+    """The first user id that the key itself has certified: anybody can write others into a file."""
+    from pipeline.keys.packets import Tag
+    from pipeline.keys.validity import printable
+
+    for identity, certified in zip(key.identities, judged.identities, strict=True):
+        if certified and identity.packet.tag == Tag.USER_ID:
+            return printable(identity.packet.body)[:LONGEST_NAME]
+    return ""
+
+
+def _require_few_signatures(who: str, key: Key) -> None:
+    """Refuse a flood: a revocation behind it would not be looked at."""
+    from pipeline.keys.signatures import read_signature
+    from pipeline.keys.validity import MAX_CHECKED
+
+    packets = [packet for component in key.components for packet in component.signatures]
+    packets += [packet for identity in key.identities for packet in identity.signatures]
+    if len(packets) <= MAX_CHECKED:
+        return
+    issuers = [made.issuer for packet in packets if (made := read_signature(packet.body))]
+    if sum(issuer in ("", key.primary.public.key_id) for issuer in issuers) > MAX_CHECKED:
+        raise UsageProblem(
+            f"{who}: the certificate has more than {MAX_CHECKED} signatures in its own name",
+            hint=f"somebody has filled it up; {_NEWER}",
+        )
 
 
 def _require_valid(who: str, key: Key, judged: Judgement, now: datetime) -> None:
     primary = judged.primary
-    problem: OrgkeyError | None = next(iter(key.problems), None)
-    if problem is not None:
-        reason = problem.message
-    elif primary.revoked:
-        reason = "the certificate has been revoked"
-    elif key.primary.public.created > now or primary.later:
-        reason = "the certificate is not valid yet, by this host's clock"
+    public = key.primary.public
+    if primary.revoked:
+        reason, hint = "the certificate has been revoked", REPLACE
+    elif public.created > now or primary.later:
+        made = stamp(public.created)
+        reason = f"the certificate is not valid yet, by this host's clock: made {made}, now {stamp(now)}"
+        hint = _CLOCK
     elif not primary.bound:
-        reason = "the certificate has no genuine self-signature"
+        reason, hint = "the certificate has no genuine self-signature that counts now", _NEWER
     elif primary.expires is not None and primary.expires <= now:
-        reason = f"the certificate expired at {stamp(primary.expires)}"
-    elif _too_short(key.primary.public):
-        reason = f"its primary key is {key.primary.public.name}, shorter than {LEAST_BITS} bits"
+        reason, hint = f"the certificate expired at {stamp(primary.expires)}", RENEW.format(key.fingerprint)
+    elif weakness := _weakness(public):
+        reason, hint = f"its primary key is {weakness}", REPLACE
     else:
         return
-    raise UsageProblem(f"{who}: {reason}", hint=_HINT)
+    raise UsageProblem(f"{who}: {reason}", hint=hint)
 
 
 def _encryption_key(
     who: str, member: Custodian, key: Key, judged: Judgement, now: datetime
-) -> tuple[PublicPart, datetime | None]:
+) -> tuple[Component, Standing]:
     """The pinned encryption key, else the newest that may be used."""
-    from pipeline.keys.signatures import ENCRYPT
-
     usable = []
     refused = []
     for component, standing in zip(key.components, judged.standings, strict=True):
         public = component.public
-        if member.subkey is not None and public.fingerprint != member.subkey:
+        if member.subkey not in (None, public.fingerprint):
             continue
-        if standing.revoked:
-            refused.append(f"{public.key_id} is revoked")
-        elif not standing.usable(ENCRYPT):
-            continue
-        elif standing.expires is not None and standing.expires <= now:
-            refused.append(f"{public.key_id} expired at {stamp(standing.expires)}")
-        elif public.created > now:
-            refused.append(f"{public.key_id} is not valid yet")
-        elif _too_short(public):
-            refused.append(f"{public.key_id} is {public.name}, shorter than {LEAST_BITS} bits")
-        else:
-            usable.append((public.created, public.fingerprint, public, standing.expires))
-    if not usable:
-        wanted = f"the pinned encryption key {member.subkey}" if member.subkey else "an encryption key"
-        told = f" ({'; '.join(refused)})" if refused else ""
-        raise UsageProblem(f"{who}: the certificate has not {wanted} that can be used{told}", hint=_HINT)
-    *_, public, expires = max(usable, key=lambda item: item[:2])
-    return public, expires
+        reason = _unfit(public, standing, now)
+        if reason is None:
+            usable.append((public.created, public.fingerprint, component, standing))
+        elif member.subkey or (public.can_encrypt and reason != _OTHER_USE):
+            refused.append(f"{public.key_id} {reason}")
+    if usable:
+        *_, chosen, standing = max(usable, key=lambda item: item[:2])
+        return chosen, standing
+    refused += [problem.message for problem in key.problems]
+    told = f": {'; '.join(refused)}" if refused else ""
+    if member.subkey:
+        told = told or ": it is not in the certificate"
+        raise UsageProblem(
+            f"{who}: the pinned encryption key {member.subkey} cannot be used{told}", hint=_PIN
+        )
+    expired = refused and all(" expired at " in reason for reason in refused)
+    raise UsageProblem(
+        f"{who}: the certificate has no encryption key that can be used{told}",
+        hint=(RENEW if expired else _ADD).format(key.fingerprint),
+    )
 
 
-def _too_short(public: PublicPart) -> bool:
-    return not public.curve and public.numbers[0].bit_length() < LEAST_BITS
+_OTHER_USE: Final = "is not meant for encryption"
+
+
+def _unfit(public: PublicPart, standing: Standing, now: datetime) -> str | None:
+    """Why nothing may be encrypted to a key or subkey now."""
+    from pipeline.keys.signatures import ENCRYPT
+
+    if standing.revoked:
+        return "is revoked"
+    if standing.later or public.created > now:
+        return "is not valid yet"
+    if not standing.bound:
+        return "has no genuine binding signature"
+    if not standing.usable(ENCRYPT):
+        return _OTHER_USE
+    if standing.expires is not None and standing.expires <= now:
+        return f"expired at {stamp(standing.expires)}"
+    return f"is {weakness}" if (weakness := _weakness(public)) else None
+
+
+def _weakness(public: PublicPart) -> str:
+    if public.algorithm == _BROKEN:
+        return f"{public.name} of a broken kind"
+    if not public.curve and public.numbers[0].bit_length() < LEAST_BITS:
+        return f"{public.name}, shorter than {LEAST_BITS} bits"
+    return ""
+
+
+def _reduced(key: Key, chosen: Component) -> bytes:
+    """The certificate with one key that encrypts, and only with what the primary key has signed."""
+    from pipeline.keys.validity import own_signatures
+
+    own = own_signatures(key)
+    identities = tuple(
+        replace(identity, signatures=made)
+        for identity, made in zip(key.identities, own.identities, strict=True)
+        if made
+    )
+    subkeys = tuple(
+        replace(subkey, signatures=made)
+        for subkey, made in zip(key.subkeys, own.subkeys, strict=True)
+        if subkey is chosen
+    )
+    primary = replace(key.primary, signatures=own.direct)
+    return replace(key, primary=primary, identities=identities, subkeys=subkeys).public()
+
+
+def _notes(
+    member: Custodian, key: Key, judged: Judgement, chosen: PublicPart, now: datetime
+) -> Iterator[str]:
+    for component, standing in zip(key.components, judged.standings, strict=True):
+        public = component.public
+        if standing.weak and component in (key.primary, _component(key, chosen)):
+            yield (
+                f"the self-signature of {public.key_id} uses SHA-1, which is weak; "
+                "the next one by a current GnuPG does not"
+            )
+        if not (standing.bound or standing.later or standing.revoked):
+            yield (
+                f"the subkey {public.key_id} is not signed by the primary key and is never used; "
+                "somebody else may have added it"
+            )
+        elif member.subkey and public.created > chosen.created and _unfit(public, standing, now) is None:
+            yield f"it has a newer encryption key, {public.fingerprint}; the pinned one is used"
+    for problem in key.problems:
+        yield f"a part of it is not used: {problem.message}"
+
+
+def _component(key: Key, public: PublicPart) -> Component:
+    return next(one for one in key.components if one.public.fingerprint == public.fingerprint)
 
 
 def recipients(name: str, item: OpenpgpHolder, now: datetime) -> tuple[Recipient, ...]:
@@ -214,9 +300,34 @@ def recipients(name: str, item: OpenpgpHolder, now: datetime) -> tuple[Recipient
         now: The present time.
 
     Raises:
-        UsageProblem: A certificate is missing, or nothing may be encrypted to it.
+        UsageProblem: A certificate is missing, nothing may be encrypted to it, or two custodians have
+            one encryption key.
     """
     shelf = collect(item)
-    return tuple(
-        recipient(name, member, shelf.certificates.get(member.fingerprint), now) for member in item.members
-    )
+    found = []
+    for member in item.members:
+        try:
+            found.append(recipient(name, member, shelf.certificates.get(member.fingerprint), now))
+        except UsageProblem as error:
+            # A file that could not be read is often the reason.
+            beside = "".join(f"; {problem}" for problem in shelf.problems[:3])
+            raise UsageProblem(f"{error.message}{beside}", hint=error.hint) from None
+    for told in same_keys(found):
+        raise UsageProblem(f"holder {name}: {told}", hint=REPLACE)
+    return tuple(found)
+
+
+def same_keys(people: Iterable[Recipient]) -> Iterator[str]:
+    """Say who has the encryption key of another custodian: one person could open both shares.
+
+    Args:
+        people: The custodians of one group.
+    """
+    first: dict[bytes, Recipient] = {}
+    for person in people:
+        known = first.setdefault(person.material, person)
+        if known is not person:
+            yield (
+                f"custodians {known.name} ({known.fingerprint}) and {person.name} ({person.fingerprint}) "
+                f"have the same encryption key {known.subkey[-16:]}: one person could open both shares"
+            )

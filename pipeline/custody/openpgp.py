@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from pipeline.clock import Clock, Deadline, stamp
-from pipeline.custody import certificates
+from pipeline.clock import Clock, Deadline
+from pipeline.custody import certificate_check, certificates
 from pipeline.custody.interface import Binding, Coordinates, SealedShare
-from pipeline.errors import NotEnoughShares, OrgkeyError
-from pipeline.finding import Finding, Level
+from pipeline.errors import IntegrityProblem, NotAKey, NotEnoughShares, UsageProblem
+from pipeline.finding import Finding
 from pipeline.secret import Secret
 
 if TYPE_CHECKING:
     from pipeline.config import OpenpgpHolder
+    from pipeline.custody.certificates import Recipient
+    from pipeline.keys.gnupg import GnuPG
 
 SUFFIX = "asc"
+_SESSION_KEY: Final = 1
+_PROTECTED: Final = (18, 20)
 
 
 class CustodianGroup:
@@ -46,6 +50,7 @@ class CustodianGroup:
         self._deadline = deadline
         self._clock = clock
         self._warning = timedelta(days=warning_days)
+        self._described: tuple[str, ...] = ()
 
     def describe(self) -> Coordinates:
         """Who they are, and which of their keys shares are encrypted to.
@@ -54,6 +59,7 @@ class CustodianGroup:
             UsageProblem: Nothing may be encrypted to one of the certificates.
         """
         people = certificates.recipients(self.name, self._item, self._clock.now())
+        self._described = tuple(person.subkey for person in people)
         pinned = [f"{member.fingerprint}/{member.subkey}" for member in self._item.members if member.subkey]
         described: dict[str, str | int | bool | list[str] | None] = {
             "members": [person.fingerprint for person in people],
@@ -66,20 +72,56 @@ class CustodianGroup:
         """Encrypt one share to each custodian; the commitment in the manifest binds it to its record.
 
         Raises:
-            UsageProblem: Nothing may be encrypted to one of the certificates.
-            ProofFailed: gpg does not take one.
+            UsageProblem: Nothing may be encrypted to one of the certificates, gpg does not take it, or
+                it is not the one that was described.
+            IntegrityProblem: gpg encrypted to other keys than it was told.
             ProgramMissing, DeadlinePassed: gpg is missing, or not done in time.
         """
         from pipeline.keys.gnupg import GnuPG
 
-        people = certificates.recipients(self.name, self._item, self._clock.now())
-        sealed = []
-        with GnuPG(self._deadline) as gpg:
-            for index, (person, words) in enumerate(zip(people, shares, strict=True), 1):
-                gpg.import_keys(person.certificate, {person.fingerprint: False})
-                data = gpg.encrypt(words.reveal() + b"\n", f"{person.subkey}!", armor=True)
-                sealed.append(SealedShare(index, SUFFIX, data, person.fingerprint))
-        return sealed
+        if len(shares) != self.size:
+            raise UsageProblem(
+                f"holder {self.name} has {self.size} custodians, and was given {len(shares)} shares",
+                hint="give one share to each",
+            )
+        now = self._clock.now()
+        people = certificates.recipients(self.name, self._item, now)
+        self._require_described(people)
+        # gpg judges too: by the same time.
+        with GnuPG(self._deadline, moment=now) as gpg:
+            return [
+                SealedShare(index, SUFFIX, self._encrypt(gpg, person, words), person.fingerprint)
+                for index, (person, words) in enumerate(zip(people, shares, strict=True), 1)
+            ]
+
+    def _require_described(self, people: Sequence[Recipient]) -> None:
+        """The manifest names the keys that shares are encrypted to: files may change in between."""
+        for person, subkey in zip(people, self._described, strict=False):
+            if person.subkey != subkey:
+                raise UsageProblem(
+                    f"holder {self.name}: the certificate of {person.name} ({person.fingerprint}) has "
+                    "changed at this moment",
+                    hint="find out who replaced it, then run this again",
+                )
+
+    def _encrypt(self, gpg: GnuPG, person: Recipient, words: Secret) -> bytes:
+        from pipeline.keys.gnupg import GnuPGRefused
+
+        try:
+            gpg.import_keys(person.certificate, {person.fingerprint: False})
+            data = gpg.encrypt(words.reveal() + b"\n", f"{person.subkey}!", armor=True)
+        except GnuPGRefused as error:
+            raise UsageProblem(
+                f"holder {self.name}: custodian {person.name} ({person.fingerprint}): {error.message}",
+                hint="see what gpg says about it: gpg --show-keys --with-subkey-fingerprint FILE",
+            ) from error
+        if not encrypted_to_alone(data, person.subkey):
+            raise IntegrityProblem(
+                f"holder {self.name}: gpg did not encrypt the share of {person.name} to the key "
+                f"{person.subkey} alone",
+                hint="nothing was written; look for encrypt-to in gpg's configuration for all users",
+            )
+        return data
 
     def open(self, sealed: SealedShare, binding: Binding) -> Secret:  # noqa: ARG002, RUF100
         """Never here: a custodian's secret key is the custodian's.
@@ -94,42 +136,23 @@ class CustodianGroup:
 
     def check(self) -> list[Finding]:
         """Judge every certificate, and warn ahead of an expiry."""
-        subject = f"holder {self.name}"
-        try:
-            shelf = certificates.collect(self._item)
-        except OrgkeyError as error:
-            return [Finding(Level.FAIL, subject, error.message, error.hint, error.code)]
-        findings = []
-        now = self._clock.now()
-        for member in self._item.members:
-            key = shelf.certificates.get(member.fingerprint)
-            try:
-                person = certificates.recipient(self.name, member, key, now)
-            except OrgkeyError as error:
-                message = error.message.removeprefix(f"{subject}: ")
-                findings.append(Finding(Level.FAIL, subject, message, error.hint, error.code))
-                continue
-            if person.expires and person.expires - now < self._warning:
-                findings.append(
-                    Finding(
-                        Level.WARN,
-                        subject,
-                        f"the certificate of {person.name} expires at {stamp(person.expires)}",
-                        "get a renewed one before then: no share can be encrypted to it afterwards",
-                    )
-                )
-        findings += [
-            Finding(Level.WARN, subject, problem, "remove or replace it") for problem in shelf.problems
-        ]
-        findings += [
-            Finding(
-                Level.WARN,
-                subject,
-                f"a certificate that is nobody's in the group lies there, and is not used: {stranger}",
-                "find out who put it there",
-            )
-            for stranger in shelf.strangers
-        ]
-        if not findings:
-            findings.append(Finding(Level.OK, subject, f"{self.size} custodians, certificates are good"))
-        return findings
+        return certificate_check.findings(self.name, self._item, self._clock.now(), self._warning)
+
+
+def encrypted_to_alone(message: bytes, subkey: str) -> bool:
+    """Whether a message is encrypted to one key and no other, and protected against changes.
+
+    Args:
+        message: An OpenPGP message, armored or binary.
+        subkey: The key's fingerprint, 40 hexadecimal digits.
+    """
+    from pipeline.keys import armor
+    from pipeline.keys.packets import parse
+
+    try:
+        first, *others = parse(armor.dearmor(message))
+    except (NotAKey, ValueError):
+        return False
+    # One session key of version 3 (RFC 4880 section 5.1), then the data, with MDC or AEAD.
+    mine = first.tag == _SESSION_KEY and first.body[:9] == b"\x03" + bytes.fromhex(subkey[-16:])
+    return mine and len(others) == 1 and others[0].tag in _PROTECTED

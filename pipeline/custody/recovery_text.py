@@ -4,6 +4,9 @@ The commands are for bash, run in one shell, in the directory in which the recor
 one line, indented by four spaces, after ``$ ``. Shares and passphrase stay in shell variables and pipes:
 ``printf`` is a builtin, so they are in no argument list and in no file.
 
+People's shares are opened by those who are there; the others' variables stay empty, and are left out when
+the shares are put together. Words that a custodian brings from elsewhere are typed in unseen.
+
 ``shamir recover`` reads its shares from standard input, one a line, and ends with 0 *without any result*
 when they are too few; the ``grep`` behind it turns that into a failure.
 """
@@ -11,7 +14,8 @@ when they are too few; the ``grep`` behind it turns that into a failure.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterator
 from textwrap import fill
 
 from pipeline.custody.interface import Binding, Coordinates
@@ -73,6 +77,7 @@ def _path_text(section: CustodySection, entry: PathEntry, binding: Binding) -> s
     for need in entry.needs:
         kind = section.holders[need.holder].kind
         lines += [fill(_explain(need, kind), WIDTH), ""]
+        lines += _people_text(section, entry, need, number)
         if kind == "vault-transit" and not vault:
             lines.append(_command("VAULT=$(command -v vault || command -v bao)"))
             vault = True
@@ -97,9 +102,66 @@ def _explain(need: Need, kind: str) -> str:
         "aws-kms": "Have AWS credentials with kms:Decrypt on the key, for example by AWS_PROFILE.",
         "openpgp": "Each custodian decrypts with the own secret key, wherever that is, and the words are "
         "brought here.",
+        "paper": "Type in the words as they are printed on each sheet; they are in no file.",
     }.get(kind, "Type in the words as they were handed out.")
     count = "" if need.size == 1 else f", any {need.threshold} of {need.size}; leave the others out"
     return f"Holder {need.holder} ({kind}){count}. {who}"
+
+
+def _people_text(section: CustodySection, entry: PathEntry, need: Need, before: int) -> list[str]:
+    """Whose shares these are, and what to do about those who are absent or bring words.
+
+    Args:
+        section: The record's custody section.
+        entry: The path.
+        need: The holder on it.
+        before: How many shares of the path stand before this holder's.
+    """
+    description = section.holders[need.holder]
+    if description.kind not in _ADVICE:
+        return []
+    people = _openpgp_people if description.kind == "openpgp" else _paper_people
+    shares = entry.shares_of(need.holder)
+    lines = []
+    for number, (share, who) in enumerate(
+        zip(shares, people(description.coordinates, shares), strict=True), 1
+    ):
+        lines.append(f"  share {share.index}, SHARE_{before + number}: {who[0]}")
+        lines += [f"      {line}" for line in who[1:]]
+    for text in _ADVICE[description.kind]:
+        lines += ["", text if text.startswith(" ") else fill(text, WIDTH, break_on_hyphens=False)]
+    return [*lines, ""]
+
+
+def _openpgp_people(coordinates: Coordinates, shares: tuple[ShareEntry, ...]) -> Iterator[tuple[str, ...]]:
+    members = _texts(coordinates, "members")
+    names = dict(zip(members, _texts(coordinates, "names"), strict=False))
+    subkeys = dict(zip(members, _texts(coordinates, "encrypted_to"), strict=False))
+    for share in shares:
+        name = names.get(share.label, "")
+        lines = [_plain(name), f"certificate {_plain(share.label)}"]
+        if share.label in subkeys:
+            lines[1] += f", encrypted to its key {_plain(subkeys[share.label])[-16:]}"
+        yield tuple(lines if name else lines[1:])
+
+
+def _paper_people(coordinates: Coordinates, shares: tuple[ShareEntry, ...]) -> Iterator[tuple[str, ...]]:
+    keepers = _texts(coordinates, "kept_by")
+    for share in shares:
+        keeper = keepers[share.index - 1] if share.index <= len(keepers) else share.label
+        yield (f"the sheet kept by {_plain(keeper)}",)
+
+
+def _texts(coordinates: Coordinates, name: str) -> list[str]:
+    listed = coordinates.get(name)
+    return list(listed) if isinstance(listed, list) else []
+
+
+def _plain(text: str) -> str:
+    """Foreign text as one line of ASCII, without accents. It never begins a line, so it is no command."""
+    spelled = unicodedata.normalize("NFKD", text)
+    letters = (letter for letter in spelled if not unicodedata.combining(letter))
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in letters)[:100]
 
 
 def _share_commands(
@@ -153,12 +215,43 @@ def _openpgp(coordinates: Coordinates, share: ShareEntry, binding: Binding) -> s
     return f"gpg --decrypt {shlex.quote(share.member)}"
 
 
-def _typed(coordinates: Coordinates, share: ShareEntry, binding: Binding) -> str:
-    return "read -r -s WORDS && printf %s \"$WORDS\" | tr 'A-Z' 'a-z'"
+_TYPED = "read -r -s WORDS && printf %s \"$WORDS\" | tr 'A-Z' 'a-z'"
 
+
+def _typed(coordinates: Coordinates, share: ShareEntry, binding: Binding) -> str:
+    return _TYPED
+
+
+_NOT_RIGHT = (
+    "A share that is not called right must not be used. Empty its variable, for example SHARE_1= and go on "
+    "if enough others are right."
+)
+# Texts; one that begins with a space is a line as it is typed, without the mark of those that are always run.
+_ADVICE: dict[str, tuple[str, ...]] = {
+    "openpgp": (
+        "Run the commands of everybody who takes part, or all: where a custodian is absent, gpg finds no "
+        "secret key, the variable stays empty, and is left out below.",
+        "A custodian who decrypts on this machine needs the own secret key in this shell's GNUPGHOME, which "
+        "is the new directory of step 1: import it there, or import the certificate, insert the card, and "
+        "run gpg --card-status. Where no window can ask for the PIN: export GPG_TTY=$(tty)",
+        "A custodian who decrypts elsewhere takes the .asc file of the share along, runs the same gpg "
+        "--decrypt there, and types the words here, in one line that is not shown. Run this instead of "
+        "the line below that begins with the share's variable, with that variable's number for N; then the "
+        "line behind it, which says whether the share is right:",
+        f"    SHARE_N=$({_TYPED})",
+        _NOT_RIGHT,
+    ),
+    "paper": (
+        "Each first line waits for the words of one sheet: type them in one line, which is not shown, and "
+        "press Enter. For a sheet that is not here press Enter alone; it is left out below. The record's own "
+        "file for a sheet has no words: it only says who keeps them.",
+        _NOT_RIGHT,
+    ),
+}
 
 _OPENERS: dict[str, Callable[[Coordinates, ShareEntry, Binding], str]] = {
     "vault-transit": _transit,
     "aws-kms": _kms,
     "openpgp": _openpgp,
+    "paper": _typed,
 }

@@ -10,11 +10,13 @@ import stat
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from pipeline import config
+from tests.assets import certificate_writer, people
 
 ROOT = Path(__file__).parents[2]
 KEYS = ROOT / "tests" / "assets" / "keys"
@@ -122,6 +124,87 @@ def test_one_party_alone_is_pointed_out(tmp_path: Path) -> None:
     )
     assert done.returncode == 0
     assert "alone can reconstruct" in done.stdout
+
+
+def custodian_words(*names: str) -> list[str]:
+    return [word for name in names for word in ("--custodian", people.FINGERPRINTS[name])]
+
+
+def test_custodians_are_written_and_validate_looks_at_their_certificates(tmp_path: Path) -> None:
+    words = ["--fingerprint", PIN, *PLACES, *HOLDERS, *custodian_words("alice", "bob", "carol")]
+    done = run(tmp_path, *words, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["holders"] == ["vault", "aws", "custodians"]
+    loaded = config.load(tmp_path / "orgkey.toml")
+    group = loaded.holder["custodians"]
+    assert isinstance(group, config.OpenpgpHolder)
+    assert group.certificates == str(tmp_path / "custodians")
+    assert loaded.path["custodians"].needs[0].threshold == 2
+
+    early = validate(tmp_path)
+    assert early.returncode == 2
+    assert str(tmp_path / "custodians") in early.stderr
+
+    people.folder(tmp_path / "custodians", ("alice", "bob"))
+    missing = validate(tmp_path, "--json")
+    assert missing.returncode == 2
+    message = json.loads(missing.stdout)["error"]["message"]
+    assert f"custodian {people.FINGERPRINTS['carol']}: no certificate" in message
+
+    people.folder(tmp_path / "custodians", ("alice", "bob", "carol", "frank"))
+    good = validate(tmp_path)
+    assert good.returncode == 0, good.stderr
+    assert "valid" in good.stdout
+    assert people.FINGERPRINTS["frank"] in good.stderr
+    assert "nobody's in the group" in good.stderr
+
+    (tmp_path / "custodians" / "bob.asc").write_bytes(people.secret_key("bob"))
+    secret = validate(tmp_path)
+    assert secret.returncode == 2
+    assert "SECRET key of custodian Bob Custodian" in secret.stderr
+
+
+def validate(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*ORGKEY[:-1], "config", "validate", "--config", "orgkey.toml", *words],
+        cwd=folder,
+        env=environment(folder),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_validate_names_every_person_who_fails_and_why(tmp_path: Path) -> None:
+    long_ago = timedelta(days=30)
+    members = {
+        "ann": certificate_writer.person("ann", expires=long_ago),
+        "ben": certificate_writer.Person("ben").start(),
+        "cleo": certificate_writer.person("cleo"),
+    }
+    (tmp_path / "custodians").mkdir()
+    for name, made in members.items():
+        made.write(tmp_path / "custodians" / f"{name}.asc")
+    words = [word for made in members.values() for word in ("--custodian", made.fingerprint)]
+    words += ["--custodian-threshold", "3", "--custodian-certificates", "custodians"]
+    assert run(tmp_path, "--fingerprint", PIN, *PLACES, *HOLDERS, *words).returncode == 0
+    done = validate(tmp_path)
+    assert done.returncode == 2
+    assert f"Ann <ann@example.com> ({members['ann'].fingerprint}): the certificate expired" in done.stderr
+    assert (
+        f"Ben <ben@example.com> ({members['ben'].fingerprint}): the certificate has no encryption"
+        in done.stderr
+    )
+    assert "Cleo" not in done.stderr
+
+
+def test_a_threshold_without_custodians_is_refused(tmp_path: Path) -> None:
+    done = run(tmp_path, "--fingerprint", PIN, *PLACES, *HOLDERS, "--custodian-threshold", "2")
+    assert done.returncode == 2
+    assert "--custodian" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def converse(folder: Path, words: list[str], answers: list[tuple[bytes, bytes]]) -> tuple[int, str]:

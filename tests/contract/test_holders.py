@@ -1,4 +1,4 @@
-"""What every machine holder keeps to, on real servers; and what is special about each."""
+"""What every holder keeps to, machines on real servers; and what is special about each."""
 
 from __future__ import annotations
 
@@ -21,14 +21,25 @@ from pipeline.clock import Deadline, SystemClock
 from pipeline.custody import passphrase, paths, recovery_text
 from pipeline.custody.interface import Binding, Holder, SealedShare
 from pipeline.custody.kms import KmsHolder, accept, judge
+from pipeline.custody.openpgp import CustodianGroup
 from pipeline.custody.recover import recover
 from pipeline.custody.retrying import RetryingHolder
 from pipeline.custody.seal import seal
 from pipeline.custody.transit import TransitHolder
-from pipeline.errors import DeadlinePassed, Denied, OrgkeyError, Unreachable, UsageProblem, WrongShare
+from pipeline.errors import (
+    DeadlinePassed,
+    Denied,
+    NotEnoughShares,
+    OrgkeyError,
+    Unreachable,
+    UsageProblem,
+    WrongShare,
+)
 from pipeline.finding import Level
+from pipeline.keys import armor
 from pipeline.retry import Retrier
 from pipeline.secret import Secret
+from tests.assets import people
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack
@@ -497,3 +508,104 @@ def test_the_printed_commands_recover_the_passphrase(world: World, tmp_path: Pat
     assert "share 1 of holder vault is right" not in broken.stdout
     assert passphrase.written(raw).text() not in broken.stdout
     assert [item.name for item in (tmp_path / "custody").iterdir()] == ["unattended"]
+
+
+# -- people beside a machine -------------------------------------------------------------------
+
+
+@pytest.fixture
+def custodians(tmp_path: Path) -> CustodianGroup:
+    item = config.OpenpgpHolder.model_validate(
+        {
+            "kind": "openpgp",
+            "members": [people.FINGERPRINTS[name] for name in people.EVERYBODY],
+            "certificates": str(people.folder(tmp_path / "certificates")),
+        }
+    )
+    return CustodianGroup("custodians", item, deadline=Deadline(60), clock=SystemClock())
+
+
+MIXED = (paths.Path("mixed", (paths.Need("vault", 1, 1), paths.Need("custodians", 2, 5))),)
+
+
+def test_a_group_keeps_to_the_contract_except_that_it_never_opens(custodians: CustodianGroup) -> None:
+    holder: Holder = custodians
+    assert (holder.kind, holder.unattended, holder.size) == ("openpgp", False, 5)
+    sealed = holder.seal([WORDS] * 5, BINDING)
+    assert [share.index for share in sealed] == [1, 2, 3, 4, 5]
+    assert not any(WORDS.reveal() in share.data for share in sealed)
+    with pytest.raises(NotEnoughShares):
+        holder.open(sealed[0], BINDING)
+    assert [item.level for item in holder.check()] == [Level.OK]
+
+
+def test_a_machine_and_two_custodians_recover_together_and_one_does_not(
+    world: World, custodians: CustodianGroup
+) -> None:
+    raw, openers = passphrase.mint(), {"vault": world.transit("driller")}
+    holders: dict[str, Holder] = {"vault": world.transit(), "custodians": custodians}
+    done = seal(raw, MIXED, holders, dict(openers), BINDING)
+
+    def words(name: str, index: int) -> Secret:
+        message = done.members[f"custody/mixed/custodians-{index}.asc"]
+        return Secret(people.decrypt(name, message).reveal().strip())
+
+    alice, erin = words("alice", 1), words("erin", 5)
+    assert recover(done.section, done.members, "mixed", dict(openers), BINDING, [erin, alice]) == raw
+    with pytest.raises(NotEnoughShares, match="custodians"):
+        recover(done.section, done.members, "mixed", dict(openers), BINDING, [alice])
+    with pytest.raises(NotEnoughShares, match="vault"):
+        recover(done.section, done.members, "mixed", {}, BINDING, [erin, alice])
+
+
+def test_the_printed_commands_recover_with_those_who_are_here(
+    world: World, custodians: CustodianGroup, tmp_path: Path
+) -> None:
+    """Real gpg with the keys of two of five custodians, real Transit, `shamir`, bash."""
+    from pipeline.devstack import build
+    from pipeline.devstack.programs import OPENBAO
+    from pipeline.devstack.progress import Quiet
+    from pipeline.keys.gnupg import GnuPG
+
+    raw = passphrase.mint()
+    holders: dict[str, Holder] = {"vault": world.transit(), "custodians": custodians}
+    done = seal(raw, MIXED, holders, {"vault": world.transit("driller")}, BINDING)
+    for name, data in done.members.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    text = recovery_text.render(done.section, BINDING, BINDING.fingerprint)
+    assert text.isascii()
+    commands = re.findall(r"^    \$ (.+)$", text, re.MULTILINE)
+    for number, name in enumerate(people.EVERYBODY, 1):
+        told = f"  share {number}, SHARE_{number + 1}: {name.title()} Custodian (test) <{name}@"
+        assert told in text
+        assert people.FINGERPRINTS[name] in text
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "bao").symlink_to(build.ensure(OPENBAO, Quiet()))
+    with GnuPG(Deadline(60)) as gpg:
+        for name in ("bob", "dave"):
+            gpg.import_keys(armor.dearmor(people.secret_key(name)), {people.FINGERPRINTS[name]: True})
+        environment = {
+            "PATH": f"{tmp_path / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "GNUPGHOME": str(gpg.home),
+            "VAULT_TOKEN": world.stack.vault("driller").token,
+        }
+        result = subprocess.run(
+            ["bash"],
+            input="\n".join(["set -o pipefail", *commands, "printf '%s\\n' \"$PASSPHRASE\""]),
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    lines = result.stdout.splitlines()
+    assert lines[-1] == passphrase.written(raw).text(), result.stderr
+    assert lines[:3] == [
+        "share 1 of holder vault is right",
+        "share 2 of holder custodians is right",
+        "share 4 of holder custodians is right",
+    ]
+    assert passphrase.written(raw).text() not in result.stderr

@@ -66,14 +66,14 @@ def test_a_flipped_word_is_named_and_no_key_is_written(desk: Desk, record: Recor
     words[7], words[8] = words[8], words[7]
     shares = of(record, "alice", "carol") | {"bob": Secret(" ".join(words))}
     happened, hint = refused(desk, 32, "--via", "custodians", *brought(desk, shares))
-    assert happened == "the share given as number 3 is damaged: its checksum does not fit"
+    assert happened == f"the share in {desk.folder / 'share-bob'} is damaged: its checksum does not fit"
     assert "bring it again" in hint
 
 
 def test_a_share_of_another_path_is_named(desk: Desk, record: Record) -> None:
     shares = of(record, "alice", "bob") | of(record, "carol", path="mixed")
     happened, hint = refused(desk, 32, "--via", "custodians", *brought(desk, shares))
-    assert "number 3 belongs to path mixed, holder custodians, share 3, not to path custodians" in happened
+    assert "share-carol belongs to path mixed, holder custodians, share 3, not to path custodians" in happened
     assert "--via mixed" in hint
 
 
@@ -83,7 +83,7 @@ def test_a_share_of_another_epoch_is_named_with_it(desk: Desk, record: Record) -
     newer = record_at(desk, desk.ask("custody", "rotate", "--reason", "yearly")["epoch"])
     shares = of(newer, "alice", "bob") | of(record, "carol")
     happened, hint = refused(desk, 32, "--via", "custodians", *brought(desk, shares))
-    assert f"number 3 is of another epoch, {record.epoch} (path custodians" in happened
+    assert f"share-carol is of another epoch, {record.epoch} (path custodians" in happened
     assert f"--epoch {record.epoch}" in hint
     # Offline, with the record alone, the other epoch is not known: but the share is not called damaged.
     file = desk.at_disk.file(desk.slot(newer.epoch))
@@ -93,14 +93,14 @@ def test_a_share_of_another_epoch_is_named_with_it(desk: Desk, record: Record) -
         *("--record", str(file), "--fingerprint", desk.fingerprint, "--via", "custodians"),
         *brought(desk, shares),
     )
-    assert "number 3 is whole, but does not belong to" in happened
+    assert "share-carol is whole, but does not belong to" in happened
 
 
 def test_a_duplicate_is_named_and_counts_once(desk: Desk, record: Record) -> None:
     shares = of(record, "alice", "bob") | {"again": people.words("alice", record)}
     happened, hint = refused(desk, 31, "--via", "custodians", *brought(desk, shares))
     assert "2 of the 3 shares needed are there" in happened
-    assert "number 3 is the same as one before it, Alice Custodian" in happened
+    assert f"share-again is the same as the share in {desk.folder / 'share-alice'}, Alice" in happened
     assert "Carol Custodian" in hint
     assert "Bob Custodian" not in hint
 

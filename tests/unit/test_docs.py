@@ -246,7 +246,7 @@ def test_examples_of_configuration_hold_known_settings() -> None:
     models = config.Config.model_json_schema()["$defs"]
     everything = {name for model in models.values() for name in model.get("properties", {})}
     known = set(config.Config.model_fields) | everything | {"writer", "driller", "safe", "us"}
-    known |= {"vault-us", "aws-us"}  # names that the examples give
+    known |= {"vault-us", "aws-us", "custodians", "mixed"}  # names that the examples give
     examples = [code for path in PAGES for language, code in _blocks(path) if language == "toml"]
     assert len(examples) >= 8
 

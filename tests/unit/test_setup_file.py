@@ -77,8 +77,80 @@ def test_the_smallest_setup_is_valid_and_has_nothing_that_was_not_asked_for() ->
 def test_custodians_are_proposed_commented_out_with_a_reason() -> None:
     text = setup_file.render(SMALL, CREDENTIALS)
     assert "# [holder.custodians]" in text
-    assert "this version does not accept" in text
+    assert "Machines can be lost together" in text
     assert "custodians" not in tomllib.loads(text)["holder"]
+
+
+def test_the_proposed_custodians_are_valid_once_uncommented_and_filled_in() -> None:
+    text = setup_file.render(SMALL, CREDENTIALS)
+    start = text.index("# [holder.custodians]")
+    block = "\n".join(line.removeprefix("# ") for line in text[start:].splitlines())
+    for number in range(5):
+        block = block.replace("<FINGERPRINT>", f"{number}" * 40, 1)
+    loaded = config.parse((text[:start] + block).encode(), "orgkey.toml")
+    group = loaded.holder["custodians"]
+    assert isinstance(group, config.OpenpgpHolder)
+    assert (group.size, group.certificates) == (5, "/etc/orgkey/custodians")
+    assert loaded.path["custodians"].needs == (config.Need(holder="custodians", threshold=3),)
+
+
+PEOPLE = tuple(f"{number}" * 40 for number in range(1, 6))
+
+
+def people(count: int = 5, threshold: int | None = None, **change: object) -> Setup:
+    given = replace(SMALL, custodians=PEOPLE[:count], custodian_threshold=threshold, **change)  # type: ignore[arg-type]
+    return replace(given, custodian_certificates=given.custodian_certificates or "/etc/orgkey/custodians")
+
+
+def test_custodians_become_a_group_and_a_path_of_their_own() -> None:
+    setup = complete(people(threshold=4), None)
+    loaded = parsed(setup)
+    group = loaded.holder["custodians"]
+    assert isinstance(group, config.OpenpgpHolder)
+    assert tuple(member.fingerprint for member in group.members) == PEOPLE
+    assert group.certificates == "/etc/orgkey/custodians"
+    assert [need.holder for need in loaded.path["unattended"].needs] == ["vault"]
+    assert loaded.path["custodians"].needs == (config.Need(holder="custodians", threshold=4),)
+    assert setup.holders() == ("vault", "custodians")
+    assert "# [holder.custodians]" not in setup_file.render(setup, CREDENTIALS)
+
+
+@pytest.mark.parametrize(("count", "threshold"), [(2, 2), (3, 2), (4, 3), (5, 3)])
+def test_without_a_threshold_more_than_half_are_needed(count: int, threshold: int) -> None:
+    loaded = parsed(complete(people(count), None))
+    assert loaded.path["custodians"].needs[0].threshold == threshold
+
+
+def test_custodians_alone_are_holders_enough() -> None:
+    setup = complete(replace(people(), transit_key=None), None)
+    loaded = parsed(setup)
+    assert set(loaded.holder) == set(loaded.path) == {"custodians"}
+    assert not any("alone can reconstruct" in line for line in advice(setup))
+
+
+def test_advice_says_where_the_certificates_go() -> None:
+    setup = complete(people(), None)
+    assert any("/etc/orgkey/custodians" in line and "5 custodians" in line for line in advice(setup))
+
+
+@pytest.mark.parametrize(
+    ("setup", "hint"),
+    [
+        (people(1), "2 to 16"),
+        (replace(people(2), custodians=(PEOPLE[0], f"0x{PEOPLE[0].lower()}")), "each named once"),
+        (replace(people(2), custodians=PEOPLE * 4), "2 to 16"),
+        (replace(people(2), custodians=(PEOPLE[0], "0x1A2B3C4D")), "gpg --fingerprint"),
+        (people(3, 1), "from 2 to 3"),
+        (people(3, 4), "from 2 to 3"),
+        (replace(SMALL, custodian_threshold=2), "--custodian"),
+        (replace(SMALL, custodian_certificates="/x"), "--custodian"),
+        (replace(people(3), custodian_certificates=None), "--custodian-certificates"),
+    ],
+)
+def test_custodians_that_are_no_group_are_refused(setup: Setup, hint: str) -> None:
+    with pytest.raises(UsageProblem) as caught:
+        complete(setup, None)
+    assert hint in caught.value.hint
 
 
 def test_the_commented_source_is_valid_once_uncommented() -> None:

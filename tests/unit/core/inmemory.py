@@ -355,7 +355,8 @@ class MemoryEstate:
         return dict(self.world.holders)
 
     def openers(self, section: CustodySection) -> dict[str, Holder]:
-        return {name: self.world.holders[name] for name in section.holders if name in self.world.holders}
+        known = self.world.holders
+        return {name: known[name] for name in section.holders if name in known and known[name].unattended}
 
     def seal_types(self) -> dict[str, str | OrgkeyError]:
         return dict(self.world.seals)

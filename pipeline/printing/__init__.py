@@ -1,0 +1,1 @@
+"""Pages for people: PDFs, QR codes, fingerprints in words."""
