@@ -153,7 +153,7 @@ def commands(text: str) -> list[str]:
 def test_the_kits_own_commands_recover_the_key_with_plain_tools(
     desk: Desk, epoch: str, homes: dict[str, Path], tools: Path
 ) -> None:
-    """From the custodians' sheets and the safe's RECOVERY.txt; ``pipeline`` cannot be imported, no network."""
+    """From the custodians' sheets and the safe's RECOVERY.txt; no ``pipeline``, and no network."""
     out = desk.folder / "kit"
     desk.run("custody", "kit", "--out", str(out), "--no-bundle", expect=0)
     probe = bash("python3 -c 'import pipeline'", out, plain_environment(out, tools))
