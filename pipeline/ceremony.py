@@ -145,6 +145,11 @@ class Gathering:
         return tuple(self._shares.values())
 
     @property
+    def holders(self) -> frozenset[str]:
+        """The holders of whom something is there."""
+        return frozenset(holder for holder, _ in self._shares)
+
+    @property
     def present(self) -> tuple[Person, ...]:
         """Whose shares are there; a machine's, brought by hand, is nobody's."""
         return tuple(self.people[place] for place in sorted(self._shares) if place[0] not in self.machines)
@@ -218,6 +223,7 @@ def gather(
     ask: Ask | None = None,
     others: Sequence[Record] = (),
     because: Sequence[str] = (),
+    first: Callable[[Collection[str]], None] | None = None,
 ) -> Gathered:
     """Collect the shares that a path needs from people.
 
@@ -229,6 +235,8 @@ def gather(
         ask: How people are asked for more, where somebody is there.
         others: Other records of the same key.
         because: Why people are needed, for them to read.
+        first: Called before anybody is asked, with the holders whose shares were given: whatever would
+            make the people's effort useless is found out here.
 
     Raises:
         WrongShare: One that was given does not fit.
@@ -239,6 +247,8 @@ def gather(
     for item in _named(given):
         gathering.add(item.words, item.what)
     if not gathering.complete and ask is not None:
+        if first is not None:
+            first(gathering.holders)
         ask(gathering)
     gathering.require_complete()
     return Gathered(gathering.shares, gathering.present, time.monotonic() - started)

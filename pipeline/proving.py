@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -93,7 +93,10 @@ def open_by(record: Record, estate: Estate, way: Way) -> Recovered:
     name = way.path or ceremony.meant(record, way.shares, way.others)
     if name is not None:
         entry = section.path(name)
-        gathered = ceremony.gather(record, entry, set(openers), way.shares, way.ask, way.others)
+        machines = _machines_open(record, entry, openers)
+        gathered = ceremony.gather(
+            record, entry, set(openers), way.shares, way.ask, way.others, first=machines
+        )
         return Recovered(recover_passphrase(record, name, openers, gathered.shares), name, gathered)
     failures: dict[str, OrgkeyError] = {}
     attended = [entry for entry in section.paths if {need.holder for need in entry.needs} - set(openers)]
@@ -111,7 +114,10 @@ def open_by(record: Record, estate: Estate, way: Way) -> Recovered:
                     hint=f"bring them with --via {entry.name}: at a terminal, or with --share FILE",
                 )
             because = [f"{name}: {error.message}" for name, error in failures.items()]
-            gathered = ceremony.gather(record, entry, set(openers), (), way.ask, way.others, because)
+            machines = _machines_open(record, entry, openers)
+            gathered = ceremony.gather(
+                record, entry, set(openers), (), way.ask, way.others, because, machines
+            )
             raw = recover_passphrase(record, entry.name, openers, gathered.shares)
             return Recovered(raw, entry.name, gathered)
         except OrgkeyError as error:
@@ -124,6 +130,20 @@ def open_by(record: Record, estate: Estate, way: Way) -> Recovered:
     hints = [error.hint for error in failures.values() if isinstance(error, NotEnoughShares)]
     hint = chosen.hint if chosen.hint in hints or not hints else f"{chosen.hint}; or: {hints[0]}"
     raise type(chosen)(f"no custody path opens this record: {told}", hint=hint)
+
+
+def _machines_open(
+    record: Record, entry: PathEntry, openers: Mapping[str, Holder]
+) -> Callable[[Collection[str]], None]:
+    """Make sure that a path's machines open their shares, before people are asked for theirs."""
+    binding = Binding(record.fingerprint, record.manifest.record_id)
+
+    def check(brought: Collection[str]) -> None:
+        for share in entry.shares:
+            if share.holder in openers and share.holder not in brought:
+                recover.open_share(entry, share, record.members, openers[share.holder], binding)
+
+    return check
 
 
 def recover_passphrase(
@@ -176,7 +196,10 @@ def open_and_prove(
     gathered = Gathered()
     try:
         if {need.holder for need in path.needs} - set(openers):
-            gathered = ceremony.gather(record, path, set(openers), way.shares, way.ask, way.others)
+            machines = _machines_open(record, path, openers)
+            gathered = ceremony.gather(
+                record, path, set(openers), way.shares, way.ask, way.others, first=machines
+            )
             seconds["gather"] = gathered.seconds
         raw = recover_passphrase(record, path.name, openers, gathered.shares)
     except OrgkeyError as error:

@@ -36,6 +36,7 @@ def rotate(
         str | None, typer.Option("--via", metavar="PATH", help="Open the old epoch by this custody path.")
     ] = None,
     share: shares.ShareFiles = None,
+    share_fd: shares.ShareFds = None,
     dry_run: options.DryRun = False,
     config: options.ConfigFile = None,
     state_dir: options.StateDir = None,
@@ -60,7 +61,7 @@ def rotate(
         reason=_reason(reason, needed=not dry_run),
         epoch=None if epoch == "latest" else epoch,
         path=via,
-        shares=shares.read(share, context.deadline),
+        shares=shares.read(share, context.deadline, share_fd),
         ask=ceremony_prompt.at_terminal(out, context.deadline),
         remove=frozenset(_person(item) for item in remove or ()),
         add=frozenset(_person(item) for item in add or ()),

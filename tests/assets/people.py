@@ -12,6 +12,7 @@ from pipeline.authentic import Record
 from pipeline.secret import Secret
 
 FOLDER = Path(__file__).with_name("custodians")
+CERTIFICATES = FOLDER / "certificates"
 FINGERPRINTS: Mapping[str, str] = {
     "alice": "673DAB67384D80530F27962B310E37826E312229",
     "bob": "589D6A7A77CB78EB206529671EDD27AAD069D385",
@@ -26,7 +27,7 @@ EVERYBODY = ("alice", "bob", "carol", "dave", "erin")
 
 def certificate(name: str) -> bytes:
     """One custodian's certificate, armored."""
-    return (FOLDER / f"{name}.cert.asc").read_bytes()
+    return (CERTIFICATES / f"{name}.asc").read_bytes()
 
 
 def secret_key(name: str) -> bytes:
@@ -38,7 +39,7 @@ def folder(place: Path, names: Sequence[str] = EVERYBODY) -> Path:
     """Make a folder with certificates, as an operator collects them."""
     place.mkdir(exist_ok=True)
     for name in names:
-        shutil.copyfile(FOLDER / f"{name}.cert.asc", place / f"{name}.asc")
+        shutil.copyfile(CERTIFICATES / f"{name}.asc", place / f"{name}.asc")
     return place
 
 

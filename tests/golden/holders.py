@@ -85,6 +85,57 @@ def people() -> GoldenHolder:
     return GoldenHolder("people", "golden-people", PEOPLE, unattended=False, size=3)
 
 
+def custodians(names: Sequence[str]) -> Holder:
+    """A group as the program has it, with the committed certificates, judged at the time of the records."""
+    from datetime import UTC, datetime, timedelta
+
+    from pipeline.clock import Deadline, SystemClock
+    from pipeline.config import Custodian, OpenpgpHolder
+    from pipeline.custody.openpgp import CustodianGroup
+    from tests.assets import people
+
+    class Then(SystemClock):
+        def now(self) -> datetime:
+            return datetime(2025, 6, 1, tzinfo=UTC) + timedelta(days=5)
+
+    members = tuple(Custodian(fingerprint=people.FINGERPRINTS[name]) for name in names)
+    item = OpenpgpHolder(kind="openpgp", members=members, certificates=str(people.CERTIFICATES))
+    return CustodianGroup("custodians", item, deadline=Deadline(120), clock=Then())
+
+
+class Sheets:
+    """Paper that is not printed but kept, for ``golden.json``."""
+
+    kind = "paper"
+    name = "sheets"
+    unattended = False
+
+    def __init__(self, keepers: Sequence[str]) -> None:
+        self.size = len(keepers)
+        self.printed: list[Secret] = []
+        self._keepers = list(keepers)
+
+    def describe(self) -> Coordinates:
+        """As paper does."""
+        return {"kept_by": self._keepers}
+
+    def seal(self, shares: Sequence[Secret], binding: Binding) -> list[SealedShare]:
+        """Placards; the words are kept."""
+        self.printed = list(shares)
+        return [
+            SealedShare(number, "txt", f"on paper, kept by {keeper}\n".encode(), keeper)
+            for number, keeper in enumerate(self._keepers, 1)
+        ]
+
+    def open(self, sealed: SealedShare, binding: Binding) -> Secret:
+        """Never."""
+        raise NotImplementedError
+
+    def check(self) -> list[Finding]:
+        """Nothing to say."""
+        return []
+
+
 @dataclass(frozen=True)
 class GoldenEstate:
     """An estate with the golden records as its target, and those holders.

@@ -34,9 +34,16 @@ EXPORTS = HERE.parent / "assets" / "keys"
 EXPORT_PASSPHRASE = Secret("correct horse battery staple")
 FIRST = datetime(2025, 6, 1, tzinfo=UTC)
 # Only ever added to, at the end: the position gives the time.
-NAMES = ("rsa4096", "ed25519", "nistp256", "brainpoolp256", "dsa2048")
+NAMES = ("rsa4096", "ed25519", "nistp256", "brainpoolp256", "dsa2048", "nistp384")
 WITH_PEOPLE = "ed25519"
+WITH_CUSTODIANS = "nistp384"
+CUSTODIANS = ("alice", "bob", "carol")
+KEEPERS = ("safe-berlin", "notary-paris")
 NEWER = "ed25519"
+
+
+PRINTED: dict[str, list[str]] = {}
+"""What the sheets of paper of a record say, until it is described."""
 
 
 def load() -> dict[str, Any]:
@@ -51,6 +58,12 @@ def plan(name: str) -> mint.Plan:
     if name == WITH_PEOPLE:
         known["people"] = holders.people()
         ways.append(paths.Path("people", (paths.Need("people", 2, 3),)))
+    if name == WITH_CUSTODIANS:
+        known["custodians"] = holders.custodians(CUSTODIANS)
+        known["sheets"] = holders.Sheets(KEEPERS)
+        ways.append(paths.Path("custodians", (paths.Need("custodians", 2, 3),)))
+        ways.append(paths.Path("paper", (paths.Need("sheets", 2, 2),)))
+        ways.append(paths.Path("mixed", (paths.Need("vault", 1, 1), paths.Need("custodians", 2, 3))))
     return mint.Plan(tuple(ways), known, holders.machines(), paths.describe(known, known))
 
 
@@ -69,10 +82,13 @@ def make(name: str, moment: datetime) -> Record:
     """Mint one record as an escrow does."""
     data = (EXPORTS / f"{name}-two-block.asc").read_bytes()
     key = keys.load(data, EXPORT_PASSPHRASE, pin=None, now=moment)
+    chosen = plan(name)
     with at(moment):
-        return mint.mint(
-            key, plan(name), now=moment, deadline=Deadline(120), export_passphrase=EXPORT_PASSPHRASE
-        )
+        made = mint.mint(key, chosen, now=moment, deadline=Deadline(120), export_passphrase=EXPORT_PASSPHRASE)
+    sheets = chosen.holders.get("sheets")
+    if isinstance(sheets, holders.Sheets):
+        PRINTED[name] = [words.text() for words in sheets.printed]
+    return made
 
 
 def make_newer(old: Record, moment: datetime) -> bytes:
@@ -100,6 +116,8 @@ def describe(made: Record) -> dict[str, Any]:
     }
     if "people" in made.manifest.custody.holders:
         described["people"] = _people(made)
+    if made.manifest.custody.holders.keys() >= {"sheets"}:
+        (described["sheets"],) = PRINTED.values()
     return described
 
 

@@ -200,7 +200,8 @@ def test_authentic_and_as_it_was_described(name: str) -> None:
     assert loaded.key_state == manifest.key_state
     assert manifest.custody.plan_digest() == manifest.plan == told["plan"]
     described = {key: item.coordinates for key, item in manifest.custody.holders.items()}
-    described.pop("people", None)
+    for people_only in ("people", "custodians", "sheets"):
+        described.pop(people_only, None)
     assert described == {"vault": holders.TRANSIT, "aws": holders.KMS}
 
 
@@ -245,6 +246,30 @@ def test_the_custodians_words_commitments_and_check_codes() -> None:
         recover_passphrase(found, "people", {}, all_words[:1])
     with pytest.raises(WrongShare):
         recover_passphrase(found, "unattended", holders.machines(), all_words[:1])
+
+
+def test_custodians_and_paper_as_they_were_sealed() -> None:
+    """Shares that real certificates' keys open, and words that were printed."""
+    from tests.assets import people
+
+    name = make_golden.WITH_CUSTODIANS
+    found = opened(name)
+    section = found.manifest.custody
+    assert section.holders["custodians"].kind == "openpgp"
+    assert section.holders["custodians"].coordinates["members"] == [
+        people.FINGERPRINTS[who] for who in make_golden.CUSTODIANS
+    ]
+    assert section.holders["sheets"].coordinates == {"kept_by": list(make_golden.KEEPERS)}
+    for pair in (("alice", "bob"), ("bob", "carol"), ("carol", "alice")):
+        words = [people.words(who, found) for who in pair]
+        assert recover_passphrase(found, "custodians", {}, words) == raw_of(name)
+        mixed = [people.words(who, found, "mixed") for who in pair]
+        assert recover_passphrase(found, "mixed", holders.machines(), mixed) == raw_of(name)
+    sheets = [Secret(text) for text in RECORDS[name]["sheets"]]
+    assert recover_passphrase(found, "paper", {}, sheets) == raw_of(name)
+    for share in section.path("custodians").shares:
+        assert len(share.checks) == commit.CODES
+        assert found.members[share.member].startswith(b"-----BEGIN PGP MESSAGE-----")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -384,5 +409,6 @@ def test_latest_is_what_this_version_can_read(make_shelf: Callable[..., Shelf], 
 
 def test_a_plan_is_the_same_plan_in_every_version() -> None:
     """The digest by which "already escrowed" is judged, for the plan of the golden records."""
-    plan = make_golden.plan("rsa4096")
-    assert paths.plan_digest(plan.paths, plan.descriptions) == RECORDS["rsa4096"]["plan"]
+    for name in ("rsa4096", make_golden.WITH_CUSTODIANS):
+        plan = make_golden.plan(name)
+        assert paths.plan_digest(plan.paths, plan.descriptions) == RECORDS[name]["plan"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from tests.integration.commandline import Desk, converse, end_gpg, environment, 
 from tests.integration.test_custody_rotate import last_event, record_at
 
 if TYPE_CHECKING:
+    from pipeline.devstack.stack import Stack
     from tests.conftest import Place
 
 MIXED = '[path.mixed]\nneeds = ["vault", { holder = "custodians", threshold = 2 }]\n'
@@ -336,3 +337,17 @@ def test_a_plan_of_people_alone_is_escrowed_and_drilled_as_a_ceremony(place: Pla
     assert "name one with --via" in desk.run("drill", expect=2).error[1]
     desk.ask("drill", "--via", "custodians", *brought(desk, of(record, "alice", "bob", "carol")))
     assert desk.escrow()["proven"] is True
+
+
+def test_on_a_mixed_path_nobody_is_asked_while_the_machine_does_not_open(
+    own_stack: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
+) -> None:
+    certificates = people.folder(tmp_path / "certificates")
+    desk = Desk(fresh_place(own_stack), tmp_path, disk=True, more=people.tables(certificates) + MIXED)
+    desk.escrow("--no-drill")
+    own_stack.stop_member("vault")
+    desk.edit("copies = 2", "copies = 2\ncall_seconds = 1\ndeadline_seconds = 5")
+    words = [word if word != "custodians" else "mixed" for word in restoring(desk)]
+    code, shown = talk(desk, [], *words, "--from", "disk")
+    assert code in (20, 25), shown
+    assert "[q]uit" not in shown, "no custodian came for nothing"
