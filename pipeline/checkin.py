@@ -182,10 +182,12 @@ def confirm(context: Context, codes: Iterable[str]) -> list[Seat]:
         found = []
         for code in codes:
             try:
-                found.append(_confirm(context, survey, Secret(code.strip())))
+                seat = _confirm(context, survey, Secret(code.strip()))
             except OrgkeyError as error:
                 context.record_event("check-in-refused", {"code": int(error.code), "message": error.message})
                 raise
+            context.say(f"accepted: {seat.name}, {seat.place}")
+            found.append(seat)
         return found
 
 

@@ -110,9 +110,9 @@ def _escrow(
             mint.mint(
                 key,
                 plan,
-                now=context.clock.now(),
+                now=storing.moment_after(context, chosen),
                 deadline=context.deadline,
-                previous=chosen,
+                previous=Reference(chosen.epoch, chosen.sha256.hex) if chosen else None,
                 export_passphrase=passphrase,
             ),
         )
@@ -174,8 +174,8 @@ def _stored(
     wishes: Wishes,
     *,
     begin: bool = True,
-) -> Chosen | Reference | None:
-    """The stored epoch that holds this key already; else a reference to the latest one.
+) -> Chosen | Record | None:
+    """The stored epoch that holds this key already; else the newest record, if there is one.
 
     Targets that cannot be reached are left for the writing to report.
 
@@ -194,7 +194,7 @@ def _stored(
     if record.manifest.key_state != key.key_state:
         if not wishes.accept_custody_change:
             _require_same_plan(record, plan)
-        return Reference(latest.name, record.sha256.hex)
+        return record
     if record.manifest.plan != plan.digest:
         raise Stale(
             f"epoch {latest.name} holds this key under another custody plan than the configuration's: "

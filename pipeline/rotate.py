@@ -238,7 +238,7 @@ def _mint(context: Context, survey: Survey, old: Record, plan: mint.Plan, reques
     return mint.mint(
         key,
         plan,
-        now=context.clock.now(),
+        now=storing.moment_after(context, before),
         deadline=context.deadline,
         previous=Reference(before.epoch, before.sha256.hex),
         supersedes=old,

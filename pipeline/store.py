@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline import drill as drills
 from pipeline import journal, mint
@@ -18,6 +19,9 @@ from pipeline.targets.interface import Receipt, Slot, Target
 
 if TYPE_CHECKING:
     from pipeline.keys.proofs import Prestarted
+
+
+SOON: Final = timedelta(seconds=2)
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,23 @@ def plan(context: Context, writer: Estate) -> mint.Plan:
         openers=context.estate("driller").holders(),
         descriptions=paths.describe(holders, needed),
     )
+
+
+def moment_after(context: Context, last: Record | None) -> datetime:
+    """The time of a new record: later than the last one's, since epochs are ordered by whole seconds.
+
+    Waits for the next second where that is all it takes. A last record from the future (a clock was wrong,
+    then or now) is left to `status`, which says so.
+
+    Args:
+        context: The run.
+        last: The newest authentic record of the key, if there is one.
+    """
+    now = context.clock.now()
+    if last is not None and timedelta() <= last.manifest.created - now.replace(microsecond=0) < SOON:
+        context.clock.sleep((last.manifest.created + timedelta(seconds=1) - now).total_seconds())
+        now = context.clock.now()
+    return now
 
 
 def begin(context: Context, record: Record) -> Chosen:

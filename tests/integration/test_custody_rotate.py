@@ -235,3 +235,13 @@ def renewed() -> Callable[[Desk], None]:
         desk.export.write_bytes(done.stdout)
 
     return renew
+
+
+def test_a_rotation_right_behind_an_escrow_is_the_later_epoch(desk: Desk) -> None:
+    """Epochs are ordered by whole seconds: two within one would have no order."""
+    first = desk.escrow("--no-drill")["epoch"]
+    second = desk.ask("custody", "rotate", "--reason", "at once")["epoch"]
+    third = desk.ask("custody", "rotate", "--reason", "and again")["epoch"]
+    assert first[:16] < second[:16] < third[:16]
+    assert [item["epoch"] for item in desk.ask("list")["epochs"]] == [first, second, third]
+    assert desk.ask("status")["epoch"] == third
