@@ -76,6 +76,7 @@ class Restored:
         origin: The target or place that the record came from.
         path: The custody path that opened it.
         out: The new file.
+        participants: Whose shares people brought: fingerprints of certificates, keepers of paper.
     """
 
     epoch: str
@@ -83,6 +84,7 @@ class Restored:
     origin: str
     path: str
     out: Path
+    participants: tuple[str, ...] = ()
 
 
 def check_output(path: Path) -> None:
@@ -211,7 +213,14 @@ def restore(
         content = _rewrapped(found, written, new_passphrase)
     deadline.check()
     files.write_new(request.out, content)
-    return Restored(found.record.epoch, found.record.fingerprint, found.origin, opened.path, request.out)
+    return Restored(
+        found.record.epoch,
+        found.record.fingerprint,
+        found.origin,
+        opened.path,
+        request.out,
+        tuple(person.share.label for person in opened.gathered.people),
+    )
 
 
 def _rewrapped(found: Found, written: Secret, new_passphrase: SecretSource) -> bytes:

@@ -120,6 +120,7 @@ def _from_targets(common: Common, out: Output, request: Request, new_passphrase:
             "epoch": restored.epoch,
             "from": restored.origin,
             "via": restored.path,
+            "participants": list(restored.participants),
             "original": request.original,
             "out": str(restored.out),
         },
@@ -171,6 +172,7 @@ def _document(restored: Restored, original: bool) -> dict[str, Any]:
         "fingerprint": restored.fingerprint,
         "from": restored.origin,
         "via": restored.path,
+        "participants": list(restored.participants),
         "out": str(restored.out),
         "original": original,
     }

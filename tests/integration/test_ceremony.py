@@ -116,7 +116,10 @@ def test_too_few_shares_are_counted_and_the_missing_named(desk: Desk, record: Re
 
 
 def test_the_path_is_known_by_the_shares(desk: Desk, record: Record) -> None:
-    assert desk.restore(*brought(desk, of(record, "carol", "dave", "erin")))["via"] == "custodians"
+    done = desk.restore(*brought(desk, of(record, "carol", "dave", "erin")))
+    assert done["via"] == "custodians"
+    assert done["participants"] == [FINGERPRINTS[name] for name in ("carol", "dave", "erin")]
+    assert last_event(desk)["details"]["participants"] == done["participants"]
     mixed = of(record, "dave", "erin", path="mixed")
     assert desk.restore(*brought(desk, mixed), name="mixed.asc")["via"] == "mixed"
 

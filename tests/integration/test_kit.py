@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,13 +129,19 @@ def tools(tmp_path: Path) -> Path:
     return folder
 
 
+@cache
+def offline() -> tuple[str, ...]:
+    """What runs a command without network, where this host lets us."""
+    probe = subprocess.run(["unshare", "--net", "true"], capture_output=True, timeout=30, check=False)
+    return ("unshare", "--net") if probe.returncode == 0 else ()
+
+
 def bash(
     script: str, folder: Path, env: dict[str, str], stdin: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a script without network where the kernel lets us."""
-    offline = ["unshare", "--net"] if os.geteuid() == 0 and shutil.which("unshare") else []
+    """Run a script without network where that can be had."""
     return subprocess.run(
-        [*offline, "bash", "-c", script],
+        [*offline(), "bash", "-c", script],
         cwd=folder,
         env=env,
         input=stdin,
