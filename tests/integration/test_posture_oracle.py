@@ -5,6 +5,7 @@ A plan of three paths, its machines on real servers; all 128 subsets of {vault, 
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -93,7 +94,8 @@ def escrowed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Escrowed
     from tests.conftest import Place
 
     folder = tmp_path_factory.mktemp("oracle")
-    place = Place(stack, f"records/{folder.name}-{id(folder):x}", f"orgkey/{folder.name}-{id(folder):x}")
+    name = uuid.uuid4().hex[:12]
+    place = Place(stack, f"records/{name}", f"orgkey/{name}")
     certificates = people.folder(folder / "certificates")
     desk = Desk(place, folder, disk=True, more=people.tables(certificates) + MIXED)
     record = record_at(desk, desk.escrow("--no-drill")["epoch"])
