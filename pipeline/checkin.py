@@ -51,8 +51,8 @@ class Seat:
 
     @property
     def key(self) -> tuple[str, str, str, int]:
-        """What tells it from every other."""
-        return (self.record.epoch, self.path.name, self.share.holder, self.share.index)
+        """What tells it from every other. A share belongs to its record id, whatever epoch carries it."""
+        return (self.record.manifest.record_id, self.path.name, self.share.holder, self.share.index)
 
     @property
     def place(self) -> commit.Place:
@@ -111,7 +111,7 @@ def accepted(context: Context) -> dict[tuple[str, str, str, int], dict[int, date
     for entry in context.ledger.entries():
         if entry["event"] == EVENT:
             told = entry["details"]
-            key = (told["epoch"], told["path"], told["holder"], int(told["index"]))
+            key = (told["record_id"], told["path"], told["holder"], int(told["index"]))
             found.setdefault(key, {})[int(told["number"])] = parse_stamp(entry["at"])
     return found
 
@@ -215,6 +215,7 @@ def _confirm(context: Context, survey: Survey, code: Secret) -> Seat:
             EVENT,
             {
                 "epoch": latest.epoch,
+                "record_id": latest.manifest.record_id,
                 "path": seat.path.name,
                 "holder": seat.share.holder,
                 "index": seat.share.index,
