@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline import __version__, authentic, record
 from pipeline.authentic import Record
@@ -118,6 +118,8 @@ def reopen(old: Record, written: Secret) -> UnlockedKey:
 
     try:
         key = replace(unlock(old.keypair, written), original=original(old, written))
+        if key.key_state != old.manifest.key_state:  # a refreshed record's public part is newer
+            key = key.merge_public(old.public)
         fits = key.fingerprint == old.fingerprint and key.key_state == old.manifest.key_state
     except OrgkeyError as error:
         raise IntegrityProblem(
@@ -130,6 +132,62 @@ def reopen(old: Record, written: Secret) -> UnlockedKey:
             hint="drill it, and take another epoch with --epoch",
         )
     return key
+
+
+def refresh(old: Record, key: UnlockedKey, raw: Secret, *, now: datetime, deadline: Deadline) -> Record:
+    """Make a record with the same secret and a newer public part.
+
+    Keypair, original, custody and record id are carried over byte for byte: shares, kits and paper stay good.
+
+    Args:
+        old: The record that it replaces.
+        key: Its key, open, with the newer self-signatures.
+        raw: Its escrow passphrase, 32 bytes.
+        now: The new record's time.
+        deadline: Bounds the signing.
+
+    Returns:
+        The record, already accepted by the same reader that every later run uses.
+
+    Raises:
+        OrgkeyError: The recovered key does not sign.
+    """
+    from pipeline.keys import armor
+
+    now = now.replace(microsecond=0)
+    binding = Binding(fingerprint=old.fingerprint, record_id=old.manifest.record_id)
+    made = (record.MANIFEST, record.MANIFEST_SIGNATURE, record.PUBLIC, record.RECOVERY)
+    members = {name: content for name, content in old.members.items() if name not in made}
+    members[record.PUBLIC] = armor.armor(key.public, "PUBLIC KEY BLOCK")
+    members[record.RECOVERY] = recovery_text(
+        old.manifest.custody,
+        binding,
+        epoch=epoch_name(now, binding.record_id),
+        user_ids=_user_ids(key),
+    ).encode()
+    reference = Reference(old.epoch, old.sha256.hex)
+    manifest = replace(
+        old.manifest,
+        created=now,
+        key_state=key.key_state,
+        key=_renewed(old.manifest.key, key.summary()),
+        members={name: sha256(content).hex for name, content in members.items()},
+        previous=reference,
+        supersedes=reference,
+        program=f"orgkey-escrow {__version__}",
+    )
+    return _sign(manifest, members, old.keypair, raw, key.public, now=now, deadline=deadline)
+
+
+def _renewed(told: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The newer key in words, with what was said of the export's form, which has not changed."""
+    before = {part["fingerprint"]: part["protection"] for part in told.get("subkeys", [])}
+    subkeys = [
+        {**part, "protection": before.get(part["fingerprint"], part["protection"])}
+        for part in summary["subkeys"]
+    ]
+    kept = {name: told[name] for name in ("layout", "protection") if name in told}
+    return {**summary, **kept, "subkeys": subkeys}
 
 
 def original(old: Record, written: Secret) -> bytes:

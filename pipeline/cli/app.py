@@ -31,6 +31,7 @@ COMMANDS = {
     "repair": Entry("repair_command:repair", "Copy records to missing, damaged or new targets."),
     "drill": Entry("drill_command:drill", "Restore from the stored copies, and prove that the key works."),
     "restore": Entry("restore_command:restore", "Get the keypair back under a passphrase that you choose."),
+    "refresh": Entry("refresh_command:refresh", "Store a renewed public part with the same secret."),
     "custody": Entry("custody:app", "Look after shares: who has them, whether they are good, new ones."),
     "config": Entry("config_command:app", "Check the configuration, or print its schema."),
     "stack": Entry("stack:app", "Run real servers on this host, for trying and testing."),

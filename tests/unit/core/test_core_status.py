@@ -176,4 +176,4 @@ def test_a_key_that_renewed_itself_since_makes_the_escrow_stale(tmp_path: Path) 
     world.key = f'live = "{path}"'
     found = status(world.context)
     assert (found.live, found.code) == ("renewed", Code.STALE)
-    assert any("escrow it again" in line for line in found.broken)
+    assert any("`orgkey refresh` stores them" in line for line in found.broken)

@@ -1,0 +1,170 @@
+"""Refresh: the same secret with a newer public part, after the Org Key has renewed itself.
+
+The server renews its key every year: the key stays, only its self-signatures are new. A refreshed epoch has
+them, so that drills and restores speak of a valid key; everything secret is carried over byte for byte, so
+custodians' shares, kits and paper stay good and nobody has to be asked for a new one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline import journal, mint
+from pipeline import store as storing
+from pipeline.authentic import Record
+from pipeline.ceremony import Ask, Given
+from pipeline.context import Context
+from pipeline.custody import passphrase
+from pipeline.errors import IntegrityProblem, NotAKey, NotPinned, OrgkeyError
+from pipeline.manifest import Reference
+from pipeline.proving import Way, open_by
+from pipeline.store import Stored
+from pipeline.survey import Reader, Survey, choose
+
+if TYPE_CHECKING:
+    from pipeline.keys.proofs import Prestarted
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be refreshed.
+
+    Attributes:
+        public: The newer public key, as the server gives it out; foreign bytes.
+        path: Only this custody path opens the stored epoch.
+        shares: Words that people brought.
+        ask: How people are asked for more, where somebody is there.
+    """
+
+    public: bytes
+    path: str | None = None
+    shares: tuple[Given, ...] = ()
+    ask: Ask | None = None
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What a refresh achieved.
+
+    Attributes:
+        stored: The new epoch; ``None`` when the stored public part is as new already.
+        old: The epoch that was looked at.
+    """
+
+    stored: Stored | None
+    old: Reference
+
+
+def refresh(context: Context, request: Request) -> Refreshed:
+    """Store the latest epoch again with a newer public part.
+
+    Args:
+        context: The run.
+        request: What is asked for.
+
+    Returns:
+        The outcome, also when it is degraded or a proof failed.
+
+    Raises:
+        NotPinned: The public key is another key's.
+        NotAKey: It cannot be read.
+        OrgkeyError: The stored epoch does not open, or nothing that counts was stored.
+    """
+    from pipeline.keys import gnupg, proofs
+
+    with journal.lock(context.root):
+        gnupg.sweep_orphans()
+        try:
+            with proofs.Prestarted() as prestarted:
+                return _refresh(context, request, prestarted)
+        except OrgkeyError as error:
+            storing.remember_failure(context, "refresh-failed", error)
+            raise
+
+
+def rehearse(context: Context, request: Request) -> tuple[str, str]:
+    """Say what :func:`refresh` would do; nothing is opened, and nothing changes anywhere.
+
+    Returns:
+        The epoch that it would start from, and what it would do, in words.
+
+    Raises:
+        OrgkeyError: What would make it fail before it opens anything.
+    """
+    old = _latest(_survey(context))
+    if _compared(old, request.public) == "same":
+        return old.epoch, "do nothing: the stored public part is as new already"
+    return old.epoch, "store it again with the newer public part, under the same shares"
+
+
+def _refresh(context: Context, request: Request, prestarted: Prestarted) -> Refreshed:
+    survey = _survey(context)
+    old = _latest(survey)
+    chosen = storing.unfinished(
+        context,
+        lambda record: (
+            record.manifest.record_id == old.manifest.record_id
+            and record.manifest.supersedes is not None
+            and _compared(record, request.public) == "same"
+        ),
+    )
+    if chosen is not None:
+        context.say(f"resuming the interrupted refresh, epoch {chosen.record.epoch}")
+    elif _compared(old, request.public) == "same":
+        return Refreshed(None, Reference(old.epoch, old.sha256.hex))
+    else:
+        chosen = storing.begin(context, _mint(context, survey, old, request))
+    stored = storing.store(context, context.estate("writer").targets(), chosen, prestarted=prestarted)
+    reference = chosen.record.manifest.supersedes or Reference(old.epoch, old.sha256.hex)
+    context.record_event("refresh", storing.event(stored) | {"supersedes": reference.epoch})
+    return Refreshed(stored, reference)
+
+
+def _survey(context: Context) -> Survey:
+    reader = Reader(context.estate("writer").targets(), context.pins, context.deadline, context.clock.now())
+    return reader.survey(context.fingerprint, journal=context.journal)
+
+
+def _latest(survey: Survey) -> Record:
+    epoch = choose(survey, ())[0]
+    if epoch.record is None:
+        raise IntegrityProblem(
+            f"no copy of epoch {epoch.name} is authentic and whole", hint="`orgkey verify` says what is wrong"
+        )
+    return epoch.record
+
+
+def _compared(record: Record, public: bytes) -> str:
+    """Whether a public key is newer than a record's: ``same`` or ``renewed``.
+
+    Raises:
+        NotPinned: It is another key: nothing of it is ever taken.
+        NotAKey: It cannot be read.
+    """
+    from pipeline.keys import compare_public
+
+    state = compare_public(record.public, public)
+    if state == "replaced":
+        raise NotPinned(
+            f"the public key is not that of {record.fingerprint}",
+            hint="a regenerated Org Key is another key: pin it, list this one in key.former, and escrow it",
+        )
+    if state == "unknown":
+        raise NotAKey(
+            "the public key cannot be read", hint="give the server's public key, one key, armored or binary"
+        )
+    return state
+
+
+def _mint(context: Context, survey: Survey, old: Record, request: Request) -> Record:
+    others = [epoch.record for epoch in survey.epochs if epoch.record and epoch.record.epoch != old.epoch]
+    way = Way(request.path, request.shares, request.ask, others)
+    opened = open_by(old, context.estate("driller"), way)
+    context.say(f"epoch {old.epoch}: the escrow passphrase is back by path {opened.path}")
+    key = mint.reopen(old, passphrase.written(opened.raw)).merge_public(request.public)
+    newest = survey.newest()
+    last = newest.record if newest and newest.record else old
+    return mint.refresh(
+        old, key, opened.raw, now=storing.moment_after(context, last), deadline=context.deadline
+    )
