@@ -127,7 +127,8 @@ def _rules(context: Context, latest: Epoch, age: float, drill_age: float | None,
         broken.append("the live key is another key: new backups are not covered by this escrow")
     if live == "renewed":
         broken.append(
-            "the live key has newer self-signatures than the escrowed public part; `orgkey refresh` stores them"
+            "the live key has newer self-signatures than the escrowed public part; "
+            "`orgkey refresh` stores them"
         )
     return broken
 
