@@ -154,7 +154,8 @@ class Stack:
 
     def pause_member(self, name: str) -> None:
         """Freeze one member: connections are taken, nothing is answered."""
-        self._signal(name, signal.SIGSTOP)
+        if process := self.state.members[name].process:
+            processes.pause(process)
 
     def resume_member(self, name: str) -> None:
         """Let a frozen member go on."""

@@ -49,7 +49,8 @@ def test_another_process_with_the_same_id_is_never_signalled(tmp_path: Path) -> 
 
 def test_a_paused_process_can_be_stopped(tmp_path: Path) -> None:
     process = processes.spawn(SLEEP, log=tmp_path / "log", env={})
-    processes.send(process, signal.SIGSTOP)
+    processes.pause(process)
+    assert Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
     processes.stop(process, grace=5.0)
     assert not processes.alive(process)
 
