@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,12 +42,13 @@ class Custodian:
 
 
 @pytest.fixture
-def bob(tmp_path: Path) -> Iterator[Custodian]:
-    folder = tmp_path / "bobs"
-    folder.mkdir()
-    gpg(folder / "gnupg", "--import", stdin=people.secret_key("bob"))
-    yield Custodian("bob", folder)
-    end_gpg(folder / "gnupg")
+def bob() -> Iterator[Custodian]:
+    # A short name: the path of an agent's socket has a limit (unix(7)).
+    with tempfile.TemporaryDirectory(prefix="okb-") as name:
+        folder = Path(name)
+        gpg(folder / "gnupg", "--import", stdin=people.secret_key("bob"))
+        yield Custodian("bob", folder)
+        end_gpg(folder / "gnupg")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -100,9 +101,16 @@ def test_the_sheet_says_what_a_custodian_needs(desk: Desk, epoch: str) -> None:
 
 
 @pytest.fixture
-def homes(tmp_path: Path) -> Iterator[dict[str, Path]]:
+def short() -> Iterator[Path]:
+    """A folder with a short name: the path of an agent's socket has a limit (unix(7))."""
+    with tempfile.TemporaryDirectory(prefix="okk-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def homes(short: Path) -> Iterator[dict[str, Path]]:
     """Three custodians' own keyrings."""
-    made = {name: tmp_path / f"gnupg-{name}" for name in ("alice", "carol", "erin")}
+    made = {name: short / name for name in ("alice", "carol", "erin")}
     for name, home in made.items():
         gpg(home, "--import", stdin=people.secret_key(name))
     yield made
@@ -156,7 +164,7 @@ def commands(text: str) -> list[str]:
 
 
 def test_the_kits_own_commands_recover_the_key_with_plain_tools(
-    desk: Desk, epoch: str, homes: dict[str, Path], tools: Path
+    desk: Desk, epoch: str, homes: dict[str, Path], tools: Path, short: Path
 ) -> None:
     """From the custodians' sheets and the safe's RECOVERY.txt; no ``pipeline``, and no network."""
     out = desk.folder / "kit"
@@ -182,7 +190,7 @@ def test_the_kits_own_commands_recover_the_key_with_plain_tools(
         words[name] = shown.stdout.strip()
 
     # The ceremony: three people type what they read; the other two are absent.
-    ceremony = desk.folder / "ceremony"
+    ceremony = short / "ceremony"
     ceremony.mkdir(mode=0o700)
     text = (out / "safe/RECOVERY.txt").read_text()
     section = text[: text.index("Path mixed")] + text[text.index("3. Open the key") :]
