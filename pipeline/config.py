@@ -366,6 +366,24 @@ class Identity(_Strict):
     at: Mapping[str, VaultIdentity | AwsIdentity] = Field(default_factory=dict)
 
 
+class BackupPlace(AwsPlace):
+    """``[backups.*]``: where the server's backups arrive, a folder or ``s3://bucket/prefix``."""
+
+    location: str
+    path_style: bool = False
+    expected_bucket_owner: str | None = None
+    ignore: tuple[str, ...] = ()
+
+    @field_validator("location")
+    @classmethod
+    def _location(cls, value: str) -> str:
+        if value.startswith("s3://"):
+            if not re.match(r"^s3://[^/\s]+(/\S*)?\Z", value):
+                raise ValueError("a bucket is written s3://bucket/prefix")
+            return value
+        return _expand(value)
+
+
 class Policy(_Strict):
     """``[policy]``: what counts as enough."""
 
@@ -375,6 +393,7 @@ class Policy(_Strict):
     single_implementation: bool = False
     call_seconds: float = Field(10.0, gt=0, le=600)
     deadline_seconds: float = Field(300.0, gt=0, le=86400)
+    backup_seconds: float = Field(86400.0, gt=0, le=7 * 86400)
     max_lock_days: int = Field(3650, ge=1, le=36500)
     max_age_days: float | None = Field(None, gt=0)
     max_drill_age_days: float | None = Field(None, gt=0)
@@ -391,11 +410,12 @@ class Config(_Strict):
     holder: Mapping[str, HolderConfig] = Field(min_length=1)
     path: Mapping[str, PathConfig] = Field(min_length=1)
     identity: Mapping[Literal["writer", "driller"], Identity] = Field(default_factory=dict)
+    backups: Mapping[str, BackupPlace] = Field(default_factory=dict)
     policy: Policy = Policy()
 
     @model_validator(mode="after")
     def _whole(self) -> Config:
-        for group in (self.target, self.holder, self.path):
+        for group in (self.target, self.holder, self.path, self.backups):
             for name in group:
                 if not NAME.match(name):
                     raise ValueError(f"{name!r}: names are lower-case letters, digits and hyphens")

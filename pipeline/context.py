@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from pipeline.backups.sources import Source
 from pipeline.clock import Clock, Deadline
 from pipeline.config import Config
 from pipeline.custody.interface import Holder
@@ -36,6 +37,10 @@ class Estate(Protocol):
 
     def seal_types(self) -> dict[str, str | OrgkeyError]:
         """How each configured Vault server says that it is unsealed, by address."""
+        ...
+
+    def backups(self, places: Sequence[str] = ()) -> list[Source]:
+        """The server's backups at these places; at the configured ones when none is named."""
         ...
 
     def request_ids(self) -> dict[str, Sequence[str]]:

@@ -7,6 +7,7 @@ the record. Every distinct record is opened on every custody path that needs no 
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING
 from pipeline import ceremony
 from pipeline import live as lives
 from pipeline.authentic import Record
+from pipeline.backups.sources import Source
 from pipeline.ceremony import Ask, Given
-from pipeline.clock import stamp
+from pipeline.clock import Deadline, stamp
 from pipeline.context import Context, Estate
+from pipeline.custody import passphrase
 from pipeline.custody.section import PathEntry
 from pipeline.digest import Digest
 from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
@@ -40,6 +43,7 @@ class Request:
         nonce: A verifier's nonce for the certificate.
         shares: Words that people brought, for a path that needs people.
         ask: How people are asked for more, where somebody is there.
+        backups: Backups of the server that the recovered key has to open, as a last proof.
     """
 
     epochs: Collection[str] | None = ()
@@ -48,6 +52,7 @@ class Request:
     nonce: str | None = None
     shares: tuple[Given, ...] = field(default=(), repr=False)
     ask: Ask | None = None
+    backups: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -181,6 +186,8 @@ def _drill_epoch(
                     way=Way(path.name, request.shares, request.ask, others),
                     prestarted=spare.pop() if spare else None,
                 )
+                if request.backups:
+                    _open_backups(context, copy.record, opened[digest, path.name], request.backups)
             results.append(_result(epoch, copy, copy.record, path, opened[digest, path.name]))
     made = {
         digest: _certify(context, estate, record, results, opened, request.nonce, lived)
@@ -192,6 +199,34 @@ def _drill_epoch(
     ]
     _remember(context, epoch, results)
     return results
+
+
+def _open_backups(context: Context, record: Record, opened: Opened, backups: Sequence[Source]) -> None:
+    """Have the recovered key open real backups, and add what came of it to the proofs."""
+    from pipeline.backups import prove
+
+    if opened.raw is None:
+        opened.proofs["backup"] = Proof(False, (), "not reached")
+        return
+    started = time.monotonic()
+    deadline = Deadline(context.config.policy.backup_seconds, context.clock)
+    by: list[str] = []
+    problems: list[str] = []
+    for source in backups:
+        context.say(f"opening the backup {source.name}")
+        try:
+            result = prove.opens(
+                source, record.keypair, passphrase.written(opened.raw), record.fingerprint, deadline
+            )
+            by.append(result.engine)
+            if result.integrity == "none":
+                opened.notes += (f"{source.name} has no integrity code: an alteration would not be noticed",)
+        except OrgkeyError as error:
+            problems.append(f"{source.name}: {error.message}")
+    opened.seconds["backup"] = time.monotonic() - started
+    opened.proofs["backup"] = Proof(not problems, tuple(dict.fromkeys(by)), "; ".join(problems) or None)
+    if problems:
+        opened.code = first_of([opened.code, Code.PROOF_FAILED])
 
 
 def unattended_paths(estate: Estate, record: Record) -> list[PathEntry]:
@@ -239,13 +274,15 @@ def _result(epoch: Epoch, copy: Copy, record: Record, path: PathEntry, opened: O
         **opened.proofs,
     }
     seconds = {"fetch": copy.seconds, **opened.seconds}
+    names = (*PROOFS, *(name for name in proofs if name not in PROOFS))
+    key_seconds = sum(value for stage, value in seconds.items() if stage != "backup")
     return Result(
         epoch.name,
         copy.target,
         path.name,
         record.sha256,
-        {name: proofs.get(name, Proof(False, (), "not reached")) for name in PROOFS},
-        seconds | {"total": sum(seconds.values())},
+        {name: proofs.get(name, Proof(False, (), "not reached")) for name in names},
+        seconds | {"total": key_seconds},
         first_of([copy.code, opened.code]),
         (*opened.notes, *([f"copy {copy.target}: {copy.problem}"] if copy.problem else [])),
         opened.expired_public,

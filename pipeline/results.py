@@ -10,7 +10,7 @@ from pipeline.digest import Digest
 from pipeline.errors import Code
 
 PROOFS = ("digest", "authentic", "recover", "unlock", "fingerprint", "sign", "certify", "decrypt", "negative")
-"""What a drill proves, in order."""
+"""What a drill proves, in order; ``backup`` behind them where one was given."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Result:
         path: The custody path; ``-`` when the copy was not good enough to try one.
         record_sha256: Digest of the record, when the copy is authentic.
         proofs: By name, see :data:`PROOFS`.
-        seconds: By stage: ``fetch``, ``gather`` (people's own time), ``recover``, ``prove``, ``total``.
+        seconds: By stage: ``fetch``, ``gather`` (people's own time), ``recover``, ``prove``, ``backup``;
+            ``total`` is the way to a proven key, without the last.
         code: ``OK`` or the code of what went wrong.
         notes: For people: why an implementation took no part, and the like.
         expired_public: Whether the public part had expired, so that proofs were made at a time inside it.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pipeline import config as settings
+from pipeline.backups.sources import Source as BackupSource
 from pipeline.clients.aws import AwsSession
 from pipeline.clients.vault import VaultSession
 from pipeline.clock import Clock, Deadline, SystemClock
@@ -120,6 +121,66 @@ class Estate:
                 except OrgkeyError as error:
                     told[place.address] = error
         return told
+
+    def backups(self, places: Sequence[str] = ()) -> list[BackupSource]:
+        """The server's backups at these places; at the configured ones when none is named.
+
+        Args:
+            places: Names in ``[backups]``, files, folders, ``s3://bucket/prefix``, or ``-`` for standard
+                input.
+
+        Raises:
+            OrgkeyError: A place cannot be listed, or none is configured.
+        """
+        known = self.config.backups if self.config else {}
+        wanted = [known.get(place, place) for place in places] or list(known.values())
+        if not wanted:
+            raise UsageProblem(
+                "no backups are named",
+                hint="give files, folders or s3://bucket/prefix; or configure [backups.<name>]",
+            )
+        # Reading takes as long as a backup is large: another deadline than the rest of the run has.
+        seconds = (self.config.policy if self.config else settings.Policy()).backup_seconds
+        reader = Estate(self.config, self.role, Deadline(seconds, self.clock), self.clock)
+        return [source for place in wanted for source in reader._backups_at(place)]
+
+    def _backups_at(self, place: settings.BackupPlace | str) -> Sequence[BackupSource]:
+        from pipeline.backups import s3, sources
+
+        if place == "-":
+            return [sources.StandardInput()]
+        name, item = self._backup_place(place)
+        if not item.location.startswith("s3://"):
+            return sources.local(Path(item.location), item.ignore)
+        bucket, _, prefix = item.location.removeprefix("s3://").partition("/")
+        named: dict[str, Any] = {"Bucket": bucket}
+        if item.expected_bucket_owner is not None:
+            named["ExpectedBucketOwner"] = item.expected_bucket_owner
+        return s3.listed(self._cloud(name, item), named, prefix, item.ignore, self._retrier())
+
+    def _backup_place(self, place: settings.BackupPlace | str) -> tuple[str, settings.BackupPlace]:
+        """A place with its name; one that is only an address borrows what is known of its bucket."""
+        known = self.config.backups if self.config else {}
+        for name, item in known.items():
+            if item is place:
+                return name, item
+        assert isinstance(place, str)
+        asked = f"{place}/"
+        for name, item in known.items():
+            if item.location.startswith("s3://") and asked.startswith(item.location.rstrip("/") + "/"):
+                return name, item.model_copy(update={"location": place})
+        for name, target in (self.config.target if self.config else {}).items():
+            if isinstance(target, settings.S3Target) and asked.startswith(f"s3://{target.bucket}/"):
+                shared = settings.BackupPlace.model_fields.keys() & settings.S3Target.model_fields.keys()
+                values = {field: getattr(target, field) for field in shared}
+                return name, settings.BackupPlace(location=place, **values)
+        try:
+            return "", settings.BackupPlace(
+                location=place,
+                region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+            )
+        except ValueError:
+            raise UsageProblem(f"{place} is no place of backups", hint="give s3://bucket/prefix") from None
 
     def request_ids(self) -> dict[str, Sequence[str]]:
         """The request ids that the services gave, by service."""

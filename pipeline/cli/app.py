@@ -33,6 +33,7 @@ COMMANDS = {
     "restore": Entry("restore_command:restore", "Get the keypair back under a passphrase that you choose."),
     "refresh": Entry("refresh_command:refresh", "Store a renewed public part with the same secret."),
     "custody": Entry("custody:app", "Look after shares: who has them, whether they are good, new ones."),
+    "backups": Entry("backups:app", "Look after the server's backups: that the escrowed keys open them."),
     "config": Entry("config_command:app", "Check the configuration, or print its schema."),
     "stack": Entry("stack:app", "Run real servers on this host, for trying and testing."),
 }

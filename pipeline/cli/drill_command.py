@@ -29,6 +29,14 @@ def drill(
         str | None,
         typer.Option("--nonce", metavar="TEXT", help="A verifier's nonce, to be in the certificate."),
     ] = None,
+    backup: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--backup",
+            metavar="PLACE",
+            help="Have the recovered key open this backup too: a file, a folder or s3://; repeatable.",
+        ),
+    ] = None,
     config: options.ConfigFile = None,
     state_dir: options.StateDir = None,
     fingerprint: options.Fingerprint = None,
@@ -60,6 +68,7 @@ def drill(
             nonce=_nonce(nonce),
             shares=shares.read(share, context.deadline, share_fd),
             ask=ceremony_prompt.at_terminal(out, context.deadline),
+            backups=tuple(context.estate("driller").backups(backup)) if backup else (),
         ),
     )
     out.emit(document(result), lines(result))

@@ -121,6 +121,13 @@ WORDS: dict[str, dict[str, str]] = {
         "credentials_file": "File in the format of `~/.aws/credentials`; profile `default` unless another "
         "is named. `~/.aws` is then not read.",
     },
+    "BackupPlace": {
+        "location": "A folder, a file, or `s3://bucket/prefix`. Hidden files are left out.",
+        "ignore": 'File names that are no backups, as a shell has them: `["*.log"]`.',
+        **_AWS_PLACE,
+        "path_style": "Put the bucket into the path of the address; most servers other than AWS want it.",
+        "expected_bucket_owner": "Account that must own the bucket (12 digits on AWS).",
+    },
     "Policy": {
         "copies": "Distinct failure domains that must hold a verified copy. All committed: exit 0. "
         "At least this many: 24. Fewer: the code of the cause.",
@@ -130,6 +137,7 @@ WORDS: dict[str, dict[str, str]] = {
         "do not support the key.",
         "call_seconds": "Time for one request.",
         "deadline_seconds": "Time for the whole run.",
+        "backup_seconds": "Time for reading backups to their end, which is as long as they are large.",
         "max_lock_days": "Upper limit for `lock_days`, against a slip of the keyboard.",
         "max_age_days": "`orgkey status` breaks the gate when the latest epoch is older.",
         "max_drill_age_days": "`orgkey status` breaks the gate when the last drill is older.",
@@ -173,6 +181,11 @@ TITLES: dict[str, tuple[str, str]] = {
     "AwsIdentity": (
         "`[identity.ROLE.aws]`",
         "A profile, or keys in a file. Without either, AWS's usual chain.",
+    ),
+    "BackupPlace": (
+        "`[backups.NAME]`",
+        "Where the server's own backups arrive, for `orgkey backups` and `orgkey status`. The driller's login "
+        "reads them. Optional.",
     ),
     "Policy": ("`[policy]`", "What counts as enough. Optional."),
 }

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from pipeline.backups.sources import Source
 from pipeline.custody.interface import Binding, Coordinates, Holder, SealedShare
 from pipeline.custody.section import CustodySection
 from pipeline.errors import OrgkeyError
@@ -166,6 +167,10 @@ class GoldenEstate:
     def seal_types(self) -> dict[str, str | OrgkeyError]:
         """None."""
         return {}
+
+    def backups(self, places: Sequence[str] = ()) -> list[Source]:  # noqa: ARG002, RUF100
+        """None."""
+        return []
 
     def request_ids(self) -> dict[str, Sequence[str]]:
         """None."""

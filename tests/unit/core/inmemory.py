@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pipeline import config, keys, mint, record
 from pipeline.authentic import Record
+from pipeline.backups import sources
+from pipeline.backups.sources import Source
 from pipeline.clock import Deadline, SystemClock
 from pipeline.config import Config
 from pipeline.context import Context, Role
@@ -360,6 +362,10 @@ class MemoryEstate:
 
     def seal_types(self) -> dict[str, str | OrgkeyError]:
         return dict(self.world.seals)
+
+    def backups(self, places: Sequence[str] = ()) -> list[Source]:
+        names = places or tuple(place.location for place in self.world.config.backups.values())
+        return [source for name in names for source in sources.local(Path(name))]
 
     def request_ids(self) -> dict[str, Sequence[str]]:
         return {"memory": ["request-1"]}

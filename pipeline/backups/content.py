@@ -1,0 +1,159 @@
+"""The layers inside an encrypted message: compressed data, signatures, and the literal data in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pipeline.backups.cursor import PIECE, Cursor, cut_off
+from pipeline.backups.framing import Body, damaged, packet
+from pipeline.errors import Unsupported
+
+_SIGNATURE, _ONE_PASS, _COMPRESSED, _MARKER, _LITERAL = 2, 4, 8, 10, 11
+_DEEPEST: Final = 4
+_AT_ONCE: Final = 1 << 18
+"""How many bytes come out of a decompression at once: whatever its input says, memory stays bounded."""
+_NAMES: Final = {0: "none", 1: "zip", 2: "zlib", 3: "bzip2"}
+
+
+class Content:
+    """The literal data of a decrypted message.
+
+    Args:
+        cursor: The decrypted packets.
+    """
+
+    def __init__(self, cursor: Cursor) -> None:
+        self._cursor = cursor
+        self.compression = "none"
+
+    def pieces(self) -> Iterator[memoryview]:
+        """Give the literal data, piece by piece; each is valid until the next is asked for.
+
+        Raises:
+            IntegrityProblem: It is damaged or cut off.
+            Unsupported: A layer is of a kind that is not understood here.
+        """
+        yield from self._inside(self._cursor, 0)
+
+    def _inside(self, cursor: Cursor, depth: int) -> Iterator[memoryview]:
+        if depth > _DEEPEST:
+            raise damaged("its layers go too deep")
+        found = False
+        while (item := packet(cursor, "what is inside")) is not None:
+            tag, body = item
+            if tag in (_COMPRESSED, _LITERAL):
+                if found:
+                    raise Unsupported("it has more than one content", hint="gpg may read it: --engine gpg")
+                found = True
+            if tag == _LITERAL:
+                yield from _literal(body)
+            elif tag == _COMPRESSED:
+                number = body.take(1, "the compressed data")[0]
+                inner = self._opened(number, body)
+                yield from self._inside(inner, depth + 1)
+                if body.some():
+                    raise damaged("something follows the compressed data")
+            elif tag in (_SIGNATURE, _ONE_PASS, _MARKER):
+                while body.some():
+                    pass
+            else:
+                raise Unsupported(
+                    f"it has a packet with tag {tag} inside", hint="gpg may read it: --engine gpg"
+                )
+        if not found:
+            raise damaged("it has no content")
+
+    def _opened(self, number: int, body: Body) -> Cursor:
+        if number not in _NAMES:
+            raise Unsupported(
+                f"it is compressed with algorithm {number}", hint="gpg may read it: --engine gpg"
+            )
+        if number == 0:
+            return Cursor(body.some)
+        self.compression = _NAMES[number]
+        return Cursor(Decompressing(number, body).more)
+
+
+def _literal(body: Body) -> Iterator[memoryview]:
+    """The literal data without its name and date (RFC 4880 section 5.9)."""
+    size = body.take(2, "the literal data")[1]
+    body.take(size + 4, "the literal data")
+    room = memoryview(bytearray(PIECE))
+    while True:
+        piece = body.some()
+        if len(piece) >= PIECE // 2:  # one long part: no need to move it
+            yield piece
+            continue
+        room[: len(piece)] = piece
+        size = len(piece) + body.readinto(room[len(piece) :]) if piece else 0
+        if not size:
+            return
+        yield room[:size]
+
+
+class Decompressing:
+    """Decompressed bytes of a packet's body, a bounded piece at a time.
+
+    Args:
+        number: The algorithm (RFC 4880 section 9.3): 1 raw deflate, 2 zlib, 3 bzip2.
+        body: The compressed bytes.
+    """
+
+    def __init__(self, number: int, body: Body) -> None:
+        self._body = body
+        self._engine = decompressor({1: "deflate", 2: "zlib", 3: "bzip2"}[number])
+
+    def more(self) -> bytes:
+        """Give the next piece; an empty one at the end.
+
+        Raises:
+            IntegrityProblem: It is damaged or cut off.
+        """
+        while not self._engine.eof:
+            piece: memoryview | bytes = b""
+            if self._engine.needs_input:
+                piece = self._body.some(_AT_ONCE)
+                if not piece:
+                    raise cut_off("the compressed data goes on")
+            out = decompress(self._engine, piece)
+            if out:
+                return out
+        if self._engine.unused_data:
+            raise damaged("something follows the compressed data")
+        return b""
+
+
+def decompressor(kind: str) -> Any:
+    """Make a decompressor with the interface of :class:`bz2.BZ2Decompressor`.
+
+    Args:
+        kind: ``deflate``, ``zlib``, ``gzip`` or ``bzip2``.
+    """
+    if kind == "bzip2":
+        import bz2
+
+        return bz2.BZ2Decompressor()
+    from isal import igzip_lib
+
+    flags = {
+        "deflate": igzip_lib.DECOMP_DEFLATE,
+        "zlib": igzip_lib.DECOMP_ZLIB,
+        "gzip": igzip_lib.DECOMP_GZIP,
+    }
+    return igzip_lib.IgzipDecompressor(flag=flags[kind])
+
+
+def decompress(engine: Any, data: memoryview | bytes) -> bytes:
+    """Decompress a bounded piece.
+
+    Raises:
+        IntegrityProblem: The data is damaged.
+    """
+    from isal import igzip_lib
+
+    try:
+        out: bytes = engine.decompress(data, _AT_ONCE)
+    except (igzip_lib.IsalError, OSError, ValueError, EOFError) as error:  # type: ignore[misc]
+        raise damaged(f"its compressed data is damaged ({error})") from None
+    return out

@@ -1,0 +1,39 @@
+"""A drill's last proof: a recovered key opens a real backup, to its end."""
+
+from __future__ import annotations
+
+from pipeline.backups import reading
+from pipeline.backups.engine import Reading
+from pipeline.backups.opener import Opener
+from pipeline.backups.sources import Source
+from pipeline.clock import Deadline
+from pipeline.errors import ProofFailed
+from pipeline.secret import Secret
+
+
+def opens(
+    source: Source, keypair: bytes, passphrase: Secret, fingerprint: str, deadline: Deadline
+) -> Reading:
+    """Open a backup with a recovered key.
+
+    Args:
+        source: The backup.
+        keypair: The recovered transferable secret key.
+        passphrase: The recovered escrow passphrase, as it protects the key.
+        fingerprint: The key's.
+        deadline: When to stop.
+
+    Raises:
+        ProofFailed: The backup is not encrypted to this key.
+        IntegrityProblem: It was altered, damaged or cut off.
+        OrgkeyError: It cannot be read.
+    """
+    about = reading.head_of(source)
+    with Opener(keypair, passphrase, fingerprint, deadline) as opener:
+        key = opener.session_key(about)
+    if key is None:
+        raise ProofFailed(
+            f"it is not encrypted to this key, but to {', '.join(about.key_ids)}",
+            hint="`orgkey backups map` says which key opens it",
+        )
+    return reading.read(source, about, key, deadline=deadline)

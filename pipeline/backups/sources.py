@@ -1,0 +1,159 @@
+"""Where backups lie: files, folders, standard input; a bucket in :mod:`pipeline.backups.s3`."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.backups.cursor import PIECE, Cursor
+from pipeline.backups.head import LENGTH
+from pipeline.errors import LocalFilesProblem, OrgkeyError
+
+
+class Source(Protocol):
+    """One backup, not opened yet.
+
+    Attributes:
+        name: What people call it.
+        size: Its length in bytes; ``None`` where it cannot be known.
+        again: Whether it can be opened more than once.
+    """
+
+    name: str
+    size: int | None
+    again: bool
+
+    def start(self) -> bytes:
+        """Its first :data:`~pipeline.backups.head.LENGTH` bytes.
+
+        Raises:
+            OrgkeyError: It cannot be read.
+        """
+        ...
+
+    def open(self) -> AbstractContextManager[Cursor]:
+        """Open it at its first byte.
+
+        Raises:
+            OrgkeyError: It cannot be read.
+        """
+        ...
+
+
+class FileSource:
+    """A file.
+
+    Args:
+        path: Where it is.
+    """
+
+    again = True
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self.size: int | None = None
+        self._path = path
+        try:
+            if path.is_file():
+                self.size = path.stat().st_size
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def start(self) -> bytes:
+        """See :meth:`Source.start`."""
+        try:
+            with self._path.open("rb", buffering=0) as stream:
+                found = b""
+                while len(found) < LENGTH and (piece := stream.read(LENGTH - len(found))):
+                    found += piece
+                return found
+        except OSError as error:
+            raise self._failed(error) from error
+
+    @contextmanager
+    def open(self) -> Iterator[Cursor]:
+        """See :meth:`Source.open`."""
+        try:
+            stream = self._path.open("rb", buffering=0)
+        except OSError as error:
+            raise self._failed(error) from error
+        room = memoryview(bytearray(PIECE))
+
+        def more() -> memoryview:
+            try:
+                return room[: stream.readinto(room)]
+            except OSError as error:
+                raise self._failed(error) from error
+
+        with stream:
+            yield Cursor(more)
+
+    def _failed(self, error: OSError) -> OrgkeyError:
+        return LocalFilesProblem(
+            f"cannot read {self.name}: {error.strerror or error}", hint="check the path and its permissions"
+        )
+
+
+class StandardInput:
+    """Standard input, which can be read once."""
+
+    name = "standard input"
+    size: int | None = None
+    again = False
+
+    def __init__(self) -> None:
+        room = memoryview(bytearray(PIECE))
+        number = sys.stdin.fileno()
+
+        def more() -> memoryview:
+            try:
+                return room[: os.readv(number, [room])]
+            except OSError as error:
+                raise LocalFilesProblem(
+                    f"cannot read standard input: {error.strerror or error}", hint="give the backup as a file"
+                ) from error
+
+        self._cursor = Cursor(more)
+
+    def start(self) -> bytes:
+        """See :meth:`Source.start`."""
+        return self._cursor.peek(LENGTH)
+
+    def open(self) -> AbstractContextManager[Cursor]:
+        """See :meth:`Source.open`."""
+        return nullcontext(self._cursor)
+
+
+def local(place: Path, ignore: Sequence[str] = ()) -> list[FileSource]:
+    """The backups at a path: the file, or every file below a folder, in the order of their names.
+
+    Args:
+        place: A file or a folder. Hidden files are left out, since a copy in the making often is one.
+        ignore: Patterns of file names that are no backups, as a shell has them.
+
+    Raises:
+        LocalFilesProblem: There is nothing, or it cannot be listed.
+    """
+    if not place.is_dir():
+        return [FileSource(place)]
+    found: list[Path] = []
+
+    def failed(error: OSError) -> None:
+        raise LocalFilesProblem(
+            f"cannot list {error.filename}: {error.strerror}", hint="check the path and its permissions"
+        ) from error
+
+    for folder, below, names in os.walk(place, onerror=failed):
+        below[:] = [name for name in below if not name.startswith(".")]
+        found += [Path(folder) / name for name in names if wanted(name, ignore)]
+    return [FileSource(path) for path in sorted(found) if path.is_file()]
+
+
+def wanted(name: str, ignore: Sequence[str]) -> bool:
+    """Whether a file of that name may be a backup."""
+    return not name.startswith(".") and not any(fnmatch.fnmatchcase(name, pattern) for pattern in ignore)

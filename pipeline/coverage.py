@@ -1,0 +1,119 @@
+"""Which escrowed key opens which backup, told from the backups' heads without decrypting anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pipeline.backups import reading
+from pipeline.backups.head import HIDDEN, Head
+from pipeline.backups.sources import Source
+from pipeline.errors import Code, OrgkeyError
+from pipeline.survey import Epoch, State, Survey
+
+
+@dataclass(frozen=True)
+class EscrowedKey:
+    """A key that is escrowed, by its latest authentic epoch.
+
+    Attributes:
+        fingerprint: The key's.
+        epoch: The epoch that would be opened.
+    """
+
+    fingerprint: str
+    epoch: Epoch
+
+    @property
+    def proven(self) -> bool:
+        """Whether a drill of this host has proven the epoch."""
+        return self.epoch.state in (State.PROVEN, State.SUPERSEDED)
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What the head of one backup says.
+
+    Attributes:
+        source: The backup.
+        head: ``None`` when it cannot be read.
+        keys: The escrowed keys that may open it, most likely the first.
+        problem: Why none does for sure, in words.
+        code: ``OK``; ``STALE`` when no escrowed key opens it.
+    """
+
+    source: Source
+    head: Head | None
+    keys: tuple[EscrowedKey, ...]
+    problem: str | None
+    code: Code
+
+    @property
+    def key(self) -> EscrowedKey | None:
+        """The key that it is known to be encrypted to."""
+        return self.keys[0] if self.code is Code.OK else None
+
+
+def escrowed(surveys: Sequence[Survey]) -> tuple[EscrowedKey, ...]:
+    """The keys that have an authentic epoch, in the surveys' order."""
+    latest = ((survey.fingerprint, survey.latest()) for survey in surveys)
+    return tuple(EscrowedKey(fingerprint, epoch) for fingerprint, epoch in latest if epoch and epoch.record)
+
+
+def cover(sources: Sequence[Source], keys: Sequence[EscrowedKey]) -> tuple[Backup, ...]:
+    """Map backups to escrowed keys.
+
+    Args:
+        sources: The backups.
+        keys: What is escrowed.
+
+    Returns:
+        One for each backup: first those that no escrowed key opens, then other problems, then the rest.
+    """
+    by_id = _key_ids(keys)
+    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="heads") as pool:
+        found = list(pool.map(lambda source: _look(source, by_id, keys), sources))
+    rank = {Code.STALE: 0, Code.OK: 2}
+    return tuple(sorted(found, key=lambda backup: rank.get(backup.code, 1)))
+
+
+def _key_ids(keys: Sequence[EscrowedKey]) -> dict[str, EscrowedKey]:
+    from pipeline.keys import reading as keyreading
+
+    found: dict[str, EscrowedKey] = {}
+    for key in keys:
+        assert key.epoch.record is not None
+        public = keyreading.sole(key.epoch.record.public, "the escrowed public part")
+        found |= {component.public.key_id: key for component in public.components}
+    return found
+
+
+def _look(source: Source, by_id: Mapping[str, EscrowedKey], keys: Sequence[EscrowedKey]) -> Backup:
+    try:
+        about = reading.head_of(source)
+    except OrgkeyError as error:
+        return Backup(source, None, (), error.message, error.code)
+    named = tuple(
+        {by_id[key_id].fingerprint: by_id[key_id] for key_id in about.key_ids if key_id in by_id}.values()
+    )
+    if named:
+        return Backup(source, about, named, None, Code.OK)
+    if HIDDEN in about.key_ids:
+        said = "its recipient is hidden; `orgkey backups verify` tries every escrowed key"
+        return Backup(source, about, tuple(keys), said, Code.DEGRADED)
+    said = f"no escrowed key opens it: it is encrypted to {', '.join(about.key_ids)}"
+    return Backup(source, about, (), said, Code.STALE)
+
+
+def event(backups: Sequence[Backup]) -> dict[str, object]:
+    """What the ledger keeps of a map."""
+    return {
+        "backups": len(backups),
+        "unopened": [backup.source.name for backup in backups if backup.code is Code.STALE],
+        "problems": {
+            backup.source.name: backup.problem
+            for backup in backups
+            if backup.code not in (Code.OK, Code.STALE)
+        },
+    }

@@ -1,0 +1,236 @@
+"""Open real backups with the escrowed key, as streams, and say what was proved of each."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from pipeline import coverage, overview
+from pipeline.backups import engine, reading
+from pipeline.backups.engine import Reading, SessionKey
+from pipeline.backups.opener import Opener
+from pipeline.backups.sources import Source
+from pipeline.ceremony import Ask, Given
+from pipeline.clock import Deadline
+from pipeline.context import Context
+from pipeline.coverage import Backup, EscrowedKey
+from pipeline.custody import passphrase
+from pipeline.errors import Code, OrgkeyError, first_of
+from pipeline.proving import Way, open_by
+from pipeline.survey import Survey
+
+UNPROTECTED = "it has no integrity code: it was read to its end, but an alteration would not be noticed"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be opened, and how.
+
+    Attributes:
+        sources: The backups.
+        engine: ``auto`` or ``gpg``.
+        path: Only this custody path opens the stored epochs.
+        shares: Words that people brought.
+        ask: How people are asked for more, where somebody is there.
+        watch: Makes the meter of one backup: is told of progress.
+    """
+
+    sources: Sequence[Source]
+    engine: reading.Engine = "auto"
+    path: str | None = None
+    shares: tuple[Given, ...] = field(default=(), repr=False)
+    ask: Ask | None = None
+    watch: Callable[[Source], reading.Meter] = lambda _: lambda _: None
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What became of one backup.
+
+    Attributes:
+        source: The backup.
+        reading: What it was; ``None`` when it could not be read to its end.
+        key: The escrowed key that opened it.
+        seconds: How long reading it took, the session key included; recovering the Org Key's is not.
+        problem: What is wrong, in words.
+        code: ``OK``; ``DEGRADED`` where no integrity code protects it; else what went wrong.
+    """
+
+    source: Source
+    reading: Reading | None
+    key: EscrowedKey | None
+    seconds: float
+    problem: str | None
+    code: Code
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was decrypted, its integrity code is right, and its content lists to its end."""
+        return self.code is Code.OK
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of all.
+
+    Attributes:
+        backups: One for each, in the order that they were named.
+        code: How the run ends.
+    """
+
+    backups: tuple[Verified, ...]
+    code: Code
+
+
+def verify(context: Context, request: Request) -> Outcome:
+    """Open backups with the escrowed keys that they are for.
+
+    Args:
+        context: The run.
+        request: What is asked for.
+
+    Returns:
+        What was proved of each backup.
+
+    Raises:
+        OrgkeyError: The evidence could not be kept.
+    """
+    from pipeline.keys import gnupg
+
+    gnupg.sweep_orphans()
+    prepared, unreachable = _prepare(context, request)
+    # The clients of the servers are of no use any more: a backup is read in the room that they leave.
+    gc.collect()
+    engine.load()
+    deadline = Deadline(context.config.policy.backup_seconds, context.clock)
+    results = tuple(_read(context, item, request, deadline) for item in prepared)
+    code = first_of([item.code for item in results] + unreachable)
+    context.record_event("backups-verify", _event(results, code))
+    return Outcome(results, code)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A backup, with its session key or the reason why there is none."""
+
+    backup: Backup
+    session: SessionKey | None = None
+    key: EscrowedKey | None = None
+    seconds: float = 0.0
+    problem: str | None = None
+    code: Code = Code.OK
+
+
+def _prepare(context: Context, request: Request) -> tuple[list[_Prepared], list[Code]]:
+    """Get all session keys; the Org Keys are at hand only here."""
+    surveys = overview.all_keys(context)
+    keys = coverage.escrowed(surveys)
+    unreachable = [error.code for survey in surveys for error in survey.unreachable.values() if not keys]
+    with ExitStack() as stack:
+        keyring = _Keyring(context, request, surveys, stack)
+        found = {
+            backup.source.name: _unlock(backup, keyring) for backup in coverage.cover(request.sources, keys)
+        }
+    return [found[source.name] for source in request.sources], unreachable
+
+
+class _Keyring:
+    """The escrowed keys, each recovered when the first backup asks for it."""
+
+    def __init__(
+        self, context: Context, request: Request, surveys: Sequence[Survey], stack: ExitStack
+    ) -> None:
+        self._context = context
+        self._estate = context.estate("driller")
+        self._request = request
+        self._records = [
+            epoch.record for survey in surveys for epoch in survey.epochs if epoch.record is not None
+        ]
+        self._stack = stack
+        self._openers: dict[str, Opener | OrgkeyError] = {}
+
+    def opener(self, key: EscrowedKey) -> Opener:
+        """The recovered key.
+
+        Raises:
+            OrgkeyError: It cannot be recovered.
+        """
+        if key.fingerprint not in self._openers:
+            try:
+                self._openers[key.fingerprint] = self._recover(key)
+            except OrgkeyError as error:
+                self._openers[key.fingerprint] = error
+        found = self._openers[key.fingerprint]
+        if isinstance(found, OrgkeyError):
+            raise found
+        return found
+
+    def _recover(self, key: EscrowedKey) -> Opener:
+        record = key.epoch.record
+        assert record is not None
+        others = [other for other in self._records if other is not record]
+        way = Way(self._request.path, self._request.shares, self._request.ask, others)
+        opened = open_by(record, self._estate, way)
+        self._context.say(f"epoch {record.epoch}: the escrow passphrase is back by path {opened.path}")
+        return self._stack.enter_context(
+            Opener(record.keypair, passphrase.written(opened.raw), record.fingerprint, self._context.deadline)
+        )
+
+
+def _unlock(backup: Backup, keyring: _Keyring) -> _Prepared:
+    if backup.head is None or not backup.keys:
+        return _Prepared(backup, problem=backup.problem, code=backup.code)
+    key: EscrowedKey | None = None
+    try:
+        for key in backup.keys:
+            opener = keyring.opener(key)
+            started = time.monotonic()
+            session = opener.session_key(backup.head)
+            if session is not None:
+                return _Prepared(backup, session, key, time.monotonic() - started)
+    except OrgkeyError as error:
+        return _Prepared(backup, key=key, problem=error.message, code=error.code)
+    told = "no escrowed key opens it, although " + (
+        "it names one: its beginning is damaged, or that part of the key is not escrowed"
+        if backup.code is Code.OK
+        else "all were tried"
+    )
+    return _Prepared(backup, problem=told, code=Code.STALE)
+
+
+def _read(context: Context, item: _Prepared, request: Request, deadline: Deadline) -> Verified:
+    source, head = item.backup.source, item.backup.head
+    if item.session is None or head is None:
+        return Verified(source, None, item.key, 0.0, item.problem, item.code)
+    context.say(f"reading {source.name}")
+    started = time.monotonic() - item.seconds
+    try:
+        result = reading.read(
+            source, head, item.session, deadline=deadline, wanted=request.engine, meter=request.watch(source)
+        )
+    except OrgkeyError as error:
+        return Verified(source, None, item.key, time.monotonic() - started, error.message, error.code)
+    seconds = time.monotonic() - started
+    if result.integrity == "none":
+        return Verified(source, result, item.key, seconds, UNPROTECTED, Code.DEGRADED)
+    return Verified(source, result, item.key, seconds, None, Code.OK)
+
+
+def _event(results: Sequence[Verified], code: Code) -> dict[str, object]:
+    return {
+        "code": int(code),
+        "backups": [
+            {
+                "source": item.source.name,
+                "ok": item.ok,
+                "bytes": item.source.size,
+                "fingerprint": item.key.fingerprint if item.key else None,
+                "epoch": item.key.epoch.name if item.key else None,
+                "problem": item.problem,
+            }
+            for item in results
+        ],
+    }
