@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from pipeline import coverage, overview
-from pipeline.backups import engine, reading
+from pipeline.backups import reading
 from pipeline.backups.engine import Reading, SessionKey
 from pipeline.backups.opener import Opener
+from pipeline.backups.reader import Meter, Reader
 from pipeline.backups.sources import Source
 from pipeline.ceremony import Ask, Given
 from pipeline.clock import Deadline
@@ -43,7 +43,7 @@ class Request:
     path: str | None = None
     shares: tuple[Given, ...] = field(default=(), repr=False)
     ask: Ask | None = None
-    watch: Callable[[Source], reading.Meter] = lambda _: lambda _: None
+    watch: Callable[[Source], Meter] = lambda _: lambda _: None
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,10 @@ def verify(context: Context, request: Request) -> Outcome:
     from pipeline.keys import gnupg
 
     gnupg.sweep_orphans()
-    prepared, unreachable = _prepare(context, request)
-    # The clients of the servers are of no use any more: a backup is read in the room that they leave.
-    gc.collect()
-    engine.load()
-    deadline = Deadline(context.config.policy.backup_seconds, context.clock)
-    results = tuple(_read(context, item, request, deadline) for item in prepared)
+    with Reader() as reader:
+        prepared, unreachable = _prepare(context, request)
+        deadline = Deadline(context.config.policy.backup_seconds, context.clock)
+        results = tuple(_read(context, item, request, reader, deadline) for item in prepared)
     code = first_of([item.code for item in results] + unreachable)
     context.record_event("backups-verify", _event(results, code))
     return Outcome(results, code)
@@ -201,7 +199,9 @@ def _unlock(backup: Backup, keyring: _Keyring) -> _Prepared:
     return _Prepared(backup, problem=told, code=Code.STALE)
 
 
-def _read(context: Context, item: _Prepared, request: Request, deadline: Deadline) -> Verified:
+def _read(
+    context: Context, item: _Prepared, request: Request, reader: Reader, deadline: Deadline
+) -> Verified:
     source, head = item.backup.source, item.backup.head
     if item.session is None or head is None:
         return Verified(source, None, item.key, 0.0, item.problem, item.code)
@@ -209,8 +209,9 @@ def _read(context: Context, item: _Prepared, request: Request, deadline: Deadlin
     started = time.monotonic() - item.seconds
     try:
         result = reading.read(
-            source, head, item.session, deadline=deadline, wanted=request.engine, meter=request.watch(source)
-        )
+            source, head, item.session, reader,
+            deadline=deadline, wanted=request.engine, meter=request.watch(source),
+        )  # fmt: skip
     except OrgkeyError as error:
         return Verified(source, None, item.key, time.monotonic() - started, error.message, error.code)
     seconds = time.monotonic() - started

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Final
 
-from pipeline.errors import IntegrityProblem
+from pipeline.errors import IntegrityProblem, LocalFilesProblem
 
 Refill = Callable[[], memoryview | bytes]
 """Gives the next piece, valid until it is called again; an empty one at the end."""
 
-PIECE: Final = 1 << 19
+PIECE: Final = 1 << 20
 """How many bytes are moved at a time: large enough that Python costs nothing, small enough for a cache."""
 
 
@@ -94,3 +95,23 @@ def over(data: bytes) -> Cursor:
     """A cursor over bytes that are all there."""
     pieces = [data]
     return Cursor(lambda: pieces.pop() if pieces else b"")
+
+
+def descriptor(number: int, what: str) -> Cursor:
+    """A cursor over an open descriptor.
+
+    Args:
+        number: The descriptor; the caller closes it.
+        what: What is read, for the error.
+    """
+    room = memoryview(bytearray(PIECE))
+
+    def more() -> memoryview:
+        try:
+            return room[: os.readv(number, [room])]
+        except OSError as error:
+            raise LocalFilesProblem(
+                f"cannot read {what}: {error.strerror or error}", hint="check the path and its permissions"
+            ) from error
+
+    return Cursor(more)

@@ -153,7 +153,8 @@ class _Protected(_Stream):
     def __init__(self, body: Body, key: SessionKey) -> None:
         super().__init__(body, key)
         version = body.take(1, "the encrypted data")
-        assert version == b"\x01", "AEAD is not for this engine"
+        if version != b"\x01":  # it was another one when the head was read
+            raise _altered("its version is another one")
         self._free: queue.SimpleQueue[Buffer] = queue.SimpleQueue()
         self._work: queue.SimpleQueue[tuple[Buffer, memoryview] | None] = queue.SimpleQueue()
         self._digest = hashlib.sha1(usedforsecurity=False)

@@ -6,6 +6,7 @@ content over by a pipe.
 
 from __future__ import annotations
 
+import re
 import threading
 from contextlib import suppress
 from typing import IO, Final
@@ -14,12 +15,15 @@ from pipeline import logs, process
 from pipeline.backups.container import Contents, Found
 from pipeline.backups.cursor import PIECE, Cursor
 from pipeline.backups.engine import Reading, SessionKey
+from pipeline.backups.feeder import Feeder
 from pipeline.backups.head import Head
 from pipeline.errors import IntegrityProblem, OrgkeyError, Unsupported
 from pipeline.keys.gnupg_home import Home
 from pipeline.secret import Secret
 
 _STATUS_LIMIT: Final = 1 << 20
+_STAMP: Final = re.compile(rb"^\S+ \S+ gpg\[\d+\] ")
+_NOT_SAID: Final = (b"DBG:", b"keybox ", b"encrypted with ")
 
 
 def read(cursor: Cursor, head: Head, key: SessionKey, contents: Contents | None = None) -> Reading:
@@ -34,7 +38,13 @@ def read(cursor: Cursor, head: Head, key: SessionKey, contents: Contents | None 
     written = Secret(f"{key.algorithm}:{key.key.reveal().hex().upper()}\n".encode())
     with Home() as home, process.secret_fd(written) as descriptor:
         options = ["--homedir", str(home.path), "--batch", "--no-tty", "--status-fd", "2"]
-        options += ["--logger-file", str(home.path / "log"), "--override-session-key-fd", str(descriptor)]
+        options += [
+            "--skip-verify",
+            "--logger-file",
+            str(home.path / "log"),
+            "--override-session-key-fd",
+            str(descriptor),
+        ]
         if head.protection == "none":
             options.append("--ignore-mdc-error")  # there is none; the verdict says so
         child = process.start(
@@ -42,7 +52,7 @@ def read(cursor: Cursor, head: Head, key: SessionKey, contents: Contents | None 
             env=process.clean_environment({"GNUPGHOME": str(home.path)}),
             pass_fds=(descriptor,),
         )
-        feeder = _Feeder(cursor, child.stdin)
+        feeder = Feeder(cursor, child.stdin)
         status = bytearray()
         listener = threading.Thread(target=_listen, args=(child.stderr, status), daemon=True)
         try:
@@ -94,8 +104,8 @@ def _judge(returncode: int, status: bytes) -> None:
     words = {line.split()[1] for line in status.splitlines() if line.startswith(b"[GNUPG:] ")}
     if returncode == 0 and b"DECRYPTION_OKAY" in words and b"BADMDC" not in words:
         return
-    told = logs.last_words(b"\n".join(line for line in status.splitlines() if b"[GNUPG:]" not in line))
-    if b"unknown cipher" in status or b"unknown version" in status or b"nvalid cipher" in status:
+    told = _said(status)
+    if b"BEGIN_DECRYPTION" not in words or b"unknown cipher" in status or b"nvalid cipher" in status:
         raise Unsupported(
             f"neither this program nor this gpg understands it ({told})", hint="use a newer gpg"
         )
@@ -106,21 +116,7 @@ def _judge(returncode: int, status: bytes) -> None:
     )
 
 
-class _Feeder(threading.Thread):
-    """Writes the message to gpg; what goes wrong with its source is kept for the caller."""
-
-    def __init__(self, cursor: Cursor, stdin: IO[bytes] | None) -> None:
-        super().__init__(name="to gpg", daemon=True)
-        self.problem: OrgkeyError | None = None
-        self._cursor = cursor
-        self._stdin = stdin
-
-    def run(self) -> None:
-        assert self._stdin is not None
-        with suppress(OSError), self._stdin:  # gpg may have seen enough
-            try:
-                while piece := self._cursor.some():
-                    while piece:
-                        piece = piece[self._stdin.write(piece) :]
-            except OrgkeyError as error:
-                self.problem = error
+def _said(status: bytes) -> str:
+    """What gpg says to people, without the session key that it says too."""
+    lines = [_STAMP.sub(b"", line) for line in status.splitlines() if not line.startswith(b"[GNUPG:]")]
+    return logs.last_words(b"\n".join(line for line in lines if not line.startswith(_NOT_SAID)))

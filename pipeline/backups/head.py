@@ -63,7 +63,7 @@ def read(cursor: Cursor) -> Head:
         tag, body = found
         if tag in (_PLAIN, _PROTECTED, _AEAD):
             first = bytes(body.some(_STUB))
-            protection: Protection = "aead" if tag == _AEAD or first[:1] > b"\x01" else "mdc"
+            protection: Protection = "mdc" if tag == _PROTECTED and first[:1] in (b"", b"\x01") else "aead"
             if not key_ids:
                 raise damaged("it is not encrypted to any key")
             stub = packets.build(tag, first, new_format=True).raw

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.backups import reading
 from pipeline.backups.engine import Reading
 from pipeline.backups.opener import Opener
+from pipeline.backups.reader import Reader
 from pipeline.backups.sources import Source
 from pipeline.clock import Deadline
 from pipeline.errors import ProofFailed
@@ -36,4 +37,5 @@ def opens(
             f"it is not encrypted to this key, but to {', '.join(about.key_ids)}",
             hint="`orgkey backups map` says which key opens it",
         )
-    return reading.read(source, about, key, deadline=deadline)
+    with Reader() as reader:
+        return reading.read(source, about, key, reader, deadline=deadline)

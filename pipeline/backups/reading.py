@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 from pipeline.backups import engine, gpg_engine, head
+from pipeline.backups.apart import metered
 from pipeline.backups.armored import binary
-from pipeline.backups.container import Contents
-from pipeline.backups.cursor import Cursor, over
+from pipeline.backups.cursor import over
 from pipeline.backups.engine import Reading, SessionKey
 from pipeline.backups.head import Head
+from pipeline.backups.reader import Meter, Reader
 from pipeline.backups.sources import Source
 from pipeline.clock import Deadline
 from pipeline.errors import Unsupported
 
 Engine = Literal["auto", "gpg"]
-Meter = Callable[[int], None]
-"""Told how many bytes of a backup were read since the last time."""
 
 
 def head_of(source: Source) -> Head:
@@ -34,11 +32,11 @@ def read(
     source: Source,
     about: Head,
     key: SessionKey,
+    reader: Reader,
     *,
     deadline: Deadline,
     wanted: Engine = "auto",
     meter: Meter = lambda _: None,
-    contents: Callable[[], Contents] = Contents,
 ) -> Reading:
     """Read a backup to its end, and prove that it is whole. Nothing is written anywhere.
 
@@ -46,10 +44,10 @@ def read(
         source: The backup.
         about: Its head.
         key: Its session key.
+        reader: Reads what this program understands by itself.
         deadline: When to stop.
         wanted: ``gpg`` leaves all to gpg; ``auto`` only what the own engine does not understand.
         meter: Is told about progress.
-        contents: Makes what takes the content.
 
     Raises:
         IntegrityProblem: It was altered, damaged or cut off.
@@ -58,20 +56,9 @@ def read(
     """
     if wanted == "auto" and engine.understands(about, key):
         try:
-            with source.open() as raw:
-                return engine.read(binary(_metered(raw, deadline, meter)), about, key, contents())
+            return reader.read(source, about, key, deadline, meter)
         except Unsupported:
             if not source.again:
                 raise
     with source.open() as raw:
-        return gpg_engine.read(binary(_metered(raw, deadline, meter)), about, key, contents())
-
-
-def _metered(raw: Cursor, deadline: Deadline, meter: Meter) -> Cursor:
-    def more() -> memoryview:
-        deadline.check()
-        piece = raw.some()
-        meter(len(piece))
-        return piece
-
-    return Cursor(more)
+        return gpg_engine.read(binary(metered(raw, deadline, meter)), about, key)

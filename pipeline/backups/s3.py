@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.backups.cursor import Cursor
@@ -42,6 +43,7 @@ class S3Source:
     ) -> None:
         self.name = f"s3://{bucket['Bucket']}/{key}"
         self.size: int | None = size
+        self.path: Path | None = None
         self._length = size
         self._session = session
         self._request = bucket | {"Key": key, "IfMatch": etag}

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.backups.cursor import PIECE, Cursor
+from pipeline.backups.cursor import Cursor, descriptor
 from pipeline.backups.head import LENGTH
 from pipeline.errors import LocalFilesProblem, OrgkeyError
 
@@ -22,11 +22,13 @@ class Source(Protocol):
         name: What people call it.
         size: Its length in bytes; ``None`` where it cannot be known.
         again: Whether it can be opened more than once.
+        path: The file that it is, which another process can read by itself; ``None`` for what is no file.
     """
 
     name: str
     size: int | None
     again: bool
+    path: Path | None
 
     def start(self) -> bytes:
         """Its first :data:`~pipeline.backups.head.LENGTH` bytes.
@@ -57,7 +59,7 @@ class FileSource:
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self.size: int | None = None
-        self._path = path
+        self.path: Path | None = path
         try:
             if path.is_file():
                 self.size = path.stat().st_size
@@ -67,7 +69,7 @@ class FileSource:
     def start(self) -> bytes:
         """See :meth:`Source.start`."""
         try:
-            with self._path.open("rb", buffering=0) as stream:
+            with self._file.open("rb", buffering=0) as stream:
                 found = b""
                 while len(found) < LENGTH and (piece := stream.read(LENGTH - len(found))):
                     found += piece
@@ -79,19 +81,16 @@ class FileSource:
     def open(self) -> Iterator[Cursor]:
         """See :meth:`Source.open`."""
         try:
-            stream = self._path.open("rb", buffering=0)
+            stream = self._file.open("rb", buffering=0)
         except OSError as error:
             raise self._failed(error) from error
-        room = memoryview(bytearray(PIECE))
-
-        def more() -> memoryview:
-            try:
-                return room[: stream.readinto(room)]
-            except OSError as error:
-                raise self._failed(error) from error
-
         with stream:
-            yield Cursor(more)
+            yield descriptor(stream.fileno(), self.name)
+
+    @property
+    def _file(self) -> Path:
+        assert self.path is not None
+        return self.path
 
     def _failed(self, error: OSError) -> OrgkeyError:
         return LocalFilesProblem(
@@ -105,20 +104,10 @@ class StandardInput:
     name = "standard input"
     size: int | None = None
     again = False
+    path: Path | None = None
 
     def __init__(self) -> None:
-        room = memoryview(bytearray(PIECE))
-        number = sys.stdin.fileno()
-
-        def more() -> memoryview:
-            try:
-                return room[: os.readv(number, [room])]
-            except OSError as error:
-                raise LocalFilesProblem(
-                    f"cannot read standard input: {error.strerror or error}", hint="give the backup as a file"
-                ) from error
-
-        self._cursor = Cursor(more)
+        self._cursor = descriptor(sys.stdin.fileno(), self.name)
 
     def start(self) -> bytes:
         """See :meth:`Source.start`."""

@@ -184,8 +184,8 @@ TITLES: dict[str, tuple[str, str]] = {
     ),
     "BackupPlace": (
         "`[backups.NAME]`",
-        "Where the server's own backups arrive, for `orgkey backups` and `orgkey status`. The driller's login "
-        "reads them. Optional.",
+        "Where the server's own backups arrive, for `orgkey backups` and `orgkey status`. The driller's "
+        "login reads them. Optional.",
     ),
     "Policy": ("`[policy]`", "What counts as enough. Optional."),
 }

@@ -1,0 +1,125 @@
+"""The walk over archives agrees with the standard library's, in pieces of any size."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.backups.container import Contents, Found
+from pipeline.errors import IntegrityProblem
+
+
+def walk(data: bytes, size: int = 4096) -> Found:
+    """What the walker says."""
+    contents = Contents()
+    for at in range(0, len(data), size):
+        contents.feed(memoryview(data)[at : at + size])
+    return contents.finish()
+
+
+names = st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"]), min_size=1, max_size=180)
+entries = st.lists(
+    st.tuples(
+        names, st.integers(0, 3000), st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE])
+    ),
+    max_size=8,
+)
+
+
+def archive(items: list[tuple[str, int, bytes]], form: int) -> bytes:
+    """A tar archive by the standard library."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as tar:
+        for name, size, kind in items:
+            info = tarfile.TarInfo(name)
+            info.type, info.size = kind, size if kind == tarfile.REGTYPE else 0
+            info.linkname = name * 2 if kind == tarfile.SYMTYPE else ""
+            info.uname = "Ünser"
+            tar.addfile(info, io.BytesIO(b"d" * info.size))
+    return out.getvalue()
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    items=entries, form=st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),
+    step=st.sampled_from([1, 511, 512, 10_000]), packed=st.booleans(),
+)  # fmt: skip
+def test_it_counts_as_the_standard_library_does(
+    items: list[tuple[str, int, bytes]], form: int, step: int, packed: bool
+) -> None:
+    data = archive(items, form)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        count = len(tar.getnames())
+    written = gzip.compress(data) if packed else data
+    found = walk(written, max(step, len(written) // 2000 + 1))
+    if items:
+        assert found == Found("tar.gz" if packed else "tar", count, len(written))
+
+
+def test_gnu_tar_sparse_incremental_and_large(tmp_path: Path) -> None:
+    if subprocess.run(["tar", "--version"], capture_output=True, check=False).returncode:  # pragma: no cover
+        pytest.fail("GNU tar is part of every Debian")
+    hole = tmp_path / "hole"
+    with hole.open("wb") as stream:
+        for place in range(0, 40_000_000, 1_000_000):  # many islands: the map needs further blocks
+            stream.seek(place)
+            stream.write(b"island")
+    (tmp_path / ("long" * 50)).write_bytes(b"x" * 5000)
+    (tmp_path / "empty").touch()
+    for options in (
+        ["--sparse", "--format=gnu"],
+        ["--sparse", "--format=posix"],
+        ["--format=v7"],
+        ["--format=oldgnu"],
+    ):
+        names = ["hole", "empty"] + (["long" * 50] if options[-1] != "--format=v7" else [])
+        made = subprocess.run(
+            ["tar", "-C", str(tmp_path), "-cf", "-", *options, *names], capture_output=True, check=True
+        )
+        found = walk(made.stdout, 10_000)
+        assert (found.container, found.entries) == ("tar", len(names)), options
+
+
+def test_a_member_above_8_gib_is_skipped_by_its_own_size() -> None:
+    info = tarfile.TarInfo("large")
+    info.size = 9 << 30
+    for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        start = info.tobuf(form)
+        contents = Contents()
+        contents.feed(start)
+        zeros = memoryview(bytes(1 << 24))
+        for _ in range((9 << 30) // len(zeros)):
+            contents.feed(zeros)
+        with pytest.raises(IntegrityProblem, match="cut off"):
+            contents.finish()
+        contents.feed(bytes(1024))
+        assert contents.finish().entries == 1
+
+
+def test_bytes_gzip_members_and_padding() -> None:
+    assert walk(b"") == Found("bytes", None, 0)
+    assert walk(b"x" * 5000) == Found("bytes", None, 5000)
+    two = gzip.compress(b"one") + gzip.compress(b"two")
+    assert walk(two, 3) == Found("gzip", None, len(two))
+    assert walk(two + bytes(512)).container == "gzip"
+    for wrong in (two + b"more", two[:-1], two + bytes(512) + two):
+        with pytest.raises(IntegrityProblem):
+            walk(wrong, 7)
+
+
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_damaged_and_cut_archives(form: int) -> None:
+    data = archive([("a", 3000, tarfile.REGTYPE), ("b", 3000, tarfile.REGTYPE)], form)
+    second = data.index(b"b\0", 3000)
+    with pytest.raises(IntegrityProblem, match="damaged after 1 entries"):
+        walk(data[:second] + b"X" + data[second + 1 :])
+    for cut in (600, second + 100, second + 512, second + 512 + 3072):
+        with pytest.raises(IntegrityProblem, match="cut off"):
+            walk(data[:cut])
