@@ -53,6 +53,22 @@ class Key(_Strict):
     fingerprint: str
     former: tuple[str, ...] = ()
     live: str | None = None
+    live_ca_file: str | None = None
+    auto_refresh: bool = False
+
+    @field_validator("live")
+    @classmethod
+    def _live(cls, value: str | None) -> str | None:
+        if value is None or "://" not in value:
+            return None if value is None else _expand(value)
+        if not re.fullmatch(r"(hkps?|ldaps?)://[A-Za-z0-9.\[\]:_/%?=,&+~@-]+", value):
+            raise ValueError("a file, or an address with hkp://, hkps://, ldap:// or ldaps://")
+        return value
+
+    @field_validator("live_ca_file")
+    @classmethod
+    def _ca(cls, value: str | None) -> str | None:
+        return None if value is None else _expand(value)
 
     @field_validator("fingerprint")
     @classmethod

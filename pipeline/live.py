@@ -1,14 +1,26 @@
-"""The live public key: what the server gives out today, where the configuration says how to get it."""
+"""The live public key: what the server gives out today, where the configuration says how to get it.
+
+The pin decides. Whatever a server, or somebody on the way to it, answers: only what the pinned key itself has
+signed is ever taken, and another key is reported, never believed.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from pipeline.context import Context
+from pipeline.errors import LocalFilesProblem, OrgkeyError
 from pipeline.survey import Epoch
 
-MAX_BYTES = 4 * 1024 * 1024
+if TYPE_CHECKING:
+    from pipeline.keys.model import Key
+
+MAX_BYTES: Final = 4 * 1024 * 1024
+RENEWAL_DAYS: Final = (31, 1)
+"""How long before the Org Key expires the server renews it: since release 3.4.2, and before."""
 
 
 @dataclass(frozen=True)
@@ -18,36 +30,167 @@ class Live:
     Attributes:
         state: ``same``, ``renewed``, ``replaced`` or ``unknown``.
         public: The live public part, when it is the pinned key's.
+        reason: Why it is unknown or replaced, in words.
+        others: Other keys that the server lists under the pinned key's names, former ones left out.
     """
 
     state: str
     public: bytes | None = None
+    reason: str | None = None
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """When the server renews the key by itself.
+
+    Attributes:
+        state: ``never expires``; ``ahead``; ``due``: the days have come; ``overdue``: it has expired.
+        expires: When the present self-signatures end.
+        due: For each of :data:`RENEWAL_DAYS`, when the server does it.
+    """
+
+    state: str
+    expires: datetime | None = None
+    due: tuple[datetime, ...] = ()
 
 
 def live(context: Context, epoch: Epoch | None) -> Live:
-    """Read the live key and compare it. The pin decides: another key is never taken for the Org Key.
-
-    Only a file can be asked (``key.live`` as a path, kept fresh by the operator); an address of a key
-    server gives ``unknown``.
+    """Get the live key and compare it.
 
     Args:
         context: The run.
         epoch: The escrowed epoch to compare with.
+
+    Returns:
+        The comparison. A place that gives no answer is ``unknown`` with the reason, never an error.
     """
     place = context.config.key.live if context.config.key else None
     record = epoch.record if epoch else None
     if place is None or record is None:
         return Live("unknown")
-    if "://" in place:
-        context.say(f"the live key is not looked up at {place}: this version reads it from a file only")
-        return Live("unknown")
-    from pipeline.keys import compare_public
+    from pipeline.keys import reading
 
+    escrowed = reading.sole(record.public, "the escrowed public part")
+    found: bytes | None
+    others: tuple[str, ...] = ()
+    try:
+        if "://" not in place:
+            found = _file(place)
+        else:
+            found, others = _server(context, place, escrowed)
+    except OrgkeyError as error:
+        context.say(f"warning: the live key is not known: {error.message}")
+        return Live("unknown", reason=error.message)
+    if found is None:
+        if others:
+            reason = f"the server has no such key, but {_named(others)} under its name"
+            return Live("replaced", reason=reason, others=others)
+        return Live("unknown", reason="the server has no such key")
+    return _compare(escrowed, found, others)
+
+
+def fetch(context: Context) -> bytes:
+    """Get what the configured place gives out, for a refresh; foreign bytes.
+
+    Raises:
+        UsageProblem: None is configured.
+        LocalFilesProblem: The file cannot be read.
+        Unreachable: The server does not answer, or does not have the key.
+    """
+    from pipeline.errors import Unreachable, UsageProblem
+    from pipeline.keys import keyserver
+
+    place = context.config.key.live if context.config.key else None
+    if place is None:
+        raise UsageProblem("no newer public key is named", hint="give --public FILE, or set key.live")
+    if "://" not in place:
+        data = _file(place)
+    else:
+        found = keyserver.look_up(
+            place, context.fingerprint, (), seconds=context.config.policy.call_seconds,
+            deadline=context.deadline, ca_file=_ca_file(context),
+        ).key  # fmt: skip
+        if found is None:
+            raise Unreachable(
+                "the key server does not have this key",
+                hint="look it up by hand; was the Org Key regenerated?",
+                again=False,
+            )
+        data = found
+    return _own(data, context.fingerprint) or data
+
+
+def renewal(public: bytes, now: datetime) -> Renewal:
+    """Foretell when the server renews the key.
+
+    Args:
+        public: The public part.
+        now: The present time.
+
+    Raises:
+        OrgkeyError: It cannot be read.
+    """
+    from pipeline.keys import reading, validity
+
+    expires = validity.judge(reading.sole(public, "the public part"), None).primary.expires
+    if expires is None:
+        return Renewal("never expires")
+    due = tuple(expires - timedelta(days=days) for days in RENEWAL_DAYS)
+    state = "overdue" if now >= expires else "due" if now >= due[0] else "ahead"
+    return Renewal(state, expires, due)
+
+
+def _file(place: str) -> bytes:
     try:
         with Path(place).expanduser().open("rb") as stream:
-            data = stream.read(MAX_BYTES)
+            return stream.read(MAX_BYTES + 1)
     except OSError as error:
-        context.say(f"warning: the live key cannot be read from {place}: {error.strerror or error}")
-        return Live("unknown")
-    state = compare_public(record.public, data)
-    return Live(state, data if state in ("same", "renewed") else None)
+        raise LocalFilesProblem(
+            f"cannot read {place}: {error.strerror or error}", hint="check key.live and its permissions"
+        ) from error
+
+
+def _server(context: Context, place: str, escrowed: Key) -> tuple[bytes | None, tuple[str, ...]]:
+    from pipeline.keys import keyserver, validity
+
+    found = keyserver.look_up(
+        place, escrowed.fingerprint, validity.user_ids(escrowed),
+        seconds=context.config.policy.call_seconds, deadline=context.deadline, ca_file=_ca_file(context),
+    )  # fmt: skip
+    former = context.config.key.former if context.config.key else ()
+    others = tuple(other for other in found.others if not any(one.endswith(other) for one in former))
+    return found.key, others
+
+
+def _ca_file(context: Context) -> Path | None:
+    named = context.config.key.live_ca_file if context.config.key else None
+    return Path(named) if named else None
+
+
+def _compare(escrowed: Key, found: bytes, others: tuple[str, ...]) -> Live:
+    from pipeline.keys import compare_public, reading, validity
+
+    own = _own(found, escrowed.fingerprint)
+    if own is None:
+        served = reading.read(found)
+        if served.keys:
+            names = tuple(key.fingerprint for key in served.keys)
+            return Live("replaced", reason=f"another key is given out: {_named(names)}", others=names)
+        why = served.problems[0].message if served.problems else "nothing was given out"
+        return Live("unknown", reason=f"what is given out is no key: {why}", others=others)
+    key = reading.sole(own, "the live key")
+    if validity.judge(key, None).primary.revoked:
+        return Live("replaced", reason="the live key is revoked: another one has to follow it", others=others)
+    return Live(compare_public(escrowed.public(), own), own, others=others)
+
+
+def _own(data: bytes, fingerprint: str) -> bytes | None:
+    """The pinned key alone, out of what may be several."""
+    from pipeline.keys import reading
+
+    return next((key.public() for key in reading.read(data).keys if key.fingerprint == fingerprint), None)
+
+
+def _named(keys: tuple[str, ...]) -> str:
+    return ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")

@@ -31,6 +31,7 @@ _GRACE_SECONDS: Final = 0.5
 
 _DEBIAN_PACKAGES: Final = {
     "gpg": "gpg",
+    "dirmngr": "dirmngr",
     "gpg-agent": "gpg-agent",
     "gpgconf": "gpgconf",
     "openssl": "openssl",

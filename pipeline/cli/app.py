@@ -14,6 +14,7 @@ import typer
 from pipeline import __version__, clock, harden
 from pipeline.cli.lazy import Entry, group
 from pipeline.cli.output import report_error
+from pipeline.cli.signalled import Signalled
 from pipeline.errors import Code, Interrupted, OrgkeyError, UsageProblem
 
 COMMANDS = {
@@ -34,6 +35,9 @@ COMMANDS = {
     "refresh": Entry("refresh_command:refresh", "Store a renewed public part with the same secret."),
     "custody": Entry("custody:app", "Look after shares: who has them, whether they are good, new ones."),
     "backups": Entry("backups:app", "Look after the server's backups: that the escrowed keys open them."),
+    "watch": Entry(
+        "watch_command:watch", "Watch the inbox, the live key and the backups; for a service or a timer."
+    ),
     "config": Entry("config_command:app", "Check the configuration, or print its schema."),
     "stack": Entry("stack:app", "Run real servers on this host, for trying and testing."),
 }
@@ -52,10 +56,6 @@ app = typer.Typer(
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-class Signalled(BaseException):
-    """A signal arrived. Not an error: code that takes errors for results must not catch it."""
 
 
 # What the parser raises. Some releases of typer carry a click of their own, so the class is asked of typer.

@@ -9,13 +9,14 @@ import typer
 
 from pipeline.cli import options
 from pipeline.cli.options import Common
-from pipeline.cli.output import printable, spaced, table
+from pipeline.cli.output import Output, printable, spaced, table
 from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
 
 if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.escrow import Rehearsal
     from pipeline.secret import SecretSource
+    from pipeline.sources.interface import Export, Source
     from pipeline.store import Stored
 
 ACCEPTABLE = ("unprotected", "expired", "certificates")
@@ -60,7 +61,7 @@ def escrow(
     if unknown:
         raise UsageProblem(f"--accept {min(unknown)} is unknown", hint="it takes " + ", ".join(ACCEPTABLE))
     loaded = common.load(out)
-    passphrase = _passphrase(
+    passphrase = export_passphrase(
         loaded, export, export_passphrase_file, export_passphrase_fd, export_passphrase_command
     )
     from pipeline import escrow as story
@@ -81,6 +82,21 @@ def escrow(
         return Code.OK
     result = story.escrow(context, fetched.data, passphrase(), wishes)
     out.emit(document(result), lines(result))
+    return finish(out, source, fetched, result)
+
+
+def finish(out: Output, source: Source, fetched: Export, result: Stored) -> Code:
+    """Let a source put an export aside once it is proven.
+
+    Args:
+        out: Where it is told.
+        source: Where the export came from.
+        fetched: The export.
+        result: What became of it.
+
+    Returns:
+        How the run ends.
+    """
     if result.proven:
         try:
             for line in source.finish(fetched, f"escrowed and proven as {result.record.epoch}"):
@@ -92,7 +108,7 @@ def escrow(
     return result.code
 
 
-def _passphrase(
+def export_passphrase(
     config: Config, export: Path | None, file: Path | None, fd: int | None, command: str | None
 ) -> SecretSource:
     """The options first, then the configured source's own way, then a prompt."""

@@ -9,20 +9,17 @@ import typer
 
 from pipeline.cli import ceremony_prompt, escrow_command, options, shares
 from pipeline.cli.options import Common
-from pipeline.errors import Code, LocalFilesProblem, UsageProblem
+from pipeline.errors import Code, LocalFilesProblem
 
 if TYPE_CHECKING:
     from pipeline.context import Context
     from pipeline.refresh import Refreshed
 
-LARGEST = 4 << 20
-"""Of a public key, in bytes."""
-
 
 def refresh(
     public: Annotated[
         Path | None,
-        typer.Option("--public", metavar="FILE", help="The server's public key; else the file of key.live."),
+        typer.Option("--public", metavar="FILE", help="The server's public key; else what key.live gives."),
     ] = None,
     via: Annotated[
         str | None, typer.Option("--via", metavar="PATH", help="Open the epoch by this custody path.")
@@ -65,17 +62,16 @@ def refresh(
 
 
 def _public(context: Context, named: Path | None) -> bytes:
-    place = str(named) if named else context.config.key.live if context.config.key else None
-    if place is None or (named is None and "://" in place):
-        raise UsageProblem(
-            "no newer public key is named", hint="give --public FILE, or name the file in key.live"
-        )
+    from pipeline import live
+
+    if named is None:
+        return live.fetch(context)
     try:
-        with Path(place).expanduser().open("rb") as stream:
-            return stream.read(LARGEST + 1)
+        with named.expanduser().open("rb") as stream:
+            return stream.read(live.MAX_BYTES + 1)
     except OSError as error:
         raise LocalFilesProblem(
-            f"cannot read {place}: {error.strerror or error}", hint="check the path and its permissions"
+            f"cannot read {named}: {error.strerror or error}", hint="check the path and its permissions"
         ) from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli import options
+from pipeline.cli import backups_map, options
 from pipeline.cli.options import Common
 from pipeline.cli.output import age, printable, spaced, table
 from pipeline.errors import Code
@@ -47,7 +47,10 @@ def _document(result: Status) -> dict[str, Any]:
         "state": str(result.epoch.state) if result.epoch else None,
         "age_seconds": result.age_seconds,
         "last_drill_age_seconds": result.last_drill_age_seconds,
-        "live": result.live,
+        "live": result.live.state,
+        "live_reason": result.live.reason,
+        "live_others": list(result.live.others),
+        "renewal": _renewal(result),
         "copies": copies_json(result.epoch.copies) if result.epoch else [],
         "epochs": [
             {
@@ -57,6 +60,16 @@ def _document(result: Status) -> dict[str, Any]:
             }
             for epoch in result.survey.epochs
         ],
+        "former": [
+            {
+                "fingerprint": former.fingerprint,
+                "epoch": latest.name if (latest := former.latest()) else None,
+                "state": str(latest.state) if latest else None,
+                "copies": copies_json(latest.copies) if latest else [],
+            }
+            for former in result.former
+        ],
+        "backups": backups_map.backups_json(result.backups),
         "custodians": [
             {
                 "custodian": item.seat.share.label,
@@ -83,7 +96,8 @@ def _lines(result: Status) -> list[str]:
             f"epoch      {result.epoch.name} ({result.epoch.state}), {age(result.age_seconds)} old",
             f"last drill {age(result.last_drill_age_seconds)}"
             + (" ago" if result.last_drill_age_seconds is not None else ""),
-            f"live key   {result.live}",
+            f"live key   {result.live.state}" + (f" ({result.live.reason})" if result.live.reason else ""),
+            *_foretold(result),
             "",
             *table(
                 ("copy", "domain", "", "where"),
@@ -96,6 +110,12 @@ def _lines(result: Status) -> list[str]:
         others = [epoch for epoch in reversed(result.survey.epochs) if epoch.name != result.epoch.name]
         shown += ["", *(_other(result, epoch) for epoch in others)] if others else []
         shown += _custodians(result)
+    for former in result.former:
+        latest = former.latest()
+        told = f"{latest.name} ({latest.state}), {len(latest.good)} good copies" if latest else "NOT STORED"
+        shown += ["", f"former key {spaced(former.fingerprint)}", f"epoch      {told}"]
+    if result.backups:
+        shown += ["", *backups_map.lines(result.backups)]
     shown.append("")
     if not result.broken:
         return [*shown, "gate: ok"]
@@ -104,6 +124,37 @@ def _lines(result: Status) -> list[str]:
         f"gate: BROKEN (exit code {int(result.code)}: {result.code.meaning})",
         *(f"  - {rule}" for rule in result.broken),
     ]
+
+
+def _renewal(result: Status) -> dict[str, Any] | None:
+    from pipeline.clock import stamp
+
+    if result.renewal is None:
+        return None
+    due: list[str | None] = [stamp(moment) for moment in result.renewal.due] or [None, None]
+    return {
+        "state": result.renewal.state,
+        "expires": stamp(result.renewal.expires) if result.renewal.expires else None,
+        "due_31_days": due[0],
+        "due_1_day": due[1],
+    }
+
+
+def _foretold(result: Status) -> list[str]:
+    """When the server renews the key by itself, and which other keys it lists under its name."""
+    told = []
+    if (renewal := result.renewal) and renewal.expires:
+        expires, (early, late) = renewal.expires.date(), (moment.date() for moment in renewal.due)
+        told.append(
+            {
+                "ahead": f"renewal    ahead: about {early} (older releases {late}); expires {expires}",
+                "due": f"renewal    DUE since {early} (older releases {late}); expires {expires}",
+                "overdue": f"renewal    OVERDUE: what is known of the key expired on {expires}",
+            }[renewal.state]
+        )
+    if result.live.others and result.live.state != "replaced":
+        told.append(f"           another key is listed under its name: {', '.join(result.live.others)}")
+    return told
 
 
 def _other(result: Status, epoch: Epoch) -> str:

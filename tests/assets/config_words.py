@@ -26,8 +26,11 @@ WORDS: dict[str, dict[str, str]] = {
     "Key": {
         "fingerprint": "The pin: the Org Key's 40-digit fingerprint. Spaces and colons are allowed.",
         "former": "Fingerprints of earlier Org Keys that old backups still need; listed and verified too.",
-        "live": "Where the live public key is, for `orgkey status`. This version reads a file; "
-        "it does not ask key servers, and reports `unknown` for an address.",
+        "live": "Where the server's live public key is: a file, or `hkp://`, `hkps://`, `ldap://`, "
+        "`ldaps://`. The pin decides what is taken of it.",
+        "live_ca_file": "PEM file of the authority that signed the key server's certificate; else the "
+        "system's.",
+        "auto_refresh": "Let `orgkey watch` refresh the escrow when the live key has renewed itself.",
     },
     "Source": {
         "kind": "Where the export comes from; see "

@@ -31,7 +31,7 @@ def broken(world: World) -> str:
 
 def test_a_fresh_proven_escrow_is_well(world: World, proven: Record) -> None:
     found = status(world.context)
-    assert (found.code, found.broken, found.live) == (Code.OK, (), "unknown")
+    assert (found.code, found.broken, found.live.state) == (Code.OK, (), "unknown")
     assert found.epoch is not None
     assert found.epoch.name == proven.epoch
     assert found.age_seconds is not None
@@ -130,28 +130,29 @@ def test_the_live_key_is_the_escrowed_one(
     world: World, proven: Record, live: Callable[[bytes], Status]
 ) -> None:
     found = live(unlocked().public)
-    assert (found.live, found.code) == ("same", Code.OK)
+    assert (found.live.state, found.code) == ("same", Code.OK)
 
 
 def test_another_live_key_breaks_the_gate(
     world: World, proven: Record, live: Callable[[bytes], Status]
 ) -> None:
     found = live(unlocked(ATTACKER).public)
-    assert (found.live, found.code) == ("replaced", Code.STALE)
+    assert (found.live.state, found.code) == ("replaced", Code.STALE)
     assert any("another key" in line for line in found.broken)
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", (ASSETS / "ed25519-two-block.asc").read_bytes()[:300]])
-def test_a_live_key_that_cannot_be_read_is_unknown_and_no_failure(
+def test_a_live_key_that_cannot_be_read_is_unknown_and_breaks_the_gate(
     world: World, proven: Record, live: Callable[[bytes], Status], data: bytes
 ) -> None:
     found = live(data)
-    assert (found.live, found.code) == ("unknown", Code.OK)
+    assert (found.live.state, found.code) == ("unknown", Code.STALE)
+    assert found.live.reason
 
 
 def test_a_live_key_that_is_not_there_is_unknown_and_told(world: World, proven: Record) -> None:
     world.key = 'live = "/nowhere/live.asc"'
-    assert status(world.context).live == "unknown"
+    assert status(world.context).live.state == "unknown"
     assert any("/nowhere/live.asc" in line for line in world.lines)
 
 
@@ -175,5 +176,5 @@ def test_a_key_that_renewed_itself_since_makes_the_escrow_stale(tmp_path: Path) 
     path.write_bytes(unlocked("renewed").public)
     world.key = f'live = "{path}"'
     found = status(world.context)
-    assert (found.live, found.code) == ("renewed", Code.STALE)
+    assert (found.live.state, found.code) == ("renewed", Code.STALE)
     assert any("`orgkey refresh` stores them" in line for line in found.broken)

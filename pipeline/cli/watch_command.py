@@ -1,0 +1,166 @@
+"""`orgkey watch`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli import escrow_command, options
+from pipeline.cli.options import Common
+from pipeline.cli.output import Output
+from pipeline.cli.signalled import Signalled
+from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+    from pipeline.status import Status
+
+
+def watch(
+    once: Annotated[bool, typer.Option("--once", help="One round, for a timer.")] = False,
+    every: Annotated[
+        float, typer.Option("--every", metavar="SECONDS", min=1.0, help="Pause between two rounds.")
+    ] = 300.0,
+    config: options.ConfigFile = None,
+    state_dir: options.StateDir = None,
+    fingerprint: options.Fingerprint = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> Code:
+    """Watch the inbox, the live key and the backups; for a service or a timer.
+
+    Each round escrows an export that has arrived in the inbox, compares the live key (and refreshes the
+    escrow with key.auto_refresh), maps the backups, and judges the gate as `orgkey status` does. What has not
+    changed since the round before is not said again. A signal during the pause ends it with 0.
+    """
+    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
+    out = common.output()
+    loaded = common.load(out)
+    if loaded.key is None and fingerprint is None:
+        raise UsageProblem("no key is pinned", hint="set key.fingerprint: nobody can be asked while watching")
+    told: list[str] | None = None
+    while True:
+        found = _round(common, out, loaded)
+        lines = found.lines()
+        if once or lines != told:
+            out.emit(found.document(), lines)
+        if once:
+            return found.code
+        told = lines
+        try:
+            _pause(every)
+        except (Signalled, KeyboardInterrupt):
+            out.say("stopped between two rounds")
+            return Code.OK
+
+
+def _pause(seconds: float) -> None:
+    import time
+
+    time.sleep(seconds)
+
+
+@dataclass(frozen=True)
+class _Round:
+    """What one round did and found.
+
+    Attributes:
+        escrowed: The epoch of an export that had arrived.
+        refreshed: The epoch with a renewed public part.
+        status: The gate; ``None`` when it could not be judged.
+        problems: What went wrong, in words.
+        code: How the round ends.
+    """
+
+    escrowed: str | None
+    refreshed: str | None
+    status: Status | None
+    problems: tuple[str, ...]
+    code: Code
+
+    def document(self) -> dict[str, Any]:
+        """The document orgkey.watch/1."""
+        broken = list(self.status.broken) if self.status else []
+        unopened = [item for item in self.status.backups if item.code is Code.STALE] if self.status else []
+        return {
+            "schema": "orgkey.watch/1",
+            "escrowed": self.escrowed,
+            "refreshed": self.refreshed,
+            "live": self.status.live.state if self.status else "unknown",
+            "unopened": [item.source.name for item in unopened],
+            "gate": {"ok": self.status is not None and not broken, "broken": broken},
+            "problems": list(self.problems),
+            "exit_code": int(self.code),
+        }
+
+    def lines(self) -> list[str]:
+        """What a person reads."""
+        told = [f"escrowed and stored as {self.escrowed}"] if self.escrowed else []
+        told += [f"refreshed as {self.refreshed}"] if self.refreshed else []
+        told += [f"problem: {problem}" for problem in self.problems]
+        if self.status is None:
+            return [*told, "gate: not judged"]
+        live = f"live key {self.status.live.state}, {len(self.status.backups)} backups"
+        if not self.status.broken:
+            return [*told, f"gate: ok; {live}"]
+        return [*told, f"gate: BROKEN; {live}", *(f"  - {rule}" for rule in self.status.broken)]
+
+
+def _round(common: Common, out: Output, loaded: Config) -> _Round:
+    problems: list[str] = []
+    codes: list[Code] = []
+    escrowed = refreshed = None
+    found: Status | None = None
+
+    def note(error: OrgkeyError) -> None:
+        problems.append(f"{error.message}; {error.hint}")
+        codes.append(error.code)
+
+    try:
+        escrowed, code = _inbox(common, out, loaded)
+        codes.append(code)
+    except OrgkeyError as error:
+        note(error)
+    try:
+        from pipeline import status as story
+
+        found = story.status(common.context(out, loaded))
+        if found.live.state == "renewed" and found.live.public and loaded.key and loaded.key.auto_refresh:
+            refreshed, code = _refresh(common, out, loaded, found.live.public)
+            codes.append(code)
+            found = story.status(common.context(out, loaded))
+    except OrgkeyError as error:
+        note(error)
+    if found is not None:
+        codes.append(found.code)
+    return _Round(escrowed, refreshed, found, tuple(problems), first_of(codes))
+
+
+def _inbox(common: Common, out: Output, loaded: Config) -> tuple[str | None, Code]:
+    """Escrow what has arrived."""
+    if loaded.source is None or loaded.source.kind != "inbox":
+        return None, Code.OK
+    from pipeline import escrow, wiring
+    from pipeline.clock import Deadline
+    from pipeline.sources.interface import NoExport
+
+    pin = wiring.pinned(loaded, common.fingerprint)
+    passphrase = escrow_command.export_passphrase(loaded, None, None, None, None)
+    source = wiring.source(loaded, None, pin=pin, passphrase=passphrase)
+    try:
+        fetched = source.fetch(Deadline(loaded.policy.deadline_seconds))
+    except NoExport:
+        return None, Code.OK
+    out.say(f"export: {fetched.origin}")
+    result = escrow.escrow(common.context(out, loaded), fetched.data, passphrase())
+    return result.record.epoch, escrow_command.finish(out, source, fetched, result)
+
+
+def _refresh(common: Common, out: Output, loaded: Config, public: bytes) -> tuple[str | None, Code]:
+    from pipeline import refresh
+
+    done = refresh.refresh(common.context(out, loaded), refresh.Request(public))
+    return (done.stored.record.epoch, done.stored.code) if done.stored else (None, Code.OK)

@@ -1,0 +1,155 @@
+"""Look a public key up at a key server: HKP, HKPS, LDAP, LDAPS.
+
+GnuPG's dirmngr speaks all four. It is started for one look-up, in a fresh private home, with the caller's
+environment left out, and ended with it. What comes back is foreign bytes of a bounded size: the caller takes
+nothing of it that the pinned key itself has not signed.
+
+The commands are dirmngr's own, over its Assuan protocol on standard input and output (`dirmngr --server`,
+doc/dirmngr.texi in GnuPG); an error's number is libgpg-error's, in its low 16 bits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
+
+from pipeline import process
+from pipeline.clock import Deadline
+from pipeline.errors import DeadlinePassed, LocalFilesProblem, Unreachable
+from pipeline.keys.gnupg_home import Home
+
+SCHEMES: Final = ("hkp", "hkps", "ldap", "ldaps")
+MAX_BYTES: Final = 4 * 1024 * 1024
+_NO_DATA: Final = 58
+_NO_SUCH: Final = (_NO_DATA, 27)  # GPG_ERR_NO_DATA, GPG_ERR_NOT_FOUND
+_NAMES: Final = 4
+"""How many user ids are asked about."""
+_HINT: Final = "check the address in key.live, and that the server answers"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a key server has.
+
+    Attributes:
+        key: What it gave for the fingerprint; ``None`` when it has no such key.
+        others: Key ids or fingerprints of usable keys that it lists under the same names.
+    """
+
+    key: bytes | None
+    others: tuple[str, ...] = ()
+
+
+def look_up(
+    url: str,
+    fingerprint: str,
+    names: Sequence[str],
+    *,
+    seconds: float,
+    deadline: Deadline,
+    ca_file: Path | None = None,
+) -> Found:
+    """Ask a server for a key, and for others under its names.
+
+    Args:
+        url: Where it is, with one of :data:`SCHEMES`.
+        fingerprint: The key's, 40 hexadecimal digits.
+        names: Its user ids.
+        seconds: How long each of the two questions may take.
+        deadline: Of the run.
+        ca_file: PEM file of the authority that signed the server's certificate; else the system's.
+
+    Raises:
+        Unreachable: It does not answer in time, or answers with an error or without end.
+        ProgramMissing: dirmngr is not installed.
+    """
+    (key,) = _ask(url, [f"KS_GET -- 0x{fingerprint}"], seconds, deadline, ca_file)
+    terms = list(dict.fromkeys(filter(None, map(_term, names[:_NAMES]))))
+    answers = _ask(url, [f"KS_SEARCH -- {term}" for term in terms], seconds, deadline, ca_file)
+    listed = (other for answer in answers for other in _listed(answer or b""))
+    return Found(key, tuple(dict.fromkeys(other for other in listed if not fingerprint.endswith(other))))
+
+
+def _term(name: str) -> str | None:
+    """What to search for: the mail address, which servers index best."""
+    match = re.search(r"<([^<>\s]+@[^<>\s]+)>", name)
+    term = match[1] if match else name
+    # A blank or a percent sign would have to be escaped; what is left is one word of the protocol.
+    words: list[str] = re.findall(r"[A-Za-z0-9@._+-]+", term)
+    return max(words, key=len) if words else None
+
+
+def _ask(
+    url: str, questions: Sequence[str], seconds: float, deadline: Deadline, ca_file: Path | None
+) -> list[bytes | None]:
+    """Put questions to dirmngr; an answer is ``None`` when there is no such thing."""
+    if not questions:
+        return []
+    host = urlsplit(url).hostname or url
+    limit = deadline.limit(seconds)
+    with Home() as home:
+        options = ["--homedir", str(home.path), "--server", "--standard-resolver", "--no-use-tor"]
+        options += ["--connect-timeout", str(max(1, int(limit))), "--log-file", "/dev/null"]
+        extra = {"GNUPGHOME": str(home.path), "HOME": str(home.path)}
+        if ca_file is not None:
+            options += ["--hkp-cacert", str(ca_file)]
+            extra |= {"LDAPTLS_CACERT": str(ca_file), "LDAPTLS_REQCERT": "demand"}
+        said = "\n".join([f"KEYSERVER --clear {url}", *questions, "BYE", ""])
+        try:
+            done = process.run(
+                ["dirmngr", *options],
+                stdin=said.encode(),
+                timeout=limit,
+                env=process.clean_environment(extra),
+                max_output=3 * MAX_BYTES,  # octets may come escaped, three for one
+            )
+        except DeadlinePassed as error:
+            raise Unreachable(f"{host} did not answer within {limit:.0f} s", hint=_HINT) from error
+        except LocalFilesProblem as error:
+            raise Unreachable(f"{host} answers without end", hint=_HINT) from error
+    answers = _answers(done.stdout)[2:]  # after the greeting and the first command
+    if len(answers) < len(questions):
+        raise Unreachable(f"{host}: dirmngr ended before its time", hint=_HINT)
+    return [_judge(answer, host) for answer in answers[: len(questions)]]
+
+
+def _answers(output: bytes) -> list[tuple[bytes, bytes]]:
+    """Split what dirmngr wrote: for each command its data and its last line."""
+    found: list[tuple[bytes, bytes]] = []
+    data = bytearray()
+    for line in output.split(b"\n"):
+        if line.startswith(b"D "):
+            data += unquote_to_bytes(line[2:])
+        elif line.startswith((b"OK", b"ERR")):
+            found.append((bytes(data), line))
+            data.clear()
+    return found
+
+
+def _judge(answer: tuple[bytes, bytes], host: str) -> bytes | None:
+    data, line = answer
+    if line.startswith(b"OK"):
+        if len(data) > MAX_BYTES:
+            raise Unreachable(f"{host} gives out {len(data):,} bytes, more than any key", hint=_HINT)
+        return data
+    number, _, words = line.removeprefix(b"ERR ").partition(b" ")
+    if number.isdigit() and int(number) & 0xFFFF in _NO_SUCH:
+        return None
+    told = words.decode(errors="replace").removesuffix("<Dirmngr>").strip()
+    raise Unreachable(f"{host} gives no answer: {told}", hint=_HINT)
+
+
+def _listed(index: bytes) -> Iterable[str]:
+    """Keys in a machine-readable index (draft-shaw-openpgp-hkp-00 section 5.2) that are of use."""
+    for line in index.decode(errors="replace").splitlines():
+        words = line.split(":")
+        if words[0] != "pub" or len(words) < 2:
+            continue
+        flags = words[6] if len(words) > 6 else ""
+        identity = unquote(words[1]).upper()
+        if re.fullmatch(r"[0-9A-F]{8,64}", identity) and not set(flags) & set("rde"):
+            yield identity
