@@ -15,17 +15,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 from pipeline import process
 from pipeline.clock import Deadline
 from pipeline.errors import DeadlinePassed, LocalFilesProblem, Unreachable
+from pipeline.keys import reading
 from pipeline.keys.gnupg_home import Home
 
 SCHEMES: Final = ("hkp", "hkps", "ldap", "ldaps")
 MAX_BYTES: Final = 4 * 1024 * 1024
-_NO_DATA: Final = 58
-_NO_SUCH: Final = (_NO_DATA, 27)  # GPG_ERR_NO_DATA, GPG_ERR_NOT_FOUND
+_NO_SUCH: Final = (27, 58)  # GPG_ERR_NOT_FOUND, GPG_ERR_NO_DATA
+_NOT_ASKED_SO: Final = 60  # GPG_ERR_NOT_SUPPORTED
+_WORDS: Final = re.compile(r"[A-Za-z0-9@._-]+")
 _NAMES: Final = 4
 """How many user ids are asked about."""
 _HINT: Final = "check the address in key.live, and that the server answers"
@@ -67,20 +69,37 @@ def look_up(
         Unreachable: It does not answer in time, or answers with an error or without end.
         ProgramMissing: dirmngr is not installed.
     """
-    (key,) = _ask(url, [f"KS_GET -- 0x{fingerprint}"], seconds, deadline, ca_file)
-    terms = list(dict.fromkeys(filter(None, map(_term, names[:_NAMES]))))
-    answers = _ask(url, [f"KS_SEARCH -- {term}" for term in terms], seconds, deadline, ca_file)
-    listed = (other for answer in answers for other in _listed(answer or b""))
+    asked = names[:_NAMES]
+    mails = dict.fromkeys(filter(None, map(_mail, asked)))
+    if urlsplit(url).scheme.startswith("ldap"):
+        # A directory with the classic schema knows neither fingerprints nor mail addresses, and dirmngr lists
+        # nothing there: it gets by key id and by whole user id.
+        found = _ask(
+            url,
+            [f"KS_GET -- 0x{fingerprint}", f"KS_GET -- 0x{fingerprint[-16:]}"],
+            seconds,
+            deadline,
+            ca_file,
+        )
+        key = next((one for one in found if one is not None), None)
+        terms = [*(f"={quote(name)}" for name in asked), *(f"<{mail}>" for mail in mails)]
+        answers = _ask(url, [f"KS_GET -- {term}" for term in terms], seconds, deadline, ca_file)
+        listed = [one.fingerprint for answer in answers if answer for one in reading.read(answer).keys]
+    else:
+        (key,) = _ask(url, [f"KS_GET -- 0x{fingerprint}"], seconds, deadline, ca_file)
+        terms = [
+            *mails,
+            *(max(words, key=len) for name in asked if (words := _WORDS.findall(name)) and not _mail(name)),
+        ]
+        answers = _ask(url, [f"KS_SEARCH -- {term}" for term in terms], seconds, deadline, ca_file)
+        listed = [other for answer in answers for other in _listed(answer or b"")]
     return Found(key, tuple(dict.fromkeys(other for other in listed if not fingerprint.endswith(other))))
 
 
-def _term(name: str) -> str | None:
-    """What to search for: the mail address, which servers index best."""
-    match = re.search(r"<([^<>\s]+@[^<>\s]+)>", name)
-    term = match[1] if match else name
-    # A blank or a percent sign would have to be escaped; what is left is one word of the protocol.
-    words: list[str] = re.findall(r"[A-Za-z0-9@._+-]+", term)
-    return max(words, key=len) if words else None
+def _mail(name: str) -> str | None:
+    """A user id's mail address, which servers index best."""
+    match = re.search(r"<([A-Za-z0-9._+-]+@[A-Za-z0-9.-]+)>", name)
+    return match[1] if match else None
 
 
 def _ask(
@@ -98,7 +117,7 @@ def _ask(
         if ca_file is not None:
             options += ["--hkp-cacert", str(ca_file)]
             extra |= {"LDAPTLS_CACERT": str(ca_file), "LDAPTLS_REQCERT": "demand"}
-        said = "\n".join([f"KEYSERVER --clear {url}", *questions, "BYE", ""])
+        said = "\n".join([f"KEYSERVER --clear {_address(url)}", *questions, "BYE", ""])
         try:
             done = process.run(
                 ["dirmngr", *options],
@@ -114,7 +133,16 @@ def _ask(
     answers = _answers(done.stdout)[2:]  # after the greeting and the first command
     if len(answers) < len(questions):
         raise Unreachable(f"{host}: dirmngr ended before its time", hint=_HINT)
-    return [_judge(answer, host) for answer in answers[: len(questions)]]
+    no_such = (*_NO_SUCH, _NOT_ASKED_SO) if urlsplit(url).scheme.startswith("ldap") else _NO_SUCH
+    return [_judge(answer, host, no_such) for answer in answers[: len(questions)]]
+
+
+def _address(url: str) -> str:
+    """The address as dirmngr understands it: to it, ``ldaps://`` means STARTTLS, which is another thing."""
+    parts = urlsplit(url)
+    if parts.scheme != "ldaps":
+        return url
+    return f"ldap:{parts.hostname}:{parts.port or 636}:::{unquote(parts.path.strip('/'))}:ldaptls"
 
 
 def _answers(output: bytes) -> list[tuple[bytes, bytes]]:
@@ -130,14 +158,14 @@ def _answers(output: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def _judge(answer: tuple[bytes, bytes], host: str) -> bytes | None:
+def _judge(answer: tuple[bytes, bytes], host: str, no_such: Sequence[int]) -> bytes | None:
     data, line = answer
     if line.startswith(b"OK"):
         if len(data) > MAX_BYTES:
             raise Unreachable(f"{host} gives out {len(data):,} bytes, more than any key", hint=_HINT)
         return data
     number, _, words = line.removeprefix(b"ERR ").partition(b" ")
-    if number.isdigit() and int(number) & 0xFFFF in _NO_SUCH:
+    if number.isdigit() and int(number) & 0xFFFF in no_such:
         return None
     told = words.decode(errors="replace").removesuffix("<Dirmngr>").strip()
     raise Unreachable(f"{host} gives no answer: {told}", hint=_HINT)
