@@ -29,6 +29,8 @@ def binary(cursor: Cursor) -> Cursor:
     start = cursor.peek(_LOOKED_AT)
     if start[:1] >= b"\x80" and not start.startswith(b"\xef\xbb\xbf"):
         return cursor
+    if not start:
+        raise damaged("it is empty")
     begin = _BEGIN.search(start)
     if begin is None:
         raise damaged("it is no OpenPGP message")

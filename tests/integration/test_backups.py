@@ -1,0 +1,265 @@
+"""`orgkey backups` on real servers: what an escrowed key opens, what it does not, and what is damaged."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.assets import message_writer
+from tests.integration.commandline import KEYS, ORGKEY, Desk, end_gpg, environment, fingerprint_of, gpg
+
+if TYPE_CHECKING:
+    from tests.conftest import Place
+
+
+def archive(size: int = 40_000) -> bytes:
+    """A small backup's content."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name in ("settings.xml", "users.db"):
+            info = tarfile.TarInfo(name)
+            info.size = size
+            tar.addfile(info, io.BytesIO(random.Random(name).randbytes(size)))  # noqa: S311
+    return out.getvalue()
+
+
+@pytest.fixture
+def desk(place: Place, tmp_path: Path) -> Desk:
+    desk = Desk(place, tmp_path)
+    desk.escrow()
+    return desk
+
+
+@pytest.fixture
+def server(desk: Desk) -> Iterator[Path]:
+    """A gpg home with the public keys of the Org Key and of another one."""
+    home = desk.folder / "server"
+    try:
+        for name in (desk.key, "nistp256"):
+            gpg(home, "--import", str(KEYS / f"{name}-unprotected.asc"))
+        yield home
+    finally:
+        end_gpg(home)
+
+
+def encrypt(home: Path, data: bytes, *options: str, to: str = "ed25519") -> bytes:
+    """A backup as the server makes one."""
+    done: bytes = gpg(
+        home, "--trust-model", "always", "--recipient", fingerprint_of(to), *options, "--encrypt", stdin=data
+    ).stdout
+    return done
+
+
+def rows(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The backups of a document by their file's name."""
+    return {item["source"].rpartition("/")[2]: item for item in document["backups"]}
+
+
+@pytest.fixture
+def folder(desk: Desk, server: Path) -> Path:
+    folder = desk.folder / "backups"
+    (folder / "2026").mkdir(parents=True)
+    (folder / "one.pgp").write_bytes(encrypt(server, archive()))
+    (folder / "2026" / "two.asc").write_bytes(encrypt(server, b"x" * 100_000, "--armor"))
+    (folder / ".upload").write_bytes(b"in the making")
+    (folder / "backup.log").write_bytes(b"done")
+    desk.config.write_text(
+        desk.config.read_text()
+        + f'\n[backups.nightly]\nlocation = {json.dumps(str(folder))}\nignore = ["*.log"]\n'
+    )
+    return folder
+
+
+def test_verify_map_status_and_drill(desk: Desk, server: Path, folder: Path) -> None:
+    done = desk.ask("backups", "verify")
+    found = rows(done)
+    assert set(found) == {"one.pgp", "two.asc"}
+    one = found["one.pgp"]
+    assert (one["ok"], one["container"], one["entries"], one["integrity"]) == (True, "tar", 2, "mdc")
+    assert (one["engine"], one["fingerprint"]) == ("orgkey", desk.fingerprint)
+    assert one["content_bytes"] == len(archive())
+    assert (found["two.asc"]["container"], found["two.asc"]["compression"]) == ("bytes", "zlib")
+    by_gpg = rows(desk.ask("backups", "verify", "--engine", "gpg", "nightly"))
+    same = ("ok", "container", "entries", "integrity", "content_bytes", "fingerprint", "epoch")
+    assert all(by_gpg[name][key] == found[name][key] for name in found for key in same)
+    assert {item["engine"] for item in by_gpg.values()} == {"gnupg"}
+
+    mapped = rows(desk.ask("backups", "map"))
+    assert {(item["fingerprint"], item["proven"]) for item in mapped.values()} == {(desk.fingerprint, True)}
+    assert len(desk.ask("status")["backups"]) == 2
+    drilled = desk.ask("drill", "--backup", "nightly")
+    assert all(item["proofs"]["backup"]["ok"] for item in drilled["results"])
+
+    # The Org Key was regenerated, and nobody escrowed the new one.
+    (folder / "zz-new.pgp").write_bytes(encrypt(server, b"new", to="nistp256"))
+    mapped_document = desk.ask("backups", "map", expect=40)
+    assert mapped_document["backups"][0]["source"].endswith("zz-new.pgp")
+    assert mapped_document["backups"][0]["fingerprint"] is None
+    assert "NOT OPENED" in desk.run("backups", "map", expect=40).out.splitlines()[1]
+    status = desk.ask("status", expect=40)
+    assert status["backups"][0]["source"].endswith("zz-new.pgp")
+    assert any("zz-new.pgp" in rule for rule in status["gate"]["broken"])
+    assert desk.ask("watch", "--once", expect=40)["unopened"] == [str(folder / "zz-new.pgp")]
+    verified = rows(desk.ask("backups", "verify", expect=40))
+    assert [verified[name]["ok"] for name in ("one.pgp", "zz-new.pgp")] == [True, False]
+    drilled = desk.ask("drill", "--backup", str(folder / "zz-new.pgp"), expect=30)
+    assert not any(item["passed"] for item in drilled["results"])
+
+
+def test_a_former_key_opens_its_old_backups(desk: Desk, server: Path, folder: Path) -> None:
+    (folder / "new.pgp").write_bytes(encrypt(server, archive(), to="nistp256"))
+    new = fingerprint_of("nistp256")
+    desk.edit(
+        f'fingerprint = "{desk.fingerprint}"', f'fingerprint = "{new}"\nformer = ["{desk.fingerprint}"]'
+    )
+    from tests.integration.commandline import export_of
+
+    desk.export.write_bytes(export_of("nistp256").read_bytes())
+    desk.escrow("--accept-custody-change")
+    found = rows(desk.ask("backups", "verify"))
+    assert {name: item["fingerprint"] for name, item in found.items()} == {
+        "new.pgp": new, "one.pgp": desk.fingerprint, "two.asc": desk.fingerprint,
+    }  # fmt: skip
+    status = desk.ask("status")
+    assert [(item["fingerprint"], item["state"]) for item in status["former"]] == [
+        (desk.fingerprint, "proven")
+    ]
+    assert "former key" in desk.run("status", expect=0).out
+    assert desk.ask("drill", "--fingerprint", desk.fingerprint)["passed"]
+
+
+def test_damage_is_named_and_never_verified(desk: Desk, server: Path) -> None:
+    whole = encrypt(server, archive(), "--compress-algo", "none")
+    folder = desk.folder / "damaged"
+    folder.mkdir()
+    for name, at in (
+        ("start", 200),
+        ("middle", len(whole) // 2),
+        ("last", len(whole) - 30),
+        ("code", len(whole) - 3),
+    ):
+        changed = bytearray(whole)
+        changed[at] ^= 1
+        (folder / name).write_bytes(changed)
+    (folder / "cut").write_bytes(whole[:-100])
+    (folder / "longer").write_bytes(whole + b"more")
+    (folder / "good").write_bytes(whole)
+    for engine in ("auto", "gpg"):
+        found = rows(desk.ask("backups", "verify", str(folder), "--engine", engine, expect=23))
+        assert [name for name, item in found.items() if item["ok"]] == ["good"]
+        for name, item in found.items():
+            if name != "good":
+                assert item["exit_code"] == 23, item
+                assert item["problem"]
+    said = desk.run("backups", "verify", str(folder), expect=23)
+    assert said.out.count("FAILED") == 6
+    assert said.out.count("verified ") == 1
+    (folder / "none").write_bytes(b"no message")
+    (folder / "empty").write_bytes(b"")
+    found = rows(desk.ask("backups", "map", str(folder), expect=23))
+    assert "no OpenPGP message" in found["none"]["problem"]
+    assert "empty" in found["empty"]["problem"]
+    missing = desk.ask("backups", "verify", str(folder / "nowhere"), expect=3)["backups"][0]
+    assert "No such file" in missing["problem"]
+
+
+def test_a_wrong_key_under_the_right_id_is_no_success(desk: Desk, server: Path) -> None:
+    """The message names the escrowed subkey, and its session key is garbage."""
+    whole = encrypt(server, b"x")
+    key_id = (
+        whole[3:11].hex().upper() if whole[0] & 0x40 else whole[2 + (1 << (whole[0] & 3)) :][:8].hex().upper()
+    )
+    inside = message_writer.literal(b"y" * 5000)
+    forged = message_writer.message(message_writer.protected(inside, bytes(32)), [key_id])
+    found = desk.ask("backups", "verify", str(desk.write("forged.pgp", forged)), expect=40)
+    assert "no escrowed key opens it" in found["backups"][0]["problem"]
+
+
+def test_without_an_integrity_code_it_is_said_loudly(desk: Desk, server: Path) -> None:
+    old = encrypt(server, archive(), "--rfc2440", "--disable-mdc", "--cipher-algo", "AES256")
+    path = desk.write("old.pgp", old)
+    found = desk.ask("backups", "verify", str(path), expect=24)["backups"][0]
+    assert (found["ok"], found["integrity"], found["entries"]) == (False, "none", 2)
+    assert "NOT PROTECTED" in desk.run("backups", "verify", str(path), expect=24).out
+
+
+def test_standard_input_and_hidden_recipients(desk: Desk, server: Path) -> None:
+    hidden = encrypt(server, archive(), "--throw-keyids")
+    found = desk.ask("backups", "verify", "-", stdin=hidden)
+    assert (found["backups"][0]["source"], found["backups"][0]["ok"]) == ("standard input", True)
+    path = desk.write("hidden.pgp", hidden)
+    assert "hidden" in desk.ask("backups", "map", str(path), expect=24)["backups"][0]["problem"]
+    assert desk.ask("backups", "verify", "-", stdin=hidden[:-50], expect=23)["backups"][0]["ok"] is False
+    assert desk.run("backups", "verify", str(path), str(path), expect=2).error
+    assert desk.run("backups", "verify", expect=2).error
+
+
+def test_a_bucket_is_read_in_parallel_ranges(desk: Desk, server: Path) -> None:
+    place = desk.at_s3
+    big = encrypt(server, random.Random(5).randbytes(21_000_000), "--compress-algo", "none")  # noqa: S311
+    prefix = f"{place.prefix}-backups" if hasattr(place, "prefix") else "test-backups"
+    client, bucket = place.client, place.bucket
+    for name, data in (("a.pgp", big), ("b.pgp", encrypt(server, archive())), ("bad.pgp", big[:-1] + b"\0")):
+        client.put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=data)
+    found = rows(desk.ask("backups", "verify", f"s3://{bucket}/{prefix}/", expect=23))
+    assert {name: item["ok"] for name, item in found.items()} == {
+        "a.pgp": True,
+        "b.pgp": True,
+        "bad.pgp": False,
+    }
+    assert found["a.pgp"]["content_bytes"] == 21_000_000
+    assert found["a.pgp"]["bytes"] == len(big)
+    mapped = rows(desk.ask("backups", "map", f"s3://{bucket}/{prefix}/"))
+    assert len(mapped) == 3
+    one = desk.ask("backups", "verify", f"s3://{bucket}/{prefix}/b.pgp", "--engine", "gpg")
+    assert one["backups"][0]["ok"]
+
+
+def test_nothing_of_the_content_is_written_and_a_signal_ends_it_whole(desk: Desk, server: Path) -> None:
+    marker = b"MARKER-OF-THE-CONTENT"
+    path = desk.write("m.pgp", encrypt(server, marker * 2000, "--compress-algo", "none"))
+    desk.run("backups", "verify", str(path), expect=0)
+    for root, _, names in os.walk(desk.folder):
+        for name in (name for name in names if (Path(root) / name).is_file()):
+            assert marker not in (Path(root) / name).read_bytes()
+    # A backup that never ends: a pipe that nobody closes.
+    read_end, write_end = os.pipe()
+    with os.fdopen(write_end, "wb", buffering=0) as feed, os.fdopen(read_end, "rb") as source:
+        common = ("--config", str(desk.config), "--state-dir", str(desk.state))
+        with subprocess.Popen(
+            [*ORGKEY, "backups", "verify", "-", *common], stdin=source, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, cwd=desk.folder, env=environment(desk.folder), start_new_session=True,
+        ) as child:  # fmt: skip
+            inside = encrypt(server, random.Random(1).randbytes(400_000), "--compress-algo", "none")  # noqa: S311
+            feed.write(inside[:60_000])
+            assert child.stderr is not None
+            feed.write(inside[60_000:300_000])
+            for line in child.stderr:
+                if line.startswith(b"reading"):
+                    break
+            children = _children(child.pid)
+            assert children
+            child.terminate()
+            assert child.wait(30) == 130
+    for _ in range(100):
+        if not any(Path(f"/proc/{pid}").exists() for pid in children):
+            return
+        time.sleep(0.05)
+    pytest.fail("the process that reads outlived the command")
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(word) for word in (task / "children").read_text().split()]
+    return found
