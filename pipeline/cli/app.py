@@ -39,6 +39,9 @@ COMMANDS = {
         "watch_command:watch", "Watch the inbox, the live key and the backups; for a service or a timer."
     ),
     "config": Entry("config_command:app", "Check the configuration, or print its schema."),
+    "lab": Entry(
+        "lab:app", "A stand-in for a PGP Encryption Server, for trying and testing: not the product."
+    ),
     "stack": Entry("stack:app", "Run real servers on this host, for trying and testing."),
 }
 

@@ -213,8 +213,8 @@ def _checksum(usage: int, clear: bytes) -> bytes:
     return (sum(clear) & 0xFFFF).to_bytes(2, "big")
 
 
-def close_secret(clear: Secret, passphrase: Secret, *, s2k_count_octet: int) -> bytes:
-    """Protect secret numbers in the one form that is ever written here.
+def close_secret(clear: Secret, passphrase: Secret, *, s2k_count_octet: int, digest: int = SHA256) -> bytes:
+    """Protect secret numbers in the one form that production code ever writes.
 
     AES-256 in CFB with a fresh key and IV, iterated-salted SHA-256, a SHA-1 checksum (usage 254): the
     strongest form of RFC 4880, which the server, GnuPG, Sequoia and PGPy all read. AEAD would be
@@ -224,6 +224,7 @@ def close_secret(clear: Secret, passphrase: Secret, *, s2k_count_octet: int) -> 
         clear: The numbers, without a checksum.
         passphrase: The new passphrase.
         s2k_count_octet: Coded count, 0 to 255.
+        digest: Of the string-to-key; only the stand-in server asks for another, as the product writes.
 
     Returns:
         The secret part of the packet, from the usage octet on.
@@ -233,7 +234,7 @@ def close_secret(clear: Secret, passphrase: Secret, *, s2k_count_octet: int) -> 
         254,
         AES256,
         3,
-        SHA256,
+        digest,
         secrets.token_bytes(8),
         s2k_count_octet,
         secrets.token_bytes(16),
@@ -242,5 +243,5 @@ def close_secret(clear: Secret, passphrase: Secret, *, s2k_count_octet: int) -> 
     sealed = crypt(
         AES256, derive(how, passphrase.reveal()), how.iv, plain + _checksum(254, plain), encrypt=True
     )
-    head = bytes([254, AES256, 3, SHA256]) + how.salt + bytes([s2k_count_octet])
+    head = bytes([254, AES256, 3, digest]) + how.salt + bytes([s2k_count_octet])
     return head + how.iv + sealed

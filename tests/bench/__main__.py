@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from tests.bench import profiling, subjects
+from tests.bench import backups, profiling, subjects
 from tests.bench.measure import CannotMeasure, alternate
 from tests.bench.verdict import Comparison, document, table
 
@@ -26,7 +26,7 @@ def main() -> int:
             with subjects.bench() as bench:
                 print("\n".join(profiling.report(bench)))
             return 0
-        comparisons = measure(options.runs, options.help_runs)
+        comparisons = measure(options.runs, options.help_runs, options.backup_runs)
     except CannotMeasure as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
@@ -37,12 +37,13 @@ def main() -> int:
     return 0 if result["ok"] else 1
 
 
-def measure(runs: int, help_runs: int) -> list[Comparison]:
+def measure(runs: int, help_runs: int, backup_runs: int) -> list[Comparison]:
     """Run everything.
 
     Args:
         runs: Counted escrows of each kind.
         help_runs: Counted starts of each kind.
+        backup_runs: Counted readings of each backup.
 
     Raises:
         CannotMeasure: Something does not run.
@@ -55,9 +56,11 @@ def measure(runs: int, help_runs: int) -> list[Comparison]:
             _progress,
         )
         escrows = alternate(("orgkey escrow", bench.escrow), ("peer.sh", bench.peer), runs, _progress)
+        read = list(backups.measure(bench, backup_runs, _progress))
     return [
         Comparison("orgkey --help / import typer", *starts, HELP_LIMIT),
         Comparison("escrow with its drill / gpg, bao, aws", *escrows, ESCROW_LIMIT),
+        *read,
     ]
 
 
@@ -66,6 +69,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", type=_positive, default=5, metavar="N", help="escrows of each kind (5)")
     parser.add_argument(
         "--help-runs", type=_positive, default=11, metavar="N", help="starts of each kind (11)"
+    )
+    parser.add_argument(
+        "--backup-runs", type=_positive, default=3, metavar="N", help="readings of each backup (3)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to a file")
     parser.add_argument("--profile", action="store_true", help="show where an escrow's time goes instead")

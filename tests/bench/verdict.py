@@ -23,12 +23,14 @@ class Comparison:
         ours: Our runs.
         peer: The peer's runs.
         limit: The largest ratio of the medians that is allowed.
+        peak_limit_kib: How much memory our largest process may have at its peak, in KiB.
     """
 
     what: str
     ours: Series
     peer: Series
     limit: float
+    peak_limit_kib: int | None = None
 
     @property
     def ratio(self) -> float:
@@ -43,8 +45,12 @@ class Comparison:
 
     @property
     def ok(self) -> bool:
-        """Whether the limit is kept."""
-        return self.ratio <= self.limit
+        """Whether the limits are kept."""
+        small = (
+            self.peak_limit_kib is None
+            or max(one.peak_kib for one in self.ours.samples) <= self.peak_limit_kib
+        )
+        return self.ratio <= self.limit and small
 
     def to_json(self) -> dict[str, Any]:
         """As part of the document orgkey.bench/1."""
@@ -55,6 +61,7 @@ class Comparison:
             "ratio": round(self.ratio, 4),
             "ratio_by_pairs": round(self.by_pairs, 4),
             "limit": self.limit,
+            "peak_limit_kib": self.peak_limit_kib,
             "ok": self.ok,
         }
 

@@ -1,0 +1,1 @@
+"""A stand-in for a PGP Encryption Server: what its documentation says, with real OpenPGP. Not the product."""
