@@ -169,10 +169,10 @@ def organization_certificate(subject: str, days: int, moment: datetime) -> tuple
     made = builder.sign(key, hashes.SHA256())
     der = made.public_bytes(serialization.Encoding.DER)
     content = bytes([_X509]) + b"\x01\x01\x04" + der
-    hashed = b"\xff" + len(content).to_bytes(4, "big") + content  # a subpacket with a five-octet length
-    body = (
-        bytes([4, 0x10, 1, 2]) + len(hashed).to_bytes(2, "big") + hashed + b"\0\0" + b"\0\0" + b"\x00\x01\x01"
-    )
+    made_at = b"\x05\x02" + int(moment.timestamp()).to_bytes(4, "big")
+    hashed = made_at + b"\xff" + len(content).to_bytes(4, "big") + content  # with a five-octet length
+    # The signature itself is a dummy: no algorithm, a number of one bit.
+    body = b"\x04\x10\x00\x02" + len(hashed).to_bytes(2, "big") + hashed + b"\0\0" + b"\0\0" + b"\0\1\1"
     packets = [build(Tag.USER_ID, name.rfc4514_string().encode()), build(Tag.SIGNATURE, body)]
     return join(packets), ends.astimezone(UTC)
 

@@ -77,7 +77,7 @@ def prove(
         for found in (views.stored_fingerprint, views.fingerprint):
             if found != fingerprint:
                 return unproven(f"it is another key, {found}")
-        jobs = _jobs(tsk, passphrase, views, [one.name for one in chosen], deadline, now, cancellation)
+        jobs = _jobs(passphrase, views, [one.name for one in chosen], deadline, now, cancellation)
         proofs = _Run(chosen, views, jobs, cancellation).prove()
         return replace(proofs, single_ok=single_ok)
     except BaseException:
@@ -89,7 +89,6 @@ def prove(
 
 
 def _jobs(
-    tsk: bytes,
     passphrase: Secret,
     views: Views,
     names: Sequence[str],
@@ -102,7 +101,7 @@ def _jobs(
     wrong = Secret(secrets.token_hex(32))
     return {
         name: Job(
-            tsk=tsk,
+            tsk=views.stored,
             views=views,
             resigned=None,
             passphrase=passphrase,

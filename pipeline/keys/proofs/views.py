@@ -28,6 +28,7 @@ class Views:
     Attributes:
         fingerprint: Of the public part's primary key, 40 upper-case hexadecimal digits.
         stored_fingerprint: The same of the stored keypair.
+        stored: The stored keypair, binary, without user ids that it has not signed.
         secret: The stored secret packets in the frame of the public part, binary.
         public: The public part without revocations of keys, binary.
         moment: A time at which what is needed is inside its validity; ``None`` when that is now.
@@ -41,6 +42,7 @@ class Views:
 
     fingerprint: str
     stored_fingerprint: str
+    stored: bytes
     secret: bytes
     public: bytes
     moment: datetime | None
@@ -64,8 +66,8 @@ def view(tsk: bytes, public: bytes, now: datetime) -> Views:
         NotAKey: One of them is damaged, or holds another number of keys than one.
         Unsupported: One of them has a form that cannot be handled.
     """
-    stored = reading.sole(tsk, "the stored keypair")
-    whole = reading.sole(public, "the public part")
+    stored = without_foreign(reading.sole(tsk, "the stored keypair"))
+    whole = without_foreign(reading.sole(public, "the public part"))
     frame = without_revocations(whole)
     judged = validity.judge(frame, None)
     here = {one.public.fingerprint for one in stored.components if one.secret_here}
@@ -78,6 +80,7 @@ def view(tsk: bytes, public: bytes, now: datetime) -> Views:
     return Views(
         fingerprint=whole.fingerprint,
         stored_fingerprint=stored.fingerprint,
+        stored=join(stored.packets(one.packet for one in stored.components)),
         secret=splice(frame, stored),
         public=frame.public(),
         moment=moment,
@@ -99,6 +102,17 @@ def splice(frame: Key, stored: Key) -> bytes:
     """Write ``frame`` down with the key packets of ``stored`` where both have the same key."""
     packets = {one.public.fingerprint: one.packet for one in stored.components}
     return join(frame.packets(packets.get(one.public.fingerprint, one.packet) for one in frame.components))
+
+
+def without_foreign(key: Key) -> Key:
+    """Leave out user ids that the key has not signed, where it has signed others.
+
+    An Organization Certificate hangs on such a user id, in a packet that only looks like a signature: PGPy
+    cannot read a key that has one. No proof needs it.
+    """
+    own = validity.own_signatures(key).identities
+    kept = tuple(identity for identity, signatures in zip(key.identities, own, strict=True) if signatures)
+    return replace(key, identities=kept) if kept else key
 
 
 def without_revocations(key: Key) -> Key:
