@@ -34,6 +34,7 @@ def examine(context: Context) -> list[Finding]:
     jobs += [holder.check for holder in writer.holders().values()]
     # Custodians have no login here: they are looked at once.
     jobs += [holder.check for holder in driller.holders().values() if holder.unattended]
+    jobs += [lambda: _live_key(context), lambda: _backups(context)]
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="doctor") as pool:
         asked = [pool.submit(job) for job in jobs]
         findings = [*_gnupg(context), *harden.check(), *_state(context.root), *_configuration(context.config)]
@@ -146,5 +147,48 @@ def _configuration(config: Config) -> list[Finding]:
     if config.key is None:
         findings.append(
             Finding(Level.WARN, "key", "no key is pinned", "write it with `orgkey init --from EXPORT`")
+        )
+    return findings
+
+
+def _live_key(context: Context) -> list[Finding]:
+    """Whether the place of the live key gives the pinned key out."""
+    place = context.config.key.live if context.config.key else None
+    if place is None:
+        return []
+    from pipeline import live
+    from pipeline.keys import reading
+
+    try:
+        served = reading.read(live.fetch(context)).keys
+    except OrgkeyError as error:
+        return [Finding(Level.FAIL, "live key", error.message, error.hint, error.code)]
+    if any(key.fingerprint == context.fingerprint for key in served):
+        return [Finding(Level.OK, "live key", f"{place} gives the pinned key out")]
+    return [
+        Finding(
+            Level.FAIL,
+            "live key",
+            f"{place} does not give the pinned key out",
+            "`orgkey status` says more; was the Org Key regenerated?",
+            Code.STALE,
+        )
+    ]
+
+
+def _backups(context: Context) -> list[Finding]:
+    """Whether the places of backups can be listed, and have some."""
+    findings = []
+    for name in context.config.backups:
+        subject = f"backups {name}"
+        try:
+            count = len(context.estate("driller").backups([name]))
+        except OrgkeyError as error:
+            findings.append(Finding(Level.FAIL, subject, error.message, error.hint, error.code))
+            continue
+        findings.append(
+            Finding(Level.OK, subject, f"{count} there")
+            if count
+            else Finding(Level.WARN, subject, "none has arrived", "check the server's schedule and the place")
         )
     return findings

@@ -96,7 +96,7 @@ def _lines(result: Status) -> list[str]:
             f"epoch      {result.epoch.name} ({result.epoch.state}), {age(result.age_seconds)} old",
             f"last drill {age(result.last_drill_age_seconds)}"
             + (" ago" if result.last_drill_age_seconds is not None else ""),
-            f"live key   {result.live.state}" + (f" ({result.live.reason})" if result.live.reason else ""),
+            f"live key   {result.live.state}{_reason(result)}",
             *_foretold(result),
             "",
             *table(
@@ -124,6 +124,12 @@ def _lines(result: Status) -> list[str]:
         f"gate: BROKEN (exit code {int(result.code)}: {result.code.meaning})",
         *(f"  - {rule}" for rule in result.broken),
     ]
+
+
+def _reason(result: Status) -> str:
+    if result.live.state == "unknown" and result.live.reason is None:
+        return " (key.live is not set)"
+    return f" ({printable(result.live.reason)})" if result.live.reason else ""
 
 
 def _renewal(result: Status) -> dict[str, Any] | None:

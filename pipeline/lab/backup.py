@@ -41,6 +41,7 @@ class _Filler:
 
     content: str
     left: int
+    _at: int = 0
 
     def __post_init__(self) -> None:
         text = b"".join(b"%06d a line of a log that repeats itself\n" % number for number in range(30_000))
@@ -49,8 +50,10 @@ class _Filler:
         )
 
     def read(self, size: int) -> bytes:
-        """As a file does it."""
-        found = self._block[: min(size, self.left, _BLOCK)]
+        """As a file does it. What repeats is longer than a compression's window, so random stays random."""
+        at = self._at % len(self._block)
+        found = self._block[at : at + min(size, self.left)]
+        self._at += len(found)
         self.left -= len(found)
         return found
 

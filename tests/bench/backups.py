@@ -83,7 +83,12 @@ def measure(bench: Bench, runs: int, progress: Callable[[str], None]) -> Iterato
             _write(gpg, kind, path, bench.fingerprint)
             ours, theirs = alternate(
                 (f"orgkey backups verify, {kind.name}", partial(_ours, bench, name, path, kind)),
-                ("gpg --decrypt", partial(run, [*gpg, "--decrypt", str(path)], bench.env, cwd=bench.work)),
+                (
+                    "gpg --decrypt",
+                    partial(
+                        run, [*gpg, "--output", os.devnull, "--decrypt", str(path)], bench.env, cwd=bench.work
+                    ),
+                ),
                 runs,
                 progress,
             )

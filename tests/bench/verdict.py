@@ -104,10 +104,12 @@ def table(comparisons: Sequence[Comparison]) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in (head, *rows)
     ]
-    counts = ", ".join(f"{len(item.ours.samples)} runs of {item.ours.name}" for item in comparisons)
+    fewest = min(len(item.ours.samples) for item in comparisons)
+    most = max(len(item.ours.samples) for item in comparisons)
+    counts = f"{fewest} to {most}" if fewest != most else str(most)
     return [
         *lines,
-        f"medians of alternating runs ({counts}, as many of each peer); peak: of the largest process",
+        f"medians of {counts} alternating runs of each; peak: of the largest process of a run",
     ]
 
 

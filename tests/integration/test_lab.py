@@ -255,6 +255,14 @@ def test_scheduled_backups_arrive_as_time_passes(lab: Lab) -> None:
     assert len(told) == 3
     assert len(list(remote.iterdir())) == 3
     assert lab.run("backup", "--content", "poems", expect=2).error
+    sizes = {
+        content: lab.ask(
+            "backup", "--content", content, "--size", "3000000", "--to", str(lab.folder / content)
+        )["bytes"]
+        for content in ("random", "compressible", "sparse")
+    }
+    assert sizes["random"] > 2_900_000
+    assert sizes["random"] > 5 * sizes["compressible"] > 5 * sizes["sparse"]
     assert lab.run("status", expect=2, dir=lab.folder / "nowhere").error
 
 

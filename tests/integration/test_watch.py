@@ -1,0 +1,130 @@
+"""`orgkey watch`: the inbox, the live key and the backups in one process that a signal does not hurt."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.commandline import ORGKEY, Desk, environment, export_of
+
+if TYPE_CHECKING:
+    from tests.conftest import Place
+
+
+@pytest.fixture
+def desk(place: Place, tmp_path: Path) -> Desk:
+    desk = Desk(place, tmp_path)
+    inbox = tmp_path / "inbox"
+    inbox.mkdir(mode=0o700)
+    source = f"""
+[source]
+kind = "inbox"
+path = {json.dumps(str(inbox))}
+settle_seconds = 0.2
+passphrase_file = {json.dumps(str(desk.passphrase_file))}
+"""
+    desk.config.write_text(desk.config.read_text() + source)
+    return desk
+
+
+def deliver(desk: Desk, key: str = "ed25519") -> Path:
+    """An administrator drops an export into the inbox."""
+    path = desk.folder / "inbox" / "0x12345678.asc"
+    path.write_bytes(export_of(key).read_bytes())
+    path.chmod(0o600)
+    return path
+
+
+@contextmanager
+def watching(desk: Desk, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """The long-running process, each round one line of JSON documents on its output."""
+    common = ("--config", str(desk.config), "--state-dir", str(desk.state))
+    with subprocess.Popen(
+        [*ORGKEY, "watch", *words, *common], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, cwd=desk.folder, env=environment(desk.folder), text=True,
+        start_new_session=True,
+    ) as child:  # fmt: skip
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def said(child: subprocess.Popen[str], words: str) -> None:
+    """Wait for a line."""
+    assert child.stdout is not None
+    for line in child.stdout:
+        if words in line:
+            return
+    pytest.fail(f"it never said {words!r}")
+
+
+def test_what_arrives_is_escrowed_once(desk: Desk) -> None:
+    empty = desk.ask("watch", "--once", expect=40)
+    assert (empty["escrowed"], empty["gate"]["ok"]) == (None, False)
+    path = deliver(desk)
+    done = desk.ask("watch", "--once")
+    assert done["escrowed"]
+    assert (done["gate"]["ok"], done["problems"], done["exit_code"]) == (True, [], 0)
+    assert not path.exists(), "it was put aside once it was proven"
+    assert desk.ask("watch", "--once")["escrowed"] is None
+    # What is no good is named, and left alone.
+    bad = deliver(desk, "nistp256")
+    refused = desk.ask("watch", "--once", expect=14)
+    assert refused["problems"]
+    assert refused["gate"]["ok"] is True
+    assert bad.exists()
+
+
+def test_a_signal_between_two_rounds_ends_it_with_0(desk: Desk) -> None:
+    with watching(desk, "--every", "1") as child:
+        said(child, "gate: BROKEN")
+        deliver(desk)
+        said(child, "escrowed and stored as")
+        said(child, "gate: ok")
+        time.sleep(0.1)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            with watching(desk, "--every", "600") as other:
+                said(other, "gate: ok")
+                time.sleep(0.5)  # it says so before it pauses
+                other.send_signal(number)
+                assert other.wait(30) == 0
+        child.send_signal(signal.SIGTERM)
+        # In the pause 0; in the middle of a round 130, and nothing is lost.
+        assert child.wait(30) in (0, 130)
+    assert desk.ask("status")["gate"]["ok"]
+
+
+def test_a_signal_in_the_middle_of_a_round_loses_nothing(desk: Desk) -> None:
+    deliver(desk)
+    with watching(desk, "--every", "600", "-v") as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            if "minting" in line:
+                break
+        child.send_signal(signal.SIGINT)
+        assert child.wait(60) == 130
+    done = desk.ask("watch", "--once")
+    assert done["escrowed"]
+    assert done["gate"]["ok"]
+    assert not list((desk.folder / "inbox").glob("*.asc"))
+
+
+def test_a_broken_server_is_told_and_the_next_round_goes_on(desk: Desk) -> None:
+    deliver(desk)
+    text = desk.config.read_text()
+    desk.config.write_text(text.replace(desk.stack.endpoint("s3"), "http://127.0.0.1:9"))
+    seen = desk.ask("watch", "--once", expect=None)
+    assert seen["exit_code"] not in (0, 1)
+    assert not seen["gate"]["ok"]
+    desk.config.write_text(text)
+    assert desk.ask("watch", "--once")["gate"]["ok"]
+    assert desk.run("watch", "--once", "--every", "0", expect=2).error
