@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.output import Output, printable, spaced, table
-from pipeline.errors import Code, LocalFilesProblem, UsageProblem
+from pipeline.errors import Code, LocalFilesProblem, Unprotected, UsageProblem
 
 if TYPE_CHECKING:
     from pipeline.lab.server import About, Server
@@ -191,7 +191,6 @@ def export(
 ) -> None:
     """Export the stand-in's Org Key as the product does: public, or the keypair in two blocks."""
     from pipeline import files
-    from pipeline.lab.server import unprotected_export
 
     server = _server(directory)
     if what == "public":
@@ -200,7 +199,10 @@ def export(
         raise UsageProblem(f"{what} cannot be exported", hint="public or keypair")
     elif without_passphrase:
         if not (yes or _confirmed()):
-            raise unprotected_export()
+            raise Unprotected(
+                "a keypair is not exported without a passphrase",
+                hint="give one; or, if it must be, --without-passphrase, and confirm it",
+            )
         data = server.export_keypair(None)
     else:
         data = server.export_keypair(
@@ -276,10 +278,12 @@ def pass_time(
     as_json: Json = False,
 ) -> None:
     """Let time pass in the stand-in, day by day: it renews its key and makes its backups."""
+    from pipeline.lab import passing
+
     server = _server(directory)
     if renew_days is not None:
         server.state.put("renew_days", renew_days)
-    told = server.advance(advance) if advance else server.tick()
+    told = passing.advance(server, advance) if advance else passing.tick(server)
     about = server.about()
     _show(as_json, "time", {"now": about.now, "done": told}, [*told, f"its time is {about.now}"])
 

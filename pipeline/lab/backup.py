@@ -22,7 +22,7 @@ from pipeline.keys import rewrap
 from pipeline.keys.gnupg_home import Home
 from pipeline.keys.protection import ESCROW_COUNT_OCTET
 from pipeline.lab import keywork
-from pipeline.lab.server import LARGEST_ORDINARY, Server, several_certificates
+from pipeline.lab.server import Server
 from pipeline.secret import Secret
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 Content = Literal["random", "compressible", "sparse"]
 CONTENTS: Final = ("random", "compressible", "sparse")
 CONTAINERS: Final = ("tar", "tar.gz")
+LARGEST_ORDINARY: Final = 2**31
+"""Bytes of a backup that the ordinary way of restoring takes: below 2 GiB."""
+_CERTIFICATES: Final = (
+    "a backup taken while more than one Organization Certificate hangs on the Org Key cannot be restored"
+)
 _FILLER: Final = "filler"
 _BLOCK: Final = 1 << 20
 
@@ -228,7 +233,7 @@ def restore(
             raise problem
         if len(server.certificates()) > 1:
             raise TooManyCertificates(
-                several_certificates(), hint="remove all but one from the server, and take another backup"
+                _CERTIFICATES, hint="remove all but one from the server, and take another backup"
             )
         server.adopt(key, server.open_disk_key(key))
     except BaseException:

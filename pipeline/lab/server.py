@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from pipeline import files
-from pipeline.clock import Clock, SystemClock, parse_stamp, stamp
-from pipeline.errors import Conflict, NotPinned, Stale, Unprotected, UsageProblem, WrongPassphrase
+from pipeline.clock import Clock, SystemClock, stamp
+from pipeline.errors import Conflict, NotPinned, Stale, UsageProblem, WrongPassphrase
 from pipeline.keys import rewrap
 from pipeline.keys.gnupg import GnuPGRefused
 from pipeline.keys.protection import ESCROW_COUNT_OCTET
@@ -25,11 +25,6 @@ from pipeline.lab.state import State, User
 from pipeline.secret import Secret
 
 DAY: Final = timedelta(days=1)
-LARGEST_ORDINARY: Final = 2**31
-"""Bytes of a backup that the ordinary way of restoring takes: below 2 GiB."""
-_CERTIFICATES: Final = (
-    "a backup taken while more than one Organization Certificate hangs on the Org Key cannot be restored"
-)
 
 
 @dataclass(frozen=True)
@@ -242,48 +237,15 @@ class Server:
             raise UsageProblem(f"there is no certificate {number}", hint="`orgkey lab certificate list`")
         self.state.rows("DELETE FROM certificates WHERE number = ?", number)
 
-    # -- time ---------------------------------------------------------------------------------------
-
-    def tick(self) -> list[str]:
-        """Do what the server does by itself at this moment: renew its key, make scheduled backups.
-
-        Returns:
-            What was done, in words.
-        """
-        told = []
+    def renew(self) -> bool:
+        """Renew the Org Key, when that is due: same key, same settings, a later end."""
         ends, now = keywork.expires(self.public()), self.state.now()
-        if ends is not None and now >= ends - self.state.get("renew_days") * DAY:
-            disk = self._disk_key()
-            tsk = keywork.renew(self._tsk(), self.fingerprint, self.state.get("days"), disk, now)
-            self._keep(keywork.unlock(tsk, disk), tsk)
-            told.append("the Org Key renewed itself")
-        schedule = self.state.get("schedule")
-        if schedule and now >= parse_stamp(schedule["next"]):
-            from pipeline.lab import backup
-
-            made = backup.make(self, Path(schedule["to"]), **schedule["how"])
-            self.state.put("schedule", schedule | {"next": stamp(now + schedule["days"] * DAY)})
-            told.append(f"backup {made}")
-        for what in told:
-            self.state.note(what)
-        return told
-
-    def advance(self, days: float) -> list[str]:
-        """Let time pass, day by day.
-
-        Args:
-            days: How many.
-
-        Returns:
-            What the server did meanwhile, in words.
-        """
-        told = []
-        while days > 0:
-            step = min(1.0, days)
-            days -= step
-            self.state.put("offset_seconds", self.state.get("offset_seconds") + step * 86400.0)
-            told += [f"{stamp(self.state.now())} {what}" for what in self.tick()]
-        return told
+        if ends is None or now < ends - self.state.get("renew_days") * DAY:
+            return False
+        disk = self._disk_key()
+        tsk = keywork.renew(self._tsk(), self.fingerprint, self.state.get("days"), disk, now)
+        self._keep(keywork.unlock(tsk, disk), tsk)
+        return True
 
     # -- booting ------------------------------------------------------------------------------------
 
@@ -418,16 +380,3 @@ class Server:
         """Take the Org Key of a restored server."""
         self._keep(key, key.protect(disk, s2k_count_octet=ESCROW_COUNT_OCTET))
         self._remember(disk)
-
-
-def several_certificates() -> str:
-    """Why a backup cannot be restored."""
-    return _CERTIFICATES
-
-
-def unprotected_export() -> Unprotected:
-    """Why a keypair is not exported just so."""
-    return Unprotected(
-        "a keypair is not exported without a passphrase",
-        hint="give one; or, if it must be, --without-passphrase, and confirm it",
-    )

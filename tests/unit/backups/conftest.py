@@ -101,7 +101,10 @@ def session_key() -> Iterator[Callable[[bytes, str], SessionKey | None]]:
     def get(message: bytes, name: str) -> SessionKey | None:
         if name not in openers:
             openers[name] = Opener(
-                (KEYS / f"{name}-unprotected.asc").read_bytes(), Secret(b""), fingerprint(name), Deadline(120)
+                (KEYS / f"{name}-unprotected.asc").read_bytes(),
+                Secret(b""),
+                fingerprint(name),
+                Deadline(3600),
             )
             openers[name].__enter__()
         return openers[name].session_key(head.read(binary(pieces(message, 1 << 20))))

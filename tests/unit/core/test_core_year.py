@@ -13,6 +13,7 @@ from pipeline.clock import parse_stamp
 from pipeline.context import Context
 from pipeline.drill import Request, drill
 from pipeline.errors import Code
+from pipeline.lab import passing
 from pipeline.lab.server import Server
 from pipeline.secret import Secret
 from pipeline.status import status
@@ -58,7 +59,7 @@ def escrowed(world: Estate) -> None:
 def day(world: Estate, live: Path) -> list[str]:
     """Let a day pass; the server's public key is fetched."""
     world.clock.shift += timedelta(days=1)
-    told = world.server.tick()
+    told = passing.tick(world.server)
     live.write_bytes(world.server.export_public())
     return told
 
@@ -124,7 +125,7 @@ def test_two_years_without_a_live_key(world: Estate, tmp_path: Path, age: int) -
     escrow.escrow(world.context, export, PASSPHRASE, wishes)
     while past.shift < timedelta():
         past.shift = min(timedelta(), past.shift + timedelta(days=7))
-        world.server.tick()
+        passing.tick(world.server)
     assert (world.server.about().expires != _first_end(world.context)) == (age > 334)
 
     outcome = drill(world.context, Request())

@@ -1,0 +1,39 @@
+"""Progress of a large reading: rate and remaining time, and no more lines than a log can bear."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.cli.output import Output
+from pipeline.cli.transfer import Transfer, amount
+
+
+def test_a_line_has_the_share_the_rate_and_the_time_that_is_left() -> None:
+    found = Transfer(Output(), "one.pgp", 10 << 30, done=5 << 30)
+    assert found.line(5.0) == "50 %, 5.0 GiB at 1.0 GiB/s, 5 s left: one.pgp"
+    assert Transfer(Output(), "a pipe", None, done=1 << 20).line(1.0) == "1.0 MiB at 1.0 MiB/s: a pipe"
+    assert Transfer(Output(), "x", 5).line(0.0) == "0 B at 0 B/s: x"
+
+
+def test_amounts_for_people() -> None:
+    assert [amount(count) for count in (0, 1023, 1024, 1 << 30, 5 << 40)] == [
+        "0 B", "1023 B", "1.0 KiB", "1.0 GiB", "5.0 TiB",
+    ]  # fmt: skip
+
+
+def test_a_log_gets_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("pipeline.cli.transfer.time.monotonic", lambda: now)
+    shown = Transfer(Output(), "one.pgp", 100, _started=0.0, _told=0.0)
+    for second in range(1, 41):
+        now = float(second)
+        shown.add(2)
+    shown.add(0)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("30 %, ")
+    quiet = Transfer(Output(quiet=True), "one.pgp", 100, _started=0.0, _told=-100.0)
+    quiet.add(50)
+    assert capsys.readouterr().err == ""
