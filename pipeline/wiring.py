@@ -148,7 +148,7 @@ class Estate:
         from pipeline.backups import s3, sources
 
         if place == "-":
-            return [sources.StandardInput()]
+            return [sources.Stream()]
         name, item = self._backup_place(place)
         if not item.location.startswith("s3://"):
             return sources.local(Path(item.location), item.ignore)

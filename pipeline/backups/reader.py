@@ -35,6 +35,9 @@ class Reader:
         LocalFilesProblem: On entry, when the system cannot start it.
     """
 
+    def __init__(self) -> None:
+        self._last_words: str | None = None
+
     def __enter__(self) -> Self:
         self._socket, other = socket.socketpair()
         with other:
@@ -100,11 +103,13 @@ class Reader:
         raise self._gone()
 
     def _gone(self) -> OrgkeyError:
-        process.end(self._child, grace=0)
-        said = self._child.stderr.read() if self._child.stderr else b""
-        told = logs.last_words(said or b"") or f"exit code {self._child.returncode}"
+        if self._last_words is None:
+            self._child.kill()
+            said = self._child.stderr.read() if self._child.stderr else b""
+            process.end(self._child, grace=0)
+            self._last_words = logs.last_words(said or b"") or f"exit code {self._child.returncode}"
         return OrgkeyError(
-            f"the process that reads backups ended before its time: {told}",
+            f"the process that reads backups ended before its time: {self._last_words}",
             hint="is there enough memory? else it is a defect: report it; --engine gpg is the other way",
         )
 

@@ -98,16 +98,21 @@ class FileSource:
         )
 
 
-class StandardInput:
-    """Standard input, which can be read once."""
+class Stream:
+    """Standard input, or a pipe that has a name: it can be read once.
 
-    name = "standard input"
+    Args:
+        name: What people call it.
+        number: Its open descriptor.
+    """
+
     size: int | None = None
     again = False
     path: Path | None = None
 
-    def __init__(self) -> None:
-        self._cursor = descriptor(sys.stdin.fileno(), self.name)
+    def __init__(self, name: str = "standard input", number: int | None = None) -> None:
+        self.name = name
+        self._cursor = descriptor(sys.stdin.fileno() if number is None else number, name)
 
     def start(self) -> bytes:
         """See :meth:`Source.start`."""
@@ -118,7 +123,7 @@ class StandardInput:
         return nullcontext(self._cursor)
 
 
-def local(place: Path, ignore: Sequence[str] = ()) -> list[FileSource]:
+def local(place: Path, ignore: Sequence[str] = ()) -> Sequence[Source]:
     """The backups at a path: the file, or every file below a folder, in the order of their names.
 
     Args:
@@ -129,7 +134,7 @@ def local(place: Path, ignore: Sequence[str] = ()) -> list[FileSource]:
         LocalFilesProblem: There is nothing, or it cannot be listed.
     """
     if not place.is_dir():
-        return [FileSource(place)]
+        return [_single(place)]
     found: list[Path] = []
 
     def failed(error: OSError) -> None:
@@ -141,6 +146,17 @@ def local(place: Path, ignore: Sequence[str] = ()) -> list[FileSource]:
         below[:] = [name for name in below if not name.startswith(".")]
         found += [Path(folder) / name for name in names if wanted(name, ignore)]
     return [FileSource(path) for path in sorted(found) if path.is_file()]
+
+
+def _single(place: Path) -> Source:
+    if place.is_file() or not place.exists():
+        return FileSource(place)
+    try:
+        return Stream(str(place), os.open(place, os.O_RDONLY | os.O_CLOEXEC))  # a shell's <(...), for example
+    except OSError as error:
+        raise LocalFilesProblem(
+            f"cannot read {place}: {error.strerror or error}", hint="check the path and its permissions"
+        ) from error
 
 
 def wanted(name: str, ignore: Sequence[str]) -> bool:

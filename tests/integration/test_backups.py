@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -202,6 +203,17 @@ def test_standard_input_and_hidden_recipients(desk: Desk, server: Path) -> None:
     assert desk.ask("backups", "verify", "-", stdin=hidden[:-50], expect=23)["backups"][0]["ok"] is False
     assert desk.run("backups", "verify", str(path), str(path), expect=2).error
     assert desk.run("backups", "verify", expect=2).error
+
+
+def test_a_named_pipe_is_read_once(desk: Desk, server: Path) -> None:
+    path = desk.folder / "pipe"
+    os.mkfifo(path)
+    data = encrypt(server, archive())
+    writer = threading.Thread(target=path.write_bytes, args=(data,))
+    writer.start()
+    found = desk.ask("backups", "verify", str(path))["backups"][0]
+    writer.join()
+    assert (found["source"], found["ok"], found["entries"]) == (str(path), True, 2)
 
 
 def test_a_bucket_is_read_in_parallel_ranges(desk: Desk, server: Path) -> None:
