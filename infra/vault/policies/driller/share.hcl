@@ -1,0 +1,8 @@
+# Opens shares.
+path "${mount}/decrypt/${key}" {
+  capabilities = ["update"]
+}
+
+path "${mount}/keys/${key}" {
+  capabilities = ["read"]
+}
