@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers stack demo test lint format bench lock wheel clean
+.PHONY: help setup servers tools stack demo test lint format bench lock wheel clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ $(READY): requirements.lock pyproject.toml
 	@command -v gpg >/dev/null || { echo "gpg is missing; on Debian: apt install gnupg" >&2; exit 4; }
 	@echo "setting up $(VENV) with $(PYTHON); this takes a minute or two" >&2
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m compileall -q pipeline
 	@touch $(READY)
@@ -32,8 +32,11 @@ stack: setup ## Start the local stack: OpenBao, versitygw and a KMS emulation
 demo: setup ## The whole job on real servers that it starts itself
 	@sh infra/demo/demo.sh
 
+tools: setup ## Build what only tests run: kustomize; a minute, once
+	@$(BIN)/python -m tests.tools.build
+
 # The servers are built first: no test's time-out has to cover that.
-test: servers ## Run all tests
+test: servers tools ## Run all tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: setup ## Format, style, types, docstrings, import direction
@@ -49,9 +52,13 @@ format: setup ## Apply the format
 bench: setup ## Measure against peers, side by side in one run
 	@$(BIN)/python -m tests.bench
 
-lock: setup ## Renew requirements.lock: versions and hashes only
-	@$(BIN)/uv pip compile -q --no-header pyproject.toml --extra dev --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-emit-find-links -o requirements.lock
+# The second is what a production host installs, the third what builds the wheel: the first's versions.
+LOCK := $(BIN)/uv pip compile -q --no-header --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links
+lock: setup ## Renew the three lock files: versions and hashes only
+	@$(LOCK) pyproject.toml --extra dev -o requirements.lock
+	@$(LOCK) --no-annotate -c requirements.lock pyproject.toml --extra notify -o requirements-production.lock
+	@echo hatchling | $(LOCK) --no-annotate -c requirements.lock - -o requirements-build.lock
 
 wheel: setup ## Build the wheel
 	@$(BIN)/python -m build --no-isolation --wheel

@@ -108,7 +108,7 @@ def accepted(context: Context) -> dict[tuple[str, str, str, int], dict[int, date
         LedgerBroken: The ledger's chain does not hold.
     """
     found: dict[tuple[str, str, str, int], dict[int, datetime]] = {}
-    for entry in context.ledger.entries():
+    for entry, _ in context.ledger.each():
         if entry["event"] == EVENT:
             told = entry["details"]
             key = (told["record_id"], told["path"], told["holder"], int(told["index"]))
@@ -123,10 +123,11 @@ def standings(context: Context, record: Record) -> list[Standing]:
         LedgerBroken: The ledger's chain does not hold.
     """
     limit = context.config.policy.max_check_in_age_days
-    known = accepted(context)
+    taken = seats(record)
+    known = accepted(context) if taken else {}
     now = context.clock.now()
     found = []
-    for seat in seats(record):
+    for seat in taken:
         last = max(known.get(seat.key, {}).values(), default=None)
         age = now - (last or record.manifest.created)
         # A sealed envelope stays sealed: paper is not asked for.

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
+from pipeline import logs
 from pipeline.backups.sources import Source
 from pipeline.clock import Clock, Deadline
-from pipeline.config import Config
+from pipeline.config import Config, IdentityName
 from pipeline.custody.interface import Holder
 from pipeline.custody.section import CustodySection
 from pipeline.errors import OrgkeyError
 from pipeline.evidence.ledger import Ledger
+from pipeline.evidence.remembered import Memory
+from pipeline.evidence.scribe import Scribe
+from pipeline.finding import Finding
+from pipeline.infra.desired import Site
 from pipeline.journal import Journal
-from pipeline.targets.interface import Target
+from pipeline.mirrors.interface import Mirror
+from pipeline.targets.interface import Retainer, Stored, Target
 
-Role = Literal["writer", "driller"]
+Role = IdentityName
 
 
 class Estate(Protocol):
@@ -25,6 +31,14 @@ class Estate(Protocol):
 
     def targets(self) -> dict[str, Target]:
         """The configured targets by name, with retries."""
+        ...
+
+    def retainers(self) -> dict[str, Retainer[Stored]]:
+        """The configured targets that have a retention, by name, with retries."""
+        ...
+
+    def entry_retainers(self) -> dict[str, Retainer[str]]:
+        """The ledger's mirrors that have a retention, by name, with retries."""
         ...
 
     def holders(self) -> dict[str, Holder]:
@@ -39,8 +53,28 @@ class Estate(Protocol):
         """How each configured Vault server says that it is unsealed, by address."""
         ...
 
+    def certificates(self) -> list[Finding]:
+        """What is said of the certificates of servers, and of our own for logins."""
+        ...
+
     def backups(self, places: Sequence[str] = ()) -> list[Source]:
         """The server's backups at these places; at the configured ones when none is named."""
+        ...
+
+    def mirrors(self, fingerprint: str) -> dict[str, Mirror]:
+        """The places that a key's ledger is mirrored to, by name, in the configuration's order."""
+        ...
+
+    def patient_mirrors(self, fingerprint: str) -> dict[str, Mirror]:
+        """The same, whose reading is tried again."""
+        ...
+
+    def heads(self, fingerprint: str) -> dict[str, Mirror]:
+        """The places for a key's ledger's heads, by name."""
+        ...
+
+    def sites(self) -> Sequence[Site]:
+        """The configured Vault servers, each namespace by itself, with what belongs there."""
         ...
 
     def request_ids(self) -> dict[str, Sequence[str]]:
@@ -60,7 +94,8 @@ class Context:
         run: The correlation id of this run.
         root: The key's state directory.
         say: Tells a person what happens, one line at a time.
-        estate: Makes targets and holders under a role's logins; a new one shares nothing with another.
+        estate: Makes targets and holders under a role's logins; a new one shares nothing
+            with another but what is known of servers that keep silent.
     """
 
     config: Config
@@ -71,6 +106,7 @@ class Context:
     root: Path
     say: Callable[[str], None]
     estate: Callable[[Role], Estate]
+    _scribes: dict[str, Scribe] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def pins(self) -> frozenset[str]:
@@ -88,10 +124,30 @@ class Context:
         """This host's log of the key."""
         return Ledger(self.root, self.fingerprint)
 
+    @property
+    def scribe(self) -> Scribe:
+        """What writes the ledger and its mirrors: one in a run for a key, so a dead mirror costs one call."""
+        if self.fingerprint not in self._scribes:
+            writer = self.estate("writer")
+            self._scribes[self.fingerprint] = Scribe(
+                self.ledger,
+                Memory(self.root),
+                writer.mirrors(self.fingerprint),
+                writer.heads(self.fingerprint),
+                deadline=self.deadline,
+                call_seconds=self.config.policy.call_seconds,
+                clock=self.clock,
+                say=self.say,
+            )
+        return self._scribes[self.fingerprint]
+
     def record_event(self, event: str, details: Mapping[str, Any]) -> None:
-        """Write an entry to the ledger.
+        """Write an entry to the ledger; a mirror that cannot have it now gets it later.
 
         Raises:
-            LocalFilesProblem: It cannot be kept, which is a failure of the run.
+            LocalFilesProblem: It cannot be kept here, which is a failure of the run.
         """
-        self.ledger.append(event, details, now=self.clock.now(), run=self.run)
+        mirrored = self.config.ledger.mirrors or self.config.ledger.heads
+        writer = self.scribe if mirrored else self.ledger
+        head = writer.append(event, details, now=self.clock.now(), run=self.run)
+        logs.event("ledger", f"ledger entry {head.sequence}: {event}", entry=event, sequence=head.sequence)

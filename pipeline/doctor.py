@@ -8,10 +8,12 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
-from pipeline import files, harden, process
+from pipeline import drift, files, harden, mirrored, process
+from pipeline.alarm import channels
 from pipeline.config import Config
-from pipeline.context import Context
+from pipeline.context import Context, Estate
 from pipeline.custody import posture
 from pipeline.errors import Code, OrgkeyError, ProgramMissing, first_of
 from pipeline.finding import Finding, Level
@@ -34,13 +36,41 @@ def examine(context: Context) -> list[Finding]:
     jobs += [holder.check for holder in writer.holders().values()]
     # Custodians have no login here: they are looked at once.
     jobs += [holder.check for holder in driller.holders().values() if holder.unattended]
-    jobs += [lambda: _live_key(context), lambda: _backups(context)]
+    for role in ("auditor", "retention"):
+        jobs += _further(context, role)
+    jobs.append(writer.certificates)
+    jobs += [lambda: _live_key(context), lambda: _backups(context), lambda: mirrored.findings(context)]
+    jobs += [lambda: drift.findings(context), lambda: _replication(context, driller)]
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="doctor") as pool:
         asked = [pool.submit(job) for job in jobs]
         findings = [*_gnupg(context), *harden.check(), *_state(context.root), *_configuration(context.config)]
+        findings += channels.findings(context.config)
         for job in asked:
             findings += job.result()
-    return findings
+    return list(dict.fromkeys(findings))  # what several logins see of one key is said once
+
+
+def _further(context: Context, role: Literal["auditor", "retention"]) -> list[Callable[[], list[Finding]]]:
+    """The checks of an identity that not every estate has, where it has a login."""
+    known = context.config.identity.get(role)
+    if known is None:
+        return []
+
+    def logs_in(name: str, kind: str) -> bool:
+        service = {"vault": known.vault, "vault-transit": known.vault}.get(kind, known.aws)
+        return kind not in ("directory", "openpgp", "paper") and bool(known.at.get(name, service))
+
+    estate, config = context.estate(role), context.config
+    jobs = [
+        target.check for name, target in estate.targets().items() if logs_in(name, config.target[name].kind)
+    ]
+    if role == "auditor":  # whoever extends retentions has nothing to do with shares
+        jobs += [
+            holder.check
+            for name, holder in estate.holders().items()
+            if logs_in(name, config.holder[name].kind)
+        ]
+    return jobs
 
 
 def verdict(findings: list[Finding]) -> Code:
@@ -104,6 +134,33 @@ def _state(root: Path) -> list[Finding]:
             )
         )
     return found
+
+
+def _replication(context: Context, estate: Estate) -> list[Finding]:
+    """What the buckets that are said to be replicated say of the records' versions."""
+    findings: list[Finding] = []
+    for name, target in estate.targets().items():
+        if not getattr(context.config.target[name], "replicated", False):
+            continue
+        about = f"replication of {name}"
+        try:
+            stored = target.find(context.fingerprint)
+        except OrgkeyError as error:
+            findings.append(Finding(Level.WARN, about, error.message, error.hint))
+            continue
+        told = [item for item in stored if item.replication]
+        if stored and not told:
+            message = "the bucket tells of no record that it is replicated, or how far"
+            hint = "check that a replication rule covers the prefix, and that the driller may read objects"
+            findings.append(Finding(Level.WARN, about, message, hint))
+        findings += [
+            Finding(
+                Level.WARN, about, f"{item.location}: {problem}", "look at the rule, its role and its metrics"
+            )
+            for item in told
+            if item.replication and (problem := item.replication.problem(context.clock.now()))
+        ]
+    return findings
 
 
 def _configuration(config: Config) -> list[Finding]:

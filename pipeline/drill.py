@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import ceremony
@@ -25,7 +26,7 @@ from pipeline.digest import Digest
 from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
 from pipeline.evidence import certificate
 from pipeline.proving import Opened, Way, open_and_prove
-from pipeline.results import PROOFS, Proof, Result, result_json
+from pipeline.results import NOT_REACHED, PROOFS, Proof, Result, result_json
 from pipeline.survey import Copy, Epoch, Reader, choose
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _drill_epoch(
                     _open_backups(context, copy.record, opened[digest, path.name], request.backups)
             results.append(_result(epoch, copy, copy.record, path, opened[digest, path.name]))
     made = {
-        digest: _certify(context, estate, record, results, opened, request.nonce, lived)
+        digest: _certify(context, estate, record, epoch.copies, results, opened, request.nonce, lived)
         for digest, record in records.items()
     }
     results = [
@@ -206,7 +207,7 @@ def _open_backups(context: Context, record: Record, opened: Opened, backups: Seq
     from pipeline.backups import prove
 
     if opened.raw is None:
-        opened.proofs["backup"] = Proof(False, (), "not reached")
+        opened.proofs["backup"] = Proof(False, (), NOT_REACHED)
         return
     started = time.monotonic()
     deadline = Deadline(context.config.policy.backup_seconds, context.clock)
@@ -281,7 +282,7 @@ def _result(epoch: Epoch, copy: Copy, record: Record, path: PathEntry, opened: O
         copy.target,
         path.name,
         record.sha256,
-        {name: proofs.get(name, Proof(False, (), "not reached")) for name in names},
+        {name: proofs.get(name, Proof(False, (), NOT_REACHED)) for name in names},
         seconds | {"total": key_seconds},
         first_of([copy.code, opened.code]),
         (*opened.notes, *([f"copy {copy.target}: {copy.problem}"] if copy.problem else [])),
@@ -295,6 +296,7 @@ def _certify(
     context: Context,
     estate: Estate,
     record: Record,
+    copies: Sequence[Copy],
     results: Sequence[Result],
     opened: Mapping[tuple[str, str], Opened],
     nonce: str | None,
@@ -311,15 +313,27 @@ def _certify(
         record,
         [result for result in results if result.record_sha256 in (None, record.sha256)],
         nonce=nonce or secrets.token_hex(16),
+        nonce_from="verifier" if nonce else "random",
         at=now,
         run=context.run,
         public_from="live" if lived.public else "record",
         requests=estate.request_ids(),
         ledger_head=context.ledger.head(),
+        copies=[
+            {
+                "target": copy.target,
+                "domain": copy.domain,
+                "location": copy.location,
+                "version": copy.version,
+                "sha256": copy.sha256.hex if copy.sha256 else None,
+            }
+            for copy in copies
+        ],
+        rto_objective=context.config.policy.rto_seconds,
     )
     try:
         path = certificate.keep(
-            context.root / "certificates", record, body, raw, now=now, deadline=context.deadline
+            context.root / certificate.FOLDER, record, body, raw, now=now, deadline=context.deadline
         )
     except OrgkeyError as error:
         if error.code is Code.LOCAL_FILES:
@@ -327,7 +341,22 @@ def _certify(
         # A key that does not sign has failed its proof already, and is reported by it.
         context.say(f"no certificate for {record.epoch}: {error.message}")
         return None
+    _stamp(context, path)
     return str(path)
+
+
+def _stamp(context: Context, path: Path) -> None:
+    """Have the certificate's time stamped where that is configured; and those that still wait for it."""
+    from pipeline.evidence import timestamp
+
+    settings = context.config.certificate
+    if settings.timestamp is None:
+        return
+    made = timestamp.ask(path, settings, seconds=context.deadline.limit(settings.timestamp_seconds))
+    if made.state == "stamped":
+        timestamp.ask_all(path.parent, settings, limit=context.deadline.limit)
+    else:
+        context.say(f"warning: the certificate's time-stamp is pending: {made.reason}")
 
 
 def _proved(results: Sequence[Result], digest: Digest) -> bool:

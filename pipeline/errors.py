@@ -251,16 +251,24 @@ class Unreachable(OrgkeyError):
         hint: What to do about it.
         again: Whether the same call, made again within this run, may succeed.
         retry_after: Seconds that the server asked to be left alone for.
+        silent: Whether a time-out ended the call: nothing came, for as long as a call may take.
     """
 
     code = Code.UNREACHABLE
 
     def __init__(
-        self, message: str, *, hint: str, again: bool = True, retry_after: float | None = None
+        self,
+        message: str,
+        *,
+        hint: str,
+        again: bool = True,
+        retry_after: float | None = None,
+        silent: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
         self.again = again
         self.retry_after = retry_after
+        self.silent = silent
 
 
 class Denied(OrgkeyError):

@@ -76,14 +76,16 @@ def escrow(context: Context, data: bytes, passphrase: Secret, wishes: Wishes = W
     from pipeline import keys
     from pipeline.keys import gnupg, proofs
 
-    posture.require_no_single_party(context.config)
     with journal.lock(context.root):
         gnupg.sweep_orphans()
         try:
+            posture.require_no_single_party(context.config)
             key = keys.load(
                 data, passphrase, pin=context.fingerprint, accept=wishes.accept, now=context.clock.now()
             )
             context.say(f"key {key.fingerprint} is open and complete")
+            for note in key.notes:
+                context.say(note if note.startswith("warning: ") else f"note: {note}")
             with ExitStack() as stack:
                 # PGPy takes longest to load: let it, while the servers are talked to.
                 prestarted = stack.enter_context(proofs.Prestarted()) if wishes.with_drill else None

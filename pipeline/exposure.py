@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from pipeline import config as settings
+from pipeline import overview
 from pipeline.authentic import Record
 from pipeline.clock import stamp
 from pipeline.config import Config
@@ -24,8 +25,7 @@ from pipeline.custody.antichains import one
 from pipeline.custody.paths import VOLATILE, Description
 from pipeline.custody.posture import Answer, Model, Posture, Requirement, Thing
 from pipeline.errors import Code, OrgkeyError, first_of
-from pipeline.journal import Journal
-from pipeline.survey import Epoch, Reader, Survey
+from pipeline.survey import Epoch, Survey
 
 TRUTH = (
     "copies that were kept elsewhere, and kits in safes, stay open to the custodians of their epoch "
@@ -133,22 +133,17 @@ def _fixed(item: Description) -> dict[str, object]:
     }
 
 
-def expose(context: Context) -> Exposure:
+def expose(context: Context, surveys: Sequence[Survey] | None = None) -> Exposure:
     """Compute the posture.
 
     Args:
         context: The run; the driller's logins read, and nothing is opened.
+        surveys: What is stored of the pinned key, then of the former ones, where it was read already.
 
     Raises:
         UsageProblem: There are more combinations of parties than can be listed.
     """
-    estate = context.estate("driller")
-    reader = Reader(estate.targets(), context.pins, context.deadline, context.clock.now())
-    former = context.config.key.former if context.config.key else ()
-    surveys = [
-        reader.survey(fingerprint, journal=Journal(context.root.parent / fingerprint))
-        for fingerprint in dict.fromkeys((context.fingerprint, *former))
-    ]
+    surveys = surveys or overview.all_keys(context)
     control, unknown = _control(context)
     for survey in surveys:
         unknown += [f"target {name}: {error.message}" for name, error in survey.unreachable.items()]

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from pipeline import signals
 from pipeline.errors import LocalFilesProblem
 
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}\.orgkey-tmp")
@@ -26,6 +27,24 @@ def fsync_directory(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def read_regular(path: Path, limit: int) -> bytes | None:
+    """Read a regular file; a pipe or a device that lies in its place is not waited for.
+
+    Args:
+        path: The file.
+        limit: The most bytes that are wanted; one more is read, so that a larger file shows.
+
+    Returns:
+        Its bytes; ``None`` where something else than a file lies there.
+
+    Raises:
+        OSError: It cannot be opened or read.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as stream:
+        return stream.read(limit + 1) if stat.S_ISREG(os.fstat(handle).st_mode) else None
 
 
 def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
@@ -53,23 +72,9 @@ def replace(path: Path, data: bytes, *, mode: int = 0o600) -> None:
 
 def _write(path: Path, data: bytes, *, mode: int, replace: bool) -> None:
     try:
-        sweep(path.parent)
-        temporary, stream = _temporary(path, mode)
-        try:
-            with stream:
-                stream.write(data)
-                stream.flush()
-                os.fchmod(stream.fileno(), mode)
-                os.fsync(stream.fileno())
-                if replace:
-                    temporary.replace(path)
-                else:
-                    # link() refuses where rename() would overwrite.
-                    os.link(temporary, path)
-        finally:
-            with suppress(FileNotFoundError):
-                temporary.unlink()
-        fsync_directory(path.parent)
+        # A signal between two of these steps would leave the temporary file behind.
+        with signals.held():
+            _write_through(path, data, mode=mode, replace=replace)
     except FileExistsError:
         raise LocalFilesProblem(
             f"{path} exists already", hint="nothing is ever overwritten; choose another name or move it away"
@@ -79,6 +84,26 @@ def _write(path: Path, data: bytes, *, mode: int, replace: bool) -> None:
             f"cannot write {path}: {error.strerror or error}",
             hint="check the directory's permissions and the free space",
         ) from error
+
+
+def _write_through(path: Path, data: bytes, *, mode: int, replace: bool) -> None:
+    sweep(path.parent)
+    temporary, stream = _temporary(path, mode)
+    try:
+        with stream:
+            stream.write(data)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+            if replace:
+                temporary.replace(path)
+            else:
+                # link() refuses where rename() would overwrite.
+                os.link(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+    fsync_directory(path.parent)
 
 
 def _temporary(path: Path, mode: int) -> tuple[Path, BinaryIO]:

@@ -144,11 +144,21 @@ def _from_file(path: Path, seconds: float) -> Secret:
         ) from error
     try:
         facts = os.fstat(handle)
-        if stat.S_ISREG(facts.st_mode) and facts.st_mode & 0o077:
+        if stat.S_ISREG(facts.st_mode) and facts.st_mode & _others(path):
             _log.warning("%s can be read by others; chmod 600 %s", origin, path)
         return _finish(_drain(handle, origin, seconds), origin)
     finally:
         os.close(handle)
+
+
+def _others(path: Path) -> int:
+    """The permission bits that let others in.
+
+    The access list of systemd's credentials, and the group that Kubernetes gives a volume, show as a right
+    of the group to read; only this service is in it.
+    """
+    handed = os.environ.get("CREDENTIALS_DIRECTORY")
+    return 0o037 if handed and path.is_relative_to(handed) else 0o077
 
 
 def _from_descriptor(fd: int, seconds: float) -> Secret:

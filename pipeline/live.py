@@ -6,6 +6,8 @@ signed is ever taken, and another key is reported, never believed.
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -87,7 +89,7 @@ def live(context: Context, epoch: Epoch | None) -> Live:
             reason = f"the server has no such key, but {_named(others)} under its name"
             return Live("replaced", reason=reason, others=others)
         return Live("unknown", reason="the server has no such key")
-    return _compare(escrowed, found, others)
+    return _compare(escrowed, found, others, context.clock.now())
 
 
 def fetch(context: Context) -> bytes:
@@ -143,7 +145,13 @@ def renewal(public: bytes, now: datetime) -> Renewal:
 
 def _file(place: str) -> bytes:
     try:
-        with Path(place).expanduser().open("rb") as stream:
+        # O_NONBLOCK: opening a named pipe would wait for a writer.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+        with os.fdopen(os.open(Path(place).expanduser(), flags), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise LocalFilesProblem(
+                    f"{place} is no regular file", hint="key.live names a file or a key server"
+                )
             return stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise LocalFilesProblem(
@@ -168,8 +176,8 @@ def _ca_file(context: Context) -> Path | None:
     return Path(named) if named else None
 
 
-def _compare(escrowed: Key, found: bytes, others: tuple[str, ...]) -> Live:
-    from pipeline.keys import compare_public, reading, validity
+def _compare(escrowed: Key, found: bytes, others: tuple[str, ...], now: datetime) -> Live:
+    from pipeline.keys import compare, reading, validity
 
     own = _own(found, escrowed.fingerprint)
     if own is None:
@@ -182,7 +190,13 @@ def _compare(escrowed: Key, found: bytes, others: tuple[str, ...]) -> Live:
     key = reading.sole(own, "the live key")
     if validity.judge(key, None).primary.revoked:
         return Live("replaced", reason="the live key is revoked: another one has to follow it", others=others)
-    return Live(compare_public(escrowed.public(), own), own, others=others)
+    if missing := compare.unescrowed(escrowed, key, now):
+        reason = (
+            f"it has a new encryption subkey that is not escrowed ({_named(missing)}): "
+            "export the keypair and escrow it again"
+        )
+        return Live("replaced", reason=reason, others=others)
+    return Live(compare.compare_public(escrowed.public(), own), own, others=others)
 
 
 def _own(data: bytes, fingerprint: str) -> bytes | None:

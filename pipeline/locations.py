@@ -67,6 +67,7 @@ def _named(place: str) -> tuple[settings.TargetConfig, Slot, str | None]:
             controlled_by=("record",),
             address=f"{scheme}://{parts.netloc}",
             ca_file=os.environ.get("VAULT_CACERT"),
+            **settings.ambient_client_pair(),
             namespace=os.environ.get("VAULT_NAMESPACE"),
             mount=keys[0],
             prefix="/".join(keys[1:-2]),

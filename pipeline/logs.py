@@ -12,8 +12,9 @@ import json
 import logging
 import secrets
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from pipeline.redaction import Redactor
 from pipeline.secret import Secret
@@ -32,8 +33,81 @@ _OF_CONNECTIONS: Final = (
 _NOISE: Final = ("botocore.hooks", "botocore.loaders", "asyncio")
 _WITHHELD: Final = "(arguments withheld)"
 
+_SHORTEST_LOGIN: Final = 8
+"""Characters of a login that is registered: real ones are longer, and "root" is an ordinary word."""
+
 _redactor = Redactor()
+# Logins are known apart: no result ever has to show one, where it may have to show a share or passphrase.
+_logins = Redactor()
 _handler: logging.Handler | None = None
+
+
+class _State:
+    """How this process writes its log; one run after another in a service."""
+
+    as_json = False
+    quiet = False
+    run = ""
+
+
+_state = _State()
+
+
+def choose(*, as_json: bool) -> None:
+    """Say how the log is written, before :func:`setup`: as JSON, one object a line, or as text."""
+    _state.as_json = as_json
+
+
+def as_json() -> bool:
+    """Whether everything on stderr is JSON, one object a line."""
+    return _state.as_json
+
+
+def begin_run() -> str:
+    """Mint the correlation id of a new run: log, ledger, certificates and notifications carry it."""
+    _state.run = secrets.token_hex(8)
+    return _state.run
+
+
+def run_id() -> str:
+    """The correlation id of the present run."""
+    return _state.run or begin_run()
+
+
+def event(
+    name: str,
+    message: str,
+    /,
+    *,
+    level: str = "info",
+    hint: str = "",
+    **facts: str | float,
+) -> None:
+    """Write one event to stderr where the log is JSON; as text it is told elsewhere, or by ``-v``.
+
+    Args:
+        name: What kind of event it is, for example ``progress`` or ``ledger``.
+        message: What happened, in words.
+        level: ``info``, ``warning`` or ``error``; ``info`` is left out when quiet.
+        hint: What to do about it.
+        facts: More fields: numbers, and words of this program's own, which are not searched for secrets.
+    """
+    if not _state.as_json:
+        logging.getLogger(__name__).info("%s", message)
+        return
+    if level == "info" and _state.quiet:
+        return
+    entry: dict[str, Any] = {"time": _time(datetime.now(UTC)), "level": level, "run": run_id(), "event": name}
+    entry |= {"message": clean(message)} | ({"hint": clean(hint)} if hint else {}) | facts
+    try:
+        sys.stderr.write(json.dumps(entry) + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):  # stderr is gone: nobody is left to tell
+        return
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def redact(secret: Secret) -> Secret:
@@ -44,6 +118,36 @@ def redact(secret: Secret) -> Secret:
     """
     _redactor.register(secret)
     return secret
+
+
+def redact_login(secret: Secret) -> Secret:
+    """Keep what proves this program to a server out of logs, and out of results, errors and evidence too.
+
+    A server or a proxy may repeat in its answer what it was sent.
+
+    Returns:
+        The same secret, as :func:`redact` does.
+    """
+    if len(secret) >= _SHORTEST_LOGIN:
+        _redactor.register(secret)
+        _logins.register(secret)
+    return secret
+
+
+def without_logins(text: str) -> str:
+    """Return ``text`` without the logins of this run, and otherwise as it is."""
+    return _logins.without_known(text)
+
+
+def document_without_logins(value: Any) -> Any:
+    """Return a JSON value without the logins of this run in its texts, names of fields included."""
+    if isinstance(value, str):
+        return without_logins(value)
+    if isinstance(value, Mapping):
+        return {document_without_logins(name): document_without_logins(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [document_without_logins(item) for item in value]
+    return value
 
 
 def clean(text: str) -> str:
@@ -66,7 +170,7 @@ def last_words(output: bytes, limit: int = 600) -> str:
     return text if len(text) <= limit else f"[...] {text[-limit:]}"
 
 
-def setup(level: int = 0, json: bool = False) -> str:
+def setup(level: int = 0, json: bool | None = None) -> str:
     """Send logs to stderr.
 
     Calling it again replaces what an earlier call installed.
@@ -74,15 +178,17 @@ def setup(level: int = 0, json: bool = False) -> str:
     Args:
         level: 0 and below warnings and errors; 1 (``-v``) what this program does too; 2 (``-vv``) its
             details; 3 (``-vvv``) and above the libraries' debug lines, with contents withheld.
-        json: One JSON object a line instead of text.
+        json: One JSON object a line instead of text; left out, what :func:`choose` said.
 
     Returns:
         The run's correlation id, which every line at level 1 and above, and every JSON line, carries.
     """
     global _handler
-    run = secrets.token_hex(4)
+    if json is not None:
+        _state.as_json = json
+    _state.quiet = level < 0
     handler = _SafeHandler(sys.stderr)
-    handler.setFormatter(_Formatter(run, as_json=json, long=level >= 1))
+    handler.setFormatter(_Formatter(as_json=_state.as_json, long=level >= 1))
     root = logging.getLogger()
     if _handler is not None:
         root.removeHandler(_handler)
@@ -96,7 +202,7 @@ def setup(level: int = 0, json: bool = False) -> str:
     logging.captureWarnings(True)
     # Deprecations of libraries are for developers, not for the operator of a run.
     logging.getLogger("py.warnings").setLevel(logging.WARNING if level >= 2 else logging.CRITICAL)
-    return run
+    return begin_run()
 
 
 def shutdown() -> None:
@@ -110,6 +216,7 @@ def shutdown() -> None:
         logging.getLogger(name).setLevel(logging.NOTSET)
     root.setLevel(logging.WARNING)
     logging.captureWarnings(False)
+    _state.as_json = _state.quiet = False
 
 
 def _is(name: str, families: tuple[str, ...]) -> bool:
@@ -138,37 +245,37 @@ def _without_contents(record: logging.LogRecord) -> logging.LogRecord | None:
 class _Formatter(logging.Formatter):
     """One line of text or JSON, redacted as a whole: message, exception and stack."""
 
-    def __init__(self, run: str, *, as_json: bool, long: bool) -> None:
+    def __init__(self, *, as_json: bool, long: bool) -> None:
         super().__init__(
-            f"%(asctime)s {run} %(levelname)s %(name)s: %(message)s"
+            "%(asctime)s %(run)s %(levelname)s %(name)s: %(message)s"
             if long
             else "orgkey: %(levelname)s: %(message)s"
         )
-        self._run = run
         self._as_json = as_json
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - its name in logging
         """The time in UTC with milliseconds."""
-        moment = datetime.fromtimestamp(record.created, UTC)
-        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return _time(datetime.fromtimestamp(record.created, UTC))
 
     def format(self, record: logging.LogRecord) -> str:
         """Format and redact; exceptions that were formatted by another handler are formatted anew."""
         record = logging.makeLogRecord(record.__dict__)
         record.exc_text = None
         record.levelname = record.levelname.lower()
+        record.run = run_id()
         if not self._as_json:
             return _redactor.clean(super().format(record))
         entry = {
             "time": self.formatTime(record),
             "level": record.levelname,
-            "run": self._run,
+            "run": run_id(),
+            "event": "log",
             "logger": record.name,
             "message": _redactor.clean(record.getMessage()),
         }
         if record.exc_info:
             entry["exception"] = _redactor.clean(self.formatException(record.exc_info))
-        return json.dumps(entry, ensure_ascii=False)
+        return json.dumps(entry)
 
 
 class _SafeHandler(logging.StreamHandler[TextIO]):
@@ -182,7 +289,11 @@ class _SafeHandler(logging.StreamHandler[TextIO]):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its name in logging
         """Replace the standard library's report, which prints the record's arguments."""
+        told = f"a log line of {record.name} could not be formatted"
+        if _state.as_json:
+            event("log", told, level="warning")
+            return
         try:
-            self.stream.write(f"orgkey: warning: a log line of {record.name} could not be formatted\n")
+            self.stream.write(f"orgkey: warning: {told}\n")
         except (OSError, ValueError):  # stderr is gone: nobody is left to tell
             return

@@ -130,9 +130,9 @@ def _prepare(context: Context, request: Request) -> tuple[list[_Prepared], list[
     with ExitStack() as stack:
         keyring = _Keyring(context, request, surveys, stack)
         found = {
-            backup.source.name: _unlock(backup, keyring) for backup in coverage.cover(request.sources, keys)
+            id(backup.source): _unlock(backup, keyring) for backup in coverage.cover(request.sources, keys)
         }
-    return [found[source.name] for source in request.sources], unreachable
+    return [found[id(source)] for source in request.sources], unreachable
 
 
 class _Keyring:

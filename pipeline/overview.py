@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from pipeline.context import Context
 from pipeline.errors import Code
@@ -22,8 +23,25 @@ def copies_json(copies: Sequence[Copy]) -> list[dict[str, object]]:
             "sha256": copy.sha256.hex if copy.sha256 else None,
             "ok": copy.ok,
             "problem": copy.problem,
+            "replication": copy.replication.status if copy.replication else None,
         }
         for copy in copies
+    ]
+
+
+def replication_problems(surveys: Iterable[Survey], now: datetime) -> list[str]:
+    """What to tell of copies whose replication failed, or takes long.
+
+    Args:
+        surveys: What is stored.
+        now: The present time.
+    """
+    return [
+        f"{copy.location}: {problem}"
+        for item in surveys
+        for epoch in item.epochs
+        for copy in epoch.copies
+        if copy.replication and (problem := copy.replication.problem(now))
     ]
 
 

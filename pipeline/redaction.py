@@ -82,14 +82,15 @@ class Redactor:
 
     def clean(self, text: str) -> str:
         """Return ``text`` without known secrets and without anything that has a secret's shape."""
-        text = self._without_known(text)
+        text = self.without_known(text)
         text = _BLOCK.sub(MARK, text)
         text = _HEADER.sub(rf"\g<name>{MARK}", text)
         text = _FIELD.sub(rf"\g<name>{MARK}", text)
         text = _TOKEN.sub(MARK, text)
         return _SHARE.sub(MARK, text)
 
-    def _without_known(self, text: str) -> str:
+    def without_known(self, text: str) -> str:
+        """Return ``text`` without known secrets; the rest stays as it is."""
         spans: list[tuple[int, int]] = []
         for length, rolls in self._known.items():
             if length > len(text):

@@ -16,7 +16,7 @@ from pipeline.authentic import Record
 from pipeline.ceremony import Ask, Given
 from pipeline.context import Context
 from pipeline.custody import passphrase
-from pipeline.errors import IntegrityProblem, NotAKey, NotPinned, OrgkeyError
+from pipeline.errors import Code, Expired, IntegrityProblem, NotAKey, NotPinned, OrgkeyError
 from pipeline.manifest import Reference
 from pipeline.proving import Way, open_by
 from pipeline.store import Stored
@@ -69,6 +69,7 @@ def refresh(context: Context, request: Request) -> Refreshed:
     Raises:
         NotPinned: The public key is another key's.
         NotAKey: It cannot be read.
+        Expired: It has been revoked.
         OrgkeyError: The stored epoch does not open, or nothing that counts was stored.
     """
     from pipeline.keys import gnupg, proofs
@@ -112,6 +113,7 @@ def _refresh(context: Context, request: Request, prestarted: Prestarted) -> Refr
     if chosen is not None:
         context.say(f"resuming the interrupted refresh, epoch {chosen.record.epoch}")
     elif _compared(old, request.public) == "same":
+        _catch_up(context, old)
         return Refreshed(None, Reference(old.epoch, old.sha256.hex))
     else:
         chosen = storing.begin(context, _mint(context, survey, old, request))
@@ -119,6 +121,28 @@ def _refresh(context: Context, request: Request, prestarted: Prestarted) -> Refr
     reference = chosen.record.manifest.supersedes or Reference(old.epoch, old.sha256.hex)
     context.record_event("refresh", storing.event(stored) | {"supersedes": reference.epoch})
     return Refreshed(stored, reference)
+
+
+def _catch_up(context: Context, record: Record) -> None:
+    """Enter a refresh in the ledger that this host has finished, killed before its entry was written."""
+    entry = context.journal.entry(record.epoch)
+    if record.manifest.supersedes is None or entry is None or not entry.receipts() or not entry.proven():
+        return
+    if any(
+        item["details"].get("epoch") == record.epoch
+        for item in context.ledger.entries()
+        if item["event"] in ("escrow", "rotate", "refresh")
+    ):
+        return
+    details = {
+        "epoch": record.epoch,
+        "record_sha256": record.sha256.hex,
+        "supersedes": record.manifest.supersedes.epoch,
+        "already": True,
+        "proven": True,
+        "code": int(Code.OK),
+    }
+    context.record_event("refresh", details)
 
 
 def _survey(context: Context) -> Survey:
@@ -141,8 +165,9 @@ def _compared(record: Record, public: bytes) -> str:
     Raises:
         NotPinned: It is another key: nothing of it is ever taken.
         NotAKey: It cannot be read.
+        Expired: It has been revoked.
     """
-    from pipeline.keys import compare_public
+    from pipeline.keys import compare_public, reading, validity
 
     state = compare_public(record.public, public)
     if state == "replaced":
@@ -153,6 +178,11 @@ def _compared(record: Record, public: bytes) -> str:
     if state == "unknown":
         raise NotAKey(
             "the public key cannot be read", hint="give the server's public key, one key, armored or binary"
+        )
+    if validity.judge(reading.sole(public, "the public key"), None).primary.revoked:
+        raise Expired(
+            "the public key has been revoked: a refreshed epoch would give a revoked key back",
+            hint="what is escrowed stays good for old backups; escrow the key that replaced it",
         )
     return state
 

@@ -12,6 +12,9 @@ from pipeline.errors import Code
 PROOFS = ("digest", "authentic", "recover", "unlock", "fingerprint", "sign", "certify", "decrypt", "negative")
 """What a drill proves, in order; ``backup`` behind them where one was given."""
 
+NOT_REACHED = "not reached"
+"""The problem of a proof that was not tried, since one before it failed."""
+
 
 @dataclass(frozen=True)
 class Proof:

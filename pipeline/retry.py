@@ -1,13 +1,16 @@
 """The one layer that tries again, shared by targets and holders.
 
 SDKs retry nothing here (their own retries would multiply with these). What is worth another attempt is
-said by whoever made the call: an :class:`~pipeline.errors.Unreachable` whose ``again`` is true.
+said by whoever made the call: an :class:`~pipeline.errors.Unreachable` whose ``again`` is true. A server that
+takes connections and never answers costs a time-out for every attempt, so a run stops insisting there: see
+:class:`Breaker`.
 """
 
 from __future__ import annotations
 
 import logging
 import random
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -40,6 +43,43 @@ def in_time(error: Unreachable, deadline: Deadline) -> OrgkeyError:
     )
 
 
+class Breaker:
+    """Whether one server kept silent through all attempts of a call, in this run.
+
+    While it is open, a call to that server is made once; the first one that succeeds closes it. A server
+    that refuses or answers with an error never opens it: that costs no time-outs.
+    """
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+
+    @property
+    def open(self) -> bool:
+        """Whether calls are made only once."""
+        return self._open.is_set()
+
+    def trip(self) -> None:
+        """Note that every attempt of a call met silence."""
+        self._open.set()
+
+    def close(self) -> None:
+        """Note that a call succeeded."""
+        self._open.clear()
+
+
+class Breakers:
+    """One breaker for each server, shared by everything that a run talks to it with."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Breaker] = {}
+        self._lock = threading.Lock()
+
+    def of(self, server: str) -> Breaker:
+        """The breaker of a server, by its address."""
+        with self._lock:
+            return self._known.setdefault(server, Breaker())
+
+
 class Retrier:
     """Exponential backoff with full jitter, inside one deadline.
 
@@ -53,6 +93,7 @@ class Retrier:
         cap: The highest ceiling, in seconds. A server's own ``Retry-After`` may exceed it.
         clock: What sleeps.
         rng: Where jitter comes from.
+        breaker: What the run knows of the server.
     """
 
     def __init__(
@@ -64,6 +105,7 @@ class Retrier:
         cap: float = 5.0,
         clock: Clock | None = None,
         rng: random.Random | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
         self.deadline = deadline
         self._attempts = attempts
@@ -71,6 +113,7 @@ class Retrier:
         self._cap = cap
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._breaker = breaker or Breaker()
 
     def call(self, fn: Callable[[], T], what: str) -> T:
         """Call ``fn`` until it succeeds, fails for good, or there is no time for another attempt.
@@ -89,6 +132,7 @@ class Retrier:
         import tenacity
 
         self.deadline.check()
+        answers: list[bool] = []
         ceiling = tenacity.wait_exponential(multiplier=self._base, max=self._cap)
 
         def wait(state: RetryCallState) -> float:
@@ -99,7 +143,12 @@ class Retrier:
             return pause if asked is None else asked + pause
 
         def enough(state: RetryCallState) -> bool:
-            return state.attempt_number >= self._attempts or state.upcoming_sleep >= self.deadline.left()
+            error = state.outcome.exception() if state.outcome else None
+            answers.append(not (isinstance(error, Unreachable) and error.silent))
+            if state.attempt_number >= self._attempts and not any(answers):
+                self._breaker.trip()
+            most = 1 if self._breaker.open else self._attempts
+            return state.attempt_number >= most or state.upcoming_sleep >= self.deadline.left()
 
         def note(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
@@ -120,6 +169,8 @@ class Retrier:
             reraise=True,
         )
         try:
-            return retrying(fn)
+            result = retrying(fn)
+            self._breaker.close()
+            return result
         except Unreachable as error:
             raise in_time(error, self.deadline) from error.__cause__

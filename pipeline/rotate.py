@@ -114,10 +114,10 @@ def rotate(context: Context, request: Request) -> Rotation:
     """
     from pipeline.keys import gnupg, proofs
 
-    posture.require_no_single_party(context.config)
     with journal.lock(context.root):
         gnupg.sweep_orphans()
         try:
+            posture.require_no_single_party(context.config)
             with proofs.Prestarted() as prestarted:
                 return _rotate(context, request, prestarted)
         except OrgkeyError as error:

@@ -23,6 +23,7 @@ def render(setup: Setup, credentials: Path) -> str:
         *_holders(setup),
         *_paths(setup),
         *(_identity(setup, role, credentials) for role in ("writer", "driller")),
+        *_ledger(setup),
         _policy(setup),
         *([] if setup.custodians else [_CUSTODIANS]),
     ]
@@ -218,6 +219,20 @@ def _identity(setup: Setup, role: str, credentials: Path) -> str:
             )
         )
     return "\n".join(tables)
+
+
+def _ledger(setup: Setup) -> list[str]:
+    mirrors = tuple(name for name in setup.targets() if name != "vault")
+    heads = tuple(name for name in setup.targets() if name == "vault")
+    given = {"mirrors": mirrors, "heads": heads}
+    return [
+        _table(
+            "ledger",
+            "Where the log of what was done and what failed is mirrored to, so that it outlives this host.\n"
+            "The writer's login writes it, beside the records. The same order on every host.",
+            {name: value for name, value in given.items() if value},
+        )
+    ]
 
 
 def _policy(setup: Setup) -> str:

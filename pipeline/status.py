@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from pipeline import checkin, coverage, overview
+from pipeline import checkin, coverage, gate, history, overview
 from pipeline import live as lives
+from pipeline.authentic import Record
 from pipeline.clock import parse_stamp
 from pipeline.context import Context, Estate
 from pipeline.coverage import Backup
 from pipeline.custody.paths import describe, from_config, plan_digest
 from pipeline.errors import Code, OrgkeyError, first_of
+from pipeline.gate import DAY, Rule
+from pipeline.history import Drilled
 from pipeline.survey import Epoch, State, Survey
 
-DAY = 86400.0
 _TOLD = 5
 """How many backups of a kind are named one by one."""
 
@@ -34,8 +36,11 @@ class Status:
         backups: Which escrowed key opens which of the configured backups, unopened ones first.
         custodians: How the latest epoch's shares of people stand.
         outdated: Names of stored epochs that follow another custody plan than the configuration.
-        broken: The rules that do not hold, in words.
+        proven: The last passed test restore of each copy and path of the latest epoch.
+        newest_backup: When the newest of the configured backups was written, where any tells.
+        rules: Every rule of the gate, whether it holds or not.
         survey: What is stored.
+        judged_at: When it was judged.
         code: How the run ends.
     """
 
@@ -48,9 +53,17 @@ class Status:
     backups: tuple[Backup, ...]
     custodians: tuple[checkin.Standing, ...]
     outdated: frozenset[str]
-    broken: tuple[str, ...]
+    proven: Mapping[tuple[str, str], Drilled]
+    newest_backup: datetime | None
+    rules: tuple[Rule, ...]
     survey: Survey
+    judged_at: datetime
     code: Code
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """The rules that do not hold, in words."""
+        return tuple(rule.text for rule in self.rules if not rule.ok)
 
 
 def status(context: Context) -> Status:
@@ -66,44 +79,53 @@ def status(context: Context) -> Status:
     drilled = _last_drill(context, latest)
     live = lives.live(context, latest)
     renewal = lives.renewal(live.public or latest.record.public, now) if latest and latest.record else None
-    broken = [f"{name} cannot be reached: {error.message}" for name, error in survey.unreachable.items()]
+    rules = gate.told(
+        "reachable",
+        [f"{name} cannot be reached: {error.message}" for name, error in survey.unreachable.items()],
+        "every target answers",
+    )
     codes = [error.code for error in survey.unreachable.values()]
+    drills, ledger = _history(context)
+    rules += gate.told("ledger", [error.message for error in ledger], "the ledger's chain holds")
+    codes += [error.code for error in ledger]
     custodians: list[checkin.Standing] = []
     plan, unasked = _plan(context)
+    rules += gate.told("holders", unasked, "every holder answers")
     outdated = frozenset(
         epoch.name
         for epoch in survey.epochs
         if plan is not None and epoch.record and epoch.record.manifest.plan != plan
     )
-    broken += unasked
+    age = None
     if latest is None or latest.record is None:
-        broken.append("nothing authentic is stored for this key")
-        age = None
+        rules.append(Rule("stored", False, "nothing authentic is stored for this key"))
     else:
         age = (now - latest.record.manifest.created).total_seconds()
-        broken += _rules(context, latest, age, (now - drilled).total_seconds() if drilled else None)
-        broken += _live_rules(context, live, renewal)
-        if latest.name in outdated:
-            broken.append(
-                f"epoch {latest.name} follows another custody plan than the configuration; "
-                "`orgkey custody rotate` applies it"
+        rules += _rules(context, latest, age, (now - drilled).total_seconds() if drilled else None)
+        if not ledger:
+            rules += gate.proofs(context.config.policy, latest, latest.record, drills, now)
+            more, problems = _check_ins(context, latest.record, custodians)
+            rules += more
+            codes += problems
+        if context.config.key and context.config.key.live:
+            rules += gate.told(
+                "live", _live_rules(context, live, renewal), "the live key is the escrowed one"
             )
-        try:
-            custodians = checkin.standings(context, latest.record)
-        except OrgkeyError as error:
-            broken.append(error.message)
-            codes.append(error.code)
-        broken += [_overdue(item) for item in custodians if item.overdue]
+        rules += gate.told("plan", _other_plan(latest, outdated), "the custody plan is the configured one")
         codes += [copy.code for copy in latest.copies if copy.target not in survey.unreachable]
-    broken += _vanished(context, survey)
+    rules += gate.told("vanished", _vanished(context, survey), "every epoch that was proven here is stored")
     for other in former:
-        problems = _former_rules(context, other)
-        broken += problems
+        rules += gate.told(
+            "former", _former_rules(context, other), f"former key {other.fingerprint} is proven"
+        )
         codes += overview.verdict(other, context.config.policy.copies)
-    backups, problems, more = _backups(context, estate, (survey, *former))
-    broken += problems
-    codes += more
-    if broken:
+    backups, broken, problems = _backups(context, estate, (survey, *former))
+    newest = newest_of(backups, now)
+    if context.config.backups:
+        rules += gate.told("backups", broken, f"{len(backups)} backup(s) are opened by escrowed keys")
+        rules += gate.backups(context.config.policy, newest, now)
+    codes += problems
+    if not all(rule.ok for rule in rules):
         codes.append(Code.STALE)
     return Status(
         latest,
@@ -115,42 +137,75 @@ def status(context: Context) -> Status:
         backups,
         tuple(custodians),
         outdated,
-        tuple(broken),
+        history.last_passed(drills, frozenset({latest.name})) if latest else {},
+        newest,
+        tuple(rules),
         survey,
+        now,
         first_of(codes),
     )
 
 
-def _rules(context: Context, latest: Epoch, age: float, drill_age: float | None) -> list[str]:
-    policy = context.config.policy
-    broken = [f"{copy.target}: {copy.problem}" for copy in latest.copies if copy.code is not Code.OK]
-    domains = {copy.domain for copy in latest.good}
-    if len(domains) < policy.copies:
-        broken.append(
-            f"good copies stand in {len(domains)} failure domain(s), policy.copies asks for {policy.copies}"
+def _other_plan(latest: Epoch, outdated: frozenset[str]) -> list[str]:
+    if latest.name not in outdated:
+        return []
+    return [
+        f"epoch {latest.name} follows another custody plan than the configuration; "
+        "`orgkey custody rotate` applies it"
+    ]
+
+
+def _history(context: Context) -> tuple[tuple[Drilled, ...], list[OrgkeyError]]:
+    """The test restores of the past; or why the ledger cannot tell them."""
+    try:
+        return history.drills(entry for entry, _ in context.ledger.each()), []
+    except OrgkeyError as error:
+        return (), [error]
+
+
+def _check_ins(
+    context: Context, record: Record, standings: list[checkin.Standing]
+) -> tuple[list[Rule], list[Code]]:
+    """How the custodians' shares stand; they are added to ``standings``."""
+    try:
+        standings += checkin.standings(context, record)
+    except OrgkeyError as error:
+        return [Rule("check-ins", False, f"{error.message}; {error.hint}")], [error.code]
+    limit = context.config.policy.max_check_in_age_days
+    if limit is None:
+        return [], []
+    rules = [
+        Rule(
+            "max_check_in_age_days",
+            False,
+            _overdue(item, limit),
+            round(item.age_seconds / DAY, 1),
+            limit,
+            f"{item.seat.share.label} {item.seat.place}",
         )
-    if latest.state not in (State.PROVEN, State.SUPERSEDED) or drill_age is None:
-        broken.append("this host knows of no drill that proved the latest epoch; run `orgkey drill`")
-    elif policy.max_drill_age_days and drill_age > policy.max_drill_age_days * DAY:
-        broken.append(
-            f"the last drill is {drill_age / DAY:.1f} days old, "
-            f"policy.max_drill_age_days is {policy.max_drill_age_days:g}"
-        )
-    if min(age, drill_age or 0.0) < -DAY:
-        # No age limit would ever be reached: a clock was wrong, then or now.
-        broken.append("the escrow or its drill is dated in the future: check the clocks of the hosts")
-    if policy.max_age_days and age > policy.max_age_days * DAY:
-        broken.append(
-            f"the escrow is {age / DAY:.1f} days old, policy.max_age_days is {policy.max_age_days:g}"
-        )
-    return broken
+        for item in standings
+        if item.overdue
+    ]
+    return rules or gate.told("max_check_in_age_days", [], "every custodian has checked in"), []
+
+
+def _rules(context: Context, latest: Epoch, age: float, drill_age: float | None) -> list[Rule]:
+    policy, now = context.config.policy, context.clock.now()
+    locked = frozenset(
+        name for name, target in context.config.target.items() if getattr(target, "lock_mode", None)
+    )
+    return [
+        *gate.copies(policy, latest),
+        *gate.ages(policy, latest, age, drill_age),
+        *gate.retention(policy, latest.copies, locked, now),
+    ]
 
 
 def _live_rules(context: Context, live: lives.Live, renewal: lives.Renewal | None) -> list[str]:
     if context.config.key is None or context.config.key.live is None:
         return []
     if live.state == "replaced":
-        return [f"the live key is another key: new backups are not covered by this escrow ({live.reason})"]
+        return [f"new backups are not covered by this escrow; the live key: {live.reason}"]
     if live.state == "unknown":
         # A gate that cannot see a replacement must not be green.
         return [f"the live key cannot be looked up: {live.reason}"]
@@ -182,6 +237,14 @@ def _former_rules(context: Context, survey: Survey) -> list[str]:
         broken.append(
             f"{name}: this host knows of no drill that proved it; "
             f"run `orgkey drill --fingerprint {survey.fingerprint}`"
+        )
+        return broken
+    drilled = _last_drill(replace(context, root=context.root.parent / survey.fingerprint), latest)
+    age = (context.clock.now() - drilled).total_seconds() if drilled else 0.0
+    limit = context.config.policy.max_drill_age_days
+    if limit and age > limit * DAY:
+        broken.append(
+            f"{name}: its last drill is {age / DAY:.1f} days old, policy.max_drill_age_days is {limit:g}"
         )
     return broken
 
@@ -218,10 +281,23 @@ def _plan(context: Context) -> tuple[str | None, list[str]]:
         return None, [f"a holder cannot be asked: {error.message}"]
 
 
-def _overdue(item: checkin.Standing) -> str:
+def newest_of(found: Sequence[Backup], now: datetime) -> datetime | None:
+    """When the newest backup was written; a date that lies ahead must not keep the gate green."""
+    times = [
+        backup.source.modified
+        for backup in found
+        if backup.code in (Code.OK, Code.STALE, Code.DEGRADED)
+        and backup.source.modified
+        and backup.source.modified < now + timedelta(days=1)
+    ]
+    return max(times, default=None)
+
+
+def _overdue(item: checkin.Standing, limit: float) -> str:
     when = f"{item.age_seconds / DAY:.1f} days ago"
     last = f"checked in {when}" if item.last else f"has never checked in, the share was made {when}"
-    return f"custodian {item.seat.name} ({item.seat.path.name}) {last}; `orgkey custody challenge`"
+    asked = f"policy.max_check_in_age_days is {limit:g}; run `orgkey custody challenge`"
+    return f"custodian {item.seat.name} ({item.seat.path.name}) {last}, {asked}"
 
 
 def _last_drill(context: Context, latest: Epoch | None) -> datetime | None:

@@ -19,7 +19,7 @@ from pipeline.clock import Deadline
 from pipeline.digest import Digest, sha256
 from pipeline.errors import Code, IntegrityProblem, OrgkeyError, UsageProblem
 from pipeline.journal import Journal
-from pipeline.targets.interface import Presence, Slot, Stored, Target
+from pipeline.targets.interface import Presence, Replication, Slot, Stored, Target
 
 REPAIRED = re.compile(r"^(?P<epoch>[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8})(?:-r[1-9][0-9]?)?\Z")
 """A slot's name: the epoch's, with ``-r<n>`` where a repair had to leave a damaged place alone."""
@@ -52,6 +52,7 @@ class Copy:
         slot: Where it lies at the target.
         retain_until: End of its retention, where the target tells.
         seconds: How long reading and judging it took.
+        replication: What its bucket says of its replication, where it was asked.
     """
 
     target: str
@@ -66,6 +67,7 @@ class Copy:
     slot: Slot
     retain_until: datetime | None = None
     seconds: float = 0.0
+    replication: Replication | None = None
 
     @property
     def ok(self) -> bool:
@@ -252,8 +254,7 @@ class Reader:
             return Copy(
                 target, place.kind, place.domain, item.location, item.version, record.sha256, record,
                 "; ".join(problems) or None, Code.INTEGRITY if item.slot in false else Code.OK,
-                item.slot, item.retain_until,
-                time.monotonic() - started,
+                item.slot, item.retain_until, time.monotonic() - started, item.replication,
             )  # fmt: skip
         if not stored:
             problems.append("no copy of this epoch is there")

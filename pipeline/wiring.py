@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from pipeline import config as settings
+from pipeline import logs
 from pipeline.backups.sources import Source as BackupSource
-from pipeline.clients.aws import AwsSession
-from pipeline.clients.vault import VaultSession
 from pipeline.clock import Clock, Deadline, SystemClock
 from pipeline.config import Config
 from pipeline.context import Context, Role
 from pipeline.custody.interface import Holder
-from pipeline.custody.paths import Description
 from pipeline.custody.section import CustodySection
 from pipeline.errors import OrgkeyError, UsageProblem
-from pipeline.retry import Retrier
+from pipeline.finding import Finding
+from pipeline.infra.desired import Site
+from pipeline.mirrors.interface import Mirror
+from pipeline.reaching import reach
+from pipeline.retry import Breakers
 from pipeline.secret import SecretSource
+from pipeline.sessions import Sessions
 from pipeline.sources.interface import Source
-from pipeline.targets.interface import Target
+from pipeline.targets.interface import Retainer, Stored, Target
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -35,14 +39,18 @@ class Estate:
         role: Whose logins are used.
         deadline: Bounds every call.
         clock: Where time comes from.
+        breakers: Which servers keep silent; shared by all roles of a run.
     """
 
     config: Config | None
     role: Role
     deadline: Deadline
     clock: Clock
-    _vaults: dict[tuple[Any, ...], VaultSession] = field(default_factory=dict)
-    _clouds: dict[tuple[Any, ...], AwsSession] = field(default_factory=dict)
+    breakers: Breakers = field(default_factory=Breakers)
+
+    def __post_init__(self) -> None:
+        """Prepare the logins; none is made yet."""
+        self._sessions = Sessions(self.config, self.role, self.deadline, self.clock, self.breakers)
 
     def targets(self) -> dict[str, Target]:
         """The configured targets by name, with retries."""
@@ -57,16 +65,49 @@ class Estate:
         if isinstance(item, settings.VaultTarget):
             from pipeline.targets.vault import VaultTarget
 
-            target = VaultTarget(name, item, self._vault(name, item))
+            key = self.config.key if self.config else None
+            pins = (key.fingerprint, *key.former) if key else ()
+            target = VaultTarget(name, item, self._sessions.vault(name, item), pins=pins)
         elif isinstance(item, settings.S3Target):
             from pipeline.targets.s3 import S3Target
 
-            target = S3Target(name, item, self._cloud(name, item))
+            target = S3Target(name, item, self._sessions.cloud(name, item))
         else:
             from pipeline.targets.directory import DirectoryTarget
 
             target = DirectoryTarget(name, item)
-        return RetryingTarget(target, self._retrier())
+        return RetryingTarget(target, self._sessions.retrier(item))
+
+    def retainers(self) -> dict[str, Retainer[Stored]]:
+        """The configured targets that have a retention, by name, with retries."""
+        from pipeline.targets.s3 import S3Target
+
+        assert self.config is not None
+        return {
+            name: self._retainer(name, item, S3Target(name, item, self._sessions.cloud(name, item)).place)
+            for name, item in self.config.target.items()
+            if isinstance(item, settings.S3Target)
+        }
+
+    def entry_retainers(self) -> dict[str, Retainer[str]]:
+        """The ledger's mirrors that have a retention, by name, with retries."""
+        from pipeline.mirrors.s3 import split
+
+        assert self.config is not None
+        return {
+            name: self._retainer(name, item, split)
+            for name in self.config.ledger.mirrors
+            if isinstance(item := self.config.target[name], settings.S3Target)
+        }
+
+    def _retainer(
+        self, name: str, item: settings.S3Target, place: Callable[[T], tuple[str, str | None]]
+    ) -> Retainer[T]:
+        from pipeline.targets.retrying import RetryingRetainer
+        from pipeline.targets.s3_retention import S3Retainer
+
+        retainer = S3Retainer(name, item, self._sessions.cloud(name, item), place)
+        return RetryingRetainer(retainer, self._sessions.retrier(item))
 
     def holders(self) -> dict[str, Holder]:
         """The configured holders by name, with retries."""
@@ -81,7 +122,7 @@ class Estate:
         if isinstance(item, settings.TransitHolder):
             from pipeline.custody.transit import TransitHolder
 
-            holder = TransitHolder(name, item, self._vault(name, item))
+            holder = TransitHolder(name, item, self._sessions.vault(name, item))
         elif isinstance(item, settings.OpenpgpHolder):
             from pipeline.custody.openpgp import CustodianGroup
 
@@ -94,18 +135,20 @@ class Estate:
         else:
             from pipeline.custody.kms import KmsHolder
 
-            holder = KmsHolder(name, item, self._cloud(name, item))
-        return RetryingHolder(holder, self._retrier())
+            sealer = Sessions(self.config, "writer", self.deadline, self.clock, self.breakers)
+            holder = KmsHolder(name, item, self._sessions.cloud(name, item), lambda: sealer.cloud(name, item))
+        return RetryingHolder(holder, self._sessions.retrier(item))
 
     def openers(self, section: CustodySection) -> dict[str, Holder]:
         """Build the holders that open a record's shares, from the record's own coordinates.
 
         The manifest is authentic by now. Where the configuration has a holder of the same name and kind,
         it says how that holder is reached today, without one the tools' own variables may (VAULT_ADDR,
-        VAULT_CACERT, AWS_ENDPOINT_URL_KMS); which key is used stays the record's word.
+        VAULT_CACERT, VAULT_CLIENT_CERT and _KEY, AWS_ENDPOINT_URL_KMS); which key is used stays the
+        record's word.
         """
         return {
-            name: self.holder(name, self._reach(name, description))
+            name: self.holder(name, reach(self.config, name, description))
             for name, description in section.holders.items()
             if description.kind in ("vault-transit", "aws-kms")
         }
@@ -117,10 +160,17 @@ class Estate:
         for name, place in (*self.config.target.items(), *self.config.holder.items()):
             if isinstance(place, settings.VaultPlace) and place.address not in told:
                 try:
-                    told[place.address] = self._vault(name, place).seal_type()
+                    told[place.address] = self._sessions.vault(name, place).seal_type()
                 except OrgkeyError as error:
                     told[place.address] = error
         return told
+
+    def certificates(self) -> list[Finding]:
+        """What is said of the certificates of servers, and of our own for logins."""
+        from pipeline.clients import expiry
+
+        assert self.config is not None
+        return expiry.findings(self.config, self.clock, self.deadline)
 
     def backups(self, places: Sequence[str] = ()) -> list[BackupSource]:
         """The server's backups at these places; at the configured ones when none is named.
@@ -141,14 +191,20 @@ class Estate:
             )
         # Reading takes as long as a backup is large: another deadline than the rest of the run has.
         seconds = (self.config.policy if self.config else settings.Policy()).backup_seconds
-        reader = Estate(self.config, self.role, Deadline(seconds, self.clock), self.clock)
+        reader = Estate(self.config, self.role, Deadline(seconds, self.clock), self.clock, self.breakers)
         return [source for place in wanted for source in reader._backups_at(place)]
 
     def _backups_at(self, place: settings.BackupPlace | str) -> Sequence[BackupSource]:
         from pipeline.backups import s3, sources
 
+        if place == "":
+            raise UsageProblem(
+                "an empty name is no place of backups", hint="give a file, a folder or s3://bucket/prefix"
+            )
         if place == "-":
             return [sources.Stream()]
+        if isinstance(place, str) and not place.startswith("s3://"):
+            return sources.local(Path(place).expanduser())
         name, item = self._backup_place(place)
         if not item.location.startswith("s3://"):
             return sources.local(Path(item.location), item.ignore)
@@ -156,7 +212,9 @@ class Estate:
         named: dict[str, Any] = {"Bucket": bucket}
         if item.expected_bucket_owner is not None:
             named["ExpectedBucketOwner"] = item.expected_bucket_owner
-        return s3.listed(self._cloud(name, item), named, prefix, item.ignore, self._retrier())
+        return s3.listed(
+            self._sessions.cloud(name, item), named, prefix, item.ignore, self._sessions.retrier(item)
+        )
 
     def _backup_place(self, place: settings.BackupPlace | str) -> tuple[str, settings.BackupPlace]:
         """A place with its name; one that is only an address borrows what is known of its bucket."""
@@ -182,92 +240,62 @@ class Estate:
         except ValueError:
             raise UsageProblem(f"{place} is no place of backups", hint="give s3://bucket/prefix") from None
 
-    def request_ids(self) -> dict[str, Sequence[str]]:
-        """The request ids that the services gave, by service."""
+    def mirrors(self, fingerprint: str) -> dict[str, Mirror]:
+        """The places that a key's ledger is mirrored to, by name. Each call is made once, without retries."""
+        from pipeline.mirrors.directory import DirectoryMirror
+        from pipeline.mirrors.s3 import S3Mirror
+
+        assert self.config is not None
+        found: dict[str, Mirror] = {}
+        for name in self.config.ledger.mirrors:
+            item = self.config.target[name]
+            if isinstance(item, settings.S3Target):
+                found[name] = S3Mirror(name, item, self._sessions.cloud(name, item), fingerprint)
+            elif isinstance(item, settings.DirectoryTarget):
+                found[name] = DirectoryMirror(name, item, fingerprint)
+        return found
+
+    def patient_mirrors(self, fingerprint: str) -> dict[str, Mirror]:
+        """The same, whose reading is tried again."""
+        from pipeline.mirrors.retrying import RetryingMirror
+
+        assert self.config is not None
+        known = self.config.target
         return {
-            "vault": [item for session in self._vaults.values() for item in session.request_ids],
-            "aws": [item for session in self._clouds.values() for item in session.request_ids],
+            name: RetryingMirror(mirror, self._sessions.retrier(known[name]))
+            for name, mirror in self.mirrors(fingerprint).items()
         }
 
-    def _reach(self, name: str, description: Description) -> settings.HolderConfig:
-        try:
-            return self._reach_today(name, description)
-        except (KeyError, ValueError):
-            raise UsageProblem(
-                f"holder {name} cannot be reached as the record and this environment say",
-                hint="VAULT_ADDR and AWS_ENDPOINT_URL_KMS are addresses like https://vault.example.com:8200; "
-                "or configure the holder",
-            ) from None
+    def heads(self, fingerprint: str) -> dict[str, Mirror]:
+        """The places for a key's ledger's heads, by name."""
+        from pipeline.mirrors.heads import VaultHeads
 
-    def _reach_today(self, name: str, description: Description) -> settings.HolderConfig:
-        known = self.config.holder.get(name) if self.config else None
-        told = description.coordinates
-        if description.kind == "vault-transit":
-            here = known if isinstance(known, settings.TransitHolder) else None
-            return settings.TransitHolder(
-                kind="vault-transit",
-                controlled_by=("record",),
-                address=here.address if here else os.environ.get("VAULT_ADDR") or str(told["address"]),
-                namespace=here.namespace if here else _optional(told.get("namespace")),
-                ca_file=here.ca_file if here else os.environ.get("VAULT_CACERT"),
-                mount=str(told["mount"]),
-                key=str(told["key"]),
-            )
-        cloud = known if isinstance(known, settings.KmsHolder) else None
-        return settings.KmsHolder(
-            kind="aws-kms",
-            controlled_by=("record",),
-            region=str(told["region"]),
-            endpoint_url=cloud.endpoint_url
-            if cloud
-            else os.environ.get("AWS_ENDPOINT_URL_KMS") or _optional(told.get("endpoint_url")),
-            ca_file=cloud.ca_file if cloud else None,
-            key_id=str(told["key_arn"]),
-        )
+        assert self.config is not None
+        return {
+            name: VaultHeads(name, item, self._sessions.vault(name, item), fingerprint)
+            for name in self.config.ledger.heads
+            if isinstance(item := self.config.target[name], settings.VaultTarget)
+        }
 
-    def _retrier(self) -> Retrier:
-        return Retrier(self.deadline, clock=self.clock)
+    def sites(self) -> list[Site]:
+        """The configured Vault servers, each namespace by itself, with what belongs there."""
+        assert self.config is not None
+        found: dict[tuple[str, str | None], Site] = {}
+        for group in (self.config.target, self.config.holder):
+            for name, item in group.items():
+                if not isinstance(item, settings.VaultTarget | settings.TransitHolder):
+                    continue
+                key = (item.address, item.namespace)
+                known = found.get(key) or Site(item, {}, {}, self._sessions.vault(name, item))
+                if isinstance(item, settings.VaultTarget):
+                    found[key] = replace(known, targets={**known.targets, name: item})
+                else:
+                    found[key] = replace(known, holders={**known.holders, name: item})
+        return list(found.values())
 
-    def _call_seconds(self) -> float:
-        return self.config.policy.call_seconds if self.config else settings.Policy().call_seconds
-
-    def _identity(self) -> settings.Identity:
-        known = self.config.identity if self.config else {}
-        return known.get(self.role) or known.get("writer") or settings.Identity()
-
-    def _vault(self, name: str, place: settings.VaultPlace) -> VaultSession:
-        identity = self._identity()
-        login = identity.at.get(name, identity.vault)
-        if login is not None and not isinstance(login, settings.VaultIdentity):
-            raise UsageProblem(
-                f"identity.{self.role}.at.{name} is no login for Vault",
-                hint="give role_id_file and secret_id_file, or token_file",
-            )
-        key = (place.address, place.namespace, place.ca_file, login)
-        if key not in self._vaults:
-            self._vaults[key] = VaultSession(
-                settings.VaultPlace(address=place.address, namespace=place.namespace, ca_file=place.ca_file),
-                login,
-                call_seconds=self._call_seconds(),
-                deadline=self.deadline,
-                role=self.role,
-            )
-        return self._vaults[key]
-
-    def _cloud(self, name: str, place: settings.AwsPlace) -> AwsSession:
-        identity = self._identity()
-        login = identity.at.get(name, identity.aws)
-        if login is not None and not isinstance(login, settings.AwsIdentity):
-            raise UsageProblem(
-                f"identity.{self.role}.at.{name} is no login for AWS",
-                hint="give profile, or credentials_file",
-            )
-        key = (place.region, place.endpoint_url, place.ca_file, getattr(place, "path_style", None), login)
-        if key not in self._clouds:
-            self._clouds[key] = AwsSession(
-                place, login, call_seconds=self._call_seconds(), deadline=self.deadline, role=self.role
-            )
-        return self._clouds[key]
+    def request_ids(self) -> dict[str, Sequence[str]]:
+        """The request ids that the services gave, by service."""
+        return self._sessions.request_ids()
 
 
 def context(
@@ -299,15 +327,16 @@ def context(
             "or give --fingerprint",
         )
     deadline = Deadline(config.policy.deadline_seconds, clock)
+    breakers = Breakers()
     return Context(
         config=config,
         fingerprint=pin,
         clock=clock,
         deadline=deadline,
-        run=secrets.token_hex(8),
+        run=logs.run_id(),
         root=state_root(state_dir) / pin,
         say=say,
-        estate=lambda role: Estate(config, role, deadline, clock),
+        estate=lambda role: Estate(config, role, deadline, clock, breakers),
     )
 
 
@@ -353,10 +382,6 @@ def state_root(option: Path | None) -> Path:
     import platformdirs
 
     return platformdirs.user_state_path("orgkey")
-
-
-def _optional(value: object) -> str | None:
-    return None if value is None else str(value)
 
 
 def source(config: Config, export: Path | None, *, pin: str | None, passphrase: SecretSource) -> Source:

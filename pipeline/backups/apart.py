@@ -77,6 +77,18 @@ def _answer(asked: dict[str, Any], number: int, parent: socket.socket) -> dict[s
         return {"reading": asdict(engine.read(binary(cursor), head, key))}
     except OrgkeyError as error:
         return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+    except Exception as error:
+        # A defect that one message meets must not keep the others from being read. No text of the error goes
+        # along: it may hold some of the content.
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "an unknown place"
+        return {
+            "error": OrgkeyError.__name__,
+            "message": f"internal error: {type(error).__name__} at {where}",
+            "hint": "this is a defect: report it with this line; --engine gpg is the other way",
+        }
 
 
 class Pace:

@@ -17,6 +17,8 @@ BLOCK: Final = 512
 _GZIP: Final = b"\x1f\x8b\x08"
 _LONGEST_EXTENSION: Final = 1 << 20
 """A pax header or a long name above this is not believed, in bytes."""
+_LONGEST_SIZE: Final = 20
+"""Decimal digits of an entry's length."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,8 @@ class _Tar:
         except tarfile.HeaderError as error:
             raise damaged(f"the archive inside is damaged after {self.entries} entries ({error})") from None
         size = entry.size
+        if size < 0:  # GNU's binary numbers have a sign, and a step back would never end
+            raise damaged("the archive inside has an entry of negative length")
         if entry.type in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE):
             if size > _LONGEST_EXTENSION:
                 raise damaged("the archive inside has an extended header of unlikely length")
@@ -228,6 +232,8 @@ class _Tar:
                 return
             keyword, _, value = data[at + len(length) + 1 : at + int(length) - 1].partition(b"=")
             if keyword == b"size" and value.isdigit():
+                if len(value) > _LONGEST_SIZE:
+                    raise damaged("the archive inside has an entry of unlikely length")
                 self._pax_size = int(value)
             at += int(length)
 

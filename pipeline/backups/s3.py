@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,14 +35,23 @@ class S3Source:
         size: Its length in bytes.
         etag: Its tag when it was listed: another version is never mixed in.
         retrier: Repeats failed requests.
+        modified: When it was written.
     """
 
     again = True
 
     def __init__(
-        self, session: AwsSession, bucket: dict[str, Any], key: str, size: int, etag: str, retrier: Retrier
+        self,
+        session: AwsSession,
+        bucket: dict[str, Any],
+        key: str,
+        size: int,
+        etag: str,
+        retrier: Retrier,
+        modified: datetime | None = None,
     ) -> None:
         self.name = f"s3://{bucket['Bucket']}/{key}"
+        self.modified = modified
         self.size: int | None = size
         self.path: Path | None = None
         self._length = size
@@ -130,7 +140,8 @@ def listed(
         for entry in page.get("Contents") or ():
             key = entry["Key"]
             if not key.endswith("/") and wanted(key.rpartition("/")[2], ignore):
-                found.append(S3Source(session, bucket, key, entry["Size"], entry["ETag"], retrier))
+                facts = (entry["Size"], entry["ETag"], retrier, entry.get("LastModified"))
+                found.append(S3Source(session, bucket, key, *facts))
         token = page.get("NextContinuationToken")
         if not token:
             return sorted(found, key=lambda source: source.name)

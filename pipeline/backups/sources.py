@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -23,12 +24,14 @@ class Source(Protocol):
         size: Its length in bytes; ``None`` where it cannot be known.
         again: Whether it can be opened more than once.
         path: The file that it is, which another process can read by itself; ``None`` for what is no file.
+        modified: When it was written, as its place says; ``None`` where that is not known.
     """
 
     name: str
     size: int | None
     again: bool
     path: Path | None
+    modified: datetime | None
 
     def start(self) -> bytes:
         """Its first :data:`~pipeline.backups.head.LENGTH` bytes.
@@ -57,12 +60,15 @@ class FileSource:
     again = True
 
     def __init__(self, path: Path) -> None:
-        self.name = str(path)
+        self.name = called(path)
         self.size: int | None = None
         self.path: Path | None = path
+        self.modified: datetime | None = None
         try:
             if path.is_file():
-                self.size = path.stat().st_size
+                facts = path.stat()
+                self.size = facts.st_size
+                self.modified = datetime.fromtimestamp(facts.st_mtime, UTC)
         except OSError as error:
             raise self._failed(error) from error
 
@@ -104,15 +110,25 @@ class Stream:
     Args:
         name: What people call it.
         number: Its open descriptor.
+
+    Raises:
+        LocalFilesProblem: Standard input is closed.
     """
 
     size: int | None = None
     again = False
     path: Path | None = None
+    modified: datetime | None = None
 
     def __init__(self, name: str = "standard input", number: int | None = None) -> None:
         self.name = name
-        self._cursor = descriptor(sys.stdin.fileno() if number is None else number, name)
+        if number is None:
+            if sys.stdin is None:  # its starter has closed it
+                raise LocalFilesProblem(
+                    "standard input is closed", hint="pipe the backup into the command, or name a file"
+                )
+            number = sys.stdin.fileno()
+        self._cursor = descriptor(number, name)
 
     def start(self) -> bytes:
         """See :meth:`Source.start`."""
@@ -139,7 +155,8 @@ def local(place: Path, ignore: Sequence[str] = ()) -> Sequence[Source]:
 
     def failed(error: OSError) -> None:
         raise LocalFilesProblem(
-            f"cannot list {error.filename}: {error.strerror}", hint="check the path and its permissions"
+            f"cannot list {called(Path(error.filename))}: {error.strerror}",
+            hint="check the path and its permissions",
         ) from error
 
     for folder, below, names in os.walk(place, onerror=failed):
@@ -152,11 +169,19 @@ def _single(place: Path) -> Source:
     if place.is_file() or not place.exists():
         return FileSource(place)
     try:
-        return Stream(str(place), os.open(place, os.O_RDONLY | os.O_CLOEXEC))  # a shell's <(...), for example
+        return Stream(
+            called(place), os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+        )  # a shell's <(...), for example
     except OSError as error:
         raise LocalFilesProblem(
-            f"cannot read {place}: {error.strerror or error}", hint="check the path and its permissions"
+            f"cannot read {called(place)}: {error.strerror or error}",
+            hint="check the path and its permissions",
         ) from error
+
+
+def called(path: Path) -> str:
+    """A path as text that every document and log can hold: bytes that are no UTF-8 are written as escapes."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def wanted(name: str, ignore: Sequence[str]) -> bool:

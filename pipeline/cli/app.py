@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pipeline import __version__, clock, harden
+from pipeline import __version__, clock, harden, signals
 from pipeline.cli.lazy import Entry, group
 from pipeline.cli.output import report_error
 from pipeline.cli.signalled import Signalled
@@ -30,6 +30,7 @@ COMMANDS = {
     "status": Entry("status_command:status", "Say how fresh and how proven the escrow is."),
     "verify": Entry("verify_command:verify", "Read every copy whole and check that it is authentic."),
     "repair": Entry("repair_command:repair", "Copy records to missing, damaged or new targets."),
+    "retain": Entry("retain_command:retain", "Extend the retention of stored records (S3 with Object Lock)."),
     "drill": Entry("drill_command:drill", "Restore from the stored copies, and prove that the key works."),
     "restore": Entry("restore_command:restore", "Get the keypair back under a passphrase that you choose."),
     "refresh": Entry("refresh_command:refresh", "Store a renewed public part with the same secret."),
@@ -37,6 +38,13 @@ COMMANDS = {
     "backups": Entry("backups:app", "Look after the server's backups: that the escrowed keys open them."),
     "watch": Entry(
         "watch_command:watch", "Watch the inbox, the live key and the backups; for a service or a timer."
+    ),
+    "certificate": Entry("certificate:app", "Check drill certificates, and have their time stamped."),
+    "report": Entry("report_command:report", "Compute a report that an auditor can check."),
+    "notify": Entry("notify_command:app", "See that notifications and pings arrive."),
+    "ledger": Entry("ledger:app", "Verify, show and mirror the log of what was done and what failed."),
+    "infra": Entry(
+        "infra:app", "Compare Vault's mounts, policies and roles with the files of infra/vault, and set them."
     ),
     "config": Entry("config_command:app", "Check the configuration, or print its schema."),
     "lab": Entry(
@@ -73,8 +81,20 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
+_LOG_FORMATS = ("text", "json")
+
+
 @app.callback()
 def root(
+    log_format: Annotated[  # noqa: ARG001, RUF100 - read before the parser, so that its own errors follow it
+        str | None,
+        typer.Option(
+            "--log-format",
+            metavar="text|json",
+            help="How stderr is written: for people, or one JSON object a line. Goes before the command.",
+            envvar="ORGKEY_LOG_FORMAT",
+        ),
+    ] = None,
     version: Annotated[  # noqa: ARG001, RUF100 - handled by its callback
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -97,6 +117,7 @@ def main() -> NoReturn:
         _clean_up()
         report_error(_interrupted(), as_json=as_json)
         code = Code.INTERRUPTED
+    _log_end(code)
     _flush()
     # Threads may still wait for a server that never answers; nothing of theirs counts any more.
     os._exit(int(code))
@@ -104,6 +125,7 @@ def main() -> NoReturn:
 
 def _run(as_json: bool) -> Code:
     try:
+        _choose_log_format(sys.argv[1:])
         result = app(prog_name="orgkey", standalone_mode=False)
     except OrgkeyError as error:
         report_error(error, as_json=as_json)
@@ -112,9 +134,11 @@ def _run(as_json: bool) -> Code:
         return Code(leave.exit_code) if leave.exit_code in set(Code) else Code.INTERNAL
     except _USAGE_ERRORS as error:
         message = error.format_message().rstrip(".")
-        if type(error).__name__ == "NoArgsIsHelpError":  # a command was left out: its help is the answer
+        left_out = type(error).__name__ == "NoArgsIsHelpError"  # a command: its help is the answer
+        if left_out and not _logs_json():
             sys.stderr.write(f"{message}\n" if message else "")
         else:
+            message = "no command is given" if left_out else message
             hint = "see `orgkey --help`, or `orgkey COMMAND --help`"
             report_error(UsageProblem(message[0].lower() + message[1:], hint=hint), as_json=as_json)
         return Code.USAGE
@@ -134,6 +158,42 @@ def _run(as_json: bool) -> Code:
     return result if isinstance(result, Code) else Code.OK
 
 
+def _choose_log_format(words: list[str]) -> None:
+    """Read ``--log-format``, or its variable, before the parser does: its own errors are to follow it.
+
+    Raises:
+        UsageProblem: It is neither text nor json.
+    """
+    chosen = os.environ.get("ORGKEY_LOG_FORMAT") or "text"
+    for place, word in enumerate(words):
+        if not word.startswith("-"):
+            break  # the command: its options are its own
+        if word == "--log-format":
+            chosen = words[place + 1] if place + 1 < len(words) else chosen
+        elif word.startswith("--log-format="):
+            chosen = word.partition("=")[2]
+    if chosen not in _LOG_FORMATS:
+        raise UsageProblem(f"the log format {chosen!r} is not known", hint="--log-format takes text or json")
+    if chosen == "json":
+        from pipeline import logs
+
+        logs.choose(as_json=True)
+
+
+def _log_end(code: Code) -> None:
+    if _logs_json():
+        from pipeline import logs
+
+        level = "info" if code is Code.OK else "error"
+        logs.event(
+            "end", f"exit code {int(code)}: {code.meaning}", level=level, code=int(code), name=code.label
+        )
+
+
+def _logs_json() -> bool:
+    return "pipeline.logs" in sys.modules and sys.modules["pipeline.logs"].as_json()
+
+
 def _internal(error: Exception) -> OrgkeyError:
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
@@ -151,7 +211,7 @@ def _interrupt(number: int, _frame: object) -> None:
     clock.interrupted.set()
     for each in _SIGNALS:
         signal.signal(each, _force)
-    raise Signalled
+    signals.end(Signalled())
 
 
 def _ignore_signals() -> None:

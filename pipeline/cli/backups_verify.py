@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli import backups_map, ceremony_prompt, options, shares
+from pipeline.cli import backups_map, ceremony_prompt, jobs, options, shares
 from pipeline.cli.options import Common
 from pipeline.cli.output import table
 from pipeline.cli.transfer import Transfer, amount
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.opening import Outcome, Verified
 
 
+@jobs.job("backups", "backups verify")
 def verify(
     places: backups_map.Places = None,
     engine: Annotated[

@@ -9,7 +9,7 @@ import typer
 
 from pipeline.cli import options
 from pipeline.cli.options import Common
-from pipeline.errors import Code, UsageProblem
+from pipeline.errors import Code, ProgramMissing, UsageProblem
 
 if TYPE_CHECKING:
     from pipeline.cli.output import Output
@@ -40,6 +40,7 @@ def validate(
     loaded = common.load(out)
     posture.require_no_single_party(loaded)
     _judge_certificates(out, loaded)
+    _judge_alarms(loaded)
     out.emit(
         {
             "schema": "orgkey.config-validate/1",
@@ -84,6 +85,22 @@ def _judge_certificates(out: Output, loaded: Config) -> None:
             "; ".join(f"{finding.subject}: {finding.message}" for finding in failed),
             hint=failed[0].hint if len(failed) == 1 else "`orgkey doctor` says what to do about each",
         )
+
+
+def _judge_alarms(loaded: Config) -> None:
+    """See that [notify] and [ping.*] can be used; nothing is sent.
+
+    Raises:
+        UsageProblem: An address cannot be read, or is none.
+        ProgramMissing: What one of them needs is not installed.
+    """
+    from pipeline.alarm import channels
+    from pipeline.finding import Level
+
+    for finding in channels.findings(loaded):
+        if finding.level is Level.FAIL:
+            kind = ProgramMissing if finding.code is Code.PROGRAM_MISSING else UsageProblem
+            raise kind(f"{finding.subject}: {finding.message}", hint=finding.hint)
 
 
 @app.command("schema")

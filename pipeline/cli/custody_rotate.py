@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli import ceremony_prompt, escrow_command, options, shares
+from pipeline.cli import ceremony_prompt, escrow_command, jobs, options, shares
 from pipeline.cli.options import Common
 from pipeline.cli.output import report_error
 from pipeline.errors import Code, UsageProblem
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.rotate import Rehearsal, Rotation
 
 
+@jobs.job("rotate", "custody rotate")
 def rotate(
     remove: Annotated[
         list[str] | None,

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli import ceremony_prompt, options, shares
+from pipeline.cli import ceremony_prompt, jobs, options, shares
 from pipeline.cli.options import Common
-from pipeline.cli.output import printable, table
-from pipeline.errors import Code
+from pipeline.cli.output import printable, spaced, table
+from pipeline.errors import Code, OrgkeyError, first_of
 
 if TYPE_CHECKING:
     from pipeline.drill import Drill
+    from pipeline.former import Former
     from pipeline.results import Result
 
 
+@jobs.job("drill")
 def drill(
     source: Annotated[
         list[str] | None,
@@ -51,6 +54,9 @@ def drill(
     Needs the targets and the holders, under the driller's logins; never the export. Writes a certificate
     that others can verify with gpg and openssl.
 
+    Former Org Keys of the configuration are drilled too, unless an option names a key, an epoch, a path, a
+    share or a backup.
+
     With --via and a path that needs people it is a ceremony: they bring their shares, one at a time, and the
     certificate says who took part, whether two different people did, and how long it took.
     """
@@ -58,21 +64,30 @@ def drill(
     out = common.output()
     context = common.context(out)
     from pipeline import drill as story
+    from pipeline import store
 
-    result = story.drill(
-        context,
-        story.Request(
-            epochs=options.epochs(epoch),
-            targets=tuple(source or ()),
-            path=via,
-            nonce=_nonce(nonce),
-            shares=shares.read(share, context.deadline, share_fd),
-            ask=ceremony_prompt.at_terminal(out, context.deadline),
-            backups=tuple(context.estate("driller").backups(backup)) if backup else (),
-        ),
+    request = story.Request(
+        epochs=options.epochs(epoch),
+        targets=tuple(source or ()),
+        path=via,
+        nonce=_nonce(nonce),
+        shares=shares.read(share, context.deadline, share_fd),
+        ask=ceremony_prompt.at_terminal(out, context.deadline),
+        backups=tuple(context.estate("driller").backups(backup)) if backup else (),
     )
-    out.emit(document(result), lines(result))
-    return result.code
+    try:
+        result = story.drill(context, request)
+    except OrgkeyError as error:
+        store.remember_failure(context, "drill-refused", error)
+        raise
+    former: tuple[Former, ...] = ()
+    if fingerprint is None and not (request.epochs or via or request.shares or backup):
+        from pipeline import former as formers
+
+        former = formers.drill(context, request)
+    code = first_of([result.code, *(item.code for item in former)])
+    out.emit(document(result, former, code), [*_former(former), *lines(result)])
+    return code
 
 
 def _nonce(value: str | None) -> str | None:
@@ -83,21 +98,62 @@ def _nonce(value: str | None) -> str | None:
     return value
 
 
-def document(result: Drill) -> dict[str, Any]:
-    """The document orgkey.drill/1."""
-    from pipeline.results import result_json
+def document(result: Drill, former: Sequence[Former] = (), code: Code | None = None) -> dict[str, Any]:
+    """The document orgkey.drill/1.
 
+    Args:
+        result: The drill of the key that was asked for.
+        former: Those of former keys.
+        code: How the run ends, where that is not how the drill ends.
+    """
     return {
         "schema": "orgkey.drill/1",
         "passed": result.passed,
-        "results": [
-            {**result_json(item), "certificate": item.certificate, "exit_code": int(item.code)}
-            for item in result.results
-        ],
+        "results": _results(result),
         "rto_seconds": round(result.rto_seconds, 3),
         "certificate": result.certificate,
-        "exit_code": int(result.code),
+        "timestamp": _stamped(result),
+        "former": [
+            {
+                "fingerprint": item.fingerprint,
+                "passed": item.drill is not None and item.drill.passed,
+                "results": _results(item.drill) if item.drill else [],
+                "rto_seconds": round(item.drill.rto_seconds, 3) if item.drill else None,
+                "certificate": item.drill.certificate if item.drill else None,
+                "problem": item.problem,
+                "exit_code": int(item.code),
+            }
+            for item in former
+        ],
+        "exit_code": int(result.code if code is None else code),
     }
+
+
+def _stamped(result: Drill) -> str | None:
+    """Whether the certificate is time-stamped; ``None`` where there is none."""
+    from pathlib import Path
+
+    from pipeline.evidence import timestamp
+
+    return timestamp.state(Path(result.certificate)).state if result.certificate else None
+
+
+def _results(result: Drill) -> list[dict[str, Any]]:
+    from pipeline.results import result_json
+
+    return [
+        {**result_json(item), "certificate": item.certificate, "exit_code": int(item.code)}
+        for item in result.results
+    ]
+
+
+def _former(former: Sequence[Former]) -> list[str]:
+    shown: list[str] = []
+    for item in former:
+        shown.append(f"former key {spaced(item.fingerprint)}")
+        shown += lines(item.drill) if item.drill else [f"drill FAILED: {item.problem}"]
+        shown.append("")
+    return shown
 
 
 def lines(result: Drill) -> list[str]:
@@ -112,7 +168,10 @@ def lines(result: Drill) -> list[str]:
     verdict = "passed" if result.passed else "FAILED"
     shown.append(f"drill {verdict}; RTO {result.rto_seconds:.2f} s (slowest copy and path)")
     if result.certificate:
-        shown.append(f"certificate {result.certificate}")
+        stamped = _stamped(result)
+        shown.append(
+            f"certificate {result.certificate}" + ("" if stamped == "none" else f", time-stamp {stamped}")
+        )
     return shown
 
 

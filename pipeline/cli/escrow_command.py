@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli import options
+from pipeline.cli import jobs, options
 from pipeline.cli.options import Common
 from pipeline.cli.output import Output, printable, spaced, table
 from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ACCEPTABLE = ("unprotected", "expired", "certificates")
 
 
+@jobs.job("escrow")
 def escrow(
     export: Annotated[
         Path | None,
@@ -67,10 +68,17 @@ def escrow(
     from pipeline import escrow as story
     from pipeline import wiring
     from pipeline.clock import Deadline
+    from pipeline.store import remember_failure
 
     pin = wiring.pinned(loaded, common.fingerprint)
     source = wiring.source(loaded, export, pin=pin, passphrase=passphrase)
-    fetched = source.fetch(Deadline(loaded.policy.deadline_seconds))
+    try:
+        fetched = source.fetch(Deadline(loaded.policy.deadline_seconds))
+    except OrgkeyError as error:
+        # An export that is refused is entered; that there is none is not.
+        if pin is not None and error.code >= Code.PUBLIC_ONLY and not dry_run:
+            remember_failure(common.context(out, loaded, pin), "escrow-failed", error)
+        raise
     out.say(f"export: {fetched.origin}")
     for note in fetched.notes:
         out.say(note)

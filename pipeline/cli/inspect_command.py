@@ -78,6 +78,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
         until = f", expires {subkey['expires']}" if subkey["expires"] else ""
         shown.append(f"subkey       {printable(what + until)}" + (", REVOKED" if subkey["revoked"] else ""))
     shown += [f"certificate  {printable(_flat(item))}" for item in document["organization_certificates"]]
+    shown += [f"note         {printable(note)}" for note in document["notes"]]
     for problem in document["problems"]:
         shown += [
             "",

@@ -11,7 +11,7 @@ from pipeline.cli.output import spaced, table
 from pipeline.errors import Code, first_of
 
 if TYPE_CHECKING:
-    from pipeline.survey import Survey
+    from pipeline.survey import Copy, Survey
 
 
 def list_epochs(
@@ -35,6 +35,8 @@ def list_epochs(
     for item in surveys:
         for error in item.unreachable.values():
             out.warn(error.message)
+    for problem in overview.replication_problems(surveys, context.clock.now()):
+        out.warn(problem)
     out.emit(document(surveys, "orgkey.list/1"), lines(surveys))
     return first_of(error.code for item in surveys for error in item.unreachable.values())
 
@@ -79,7 +81,7 @@ def lines(surveys: Sequence[Survey]) -> list[str]:
                 copy.version or "-",
                 copy.sha256.hex[:16] if copy.sha256 else "-",
                 "good" if copy.ok else "BAD",
-                copy.problem or "",
+                "; ".join(filter(None, (copy.problem, _replication(copy)))),
             )
             for epoch in item.epochs
             for index, copy in enumerate(epoch.copies)
@@ -89,3 +91,7 @@ def lines(surveys: Sequence[Survey]) -> list[str]:
             shown += ["  " + line for line in table(headings, rows)]
         shown.append("")
     return shown
+
+
+def _replication(copy: Copy) -> str | None:
+    return f"replication {copy.replication.status.lower()}" if copy.replication else None

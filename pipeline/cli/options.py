@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli import jobs
 from pipeline.cli.output import Output
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ class Common:
 
         path = config.locate(self.config)
         loaded = config.load(path)
+        jobs.configured(loaded, self.state_dir, self.fingerprint)
         out.say(f"configuration: {path}")
         return loaded
 

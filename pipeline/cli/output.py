@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import OrgkeyError
+from pipeline.text import age as age
+from pipeline.text import printable as printable
+from pipeline.text import spaced as spaced
 
 
 @dataclass
@@ -30,13 +33,22 @@ class Output:
 
     def say(self, line: str) -> None:
         """Tell a person what happens, on stderr; a warning also when quiet."""
+        from pipeline import logs
+
         if line.startswith("warning: "):
             self.warn(line.removeprefix("warning: "))
+        elif logs.as_json():
+            logs.event("progress", printable(line), seconds=round(time.monotonic() - self._started, 3))
         elif not self.quiet:
             self._line(f"{time.monotonic() - self._started:6.1f}s  {line}" if sys.stderr.isatty() else line)
 
     def warn(self, line: str) -> None:
         """Tell a person what they should know, on stderr."""
+        from pipeline import logs
+
+        if logs.as_json():
+            logs.event("warning", printable(line), level="warning")
+            return
         self._line(f"orgkey: warning: {line}")
 
     def emit(self, document: Mapping[str, Any], lines: Iterable[str]) -> None:
@@ -46,24 +58,40 @@ class Output:
             document: What ``--json`` prints.
             lines: What a person reads instead.
         """
+        from pipeline import logs
+
         if self.json:
             _print_json(document)
         else:
-            sys.stdout.writelines(line + "\n" for line in lines)
+            sys.stdout.writelines(logs.without_logins(line) + "\n" for line in lines)
             sys.stdout.flush()
 
     def _line(self, line: str) -> None:
+        from pipeline import logs
+
         # Foreign text (a server's message, a user id) must not steer the terminal.
-        safe = "".join(char if char.isprintable() else "?" for char in line)
+        safe = "".join(char if char.isprintable() else "?" for char in logs.without_logins(line))
         sys.stderr.write(safe + "\n")
         sys.stderr.flush()
 
 
 def report_error(error: OrgkeyError, *, as_json: bool) -> None:
     """Print an error in two lines on stderr, and as a document on stdout where JSON was asked for."""
-    out = Output()
-    out._line(f"orgkey: error: {error.message}")
-    out._line(f"orgkey: hint: {error.hint}")
+    from pipeline import logs
+
+    if logs.as_json():
+        logs.event(
+            "error",
+            printable(error.message),
+            level="error",
+            code=int(error.code),
+            name=error.code.label,
+            hint=printable(error.hint),
+        )
+    else:
+        out = Output()
+        out._line(f"orgkey: error: {error.message}")
+        out._line(f"orgkey: hint: {error.hint}")
     if as_json:
         _print_json(
             {
@@ -79,6 +107,9 @@ def report_error(error: OrgkeyError, *, as_json: bool) -> None:
 
 
 def _print_json(document: Mapping[str, Any]) -> None:
+    from pipeline import logs
+
+    document = logs.document_without_logins(document)
     text = json.dumps(document, indent=2, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -96,24 +127,3 @@ def table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[st
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in everything
     ]
-
-
-def printable(text: str) -> str:
-    """Foreign text without control characters."""
-    return "".join(char if char.isprintable() else "?" for char in text)
-
-
-def age(seconds: float | None) -> str:
-    """A length of time for people."""
-    if seconds is None:
-        return "never"
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def spaced(fingerprint: str) -> str:
-    """A fingerprint in groups of four, as people compare them."""
-    groups = [fingerprint[index : index + 4] for index in range(0, len(fingerprint), 4)]
-    return " ".join(groups[:5]) + "  " + " ".join(groups[5:])

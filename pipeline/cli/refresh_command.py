@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli import ceremony_prompt, escrow_command, options, shares
+from pipeline.cli import ceremony_prompt, escrow_command, jobs, options, shares
 from pipeline.cli.options import Common
 from pipeline.errors import Code, LocalFilesProblem
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.refresh import Refreshed
 
 
+@jobs.job("refresh")
 def refresh(
     public: Annotated[
         Path | None,

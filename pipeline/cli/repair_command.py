@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pipeline.cli import options
+from pipeline.cli import jobs, options
 from pipeline.cli.options import Common
 from pipeline.cli.output import table
-from pipeline.errors import Code
+from pipeline.errors import Code, OrgkeyError
 
 
+@jobs.job("repair")
 def repair(
     epoch: options.EpochChoice = "all",
     dry_run: options.DryRun = False,
@@ -27,8 +28,14 @@ def repair(
     out = common.output()
     context = common.context(out)
     from pipeline import repair as story
+    from pipeline import store
 
-    result = story.repair(context, options.epochs(epoch), dry_run=dry_run)
+    try:
+        result = story.repair(context, options.epochs(epoch), dry_run=dry_run)
+    except OrgkeyError as error:
+        if not dry_run:
+            store.remember_failure(context, "repair-failed", error)
+        raise
     out.emit(
         {
             "schema": "orgkey.repair/1",

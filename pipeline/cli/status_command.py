@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pipeline.cli import backups_map, options
+import typer
+
+from pipeline.cli import backups_map, jobs, options, status_text
 from pipeline.cli.options import Common
-from pipeline.cli.output import age, printable, spaced, table
-from pipeline.errors import Code
+from pipeline.errors import Code, OrgkeyError, first_of
 
 if TYPE_CHECKING:
+    from pipeline.cli.output import Output
     from pipeline.status import Status
-    from pipeline.survey import Epoch
 
 
+Metrics = Annotated[
+    Path | None,
+    typer.Option(
+        "--metrics",
+        metavar="FILE",
+        help="Also write it for Prometheus: a .prom file for node-exporter's textfile collector.",
+    ),
+]
+
+
+@jobs.job("status")
 def status(
+    metrics: Metrics = None,
     config: options.ConfigFile = None,
     state_dir: options.StateDir = None,
     fingerprint: options.Fingerprint = None,
@@ -28,12 +42,46 @@ def status(
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
-    context = common.context(out)
-    from pipeline import status as story
+    try:
+        context = common.context(out)
+        from pipeline import status as story
 
-    result = story.status(context)
-    out.emit(_document(result), _lines(result))
-    return result.code
+        result = story.status(context)
+    except Exception as error:
+        _write_failure(out, metrics, error)
+        raise
+    from pipeline import overview
+
+    for problem in overview.replication_problems((result.survey, *result.former), context.clock.now()):
+        out.warn(problem)
+    jobs.judged(result.rules)
+    code = result.code
+    if metrics is not None:
+        from pipeline import metrics as exposition
+
+        try:
+            exposition.write(metrics, exposition.of_status(result, context.clock.now()))
+        except OrgkeyError as error:
+            # The gate is told all the same.
+            out.warn(f"{error.message}; {error.hint}")
+            code = first_of([code, error.code])
+    out.emit(_document(result) | {"exit_code": int(code)}, status_text.lines(result))
+    return code
+
+
+def _write_failure(out: Output, metrics: Path | None, error: Exception) -> None:
+    """What stood in the file must not look fresh for ever."""
+    if metrics is None:
+        return
+    from datetime import UTC, datetime
+
+    from pipeline import metrics as exposition
+
+    code = error.code if isinstance(error, OrgkeyError) else Code.INTERNAL
+    try:
+        exposition.write(metrics, exposition.of_failure(code, datetime.now(UTC)))
+    except OrgkeyError as other:
+        out.warn(f"{other.message}; {other.hint}")
 
 
 def _document(result: Status) -> dict[str, Any]:
@@ -84,52 +132,23 @@ def _document(result: Status) -> dict[str, Any]:
             }
             for item in result.custodians
         ],
-        "gate": {"ok": not result.broken, "broken": list(result.broken)},
+        "gate": {
+            "ok": not result.broken,
+            "broken": list(result.broken),
+            "rules": [
+                {
+                    "name": rule.name,
+                    "subject": rule.subject,
+                    "ok": rule.ok,
+                    "text": rule.text,
+                    "value": rule.value,
+                    "limit": rule.limit,
+                }
+                for rule in result.rules
+            ],
+        },
         "exit_code": int(result.code),
     }
-
-
-def _lines(result: Status) -> list[str]:
-    shown = [f"key        {spaced(result.survey.fingerprint)}"]
-    if result.epoch:
-        shown += [
-            f"epoch      {result.epoch.name} ({result.epoch.state}), {age(result.age_seconds)} old",
-            f"last drill {age(result.last_drill_age_seconds)}"
-            + (" ago" if result.last_drill_age_seconds is not None else ""),
-            f"live key   {result.live.state}{_reason(result)}",
-            *_foretold(result),
-            "",
-            *table(
-                ("copy", "domain", "", "where"),
-                [
-                    (copy.target, copy.domain, "good" if copy.ok else "BAD", copy.problem or copy.location)
-                    for copy in result.epoch.copies
-                ],
-            ),
-        ]
-        others = [epoch for epoch in reversed(result.survey.epochs) if epoch.name != result.epoch.name]
-        shown += ["", *(_other(result, epoch) for epoch in others)] if others else []
-        shown += _custodians(result)
-    for former in result.former:
-        latest = former.latest()
-        told = f"{latest.name} ({latest.state}), {len(latest.good)} good copies" if latest else "NOT STORED"
-        shown += ["", f"former key {spaced(former.fingerprint)}", f"epoch      {told}"]
-    if result.backups:
-        shown += ["", *backups_map.lines(result.backups)]
-    shown.append("")
-    if not result.broken:
-        return [*shown, "gate: ok"]
-    return [
-        *shown,
-        f"gate: BROKEN (exit code {int(result.code)}: {result.code.meaning})",
-        *(f"  - {rule}" for rule in result.broken),
-    ]
-
-
-def _reason(result: Status) -> str:
-    if result.live.state == "unknown" and result.live.reason is None:
-        return " (key.live is not set)"
-    return f" ({printable(result.live.reason)})" if result.live.reason else ""
 
 
 def _renewal(result: Status) -> dict[str, Any] | None:
@@ -144,40 +163,3 @@ def _renewal(result: Status) -> dict[str, Any] | None:
         "due_31_days": due[0],
         "due_1_day": due[1],
     }
-
-
-def _foretold(result: Status) -> list[str]:
-    """When the server renews the key by itself, and which other keys it lists under its name."""
-    told = []
-    if (renewal := result.renewal) and renewal.expires:
-        expires, (early, late) = renewal.expires.date(), (moment.date() for moment in renewal.due)
-        told.append(
-            {
-                "ahead": f"renewal    ahead: about {early} (older releases {late}); expires {expires}",
-                "due": f"renewal    DUE since {early} (older releases {late}); expires {expires}",
-                "overdue": f"renewal    OVERDUE: what is known of the key expired on {expires}",
-            }[renewal.state]
-        )
-    if result.live.others and result.live.state != "replaced":
-        told.append(f"           another key is listed under its name: {', '.join(result.live.others)}")
-    return told
-
-
-def _other(result: Status, epoch: Epoch) -> str:
-    plan = ", another custody plan than the configuration's" if epoch.name in result.outdated else ""
-    return f"also stored {epoch.name} ({epoch.state}{plan})"
-
-
-def _custodians(result: Status) -> list[str]:
-    if not result.custodians:
-        return []
-    rows = [
-        (
-            printable(item.seat.name),
-            item.seat.path.name,
-            f"{age(item.age_seconds)} ago" if item.last else "never",
-            "OVERDUE" if item.overdue else "asked" if item.pending else "",
-        )
-        for item in result.custodians
-    ]
-    return ["", *table(("custodian", "path", "last check-in", ""), rows)]

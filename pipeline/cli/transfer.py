@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
+from pipeline import logs
 from pipeline.cli.output import Output, printable
 
 _TERMINAL_SECONDS: Final = 0.5
@@ -34,7 +35,7 @@ class Transfer:
     def add(self, count: int) -> None:
         """Note that ``count`` more bytes were read; none means the end."""
         self.done += count
-        terminal = sys.stderr.isatty()
+        terminal = sys.stderr.isatty() and not logs.as_json()
         now = time.monotonic()
         if not count:
             if self._drawn:

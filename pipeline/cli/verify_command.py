@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pipeline.cli import options
+from pipeline.cli import jobs, options
 from pipeline.cli.list_command import document, lines
 from pipeline.cli.options import Common
-from pipeline.errors import Code, first_of
+from pipeline.errors import Code, OrgkeyError, first_of
 
 
+@jobs.job("verify")
 def verify(
     config: options.ConfigFile = None,
     state_dir: options.StateDir = None,
@@ -23,13 +24,19 @@ def verify(
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
     context = common.context(out)
-    from pipeline import overview
+    from pipeline import overview, store
 
-    surveys = overview.all_keys(context)
+    try:
+        surveys = overview.all_keys(context)
+    except OrgkeyError as error:
+        store.remember_failure(context, "verify-failed", error)
+        raise
     code = first_of(code for item in surveys for code in overview.verdict(item, context.config.policy.copies))
     if code is Code.OK and not any(item.epochs for item in surveys):
         code = Code.STALE
         out.warn("nothing is stored for this key")
+    for problem in overview.replication_problems(surveys, context.clock.now()):
+        out.warn(problem)
     context.record_event("verify", overview.event(surveys, code))
     out.emit(
         document(surveys, "orgkey.verify/1") | {"exit_code": int(code)},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli import escrow_command, options
+from pipeline.cli import escrow_command, jobs, options
 from pipeline.cli.options import Common
 from pipeline.cli.output import Output
 from pipeline.cli.signalled import Signalled
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.status import Status
 
 
+@jobs.job("watch")
 def watch(
     once: Annotated[bool, typer.Option("--once", help="One round, for a timer.")] = False,
     every: Annotated[
@@ -38,23 +39,31 @@ def watch(
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
+    from pipeline import clock, logs
+
     loaded = common.load(out)
     if loaded.key is None and fingerprint is None:
         raise UsageProblem("no key is pinned", hint="set key.fingerprint: nobody can be asked while watching")
     told: list[str] | None = None
     while True:
         found = _round(common, out, loaded)
+        jobs.judged(found.status.rules if found.status else ())
         lines = found.lines()
         if once or lines != told:
             out.emit(found.document(), lines)
         if once:
             return found.code
         told = lines
+        jobs.ended(found.code, "; ".join(found.problems))
         try:
+            if clock.interrupted.is_set():  # a signal met the telling, which it may not end
+                raise Signalled
             _pause(every)
         except (Signalled, KeyboardInterrupt):
             out.say("stopped between two rounds")
             return Code.OK
+        logs.begin_run()
+        jobs.begin()
 
 
 def _pause(seconds: float) -> None:

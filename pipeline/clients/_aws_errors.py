@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import botocore.exceptions as boto
 
-from pipeline.clients._text import one_line
+from pipeline.clients import _proxy
+from pipeline.clients._text import PLAIN_TO_TLS, one_line
+from pipeline.clients._tls_errors import Peer, answered_tls, explain
 from pipeline.errors import Conflict, Denied, OrgkeyError, Unreachable, UsageProblem
 
+if TYPE_CHECKING:
+    from pipeline.config import AwsPlace
+
 _SKEW = {"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"}
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
 _UNKNOWN_IDENTITY = {
     "InvalidAccessKeyId",
     "InvalidClientTokenId",
@@ -25,6 +31,7 @@ _UNKNOWN_IDENTITY = {
     "IncompleteSignature",
     "AuthFailure",
     "MissingAuthenticationToken",
+    "InvalidToken",  # of a session; some servers other than AWS know none
 }
 _BUSY = {
     "SlowDown",
@@ -72,7 +79,7 @@ def code_of(error: boto.ClientError) -> tuple[str, int]:
     )
 
 
-def translate(error: Exception, what: str, role: str, where: str) -> OrgkeyError:
+def translate(error: Exception, what: str, role: str, where: str, place: AwsPlace) -> OrgkeyError:
     """Translate what botocore raised.
 
     Args:
@@ -80,10 +87,16 @@ def translate(error: Exception, what: str, role: str, where: str) -> OrgkeyError
         what: What the call was for.
         role: Which of our identities made it.
         where: The service's address.
+        place: How it is reached.
     """
     if isinstance(error, boto.ClientError):
         return _from_answer(error, what, role, where)
-    return _from_botocore(error, what, role, where)
+    return _from_connection(error, what, where, place) or _from_botocore(error, what, role)
+
+
+def is_busy(code: str, status: int) -> bool:
+    """Whether an answer says that the service cannot serve now."""
+    return code in _BUSY or status in (429, 500, 502, 503, 504)
 
 
 def _from_answer(error: boto.ClientError, what: str, role: str, where: str) -> OrgkeyError:
@@ -106,11 +119,7 @@ def _from_answer(error: boto.ClientError, what: str, role: str, where: str) -> O
             f"{what}: {where} does not accept the {role}'s credentials ({named})",
             hint=f"check the {role}'s access key and secret key, and that they belong to this service",
         )
-    if (
-        code in _BUSY
-        or status in (429, 500, 502, 503, 504)
-        or (status == 409 and code in ("409", "Conflict"))
-    ):
+    if is_busy(code, status) or (status == 409 and code in ("409", "Conflict")):
         return Unreachable(
             f"{what}: {where} cannot serve now ({named})",
             hint="run the same command again later",
@@ -134,6 +143,13 @@ def _from_answer(error: boto.ClientError, what: str, role: str, where: str) -> O
             f"{what}: the bucket is in another region{f', {region}' if region else ''} ({named})",
             hint=f'set region = "{region}"' if region else "correct region and endpoint_url",
         )
+    if status == 407:
+        return Denied(
+            f"{what}: the proxy on the way to {where} wants a login (407)",
+            hint="write its address with user and password into a file, and name that as proxy_file",
+        )
+    if PLAIN_TO_TLS in said:
+        return _speaks_tls(what, where)
     if code == "PreconditionFailed" or status == 412:
         return Conflict(
             f"{what}: something is there already", hint="nothing is overwritten; look with `orgkey list`"
@@ -149,7 +165,7 @@ def _from_answer(error: boto.ClientError, what: str, role: str, where: str) -> O
     )
 
 
-def _from_botocore(error: Exception, what: str, role: str, where: str) -> OrgkeyError:
+def _from_botocore(error: Exception, what: str, role: str) -> OrgkeyError:
     text = one_line(str(error))
     if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
         return Denied(
@@ -163,47 +179,54 @@ def _from_botocore(error: Exception, what: str, role: str, where: str) -> Orgkey
             f"{what}: the {role}'s credentials cannot be had ({text})",
             hint="log in again with the aws command",
         )
-    if isinstance(error, boto.SSLError):
-        return _from_tls(text, what, where)
-    if isinstance(error, boto.ConnectTimeoutError | boto.ReadTimeoutError):
-        return Unreachable(
-            f"{what}: {where} did not answer in time",
-            hint="check the network and the service, or raise policy.call_seconds",
-        )
-    if isinstance(error, boto.EndpointConnectionError):
-        return Unreachable(
-            f"{what}: no connection to {where}",
-            hint="check that the service runs, its address and the network",
-        )
-    if isinstance(error, boto.ProxyConnectionError):
-        return Unreachable(
-            f"{what}: the proxy on the way to {where} does not serve", hint="check HTTPS_PROXY"
-        )
-    if isinstance(error, boto.HTTPClientError | boto.IncompleteReadError):
-        return Unreachable(
-            f"{what}: the connection to {where} broke ({text})",
-            hint="check the network and the service, then run the same command again",
-        )
     return UsageProblem(
         f"{what}: {text}", hint="check bucket, key, region and endpoint_url in the configuration"
     )
 
 
-def _from_tls(text: str, what: str, where: str) -> OrgkeyError:
-    if "Hostname mismatch" in text or "doesn't match" in text or "IP address mismatch" in text:
-        problem, hint = "shows a certificate for another host name", "correct endpoint_url"
-    elif "certificate has expired" in text:
-        problem, hint = "shows an expired certificate", "renew the certificate; check this host's clock"
-    elif "CERTIFICATE_VERIFY_FAILED" in text:
-        problem, hint = (
-            "shows a certificate from an authority that is not trusted here",
-            "name the authority's certificate as ca_file",
+def _from_connection(error: Exception, what: str, where: str, place: AwsPlace) -> OrgkeyError | None:
+    """A failure below HTTP; ``None`` where it is none."""
+    # The address that was really asked: a bucket's own, or STS while credentials are fetched.
+    asked = str(getattr(error, "kwargs", {}).get("endpoint_url") or where)
+    address = urlsplit(asked)
+    server = f"{address.scheme}://{address.netloc}" if address.netloc else where
+    if isinstance(error, boto.ProxyConnectionError):
+        return _proxy.explain(str(error.kwargs.get("error")), what, where, place, where)
+    if isinstance(error, boto.SSLError):
+        own = server == (place.endpoint_url or "").rstrip("/")
+        proxy = _proxy.effective(place, server)
+        return explain(
+            str(error),
+            what,
+            Peer(server, server, "endpoint_url", place.ca_file if own else None, None, proxy),
         )
-    elif "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
-        problem, hint = "does not speak TLS", "check the port and the scheme of endpoint_url"
-    else:
-        problem, hint = f"cannot be reached over TLS ({text})", "check the server's TLS settings"
-    return Unreachable(f"{what}: {where} {problem}", hint=hint, again=False)
+    if isinstance(error, boto.ConnectTimeoutError | boto.ReadTimeoutError):
+        return Unreachable(
+            f"{what}: {server} did not answer in time",
+            hint="check the network and the service, or raise policy.call_seconds",
+            silent=True,
+        )
+    if isinstance(error, boto.EndpointConnectionError):
+        return Unreachable(
+            f"{what}: no connection to {server}",
+            hint="check that the service runs, its address and the network",
+        )
+    if isinstance(error, boto.HTTPClientError | boto.IncompleteReadError):
+        if answered_tls(server, _proxy.effective(place, server)):
+            return _speaks_tls(what, server)
+        return Unreachable(
+            f"{what}: the connection to {server} broke ({one_line(str(error))})",
+            hint="check the network and the service, then run the same command again",
+        )
+    return None
+
+
+def _speaks_tls(what: str, where: str) -> OrgkeyError:
+    return Unreachable(
+        f"{what}: {where} speaks TLS, and was asked without",
+        hint="write https:// in endpoint_url",
+        again=False,
+    )
 
 
 def _retry_after(headers: dict[str, Any]) -> float | None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pipeline import logs
+
+PLAIN_TO_TLS = "HTTP request to an HTTPS server"  # how servers written in Go answer that, with 400
+
 
 def one_line(text: str, limit: int = 300) -> str:
     """Make one printable line of at most ``limit`` characters from a server's text.
 
-    Control characters, which could forge lines or drive a terminal, become spaces.
+    Control characters, which could forge lines or drive a terminal, become spaces. Secrets that the server
+    repeats go first: of one that is cut off, a part would be left.
     """
+    text = logs.clean(text)
     clean = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"

@@ -1,4 +1,4 @@
-"""Logging in to Vault: AppRole, or a token that is given."""
+"""Logging in to Vault: with a fresh token, or one that is given."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from pipeline.clients._credentials import read_secret, read_token
+from pipeline import logs
+from pipeline.clients._credentials import is_sendable, read_token
+from pipeline.clients._text import PLAIN_TO_TLS, one_line
+from pipeline.clients._vault_methods import Attempt, prepare
 from pipeline.clock import Deadline
 from pipeline.errors import Denied, Unreachable, UsageProblem
 from pipeline.secret import Secret
@@ -88,41 +91,48 @@ class VaultLogin:
             Denied: The server refuses, or the token will not last.
             Unreachable, DeadlinePassed, UsageProblem: As in ``VaultSession.call``.
         """
-        if self._identity is not None and self._identity.role_id_file is not None:
-            return self._approle(self._identity, what)
-        token = read_token(self._identity)
+        attempt = prepare(self._identity) if self._identity is not None else None
+        if attempt is not None:
+            return self._fresh(attempt, what)
+        token = read_token(self._identity, self._role)
         if token == self._given:
             raise Denied(
                 f"{what}: the {self._role}'s token at {self._place.address} is no longer accepted",
-                hint="log in again and store the new token, or configure an AppRole",
+                hint="log in again and store the new token, or configure a login that gives fresh ones",
             )
         client = self._connect(token)
         self._admit(client, what)
         self._given = token
         return client
 
-    def _approle(self, identity: VaultIdentity, what: str) -> hvac.Client:
+    def _fresh(self, attempt: Attempt, what: str) -> hvac.Client:
         import hvac.exceptions
 
-        role_id = read_secret(identity.role_id_file, "role id")
-        secret_id = read_secret(identity.secret_id_file, "secret id")
         nobody = self._connect(None)
+        refusals = (
+            hvac.exceptions.InvalidRequest,  # "invalid role or secret ID" comes as 400
+            hvac.exceptions.Unauthorized,
+            hvac.exceptions.Forbidden,  # also where no such auth method is mounted
+        )
 
         def login() -> Any:
             try:
-                return nobody.auth.approle.login(
-                    role_id.text(), secret_id.text(), use_token=False, mount_point=identity.mount
-                )
-            except hvac.exceptions.InvalidRequest as error:
-                # "invalid role or secret ID" comes as 400.
+                return attempt.make(nobody)
+            except refusals as error:
+                said = one_line(", ".join(error.errors or ()) or error.text or "")
+                if PLAIN_TO_TLS in said:
+                    raise
                 raise Denied(
-                    f"{what}: vault at {self._place.address} refuses the {self._role}'s AppRole login",
-                    hint=f"make a new secret id for the role; check {identity.role_id_file} and "
-                    f"{identity.secret_id_file}",
+                    f"{what}: vault at {self._place.address} refuses the {self._role}'s "
+                    f"{attempt.called} login{f' ({said})' if said else ''}",
+                    hint=attempt.hint,
                 ) from error
 
-        auth = field(self._guard(login, what), what, "auth")
-        client = self._connect(Secret(str(field(auth, what, "client_token"))))
+        auth = mapping(self._guard(login, what), what, "auth")
+        given = field(auth, what, "client_token")
+        if not isinstance(given, str) or not given or not is_sendable(given):
+            raise no_vault(what, "auth.client_token")
+        client = self._connect(logs.redact_login(Secret(given)))
         facts = TokenFacts(
             policies=tuple(auth.get("policies") or ()),
             ttl=float(field(auth, what, "lease_duration")),
@@ -137,6 +147,8 @@ class VaultLogin:
         try:
             facts = self._guard(lambda: look_up(client, what), what)
         except Denied as error:
+            if not by_server(error):
+                raise
             raise Denied(
                 f"{what}: vault at {self._place.address} does not know the {self._role}'s token",
                 hint="it expired, was revoked, or lacks the policy `default`; log in again",
@@ -146,7 +158,8 @@ class VaultLogin:
             raise Denied(
                 f"{what}: the {self._role}'s token at {self._place.address} expires in {ttl:.0f} s, "
                 f"the run may take {self._deadline.left():.0f} s",
-                hint="use a token that lives longer, an AppRole, or a shorter policy.deadline_seconds",
+                hint="use a token that lives longer, a login that gives fresh ones, or a shorter "
+                "policy.deadline_seconds",
             )
 
     def _prolong(self, client: hvac.Client, facts: TokenFacts, what: str) -> float:
@@ -163,9 +176,16 @@ class VaultLogin:
         return float(field(answer, what, "auth", "lease_duration"))
 
 
+def by_server(error: Denied) -> bool:
+    """Whether the server refused a request, rather than TLS or a proxy the connection."""
+    import hvac.exceptions
+
+    return isinstance(error.__cause__, hvac.exceptions.Forbidden | hvac.exceptions.Unauthorized)
+
+
 def look_up(client: hvac.Client, what: str) -> TokenFacts:
     """Ask the server about the client's token."""
-    data = field(client.auth.token.lookup_self(), what, "data")
+    data = mapping(client.auth.token.lookup_self(), what, "data")
     return TokenFacts(
         tuple(data.get("policies") or ()), float(data.get("ttl") or 0), bool(data.get("renewable"))
     )
@@ -184,9 +204,27 @@ def field(answer: Any, what: str, *keys: str) -> Any:
     """
     for key in keys:
         if not isinstance(answer, Mapping) or key not in answer:
-            raise Unreachable(
-                f"{what}: the server's answer has no {'.'.join(keys)}",
-                hint="check that the address is that of a vault, with no proxy that changes answers",
-            )
+            raise no_vault(what, ".".join(keys))
         answer = answer[key]
     return answer
+
+
+def mapping(answer: Any, what: str, key: str) -> Mapping[str, Any]:
+    """Take an object out of an answer, as :func:`field` does.
+
+    Raises:
+        Unreachable: It is not there, or is something else.
+    """
+    found = field(answer, what, key)
+    if not isinstance(found, Mapping):
+        raise no_vault(what, key)
+    return found
+
+
+def no_vault(what: str, missing: str) -> Unreachable:
+    """The error for an answer that no Vault gives."""
+    return Unreachable(
+        f"{what}: what answers is no vault: the answer has no {missing}",
+        hint="check that the address is that of a vault, with no proxy that changes answers",
+        again=False,
+    )

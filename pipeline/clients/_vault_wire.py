@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import requests
 import requests.adapters
-import requests.utils
 from urllib3.util import Timeout
 
-from pipeline.errors import Unreachable, UsageProblem
+from pipeline.clients._proxy import by_scheme
+from pipeline.clients._text import one_line
+from pipeline.clients._tls import Pair, require_authority, require_pair
+from pipeline.errors import Unreachable
 
 if TYPE_CHECKING:
-    from pipeline.clients.vault import Seen
+    from pipeline.clients._vault_answers import Seen
     from pipeline.config import VaultPlace
 
+ELECTION_SECONDS: Final = 2.0
+"""How long to leave a cluster alone that has no leader: an election takes from one to some ten seconds."""
 _REQUEST_ID = re.compile(rb'"request_id":"([0-9a-f-]{36})"')
 
 
@@ -61,19 +64,27 @@ def retry_after(header: str | None) -> float | None:
     return float(header) if header is not None and header.strip().isdecimal() else None
 
 
+def _is_object(response: requests.Response) -> bool:
+    try:
+        return isinstance(response.json(), dict)
+    except ValueError:
+        return True  # no JSON after all, which hvac takes for text
+
+
 def open_session(
-    place: VaultPlace, limit: Callable[[], float], seen: Seen, request_ids: list[str]
+    place: VaultPlace, pair: Pair | None, limit: Callable[[], float], seen: Seen, request_ids: list[str]
 ) -> requests.Session:
     """Make the HTTP session for one server.
 
     Args:
         place: The server.
+        pair: Files with our certificate and its key, for servers that want one.
         limit: Seconds that the next request may take.
         seen: Where the status of each answer is noted.
         request_ids: Where Vault's request ids are collected.
 
     Raises:
-        UsageProblem: The CA file is missing.
+        UsageProblem: The CA file, our certificate or the proxy's file cannot be used.
     """
 
     def note(response: requests.Response, **_: Any) -> None:
@@ -82,33 +93,49 @@ def open_session(
         if 300 <= response.status_code < 400:
             # requests would carry the token along to whatever host is named.
             response.close()
+            # A standby says 307 while its leader is dead and no other is elected yet, and for good where
+            # it may not forward.
+            passing = response.status_code == 307
+            target = one_line(response.headers.get("Location", "nowhere"))
             raise Unreachable(
-                f"vault at {place.address} redirects to {response.headers.get('Location', 'nowhere')}",
+                f"vault at {place.address} redirects to {target}",
                 hint="a token is never sent to another host; configure the address of the active node, "
                 "or of a load balancer that finds it",
-                again=False,
+                again=passing,
+                retry_after=ELECTION_SECONDS if passing else None,
             )
         is_json = response.headers.get("Content-Type", "").startswith("application/json")
-        if response.status_code == 200 and not is_json:
+        # A vault says in JSON that nothing is there, too.
+        if response.status_code in (200, 404) and not is_json:
             response.close()
+            kind = one_line(response.headers.get("Content-Type", "missing"))
             raise Unreachable(
-                f"what answers at {place.address} is no vault (content type "
-                f"{response.headers.get('Content-Type', 'missing')})",
+                f"what answers at {place.address} is no vault "
+                f"(content type {kind}, status {response.status_code})",
                 hint="check the address; a proxy or a portal may be answering in its place",
                 again=False,
+            )
+        if response.status_code >= 400 and is_json and not _is_object(response):
+            # hvac looks into every error as if it were an object.
+            raise Unreachable(
+                f"what answers at {place.address} does not answer as a vault does "
+                f"(status {response.status_code})",
+                hint="a proxy or a load balancer may be answering in its place",
+                again=response.status_code >= 500,
+                retry_after=ELECTION_SECONDS if response.status_code >= 500 else None,
             )
         if match := _REQUEST_ID.search(response.content[:1024]):
             request_ids.append(match.group(1).decode())
 
-    if place.ca_file is not None and not Path(place.ca_file).is_file():
-        raise UsageProblem(
-            f"the CA file {place.ca_file} for {place.address} does not exist", hint="correct ca_file"
-        )
+    require_authority(place.ca_file)
+    require_pair(pair)
+    proxies = by_scheme(place, place.address)
     session = requests.Session()
     # No .netrc and no REQUESTS_CA_BUNDLE: only the configuration decides whom to trust.
     session.trust_env = False
     session.verify = place.ca_file or True
-    session.proxies.update(requests.utils.get_environ_proxies(place.address))
+    session.cert = pair
+    session.proxies.update(proxies)
     session.mount("https://", BoundedTransport(limit))
     session.mount("http://", BoundedTransport(limit))
     session.hooks["response"].append(note)

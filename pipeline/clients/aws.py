@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import Callable
 from functools import cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from pipeline import logs
+from pipeline.clients._imports import load_requests
+from pipeline.clients._proxy import configured
+from pipeline.clients._tls import require_authority
 from pipeline.clock import Deadline
-from pipeline.errors import Unreachable, UsageProblem
+from pipeline.errors import OrgkeyError, Unreachable, UsageProblem
 from pipeline.retry import in_time
+from pipeline.secret import Secret
 
 if TYPE_CHECKING:
     from pipeline.config import AwsIdentity, AwsPlace
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Service = Literal["s3", "kms", "sts"]
 
+# "auto" is the host name at AWS, and the path wherever an endpoint_url is given.
+_STYLES = {True: "path", False: "virtual", None: "auto"}
 _MAKING = threading.Lock()
 
 
@@ -40,12 +45,14 @@ class AwsSession:
     Args:
         place: Region, endpoint and CA file. Without ``endpoint_url`` botocore looks at
             ``AWS_ENDPOINT_URL_S3`` and its like.
-        identity: A profile or a credentials file; ``None`` takes botocore's own chain.
-        call_seconds: Time allowed for connecting, and for each wait on the answer, in seconds.
+        identity: A profile, in AWS's own files or in others; ``None`` takes botocore's own chain.
+        call_seconds: Time allowed for connecting, and for each wait on the answer, in seconds; also in the
+            calls by which the chain itself gets credentials.
         deadline: The end of the run.
         role: ``writer`` or ``driller``, for messages.
+        apart: Whether that role has a login of its own. Then whatever it may beyond its role is too much.
         path_style: Whether the bucket goes into the path of an address, which most servers other than
-            AWS want.
+            AWS want, or into the host name; ``None``: as the place says, else as botocore chooses.
     """
 
     def __init__(
@@ -56,17 +63,20 @@ class AwsSession:
         call_seconds: float,
         deadline: Deadline,
         role: str,
+        apart: bool = True,
         path_style: bool | None = None,
     ) -> None:
         self.place = place
         self.role = role
+        self.apart = apart
         self.deadline = deadline
         self.request_ids: list[str] = []
         self._identity = identity
         self._call_seconds = call_seconds
-        self._path_style = getattr(place, "path_style", False) if path_style is None else path_style
+        self._path_style = getattr(place, "path_style", None) if path_style is None else path_style
         self._lock = threading.Lock()
         self._session: Any = None
+        self._kept: list[Secret] = []
         self._clients: dict[Service, tuple[Any, float]] = {}
 
     def call(self, fn: Callable[[Any], T], service: Service, what: str) -> T:
@@ -88,22 +98,56 @@ class AwsSession:
             Conflict: A condition of the request did not hold.
             UsageProblem: Bucket, key, region or request are not what the service knows.
         """
+        load_requests()
         import botocore.exceptions
 
+        self._log_in(what)
         try:
-            return fn(self.client(service))
+            return fn(self._client(service))
         except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
             from pipeline.clients._aws_errors import translate
 
-            translated = translate(error, what, self.role, self.where(service))
-            if isinstance(translated, Unreachable):
-                raise in_time(translated, self.deadline) from error
-            raise translated from error
+            translated = translate(error, what, self.role, self.where(service), self.place)
+            raise self._timely(translated) from error
         except ValueError as error:
             # botocore's word for an endpoint that is no URL.
             if "Invalid endpoint" not in str(error):
                 raise
             raise UsageProblem(f"{what}: {error}", hint="correct endpoint_url") from error
+
+    def _timely(self, error: OrgkeyError) -> OrgkeyError:
+        return in_time(error, self.deadline) if isinstance(error, Unreachable) else error
+
+    def _log_in(self, what: str) -> None:
+        """Have the credentials read, or renewed where they run out: a failure is a login's, not a call's."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        limit = self._limit()
+        with self._lock:
+            try:
+                if self._session is None:
+                    self._session = self._open()
+                # For the chain's own calls, to STS and SSO: it would wait for a minute, and five times.
+                self._session.set_default_client_config(self._config(limit))
+                found = self._session.get_credentials()
+                if found is not None:
+                    self._keep(found.get_frozen_credentials())
+            except (BotoCoreError, ClientError, OSError, ValueError, RuntimeError) as error:
+                from pipeline.clients._aws_login_errors import translate_login
+
+                translated = translate_login(error, what, self.role, self._session, self.place)
+                raise self._timely(translated) from error
+
+    def _keep(self, credentials: Any) -> None:
+        """Keep credentials from being shown, once each: a service may repeat what it was sent."""
+        secrets = [Secret(value) for value in (credentials.secret_key, credentials.token) if value]
+        if secrets != self._kept:
+            for secret in secrets:
+                logs.redact_login(secret)
+            self._kept = secrets
+
+    def _limit(self) -> float:
+        return self.deadline.limit(self._call_seconds)
 
     def where(self, service: Service) -> str:
         """The service's address, for messages."""
@@ -111,13 +155,15 @@ class AwsSession:
         return known[0].meta.endpoint_url if known else self.place.endpoint_url or service
 
     def client(self, service: Service) -> Any:
-        """The botocore client for ``service``, made on first use.
+        """The botocore client for ``service``, made on first use; its calls belong into :meth:`call`.
 
         Raises:
-            DeadlinePassed: There is no time left.
-            UsageProblem: The identity's files or the CA file are not there.
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`call`.
         """
-        limit = self.deadline.limit(self._call_seconds)
+        return self.call(lambda client: client, service, service)
+
+    def _client(self, service: Service) -> Any:
+        limit = self._limit()
         with self._lock:
             known = self._clients.get(service)
             # Time-outs are fixed when a client is made: near the deadline a more hurried one is needed.
@@ -127,56 +173,40 @@ class AwsSession:
             return known[0]
 
     def _make(self, service: Service, limit: float) -> Any:
-        from botocore.config import Config
-
-        if self._session is None:
-            self._session = self._open()
-        if self.place.ca_file is not None and not Path(self.place.ca_file).is_file():
-            raise UsageProblem(f"the CA file {self.place.ca_file} does not exist", hint="correct ca_file")
+        require_authority(self.place.ca_file)
         # One at a time: the first client of a service reads megabytes of JSON, the next finds them read.
         with _MAKING:
-            client = self._create(service, limit, Config)
+            client = self._session.create_client(
+                service,
+                region_name=self.place.region,
+                endpoint_url=self.place.endpoint_url,
+                verify=self.place.ca_file,
+                config=self._config(limit),
+            )
         # Neither refers to this object: the connections end with it.
         client.meta.events.register("after-call.*.*", partial(_note, self.request_ids))
         weakref.finalize(self, client.close)
         return client
 
-    def _create(self, service: Service, limit: float, config: Any) -> Any:
-        return self._session.create_client(
-            service,
-            region_name=self.place.region,
-            endpoint_url=self.place.endpoint_url,
-            verify=self.place.ca_file,
-            config=config(
-                retries={"total_max_attempts": 1, "mode": "standard"},
-                connect_timeout=limit,
-                read_timeout=limit,
-                # The newer defaults upset some servers; the one upload names its SHA-256 itself.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-                s3={"addressing_style": "path" if self._path_style else "auto"},
-                user_agent_extra="orgkey-escrow",
-            ),
+    def _config(self, limit: float) -> Any:
+        from botocore.config import Config
+
+        return Config(
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            connect_timeout=limit,
+            read_timeout=limit,
+            proxies=configured(self.place),
+            # The newer defaults upset some servers; the one upload names its SHA-256 itself.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"addressing_style": _STYLES[self._path_style]},
+            user_agent_extra="orgkey-escrow",
         )
 
     def _open(self) -> Any:
-        import botocore.session
+        from pipeline.clients._aws_login import open_session
 
-        session = botocore.session.Session()
-        identity = self._identity
-        if identity is not None and identity.credentials_file is not None:
-            if not Path(identity.credentials_file).is_file():
-                raise UsageProblem(
-                    f"the credentials file {identity.credentials_file} does not exist",
-                    hint="correct the identity's files in the configuration",
-                )
-            session.set_config_variable("credentials_file", identity.credentials_file)
-            session.set_config_variable("config_file", os.devnull)
-            # Naming the profile also takes precedence over AWS_ACCESS_KEY_ID and AWS_PROFILE.
-            session.set_config_variable("profile", identity.profile or "default")
-        elif identity is not None and identity.profile is not None:
-            session.set_config_variable("profile", identity.profile)
-        # Last, since asking a session for anything fixes what it has read so far.
+        session = open_session(self.place, self._identity, self._limit)
         session.register_component("data_loader", _loader())
         return session
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Sequence
-from enum import Enum
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.clients._vault_login import TokenFacts, VaultLogin, field, look_up
+from pipeline.clients._imports import load_requests
+from pipeline.clients._vault_answers import Health, Seen
+from pipeline.clients._vault_login import TokenFacts, VaultLogin, by_server, field, look_up, mapping
 from pipeline.clock import Deadline
 from pipeline.errors import Denied, OrgkeyError, Unreachable
 from pipeline.retry import in_time
@@ -28,32 +29,19 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Health(Enum):
-    """States that Vault's health endpoint tells apart by HTTP status."""
-
-    ACTIVE = 200
-    STANDBY = 429
-    DR_SECONDARY = 472
-    PERFORMANCE_STANDBY = 473
-    NOT_INITIALISED = 501
-    SEALED = 503
-
-    @property
-    def usable(self) -> bool:
-        """Whether requests are served; a standby forwards them to the active node."""
-        return self in (Health.ACTIVE, Health.STANDBY, Health.PERFORMANCE_STANDBY)
+def client_pair(place: VaultPlace, identity: VaultIdentity | None) -> tuple[str, str] | None:
+    """Files with the certificate and key that a connection shows: the identity's own, else the place's."""
+    for owner in (identity, place):
+        if owner is not None and owner.client_cert_file and owner.client_key_file:
+            return owner.client_cert_file, owner.client_key_file
+    return None
 
 
-class Seen(threading.local):
-    """What this thread's last answer said besides its body; hvac's errors carry neither.
-
-    Attributes:
-        status: HTTP status, ``None`` when there was no answer.
-        retry_after: The header of that name, in seconds.
-    """
-
-    status: int | None = None
-    retry_after: float | None = None
+def _says_sealed(response: requests.Response) -> bool:
+    try:
+        return response.json().get("sealed") is True
+    except (ValueError, AttributeError):
+        return False
 
 
 class VaultSession:
@@ -67,7 +55,7 @@ class VaultSession:
             command does. No other ``VAULT_*`` variable has any effect.
         call_seconds: Time allowed for one request, in seconds.
         deadline: The end of the run; no request reaches beyond it.
-        role: ``writer`` or ``driller``, for messages.
+        role: The identity, for messages.
     """
 
     def __init__(
@@ -81,12 +69,14 @@ class VaultSession:
     ) -> None:
         self.place = place
         self.role = role
+        self.auth_mount = identity.mounted if identity is not None and identity.way != "token" else "approle"
         self.deadline = deadline
         self.request_ids: list[str] = []
         self._call_seconds = call_seconds
         self._seen = Seen()
         self._lock = threading.RLock()
         self._http: requests.Session | None = None
+        self._pair = client_pair(place, identity)
         self._client: hvac.Client | None = None
         self._login = VaultLogin(
             place, identity, role=role, deadline=deadline, guard=self._guard, connect=self._connect
@@ -114,8 +104,8 @@ class VaultSession:
         client = self._ready(what)
         try:
             return self._guard(lambda: fn(client), what)
-        except Denied:
-            if not self._dead(client, what):
+        except Denied as error:
+            if not by_server(error) or not self._dead(client, what):
                 raise
         client = self._replace(client, what)
         try:
@@ -138,7 +128,9 @@ class VaultSession:
                 http = self._connect(None).session
             response = http.get(f"{self.place.address}/v1/sys/health")
             known = {state.value: state for state in Health}
-            return known.get(response.status_code)
+            state = known.get(response.status_code)
+            # A load balancer without a healthy server says 503 too, and that passes by itself.
+            return None if state is Health.SEALED and not _says_sealed(response) else state
 
         return self._guard(ask, what)
 
@@ -191,15 +183,68 @@ class VaultSession:
         """
 
         def ask(client: hvac.Client) -> dict[str, frozenset[str]]:
-            data = field(client.sys.get_capabilities(list(paths)), what, "data")
+            data = mapping(client.sys.get_capabilities(list(paths)), what, "data")
             return {path: frozenset(data.get(path, ())) - {"deny"} for path in paths}
 
         return self.call(ask, what)
+
+    def read(self, path: str, what: str) -> Mapping[str, Any] | None:
+        """Read an API path, for example ``sys/mounts``.
+
+        Args:
+            path: Without the leading slash.
+            what: As in :meth:`call`.
+
+        Returns:
+            The answer's ``data``, or the whole answer where it has none; ``None`` where nothing is there.
+
+        Raises:
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`call`.
+        """
+        import hvac.exceptions
+
+        def ask(client: hvac.Client) -> Mapping[str, Any] | None:
+            try:
+                answer = client.adapter.get(f"/v1/{path}")
+            except hvac.exceptions.InvalidPath:
+                return None
+            if isinstance(answer, Mapping) and "data" not in answer:
+                return answer
+            return mapping(answer, what, "data")
+
+        return self.call(ask, what)
+
+    def write(self, path: str, body: Mapping[str, Any], what: str) -> None:
+        """Write to an API path.
+
+        Args:
+            path: Without the leading slash.
+            body: What is sent.
+            what: As in :meth:`call`.
+
+        Raises:
+            Unreachable: Also while a new mount is not ready, which passes.
+            Denied, DeadlinePassed, UsageProblem: As in :meth:`call`.
+        """
+        import hvac.exceptions
+
+        def send(client: hvac.Client) -> None:
+            try:
+                client.adapter.post(f"/v1/{path}", json=dict(body))
+            except hvac.exceptions.InvalidRequest as error:
+                if "Upgrading from non-versioned" in str(error):
+                    raise Unreachable(
+                        f"{what}: the new mount is not ready", hint="run the same command again"
+                    ) from error
+                raise
+
+        self.call(send, what)
 
     # -- the connection and the login ---------------------------------------------------------
 
     def _connect(self, token: Secret | None) -> hvac.Client:
         """A client with one token for good, on connections that all clients share; callers hold the lock."""
+        load_requests()
         import hvac
 
         if self._http is None:
@@ -207,7 +252,7 @@ class VaultSession:
 
             # Nothing below refers to this object: the connections end with it.
             limit = partial(self.deadline.limit, self._call_seconds)
-            self._http = open_session(self.place, limit, self._seen, self.request_ids)
+            self._http = open_session(self.place, self._pair, limit, self._seen, self.request_ids)
             weakref.finalize(self, self._http.close)
         return hvac.Client(
             url=self.place.address,
@@ -248,13 +293,14 @@ class VaultSession:
             return False
         try:
             self._guard(lambda: look_up(client, what), what)
-        except Denied:
-            return True
+        except Denied as error:
+            return by_server(error)
         return False
 
     # -- the boundary: nothing of hvac or requests leaves -------------------------------------
 
     def _guard(self, fn: Callable[[], T], what: str) -> T:
+        load_requests()
         import hvac.exceptions
         import requests
 
@@ -273,7 +319,9 @@ class VaultSession:
         except requests.RequestException as error:
             from pipeline.clients._vault_errors import from_connection
 
-            raise self._timely(from_connection(error, what, self.place.address)) from error
+            seconds = max(0.1, self.deadline.limit(self._call_seconds)) if self.deadline.left() > 0 else 0.1
+            translated = from_connection(error, what, self.place, self._pair, seconds)
+            raise self._timely(translated) from error
 
     def _timely(self, error: Exception) -> Exception:
         return in_time(error, self.deadline) if isinstance(error, Unreachable) else error

@@ -6,10 +6,11 @@ open. The key is named in both directions, so a ciphertext of a stranger's key i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline.custody import kms_rights
 from pipeline.custody.interface import Binding, Coordinates, SealedShare
 from pipeline.errors import Denied, OrgkeyError, Unreachable, UsageProblem, WrongShare
 from pipeline.finding import Finding, Level
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 SUFFIX = "kms"
 _WRONG = {"InvalidCiphertextException", "IncorrectKeyException"}
-_PROBE = {"purpose": "orgkey-doctor"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,22 @@ class KmsHolder:
         name: The holder's name.
         settings: Which key.
         session: The login.
+        sealer: Gives the writer's login, with which a check makes a text to open.
     """
 
     kind = "aws-kms"
     unattended = True
     size = 1
 
-    def __init__(self, name: str, settings: config.KmsHolder, session: AwsSession) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: config.KmsHolder,
+        session: AwsSession,
+        sealer: Callable[[], AwsSession] | None = None,
+    ) -> None:
         self.name = name
+        self._sealer = sealer
         self._settings = settings
         self._session = session
         self._facts: KeyFacts | None = None
@@ -126,11 +134,13 @@ class KmsHolder:
         try:
             facts = self._read()
         except Denied as error:
-            # A driller need not describe the key; a writer must.
+            # Only a writer must describe the key.
             if role == "writer":
                 return [Finding(Level.FAIL, subject, error.message, error.hint, error.code)]
+            told = f"the {role} may not describe the key" + "; a drill shows the rest" * (role == "driller")
             return [
-                Finding(Level.OK, subject, f"the {role} may not describe the key; a drill shows the rest")
+                Finding(Level.OK, subject, told),
+                *kms_rights.check(self._session, subject, self._settings.key_id, self._sealer),
             ]
         except OrgkeyError as error:
             return [Finding(Level.FAIL, subject, error.message, error.hint, error.code)]
@@ -150,7 +160,7 @@ class KmsHolder:
             )
         else:
             findings += self._rotation(facts)
-        return findings + (self._writer_may(facts) if role == "writer" else [])
+        return findings + kms_rights.check(self._session, subject, facts.arn, self._sealer)
 
     def _rotation(self, facts: KeyFacts) -> list[Finding]:
         try:
@@ -171,38 +181,6 @@ class KmsHolder:
                 f"holder {self.name}",
                 "the key is not rotated",
                 f"aws kms enable-key-rotation --key-id {facts.arn}; old shares stay open",
-            )
-        ]
-
-    def _writer_may(self, facts: KeyFacts) -> list[Finding]:
-        """Try the writer's rights on a text that is no secret; KMS keeps nothing of it."""
-        subject = f"holder {self.name}"
-        try:
-            probe = self._session.call(
-                lambda client: client.encrypt(KeyId=facts.arn, Plaintext=b"probe", EncryptionContext=_PROBE),
-                "kms",
-                f"{subject}, try to encrypt",
-            )["CiphertextBlob"]
-        except OrgkeyError as error:
-            return [Finding(Level.FAIL, subject, error.message, error.hint, error.code)]
-        try:
-            self._session.call(
-                lambda client: client.decrypt(
-                    KeyId=facts.arn, CiphertextBlob=probe, EncryptionContext=_PROBE
-                ),
-                "kms",
-                f"{subject}, try to decrypt",
-            )
-        except Denied:
-            return [Finding(Level.OK, subject, "the writer may encrypt, and no more")]
-        except OrgkeyError as error:
-            return [Finding(Level.WARN, subject, error.message, error.hint)]
-        return [
-            Finding(
-                Level.WARN,
-                subject,
-                "the writer may do more than it needs: kms:Decrypt",
-                "take it out of the writer's policy; only the driller needs it",
             )
         ]
 

@@ -161,9 +161,10 @@ def damage(words: Secret) -> str | None:
 
 
 def _kind(error: Exception) -> str:
-    text = str(error)  # it quotes words of the share, so it stays here
+    # It quotes words of the share: it stays here, and is read only up to them ("length" is a word, too).
+    text = str(error)
     for sign, kind in (("word", "a word is not in the list"), ("length", "words are missing")):
-        if sign in text:
+        if text.startswith(f"Invalid mnemonic {sign}"):
             return kind
     return "its checksum does not fit"
 

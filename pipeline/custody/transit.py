@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline.clients import vault_rights
 from pipeline.custody.interface import Binding, Coordinates, SealedShare
 from pipeline.errors import Code, Denied, OrgkeyError, UsageProblem, WrongShare
 from pipeline.finding import Finding, Level
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from pipeline.clients.vault import VaultSession
 
 SUFFIX = "transit"
+# What can be done to a key, with it, and to get it out, beyond encrypt and decrypt.
+_CHANGES = ("config", "rotate", "trim", "import", "import_version", "soft-delete", "soft-delete-restore")
+_USES = ("datakey/plaintext", "datakey/wrapped", "rewrap", "restore")
+_LEAKS = ("export/encryption-key", "backup", "byok-export/orgkey-doctor")
 _DAMAGED = (
     "message authentication failed",
     "invalid ciphertext",
@@ -155,6 +160,16 @@ class TransitHolder:
         findings: list[Finding] = []
         try:
             facts = self._read()
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            findings.append(
+                Finding(
+                    Level.FAIL,
+                    subject,
+                    f"the server's answer about Transit key {self._settings.key} cannot be read: {error!r}",
+                    "check that the address is that of a vault, with no proxy that changes answers",
+                    Code.UNREACHABLE,
+                )
+            )
         except Denied as error:
             # A driller need not read the key's settings; a writer must.
             if self._session.role == "writer":
@@ -199,10 +214,27 @@ class TransitHolder:
         role, mount, key = self._session.role, self._settings.mount.strip("/"), self._settings.key
         subject = f"holder {self.name}"
         encrypt, decrypt, keys = f"{mount}/encrypt/{key}", f"{mount}/decrypt/{key}", f"{mount}/keys/{key}"
-        granted = self._session.capabilities([encrypt, decrypt, keys], subject)
-        mine, other = (encrypt, decrypt) if role == "writer" else (decrypt, encrypt)
-        findings = []
-        if not granted[mine] & {"update", "root"}:
+        changes = [keys, *(f"{keys}/{verb}" for verb in _CHANGES)]
+        changes += [f"{mount}/{verb}/{key}" for verb in _USES]
+        leaks = [f"{mount}/{verb}/{key}" for verb in _LEAKS]
+        more = vault_rights.becoming(self._session)
+        granted = self._session.capabilities([encrypt, decrypt, *changes, *leaks, *more], subject)
+        if "root" in granted[keys]:
+            surplus, mine = ["everything, being root"], None
+        else:
+            mine = {"writer": encrypt, "auditor": None}.get(role, decrypt)
+            surplus = [f"create on {path}" for path in (encrypt, decrypt) if "create" in granted[path]]
+            surplus += [
+                f"update on {path}"
+                for path in (encrypt, decrypt)
+                if path != mine and "update" in granted[path]
+            ]
+            surplus += [
+                f"{name} on {path}" for path in changes for name in sorted(granted[path] - {"read", "list"})
+            ]
+            surplus += [f"{name} on {path}" for path in leaks for name in sorted(granted[path])]
+        findings = [] if "root" in granted[keys] else vault_rights.judge(self._session, more, granted)
+        if mine is not None and "update" not in granted[mine]:
             findings.append(
                 Finding(
                     Level.FAIL,
@@ -212,19 +244,17 @@ class TransitHolder:
                     Code.DENIED,
                 )
             )
-        surplus = [f"create on {encrypt}"] if "create" in granted[encrypt] else []
-        surplus += [f"update on {other}"] if granted[other] & {"update", "root"} else []
-        surplus += [f"{name} on {keys}" for name in sorted(granted[keys] - {"read", "list", "root"})]
-        if "root" in granted[keys]:
-            surplus = ["everything, being root"]
         if surplus:
+            needs = " and ".join(
+                ([f"update on {mine}"] if mine else []) + ([f"read on {keys}"] if mine != decrypt else [])
+            )
             findings.append(
                 Finding(
-                    Level.WARN,
+                    Level.FAIL,
                     subject,
                     f"the {role} may do more than it needs: {'; '.join(surplus)}",
-                    f"take it out of the role's policy; the {role} needs update on {mine}"
-                    + (f" and read on {keys}" if role == "writer" else ""),
+                    f"take it out of the role's policy; the {role} needs {needs}",
+                    Code.USAGE,
                 )
             )
         return findings or [Finding(Level.OK, subject, f"the {role} may do what it needs, and no more")]
@@ -298,6 +328,7 @@ def judge(data: Any) -> KeyFacts:
         ("allow_plaintext_backup", "open to plaintext backup"),
         ("deletion_allowed", "open to deletion"),
         ("soft_deleted", "deleted"),
+        ("imported_key", "imported from outside, where its maker has it"),
     ):
         if data.get(field):
             faults.append(fault)

@@ -71,14 +71,17 @@ def verify(public_pem: str, data: bytes, signature: bytes) -> None:
     """
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
     try:
         key = load_pem_public_key(public_pem.encode())
+        same = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode() == public_pem
     except (ValueError, UnsupportedAlgorithm) as error:
         raise IntegrityProblem("the witness's public key cannot be read", hint=_HINT) from error
     if not isinstance(key, Ed25519PublicKey):
         raise IntegrityProblem("the witness's public key is no Ed25519 key", hint=_HINT)
+    if not same:
+        raise IntegrityProblem("the witness's public key is not written as it was issued", hint=_HINT)
     try:
         key.verify(signature, data)
     except InvalidSignature as error:

@@ -66,12 +66,25 @@ secret_id_file = {secret_id}
 [identity.{name}.aws]
 credentials_file = {credentials}
 """
+CLOUD_IDENTITY = """
+[identity.{name}.aws]  # {may}
+credentials_file = {credentials}
+"""
+AUDITOR = """
+[identity.auditor.vault]  # may list records and read the ledger's heads, no record and no share
+role_id_file = {role_id}
+secret_id_file = {secret_id}
+"""
 TAIL = """
 [policy]
 copies = 2
 accept_single_loss = true  # for trying only: with one path, the loss of either holder ends every restore
 """
 MAY = {"writer": "may write and seal", "driller": "may read and open"}
+MAY_IN_CLOUD = {
+    "auditor": "sees what there is, and reads the ledger",
+    "retention": "extends the retention of records",
+}
 
 
 def render(
@@ -119,6 +132,12 @@ def render(
         parts.append(
             IDENTITY.format(name=name, may=may, **{key: _quote(str(path)) for key, path in files.items()})
         )
+    for name, may in MAY_IN_CLOUD.items():
+        path = layout.aws_credentials(name)
+        if path.exists():  # an outside server may not know it
+            parts.append(CLOUD_IDENTITY.format(name=name, may=may, credentials=_quote(str(path))))
+    auditor = {"role_id": layout.role_id("auditor"), "secret_id": layout.secret_id("auditor")}
+    parts.append(AUDITOR.format(**{key: _quote(str(path)) for key, path in auditor.items()}))
     return "".join([*parts, TAIL])
 
 

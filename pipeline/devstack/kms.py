@@ -2,15 +2,15 @@
 
 Run as ``python -m pipeline.devstack.kms``. moto encrypts with real AES-GCM, but keeps its keys in memory
 only, takes every caller for everybody, and lets a disabled key work on. Here the keys are written to a
-file before a call that changes them is answered, a list says which access key may call what, and a
-disabled key refuses. Signatures of requests are *not* checked: this is a stand-in for trying and
-testing, and guards nothing.
+file before a call that changes them is answered, a key's policy is enforced, and a disabled key refuses.
+Signatures of requests are *not* checked: this is a stand-in for trying and testing, and guards nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import io
 import json
 import logging
 import re
@@ -23,12 +23,20 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from pipeline import files
+from pipeline.devstack.key_policy import Call, Word, judge
 
 SCHEMA = "orgkey.stack-kms/1"
 READY = "/ready"
-# What each of our identities may call; the stack's root may call everything.
-LOOKS = ("DescribeKey", "GetKeyPolicy", "GetKeyRotationStatus")
-ALLOWED: Mapping[str, tuple[str, ...]] = {"writer": ("Encrypt", *LOOKS), "driller": ("Decrypt", *LOOKS)}
+ACCOUNT = "123456789012"  # moto's own
+# What each identity's own policy allows (policy `custody-key` in infra/aws/escrow.yaml), which counts where a
+# key's policy leaves the decision to the account. The stack's root may call everything.
+LOOKS = ("DescribeKey", "GetKeyRotationStatus")
+ALLOWED: Mapping[str, tuple[str, ...]] = {
+    "writer": ("Encrypt", *LOOKS),
+    "driller": ("Decrypt", *LOOKS),
+    "auditor": LOOKS,
+    "retention": (),
+}
 CHANGES = ("Create", "Delete", "Update", "Put", "Enable", "Disable", "Schedule", "Cancel", "Tag", "Untag")
 SAVED = ("policy", "key_usage", "key_state", "description", "enabled", "key_rotation_status", "creation_date")
 
@@ -158,20 +166,56 @@ class Gate:
             start_response("200 OK", [("Content-Type", "text/plain")])
             return [b"ready\n"]
         action = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
-        if path != "/" or not self._may(environ.get("HTTP_AUTHORIZATION", ""), action):
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        if path != "/" or not self._may(environ.get("HTTP_AUTHORIZATION", ""), action, body):
             # moto's own interface (/moto-api) could reset the keys: there is none here.
-            body = {"__type": "AccessDeniedException", "message": f"not authorized to perform kms:{action}"}
+            told = {"__type": "AccessDeniedException", "message": f"not authorized to perform kms:{action}"}
             start_response("400 Bad Request", [("Content-Type", "application/x-amz-json-1.1")])
-            return [json.dumps(body).encode()]
+            return [json.dumps(told).encode()]
         answer = self._app(environ, start_response)
         if action.startswith(CHANGES):
             self._store.save()
         return answer
 
-    def _may(self, authorization: str, action: str) -> bool:
+    def _may(self, authorization: str, action: str, body: bytes) -> bool:
         match = re.search(r"Credential=([^/]+)/", authorization)
         identity = self._callers.get(match[1]) if match else None
-        return identity == "root" or action in ALLOWED.get(identity or "", ())
+        if identity is None or identity == "root":
+            return identity == "root"
+        own = action in ALLOWED.get(identity, ())
+        try:
+            asked = json.loads(body or b"{}")
+            policy = _policy_of(asked)
+            if policy is None:  # no such key, or a call that is about none: moto answers that
+                return own
+            call = Call(role_arn(identity), f"kms:{action}", asked.get("EncryptionContext") or {})
+            said = judge(policy, call)
+        except (ValueError, KeyError, AttributeError, TypeError):
+            return False  # a request or a policy that cannot be read allows nothing
+        return said is Word.ALLOWED or (said is Word.DELEGATED and own)
+
+
+def role_arn(identity: str) -> str:
+    """What an identity is called in the policy of a key."""
+    return f"arn:aws:iam::{ACCOUNT}:role/orgkey-{identity}"
+
+
+def _policy_of(asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The policy of the key that a request names, or that made its ciphertext; ``None`` for no such key."""
+    name = asked.get("KeyId")
+    if name is None and "CiphertextBlob" in asked:
+        # The key's id is how moto's ciphertexts begin.
+        name = base64.b64decode(asked["CiphertextBlob"])[:36].decode()
+    if name is None:
+        return None
+    for key in _keys():
+        if name in (key.id, key.arn) or any(
+            name in (alias, f"{key.arn.partition(':key/')[0]}:{alias}") for alias in key.aliases
+        ):
+            policy: Mapping[str, Any] = json.loads(key.policy)
+            return policy
+    return None
 
 
 def main() -> None:

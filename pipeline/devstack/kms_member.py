@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from pipeline import files
+from pipeline.assets import infra_path
 from pipeline.devstack import wire
+from pipeline.devstack.kms import ACCOUNT, ALLOWED, role_arn
 from pipeline.devstack.processes import clean_environment
-from pipeline.devstack.state import Layout
+from pipeline.devstack.state import IDENTITIES, Layout
 
 
 class KmsServer:
@@ -31,8 +34,9 @@ class KmsServer:
         """Write who is who; return the server's arguments and environment."""
         home = files.private_directory(self._layout.member(self.name))
         callers = {
-            wire.read_credentials(self._layout.aws_credentials(identity))[0]: identity
-            for identity in ("driller", "writer", "root")
+            wire.read_credentials(path)[0]: identity
+            for identity in IDENTITIES
+            if (path := self._layout.aws_credentials(identity)).exists()
         }
         files.replace(home / "callers.json", json.dumps(callers).encode())
         argv = [str(program), "-m", "pipeline.devstack.kms", "--port", str(port)]
@@ -55,7 +59,7 @@ class KmsServer:
         return importlib.metadata.version("moto")
 
     def set_up(self, endpoint: str) -> str:
-        """Make the key where it is missing.
+        """Make the key where it is missing, and give it the policy of `infra/stack/policies/kms-key.json`.
 
         Returns:
             Its ARN.
@@ -64,7 +68,15 @@ class KmsServer:
             Unreachable: The server does not answer as it should.
         """
         client = wire.aws_client("kms", endpoint, self._layout.aws_credentials("root"))
-        return wire.aws_told(lambda: self._key(client))
+        return wire.aws_told(lambda: self._guarded(client))
+
+    def _guarded(self, client: Any) -> str:
+        arn = self._key(client)
+        text = Template(infra_path("stack", "policies", "kms-key.json").read_text())
+        names = {identity.upper(): role_arn(identity) for identity in ALLOWED}
+        names |= {"ACCOUNT": ACCOUNT, "POLICY_CHANGER": role_arn("policy-changer")}
+        client.put_key_policy(KeyId=arn, PolicyName="default", Policy=text.substitute(names))
+        return arn
 
     def _key(self, client: Any) -> str:
         for alias in client.list_aliases()["Aliases"]:

@@ -24,6 +24,7 @@ class Program:
         package: What `go build` is given.
         stamp: Linker variable that holds the version, and its value.
         minutes: What a build takes on two cores.
+        directory: Where its Go module is, if not below `infra/stack`.
     """
 
     name: str
@@ -33,11 +34,12 @@ class Program:
     package: str
     stamp: str
     minutes: int
+    directory: Path | None = None
 
     @property
     def module(self) -> Path:
         """The Go module's directory."""
-        return infra_path("stack", self.name)
+        return self.directory or infra_path("stack", self.name)
 
 
 OPENBAO = Program(

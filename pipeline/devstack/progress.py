@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from pipeline import logs
+
 EVERY = 30.0  # seconds between two plain lines
 
 
@@ -40,6 +42,9 @@ class Plain:
 
     def line(self, text: str) -> None:
         """Write one line."""
+        if logs.as_json():
+            logs.event("progress", text)
+            return
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - the reporter's purpose
 
     @contextmanager
@@ -78,4 +83,4 @@ def reporter(*, quiet: bool = False) -> Reporter:
     """Choose the reporter that fits stderr."""
     if quiet:
         return Quiet()
-    return Terminal() if sys.stderr.isatty() else Plain()
+    return Terminal() if sys.stderr.isatty() and not logs.as_json() else Plain()

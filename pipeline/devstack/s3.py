@@ -16,7 +16,7 @@ from pipeline import files
 from pipeline.assets import infra_path
 from pipeline.devstack import wire
 from pipeline.devstack.processes import clean_environment
-from pipeline.devstack.state import Layout
+from pipeline.devstack.state import IDENTITIES, Layout
 from pipeline.errors import LocalFilesProblem, Unreachable
 
 BUCKET = "orgkey"
@@ -75,7 +75,7 @@ class S3Server:
 
     def _set_up(self, endpoint: str, bucket: str) -> None:
         users = {}
-        for identity in ("writer", "driller"):
+        for identity in IDENTITIES[1:]:  # all but root
             access, secret = wire.read_credentials(self._layout.aws_credentials(identity))
             self._user(endpoint, access, secret)
             users[identity.upper()] = access
@@ -115,7 +115,8 @@ class S3Server:
         answer = wire.request(
             endpoint, "PATCH", "/create-user", body=body, headers=dict(call.headers.items())
         )
-        if answer is None or (answer[0] >= 300 and b"UserAlreadyExists" not in answer[1]):
+        # 409: it is there already, from an earlier set-up.
+        if answer is None or (answer[0] >= 300 and answer[0] != 409):
             raise Unreachable(
                 f"the stack's S3 did not make the user {access}: {answer[0] if answer else 'no answer'}",
                 hint=f"see {self._layout.log(self.name)}",

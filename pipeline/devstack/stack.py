@@ -24,13 +24,13 @@ from pipeline.devstack.outside import Outside
 from pipeline.devstack.programs import OPENBAO, VERSITYGW
 from pipeline.devstack.progress import Quiet, Reporter
 from pipeline.devstack.s3 import S3Server
-from pipeline.devstack.state import MEMBERS, Book, Layout, Member, State
+from pipeline.devstack.state import IDENTITIES, MEMBERS, Book, Layout, Member, State
 from pipeline.devstack.vault import VaultServer
 from pipeline.errors import LocalFilesProblem, ProgramMissing, UsageProblem
 
 # Part of the digest that says whether the set-up is current: raise it when the set-up's code changes.
-SETUP = "1"
-ACCESS_KEYS = {"root": "orgkeyroot", "writer": "orgkeywriter", "driller": "orgkeydriller"}
+SETUP = "2"
+ACCESS_KEYS = {identity: f"orgkey{identity}" for identity in IDENTITIES}
 
 
 def default_directory() -> Path:
@@ -170,7 +170,7 @@ class Stack:
         self._vault.open(self.endpoint("vault"))
 
     def vault(self, identity: str) -> Any:
-        """An hvac client as ``writer`` or ``driller``, or as ``root``, which the pipeline never uses."""
+        """An hvac client as an identity with a role, or as ``root``, which the pipeline never uses."""
         if identity == "root":
             return wire.vault_client(self.endpoint("vault"), self.layout.root_token.read_text().strip())
         client = wire.vault_client(self.endpoint("vault"), None)
@@ -179,11 +179,11 @@ class Stack:
         return client
 
     def s3(self, identity: str) -> Any:
-        """A boto3 client for S3 as ``root``, ``writer`` or ``driller``."""
+        """A boto3 client for S3 as ``root``, ``writer``, ``driller``, ``auditor`` or ``retention``."""
         return self._aws("s3", identity)
 
     def kms(self, identity: str) -> Any:
-        """A boto3 client for KMS as ``root``, ``writer`` or ``driller``."""
+        """A boto3 client for KMS as ``root``, ``writer``, ``driller``, ``auditor`` or ``retention``."""
         return self._aws("kms", identity)
 
     def _aws(self, service: str, identity: str) -> Any:
@@ -226,6 +226,8 @@ class Stack:
             endpoint = (self._outside.vault_address if name == "vault" else self._outside.s3_endpoint) or ""
             self._book.record(Member(name, endpoint, outside=True))
         else:
+            if due and name == "kms":
+                members.stop(name, self._book)  # who is who is read at its start
             members.start(self._servers[name], program, self._book, self._report)
         if due:
             self._set_up(name)
@@ -266,7 +268,9 @@ class Stack:
             path = self.layout.aws_credentials(identity)
             files.private_directory(path.parent)
             if source is not None and identity != "root":
-                files.replace(path, wire.write_credentials(*wire.read_credentials(source, identity)))
+                # An outside server may know no auditor and no retention; without the others nothing works.
+                with suppress(*([LocalFilesProblem] if identity in ("auditor", "retention") else [])):
+                    files.replace(path, wire.write_credentials(*wire.read_credentials(source, identity)))
             elif not path.exists():
                 files.replace(path, wire.write_credentials(access, secrets.token_hex(20)))
         if self._outside.vault_address and self._outside.vault_token_file:
@@ -274,7 +278,8 @@ class Stack:
 
     def _setup_digest(self) -> str:
         digest = hashlib.sha256(f"{SETUP} {self._outside}".encode())
-        for path in sorted(infra_path("stack", "policies").iterdir()):
+        shipped = (infra_path("stack", "policies"), infra_path("vault"))
+        for path in sorted(file for folder in shipped for file in folder.rglob("*") if file.is_file()):
             digest.update(path.read_bytes())
         return digest.hexdigest()
 

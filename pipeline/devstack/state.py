@@ -15,7 +15,7 @@ from pipeline.errors import LocalFilesProblem
 
 SCHEMA = "orgkey.stack-state/1"
 MEMBERS = ("vault", "s3", "kms")
-IDENTITIES = ("root", "writer", "driller")
+IDENTITIES = ("root", "writer", "driller", "auditor", "retention")
 
 
 @dataclass(frozen=True, slots=True)

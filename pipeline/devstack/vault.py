@@ -5,17 +5,26 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline import files
-from pipeline.assets import infra_path
+from pipeline import config, files
+from pipeline.clock import Deadline
 from pipeline.devstack import wire
 from pipeline.devstack.processes import clean_environment
 from pipeline.devstack.state import Layout
-from pipeline.errors import LocalFilesProblem, Unreachable
+from pipeline.errors import Conflict, LocalFilesProblem, Unreachable
+from pipeline.infra import applying, plan
+from pipeline.infra.desired import Site
+from pipeline.infra.files import Files
+from pipeline.retry import Retrier
+
+if TYPE_CHECKING:
+    from pipeline.clients.vault import VaultSession
 
 KV_MOUNT, TRANSIT_MOUNT, TRANSIT_KEY = "orgkey", "transit", "orgkey-escrow"
-ROLES = ("writer", "driller")
+ROLES = ("writer", "driller", "auditor", "planner")
+PARTY: Any = {"controlled_by": ("vault-admins",)}
+SET_UP_SECONDS = 60.0
 
 CONFIG = """\
 ui = false
@@ -124,51 +133,54 @@ class VaultServer:
         return document
 
     def set_up(self, endpoint: str) -> None:
-        """Make mounts, key, policies, roles and credentials; what is there already stays.
+        """Make mounts, key, policies, roles and credentials as `orgkey infra apply` does; all else stays.
 
         Raises:
-            Unreachable: The server does not answer as it should.
+            OrgkeyError: The server does not answer as it should.
         """
-        client = wire.vault_client(endpoint, self._layout.root_token.read_text().strip())
-        wire.vault_told(lambda: self._set_up(client))
+        from pipeline.clients.vault import VaultSession
 
-    def _set_up(self, client: Any) -> None:
-        mounts = client.sys.list_mounted_secrets_engines()["data"]
-        if f"{KV_MOUNT}/" not in mounts:
-            client.sys.enable_secrets_engine("kv", path=KV_MOUNT, options={"version": "2"})
-        if f"{TRANSIT_MOUNT}/" not in mounts:
-            client.sys.enable_secrets_engine("transit", path=TRANSIT_MOUNT)
-        if "approle/" not in client.sys.list_auth_methods()["data"]:
-            client.sys.enable_auth_method("approle")
-        if not client.sys.list_enabled_audit_devices()["data"] and self._layout.vault_init.exists():
-            options = {"file_path": str(self._layout.audit), "log_raw": "false", "mode": "0600"}
-            client.sys.enable_audit_device("file", path="stack", options=options)
-        # A no-op where the key exists. Not exportable, no plaintext backup, deletion not allowed.
-        key = {"type": "aes256-gcm96", "derived": True, "exportable": False, "allow_plaintext_backup": False}
-        client.write_data(f"{TRANSIT_MOUNT}/keys/{TRANSIT_KEY}", data=key)
+        place = config.VaultPlace(address=endpoint, proxy="none")
+        login = config.VaultIdentity(token_file=str(self._layout.root_token))
+        deadline = Deadline(SET_UP_SECONDS)
+        session = VaultSession(place, login, call_seconds=15, deadline=deadline, role="root")
+        site = Site(
+            place,
+            {"vault": config.VaultTarget(**PARTY, kind="vault", address=endpoint, mount=KV_MOUNT)},
+            {
+                "vault": config.TransitHolder(
+                    **PARTY, kind="vault-transit", address=endpoint, mount=TRANSIT_MOUNT, key=TRANSIT_KEY
+                )
+            },
+            session,
+        )
+        difference = plan.make(Files(), None, [site])
+        for fault in difference.faults:
+            raise Conflict(f"the stack's Vault, {fault.object}: {fault.message}", hint=fault.hint)
+        # An outside server's audit devices are its own.
+        changes = [item for item in difference.changes if not item.object.startswith("sys/audit/")]
+        for outcome in applying.apply([site], changes, Retrier(deadline)):
+            if outcome.error is not None:
+                raise outcome.error
+        self._audit(session)
         for role in ROLES:
-            self._role(client, role)
+            self._credentials(session, role)
 
-    def _role(self, client: Any, role: str) -> None:
-        name = f"orgkey-{role}"
-        policy = infra_path("stack", "policies", f"vault-{role}.hcl").read_text()
-        client.sys.create_or_update_policy(name, policy)
-        path = f"auth/approle/role/{name}"
-        settings = {
-            "token_policies": [name],
-            "token_no_default_policy": True,
-            "token_ttl": "20m",
-            "token_max_ttl": "1h",
-            "secret_id_num_uses": 0,
-            "secret_id_ttl": 0,
-        }
-        client.write_data(path, data=settings)
+    def _audit(self, session: VaultSession) -> None:
+        """Vault takes audit devices from its API; an outside server's are its own."""
+        if self._layout.vault_init.exists() and not session.read("sys/audit", "stack, audit"):
+            options = {"file_path": str(self._layout.audit), "log_raw": "false", "mode": "0600"}
+            session.write("sys/audit/stack", {"type": "file", "options": options}, "stack, audit")
+
+    def _credentials(self, session: VaultSession, role: str) -> None:
+        path = f"auth/approle/role/orgkey-{role}"
         files.private_directory(self._layout.role_id(role).parent)
-        role_id = client.read(f"{path}/role-id")["data"]["role_id"]
-        files.replace(self._layout.role_id(role), role_id.encode())
+        found = session.read(f"{path}/role-id", f"stack, role id of {role}") or {}
+        files.replace(self._layout.role_id(role), str(found["role_id"]).encode())
         if not self._layout.secret_id(role).exists():
-            secret_id = client.write_data(f"{path}/secret-id", data={})["data"]["secret_id"]
-            files.replace(self._layout.secret_id(role), secret_id.encode())
+            what = f"stack, secret id of {role}"
+            made = session.call(lambda client: client.write_data(f"{path}/secret-id", data={}), what)
+            files.replace(self._layout.secret_id(role), made["data"]["secret_id"].encode())
 
 
 def is_openbao(program: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,8 @@ def compare_public(escrowed: bytes, live: bytes) -> str:
         live: What the live server gives out; foreign bytes.
 
     Returns:
-        ``same``; ``renewed`` when the live key has signed itself since; ``replaced`` when it is
-        another key; ``unknown`` when it cannot be read.
+        ``same``; ``renewed`` when the live key has signed itself since, new subkeys aside, which no
+        refresh can take; ``replaced`` when it is another key; ``unknown`` when it cannot be read.
     """
     from pipeline.keys import reading
 
@@ -30,18 +31,46 @@ def compare_public(escrowed: bytes, live: bytes) -> str:
         return "unknown"
     if theirs.fingerprint != ours.fingerprint:
         return "replaced"
-    return "renewed" if _newest(theirs) > _newest(ours) else "same"
+    known = {component.public.fingerprint for component in ours.components}
+    return "renewed" if _newest(theirs, known) > _newest(ours, known) else "same"
 
 
-def _newest(key: Key) -> datetime:
-    """When the key last signed itself; what others added does not count."""
+def unescrowed(escrowed: Key, live: Key, now: datetime) -> tuple[str, ...]:
+    """Name the subkeys to which the live key has messages encrypted, and whose secret part is not escrowed.
+
+    Args:
+        escrowed: The record's public part.
+        live: What the live server gives out, the same key.
+        now: The present time; a subkey that is revoked or has expired counts no more.
+
+    Returns:
+        Their key ids.
+    """
+    from pipeline.keys import signatures, validity
+
+    known = {component.public.fingerprint for component in escrowed.components}
+    judged = validity.judge(live, now).subkeys
+    return tuple(
+        subkey.public.key_id
+        for subkey, standing in zip(live.subkeys, judged, strict=True)
+        if subkey.public.fingerprint not in known
+        and standing.usable(signatures.ENCRYPT)
+        and (standing.expires is None or standing.expires > now)
+    )
+
+
+def _newest(key: Key, known: Collection[str]) -> datetime:
+    """When the key last signed itself; what others added, and subkeys that are not known, do not count."""
     from pipeline.keys.signatures import read_signature
     from pipeline.keys.validity import own_signatures
 
     own = own_signatures(key)
+    subkeys = [
+        made
+        for subkey, made in zip(key.subkeys, own.subkeys, strict=True)
+        if subkey.public.fingerprint in known
+    ]
     made = (
-        read_signature(packet.body)
-        for group in (own.direct, *own.identities, *own.subkeys)
-        for packet in group
+        read_signature(packet.body) for group in (own.direct, *own.identities, *subkeys) for packet in group
     )
     return max((item.created for item in made if item), default=datetime.min.replace(tzinfo=UTC))

@@ -104,15 +104,17 @@ class Home:
         """End the agent and remove the directory; safe to repeat."""
         if self.path == Path():
             return
-        path, self.path = self.path, Path()
-        _open.discard(self)
+        path = self.path
         try:
             end_agent(path)
         finally:
             shutil.rmtree(path, ignore_errors=True)
-            if self._marker is not None:
-                os.close(self._marker)
-                self._marker = None
+            marker, self._marker = self._marker, None
+            if marker is not None:
+                os.close(marker)
+            # Last: a second signal that arrives in here has end_own() do it again.
+            self.path = Path()
+            _open.discard(self)
 
 
 def end_own() -> None:

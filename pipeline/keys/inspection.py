@@ -103,7 +103,7 @@ def _key_fields(found: Examination) -> dict[str, Any]:
 
 def describe(key: Key, judgement: Judgement) -> dict[str, Any]:
     """The fields of a key that documents show, nothing secret among them."""
-    primary = _part(key.primary, judgement.primary)
+    primary = part(key.primary, judgement.primary)
     return {
         "fingerprint": primary["fingerprint"],
         "key_id": primary["key_id"],
@@ -114,12 +114,13 @@ def describe(key: Key, judgement: Judgement) -> dict[str, Any]:
         "layout": "two-block" if key.parts > 1 else "single",
         "protection": primary["protection"],
         "subkeys": [
-            _part(subkey, standing) for subkey, standing in zip(key.subkeys, judgement.subkeys, strict=True)
+            part(subkey, standing) for subkey, standing in zip(key.subkeys, judgement.subkeys, strict=True)
         ],
     }
 
 
-def _part(component: Component, standing: Standing) -> dict[str, Any]:
+def part(component: Component, standing: Standing) -> dict[str, Any]:
+    """What documents show of the primary key or of a subkey."""
     public = component.public
     uses = {"certify": sig.CERTIFY, "sign": sig.SIGN, "encrypt": sig.ENCRYPT}
     return {

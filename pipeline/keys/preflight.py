@@ -102,6 +102,7 @@ def examine(data: bytes, *, pin: str | None, passphrase: Secret | None, now: dat
         key = kept
         judgement = judge(key, now)
     certificates = find_certificates(key)
+    notes += [note for one in certificates for note in one.notes(now)]
     problems += [Problem(error) for error in key.problems]
     secrets: tuple[Secret | None, ...] = ()
     if not key.has_secret:

@@ -176,6 +176,11 @@ def verify_detached(
         raise _not_authentic("the signature is not by this key over these bytes")
 
 
+def issuer(signature: bytes) -> str:
+    """The key id that a detached signature names as its maker, unverified; empty where it names none."""
+    return _one_signature(signature)[0].issuer
+
+
 def _not_authentic(reason: str) -> IntegrityProblem:
     return IntegrityProblem(
         f"not authentic: {reason}", hint="do not use this copy; another copy may be good: orgkey verify"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -253,6 +254,8 @@ class Server:
         """Forget what opens the disk."""
         place = self._memory()
         place.unlink(missing_ok=True)
+        with suppress(OSError):
+            place.parent.rmdir()
         self.state.note("rebooted")
 
     def boot(

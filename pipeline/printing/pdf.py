@@ -16,13 +16,14 @@ from typing import Any
 from pipeline.errors import LocalFilesProblem
 
 
-def render(template: str, data: Mapping[str, Any], *, at: datetime) -> bytes:
+def render(template: str, data: Mapping[str, Any], *, at: datetime, accessible: bool = False) -> bytes:
     """Set a page.
 
     Args:
         template: The name of a template beside this file, without its ending.
         data: JSON values; texts are shown as they are.
         at: The creation date in the document; the same input gives the same bytes.
+        accessible: Whether it has to be PDF/UA-1, for screen readers: then a picture without words fails.
 
     Raises:
         LocalFilesProblem: The template is missing, or cannot be set.
@@ -39,6 +40,7 @@ def render(template: str, data: Mapping[str, Any], *, at: datetime) -> bytes:
                 ignore_system_fonts=True,
                 sys_inputs={"data": json.dumps(dict(data))},
                 timestamp=at.replace(microsecond=0),
+                pdf_standards="ua-1" if accessible else [],
             )
     except (OSError, RuntimeError) as error:
         # Typst's message may quote what it set: it stays here.

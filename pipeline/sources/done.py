@@ -54,7 +54,9 @@ def put_aside(items: Iterable[Taken], folder: Path, note: str, now: datetime, li
         fate = note if taken.used else f"passed over for another export of the same key, {note}"
         text = f"{path.name}: {fate}.\nThis is still a private key: {STILL_A_KEY}.\n"
         with suppress(OrgkeyError):  # the move is what counts, and the names say the same
-            files.write_new(new.with_name(new.name + ".note"), text.encode(), mode=0o400)
+            # A name from elsewhere may be no text.
+            note_bytes = text.encode(errors="backslashreplace")
+            files.write_new(new.with_name(new.name + ".note"), note_bytes, mode=0o400)
         told.append(f"{path.name} was moved to {new}: {STILL_A_KEY}")
     return tuple(told)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pipeline.errors import Code, Denied, OrgkeyError, UsageProblem
+from pipeline.errors import Code, Denied, OrgkeyError
 from pipeline.finding import Finding, Level
+from pipeline.targets import _s3_rights
 
 if TYPE_CHECKING:
     from pipeline.targets.s3 import S3Target
@@ -159,30 +159,40 @@ def _public(target: S3Target, what: str) -> Iterator[Finding]:
 
 
 def _rights(target: S3Target, what: str) -> Iterator[Finding]:
-    """Probe for the right to remove a version, by naming one of an object that never was."""
-    if _may(target, what, _delete_nothing(target)):
+    """Compare what the identity may do with what its role needs; nothing is changed by the asking."""
+    role = target.session.role
+    if role == "administrator":
+        return
+    if _s3_rights.may(target, what, _s3_rights.DELETE_VERSION):
+        yield _surplus(target, _s3_rights.DELETE_VERSION)
+    if not target.session.apart:
+        return  # one login for several roles: it needs what any of them needs
+    for right, has in _s3_rights.deviations(target, what):
+        if has:
+            yield _surplus(target, right)
+        else:
+            yield _finding(
+                target,
+                Level.FAIL,
+                f"the {role} may not {right.does}: it lacks {right.action}",
+                f"allow {right.action} to the {role} in the bucket's policy, and the use of the bucket's key",
+                Code.DENIED,
+            )
+    if target.settings.prefix and _s3_rights.may(target, what, _s3_rights.WRITE_ELSEWHERE):
+        elsewhere = _s3_rights.WRITE_ELSEWHERE
         yield _finding(
             target,
-            Level.FAIL,
-            f"the {target.session.role} may delete versions of records",
-            f"deny s3:DeleteObjectVersion to the {target.session.role}",
-            Code.USAGE,
+            Level.WARN,
+            f"the {role} may {elsewhere.does}",
+            f"allow {elsewhere.action} to the {role} below {target.settings.prefix}/ only",
         )
 
 
-def _delete_nothing(target: S3Target) -> Callable[[Any], Any]:
-    key = f"{target.settings.prefix}/no-such-record-{secrets.token_hex(16)}".lstrip("/")
-    return lambda client: client.delete_object(**target.bucket(), Key=key, VersionId="null")
-
-
-def _may(target: S3Target, what: str, fn: Callable[[Any], Any]) -> bool:
-    try:
-        target.session.call(fn, "s3", what)
-    except Denied:
-        return False
-    except UsageProblem:
-        return True  # what was asked for does not exist, so the asking was permitted
-    return True
+def _surplus(target: S3Target, right: _s3_rights.Right) -> Finding:
+    role = target.session.role
+    return _finding(
+        target, Level.FAIL, f"the {role} may {right.does}", f"deny {right.action} to the {role}", Code.USAGE
+    )
 
 
 def _administration(target: S3Target, what: str) -> Iterator[Finding]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pipeline.clients import vault_rights
+from pipeline.clients.vault import field
 from pipeline.errors import Code, Denied, OrgkeyError
 from pipeline.finding import Finding, Level
 from pipeline.targets._slots import is_epoch
@@ -15,7 +17,12 @@ if TYPE_CHECKING:
     from pipeline.targets.vault import VaultTarget
 
 _PROBE = Slot("0" * 40, "20000101T000000Z-00000000")
-_WRITES = frozenset({"create", "update", "patch", "delete", "sudo", "root"})
+_NEEDED = {
+    "writer": frozenset({"create", "read"}),
+    "driller": frozenset({"read"}),
+    "auditor": frozenset[str](),
+}
+_WRITES = vault_rights.WRITES
 _ENTRIES = 50  # how many entries are looked at for settings of their own
 _NO_END = {"", "0s", "0"}
 
@@ -83,50 +90,117 @@ def _login(target: VaultTarget, what: str) -> Iterator[Finding]:
 
 
 def _rights(target: VaultTarget, what: str) -> Iterator[Finding]:
-    mount, path, role = target.settings.mount, target.path(_PROBE), target.session.role
-    data, metadata = f"{mount}/data/{path}", f"{mount}/metadata/{path}"
-    administration = [f"{mount}/{verb}/{path}" for verb in ("delete", "undelete", "destroy")]
-    administration += [f"{mount}/config", f"sys/mounts/{mount}", "sys/policies/acl/orgkey"]
-    can = target.session.capabilities([data, metadata, *administration], what)
-    if "root" in can[data]:
+    session = target.session
+    role, places = session.role, [_Paths(target, slot) for slot in _probes(target)]
+    more = vault_rights.becoming(session, session.token(what).policies)
+    mount = [f"{target.settings.mount}/config", f"sys/mounts/{target.settings.mount}"]
+    can = session.capabilities(
+        list(dict.fromkeys([*mount, *more, *(path for place in places for path in place.all)])), what
+    )
+    if "root" in can[places[0].data]:
         return  # said of the token already
-    needed = {"create", "read"} if role == "writer" else {"read"}
-    if missing := needed - can[data]:
-        yield _finding(
-            target,
-            Level.FAIL,
-            f"the {role} may not {' or '.join(sorted(missing))} {data}",
-            f"add it to the {role}'s policy",
-            Code.DENIED,
-        )
-    too_much = {data: (can[data] & _WRITES) - needed} | {
-        other: can[other] & _WRITES for other in (metadata, *administration)
-    }
-    for where, rights in too_much.items():
-        if rights:
-            yield _finding(
-                target,
-                Level.FAIL,
-                f"the {role} may {' and '.join(sorted(rights))} {where}, with which records can be lost",
-                f"take it out of the {role}'s policy",
-                Code.USAGE,
-            )
-    if role != "writer" and "read" not in can[metadata]:
+    needed = _NEEDED.get(role, frozenset({"read"}))
+    forbidden = _WRITES if needed else _WRITES | {"read"}
+    said: set[tuple[str, str]] = set()  # a wide rule is the same for every key: it is said once
+    for place in places:
+        if missing := " or ".join(sorted(needed - can[place.data])):
+            if ("lacks", missing) not in said:
+                yield _finding(
+                    target,
+                    Level.FAIL,
+                    f"the {role} may not {missing} {place.data}",
+                    f"add it to the {role}'s policy",
+                    Code.DENIED,
+                )
+            said.add(("lacks", missing))
+        why = "with which records can be lost"
+        if role == "auditor" and "read" in can[place.data]:
+            why = "and an auditor reads no record"
+        too_much = [("data", place.data, (can[place.data] & forbidden) - needed, why)]
+        too_much += [
+            (kind, path, can[path] & _WRITES, "with which records can be lost")
+            for kind, path in place.others.items()
+        ]
+        made = {"create"} if role == "writer" else frozenset[str]()
+        too_much += [
+            ("head", place.head, (can[place.head] & _WRITES) - made, "and only the writer makes heads")
+        ]
+        for kind, path, rights, why in too_much:
+            named = " and ".join(sorted(rights))
+            if rights and (kind, named) not in said:
+                yield _surplus(target, named, path, why)
+            said.add((kind, named))
+    for path in mount:
+        if rights := can[path] & _WRITES:
+            yield _surplus(target, " and ".join(sorted(rights)), path, "with which records can be lost")
+    yield from vault_rights.judge(session, more, can)
+    yield from _sight(target, places[0], can)
+
+
+def _surplus(target: VaultTarget, named: str, path: str, why: str) -> Finding:
+    role = target.session.role
+    return _finding(
+        target,
+        Level.FAIL,
+        f"the {role} may {named} {path}, {why}",
+        f"take it out of the {role}'s policy",
+        Code.USAGE,
+    )
+
+
+def _sight(
+    target: VaultTarget, paths: _Paths, can: Mapping[str, frozenset[str]]
+) -> Iterator[Finding]:  # what an identity ought to see, and does not
+    role = target.session.role
+    if role != "writer" and "read" not in can[paths.metadata]:
         yield _finding(
             target,
             Level.WARN,
-            f"the {role} may not read {metadata}: older and deleted versions stay unseen",
+            f"the {role} may not read {paths.metadata}: older and deleted versions stay unseen",
             f"add read and list on the metadata to the {role}'s policy",
         )
+    if role == "auditor" and "read" not in can[paths.head]:
+        yield _finding(
+            target,
+            Level.WARN,
+            f"the auditor may not read {paths.head}: the ledger's heads stay unseen",
+            "add read on the heads to the auditor's policy",
+        )
+
+
+def _probes(target: VaultTarget) -> list[Slot]:
+    """Slots that are asked about: those of the trusted keys first, since a rule may name just them."""
+    return [Slot(pin, _PROBE.epoch) for pin in dict.fromkeys((*target.pins, _PROBE.fingerprint))]
+
+
+class _Paths:
+    """API paths whose capabilities say what an identity is able to do to a slot of a target.
+
+    Args:
+        target: The target.
+        slot: The slot.
+    """
+
+    def __init__(self, target: VaultTarget, slot: Slot) -> None:
+        mount, path = target.settings.mount, target.path(slot)
+        self.data = f"{mount}/data/{path}"
+        self.metadata = f"{mount}/metadata/{path}"
+        self.head = f"{mount}/data/{path.rpartition('/')[0]}/ledger/head-000000001"
+        self.others = {
+            verb: f"{mount}/{verb}/{path}" for verb in ("metadata", "delete", "undelete", "destroy")
+        }
+        self.all = [self.data, self.head, *self.others.values()]
 
 
 def _mount(target: VaultTarget, what: str) -> Iterator[Finding]:
     mount = target.settings.mount
     # The one question about a mount that any token with a right below it may ask.
     facts = target.session.call(
-        lambda client: client.adapter.get(f"/v1/sys/internal/ui/mounts/{mount}")["data"], what
+        lambda client: field(client.adapter.get(f"/v1/sys/internal/ui/mounts/{mount}"), what, "data"), what
     )
-    if facts.get("type") != "kv" or (facts.get("options") or {}).get("version") != "2":
+    options = facts.get("options") if isinstance(facts, Mapping) else None
+    version = options.get("version") if isinstance(options, Mapping) else None
+    if version != "2" or facts.get("type") != "kv":
         yield _finding(
             target,
             Level.FAIL,
@@ -137,7 +211,8 @@ def _mount(target: VaultTarget, what: str) -> Iterator[Finding]:
         return
     try:
         config = target.session.call(
-            lambda client: client.secrets.kv.v2.read_configuration(mount_point=mount)["data"], what
+            lambda client: field(client.secrets.kv.v2.read_configuration(mount_point=mount), what, "data"),
+            what,
         )
     except Denied:
         return  # a right that a small policy does not give
@@ -168,13 +243,26 @@ def _entries(target: VaultTarget, what: str) -> Iterator[Finding]:
         return
 
 
-def _expiry(target: VaultTarget, where: str, settings: Mapping[str, Any], remedy: str) -> Iterator[Finding]:
+def _expiry(target: VaultTarget, where: str, settings: object, remedy: str) -> Iterator[Finding]:
+    if not isinstance(settings, Mapping):
+        field(settings, f"target {target.name}, check {where}", "delete_version_after")  # says what is wrong
+        return
     after = str(settings.get("delete_version_after") or "")
     if after not in _NO_END:
         yield _finding(
             target, Level.FAIL, f"{where} deletes versions {after} after they are written", remedy, Code.USAGE
         )
-    kept = int(settings.get("max_versions") or 0)
+    try:
+        kept = int(settings.get("max_versions") or 0)
+    except (TypeError, ValueError):
+        yield _finding(
+            target,
+            Level.FAIL,
+            f"{where}: the server says max_versions {settings['max_versions']!r}, which is no number",
+            "check that the address is that of a vault, with no proxy that changes answers",
+            Code.UNREACHABLE,
+        )
+        return
     if kept == 1:
         yield _finding(
             target,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Literal, Protocol, TypeVar
 
 from pipeline.digest import Digest
 from pipeline.finding import Finding
@@ -35,6 +35,31 @@ class Presence(StrEnum):
     DESTROYED = "destroyed"  # the bytes are gone, the trace remains (Vault)
 
 
+REPLICATION_PATIENCE: Final = timedelta(hours=1)
+"""After that a version that still waits to be replicated is told: AWS's own promise is fifteen minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replication:
+    """What a bucket says of a version's way to other buckets. It is never a copy by itself.
+
+    Attributes:
+        status: S3's word: ``PENDING``, ``COMPLETED``, ``FAILED``; ``REPLICA`` of a version that came so.
+        since: When the version was stored.
+    """
+
+    status: str
+    since: datetime
+
+    def problem(self, now: datetime) -> str | None:
+        """What an operator should know, in words; ``None`` when all is well or still on its way."""
+        if self.status == "FAILED":
+            return "its replication failed"
+        if self.status == "PENDING" and now - self.since > REPLICATION_PATIENCE:
+            return f"its replication has been pending since {self.since:%Y-%m-%dT%H:%M:%SZ}"
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """One stored version of one epoch's record, as the target lists it (nothing is verified yet).
@@ -45,6 +70,7 @@ class Stored:
         version: The target's own version id; ``None`` for a directory.
         presence: What a plain read would make of it.
         retain_until: End of the retention, where the target tells.
+        replication: What the bucket says of its replication, where it was asked.
     """
 
     slot: Slot
@@ -52,6 +78,7 @@ class Stored:
     version: str | None
     presence: Presence
     retain_until: datetime | None = None
+    replication: Replication | None = None
 
     @property
     def readable(self) -> bool:
@@ -82,6 +109,59 @@ class Receipt:
     sha256: Digest
     retain_until: datetime | None = None
     slot: str | None = None
+
+
+LockMode = Literal["GOVERNANCE", "COMPLIANCE"]
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Until when a version cannot be deleted.
+
+    Attributes:
+        mode: ``GOVERNANCE`` can be lifted by a right of its own, ``COMPLIANCE`` by nobody.
+        until: Its end, with zone UTC.
+    """
+
+    mode: LockMode
+    until: datetime
+
+
+Item = TypeVar("Item", contravariant=True)
+
+
+class Retainer(Protocol[Item]):
+    """A place whose versions have a retention. It reads no bytes, and never shortens.
+
+    A version is named as its place lists it: of a record by what :meth:`Target.find` says, of an entry of
+    the ledger by a mirror's handle. Every error that leaves it descends from ``OrgkeyError``.
+    """
+
+    name: str
+
+    def retention(self, item: Item) -> Retention | None:
+        """Look at one version's retention.
+
+        Raises:
+            Unreachable, DeadlinePassed: The place cannot be reached.
+            Denied: This identity may not look.
+            UsageProblem: The place has no retention at all.
+        """
+        ...
+
+    def retain(self, item: Item, wanted: Retention) -> Retention:
+        """Extend one version's retention, and look again.
+
+        Returns:
+            What the place says now; a longer retention that was there is left alone.
+
+        Raises:
+            IntegrityProblem: The place did something else than it was asked.
+            Unreachable, DeadlinePassed: The place cannot be reached.
+            Denied: This identity may not extend.
+            UsageProblem: The place has no retention at all.
+        """
+        ...
 
 
 class Target(Protocol):

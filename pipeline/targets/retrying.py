@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Generic
+
 from pipeline.finding import Finding
 from pipeline.retry import Retrier
-from pipeline.targets.interface import Receipt, Slot, Stored, Target
+from pipeline.targets.interface import Item, Receipt, Retainer, Retention, Slot, Stored, Target
 
 
 class RetryingTarget:
@@ -40,3 +42,29 @@ class RetryingTarget:
     def check(self) -> list[Finding]:
         """See :meth:`pipeline.targets.interface.Target.check`; asked once, it reports what it sees."""
         return self._target.check()
+
+
+class RetryingRetainer(Generic[Item]):
+    """The same for what extends a retention: asking for the same end twice does no harm.
+
+    Args:
+        retainer: The place.
+        retrier: How often and how long.
+    """
+
+    def __init__(self, retainer: Retainer[Item], retrier: Retrier) -> None:
+        self.name = retainer.name
+        self._retainer = retainer
+        self._retrier = retrier
+
+    def retention(self, item: Item) -> Retention | None:
+        """See :meth:`pipeline.targets.interface.Retainer.retention`."""
+        return self._retrier.call(
+            lambda: self._retainer.retention(item), f"target {self.name}, look at retention"
+        )
+
+    def retain(self, item: Item, wanted: Retention) -> Retention:
+        """See :meth:`pipeline.targets.interface.Retainer.retain`."""
+        return self._retrier.call(
+            lambda: self._retainer.retain(item, wanted), f"target {self.name}, extend the retention"
+        )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipeline.clients.vault import field
 from pipeline.digest import sha256
-from pipeline.errors import Conflict, Denied, IntegrityProblem, UsageProblem
+from pipeline.errors import Denied, IntegrityProblem, UsageProblem
 from pipeline.finding import Finding
 from pipeline.targets._slots import (
     MAX_RECORD,
@@ -21,6 +21,7 @@ from pipeline.targets._slots import (
     nothing_there,
     too_large,
 )
+from pipeline.targets._vault_entries import Entries
 from pipeline.targets.interface import Presence, Receipt, Slot, Stored
 
 if TYPE_CHECKING:
@@ -45,20 +46,22 @@ class VaultTarget:
         name: The target's name in the config.
         settings: Its table in the config.
         session: The login.
+        pins: The trusted fingerprints, where they are known: a check asks about their entries.
     """
 
     kind = "vault"
 
-    def __init__(self, name: str, settings: Settings, session: VaultSession) -> None:
+    def __init__(
+        self, name: str, settings: Settings, session: VaultSession, *, pins: Sequence[str] = ()
+    ) -> None:
         self.name = name
+        self.pins = tuple(pins)
         self.domain = settings.domain or name
         self.settings = settings
         self.session = session
 
     def put(self, slot: Slot, data: bytes) -> Receipt:
         """See :meth:`pipeline.targets.interface.Target.put`."""
-        import hvac.exceptions
-
         what = f"target {self.name}, write"
         path = self.path(checked(slot))
         digest = sha256(data)
@@ -71,24 +74,7 @@ class VaultTarget:
             )
         entry = {"schema": SCHEMA, "record": record, "sha256": digest.hex, "size": str(len(data))}
 
-        def write(client: hvac.Client) -> Any:
-            try:
-                return client.secrets.kv.v2.create_or_update_secret(
-                    path, entry, cas=0, mount_point=self.settings.mount
-                )
-            except hvac.exceptions.InvalidRequest as error:
-                # A 400 like any other but for its text.
-                if "check-and-set" in str(error):
-                    raise self._conflict(what, slot) from error
-                raise
-
-        try:
-            answer = self.session.call(write, what)
-        except Denied as error:
-            # Whoever may create, not update, meets an existing entry as "permission denied".
-            if self._occupied(slot):
-                raise self._conflict(what, slot) from error
-            raise
+        answer = self._entries.create(path, entry, what)
         version = field(answer, what, "data", "version")
         return Receipt(
             target=self.name,
@@ -148,20 +134,7 @@ class VaultTarget:
         Raises:
             Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`VaultSession.call`.
         """
-        import hvac.exceptions
-
-        path = f"{self.settings.prefix}/{below}".strip("/")
-
-        def ask(client: hvac.Client) -> list[str]:
-            try:
-                answer = client.secrets.kv.v2.list_secrets(path, mount_point=self.settings.mount)
-            except hvac.exceptions.InvalidPath as error:
-                if error.errors:  # the mount is missing, not the entries
-                    raise
-                return []
-            return [str(name) for name in field(answer, what, "data", "keys")]
-
-        return self.session.call(ask, what)
+        return self._entries.names(f"{self.settings.prefix}/{below}".strip("/"), what)
 
     def metadata(self, slot: Slot, what: str) -> Mapping[str, Any] | None:
         """Read an entry's metadata; ``None`` when there is no entry.
@@ -187,18 +160,9 @@ class VaultTarget:
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _conflict(self, what: str, slot: Slot) -> Conflict:
-        return Conflict(
-            f"{what}: {self.location(slot)} exists already",
-            hint="nothing is overwritten; compare what is there with `orgkey verify`",
-        )
-
-    def _occupied(self, slot: Slot) -> bool:
-        try:
-            presence, _ = self._read(slot, None, f"target {self.name}, look")
-        except Denied:
-            return False
-        return presence is not None
+    @property
+    def _entries(self) -> Entries:
+        return Entries(self.settings.mount, self.session)
 
     def _versions(self, slot: Slot, what: str) -> list[Stored]:
         try:
@@ -225,34 +189,7 @@ class VaultTarget:
         ]
 
     def _read(self, slot: Slot, version: str | None, what: str) -> tuple[Presence | None, Mapping[str, Any]]:
-        """Read one version.
-
-        Returns:
-            What it is, ``None`` when nothing was ever there (``CURRENT`` for any readable version), and
-            the answer's ``data``.
-        """
-        import hvac.exceptions
-
-        def ask(client: hvac.Client) -> tuple[Presence | None, Mapping[str, Any]]:
-            try:
-                answer = client.secrets.kv.v2.read_secret_version(
-                    self.path(slot),
-                    version=None if version is None else int(version),
-                    mount_point=self.settings.mount,
-                    raise_on_deleted_version=True,
-                )
-            except hvac.exceptions.InvalidPath as error:
-                if error.errors:
-                    raise
-                data = (error.json or {}).get("data")
-                if not data:
-                    return None, {}
-                metadata = data.get("metadata") or {}
-                return (Presence.DESTROYED if metadata.get("destroyed") else Presence.DELETED), data
-            data = field(answer, what, "data")
-            return Presence.CURRENT, data
-
-        return self.session.call(ask, what)
+        return self._entries.read(self.path(slot), version, what)
 
 
 def _presence(version: Mapping[str, Any], now: datetime, current: bool) -> Presence:

@@ -1,0 +1,128 @@
+"""`orgkey infra apply`."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli import options
+from pipeline.cli.infra_plan import FilesDirectory, describe, is_pinned, lines, problems, servers, start
+from pipeline.cli.options import Common
+from pipeline.errors import Code, UsageProblem
+
+if TYPE_CHECKING:
+    from pipeline.drift import Mended
+    from pipeline.infra.plan import Plan
+
+
+def apply(
+    files: FilesDirectory = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    config: options.ConfigFile = None,
+    state_dir: options.StateDir = None,
+    fingerprint: options.Fingerprint = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> Code:
+    """Make exactly what `orgkey infra plan` shows, then compare again.
+
+    Removes nothing, makes no secret id, and leaves what belongs to others alone. It prints the commands
+    that make each identity's role id and secret id files.
+    """
+    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
+    context, found, out = start(common, files)
+    from pipeline import drift
+    from pipeline.infra.plan import NEVER
+
+    if found.plan.changes:
+        shown = [*lines(found.plan), *(f"never: {line}" for line in NEVER)]
+        for line in shown:
+            out.say(line)
+        if not yes:
+            _ask(len(found.plan.changes), shown if quiet else [])
+    mended = drift.mend(context, found)
+    if is_pinned(context):
+        drift.remember(context, found, mended)
+    commands = credentials(found.plan)
+    out.emit(
+        {
+            "schema": "orgkey.infra-apply/1",
+            "servers": servers(found.plan),
+            "changes": [
+                {
+                    **describe(item.change),
+                    "state": item.state,
+                    "error": None if item.error is None else item.error.message,
+                }
+                for item in mended.outcomes
+            ],
+            "problems": problems(mended.left or found.plan),
+            "left": None if mended.left is None else [describe(item) for item in mended.left.changes],
+            "credentials": commands,
+            "exit_code": int(mended.code),
+        },
+        _text(mended, found.plan, commands),
+    )
+    return mended.code
+
+
+def credentials(plan: Plan) -> list[dict[str, str]]:
+    """The commands that make each identity's role id and secret id files."""
+    made = []
+    for server in plan.servers:
+        where = [f"-address={server.address}"] + (
+            [f"-namespace={server.namespace}"] if server.namespace else []
+        )
+        tool = "bao" if server.openbao else "vault"
+        for login in server.logins:
+            base = f"/etc/orgkey/credentials/vault-{login.identity}"
+            role_id = login.role_id_file or f"{base}-role-id"
+            secret_id = login.secret_id_file or f"{base}-secret-id"
+            read = shlex.join([tool, "read", *where, "-field=role_id", f"{login.role}/role-id"])
+            write = shlex.join([tool, "write", *where, "-f", "-field=secret_id", f"{login.role}/secret-id"])
+            made.append(
+                {
+                    "server": server.label,
+                    "identity": login.identity,
+                    "role_id": f"(umask 077; {read} > {shlex.quote(role_id)})",
+                    "secret_id": f"(umask 077; {write} > {shlex.quote(secret_id)})",
+                }
+            )
+    return made
+
+
+def _ask(count: int, unseen: list[str]) -> None:
+    """Ask, after showing what was not shown yet: nobody agrees to what they have not seen."""
+    from pipeline import inputs
+
+    if not inputs.interactive():
+        raise UsageProblem("nothing is changed without a word", hint="look at the plan, then give --yes")
+    for line in unseen:
+        typer.echo(line, err=True)
+    if not typer.confirm(f"Make {count} change(s)?", err=True):
+        raise UsageProblem("not confirmed, nothing was changed", hint="`orgkey infra plan` only shows")
+
+
+def _text(mended: Mended, plan: Plan, commands: list[dict[str, str]]) -> list[str]:
+    shown = [f"{item.state:9} {item.change.server}  {item.change.summary}" for item in mended.outcomes]
+    for item in mended.outcomes:
+        if item.error is not None:
+            shown += ["", f"failed: {item.error.message}", f"        {item.error.hint}"]
+            break
+        if item.change.by_hand:
+            shown += ["", *item.change.by_hand.splitlines()]
+    left = mended.left
+    if left is not None:
+        rest = [change for change in left.changes if change.call]
+        shown += [f"still differs: {change.server}  {change.summary}" for change in rest]
+    for fault in (left or plan).faults:
+        shown += [f"PROBLEM  {fault.server}  {fault.object}: {fault.message}", f"         {fault.hint}"]
+    if not mended.outcomes:
+        shown.append("no differences, nothing to do")
+    if mended.left is not None:
+        shown += ["", "role ids and secret ids, for whoever may make them:"]
+        shown += [f"  {item[kind]}" for item in commands for kind in ("role_id", "secret_id")]
+    return shown

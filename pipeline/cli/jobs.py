@@ -1,0 +1,172 @@
+"""Commands that are jobs: others are told how they end. The one place where that is hooked in."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, Protocol
+
+import typer
+
+from pipeline.cli.output import Output, printable
+from pipeline.cli.signalled import Signalled
+from pipeline.errors import Code, OrgkeyError
+
+if TYPE_CHECKING:
+    from pipeline.alarm.job import Alarm
+    from pipeline.config import Config, Job
+
+P = ParamSpec("P")
+
+
+class Judged(Protocol):
+    """A rule of the gate, as :class:`pipeline.gate.Rule` has it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def ok(self) -> bool:
+        """Whether it holds."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """What was measured."""
+        ...
+
+    @property
+    def subject(self) -> str:
+        """What of."""
+        ...
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it is broken only because time has passed."""
+        ...
+
+
+@dataclass
+class _Running:
+    job: Job
+    command: str
+    make: Callable[[], Alarm] | None = None
+    alarm: Alarm | None = None
+    rules: tuple[Judged, ...] = field(default=())
+
+
+_running: _Running | None = None
+
+
+def job(name: Job, command: str | None = None) -> Callable[[Callable[P, Code]], Callable[P, Code]]:
+    """Make a command a job: its start and its end are told to whom the configuration says.
+
+    A dry run is none. How it ends is never changed by telling it.
+
+    Args:
+        name: The job's name in the configuration.
+        command: The command's words, where they differ.
+    """
+
+    def decorate(function: Callable[P, Code]) -> Callable[P, Code]:
+        @functools.wraps(function)
+        def run(*args: P.args, **options: P.kwargs) -> Code:
+            global _running
+            _running = None if options.get("dry_run") else _Running(name, command or name)
+            try:
+                code = function(*args, **options)
+            except OrgkeyError as error:
+                ended(error.code, error.message, error.hint)
+                raise
+            except Exception as error:
+                if not isinstance(error, BrokenPipeError | typer.Exit | typer.Abort):
+                    ended(Code.INTERNAL, f"internal error: {type(error).__name__}")
+                raise
+            ended(code)
+            return code
+
+        return run
+
+    return decorate
+
+
+def configured(config: Config, state_dir: Path | None, fingerprint: str | None) -> None:
+    """Say what the present run is configured with, and begin it.
+
+    Args:
+        config: The configuration.
+        state_dir: The value of ``--state-dir``.
+        fingerprint: The value of ``--fingerprint``.
+    """
+    running = _running
+    if running is None or running.make is not None or not (config.notify or running.job in config.ping):
+        return
+
+    def make() -> Alarm:
+        from pipeline import wiring
+        from pipeline.alarm.job import Alarm
+
+        try:
+            pin = wiring.pinned(config, fingerprint)
+        except OrgkeyError:
+            pin = config.key.fingerprint if config.key else None
+        root = wiring.state_root(state_dir) / pin if pin else None
+        warn = Output().warn
+        return Alarm(config, running.job, running.command, fingerprint=pin, root=root, warn=warn)
+
+    running.make = make
+    begin()
+
+
+def begin() -> None:
+    """Begin the job, or its next round."""
+    if _running is None or _running.make is None:
+        return
+    _running.alarm = _running.make()
+    _running.rules = ()
+    _safely(_running.alarm.begin)
+
+
+def judged(rules: Iterable[Judged]) -> None:
+    """Hand over the gate's rules, where the job has judged them."""
+    if _running is not None:
+        _running.rules = tuple(rules)
+
+
+def ended(code: Code, message: str = "", hint: str = "") -> None:
+    """Tell how the job, or its round, ended; once.
+
+    Args:
+        code: The exit code.
+        message: What happened; left out, what the code means.
+        hint: What to do.
+    """
+    running = _running
+    if running is None or running.alarm is None:
+        return
+    alarm, running.alarm = running.alarm, None
+    from pipeline.alarm.message import Outcome
+
+    broken = [rule for rule in running.rules if not rule.ok]
+    outcome = Outcome(
+        code,
+        printable(message or code.meaning),
+        printable(hint),
+        tuple(printable(rule.text) for rule in broken),
+        {f"{rule.name} {rule.subject}".strip(): rule.text for rule in broken if rule.overdue},
+    )
+    _safely(lambda: alarm.end(outcome))
+
+
+def _safely(tell: Callable[[], None]) -> None:
+    """The job has its result by now, or is about to find it: nothing in here may change that."""
+    try:
+        tell()
+    except Signalled:
+        Output().warn("interrupted while others were told how the run ended")
+    except Exception as error:
+        Output().warn(f"telling others of the run failed: {type(error).__name__}")

@@ -1,0 +1,196 @@
+"""`orgkey report`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli import jobs, options
+from pipeline.cli.options import Common
+from pipeline.errors import Code, LocalFilesProblem, UsageProblem
+
+if TYPE_CHECKING:
+    from pipeline.context import Context
+    from pipeline.report.gather import Gathered
+    from pipeline.report.model import Report
+
+
+class Format(StrEnum):
+    """How a report is written."""
+
+    HTML = "html"
+    PDF = "pdf"
+    CSV = "csv"
+    OSCAL = "oscal"
+    JSON = "json"
+
+
+class OscalVersion(StrEnum):
+    """Which OSCAL."""
+
+    NEW = "1.2.1"
+    OLD = "1.1.2"
+
+
+@jobs.job("report")
+def report(
+    form: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", metavar="html|pdf|csv|oscal|json", help="How; by the ending of FILE if left out."
+        ),
+    ] = None,
+    out_file: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write it into this new file.")
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--bundle",
+            metavar="FILE",
+            help="Write every format, with ledger, certificates, public key and a page that says how to "
+            "verify them, into this new folder, or .zip file.",
+        ),
+    ] = None,
+    oscal_version: Annotated[
+        OscalVersion, typer.Option("--oscal-version", metavar="1.2.1|1.1.2", help="Which OSCAL to write.")
+    ] = OscalVersion.NEW,
+    findings: Annotated[
+        bool, typer.Option("--findings", help="OSCAL: also findings, which are an assessor's to make.")
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="DATE", help="The period of test restores; a year if left out."),
+    ] = None,
+    config: options.ConfigFile = None,
+    state_dir: options.StateDir = None,
+    fingerprint: options.Fingerprint = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> Code:
+    """Compute a report that an auditor can check.
+
+    Can the key be restored, from where, by whom, proven when, and by what evidence.
+
+    Without --out only the verdict is printed. Opens nothing, and needs no passphrase. The exit code says
+    whether the report could be made: `orgkey status` is the gate.
+    """
+    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
+    out = common.output()
+    begin = _date(since)
+    chosen = _format(form, out_file)
+    _check_new(out_file)
+    _check_new(bundle)
+    context = common.context(out)
+    from pipeline.report.gather import gather
+
+    found = gather(context, since=begin)
+    written: dict[str, str] = {}
+    if out_file is not None:
+        written[out_file.name] = _write(out_file, _render(found.report, chosen, oscal_version, findings))
+    if bundle is not None:
+        written[bundle.name] = _bundle(context, found, bundle)
+    if written:
+        verdict = str(found.report.verdict.answer)
+        context.record_event("report", {"verdict": verdict, "files": written})
+    document = _document(found.report, written) if common.json else {}
+    out.emit(document, _lines(found.report, [out_file, bundle]))
+    return Code.OK if found.report.ledger.ok else Code.LEDGER_BROKEN
+
+
+def _write(path: Path, data: bytes) -> str:
+    from pipeline import files
+    from pipeline.digest import sha256
+
+    files.write_new(path, data, mode=0o644)
+    return sha256(data).hex
+
+
+def _bundle(context: Context, found: Gathered, path: Path) -> str:
+    from pipeline.evidence.certificate import FOLDER
+    from pipeline.report import bundle
+
+    parts = bundle.Parts(
+        context.root / "ledger",
+        context.root / FOLDER,
+        found.public,
+        bundle.renderings(found.report, found.posture),
+    )
+    return bundle.write(path, found.report, parts).hex
+
+
+def _render(report: Report, chosen: Format, version: OscalVersion, findings: bool) -> bytes:
+    from pipeline.report import html, model, oscal, pdf, tables
+
+    if chosen is Format.OSCAL:
+        return oscal.render(report, version=version.value, findings=findings)
+    return {
+        Format.HTML: html.render,
+        Format.PDF: pdf.render,
+        Format.CSV: tables.csv_single,
+        Format.JSON: model.render,
+    }[chosen](report)
+
+
+def _date(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        raise UsageProblem(f"--since {text!r} is no date", hint="write it as 2026-01-31") from None
+
+
+def _format(form: Format | None, out_file: Path | None) -> Format:
+    if form is not None:
+        if out_file is None:
+            raise UsageProblem("--format needs --out FILE", hint="name the new file that it is written to")
+        return form
+    if out_file is None:
+        return Format.JSON
+    try:
+        return Format(out_file.suffix.removeprefix(".").lower())
+    except ValueError:
+        raise UsageProblem(
+            f"the ending of {out_file.name} names no format", hint=f"--format {'|'.join(Format)}"
+        ) from None
+
+
+def _check_new(path: Path | None) -> None:
+    """Before a minute's work, not behind it."""
+    if path is not None and path.exists():
+        raise LocalFilesProblem(
+            f"{path} exists already", hint="nothing is ever overwritten; choose another name"
+        )
+
+
+def _document(report: Report, written: dict[str, str]) -> dict[str, Any]:
+    from pipeline.report import model
+
+    return model.document(report) | {"files": written}
+
+
+def _lines(report: Report, written: list[Path | None]) -> list[str]:
+    from pipeline.cli.output import printable, spaced
+    from pipeline.report.html import seconds_text
+
+    verdict = report.verdict
+    shown = [
+        f"key        {spaced(report.key.fingerprint)}",
+        f"verdict    {str(verdict.answer).upper()}: {verdict.sentence}",
+        f"from       {', '.join(verdict.where) or 'nowhere'}",
+        f"by         {', '.join(verdict.paths) or 'nobody'}",
+        f"proven     {f'{verdict.proven_at:%Y-%m-%d %H:%M} UTC' if verdict.proven_at else 'never'}, "
+        f"in {seconds_text(verdict.rto_seconds)}",
+        f"drills     {len(report.drills) - len(report.failed)} passed, {len(report.failed)} failed, "
+        f"{len(report.missed)} missed since {report.since:%Y-%m-%d}",
+    ]
+    if verdict.gaps:
+        shown += ["", "gaps:", *(f"  - {printable(gap)}" for gap in verdict.gaps)]
+    told = [f"written to {path}" for path in written if path]
+    return [*shown, "", *told] if told else shown

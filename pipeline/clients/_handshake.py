@@ -1,0 +1,93 @@
+"""A handshake of its own with a server, to see what it shows or says. For messages and for doctor.
+
+Imports what any connection imports, so it is itself imported only where one was made.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import unquote, urlsplit
+
+from pipeline.clients._tls import Pair, Shown, shown
+
+
+def peek(address: str, *, proxy: str | None, seconds: float, pair: Pair | None = None) -> Shown | None:
+    """Make one handshake to see the certificate; nothing else is sent or read.
+
+    Args:
+        address: The server's URL; its scheme does not matter.
+        proxy: The URL of the proxy on the way.
+        seconds: Time allowed for each step.
+        pair: Our own certificate, where the server may want one.
+
+    Returns:
+        The certificate, unverified; ``None`` when there was no handshake.
+    """
+    from cryptography import x509
+
+    try:
+        with _handshake(address, proxy, seconds, pair) as wrapped:
+            seen = wrapped.getpeercert(binary_form=True)
+        return shown(x509.load_der_x509_certificate(seen)) if seen else None
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+
+
+def hear(address: str, *, proxy: str | None, seconds: float, pair: Pair | None = None) -> str | None:
+    """Make a handshake and listen, for the alert of a server that refuses our certificate.
+
+    Under TLS 1.3 it comes after the handshake, and is lost to who writes at once and is cut off.
+
+    Args:
+        address: As in :func:`peek`, like the others.
+        proxy: The proxy.
+        seconds: Time to listen, and for each step.
+        pair: Our own certificate.
+
+    Returns:
+        OpenSSL's words; ``None`` when the server says nothing.
+    """
+    try:
+        with _handshake(address, proxy, seconds, pair) as wrapped:
+            wrapped.recv(1)
+    except ssl.SSLError as error:
+        return str(error)
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    return None
+
+
+@contextmanager
+def _handshake(address: str, proxy: str | None, seconds: float, pair: Pair | None) -> Iterator[ssl.SSLSocket]:
+    place = urlsplit(address)
+    host, port = place.hostname or "", place.port or 443
+    # Not verified on purpose: this is how a message can say what is wrong with it.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    connection = _toward(host, port, proxy, seconds)
+    try:
+        if pair is not None:
+            context.load_cert_chain(*pair, password=lambda: "-")
+        connection.connect()
+        with context.wrap_socket(connection.sock, server_hostname=host) as wrapped:
+            yield wrapped
+    finally:
+        connection.close()
+
+
+def _toward(host: str, port: int, proxy: str | None, seconds: float) -> http.client.HTTPConnection:
+    if proxy is None:
+        return http.client.HTTPConnection(host, port, timeout=seconds)
+    way = urlsplit(proxy)
+    connection = http.client.HTTPConnection(way.hostname or "", way.port or 80, timeout=seconds)
+    headers = {}
+    if way.username is not None:
+        told = f"{unquote(way.username)}:{unquote(way.password or '')}"
+        headers["Proxy-Authorization"] = "Basic " + base64.b64encode(told.encode()).decode()
+    connection.set_tunnel(host, port, headers)
+    return connection

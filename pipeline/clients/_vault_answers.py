@@ -1,0 +1,34 @@
+"""What a Vault server says besides the body of an answer."""
+
+from __future__ import annotations
+
+import threading
+from enum import Enum
+
+
+class Health(Enum):
+    """States that Vault's health endpoint tells apart by HTTP status."""
+
+    ACTIVE = 200
+    STANDBY = 429
+    DR_SECONDARY = 472
+    PERFORMANCE_STANDBY = 473
+    NOT_INITIALISED = 501
+    SEALED = 503
+
+    @property
+    def usable(self) -> bool:
+        """Whether requests are served; a standby forwards them to the active node."""
+        return self in (Health.ACTIVE, Health.STANDBY, Health.PERFORMANCE_STANDBY)
+
+
+class Seen(threading.local):
+    """What this thread's last answer said besides its body; hvac's errors carry neither.
+
+    Attributes:
+        status: HTTP status, ``None`` when there was no answer.
+        retry_after: The header of that name, in seconds.
+    """
+
+    status: int | None = None
+    retry_after: float | None = None

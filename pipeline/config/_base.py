@@ -1,0 +1,36 @@
+"""What every section of the configuration is made of."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,39}\Z")
+
+
+def expand(value: str) -> str:
+    """Expand a leading ``~`` and ``$CREDENTIALS_DIRECTORY`` (systemd), nothing else."""
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    for spelled in ("${CREDENTIALS_DIRECTORY}", "$CREDENTIALS_DIRECTORY"):
+        if spelled in value:
+            if credentials is None:
+                raise ValueError("$CREDENTIALS_DIRECTORY is not set here")
+            value = value.replace(spelled, credentials)
+    return str(Path(value).expanduser())
+
+
+def fingerprint_of(value: str) -> str:
+    """Read a fingerprint of 40 hexadecimal digits, spaced or not."""
+    text = re.sub(r"[\s:]", "", value).upper().removeprefix("0X")
+    if not re.fullmatch(r"[0-9A-F]{40}", text):
+        raise ValueError("a fingerprint has 40 hexadecimal digits; a key id is not enough")
+    return text
+
+
+class Strict(BaseModel):
+    """Frozen, and without a setting that nobody knows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)

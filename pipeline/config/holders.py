@@ -1,0 +1,152 @@
+"""Who holds shares, and which holders together suffice."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from pipeline.config._base import Strict, expand, fingerprint_of
+from pipeline.config.places import AwsPlace, Party, VaultPlace
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
+
+
+class TransitHolder(Party, VaultPlace):
+    """``[holder.*]`` of kind ``vault-transit``: a Transit key, derived, not exportable."""
+
+    kind: Literal["vault-transit"]
+    mount: str = "transit"
+    key: str = "orgkey-escrow"
+
+
+class KmsHolder(Party, AwsPlace):
+    """``[holder.*]`` of kind ``aws-kms``: a symmetric KMS key."""
+
+    kind: Literal["aws-kms"]
+    key_id: str
+
+
+class Custodian(Strict):
+    """One of ``members``: a person, by the fingerprint of their OpenPGP certificate."""
+
+    fingerprint: str
+    subkey: str | None = None
+    name: str = Field("", max_length=80)
+    contact: str = Field("", max_length=200)
+
+    @field_validator("fingerprint", "subkey")
+    @classmethod
+    def _digits(cls, value: str | None) -> str | None:
+        return None if value is None else fingerprint_of(value)
+
+    @field_validator("name", "contact")
+    @classmethod
+    def _line(cls, value: str) -> str:
+        if not value.isprintable():
+            raise ValueError("it is one line of printable text")
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """A fingerprint alone means the person of that certificate."""
+        return {"anyOf": [{"type": "string"}, handler(core_schema)]}
+
+
+class OpenpgpHolder(Strict):
+    """``[holder.*]`` of kind ``openpgp``: custodians, each with a share encrypted to their certificate.
+
+    ``members`` are pinned by fingerprint; ``certificates``, a file or a folder, only supplies what is
+    encrypted to: what lies there for nobody in ``members`` is never used.
+    """
+
+    kind: Literal["openpgp"]
+    members: tuple[Custodian, ...] = Field(min_length=2, max_length=16)
+    certificates: str
+
+    @field_validator("members", mode="before")
+    @classmethod
+    def _fingerprints(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return tuple({"fingerprint": item} if isinstance(item, str) else item for item in value)
+        return value
+
+    @field_validator("members")
+    @classmethod
+    def _distinct(cls, value: tuple[Custodian, ...]) -> tuple[Custodian, ...]:
+        if len({member.fingerprint for member in value}) != len(value):
+            raise ValueError("a custodian is named twice")
+        return value
+
+    @field_validator("certificates")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        return expand(value)
+
+    @property
+    def size(self) -> int:
+        """How many shares it takes."""
+        return len(self.members)
+
+
+class PaperHolder(Strict):
+    """``[holder.*]`` of kind ``paper``: sheets for sealed envelopes, printed at escrow, stored nowhere.
+
+    ``kept_by`` names who keeps each sheet. ``print_command`` gets one PDF for each sheet on its standard
+    input, for example ``["lpr", "-P", "vault-room"]``.
+    """
+
+    kind: Literal["paper"]
+    kept_by: tuple[str, ...] = Field(min_length=1, max_length=16)
+    print_command: tuple[str, ...] = Field(min_length=1)
+    timeout_seconds: float = Field(60.0, gt=0, le=600)
+
+    @field_validator("kept_by")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value) or not all(
+            re.fullmatch(r"[\x20-\x7e]{1,80}", item) for item in value
+        ):
+            raise ValueError("each sheet has a keeper of its own, named in 1 to 80 ASCII characters")
+        return value
+
+    @property
+    def size(self) -> int:
+        """How many shares it takes."""
+        return len(self.kept_by)
+
+
+HolderConfig = Annotated[TransitHolder | KmsHolder | OpenpgpHolder | PaperHolder, Field(discriminator="kind")]
+
+
+class Need(Strict):
+    """One holder that a path needs; for a group, how many of its members."""
+
+    holder: str
+    threshold: int = Field(1, ge=1, le=16)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """A name alone means the holder of that name."""
+        return {"anyOf": [{"type": "string"}, handler(core_schema)]}
+
+
+class PathConfig(Strict):
+    """``[path.*]``: holders that together suffice."""
+
+    needs: tuple[Need, ...] = Field(min_length=1, max_length=16)
+
+    @field_validator("needs", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return tuple({"holder": item} if isinstance(item, str) else item for item in value)
+        return value

@@ -1,0 +1,134 @@
+"""How each of our identities logs in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.config._base import Strict, expand
+from pipeline.config.places import api_path
+
+VaultMethod = Literal["approle", "token", "kubernetes", "jwt", "cert"]
+
+# Of each way to log in: the settings that it needs, and those that it may have.
+_METHODS: Mapping[VaultMethod, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "approle": (("role_id_file", "secret_id_file"), ()),
+    "token": (("token_file",), ()),
+    "kubernetes": (("role",), ("jwt_file",)),
+    "jwt": (("role", "jwt_file"), ()),
+    "cert": (("client_cert_file", "client_key_file"), ("role",)),
+}
+
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+
+
+class VaultIdentity(Strict):
+    """How one of our roles logs in to Vault: exactly one way.
+
+    ``method`` may be left out where the other settings say it: AppRole's, a token's, a certificate's.
+    """
+
+    method: VaultMethod | None = None
+    role_id_file: str | None = None
+    secret_id_file: str | None = None
+    token_file: str | None = None
+    role: str | None = None
+    jwt_file: str | None = None
+    client_cert_file: str | None = None
+    client_key_file: str | None = None
+    mount: str | None = None
+
+    @field_validator(
+        "role_id_file", "secret_id_file", "token_file", "jwt_file", "client_cert_file", "client_key_file"
+    )
+    @classmethod
+    def _paths(cls, value: str | None) -> str | None:
+        return None if value is None else expand(value)
+
+    @field_validator("mount")
+    @classmethod
+    def _mount(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        path = api_path(value)
+        if not path:
+            raise ValueError("it is empty")
+        if "role" in path.split("/"):
+            raise ValueError("an auth mount has no segment role: where its roles begin could not be told")
+        return path
+
+    @model_validator(mode="after")
+    def _one_way(self) -> VaultIdentity:
+        given = {name for name in _SETTINGS if getattr(self, name) is not None}
+        if self.method is None:
+            ways = [way for way in ("approle", "token", "cert") if given & set(_METHODS[way][0])]
+            if len(ways) > 1:
+                raise ValueError(f"several ways to log in ({', '.join(ways)}): give the settings of one")
+            if not ways:
+                raise ValueError(
+                    "give role_id_file and secret_id_file, or token_file, or client_cert_file and "
+                    'client_key_file, or method = "kubernetes" or "jwt" with its role'
+                )
+        needed, allowed = _METHODS[self.way]
+        if missing := [name for name in needed if name not in given]:
+            if len(needed) > 1:
+                raise ValueError(f"{' and '.join(needed)} go together; {', '.join(missing)} is missing")
+            raise ValueError(f"a login by {self.way} needs {', '.join(missing)}")
+        if foreign := sorted(given - {*needed, *allowed}):
+            raise ValueError(f"{', '.join(foreign)} is no setting of a login by {self.way}")
+        return self
+
+    @property
+    def way(self) -> VaultMethod:
+        """How the login is made."""
+        if self.method is not None:
+            return self.method
+        if self.role_id_file is not None or self.secret_id_file is not None:
+            return "approle"
+        return "token" if self.token_file is not None else "cert"
+
+    @property
+    def mounted(self) -> str:
+        """Where the auth method is mounted: as it is called, unless the configuration says otherwise."""
+        return self.mount or self.way
+
+    @property
+    def token_of_workload(self) -> str:
+        """The file with the JSON web token; a pod's own unless another is named."""
+        return self.jwt_file or SERVICE_ACCOUNT
+
+
+_SETTINGS = sorted({name for needed, allowed in _METHODS.values() for name in (*needed, *allowed)})
+
+
+class AwsIdentity(Strict):
+    """How one of our roles logs in to AWS: a profile in files of AWS's own formats.
+
+    Roles to assume, web identities, SSO and commands that give credentials are settings of the profile.
+    """
+
+    profile: str | None = None
+    credentials_file: str | None = None  # the format of ~/.aws/credentials, profile "default"
+    config_file: str | None = None  # the format of ~/.aws/config
+
+    @field_validator("credentials_file", "config_file")
+    @classmethod
+    def _path(cls, value: str | None) -> str | None:
+        return None if value is None else expand(value)
+
+
+IdentityName = Literal["writer", "driller", "auditor", "retention", "administrator"]
+
+
+class Identity(Strict):
+    """``[identity.<name>]``: a login for each service.
+
+    ``vault`` and ``aws`` serve every target and holder of that service; an entry under ``at`` serves
+    the one target or holder of that name instead.
+    """
+
+    vault: VaultIdentity | None = None
+    aws: AwsIdentity | None = None
+    at: Mapping[str, VaultIdentity | AwsIdentity] = Field(default_factory=dict)

@@ -1,0 +1,191 @@
+"""Servers, and what is reached there: targets, places of backups."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.config._base import Strict, expand
+
+# What a client or a server on the way takes out of a path, so that another path is asked.
+_STEPS = frozenset({".", ".."})
+PROXY = re.compile(r"^https?://[^/\s@]+/?\Z")
+
+
+def api_path(value: str) -> str:
+    """A part of an API path, without slashes around it; it may be empty.
+
+    Raises:
+        ValueError: It has a segment that leads to another path.
+    """
+    path = value.strip("/")
+    if _STEPS & set(path.split("/")):
+        raise ValueError("a path has no segments . and ..")
+    return path
+
+
+class Party(Strict):
+    """A place with its failure domain and those who control it."""
+
+    domain: str = ""
+    controlled_by: tuple[str, ...] = Field(min_length=1)
+
+
+class Reached(Strict):
+    """What a server's connection needs besides its address."""
+
+    ca_file: str | None = None
+    proxy: str | None = None
+    proxy_file: str | None = None
+
+    @field_validator("ca_file", "proxy_file")
+    @classmethod
+    def _path(cls, value: str | None) -> str | None:
+        return None if value is None else expand(value)
+
+    @field_validator("proxy")
+    @classmethod
+    def _proxy(cls, value: str | None) -> str | None:
+        if value is None or value == "none":
+            return value
+        if "@" in value:
+            raise ValueError("a proxy's user and password belong into a file: give proxy_file")
+        if not re.match(PROXY, value):
+            raise ValueError('a proxy looks like http://proxy.example.com:3128; "none" uses none')
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _one_proxy(self) -> Self:
+        if self.proxy is not None and self.proxy_file is not None:
+            raise ValueError("proxy and proxy_file exclude each other")
+        return self
+
+
+class VaultPlace(Reached):
+    """How to reach a Vault or OpenBao server."""
+
+    address: str
+    namespace: str | None = None
+    client_cert_file: str | None = None
+    client_key_file: str | None = None
+    unsealed_by: tuple[str, ...] | None = None
+
+    @field_validator("address")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if not re.match(r"^https?://[^/\s]+/?$", value):
+            raise ValueError("an address looks like https://vault.example.com:8200")
+        return value.rstrip("/")
+
+    @field_validator("namespace")
+    @classmethod
+    def _namespace(cls, value: str | None) -> str | None:
+        """None where nothing is named: another spelling of the same would count as another server."""
+        return None if value is None else api_path(value) or None
+
+    @field_validator("prefix", check_fields=False)
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        return api_path(value)
+
+    @field_validator("mount", "key", check_fields=False)
+    @classmethod
+    def _named(cls, value: str) -> str:
+        path = api_path(value)
+        if not path:
+            raise ValueError("it is empty")
+        return path
+
+    @field_validator("client_cert_file", "client_key_file")
+    @classmethod
+    def _files(cls, value: str | None) -> str | None:
+        return None if value is None else expand(value)
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.client_cert_file is None) != (self.client_key_file is None):
+            raise ValueError("client_cert_file and client_key_file go together")
+        return self
+
+
+def ambient_client_pair() -> dict[str, str | None]:
+    """The client certificate that Vault's own command would show; both of its variables, or neither."""
+    cert, key = os.environ.get("VAULT_CLIENT_CERT"), os.environ.get("VAULT_CLIENT_KEY")
+    whole = bool(cert and key)
+    return {"client_cert_file": cert if whole else None, "client_key_file": key if whole else None}
+
+
+class AwsPlace(Reached):
+    """How to reach an AWS service or one that speaks its protocol."""
+
+    region: str = "us-east-1"
+    endpoint_url: str | None = None
+
+
+class VaultTarget(Party, VaultPlace):
+    """``[target.*]`` of kind ``vault``: a KV v2 mount."""
+
+    kind: Literal["vault"]
+    mount: str = "orgkey"
+    prefix: str = "records"
+
+
+class S3Target(Party, AwsPlace):
+    """``[target.*]`` of kind ``s3``: a bucket, with Object Lock where it has it."""
+
+    kind: Literal["s3"]
+    bucket: str
+    prefix: str = "orgkey"
+    path_style: bool | None = None
+    expected_bucket_owner: str | None = None
+    lock_mode: Literal["GOVERNANCE", "COMPLIANCE"] | None = None
+    lock_days: int | None = Field(None, ge=1, le=36500)
+    kms_key_id: str | None = None
+    replicated: bool = False
+
+    @field_validator("prefix")
+    @classmethod
+    def _strip(cls, value: str) -> str:
+        return value.strip("/")
+
+    @model_validator(mode="after")
+    def _lock(self) -> S3Target:
+        if (self.lock_mode is None) != (self.lock_days is None):
+            raise ValueError("lock_mode and lock_days go together")
+        return self
+
+
+class DirectoryTarget(Party):
+    """``[target.*]`` of kind ``directory``: a mounted disk or share."""
+
+    kind: Literal["directory"]
+    path: str
+
+    @field_validator("path")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        return expand(value)
+
+
+TargetConfig = Annotated[VaultTarget | S3Target | DirectoryTarget, Field(discriminator="kind")]
+
+
+class BackupPlace(AwsPlace):
+    """``[backups.*]``: where the server's backups arrive, a folder or ``s3://bucket/prefix``."""
+
+    location: str
+    path_style: bool | None = None
+    expected_bucket_owner: str | None = None
+    ignore: tuple[str, ...] = ()
+
+    @field_validator("location")
+    @classmethod
+    def _location(cls, value: str) -> str:
+        if value.startswith("s3://"):
+            if not re.match(r"^s3://[^/\s]+(/\S*)?\Z", value):
+                raise ValueError("a bucket is written s3://bucket/prefix")
+            return value
+        return expand(value)

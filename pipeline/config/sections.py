@@ -1,0 +1,195 @@
+"""The other sections: the key, its source, the policy, evidence and alarms."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.config._base import Strict, expand, fingerprint_of
+
+
+class Key(Strict):
+    """``[key]``: the pin."""
+
+    fingerprint: str
+    former: tuple[str, ...] = ()
+    live: str | None = None
+    live_ca_file: str | None = None
+    auto_refresh: bool = False
+
+    @field_validator("live")
+    @classmethod
+    def _live(cls, value: str | None) -> str | None:
+        if value is None or "://" not in value:
+            return None if value is None else expand(value)
+        if not re.fullmatch(r"(hkps?|ldaps?)://[A-Za-z0-9.\[\]:_/%?=,&+~@-]+", value) or not _has_host(value):
+            raise ValueError("a file, or an address with hkp://, hkps://, ldap:// or ldaps://")
+        return value
+
+    @field_validator("live_ca_file")
+    @classmethod
+    def _ca(cls, value: str | None) -> str | None:
+        return None if value is None else expand(value)
+
+    @field_validator("fingerprint")
+    @classmethod
+    def _one(cls, value: str) -> str:
+        return fingerprint_of(value)
+
+    @field_validator("former")
+    @classmethod
+    def _many(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(fingerprint_of(item) for item in value)
+
+
+def _has_host(url: str) -> bool:
+    """Whether an address names a host, and a port that can be one."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+class Source(Strict):
+    """``[source]``: where an export comes from when no file is named."""
+
+    kind: Literal["file", "inbox", "gnupg", "command"]
+    path: str | None = None  # file: the file; inbox: the folder; gnupg: GNUPGHOME
+    command: tuple[str, ...] | None = None
+    settle_seconds: float = Field(2.0, ge=0, le=3600)
+    timeout_seconds: float = Field(60.0, gt=0, le=3600)
+    max_bytes: int = Field(4 * 1024 * 1024, gt=0, le=64 * 1024 * 1024)
+    passphrase_file: str | None = None
+    passphrase_command: tuple[str, ...] | None = None
+
+    @field_validator("path", "passphrase_file")
+    @classmethod
+    def _paths(cls, value: str | None) -> str | None:
+        return None if value is None else expand(value)
+
+    @model_validator(mode="after")
+    def _needs(self) -> Source:
+        if self.kind in ("file", "inbox") and not self.path:
+            raise ValueError(f'kind = "{self.kind}" needs path')
+        if self.kind == "command" and not self.command:
+            raise ValueError('kind = "command" needs command, a list of words')
+        if self.passphrase_file and self.passphrase_command:
+            raise ValueError("passphrase_file and passphrase_command exclude each other")
+        return self
+
+
+class Certificates(Strict):
+    """``[certificate]``: drill certificates; an authority that stamps their time (RFC 3161)."""
+
+    timestamp: str | None = None
+    timestamp_ca_file: str | None = None
+    timestamp_tls_ca_file: str | None = None
+    timestamp_seconds: float = Field(10.0, gt=0, le=120)
+
+    @field_validator("timestamp_ca_file", "timestamp_tls_ca_file")
+    @classmethod
+    def _path(cls, value: str | None) -> str | None:
+        return None if value is None else expand(value)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Certificates:
+        if self.timestamp is not None and not re.match(r"^https?://[^/\s@]+(/\S*)?\Z", self.timestamp):
+            raise ValueError("timestamp is an address like https://tsa.example.com/tsr")
+        if (self.timestamp is None) != (self.timestamp_ca_file is None):
+            raise ValueError(
+                "timestamp and timestamp_ca_file go together: an unchecked time-stamp proves nothing"
+            )
+        return self
+
+
+class Policy(Strict):
+    """``[policy]``: what counts as enough."""
+
+    copies: int = Field(2, ge=1, le=16)
+    accept_single_party: bool = False
+    accept_single_loss: bool = False
+    single_implementation: bool = False
+    call_seconds: float = Field(10.0, gt=0, le=600)
+    deadline_seconds: float = Field(300.0, gt=0, le=86400)
+    backup_seconds: float = Field(86400.0, gt=0, le=7 * 86400)
+    max_lock_days: int = Field(3650, ge=1, le=36500)
+    max_age_days: float | None = Field(None, gt=0)
+    max_drill_age_days: float | None = Field(None, gt=0)
+    max_copy_drill_age_days: float | None = Field(None, gt=0)
+    max_path_drill_age_days: float | None = Field(None, gt=0)
+    min_retention_days: float | None = Field(None, gt=0)
+    max_backup_age_days: float | None = Field(None, gt=0)
+    rto_seconds: float | None = Field(None, gt=0)
+    max_check_in_age_days: float | None = Field(None, gt=0)
+    certificate_warning_days: float = Field(60.0, ge=0, le=3650)
+
+
+Job = Literal[
+    "escrow",
+    "drill",
+    "verify",
+    "status",
+    "repair",
+    "retain",
+    "refresh",
+    "rotate",
+    "report",
+    "backups",
+    "watch",
+    "infra",
+]
+
+Happening = Literal["failure", "recovery", "overdue"]
+
+
+class Notify(Strict):
+    """``[notify]``: who is told when a job fails, works again, or is overdue."""
+
+    urls_file: str | None = None
+    urls_command: tuple[str, ...] | None = Field(None, min_length=1)
+    command: tuple[str, ...] | None = Field(None, min_length=1)
+    on: tuple[Happening, ...] = ("failure", "recovery", "overdue")
+    timeout_seconds: float = Field(15.0, gt=0, le=300)
+    repeat_hours: float = Field(24.0, gt=0, le=8760)
+
+    @field_validator("urls_file")
+    @classmethod
+    def _path(cls, value: str | None) -> str | None:
+        return None if value is None else expand(value)
+
+    @model_validator(mode="after")
+    def _ways(self) -> Notify:
+        if self.urls_file and self.urls_command:
+            raise ValueError("urls_file and urls_command exclude each other")
+        if not (self.urls_file or self.urls_command or self.command):
+            raise ValueError("give urls_file, urls_command or command")
+        return self
+
+
+class Ping(Strict):
+    """``[ping.<job>]``: a service that misses a job that does not report."""
+
+    url_file: str | None = None
+    url_command: tuple[str, ...] | None = Field(None, min_length=1)
+
+    @field_validator("url_file")
+    @classmethod
+    def _path(cls, value: str | None) -> str | None:
+        return None if value is None else expand(value)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Ping:
+        if (self.url_file is None) == (self.url_command is None):
+            raise ValueError("give url_file or url_command")
+        return self
+
+
+class LedgerSection(Strict):
+    """``[ledger]``: where the ledger is mirrored to, by names of targets."""
+
+    mirrors: tuple[str, ...] = ()  # kind s3 or directory: whole entries
+    heads: tuple[str, ...] = ()  # kind vault: their numbers and digests

@@ -1,0 +1,85 @@
+"""The whole file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field, model_validator
+
+from pipeline.config._base import NAME, Strict
+from pipeline.config.holders import HolderConfig, Need, OpenpgpHolder, PaperHolder, PathConfig
+from pipeline.config.identities import Identity, IdentityName
+from pipeline.config.places import BackupPlace, DirectoryTarget, S3Target, TargetConfig, VaultTarget
+from pipeline.config.sections import Certificates, Job, Key, LedgerSection, Notify, Ping, Policy, Source
+
+
+class Config(Strict):
+    """The whole file, validated."""
+
+    key: Key | None = None
+    source: Source | None = None
+    target: Mapping[str, TargetConfig] = Field(min_length=1)
+    holder: Mapping[str, HolderConfig] = Field(min_length=1)
+    path: Mapping[str, PathConfig] = Field(min_length=1)
+    identity: Mapping[IdentityName, Identity] = Field(default_factory=dict)
+    backups: Mapping[str, BackupPlace] = Field(default_factory=dict)
+    certificate: Certificates = Certificates()
+    notify: Notify | None = None
+    ping: Mapping[Job, Ping] = Field(default_factory=dict)
+    ledger: LedgerSection = LedgerSection()
+    policy: Policy = Policy()
+
+    @model_validator(mode="after")
+    def _whole(self) -> Config:
+        for group in (self.target, self.holder, self.path, self.backups):
+            for name in group:
+                if not NAME.match(name):
+                    raise ValueError(f"{name!r}: names are lower-case letters, digits and hyphens")
+        for name, path in self.path.items():
+            seen: set[str] = set()
+            for need in path.needs:
+                if need.holder not in self.holder:
+                    raise ValueError(f"path.{name} needs {need.holder!r}, which is no [holder.*]")
+                if need.holder in seen:
+                    raise ValueError(f"path.{name} names {need.holder!r} twice")
+                seen.add(need.holder)
+                _check_threshold(name, need, self.holder[need.holder])
+        if len(self.domains()) < self.policy.copies:
+            raise ValueError(
+                f"policy.copies is {self.policy.copies}, but the targets stand in "
+                f"{len(self.domains())} failure domain(s)"
+            )
+        for name, target in self.target.items():
+            if isinstance(target, S3Target) and (target.lock_days or 0) > self.policy.max_lock_days:
+                raise ValueError(f"target.{name}: lock_days is above policy.max_lock_days")
+        _check_places("mirrors", self.ledger.mirrors, self.target, (S3Target, DirectoryTarget))
+        _check_places("heads", self.ledger.heads, self.target, (VaultTarget,))
+        return self
+
+    def domains(self) -> set[str]:
+        """The distinct failure domains of the targets; a target without one is its own."""
+        return {target.domain or name for name, target in self.target.items()}
+
+
+def _check_places(
+    setting: str, names: tuple[str, ...], targets: Mapping[str, TargetConfig], kinds: tuple[type, ...]
+) -> None:
+    for number, name in enumerate(names):
+        if name not in targets:
+            raise ValueError(f"ledger.{setting} names {name!r}, which is no [target.*]")
+        if not isinstance(targets[name], kinds):
+            wanted = "vault" if VaultTarget in kinds else "s3 or directory"
+            raise ValueError(f"ledger.{setting} names {name!r}, which is no target of kind {wanted}")
+        if name in names[:number]:
+            raise ValueError(f"ledger.{setting} names {name!r} twice")
+
+
+def _check_threshold(path: str, need: Need, holder: HolderConfig) -> None:
+    size = holder.size if isinstance(holder, OpenpgpHolder | PaperHolder) else 1
+    if size == 1 and need.threshold != 1:
+        raise ValueError(f"path.{path}: {need.holder!r} has one share, its threshold is 1")
+    if size > 1 and not 2 <= need.threshold <= size:
+        raise ValueError(
+            f"path.{path}: {need.holder!r} is a group of {size}; write "
+            f'{{ holder = "{need.holder}", threshold = 2 }}, or any number from 2 to {size}'
+        )

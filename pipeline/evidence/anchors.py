@@ -1,0 +1,128 @@
+"""What vouches for a ledger from outside: heads, drill certificates, mirrors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pipeline import files
+from pipeline.digest import Digest, sha256
+from pipeline.errors import IntegrityProblem, LocalFilesProblem, UsageProblem
+from pipeline.evidence import chain, checking
+from pipeline.evidence.chain import Head, Malformed
+from pipeline.evidence.verification import Claim
+from pipeline.mirrors.interface import Mirror
+
+_HEAD = re.compile(r"([0-9]{1,9}):(?:sha256:)?([0-9a-fA-F]{64})")
+_LARGEST: Final = 8 << 20
+
+
+@dataclass(frozen=True)
+class Certified:
+    """What a drill certificate says of the ledger.
+
+    Attributes:
+        fingerprint: The key's.
+        head: The ledger's head when the drill was made.
+        body: The statement, for its signature.
+    """
+
+    fingerprint: str
+    head: Head
+    body: bytes
+
+
+def head(text: str) -> Claim:
+    """Read ``N:SHA256``.
+
+    Raises:
+        UsageProblem: It has another form.
+    """
+    match = _HEAD.fullmatch(text.strip())
+    if match is None:
+        raise UsageProblem(
+            f"{text!r} is no head", hint="write the entry's number, a colon and its SHA-256: 42:9f86d0…"
+        )
+    return Claim(int(match[1]), frozenset({match[2].lower()}), f"the head {int(match[1])}")
+
+
+def certificate(path: Path) -> Certified:
+    """Read a drill certificate. Its signature is not checked here.
+
+    Raises:
+        LocalFilesProblem: It cannot be read.
+        IntegrityProblem: It is no certificate of a drill.
+    """
+    body = read_file(path)
+    try:
+        _, told = checking.contents(body)
+        number, digest = told["ledger_head"]["sequence"], told["ledger_head"]["sha256"]
+        if type(number) is not int or not re.fullmatch(r"[0-9a-f]{64}", digest):
+            raise ValueError
+        return Certified(str(told["fingerprint"]), Head(number, Digest("sha256", digest)), body)
+    except (IntegrityProblem, ValueError, KeyError, TypeError):
+        raise IntegrityProblem(
+            f"{path} is no certificate of a drill, or is damaged",
+            hint="name the statement itself, the file that ends in .json",
+        ) from None
+
+
+def read_file(path: Path) -> bytes:
+    """Read a small regular file.
+
+    Raises:
+        LocalFilesProblem: It cannot be read, or is no file, or is too large.
+    """
+    try:
+        data = files.read_regular(path, _LARGEST)
+    except OSError as error:
+        raise LocalFilesProblem(
+            f"cannot read {path}: {error.strerror or error}", hint="check the name and its permissions"
+        ) from error
+    if data is None or len(data) > _LARGEST:
+        raise LocalFilesProblem(f"{path} is no file of a few kilobytes", hint="name the right file")
+    return data
+
+
+def heads(place: Mirror) -> list[Claim]:
+    """What a place for heads says.
+
+    Raises:
+        OrgkeyError: The place cannot be read.
+    """
+    claims = []
+    for number, handles in place.listing(0).items():
+        found = [chain.parse_head(place.get(handle)) for handle in handles]
+        digests = frozenset(item.digest.hex for item in found if item and item.sequence == number)
+        if digests:
+            claims.append(Claim(number, digests, f"the head in {place.name}"))
+    return claims
+
+
+def entries(mirror: Mirror, fingerprint: str) -> Iterator[Claim]:
+    """What a mirror says of every entry up to its last one; of one that it lacks, no digest is right.
+
+    Raises:
+        OrgkeyError: The mirror cannot be read.
+    """
+    listing = mirror.listing(0)
+    last = max(listing, default=0)
+    what = f"mirror {mirror.name}"
+
+    def read(number: int) -> Claim:
+        digests, follows = set(), set()
+        for handle in listing.get(number, ()):
+            try:
+                data = mirror.get(handle)
+                follows.add(str(chain.parse(data, number, fingerprint)["previous"]))
+            except (IntegrityProblem, Malformed):
+                continue
+            digests.add(sha256(data).hex)
+        return Claim(number, frozenset(digests), what, frozenset(follows))
+
+    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="mirror") as pool:
+        yield from pool.map(read, range(1, last + 1))

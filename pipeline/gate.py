@@ -1,0 +1,267 @@
+"""The rules of the gate: what must hold for an escrow to be good enough, each measured and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipeline import history
+from pipeline.authentic import Record
+from pipeline.config import Policy
+from pipeline.history import Drilled
+from pipeline.survey import Copy, Epoch, State
+
+DAY = 86400.0
+OVERDUE = frozenset(
+    {
+        "max_age_days",
+        "max_drill_age_days",
+        "max_copy_drill_age_days",
+        "max_path_drill_age_days",
+        "max_check_in_age_days",
+        "max_backup_age_days",
+    }
+)
+"""The rules about ages."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule.
+
+    Attributes:
+        name: Most often the setting of ``[policy]`` that asks for it.
+        ok: Whether it holds.
+        text: What was measured, against what; and what to do where it does not hold.
+        value: What was measured, where it is a number; ages in days, times in seconds.
+        limit: What the policy allows.
+        subject: What it was measured of, where there are several: a copy, a path, a custodian.
+    """
+
+    name: str
+    ok: bool
+    text: str
+    value: float | None = None
+    limit: float | None = None
+    subject: str = ""
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it is broken only because time has passed, so that doing the work again mends it."""
+        return not self.ok and self.name in OVERDUE
+
+
+def told(name: str, broken: Iterable[str], fine: str) -> list[Rule]:
+    """A rule that is broken once for each sentence, or holds.
+
+    Args:
+        name: The rule's name.
+        broken: What is wrong.
+        fine: What is said when nothing is.
+    """
+    return [Rule(name, False, text) for text in broken] or [Rule(name, True, fine)]
+
+
+def copies(policy: Policy, latest: Epoch) -> list[Rule]:
+    """Every copy is good, and enough of them stand apart."""
+    domains = len({copy.domain for copy in latest.good})
+    wrong = [f"{copy.target}: {copy.problem}" for copy in latest.copies if copy.code != 0]
+    return [
+        *told("copy", wrong, f"{len(latest.good)} of {len(latest.copies)} copies are good"),
+        Rule(
+            "copies",
+            domains >= policy.copies,
+            f"good copies stand in {domains} failure domain(s), policy.copies asks for {policy.copies}"
+            + ("" if domains >= policy.copies else "; run `orgkey repair`"),
+            domains,
+            policy.copies,
+        ),
+    ]
+
+
+def ages(policy: Policy, latest: Epoch, age: float, drill_age: float | None) -> list[Rule]:
+    """The escrow and its proof are young enough.
+
+    Args:
+        policy: The limits.
+        latest: The latest epoch.
+        age: Its age in seconds.
+        drill_age: Of its last test restore on this host, in seconds; ``None`` when there is none.
+    """
+    rules = []
+    if latest.state not in (State.PROVEN, State.SUPERSEDED) or drill_age is None:
+        rules.append(
+            Rule(
+                "drill", False, "this host knows of no drill that proved the latest epoch; run `orgkey drill`"
+            )
+        )
+    else:
+        rules.append(Rule("drill", True, "this host has proven the latest epoch"))
+        rules += _age(
+            "the last drill", "max_drill_age_days", policy.max_drill_age_days, drill_age, "run `orgkey drill`"
+        )
+    if min(age, drill_age or 0.0) < -DAY:
+        # No age limit would ever be reached: a clock was wrong, then or now.
+        rules.append(
+            Rule(
+                "clock",
+                False,
+                "the escrow or its drill is dated in the future: check the clocks of the hosts",
+            )
+        )
+    mend = "export the key again and run `orgkey escrow`, or run `orgkey custody rotate`"
+    return rules + _age("the escrow", "max_age_days", policy.max_age_days, age, mend)
+
+
+def proofs(
+    policy: Policy, latest: Epoch, record: Record, drills: Sequence[Drilled], now: datetime
+) -> list[Rule]:
+    """Every copy and every path was restored lately and fast enough, and nothing failed since.
+
+    Args:
+        policy: The limits.
+        latest: The latest epoch.
+        record: Its record.
+        drills: All test restores that the ledger has, oldest first.
+        now: The present time.
+    """
+    mine = [item for item in drills if item.epoch == latest.name]
+    passed = history.last_passed(mine, frozenset({latest.name}))
+    names = [entry.name for entry in record.manifest.custody.paths]
+    rules = told("drill-failed", _failures(mine), "no test restore of the latest epoch has failed since")
+    if policy.max_copy_drill_age_days is not None:
+        for copy in latest.copies:
+            times = [item.at for (target, _), item in passed.items() if target == copy.target]
+            rules.append(
+                _proven(
+                    "copy",
+                    copy.target,
+                    "max_copy_drill_age_days",
+                    policy.max_copy_drill_age_days,
+                    max(times, default=None),
+                    now,
+                    f"orgkey drill --from {copy.target}",
+                )
+            )
+    if policy.max_path_drill_age_days is not None:
+        for name in names:
+            times = [item.at for (_, path), item in passed.items() if path == name]
+            rules.append(
+                _proven(
+                    "path",
+                    name,
+                    "max_path_drill_age_days",
+                    policy.max_path_drill_age_days,
+                    max(times, default=None),
+                    now,
+                    f"orgkey drill --via {name}",
+                )
+            )
+    return rules + _objective(policy.rto_seconds, passed)
+
+
+def retention(policy: Policy, found: Sequence[Copy], locked: frozenset[str], now: datetime) -> list[Rule]:
+    """The locks of the copies last long enough.
+
+    Args:
+        policy: The limit.
+        found: The latest epoch's copies.
+        locked: Targets that are configured to lock.
+        now: The present time.
+    """
+    if policy.min_retention_days is None:
+        return []
+    rules = []
+    for copy in found:
+        if not copy.ok or (copy.target not in locked and copy.retain_until is None):
+            continue
+        left = (copy.retain_until - now).total_seconds() / DAY if copy.retain_until else 0.0
+        what = f"{left:.1f} days of retention are left" if copy.retain_until else "no retention is set"
+        mend = "" if left >= policy.min_retention_days else "; extend it with `orgkey retain --until DATE`"
+        rules.append(
+            Rule(
+                "min_retention_days",
+                left >= policy.min_retention_days,
+                f"{copy.target}: {what}, policy.min_retention_days is {policy.min_retention_days:g}{mend}",
+                round(left, 1),
+                policy.min_retention_days,
+                copy.target,
+            )
+        )
+    return rules
+
+
+def backups(policy: Policy, newest: datetime | None, now: datetime) -> list[Rule]:
+    """The newest backup is young enough: else the server has stopped making them, or they arrive elsewhere.
+
+    Args:
+        policy: The limit.
+        newest: When the newest one was written; ``None`` when none tells.
+        now: The present time.
+    """
+    name, limit = "max_backup_age_days", policy.max_backup_age_days
+    if limit is None:
+        return []
+    mend = "look at the server's backup job and at the way to [backups]"
+    if newest is None:
+        return [
+            Rule(name, False, f"no backup tells its age, policy.{name} is {limit:g}; {mend}", None, limit)
+        ]
+    return _age("the newest backup", name, limit, max((now - newest).total_seconds(), 0.0), mend)
+
+
+def _age(what: str, name: str, limit: float | None, seconds: float, mend: str) -> list[Rule]:
+    if limit is None:
+        return []
+    days = seconds / DAY
+    said = f"{what} is {days:.1f} days old, policy.{name} is {limit:g}"
+    ok = seconds <= limit * DAY
+    return [Rule(name, ok, said if ok else f"{said}; {mend}", round(days, 1), limit)]
+
+
+def _proven(
+    kind: str, which: str, name: str, limit: float, at: datetime | None, now: datetime, command: str
+) -> Rule:
+    what, asked = f"{kind} {which}", f"policy.{name} is {limit:g}; run `{command}`"
+    if at is None:
+        said = f"{what} of the latest epoch was never restored in a drill of this host, {asked}"
+        return Rule(name, False, said, None, limit, which)
+    days = (now - at).total_seconds() / DAY
+    if days < -1:
+        said = f"the last restore of {what} is dated {-days:.1f} days in the future, {asked}"
+        return Rule(name, False, said, round(days, 1), limit, which)
+    said = f"{what} was last restored {days:.1f} days ago, "
+    if days <= limit:
+        return Rule(name, True, f"{said}policy.{name} is {limit:g}", round(days, 1), limit, which)
+    return Rule(name, False, said + asked, round(days, 1), limit, which)
+
+
+def _objective(limit: float | None, passed: Mapping[tuple[str, str], Drilled]) -> list[Rule]:
+    """The last passed test restore of each copy and path was fast enough."""
+    if limit is None:
+        return []
+    rules = []
+    for (copy, path), item in sorted(passed.items()):
+        if item.seconds is None:
+            continue
+        ok = item.seconds <= limit
+        said = (
+            f"the last restore of {copy} by {path} took {item.seconds:.1f} s, policy.rto_seconds is {limit:g}"
+        )
+        mend = "; `orgkey drill` tells the seconds of each stage" if not ok else ""
+        rules.append(Rule("rto_seconds", ok, said + mend, round(item.seconds, 3), limit, f"{copy} by {path}"))
+    return rules
+
+
+def _failures(mine: Sequence[Drilled]) -> list[str]:
+    """The newest test restore of each copy and path, where it failed."""
+    newest = {(item.copy, item.path): item for item in mine}
+    healed = {item.copy: item.at for item in mine if item.passed}
+    return [
+        f"the drill of {item.copy}{'' if item.path == '-' else f' by {item.path}'} failed on "
+        f"{item.at:%Y-%m-%d}: {'; '.join(item.problems)}; mend that and run `orgkey drill`"
+        for item in newest.values()
+        # A copy that was too bad for any path is well once any path opens it.
+        if not item.passed and not (item.path == "-" and healed.get(item.copy, item.at) > item.at)
+    ]

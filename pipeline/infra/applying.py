@@ -1,0 +1,79 @@
+"""Makes exactly the changes of a plan, one object at a time, and says how far it came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import Code, OrgkeyError
+from pipeline.infra.desired import Site
+from pipeline.infra.differ import Change
+from pipeline.retry import Retrier
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one change.
+
+    Attributes:
+        change: The change.
+        state: ``done``, ``failed``, ``not-done`` after a failure, or ``by-hand``.
+        error: Why it failed.
+    """
+
+    change: Change
+    state: str
+    error: OrgkeyError | None = None
+
+
+def apply(sites: Sequence[Site], changes: Sequence[Change], retrier: Retrier) -> list[Outcome]:
+    """Send what the changes say; changes of one object go in one request. Stops at the first failure.
+
+    Args:
+        sites: The servers, with logins that may write.
+        changes: As :func:`pipeline.infra.differ.compare` found them.
+        retrier: Waits while a server takes a new mount into use.
+
+    Returns:
+        One outcome for each change, in their order.
+    """
+    by_label = {site.label: site for site in sites}
+    outcomes: list[Outcome] = []
+    failed: dict[tuple[str, str], OrgkeyError] = {}
+    sent: set[tuple[str, str]] = set()
+    for change in changes:
+        request = (change.server, change.call)
+        if not change.call:
+            outcomes.append(Outcome(change, "by-hand"))
+            continue
+        if request not in sent and not failed:
+            body: dict[str, Any] = {}
+            for other in changes:
+                if (other.server, other.call) == request:
+                    body |= other.body
+            try:
+                _send(by_label[change.server], change.call, body, retrier)
+                sent.add(request)
+            except OrgkeyError as error:
+                failed[request] = error
+        if request in sent:
+            outcomes.append(Outcome(change, "done"))
+        elif request in failed:
+            outcomes.append(Outcome(change, "failed", failed[request]))
+        else:
+            outcomes.append(Outcome(change, "not-done"))
+    return outcomes
+
+
+def code(outcomes: Sequence[Outcome]) -> Code:
+    """The exit code of the first failure; ``PENDING`` where something is left to do by hand."""
+    for outcome in outcomes:
+        if outcome.error is not None:
+            return outcome.error.code
+    return Code.PENDING if any(item.state == "by-hand" for item in outcomes) else Code.OK
+
+
+def _send(site: Site, path: str, body: Mapping[str, Any], retrier: Retrier) -> None:
+    what = f"apply, write {path}"
+    retrier.call(lambda: site.session.write(path, body, what), what)

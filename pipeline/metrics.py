@@ -1,0 +1,204 @@
+"""The state of an escrow for Prometheus: a file for node-exporter's textfile collector.
+
+Labels are names of the configuration and fixed words, never of backups or people: their number is bounded.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from pipeline import files
+from pipeline.errors import Code, LocalFilesProblem
+from pipeline.status import Status
+
+LIVE: Final = ("same", "renewed", "replaced", "unknown")
+BACKUPS: Final = ("opened", "uncertain", "unopened", "unreadable")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One value.
+
+    Attributes:
+        value: In base units.
+        labels: What it is of.
+    """
+
+    value: float
+    labels: Mapping[str, str]
+
+
+class Page:
+    """The text of an exposition, family by family."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def gauge(self, name: str, words: str, samples: Iterable[Sample]) -> None:
+        """Add a family; one without a sample is left out.
+
+        Args:
+            name: Its name, without the prefix.
+            words: What it is.
+            samples: Its values.
+        """
+        found = list(samples)
+        if not found:
+            return
+        self._lines += [f"# HELP orgkey_{name} {_help(words)}", f"# TYPE orgkey_{name} gauge"]
+        self._lines += [f"orgkey_{name}{_labels(item.labels)} {_number(item.value)}" for item in found]
+
+    def render(self) -> bytes:
+        """The file."""
+        return "".join(f"{line}\n" for line in self._lines).encode()
+
+
+def one(value: float | None, **labels: str) -> list[Sample]:
+    """A family's only value, or none."""
+    return [] if value is None else [Sample(value, labels)]
+
+
+def of_status(found: Status, now: datetime) -> bytes:
+    """The exposition of a status that could be judged.
+
+    Args:
+        found: The status.
+        now: The present time.
+    """
+    page = Page()
+    copies = found.epoch.copies if found.epoch else ()
+    rules: dict[str, bool] = {}
+    for rule in found.rules:
+        rules[rule.name] = rules.get(rule.name, True) and rule.ok
+    page.gauge("gate_ok", "Whether every rule of the gate holds.", one(not found.broken))
+    page.gauge(
+        "gate_rule_ok",
+        "Whether a rule of the gate holds everywhere.",
+        (Sample(ok, {"rule": name}) for name, ok in sorted(rules.items())),
+    )
+    page.gauge("epoch_age_seconds", "Since the latest epoch was made.", one(found.age_seconds))
+    page.gauge(
+        "last_drill_timestamp_seconds",
+        "When this host last restored a copy by a path in a drill.",
+        (
+            Sample(item.at.timestamp(), {"copy": copy, "path": path})
+            for (copy, path), item in sorted(found.proven.items())
+        ),
+    )
+    page.gauge(
+        "drill_rto_seconds",
+        "How long that restore took.",
+        (
+            Sample(item.seconds, {"copy": copy, "path": path})
+            for (copy, path), item in sorted(found.proven.items())
+            if item.seconds is not None
+        ),
+    )
+    page.gauge(
+        "copy_ok",
+        "Whether the copy of the latest epoch was read whole and is authentic.",
+        (Sample(copy.ok, {"target": copy.target, "domain": copy.domain}) for copy in copies),
+    )
+    page.gauge(
+        "copy_retention_seconds",
+        "What is left of the lock of the latest epoch's copy.",
+        (
+            Sample((copy.retain_until - now).total_seconds(), {"target": copy.target})
+            for copy in copies
+            if copy.retain_until
+        ),
+    )
+    page.gauge(
+        "live_state",
+        "How the server's live key stands to the escrowed one; 1 for the state that it is in.",
+        (Sample(found.live.state == state, {"state": state}) for state in LIVE),
+    )
+    if found.backups:
+        states = Counter(_backup(backup.code) for backup in found.backups)
+        page.gauge(
+            "backups",
+            "Backups that lie in the configured places.",
+            (Sample(states[state], {"state": state}) for state in BACKUPS),
+        )
+    newest = found.newest_backup
+    page.gauge(
+        "newest_backup_timestamp_seconds",
+        "When the newest backup was written.",
+        one(newest.timestamp() if newest else None),
+    )
+    page.gauge(
+        "custodian_overdue",
+        "Shares of people whose check-in is overdue.",
+        one(sum(item.overdue for item in found.custodians) if found.custodians else None),
+    )
+    _end(page, True, found.code, now)
+    return page.render()
+
+
+def of_failure(code: Code, now: datetime) -> bytes:
+    """The exposition of a status that could not be judged: what it was before is not repeated.
+
+    Args:
+        code: Why.
+        now: The present time.
+    """
+    page = Page()
+    _end(page, False, code, now)
+    return page.render()
+
+
+def write(path: Path, data: bytes) -> None:
+    """Replace the file at once; readable by all, as the collector is another user.
+
+    Args:
+        path: Where, ending in ``.prom`` for node-exporter.
+        data: The exposition.
+
+    Raises:
+        LocalFilesProblem: It cannot be written, or something is there that is no file.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        mode = stat.S_IFREG  # nothing is there, or the writing says why not
+    if not stat.S_ISREG(mode):
+        raise LocalFilesProblem(
+            f"{path} is no file, so it is not replaced", hint="name a file in the collector's directory"
+        )
+    files.replace(path, data, mode=0o644)
+
+
+def _end(page: Page, judged: bool, code: Code, now: datetime) -> None:
+    page.gauge("status_ok", "Whether the status could be judged at all.", one(judged))
+    page.gauge("exit_code", "The exit code of that run of orgkey status.", one(int(code)))
+    page.gauge("last_status_timestamp_seconds", "When orgkey status last ran.", one(now.timestamp()))
+
+
+def _backup(code: Code) -> str:
+    return {Code.OK: "opened", Code.DEGRADED: "uncertain", Code.STALE: "unopened"}.get(code, "unreadable")
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    if not labels:
+        return ""
+    return "{" + ",".join(f'{name}="{_label(value)}"' for name, value in labels.items()) + "}"
+
+
+def _label(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _help(words: str) -> str:
+    return words.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _number(value: float) -> str:
+    number = float(value)
+    return f"{number:.0f}" if number.is_integer() else f"{number:.3f}"

@@ -1,0 +1,1 @@
+"""Places off this host that the ledger is mirrored to."""

@@ -1,0 +1,81 @@
+"""The ledger's entries in a bucket: ``<prefix>/<FINGERPRINT>/ledger/<number>.json``, locked like records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import Conflict
+from pipeline.mirrors.interface import BESIDE, name_of, number_of
+from pipeline.targets._s3_object import Bucket
+from pipeline.targets._slots import checked_fingerprint
+
+if TYPE_CHECKING:
+    from pipeline.clients.aws import AwsSession
+    from pipeline.config import S3Target as Settings
+
+
+class S3Mirror:
+    """A bucket.
+
+    Whoever may write there can put a newer version over an entry: all versions are listed, the oldest
+    first, those behind a delete marker too.
+
+    Args:
+        name: The target's name in the config.
+        settings: Its table in the config.
+        session: The identity.
+        fingerprint: Whose ledger it is.
+    """
+
+    kind = "s3"
+
+    def __init__(self, name: str, settings: Settings, session: AwsSession, fingerprint: str) -> None:
+        self.name = name
+        self._bucket = Bucket(settings, session)
+        self._prefix = f"{settings.prefix}/{checked_fingerprint(fingerprint)}/ledger/".lstrip("/")
+
+    def listing(self, after: int) -> Mapping[int, tuple[str, ...]]:
+        """See :meth:`pipeline.mirrors.interface.Mirror.listing`."""
+        begin = self._prefix + name_of(after) if after else None
+        seen: dict[str, tuple[tuple[int, int], Any]] = {}
+        for page in self._bucket.pages(self._prefix, f"target {self.name}, list the ledger", after=begin):
+            for entry in page.get("Versions") or ():
+                place = number_of(str(entry.get("Key", "")).removeprefix(self._prefix))
+                if place and place[0] > after:
+                    # By version, since servers have been seen to repeat the last one of a page.
+                    seen[f"{entry.get('VersionId') or ''} {entry['Key']}"] = (place, entry["LastModified"])
+        # A listing has a key's newest version first; the sort keeps that order among equal times.
+        found: dict[int, list[str]] = {}
+        oldest_first = list(seen.items())
+        oldest_first.reverse()
+        oldest_first.sort(key=lambda item: item[1])
+        for handle, (place, _) in oldest_first:
+            found.setdefault(place[0], []).append(handle)
+        return {number: tuple(handles) for number, handles in found.items()}
+
+    def get(self, handle: str) -> bytes:
+        """See :meth:`pipeline.mirrors.interface.Mirror.get`."""
+        key, version = split(handle)
+        return self._bucket.get(key, version, f"target {self.name}, read the ledger")
+
+    def put(self, number: int, data: bytes, *, beside: bool = False) -> None:
+        """See :meth:`pipeline.mirrors.interface.Mirror.put`."""
+        for place in range(BESIDE + 1 if beside else 1):
+            try:
+                self._bucket.put_new(
+                    self._prefix + name_of(number, place),
+                    data,
+                    "application/json",
+                    f"target {self.name}, write the ledger",
+                )
+                return
+            except Conflict:
+                if not beside or place == BESIDE:
+                    raise
+
+
+def split(handle: str) -> tuple[str, str | None]:
+    """The key and the version that a handle of :class:`S3Mirror` names."""
+    version, _, key = handle.partition(" ")
+    return key, version or None

@@ -1,0 +1,69 @@
+"""The drill certificates on this host, checked: the anchors of a ledger."""
+
+from __future__ import annotations
+
+from pipeline.authentic import Record
+from pipeline.context import Context
+from pipeline.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError
+from pipeline.evidence import checking, timestamp
+from pipeline.evidence.certificate import FOLDER
+from pipeline.evidence.checking import Checked
+
+
+def issued(context: Context, record: Record | None) -> tuple[tuple[Checked, ...], tuple[str, ...]]:
+    """Read the certificates of this host's drills.
+
+    Args:
+        context: The run.
+        record: The latest record; its key's public part checks the signatures.
+
+    Returns:
+        Those that hold, newest first; and what is wrong with the others, in words.
+
+    Raises:
+        LocalFilesProblem: The folder cannot be read.
+    """
+    found, problems = [], []
+    folder = context.root / FOLDER
+    settings = context.config.certificate
+    try:
+        names = sorted(folder.glob("*.json")) if folder.is_dir() else []
+        trusted = timestamp.roots(settings.timestamp_ca_file) if settings.timestamp_ca_file else None
+    except OSError as error:
+        raise LocalFilesProblem(
+            f"cannot read {folder}: {error.strerror or error}", hint="check its permissions"
+        ) from error
+    for path in names:
+        try:
+            one = checking.check(
+                path,
+                record.public if record else None,
+                trusted=trusted,
+                deadline=context.deadline,
+                now=context.clock.now(),
+            )
+            if record and one.record_id == record.manifest.record_id:
+                of_record(one, record)
+            found.append(one)
+        except OrgkeyError as error:
+            problems.append(f"certificate {path.name}: {error.message}")
+    return tuple(sorted(found, key=lambda one: one.at, reverse=True)), tuple(problems)
+
+
+def of_record(one: Checked, record: Record) -> None:
+    """Make sure that a certificate's witness is the one that its record names.
+
+    Raises:
+        IntegrityProblem: It is another: whoever made the certificate did not have the escrow passphrase.
+    """
+    if one.witness != record.manifest.custody.witness:
+        raise IntegrityProblem(
+            "its witness is not the one that the record's manifest names",
+            hint="do not believe it: whoever made it did not open that record",
+        )
+
+
+def words(one: Checked) -> str:
+    """What a certificate is called."""
+    stamped = f", time-stamped {one.stamped.at:%Y-%m-%d %H:%M}" if one.stamped.at else ""
+    return f"the certificate of the drill of {one.at:%Y-%m-%d %H:%M} UTC{stamped}"

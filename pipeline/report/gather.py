@@ -1,0 +1,392 @@
+"""Compute a report: from what the targets hold now, what the holders say now, and what the ledger has."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from pipeline import __version__, exposure, mirrored, picture, posture_text, status
+from pipeline import config as settings
+from pipeline.authentic import Record
+from pipeline.checkin import Standing
+from pipeline.clock import parse_stamp
+from pipeline.context import Context
+from pipeline.custody.paths import Description
+from pipeline.custody.section import PathEntry
+from pipeline.digest import sha256
+from pipeline.errors import OrgkeyError
+from pipeline.evidence.checking import Checked
+from pipeline.exposure import TRUTH, Exposure, until_text
+from pipeline.keys import reading, validity
+from pipeline.keys.inspection import part
+from pipeline.report import anchoring, past, verdict
+from pipeline.report.certificates import issued, words
+from pipeline.report.controls import controls
+from pipeline.report.model import (
+    BackupFacts,
+    CopyFacts,
+    CustodianFacts,
+    CustodyFacts,
+    EpochFacts,
+    Evidence,
+    KeyFacts,
+    PathFacts,
+    Proof,
+    Report,
+    RuleFacts,
+    cited,
+)
+from pipeline.report.past import Past
+from pipeline.status import Status
+from pipeline.survey import Copy, Epoch, Survey
+
+PERIOD: Final = timedelta(days=365)
+_PEOPLE: Final = frozenset({"openpgp", "paper"})
+_DRILL_LIMITS: Final = (
+    "A test restore opens the record, and proves the key with independent implementations of OpenPGP; "
+    "it does not install the key on a server."
+)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """A report, and what a bundle takes along.
+
+    Attributes:
+        report: The report.
+        public: The key's public part, in ASCII armor; ``None`` when nothing authentic is stored.
+        posture: The posture's document, as JSON.
+        certificates: The certificates on this host, newest first.
+    """
+
+    report: Report
+    public: bytes | None
+    posture: bytes | None
+    certificates: tuple[Checked, ...]
+
+
+def gather(context: Context, *, since: datetime | None = None) -> Gathered:
+    """Compute a report. Nothing is opened, and nothing is written.
+
+    Args:
+        context: The run; the driller's logins read.
+        since: The beginning of the period; a year ago when ``None``.
+
+    Raises:
+        OrgkeyError: The ledger cannot be read, or the configuration does not hold. A server that does not
+            answer is a finding, not an error.
+    """
+    now = context.clock.now()
+    begin = since or now - PERIOD
+    found = status.status(context)
+    surveys = (found.survey, *found.former)
+    told = past.read(context.ledger)
+    record = found.epoch.record if found.epoch else None
+    policy = context.config.policy
+    copies = _copies(context, found.epoch)
+    paths = tuple(_path(entry, record) for entry in record.manifest.custody.paths) if record else ()
+    cells = verdict.matrix(copies, paths, told.drills, found.epoch.name if found.epoch else "", policy, now)
+    missed = past.missed(told.drills, policy.max_drill_age_days, begin, now)
+    certificates, odd = issued(context, record)
+    certified = {
+        one.head: (frozenset({one.digest}), words(one)) for one in reversed(certificates) if one.head
+    }
+    standing = past.standing(told, certified, context.ledger.directory)
+    vouched, silent = anchoring.outside(context, told.head)
+    ledger = past.ledger_facts(told, {**standing, **vouched}, mirrored.waiting(context))
+    exposed, posture = _exposed(context, surveys)
+    gaps = [
+        *([f"the ledger is broken: {ledger.problem}"] if not ledger.ok else []),
+        *odd,
+        *silent,
+        *found.broken,
+    ]
+    report = Report(
+        generated=now,
+        host=platform.node(),
+        run=context.run,
+        program=f"orgkey-escrow {__version__}",
+        since=begin,
+        previous=told.previous,
+        drill_interval_days=policy.max_drill_age_days,
+        verdict=verdict.judge(
+            copies, paths, cells, _closed(context, record, paths), gaps, policy.rto_seconds
+        ),
+        key=_key(context, found, record),
+        epoch=_epoch(found, record),
+        copies=copies,
+        paths=paths,
+        matrix=cells,
+        drills=past.drill_facts(told.drills, begin, policy.rto_seconds),
+        missed=missed,
+        backups=_backups(found, told),
+        custody=exposed,
+        custodians=tuple(_custodian(item, told) for item in found.custodians),
+        changes=tuple(item for item in told.changes if told.previous is None or item.at > told.previous),
+        rules=tuple(RuleFacts(rule.name, rule.ok, rule.text) for rule in found.rules),
+        not_covered=(),
+        ledger=ledger,
+        evidence=(),
+        vault=told.vault,
+    )
+    report = replace(report, not_covered=tuple(_not_covered(context, report)))
+    report = replace(report, evidence=_evidence(report, told, certificates, record, posture))
+    report = replace(report, controls=controls(report))
+    return Gathered(report, record.members["public.asc"] if record else None, posture, certificates)
+
+
+def _copies(context: Context, epoch: Epoch | None) -> tuple[CopyFacts, ...]:
+    return tuple(_copy(context.config, copy) for copy in epoch.copies) if epoch else ()
+
+
+def _copy(config: settings.Config, copy: Copy) -> CopyFacts:
+    target = config.target[copy.target]
+    return CopyFacts(
+        copy.target,
+        copy.kind,
+        copy.domain,
+        target.controlled_by,
+        copy.location,
+        copy.version,
+        copy.ok,
+        copy.problem,
+        copy.sha256.hex if copy.sha256 else None,
+        copy.retain_until,
+        target.lock_mode if isinstance(target, settings.S3Target) else None,
+        ("R1",) if copy.ok else (),
+    )
+
+
+def _path(entry: PathEntry, record: Record) -> PathFacts:
+    holders = record.manifest.custody.holders
+    kinds = {need.holder: holders[need.holder].kind for need in entry.needs}
+    needs = tuple(
+        f"{need.threshold} of {need.size} {'sheets' if kinds[need.holder] == 'paper' else 'custodians'} "
+        f"({need.holder})"
+        if kinds[need.holder] in _PEOPLE
+        else f"holder {need.holder} ({kinds[need.holder]})"
+        for need in entry.needs
+    )
+    return PathFacts(entry.name, needs, bool(set(kinds.values()) & _PEOPLE))
+
+
+def _closed(context: Context, record: Record | None, paths: Iterable[PathFacts]) -> dict[str, str]:
+    """The paths that cannot be opened today, since a machine among their holders does not answer."""
+    if record is None:
+        return {}
+    section = record.manifest.custody
+    openers = context.estate("driller").openers(section)
+    silent: dict[str, str] = {}
+    for name, holder in openers.items():
+        try:
+            holder.describe()
+        except OrgkeyError as error:
+            silent[name] = error.message
+    known = {path.name for path in paths}
+    return {
+        entry.name: "; ".join(silent[need.holder] for need in entry.needs if need.holder in silent)
+        for entry in section.paths
+        if entry.name in known and any(need.holder in silent for need in entry.needs)
+    }
+
+
+def _key(context: Context, found: Status, record: Record | None) -> KeyFacts:
+    told = record.manifest.key if record else {}
+    former = tuple(
+        (survey.fingerprint, f"epoch {latest.name}, {latest.state}" if latest else "nothing is stored")
+        for survey in found.former
+        for latest in (survey.latest(),)
+    )
+    return KeyFacts(
+        context.fingerprint,
+        tuple(map(str, told.get("user_ids", ()))),
+        str(told.get("algorithm", "unknown")),
+        _moment(told.get("created")),
+        found.renewal.expires if found.renewal else None,
+        _capabilities(record) if record else (),
+        found.live.state,
+        found.live.reason,
+        _renewal(found),
+        former,
+    )
+
+
+def _capabilities(record: Record) -> tuple[tuple[str, str, str], ...]:
+    """What each part of the key may do, by its own signatures."""
+    key = reading.sole(record.public, "the record's public part")
+    judged = validity.judge(key, None)
+    standings = (judged.primary, *judged.subkeys)
+    parts = [part(component, standing) for component, standing in zip(key.components, standings, strict=True)]
+    return tuple((one["fingerprint"], one["algorithm"], ", ".join(one["usage"])) for one in parts)
+
+
+def _renewal(found: Status) -> str | None:
+    renewal = found.renewal
+    if renewal is None or not renewal.due:
+        return renewal.state if renewal else None
+    return f"{renewal.state}: about {renewal.due[0]:%Y-%m-%d}, older releases {renewal.due[1]:%Y-%m-%d}"
+
+
+def _moment(text: object) -> datetime | None:
+    return parse_stamp(text) if isinstance(text, str) else None
+
+
+def _epoch(found: Status, record: Record | None) -> EpochFacts | None:
+    if found.epoch is None or record is None:
+        return None
+    return EpochFacts(
+        found.epoch.name,
+        str(found.epoch.state),
+        record.manifest.created,
+        record.manifest.record_id,
+        record.sha256.hex,
+        (
+            "the key: AES-256, iterated and salted SHA-256, under an escrow passphrase of 256 random bits",
+            "the passphrase: split with SLIP-39 for each custody path, every share sealed to its holder",
+            *(_sealed(name, item) for name, item in sorted(record.manifest.custody.holders.items())),
+        ),
+        tuple(
+            (epoch.name, str(epoch.state)) for epoch in found.survey.epochs if epoch.name != found.epoch.name
+        ),
+    )
+
+
+def _sealed(name: str, item: Description) -> str:
+    told = item.coordinates
+    where = [
+        f"{key.replace('_', ' ')} {told[key]}" for key in ("key", "key_arn", "key_version") if told.get(key)
+    ]
+    return f"holder {name}: {item.kind}" + (f", {', '.join(where)}" if where else "")
+
+
+def _backups(found: Status, told: Past) -> tuple[BackupFacts, ...]:
+    facts = []
+    for backup in found.backups:
+        at, number = told.verified.get(backup.source.name, (None, None))
+        facts.append(
+            BackupFacts(
+                backup.source.name,
+                backup.source.size,
+                backup.head.key_ids if backup.head else (),
+                backup.key.epoch.name if backup.key else None,
+                bool(backup.key and backup.key.proven),
+                backup.problem,
+                at,
+                (f"L{number}",) if number else (),
+            )
+        )
+    return tuple(facts)
+
+
+def _custodian(item: Standing, told: Past) -> CustodianFacts:
+    number = told.numbers.get((item.seat.share.label, item.seat.path.name)) if item.last else None
+    return CustodianFacts(
+        item.seat.name,
+        item.seat.share.label,
+        item.seat.path.name,
+        item.last,
+        item.age_seconds,
+        item.overdue,
+        (f"L{number}",) if number else (),
+    )
+
+
+def _exposed(context: Context, surveys: tuple[Survey, ...]) -> tuple[CustodyFacts | None, bytes | None]:
+    try:
+        found = exposure.expose(context, surveys)
+    except OrgkeyError as error:
+        context.say(f"warning: the custody posture cannot be computed: {error.message}")
+        return None, None
+    document = (json.dumps(posture_text.document(found), indent=2, sort_keys=True) + "\n").encode()
+    return _custody(found), document
+
+
+def _custody(found: Exposure) -> CustodyFacts:
+    text = posture_text.Text(found)
+    now = found.now
+    hosts = tuple(f"{host}, alone" for host in found.hosts)
+    return CustodyFacts(
+        (*(line.strip() for line in text.answer(now.reconstruct, "and")), *hosts),
+        tuple(line.strip() for line in text.answer(now.fatal_losses, "and")),
+        tuple(text.name(name) for name in now.reconstruct.singles()),
+        tuple(text.name(name) for name in now.fatal_losses.singles()),
+        (
+            *(
+                f"{item.epoch or 'exports'}: {item.what}; can be deleted {until_text(item.until)}"
+                for item in found.lingering
+            ),
+            TRUTH,
+        ),
+        (*found.facts, *(line.strip() for line in text.legend() if line.strip() not in ("", "people:"))),
+        found.unknown,
+        picture.draw(found),
+        ("P1",),
+    )
+
+
+def _not_covered(context: Context, report: Report) -> Iterable[str]:
+    policy, config = context.config.policy, context.config
+    for cell in report.matrix:
+        if cell.state is Proof.NEVER:
+            yield f"The copy at {cell.copy} was never restored by path {cell.path}."
+    if policy.max_drill_age_days is None:
+        yield "No frequency of test restores is set (policy.max_drill_age_days), so none can be missed."
+    if policy.rto_seconds is None:
+        yield "No objective for the recovery time is set (policy.rto_seconds)."
+    if config.key is None or config.key.live is None:
+        yield "The server's live key is not looked up (key.live): a regenerated Org Key would go unnoticed."
+    if not config.backups:
+        yield "No place of the server's backups is configured ([backups.<name>])."
+    for item in report.backups:
+        if item.epoch and item.verified_at is None:
+            yield f"Backup {item.name} was never read to its end with the escrowed key."
+    if report.custody is None:
+        yield "The custody posture could not be computed."
+    else:
+        for unknown in report.custody.unknown:
+            yield f"Not known: {unknown}"
+    if report.ledger.anchored_to < report.ledger.entries:
+        yield (
+            f"Ledger entries after {report.ledger.anchored_to} are vouched for by nothing outside this host, "
+            "and entries behind the last one may have been cut off."
+        )
+    if report.ledger.waiting is None:
+        yield "The ledger is on this host alone: no mirror is configured ([ledger] mirrors)."
+    if report.vault is None and any(item.kind == "vault" for item in config.target.values()):
+        yield "Vault's policies and roles were never compared with what they should be (`orgkey infra plan`)."
+    if context.config.certificate.timestamp is None:
+        yield "Times are this host's own: no authority stamps them (certificate.timestamp)."
+    yield _DRILL_LIMITS
+
+
+def _evidence(
+    report: Report,
+    told: Past,
+    certificates: tuple[Checked, ...],
+    record: Record | None,
+    posture: bytes | None,
+) -> tuple[Evidence, ...]:
+    found = []
+    if record is not None and report.epoch is not None:
+        found.append(Evidence("R1", "record", f"record of epoch {record.epoch}", record.sha256.hex, None))
+        public = record.members["public.asc"]
+        found.append(
+            Evidence("K1", "public key", "the Org Key's public part", sha256(public).hex, "public.asc")
+        )
+    found += [
+        Evidence(f"C{number}", "certificate", words(one), one.sha256, f"certificates/{one.path.name}")
+        for number, one in enumerate(certificates, start=1)
+    ]
+    if posture is not None:
+        found.append(Evidence("P1", "computed", "custody posture", sha256(posture).hex, "posture.json"))
+    used = set(cited(report, report.drills))
+    found += [
+        Evidence(f"L{number}", "ledger entry", f"ledger entry {number}", digest, f"ledger/{number:09d}.json")
+        for number, digest in told.digests.items()
+        if f"L{number}" in used
+    ]
+    return tuple(found)

@@ -1,0 +1,565 @@
+"""The report as values: computed once, rendered as HTML, PDF, JSON, CSV and OSCAL.
+
+Every claim names the evidence that it rests on, by the evidence's id in :attr:`Report.evidence`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from pipeline.clock import stamp
+from pipeline.text import printable
+
+SCHEMA: Final = "orgkey.report/1"
+
+
+class Answer(StrEnum):
+    """Whether the key can be restored today."""
+
+    YES = "yes"
+    GAPS = "yes, with gaps"
+    UNPROVEN = "not proven"
+    NO = "no"
+
+
+class Proof(StrEnum):
+    """How one copy on one custody path stands."""
+
+    PROVEN = "proven"
+    OVERDUE = "overdue"
+    FAILED = "failed"
+    NEVER = "never"
+    UNREADABLE = "unreadable"
+
+
+class Support(StrEnum):
+    """How far there is evidence for a control; never that it is met."""
+
+    SUPPORTED = "supported"
+    PARTIAL = "partly supported"
+    NONE = "not supported"
+    NOT_APPLICABLE = "not applicable"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer on the first page: can the key be restored today?
+
+    Attributes:
+        answer: In a word.
+        sentence: In one sentence.
+        where: Targets whose copies are good today.
+        paths: Custody paths that were proven within the limits.
+        people: Whether one of these needs people.
+        proven_at: When the newest passed test restore was made; ``None`` when there is none.
+        rto_seconds: The slowest of the last passed test restores of each copy and path, in seconds.
+        rto_objective: What the policy allows, in seconds.
+        gaps: What is missing, failed or overdue, in words, worst first.
+        evidence: Ids.
+    """
+
+    answer: Answer
+    sentence: str
+    where: tuple[str, ...]
+    paths: tuple[str, ...]
+    people: bool
+    proven_at: datetime | None
+    rto_seconds: float | None
+    rto_objective: float | None
+    gaps: tuple[str, ...]
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class KeyFacts:
+    """The Org Key.
+
+    Attributes:
+        fingerprint: 40 hexadecimal digits.
+        user_ids: Its names.
+        algorithm: For people, for example ``RSA-4096``.
+        created: When it was made.
+        expires: When its present self-signatures end.
+        capabilities: For the primary key and each subkey: its fingerprint, algorithm and what it may do.
+        live: ``same``, ``renewed``, ``replaced`` or ``unknown``.
+        live_reason: Why, in words.
+        renewal: What is foretold of its renewal, in words.
+        former: Earlier Org Keys that old backups need: fingerprint, and what is stored of it.
+    """
+
+    fingerprint: str
+    user_ids: tuple[str, ...]
+    algorithm: str
+    created: datetime | None
+    expires: datetime | None
+    capabilities: tuple[tuple[str, str, str], ...]
+    live: str
+    live_reason: str | None
+    renewal: str | None
+    former: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class EpochFacts:
+    """The epoch that a restore would take.
+
+    Attributes:
+        name: Its name.
+        state: ``written``, ``complete``, ``proven`` or ``superseded``.
+        created: When it was minted, by the escrow host's clock.
+        record_id: 32 hexadecimal digits.
+        record_sha256: Digest of the record.
+        protection: How the record protects the key, in words.
+        others: Other stored epochs: name and state.
+    """
+
+    name: str
+    state: str
+    created: datetime
+    record_id: str
+    record_sha256: str
+    protection: tuple[str, ...]
+    others: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class CopyFacts:
+    """One target's copy of the latest epoch, as it was read for this report.
+
+    Attributes:
+        target: The target's name.
+        kind: ``vault``, ``s3`` or ``directory``.
+        domain: Its failure domain.
+        controlled_by: Who can read, write or wipe it.
+        location: For people.
+        version: The target's own version id.
+        ok: Whether it was read whole and is authentic.
+        problem: What is wrong or odd, in words.
+        sha256: Digest of the bytes that were read.
+        retain_until: End of its retention, where the target tells.
+        lock_mode: ``GOVERNANCE``, ``COMPLIANCE`` or ``None``, as configured.
+        evidence: Ids.
+    """
+
+    target: str
+    kind: str
+    domain: str
+    controlled_by: tuple[str, ...]
+    location: str
+    version: str | None
+    ok: bool
+    problem: str | None
+    sha256: str | None
+    retain_until: datetime | None
+    lock_mode: str | None
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PathFacts:
+    """One custody path of the latest epoch.
+
+    Attributes:
+        name: Its name.
+        needs: The holders and thresholds, in words, for example ``3 of 5 custodians``.
+        people: Whether it needs people.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    people: bool
+
+
+@dataclass(frozen=True)
+class Cell:
+    """How one copy stands on one path: the matrix of proofs.
+
+    Attributes:
+        copy: The target.
+        path: The custody path.
+        state: See :class:`Proof`.
+        proven_at: The newest passed test restore of this copy, path and epoch.
+        tried_at: The newest one, whatever it showed.
+        seconds: How long the newest passed one took, in seconds.
+        problem: What the newest one failed on, when it failed.
+        evidence: Ids.
+    """
+
+    copy: str
+    path: str
+    state: Proof
+    proven_at: datetime | None
+    tried_at: datetime | None
+    seconds: float | None
+    problem: str | None
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DrillFacts:
+    """One test restore of the period: one copy on one path.
+
+    Attributes:
+        at: When.
+        epoch: The epoch's name.
+        copy: The target.
+        path: The custody path.
+        passed: Whether everything was proven.
+        seconds: From the stored copy to a proven key; ``None`` when it did not get there.
+        stages: Seconds by stage.
+        problems: What failed, in words.
+        implementations: Who agreed on the proofs.
+        within_objective: Whether it was fast enough; ``None`` without an objective or a time.
+        evidence: Ids.
+    """
+
+    at: datetime
+    epoch: str
+    copy: str
+    path: str
+    passed: bool
+    seconds: float | None
+    stages: tuple[tuple[str, float], ...]
+    problems: tuple[str, ...]
+    implementations: tuple[str, ...]
+    within_objective: bool | None
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A time in which a test restore was due and none passed.
+
+    Attributes:
+        due: When it was due.
+        until: When one passed at last; ``None`` when it is still missing.
+        days: How long it was, or is, overdue.
+    """
+
+    due: datetime
+    until: datetime | None
+    days: float
+
+
+@dataclass(frozen=True)
+class BackupFacts:
+    """One of the server's backups.
+
+    Attributes:
+        name: For people.
+        bytes: Its size, where it is known.
+        key_ids: Whom it is encrypted to.
+        epoch: The escrowed epoch that opens it; ``None`` when none does.
+        proven: Whether that epoch is proven.
+        problem: Why none opens it for sure, in words.
+        verified_at: When it was last read to its end with the escrowed key; ``None`` when it never was.
+        evidence: Ids.
+    """
+
+    name: str
+    bytes: int | None
+    key_ids: tuple[str, ...]
+    epoch: str | None
+    proven: bool
+    problem: str | None
+    verified_at: datetime | None = None
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CustodyFacts:
+    """Who can get the key, and what loss is fatal; computed.
+
+    Attributes:
+        reconstruct: Each line is enough to get the key.
+        fatal: Each line is a loss that makes every restore impossible.
+        alone: Parties that get the key alone.
+        fatal_alone: Single losses that are fatal.
+        lingering: What is left over and still opens the key.
+        facts: What servers told.
+        unknown: What could not be found out.
+        picture: A self-contained SVG.
+        evidence: Ids.
+    """
+
+    reconstruct: tuple[str, ...]
+    fatal: tuple[str, ...]
+    alone: tuple[str, ...]
+    fatal_alone: tuple[str, ...]
+    lingering: tuple[str, ...]
+    facts: tuple[str, ...]
+    unknown: tuple[str, ...]
+    picture: str
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CustodianFacts:
+    """One custodian's share.
+
+    Attributes:
+        name: What the custodian is called.
+        label: The certificate's fingerprint, or the keeper of paper.
+        path: The custody path.
+        last_check_in: When the share was last proven.
+        age_seconds: Since then, or since the share was made.
+        overdue: Whether the policy's limit has passed.
+        evidence: Ids.
+    """
+
+    name: str
+    label: str
+    path: str
+    last_check_in: datetime | None
+    age_seconds: float
+    overdue: bool
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that the ledger holds since the last report, test restores left out.
+
+    Attributes:
+        at: When.
+        event: The ledger's event.
+        text: In words.
+        failure: Whether something failed or was refused.
+        evidence: Ids.
+    """
+
+    at: datetime
+    event: str
+    text: str
+    failure: bool
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RuleFacts:
+    """One rule of the gate.
+
+    Attributes:
+        name: The rule's name, most often a setting of ``[policy]``.
+        ok: Whether it holds.
+        text: In words.
+    """
+
+    name: str
+    ok: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Something that a claim rests on.
+
+    Attributes:
+        id: Short and unique in this report, for example ``L12`` (ledger entry 12), ``C1``, ``R1``.
+        kind: ``ledger entry``, ``certificate``, ``record``, ``public key`` or ``computed``.
+        what: In words.
+        sha256: Digest of its bytes.
+        file: Its name in a bundle; ``None`` where it is not in one.
+    """
+
+    id: str
+    kind: str
+    what: str
+    sha256: str
+    file: str | None
+
+
+@dataclass(frozen=True)
+class LedgerFacts:
+    """The ledger that the report rests on.
+
+    Attributes:
+        entries: How many.
+        head: Digest of the last entry.
+        ok: Whether the chain holds.
+        problem: The first bad entry, in words.
+        anchored_to: The newest entry that something outside the ledger vouches for, 0 when nothing does.
+        anchor: What that is, in words.
+        waiting: Entries that no mirror has yet; ``None`` when no mirror is configured.
+    """
+
+    entries: int
+    head: str
+    ok: bool
+    problem: str | None
+    anchored_to: int
+    anchor: str | None
+    waiting: int | None = None
+
+
+@dataclass(frozen=True)
+class VaultSide:
+    """The last comparison of Vault's policies, roles, mounts and keys with `infra/vault`.
+
+    Attributes:
+        at: When it was made.
+        servers: Which servers it looked at.
+        differences: What differed afterwards, in words; empty for nothing.
+        wider: Whether a server gave more than it should.
+        evidence: Ids.
+    """
+
+    at: datetime
+    servers: tuple[str, ...]
+    differences: tuple[str, ...]
+    wider: bool
+    evidence: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """In one line."""
+        said = "; ".join(self.differences) or "no differences"
+        return f"{', '.join(self.servers)}: {said}"
+
+
+@dataclass(frozen=True)
+class Control:
+    """A requirement of a catalogue, and what this report has for it.
+
+    Attributes:
+        id: For example ``CP-9(1)``.
+        catalogue: For example ``NIST SP 800-53 Rev. 5``.
+        asks: What it asks for, in this program's words.
+        support: How far there is evidence.
+        says: What the evidence shows today, in words.
+        applicability: When the control applies at all; empty when always.
+        check: Whether the number was read in secondary sources: compare with your own copy.
+        evidence: Ids.
+    """
+
+    id: str
+    catalogue: str
+    asks: str
+    support: Support
+    says: str
+    applicability: str = ""
+    check: bool = False
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a report says.
+
+    Attributes:
+        generated: When it was computed.
+        host: On which host.
+        run: The run's correlation id.
+        program: Name and version.
+        since: The beginning of the period for drills.
+        previous: When the report before this one was made; changes are told since then.
+        drill_interval_days: How often the policy wants a test restore; ``None`` when it does not say.
+        not_covered: What this escrow and this report do not show, in words.
+        vault: How Vault's side stood when it was last compared; ``None`` when it never was.
+    """
+
+    generated: datetime
+    host: str
+    run: str
+    program: str
+    since: datetime
+    previous: datetime | None
+    drill_interval_days: float | None
+    verdict: Verdict
+    key: KeyFacts
+    epoch: EpochFacts | None
+    copies: tuple[CopyFacts, ...]
+    paths: tuple[PathFacts, ...]
+    matrix: tuple[Cell, ...]
+    drills: tuple[DrillFacts, ...]
+    missed: tuple[Missed, ...]
+    backups: tuple[BackupFacts, ...]
+    custody: CustodyFacts | None
+    custodians: tuple[CustodianFacts, ...]
+    changes: tuple[Change, ...]
+    rules: tuple[RuleFacts, ...]
+    not_covered: tuple[str, ...]
+    ledger: LedgerFacts
+    evidence: tuple[Evidence, ...]
+    controls: tuple[Control, ...] = ()
+    vault: VaultSide | None = None
+
+    @property
+    def failed(self) -> tuple[DrillFacts, ...]:
+        """The period's test restores that failed."""
+        return tuple(drill for drill in self.drills if not drill.passed)
+
+    def cell(self, copy: str, path: str) -> Cell | None:
+        """How one copy stands on one path."""
+        return next((cell for cell in self.matrix if (cell.copy, cell.path) == (copy, path)), None)
+
+
+def harmless(report: Report) -> Report:
+    """The same report without control characters in any text: foreign text must not steer what shows it."""
+    cleaned = _harmless(report)
+    assert isinstance(cleaned, Report)
+    return cleaned
+
+
+def _harmless(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        changes = {
+            field.name: _harmless(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if field.name != "picture"  # its lines are its own, and it is an image
+        }
+        return dataclasses.replace(value, **changes)
+    if isinstance(value, StrEnum):
+        return value
+    if isinstance(value, str):
+        return printable(value)
+    return tuple(map(_harmless, value)) if isinstance(value, tuple) else value
+
+
+def cited(report: Report, drills: Sequence[DrillFacts]) -> Iterator[str]:
+    """The ids of the evidence that a report names.
+
+    Args:
+        report: The report.
+        drills: The test restores that count: all of the report's, or those that are shown.
+    """
+    groups = (
+        (report.verdict,), report.copies, report.matrix, drills, report.backups, report.custodians,
+        report.changes, report.controls, (report.custody,) if report.custody else (),
+        (report.vault,) if report.vault else (),
+    )  # fmt: skip
+    for group in groups:
+        for item in group:
+            yield from item.evidence
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The report as JSON values; times as in every other document, keys as the attributes are called."""
+    plain = _plain(report)
+    assert isinstance(plain, dict)
+    return {"schema": SCHEMA, **plain}
+
+
+def render(report: Report) -> bytes:
+    """The report's document, as a file."""
+    return (json.dumps(document(report), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _plain(value: object) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, datetime):
+        return stamp(value)
+    if isinstance(value, StrEnum):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value

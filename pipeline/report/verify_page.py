@@ -1,0 +1,51 @@
+"""The page of a bundle that says how to verify it with gpg, openssl, sha256sum and jq, and what that proves.
+
+In the page, lines that begin with four spaces are commands, and nothing else is: a test runs exactly these.
+They are plain POSIX shell, can be pasted block by block into one shell, and each block ends with a line that
+begins with ``OK`` or ``FAILED``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from importlib import resources
+from typing import Final
+
+from pipeline.clock import stamp
+from pipeline.report.model import Report
+from pipeline.text import printable
+
+NAME: Final = "VERIFY.txt"
+SUMS: Final = "SHA256SUMS"
+STAMPED: Final = ".tsr"
+"""Ending of a time-stamp authority's response, beside the certificate that it is over."""
+
+
+def render(report: Report, names: Collection[str]) -> bytes:
+    """Write the page.
+
+    Args:
+        report: The report.
+        names: The bundle's files; steps that there is nothing for are left out, and said.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(  # noqa: S701 - plain text, in which nothing has to be escaped
+        undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
+    text = resources.files(__package__).joinpath("verify.txt.j2").read_text(encoding="utf-8")
+    public = "public.asc" in names
+    certificates = any(name.startswith("certificates/") and name.endswith(".json") for name in names)
+    page = environment.from_string(text).render(
+        generated=stamp(report.generated),
+        host=printable(report.host),
+        program=report.program,
+        fingerprint=report.key.fingerprint,
+        sentence=printable(report.verdict.sentence),
+        public=public,
+        signed=public and certificates,
+        ledger=any(name.startswith("ledger/") for name in names),
+        evidence="report.json" in names and any(item.file for item in report.evidence),
+        stamped=any(name.endswith(STAMPED) for name in names),
+    )
+    return page.encode()

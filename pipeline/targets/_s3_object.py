@@ -1,0 +1,243 @@
+"""Objects in a bucket, written once and read whole: what records and the ledger's mirror share."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pipeline.digest import Digest, sha256
+from pipeline.errors import Conflict, IntegrityProblem, OrgkeyError, Unreachable
+from pipeline.targets._slots import MAX_RECORD, nothing_there, too_large
+
+if TYPE_CHECKING:
+    from pipeline.clients.aws import AwsSession
+    from pipeline.config import S3Target as Settings
+
+MISSING = {"NoSuchKey", "NoSuchVersion", "404", "NotFound"}
+NO_RETENTION = {"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"}
+# A delete marker read by its version; a version id of another form than this server's.
+_NO_VERSION = {"MethodNotAllowed", "405", "InvalidArgument", "InvalidVersionId"}
+
+
+class Bucket:
+    """A bucket as one identity sees it.
+
+    Args:
+        settings: The target's table in the config.
+        session: The identity.
+    """
+
+    def __init__(self, settings: Settings, session: AwsSession) -> None:
+        self.settings = settings
+        self.session = session
+
+    def named(self) -> dict[str, Any]:
+        """The parameters that name the bucket and, where one is configured, its owner."""
+        named: dict[str, Any] = {"Bucket": self.settings.bucket}
+        if self.settings.expected_bucket_owner is not None:
+            named["ExpectedBucketOwner"] = self.settings.expected_bucket_owner
+        return named
+
+    def address(self, key: str, version: str | None) -> dict[str, Any]:
+        """The parameters that name an object, or one version of it."""
+        return self.named() | {"Key": key} | ({"VersionId": version} if version is not None else {})
+
+    def location(self, key: str) -> str:
+        """An object, for people."""
+        return f"s3://{self.settings.bucket}/{key}"
+
+    def put_new(
+        self, key: str, data: bytes, content_type: str, what: str
+    ) -> tuple[str | None, datetime | None]:
+        """Write an object where there is none, locked where that is configured.
+
+        The object is looked at again under its version: a server may have ignored what it was asked.
+
+        Returns:
+            Its version, and the end of the retention that the server confirms.
+
+        Raises:
+            Conflict: There is one.
+            IntegrityProblem: The server did something else than it was asked.
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
+        """
+        digest = sha256(data)
+        until = self._retain_until()
+        request = self.named() | {
+            "Key": key,
+            "Body": data,
+            "ContentType": content_type,
+            "IfNoneMatch": "*",
+            "ChecksumSHA256": base64.b64encode(digest.raw).decode(),
+        }
+        if until is not None:
+            request |= {"ObjectLockMode": self.settings.lock_mode, "ObjectLockRetainUntilDate": until}
+        if self.settings.kms_key_id is not None:
+            request |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.settings.kms_key_id}
+        try:
+            answer = self.session.call(lambda client: client.put_object(**request), "s3", what)
+        except Conflict as error:
+            raise Conflict(
+                f"{what}: {self.location(key)} exists already, or lies behind a delete marker",
+                hint="nothing is overwritten; compare what is there with `orgkey verify`",
+            ) from error
+        version = answer.get("VersionId")
+        return version, self._confirm(key, version, digest, len(data), until, what)
+
+    def get(self, key: str, version: str | None, what: str) -> bytes:
+        """Read an object whole, the current version or the one named.
+
+        Raises:
+            IntegrityProblem: Nothing readable is there, or its checksum does not fit.
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
+        """
+        place = f"{what}: {self.location(key)}" + (f" version {version}" if version else "")
+        request = self.address(key, version) | {"ChecksumMode": "ENABLED"}
+
+        def read(client: Any) -> bytes:
+            import botocore.exceptions
+
+            try:
+                answer = client.get_object(**request)
+                with answer["Body"] as body:
+                    if int(answer.get("ContentLength") or 0) > MAX_RECORD:
+                        raise too_large(place)
+                    # One byte more than allowed: a server may lie about the length.
+                    data: bytes = body.read(MAX_RECORD + 1)
+            except botocore.exceptions.ClientError as error:
+                if (unreadable := self._unreadable(error, place, version)) is not None:
+                    raise unreadable from error
+                raise
+            except botocore.exceptions.FlexibleChecksumError as error:
+                raise _damaged(place, "its checksum does not fit its bytes") from error
+            if len(data) > MAX_RECORD:
+                raise too_large(place)
+            stored = str(answer.get("ChecksumSHA256") or "")
+            if stored and "-" not in stored and stored != base64.b64encode(sha256(data).raw).decode():
+                raise _damaged(place, "its checksum does not fit its bytes")
+            return data
+
+        return self.session.call(read, "s3", what)
+
+    def pages(self, prefix: str, what: str, *, after: str | None = None) -> Iterator[Mapping[str, Any]]:
+        """List the versions directly below a prefix; what lies deeper is left out.
+
+        Args:
+            prefix: Where keys begin.
+            what: As in :meth:`AwsSession.call`.
+            after: The key behind which to begin.
+
+        Raises:
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
+        """
+        fixed = self.named() | {"Prefix": prefix, "Delimiter": "/"}
+        request = fixed | ({"KeyMarker": after} if after else {})
+        while True:
+            # Each page is a call of its own, with its own time-out and the deadline in sight.
+            page = self.session.call(partial(_list_page, request), "s3", what)
+            yield page
+            marks = {
+                "KeyMarker": page.get("NextKeyMarker"),
+                "VersionIdMarker": page.get("NextVersionIdMarker"),
+            }
+            marks = {key: value for key, value in marks.items() if value}
+            if not page.get("IsTruncated") or not marks:
+                return
+            if all(request.get(key) == value for key, value in marks.items()):
+                raise Unreachable(
+                    f"{what}: the server repeats the same page of its listing",
+                    hint="report it to the maker of that server",
+                    again=False,
+                )
+            request = fixed | marks
+
+    def head(self, key: str, version: str | None, what: str) -> Mapping[str, Any]:
+        """Ask for an object's properties, of the current version or the one named.
+
+        Raises:
+            IntegrityProblem: Nothing readable is there.
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
+        """
+        request = self.address(key, version) | {"ChecksumMode": "ENABLED"}
+
+        def look(client: Any) -> Mapping[str, Any]:
+            import botocore.exceptions
+
+            try:
+                facts: Mapping[str, Any] = client.head_object(**request)
+            except botocore.exceptions.ClientError as error:
+                place = f"{what}: {self.location(key)}"
+                if (unreadable := self._unreadable(error, place, version)) is not None:
+                    raise unreadable from error
+                raise
+            return facts
+
+        return self.session.call(look, "s3", what)
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _retain_until(self) -> datetime | None:
+        if self.settings.lock_days is None:
+            return None
+        now = self.session.deadline.clock.now().replace(microsecond=0)
+        return now + timedelta(days=self.settings.lock_days)
+
+    def _confirm(
+        self, key: str, version: str | None, digest: Digest, size: int, until: datetime | None, what: str
+    ) -> datetime | None:
+        """Look at what was written, by its version, and compare it with what was asked.
+
+        Returns:
+            The end of the retention that the server confirms.
+
+        Raises:
+            IntegrityProblem: The server did something else.
+        """
+        place = f"{what}, look at what was written: {self.location(key)}"
+        facts = self.head(key, version, f"{what}, look at what was written")
+        checksum = facts.get("ChecksumSHA256")
+        if facts.get("ContentLength") != size or (
+            checksum is not None and checksum != base64.b64encode(digest.raw).decode()
+        ):
+            raise _damaged(place, "the server holds other bytes than were sent")
+        stored: datetime | None = facts.get("ObjectLockRetainUntilDate")
+        if until is not None and (
+            facts.get("ObjectLockMode") != self.settings.lock_mode or stored is None or stored < until
+        ):
+            raise IntegrityProblem(
+                f"{place}: asked for {self.settings.lock_mode} until {until:%Y-%m-%dT%H:%M:%SZ}, the server "
+                f"says {facts.get('ObjectLockMode') or 'no retention'}{f' until {stored}' if stored else ''}",
+                hint="check the bucket's Object Lock and that this identity may s3:GetObjectRetention",
+            )
+        return stored.astimezone(UTC) if stored is not None else None
+
+    def _unreadable(self, error: Any, place: str, version: str | None) -> OrgkeyError | None:
+        """Say why an object cannot be read, where that is about the object; ``None`` otherwise."""
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        if code == "InvalidObjectState":
+            return Unreachable(
+                f"{place} is archived and cannot be read at once",
+                hint="restore it in S3 first (aws s3api restore-object), then run the same command again",
+                again=False,
+            )
+        if version is not None and code in _NO_VERSION | MISSING:
+            return nothing_there(place, "does not exist, or is a delete marker")
+        if code in MISSING and headers.get("x-amz-delete-marker") == "true":
+            return nothing_there(place, "is hidden by a delete marker; its versions can still be read")
+        return nothing_there(place) if code in MISSING else None
+
+
+def _list_page(request: Mapping[str, Any], client: Any) -> Mapping[str, Any]:
+    page: Mapping[str, Any] = client.list_object_versions(**request)
+    return page
+
+
+def _damaged(place: str, why: str) -> IntegrityProblem:
+    return IntegrityProblem(
+        f"{place} is damaged: {why}",
+        hint="`orgkey verify` looks at every copy, `orgkey repair` restores one from a good copy",
+    )

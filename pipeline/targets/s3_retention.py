@@ -1,0 +1,96 @@
+"""The retention of versions in a bucket with Object Lock, looked at and extended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, Generic
+
+from pipeline.errors import Denied, IntegrityProblem
+from pipeline.targets._s3_object import MISSING, NO_RETENTION, Bucket
+from pipeline.targets._slots import nothing_there
+from pipeline.targets.interface import Item, Retention
+
+if TYPE_CHECKING:
+    from pipeline.clients.aws import AwsSession
+    from pipeline.config import S3Target as Settings
+
+
+class S3Retainer(Generic[Item]):
+    """Asks for nothing but ``GetObjectRetention`` and ``PutObjectRetention``, and for no bypass.
+
+    Args:
+        name: The target's name in the config.
+        settings: Its table in the config.
+        session: The identity.
+        place: The key and the version that an item names.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        session: AwsSession,
+        place: Callable[[Item], tuple[str, str | None]],
+    ) -> None:
+        self.name = name
+        self._bucket = Bucket(settings, session)
+        self._place = place
+
+    def retention(self, item: Item) -> Retention | None:
+        """See :meth:`pipeline.targets.interface.Retainer.retention`."""
+        key, version = self._place(item)
+        request = self._bucket.address(key, version)
+        what = f"target {self.name}, look at retention"
+
+        def ask(client: Any) -> Retention | None:
+            import botocore.exceptions
+
+            try:
+                answer = client.get_object_retention(**request)["Retention"]
+            except botocore.exceptions.ClientError as error:
+                code = error.response.get("Error", {}).get("Code")
+                if code in NO_RETENTION:
+                    return None
+                if code in MISSING:
+                    place = self._bucket.location(key)
+                    raise nothing_there(f"{what}: {place} version {version}") from error
+                raise
+            mode, until = answer.get("Mode"), answer.get("RetainUntilDate")
+            return Retention(mode, until.astimezone(UTC)) if mode and until else None
+
+        return self._bucket.session.call(ask, "s3", what)
+
+    def retain(self, item: Item, wanted: Retention) -> Retention:
+        """See :meth:`pipeline.targets.interface.Retainer.retain`."""
+        key, version = self._place(item)
+        before = self.retention(item)
+        if before is not None and (
+            before.until > wanted.until
+            or before == wanted
+            or (before.mode == "COMPLIANCE" and wanted.mode == "GOVERNANCE")
+        ):
+            return before
+        what = f"target {self.name}, extend the retention"
+        request = self._bucket.address(key, version) | {
+            "Retention": {"Mode": wanted.mode, "RetainUntilDate": wanted.until}
+        }
+        try:
+            self._bucket.session.call(lambda client: client.put_object_retention(**request), "s3", what)
+        except Denied as error:
+            if before is None or before.mode == wanted.mode:
+                raise
+            raise Denied(
+                f"{error.message}; "
+                f"some servers change {before.mode} to {wanted.mode} only for who may lift it",
+                hint="leave out --mode, or have an administrator with s3:BypassGovernanceRetention do it",
+            ) from error
+        after = self.retention(item)
+        if after is None or after.mode != wanted.mode or after.until < wanted.until:
+            said = f"{after.mode} until {after.until:%Y-%m-%dT%H:%M:%SZ}" if after else "no retention"
+            raise IntegrityProblem(
+                f"{what}: {self._bucket.location(key)}: asked for {wanted.mode} until "
+                f"{wanted.until:%Y-%m-%dT%H:%M:%SZ}, the server says {said}",
+                hint="check the bucket's Object Lock, and what else changes retentions there",
+            )
+        return after
