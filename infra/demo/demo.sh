@@ -80,4 +80,7 @@ run orgkey lab user list
 step "9. It is switched on again, and the ignition passphrase is lost: the Org Key is the way in"
 run orgkey lab reboot
 run orgkey lab boot --keypair "$work/from-s3.asc" --export-passphrase-file "$work/new-passphrase"
+
+step "10. What an auditor gets: a report with its evidence, and a page that says how to check it"
+run orgkey report --bundle "$work/bundle.zip"
 printf '\nDone. The server is back: its users are signed by its key, and it boots.\n'
