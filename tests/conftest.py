@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 AMBIENT = ("VAULT_", "BAO_", "AWS_", "ORGKEY_", "GNUPG", "XDG_")
 # One stack for the whole run: the controller names its directory, workers of pytest-xdist inherit it.
 RUN_DIRECTORY = "ORGKEY_TESTS_RUN_DIRECTORY"
+# The same examples in every run, however slow the machine is.
+settings.register_profile(
+    "orgkey", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("orgkey")
 _run_directory: Path | None = None
 _cache: str = ""
 
@@ -139,6 +145,18 @@ def stack() -> Stack:
         made = Stack(_run_directory / "stack", report=reporter())
         made.up()  # safe to repeat: each worker says it, the first one starts it
     return made
+
+
+@pytest.fixture(scope="session")
+def kustomize() -> Path:
+    """The program that builds Kubernetes manifests; built once, beside the servers."""
+    from pipeline.devstack.build import ensure
+    from pipeline.devstack.progress import reporter
+    from tests.tools.build import KUSTOMIZE
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ORGKEY_STACK_CACHE", _cache)
+        return ensure(KUSTOMIZE, reporter())
 
 
 @pytest.fixture

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+_REACHED = {
+    "ca_file": "PEM file of the authority that signed the server's certificate. Left out: the public "
+    "authorities of the Python package certifi, not the system's.",
+    "proxy": "The proxy on the way, `http://proxy.example.com:3128`; `none` for no proxy. Goes before "
+    "`HTTPS_PROXY` and `NO_PROXY`, which count where it is left out.",
+    "proxy_file": "File with the proxy's address, where that holds a user and a password.",
+}
+_CLIENT = {
+    "client_cert_file": "PEM file of the certificate that is shown to a server which asks for one (mutual "
+    "TLS). Goes together with `client_key_file`.",
+    "client_key_file": "PEM file of its key, without a passphrase.",
+}
 _VAULT_PLACE = {
+    **_REACHED,
+    **_CLIENT,
     "address": "The server's address, without a path. Use `https` for anything but this host.",
     "namespace": "A namespace of HashiCorp Vault Enterprise or OpenBao.",
-    "ca_file": "PEM file of the authority that signed the server's certificate; else the system's.",
     "unsealed_by": "The parties that control the server's auto-unseal, for posture. Left out: those that "
     "control something at AWS, where the server says that AWS KMS unseals it.",
 }
 _AWS_PLACE = {
     "region": "The AWS region.",
     "endpoint_url": "Another server that speaks the protocol; left out for AWS.",
-    "ca_file": _VAULT_PLACE["ca_file"],
+    **_REACHED,
 }
+_PATH_STYLE = (
+    "`true`: put the bucket into the path of the address. `false`: into the host name. Left out: the host "
+    "name at AWS, the path where `endpoint_url` is given."
+)
 _PARTY = {
     "domain": "Failure domain: what is lost together. Copies count by distinct domains. "
     "Left out: a domain of its own.",
@@ -25,7 +42,8 @@ _PARTY = {
 WORDS: dict[str, dict[str, str]] = {
     "Key": {
         "fingerprint": "The pin: the Org Key's 40-digit fingerprint. Spaces and colons are allowed.",
-        "former": "Fingerprints of earlier Org Keys that old backups still need; listed and verified too.",
+        "former": "Fingerprints of earlier Org Keys that old backups still need; listed, verified and "
+        "drilled too.",
         "live": "Where the server's live public key is: a file, or `hkp://`, `hkps://`, `ldap://`, "
         "`ldaps://`. The pin decides what is taken of it.",
         "live_ca_file": "PEM file of the authority that signed the key server's certificate; else the "
@@ -56,11 +74,13 @@ WORDS: dict[str, dict[str, str]] = {
         "kind": "A bucket, versioned, with Object Lock where it has it.",
         "bucket": "The bucket.",
         "prefix": "Start of every object's key.",
-        "path_style": "Put the bucket into the path of the address; most servers other than AWS want it.",
+        "path_style": _PATH_STYLE,
         "expected_bucket_owner": "Account that must own the bucket (12 digits on AWS). "
         "Sent with every request.",
         "lock_mode": "Object Lock mode of every record. Left out: none is asked for. "
         "`COMPLIANCE` cannot be shortened or lifted by anyone.",
+        "replicated": "Say `true` where the bucket has a replication rule, or is filled by one: `list`, "
+        "`verify`, `status` and `doctor` then show each record's replication, for one more request each.",
         "lock_days": "Length of the retention. Goes together with `lock_mode`.",
         "kms_key_id": "Key for server-side encryption (SSE-KMS). "
         "Whoever restores then needs `kms:Decrypt` on it.",
@@ -82,7 +102,7 @@ WORDS: dict[str, dict[str, str]] = {
         **_PARTY,
         **_AWS_PLACE,
         "kind": "A symmetric KMS key.",
-        "key_id": "ARN, key id, or `alias/NAME`. The record keeps the ARN.",
+        "key_id": "ARN, key id, or `alias/NAME`; of another account's key the ARN. The record keeps the ARN.",
     },
     "OpenpgpHolder": {
         "kind": "A group of custodians: people, each with a share encrypted to their OpenPGP certificate.",
@@ -114,22 +134,60 @@ WORDS: dict[str, dict[str, str]] = {
         "at": "Logins for single targets or holders, by name: `[identity.writer.at.vault-us]`.",
     },
     "VaultIdentity": {
-        "role_id_file": "File with the AppRole's role id. Goes together with `secret_id_file`.",
-        "secret_id_file": "File with the AppRole's secret id.",
-        "token_file": "File with a token, in place of an AppRole.",
-        "mount": "Mount of the AppRole auth method.",
+        "method": "How: `approle`, `token`, `kubernetes`, `jwt` or `cert`. May be left out where the other "
+        "settings say it; `kubernetes` and `jwt` have to be named.",
+        "role_id_file": "`approle`: file with the role id. Goes together with `secret_id_file`.",
+        "secret_id_file": "`approle`: file with the secret id.",
+        "token_file": "`token`: file with a token.",
+        "role": "`kubernetes`, `jwt`: the role of the auth method. `cert`: its certificate role; left out: "
+        "whichever fits.",
+        "jwt_file": "`jwt`: file with the JSON web token. `kubernetes`: the same, left out for the pod's own "
+        "service account. Read anew at each login, since such tokens are renewed.",
+        "client_cert_file": "`cert`: PEM file of the certificate. It is also shown in place of a target's or "
+        "holder's own.",
+        "client_key_file": "`cert`: PEM file of its key, without a passphrase.",
+        "mount": "Mount of the auth method; named as the method, if left out.",
     },
     "AwsIdentity": {
-        "profile": "Profile in `~/.aws`, or in `credentials_file` where that is given.",
-        "credentials_file": "File in the format of `~/.aws/credentials`; profile `default` unless another "
-        "is named. `~/.aws` is then not read.",
+        "profile": "Profile in `~/.aws`, or in the files that are named; else `default`. Its settings "
+        "(`role_arn`, `web_identity_token_file`, `sso_session`, `credential_process`) say how to log in.",
+        "credentials_file": "File in the format of `~/.aws/credentials`.",
+        "config_file": "File in the format of `~/.aws/config`. Where one of the two files is named, nothing "
+        "else is read: not `~/.aws`, no keys from the environment.",
     },
     "BackupPlace": {
         "location": "A folder, a file, or `s3://bucket/prefix`. Hidden files are left out.",
         "ignore": 'File names that are no backups, as a shell has them: `["*.log"]`.',
         **_AWS_PLACE,
-        "path_style": "Put the bucket into the path of the address; most servers other than AWS want it.",
+        "path_style": _PATH_STYLE,
         "expected_bucket_owner": "Account that must own the bucket (12 digits on AWS).",
+    },
+    "Certificates": {
+        "timestamp": "Address of a time-stamp authority (RFC 3161), `https://` or `http://`. Left out: none.",
+        "timestamp_ca_file": "PEM file of the authority's CA; a time-stamp by anybody else is not kept.",
+        "timestamp_tls_ca_file": "PEM file of the authority that signed its web server's certificate; else "
+        "the system's.",
+        "timestamp_seconds": "How long a drill waits for it.",
+    },
+    "Notify": {
+        "urls_file": "File with the addresses of services as apprise has them, one a line; lines with `#` "
+        "are comments. They hold secrets. Needs the extra `notify`.",
+        "urls_command": "Command that prints those addresses.",
+        "command": "Program and arguments; gets one [document](json.md#notifications-orgkeynotification1) on "
+        "its standard input. No shell is involved.",
+        "on": "What is told: `failure`, `recovery`, `overdue`.",
+        "timeout_seconds": "How long the services, and the command, may take.",
+        "repeat_hours": "After how long the same failure, or the same overdue rule, is told again.",
+    },
+    "Ping": {
+        "url_file": "File with the address that the service gives for the job. Who has it can report in the "
+        "job's place.",
+        "url_command": "Command that prints it.",
+    },
+    "LedgerSection": {
+        "mirrors": "Names of targets of kind `s3` or `directory` that get every entry, locked as records "
+        "are. The same order on every host: where two hosts wrote apart, the first mirror decides.",
+        "heads": "Names of targets of kind `vault` that get the number and digest of the last entry.",
     },
     "Policy": {
         "copies": "Distinct failure domains that must hold a verified copy. All committed: exit 0. "
@@ -144,9 +202,16 @@ WORDS: dict[str, dict[str, str]] = {
         "max_lock_days": "Upper limit for `lock_days`, against a slip of the keyboard.",
         "max_age_days": "`orgkey status` breaks the gate when the latest epoch is older.",
         "max_drill_age_days": "`orgkey status` breaks the gate when the last drill is older.",
+        "max_copy_drill_age_days": "`orgkey status` breaks the gate when a copy of the latest epoch was not "
+        "restored within so many days.",
+        "max_path_drill_age_days": "The same for each custody path, those of people included.",
+        "min_retention_days": "`orgkey status` breaks the gate when a locked copy has less retention left.",
+        "rto_seconds": "The objective for the recovery time: how long a test restore may take, from the "
+        "stored copy to a proven key.",
+        "max_backup_age_days": "`orgkey status` breaks the gate when the newest backup is older.",
         "max_check_in_age_days": "`orgkey status` breaks the gate when a custodian's last check-in is older.",
-        "certificate_warning_days": "How long before a certificate of a custodian expires `orgkey doctor` "
-        "warns.",
+        "certificate_warning_days": "How long before a certificate expires `orgkey doctor` warns: a "
+        "custodian's, a server's, or a client certificate of ours.",
     },
 }
 
@@ -175,20 +240,44 @@ TITLES: dict[str, tuple[str, str]] = {
         "A custody path: holders that together suffice. Several paths are alternatives.",
     ),
     "Identity": (
-        "`[identity.writer]`, `[identity.driller]`",
-        "The two logins. The writer writes records and seals shares; the driller reads records and opens "
-        "shares. Without a driller, drills and restores log in as the writer. Without either, Vault's "
-        "`VAULT_TOKEN` or `~/.vault-token` and AWS's usual chain are used.",
+        "`[identity.writer]`, `[identity.driller]`, `[identity.auditor]`, `[identity.retention]`, "
+        "`[identity.administrator]`",
+        "Logins. The writer writes records and seals shares; the driller reads records and opens shares; the "
+        "auditor sees listings, retention and the ledger; retention extends retentions, the administrator "
+        "sets servers up. Without a driller, drills and restores log in as the writer; without an "
+        "auditor, the driller looks. Where none fits, Vault's `VAULT_TOKEN` or `~/.vault-token` and AWS's "
+        "usual chain are used.",
     ),
-    "VaultIdentity": ("`[identity.ROLE.vault]`", "An AppRole, or a token."),
+    "VaultIdentity": (
+        "`[identity.ROLE.vault]`",
+        "Exactly one way to log in; see [logins](../logins.md).",
+    ),
     "AwsIdentity": (
         "`[identity.ROLE.aws]`",
-        "A profile, or keys in a file. Without either, AWS's usual chain.",
+        "A profile, in AWS's own files or in others; see [logins](../logins.md). Without either, AWS's usual "
+        "chain.",
     ),
     "BackupPlace": (
         "`[backups.NAME]`",
         "Where the server's own backups arrive, for `orgkey backups` and `orgkey status`. The driller's "
         "login reads them. Optional.",
+    ),
+    "Certificates": ("`[certificate]`", "The time of drill certificates, told by a third party. Optional."),
+    "Notify": (
+        "`[notify]`",
+        "Who is told when a job fails, works again, or finds something overdue; see "
+        "[notifications](../how-to.md#notifications). Optional.",
+    ),
+    "Ping": (
+        "`[ping.JOB]`",
+        "A service with a clock of its own, which misses the job that does not report; see [the dead-man "
+        "ping](../how-to.md#the-dead-man-ping). Jobs: `escrow`, `drill`, `verify`, `status`, `repair`, "
+        "`retain`, `refresh`, `rotate`, `report`, `backups` (`orgkey backups verify`) and `watch`. Optional.",
+    ),
+    "LedgerSection": (
+        "`[ledger]`",
+        "Where the ledger is mirrored to. The writer's login writes, the driller's reads. Optional: without "
+        "it the ledger is on this host only.",
     ),
     "Policy": ("`[policy]`", "What counts as enough. Optional."),
 }

@@ -50,6 +50,12 @@ def decrypt(name: str, message: bytes) -> Secret:
     return Secret(bytes(done.bytes or b""))
 
 
+def mistyped(words: Sequence[str], at: int) -> list[str]:
+    """The same words with another one at one place."""
+    other = "acid" if words[at] == "academic" else "academic"
+    return [*words[:at], other, *words[at + 1 :]]
+
+
 def words(name: str, record: Record, path: str = "custodians") -> Secret:
     """The words of one custodian's share on one path of a record."""
     (share,) = (

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from tests.bench import backups, profiling, subjects
+from tests.bench import backups, evidence, profiling, subjects
 from tests.bench.measure import CannotMeasure, alternate
 from tests.bench.verdict import Comparison, document, table
 
@@ -57,9 +57,12 @@ def measure(runs: int, help_runs: int, backup_runs: int) -> list[Comparison]:
         )
         escrows = alternate(("orgkey escrow", bench.escrow), ("peer.sh", bench.peer), runs, _progress)
         read = list(backups.measure(bench, backup_runs, _progress))
+        # Last: what this process takes for it would count as its children's at their start.
+        kept = list(evidence.measure(bench, backup_runs, _progress))
     return [
         Comparison("orgkey --help / import typer", *starts, HELP_LIMIT),
         Comparison("escrow with its drill / gpg, bao, aws", *escrows, ESCROW_LIMIT),
+        *kept,
         *read,
     ]
 

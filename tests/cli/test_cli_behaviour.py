@@ -56,7 +56,10 @@ def test_every_command_prints_one_document_with_its_keys(desk: Desk) -> None:
     status = desk.ask("status")
     assert status["schema"] == "orgkey.status/1"
     assert {"epoch", "age_seconds", "last_drill_age_seconds", "live", "copies", "gate"} <= set(status)
-    assert set(status["gate"]) == {"ok", "broken"}
+    assert set(status["gate"]) == {"ok", "broken", "rules"}
+    assert all(
+        set(rule) == {"name", "subject", "ok", "text", "value", "limit"} for rule in status["gate"]["rules"]
+    )
     drilled = desk.ask("drill")
     assert drilled["schema"] == "orgkey.drill/1"
     for result in drilled["results"]:
@@ -207,7 +210,9 @@ def test_the_gate_opens_with_a_drill_and_closes_with_age_and_change(desk: Desk) 
     assert "orgkey drill" in unproven["gate"]["broken"][0]
 
     desk.ask("drill")
-    assert desk.ask("status")["gate"] == {"ok": True, "broken": []}
+    gate = desk.ask("status")["gate"]
+    assert (gate["ok"], gate["broken"]) == (True, [])
+    assert all(rule["ok"] for rule in gate["rules"])
 
     desk.edit("copies = 2", "copies = 2\nmax_age_days = 0.000001\nmax_drill_age_days = 0.000001")
     broken = desk.ask("status", expect=40)["gate"]["broken"]

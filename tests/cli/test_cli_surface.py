@@ -25,6 +25,7 @@ WITHOUT = {
     "status": (),
     "verify": (),
     "repair": (),
+    "retain": ("--until", "2999-12-31"),
     "drill": (),
     "restore": ("--out", "new.asc"),
     "config": ("validate",),
@@ -135,7 +136,7 @@ def test_completion_works(tmp_path: Path) -> None:
         done = subprocess.run([command], env=given, capture_output=True, text=True, timeout=60, check=False)
         return done.stdout.split()
 
-    assert complete("orgkey rep") == ["repair"]
+    assert complete("orgkey repa") == ["repair"]
     assert complete("orgkey drill --fr") == ["--from"]
     assert "--new-passphrase-file" in complete("orgkey restore --new")
     # Told which shell, since this test may run under none.

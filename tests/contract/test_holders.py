@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import secrets
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes, keywrap, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from pipeline import config
 from pipeline.clients.aws import AwsSession
@@ -319,6 +322,24 @@ def test_a_key_that_cannot_be_trusted_is_refused(world: World, setting: dict[str
     assert any(item.level is Level.FAIL and fault in item.message for item in holder.check())
 
 
+def test_an_imported_key_is_refused(world: World) -> None:
+    """Whoever imported it has it."""
+    key = f"key-{secrets.token_hex(4)}"
+    client = world.stack.vault("root")
+    wrapping = client.adapter.get("/v1/transit/wrapping_key")["data"]["public_key"].encode()
+    public = serialization.load_pem_public_key(wrapping)
+    assert isinstance(public, rsa.RSAPublicKey)
+    once = secrets.token_bytes(32)
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+    wrapped = public.encrypt(once, oaep) + keywrap.aes_key_wrap_with_padding(once, secrets.token_bytes(32))
+    body = {"ciphertext": base64.b64encode(wrapped).decode(), "type": "aes256-gcm96", "derived": True}
+    client.adapter.post(f"/v1/transit/keys/{key}/import", json=body)
+    holder = world.transit("root", key=key)
+    with pytest.raises(UsageProblem, match="imported"):
+        sealed(holder)
+    assert any(item.level is Level.FAIL and "imported" in item.message for item in holder.check())
+
+
 def test_a_rotated_key_still_opens_until_its_old_version_is_shut(world: World) -> None:
     key = world.key()
     client = world.stack.vault("root")
@@ -352,8 +373,8 @@ def test_writer_and_driller_are_told_apart(world: World) -> None:
         sealed(world.transit("driller"))
 
 
-def test_too_many_rights_are_a_warning_and_too_few_a_failure(world: World) -> None:
-    assert any(item.level is Level.WARN and "root" in item.message for item in world.transit("root").check())
+def test_too_many_rights_and_too_few_are_failures(world: World) -> None:
+    assert any(item.level is Level.FAIL and "root" in item.message for item in world.transit("root").check())
     other = world.key()
     assert any(item.level is Level.FAIL for item in world.transit("writer", key=other).check())
     assert any(item.level is Level.FAIL for item in world.transit("driller", key=other).check())
@@ -369,6 +390,41 @@ def test_a_missing_kms_key_is_named(world: World) -> None:
         with pytest.raises(UsageProblem, match="no KMS key"):
             sealed(world.kms(key=key))
         assert [item.level for item in world.kms(key=key).check()] == [Level.FAIL]
+
+
+def test_each_role_is_held_to_its_rights_at_the_key(world: World) -> None:
+    for role in ("auditor", "retention"):
+        assert {item.level for item in world.kms(role).check()} <= {Level.OK, Level.WARN}
+    for role, action in (
+        ("writer", "kms:Decrypt"),
+        ("driller", "kms:Encrypt"),
+        ("auditor", "kms:Encrypt and kms:Decrypt"),
+    ):
+        holder = world.kms("root")
+        holder._session.role = role
+        (failure,) = [item for item in holder.check() if item.level is Level.FAIL]
+        assert failure.message == f"the {role} may do more than it needs: {action}"
+        holder._session.apart = False  # one login for both: it has to
+        assert not [item for item in holder.check() if item.level is Level.FAIL]
+
+
+def test_an_auditor_that_may_only_open_is_named(world: World) -> None:
+    for sealer in (None, lambda: world.kms("writer")._session):
+        holder = world.kms("driller")
+        holder._session.role, holder._sealer = "auditor", sealer
+        (failure,) = [item for item in holder.check() if item.level is Level.FAIL]
+        assert failure.message == "the auditor may do more than it needs: kms:Decrypt"
+
+
+def test_a_permitted_dry_run_counts_as_a_right(world: World) -> None:
+    from botocore.stub import Stubber
+
+    for code, failures in (("DryRunOperationException", 1), ("AccessDeniedException", 0)):
+        holder = world.kms("driller")
+        with Stubber(holder._session.client("kms")) as stub:
+            stub.add_client_error("describe_key", "AccessDeniedException", http_status_code=400)
+            stub.add_client_error("encrypt", code, http_status_code=400)
+            assert len([item for item in holder.check() if item.level is Level.FAIL]) == failures
 
 
 def test_an_alias_is_resolved_before_it_is_used(world: World) -> None:

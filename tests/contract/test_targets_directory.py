@@ -75,7 +75,7 @@ def test_each_refusal_of_the_disk_has_its_meaning(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("pipeline.files.os.fsync", refuse)
-    monkeypatch.setattr("pipeline.targets.directory.fsync_directory", lambda path: None)
+    monkeypatch.setattr("pipeline.targets._tree.fsync_directory", lambda path: None)
     with pytest.raises(kind) as raised:
         directory_place.target().put(slot, RECORD)
     monkeypatch.undo()

@@ -47,23 +47,23 @@ def test_silence_is_bounded_by_the_call(server_place: ServerPlace, slot: Slot) -
         started = time.monotonic()
         with pytest.raises(Unreachable, match="did not answer in time"):
             target.put(slot, RECORD)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 15
 
 
 def test_silence_is_bounded_by_the_deadline(server_place: ServerPlace, slot: Slot) -> None:
     with silent_server() as port:
-        target = server_place.target(seconds=0.6, call_seconds=30, **at(server_place, port))
+        target = server_place.target(seconds=5, call_seconds=30, **at(server_place, port))
         started = time.monotonic()
         with pytest.raises(DeadlinePassed, match="did not answer in time"):
             target.get(slot)
         with pytest.raises(DeadlinePassed):
             target.get(slot)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 15
 
 
 def test_a_frozen_server_is_bounded_too(server_place: ServerPlace, slot: Slot) -> None:
     stack, kind = server_place.stack, server_place.kind
-    target = server_place.target(call_seconds=0.5)
+    target = server_place.target(call_seconds=3)
     assert target.find(slot.fingerprint) == []
     stack.pause_member(kind)
     try:
@@ -111,7 +111,7 @@ def test_retrying_ends_with_the_deadline(server_place: ServerPlace, slot: Slot) 
     started = time.monotonic()
     with pytest.raises((Unreachable, DeadlinePassed)):
         retrying.find(slot.fingerprint)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
 
 
 def test_the_reader_may_not_write_and_the_writer_may(server_place: ServerPlace, slot: Slot) -> None:

@@ -127,6 +127,29 @@ def test_the_check_names_whoever_can_delete_versions(s3_place: S3Place) -> None:
     assert any("may delete versions" in finding.message and finding.level == "fail" for finding in findings)
 
 
+def test_the_check_asks_each_role_for_its_own_rights(s3_place: S3Place) -> None:
+    for role in ("auditor", "retention"):
+        (finding,) = s3_place.target(role, **LOCK).check()
+        assert finding.level == "ok"
+        assert finding.message.startswith(f"{role}: ")
+    target = s3_place.target("root", **LOCK)
+    target.session.role = "auditor"
+    said = [finding.message for finding in target.check() if finding.level == "fail"]
+    assert said == [
+        "the auditor may delete versions of records",
+        "the auditor may read records",
+        "the auditor may write records",
+        "the auditor may set retention",
+        "the auditor may set legal holds",
+    ]
+
+
+def test_a_login_shared_by_roles_is_not_held_to_one_of_them(s3_place: S3Place) -> None:
+    target = s3_place.target("writer", **LOCK)
+    target.session.role, target.session.apart = "driller", False
+    assert [finding.level for finding in target.check()] == ["ok"]
+
+
 def test_the_check_warns_where_nothing_is_locked(s3_place: S3Place) -> None:
     findings = s3_place.target().check()
     assert [finding.level for finding in findings] == ["warn"]
@@ -140,6 +163,10 @@ def test_the_check_names_a_public_bucket(s3_place: S3Place) -> None:
         named = {"Bucket": s3_place.bucket}
         stub.add_response("list_object_versions", {}, named | {"MaxKeys": 1, "Prefix": ANY})
         stub.add_client_error("delete_object", "AccessDenied", http_status_code=403)
+        stub.add_client_error("head_object", "404", http_status_code=404)
+        stub.add_client_error("put_object", "BadDigest", http_status_code=400)
+        stub.add_client_error("put_object_legal_hold", "AccessDenied", http_status_code=403)
+        stub.add_client_error("put_object", "AccessDenied", http_status_code=403)
         stub.add_response("get_bucket_versioning", {"Status": "Enabled"}, named)
         locked = {"ObjectLockConfiguration": {"ObjectLockEnabled": "Enabled"}}
         stub.add_response("get_object_lock_configuration", locked, named)

@@ -149,6 +149,9 @@ def narrow(place: VaultPlace, tmp_path: Path, policy: str, role: str = "writer")
         ("writer", '["read"]', '["read", "list"]', "may not create"),
         ("driller", '["create", "read"]', '["read", "list"]', "may create"),
         ("driller", '["list"]', '["read", "list"]', "may not read"),
+        ("auditor", '["read"]', '["read", "list"]', "auditor may read orgkey/data"),
+        ("auditor", '["create"]', '["read", "list"]', "auditor may create orgkey/data"),
+        ("auditor", '["deny"]', '["update"]', "auditor may update orgkey/metadata"),
     ],
 )
 def test_the_check_names_each_right_too_many_or_too_few(
@@ -177,7 +180,7 @@ def test_the_check_names_what_the_mount_would_lose(vault_place: VaultPlace) -> N
     try:
         said = "; ".join(finding.message for finding in vault_place.target().check())
     finally:
-        kv.configure(delete_version_after="0s", max_versions=0, mount_point="orgkey")
+        kv.configure(delete_version_after="0s", max_versions=100, mount_point="orgkey")
     assert "deletes versions 24h" in said
     assert "keeps one version" in said
 

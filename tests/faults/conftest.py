@@ -7,13 +7,27 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
+from pipeline import authentic
+from tests.faults import cluster as clusters
+from tests.faults.balancer import in_front_of
+from tests.faults.replacing import Before, adopt, with_people
 from tests.faults.scene import Scene
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack
+
+RECORDINGS = 5
+
+
+def port_of(stack: Stack, member: str) -> int:
+    """The port of a stack's member; it stays over a restart."""
+    port = urlsplit(stack.endpoint(member)).port
+    assert port is not None
+    return port
 
 
 def set_up(stack: Stack, directory: Path) -> Scene:
@@ -23,6 +37,36 @@ def set_up(stack: Stack, directory: Path) -> Scene:
     name = uuid.uuid4().hex[:12]
     (directory / "out").mkdir()
     return Scene(Place(stack, f"records/{name}", f"orgkey/{name}"), directory)
+
+
+def calls_of(
+    stack: Stack,
+    folders: pytest.TempPathFactory,
+    member: str,
+    port: Callable[[], int | None],
+    cluster: clusters.Cluster | None = None,
+) -> list[str]:
+    """The requests of a clean escrow, in an order that every run has.
+
+    It counts only where no server failed: a failure is asked again, and makes one request more.
+
+    Args:
+        stack: Where the record goes.
+        folders: Makes the scene's directory.
+        member: Whose requests: ``vault`` or ``s3``.
+        port: Where it serves.
+        cluster: What serves in place of the stack's Vault.
+    """
+    for _ in range(RECORDINGS):
+        if cluster is not None:
+            cluster.await_whole()
+        with in_front_of(port) as balancer, set_up(stack, folders.mktemp("traced")) as scene:
+            clusters.reroute(scene, cluster, **{member: balancer.url})
+            ended = scene.run(scene.escrow())
+            if not balancer.failures:
+                assert ended.code == 0, ended
+                return balancer.calls()
+    raise AssertionError("a server failed in each recording")
 
 
 @pytest.fixture
@@ -46,3 +90,65 @@ def clean_points(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> list
         assert ended.code == 0, ended
         scene.check_whole()
         return scene.points()
+
+
+@pytest.fixture(scope="session")
+def before(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Before]:
+    """The epoch that every test rotates, made once by each worker."""
+    with with_people(set_up(stack, tmp_path_factory.mktemp("before"))) as scene:
+        ended = scene.run(scene.escrow())
+        assert ended.code == 0, ended
+        (copies,) = scene.stored().values()
+        context = scene.context()
+        record = authentic.open_record(
+            copies["vault"], context.pins, deadline=context.deadline, now=context.clock.now()
+        )
+        yield Before(record, scene.state)
+
+
+@pytest.fixture
+def replacing(scene: Scene, before: Before) -> Scene:
+    """A scene with that epoch."""
+    adopt(with_people(scene), before)
+    return scene
+
+
+@pytest.fixture(scope="session")
+def one_cluster() -> Iterator[clusters.Cluster]:
+    """Three OpenBao servers, started once by each worker."""
+    with clusters.running() as made:
+        yield made
+
+
+@pytest.fixture
+def cluster(one_cluster: clusters.Cluster) -> clusters.Cluster:
+    """The cluster, with all its servers running, unsealed and voting."""
+    one_cluster.await_whole()
+    return one_cluster
+
+
+@pytest.fixture(scope="session")
+def vault_calls(
+    stack: Stack, one_cluster: clusters.Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> list[str]:
+    """The requests to Vault of a clean escrow."""
+    return calls_of(stack, tmp_path_factory, "vault", one_cluster.active_port, one_cluster)
+
+
+@pytest.fixture(scope="session")
+def restarting_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose S3 is killed and started again, started once by each worker."""
+    from pipeline.devstack.stack import Stack
+
+    made = Stack(tmp_path_factory.mktemp("restarting") / "stack")
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down(wipe=True)
+
+
+@pytest.fixture(scope="session")
+def s3_calls(restarting_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The requests to S3 of a clean escrow."""
+    return calls_of(restarting_stack, tmp_path_factory, "s3", lambda: port_of(restarting_stack, "s3"))

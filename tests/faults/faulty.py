@@ -158,7 +158,7 @@ def _matters(name: str, called: str, path: Any, *args: Any) -> bool:
 
 def _watch_calls(points: Points) -> None:
     from pipeline.custody.retrying import RetryingHolder
-    from pipeline.targets.retrying import RetryingTarget
+    from pipeline.targets.retrying import RetryingRetainer, RetryingTarget
 
     def wrap(owner: type, kind: str, name: str) -> None:
         real: Callable[..., Any] = getattr(owner, name)
@@ -172,6 +172,7 @@ def _watch_calls(points: Points) -> None:
 
     for name in ("put", "get", "find"):
         wrap(RetryingTarget, "target", name)
+    wrap(RetryingRetainer, "target", "retain")
     for name in ("describe", "seal", "open"):
         wrap(RetryingHolder, "holder", name)
 

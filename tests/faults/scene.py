@@ -227,11 +227,13 @@ class Scene:
             hidden = list(folder.rglob(".*"))
             assert hidden == []
 
-    def check_whole(self, *, committed: Mapping[str, bytes] | None = None) -> Record:
+    def check_whole(self, *, committed: Mapping[str, bytes] | None = None, drilled: str = "drill") -> Record:
         """Exactly one epoch: complete, the same bytes everywhere, proven; state and ledger sound.
 
         Args:
             committed: What an earlier run had committed, by epoch: it must be what is stored.
+            drilled: What the ledger calls the drill: ``drill-failed`` where one copy was out of reach and
+                the other, of the same bytes, was proven.
         """
         context = self.context()
         stored = self.stored()
@@ -256,6 +258,6 @@ class Scene:
         assert mark["record_sha256"] == record.sha256.hex
         assert Path(mark["certificate"]).is_file()
         events = [item["event"] for item in context.ledger.entries()]  # checks the chain
-        assert {"drill", "escrow"} <= set(events)
+        assert {drilled, "escrow"} <= set(events)
         self.check_nothing_lingers()
         return record

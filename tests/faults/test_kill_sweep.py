@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.scene import Scene
 
-POINTS = 79
+POINTS = 80
 """How many effects a clean escrow has. Whoever adds one changes this number, and has it swept with that."""
 
 

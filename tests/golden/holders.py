@@ -18,8 +18,10 @@ from pipeline.custody.interface import Binding, Coordinates, Holder, SealedShare
 from pipeline.custody.section import CustodySection
 from pipeline.errors import OrgkeyError
 from pipeline.finding import Finding
+from pipeline.infra.desired import Site
+from pipeline.mirrors.interface import Mirror
 from pipeline.secret import Secret
-from pipeline.targets.interface import Target
+from pipeline.targets.interface import Retainer, Stored, Target
 
 TRANSIT: Coordinates = {
     "address": "https://vault.example.com:8200",
@@ -151,6 +153,14 @@ class GoldenEstate:
         """The targets."""
         return dict(self.places)
 
+    def retainers(self) -> dict[str, Retainer[Stored]]:
+        """None."""
+        return {}
+
+    def entry_retainers(self) -> dict[str, Retainer[str]]:
+        """None."""
+        return {}
+
     def holders(self) -> dict[str, Holder]:
         """The two machines."""
         return machines()
@@ -168,8 +178,24 @@ class GoldenEstate:
         """None."""
         return {}
 
+    def certificates(self) -> list[Finding]:
+        """None."""
+        return []
+
     def backups(self, places: Sequence[str] = ()) -> list[Source]:  # noqa: ARG002, RUF100
         """None."""
+        return []
+
+    def mirrors(self, fingerprint: str) -> dict[str, Mirror]:
+        return {}
+
+    def patient_mirrors(self, fingerprint: str) -> dict[str, Mirror]:
+        return self.mirrors(fingerprint)
+
+    def heads(self, fingerprint: str) -> dict[str, Mirror]:
+        return {}
+
+    def sites(self) -> list[Site]:
         return []
 
     def request_ids(self) -> dict[str, Sequence[str]]:

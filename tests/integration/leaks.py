@@ -143,7 +143,15 @@ class Sampler:
 
     roots: tuple[Path, ...]
     prefixes: tuple[str, ...] = ("orgkey",)
-    but: tuple[str, ...] = ("orgkey-tests-", "orgkey-own-")  # stacks of tests: their logs are searched once
+    # Whole stacks of other tests, which are searched elsewhere, and demos.
+    but: tuple[str, ...] = (
+        "orgkey-tests-",
+        "orgkey-own-",
+        "orgkey-demo.",
+        "orgkey-tls-",
+        "orgkey-cluster-",
+        "orgkey-auditor-",
+    )
     seen: dict[tuple[str, bytes], None] = field(default_factory=dict)
     rounds: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)

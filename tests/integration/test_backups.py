@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import shlex
 import subprocess
 import tarfile
 import threading
@@ -16,8 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.assets import message_writer
-from tests.integration.commandline import KEYS, ORGKEY, Desk, end_gpg, environment, fingerprint_of, gpg
+from tests.assets import exposition, message_writer
+from tests.integration.commandline import (
+    KEYS,
+    ORGKEY,
+    Desk,
+    end_gpg,
+    environment,
+    export_of,
+    fingerprint_of,
+    gpg,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -123,8 +133,6 @@ def test_a_former_key_opens_its_old_backups(desk: Desk, server: Path, folder: Pa
     desk.edit(
         f'fingerprint = "{desk.fingerprint}"', f'fingerprint = "{new}"\nformer = ["{desk.fingerprint}"]'
     )
-    from tests.integration.commandline import export_of
-
     desk.export.write_bytes(export_of("nistp256").read_bytes())
     desk.escrow("--accept-custody-change")
     found = rows(desk.ask("backups", "verify"))
@@ -137,6 +145,56 @@ def test_a_former_key_opens_its_old_backups(desk: Desk, server: Path, folder: Pa
     ]
     assert "former key" in desk.run("status", expect=0).out
     assert desk.ask("drill", "--fingerprint", desk.fingerprint)["passed"]
+
+
+def test_backups_that_stop_coming_break_the_gate(desk: Desk, folder: Path) -> None:
+    desk.edit("[policy]\n", "[policy]\nmax_backup_age_days = 2\n")
+    file = folder.parent / "orgkey.prom"
+    assert desk.ask("status", "--metrics", str(file))["gate"]["ok"]
+    then = time.time() - 3 * 86400
+    for path in (folder / "one.pgp", folder / "2026" / "two.asc"):
+        os.utime(path, (then, then))
+    (broken,) = desk.ask("status", "--metrics", str(file), expect=40)["gate"]["broken"]
+    assert broken.startswith("the newest backup is 3.0 days old, policy.max_backup_age_days is 2; ")
+    said = desk.run("status", expect=40).out
+    assert "backups    2 opened by an escrowed key; the newest is 3.0 d old; see `orgkey backups map`" in said
+    assert len(said.splitlines()) <= 24
+    found = exposition.parse(file.read_text())
+    assert abs(found["orgkey_newest_backup_timestamp_seconds", ()] - then) < 1
+    states = ("opened", "uncertain", "unopened", "unreadable")
+    assert [found["orgkey_backups", (("state", state),)] for state in states] == [2, 0, 0, 0]
+    assert "one.pgp" not in file.read_text()
+    # Something new that is no backup does not make up for it.
+    (folder / "notes.txt").write_text("nothing yet")
+    broken = desk.ask("status", expect=None)["gate"]["broken"]
+    assert any("max_backup_age_days" in rule for rule in broken)
+
+
+def test_former_keys_are_drilled_with_the_present_one_and_grow_stale(desk: Desk) -> None:
+    old, new = desk.fingerprint, fingerprint_of("nistp256")
+    desk.edit("[policy]\n", "[policy]\nmax_drill_age_days = 30\n")
+    desk.edit(f'fingerprint = "{old}"', f'fingerprint = "{new}"\nformer = ["{old}"]')
+    desk.export.write_bytes(export_of("nistp256").read_bytes())
+    desk.escrow("--accept-custody-change")
+    (mark,) = (desk.state / old / "journal").glob("*/proven.json")
+    said = json.loads(mark.read_text())
+    mark.write_text(json.dumps(said | {"at": "2025-01-01T00:00:00Z"}))
+    broken = desk.ask("status", expect=40)["gate"]["broken"]
+    assert [old in rule and "last drill is" in rule for rule in broken] == [True]
+
+    done = desk.ask("drill")
+    (former,) = done["former"]
+    assert (done["passed"], former["passed"], former["fingerprint"]) == (True, True, old)
+    assert Path(former["certificate"]).is_relative_to(desk.state / old)
+    assert desk.ask("status")["gate"]["ok"]
+    assert desk.run("drill", expect=0).out.startswith("former key ")
+    assert desk.ask("drill", "--fingerprint", new)["former"] == []
+    # One that was never escrowed is named; the present key is drilled all the same.
+    lost = fingerprint_of("rsa2048")
+    desk.edit(f'former = ["{old}"]', f'former = ["{old}", "{lost}"]')
+    done = desk.ask("drill", expect=40)
+    assert (done["passed"], [item["passed"] for item in done["former"]]) == (True, [True, False])
+    assert "stored" in done["former"][1]["problem"]
 
 
 def test_damage_is_named_and_never_verified(desk: Desk, server: Path) -> None:
@@ -205,6 +263,30 @@ def test_standard_input_and_hidden_recipients(desk: Desk, server: Path) -> None:
     assert desk.run("backups", "verify", expect=2).error
 
 
+def test_names_that_are_no_text_and_places_that_are_none(desk: Desk, server: Path) -> None:
+    folder = desk.folder / "odd"
+    folder.mkdir()
+    data = encrypt(server, archive())
+    for name in (b"line\nand\x1b[31mcolour", b"latin-\xe9\xff", b"plain"):
+        (folder / os.fsdecode(name)).write_bytes(data)
+    found = rows(desk.ask("backups", "verify", str(folder)))
+    assert set(found) == {"line\nand\x1b[31mcolour", "latin-\\xe9\\xff", "plain"}
+    assert all(item["ok"] for item in found.values())
+    assert len(desk.ask("backups", "map", str(folder))["backups"]) == 3
+    said = desk.run("backups", "verify", str(folder), expect=0)
+    assert "\x1b" not in said.out + said.err
+    missing = desk.ask("backups", "verify", os.fsdecode(bytes(folder) + b"/\xff"), expect=3)
+    assert missing["backups"][0]["source"].endswith("\\xff")
+    assert "empty name" in desk.run("backups", "verify", "", expect=2).error[0]
+    closed = desk.folder / "closed.sh"
+    closed.write_text(f"exec {shlex.join(ORGKEY)} backups verify - --config {desk.config} <&-\n")
+    ended = subprocess.run(
+        ["sh", str(closed)], env=environment(desk.folder), capture_output=True, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
+    assert (ended.returncode, "standard input is closed" in ended.stderr) == (3, True)
+
+
 def test_a_named_pipe_is_read_once(desk: Desk, server: Path) -> None:
     path = desk.folder / "pipe"
     os.mkfifo(path)
@@ -221,7 +303,11 @@ def test_a_bucket_is_read_in_parallel_ranges(desk: Desk, server: Path) -> None:
     big = encrypt(server, random.Random(5).randbytes(21_000_000), "--compress-algo", "none")  # noqa: S311
     prefix = f"{place.prefix}-backups" if hasattr(place, "prefix") else "test-backups"
     client, bucket = place.client, place.bucket
-    for name, data in (("a.pgp", big), ("b.pgp", encrypt(server, archive())), ("bad.pgp", big[:-1] + b"\0")):
+    for name, data in (
+        ("a.pgp", big),
+        ("b.pgp", encrypt(server, archive())),
+        ("bad.pgp", big[:-1] + bytes([big[-1] ^ 1])),
+    ):
         client.put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=data)
     found = rows(desk.ask("backups", "verify", f"s3://{bucket}/{prefix}/", expect=23))
     assert {name: item["ok"] for name, item in found.items()} == {

@@ -17,8 +17,10 @@ from urllib.parse import quote
 import pytest
 
 from pipeline.secret import Secret
+from tests.assets import authority as authorities
 from tests.assets import make_keys
 from tests.assets import openpgp_writer as writer
+from tests.assets.listener import listening
 from tests.integration.commandline import Desk, Run, environment
 from tests.integration.leaks import Leak, Sampler, Searcher
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from tests.conftest import Place
 
 LOUD = "-vvv"
+MIRRORED = '[ledger]\nmirrors = ["s3", "disk"]\nheads = ["vault"]\n'
 
 
 class Watched:
@@ -50,7 +53,13 @@ class Watched:
         (folder / "desk").mkdir()
         # A key of its own: other tests may have the committed ones lying about in the clear.
         self.packets = new_key(f"Canary {mark}")
-        self.desk = Desk(place, folder / "desk", key="canary", packets=self.packets, disk=True)
+        # An authority gets requests and gives stamps, whose files are searched with the rest.
+        self.authority = authorities.make(folder / "tsa")
+        self.desk = Desk(
+            place, folder / "desk", key="canary", packets=self.packets, disk=True,
+            more=MIRRORED + "\n[certificate]\ntimestamp = \"http://127.0.0.1:9/tsr\"\n"
+            f"timestamp_ca_file = {json.dumps(str(self.authority.ca))}\n",
+        )  # fmt: skip
         self.desk.export.write_text(writer.two_block(self.packets, self.export_passphrase))
         for file in (self.desk.passphrase_file, self.desk.new_passphrase_file):
             file.unlink()
@@ -164,6 +173,13 @@ class Watched:
         kv, s3, found = self.desk.at_vault.kv, self.desk.at_s3, {}
         for name in self.desk.stored_in_vault():
             path = f"{self.desk.place.kv_prefix}/{self.desk.fingerprint}/{name}"
+            if name == "ledger/":
+                for head in kv.list_secrets(path, mount_point="orgkey")["data"]["keys"]:
+                    told = kv.read_secret_version(
+                        path + head, mount_point="orgkey", raise_on_deleted_version=True
+                    )
+                    found[f"vault {name}{head}"] = json.dumps(told).encode()
+                continue
             entry = kv.read_secret_version(path, mount_point="orgkey", raise_on_deleted_version=True)
             found[f"vault {name}"] = json.dumps(entry).encode()
             found[f"vault {name}, record"] = base64.b64decode(entry["data"]["data"]["record"])
@@ -218,10 +234,16 @@ def test_no_secret_is_left_anywhere(watched: Watched) -> None:
     with watched.sampler:
         watched.run("escrow", *export, str(watched.wrong_file), expect=12)
         watched.run("escrow", *export, str(desk.passphrase_file), "--json")
-        watched.run("drill")
+        with authorities.serve(watched.authority) as serving:
+            desk.edit("http://127.0.0.1:9/tsr", serving.url)
+            watched.run("drill")
         new = ("--new-passphrase-file", str(desk.new_passphrase_file))
         watched.run("restore", *new, "--out", str(desk.folder / "restored.asc"))
         watched.run("escrow", str(desk.export), "--export-passphrase-command", printed)
+        watched.run("report", "--bundle", str(desk.folder / "bundle"))
+    assert {"report.html", "ledger", "certificates"} <= {
+        path.name for path in (desk.folder / "bundle").iterdir()
+    }
     # What was looked at is not empty: the search below would find nothing in nothing.
     assert watched.sampler.rounds > 20
     places = {where for where, _ in watched.sampler.seen}
@@ -230,13 +252,49 @@ def test_no_secret_is_left_anywhere(watched: Watched) -> None:
     assert len(list(watched.calls.iterdir())) >= 3
     assert "urllib3" in "".join(run.err for run in watched.runs)
     assert "botocore" in "".join(run.err for run in watched.runs)
+    certificates = desk.state / desk.fingerprint / "certificates"
+    assert list(certificates.glob("*.tsq"))
+    assert list(certificates.glob("*.tsr"))
     secrets = watched.secrets()
     assert len(secrets) >= 20
     assert len(watched.stored()) >= 10
+    assert any(name.endswith("/ledger/000000001.json") for name in watched.stored())
 
     assert watched.hunt(Searcher(secrets)) == set()
     # No agent, no home, no temporary file is left.
     assert [path for path in watched.temporary.rglob("*") if path.is_file()] == []
+
+
+def test_json_logs_metrics_pings_and_notifications_have_no_secret(watched: Watched) -> None:
+    """What goes to others and to collectors; the addresses that it goes to are secrets, too."""
+    desk, kept = watched.desk, watched.desk.folder / "notifications"
+    token, service = "f81d4fae-7dec-11d0-a765-00a0c91e6bf6", "Xk93mQz7Pw2LaB81"
+    watched.env["ORGKEY_LOG_FORMAT"] = "json"
+    export = (str(desk.export), "--export-passphrase-file")
+    with listening() as listener, watched.sampler:
+        ping = watched._give("ping", f"{listener.address}/{token}".encode())
+        urls = watched._give("urls", f"json://{listener.address[7:]}/{service}".encode())
+        keep = f"import sys; open({str(kept)!r}, 'a').write(sys.stdin.read())"
+        command = json.dumps([sys.executable, "-c", keep])
+        text = f"[notify]\nurls_file = {json.dumps(str(urls))}\ncommand = {command}\n"
+        text += "".join(f"[ping.{job}]\nurl_file = {json.dumps(str(ping))}\n" for job in ("escrow", "status"))
+        desk.config.write_text(f"{desk.config.read_text()}\n{text}")
+        watched.run("escrow", *export, str(watched.wrong_file), expect=12)
+        watched.run("escrow", *export, str(desk.passphrase_file))
+        watched.run("status", "--metrics", str(desk.folder / "orgkey.prom"))
+        watched.run("notify", "test")
+    told = [json.loads(line)["event"] for line in kept.read_text().splitlines()]
+    assert told == ["failure", "recovery", "test"]
+    assert len(listener.heard) == 6 + 3 + 2
+    assert "orgkey_gate_ok" in (desk.folder / "orgkey.prom").read_text()
+    lines = [json.loads(line) for run in watched.runs for line in run.err.splitlines()]
+    assert {"urllib3.connectionpool", "botocore.retryhandler"} & {line.get("logger") for line in lines}
+    assert any("rid=" in line["message"] for line in lines), "pings are in the log, without their token"
+    searcher = Searcher(watched.secrets() | {"ping": token.encode(), "service": service.encode()})
+    leaks = watched.hunt(searcher)
+    for heard in listener.heard:
+        leaks |= searcher.search(heard.body.encode(), "what others were told")
+    assert leaks == set()
 
 
 def test_a_planted_leak_is_found(watched: Watched) -> None:
@@ -251,8 +309,8 @@ def test_a_planted_leak_is_found(watched: Watched) -> None:
         "pathlib.Path(state, 'note').write_bytes(b'..' + base64.b64encode(b'x' + secret.encode()))\n"
         "passing = pathlib.Path(temporary, 'passing')\n"
         "passing.write_text(secret.encode().hex())\n"
-        "subprocess.run(['sleep', '0.6'], env={'LEAK': secret})\n"
-        "subprocess.run([sys.executable, '-c', 'import time; time.sleep(0.6)', secret])\n"
+        "subprocess.run(['sleep', '3'], env={'LEAK': secret})\n"
+        "subprocess.run([sys.executable, '-c', 'import time; time.sleep(3)', secret])\n"
         "passing.unlink()\n"
         "print(secret)\n"
     )

@@ -63,8 +63,7 @@ def refused(desk: Desk, code: int, *words: str) -> tuple[str, str]:
 
 
 def test_a_flipped_word_is_named_and_no_key_is_written(desk: Desk, record: Record) -> None:
-    words = people.words("bob", record).text().split()
-    words[7], words[8] = words[8], words[7]
+    words = people.mistyped(people.words("bob", record).text().split(), 7)
     shares = of(record, "alice", "carol") | {"bob": Secret(" ".join(words))}
     happened, hint = refused(desk, 32, "--via", "custodians", *brought(desk, shares))
     assert happened == f"the share in {desk.folder / 'share-bob'} is damaged: its checksum does not fit"
@@ -349,7 +348,7 @@ def test_on_a_mixed_path_nobody_is_asked_while_the_machine_does_not_open(
     desk = Desk(fresh_place(own_stack), tmp_path, disk=True, more=people.tables(certificates) + MIXED)
     desk.escrow("--no-drill")
     own_stack.stop_member("vault")
-    desk.edit("copies = 2", "copies = 2\ncall_seconds = 1\ndeadline_seconds = 5")
+    desk.edit("copies = 2", "copies = 2\ncall_seconds = 5\ndeadline_seconds = 60")
     words = [word if word != "custodians" else "mixed" for word in restoring(desk)]
     code, shown = talk(desk, [], *words, "--from", "disk")
     assert code in (20, 25), shown

@@ -157,11 +157,10 @@ def test_no_word_of_a_ceremony_is_anywhere_afterwards(
     given.chmod(0o600)
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    damaged = offline.share("alice").split()
-    damaged[0], damaged[1] = damaged[1], damaged[0]
+    damaged = " ".join(people.mistyped(offline.share("alice").decode().split(), 0)).encode()
     env = environment(offline.folder) | {"GNUPGHOME": str(custodian), "TMPDIR": str(temporary)}
     answers = [
-        *((MENU, b"w"), (TYPED, b" ".join(damaged))),
+        *((MENU, b"w"), (TYPED, damaged)),
         *((MENU, b"w"), (TYPED, offline.share("alice"))),
         *((MENU, b"d"), (b"Whose", b"1")),
     ]
@@ -176,7 +175,7 @@ def test_no_word_of_a_ceremony_is_anywhere_afterwards(
         offline.record, "custodians", {}, [people.words(name, offline.record) for name in NAMES]
     )
     secrets = {f"share of {name}": offline.share(name) for name in NAMES} | {
-        "damaged share": b" ".join(damaged),
+        "damaged share": damaged,
         "escrow passphrase": raw.reveal(),
         "escrow passphrase, written": passphrase.written(raw).reveal(),
         "new passphrase": NEW_PASSPHRASE,

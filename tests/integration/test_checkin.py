@@ -192,8 +192,7 @@ def test_shares_from_files_and_typed(desk: Desk, epoch: str, bob: Custodian, tmp
     assert (code, expected[0] in shown) == (0, True)
     assert words.text() not in shown, "typed unseen"
 
-    text = words.text().split()
-    kept.write_text(" ".join([text[1], text[0], *text[2:]]))
+    kept.write_text(" ".join(people.mistyped(words.text().split(), 0)))
     happened, _ = bob.check(mail, "--share", str(kept), expect=32).error
     assert happened == f"the share in {kept} is damaged: its checksum does not fit"
     kept.write_bytes(people.words("carol", record_at(desk, epoch)).reveal())

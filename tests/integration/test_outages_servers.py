@@ -157,6 +157,26 @@ def test_a_server_that_never_answers_is_given_up_in_time(
     assert len(desk.stored_in_vault()) == 1
 
 
+def test_a_server_that_keeps_silent_is_insisted_on_once(
+    own_stack: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
+) -> None:
+    """A report has many questions: only the first one is tried again, the others cost one time-out each."""
+    desk = Desk(fresh_place(own_stack), tmp_path)
+    desk.escrow()
+    desk.edit("copies = 2", "copies = 2\ncall_seconds = 1")
+    own_stack.pause_member("vault")
+    try:
+        told = desk.run("report", "--out", str(tmp_path / "report.html"), "-v").err
+    finally:
+        own_stack.resume_member("vault")
+        desk.edit("call_seconds = 1", "call_seconds = 10")
+    asked = [line for line in told.splitlines() if "attempt" in line and "vault" in line]
+    assert [number for number in range(1, 6) for line in asked if f"attempt {number} failed" in line] == [
+        *range(1, 5)
+    ], told
+    assert desk.ask("status")["gate"]["ok"] is True
+
+
 def test_one_of_three_targets_down_is_degraded_and_completed_later(place: Place, tmp_path: Path) -> None:
     desk = Desk(place, tmp_path, disk=True)
     desk.disk.rmdir()  # a disk that is not mounted

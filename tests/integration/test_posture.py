@@ -91,7 +91,7 @@ def test_a_target_that_cannot_be_read_is_said_to_be_unknown(
     desk = Desk(fresh_place(own_stack), tmp_path, disk=True)
     desk.escrow("--no-drill")
     own_stack.stop_member("s3")
-    desk.edit("copies = 2", "copies = 2\ncall_seconds = 1\ndeadline_seconds = 10")
+    desk.edit("copies = 2", "copies = 2\ncall_seconds = 5\ndeadline_seconds = 60")
     found = desk.ask("custody", "posture", expect=24)
     assert any(text.startswith("target s3:") for text in found["unknown"])
     assert "NOT KNOWN:" in desk.run("custody", "posture", expect=24).out

@@ -79,7 +79,7 @@ def test_config_is_valid_and_private(stack: Stack, tmp_path: Path) -> None:
     assert {name: target.kind for name, target in read.target.items()} == {"vault": "vault", "s3": "s3"}
     assert read.domains() == {"vault", "s3"}
     assert [need.holder for need in read.path["unattended"].needs] == ["vault", "aws"]
-    assert set(read.identity) == {"writer", "driller"}
+    assert set(read.identity) == {"writer", "driller", "auditor", "retention"}
     assert "root" not in out.read_text().replace("orgkeyroot", "")
     again = run(app, ["config", "--out", str(out), "--dir", str(stack.layout.root)])
     assert again.exit_code != 0

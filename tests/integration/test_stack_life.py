@@ -23,7 +23,7 @@ from pipeline.errors import LocalFilesProblem, UsageProblem
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack
 
-CONTEXT = {"record_id": "1"}
+CONTEXT = {"fingerprint": "F", "record_id": "1"}
 
 
 def pids(stack: Stack) -> dict[str, int | None]:
@@ -224,18 +224,25 @@ def test_kms_keeps_what_it_was_told_and_refuses_a_disabled_key(own_stack: Stack)
     from botocore.exceptions import ClientError
 
     name, root = own_stack.state.kms_key, own_stack.kms("root")
-    blob = own_stack.kms("writer").encrypt(KeyId=name, Plaintext=b"share")["CiphertextBlob"]
+    blob = own_stack.kms("writer").encrypt(KeyId=name, Plaintext=b"share", EncryptionContext=CONTEXT)[
+        "CiphertextBlob"
+    ]
     root.disable_key(KeyId=name)
     own_stack.stop_member("kms")
     own_stack.start_member("kms")
     with pytest.raises(ClientError) as opening:
-        own_stack.kms("driller").decrypt(CiphertextBlob=blob, KeyId=name)
+        own_stack.kms("driller").decrypt(CiphertextBlob=blob, KeyId=name, EncryptionContext=CONTEXT)
     with pytest.raises(ClientError) as sealing:
-        own_stack.kms("writer").encrypt(KeyId=name, Plaintext=b"share")
+        own_stack.kms("writer").encrypt(KeyId=name, Plaintext=b"share", EncryptionContext=CONTEXT)
     for caught in (opening, sealing):
         assert caught.value.response["Error"]["Code"] == "DisabledException"
     own_stack.kms("root").enable_key(KeyId=name)
-    assert own_stack.kms("driller").decrypt(CiphertextBlob=blob, KeyId=name)["Plaintext"] == b"share"
+    assert (
+        own_stack.kms("driller").decrypt(CiphertextBlob=blob, KeyId=name, EncryptionContext=CONTEXT)[
+            "Plaintext"
+        ]
+        == b"share"
+    )
 
 
 def test_kms_key_is_on_the_disk_before_its_creation_is_answered(own_stack: Stack) -> None:

@@ -79,6 +79,7 @@ def test_organization_certificates_at_escrow(place: Place, tmp_path: Path, count
     assert [item["subject"] for item in seen["organization_certificates"]] == [
         f"CN=number {number}" for number in range(count)
     ]
+    assert all(item["not_after"] for item in seen["organization_certificates"])
     config = place.write_config(tmp_path / "orgkey.toml", lab.ask("status")["fingerprint"])
     common = ("--config", str(config), "--state-dir", str(tmp_path / "state"))
     refused = orgkey(tmp_path, "escrow", str(export), *told, *common)

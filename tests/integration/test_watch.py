@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -82,6 +83,14 @@ def test_what_arrives_is_escrowed_once(desk: Desk) -> None:
     assert refused["problems"]
     assert refused["gate"]["ok"] is True
     assert bad.exists()
+
+
+def test_an_export_whose_name_is_no_text_is_escrowed_and_put_aside(desk: Desk) -> None:
+    path = deliver(desk)
+    path.rename(path.with_name(os.fsdecode(b"odd\xff\n\x1b[31m.asc")))
+    assert desk.ask("watch", "--once")["gate"]["ok"]
+    kept = (desk.folder / "inbox/done").iterdir()
+    assert sorted(path.suffix for path in kept) == [".asc", ".note"]
 
 
 def test_a_signal_between_two_rounds_ends_it_with_0(desk: Desk) -> None:

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -87,7 +88,8 @@ def _calls(line: str) -> Iterator[str]:
         yield match[1]
 
 
-def _complaint(call: str) -> str | None:
+def complaint(call: str) -> str | None:
+    """What is wrong with a call of the program, if anything."""
     words = shlex.split(call)
     found, rest = "orgkey", words[1:]
     while rest and f"{found} {rest[0]}" in _known():
@@ -104,14 +106,14 @@ def _complaint(call: str) -> str | None:
 
 @pytest.mark.parametrize("path", PAGES, ids=IDS)
 def test_commands_and_options_exist(path: Path) -> None:
-    complaints = [f"{call}: {told}" for call in _command_lines(path) if (told := _complaint(call))]
+    complaints = [f"{call}: {told}" for call in _command_lines(path) if (told := complaint(call))]
     assert complaints == []
 
 
 def test_the_check_of_commands_finds_what_is_wrong() -> None:
-    assert _complaint("orgkey stack up --quiet") is None
-    assert _complaint("orgkey vanish now") == "`orgkey` has no command vanish"
-    assert _complaint("/opt/orgkey/bin/orgkey drill --bakup F") == "`orgkey drill` has no option --bakup"
+    assert complaint("orgkey stack up --quiet") is None
+    assert complaint("orgkey vanish now") == "`orgkey` has no command vanish"
+    assert complaint("/opt/orgkey/bin/orgkey drill --bakup F") == "`orgkey drill` has no option --bakup"
     assert list(_calls("$ orgkey list | head")) == ["orgkey list "]
     found = [call for path in PAGES for call in _command_lines(path)]
     assert len(found) > 100
@@ -214,7 +216,7 @@ def _documented() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for section in re.split(r"^## ", page, flags=re.MULTILINE)[1:]:
         heading, _, body = section.partition("\n")
-        schema = re.findall(r"orgkey\.[a-z-]+/\d+", heading)[-1]
+        schema = next(iter(re.findall(r"orgkey\.[a-z-]+/\d+", heading)[-1:]), heading)
         cells = re.findall(r"^\| ([^|]+) \|", body, re.MULTILINE)
         found[schema] = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
     return found
@@ -245,8 +247,20 @@ def test_documents_that_are_built_elsewhere_are_documented() -> None:
 def test_examples_of_configuration_hold_known_settings() -> None:
     models = config.Config.model_json_schema()["$defs"]
     everything = {name for model in models.values() for name in model.get("properties", {})}
-    known = set(config.Config.model_fields) | everything | {"writer", "driller", "safe", "us"}
-    known |= {"vault-us", "aws-us", "custodians", "mixed", "nightly"}  # names that the examples give
+    given = {
+        "safe",
+        "us",
+        "vault-us",
+        "aws-us",
+        "vault-eu",
+        "s3",
+        "s3-eu",
+        "s3-replica",
+        "custodians",
+        "mixed",
+    }
+    known = set(config.Config.model_fields) | everything | given | {"nightly"}
+    known |= set(get_args(config.IdentityName)) | set(get_args(config.Job))
     examples = [code for path in PAGES for language, code in _blocks(path) if language == "toml"]
     assert len(examples) >= 8
 
@@ -272,7 +286,7 @@ def test_the_readme_shows_the_demo_as_it_is() -> None:
 def test_shell_code_is_marked_as_a_session() -> None:
     """Only blocks of these kinds are looked at for commands."""
     kinds = {language for path in PAGES for language, _ in _blocks(path)}
-    assert kinds <= {"console", "text", "toml", "json", "ini", ""}
+    assert kinds <= {"console", "text", "toml", "json", "yaml", "ini", ""}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=IDS)

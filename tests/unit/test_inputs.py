@@ -72,6 +72,21 @@ def test_a_file_that_others_can_read_is_mentioned(tmp_path: Path, caplog: pytest
     assert "chmod 600" in caplog.text
 
 
+def test_a_credential_that_was_handed_over_may_show_a_right_of_the_group(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As systemd's access lists and the group of a volume do."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    path = tmp_path / "passphrase"
+    path.write_bytes(b"secret")
+    path.chmod(0o440)
+    from_file(path)
+    assert caplog.text == ""
+    path.chmod(0o444)
+    from_file(path)
+    assert "chmod 600" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("content", "error"),
     [(None, LocalFilesProblem), (b"", UsageProblem), (b"\n", UsageProblem), (b"x" * 70000, UsageProblem)],

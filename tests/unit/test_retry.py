@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.clock import Deadline
 from pipeline.errors import Conflict, DeadlinePassed, Denied, OrgkeyError, Unreachable
-from pipeline.retry import Retrier, in_time, worth_another_attempt
+from pipeline.retry import Breaker, Breakers, Retrier, in_time, worth_another_attempt
 
 
 class StillClock:
@@ -53,7 +53,7 @@ def failing(times: int, error: OrgkeyError) -> tuple[Callable[[], str], list[int
 
 
 def retrier(
-    clock: StillClock, seconds: float = 100, rng: random.Random | None = None, **more: float
+    clock: StillClock, seconds: float = 100, rng: random.Random | None = None, **more: object
 ) -> Retrier:
     return Retrier(Deadline(seconds, clock), clock=clock, rng=rng or Highest(), **more)  # type: ignore[arg-type]
 
@@ -164,3 +164,62 @@ def test_in_time_keeps_the_error_while_there_is_time() -> None:
     assert in_time(error, deadline) is error
     clock.time = 1
     assert isinstance(in_time(error, deadline), DeadlinePassed)
+
+
+# -- a server that keeps silent --------------------------------------------------------------------
+
+
+def test_a_silent_server_is_asked_once_after_all_attempts_met_silence() -> None:
+    clock, breaker = StillClock(), Breaker()
+    fn, calls = failing(100, down(silent=True))
+    with pytest.raises(Unreachable):
+        retrier(clock, breaker=breaker).call(fn, "x")
+    assert (len(calls), breaker.open) == (5, True)
+    slept = list(clock.slept)
+    with pytest.raises(Unreachable):
+        retrier(clock, breaker=breaker).call(fn, "y")
+    assert (len(calls), clock.slept) == (6, slept)
+
+
+def test_the_first_success_ends_that() -> None:
+    clock, breaker = StillClock(), Breaker()
+    breaker.trip()
+    fn, _ = failing(0, down())
+    assert retrier(clock, breaker=breaker).call(fn, "x") == "done"
+    fn, calls = failing(4, down(silent=True))
+    assert retrier(clock, breaker=breaker).call(fn, "x") == "done"
+    assert (len(calls), breaker.open) == (5, False)
+
+
+@pytest.mark.parametrize("silent", [(False,) * 5, (True, True, False, True, True)])
+def test_a_server_that_answers_at_all_is_insisted_on(silent: tuple[bool, ...]) -> None:
+    clock, breaker, left = StillClock(), Breaker(), list(silent)
+
+    def fn() -> str:
+        raise down(silent=left.pop(0))
+
+    with pytest.raises(Unreachable):
+        retrier(clock, breaker=breaker).call(fn, "x")
+    assert (left, breaker.open) == ([], False)
+
+
+def test_a_call_under_way_gives_up_when_another_finds_the_server_silent() -> None:
+    clock, breaker = StillClock(), Breaker()
+    calls: list[int] = []
+
+    def fn() -> str:
+        calls.append(1)
+        if len(calls) == 2:
+            breaker.trip()
+        raise down(silent=True)
+
+    with pytest.raises(Unreachable):
+        retrier(clock, breaker=breaker).call(fn, "x")
+    assert len(calls) == 2
+
+
+def test_each_server_has_a_breaker_of_its_own() -> None:
+    breakers = Breakers()
+    breakers.of("https://a").trip()
+    assert breakers.of("https://a").open
+    assert not breakers.of("https://b").open

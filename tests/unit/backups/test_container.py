@@ -123,3 +123,27 @@ def test_damaged_and_cut_archives(form: int) -> None:
     for cut in (600, second + 100, second + 512, second + 512 + 3072):
         with pytest.raises(IntegrityProblem, match="cut off"):
             walk(data[:cut])
+
+
+def crafted(kind: bytes, size: bytes, tail: bytes = b"") -> bytes:
+    """An archive with one header whose length field is written by hand."""
+    block = bytearray(tarfile.TarInfo("a").tobuf(tarfile.GNU_FORMAT))
+    block[156:157], block[124:136] = kind, size
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return tarfile.TarInfo("x").tobuf() * 3 + bytes(block) + tail + bytes(2048)
+
+
+@pytest.mark.parametrize("kind", [b"0", b"x", b"L", b"S", b"7"])
+@pytest.mark.parametrize("size", [-1, -1500, -(1 << 60)])
+def test_a_negative_length_is_damage_and_no_endless_loop(kind: bytes, size: int) -> None:
+    with pytest.raises(IntegrityProblem, match="negative"):
+        walk(crafted(kind, b"\xff" + (256**11 + size).to_bytes(11, "big")))
+
+
+def test_a_length_of_five_thousand_digits_is_damage() -> None:
+    record = b"size=" + b"9" * 5000 + b"\n"
+    record = b"%d %s" % (len(record) + 5, record)
+    size = b"%011o\0" % len(record)
+    with pytest.raises(IntegrityProblem, match="unlikely"):
+        walk(crafted(b"x", size, record.ljust(5120, b"\0") + tarfile.TarInfo("y").tobuf()))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from pipeline.backups import head
+from pipeline.backups import apart, engine, head
 from pipeline.backups.cursor import Cursor
 from pipeline.backups.engine import SessionKey
 from pipeline.backups.reader import Reader
@@ -37,6 +40,7 @@ class Failing:
     size: int | None = None
     again = True
     path: Path | None = None
+    modified: datetime | None = None
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -94,6 +98,23 @@ def test_its_death_is_told(tmp_path: Path, message: bytes) -> None:
         for _ in range(2):
             with pytest.raises(OrgkeyError, match="ended before its time"):
                 reader.read(FileSource(path), about, KEY, Deadline(60), lambda _: None)
+
+
+def test_a_defect_is_one_message_s_own_and_shows_nothing_of_it(
+    tmp_path: Path, message: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("a line of the content")
+
+    monkeypatch.setattr(engine, "read", fail)
+    path = tmp_path / "m"
+    path.write_bytes(message)
+    asked = json.loads(apart.request(head.read(pieces(message, 1 << 20)), KEY, 60, "m"))
+    ours, theirs = socket.socketpair()
+    with ours, theirs, path.open("rb") as stream:
+        told = apart._answer(asked, stream.fileno(), ours)
+    assert (told["error"], "ValueError at " in told["message"]) == ("OrgkeyError", True)
+    assert "content" not in json.dumps(told)
 
 
 def test_the_session_key_is_in_no_argument_and_no_environment(tmp_path: Path, message: bytes) -> None:

@@ -27,6 +27,7 @@ class Asked:
     method: str
     path: str
     headers: dict[str, str]
+    body: bytes = b""
 
 
 Script = Callable[[Asked], Answer]
@@ -43,8 +44,8 @@ class ScriptedServer:
             protocol_version = "HTTP/1.1"
 
             def answer(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                asked = Asked(self.command, self.path, dict(self.headers.items()))
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                asked = Asked(self.command, self.path, dict(self.headers.items()), body)
                 outer.asked.append(asked)
                 answer = script(asked)
                 self.send_response_only(answer.status)

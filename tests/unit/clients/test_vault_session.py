@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.clients._credentials import read_token
+from pipeline.clients._vault_wire import ELECTION_SECONDS
 from pipeline.clients.vault import Health, VaultSession
 from pipeline.clock import Deadline
 from pipeline.config import VaultIdentity, VaultPlace
@@ -84,6 +85,9 @@ def after_login(answer: Answer, health: Answer | None = None) -> Callable[[Asked
         (Answer(502, b"<html>bad gateway", content_type="text/html"), Unreachable, True, "bad gateway"),
         (said(504), Unreachable, True, "status 504"),
         (Answer(200, b"<html>portal", content_type="text/html"), Unreachable, False, "no vault"),
+        (Answer(503, b"[]"), Unreachable, True, "as a vault does"),
+        (Answer(403, b'"no"'), Unreachable, False, "as a vault does"),
+        (Answer(403, b"no"), Denied, None, "refuses"),
     ],
 )
 def test_each_answer_has_its_meaning(
@@ -94,7 +98,7 @@ def test_each_answer_has_its_meaning(
         with pytest.raises(kind, match=text) as raised:
             session.call(read, "look")
     assert getattr(raised.value, "again", None) == again
-    assert raised.value.message.startswith("look: ") or "no vault" in raised.value.message
+    assert raised.value.message.startswith("look: ") or "what answers" in raised.value.message
     assert raised.value.hint
     assert TOKEN not in str(raised.value)
 
@@ -111,7 +115,7 @@ def test_unusable_states_are_named_and_not_waited_for(
     token_file: VaultIdentity, status: int, state: Health, text: str
 ) -> None:
     # A sealed server answers every request with 503; what it is, only its health endpoint tells.
-    health = Answer(status)
+    health = Answer(status, b'{"initialized": true, "sealed": true}')
     with ScriptedServer(lambda asked: health if "health" in asked.path else said(503, "sealed")) as server:
         session = open_session(server.url, token_file)
         assert session.health() is state
@@ -142,14 +146,54 @@ def test_a_load_balancer_s_503_is_waited_for(token_file: VaultIdentity) -> None:
     assert raised.value.retry_after == 7
 
 
-def test_a_redirect_is_not_followed_with_the_token(token_file: VaultIdentity) -> None:
+@pytest.mark.parametrize("body", [b"<html>no server is available", b'{"message": "no healthy upstream"}'])
+def test_a_load_balancer_without_servers_is_no_sealed_vault(token_file: VaultIdentity, body: bytes) -> None:
+    """HAProxy answers every path so, that of the health too, while a cluster elects its leader."""
+    with ScriptedServer(lambda asked: Answer(503, body)) as server:
+        session = open_session(server.url, token_file)
+        assert session.health() is None
+        with pytest.raises(Unreachable, match="cannot serve now") as raised:
+            session.call(read, "look")
+    assert raised.value.again
+    assert raised.value.retry_after == ELECTION_SECONDS
+
+
+@pytest.mark.parametrize("state", [472, 473, 429])
+def test_what_openbao_has_not_a_standby_of_vault_enterprise_answers(
+    token_file: VaultIdentity, state: int
+) -> None:
+    """As an answer to a request: a DR secondary serves nothing, the others only not now."""
+    health = Answer(state, b'{"initialized": true, "sealed": false}')
+    with ScriptedServer(after_login(said(state, "not here"), health)) as server:
+        session = open_session(server.url, token_file)
+        with pytest.raises(Unreachable) as raised:
+            session.call(read, "look")
+    assert raised.value.again is (state != 472)
+    assert ("disaster recovery" in raised.value.message) is (state == 472)
+
+
+def test_a_cluster_without_a_leader_is_given_time(token_file: VaultIdentity) -> None:
+    told = said(500, "local node not active but active cluster node not found")
+    with ScriptedServer(after_login(told)) as server:
+        session = open_session(server.url, token_file)
+        with pytest.raises(Unreachable, match="has no leader now") as raised:
+            session.call(read, "look")
+    assert raised.value.again
+    assert raised.value.retry_after == ELECTION_SECONDS
+    assert "election" in raised.value.hint
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed_with_the_token(token_file: VaultIdentity, status: int) -> None:
     with ScriptedServer(lambda asked: Answer()) as other:
-        away = Answer(307, b"", {"Location": f"{other.url}/v1/orgkey/config"})
+        away = Answer(status, b"", {"Location": f"{other.url}/v1/orgkey/config"})
         with ScriptedServer(after_login(away)) as server:
             session = open_session(server.url, token_file)
             with pytest.raises(Unreachable, match="redirects to") as raised:
                 session.call(read, "look")
-        assert not raised.value.again
+        # 307 is a standby's word, also while an election goes on: later it forwards.
+        assert raised.value.again is (status == 307)
+        assert raised.value.retry_after == (ELECTION_SECONDS if status == 307 else None)
         assert other.asked == []
 
 
@@ -302,15 +346,15 @@ def test_where_a_token_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("VAULT_TOKEN", raising=False)
     with pytest.raises(UsageProblem, match="no login"):
-        read_token(None)
+        read_token(None, "writer")
     (tmp_path / ".vault-token").write_text("from-home\n")
-    assert read_token(None).text() == "from-home"
+    assert read_token(None, "writer").text() == "from-home"
     monkeypatch.setenv("VAULT_TOKEN", "from-environment")
-    assert read_token(None).text() == "from-environment"
+    assert read_token(None, "writer").text() == "from-environment"
     (tmp_path / "token").write_text("\n")
     for name in ("token", "absent"):
         with pytest.raises(UsageProblem, match=name):
-            read_token(VaultIdentity(token_file=str(tmp_path / name)))
+            read_token(VaultIdentity(token_file=str(tmp_path / name)), "writer")
 
 
 def test_an_answer_without_the_expected_parts(approle: VaultIdentity) -> None:

@@ -35,10 +35,12 @@ from pipeline.errors import (
     WrongShare,
 )
 from pipeline.finding import Finding
+from pipeline.infra.desired import Site
 from pipeline.keys import UnlockedKey, armor, signing
 from pipeline.manifest import Reference
+from pipeline.mirrors.interface import Mirror
 from pipeline.secret import Secret
-from pipeline.targets.interface import Presence, Receipt, Slot, Stored, Target
+from pipeline.targets.interface import Presence, Receipt, Retainer, Slot, Stored, Target
 from tests.assets.openpgp_writer import PASSPHRASE
 
 ASSETS = Path(__file__).parents[2] / "assets" / "keys"
@@ -152,6 +154,49 @@ def named(*names: str) -> dict[str, MemoryTarget]:
 def as_targets(targets: Mapping[str, MemoryTarget]) -> dict[str, Target]:
     """The same, as the program's functions take them."""
     return dict(targets)
+
+
+class MemoryMirror:
+    """A place for the ledger: what was put under each number, oldest first; it fails as it is told to."""
+
+    kind = "memory"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.entries: dict[int, list[bytes]] = {}
+        self.failure: OrgkeyError | None = None
+        self.lost_answers = 0
+        self.calls: list[str] = []
+
+    def listing(self, after: int) -> dict[int, tuple[str, ...]]:
+        self._called("listing")
+        return {
+            number: tuple(f"{number} {place}" for place in range(len(self.entries[number])))
+            for number in sorted(self.entries)
+            if number > after and self.entries[number]
+        }
+
+    def get(self, handle: str) -> bytes:
+        self._called("get")
+        number, place = map(int, handle.split())
+        try:
+            return self.entries[number][place]
+        except (KeyError, IndexError):
+            raise IntegrityProblem(f"{self.name} has no {handle}", hint="look at it") from None
+
+    def put(self, number: int, data: bytes, *, beside: bool = False) -> None:
+        self._called("put")
+        if self.entries.get(number) and not beside:
+            raise Conflict(f"{self.name} has an entry {number}", hint="look at it")
+        self.entries.setdefault(number, []).append(data)
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise Unreachable("the answer to the write was lost", hint="try again")
+
+    def _called(self, name: str) -> None:
+        self.calls.append(name)
+        if self.failure:
+            raise self.failure
 
 
 # -- holders ---------------------------------------------------------------------------------------
@@ -273,6 +318,7 @@ class World:
     roles: list[Role] = field(default_factory=list)
     seconds: float = 120.0
     seals: dict[str, str | OrgkeyError] = field(default_factory=dict)
+    mirrors: dict[str, MemoryMirror] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -288,6 +334,8 @@ class World:
                 f'[target.{target.name}]\nkind = "directory"\npath = "/nowhere/{target.name}"\n'
                 f'domain = "{target.domain}"\ncontrolled_by = ["{target.name}-admins"]\n'
             )
+        if self.mirrors:
+            text += f"[ledger]\nmirrors = {json.dumps(list(self.mirrors))}\n"
         return config.parse(text.encode(), "test.toml")
 
     @property
@@ -353,6 +401,12 @@ class MemoryEstate:
     def targets(self) -> dict[str, Target]:
         return dict(self.world.targets)
 
+    def retainers(self) -> dict[str, Retainer[Stored]]:
+        return {}
+
+    def entry_retainers(self) -> dict[str, Retainer[str]]:
+        return {}
+
     def holders(self) -> dict[str, Holder]:
         return dict(self.world.holders)
 
@@ -363,9 +417,24 @@ class MemoryEstate:
     def seal_types(self) -> dict[str, str | OrgkeyError]:
         return dict(self.world.seals)
 
+    def certificates(self) -> list[Finding]:
+        return []
+
     def backups(self, places: Sequence[str] = ()) -> list[Source]:
         names = places or tuple(place.location for place in self.world.config.backups.values())
         return [source for name in names for source in sources.local(Path(name))]
+
+    def mirrors(self, fingerprint: str) -> dict[str, Mirror]:
+        return dict(self.world.mirrors)
+
+    def patient_mirrors(self, fingerprint: str) -> dict[str, Mirror]:
+        return self.mirrors(fingerprint)
+
+    def heads(self, fingerprint: str) -> dict[str, Mirror]:
+        return {}
+
+    def sites(self) -> list[Site]:
+        return []
 
     def request_ids(self) -> dict[str, Sequence[str]]:
         return {"memory": ["request-1"]}

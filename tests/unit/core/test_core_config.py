@@ -81,6 +81,10 @@ WRONG: list[tuple[str, object, str]] = [
     ("key/fingerprint", PIN[:-1] + "G", "40 hexadecimal digits"),
     ("key/former", [PIN[:8]], "40 hexadecimal digits"),
     ("key/fingerprint", 7, "key.fingerprint"),
+    ("key/live", "hkp://[::1", "an address with hkp://"),
+    ("key/live", "hkps://keys.example.com:99999", "an address with hkp://"),
+    ("key/live", "ldap://:389", "an address with hkp://"),
+    ("key/live", "file:///srv/live.asc", "an address with hkp://"),
     ("source/kind", "carrier-pigeon", "source.kind"),
     ("source/path", None, "needs path"),
     ("source/settle_seconds", -1, "source.settle_seconds"),
@@ -116,7 +120,14 @@ WRONG: list[tuple[str, object, str]] = [
     ("path/unattended/needs", "vault", "needs"),
     ("identity/writer/vault/secret_id_file", None, "go together"),
     ("identity/writer/vault/role_id_file", None, "go together"),
-    ("identity/writer/vault/token_file", "/run/token", "or token_file"),
+    ("identity/writer/vault/token_file", "/run/token", "several ways to log in (approle, token)"),
+    ("identity/writer/vault/method", "token", "a login by token needs token_file"),
+    ("identity/writer/vault/method", "magic", "identity.writer.vault.method"),
+    ("identity/writer/vault/jwt_file", "/run/jwt", "jwt_file is no setting of a login by approle"),
+    ("target/vault-eu/client_cert_file", "/etc/orgkey/host.pem", "client_key_file go together"),
+    ("target/vault-eu/proxy", "http://user:word@proxy.example.com:3128", "give proxy_file"),
+    ("target/s3-eu/proxy", "socks5://proxy.example.com:1080", "a proxy looks like"),
+    ("target/s3-eu/proxy", "", "a proxy looks like"),
     ("identity/driller/vault/token_file", None, "give role_id_file and secret_id_file, or token_file"),
     ("identity/janitor", {}, "identity"),
     ("policy/copies", 0, "policy.copies"),
@@ -386,3 +397,36 @@ def test_one_party_with_every_share_and_a_copy_is_found(
 def test_an_alternative_path_that_one_party_opens_alone_counts() -> None:
     data = changed(put("path/cloud", {"needs": ["aws"]}))
     assert posture.single_parties(parse(data, "orgkey.toml")) == ["aws-admins"]
+
+
+@pytest.mark.parametrize("written", ["", "  ", "/", " / "])
+def test_a_namespace_of_nothing_is_none(written: str) -> None:
+    read = parse(changed(put("target/vault-eu/namespace", written)), "orgkey.toml")
+    assert read.target["vault-eu"].namespace is None  # type: ignore[union-attr]  # it is a VaultTarget
+
+
+def test_a_namespace_is_spelled_without_slashes_around() -> None:
+    read = parse(changed(put("holder/vault/namespace", "/team/one/")), "orgkey.toml")
+    assert read.holder["vault"].namespace == "team/one"  # type: ignore[union-attr]  # it is a TransitHolder
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        *((place, value) for place in ("target/vault-eu/mount", "holder/vault/mount", "holder/vault/key")
+          for value in ("", "/", "..", "a/../b", "./a")),
+        ("target/vault-eu/prefix", "a/.."),
+        ("target/vault-eu/namespace", "../other"),
+        ("identity/writer/vault/mount", ""),
+        ("identity/writer/vault/mount", "../token"),
+        ("identity/writer/vault/mount", "a/role/b"),
+        ("identity/writer/vault/mount", "a/role"),
+    ],
+)  # fmt: skip
+def test_names_that_lead_to_another_path_are_refused(place: str, value: str) -> None:
+    assert place.split("/")[-1] in refused(changed(put(place, value)))
+
+
+def test_a_prefix_may_be_empty() -> None:
+    read = parse(changed(put("target/vault-eu/prefix", "/")), "orgkey.toml")
+    assert read.target["vault-eu"].prefix == ""  # type: ignore[union-attr]  # it is a VaultTarget

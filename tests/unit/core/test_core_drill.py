@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -186,6 +187,7 @@ def test_one_implementation_alone_is_degraded_unless_the_policy_takes_it(
     monkeypatch.setattr(proofs, "prove", alone)
     done = drill(world.context, Request())
     assert (done.code, done.passed, done.proved(made.sha256)) == (Code.DEGRADED, True, True)
+    assert certified(done)["predicate"]["result"] == "WARNED"
     world.policy = "single_implementation = true"
     assert drill(world.context, Request()).code is Code.OK
 
@@ -219,6 +221,43 @@ def test_a_recovered_passphrase_is_not_in_representations(world: World) -> None:
 
 
 # -- the certificate -------------------------------------------------------------------------------
+
+
+def certified(done: Drill) -> dict[str, Any]:
+    assert done.certificate is not None
+    found: dict[str, Any] = json.loads(Path(done.certificate).read_bytes())
+    return found
+
+
+def test_the_certificate_names_every_copy_with_its_digest(world: World) -> None:
+    made = world.store(world.mint())
+    world.targets["b"].damage(slot_of(made))
+    world.targets["c"].failures["find"] = unreachable("c")
+    statement = certified(drill(world.context, Request()))
+    assert statement["predicate"]["result"] == "FAILED"
+    assert {"b/-/authentic", "c/-/digest"} <= set(statement["predicate"]["failedTests"])
+    told = details(statement)
+    digests = {copy["target"]: copy["sha256"] for copy in told["copies"]}
+    assert digests["a"] == made.sha256.hex
+    assert digests["b"] not in (None, made.sha256.hex), "what lies there now"
+    assert digests["c"] is None
+    assert all(set(copy) == {"target", "domain", "location", "version", "sha256"} for copy in told["copies"])
+    page = (Path(__file__).parents[3] / "docs/reference/json.md").read_text()
+    section = page.partition("`orgkey.drill-details/1`\n")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE)
+    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} | {"schema"} == set(told)
+    assert set(told["implementations"]) == {"gnupg", "pgpy", "sequoia", "cryptography", "openssl"}
+    assert all(number[:1].isdigit() for number in told["implementations"].values()), told["implementations"]
+
+
+def test_a_false_version_beside_a_good_one_is_a_warning_in_the_certificate(world: World) -> None:
+    made = world.store(world.mint())
+    world.targets["c"].plant(slot_of(made), attackers(made))
+    done = drill(world.context, Request())
+    assert by_copy(done)["c"].passed
+    assert done.code is Code.INTEGRITY
+    said = certified(done)["predicate"]
+    assert (said["result"], said["warnedTests"]) == ("WARNED", ["c/unattended"])
 
 
 def details(statement: dict[str, Any]) -> dict[str, Any]:
@@ -293,7 +332,12 @@ def a_result(made: Record, *, code: Code = Code.OK, ok: bool = True) -> Result:
 
 @pytest.mark.parametrize(
     ("code", "ok", "said"),
-    [(Code.OK, True, "PASSED"), (Code.DEGRADED, True, "WARNED"), (Code.PROOF_FAILED, False, "FAILED")],
+    [
+        (Code.OK, True, "PASSED"),
+        (Code.DEGRADED, True, "WARNED"),
+        (Code.INTEGRITY, True, "WARNED"),
+        (Code.PROOF_FAILED, False, "FAILED"),
+    ],
 )
 def test_a_certificate_never_says_more_than_the_results(
     genuine: Record, world: World, code: Code, ok: bool, said: str
@@ -311,6 +355,7 @@ def test_a_certificate_never_says_more_than_the_results(
     statement = json.loads(body)
     assert statement["predicate"]["result"] == said
     assert statement["predicate"]["passedTests"] == (["a/unattended/sign"] if ok else [])
+    assert statement["predicate"]["warnedTests"] == (["a/unattended"] if said == "WARNED" else [])
     assert statement["predicate"]["failedTests"] == ([] if ok else ["a/unattended/sign"])
     (configuration,) = statement["predicate"]["configuration"]
     assert configuration["digest"]["sha256"] == sha256(base64.b64decode(configuration["content"])).hexdigest()

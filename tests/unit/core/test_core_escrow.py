@@ -305,7 +305,8 @@ def test_one_party_that_could_do_it_alone_is_refused_before_anything(world: Worl
     with pytest.raises(UsageProblem, match=r"one party alone.*acme"):
         run(one)
     assert stored(one) == {"a": set(), "b": set(), "c": set()}
-    assert not one.root.exists()
+    assert one.events() == ["escrow-failed"], "a refusal is entered, and nothing else is left"
+    assert one.context.journal.entries() == []
     one.policy = "accept_single_party = true"
     assert run(one).code is Code.OK
 

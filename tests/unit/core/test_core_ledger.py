@@ -41,7 +41,7 @@ def full(ledger: Ledger) -> Ledger:
 
 
 def place(ledger: Ledger) -> Path:
-    return ledger._directory
+    return ledger.directory
 
 
 def test_an_empty_ledger(ledger: Ledger) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -154,6 +155,13 @@ def test_a_live_key_that_is_not_there_is_unknown_and_told(world: World, proven: 
     world.key = 'live = "/nowhere/live.asc"'
     assert status(world.context).live.state == "unknown"
     assert any("/nowhere/live.asc" in line for line in world.lines)
+
+
+def test_a_live_key_in_a_pipe_is_not_waited_for(world: World, proven: Record, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    world.key = f'live = "{tmp_path}/pipe"'
+    found = status(world.context)
+    assert (found.live.state, "no regular file" in str(found.live.reason)) == ("unknown", True)
 
 
 def test_a_key_that_renewed_itself_since_makes_the_escrow_stale(tmp_path: Path) -> None:

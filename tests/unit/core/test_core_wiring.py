@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import config, locations, wiring
+from pipeline import config, locations, logs, wiring
 from pipeline.clock import Deadline, SystemClock
 from pipeline.config import Config
 from pipeline.custody.paths import Description
 from pipeline.custody.section import CustodySection
 from pipeline.errors import Code, LocalFilesProblem, OrgkeyError, UsageProblem
+from pipeline.reaching import reach
 from pipeline.secret import Secret
 from pipeline.sources.command import CommandSource
 from pipeline.sources.file import FileSource
@@ -66,7 +67,7 @@ def test_one_login_serves_a_services_target_and_holder() -> None:
     made = estate(settings())
     made.targets()
     made.holders()
-    assert len(made._vaults) == 1
+    assert len(made._sessions._vaults) == 1
 
 
 def test_a_login_of_its_own_is_not_shared() -> None:
@@ -74,7 +75,7 @@ def test_a_login_of_its_own_is_not_shared() -> None:
     made = estate(settings(own))
     made.targets()
     made.holders()
-    assert len(made._vaults) == 2
+    assert len(made._sessions._vaults) == 2
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def logins(read: Config, role: Any) -> set[str]:
     made = estate(read, role)
     made.targets()
     made.holders()
-    told = [str(key[-1]) for key in (*made._vaults, *made._clouds)]
+    told = [str(key[-1]) for key in (*made._sessions._vaults, *made._sessions._clouds)]
     return {word for line in told for word in re.findall(r"'([^']+)'", line)}
 
 
@@ -127,7 +128,7 @@ KMS = Description(
 
 
 def reached(made: Estate, name: str, description: Description) -> dict[str, Any]:
-    return made._reach(name, description).model_dump()
+    return reach(made.config, name, description).model_dump()
 
 
 def test_openers_take_the_key_from_the_record_and_the_way_from_the_configuration() -> None:
@@ -188,7 +189,8 @@ def test_a_run_is_put_together() -> None:
     assert made.pins == {PIN, OTHER}
     assert made.deadline.seconds == 7
     assert re.fullmatch(r"[0-9a-f]{16}", made.run)
-    assert made.run != run(read).run
+    assert made.run == logs.run_id() == run(read).run, "one id for a run's log, ledger and certificates"
+    assert logs.begin_run() == run(read).run != made.run
     assert made.estate("writer").role == "writer"
     assert made.estate("writer") is not made.estate("writer")
 

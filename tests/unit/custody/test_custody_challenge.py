@@ -14,6 +14,7 @@ from pipeline.custody import challenge, commit
 from pipeline.custody.challenge import Asked, Challenge, Older
 from pipeline.errors import UsageProblem, WrongShare
 from pipeline.secret import Secret
+from tests.assets.people import mistyped
 from tests.unit.custody.conftest import Plans
 from tests.unit.custody.test_custody_recover import Escrowed
 
@@ -78,8 +79,7 @@ def test_the_file_comes_back_as_it_was_written(done: Escrowed, plans: Plans) -> 
 
 
 def test_a_mistyped_share_is_damaged(done: Escrowed) -> None:
-    words = done.words("people", "custodians", 2).text().split()
-    words[3], words[4] = words[4], words[3]
+    words = mistyped(done.words("people", "custodians", 2).text().split(), 3)
     assert refused(challenge_of(done), Secret(" ".join(words))) == (
         "the share is damaged: its checksum does not fit"
     )

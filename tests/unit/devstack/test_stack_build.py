@@ -131,7 +131,7 @@ def test_a_failed_build_says_why_and_leaves_nothing(path: Path, cache: Path) -> 
 
 
 def test_two_processes_build_once(path: Path, cache: Path, tmp_path: Path) -> None:
-    fake_go(path, "1.99.0", f"echo x >> {tmp_path}/builds; sleep 1")
+    fake_go(path, "1.99.0", f"echo x >> {tmp_path}/builds; sleep 5")
     code = "from pipeline.devstack import build, programs, progress\n"
     code += "print(build.ensure(programs.VERSITYGW, progress.Plain()))"
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,6 +105,8 @@ from pathlib import Path
 from pipeline.clock import Deadline
 from pipeline.keys.gnupg import GnuPG
 from pipeline.secret import Secret
+from pipeline.keys import gnupg_home
+gnupg_home.memory_root = lambda: Path(sys.argv[3])
 tsk, passphrase, fingerprint = (Path(sys.argv[2]) / name for name in ("tsk", "passphrase", "fingerprint"))
 with GnuPG(Deadline(60)) as gpg:
     gpg.import_keys(tsk.read_bytes(), {fingerprint.read_text(): True})
@@ -112,8 +116,21 @@ with GnuPG(Deadline(60)) as gpg:
 """
 
 
+@pytest.fixture(autouse=True)
+def own_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Homes of these tests lie where no other run sweeps, and their sweeping finds no other's."""
+    root = Path(tempfile.mkdtemp(prefix="okt-", dir=memory_root()))  # short, for the agents' sockets
+    monkeypatch.setattr(gnupg_home, "memory_root", lambda: root)
+    yield root
+    left = list(root.iterdir())
+    shutil.rmtree(root)
+    assert left == []
+
+
 @pytest.fixture
-def orphanage(stored: Keys, tmp_path: Path) -> Callable[[], tuple[subprocess.Popen[bytes], Path]]:
+def orphanage(
+    stored: Keys, tmp_path: Path, own_root: Path
+) -> Callable[[], tuple[subprocess.Popen[bytes], Path]]:
     """Start a child that holds a home with a living agent."""
 
     def start() -> tuple[subprocess.Popen[bytes], Path]:
@@ -122,7 +139,8 @@ def orphanage(stored: Keys, tmp_path: Path) -> Callable[[], tuple[subprocess.Pop
         (tmp_path / "passphrase").write_text(key.passphrase.text())
         (tmp_path / "fingerprint").write_text(key.fingerprint)
         child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(ROOT), str(tmp_path)], stdout=subprocess.PIPE
+            [sys.executable, "-c", CHILD, str(ROOT), str(tmp_path), str(own_root)],
+            stdout=subprocess.PIPE,
         )
         assert child.stdout is not None
         return child, Path(child.stdout.readline().decode().strip())
@@ -173,8 +191,8 @@ def test_a_living_home_is_left_alone(stored: Keys) -> None:
         assert (gpg.home / MARKER).exists()
 
 
-def test_half_made_homes(monkeypatch: pytest.MonkeyPatch) -> None:
-    home = memory_root() / f"{PREFIX}half-{os.getpid()}"
+def test_half_made_homes(monkeypatch: pytest.MonkeyPatch, own_root: Path) -> None:
+    home = own_root / f"{PREFIX}half-{os.getpid()}"
     home.mkdir(mode=0o700)
     try:
         assert home not in sweep_orphans(), "it may be in the making"
@@ -186,16 +204,18 @@ def test_half_made_homes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"pid": "x", "start": 1}', '{"pid": 1, "start": null}'])
-def test_a_damaged_marker(text: str) -> None:
-    home = memory_root() / f"{PREFIX}marker-{os.getpid()}"
+def test_a_damaged_marker(text: str, own_root: Path) -> None:
+    home = own_root / f"{PREFIX}marker-{os.getpid()}"
     home.mkdir(mode=0o700)
     (home / MARKER).write_text(text)
     os.utime(home, (1, 1))
     assert home in sweep_orphans()
 
 
-def test_a_number_that_belongs_to_another_process_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    home = memory_root() / f"{PREFIX}reuse-{os.getpid()}"
+def test_a_number_that_belongs_to_another_process_now(
+    monkeypatch: pytest.MonkeyPatch, own_root: Path
+) -> None:
+    home = own_root / f"{PREFIX}reuse-{os.getpid()}"
     home.mkdir(mode=0o700)
     start = gnupg_home._start_time(os.getpid())
     assert start is not None
@@ -205,8 +225,8 @@ def test_a_number_that_belongs_to_another_process_now(monkeypatch: pytest.Monkey
     assert home in sweep_orphans()
 
 
-def test_a_link_is_no_home(tmp_path: Path) -> None:
-    link = memory_root() / f"{PREFIX}link-{os.getpid()}"
+def test_a_link_is_no_home(tmp_path: Path, own_root: Path) -> None:
+    link = own_root / f"{PREFIX}link-{os.getpid()}"
     (tmp_path / "precious").write_text("x")
     link.symlink_to(tmp_path)
     try:

@@ -69,9 +69,9 @@ def test_a_timeout_kills_the_whole_group(tmp_path: Path) -> None:
         f"trap '' TERM; sleep 60 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/parent; wait; sleep 60"
     )
     begun = time.monotonic()
-    with pytest.raises(DeadlinePassed, match=r"sh did not finish within 0\.5 s"):
-        process.run(["sh", "-c", script], timeout=0.5)
-    assert time.monotonic() - begun < 10
+    with pytest.raises(DeadlinePassed, match=r"sh did not finish within 2 s"):
+        process.run(["sh", "-c", script], timeout=2)
+    assert time.monotonic() - begun < 20
     assert _gone(int((tmp_path / "child").read_text()))
     assert _gone(int((tmp_path / "parent").read_text()))
 

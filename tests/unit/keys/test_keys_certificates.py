@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 
 import pytest
@@ -86,6 +86,23 @@ def test_one_is_listed(form: int, packets: Packets, now: datetime, passphrase: S
     assert (listed["not_before"], listed["not_after"]) == ("2025-01-01T00:00:00Z", "2035-01-01T00:00:00Z")
     key = load(data, passphrase, pin=None, now=now)
     assert key.summary()["organization_certificates"] == [listed]
+
+
+@pytest.mark.parametrize(
+    ("days", "said"), [(0, None), (4000, "CN=One expired at 2035-01-01"), (-4000, "valid from 2025-01-01")]
+)
+def test_one_that_is_not_valid_now_is_a_warning(
+    packets: Packets, now: datetime, passphrase: Secret, days: int, said: str | None
+) -> None:
+    data = with_extra(packets("rsa2048"), *forms(*ONE)[0])
+    moment = now + timedelta(days=days)
+    (listed,) = inspect(data, now=moment).document["organization_certificates"]
+    assert listed["not_after"] == "2035-01-01T00:00:00Z"
+    notes = [note for note in inspect(data, now=moment).document["notes"] if "CN=One" in note]
+    assert [str(said) in note for note in notes] == ([True] if said else [])
+    assert inspect(data, now=moment).code is not Code.CERTIFICATES
+    accepted = load(data, passphrase, pin=None, now=moment, accept=frozenset({"expired"}))
+    assert [note for note in accepted.notes if "CN=One" in note] == notes
 
 
 @pytest.mark.parametrize("form", range(8))

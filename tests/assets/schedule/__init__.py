@@ -1,0 +1,1 @@
+"""The unattended jobs, described once; the files of ``infra/schedule`` are written from it."""

@@ -1,0 +1,90 @@
+"""An epoch that is there and proven, while another one is about to replace it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import authentic
+from pipeline.authentic import Record
+from pipeline.targets.interface import Slot
+from tests.assets import people
+from tests.faults.scene import FINGERPRINT, Scene
+
+
+@dataclass(frozen=True)
+class Before:
+    """An escrowed and proven epoch.
+
+    Attributes:
+        record: Its record.
+        state: The state directory of the host that made it.
+    """
+
+    record: Record
+    state: Path
+
+
+def with_people(scene: Scene) -> Scene:
+    """Give the plan a second path, of three custodians."""
+    certificates = people.folder(scene.directory / "certificates", ("alice", "bob", "carol"))
+    tables = people.tables(certificates, members=("alice", "bob", "carol"), threshold=2)
+    scene.config.write_text(scene.config.read_text() + tables)
+    return scene
+
+
+def adopt(scene: Scene, before: Before) -> None:
+    """Let a scene be the host and the place of an epoch that was made elsewhere."""
+    shutil.copytree(before.state, scene.state)
+    context = scene.context()
+    slot = Slot(FINGERPRINT, before.record.epoch)
+    entry = context.journal.entry(before.record.epoch)
+    assert entry is not None
+    for target in context.estate("writer").targets().values():
+        entry.add_receipt(target.put(slot, before.record.data))
+
+
+def check_proven(scene: Scene, before: Before, name: str) -> None:
+    """The old epoch stands as it was: whole at both targets, proven on this host, and it restores."""
+    copies = scene.stored()[before.record.epoch]
+    assert copies == {"vault": before.record.data, "s3": before.record.data}
+    entry = scene.context().journal.entry(before.record.epoch)
+    assert entry is not None
+    assert entry.proven() is not None
+    out = scene.directory / "out" / f"{name}.asc"
+    restored = scene.run(["restore", "--original", "--out", str(out)])
+    assert restored.code == 0, restored
+    assert out.read_bytes() == scene.export.read_bytes()
+
+
+def check_ended(scene: Scene, before: Before, event: str) -> set[str]:
+    """Every epoch is whole, the newest is proven and replaces another one; nothing lingers.
+
+    Args:
+        scene: Where.
+        before: What was replaced.
+        event: What the ledger calls it.
+
+    Returns:
+        The new epochs.
+    """
+    context = scene.context()
+    stored = scene.stored()
+    marks = {entry.epoch: entry.proven() for entry in context.journal.entries()}
+    assert set(marks) == set(stored)
+    assert all(marks.values()), marks
+    for copies in stored.values():
+        assert set(copies) == {"vault", "s3"}
+        assert copies["vault"] == copies["s3"]
+    new = set(stored) - {before.record.epoch}
+    for epoch in new:
+        record = authentic.open_record(
+            stored[epoch]["s3"], context.pins, deadline=context.deadline, now=context.clock.now(), epoch=epoch
+        )
+        assert record.manifest.supersedes is not None
+        assert record.manifest.supersedes.epoch in set(stored) - {epoch}
+    events = [item["event"] for item in context.ledger.entries()]  # checks the chain
+    assert event in events
+    scene.check_nothing_lingers()
+    return new

@@ -1,0 +1,90 @@
+"""When is somebody told: once, again after a while, and when it works again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pipeline.alarm.message import Memory, Outcome, judge, remembered
+from pipeline.errors import Code
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+ALL = ("failure", "recovery", "overdue")
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+FINE = Outcome(Code.OK, "fine")
+DEAD = Outcome(Code.UNREACHABLE, "dead")
+LATE = Outcome(Code.STALE, "stale", broken=("a is late",), overdue={"drill a": "a is late"})
+LATER = Outcome(
+    Code.STALE, "stale", broken=("a is late", "b is late"), overdue={"drill a": "", "drill b": ""}
+)
+BROKEN = Outcome(Code.STALE, "stale", broken=("a is late", "a copy is gone"), overdue={"drill a": ""})
+
+
+def events(
+    ends: Sequence[Outcome], step: timedelta = HOUR, wanted: Sequence[str] = ALL, arrives: bool = True
+) -> list[str | None]:
+    """What is told of a series of runs."""
+    memory, now, told = Memory(), NOW, []
+    for ended in ends:
+        event, after, lost = judge(memory, ended, now, DAY, wanted)
+        memory = remembered((after if arrives else lost).render())
+        told.append(event)
+        now += step
+    return told  # type: ignore[return-value]  # events are words
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        ([FINE, FINE], [None, None]),
+        ([DEAD, DEAD, DEAD], ["failure", None, None]),
+        ([DEAD, FINE, FINE], ["failure", "recovery", None]),
+        ([DEAD, Outcome(Code.DENIED, "no"), FINE], ["failure", "failure", "recovery"]),
+        ([Outcome(Code.DEGRADED, "enough")], ["failure"]),
+        ([Outcome(Code.INTERRUPTED, ""), Outcome(Code.PENDING, "Vault differs")], [None, "failure"]),
+        ([DEAD, Outcome(Code.INTERRUPTED, ""), FINE], ["failure", None, "recovery"]),
+        ([LATE, LATE, LATER, LATER, FINE], ["overdue", None, "overdue", None, "recovery"]),
+        ([LATE, BROKEN, BROKEN, FINE], ["overdue", "failure", None, "recovery"]),
+        ([BROKEN, LATE, FINE, LATE], ["failure", None, "recovery", "overdue"]),
+        ([DEAD, LATE, DEAD], ["failure", "overdue", "failure"]),
+    ],
+)
+def test_what_is_told_of_a_series_of_runs(ends: list[Outcome], told: list[str | None]) -> None:
+    assert events(ends) == told
+
+
+@pytest.mark.parametrize(("ended", "told"), [(DEAD, "failure"), (LATE, "overdue")])
+def test_the_same_is_told_again_after_a_while(ended: Outcome, told: str) -> None:
+    assert events([ended] * 4, timedelta(hours=13)) == [told, None, told, None]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (("failure",), ["failure", None, "failure", None, None]),
+        (("recovery",), [None, None, None, None, "recovery"]),
+        (("overdue",), [None, None, "overdue", None, None]),
+        ((), [None] * 5),
+    ],
+)
+def test_only_what_is_wanted_is_told(wanted: tuple[str, ...], told: list[str | None]) -> None:
+    assert events([DEAD, DEAD, LATE, LATE, FINE], wanted=wanted) == told
+
+
+def test_what_did_not_arrive_is_told_again_by_the_next_run() -> None:
+    assert events([DEAD, DEAD, FINE, FINE], arrives=False) == ["failure", "failure", "recovery", "recovery"]
+    assert events([LATE, LATE], arrives=False) == ["overdue", "overdue"]
+
+
+def test_a_clock_that_was_ahead_does_not_silence() -> None:
+    _, memory, _ = judge(Memory(), DEAD, NOW + timedelta(days=4000), DAY, ALL)
+    assert judge(memory, DEAD, NOW, DAY, ALL)[0] == "failure"
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"null", b'{"schema": "orgkey.job/2"}', b"\xff"])
+def test_a_memory_of_another_form_is_a_value_error(data: bytes) -> None:
+    with pytest.raises(ValueError):
+        remembered(data)

@@ -1,0 +1,241 @@
+"""A certificate's files, byte by byte; and authorities that are nearly good."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.clock import Deadline
+from pipeline.config import Certificates
+from pipeline.drill import Request, drill
+from pipeline.errors import Code, IntegrityProblem, NotPinned
+from pipeline.evidence import checking, timestamp
+from pipeline.evidence.checking import Checked
+from pipeline.evidence.timestamp import Stamped
+from tests.assets import authority as authorities
+from tests.assets.authority import Authority
+from tests.unit.core.inmemory import ATTACKER, World, unlocked
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+FILES = (".json", ".json.asc", ".json.sig", ".json.tsr", ".witness.pem")
+
+
+@dataclass
+class Issued:
+    """A stamped certificate.
+
+    Attributes:
+        path: The statement.
+        public: The Org Key's public part.
+        trusted: The authority's CA.
+    """
+
+    path: Path
+    public: bytes
+    trusted: list[Certificate]
+
+    def file(self, ending: str) -> Path:
+        return self.path.with_name(self.path.stem + ending)
+
+    def check(self, public: bytes | None = None) -> Checked:
+        return checking.check(
+            self.path, public or self.public, trusted=self.trusted,
+            deadline=Deadline(60), now=datetime.now(UTC),
+        )  # fmt: skip
+
+    def refused(self, ending: str) -> bool:
+        """Whether it is refused, in the field's own words: anything else is a defect."""
+        try:
+            if ending == ".json.tsr":  # the rest was not changed, and takes longer
+                timestamp.state(self.path, self.trusted)
+            else:
+                self.check()
+        except (IntegrityProblem, NotPinned):
+            return True
+        return False
+
+
+def ask(path: Path, authority: Authority, *, seconds: float = 5.0) -> Stamped:
+    settings = Certificates(timestamp=authority.url, timestamp_ca_file=str(authority.ca))
+    return timestamp.ask(path, settings, seconds=seconds)
+
+
+@pytest.fixture(scope="module", params=["ec", "rsa", "chain"])
+def serving(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
+    folder = tmp_path_factory.mktemp("tsa")
+    kind = "rsa" if request.param == "rsa" else "ec"
+    made = authorities.make(folder / "it", kind=kind)
+    if request.param == "chain":
+        authorities.between(made, send=True)
+    with authorities.serve(made) as authority:
+        yield authority
+
+
+@pytest.fixture(scope="module")
+def issued(serving: Authority, tmp_path_factory: pytest.TempPathFactory) -> Issued:
+    world = World(tmp_path_factory.mktemp("world"))
+    made = world.store(world.mint())
+    done = drill(world.context, Request(nonce="auditor-4711"))
+    assert done.certificate is not None
+    path = Path(done.certificate)
+    assert ask(path, serving).state == "stamped"
+    found = Issued(path, made.public, timestamp.roots(serving.ca))
+    for ending in FILES:
+        found.file(ending).chmod(0o600)
+    return found
+
+
+@pytest.mark.parametrize("ending", FILES)
+def test_every_byte_counts(issued: Issued, ending: str) -> None:
+    """Not a sample: each byte of each file, of the statement every 31st."""
+    assert issued.check().stamped.at is not None
+    file = issued.file(ending)
+    before = file.read_bytes()
+    step = 31 if ending == ".json" else 1
+    passed = []
+    for at in range(0, len(before), step):
+        for bit in (0, 5):
+            file.write_bytes(before[:at] + bytes([before[at] ^ 1 << bit]) + before[at + 1 :])
+            if not issued.refused(ending):
+                passed.append((at, bit))
+    file.write_bytes(before)
+    assert passed == []
+    assert not issued.refused(ending)
+
+
+@pytest.mark.parametrize("ending", FILES)
+@pytest.mark.parametrize("change", [lambda data: data + b"\n", lambda data: data[:-1], lambda data: b""])
+def test_nothing_may_be_added_or_cut(issued: Issued, ending: str, change: Callable[[bytes], bytes]) -> None:
+    file = issued.file(ending)
+    before = file.read_bytes()
+    file.write_bytes(change(before))
+    refused = issued.refused(ending)
+    file.write_bytes(before)
+    assert refused
+
+
+def test_another_key_is_told_from_a_changed_file(issued: Issued) -> None:
+    stranger = unlocked(ATTACKER).key.public()
+    with pytest.raises(NotPinned) as raised:
+        issued.check(stranger)
+    assert raised.value.code is Code.NOT_PINNED
+    before = issued.path.read_bytes()
+    issued.path.write_bytes(before.replace(b"PASSED", b"FAILED"))
+    with pytest.raises(IntegrityProblem):
+        issued.check(stranger)
+    issued.path.write_bytes(before)
+
+
+def test_openssl_finds_the_stamp_good(issued: Issued, serving: Authority) -> None:
+    done = subprocess.run(
+        ["openssl", "ts", "-verify", "-in", issued.file(".json.tsr"), "-data", issued.path,
+         "-CAfile", serving.ca],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert "Verification: OK" in done.stdout, done.stderr
+    done = subprocess.run(
+        ["openssl", "ts", "-verify", "-in", issued.file(".json.tsr"),
+         "-queryfile", issued.path.with_name(f"{issued.path.name}.tsq"), "-CAfile", serving.ca],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert "Verification: OK" in done.stdout, f"the request that was kept is the answer's: {done.stderr}"
+
+
+@pytest.mark.parametrize(
+    ("how", "said"), [("other-nonce", "Nonce"), ("other-imprint", "messages"), ("refuses", "refused")]
+)
+def test_a_nearly_good_answer_is_not_kept(serving: Authority, tmp_path: Path, how: str, said: str) -> None:
+    statement = tmp_path / "c.json"
+    statement.write_bytes(b"{}")
+    serving.how = how
+    try:
+        made = ask(statement, serving)
+    finally:
+        serving.how = "good"
+    assert made.state == "pending"
+    assert said in str(made.reason)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.json", "c.json.tsq"]
+
+
+def test_an_answer_without_a_token_is_no_time_stamp(tmp_path: Path) -> None:
+    statement = tmp_path / "c.json"
+    statement.write_bytes(b"{}")
+    (tmp_path / "c.json.tsr").write_bytes(bytes.fromhex("30053003020102"))  # a refusal
+    with pytest.raises(IntegrityProblem):
+        timestamp.state(statement)
+
+
+def test_an_authority_that_has_expired_is_not_believed(tmp_path: Path) -> None:
+    statement = tmp_path / "c.json"
+    statement.write_bytes(b"{}")
+    with authorities.serve(authorities.make(tmp_path / "tsa", days=-1)) as expired:
+        made = ask(statement, expired)
+    assert made.state == "pending"
+    assert str(made.reason) == "the time-stamp is not good: certificate has expired"
+
+
+def test_an_authority_that_is_dead_or_has_no_ca_leaves_it_pending(serving: Authority, tmp_path: Path) -> None:
+    statement = tmp_path / "c.json"
+    statement.write_bytes(b"{}")
+    dead = Authority(serving.folder, "http://127.0.0.1:9/tsr")
+    assert ask(statement, dead).state == "pending"
+    nobody = Certificates(timestamp=serving.url, timestamp_ca_file=str(tmp_path / "none.pem"))
+    made = timestamp.ask(statement, nobody, seconds=5.0)
+    assert (made.state, "none.pem" in str(made.reason)) == ("pending", True)
+    assert timestamp.pending(tmp_path) == [statement]
+
+
+def test_an_authority_that_leaves_its_chain_out_is_completed(tmp_path: Path) -> None:
+    statement = tmp_path / "c.json"
+    statement.write_bytes(b"{}")
+    made = authorities.make(tmp_path / "tsa")
+    authorities.between(made, send=False)
+    both = Certificates(timestamp="http://127.0.0.1", timestamp_ca_file=str(made.folder / "chain.pem"))
+    with authorities.serve(made) as authority:
+        settings = both.model_copy(update={"timestamp": authority.url})
+        assert timestamp.ask(statement, settings, seconds=5.0).state == "stamped"
+    beside = tmp_path / "c.tsa.pem"
+    assert beside.read_text().count("BEGIN CERTIFICATE") == 1
+    # Whoever trusts the root alone gets by with what lies beside; and so does openssl.
+    assert timestamp.state(statement, timestamp.roots(made.ca)).at is not None
+    done = subprocess.run(
+        ["openssl", "ts", "-verify", "-in", f"{statement}.tsr", "-data", statement, "-CAfile", made.ca,
+         "-untrusted", beside],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert "Verification: OK" in done.stdout, done.stderr
+    # What lies beside can only complete a chain, never begin one.
+    other = authorities.make(tmp_path / "other", "somebody else")
+    beside.write_bytes(made.ca.read_bytes() + (made.folder / "between.pem").read_bytes())
+    with pytest.raises(IntegrityProblem):
+        timestamp.state(statement, timestamp.roots(other.ca))
+    beside.unlink()
+    with pytest.raises(IntegrityProblem):
+        timestamp.state(statement, timestamp.roots(made.ca))
+
+
+def test_two_runs_that_ask_at_once_both_end_well(
+    serving: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statement = tmp_path / "c.json"
+    statement.write_bytes(b"{}")
+    real = timestamp.verify
+    inner: list[None] = []
+
+    def meanwhile(*words: object, **more: object) -> datetime:
+        if not inner:
+            inner.append(None)
+            assert ask(statement, serving).state == "stamped"
+        return real(*words, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(timestamp, "verify", meanwhile)
+    assert ask(statement, serving).state == "stamped"
+    assert timestamp.state(statement, timestamp.roots(serving.ca)).state == "stamped"

@@ -1,0 +1,138 @@
+"""What a server answers, read as what it has to be; one server under two addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from pipeline import config
+from pipeline.errors import Unreachable, UsageProblem
+from pipeline.infra import actual, plan
+from pipeline.infra.desired import Site, wanted
+from pipeline.infra.files import Files
+
+WRITER = "auth/approle/role/orgkey-writer"
+KEY = "transit/keys/orgkey-escrow"
+SOUND: dict[str, Any] = {
+    "sys/mounts": {"orgkey/": {"type": "kv", "options": {"version": "2"}}, "transit/": {"type": "transit"}},
+    "sys/auth": {"approle/": {"type": "approle"}},
+    "sys/seal-status": {"version": "2.4.0", "cluster_id": "one"},
+    "sys/audit": {"file/": {}},
+    "orgkey/config": {"max_versions": 100, "delete_version_after": "0s"},
+    KEY: {"type": "aes256-gcm96", "derived": True},
+    WRITER: {
+        "token_ttl": 1200,
+        "token_max_ttl": "1h",
+        "token_policies": ["orgkey-writer"],
+        "token_type": "default",
+    },
+}
+
+
+class Server:
+    """Answers from a table, and takes nothing."""
+
+    def __init__(self, answers: Mapping[str, Any]) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+
+    def read(self, path: str, what: str) -> Any:
+        self.asked.append(path)
+        return self.answers.get(path)
+
+    def write(self, path: str, body: Any, what: str) -> None:
+        raise AssertionError(path)
+
+
+def site(answers: Mapping[str, Any], address: str = "https://vault.example.com:8200", **more: Any) -> Site:
+    place = config.VaultPlace(address=address, **{k: v for k, v in more.items() if k == "namespace"})
+    target = config.VaultTarget(kind="vault", controlled_by=("a",), address=address)
+    given = {"kind": "vault-transit", "controlled_by": ("a",), "address": address}
+    holder = config.TransitHolder(**{**given, **{k: v for k, v in more.items() if k != "namespace"}})
+    return Site(place, {"vault": target}, {"vault": holder}, Server(answers))
+
+
+def look(answers: Mapping[str, Any]) -> actual.Actual:
+    here = site(answers)
+    return actual.read(here, wanted(Files(), None, here))
+
+
+def test_sound_answers_are_read() -> None:
+    have = look(SOUND)
+    assert have.cluster == "one"
+    role = have.roles[WRITER]
+    assert role is not None
+    assert (role["token_ttl"], role["token_max_ttl"], role["token_period"]) == (1200, 3600, None)
+    assert role["token_type"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("sys/mounts", ["orgkey/"]),
+        ("sys/mounts", {"orgkey/": "kv"}),
+        ("sys/mounts", {"orgkey/": {"type": "kv", "options": "version=2"}}),
+        ("sys/mounts", {"orgkey/": {"type": ["kv"]}}),
+        ("sys/auth", {"approle/": {"type": 5}}),
+        ("sys/seal-status", {"version": 2}),
+        ("sys/audit", ["file/"]),
+        ("sys/policies/acl/orgkey-writer", {"policy": ["path"]}),
+        ("orgkey/config", {"max_versions": "abc"}),
+        ("orgkey/config", {"max_versions": [1]}),
+        ("orgkey/config", {"delete_version_after": {}}),
+        (KEY, {"type": "aes256-gcm96", "derived": "true"}),
+        (KEY, {"derived": True, "imported_key": "no"}),
+        (WRITER, {"token_ttl": "soon"}),
+        (WRITER, {"token_ttl": [1200]}),
+        (WRITER, {"token_num_uses": True}),
+        (WRITER, {"token_bound_cidrs": 5}),
+        (WRITER, {"token_bound_cidrs": [5]}),
+        (WRITER, {"token_policies": "orgkey-writer"}),
+        (WRITER, {"token_type": 1}),
+    ],
+)
+def test_an_odd_answer_is_the_servers_failure(path: str, answer: Any) -> None:
+    with pytest.raises(Unreachable, match="the server's answer"):
+        look({**SOUND, path: answer})
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"), [(90, 90), ("90", 90), ("20m", 1200), ("768h0m0s", 2764800), ("1ms", 1), ("0s", 0)]
+)
+def test_lengths_of_time_may_be_numbers_or_words(said: Any, seconds: int) -> None:
+    role = look({**SOUND, WRITER: {"token_ttl": said}}).roles[WRITER]
+    assert role is not None
+    assert role["token_ttl"] == seconds
+
+
+def test_addresses_have_one_spelling() -> None:
+    said = ["2001:DB8::1/128", "2001:0db8:0::/32", "10.1.2.3/32"]
+    role = look({**SOUND, WRITER: {"token_bound_cidrs": said}}).roles[WRITER]
+    assert role is not None
+    assert role["token_bound_cidrs"] == ["10.1.2.3", "2001:db8::/32", "2001:db8::1"]
+
+
+def test_one_server_has_one_address() -> None:
+    two = [site(SOUND, "http://127.0.0.1:8200"), site(SOUND, "http://localhost:8200")]
+    with pytest.raises(UsageProblem, match=r"http://127\.0\.0\.1:8200 and http://localhost:8200 are one server"):
+        plan.make(Files(), None, two)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "namespace"), [("two", None), ("one", "team"), ("", None)], ids=["other", "namespace", "unsaid"]
+)
+def test_other_clusters_and_namespaces_are_other_servers(cluster: str, namespace: str | None) -> None:
+    status = {"version": "2.4.0", "cluster_id": cluster}
+    other = site({**SOUND, "sys/seal-status": status}, "http://b:8200", namespace=namespace)
+    assert len(plan.make(Files(), None, [site(SOUND), other]).servers) == 2
+
+
+@pytest.mark.parametrize("mount", ["orgkey", "/orgkey/", "orgkey/transit"])
+def test_one_mount_is_not_two_engines(mount: str) -> None:
+    here = site(SOUND, mount=mount)
+    with pytest.raises(UsageProblem, match="takes one engine there"):
+        plan.make(Files(), None, [here])
+    assert isinstance(here.session, Server)
+    assert here.session.asked == []

@@ -1,0 +1,235 @@
+"""Differences that a real server of the stack cannot show: audit devices, addresses, odd answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pipeline import config
+from pipeline.infra import applying, differ
+from pipeline.infra.actual import Actual, Mount
+from pipeline.infra.desired import Site, Wanted, wanted
+from pipeline.infra.differ import Change
+from pipeline.infra.files import Files
+
+WRITER = "auth/approle/role/orgkey-writer"
+
+
+ESTATE = """
+[target.vault]
+kind = "vault"
+controlled_by = ["a"]
+address = "https://vault.example.com:8200"
+[holder.vault]
+kind = "vault-transit"
+controlled_by = ["a"]
+address = "https://vault.example.com:8200"
+[path.p]
+needs = ["vault"]
+[policy]
+copies = 1
+"""
+
+
+class Nobody:
+    """A server that is not asked."""
+
+    def read(self, path: str, what: str) -> Any:
+        raise AssertionError(path)
+
+    def write(self, path: str, body: Any, what: str) -> None:
+        raise AssertionError(path)
+
+
+def site(**changes: Any) -> Site:
+    place = config.VaultPlace(address="https://vault.example.com:8200", **changes)
+    target = config.VaultTarget(kind="vault", controlled_by=("a",), address=place.address)
+    holder = config.TransitHolder(kind="vault-transit", controlled_by=("a",), address=place.address)
+    return Site(place, {"vault": target}, {"vault": holder}, Nobody())
+
+
+@pytest.fixture
+def want() -> Wanted:
+    return wanted(Files(), None, site())
+
+
+@pytest.fixture
+def same(want: Wanted) -> Actual:
+    """A server that has exactly what it should."""
+    return Actual(
+        version="2.4.0",
+        cluster="",
+        openbao=True,
+        policies=want.policies,
+        mounts={"orgkey": Mount("kv", "2"), "transit": Mount("transit", None)},
+        auth={"approle": "approle"},
+        roles=want.roles,
+        kv={"orgkey": want.kv_fields},
+        keys={("transit", "orgkey-escrow"): want.key_fields},
+        audit=("file/",),
+    )
+
+
+def changes(want: Wanted, have: Actual) -> list[Change]:
+    found, faults = differ.compare("server", want, have)
+    assert faults == []
+    return found
+
+
+def test_the_same_is_no_difference(want: Wanted, same: Actual) -> None:
+    assert changes(want, same) == []
+
+
+def test_openbao_takes_audit_devices_by_hand_only(want: Wanted, same: Actual) -> None:
+    (change,) = changes(want, replace(same, audit=()))
+    assert change.call == ""
+    assert change.by_hand.startswith("do by hand: ")
+    assert 'audit "file" "orgkey" {' in change.by_hand
+    assert 'file_path = "/var/log/vault/audit.log"' in change.by_hand
+    (outcome,) = applying.apply([], [change], None)  # type: ignore[arg-type]
+    assert outcome.state == "by-hand"
+    assert applying.code([outcome]) == 42
+
+
+def test_vault_takes_them_from_its_api(want: Wanted, same: Actual) -> None:
+    (change,) = changes(want, replace(same, audit=(), openbao=False, version="1.20.0"))
+    assert (change.call, change.by_hand) == ("sys/audit/orgkey", "")
+    assert change.body["type"] == "file"
+
+
+def test_a_namespace_has_no_audit_devices_of_its_own() -> None:
+    assert wanted(Files(), None, site(namespace="team")).audit is None
+
+
+def role(want: Wanted, same: Actual, **fields: Any) -> Actual:
+    return replace(same, roles={**same.roles, WRITER: {**same.roles[WRITER], **fields}})  # type: ignore[dict-item]
+
+
+def bound(want: Wanted, *addresses: str) -> Wanted:
+    fields = {**want.roles[WRITER], "token_bound_cidrs": list(addresses)}
+    return replace(want, roles={**want.roles, WRITER: fields})
+
+
+@pytest.mark.parametrize(
+    ("wanted_addresses", "has", "wider"),
+    [
+        (["10.0.0.0/8"], ["10.1.0.0/16"], False),
+        (["10.0.0.0/8"], ["10.1.2.3"], False),
+        (["10.1.0.0/16"], ["10.0.0.0/8"], True),
+        (["10.1.0.0/16"], [], True),
+        (["10.1.0.0/16"], ["10.1.0.0/16", "192.0.2.1"], True),
+        (["10.1.0.0/16"], ["2001:db8::/32"], True),
+        (["10.1.0.0/16"], ["what is this"], True),
+        ([], ["10.1.0.0/16"], False),
+    ],
+)
+def test_addresses_that_bind_less_are_surplus(
+    want: Wanted, same: Actual, wanted_addresses: list[str], has: list[str], wider: bool
+) -> None:
+    (change,) = changes(bound(want, *wanted_addresses), role(want, same, token_bound_cidrs=has))
+    assert (change.field, change.widens) == ("token_bound_cidrs", wider)
+
+
+def test_the_order_and_the_length_of_one_address_are_no_difference(want: Wanted, same: Actual) -> None:
+    has = role(want, same, token_bound_cidrs=["192.0.2.1", "10.0.0.0/8"])
+    assert changes(bound(want, "10.0.0.0/8", "192.0.2.1"), has) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "has", "wider"),
+    [
+        ("token_ttl", 600, False),
+        ("token_ttl", 7200, True),
+        ("token_ttl", 0, True),
+        ("token_period", 60, True),
+        ("token_num_uses", 5, False),
+        ("secret_id_ttl", 600, False),
+        ("secret_id_num_uses", 1, False),
+        ("token_no_default_policy", False, True),
+        ("bind_secret_id", False, True),
+        ("token_policies", [], False),
+        ("token_policies", ["root"], True),
+    ],
+)
+def test_a_looser_role_gives_more_and_a_tighter_one_does_not(
+    want: Wanted, same: Actual, field: str, has: Any, wider: bool
+) -> None:
+    (change,) = changes(want, role(want, same, **{field: has}))
+    assert (change.field, change.have, change.widens) == (field, has, wider)
+
+
+def test_what_a_server_leaves_out_counts_as_nothing(want: Wanted, same: Actual) -> None:
+    have = role(want, same, token_bound_cidrs=None, secret_id_bound_cidrs=None, token_num_uses=None)
+    assert changes(want, have) == []
+
+
+def test_a_policy_that_cannot_be_judged_is_a_surplus(want: Wanted, same: Actual) -> None:
+    odd = {**same.policies, "orgkey-writer": '{"path": {"*": {"policy": "sudo"}}}'}
+    (change,) = changes(want, replace(same, policies=odd))
+    assert change.surplus == ("what cannot be judged",)
+
+
+def test_more_versions_than_asked_for_are_left_alone(want: Wanted, same: Actual) -> None:
+    kept = {"orgkey": {"max_versions": 5000, "delete_version_after": "0s"}}
+    assert changes(want, replace(same, kv=kept)) == []
+
+
+def test_a_deleted_key_is_a_fault(want: Wanted, same: Actual) -> None:
+    gone = {("transit", "orgkey-escrow"): {**want.key_fields, "soft_deleted": True}}
+    found, faults = differ.compare("server", want, replace(same, keys=gone))
+    assert found == []
+    assert "marked as deleted" in faults[0].message
+
+
+def test_who_logs_in_another_way_gets_no_approle_beside_it() -> None:
+    text = f"{ESTATE}\n[identity.writer.vault]\nmethod = \"kubernetes\"\nrole = \"orgkey-writer\"\n"
+    made = wanted(Files(), config.parse(text.encode(), "test"), site())
+    assert {login.identity for login in made.logins} == {"driller", "auditor", "planner"}
+    assert "auth/approle/role/orgkey-writer" not in made.roles
+    assert "orgkey-writer" in made.policies
+
+
+def test_each_login_of_the_configuration_says_where_its_role_is() -> None:
+    text = f"""{ESTATE}
+[identity.writer.vault]
+role_id_file = "/w/role"
+secret_id_file = "/w/secret"
+mount = "machines"
+[identity.administrator.vault]
+token_file = "/a/token"
+"""
+    made = wanted(Files(), config.parse(text.encode(), "test"), site())
+    assert {login.identity: login.role for login in made.logins} == {
+        "writer": "auth/machines/role/orgkey-writer",
+        "driller": "auth/approle/role/orgkey-driller",
+        "auditor": "auth/approle/role/orgkey-auditor",
+        "planner": "auth/approle/role/orgkey-planner",
+    }
+    assert made.auth == ("machines", "approle")
+    assert made.logins[0].secret_id_file == "/w/secret"
+    for mount in ("machines", "approle"):
+        assert f'path "auth/{mount}/role/orgkey-writer"' in made.policies["orgkey-planner"]
+
+
+def test_an_imported_key_is_a_fault(want: Wanted, same: Actual) -> None:
+    brought = {("transit", "orgkey-escrow"): {**want.key_fields, "imported_key": True}}
+    found, faults = differ.compare("server", want, replace(same, keys=brought))
+    assert found == []
+    assert "it was imported" in faults[0].message
+
+
+@pytest.mark.parametrize(("has", "wider"), [("batch", True), ("default-batch", True), ("default", False)])
+def test_tokens_that_cannot_be_revoked_are_a_surplus(
+    want: Wanted, same: Actual, has: str, wider: bool
+) -> None:
+    (change,) = changes(want, role(want, same, token_type=has))
+    assert (change.field, change.want, change.widens) == ("token_type", "service", wider)
+    assert change.body == {"token_type": "service"}
+
+
+def test_line_ends_alone_are_a_difference_that_is_named(want: Wanted, same: Actual) -> None:
+    dos = {**same.policies, "orgkey-writer": want.policies["orgkey-writer"].replace("\n", "\r\n")}
+    (change,) = changes(want, replace(same, policies=dos))
+    assert change.diff == "only line ends differ"

@@ -1,0 +1,98 @@
+"""The report as CSV, read back by Python's reader as a spreadsheet would."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import replace
+
+import pytest
+
+from pipeline.report.controls import controls
+from pipeline.report.model import Report
+from pipeline.report.tables import csv_files, csv_single, harmless
+from tests.assets.sample_report import bad, digest, good, year
+
+
+def whole(report: Report) -> Report:
+    return replace(report, controls=controls(report))
+
+
+def rows(data: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(data.decode(), newline="")))
+
+
+def test_every_table_is_a_file_with_a_header() -> None:
+    files = csv_files(whole(good()))
+    assert sorted(files) == [
+        "backups.csv", "changes.csv", "claims.csv", "controls.csv", "copies.csv", "custodians.csv",
+        "drills.csv", "evidence.csv", "matrix.csv", "missed.csv", "paths.csv", "rules.csv",
+    ]  # fmt: skip
+    assert len(rows(files["drills.csv"])) == len(good().drills)
+    assert len(rows(files["controls.csv"])) == len(controls(good()))
+    assert files["missed.csv"] == b"due,until,days\r\n"
+    for data in files.values():
+        assert data.endswith(b"\r\n")
+        assert b"\n" not in data.replace(b"\r\n", b"")
+
+
+def test_cells_are_read_back_as_they_were() -> None:
+    (vault, bucket) = rows(csv_files(good())["copies.csv"])
+    assert vault["domain"] == "dc-frankfurt"
+    assert vault["ok"] == "true"
+    assert vault["retain_until"] == ""
+    assert bucket["retain_until"] == "2028-08-09T08:00:00Z"
+    assert bucket["sha256"] == digest("record")
+    first = rows(csv_files(good())["drills.csv"])[0]
+    assert first["stages"] == "fetch: 0.02; recover: 0.11; prove: 0.29; total: 0.42"
+    assert first["implementations"] == "gnupg; pgpy; sequoia"
+
+
+def test_claims_name_their_evidence_and_its_digest() -> None:
+    found = rows(csv_single(whole(good())))
+    assert set(found[0]) == {"section", "subject", "what", "value", "state", "at", "evidence", "sha256"}
+    verdict = found[0]
+    assert verdict["state"] == "yes"
+    assert verdict["evidence"] == "R1; L100"
+    assert verdict["sha256"] == f"{digest('record')}; {digest('L100')}"
+    assert {row["section"] for row in found} == {
+        "verdict", "key", "ledger", "epoch", "copies", "backups", "matrix", "drills", "custodians", "custody",
+        "vault", "gate", "changes", "controls", "not covered",
+    }  # fmt: skip
+    for row in found:
+        assert bool(row["evidence"]) == bool(row["sha256"])
+
+
+def test_missed_and_failed_test_restores_are_claims_like_passed_ones() -> None:
+    states = [row["state"] for row in rows(csv_single(year())) if row["section"] == "drills"]
+    assert states.count("failed") == 3
+    assert states.count("missed") == 2
+    assert states.count("overdue") == 1
+    assert [row["state"] for row in rows(csv_single(bad())) if row["section"] == "copies"] == ["not good"] * 2
+
+
+def test_the_same_report_gives_the_same_bytes() -> None:
+    assert csv_files(whole(year())) == csv_files(whole(year()))
+
+
+HOSTILE = (
+    "=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "a; =1", "a;=cmd|' /C x'!A0", 'a","=1', "\n=1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_foreign_text_never_becomes_a_formula(text: str) -> None:
+    backup = replace(good().backups[0], name=text, problem=text)
+    for data in (csv_files(replace(good(), backups=(backup,)))["backups.csv"], csv_single(bad())):
+        for row in csv.reader(io.StringIO(data.decode(), newline="")):
+            for cell in row:
+                for part in re.split(r"[;,\n] *", cell):
+                    assert not part.startswith(("=", "+", "-", "@", "\t", "\r")), cell
+    undone = re.sub(r"(^|[;,\t\r\n] *)'(?=[=+@\t\r-])", r"\1", harmless(text))
+    assert undone == text
+
+
+def test_harmless_text_stays_as_it_is() -> None:
+    for text in ("", "a - b", "keys@acme.example", "2026-06-01T08:00:00Z", "1=1", "x: -"):
+        assert harmless(text) == text
