@@ -70,7 +70,7 @@ def explain(text: str, what: str, peer: Peer) -> OrgkeyError:
         ``Unreachable`` where the server is not the one that is trusted, ``Denied`` where it refuses us.
     """
     if "EOF occurred" in text or "ECONNRESET" in text:
-        heard = hear(peer.address, proxy=peer.proxy, seconds=min(peer.seconds, 1.0), pair=peer.pair)
+        heard = hear(peer.address, proxy=peer.proxy, seconds=peer.seconds, pair=peer.pair)
         text = heard or text
     if any(alert in text for alert in _ALERTS):
         return _refused(text, what, peer)
