@@ -226,14 +226,14 @@ def test_a_stopped_server_is_unreachable_and_serves_again(world: World, kind: st
 
 
 def test_a_server_that_hangs_costs_a_time_out(world: World, kind: str) -> None:
-    holder = world.holder(kind, call=1.0)
+    holder = world.holder(kind, call=3.0)
     holder.describe()
     world.stack.pause_member(MEMBER[kind])
     try:
         started = SystemClock().monotonic()
         with pytest.raises((Unreachable, DeadlinePassed)):
             holder.seal([WORDS], BINDING)
-        assert SystemClock().monotonic() - started < 10
+        assert SystemClock().monotonic() - started < 20
     finally:
         world.stack.resume_member(MEMBER[kind])
 

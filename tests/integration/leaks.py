@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
+BY_HAND = "ORGKEY_TESTS_BY_HAND"
+"""A variable of who sets logins by hand for commands of other tests; their processes are not looked at."""
 SLICE = 24
 """Of a longer secret a middle part of this many bytes is looked for: whole or cut, it is a leak."""
 LARGEST_FILE = 4 * 1024 * 1024
@@ -199,6 +201,8 @@ class Sampler:
             if entry.name.isdigit() and int(entry.name) != os.getpid():
                 for part in ("cmdline", "environ"):
                     try:
-                        self._note(f"{part} of process", Path(entry.path, part).read_bytes())
+                        data = Path(entry.path, part).read_bytes()
                     except OSError:
                         continue  # it ended, or is not ours to look at
+                    if BY_HAND.encode() not in data:
+                        self._note(f"{part} of process", data)

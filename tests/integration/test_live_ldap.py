@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.assets.ports import distinct_ports
 from tests.integration.commandline import Desk, fingerprint_of
 from tests.integration.test_live_key import public, self_signed, status
 
@@ -125,9 +126,7 @@ def directory(folder: Path, *keys: str, tls: tuple[Path, Path] | None = None) ->
         check=False,
     )
     assert loaded.returncode == 0, loaded.stderr
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = distinct_ports(1)
     url = f"{'ldaps' if tls else 'ldap'}://127.0.0.1:{port}"
     with subprocess.Popen(
         [SLAPD, "-d", "0", "-f", str(config), "-h", url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.devstack import programs, wire
+from tests.assets.ports import distinct_ports
 from tests.integration.commandline import Desk
 
 if TYPE_CHECKING:
@@ -49,9 +49,7 @@ def unsealed_by_kms(stack: Stack, tmp_path: Path) -> Iterator[str]:
     """The address of an OpenBao whose unseal key is a KMS key of the stack's AWS account."""
     kms = stack.kms("root")
     key = kms.create_key(Description="unseals a server")["KeyMetadata"]["KeyId"]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = distinct_ports(1)
     (tmp_path / "bao").mkdir()
     config = tmp_path / "bao.hcl"
     data = json.dumps(str(tmp_path / "bao"))

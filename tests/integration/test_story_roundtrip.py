@@ -20,6 +20,7 @@ import pytest
 from tests.assets import openpgp_writer as writer
 from tests.integration import commandline
 from tests.integration.commandline import NEW_PASSPHRASE, ORGKEY, Desk, Run, copies, environment, gpg, orgkey
+from tests.integration.leaks import BY_HAND
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack
@@ -230,6 +231,7 @@ def variables_of_the_driller(desk: Desk, folder: Path) -> tuple[str, dict[str, s
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL_S3": desk.stack.endpoint("s3"),
         "AWS_ENDPOINT_URL_KMS": desk.stack.endpoint("kms"),
+        BY_HAND: "yes",
     }
 
 

@@ -163,18 +163,20 @@ def test_a_command_is_split_but_no_shell_runs_it(command: str | tuple[str, ...])
 
 
 @pytest.mark.parametrize(
-    ("code", "error", "told"),
+    ("code", "seconds", "error", "told"),
     [
-        ("import sys; print('pw'); sys.exit('locked: s3cret')", UsageProblem, "code 1"),
-        ("pass", UsageProblem, "empty"),
-        ("import time; time.sleep(60)", DeadlinePassed, "within 2 s"),
-        ("print('x' * 100000)", LocalFilesProblem, "more than"),
+        ("import sys; print('pw'); sys.exit('locked: s3cret')", 30, UsageProblem, "code 1"),
+        ("pass", 30, UsageProblem, "empty"),
+        ("import time; time.sleep(60)", 2, DeadlinePassed, "within 2 s"),
+        ("print('x' * 100000)", 30, LocalFilesProblem, "more than"),
     ],
 )
-def test_commands_that_fail_are_told_apart(code: str, error: type[OrgkeyError], told: str) -> None:
+def test_commands_that_fail_are_told_apart(
+    code: str, seconds: float, error: type[OrgkeyError], told: str
+) -> None:
     command = (sys.executable, "-c", code)
     with pytest.raises(error, match=told) as caught:
-        inputs.from_options("passphrase", command=command, option_names=OPTIONS, seconds=2)()
+        inputs.from_options("passphrase", command=command, option_names=OPTIONS, seconds=seconds)()
     assert "pw" not in caught.value.message + caught.value.hint
 
 

@@ -141,4 +141,4 @@ def test_no_descriptor_is_left_open() -> None:
     process.run(["true"], timeout=20)
     with pytest.raises(DeadlinePassed):
         process.run(["sleep", "60"], timeout=0.1)
-    assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert set(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208

@@ -88,17 +88,19 @@ def test_endless_last_words_are_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "kind"),
+    ("code", "seconds", "kind"),
     [
-        ("pass", NoExport),
-        ("print()", NoExport),
-        ("print('x' * 5000)", LocalFilesProblem),
-        ("import time; print('key', flush=True); time.sleep(60)", DeadlinePassed),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", UsageProblem),
+        ("pass", 30.0, NoExport),
+        ("print()", 30.0, NoExport),
+        ("print('x' * 5000)", 30.0, LocalFilesProblem),
+        ("import time; print('key', flush=True); time.sleep(60)", 2.0, DeadlinePassed),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 30.0, UsageProblem),
     ],
 )
-def test_nothing_too_much_too_slow_and_killed_are_told_apart(code: str, kind: type[OrgkeyError]) -> None:
-    error = failure(code, seconds=2.0)
+def test_nothing_too_much_too_slow_and_killed_are_told_apart(
+    code: str, seconds: float, kind: type[OrgkeyError]
+) -> None:
+    error = failure(code, seconds=seconds)
     assert type(error) is kind
     assert error.hint
 
