@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,35 +94,70 @@ def heads(place: Mirror) -> list[Claim]:
     Raises:
         OrgkeyError: The place cannot be read.
     """
-    claims = []
-    for number, handles in place.listing(0).items():
-        found = [chain.parse_head(place.get(handle)) for handle in handles]
-        digests = frozenset(item.digest.hex for item in found if item and item.sequence == number)
-        if digests:
-            claims.append(Claim(number, digests, f"the head in {place.name}"))
-    return claims
+    claims = (
+        head_at(place, number, handles, f"the head in {place.name}")
+        for number, handles in place.listing(0).items()
+    )
+    return [claim for claim in claims if claim.digests]
 
 
 def entries(mirror: Mirror, fingerprint: str) -> Iterator[Claim]:
     """What a mirror says of every entry up to its last one; of one that it lacks, no digest is right.
+
+    Args:
+        mirror: The mirror.
+        fingerprint: The key's.
 
     Raises:
         OrgkeyError: The mirror cannot be read.
     """
     listing = mirror.listing(0)
     last = max(listing, default=0)
-    what = f"mirror {mirror.name}"
 
     def read(number: int) -> Claim:
-        digests, follows = set(), set()
-        for handle in listing.get(number, ()):
-            try:
-                data = mirror.get(handle)
-                follows.add(str(chain.parse(data, number, fingerprint)["previous"]))
-            except (IntegrityProblem, Malformed):
-                continue
-            digests.add(sha256(data).hex)
-        return Claim(number, frozenset(digests), what, frozenset(follows))
+        return entry_at(mirror, number, listing.get(number, ()), f"mirror {mirror.name}", fingerprint)
 
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="mirror") as pool:
         yield from pool.map(read, range(1, last + 1))
+
+
+def head_at(place: Mirror, number: int, handles: Sequence[str], what: str) -> Claim:
+    """What a place for heads says of one entry.
+
+    Args:
+        place: The place.
+        number: Which entry.
+        handles: What it has under that number.
+        what: What the place is called.
+
+    Raises:
+        OrgkeyError: The place cannot be read.
+    """
+    found = [chain.parse_head(place.get(handle)) for handle in handles]
+    digests = frozenset(item.digest.hex for item in found if item and item.sequence == number)
+    return Claim(number, digests, what)
+
+
+def entry_at(mirror: Mirror, number: int, handles: Sequence[str], what: str, fingerprint: str) -> Claim:
+    """What a mirror says of one entry; what is no sound entry says nothing.
+
+    Args:
+        mirror: The mirror.
+        number: Which entry.
+        handles: What it has under that number.
+        what: What the mirror is called.
+        fingerprint: The key's.
+
+    Raises:
+        OrgkeyError: The mirror cannot be read.
+    """
+    follows, senses = set(), {}
+    for handle in handles:
+        try:
+            data = mirror.get(handle)
+            entry = chain.parse(data, number, fingerprint)
+        except (IntegrityProblem, Malformed):
+            continue
+        follows.add(str(entry["previous"]))
+        senses[sha256(data).hex] = chain.sense(entry)
+    return Claim(number, frozenset(senses), what, frozenset(follows), senses)

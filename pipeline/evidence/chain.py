@@ -38,6 +38,7 @@ _FIELDS: Final[dict[str, type]] = {
     "details": dict,
 }
 _MORE: Final[dict[str, type]] = {"rechained_from": dict}
+_PLACE: Final = frozenset({"sequence", "previous", "rechained_from"})
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,16 @@ def rechain(data: bytes, before: Head) -> bytes:
             "rechained_from": origin,
         }
     )
+
+
+def sense(entry: Mapping[str, Any]) -> str:
+    """SHA-256 over what an entry says, wherever it stands in a chain: the same behind a fork as before it.
+
+    Args:
+        entry: A sound entry.
+    """
+    kept = {name: value for name, value in entry.items() if name not in _PLACE}
+    return sha256(json.dumps(kept, sort_keys=True).encode()).hex
 
 
 def write_head(head: Head, now: datetime) -> bytes:

@@ -94,6 +94,20 @@ class Scribe:
             self._publish(now)
             return self._tell(now, run) or head
 
+    def catch_up(self, *, now: datetime, run: str) -> None:
+        """Come level with the mirrors, as every run does before it writes; for who reads the ledger first.
+
+        Args:
+            now: The present time, for what has to be entered.
+            run: The correlation id of the run.
+
+        Raises:
+            LocalFilesProblem, LedgerBroken: As for :meth:`append`.
+        """
+        with self._guard, self._memory.lock(_PATIENCE, self._clock.sleep):
+            self._begin(now, run)
+            self._tell(now, run)
+
     def sync(self, *, now: datetime, run: str) -> Head:
         """Fetch what the mirrors have, and push what waits, however long it takes within the deadline.
 
@@ -252,8 +266,9 @@ class Scribe:
             for entry, head in self._ledger.each():
                 here[head.sequence] = head.digest.hex
                 done.add(str(entry.get("rechained_from", {}).get("sha256")))
-                if entry["event"] == "fork":
-                    forks |= set(map(str, entry["details"].get("superseded", ())))
+                told = entry["details"].get("superseded")
+                if entry["event"] == "fork" and isinstance(told, list):  # a mirror's entry may say anything
+                    forks |= set(map(str, told))
         except LedgerBroken as error:
             self._say(f"warning: {error.message}; entries that gave way in a fork are not written again")
             return

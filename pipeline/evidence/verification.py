@@ -6,7 +6,6 @@ that it was not written anew as a whole, only a claim from elsewhere shows: a he
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any, Final
 from pipeline.digest import Digest, sha256
 from pipeline.errors import LedgerBroken, LocalFilesProblem
 from pipeline.evidence import chain
+from pipeline.evidence.aside import Aside
 from pipeline.evidence.chain import START, Head, Malformed
 from pipeline.evidence.ledger import FORKS, read_entry
 
@@ -34,12 +34,15 @@ class Claim:
         what: Who says so, in words.
         follows: For an entry beyond the folder's end: what it follows, by digest. It counts only where that
             is the folder's last entry; ``None`` counts always.
+        senses: What the documents under this number say (:func:`pipeline.evidence.chain.sense`), by digest,
+            where there are several.
     """
 
     number: int
     digests: frozenset[str]
     what: str
     follows: frozenset[str] | None = None
+    senses: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,14 @@ class Verified:
 
 @dataclass
 class _Walk:
-    """The chain as far as it holds."""
+    """The chain as far as it holds; ``rechained`` has what stands in it again behind a fork, by origin."""
 
     fingerprint: str | None
     digests: list[str] = field(default_factory=lambda: [START.digest.hex])
     first_bad: int | None = None
     problem: str | None = None
     rechained: dict[str, dict[str, Any]] = field(default_factory=dict)
+    doubted: set[str] = field(default_factory=set)
 
     @property
     def last(self) -> int:
@@ -116,13 +120,14 @@ def verify(
     said = _by_number(claims)
     walk = _Walk(fingerprint)
     _follow(walk, paths, said, fingerprint)
+    aside = Aside(place / FORKS, walk.rechained, walk.fingerprint)
     anchored, by = 0, None
     for number in sorted(said):
         for claim in said[number]:
             if number <= walk.last and walk.digests[number] in claim.digests:
-                if number > anchored:
+                if _stand(walk, aside, claim, notes) and number > anchored:
                     anchored, by = number, claim.what
-            elif (was := _gave_way(walk, place, claim)) is not None:
+            elif (was := _gave_way(walk, aside, claim)) is not None:
                 notes.append(was[1])
                 if was[0] > anchored:
                     anchored, by = was[0], claim.what
@@ -185,7 +190,6 @@ def _follow(
     walk: _Walk, paths: Mapping[int, Path], said: Mapping[int, list[Claim]], fingerprint: str | None
 ) -> None:
     """Go along the chain until it breaks."""
-    wanted = {digest for claims in said.values() for claim in claims for digest in claim.digests}
     for number, path in enumerate(paths.values(), start=1):
         if number not in paths:
             return walk.stop(number, f"entry {number} is missing: the next one there is {path.name}")
@@ -204,9 +208,8 @@ def _follow(
             return walk.stop(number, f"entry {number} is of another key than entry {number - 1}")
         walk.fingerprint = entry["fingerprint"]
         walk.digests.append(digest)
-        origin = entry.get("rechained_from")
-        if origin and origin.get("sha256") in wanted:
-            walk.rechained[str(origin["sha256"])] = entry
+        if origin := entry.get("rechained_from"):
+            walk.rechained[str(origin.get("sha256"))] = entry
     return None
 
 
@@ -250,33 +253,42 @@ def _contradicted(walk: _Walk, claim: Claim, anchored: int) -> None:
         walk.stop(walk.last + 1, f"entry {walk.last + 1} is missing: {claim.what} names entry {number}")
 
 
-def _gave_way(walk: _Walk, folder: Path, claim: Claim) -> tuple[int, str] | None:
-    """Whether a claimed entry lost its number in a fork and stands elsewhere in the chain.
+def _stand(walk: _Walk, aside: Aside, claim: Claim, notes: list[str]) -> bool:
+    """Whether a claim that has the chain's entry vouches for it.
+
+    It does not where something else lies beside that entry, which no fork accounts for; nor does anything
+    later from there.
+    """
+    mine = walk.digests[claim.number]
+    odd = [one for one in claim.digests if one != mine and aside.stands(one, claim.senses.get(one)) is None]
+    if odd and claim.what not in walk.doubted:
+        walk.doubted.add(claim.what)
+        notes.append(
+            f"{claim.what} has another entry {claim.number} beside this one, which stands nowhere in this "
+            "ledger: one of another host, which has still to write it again, or the one from before this "
+            f"ledger was rewritten; nothing that {claim.what} has from there on is taken as an anchor"
+        )
+    return claim.what not in walk.doubted
+
+
+def _gave_way(walk: _Walk, aside: Aside, claim: Claim) -> tuple[int, str] | None:
+    """Whether a claimed entry lost its number in a fork, and it and all before it stand elsewhere.
 
     Returns:
         The entry up to which the claim vouches then, and what a reader should know.
     """
-    for digest in claim.digests & walk.rechained.keys():
-        entry = walk.rechained[digest]
-        number, wanted = claim.number, digest
-        try:
-            while number > walk.last or wanted != walk.digests[number]:
-                data = read_entry(folder / FORKS / f"{number:09d}-{wanted[:16]}.json")
-                old = chain.parse(data, number, walk.fingerprint)
-                if sha256(data).hex != wanted or (wanted == digest and not _same(old, entry)):
-                    return None
-                number, wanted = number - 1, str(old["previous"])
-        except (LedgerBroken, LocalFilesProblem, Malformed):
-            return None
-        return number, (
-            f"entry {claim.number}, which {claim.what} names, gave way in a fork and stands as entry "
-            f"{entry['sequence']} now: it vouches for the chain up to entry {number}, before the fork"
-        )
+    for digest in claim.digests:
+        number, wanted, first = claim.number, digest, 0
+        while number > walk.last or wanted != walk.digests[number]:
+            old = aside.get(number, wanted)
+            now = aside.stands(wanted, chain.sense(old)) if old else None
+            if old is None or now is None:
+                break
+            first = first or now
+            number, wanted = number - 1, str(old["previous"])
+        else:
+            return number, (
+                f"entry {claim.number}, which {claim.what} names, gave way in a fork and stands as entry "
+                f"{first} now: it vouches for the chain up to entry {number}, before the fork"
+            )
     return None
-
-
-def _same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    moved = ("sequence", "previous", "rechained_from")
-    return json.dumps({name: old[name] for name in old if name not in moved}) == json.dumps(
-        {name: new[name] for name in new if name not in moved}
-    )

@@ -23,7 +23,6 @@ from pipeline.errors import LocalFilesProblem
 from pipeline.evidence import anchors, chain
 from pipeline.evidence.ledger import Ledger
 from pipeline.evidence.verification import Claim, Verified, verify
-from pipeline.report import past
 from tests.unit.core.inmemory import MemoryMirror
 
 KEY = "A" * 40
@@ -260,58 +259,6 @@ def test_which_of_the_last_two_was_changed_shows_with_an_anchor(folder: Path) ->
     path.write_bytes(genuine)
     rewrite(folder / entry(COUNT), previous="0" * 64)
     assert verify(folder, [before]).first_bad == COUNT
-
-
-# -- forks that were settled -----------------------------------------------------------------------
-
-
-def settled(folder: Path, root: Path) -> tuple[Claim, Claim]:
-    """A host's entries 4 to 6 give way to another's; heads of the superseded 5 and of the new end."""
-    ledger = Ledger(root, KEY)
-    claim = head_of(folder, 5)
-    lost = [ledger.read(number) for number in (4, 5, 6)]
-    ledger.set_aside(4)
-    ledger.append("noted", {"number": 104}, now=NOW, run="other")
-    for data in lost:
-        before = ledger.head()
-        ledger.add(before.sequence + 1, chain.rechain(data, before))
-    for _, _, path in ledger.waiting():
-        ledger.done_waiting(path)
-    return claim, head_of(folder, 7)
-
-
-def test_an_anchor_to_an_entry_that_gave_way_holds_up_to_the_fork(folder: Path, tmp_path: Path) -> None:
-    superseded, new = settled(folder, tmp_path)
-    found = verify(folder, [superseded])
-    assert (found.ok, found.anchored_to, found.unauthenticated) == (True, 3, 4)
-    assert any("stands as entry 6 now" in note for note in found.notes)
-    assert verify(folder, [superseded, new]).anchored_to == 7
-
-
-def test_a_report_is_not_misled_by_an_anchor_that_gave_way(folder: Path, tmp_path: Path) -> None:
-    superseded, _ = settled(folder, tmp_path)
-    told = past.read(Ledger(tmp_path, KEY))
-    claimed = {
-        superseded.number: (superseded.digests, "a certificate"),
-        3: (frozenset({told.digests[3]}), "another"),
-    }
-    facts = past.ledger_facts(told, past.standing(told, claimed, folder), 2)
-    assert (facts.ok, facts.anchored_to, facts.waiting) == (True, 3, 2)
-    shutil.rmtree(folder / "forks")
-    assert not past.ledger_facts(told, past.standing(told, claimed, folder), 2).ok
-
-
-@pytest.mark.parametrize("how", ["no forks", "content changed"])
-def test_an_anchor_that_gave_way_is_not_believed_without_proof(
-    folder: Path, tmp_path: Path, how: str
-) -> None:
-    superseded, _ = settled(folder, tmp_path)
-    if how == "no forks":
-        shutil.rmtree(folder / "forks")
-    else:
-        rewrite(folder / entry(6), details={"number": 66})
-        (folder / entry(7)).unlink()
-    assert verify(folder, [superseded]).first_bad == 5
 
 
 # -- a mirror as the anchor ------------------------------------------------------------------------

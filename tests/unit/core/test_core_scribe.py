@@ -487,3 +487,19 @@ def test_a_damaged_memory_of_a_mirror_is_made_anew(
     host.add(3)
     assert host.confirmed("a") == 3
     assert [len(many) for many in a.entries.values()] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("superseded", [5, None, "x", {"a": 1}, [7]])
+def test_a_mirror_s_fork_entry_that_says_anything_stops_no_run(
+    make: Callable[..., Host], a: MemoryMirror, superseded: object
+) -> None:
+    host = make("one", a)
+    host.add(1)
+    a.failure = unreachable("a")
+    host.add(2)
+    a.failure = None
+    foreign = chain.write(host.ledger.at(1), KEY, "fork", {"superseded": superseded}, now=NOW, run="foreign")
+    a.entries[2] = [foreign]
+    host.add(3)
+    assert host.told() == [("one", 1), ("one", 2), ("one", 3)]
+    assert host.ledger.waiting() == []
