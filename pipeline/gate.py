@@ -129,7 +129,7 @@ def proofs(
     mine = [item for item in drills if item.epoch == latest.name]
     passed = history.last_passed(mine, frozenset({latest.name}))
     names = [entry.name for entry in record.manifest.custody.paths]
-    rules = told("drill-failed", _failures(mine), "no test restore of the latest epoch has failed since")
+    rules = told("drill-failed", failures(mine), "no test restore of the latest epoch has failed since")
     if policy.max_copy_drill_age_days is not None:
         for copy in latest.copies:
             times = [item.at for (target, _), item in passed.items() if target == copy.target]
@@ -254,8 +254,12 @@ def _objective(limit: float | None, passed: Mapping[tuple[str, str], Drilled]) -
     return rules
 
 
-def _failures(mine: Sequence[Drilled]) -> list[str]:
-    """The newest test restore of each copy and path, where it failed."""
+def failures(mine: Sequence[Drilled]) -> list[str]:
+    """The newest test restore of each copy and path, where it failed.
+
+    Args:
+        mine: An epoch's, oldest first.
+    """
     newest = {(item.copy, item.path): item for item in mine}
     healed = {item.copy: item.at for item in mine if item.passed}
     return [

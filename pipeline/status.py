@@ -115,10 +115,9 @@ def status(context: Context) -> Status:
         codes += [copy.code for copy in latest.copies if copy.target not in survey.unreachable]
     rules += gate.told("vanished", _vanished(context, survey), "every epoch that was proven here is stored")
     for other in former:
-        rules += gate.told(
-            "former", _former_rules(context, other), f"former key {other.fingerprint} is proven"
-        )
-        codes += overview.verdict(other, context.config.policy.copies)
+        failing, problems = _former_rules(context, other)
+        rules += gate.told("former", failing, f"former key {other.fingerprint} is proven")
+        codes += problems + overview.verdict(other, context.config.policy.copies)
     backups, broken, problems = _backups(context, estate, (survey, *former))
     newest = newest_of(backups, now)
     if context.config.backups:
@@ -220,12 +219,12 @@ def _live_rules(context: Context, live: lives.Live, renewal: lives.Renewal | Non
     return broken
 
 
-def _former_rules(context: Context, survey: Survey) -> list[str]:
+def _former_rules(context: Context, survey: Survey) -> tuple[list[str], list[Code]]:
     """A former key is needed as long as there are backups that were made with it."""
     latest = survey.latest()
     name = f"former key {survey.fingerprint}"
     if latest is None:
-        return [] if survey.unreachable else [f"{name}: nothing authentic is stored for it"]
+        return ([] if survey.unreachable else [f"{name}: nothing authentic is stored for it"]), []
     broken = [
         f"{name}: {copy.target}: {copy.problem}"
         for copy in latest.copies
@@ -233,20 +232,26 @@ def _former_rules(context: Context, survey: Survey) -> list[str]:
     ]
     if len({copy.domain for copy in latest.good}) < context.config.policy.copies and not broken:
         broken.append(f"{name}: its good copies stand in too few failure domains")
+    its = replace(context, fingerprint=survey.fingerprint, root=context.root.parent / survey.fingerprint)
+    drills, ledger = _history(its)
+    broken += [f"{name}: {error.message}" for error in ledger]
+    mine = [item for item in drills if item.epoch == latest.name]
+    broken += [f"{name}: {failure}" for failure in gate.failures(mine)]
+    codes = [error.code for error in ledger]
     if latest.state not in (State.PROVEN, State.SUPERSEDED):
         broken.append(
             f"{name}: this host knows of no drill that proved it; "
             f"run `orgkey drill --fingerprint {survey.fingerprint}`"
         )
-        return broken
-    drilled = _last_drill(replace(context, root=context.root.parent / survey.fingerprint), latest)
+        return broken, codes
+    drilled = _last_drill(its, latest)
     age = (context.clock.now() - drilled).total_seconds() if drilled else 0.0
     limit = context.config.policy.max_drill_age_days
     if limit and age > limit * DAY:
         broken.append(
             f"{name}: its last drill is {age / DAY:.1f} days old, policy.max_drill_age_days is {limit:g}"
         )
-    return broken
+    return broken, codes
 
 
 def _backups(

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import former
 from pipeline.authentic import Record
 from pipeline.clock import stamp
+from pipeline.drill import Request, drill
 from pipeline.errors import Code
 from pipeline.status import Status, status
 from tests.unit.core.inmemory import ASSETS, ATTACKER, World, denied, slot_of, unlocked, unreachable
@@ -39,6 +41,24 @@ def test_a_fresh_proven_escrow_is_well(world: World, proven: Record) -> None:
     assert 0 <= found.age_seconds < 120
     assert found.last_drill_age_seconds is not None
     assert 0 <= found.last_drill_age_seconds < 120
+
+
+def test_a_former_key_s_failed_drill_breaks_the_gate_until_one_passes(world: World, proven: Record) -> None:
+    key = unlocked(ATTACKER).fingerprint
+    world.key = f'former = ["{key}"]'
+    world.store(world.mint(key=ATTACKER))
+    its = former.of(world.context, key)
+    assert drill(its, Request()).code is Code.OK
+    assert status(world.context).code is Code.OK
+    world.holders["aws"].failures["open"] = denied("holder aws")
+    drill(former.of(world.context, key), Request())
+    assert f"former key {key}: the drill of a by unattended failed on " in broken(world)
+    world.holders["aws"].failures.clear()
+    world.clock.shift += timedelta(seconds=2)
+    assert drill(former.of(world.context, key), Request()).code is Code.OK
+    assert status(world.context).code is Code.OK
+    (its.root / "ledger" / "000000001.json").unlink()
+    assert status(world.context).code is Code.LEDGER_BROKEN
 
 
 def test_nothing_stored_is_stale(world: World) -> None:
