@@ -101,7 +101,8 @@ def _services(config: Notify, message: Message) -> None:
 
     def tell() -> None:
         try:
-            answer.append(loaded.notify(title=message.title, body=message.text))
+            # As text: a backup's name that stands in it must not become markup of a mail.
+            answer.append(loaded.notify(title=message.title, body=message.text, body_format="text"))
         except Exception:
             # Whatever a service's plug-in raises, its text may quote the address.
             answer.append(False)

@@ -128,6 +128,21 @@ def test_failure_and_recovery_are_told_once_and_every_run_is_pinged(alarmed: Ala
     assert stat.S_IMODE(state.stat().st_mode) == 0o600
 
 
+def test_foreign_words_are_no_markup_for_a_service_that_shows_html(alarmed: Alarmed) -> None:
+    """Who may leave backups chooses their names, which stand in the text."""
+    backups = alarmed.desk.folder / "backups"
+    backups.mkdir()
+    (backups / "<img src=x>.pgp").write_bytes(b"nothing")
+    address = alarmed.listener.address.removeprefix("http://")
+    alarmed.desk.write("urls", f"json://{address}/AppriseT0ken?format=html\n".encode())
+    alarmed.desk.edit("[notify]", f"[backups.server]\nlocation = {json.dumps(str(backups))}\n[notify]")
+    alarmed.desk.escrow()
+    alarmed.desk.ask("status", expect=23)
+    (heard,) = (item for item in alarmed.listener.heard if item.path == "/AppriseT0ken")
+    assert "&lt;img src=x&gt;" in heard.body
+    assert "<img" not in heard.body
+
+
 def test_a_wrong_passphrase_is_told(alarmed: Alarmed) -> None:
     alarmed.desk.passphrase_file.write_bytes(b"wrong\n")
     alarmed.desk.escrow(expect=12)
