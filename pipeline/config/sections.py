@@ -10,6 +10,9 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.config._base import Strict, expand, fingerprint_of
 
+LONGEST_DAYS = 36500
+"""A century: no policy asks for more, and a date that far away can still be written."""
+
 
 class Key(Strict):
     """``[key]``: the pin."""
@@ -116,15 +119,15 @@ class Policy(Strict):
     call_seconds: float = Field(10.0, gt=0, le=600)
     deadline_seconds: float = Field(300.0, gt=0, le=86400)
     backup_seconds: float = Field(86400.0, gt=0, le=7 * 86400)
-    max_lock_days: int = Field(3650, ge=1, le=36500)
-    max_age_days: float | None = Field(None, gt=0)
-    max_drill_age_days: float | None = Field(None, gt=0)
-    max_copy_drill_age_days: float | None = Field(None, gt=0)
-    max_path_drill_age_days: float | None = Field(None, gt=0)
-    min_retention_days: float | None = Field(None, gt=0)
-    max_backup_age_days: float | None = Field(None, gt=0)
-    rto_seconds: float | None = Field(None, gt=0)
-    max_check_in_age_days: float | None = Field(None, gt=0)
+    max_lock_days: int = Field(3650, ge=1, le=LONGEST_DAYS)
+    max_age_days: float | None = Field(None, gt=0, le=LONGEST_DAYS)
+    max_drill_age_days: float | None = Field(None, gt=0, le=LONGEST_DAYS)
+    max_copy_drill_age_days: float | None = Field(None, gt=0, le=LONGEST_DAYS)
+    max_path_drill_age_days: float | None = Field(None, gt=0, le=LONGEST_DAYS)
+    min_retention_days: float | None = Field(None, gt=0, le=LONGEST_DAYS)
+    max_backup_age_days: float | None = Field(None, gt=0, le=LONGEST_DAYS)
+    rto_seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
+    max_check_in_age_days: float | None = Field(None, gt=0, le=LONGEST_DAYS)
     certificate_warning_days: float = Field(60.0, ge=0, le=3650)
 
 

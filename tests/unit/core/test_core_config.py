@@ -139,6 +139,8 @@ WRONG: list[tuple[str, object, str]] = [
     ("policy/max_lock_days", 0, "policy.max_lock_days"),
     ("policy/max_age_days", 0, "policy.max_age_days"),
     ("policy/max_drill_age_days", -1, "policy.max_drill_age_days"),
+    ("policy/max_drill_age_days", 9999999, "policy.max_drill_age_days"),
+    ("policy/rto_seconds", float("inf"), "policy.rto_seconds"),
 ]
 
 
