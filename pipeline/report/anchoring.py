@@ -2,63 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
-
 from pipeline.context import Context
-from pipeline.digest import sha256
 from pipeline.errors import OrgkeyError
-from pipeline.evidence import chain
+from pipeline.evidence import anchors
 from pipeline.evidence.chain import Head
+from pipeline.evidence.verification import Claim
 from pipeline.mirrors.interface import Mirror
 
-_NEAR: Final = 100
+_NEAR = 100
 """So far below the ledger's own end a mirror's is looked for first."""
 
 
-def outside(context: Context, head: Head) -> tuple[dict[int, tuple[frozenset[str], str]], tuple[str, ...]]:
-    """Ask every mirror for the newest entry that it shares with this host.
+def outside(context: Context, head: Head) -> tuple[tuple[Claim, ...], tuple[str, ...]]:
+    """Ask every mirror, and every place for heads, for the newest entry that it shares with this host.
 
     Args:
         context: The run; the auditor's login reads.
         head: The end of this host's ledger.
 
     Returns:
-        What is vouched for: digests, one of which is right, and who says so, by entry. And what could not be
-        asked, in words.
+        What they say. And in words what could not be asked, and who has entries that this host lacks.
     """
-    if not (context.config.ledger.mirrors or context.config.ledger.heads) or not head.sequence:
-        return {}, ()
+    if not (context.config.ledger.mirrors or context.config.ledger.heads):
+        return (), ()
     estate = context.estate("auditor")
-    found: dict[int, tuple[frozenset[str], str]] = {}
-    silent = []
-    places: tuple[tuple[dict[str, Mirror], str, Callable[[bytes], str | None]], ...] = (
-        (dict(estate.heads(context.fingerprint)), "the head in", _of_head),
-        (dict(estate.mirrors(context.fingerprint)), "the mirror at", lambda data: sha256(data).hex),
-    )
-    for mirrors, what, digest in places:
-        for name, mirror in mirrors.items():
+    found: list[Claim] = []
+    gaps = []
+    for places, what, of_head in (
+        (estate.heads(context.fingerprint), "the head in", True),
+        (estate.mirrors(context.fingerprint), "the mirror at", False),
+    ):
+        for name, mirror in places.items():
             try:
-                number, digests = _newest(mirror, head.sequence, digest)
+                claim, last = _newest(mirror, f"{what} {name}", head.sequence, context.fingerprint, of_head)
             except OrgkeyError as error:
-                silent.append(f"{what} {name} cannot be asked: {error.message}")
+                gaps.append(f"{what} {name} cannot be asked: {error.message}")
                 continue
-            if number:
-                found[number] = (digests, f"{what} {name}")
-    return found, tuple(silent)
+            if claim is not None:
+                found.append(claim)
+            if last > head.sequence:
+                gaps.append(
+                    f"{what} {name} knows entry {last}, this host's ledger ends at {head.sequence}: entries "
+                    "of other hosts, or some that were cut off here; run `orgkey ledger sync`"
+                )
+    return tuple(found), tuple(gaps)
 
 
-def _newest(mirror: Mirror, last: int, digest: Callable[[bytes], str | None]) -> tuple[int, frozenset[str]]:
+def _newest(mirror: Mirror, what: str, last: int, key: str, of_head: bool) -> tuple[Claim | None, int]:
+    """What it says of the newest entry up to ``last``, and the number of its very last one."""
+    newest = 0
     for after in (max(last - _NEAR, 0), 0):
         listing = mirror.listing(after)
-        numbers = [number for number in listing if number <= last]
-        if numbers:
-            number = max(numbers)
-            told = (digest(mirror.get(handle)) for handle in listing[number])
-            return number, frozenset(item for item in told if item)
-    return 0, frozenset()
-
-
-def _of_head(data: bytes) -> str | None:
-    head = chain.parse_head(data)
-    return head.digest.hex if head else None
+        newest = max(newest, *listing, 0)
+        shared = [number for number in listing if number <= last]
+        if shared:
+            number = max(shared)
+            if of_head:
+                return anchors.head_at(mirror, number, listing[number], what), newest
+            return anchors.entry_at(mirror, number, listing[number], what, key), newest
+    return None, newest

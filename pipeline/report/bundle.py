@@ -21,10 +21,12 @@ from typing import Final, Protocol
 from pipeline import files
 from pipeline.digest import Digest, sha256
 from pipeline.errors import LocalFilesProblem
+from pipeline.evidence.ledger import FORKS
 from pipeline.report import verify_page
 from pipeline.report.model import Report
 
 _ENTRY: Final = re.compile(r"[0-9]{9,}\.json")
+_ASIDE: Final = re.compile(r"[0-9]{9,}-[0-9a-f]{16}\.json")
 _NAME: Final = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)?", re.ASCII)
 _OLDEST: Final = 1980
 """Zip knows no year before."""
@@ -35,7 +37,7 @@ class Parts:
     """What goes into a bundle beside its manifest and its page.
 
     Attributes:
-        ledger: The ledger's folder; taken whole, byte for byte.
+        ledger: The ledger's folder; taken whole, byte for byte, with what gave way in forks.
         certificates: The certificates' folder; likewise.
         public: The pinned key's public part, in ASCII armor; ``None`` where nothing authentic is stored.
         renderings: The other files by their names in the bundle, for example ``report.html``.
@@ -119,7 +121,7 @@ class _Folder:
 
     def put(self, name: str, data: bytes) -> None:
         file = self._root / name
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(exist_ok=True)  # names are sorted: the folder above it is there
         file.parent.chmod(0o755)  # whatever the umask: it is made to be handed on
         with file.open("xb") as stream:
             stream.write(data)
@@ -179,6 +181,9 @@ def _sources(parts: Parts) -> dict[str, bytes | Path]:
     for file in _listed(parts.ledger):
         if _ENTRY.fullmatch(file.name):
             found[f"ledger/{file.name}"] = file
+    for file in _listed(parts.ledger / FORKS):
+        if _ASIDE.fullmatch(file.name):
+            found[f"ledger/{FORKS}/{file.name}"] = file
     return found
 
 

@@ -20,6 +20,7 @@ from pipeline.custody.section import PathEntry
 from pipeline.digest import sha256
 from pipeline.errors import OrgkeyError
 from pipeline.evidence.checking import Checked
+from pipeline.evidence.verification import Claim
 from pipeline.exposure import TRUTH, Exposure, until_text
 from pipeline.keys import reading, validity
 from pipeline.keys.inspection import part
@@ -46,6 +47,10 @@ from pipeline.survey import Copy, Epoch, Survey
 
 PERIOD: Final = timedelta(days=365)
 _PEOPLE: Final = frozenset({"openpgp", "paper"})
+_LEDGER_LIMITS: Final = (
+    "A ledger shows no entry that was never made, or was cut off behind its last one before anything outside "
+    "this host had it."
+)
 _DRILL_LIMITS: Final = (
     "A test restore opens the record, and proves the key with independent implementations of OpenPGP; "
     "it does not install the key on a server."
@@ -90,19 +95,19 @@ def gather(context: Context, *, since: datetime | None = None) -> Gathered:
     copies = _copies(context, found.epoch)
     paths = tuple(_path(entry, record) for entry in record.manifest.custody.paths) if record else ()
     cells = verdict.matrix(copies, paths, told.drills, found.epoch.name if found.epoch else "", policy, now)
-    missed = past.missed(told.drills, policy.max_drill_age_days, begin, now)
+    missed = past.missed(told.drills, told.begun, policy.max_drill_age_days, begin, now)
     certificates, odd = issued(context, record)
-    certified = {
-        one.head: (frozenset({one.digest}), words(one)) for one in reversed(certificates) if one.head
-    }
-    standing = past.standing(told, certified, context.ledger.directory)
-    vouched, silent = anchoring.outside(context, told.head)
-    ledger = past.ledger_facts(told, {**standing, **vouched}, mirrored.waiting(context))
+    certified = [Claim(one.head, frozenset({one.digest}), words(one)) for one in certificates if one.head]
+    vouched, behind = anchoring.outside(context, told.head)
+    ledger, doubts = past.ledger_facts(
+        told, context.ledger.directory, (*certified, *vouched), mirrored.waiting(context)
+    )
     exposed, posture = _exposed(context, surveys)
     gaps = [
         *([f"the ledger is broken: {ledger.problem}"] if not ledger.ok else []),
         *odd,
-        *silent,
+        *behind,
+        *(f"the ledger: {doubt}" for doubt in doubts),
         *found.broken,
     ]
     report = Report(
@@ -126,7 +131,7 @@ def gather(context: Context, *, since: datetime | None = None) -> Gathered:
         backups=_backups(found, told),
         custody=exposed,
         custodians=tuple(_custodian(item, told) for item in found.custodians),
-        changes=tuple(item for item in told.changes if told.previous is None or item.at > told.previous),
+        changes=told.unreported(),
         rules=tuple(RuleFacts(rule.name, rule.ok, rule.text) for rule in found.rules),
         not_covered=(),
         ledger=ledger,
@@ -351,8 +356,7 @@ def _not_covered(context: Context, report: Report) -> Iterable[str]:
             yield f"Not known: {unknown}"
     if report.ledger.anchored_to < report.ledger.entries:
         yield (
-            f"Ledger entries after {report.ledger.anchored_to} are vouched for by nothing outside this host, "
-            "and entries behind the last one may have been cut off."
+            f"Ledger entries after {report.ledger.anchored_to} are vouched for by nothing outside this host."
         )
     if report.ledger.waiting is None:
         yield "The ledger is on this host alone: no mirror is configured ([ledger] mirrors)."
@@ -360,6 +364,7 @@ def _not_covered(context: Context, report: Report) -> Iterable[str]:
         yield "Vault's policies and roles were never compared with what they should be (`orgkey infra plan`)."
     if context.config.certificate.timestamp is None:
         yield "Times are this host's own: no authority stamps them (certificate.timestamp)."
+    yield _LEDGER_LIMITS
     yield _DRILL_LIMITS
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -36,8 +36,10 @@ class Past:
 
     Attributes:
         drills: Every test restore, oldest first.
-        changes: Changes and failures, oldest first.
+        changes: Changes and failures, oldest first, each with its entry's number.
+        covered: The last entry that the last report has seen.
         digests: SHA-256 of each entry, by number.
+        begun: When the first escrow was entered.
         previous: When the last report was made.
         verified: When each backup was last read to its end, and the entry that says so, by name.
         head: The last sound entry.
@@ -47,8 +49,10 @@ class Past:
     """
 
     drills: list[Drilled] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
+    changes: list[tuple[int, Change]] = field(default_factory=list)
+    covered: int = 0
     digests: dict[int, str] = field(default_factory=dict)
+    begun: datetime | None = None
     previous: datetime | None = None
     verified: dict[str, tuple[datetime, int]] = field(default_factory=dict)
     head: Head = field(default_factory=lambda: Head(0, _nothing()))
@@ -73,8 +77,11 @@ class Past:
                 for item in drilled
                 if not item.passed
             )
+        elif event == "escrow":
+            self.begun = self.begun or at
         elif event == REPORT:
             self.previous = at
+            self.covered = int(told.get("through", number))
         elif event == "backups-verify":
             self.verified |= {str(item["source"]): (at, number) for item in told["backups"] if item["ok"]}
         elif event == "check-in":
@@ -85,7 +92,18 @@ class Past:
         failure = _failed(event, told)
         planned = event == INFRA and told["action"] == "plan"
         if failure or not (planned or event in _ROUTINE):
-            self.changes.append(Change(at, event, words, failure, (f"L{number}",)))
+            self.changes.append((number, Change(at, event, words, failure, (f"L{number}",))))
+
+    def skip(self, entry: Mapping[str, Any]) -> None:
+        """Note an entry that says something else than its event does; those behind it count all the same."""
+        number = entry["sequence"]
+        words = "the entry has another form than its event has"
+        change = Change(parse_stamp(entry["at"]), entry["event"], words, True, (f"L{number}",))
+        self.changes.append((number, change))
+
+    def unreported(self) -> tuple[Change, ...]:
+        """What the last report has not seen, whenever it happened: another host's entry can arrive later."""
+        return tuple(change for number, change in self.changes if number > self.covered)
 
 
 def read(ledger: Ledger) -> Past:
@@ -100,13 +118,14 @@ def read(ledger: Ledger) -> Past:
     past = Past()
     try:
         for entry, head in ledger.each():
-            past.take(entry)
+            try:
+                past.take(entry)
+            except (KeyError, TypeError, ValueError, AttributeError):
+                past.skip(entry)
             past.digests[head.sequence] = head.digest.hex
             past.head = head
     except LedgerBroken as error:
         past.problem = error.message
-    except (KeyError, TypeError, ValueError, AttributeError):
-        past.problem = f"ledger entry {past.head.sequence + 1} has another form than its event has"
     return past
 
 
@@ -134,86 +153,69 @@ def drill_facts(
 
 
 def missed(
-    drills: Sequence[Drilled], interval: float | None, since: datetime, now: datetime
+    drills: Sequence[Drilled],
+    begun: datetime | None,
+    interval: float | None,
+    since: datetime,
+    now: datetime,
 ) -> tuple[Missed, ...]:
     """The times in which a test restore was due and none passed.
 
-    A run counts when everything that it tried passed; what was tried first starts the count.
+    A run counts when everything that it tried passed; the first escrow starts the count, or what was tried
+    first.
 
     Args:
         drills: Oldest first.
+        begun: When the first escrow was entered in the ledger.
         interval: How often one is due, in days; ``None`` when nothing says so.
         since: The beginning of the period.
         now: The present time.
     """
-    if interval is None or not drills:
+    starts = [item.at for item in drills] + ([begun] if begun else [])
+    if interval is None or not starts:
         return ()
     runs: dict[int, list[Drilled]] = {}
     for item in drills:
         runs.setdefault(item.sequence, []).append(item)
     passed = [items[0].at for items in runs.values() if all(item.passed for item in items)]
     found = []
-    before = min(item.at for item in drills)
+    before = min(starts)
     for moment in [*passed, None]:
         due = before + timedelta(days=interval)
         ended = moment or now
         if ended > due + _GRACE and ended >= since:
-            found.append(Missed(max(due, since), moment, round((ended - max(due, since)) / _DAY, 1)))
+            found.append(Missed(max(due, since), moment, round((ended - due) / _DAY, 1)))
         before = moment or before
     return tuple(found)
 
 
-def standing(
-    past: Past, anchors: Mapping[int, tuple[frozenset[str], str]], folder: Path
-) -> Mapping[int, tuple[frozenset[str], str]]:
-    """The anchors without those of entries that gave way in a fork, where the ledger's folder proves that.
-
-    Args:
-        past: The ledger.
-        anchors: As for :func:`ledger_facts`.
-        folder: Where the ledger lies.
-
-    Raises:
-        LocalFilesProblem: It cannot be read.
-    """
-    kept = {number: told for number, told in anchors.items() if past.digests.get(number) in told[0]}
-    if len(kept) == len(anchors):
-        return anchors
-    claims = [Claim(number, digests, what) for number, (digests, what) in anchors.items()]
-    return kept if verify(folder, claims, absent=True).ok else anchors
-
-
 def ledger_facts(
-    past: Past, anchors: Mapping[int, tuple[frozenset[str], str]], waiting: int | None
-) -> LedgerFacts:
+    past: Past, folder: Path, claims: Sequence[Claim], waiting: int | None
+) -> tuple[LedgerFacts, tuple[str, ...]]:
     """What the report says of the ledger that it rests on.
 
     Args:
         past: The ledger.
-        anchors: Digests that something outside the ledger vouches for, one of which is right, and what that
-            is, by entry.
+        folder: Where it lies.
+        claims: What something outside the ledger says of its entries.
         waiting: How many entries no mirror has yet; ``None`` without a mirror.
+
+    Returns:
+        The facts, and what else a reader should know.
+
+    Raises:
+        LocalFilesProblem: The folder cannot be read.
     """
-    problem = past.problem
-    for number, (digests, what) in sorted(anchors.items()):
-        known = past.digests.get(number)
-        if problem is None and known not in digests:
-            problem = (
-                f"ledger entry {number} is missing: {what} names it"
-                if known is None
-                else f"ledger entry {number} is another one than {what} names"
-            )
-    sound = [number for number, (digests, _) in anchors.items() if past.digests.get(number) in digests]
-    newest = max(sound, default=0)
-    return LedgerFacts(
-        past.head.sequence,
-        past.head.digest.hex,
-        problem is None,
-        problem,
-        newest,
-        anchors[newest][1] if newest else None,
-        waiting,
+    anchored, by, problem = 0, None, past.problem
+    notes: tuple[str, ...] = ()
+    if claims:
+        found = verify(folder, claims, absent=True)
+        problem = problem or found.problem
+        anchored, by, notes = found.anchored_to, found.anchored_by, found.notes
+    facts = LedgerFacts(
+        past.head.sequence, past.head.digest.hex, problem is None, problem, anchored, by, waiting
     )
+    return facts, notes
 
 
 def _vault(told: Mapping[str, Any], at: datetime, number: int) -> VaultSide:
@@ -242,7 +244,7 @@ def _words(event: str, told: Mapping[str, Any]) -> str:
     if isinstance(told.get("copies"), dict) and told["copies"]:
         parts.append("stored at " + ", ".join(sorted(map(str, told["copies"]))))
     if told.get("failures"):
-        parts.append("failed at " + ", ".join(f"{name} ({code})" for name, code in told["failures"].items()))
+        parts.append("failed at " + ", ".join(_failures(told["failures"])))
     for name, label in (("supersedes", "supersedes"), ("reason", "reason:"), ("accepted", "accepted:")):
         value = told.get(name)
         if value:
@@ -254,6 +256,12 @@ def _words(event: str, told: Mapping[str, Any]) -> str:
     if told.get("code"):
         parts.append(f"exit code {told['code']}")
     return ", ".join(parts) or event
+
+
+def _failures(told: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Where something failed, and with which code: an escrow has it by target, a retention one by one."""
+    pairs = told.items() if isinstance(told, Mapping) else ((item["target"], item["code"]) for item in told)
+    return (f"{name} ({code})" for name, code in pairs)
 
 
 def _flat(value: object) -> str:

@@ -131,12 +131,22 @@ def _answer(
         if proven:
             return Answer.YES, f"The Org Key can be restored today {counted}."
         return Answer.GAPS, f"The Org Key could be restored {counted}; the last proof of it is overdue."
-    if any(cell.state is Proof.FAILED for cell in cells) or all(path.name in closed for path in paths):
+    failed = {cell.path for cell in cells if cell.state is Proof.FAILED}
+    shut = [path.name for path in paths if path.name in closed or path.name in failed]
+    untried = [path.name for path in paths if path.name not in shut]
+    counted = f"{len(good)} of {len(copies)} copies are good, but"
+    if not untried:
         return (
             Answer.NO,
             "The Org Key cannot be restored today: copies are good, but no custody path opens them.",
         )
+    if not shut:
+        return Answer.UNPROVEN, f"{counted} no test restore has proven one of them."
     return (
         Answer.UNPROVEN,
-        f"{len(good)} of {len(copies)} copies are good, but no test restore has proven one of them.",
+        f"{counted} {_named(shut)} does not open them today, and nothing has proven {_named(untried)} yet.",
     )
+
+
+def _named(paths: Sequence[str]) -> str:
+    return f"custody path{'s' if len(paths) > 1 else ''} {' and '.join(paths)}"

@@ -10,17 +10,21 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pipeline.evidence import chain
+from pipeline.evidence.ledger import Ledger
 from pipeline.report import bundle as bundles
 from pipeline.report import verify_page
 from pipeline.report.controls import controls
@@ -445,3 +449,50 @@ def test_a_time_stamp_without_its_chain_is_completed(made: Made, folder: Path, t
     beside.unlink()
     sum_anew(plain)
     assert "FAILED: a time-stamp does not fit" in run(plain, ROOT=str(public_root)).stdout
+
+
+# -- a ledger with a fork --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def forked(place: Place, tmp_path: Path, folder: Path) -> Path:
+    """Two hosts wrote at once; this one's entries from the second on gave way, and certificates name them."""
+    desk = Desk(place, tmp_path)
+    desk.escrow()
+    desk.ask("drill")
+    desk.ask("drill")
+    ledger = Ledger(desk.state / desk.fingerprint, desk.fingerprint)
+    assert ledger.head().sequence > 3
+    ledger.set_aside(2)
+    ledger.append("check-in", {"custodian": "X", "path": "p"}, now=datetime.now(UTC), run="another host's")
+    for _, data, path in ledger.waiting():
+        before = ledger.head()
+        assert ledger.add(before.sequence + 1, chain.rechain(data, before))
+        ledger.done_waiting(path)
+    data, report = bundle_of(desk)
+    assert report.ledger.ok, report.ledger
+    return unpack(data, folder / "bundle")
+
+
+def test_a_settled_fork_is_no_fraud(forked: Path) -> None:
+    done = run(forked)
+    assert done.returncode == 0, done
+    assert "gave way in a fork, and stands in the ledger again" in done.stdout
+    assert re.search(r"OK: anchored to entry 1 of \d", done.stdout)
+
+
+@pytest.mark.parametrize("what", ["content", "not written again"])
+def test_a_pretended_fork_is_fraud(forked: Path, what: str) -> None:
+    before = (forked / "ledger" / "000000002.json").read_bytes()
+    for file in sorted(forked.glob("ledger/0*.json"))[2:]:
+        entry = json.loads(file.read_bytes()) | {"previous": hashlib.sha256(before).hexdigest()}
+        if what == "content":
+            entry["details"]["code"] = 7
+        else:
+            del entry["rechained_from"]
+        file.write_text(json.dumps(entry, sort_keys=True, separators=(",", ":")))
+        before = file.read_bytes()
+    sum_anew(forked)
+    done = run(forked)
+    assert done.returncode != 0
+    assert "FAILED: a certificate names another ledger than this one" in done.stdout, done

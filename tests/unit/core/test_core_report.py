@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from pipeline.drill import Request, drill
 from pipeline.errors import Code
-from pipeline.report import html, model
+from pipeline.evidence import chain
+from pipeline.report import html, model, verdict
 from pipeline.report.gather import gather
-from pipeline.report.model import Answer, Proof, Report
-from tests.unit.core.inmemory import World, denied, unreachable
+from pipeline.report.model import Answer, Cell, CopyFacts, PathFacts, Proof, Report
+from tests.unit.core.inmemory import MemoryMirror, World, denied, unreachable
 
 POLICY = "max_drill_age_days = 14\nrto_seconds = 600\n"
 
@@ -196,6 +197,92 @@ def test_changes_are_told_since_the_last_report(told: World) -> None:
     (change,) = report(told).changes
     assert change.failure
     assert "no answer" in change.text
+
+
+def test_what_another_host_entered_before_the_last_report_is_told_in_the_next(told: World) -> None:
+    """It arrives behind that report, and is older."""
+    told.clock.shift -= timedelta(hours=1)
+    told.context.record_event("restore-failed", {"code": 20, "message": "no answer"})
+    told.clock.shift += timedelta(hours=1)
+    told.context.record_event("report", {"files": {}, "through": 1})
+    assert [change.event for change in report(told).changes] == ["restore-failed"]
+
+
+def test_an_entry_of_another_form_is_told_and_hides_nothing_behind_it(told: World) -> None:
+    told.context.record_event("infra", {"odd": 1})
+    told.context.record_event("retain", {"code": 21, "failures": [{"target": "s3", "code": 21}]})
+    told.context.record_event("escrow", {"code": 24, "failures": {"b": 20}})
+    told.context.record_event("kit", {"custodians": ["X"]})
+    found = report(told)
+    assert found.ledger.ok
+    odd, *others, last = found.changes
+    assert (odd.failure, odd.text) == (True, "the entry has another form than its event has")
+    assert [change.text for change in others] == [
+        "failed at s3 (21), exit code 21",
+        "failed at b (20), exit code 24",
+    ]
+    assert last.event == "kit"
+
+
+def test_a_mirror_that_contradicts_is_heard_beside_one_that_agrees(told: World) -> None:
+    told.mirrors = {"a": MemoryMirror("a"), "b": MemoryMirror("b")}
+    told.context.record_event("kit", {"custodians": ["X"]})
+    assert report(told).ledger.anchored_to == 2
+    other = chain.write(told.context.ledger.at(1), told.fingerprint, "kit", {}, now=told.clock.now(), run="r")
+    told.mirrors["a"].entries[2] = [other]
+    found = report(told)
+    assert not found.ledger.ok
+    assert "the mirror at a names another" in found.verdict.gaps[0]
+    told.mirrors["a"].entries[2] = [told.context.ledger.read(2), other]
+    found = report(told)
+    assert (found.ledger.ok, found.ledger.anchor) == (True, "the mirror at b")
+    assert "the mirror at a has another entry 2 beside this one" in gaps(told)
+
+
+def test_a_mirror_that_knows_more_is_a_gap(told: World) -> None:
+    told.mirrors = {"a": MemoryMirror("a")}
+    told.context.record_event("kit", {"custodians": ["X"]})
+    assert gaps(told) == ""
+    told.mirrors["a"].entries[3] = [b"whatever"]
+    assert "the mirror at a knows entry 3, this host's ledger ends at 2" in gaps(told)
+
+
+def test_a_job_that_never_ran_is_missed_from_the_first_escrow_on(world: World) -> None:
+    world.policy = "max_drill_age_days = 7\n"
+    world.store(world.mint())
+    world.context.record_event("escrow", {"epoch": "E"})
+    world.clock.shift = timedelta(days=800)
+    (missed,) = report(world).missed
+    assert (missed.until, missed.days) == (None, 793.0)
+
+
+@pytest.mark.parametrize(
+    ("state", "closed", "answer", "said"),
+    [
+        (
+            Proof.PROVEN,
+            ("unattended",),
+            Answer.UNPROVEN,
+            "path unattended does not open them today, and nothing",
+        ),
+        (Proof.FAILED, (), Answer.UNPROVEN, "nothing has proven custody path people yet"),
+        (Proof.NEVER, (), Answer.UNPROVEN, "no test restore has proven one of them"),
+        (Proof.FAILED, ("people",), Answer.NO, "no custody path opens them"),
+    ],
+)
+def test_the_sentence_tells_closed_failed_and_untried_paths_apart(
+    state: Proof, closed: tuple[str, ...], answer: Answer, said: str
+) -> None:
+    at = datetime(2026, 1, 31, tzinfo=UTC)
+    copies = [CopyFacts("a", "s3", "d", (), "x", None, True, None, None, None, None)]
+    paths = [PathFacts("unattended", ("v",), False), PathFacts("people", ("2 of 3",), True)]
+    cells = [
+        Cell("a", "unattended", state, at if state is Proof.PROVEN else None, at, 1.0, None),
+        Cell("a", "people", Proof.NEVER, None, None, None, None),
+    ]
+    found = verdict.judge(copies, paths, cells, dict.fromkeys(closed, "silent"), (), None)
+    assert found.answer is answer
+    assert said in found.sentence
 
 
 def test_a_copy_that_is_missing_is_told(told: World) -> None:
