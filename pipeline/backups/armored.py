@@ -17,7 +17,7 @@ from pipeline.backups.framing import damaged
 _LOOKED_AT: Final = 1 << 16
 _BEGIN: Final = re.compile(rb"(?:^|\n|\xef\xbb\xbf)[ \t]*-----BEGIN PGP MESSAGE-----[ \t]*\r?\n")
 _BLANK: Final = re.compile(rb"\r?\n[ \t]*\r?\n")
-_HEADER: Final = re.compile(rb"^[A-Za-z][A-Za-z0-9-]*:")
+_HEADER: Final = re.compile(rb"[A-Za-z][A-Za-z0-9-]*:")
 
 
 def binary(cursor: Cursor) -> Cursor:

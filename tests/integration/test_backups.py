@@ -82,7 +82,8 @@ def folder(desk: Desk, server: Path) -> Path:
     folder = desk.folder / "backups"
     (folder / "2026").mkdir(parents=True)
     (folder / "one.pgp").write_bytes(encrypt(server, archive()))
-    (folder / "2026" / "two.asc").write_bytes(encrypt(server, b"x" * 100_000, "--armor"))
+    two = encrypt(server, b"x" * 100_000, "--armor", "--emit-version", "--comment", "nightly")
+    (folder / "2026" / "two.asc").write_bytes(two)
     (folder / ".upload").write_bytes(b"in the making")
     (folder / "backup.log").write_bytes(b"done")
     desk.config.write_text(

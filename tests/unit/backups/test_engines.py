@@ -99,6 +99,19 @@ def test_gnupg_armored_signed_to_several_and_hidden_recipients(gpg: Gpg, session
     both(data, signed, session_key(signed, "rsa2048"))
 
 
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("options", [("--emit-version",), ("--emit-version", "--comment", "nightly: no. 1")])
+def test_armor_with_headers(gpg: Gpg, session_key: GetKey, options: tuple[str, ...], ending: bytes) -> None:
+    data = content(70_000, False)
+    message = gpg.encrypt(data, "--armor", *options).replace(b"\n", ending)
+    assert b"\nVersion: " in message
+    both(data, message, session_key(message, "rsa2048"))
+    header = b"Version: " + message.partition(b"Version: ")[2].partition(ending)[0] + ending
+    empty = message.replace(header, b"").replace(b"Comment: nightly: no. 1" + ending, b"")
+    assert b": " not in empty
+    both(data, empty, session_key(empty, "rsa2048"))
+
+
 @pytest.mark.parametrize("size", [0, 17, 70_000, PIECE + 1])
 @pytest.mark.parametrize("to", ["rsa2048", "ed25519"])
 @pytest.mark.parametrize("armor", [True, False])
