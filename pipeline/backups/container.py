@@ -37,10 +37,16 @@ class Found:
 
 
 class Contents:
-    """Takes a backup's content piece by piece, and says in the end what it was."""
+    """Takes a backup's content piece by piece, and says in the end what it was.
 
-    def __init__(self) -> None:
+    Args:
+        packed: Whether gzip'd data is looked into. One layer is: within it another is just bytes, however
+            many there are.
+    """
+
+    def __init__(self, packed: bool = True) -> None:
         self.size = 0
+        self._packed = packed
         self._start = b""
         self._inner: _Tar | _Gzip | _Bytes | None = None
 
@@ -72,7 +78,7 @@ class Contents:
         return Found(self._inner.name, self._inner.entries, self.size)
 
     def _choose(self) -> None:
-        if self._start.startswith(_GZIP):
+        if self._packed and self._start.startswith(_GZIP):
             self._inner = _Gzip()
         else:
             self._inner = _Tar() if _is_tar(self._start) else _Bytes()
@@ -104,7 +110,7 @@ class _Gzip:
 
     def __init__(self) -> None:
         self._engine = decompressor("gzip")
-        self._inside = Contents()
+        self._inside = Contents(packed=False)
         self._padding = False
 
     @property

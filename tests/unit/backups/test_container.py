@@ -114,6 +114,17 @@ def test_bytes_gzip_members_and_padding() -> None:
             walk(wrong, 7)
 
 
+def test_one_layer_of_gzip_is_looked_into() -> None:
+    data = archive([("a", 3000, tarfile.REGTYPE)], tarfile.PAX_FORMAT)
+    once = gzip.compress(data)
+    assert (walk(once).container, walk(once).entries) == ("tar.gz", 1)
+    layers = gzip.compress(once)
+    assert walk(layers) == Found("gzip", None, len(layers))
+    for _ in range(600):
+        layers = gzip.compress(layers)
+    assert walk(layers) == Found("gzip", None, len(layers))
+
+
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
 def test_damaged_and_cut_archives(form: int) -> None:
     data = archive([("a", 3000, tarfile.REGTYPE), ("b", 3000, tarfile.REGTYPE)], form)
