@@ -114,7 +114,11 @@ class Deadline:
         if interrupted.is_set():
             raise Interrupted("interrupted", hint="run the same command again, it resumes where it stopped")
         if self.left() <= 0:
-            raise DeadlinePassed(
-                f"the deadline of {self.seconds:g} s has passed",
-                hint="run the same command again, it resumes; or raise policy.deadline_seconds",
-            )
+            raise self.passed()
+
+    def passed(self) -> DeadlinePassed:
+        """What is raised when nothing is left."""
+        return DeadlinePassed(
+            f"the deadline of {self.seconds:g} s has passed",
+            hint="run the same command again, it resumes; or raise policy.deadline_seconds",
+        )

@@ -72,9 +72,10 @@ def _answer(asked: dict[str, Any], number: int, parent: socket.socket) -> dict[s
     meter = Pace(tell)
     head = Head((), asked["protection"], asked["offset"], b"")
     key = SessionKey(asked["algorithm"], Secret(bytes.fromhex(asked["key"])))
-    cursor = metered(descriptor(number, asked["name"]), Deadline(asked["seconds"]), meter)
+    deadline = Deadline(asked["seconds"])
+    cursor = metered(descriptor(number, asked["name"]), deadline, meter)
     try:
-        return {"reading": asdict(engine.read(binary(cursor), head, key))}
+        return {"reading": asdict(engine.read(binary(cursor), head, key, deadline))}
     except OrgkeyError as error:
         return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
     except Exception as error:

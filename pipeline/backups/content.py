@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pipeline.backups.cursor import PIECE, Cursor, cut_off
 from pipeline.backups.framing import Body, damaged, packet
+from pipeline.clock import Deadline
 from pipeline.errors import Unsupported
 
 _SIGNATURE, _ONE_PASS, _COMPRESSED, _MARKER, _LITERAL = 2, 4, 8, 10, 11
@@ -21,10 +22,12 @@ class Content:
 
     Args:
         cursor: The decrypted packets.
+        deadline: When to stop. What is compressed may go on for long after its input is at hand.
     """
 
-    def __init__(self, cursor: Cursor) -> None:
+    def __init__(self, cursor: Cursor, deadline: Deadline) -> None:
         self._cursor = cursor
+        self._deadline = deadline
         self.compression = "none"
 
     def pieces(self) -> Iterator[memoryview]:
@@ -72,7 +75,7 @@ class Content:
         if number == 0:
             return Cursor(body.some)
         self.compression = _NAMES[number]
-        return Cursor(Decompressing(number, body).more)
+        return Cursor(Decompressing(number, body, self._deadline).more)
 
 
 def _literal(body: Body) -> Iterator[memoryview]:
@@ -98,10 +101,12 @@ class Decompressing:
     Args:
         number: The algorithm (RFC 4880 section 9.3): 1 raw deflate, 2 zlib, 3 bzip2.
         body: The compressed bytes.
+        deadline: When to stop.
     """
 
-    def __init__(self, number: int, body: Body) -> None:
+    def __init__(self, number: int, body: Body, deadline: Deadline) -> None:
         self._body = body
+        self._deadline = deadline
         self._engine = decompressor({1: "deflate", 2: "zlib", 3: "bzip2"}[number])
 
     def more(self) -> bytes:
@@ -109,8 +114,10 @@ class Decompressing:
 
         Raises:
             IntegrityProblem: It is damaged or cut off.
+            DeadlinePassed: Its time is over.
         """
         while not self._engine.eof:
+            self._deadline.check()
             piece: memoryview | bytes = b""
             if self._engine.needs_input:
                 piece = self._body.some(_AT_ONCE)

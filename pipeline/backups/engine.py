@@ -20,6 +20,7 @@ from pipeline.backups.content import Content
 from pipeline.backups.cursor import PIECE, Cursor
 from pipeline.backups.framing import Body, damaged, packet
 from pipeline.backups.head import Head
+from pipeline.clock import Deadline
 from pipeline.errors import IntegrityProblem, OrgkeyError, Unsupported
 from pipeline.secret import Secret
 
@@ -78,13 +79,16 @@ def understands(head: Head, key: SessionKey) -> bool:
     return key.algorithm in ALGORITHMS and head.protection != "aead"
 
 
-def read(cursor: Cursor, head: Head, key: SessionKey, contents: Contents | None = None) -> Reading:
+def read(
+    cursor: Cursor, head: Head, key: SessionKey, deadline: Deadline, contents: Contents | None = None
+) -> Reading:
     """Read a message to its end.
 
     Args:
         cursor: The message in binary form, at its first byte.
         head: What its beginning says.
         key: Its session key.
+        deadline: When to stop.
         contents: Takes the content; a new one when ``None``.
 
     Returns:
@@ -93,6 +97,7 @@ def read(cursor: Cursor, head: Head, key: SessionKey, contents: Contents | None 
     Raises:
         IntegrityProblem: It was altered or cut off, or what is inside is damaged.
         Unsupported: It has a form that is not understood here.
+        DeadlinePassed: Its time is over.
     """
     if not understands(head, key) or len(key.key) != ALGORITHMS[key.algorithm]:
         raise Unsupported(
@@ -110,7 +115,7 @@ def read(cursor: Cursor, head: Head, key: SessionKey, contents: Contents | None 
     found: Found | None = None
     with plain(body, key) as stream:
         try:
-            content = Content(stream.start())
+            content = Content(stream.start(), deadline)
             for piece in content.pieces():
                 contents.feed(piece)
             found = contents.finish()

@@ -17,6 +17,7 @@ from pipeline.backups.cursor import PIECE, Cursor
 from pipeline.backups.engine import Reading, SessionKey
 from pipeline.backups.feeder import Feeder
 from pipeline.backups.head import Head
+from pipeline.clock import Deadline
 from pipeline.errors import IntegrityProblem, OrgkeyError, Unsupported
 from pipeline.keys.gnupg_home import Home
 from pipeline.secret import Secret
@@ -26,13 +27,16 @@ _STAMP: Final = re.compile(rb"^\S+ \S+ gpg\[\d+\] ")
 _NOT_SAID: Final = (b"DBG:", b"keybox ", b"encrypted with ")
 
 
-def read(cursor: Cursor, head: Head, key: SessionKey, contents: Contents | None = None) -> Reading:
+def read(
+    cursor: Cursor, head: Head, key: SessionKey, deadline: Deadline, contents: Contents | None = None
+) -> Reading:
     """Read a message to its end; see :func:`pipeline.backups.engine.read`.
 
     Raises:
         IntegrityProblem: gpg refuses it, or what is inside is damaged.
         Unsupported: gpg does not know its cipher or its protection.
         ProgramMissing: gpg is not installed.
+        DeadlinePassed: Its time is over.
     """
     contents = contents or Contents()
     written = Secret(f"{key.algorithm}:{key.key.reveal().hex().upper()}\n".encode())
@@ -55,6 +59,15 @@ def read(cursor: Cursor, head: Head, key: SessionKey, contents: Contents | None 
         feeder = Feeder(cursor, child.stdin)
         status = bytearray()
         listener = threading.Thread(target=_listen, args=(child.stderr, status), daemon=True)
+        late = threading.Event()
+
+        def end() -> None:  # everything here waits for gpg, so its end is the end of all
+            late.set()
+            child.kill()
+
+        alarm = threading.Timer(deadline.left(), end)
+        alarm.daemon = True
+        alarm.start()
         try:
             feeder.start()
             listener.start()
@@ -63,7 +76,10 @@ def read(cursor: Cursor, head: Head, key: SessionKey, contents: Contents | None 
             feeder.join()
             listener.join()
         finally:
+            alarm.cancel()
             process.end(child)
+        if late.is_set() and child.returncode:
+            raise deadline.passed()
         if feeder.problem is not None:
             raise feeder.problem
         with suppress(OSError):

@@ -72,8 +72,10 @@ class Reader:
         Raises:
             IntegrityProblem: It was altered, damaged or cut off.
             Unsupported: It has a form that only gpg understands.
+            DeadlinePassed: The time is over.
             OrgkeyError: It cannot be read.
         """
+        deadline.check()
         asked = apart.request(head, key, deadline.left(), source.name)
         with _descriptor(source, deadline) as (number, feeder):
             # Whatever happens there, an answer comes soon after the time is over.
@@ -84,6 +86,9 @@ class Reader:
                 finally:
                     os.close(number)
                 told = self._answer(meter)
+            except TimeoutError as error:
+                self._gone()
+                raise deadline.passed() from error
             except OSError as error:
                 raise self._gone() from error
         if feeder is not None and feeder.problem is not None:

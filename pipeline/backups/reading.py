@@ -61,4 +61,4 @@ def read(
             if not source.again:
                 raise
     with source.open() as raw:
-        return gpg_engine.read(binary(metered(raw, deadline, meter)), about, key)
+        return gpg_engine.read(binary(metered(raw, deadline, meter)), about, key, deadline)

@@ -41,12 +41,14 @@ def pieces(data: bytes, size: int) -> Cursor:
     return Cursor(lambda: next(parts, b""))
 
 
-def read(data: bytes, key: SessionKey, by: str = "orgkey", size: int = 1 << 20) -> tuple[Reading, bytes]:
+def read(
+    data: bytes, key: SessionKey, by: str = "orgkey", size: int = 1 << 20, deadline: Deadline | None = None
+) -> tuple[Reading, bytes]:
     """Read a message with one of the engines; what it says, and the content."""
     about = head.read(binary(pieces(data, size)))
     contents = Collecting()
     reader = engine.read if by == "orgkey" else gpg_engine.read
-    result = reader(binary(pieces(data, size)), about, key, contents)
+    result = reader(binary(pieces(data, size)), about, key, deadline or Deadline(300), contents)
     return result, bytes(contents.data)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from collections.abc import Callable
 
 import pgpy
@@ -12,11 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.backups import head
-from pipeline.backups.cursor import PIECE
+from pipeline.backups import gpg_engine, head
+from pipeline.backups.cursor import PIECE, Cursor
 from pipeline.backups.engine import SessionKey
 from pipeline.backups.head import HIDDEN
-from pipeline.errors import Code, IntegrityProblem, OrgkeyError, Unsupported
+from pipeline.clock import Deadline, SystemClock
+from pipeline.errors import Code, DeadlinePassed, IntegrityProblem, OrgkeyError, Unsupported
 from pipeline.secret import Secret
 from tests.assets import message_writer as writer
 from tests.assets.message_writer import INDETERMINATE, OLD, Framing
@@ -328,3 +330,46 @@ def test_a_bomb_of_layers_is_refused() -> None:
         inside = writer.compressed(inside, writer.ZIP)
     with pytest.raises(IntegrityProblem, match="layers"):
         read(writer.message(writer.protected(inside, AES256.key.reveal())), AES256)
+
+
+# -- time -------------------------------------------------------------------------------------------
+
+
+class Ticking(SystemClock):
+    """Each look at it takes a second."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        self.seconds += 1.0
+        return self.seconds
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("hidden", [False, True])
+def test_the_deadline_counts_while_nothing_more_is_read(layers: int, hidden: bool) -> None:
+    """Some hundred bytes that are at hand grow to ten million, which may all be no content."""
+    signatures = Framing().packet(2, bytes(10_000_000)) if hidden else b""
+    inside = signatures + writer.literal(b"x" if hidden else bytes(10_000_000))
+    for _ in range(layers):
+        inside = writer.compressed(inside, writer.ZLIB)
+    message = writer.message(writer.protected(inside, AES256.key.reveal()))
+    assert len(message) < 20_000
+    with pytest.raises(DeadlinePassed):
+        read(message, AES256, deadline=Deadline(20, Ticking()))
+    assert read(message, AES256)[0].found.size in (1, 10_000_000)
+
+
+def test_gpg_is_ended_when_its_time_is_over() -> None:
+    message, _ = sample(writer.NONE, 1_000_000)
+    parts = iter([message[at : at + 20_000] for at in range(0, len(message), 20_000)])
+
+    def slow() -> bytes:
+        time.sleep(0.2)  # ten seconds in all
+        return next(parts, b"")
+
+    started = time.monotonic()
+    with pytest.raises(DeadlinePassed, match="1 s"):
+        gpg_engine.read(Cursor(slow), head.read(pieces(message, 1 << 20)), AES256, Deadline(1))
+    assert time.monotonic() - started < 5

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.backups import apart, engine, head
+from pipeline.backups import reader as reader_module
 from pipeline.backups.cursor import Cursor
 from pipeline.backups.engine import SessionKey
 from pipeline.backups.reader import Reader
@@ -98,6 +99,22 @@ def test_its_death_is_told(tmp_path: Path, message: bytes) -> None:
         for _ in range(2):
             with pytest.raises(OrgkeyError, match="ended before its time"):
                 reader.read(FileSource(path), about, KEY, Deadline(60), lambda _: None)
+
+
+def test_one_that_does_not_answer_ends_with_its_time(
+    tmp_path: Path, message: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "_GRACE_SECONDS", 0.2)
+    path = tmp_path / "m"
+    path.write_bytes(message)
+    about = head.read(pieces(message, 1 << 20))
+    with Reader() as reader:
+        os.kill(reader._child.pid, signal.SIGSTOP)
+        short = Deadline(0.3)
+        for _ in range(2):  # what comes behind it is late too, and no defect
+            with pytest.raises(DeadlinePassed, match=r"0\.3 s"):
+                reader.read(FileSource(path), about, KEY, short, lambda _: None)
+        assert reader._child.returncode is not None
 
 
 def test_a_defect_is_one_message_s_own_and_shows_nothing_of_it(
