@@ -202,12 +202,12 @@ class Estate:
                 "an empty name is no place of backups", hint="give a file, a folder or s3://bucket/prefix"
             )
         if place == "-":
-            return [sources.Stream()]
+            return [sources.Stream(self.deadline)]
         if isinstance(place, str) and not place.startswith("s3://"):
-            return sources.local(Path(place).expanduser())
+            return sources.local(Path(place).expanduser(), self.deadline)
         name, item = self._backup_place(place)
         if not item.location.startswith("s3://"):
-            return sources.local(Path(item.location), item.ignore)
+            return sources.local(Path(item.location), self.deadline, item.ignore)
         bucket, _, prefix = item.location.removeprefix("s3://").partition("/")
         named: dict[str, Any] = {"Bucket": bucket}
         if item.expected_bucket_owner is not None:

@@ -97,16 +97,18 @@ def over(data: bytes) -> Cursor:
     return Cursor(lambda: pieces.pop() if pieces else b"")
 
 
-def descriptor(number: int, what: str) -> Cursor:
+def descriptor(number: int, what: str, wait: Callable[[], object] = lambda: None) -> Cursor:
     """A cursor over an open descriptor.
 
     Args:
         number: The descriptor; the caller closes it.
         what: What is read, for the error.
+        wait: Called before each reading; returns when it will not block.
     """
     room = memoryview(bytearray(PIECE))
 
     def more() -> memoryview:
+        wait()
         try:
             return room[: os.readv(number, [room])]
         except OSError as error:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import select
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from pipeline.backups.cursor import Cursor, descriptor
 from pipeline.backups.head import LENGTH
+from pipeline.clock import Deadline
 from pipeline.errors import LocalFilesProblem, OrgkeyError
+
+_LOOK_MILLISECONDS: Final = 200
+"""How long a silent pipe is waited for at a time; in between, the run may be over."""
 
 
 class Source(Protocol):
@@ -107,7 +112,11 @@ class FileSource:
 class Stream:
     """Standard input, or a pipe that has a name: it can be read once.
 
+    Whoever writes it may stop at any byte and stay. Neither the deadline nor a signal would be noticed in a
+    call that reads, so it is asked first whether something is there.
+
     Args:
+        deadline: How long it may keep the run waiting.
         name: What people call it.
         number: Its open descriptor.
 
@@ -120,15 +129,18 @@ class Stream:
     path: Path | None = None
     modified: datetime | None = None
 
-    def __init__(self, name: str = "standard input", number: int | None = None) -> None:
+    def __init__(self, deadline: Deadline, name: str = "standard input", number: int | None = None) -> None:
         self.name = name
+        self._deadline = deadline
         if number is None:
             if sys.stdin is None:  # its starter has closed it
                 raise LocalFilesProblem(
                     "standard input is closed", hint="pipe the backup into the command, or name a file"
                 )
             number = sys.stdin.fileno()
-        self._cursor = descriptor(number, name)
+        self._cursor = descriptor(number, name, self._wait)
+        self._poll = select.poll()
+        self._poll.register(number, select.POLLIN)
 
     def start(self) -> bytes:
         """See :meth:`Source.start`."""
@@ -136,21 +148,27 @@ class Stream:
 
     def open(self) -> AbstractContextManager[Cursor]:
         """See :meth:`Source.open`."""
+        self._deadline.renew()  # people may have taken their time with their shares since it was named
         return nullcontext(self._cursor)
 
+    def _wait(self) -> None:
+        while not self._poll.poll(_LOOK_MILLISECONDS):
+            self._deadline.check()
 
-def local(place: Path, ignore: Sequence[str] = ()) -> Sequence[Source]:
+
+def local(place: Path, deadline: Deadline, ignore: Sequence[str] = ()) -> Sequence[Source]:
     """The backups at a path: the file, or every file below a folder, in the order of their names.
 
     Args:
         place: A file or a folder. Hidden files are left out, since a copy in the making often is one.
+        deadline: How long a pipe may keep the run waiting.
         ignore: Patterns of file names that are no backups, as a shell has them.
 
     Raises:
         LocalFilesProblem: There is nothing, or it cannot be listed.
     """
     if not place.is_dir():
-        return [_single(place)]
+        return [_single(place, deadline)]
     found: list[Path] = []
 
     def failed(error: OSError) -> None:
@@ -165,13 +183,14 @@ def local(place: Path, ignore: Sequence[str] = ()) -> Sequence[Source]:
     return [FileSource(path) for path in sorted(found) if path.is_file()]
 
 
-def _single(place: Path) -> Source:
+def _single(place: Path, deadline: Deadline) -> Source:
     if place.is_file() or not place.exists():
         return FileSource(place)
     try:
-        return Stream(
-            called(place), os.open(place, os.O_RDONLY | os.O_CLOEXEC)
-        )  # a shell's <(...), for example
+        # A pipe, a shell's <(...) for example. Opening it would wait for whoever writes it.
+        number = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(number, True)
+        return Stream(deadline, called(place), number)
     except OSError as error:
         raise LocalFilesProblem(
             f"cannot read {called(place)}: {error.strerror or error}",

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import select
 import shlex
 import subprocess
 import tarfile
@@ -356,6 +357,31 @@ def test_nothing_of_the_content_is_written_and_a_signal_ends_it_whole(desk: Desk
             return
         time.sleep(0.05)
     pytest.fail("the process that reads outlived the command")
+
+
+@pytest.mark.parametrize("size", [1000, 400_000])
+def test_a_stalled_pipe_does_not_outlast_a_signal(desk: Desk, server: Path, size: int) -> None:
+    """It stalls within the message's head, which is looked at first; and where it is read to its end."""
+    message = encrypt(server, random.Random(2).randbytes(900_000), "--compress-algo", "none")  # noqa: S311
+    read_end, write_end = os.pipe()
+    with os.fdopen(write_end, "wb", buffering=0) as feed, os.fdopen(read_end, "rb") as source:
+        common = ("--config", str(desk.config), "--state-dir", str(desk.state))
+        with subprocess.Popen(
+            [*ORGKEY, "backups", "verify", "-", *common], stdin=source, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, cwd=desk.folder, env=environment(desk.folder), start_new_session=True,
+        ) as child:  # fmt: skip
+            feed.write(message[:size])
+            # All of it was taken: the command waits for more.
+            while select.select([read_end], [], [], 0)[0] and child.poll() is None:
+                time.sleep(0.05)
+            time.sleep(1.0)
+            started = time.monotonic()
+            child.terminate()
+            try:
+                assert child.wait(20) == 130
+            finally:
+                child.kill()
+            assert time.monotonic() - started < 10
 
 
 def _children(pid: int) -> list[int]:

@@ -422,7 +422,7 @@ class MemoryEstate:
 
     def backups(self, places: Sequence[str] = ()) -> list[Source]:
         names = places or tuple(place.location for place in self.world.config.backups.values())
-        return [source for name in names for source in sources.local(Path(name))]
+        return [source for name in names for source in sources.local(Path(name), Deadline(60))]
 
     def mirrors(self, fingerprint: str) -> dict[str, Mirror]:
         return dict(self.world.mirrors)
