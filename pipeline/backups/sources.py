@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import select
+import stat
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
@@ -19,6 +21,8 @@ from pipeline.errors import LocalFilesProblem, OrgkeyError
 
 _LOOK_MILLISECONDS: Final = 200
 """How long a silent pipe is waited for at a time; in between, the run may be over."""
+_NOTHING: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""What the system says of a path that leads to nothing."""
 
 
 class Source(Protocol):
@@ -69,13 +73,11 @@ class FileSource:
         self.size: int | None = None
         self.path: Path | None = path
         self.modified: datetime | None = None
-        try:
-            if path.is_file():
-                facts = path.stat()
+        with suppress(OSError):  # opening it will say why
+            facts = path.stat()
+            if stat.S_ISREG(facts.st_mode):
                 self.size = facts.st_size
                 self.modified = datetime.fromtimestamp(facts.st_mtime, UTC)
-        except OSError as error:
-            raise self._failed(error) from error
 
     def start(self) -> bytes:
         """See :meth:`Source.start`."""
@@ -165,10 +167,11 @@ def local(place: Path, deadline: Deadline, ignore: Sequence[str] = ()) -> Sequen
         ignore: Patterns of file names that are no backups, as a shell has them.
 
     Raises:
-        LocalFilesProblem: There is nothing, or it cannot be listed.
+        LocalFilesProblem: It cannot be looked at, or not be listed.
     """
-    if not place.is_dir():
-        return [_single(place, deadline)]
+    mode = _mode(place)
+    if not stat.S_ISDIR(mode):
+        return [_single(place, mode, deadline)]
     found: list[Path] = []
 
     def failed(error: OSError) -> None:
@@ -180,11 +183,36 @@ def local(place: Path, deadline: Deadline, ignore: Sequence[str] = ()) -> Sequen
     for folder, below, names in os.walk(place, onerror=failed):
         below[:] = [name for name in below if not name.startswith(".")]
         found += [Path(folder) / name for name in names if wanted(name, ignore)]
-    return [FileSource(path) for path in sorted(found) if path.is_file()]
+    return [FileSource(path) for path in sorted(found) if _may_be_file(path)]
 
 
-def _single(place: Path, deadline: Deadline) -> Source:
-    if place.is_file() or not place.exists():
+def _mode(place: Path) -> int:
+    """What kind of thing is there; 0 for nothing.
+
+    Raises:
+        LocalFilesProblem: It does not tell.
+    """
+    try:
+        return place.stat().st_mode
+    except OSError as error:
+        if error.errno in _NOTHING:
+            return 0
+        raise LocalFilesProblem(
+            f"cannot look at {called(place)}: {error.strerror or error}",
+            hint="check the path and its permissions",
+        ) from error
+
+
+def _may_be_file(path: Path) -> bool:
+    """Whether it is a file; one that cannot be looked at is kept, so that it is named and not left out."""
+    try:
+        return stat.S_ISREG(_mode(path))
+    except LocalFilesProblem:
+        return True
+
+
+def _single(place: Path, mode: int, deadline: Deadline) -> Source:
+    if stat.S_ISREG(mode) or not mode:
         return FileSource(place)
     try:
         # A pipe, a shell's <(...) for example. Opening it would wait for whoever writes it.

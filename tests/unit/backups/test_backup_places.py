@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -16,7 +17,7 @@ from pipeline.backups.engine import SessionKey
 from pipeline.backups.reader import Reader
 from pipeline.backups.sources import Stream, local
 from pipeline.clock import Deadline
-from pipeline.errors import DeadlinePassed, Interrupted
+from pipeline.errors import DeadlinePassed, Interrupted, LocalFilesProblem
 from pipeline.secret import Secret
 from tests.assets import message_writer as writer
 from tests.unit.backups.conftest import pieces
@@ -84,3 +85,43 @@ def test_a_named_pipe_is_waited_for_and_not_for_ever(tmp_path: Path) -> None:
     with source.open() as cursor:
         assert cursor.drain() == len(data)
     feeding.join()
+
+
+def shut(path: Path, error: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the system refuse to look at a path, as it does not for root."""
+    real = Path.stat
+
+    def look(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if self == path:
+            raise OSError(error, os.strerror(error), str(path))
+        return real(self, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", look)
+
+
+def test_a_place_that_cannot_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LocalFilesProblem, match="File name too long"):
+        local(tmp_path / ("n" * 300), Deadline(60))
+    place = tmp_path / "private"
+    shut(place, errno.EACCES, monkeypatch)
+    with pytest.raises(LocalFilesProblem, match="Permission denied"):
+        local(place, Deadline(60))
+
+
+def test_a_place_that_does_not_exist_is_said_when_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    for place in (tmp_path / "nowhere", tmp_path / "file" / "below", tmp_path / "loop"):
+        (source,) = local(place, Deadline(60))
+        with pytest.raises(LocalFilesProblem, match=r"No such file|Not a directory|Too many levels"):
+            source.start()
+
+
+def test_a_file_that_cannot_be_looked_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    shut(tmp_path / "b", errno.EACCES, monkeypatch)
+    found = local(tmp_path, Deadline(60))
+    assert [(source.path, source.size) for source in found] == [(tmp_path / "a", 1), (tmp_path / "b", None)]
