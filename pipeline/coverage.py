@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pipeline.backups import reading
 from pipeline.backups.head import HIDDEN, Head
 from pipeline.backups.sources import Source
-from pipeline.errors import Code, OrgkeyError
+from pipeline.errors import Code, OrgkeyError, first_of
 from pipeline.survey import Epoch, State, Survey
+
+UNREAD = ", or its copies cannot be read now"
+"""Added where a key that no copy could be read of may be the one."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +64,41 @@ def escrowed(surveys: Sequence[Survey]) -> tuple[EscrowedKey, ...]:
     return tuple(EscrowedKey(fingerprint, epoch) for fingerprint, epoch in latest if epoch and epoch.record)
 
 
-def cover(sources: Sequence[Source], keys: Sequence[EscrowedKey]) -> tuple[Backup, ...]:
+def missing(surveys: Sequence[Survey]) -> tuple[Code, ...]:
+    """What keeps the copies of keys from being read that no authentic epoch is known of.
+
+    Empty where such a key was never escrowed.
+    """
+    without = [survey for survey in surveys if survey.newest() is None]
+    return tuple(code for survey in without for code in survey.codes() if code is not Code.OK)
+
+
+def judged(codes: Sequence[Code], missed: Sequence[Code]) -> Code:
+    """How a run ends that is to open backups.
+
+    Args:
+        codes: Those of the backups.
+        missed: What :func:`missing` says. It counts where a backup is not opened.
+    """
+    return first_of([*codes, *(missed if Code.STALE in codes else ())])
+
+
+def cover(
+    sources: Sequence[Source], keys: Sequence[EscrowedKey], missed: Sequence[Code] = ()
+) -> tuple[Backup, ...]:
     """Map backups to escrowed keys.
 
     Args:
         sources: The backups.
         keys: What is escrowed.
+        missed: What :func:`missing` says.
 
     Returns:
         One for each backup: first those that no escrowed key opens, then other problems, then the rest.
     """
     by_id = _key_ids(keys)
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="heads") as pool:
-        found = list(pool.map(lambda source: _look(source, by_id, keys), sources))
+        found = list(pool.map(lambda source: _look(source, by_id, keys, missed), sources))
     rank = {Code.STALE: 0, Code.OK: 2}
     return tuple(sorted(found, key=lambda backup: rank.get(backup.code, 1)))
 
@@ -89,7 +114,9 @@ def _key_ids(keys: Sequence[EscrowedKey]) -> dict[str, EscrowedKey]:
     return found
 
 
-def _look(source: Source, by_id: Mapping[str, EscrowedKey], keys: Sequence[EscrowedKey]) -> Backup:
+def _look(
+    source: Source, by_id: Mapping[str, EscrowedKey], keys: Sequence[EscrowedKey], missed: Sequence[Code]
+) -> Backup:
     try:
         about = reading.head_of(source)
     except OrgkeyError as error:
@@ -99,10 +126,12 @@ def _look(source: Source, by_id: Mapping[str, EscrowedKey], keys: Sequence[Escro
     )
     if named:
         return Backup(source, about, named, None, Code.OK)
-    if HIDDEN in about.key_ids:
+    if HIDDEN in about.key_ids and keys:
         said = "its recipient is hidden; `orgkey backups verify` tries every escrowed key"
         return Backup(source, about, tuple(keys), said, Code.DEGRADED)
-    said = f"no escrowed key opens it: it is encrypted to {', '.join(about.key_ids)}"
+    said = (
+        f"no escrowed key opens it{UNREAD if missed else ''}: it is encrypted to {', '.join(about.key_ids)}"
+    )
     return Backup(source, about, (), said, Code.STALE)
 
 

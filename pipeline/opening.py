@@ -18,7 +18,7 @@ from pipeline.clock import Deadline
 from pipeline.context import Context
 from pipeline.coverage import Backup, EscrowedKey
 from pipeline.custody import passphrase
-from pipeline.errors import Code, OrgkeyError, first_of
+from pipeline.errors import Code, OrgkeyError
 from pipeline.proving import Way, open_by
 from pipeline.survey import Survey
 
@@ -102,10 +102,10 @@ def verify(context: Context, request: Request) -> Outcome:
 
     gnupg.sweep_orphans()
     with Reader() as reader:
-        prepared, unreachable = _prepare(context, request)
+        prepared, missed = _prepare(context, request)
         deadline = Deadline(context.config.policy.backup_seconds, context.clock)
         results = tuple(_read(context, item, request, reader, deadline) for item in prepared)
-    code = first_of([item.code for item in results] + unreachable)
+    code = coverage.judged([item.code for item in results], missed)
     context.record_event("backups-verify", _event(results, code))
     return Outcome(results, code)
 
@@ -122,17 +122,18 @@ class _Prepared:
     code: Code = Code.OK
 
 
-def _prepare(context: Context, request: Request) -> tuple[list[_Prepared], list[Code]]:
-    """Get all session keys; the Org Keys are at hand only here."""
+def _prepare(context: Context, request: Request) -> tuple[list[_Prepared], tuple[Code, ...]]:
+    """Get all session keys, and what keeps other keys away; the Org Keys are at hand only here."""
     surveys = overview.all_keys(context)
     keys = coverage.escrowed(surveys)
-    unreachable = [error.code for survey in surveys for error in survey.unreachable.values() if not keys]
+    missed = coverage.missing(surveys)
     with ExitStack() as stack:
         keyring = _Keyring(context, request, surveys, stack)
         found = {
-            id(backup.source): _unlock(backup, keyring) for backup in coverage.cover(request.sources, keys)
+            id(backup.source): _unlock(backup, keyring, missed)
+            for backup in coverage.cover(request.sources, keys, missed)
         }
-    return [found[id(source)] for source in request.sources], unreachable
+    return [found[id(source)] for source in request.sources], missed
 
 
 class _Keyring:
@@ -178,7 +179,7 @@ class _Keyring:
         )
 
 
-def _unlock(backup: Backup, keyring: _Keyring) -> _Prepared:
+def _unlock(backup: Backup, keyring: _Keyring, missed: Sequence[Code]) -> _Prepared:
     if backup.head is None or not backup.keys:
         return _Prepared(backup, problem=backup.problem, code=backup.code)
     key: EscrowedKey | None = None
@@ -194,6 +195,8 @@ def _unlock(backup: Backup, keyring: _Keyring) -> _Prepared:
     told = "no escrowed key opens it, although " + (
         "it names one: its beginning is damaged, or that part of the key is not escrowed"
         if backup.code is Code.OK
+        else "all that can be read were tried"
+        if missed
         else "all were tried"
     )
     return _Prepared(backup, problem=told, code=Code.STALE)

@@ -10,7 +10,7 @@ import typer
 from pipeline.cli import options
 from pipeline.cli.options import Common
 from pipeline.cli.output import spaced, table
-from pipeline.errors import Code, first_of
+from pipeline.errors import Code
 
 if TYPE_CHECKING:
     from pipeline.coverage import Backup
@@ -47,10 +47,9 @@ def map_backups(
     sources = context.estate("driller").backups(places or ())
     surveys = overview.all_keys(context)
     keys = coverage.escrowed(surveys)
-    found = coverage.cover(sources, keys)
-    codes = [backup.code for backup in found]
-    codes += [error.code for survey in surveys for error in survey.unreachable.values() if not keys]
-    code = first_of(codes)
+    missed = coverage.missing(surveys)
+    found = coverage.cover(sources, keys, missed)
+    code = coverage.judged([backup.code for backup in found], missed)
     if not found:
         code = Code.STALE
         out.warn("no backup is there")

@@ -1,0 +1,95 @@
+"""Which escrowed key opens which backup, and why none does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pipeline import coverage, opening, overview
+from pipeline.backups.sources import FileSource
+from pipeline.coverage import Backup
+from pipeline.errors import Code, OrgkeyError
+from tests.assets import message_writer as writer
+from tests.unit.core.inmemory import ATTACKER, ORG, World, denied, unlocked, unreachable
+
+HIDDEN = "0" * 16
+STRANGER = "0123456789ABCDEF"
+
+
+def encryption_id(name: str) -> str:
+    """Key id of the encryption subkey."""
+    return unlocked(name).key.components[-1].public.key_id
+
+
+def backup(folder: Path, key_id: str) -> FileSource:
+    """A message that names this recipient; nobody has its session key."""
+    path = folder / f"{key_id}.pgp"
+    path.write_bytes(writer.message(writer.protected(writer.literal(b"x"), bytes(32)), [key_id]))
+    return FileSource(path)
+
+
+def mapped(world: World, *sources: FileSource) -> tuple[Sequence[Backup], Code]:
+    """As `orgkey backups map` does it."""
+    surveys = overview.all_keys(world.context)
+    missed = coverage.missing(surveys)
+    found = coverage.cover(sources, coverage.escrowed(surveys), missed)
+    return found, coverage.judged([item.code for item in found], missed)
+
+
+@pytest.fixture
+def two_keys(world: World) -> World:
+    """The present key in targets a and b, a former one in c alone."""
+    world.key = f'former = ["{unlocked(ATTACKER).fingerprint}"]'
+    world.store(world.mint(), "a", "b")
+    world.store(world.mint(key=ATTACKER), "c")
+    return world
+
+
+def test_a_key_that_was_never_escrowed_is_stale(world: World, tmp_path: Path) -> None:
+    world.store(world.mint())
+    (item,), code = mapped(world, backup(tmp_path, STRANGER))
+    assert (item.code, code) == (Code.STALE, Code.STALE)
+    assert item.problem == f"no escrowed key opens it: it is encrypted to {STRANGER}"
+    (item,), code = mapped(world, backup(tmp_path, HIDDEN))
+    assert (item.code, code) == (Code.DEGRADED, Code.DEGRADED)
+
+
+@pytest.mark.parametrize("error", [unreachable(), denied()])
+def test_a_key_whose_copies_cannot_be_reached_is_no_key_that_is_missing(
+    two_keys: World, tmp_path: Path, error: OrgkeyError
+) -> None:
+    ours, former = backup(tmp_path, encryption_id(ORG)), backup(tmp_path, encryption_id(ATTACKER))
+    assert mapped(two_keys, ours, former)[1] is Code.OK
+    two_keys.targets["c"].failures["find"] = error
+    found, code = mapped(two_keys, ours, former)
+    assert code is error.code
+    assert [item.source for item in found] == [former, ours]
+    assert "or its copies cannot be read now" in str(found[0].problem)
+    assert mapped(two_keys, ours)[1] is Code.OK
+    result = opening.verify(two_keys.context, opening.Request([former]))
+    assert result.code is error.code
+    assert "or its copies cannot be read now" in str(result.backups[0].problem)
+
+
+def test_a_key_whose_copies_are_damaged_is_an_integrity_problem(two_keys: World, tmp_path: Path) -> None:
+    former = backup(tmp_path, encryption_id(ATTACKER))
+    (slot,) = two_keys.targets["c"].places
+    two_keys.targets["c"].damage(slot)
+    (item,), code = mapped(two_keys, former)
+    assert (item.code, code) == (Code.STALE, Code.INTEGRITY)
+    assert opening.verify(two_keys.context, opening.Request([former])).code is Code.INTEGRITY
+    two_keys.targets["a"].failures["find"] = two_keys.targets["b"].failures["find"] = unreachable()
+    assert mapped(two_keys, former)[1] is Code.INTEGRITY
+
+
+def test_nothing_that_can_be_read_opens_no_hidden_recipient(world: World, tmp_path: Path) -> None:
+    source = backup(tmp_path, HIDDEN)
+    assert mapped(world, source)[1] is Code.STALE
+    world.store(world.mint())
+    for target in world.targets.values():
+        target.failures["find"] = unreachable()
+    (item,), code = mapped(world, source)
+    assert (item.code, code) == (Code.STALE, Code.UNREACHABLE)
+    assert opening.verify(world.context, opening.Request([source])).code is Code.UNREACHABLE
