@@ -383,3 +383,5 @@ class Server:
         """Take the Org Key of a restored server."""
         self._keep(key, key.protect(disk, s2k_count_octet=ESCROW_COUNT_OCTET))
         self._remember(disk)
+        if not self._ignition.exists():  # it boots by itself, and the backup has no disk key in the clear
+            files.replace(self.state.keys / "disk-key", disk.reveal())

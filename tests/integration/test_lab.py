@@ -233,6 +233,9 @@ def test_restore_and_everything_that_it_refuses(lab: Lab) -> None:
     assert restored["users"] == 1
     assert lab.ask("user", "list", dir=new)["users"][0]["signed"] is True
     lab.run("user", "add", "Grace", "grace@acme.example", dir=new)
+    lab.run("reboot", dir=new)
+    lab.run("user", "add", "Alan", "alan@acme.example", dir=new)
+    assert all(user["signed"] for user in lab.ask("user", "list", dir=new)["users"])
 
 
 def test_two_gibibytes_are_too_much_for_the_ordinary_way(lab: Lab) -> None:
