@@ -10,7 +10,7 @@ import typer
 from pipeline.cli import ceremony_prompt, jobs, options, shares
 from pipeline.cli.options import Common
 from pipeline.cli.output import printable, spaced, table
-from pipeline.errors import Code, OrgkeyError, first_of
+from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
 
 if TYPE_CHECKING:
     from pipeline.drill import Drill
@@ -66,6 +66,13 @@ def drill(
     from pipeline import drill as story
     from pipeline import store
 
+    backups = tuple(context.estate("driller").backups(backup)) if backup else ()
+    once = next((item.name for item in backups if not item.again), None)
+    if once is not None:
+        raise UsageProblem(
+            f"{once} can be read only once, and a drill opens a backup for every path",
+            hint="give a file, a folder or s3://; `orgkey backups verify` reads a pipe",
+        )
     request = story.Request(
         epochs=options.epochs(epoch),
         targets=tuple(source or ()),
@@ -73,7 +80,7 @@ def drill(
         nonce=_nonce(nonce),
         shares=shares.read(share, context.deadline, share_fd),
         ask=ceremony_prompt.at_terminal(out, context.deadline),
-        backups=tuple(context.estate("driller").backups(backup)) if backup else (),
+        backups=backups,
     )
     try:
         result = story.drill(context, request)
@@ -91,8 +98,6 @@ def drill(
 
 
 def _nonce(value: str | None) -> str | None:
-    from pipeline.errors import UsageProblem
-
     if value is not None and not (1 <= len(value) <= 256 and value.isprintable()):
         raise UsageProblem("--nonce is not usable", hint="give 1 to 256 printable characters")
     return value

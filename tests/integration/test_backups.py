@@ -113,6 +113,9 @@ def test_verify_map_status_and_drill(desk: Desk, server: Path, folder: Path) -> 
     assert len(desk.ask("status")["backups"]) == 2
     drilled = desk.ask("drill", "--backup", "nightly")
     assert all(item["proofs"]["backup"]["ok"] for item in drilled["results"])
+    os.mkfifo(desk.folder / "pipe")
+    for place in ("-", str(desk.folder / "pipe")):
+        assert "read only once" in desk.run("drill", "--backup", place, expect=2).error[0]
 
     # The Org Key was regenerated, and nobody escrowed the new one.
     (folder / "zz-new.pgp").write_bytes(encrypt(server, b"new", to="nistp256"))
