@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,15 +18,17 @@ UNREAD = ", or its copies cannot be read now"
 
 @dataclass(frozen=True)
 class EscrowedKey:
-    """A key that is escrowed, by its latest authentic epoch.
+    """A key that is escrowed, by one of its authentic epochs.
 
     Attributes:
         fingerprint: The key's.
         epoch: The epoch that would be opened.
+        key_ids: Of its (sub)keys that no epoch before it in the order has.
     """
 
     fingerprint: str
     epoch: Epoch
+    key_ids: frozenset[str]
 
     @property
     def proven(self) -> bool:
@@ -59,9 +61,25 @@ class Backup:
 
 
 def escrowed(surveys: Sequence[Survey]) -> tuple[EscrowedKey, ...]:
-    """The keys that have an authentic epoch, in the surveys' order."""
-    latest = ((survey.fingerprint, survey.latest()) for survey in surveys)
-    return tuple(EscrowedKey(fingerprint, epoch) for fingerprint, epoch in latest if epoch and epoch.record)
+    """The keys that have an authentic epoch, in the surveys' order.
+
+    A key is there once more for each epoch that has subkeys which its latest one lacks: a newer one that is
+    not proven yet, or an older one.
+    """
+    from pipeline.keys import reading as keyreading
+
+    found: list[EscrowedKey] = []
+    for survey in surveys:
+        seen: set[str] = set()
+        for epoch in (survey.latest(), *reversed(survey.epochs)):
+            if epoch is None or epoch.record is None:
+                continue
+            public = keyreading.sole(epoch.record.public, "the escrowed public part")
+            key_ids = frozenset(component.public.key_id for component in public.components) - seen
+            if key_ids:
+                found.append(EscrowedKey(survey.fingerprint, epoch, key_ids))
+            seen |= key_ids
+    return tuple(found)
 
 
 def missing(surveys: Sequence[Survey]) -> tuple[Code, ...]:
@@ -96,34 +114,18 @@ def cover(
     Returns:
         One for each backup: first those that no escrowed key opens, then other problems, then the rest.
     """
-    by_id = _key_ids(keys)
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="heads") as pool:
-        found = list(pool.map(lambda source: _look(source, by_id, keys, missed), sources))
+        found = list(pool.map(lambda source: _look(source, keys, missed), sources))
     rank = {Code.STALE: 0, Code.OK: 2}
     return tuple(sorted(found, key=lambda backup: rank.get(backup.code, 1)))
 
 
-def _key_ids(keys: Sequence[EscrowedKey]) -> dict[str, EscrowedKey]:
-    from pipeline.keys import reading as keyreading
-
-    found: dict[str, EscrowedKey] = {}
-    for key in keys:
-        assert key.epoch.record is not None
-        public = keyreading.sole(key.epoch.record.public, "the escrowed public part")
-        found |= {component.public.key_id: key for component in public.components}
-    return found
-
-
-def _look(
-    source: Source, by_id: Mapping[str, EscrowedKey], keys: Sequence[EscrowedKey], missed: Sequence[Code]
-) -> Backup:
+def _look(source: Source, keys: Sequence[EscrowedKey], missed: Sequence[Code]) -> Backup:
     try:
         about = reading.head_of(source)
     except OrgkeyError as error:
         return Backup(source, None, (), error.message, error.code)
-    named = tuple(
-        {by_id[key_id].fingerprint: by_id[key_id] for key_id in about.key_ids if key_id in by_id}.values()
-    )
+    named = tuple(key for key in keys if not key.key_ids.isdisjoint(about.key_ids))
     if named:
         return Backup(source, about, named, None, Code.OK)
     if HIDDEN in about.key_ids and keys:

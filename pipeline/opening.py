@@ -149,7 +149,7 @@ class _Keyring:
             epoch.record for survey in surveys for epoch in survey.epochs if epoch.record is not None
         ]
         self._stack = stack
-        self._openers: dict[str, Opener | OrgkeyError] = {}
+        self._openers: dict[tuple[str, str], Opener | OrgkeyError] = {}
 
     def opener(self, key: EscrowedKey) -> Opener:
         """The recovered key.
@@ -157,12 +157,13 @@ class _Keyring:
         Raises:
             OrgkeyError: It cannot be recovered.
         """
-        if key.fingerprint not in self._openers:
+        epoch = (key.fingerprint, key.epoch.name)
+        if epoch not in self._openers:
             try:
-                self._openers[key.fingerprint] = self._recover(key)
+                self._openers[epoch] = self._recover(key)
             except OrgkeyError as error:
-                self._openers[key.fingerprint] = error
-        found = self._openers[key.fingerprint]
+                self._openers[epoch] = error
+        found = self._openers[epoch]
         if isinstance(found, OrgkeyError):
             raise found
         return found

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from pipeline import coverage, opening, overview
+from pipeline import coverage, keys, mint, opening, overview
 from pipeline.backups.sources import FileSource
+from pipeline.clock import Deadline
 from pipeline.coverage import Backup
 from pipeline.errors import Code, OrgkeyError
+from pipeline.journal import Journal
+from pipeline.keys import armor
+from pipeline.keys.gnupg import GnuPG
+from pipeline.keys.rewrap import UnlockedKey
 from tests.assets import message_writer as writer
-from tests.unit.core.inmemory import ATTACKER, ORG, World, denied, unlocked, unreachable
+from tests.unit.core.inmemory import (
+    ASSETS,
+    ATTACKER,
+    EXPORT_PASSPHRASE,
+    ORG,
+    World,
+    denied,
+    unlocked,
+    unreachable,
+)
 
 HIDDEN = "0" * 16
 STRANGER = "0123456789ABCDEF"
@@ -28,6 +44,21 @@ def backup(folder: Path, key_id: str) -> FileSource:
     path = folder / f"{key_id}.pgp"
     path.write_bytes(writer.message(writer.protected(writer.literal(b"x"), bytes(32)), [key_id]))
     return FileSource(path)
+
+
+@cache
+def two_generations() -> tuple[UnlockedKey, bytes]:
+    """The Org Key after it got another encryption subkey, and a message to that subkey."""
+    data = (ASSETS / f"{ORG}-unprotected.asc").read_bytes()
+    with GnuPG(Deadline(120)) as gpg:
+        gpg.import_keys(armor.dearmor(data), {unlocked().fingerprint: True})
+        options = ("--passphrase", "", "--quick-add-key", unlocked().fingerprint, "cv25519", "encr", "1y")
+        assert gpg.call(*options).returncode == 0
+        made = keys.unlock(gpg.call("--export-secret-keys").output, EXPORT_PASSPHRASE)
+        (added,) = {part.public.key_id for part in made.key.components} - {
+            part.public.key_id for part in unlocked().key.components
+        }
+        return made, gpg.encrypt(b"a backup" * 1000, f"{added}!")
 
 
 def mapped(world: World, *sources: FileSource) -> tuple[Sequence[Backup], Code]:
@@ -93,3 +124,32 @@ def test_nothing_that_can_be_read_opens_no_hidden_recipient(world: World, tmp_pa
     (item,), code = mapped(world, source)
     assert (item.code, code) == (Code.STALE, Code.UNREACHABLE)
     assert opening.verify(world.context, opening.Request([source])).code is Code.UNREACHABLE
+
+
+def test_a_newer_epoch_opens_what_the_proven_one_does_not(world: World, tmp_path: Path) -> None:
+    """The backups went on, to a new subkey; the epoch that has it is complete, and not drilled yet."""
+    made, message = two_generations()
+    old = world.store(world.mint())
+    Journal(world.root / world.fingerprint).begin(old.epoch, None).mark_proven(
+        {"record_sha256": old.sha256.hex, "at": "2026-01-31T08:00:00Z"}
+    )
+    now = datetime.now(UTC) + timedelta(seconds=1)
+    new = world.store(
+        mint.mint(
+            made, world.plan(), now=now, deadline=Deadline(60), previous=None,
+            export_passphrase=EXPORT_PASSPHRASE,
+        )
+    )  # fmt: skip
+    (tmp_path / "new.pgp").write_bytes(message)
+    source = FileSource(tmp_path / "new.pgp")
+    earlier = backup(tmp_path, encryption_id(ORG))
+    found, code = mapped(world, source, earlier)
+    assert code is Code.OK
+    assert {
+        item.source: (item.key and item.key.epoch.name, item.key and item.key.proven) for item in found
+    } == {
+        source: (new.epoch, False),
+        earlier: (old.epoch, True),
+    }
+    result = opening.verify(world.context, opening.Request([source]))
+    assert [(item.ok, item.key and item.key.epoch.name) for item in result.backups] == [(True, new.epoch)]
