@@ -183,16 +183,19 @@ class _Keyring:
 def _unlock(backup: Backup, keyring: _Keyring, missed: Sequence[Code]) -> _Prepared:
     if backup.head is None or not backup.keys:
         return _Prepared(backup, problem=backup.problem, code=backup.code)
-    key: EscrowedKey | None = None
-    try:
-        for key in backup.keys:
+    failed: _Prepared | None = None
+    for key in backup.keys:
+        try:
             opener = keyring.opener(key)
             started = time.monotonic()
             session = opener.session_key(backup.head)
-            if session is not None:
-                return _Prepared(backup, session, key, time.monotonic() - started)
-    except OrgkeyError as error:
-        return _Prepared(backup, key=key, problem=error.message, code=error.code)
+        except OrgkeyError as error:  # another key may open it
+            failed = failed or _Prepared(backup, key=key, problem=error.message, code=error.code)
+            continue
+        if session is not None:
+            return _Prepared(backup, session, key, time.monotonic() - started)
+    if failed is not None:
+        return failed
     told = "no escrowed key opens it, although " + (
         "it names one: its beginning is damaged, or that part of the key is not escrowed"
         if backup.code is Code.OK

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipeline import coverage, keys, mint, opening, overview
+from pipeline.backups.opener import Opener
 from pipeline.backups.sources import FileSource
 from pipeline.clock import Deadline
-from pipeline.coverage import Backup
+from pipeline.coverage import Backup, EscrowedKey
 from pipeline.errors import Code, OrgkeyError
 from pipeline.journal import Journal
 from pipeline.keys import armor
@@ -153,3 +154,33 @@ def test_a_newer_epoch_opens_what_the_proven_one_does_not(world: World, tmp_path
     }
     result = opening.verify(world.context, opening.Request([source]))
     assert [(item.ok, item.key and item.key.epoch.name) for item in result.backups] == [(True, new.epoch)]
+
+
+@pytest.mark.parametrize("options", [(), ("--throw-keyids",)])
+def test_a_key_that_cannot_be_recovered_does_not_keep_another_from_opening(
+    two_keys: World, tmp_path: Path, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with GnuPG(Deadline(120)) as gpg:
+        for name in (ORG, ATTACKER):
+            gpg.import_keys(unlocked(name).public, {unlocked(name).fingerprint: False})
+        words = ("--trust-model", "always", "--encrypt", *options)
+        both = [word for name in (ORG, ATTACKER) for word in ("--recipient", unlocked(name).fingerprint)]
+        message = gpg.call(*both, *words, stdin=b"a backup" * 1000).output
+        ours = gpg.call(*both[:2], *words, stdin=b"a backup" * 1000).output
+    (tmp_path / "both.pgp").write_bytes(message)
+    (tmp_path / "ours.pgp").write_bytes(ours)
+    recover = opening._Keyring._recover
+
+    def fail(self: opening._Keyring, key: EscrowedKey) -> Opener:
+        if key.fingerprint == two_keys.fingerprint:
+            raise denied("the holder")
+        return recover(self, key)
+
+    monkeypatch.setattr(opening._Keyring, "_recover", fail)
+    sources = [FileSource(tmp_path / name) for name in ("both.pgp", "ours.pgp")]
+    result = opening.verify(two_keys.context, opening.Request(sources))
+    assert [(item.ok, item.code) for item in result.backups] == [(True, Code.OK), (False, Code.DENIED)]
+    opened_by = result.backups[0].key
+    assert opened_by is not None
+    assert opened_by.fingerprint == unlocked(ATTACKER).fingerprint
+    assert "the holder" in str(result.backups[1].problem)
