@@ -119,19 +119,20 @@ def listed(
     ignore: Sequence[str],
     retrier: Retrier,
 ) -> list[S3Source]:
-    """The backups under a prefix: its objects, or the one of that very name.
+    """The backups under a prefix: the object of that very name, else those below it, as in a folder.
 
     Args:
         session: Who reads.
         bucket: The parameters that name the bucket and its owner.
-        prefix: The beginning of the keys.
-        ignore: Patterns of names that are no backups.
+        prefix: A key, or the beginning of keys up to a slash; the slash may be left out.
+        ignore: Patterns of names that are no backups; one that is named whole is not asked.
         retrier: Repeats failed requests.
 
     Raises:
         OrgkeyError: The bucket cannot be listed.
     """
     what = f"backups s3://{bucket['Bucket']}/{prefix}, list"
+    folder = f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
     found: list[S3Source] = []
     token: str | None = None
     while True:
@@ -139,8 +140,14 @@ def listed(
         page = retrier.call(lambda: session.call(_lister(request), "s3", what), what)  # noqa: B023
         for entry in page.get("Contents") or ():
             key = entry["Key"]
+            if key != prefix and not key.startswith(
+                folder
+            ):  # b.pgp.sha256 next to b.pgp, pgp-old next to pgp
+                continue
+            facts = (entry["Size"], entry["ETag"], retrier, entry.get("LastModified"))
+            if key == prefix and not key.endswith("/"):
+                return [S3Source(session, bucket, key, *facts)]  # it is listed before all others
             if not key.endswith("/") and wanted(key.rpartition("/")[2], ignore):
-                facts = (entry["Size"], entry["ETag"], retrier, entry.get("LastModified"))
                 found.append(S3Source(session, bucket, key, *facts))
         token = page.get("NextContinuationToken")
         if not token:

@@ -156,7 +156,8 @@ WORDS: dict[str, dict[str, str]] = {
         "else is read: not `~/.aws`, no keys from the environment.",
     },
     "BackupPlace": {
-        "location": "A folder, a file, or `s3://bucket/prefix`. Hidden files are left out.",
+        "location": "A folder, a file, or `s3://bucket/prefix`: the object of that name, else all below "
+        "`prefix/`. Hidden files are left out.",
         "ignore": 'File names that are no backups, as a shell has them: `["*.log"]`.',
         **_AWS_PLACE,
         "path_style": _PATH_STYLE,

@@ -327,6 +327,14 @@ def test_a_bucket_is_read_in_parallel_ranges(desk: Desk, server: Path) -> None:
     assert len(mapped) == 3
     one = desk.ask("backups", "verify", f"s3://{bucket}/{prefix}/b.pgp", "--engine", "gpg")
     assert one["backups"][0]["ok"]
+    # A name is that object or that folder, and nothing beside it.
+    client.put_object(Bucket=bucket, Key=f"{prefix}/b.pgp.sha256", Body=b"no message")
+    assert set(rows(desk.ask("backups", "verify", f"s3://{bucket}/{prefix}/b.pgp"))) == {"b.pgp"}
+    for name in ("nightly/c.pgp", "nightly-old/d.pgp"):
+        client.put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=encrypt(server, archive()))
+    for place_of_one in (f"{prefix}/nightly", f"{prefix}/nightly/"):
+        assert set(rows(desk.ask("backups", "map", f"s3://{bucket}/{place_of_one}"))) == {"c.pgp"}
+    assert desk.ask("backups", "map", f"s3://{bucket}/{prefix}/night", expect=40)["backups"] == []
 
 
 def test_nothing_of_the_content_is_written_and_a_signal_ends_it_whole(desk: Desk, server: Path) -> None:
