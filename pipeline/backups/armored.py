@@ -17,6 +17,7 @@ from pipeline.backups.framing import damaged
 _LOOKED_AT: Final = 1 << 16
 _BEGIN: Final = re.compile(rb"(?:^|\n|\xef\xbb\xbf)[ \t]*-----BEGIN PGP MESSAGE-----[ \t]*\r?\n")
 _BLANK: Final = re.compile(rb"\r?\n[ \t]*\r?\n")
+_END: Final = b"-----END PGP MESSAGE-----"
 _HEADER: Final = re.compile(rb"[A-Za-z][A-Za-z0-9-]*:")
 
 
@@ -49,16 +50,19 @@ class _Decoder:
         self._cursor = cursor
         self._text = b""
         self._ended = False
+        self._end = b""
 
     def more(self) -> bytes:
         while not self._ended:
-            piece = self._cursor.some()
+            piece = bytes(self._cursor.some())
             if not piece:
                 raise cut_off("its armor has no end")
-            text = self._text + bytes(piece).translate(None, b" \t\r\n")
-            dash = text.find(b"-")
+            dash = piece.find(b"-")
             if dash >= 0:
-                self._ended, text = True, text[:dash]
+                piece, self._end = piece[:dash], piece[dash:]
+            text = self._text + piece.translate(None, b" \t\r\n")
+            if dash >= 0:
+                self._ended = True
                 pad = text.find(b"=")
                 if pad >= 0:  # padding, a checksum, or both
                     text = text[: pad + (-pad % 4)]
@@ -73,7 +77,22 @@ class _Decoder:
             self._text = text[whole:]
             if whole:
                 return _decoded(text[:whole])
+        self._nothing_follows()
         return b""
+
+    def _nothing_follows(self) -> None:
+        """Read on to the end of the stream: behind the armor only white space may be."""
+        while len(self._end) < len(_END) and (piece := self._cursor.some()):
+            self._end += piece
+        if len(self._end) < len(_END):
+            raise cut_off("its armor has no end")
+        if not self._end.startswith(_END):
+            raise damaged("the end of its armor is not whole")
+        rest: memoryview | bytes = self._end[len(_END) :]
+        while rest:
+            if bytes(rest).strip():
+                raise damaged("something follows the message")
+            rest = self._cursor.some()
 
 
 def _decoded(text: bytes) -> bytes:

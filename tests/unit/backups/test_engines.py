@@ -114,6 +114,26 @@ def test_armor_with_headers(gpg: Gpg, session_key: GetKey, options: tuple[str, .
     both(data, empty, session_key(empty, "rsa2048"))
 
 
+@pytest.mark.parametrize("by", ["orgkey", "gnupg"])
+@pytest.mark.parametrize("size", [100, 300_000])
+def test_what_follows_an_armored_message(gpg: Gpg, session_key: GetKey, by: str, size: int) -> None:
+    data = content(size, False)
+    message = gpg.encrypt(data, "--armor")
+    key = session_key(message, "rsa2048")
+    assert key is not None
+    for step in (1 << 20, 4096):
+        for nothing in (b"", b"\r\n \t\n", b" " * 70_000):
+            assert read(message.rstrip() + nothing, key, by, step)[1] == data
+        for more in (message, b"more", b"\n" * 70_000 + b"."):
+            with pytest.raises(IntegrityProblem, match="something follows the message"):
+                read(message + more, key, by, step)
+        for cut in (5, 15):
+            with pytest.raises(IntegrityProblem, match="no end"):
+                read(message.rstrip()[:-cut], key, by, step)
+        with pytest.raises(IntegrityProblem, match="end of its armor"):
+            read(message.replace(b"-END PGP MESSAGE-", b"-END PGP MESSAGES"), key, by, step)
+
+
 @pytest.mark.parametrize("size", [0, 17, 70_000, PIECE + 1])
 @pytest.mark.parametrize("to", ["rsa2048", "ed25519"])
 @pytest.mark.parametrize("armor", [True, False])
