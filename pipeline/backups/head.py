@@ -35,7 +35,8 @@ class Head:
             for one that is hidden.
         protection: How its integrity is protected: a modification detection code, not at all, or AEAD.
         offset: Where the packet with the encrypted data begins, in bytes.
-        stub: The recipients' packets and a first bit of the data: enough to get the session key.
+        stub: The recipients' packets and a first bit of the data: enough to get the session key. Those for
+            passphrases are left out: gpg would try the escrow passphrase on what anybody may have written.
     """
 
     key_ids: tuple[str, ...]
@@ -55,6 +56,7 @@ def read(cursor: Cursor) -> Head:
         raise damaged("it is empty")
     inside = over(start)
     key_ids: list[str] = []
+    stub = bytearray()
     while True:
         offset = inside.taken
         found = packet(inside, "the message")
@@ -66,14 +68,14 @@ def read(cursor: Cursor) -> Head:
             protection: Protection = "mdc" if tag == _PROTECTED and first[:1] in (b"", b"\x01") else "aead"
             if not key_ids:
                 raise damaged("it is not encrypted to any key")
-            stub = packets.build(tag, first, new_format=True).raw
-            return Head(
-                tuple(key_ids), "none" if tag == _PLAIN else protection, offset, start[:offset] + stub
-            )
+            stub += packets.build(tag, first, new_format=True).raw
+            return Head(tuple(key_ids), "none" if tag == _PLAIN else protection, offset, bytes(stub))
         if tag not in (_FOR_KEY, _FOR_PASSPHRASE, _MARKER, _PADDING):
             raise damaged("it is no encrypted OpenPGP message")
         content = bytearray()
         while piece := body.some():
             content += piece
+        if tag != _FOR_PASSPHRASE:
+            stub += start[offset : inside.taken]
         if tag == _FOR_KEY and len(content) >= 9:
             key_ids.append(content[1:9].hex().upper() if content[0] == 3 else HIDDEN)

@@ -21,6 +21,7 @@ from pipeline.clock import Deadline, SystemClock
 from pipeline.errors import Code, DeadlinePassed, IntegrityProblem, OrgkeyError, Unsupported
 from pipeline.secret import Secret
 from tests.assets import message_writer as writer
+from tests.assets import openpgp_writer
 from tests.assets.message_writer import INDETERMINATE, OLD, Framing
 from tests.unit.backups.conftest import KEYS, Gpg, fingerprint, pieces, read
 
@@ -112,6 +113,17 @@ def test_armor_with_headers(gpg: Gpg, session_key: GetKey, options: tuple[str, .
     empty = message.replace(header, b"").replace(b"Comment: nightly: no. 1" + ending, b"")
     assert b": " not in empty
     both(data, empty, session_key(empty, "rsa2048"))
+
+
+def test_what_is_for_a_passphrase_is_not_shown_to_who_knows_one(gpg: Gpg, session_key: GetKey) -> None:
+    """Whoever writes a backup can put one before it, and have the escrow passphrase tried on it."""
+    data = content(20_000, False)
+    message = gpg.encrypt(data)
+    planted = Framing().packet(3, b"\x04\x09\x03\x08" + bytes(8) + b"\xff")
+    whole = planted + message
+    stub = head.read(pieces(whole, 100)).stub
+    assert [tag for tag, _ in openpgp_writer.split(stub)] == [1, 18]
+    both(data, whole, session_key(whole, "rsa2048"))
 
 
 @pytest.mark.parametrize("by", ["orgkey", "gnupg"])
