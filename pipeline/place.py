@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from pipeline.digest import sha256
 from pipeline.errors import Code, Conflict, IntegrityProblem, OrgkeyError, first_of
-from pipeline.targets.interface import Receipt, Slot, Target
+from pipeline.targets.interface import Locking, Presence, Receipt, Slot, Stored, Target
 
 
 @dataclass(frozen=True)
@@ -90,16 +91,17 @@ def place_one(target: Target, slot: Slot, data: bytes, confirmed: Receipt | None
 
     Raises:
         Conflict: Other bytes stand there, and these do not.
-        IntegrityProblem: What is read back is not what was written.
+        IntegrityProblem: What is read back is not what was written, or is not locked as configured.
         OrgkeyError: Whatever else the target says.
     """
     if confirmed is not None:
         try:
             where = replace(slot, epoch=confirmed.slot) if confirmed.slot else slot
             if target.get(where, confirmed.version) == data:
+                _locked(target, _listed(confirmed, where))
                 return confirmed
         except IntegrityProblem:
-            pass  # gone or damaged since: write it again, or find out what stands there
+            pass  # gone, damaged or not locked: write it again, or find out what stands there
     try:
         receipt = target.put(slot, data)
     except Conflict as conflict:
@@ -114,18 +116,32 @@ def place_one(target: Target, slot: Slot, data: bytes, confirmed: Receipt | None
 
 
 def _already(target: Target, slot: Slot, data: bytes, conflict: Conflict) -> Receipt:
+    unlocked: IntegrityProblem | None = None
     for stored in target.find(slot.fingerprint, slot.epoch):
         if stored.slot == slot and stored.readable:
             try:
-                same = target.get(slot, stored.version) == data
+                if target.get(slot, stored.version) != data:
+                    continue
             except IntegrityProblem:
                 continue
-            if same:
-                return Receipt(
-                    target.name, target.kind, target.domain, stored.location, stored.version,
-                    sha256(data), stored.retain_until,
-                )  # fmt: skip
-    raise conflict
+            try:
+                until = _locked(target, stored)
+            except IntegrityProblem as problem:
+                unlocked = unlocked or problem
+                continue  # another version of the same bytes may be locked
+            return Receipt(
+                target.name, target.kind, target.domain, stored.location, stored.version, sha256(data), until
+            )
+    raise unlocked or conflict
+
+
+def _locked(target: Target, stored: Stored) -> datetime | None:
+    """What this call did not write was never seen to be locked: whoever wrote it may have asked in vain."""
+    return target.confirm(stored) if isinstance(target, Locking) else stored.retain_until
+
+
+def _listed(receipt: Receipt, slot: Slot) -> Stored:
+    return Stored(slot, receipt.location, receipt.version, Presence.CURRENT, receipt.retain_until)
 
 
 def place_beside(target: Target, slot: Slot, data: bytes, confirmed: Receipt | None = None) -> Receipt:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pipeline.clock import stamp
 from pipeline.digest import Digest, sha256
 from pipeline.errors import Conflict, IntegrityProblem, OrgkeyError, Unreachable
 from pipeline.targets._slots import MAX_RECORD, nothing_there, too_large
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 MISSING = {"NoSuchKey", "NoSuchVersion", "404", "NotFound"}
 NO_RETENTION = {"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"}
+# What two clocks and a slow run may differ by: a lock that ends this much early is still the configured one.
+LOCK_SLACK = timedelta(days=1)
 # A delete marker read by its version; a version id of another form than this server's.
 _NO_VERSION = {"MethodNotAllowed", "405", "InvalidArgument", "InvalidVersionId"}
 
@@ -177,6 +180,41 @@ class Bucket:
 
         return self.session.call(look, "s3", what)
 
+    def demand_lock(self, key: str, version: str | None, made: datetime, what: str) -> datetime | None:
+        """Demand the configured lock, or a stronger one, of a version that an earlier try left.
+
+        Args:
+            key: The object.
+            version: Its version.
+            made: From when on it was to be locked, at the earliest.
+            what: As in :meth:`AwsSession.call`.
+
+        Returns:
+            The end of its retention; ``None`` where no lock is configured, and nothing is asked.
+
+        Raises:
+            IntegrityProblem: It is not locked like that, or not there.
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
+        """
+        mode, anew = self.settings.lock_mode, self._retain_until()
+        if self.settings.lock_days is None or anew is None:
+            return None
+        until = made + timedelta(days=self.settings.lock_days)
+        facts = self.head(key, version, what)
+        has: datetime | None = facts.get("ObjectLockRetainUntilDate")
+        if facts.get("ObjectLockMode") in (mode, "COMPLIANCE") and has and has >= until - LOCK_SLACK:
+            return has.astimezone(UTC)
+        weak = mode == "COMPLIANCE" and facts.get("ObjectLockMode") == "GOVERNANCE"
+        mend = f"`orgkey retain --until {stamp(anew)}{' --mode COMPLIANCE' if weak else ''}`"
+        raise IntegrityProblem(
+            f"{what}: {self.location(key)}: {mode} until {stamp(until)} is configured, "
+            f"the server says {_lock(facts)}",
+            hint=f"extend its lock: {mend}"
+            if has
+            else "check the bucket's Object Lock and that this identity may s3:GetObjectRetention; "
+            f"then lock it: {mend}",
+        )
+
     # -- inside ----------------------------------------------------------------------------------
 
     def _retain_until(self) -> datetime | None:
@@ -209,7 +247,7 @@ class Bucket:
         ):
             raise IntegrityProblem(
                 f"{place}: asked for {self.settings.lock_mode} until {until:%Y-%m-%dT%H:%M:%SZ}, the server "
-                f"says {facts.get('ObjectLockMode') or 'no retention'}{f' until {stored}' if stored else ''}",
+                f"says {_lock(facts)}",
                 hint="check the bucket's Object Lock and that this identity may s3:GetObjectRetention",
             )
         return stored.astimezone(UTC) if stored is not None else None
@@ -234,6 +272,11 @@ class Bucket:
 def _list_page(request: Mapping[str, Any], client: Any) -> Mapping[str, Any]:
     page: Mapping[str, Any] = client.list_object_versions(**request)
     return page
+
+
+def _lock(facts: Mapping[str, Any]) -> str:
+    until: datetime | None = facts.get("ObjectLockRetainUntilDate")
+    return f"{facts.get('ObjectLockMode') or 'no retention'}" + (f" until {until}" if until else "")
 
 
 def _damaged(place: str, why: str) -> IntegrityProblem:

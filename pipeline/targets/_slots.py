@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from pipeline.errors import IntegrityProblem, UsageProblem
 from pipeline.targets.interface import Slot
@@ -43,6 +44,11 @@ def checked_epoch(epoch: str) -> str:
             f"{epoch!r} is no epoch", hint="an epoch looks like 20260131T080000Z-0a1b2c3d; see `orgkey list`"
         )
     return epoch
+
+
+def epoch_time(epoch: str) -> datetime:
+    """When an epoch's record was made, by its name."""
+    return datetime.strptime(epoch[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
 def checked(slot: Slot) -> Slot:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final, Literal, Protocol, TypeVar
+from typing import Final, Literal, Protocol, TypeVar, runtime_checkable
 
 from pipeline.digest import Digest
 from pipeline.finding import Finding
@@ -212,5 +212,23 @@ class Target(Protocol):
         """Say what `doctor` should know: reachable, permitted, not over-privileged, safely set up.
 
         Writes nothing and never raises for what the server answers.
+        """
+        ...
+
+
+@runtime_checkable
+class Locking(Protocol):
+    """A target that locks what it holds; it can say so of a version that an earlier try left, too."""
+
+    def confirm(self, stored: Stored) -> datetime | None:
+        """Demand the configured lock, or a stronger one, of a version that this call did not write.
+
+        Returns:
+            The end of its retention, where the target tells.
+
+        Raises:
+            IntegrityProblem: The version has no such lock.
+            Unreachable, DeadlinePassed: The target cannot be reached.
+            Denied: This identity may not look.
         """
         ...

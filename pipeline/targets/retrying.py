@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Generic
 
 from pipeline.finding import Finding
 from pipeline.retry import Retrier
-from pipeline.targets.interface import Item, Receipt, Retainer, Retention, Slot, Stored, Target
+from pipeline.targets.interface import Item, Locking, Receipt, Retainer, Retention, Slot, Stored, Target
 
 
 class RetryingTarget:
@@ -38,6 +39,13 @@ class RetryingTarget:
     def find(self, fingerprint: str, epoch: str | None = None) -> list[Stored]:
         """See :meth:`pipeline.targets.interface.Target.find`."""
         return self._retrier.call(lambda: self._target.find(fingerprint, epoch), f"target {self.name}, list")
+
+    def confirm(self, stored: Stored) -> datetime | None:
+        """See :meth:`pipeline.targets.interface.Locking.confirm`; nothing is asked of what never locks."""
+        target = self._target
+        if not isinstance(target, Locking):
+            return stored.retain_until
+        return self._retrier.call(lambda: target.confirm(stored), f"target {self.name}, look at the lock")
 
     def check(self) -> list[Finding]:
         """See :meth:`pipeline.targets.interface.Target.check`; asked once, it reports what it sees."""

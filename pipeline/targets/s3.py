@@ -10,7 +10,7 @@ from pipeline.digest import sha256
 from pipeline.errors import Denied, IntegrityProblem, UsageProblem
 from pipeline.finding import Finding
 from pipeline.targets._s3_object import MISSING, NO_RETENTION, Bucket
-from pipeline.targets._slots import checked, checked_epoch, checked_fingerprint, is_epoch
+from pipeline.targets._slots import checked, checked_epoch, checked_fingerprint, epoch_time, is_epoch
 from pipeline.targets.interface import Presence, Receipt, Replication, Slot, Stored
 
 if TYPE_CHECKING:
@@ -90,6 +90,15 @@ class S3Target:
             )
             for (slot, entry), date, replication in zip(versions, dates, replications, strict=True)
         ]  # fmt: skip
+
+    def confirm(self, stored: Stored) -> datetime | None:
+        """See :meth:`pipeline.targets.interface.Locking.confirm`.
+
+        Its time is the epoch's: whenever it was written, the lock was to last for ``lock_days`` from then.
+        """
+        made = epoch_time(checked(stored.slot).epoch)
+        what = f"target {self.name}, look at the lock"
+        return self._bucket.demand_lock(*self.place(stored), made, what) or stored.retain_until
 
     def check(self) -> list[Finding]:
         """See :meth:`pipeline.targets.interface.Target.check`."""

@@ -11,8 +11,10 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from pipeline.errors import Conflict, Denied, IntegrityProblem, OrgkeyError, Unreachable, UsageProblem
-from pipeline.targets.interface import Presence, Slot
+from pipeline.place import place_one
+from pipeline.targets.interface import Presence, Retention, Slot, Stored
 from pipeline.targets.s3 import S3Target
+from pipeline.targets.s3_retention import S3Retainer
 from tests.contract.target_places import S3Place
 
 RECORD = b"record" * 1000
@@ -174,6 +176,68 @@ def test_the_check_names_a_public_bucket(s3_place: S3Place) -> None:
         stub.add_client_error("get_bucket_acl", "NotImplemented", http_status_code=501)
         (finding,) = target.check()
     assert (finding.level, finding.message) == ("fail", f"bucket {s3_place.bucket} is public")
+
+
+def made(slot: Slot, ago: timedelta) -> Slot:
+    """The slot of a record that was made some time ago."""
+    return Slot(slot.fingerprint, f"{datetime.now(UTC) - ago:%Y%m%dT%H%M%SZ}-{slot.epoch[-8:]}")
+
+
+@pytest.mark.parametrize("ago", [timedelta(), timedelta(days=6)])
+def test_a_copy_of_an_earlier_try_has_to_be_locked_as_configured(
+    s3_place: S3Place, slot: Slot, ago: timedelta
+) -> None:
+    where = made(slot, ago)
+    s3_place.target().put(where, RECORD)  # as where the lock that was asked for is ignored
+    target = s3_place.target(lock_mode="GOVERNANCE", lock_days=9)
+    for _ in range(2):
+        with pytest.raises(
+            IntegrityProblem, match=r"GOVERNANCE until .* is configured, .* no reten"
+        ) as raised:
+            place_one(target, where, RECORD)
+        assert "orgkey retain --until" in raised.value.hint
+    (stored,) = target.find(where.fingerprint, where.epoch)
+    retainer = S3Retainer("place", target.settings, s3_place.target("retention").session, target.place)
+    retainer.retain(stored, Retention("GOVERNANCE", datetime.now(UTC) + timedelta(days=1)))
+    with pytest.raises(
+        IntegrityProblem, match=r"GOVERNANCE until .* the server says GOVERNANCE until"
+    ) as raised:
+        place_one(target, where, RECORD)
+    assert raised.value.hint.startswith("extend its lock: `orgkey retain --until")
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=9)
+    retainer.retain(stored, Retention("GOVERNANCE", until))
+    receipt = place_one(target, where, RECORD)
+    assert (receipt.version, receipt.retain_until) == (stored.version, until)
+
+
+@pytest.mark.parametrize(
+    ("stored", "configured", "good"),
+    [
+        ("COMPLIANCE", "GOVERNANCE", True),
+        ("GOVERNANCE", "GOVERNANCE", True),
+        ("GOVERNANCE", "COMPLIANCE", False),
+    ],
+)
+def test_a_stronger_lock_of_an_earlier_try_will_do(
+    s3_place: S3Place, slot: Slot, stored: str, configured: str, good: bool
+) -> None:
+    where, target = made(slot, timedelta()), s3_place.target(lock_mode=configured, lock_days=9)
+    ends = datetime.now(UTC) + timedelta(days=9)
+    listed = Stored(where, "there", "v1", Presence.CURRENT)
+    with Stubber(target.session.client("s3")) as stub:
+        stub.add_response("head_object", {"ObjectLockMode": stored, "ObjectLockRetainUntilDate": ends})
+        if good:
+            assert target.confirm(listed) == ends
+        else:
+            with pytest.raises(IntegrityProblem, match="COMPLIANCE until") as raised:
+                target.confirm(listed)
+            assert "--mode COMPLIANCE" in raised.value.hint
+
+
+def test_where_no_lock_is_configured_none_is_asked_for(s3_place: S3Place, slot: Slot) -> None:
+    where = made(slot, timedelta())
+    receipt = s3_place.target().put(where, RECORD)
+    assert place_one(s3_place.target(), where, RECORD).version == receipt.version
 
 
 # -- what versitygw cannot be made to do ---------------------------------------------------------

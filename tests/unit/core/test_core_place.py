@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from pipeline.errors import (
 from pipeline.place import Placed, place, place_beside, place_one
 from pipeline.retry import Retrier
 from pipeline.targets.directory import DirectoryTarget
-from pipeline.targets.interface import Presence, Receipt, Slot
+from pipeline.targets.interface import Presence, Receipt, Slot, Stored
 from pipeline.targets.retrying import RetryingTarget
 from tests.unit.core.inmemory import MemoryTarget, as_targets, denied, named, unreachable
 
@@ -145,6 +146,56 @@ def test_a_confirmed_copy_that_cannot_be_reached_is_not_taken_for_good() -> None
     target.failures["get"] = unreachable()
     with pytest.raises(Unreachable):
         place_one(target, SLOT, DATA, receipt)
+
+
+class LockingTarget(MemoryTarget):
+    """A target that demands a lock; it tells of a version's lock by its end, or its lack."""
+
+    def confirm(self, stored: Stored) -> datetime | None:
+        self.calls.append("confirm")
+        if stored.retain_until is None:
+            raise IntegrityProblem(f"{stored.location} is not locked", hint="`orgkey retain` locks it")
+        return stored.retain_until
+
+
+LOCKED = datetime(2031, 1, 1, tzinfo=UTC)
+
+
+def test_our_bytes_without_the_configured_lock_do_not_count() -> None:
+    target = LockingTarget("a")
+    target.plant(SLOT, DATA)
+    retrier = Retrier(Deadline(60), clock=NoWait())
+    for _ in range(2):
+        with pytest.raises(IntegrityProblem, match="is not locked"):
+            place_one(RetryingTarget(target, retrier), SLOT, DATA)
+    with pytest.raises(IntegrityProblem, match="is not locked"):
+        place_beside(target, SLOT, DATA)
+    assert len(target.places) == 1
+    target.places[SLOT][0].retain_until = LOCKED
+    assert place_one(target, SLOT, DATA).retain_until == LOCKED
+
+
+def test_among_several_versions_of_our_bytes_the_locked_one_counts() -> None:
+    target = LockingTarget("a")
+    target.plant(SLOT, DATA, Presence.OLDER)
+    target.places[SLOT][0].retain_until = LOCKED
+    target.plant(SLOT, DATA)
+    assert place_one(target, SLOT, DATA).version == "1"
+
+
+def test_a_copy_that_was_only_listed_has_to_be_locked_too() -> None:
+    target = LockingTarget("a")
+    target.plant(SLOT, DATA)
+    listed = Receipt("a", "memory", "a", "there", "1", sha256(DATA))
+    with pytest.raises(IntegrityProblem, match="is not locked"):
+        place_one(target, SLOT, DATA, listed)
+
+
+def test_nothing_is_asked_of_a_target_that_never_locks() -> None:
+    target = MemoryTarget("a")
+    target.plant(SLOT, DATA)
+    place_one(RetryingTarget(target, Retrier(Deadline(60), clock=NoWait())), SLOT, DATA)
+    assert target.calls == ["put", "find", "get", "get"]
 
 
 # -- beside ----------------------------------------------------------------------------------------
