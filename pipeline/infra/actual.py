@@ -133,7 +133,7 @@ def _role(role: Answer | None) -> Mapping[str, Any] | None:
 
 
 def _kv(config: Answer) -> Mapping[str, Any]:
-    expires = config.length("delete_version_after")
+    expires = config.expiry("delete_version_after")
     return {
         "max_versions": config.number("max_versions"),
         # As the server writes it, for people.

@@ -52,6 +52,10 @@ class Answer:
         """A length of time, in seconds."""
         return self._read(name, _length)
 
+    def expiry(self, name: str) -> int | None:
+        """A length of time, in seconds; a negative one, which switches expiry off, is 0 like none."""
+        return self._read(name, _expiry)
+
     def words(self, name: str) -> list[str] | None:
         """A list of texts."""
         return self._read(name, _words)
@@ -119,6 +123,13 @@ def _length(value: Any) -> int:
     # What is shorter than a second is still not "without an end".
     exact = sum(float(count) * _FACTOR[unit] for count, unit in parts)
     return max(int(exact), int(exact > 0))
+
+
+def _expiry(value: Any) -> int:
+    if isinstance(value, str) and value.startswith("-"):
+        _length(value[1:])  # it is a length all the same
+        return 0
+    return max(0, _length(value))
 
 
 def _words(value: Any) -> list[str]:

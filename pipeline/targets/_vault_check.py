@@ -248,7 +248,7 @@ def _expiry(target: VaultTarget, where: str, settings: object, remedy: str) -> I
         field(settings, f"target {target.name}, check {where}", "delete_version_after")  # says what is wrong
         return
     after = str(settings.get("delete_version_after") or "")
-    if after not in _NO_END:
+    if after not in _NO_END and not after.startswith("-"):  # below zero: expiry is switched off altogether
         yield _finding(
             target, Level.FAIL, f"{where} deletes versions {after} after they are written", remedy, Code.USAGE
         )

@@ -125,7 +125,7 @@ def test_what_is_not_ours_and_what_is_stored_stays(team: Team) -> None:
     team.call("post", "sys/mounts/theirs", type="kv", options={"version": "1"})
     team.call("post", "orgkey/data/records/kept", data={"record": "bytes"})
     team.call("post", "transit/keys/orgkey-escrow/rotate")
-    team.call("post", "orgkey/config", max_versions=500)
+    team.call("post", "orgkey/config", max_versions=500, delete_version_after="-1s")
     secret = team.call("post", f"{ROLE}writer/secret-id")["secret_id_accessor"]
     before = _everything(team)
     assert team.plan(0)["changes"] == []

@@ -82,6 +82,8 @@ def test_sound_answers_are_read() -> None:
         ("orgkey/config", {"max_versions": "abc"}),
         ("orgkey/config", {"max_versions": [1]}),
         ("orgkey/config", {"delete_version_after": {}}),
+        ("orgkey/config", {"delete_version_after": "-soon"}),
+        (WRITER, {"token_ttl": "-1s"}),
         (KEY, {"type": "aes256-gcm96", "derived": "true"}),
         (KEY, {"derived": True, "imported_key": "no"}),
         (WRITER, {"token_ttl": "soon"}),
@@ -105,6 +107,12 @@ def test_lengths_of_time_may_be_numbers_or_words(said: Any, seconds: int) -> Non
     role = look({**SOUND, WRITER: {"token_ttl": said}}).roles[WRITER]
     assert role is not None
     assert role["token_ttl"] == seconds
+
+
+@pytest.mark.parametrize("said", ["-1s", "-1", -1, "0s", 0, None])
+def test_a_mount_without_any_expiry_is_left_alone(said: Any) -> None:
+    have = look({**SOUND, "orgkey/config": {"max_versions": 100, "delete_version_after": said}})
+    assert have.kv["orgkey"] == {"max_versions": 100, "delete_version_after": "0s"}
 
 
 def test_addresses_have_one_spelling() -> None:

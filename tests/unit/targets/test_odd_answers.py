@@ -91,6 +91,12 @@ def test_an_odd_answer_about_the_mount_is_one_failure(token: Any, odd: dict[str,
         assert failures(looked(at.url, token)) == []
 
 
+@pytest.mark.parametrize("off", ["-1s", -1, "0s"])
+def test_a_mount_with_expiry_switched_off_is_in_order(token: Any, off: Any) -> None:
+    with server({"orgkey/config": {"max_versions": 100, "delete_version_after": off}}) as at:
+        assert failures(looked(at.url, token)) == []
+
+
 KEY = {
     "derived": True,
     "supports_encryption": True,
