@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.errors import Code, OrgkeyError
+from pipeline.errors import Code, OrgkeyError, UsageProblem
+from pipeline.infra.answers import Answer
 from pipeline.infra.desired import Site
 from pipeline.infra.differ import Change
 from pipeline.retry import Retrier
@@ -76,4 +77,27 @@ def code(outcomes: Sequence[Outcome]) -> Code:
 
 def _send(site: Site, path: str, body: Mapping[str, Any], retrier: Retrier) -> None:
     what = f"apply, write {path}"
-    retrier.call(lambda: site.session.write(path, body, what), what)
+    tries = 0
+
+    def attempt() -> None:
+        nonlocal tries
+        tries += 1
+        try:
+            site.session.write(path, body, what)
+        except UsageProblem:
+            # An earlier attempt may have done it and lost its answer; what is made once is refused twice.
+            if tries == 1 or not _made(site, path, body):
+                raise
+
+    retrier.call(attempt, what)
+
+
+def _made(site: Site, path: str, body: Mapping[str, Any]) -> bool:
+    """Whether a mount, a login or an audit device is there as it was asked for."""
+    for table in ("sys/mounts", "sys/auth", "sys/audit"):
+        if path.startswith(f"{table}/"):
+            what = f"apply, read {table}"
+            answer = Answer(site.session.read(table, what) or {}, f"{what} at {site.label}")
+            found = answer.inner(f"{path.removeprefix(f'{table}/')}/")
+            return found is not None and found.text("type") == body.get("type")
+    return False

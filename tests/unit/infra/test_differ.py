@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from pipeline import config
+from pipeline.clock import Deadline, SystemClock
+from pipeline.errors import Unreachable, UsageProblem
 from pipeline.infra import applying, differ
 from pipeline.infra.actual import Actual, Mount
 from pipeline.infra.desired import Site, Wanted, wanted
 from pipeline.infra.differ import Change
 from pipeline.infra.files import Files
+from pipeline.retry import Retrier
 
 WRITER = "auth/approle/role/orgkey-writer"
 
@@ -233,3 +236,68 @@ def test_line_ends_alone_are_a_difference_that_is_named(want: Wanted, same: Actu
     dos = {**same.policies, "orgkey-writer": want.policies["orgkey-writer"].replace("\n", "\r\n")}
     (change,) = changes(want, replace(same, policies=dos))
     assert change.diff == "only line ends differ"
+
+
+# -- applying ------------------------------------------------------------------------------------
+
+
+class Losing:
+    """A server that takes a mount, loses the answer, and then says that the path is in use."""
+
+    def __init__(self, has: dict[str, Any], *, losing: bool = True) -> None:
+        self.has = has
+        self.losing = losing
+        self.asked: list[str] = []
+
+    def read(self, path: str, what: str) -> Any:
+        self.asked.append(f"read {path}")
+        return self.has
+
+    def write(self, path: str, body: Any, what: str) -> None:
+        self.asked.append(f"write {path}")
+        if self.losing:
+            self.losing = False
+            raise Unreachable(f"{what}: the connection broke", hint="try again")
+        raise UsageProblem(f"{what}: path is already in use at {path}/ (status 400)", hint="look")
+
+
+class NoWait(SystemClock):
+    """A clock that does not wait."""
+
+    def sleep(self, seconds: float) -> None:
+        return
+
+
+def applied(server: Losing, path: str, kind: str) -> applying.Outcome:
+    here = replace(site(), session=server)
+    change = Change(here.label, path, "exists", False, True, path, {"type": kind})
+    (outcome,) = applying.apply([here], [change], Retrier(Deadline(60), clock=NoWait()))
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("sys/mounts/orgkey", "kv"), ("sys/auth/approle", "approle"), ("sys/audit/orgkey", "file")],
+)
+def test_a_lost_answer_to_a_request_that_made_something_is_no_failure(path: str, kind: str) -> None:
+    table, _, name = path.rpartition("/")
+    server = Losing({f"{name}/": {"type": kind}})
+    assert applied(server, path, kind).state == "done"
+    assert server.asked == [f"write {path}", f"write {path}", f"read {table}"]
+    for has in ({f"{name}/": {"type": "other"}}, {}):
+        refused = applied(Losing(has), path, kind)
+        assert refused.state == "failed"
+        assert refused.error is not None
+        assert refused.error.code == 2
+
+
+def test_what_the_first_attempt_is_refused_is_a_failure() -> None:
+    server = Losing({"orgkey/": {"type": "kv"}}, losing=False)
+    assert applied(server, "sys/mounts/orgkey", "kv").state == "failed"
+    assert server.asked == ["write sys/mounts/orgkey"]
+
+
+def test_other_requests_are_not_looked_after() -> None:
+    server = Losing({})
+    assert applied(server, "orgkey/config", "kv").state == "failed"
+    assert server.asked == ["write orgkey/config", "write orgkey/config"]
