@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline import journal, mint
 from pipeline import store as storing
+from pipeline.arrival import Arrival
 from pipeline.authentic import Record
 from pipeline.context import Context
 from pipeline.custody import change, paths, posture
-from pipeline.errors import OrgkeyError, Stale
+from pipeline.errors import Code, OrgkeyError, Stale
 from pipeline.manifest import Reference
 from pipeline.secret import Secret
 from pipeline.store import Chosen, Stored
@@ -58,7 +60,13 @@ class Rehearsal:
     paths: tuple[paths.Path, ...]
 
 
-def escrow(context: Context, data: bytes, passphrase: Secret, wishes: Wishes = Wishes()) -> Stored:
+def escrow(
+    context: Context,
+    data: bytes,
+    passphrase: Secret,
+    wishes: Wishes = Wishes(),
+    arrival: Arrival | None = None,
+) -> Stored:
     """Escrow a keypair export.
 
     Args:
@@ -66,6 +74,8 @@ def escrow(context: Context, data: bytes, passphrase: Secret, wishes: Wishes = W
         data: The export.
         passphrase: Opens it.
         wishes: What else the operator asks for.
+        arrival: What is remembered of this export, where nobody asks but the next round: the ledger gets
+            only what has changed.
 
     Returns:
         The outcome, also when it is degraded or a proof failed: see ``code``.
@@ -78,25 +88,33 @@ def escrow(context: Context, data: bytes, passphrase: Secret, wishes: Wishes = W
 
     with journal.lock(context.root):
         gnupg.sweep_orphans()
+        opened = False
         try:
             posture.require_no_single_party(context.config)
             key = keys.load(
                 data, passphrase, pin=context.fingerprint, accept=wishes.accept, now=context.clock.now()
             )
+            opened = True
             context.say(f"key {key.fingerprint} is open and complete")
             for note in key.notes:
                 context.say(note if note.startswith("warning: ") else f"note: {note}")
             with ExitStack() as stack:
                 # PGPy takes longest to load: let it, while the servers are talked to.
                 prestarted = stack.enter_context(proofs.Prestarted()) if wishes.with_drill else None
-                return _escrow(context, key, passphrase, wishes, prestarted)
+                return _escrow(context, key, passphrase, wishes, prestarted, arrival)
         except OrgkeyError as error:
-            storing.remember_failure(context, "escrow-failed", error)
+            enter = partial(arrival.enter, final=not opened) if arrival else None
+            storing.remember_failure(context, "escrow-failed", error, enter=enter)
             raise
 
 
 def _escrow(
-    context: Context, key: UnlockedKey, passphrase: Secret, wishes: Wishes, prestarted: Prestarted | None
+    context: Context,
+    key: UnlockedKey,
+    passphrase: Secret,
+    wishes: Wishes,
+    prestarted: Prestarted | None,
+    arrival: Arrival | None,
 ) -> Stored:
     writer = context.estate("writer")
     targets = writer.targets()
@@ -124,7 +142,13 @@ def _escrow(
         "accepted_custody_change": wishes.accept_custody_change,
         "custodians": list(change.people(result.record.manifest.custody.holders)),
     }
-    context.record_event("escrow", storing.event(result) | details)
+    said = storing.event(result) | details
+    if arrival is None:
+        context.record_event("escrow", said)
+    else:
+        # All is stored, and only people can prove it: what they prove is seen in the journal.
+        waiting = result.code is Code.DEGRADED and result.drill is None and not result.placed.failures
+        arrival.enter("escrow", said, final=waiting)
     return result
 
 

@@ -219,16 +219,23 @@ def event(result: Stored) -> dict[str, Any]:
     }
 
 
-def remember_failure(context: Context, event: str, error: OrgkeyError) -> None:
+def remember_failure(
+    context: Context,
+    event: str,
+    error: OrgkeyError,
+    *,
+    enter: Callable[[str, Mapping[str, Any]], None] | None = None,
+) -> None:
     """Enter a failure in the ledger; that it cannot be kept must not hide the failure itself.
 
     Args:
         context: The run.
         event: The entry's kind, for example ``escrow-failed``.
         error: What went wrong.
+        enter: Enters it, in place of the run.
     """
     try:
-        context.record_event(
+        (enter or context.record_event)(
             event, {"code": int(error.code), "name": error.code.label, "message": error.message}
         )
     except OrgkeyError as unkept:

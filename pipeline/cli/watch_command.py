@@ -14,6 +14,7 @@ from pipeline.cli.signalled import Signalled
 from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
 
 if TYPE_CHECKING:
+    from pipeline.arrival import Outcome
     from pipeline.config import Config
     from pipeline.status import Status
 
@@ -129,8 +130,9 @@ def _round(common: Common, out: Output, loaded: Config) -> _Round:
         codes.append(error.code)
 
     try:
-        escrowed, code = _inbox(common, out, loaded)
+        escrowed, code, held = _inbox(common, out, loaded)
         codes.append(code)
+        problems += [held] if held else []
     except OrgkeyError as error:
         note(error)
     try:
@@ -148,11 +150,16 @@ def _round(common: Common, out: Output, loaded: Config) -> _Round:
     return _Round(escrowed, refreshed, found, tuple(problems), first_of(codes))
 
 
-def _inbox(common: Common, out: Output, loaded: Config) -> tuple[str | None, Code]:
-    """Escrow what has arrived."""
+def _inbox(common: Common, out: Output, loaded: Config) -> tuple[str | None, Code, str | None]:
+    """Escrow what has arrived.
+
+    Returns:
+        The epoch, how it ended, and why it was not tried where the round before has shown how it ends.
+    """
     if loaded.source is None or loaded.source.kind != "inbox":
-        return None, Code.OK
+        return None, Code.OK, None
     from pipeline import escrow, wiring
+    from pipeline.arrival import Arrival
     from pipeline.clock import Deadline
     from pipeline.sources.interface import NoExport
 
@@ -162,10 +169,29 @@ def _inbox(common: Common, out: Output, loaded: Config) -> tuple[str | None, Cod
     try:
         fetched = source.fetch(Deadline(loaded.policy.deadline_seconds))
     except NoExport:
-        return None, Code.OK
+        return None, Code.OK, None
+    context = common.context(out, loaded)
+    arrival = Arrival(context, fetched.data)
+    if before := arrival.held():
+        return None, before.code, _held(before)
     out.say(f"export: {fetched.origin}")
-    result = escrow.escrow(common.context(out, loaded), fetched.data, passphrase())
-    return result.record.epoch, escrow_command.finish(out, source, fetched, result)
+    result = escrow.escrow(context, fetched.data, passphrase(), arrival=arrival)
+    code = escrow_command.finish(out, source, fetched, result)
+    if not any(taken.path.exists() for taken in fetched.files):
+        arrival.forget()
+    return result.record.epoch, code, None
+
+
+def _held(before: Outcome) -> str:
+    if before.epoch:
+        return (
+            f"the export in the inbox is stored as {before.epoch} and not proven, which takes people; "
+            f"prove it as a ceremony, orgkey drill --epoch {before.epoch} --via PATH, and it is put aside"
+        )
+    return (
+        f"{before.message}; the export in the inbox is not tried again before it, the file with its "
+        "passphrase or the configuration changes"
+    )
 
 
 def _refresh(common: Common, out: Output, loaded: Config, public: bytes) -> tuple[str | None, Code]:

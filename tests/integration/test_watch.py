@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.assets import people
+from tests.assets.openpgp_writer import PASSPHRASE
 from tests.integration.commandline import ORGKEY, Desk, environment, export_of
+from tests.integration.test_custody_rotate import record_at
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -137,3 +140,48 @@ def test_a_broken_server_is_told_and_the_next_round_goes_on(desk: Desk) -> None:
     desk.config.write_text(text)
     assert desk.ask("watch", "--once")["gate"]["ok"]
     assert desk.run("watch", "--once", "--every", "0", expect=2).error
+
+
+def entered(desk: Desk) -> list[str]:
+    """The ledger's entries about escrows."""
+    shown = desk.ask("ledger", "show")["entries"]
+    return [entry["event"] for entry in shown if entry["event"].startswith("escrow")]
+
+
+def test_a_wrong_passphrase_is_entered_once_until_its_file_changes(desk: Desk) -> None:
+    deliver(desk)
+    desk.passphrase_file.write_text("wrong")
+    first = desk.ask("watch", "--once", expect=12)
+    for _ in range(2):
+        again = desk.ask("watch", "--once", expect=12)
+        assert again["problems"][0].startswith(first["problems"][0].partition(";")[0])
+        assert "is not tried again before" in again["problems"][0]
+    assert entered(desk) == ["escrow-failed"]
+    desk.passphrase_file.write_bytes(PASSPHRASE)
+    assert desk.ask("watch", "--once")["escrowed"]
+    assert entered(desk) == ["escrow-failed", "escrow"]
+
+
+def test_a_record_that_only_people_can_prove_is_entered_once(desk: Desk) -> None:
+    tables = people.tables(people.folder(desk.folder / "certificates", people.NAMES))
+    text = desk.config.read_text()
+    alone = text.index("[path.unattended]")
+    end = text.find("\n[", alone)
+    desk.config.write_text(text[:alone] + (text[end:] if end > 0 else "") + desk.disk_table + tables)
+    path = deliver(desk)
+    first = desk.ask("watch", "--once", expect=None)
+    assert first["escrowed"]
+    for _ in range(2):
+        again = desk.ask("watch", "--once", expect=first["exit_code"])
+        assert again["escrowed"] is None
+        assert f"stored as {first['escrowed']} and not proven" in again["problems"][0]
+    assert entered(desk) == ["escrow"]
+    assert path.exists()
+    record = record_at(desk, first["escrowed"])
+    shares = []
+    for name in ("alice", "bob", "carol"):
+        words = people.words(name, record, "custodians").reveal()
+        shares += ["--share", str(desk.write(f"share-{name}", words))]
+    desk.ask("drill", "--epoch", first["escrowed"], "--via", "custodians", *shares)
+    assert desk.ask("watch", "--once", expect=None)["escrowed"] == first["escrowed"]
+    assert not path.exists(), "people have proven it, so it was put aside"

@@ -4,12 +4,14 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline import journal, keys
+from pipeline.arrival import Arrival, Outcome
 from pipeline.errors import (
     Code,
     Conflict,
@@ -589,3 +591,127 @@ def test_a_rehearsal_refuses_what_the_escrow_would(world: World) -> None:
     with pytest.raises(WrongPassphrase):
         rehearse(world.context, export(), Secret("not this one"))
     assert not world.root.exists()
+
+
+# -- one export, round after round -------------------------------------------------------------------
+
+
+@pytest.fixture
+def inbox(world: World, tmp_path: Path) -> World:
+    """A world whose exports come by an inbox."""
+    (tmp_path / "passphrase").write_text("one")
+    world.policy += (
+        f'[source]\nkind = "inbox"\npath = {json.dumps(str(tmp_path))}\n'
+        f"passphrase_file = {json.dumps(str(tmp_path / 'passphrase'))}\n"
+    )
+    return world
+
+
+def round_of(
+    world: World, data: bytes | None = None, passphrase: Secret = EXPORT_PASSPHRASE
+) -> Outcome | None:
+    """A round of a process of its own; what kept it from trying."""
+    arrival = Arrival(world.context, data or export())
+    if held := arrival.held():
+        return held
+    with suppress(OrgkeyError):
+        escrow(world.context, data or export(), passphrase, Wishes(), arrival)
+    return None
+
+
+def test_a_wrong_passphrase_is_entered_once_and_tried_again_when_something_changed(
+    inbox: World, tmp_path: Path
+) -> None:
+    wrong = Secret("wrong")
+    assert round_of(inbox, passphrase=wrong) is None
+    for _ in range(3):
+        held = round_of(inbox, passphrase=wrong)
+        assert held is not None
+        assert (held.code, held.epoch) == (Code.WRONG_PASSPHRASE, None)
+        assert "passphrase" in held.message
+    assert inbox.events() == ["escrow-failed"]
+    for change in (
+        lambda: (tmp_path / "passphrase").write_text("another"),
+        lambda: setattr(inbox, "copies", 1),
+    ):
+        change()
+        assert round_of(inbox, passphrase=wrong) is None, "tried again"
+        assert round_of(inbox, passphrase=wrong) is not None
+    assert inbox.events() == ["escrow-failed"] * 2, "the passphrase's file alone makes no other outcome"
+    assert round_of(inbox, export(ATTACKER)) is None, "another export is another story"
+    assert inbox.events() == ["escrow-failed"] * 3
+    (tmp_path / "passphrase").write_text("the right one, at last")
+    assert round_of(inbox) is None
+    assert inbox.events()[-1] == "escrow"
+
+
+def test_a_passphrase_that_a_command_gives_may_be_another_next_time(world: World, tmp_path: Path) -> None:
+    world.policy += (
+        f'[source]\nkind = "inbox"\npath = {json.dumps(str(tmp_path))}\npassphrase_command = ["x"]\n'
+    )
+    for _ in range(3):
+        assert round_of(world, passphrase=Secret("wrong")) is None
+    assert world.events() == ["escrow-failed"]
+
+
+def test_what_servers_are_to_blame_for_is_tried_each_round_and_entered_when_it_changes(inbox: World) -> None:
+    def fail(what: OrgkeyError) -> None:
+        for target in inbox.targets.values():
+            target.failures = {"find": what, "put": what}
+
+    for port in (40001, 40002):  # a message may differ by what says nothing
+        fail(Unreachable(f"nothing came from port {port}", hint="look", again=False))
+        assert round_of(inbox) is None
+    before = inbox.events()
+    assert before == ["escrow"]
+    fail(denied())
+    for _ in range(2):
+        assert round_of(inbox) is None
+    assert inbox.events() == ["escrow", "escrow"]
+    for target in inbox.targets.values():
+        target.failures.clear()
+    assert round_of(inbox) is None
+    assert last(inbox)["details"]["proven"] is True
+
+
+def test_a_record_that_only_people_can_prove_waits_for_them(inbox: World) -> None:
+    for holder in inbox.holders.values():
+        holder.unattended = False
+    assert round_of(inbox) is None
+    assert (inbox.events(), last(inbox)["details"]["code"]) == (["escrow"], int(Code.DEGRADED))
+    asked = [len(target.calls) for target in inbox.targets.values()]
+    for _ in range(3):
+        held = round_of(inbox)
+        assert held is not None
+        assert (held.code, held.epoch) == (Code.DEGRADED, last(inbox)["details"]["epoch"])
+    assert [len(target.calls) for target in inbox.targets.values()] == asked
+    entry = inbox.context.journal.entry(last(inbox)["details"]["epoch"])
+    assert entry is not None
+    entry.mark_proven({"paths": ["custodians"]})  # as their ceremony does
+    assert round_of(inbox) is None
+    assert inbox.events() == ["escrow", "escrow"]
+    assert last(inbox)["details"]["proven"] is True
+
+
+def test_a_record_that_misses_a_copy_does_not_wait(inbox: World) -> None:
+    for holder in inbox.holders.values():
+        holder.unattended = False
+    inbox.targets["c"].failures["put"] = unreachable()
+    for _ in range(3):
+        assert round_of(inbox) is None
+    assert inbox.events() == ["escrow"]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"schema": "orgkey.arrival/1"}', b"\xff"])
+def test_a_damaged_memory_of_rounds_is_no_memory(inbox: World, content: bytes) -> None:
+    assert round_of(inbox, passphrase=Secret("wrong")) is None
+    (inbox.context.root / "arrival.json").write_bytes(content)
+    assert round_of(inbox, passphrase=Secret("wrong")) is None
+    assert inbox.events() == ["escrow-failed"] * 2
+
+
+def test_an_export_that_was_put_aside_is_forgotten(inbox: World) -> None:
+    for _ in range(2):
+        assert round_of(inbox) is None
+        Arrival(inbox.context, export()).forget()
+    assert inbox.events().count("escrow") == 2
