@@ -117,6 +117,20 @@ def test_the_user_is_made_as_described(tmp_path: Path) -> None:
     )
 
 
+def test_the_guide_names_no_user_or_group_before_it_made_them() -> None:
+    guide = (make_schedule.SCHEDULE / "README.md").read_text()
+    sections = re.split(r"^## ", guide, flags=re.MULTILINE)
+    owning = 0
+    for section in sections:
+        made = False
+        for command in re.findall(r"^\$ (.*)$", section, re.MULTILINE):
+            made = made or command.startswith(("systemd-sysusers", "useradd "))
+            owns = re.search(r" -[og] orgkey\b|-u orgkey\b|--uid=orgkey\b", command)
+            assert made or not owns, command
+            owning += bool(owns)
+    assert owning > 5
+
+
 @pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
 def test_the_end_of_a_unit_removes_nothing_of_a_run_by_hand(path: Path) -> None:
     assert "RemoveIPC" not in unitfile.read(path)["Service"], "GnuPG's homes lie in /dev/shm"
