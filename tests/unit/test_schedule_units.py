@@ -25,6 +25,7 @@ TIMERS = sorted(UNITS.glob("*.timer"))
 EXAMPLES = sorted(
     [*make_schedule.SCHEDULE.glob("*.toml.example"), *make_schedule.SCHEDULE.glob("kubernetes/*/**/*.toml")]
 )
+DOCS = make_schedule.SCHEDULE.parents[1] / "docs"
 MOST_EXPOSED = 2.0  # of 10; systemd calls up to 2 "OK"
 
 needs_analyze = pytest.mark.skipif(
@@ -149,6 +150,29 @@ def test_the_doctor_is_asked_with_all_credentials_and_the_folders_are_made_first
     made = " ".join(re.findall(r"^\$ install -d -m 700 (/.+)$", readme, re.MULTILINE)).split()
     assert set(folders.values()) <= set(made)
     assert readme.index(made[0]) < readme.index("systemctl enable")
+
+
+def test_the_runbooks_shell_has_what_the_doctor_has_and_files_that_it_can_read() -> None:
+    def call(path: Path, end: str) -> str:
+        (found,) = re.findall(rf"(systemd-run .+{end}.*)$", path.read_text(), re.MULTILINE)
+        return str(found)
+
+    shell = call(DOCS / "runbooks" / "README.md", " /bin/bash")
+    doctor = call(make_schedule.SCHEDULE / "README.md", "/opt/orgkey/bin/orgkey doctor")
+    for option in (
+        "-p LoadCredential",
+        "-p StateDirectory",
+        "-p StateDirectoryMode",
+        "-p LimitMEMLOCK",
+        "--uid",
+    ):
+        wanted = re.findall(rf"{option}=\S+", doctor)
+        assert wanted
+        assert re.findall(rf"{option}=\S+", shell) == wanted
+    page = (DOCS / "runbooks" / "README.md").read_text()
+    assert "--pty" in shell
+    assert "`ORGKEY_STATE_DIR=/var/lib/orgkey/pgp1`" in page, "where StateDirectory= makes it"
+    assert "`ORGKEY_CONFIG=/etc/orgkey/pgp1.toml`" in page
 
 
 @pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
