@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.assets.permissions import IDENTITIES, Identity, Operation, aws, vault
+from tests.assets.permissions import AT_VAULT, IDENTITIES, Identity, Operation, aws, vault
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "permissions.md"
 HEAD = """\
@@ -19,22 +19,23 @@ HEAD = """\
 Which identity may do what. The policies in `infra/vault/` and `infra/aws/` say it to the servers; the test
 suite runs every cell against real ones: each refused call beside the same call by somebody who may, so that a
 server that is down cannot pass. ● may, · is refused, (·) is refused by the policy, but untested here: no
-server of the test suite knows what the policy asks for.
+server of the test suite knows what the policy asks for. The planner has a login at Vault only, what extends
+retentions none there.
 """
 GROUPS = (
-    ("Vault: records and the ledger's heads (KV v2)", vault.KV),
-    ("Vault: shares (Transit)", vault.TRANSIT),
-    ("Vault: administration", vault.SYSTEM),
-    ("S3", aws.S3),
-    ("KMS", aws.KMS),
+    ("Vault: records and the ledger's heads (KV v2)", vault.KV, AT_VAULT),
+    ("Vault: shares (Transit)", vault.TRANSIT, AT_VAULT),
+    ("Vault: administration", vault.SYSTEM, AT_VAULT),
+    ("S3", aws.S3, IDENTITIES),
+    ("KMS", aws.KMS, IDENTITIES),
 )
 
 
-def _table(operations: tuple[Operation, ...]) -> Iterator[str]:
-    yield f"| operation | call | {' | '.join(IDENTITIES)} | |"
-    yield f"|---|---|{':-:|' * len(IDENTITIES)}---|"
+def _table(operations: tuple[Operation, ...], identities: tuple[Identity, ...]) -> Iterator[str]:
+    yield f"| operation | call | {' | '.join(identities)} | |"
+    yield f"|---|---|{':-:|' * len(identities)}---|"
     for item in operations:
-        cells = " | ".join(_cell(item, identity) for identity in IDENTITIES)
+        cells = " | ".join(_cell(item, identity) for identity in identities)
         yield f"| {item.what} | `{item.call}` | {cells} | {item.why} |"
 
 
@@ -46,8 +47,8 @@ def _cell(item: Operation, identity: Identity) -> str:
 def page() -> str:
     """The whole page."""
     parts = [HEAD]
-    for title, operations in GROUPS:
-        parts += ["", f"## {title}", "", *_table(operations)]
+    for title, operations, identities in GROUPS:
+        parts += ["", f"## {title}", "", *_table(operations, identities)]
     return "\n".join(parts).replace("\n\n\n", "\n\n") + "\n"
 
 

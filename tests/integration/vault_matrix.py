@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tests.assets.permissions import IDENTITIES, Identity, Operation, vault
+from tests.assets.permissions import AT_VAULT, Identity, Operation, vault
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Call = Callable[[Any], Any]
 OPERATIONS: tuple[Operation, ...] = (*vault.KV, *vault.TRANSIT, *vault.SYSTEM)
 # Who has a login at Vault; what extends retentions has none.
-WITH_LOGIN: tuple[Identity, ...] = tuple(name for name in IDENTITIES if name != "retention")
+WITH_LOGIN: tuple[Identity, ...] = tuple(name for name in AT_VAULT if name != "retention")
 CONTEXT = base64.b64encode(b"context").decode()
 PLAIN = base64.b64encode(b"share").decode()
 KEY = "orgkey-escrow"

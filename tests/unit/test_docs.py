@@ -14,7 +14,7 @@ from typing import get_args
 import pytest
 
 from pipeline import config
-from tests.assets import config_words, make_reference
+from tests.assets import config_words, make_permissions, make_reference
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -52,6 +52,17 @@ def test_committed_reference_is_what_the_program_says(name: str) -> None:
     assert committed == make_reference.PAGES[name](), (
         "run .venv/bin/python -m tests.assets.make_reference and commit what it writes"
     )
+
+
+def test_the_committed_permissions_are_those_that_the_tests_run() -> None:
+    page = make_permissions.page()
+    assert _text(make_permissions.PAGE) == page, (
+        "run .venv/bin/python -m tests.assets.make_permissions and commit what it writes"
+    )
+    heads = re.findall(r"^## (\w+).*\n\n(\| operation .*)$", page, re.MULTILINE)
+    assert [(where, "| planner |" in head) for where, head in heads] == [
+        ("Vault", True), ("Vault", True), ("Vault", True), ("S3", False), ("KMS", False),
+    ]  # fmt: skip
 
 
 def test_every_setting_of_the_configuration_has_words() -> None:

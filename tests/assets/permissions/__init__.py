@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Identity = Literal["writer", "driller", "auditor", "retention"]
+Identity = Literal["writer", "driller", "auditor", "planner", "retention"]
+# Whose rights are shown at AWS, where the planner has no login; and at Vault.
 IDENTITIES: tuple[Identity, ...] = ("writer", "driller", "auditor", "retention")
+AT_VAULT: tuple[Identity, ...] = ("writer", "driller", "auditor", "planner", "retention")
 
 
 @dataclass(frozen=True, slots=True)

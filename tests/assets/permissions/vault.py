@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.assets.permissions import Operation, by
 
+ALL = by("writer", "driller", "auditor", "planner")
+
 KV: tuple[Operation, ...] = (
     Operation("kv-make-record", "make a record", "create data/<prefix>/<key>/<epoch>", by("writer")),
     Operation("kv-make-outside", "make an entry outside the prefix", "create data/elsewhere"),
@@ -21,7 +23,7 @@ KV: tuple[Operation, ...] = (
               by("writer", "driller", "auditor")),
     Operation("kv-metadata-write", "set an entry's limits", "update metadata/…", why="it expires versions"),
     Operation("kv-metadata-delete", "remove an entry with all versions", "delete metadata/…"),
-    Operation("kv-config-read", "read the mount's limits", "read config", by("writer", "driller", "auditor")),
+    Operation("kv-config-read", "read the mount's limits", "read config", ALL),
     Operation("kv-config-write", "set the mount's limits", "update config", why="it can expire versions"),
     Operation("head-make", "make a head of the ledger", "create data/<prefix>/<key>/ledger/head-…",
               by("writer")),
@@ -34,7 +36,7 @@ TRANSIT: tuple[Operation, ...] = (
     Operation("transit-decrypt", "open a share", "update decrypt/<key>", by("driller")),
     Operation("transit-rewrap", "seal a share anew", "update rewrap/<key>"),
     Operation("transit-datakey", "have a key made and shown", "update datakey/plaintext/<key>"),
-    Operation("transit-read", "read the key's state", "read keys/<key>", by("writer", "driller", "auditor")),
+    Operation("transit-read", "read the key's state", "read keys/<key>", ALL),
     Operation("transit-list", "list keys", "list keys"),
     Operation("transit-typo", "make a key by a mistyped name", "create encrypt/<typo>",
               why="Vault would make it without a word"),
@@ -49,24 +51,23 @@ TRANSIT: tuple[Operation, ...] = (
     Operation("transit-delete", "delete the key", "delete keys/<key>"),
 )  # fmt: skip
 SYSTEM: tuple[Operation, ...] = (
-    Operation("token-lookup-self", "look at its own token", "read auth/token/lookup-self",
-              by("writer", "driller", "auditor")),
-    Operation("capabilities-self", "ask what it may do", "update sys/capabilities-self",
-              by("writer", "driller", "auditor"), "`orgkey doctor` asks"),
+    Operation("token-lookup-self", "look at its own token", "read auth/token/lookup-self", ALL),
+    Operation("capabilities-self", "ask what it may do", "update sys/capabilities-self", ALL,
+              "`orgkey doctor` asks"),
     Operation("token-create", "make a token", "update auth/token/create"),
-    Operation("policy-read", "read its own policy", "read sys/policies/acl/orgkey-<identity>"),
+    Operation("policy-read", "read its own policy", "read sys/policies/acl/orgkey-<identity>", by("planner")),
     Operation("policy-write", "change its own policy", "update sys/policies/acl/orgkey-<identity>"),
     Operation("policy-make", "make a policy", "create sys/policies/acl/<name>"),
-    Operation("role-read", "read its own role", "read auth/approle/role/orgkey-<identity>"),
+    Operation("role-read", "read its own role", "read auth/approle/role/orgkey-<identity>", by("planner")),
     Operation("role-write", "change its own role", "update auth/approle/role/orgkey-<identity>"),
     Operation("secret-id-make", "make a secret id of its own role",
               "update auth/approle/role/orgkey-<identity>/secret-id"),
-    Operation("mount-list", "list engines", "read sys/mounts"),
+    Operation("mount-list", "list engines", "read sys/mounts", by("planner")),
     Operation("mount-enable", "enable an engine", "create sys/mounts/<path>"),
     Operation("mount-tune", "tune the records' mount", "update sys/mounts/<mount>/tune"),
     Operation("mount-disable", "disable an engine, with all that it holds", "delete sys/mounts/<path>"),
     Operation("auth-enable", "enable another way to log in", "create sys/auth/<path>"),
-    Operation("audit-list", "list audit devices", "read sys/audit"),
+    Operation("audit-list", "list audit devices", "read sys/audit", by("planner")),
     Operation("audit-disable", "disable an audit device", "delete sys/audit/<path>",
               why="OpenBao refuses everybody: its configuration decides"),
     Operation("seal", "seal the server", "update sys/seal"),
