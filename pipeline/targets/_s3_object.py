@@ -180,6 +180,32 @@ class Bucket:
 
         return self.session.call(look, "s3", what)
 
+    def retention(self, key: str, version: str | None, what: str) -> tuple[str | None, datetime | None]:
+        """Ask for the lock of one version; a HEAD need not tell it of any but the current one (versitygw).
+
+        Returns:
+            Its mode and its end; ``None`` twice where it has none, or is gone.
+
+        Raises:
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
+        """
+        request = self.address(key, version)
+
+        def ask(client: Any) -> Mapping[str, Any]:
+            import botocore.exceptions
+
+            try:
+                told: Mapping[str, Any] = client.get_object_retention(**request)["Retention"]
+            except botocore.exceptions.ClientError as error:
+                if error.response.get("Error", {}).get("Code") in MISSING | NO_RETENTION:
+                    return {}
+                raise
+            return told
+
+        told = self.session.call(ask, "s3", what)
+        until: datetime | None = told.get("RetainUntilDate")
+        return told.get("Mode"), until.astimezone(UTC) if until is not None else None
+
     def demand_lock(self, key: str, version: str | None, made: datetime, what: str) -> datetime | None:
         """Demand the configured lock, or a stronger one, of a version that an earlier try left.
 
@@ -199,16 +225,16 @@ class Bucket:
         mode, anew = self.settings.lock_mode, self._retain_until()
         if self.settings.lock_days is None or anew is None:
             return None
-        until = made + timedelta(days=self.settings.lock_days)
-        facts = self.head(key, version, what)
-        has: datetime | None = facts.get("ObjectLockRetainUntilDate")
-        if facts.get("ObjectLockMode") in (mode, "COMPLIANCE") and has and has >= until - LOCK_SLACK:
-            return has.astimezone(UTC)
-        weak = mode == "COMPLIANCE" and facts.get("ObjectLockMode") == "GOVERNANCE"
+        # A record whose maker's clock was ahead is not asked for more than one of this moment.
+        until = min(made + timedelta(days=self.settings.lock_days), anew)
+        found, has = self.retention(key, version, what)
+        if found in (mode, "COMPLIANCE") and has and has >= until - LOCK_SLACK:
+            return has
+        weak = mode == "COMPLIANCE" and found == "GOVERNANCE"
         mend = f"`orgkey retain --until {stamp(anew)}{' --mode COMPLIANCE' if weak else ''}`"
         raise IntegrityProblem(
             f"{what}: {self.location(key)}: {mode} until {stamp(until)} is configured, "
-            f"the server says {_lock(facts)}",
+            f"the server says {_lock(found, has)}",
             hint=f"extend its lock: {mend}"
             if has
             else "check the bucket's Object Lock and that this identity may s3:GetObjectRetention; "
@@ -247,7 +273,7 @@ class Bucket:
         ):
             raise IntegrityProblem(
                 f"{place}: asked for {self.settings.lock_mode} until {until:%Y-%m-%dT%H:%M:%SZ}, the server "
-                f"says {_lock(facts)}",
+                f"says {_lock(facts.get('ObjectLockMode'), facts.get('ObjectLockRetainUntilDate'))}",
                 hint="check the bucket's Object Lock and that this identity may s3:GetObjectRetention",
             )
         return stored.astimezone(UTC) if stored is not None else None
@@ -274,9 +300,8 @@ def _list_page(request: Mapping[str, Any], client: Any) -> Mapping[str, Any]:
     return page
 
 
-def _lock(facts: Mapping[str, Any]) -> str:
-    until: datetime | None = facts.get("ObjectLockRetainUntilDate")
-    return f"{facts.get('ObjectLockMode') or 'no retention'}" + (f" until {until}" if until else "")
+def _lock(mode: str | None, until: datetime | None) -> str:
+    return f"{mode or 'no retention'}" + (f" until {until}" if until else "")
 
 
 def _damaged(place: str, why: str) -> IntegrityProblem:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pipeline.digest import sha256
 from pipeline.errors import Denied, IntegrityProblem, UsageProblem
 from pipeline.finding import Finding
-from pipeline.targets._s3_object import MISSING, NO_RETENTION, Bucket
+from pipeline.targets._s3_object import Bucket
 from pipeline.targets._slots import checked, checked_epoch, checked_fingerprint, epoch_time, is_epoch
 from pipeline.targets.interface import Presence, Receipt, Replication, Slot, Stored
 
@@ -131,9 +131,6 @@ class S3Target:
     def _prefix(self, fingerprint: str) -> str:
         return f"{self.settings.prefix}/{fingerprint}/".lstrip("/")
 
-    def _address(self, slot: Slot) -> dict[str, Any]:
-        return self.bucket() | {"Key": self.key(slot)}
-
     def _each(
         self,
         versions: list[tuple[Slot, Mapping[str, Any]]],
@@ -167,26 +164,8 @@ class S3Target:
         return Replication({"COMPLETE": "COMPLETED"}.get(status, status), since) if status else None
 
     def _retention(self, slot: Slot, entry: Mapping[str, Any]) -> datetime | None:
-        version = entry.get("VersionId")
-        request = self._address(slot)
-        if version is not None:
-            request["VersionId"] = version
-
-        def ask(client: Any) -> datetime | None:
-            import botocore.exceptions
-
-            try:
-                until: datetime | None = client.get_object_retention(**request)["Retention"].get(
-                    "RetainUntilDate"
-                )
-            except botocore.exceptions.ClientError as error:
-                # This version has no retention, or went away since the listing.
-                if error.response.get("Error", {}).get("Code") in MISSING | NO_RETENTION:
-                    return None
-                raise
-            return until.astimezone(UTC) if until is not None else None
-
-        return self.session.call(ask, "s3", f"target {self.name}, look at retention")
+        what = f"target {self.name}, look at retention"
+        return self._bucket.retention(self.key(slot), entry.get("VersionId"), what)[1]
 
 
 def _slot(fingerprint: str, prefix: str, entry: Mapping[str, Any]) -> Slot | None:

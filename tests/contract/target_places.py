@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -176,8 +177,13 @@ class S3Place:
     def hide(self, slot: Slot) -> None:
         self.client.delete_object(Bucket=self.bucket, Key=self.key(slot))
 
-    def overwrite(self, slot: Slot, data: bytes) -> None:
-        self.client.put_object(Bucket=self.bucket, Key=self.key(slot), Body=data)
+    def overwrite(self, slot: Slot, data: bytes, days: int = 0) -> None:
+        """Put other bytes in its place, behind the program's back; locked for so many days."""
+        lock: dict[str, Any] = {}
+        if days:
+            until = datetime.now(UTC) + timedelta(days=days)
+            lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until}
+        self.client.put_object(Bucket=self.bucket, Key=self.key(slot), Body=data, **lock)
 
     def litter(self, fingerprint: str) -> None:
         for name in ("notes.txt", "20260101T000000Z-0a1b2c3d", "20260101T000000Z-0a1b2c3d.tar/below.tar"):

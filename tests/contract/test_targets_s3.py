@@ -225,7 +225,7 @@ def test_a_stronger_lock_of_an_earlier_try_will_do(
     ends = datetime.now(UTC) + timedelta(days=9)
     listed = Stored(where, "there", "v1", Presence.CURRENT)
     with Stubber(target.session.client("s3")) as stub:
-        stub.add_response("head_object", {"ObjectLockMode": stored, "ObjectLockRetainUntilDate": ends})
+        stub.add_response("get_object_retention", {"Retention": {"Mode": stored, "RetainUntilDate": ends}})
         if good:
             assert target.confirm(listed) == ends
         else:

@@ -30,6 +30,8 @@ ROOT = Path(__file__).parents[2]
 KEYS = ROOT / "tests" / "assets" / "keys"
 ORGKEY = (sys.executable, "-m", "pipeline.cli.app")
 SECONDS = 120.0
+LOCK_DAYS = 1
+"""As the configuration of a stack has it."""
 NEW_PASSPHRASE = b"a passphrase that the operator chose"
 DISK = """
 [target.disk]
@@ -257,8 +259,10 @@ class Desk:
                 file.parent.mkdir(exist_ok=True)
                 file.unlink(missing_ok=True)
                 file.write_bytes(data)
+            elif name == "vault":
+                self.at_vault.overwrite(self.slot(epoch), data)
             else:
-                (self.at_vault if name == "vault" else self.at_s3).overwrite(self.slot(epoch), data)
+                self.at_s3.overwrite(self.slot(epoch), data, days=LOCK_DAYS)
 
     def stored_in_vault(self) -> list[str]:
         """The names of all entries of the key."""

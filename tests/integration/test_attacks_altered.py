@@ -62,7 +62,9 @@ def s3_cut_for_good(desk: Desk, epoch: str, data: bytes) -> None:
     for version in desk.at_s3.client.list_object_versions(Bucket=named["Bucket"], Prefix=named["Key"])[
         "Versions"
     ]:
-        desk.at_s3.client.delete_object(**named, VersionId=version["VersionId"])
+        desk.at_s3.client.delete_object(
+            **named, VersionId=version["VersionId"], BypassGovernanceRetention=True
+        )
     desk.plant(epoch, data[:-10240], "s3")
 
 
