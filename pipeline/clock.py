@@ -69,10 +69,12 @@ class Deadline:
     Args:
         seconds: Time allowed from now, in seconds.
         clock: Where time comes from.
+        setting: What allows it.
     """
 
     seconds: float
     clock: Clock = field(default_factory=SystemClock)
+    setting: str = "policy.deadline_seconds"
     ends: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -120,5 +122,5 @@ class Deadline:
         """What is raised when nothing is left."""
         return DeadlinePassed(
             f"the deadline of {self.seconds:g} s has passed",
-            hint="run the same command again, it resumes; or raise policy.deadline_seconds",
+            hint=f"run the same command again, it resumes; or raise {self.setting}",
         )

@@ -210,7 +210,7 @@ def _open_backups(context: Context, record: Record, opened: Opened, backups: Seq
         opened.proofs["backup"] = Proof(False, (), NOT_REACHED)
         return
     started = time.monotonic()
-    deadline = Deadline(context.config.policy.backup_seconds, context.clock)
+    deadline = Deadline(context.config.policy.backup_seconds, context.clock, "policy.backup_seconds")
     by: list[str] = []
     problems: list[str] = []
     for source in backups:

@@ -134,6 +134,20 @@ def sweep(directory: Path) -> None:
                 os.close(handle)
 
 
+def expanded(path: Path) -> Path:
+    """A path with the home that its ``~`` or ``~user`` stands for.
+
+    Raises:
+        LocalFilesProblem: There is no such user.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise LocalFilesProblem(
+            f"{path} names the home of a user who is not known here", hint="write the path in full"
+        ) from None
+
+
 def private_directory(path: Path) -> Path:
     """Make sure that ``path`` is a directory which only its owner can enter.
 

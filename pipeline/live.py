@@ -147,7 +147,7 @@ def _file(place: str) -> bytes:
     try:
         # O_NONBLOCK: opening a named pipe would wait for a writer.
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-        with os.fdopen(os.open(Path(place).expanduser(), flags), "rb") as stream:
+        with os.fdopen(os.open(place, flags), "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise LocalFilesProblem(
                     f"{place} is no regular file", hint="key.live names a file or a key server"

@@ -195,6 +195,7 @@ class Estate:
         return [source for place in wanted for source in reader._backups_at(place)]
 
     def _backups_at(self, place: settings.BackupPlace | str) -> Sequence[BackupSource]:
+        from pipeline import files
         from pipeline.backups import s3, sources
 
         if place == "":
@@ -204,7 +205,7 @@ class Estate:
         if place == "-":
             return [sources.Stream(self.deadline)]
         if isinstance(place, str) and not place.startswith("s3://"):
-            return sources.local(Path(place).expanduser(), self.deadline)
+            return sources.local(files.expanded(Path(place)), self.deadline)
         name, item = self._backup_place(place)
         if not item.location.startswith("s3://"):
             return sources.local(Path(item.location), self.deadline, item.ignore)

@@ -72,7 +72,7 @@ def _answer(asked: dict[str, Any], number: int, parent: socket.socket) -> dict[s
     meter = Pace(tell)
     head = Head((), asked["protection"], asked["offset"], b"")
     key = SessionKey(asked["algorithm"], Secret(bytes.fromhex(asked["key"])))
-    deadline = Deadline(asked["seconds"])
+    deadline = Deadline(asked["seconds"], setting="policy.backup_seconds")
     cursor = metered(descriptor(number, asked["name"]), deadline, meter)
     try:
         return {"reading": asdict(engine.read(binary(cursor), head, key, deadline))}

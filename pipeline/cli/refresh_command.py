@@ -63,12 +63,12 @@ def refresh(
 
 
 def _public(context: Context, named: Path | None) -> bytes:
-    from pipeline import live
+    from pipeline import files, live
 
     if named is None:
         return live.fetch(context)
     try:
-        with named.expanduser().open("rb") as stream:
+        with files.expanded(named).open("rb") as stream:
             return stream.read(live.MAX_BYTES + 1)
     except OSError as error:
         raise LocalFilesProblem(

@@ -147,7 +147,7 @@ def from_answer(
         unusable = from_health(known, what, address) if known else None
         if unusable is not None:
             return unusable
-    if status == 500 and "active" in said:
+    if status == 500 and ("active cluster node" in said or "node is not active" in said):
         return Unreachable(
             f"{what}: the cluster of vault at {address} has no leader now ({said})",
             hint=NO_LEADER,

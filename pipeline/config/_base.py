@@ -19,7 +19,10 @@ def expand(value: str) -> str:
             if credentials is None:
                 raise ValueError("$CREDENTIALS_DIRECTORY is not set here")
             value = value.replace(spelled, credentials)
-    return str(Path(value).expanduser())
+    try:
+        return str(Path(value).expanduser())
+    except RuntimeError:
+        raise ValueError(f"{value} names the home of a user who is not known here") from None
 
 
 def fingerprint_of(value: str) -> str:

@@ -82,6 +82,7 @@ WRONG: list[tuple[str, object, str]] = [
     ("key/former", [PIN[:8]], "40 hexadecimal digits"),
     ("key/fingerprint", 7, "key.fingerprint"),
     ("key/live", "hkp://[::1", "an address with hkp://"),
+    ("key/live", "~no-such-user/live.asc", "a user who is not known here"),
     ("key/live", "hkps://keys.example.com:99999", "an address with hkp://"),
     ("key/live", "ldap://:389", "an address with hkp://"),
     ("key/live", "file:///srv/live.asc", "an address with hkp://"),

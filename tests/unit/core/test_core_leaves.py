@@ -112,6 +112,12 @@ def test_the_systems_clock() -> None:
     assert abs((clock.now() - datetime.now(UTC)).total_seconds()) < 5
 
 
+def test_the_home_of_a_user_who_is_not_there_is_a_problem_of_the_path() -> None:
+    assert files.expanded(Path("~/x")) == Path.home() / "x"
+    with pytest.raises(LocalFilesProblem, match="not known here"):
+        files.expanded(Path("~no-such-user/x"))
+
+
 def test_a_deadline_bounds_every_call() -> None:
     clock = Frozen()
     deadline = Deadline(10.0, clock)
@@ -126,7 +132,9 @@ def test_a_deadline_bounds_every_call() -> None:
         with pytest.raises(DeadlinePassed, match="10 s") as caught:
             attempt()
         assert caught.value.code is Code.DEADLINE
-        assert "resumes" in caught.value.hint
+        assert "raise policy.deadline_seconds" in caught.value.hint
+    other = Deadline(0.0, clock, "policy.backup_seconds").passed()
+    assert "raise policy.backup_seconds" in other.hint
     clock.at += 100
     assert deadline.left() == 0.0
 
