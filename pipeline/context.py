@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -108,11 +108,19 @@ class Context:
     estate: Callable[[Role], Estate]
     _scribes: dict[str, Scribe] = field(default_factory=dict, repr=False, compare=False)
 
+    def backup_deadline(self) -> Deadline:
+        """A new deadline for reading backups, from now."""
+        return Deadline(self.config.policy.backup_seconds, self.clock, "policy.backup_seconds")
+
     @property
     def pins(self) -> frozenset[str]:
         """The trusted fingerprints: the pin and the former Org Keys."""
         former = self.config.key.former if self.config.key else ()
         return frozenset({self.fingerprint, *former})
+
+    def of(self, fingerprint: str) -> Context:
+        """The same run for another key of the configuration: its own state, journal and ledger."""
+        return replace(self, fingerprint=fingerprint, root=self.root.parent / fingerprint)
 
     @property
     def journal(self) -> Journal:

@@ -12,9 +12,6 @@ from pipeline.backups.sources import Source
 from pipeline.errors import Code, OrgkeyError, first_of
 from pipeline.survey import Epoch, State, Survey
 
-UNREAD = ", or its copies cannot be read now"
-"""Added where a key that no copy could be read of may be the one."""
-
 
 @dataclass(frozen=True)
 class EscrowedKey:
@@ -131,9 +128,9 @@ def _look(source: Source, keys: Sequence[EscrowedKey], missed: Sequence[Code]) -
     if HIDDEN in about.key_ids and keys:
         said = "its recipient is hidden; `orgkey backups verify` tries every escrowed key"
         return Backup(source, about, tuple(keys), said, Code.DEGRADED)
-    said = (
-        f"no escrowed key opens it{UNREAD if missed else ''}: it is encrypted to {', '.join(about.key_ids)}"
-    )
+    # A key that no copy could be read of may be the one.
+    unread = ", or its copies cannot be read now" if missed else ""
+    said = f"no escrowed key opens it{unread}: it is encrypted to {', '.join(about.key_ids)}"
     return Backup(source, about, (), said, Code.STALE)
 
 

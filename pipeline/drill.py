@@ -18,7 +18,7 @@ from pipeline import live as lives
 from pipeline.authentic import Record
 from pipeline.backups.sources import Source
 from pipeline.ceremony import Ask, Given
-from pipeline.clock import Deadline, stamp
+from pipeline.clock import stamp
 from pipeline.context import Context, Estate
 from pipeline.custody import passphrase
 from pipeline.custody.section import PathEntry
@@ -210,7 +210,7 @@ def _open_backups(context: Context, record: Record, opened: Opened, backups: Seq
         opened.proofs["backup"] = Proof(False, (), NOT_REACHED)
         return
     started = time.monotonic()
-    deadline = Deadline(context.config.policy.backup_seconds, context.clock, "policy.backup_seconds")
+    deadline = context.backup_deadline()
     by: list[str] = []
     problems: list[str] = []
     for source in backups:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pipeline import drill as drills
 from pipeline.context import Context
@@ -27,11 +27,6 @@ class Former:
     code: Code
 
 
-def of(context: Context, fingerprint: str) -> Context:
-    """The same run for another key of the configuration: its own state, journal and ledger."""
-    return replace(context, fingerprint=fingerprint, root=context.root.parent / fingerprint)
-
-
 def drill(context: Context, request: Request) -> tuple[Former, ...]:
     """Drill every former key of the configuration.
 
@@ -44,7 +39,7 @@ def drill(context: Context, request: Request) -> tuple[Former, ...]:
     """
     key = context.config.key
     listed = dict.fromkeys(key.former if key else ())
-    return tuple(_drill(of(context, one), request) for one in listed if one != context.fingerprint)
+    return tuple(_drill(context.of(one), request) for one in listed if one != context.fingerprint)
 
 
 def _drill(context: Context, request: Request) -> Former:

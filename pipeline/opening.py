@@ -103,7 +103,7 @@ def verify(context: Context, request: Request) -> Outcome:
     gnupg.sweep_orphans()
     with Reader() as reader:
         prepared, missed = _prepare(context, request)
-        deadline = Deadline(context.config.policy.backup_seconds, context.clock, "policy.backup_seconds")
+        deadline = context.backup_deadline()
         results = tuple(_read(context, item, request, reader, deadline) for item in prepared)
     code = coverage.judged([item.code for item in results], missed)
     context.record_event("backups-verify", _event(results, code))

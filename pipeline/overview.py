@@ -7,7 +7,6 @@ from datetime import datetime
 
 from pipeline.context import Context
 from pipeline.errors import Code
-from pipeline.journal import Journal
 from pipeline.survey import Copy, Reader, Survey
 
 
@@ -54,7 +53,7 @@ def all_keys(context: Context) -> tuple[Survey, ...]:
     reader = Reader(context.estate("driller").targets(), context.pins, context.deadline, context.clock.now())
     former = context.config.key.former if context.config.key else ()
     return tuple(
-        reader.survey(fingerprint, journal=Journal(context.root.parent / fingerprint))
+        reader.survey(fingerprint, journal=context.of(fingerprint).journal)
         for fingerprint in dict.fromkeys((context.fingerprint, *former))
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pipeline import checkin, coverage, gate, history, overview
@@ -232,7 +232,7 @@ def _former_rules(context: Context, survey: Survey) -> tuple[list[str], list[Cod
     ]
     if len({copy.domain for copy in latest.good}) < context.config.policy.copies and not broken:
         broken.append(f"{name}: its good copies stand in too few failure domains")
-    its = replace(context, fingerprint=survey.fingerprint, root=context.root.parent / survey.fingerprint)
+    its = context.of(survey.fingerprint)
     drills, ledger = _history(its)
     broken += [f"{name}: {error.message}" for error in ledger]
     mine = [item for item in drills if item.epoch == latest.name]

@@ -140,10 +140,8 @@ def listed(
         page = retrier.call(lambda: session.call(_lister(request), "s3", what), what)  # noqa: B023
         for entry in page.get("Contents") or ():
             key = entry["Key"]
-            if key != prefix and not key.startswith(
-                folder
-            ):  # b.pgp.sha256 next to b.pgp, pgp-old next to pgp
-                continue
+            if key != prefix and not key.startswith(folder):
+                continue  # b.pgp.sha256 next to b.pgp, pgp-old next to pgp
             facts = (entry["Size"], entry["ETag"], retrier, entry.get("LastModified"))
             if key == prefix and not key.endswith("/"):
                 return [S3Source(session, bucket, key, *facts)]  # it is listed before all others

@@ -8,6 +8,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from pipeline import files
+from pipeline.errors import LocalFilesProblem
+
+LONGEST_DAYS = 36500
+"""A century: nobody asks for more, and a date that far away can still be written."""
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,39}\Z")
 
 
@@ -20,9 +25,9 @@ def expand(value: str) -> str:
                 raise ValueError("$CREDENTIALS_DIRECTORY is not set here")
             value = value.replace(spelled, credentials)
     try:
-        return str(Path(value).expanduser())
-    except RuntimeError:
-        raise ValueError(f"{value} names the home of a user who is not known here") from None
+        return str(files.expanded(Path(value)))
+    except LocalFilesProblem as error:
+        raise ValueError(error.message) from None
 
 
 def fingerprint_of(value: str) -> str:

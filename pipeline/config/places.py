@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.config._base import Strict, expand
+from pipeline.config._base import LONGEST_DAYS, Strict, expand
 
 # What a client or a server on the way takes out of a path, so that another path is asked.
 _STEPS = frozenset({".", ".."})
@@ -142,7 +142,7 @@ class S3Target(Party, AwsPlace):
     path_style: bool | None = None
     expected_bucket_owner: str | None = None
     lock_mode: Literal["GOVERNANCE", "COMPLIANCE"] | None = None
-    lock_days: int | None = Field(None, ge=1, le=36500)
+    lock_days: int | None = Field(None, ge=1, le=LONGEST_DAYS)
     kms_key_id: str | None = None
     replicated: bool = False
 

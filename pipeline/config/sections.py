@@ -8,10 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.config._base import Strict, expand, fingerprint_of
-
-LONGEST_DAYS = 36500
-"""A century: no policy asks for more, and a date that far away can still be written."""
+from pipeline.config._base import LONGEST_DAYS, Strict, expand, fingerprint_of
 
 
 class Key(Strict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -13,9 +12,7 @@ from pipeline.digest import sha256
 from pipeline.errors import LedgerBroken, LocalFilesProblem
 from pipeline.evidence import chain
 from pipeline.evidence.chain import Malformed
-from pipeline.evidence.ledger import read_entry
-
-_NAME = re.compile(r"([0-9]{9,18})-[0-9a-f]{16}\.json", re.ASCII)
+from pipeline.evidence.ledger import ASIDE, read_entry
 
 
 class Aside:
@@ -65,7 +62,7 @@ class Aside:
     def _entries(self) -> dict[str, dict[str, Any]]:
         found = {}
         for path in sorted(self._folder.glob("*.json")):
-            match = _NAME.fullmatch(path.name)
+            match = ASIDE.fullmatch(path.name)
             if match is None:
                 continue
             with suppress(LedgerBroken, LocalFilesProblem, Malformed):

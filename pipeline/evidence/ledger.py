@@ -31,7 +31,8 @@ WAITING: Final = "waiting"
 
 _ATTEMPTS = 50
 _ENTRY = re.compile(r"[0-9]{9,}\.json", re.ASCII)
-_ASIDE = re.compile(r"([0-9]{9,})-[0-9a-f]{16}\.json", re.ASCII)
+ASIDE: Final = re.compile(r"([0-9]{9,18})-[0-9a-f]{16}\.json", re.ASCII)
+"""A file of an entry below ``forks/``: its number, and the beginning of its SHA-256."""
 
 
 class Ledger:
@@ -172,7 +173,7 @@ class Ledger:
             LedgerBroken: One is no file.
         """
         place = self.directory / FORKS / WAITING
-        named = [(match, path) for path in _names(place) if (match := _ASIDE.fullmatch(path.name))]
+        named = [(match, path) for path in _names(place) if (match := ASIDE.fullmatch(path.name))]
         return sorted((int(match[1]), read_entry(path), path) for match, path in named)
 
     def done_waiting(self, path: Path) -> None:

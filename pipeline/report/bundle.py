@@ -21,12 +21,11 @@ from typing import Final, Protocol
 from pipeline import files
 from pipeline.digest import Digest, sha256
 from pipeline.errors import LocalFilesProblem
-from pipeline.evidence.ledger import FORKS
+from pipeline.evidence.ledger import ASIDE, FORKS
 from pipeline.report import verify_page
 from pipeline.report.model import Report
 
 _ENTRY: Final = re.compile(r"[0-9]{9,}\.json")
-_ASIDE: Final = re.compile(r"[0-9]{9,}-[0-9a-f]{16}\.json")
 _NAME: Final = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)?", re.ASCII)
 _OLDEST: Final = 1980
 """Zip knows no year before."""
@@ -182,7 +181,7 @@ def _sources(parts: Parts) -> dict[str, bytes | Path]:
         if _ENTRY.fullmatch(file.name):
             found[f"ledger/{file.name}"] = file
     for file in _listed(parts.ledger / FORKS):
-        if _ASIDE.fullmatch(file.name):
+        if ASIDE.fullmatch(file.name):
             found[f"ledger/{FORKS}/{file.name}"] = file
     return found
 

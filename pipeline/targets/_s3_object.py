@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.clock import stamp
 from pipeline.digest import Digest, sha256
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MISSING = {"NoSuchKey", "NoSuchVersion", "404", "NotFound"}
 NO_RETENTION = {"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"}
 # What two clocks and a slow run may differ by: a lock that ends this much early is still the configured one.
-LOCK_SLACK = timedelta(days=1)
+_LOCK_SLACK = timedelta(days=1)
 # A delete marker read by its version; a version id of another form than this server's.
 _NO_VERSION = {"MethodNotAllowed", "405", "InvalidArgument", "InvalidVersionId"}
 
@@ -180,13 +180,16 @@ class Bucket:
 
         return self.session.call(look, "s3", what)
 
-    def retention(self, key: str, version: str | None, what: str) -> tuple[str | None, datetime | None]:
+    def retention(
+        self, key: str, version: str | None, what: str
+    ) -> tuple[Literal["GOVERNANCE", "COMPLIANCE"] | None, datetime | None]:
         """Ask for the lock of one version; a HEAD need not tell it of any but the current one (versitygw).
 
         Returns:
-            Its mode and its end; ``None`` twice where it has none, or is gone.
+            Its mode and its end; ``None`` twice where it has none.
 
         Raises:
+            IntegrityProblem: The version is gone.
             Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
         """
         request = self.address(key, version)
@@ -197,8 +200,11 @@ class Bucket:
             try:
                 told: Mapping[str, Any] = client.get_object_retention(**request)["Retention"]
             except botocore.exceptions.ClientError as error:
-                if error.response.get("Error", {}).get("Code") in MISSING | NO_RETENTION:
+                code = error.response.get("Error", {}).get("Code")
+                if code in NO_RETENTION:
                     return {}
+                if code in MISSING:
+                    raise nothing_there(f"{what}: {self.location(key)} version {version}") from error
                 raise
             return told
 
@@ -228,7 +234,7 @@ class Bucket:
         # A record whose maker's clock was ahead is not asked for more than one of this moment.
         until = min(made + timedelta(days=self.settings.lock_days), anew)
         found, has = self.retention(key, version, what)
-        if found in (mode, "COMPLIANCE") and has and has >= until - LOCK_SLACK:
+        if found in (mode, "COMPLIANCE") and has and has >= until - _LOCK_SLACK:
             return has
         weak = mode == "COMPLIANCE" and found == "GOVERNANCE"
         mend = f"`orgkey retain --until {stamp(anew)}{' --mode COMPLIANCE' if weak else ''}`"

@@ -165,7 +165,10 @@ class S3Target:
 
     def _retention(self, slot: Slot, entry: Mapping[str, Any]) -> datetime | None:
         what = f"target {self.name}, look at retention"
-        return self._bucket.retention(self.key(slot), entry.get("VersionId"), what)[1]
+        try:
+            return self._bucket.retention(self.key(slot), entry.get("VersionId"), what)[1]
+        except IntegrityProblem:  # it went away since the listing
+            return None
 
 
 def _slot(fingerprint: str, prefix: str, entry: Mapping[str, Any]) -> Slot | None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Generic
 
 from pipeline.errors import Denied, IntegrityProblem
-from pipeline.targets._s3_object import MISSING, NO_RETENTION, Bucket
-from pipeline.targets._slots import nothing_there
+from pipeline.targets._s3_object import Bucket
 from pipeline.targets.interface import Item, Retention
 
 if TYPE_CHECKING:
@@ -40,26 +38,8 @@ class S3Retainer(Generic[Item]):
     def retention(self, item: Item) -> Retention | None:
         """See :meth:`pipeline.targets.interface.Retainer.retention`."""
         key, version = self._place(item)
-        request = self._bucket.address(key, version)
-        what = f"target {self.name}, look at retention"
-
-        def ask(client: Any) -> Retention | None:
-            import botocore.exceptions
-
-            try:
-                answer = client.get_object_retention(**request)["Retention"]
-            except botocore.exceptions.ClientError as error:
-                code = error.response.get("Error", {}).get("Code")
-                if code in NO_RETENTION:
-                    return None
-                if code in MISSING:
-                    place = self._bucket.location(key)
-                    raise nothing_there(f"{what}: {place} version {version}") from error
-                raise
-            mode, until = answer.get("Mode"), answer.get("RetainUntilDate")
-            return Retention(mode, until.astimezone(UTC)) if mode and until else None
-
-        return self._bucket.session.call(ask, "s3", what)
+        mode, until = self._bucket.retention(key, version, f"target {self.name}, look at retention")
+        return Retention(mode, until) if mode and until else None
 
     def retain(self, item: Item, wanted: Retention) -> Retention:
         """See :meth:`pipeline.targets.interface.Retainer.retain`."""

@@ -13,9 +13,9 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
@@ -337,14 +337,9 @@ def test_a_bucket_is_read_in_parallel_ranges(desk: Desk, server: Path) -> None:
     assert desk.ask("backups", "map", f"s3://{bucket}/{prefix}/night", expect=40)["backups"] == []
 
 
-def test_nothing_of_the_content_is_written_and_a_signal_ends_it_whole(desk: Desk, server: Path) -> None:
-    marker = b"MARKER-OF-THE-CONTENT"
-    path = desk.write("m.pgp", encrypt(server, marker * 2000, "--compress-algo", "none"))
-    desk.run("backups", "verify", str(path), expect=0)
-    for root, _, names in os.walk(desk.folder):
-        for name in (name for name in names if (Path(root) / name).is_file()):
-            assert marker not in (Path(root) / name).read_bytes()
-    # A backup that never ends: a pipe that nobody closes.
+@contextmanager
+def endless(desk: Desk) -> Iterator[tuple[IO[bytes], IO[bytes], subprocess.Popen[bytes]]]:
+    """A backup that never ends, in a pipe that nobody closes: its two ends, and the command that reads it."""
     read_end, write_end = os.pipe()
     with os.fdopen(write_end, "wb", buffering=0) as feed, os.fdopen(read_end, "rb") as source:
         common = ("--config", str(desk.config), "--state-dir", str(desk.state))
@@ -352,17 +347,28 @@ def test_nothing_of_the_content_is_written_and_a_signal_ends_it_whole(desk: Desk
             [*ORGKEY, "backups", "verify", "-", *common], stdin=source, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, cwd=desk.folder, env=environment(desk.folder), start_new_session=True,
         ) as child:  # fmt: skip
-            inside = encrypt(server, random.Random(1).randbytes(400_000), "--compress-algo", "none")  # noqa: S311
-            feed.write(inside[:60_000])
-            assert child.stderr is not None
-            feed.write(inside[60_000:300_000])
-            for line in child.stderr:
-                if line.startswith(b"reading"):
-                    break
-            children = _children(child.pid)
-            assert children
-            child.terminate()
-            assert child.wait(30) == 130
+            yield feed, source, child
+
+
+def test_nothing_of_the_content_is_written_and_a_signal_ends_it_whole(desk: Desk, server: Path) -> None:
+    marker = b"MARKER-OF-THE-CONTENT"
+    path = desk.write("m.pgp", encrypt(server, marker * 2000, "--compress-algo", "none"))
+    desk.run("backups", "verify", str(path), expect=0)
+    for root, _, names in os.walk(desk.folder):
+        for name in (name for name in names if (Path(root) / name).is_file()):
+            assert marker not in (Path(root) / name).read_bytes()
+    with endless(desk) as (feed, _, child):
+        inside = encrypt(server, random.Random(1).randbytes(400_000), "--compress-algo", "none")  # noqa: S311
+        feed.write(inside[:60_000])
+        assert child.stderr is not None
+        feed.write(inside[60_000:300_000])
+        for line in child.stderr:
+            if line.startswith(b"reading"):
+                break
+        children = _children(child.pid)
+        assert children
+        child.terminate()
+        assert child.wait(30) == 130
     for _ in range(100):
         if not any(Path(f"/proc/{pid}").exists() for pid in children):
             return
@@ -374,25 +380,19 @@ def test_nothing_of_the_content_is_written_and_a_signal_ends_it_whole(desk: Desk
 def test_a_stalled_pipe_does_not_outlast_a_signal(desk: Desk, server: Path, size: int) -> None:
     """It stalls within the message's head, which is looked at first; and where it is read to its end."""
     message = encrypt(server, random.Random(2).randbytes(900_000), "--compress-algo", "none")  # noqa: S311
-    read_end, write_end = os.pipe()
-    with os.fdopen(write_end, "wb", buffering=0) as feed, os.fdopen(read_end, "rb") as source:
-        common = ("--config", str(desk.config), "--state-dir", str(desk.state))
-        with subprocess.Popen(
-            [*ORGKEY, "backups", "verify", "-", *common], stdin=source, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, cwd=desk.folder, env=environment(desk.folder), start_new_session=True,
-        ) as child:  # fmt: skip
-            feed.write(message[:size])
-            # All of it was taken: the command waits for more.
-            while select.select([read_end], [], [], 0)[0] and child.poll() is None:
-                time.sleep(0.05)
-            time.sleep(1.0)
-            started = time.monotonic()
-            child.terminate()
-            try:
-                assert child.wait(20) == 130
-            finally:
-                child.kill()
-            assert time.monotonic() - started < 10
+    with endless(desk) as (feed, source, child):
+        feed.write(message[:size])
+        # All of it was taken: the command waits for more.
+        while select.select([source], [], [], 0)[0] and child.poll() is None:
+            time.sleep(0.05)
+        time.sleep(1.0)
+        started = time.monotonic()
+        child.terminate()
+        try:
+            assert child.wait(20) == 130
+        finally:
+            child.kill()
+        assert time.monotonic() - started < 10
 
 
 def _children(pid: int) -> list[int]:

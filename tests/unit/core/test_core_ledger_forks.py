@@ -41,6 +41,17 @@ def write_again(ledger: Ledger) -> None:
         ledger.done_waiting(path)
 
 
+def rewrite(ledger: Ledger, number: int, changes: dict[str, object], without: str = "") -> None:
+    """Change an entry, or take a field away, and have all later ones follow it."""
+    for each in range(number, ledger.head().sequence + 1):
+        path = ledger.directory / f"{each:09d}.json"
+        entry = json.loads(path.read_bytes()) | {"previous": ledger.at(each - 1).digest.hex}
+        if each == number:
+            entry = {name: value for name, value in (entry | changes).items() if name != without}
+        path.chmod(0o600)
+        path.write_bytes(rfc8785.dumps(entry))
+
+
 def settle(ledger: Ledger, first: int = 4) -> None:
     """This host's entries from ``first`` on give way to another host's one, and are written again."""
     ledger.set_aside(first)
@@ -85,24 +96,10 @@ def test_an_anchor_that_gave_way_is_not_believed_without_proof(ledger: Ledger, h
     else:
         # What was written again as 5 is the one before the claimed entry, which became 6.
         number = 6 if how == "content changed" else 5
-        path = ledger.directory / f"{number:09d}.json"
-        entry = json.loads(path.read_bytes()) | {"details": {"number": 66}}
-        if how != "content changed":
-            del entry["rechained_from"]
-        path.chmod(0o600)
-        path.write_bytes(rfc8785.dumps(entry))
-        chain_on(ledger, number)
+        without = "" if how == "content changed" else "rechained_from"
+        rewrite(ledger, number, {"details": {"number": 66}}, without)
     found = verify(ledger.directory, [superseded])
     assert (found.ok, found.first_bad) == (False, 5)
-
-
-def chain_on(ledger: Ledger, number: int) -> None:
-    """Whoever rewrites an entry has all later ones follow it."""
-    for later in range(number + 1, ledger.head().sequence + 1):
-        path = ledger.directory / f"{later:09d}.json"
-        entry = json.loads(path.read_bytes()) | {"previous": ledger.at(later - 1).digest.hex}
-        path.chmod(0o600)
-        path.write_bytes(rfc8785.dumps(entry))
 
 
 def test_a_ledger_that_was_invented_behind_a_pretended_fork_is_found(ledger: Ledger) -> None:
@@ -134,10 +131,7 @@ def mirror_of(ledger: Ledger) -> MemoryMirror:
 
 def test_what_a_rewritten_ledger_lays_beside_its_originals_is_no_anchor(ledger: Ledger) -> None:
     mirror = mirror_of(ledger)
-    path = ledger.directory / "000000003.json"
-    path.chmod(0o600)
-    path.write_bytes(rfc8785.dumps(json.loads(path.read_bytes()) | {"details": {"number": 33}}))
-    chain_on(ledger, 3)
+    rewrite(ledger, 3, {"details": {"number": 33}})
     for number in range(3, COUNT + 1):
         mirror.put(number, ledger.read(number), beside=True)
     ledger.append("noted", {"number": 7}, now=NOW, run="r")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import former
 from pipeline.authentic import Record
 from pipeline.clock import stamp
 from pipeline.drill import Request, drill
@@ -47,15 +46,15 @@ def test_a_former_key_s_failed_drill_breaks_the_gate_until_one_passes(world: Wor
     key = unlocked(ATTACKER).fingerprint
     world.key = f'former = ["{key}"]'
     world.store(world.mint(key=ATTACKER))
-    its = former.of(world.context, key)
+    its = world.context.of(key)
     assert drill(its, Request()).code is Code.OK
     assert status(world.context).code is Code.OK
     world.holders["aws"].failures["open"] = denied("holder aws")
-    drill(former.of(world.context, key), Request())
+    drill(world.context.of(key), Request())
     assert f"former key {key}: the drill of a by unattended failed on " in broken(world)
     world.holders["aws"].failures.clear()
     world.clock.shift += timedelta(seconds=2)
-    assert drill(former.of(world.context, key), Request()).code is Code.OK
+    assert drill(world.context.of(key), Request()).code is Code.OK
     assert status(world.context).code is Code.OK
     (its.root / "ledger" / "000000001.json").unlink()
     assert status(world.context).code is Code.LEDGER_BROKEN
