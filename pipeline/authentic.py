@@ -1,12 +1,13 @@
 """The one door through which stored bytes become a record.
 
 Whoever can write to a target can write a false record there. So nothing of a record is used before
-its manifest's signature was checked against the *pinned* key and every member against the manifest.
+its manifest's signature was checked against the *one* key whose slot is read, and every member against the
+manifest. A former Org Key's record in the present key's slot is as false as a stranger's, and the reverse.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -60,19 +61,19 @@ class Record:
 
 
 def open_record(
-    data: bytes, pins: Collection[str], *, deadline: Deadline, now: datetime, epoch: str | None = None
+    data: bytes, fingerprint: str, *, deadline: Deadline, now: datetime, epoch: str | None = None
 ) -> Record:
     """Accept stored bytes as a record, or refuse them.
 
     Args:
         data: What a target returned.
-        pins: The fingerprints that are trusted: the pin and the former Org Keys.
+        fingerprint: The one key whose record is expected: that of the slot the bytes were read from.
         deadline: Bounds the signature check when it needs a program.
         now: The present time.
         epoch: The name of the epoch under which the bytes were stored, when there is one.
 
     Raises:
-        IntegrityProblem: They are not whole, not signed by a pinned key, or stand in another's place.
+        IntegrityProblem: They are not whole, not signed by that key, or stand in another's place.
         UsageProblem: They are authentic, but of a schema newer than this program.
     """
     from pipeline.keys import reading, signing
@@ -85,9 +86,8 @@ def open_record(
         key = reading.sole(members[record.PUBLIC], "the record's public key")
     except OrgkeyError as error:
         raise _false(error.message) from error
-    fingerprint = key.fingerprint
-    if fingerprint not in pins:
-        raise _false(f"its key is {fingerprint}, which is not pinned")
+    if key.fingerprint != fingerprint:
+        raise _false(f"it is of another key, {key.fingerprint}, and stands in the place of {fingerprint}")
     signing.verify_detached(
         members[record.PUBLIC],
         fingerprint,

@@ -248,7 +248,7 @@ def _matches(seat: Seat, code: Secret) -> int | None:
 
 
 def _survey(context: Context) -> Survey:
-    reader = Reader(context.estate("driller").targets(), context.pins, context.deadline, context.clock.now())
+    reader = Reader.of(context, context.estate("driller").targets())
     return reader.survey(context.fingerprint, journal=context.journal)
 
 

@@ -112,12 +112,6 @@ class Context:
         """A new deadline for reading backups, from now."""
         return Deadline(self.config.policy.backup_seconds, self.clock, "policy.backup_seconds")
 
-    @property
-    def pins(self) -> frozenset[str]:
-        """The trusted fingerprints: the pin and the former Org Keys."""
-        former = self.config.key.former if self.config.key else ()
-        return frozenset({self.fingerprint, *former})
-
     def of(self, fingerprint: str) -> Context:
         """The same run for another key of the configuration: its own state, journal and ledger."""
         return replace(self, fingerprint=fingerprint, root=self.root.parent / fingerprint)

@@ -121,7 +121,7 @@ def _drill(context: Context, request: Request, prestarted: Prestarted) -> Drill:
         )
     if request.targets:
         targets = {name: targets[name] for name in request.targets}
-    reader = Reader(targets, context.pins, context.deadline, context.clock.now())
+    reader = Reader.of(context, targets)
     survey = reader.survey(
         context.fingerprint,
         journal=None if request.epochs else context.journal,

@@ -209,7 +209,7 @@ def _stored(
         Stale: The plan is not the last authentic manifest's: of this key, where rotation changes it, or of
             the one before it, where the operator has not accepted the change.
     """
-    reader = Reader(targets, context.pins, context.deadline, context.clock.now())
+    reader = Reader.of(context, targets)
     survey = reader.survey(context.fingerprint, journal=context.journal)
     latest = survey.newest()
     if latest is None or latest.record is None:

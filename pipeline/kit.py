@@ -113,7 +113,7 @@ def make(
 
 
 def _record(context: Context, epoch: str | None) -> Record:
-    reader = Reader(context.estate("driller").targets(), context.pins, context.deadline, context.clock.now())
+    reader = Reader.of(context, context.estate("driller").targets())
     survey = reader.survey(context.fingerprint, journal=context.journal)
     chosen = choose(survey, [epoch] if epoch else ())[0]
     if chosen.record is None:

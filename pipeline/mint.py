@@ -249,7 +249,7 @@ def _sign(
     )
     whole = members | {record.MANIFEST: body, record.MANIFEST_SIGNATURE: signature}
     return authentic.open_record(
-        record.pack(whole), {manifest.fingerprint}, deadline=deadline, now=now, epoch=manifest.epoch
+        record.pack(whole), manifest.fingerprint, deadline=deadline, now=now, epoch=manifest.epoch
     )
 
 

@@ -50,7 +50,7 @@ def all_keys(context: Context) -> tuple[Survey, ...]:
     Args:
         context: The run; its driller's logins are used.
     """
-    reader = Reader(context.estate("driller").targets(), context.pins, context.deadline, context.clock.now())
+    reader = Reader.of(context, context.estate("driller").targets())
     former = context.config.key.former if context.config.key else ()
     return tuple(
         reader.survey(fingerprint, journal=context.of(fingerprint).journal)

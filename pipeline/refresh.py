@@ -146,7 +146,7 @@ def _catch_up(context: Context, record: Record) -> None:
 
 
 def _survey(context: Context) -> Survey:
-    reader = Reader(context.estate("writer").targets(), context.pins, context.deadline, context.clock.now())
+    reader = Reader.of(context, context.estate("writer").targets())
     return reader.survey(context.fingerprint, journal=context.journal)
 
 

@@ -64,7 +64,7 @@ def repair(context: Context, epochs: Collection[str] | None = None, *, dry_run: 
     """
     with journal.lock(context.root):
         targets = context.estate("writer").targets()
-        reader = Reader(targets, context.pins, context.deadline, context.clock.now())
+        reader = Reader.of(context, targets)
         survey = reader.survey(context.fingerprint, journal=context.journal)
         done: list[Repaired] = []
         for epoch in choose(survey, epochs):

@@ -123,7 +123,7 @@ def find(context: Context, estate: Estate, request: Request) -> Found:
         )
     if request.source is not None:
         targets = {request.source: targets[request.source]}
-    reader = Reader(targets, context.pins, context.deadline, context.clock.now())
+    reader = Reader.of(context, targets)
     if request.version is not None:
         return _one_version(reader, context.fingerprint, request)
     survey = reader.survey(context.fingerprint, journal=context.journal)

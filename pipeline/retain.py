@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from pipeline import authentic, journal, retain_ledger
+from pipeline import journal, retain_ledger
 from pipeline.clock import stamp
 from pipeline.config import S3Target
 from pipeline.context import Context
@@ -92,7 +92,7 @@ def plan(context: Context, request: Request, *, sync: bool) -> Plan:
     _check_date(context, request.until)
     chosen, without = _targets(context, request.targets)
     estate = context.estate("driller")
-    reader = Reader(estate.targets(), context.pins, context.deadline, context.clock.now())
+    reader = Reader.of(context, estate.targets())
     wanted = request.epochs
     if wanted is not None and not wanted:
         survey = reader.survey(context.fingerprint, journal=context.journal)
@@ -210,13 +210,7 @@ def _read(
 def _judge(reader: Reader, target: Target, item: Version) -> Version:
     assert item.stored is not None
     try:
-        authentic.open_record(
-            target.get(item.stored.slot, item.stored.version),
-            reader.pins,
-            deadline=reader.deadline,
-            now=reader.now,
-            epoch=item.epoch,
-        )
+        reader.read(target, item.stored)
     except OrgkeyError as error:
         return replace(item, fate=Fate(problem=error.message, code=error.code))
     hidden = item.stored.presence is Presence.HIDDEN

@@ -174,7 +174,7 @@ def rehearse(context: Context, request: Request) -> Rehearsal:
 
 
 def _survey(context: Context, targets: Mapping[str, Target]) -> Survey:
-    reader = Reader(targets, context.pins, context.deadline, context.clock.now())
+    reader = Reader.of(context, targets)
     return reader.survey(context.fingerprint, journal=context.journal)
 
 

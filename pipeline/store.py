@@ -133,7 +133,11 @@ def unfinished(context: Context, wanted: Callable[[Record], bool]) -> Chosen | N
             continue
         try:
             record = open_record(
-                data, context.pins, deadline=context.deadline, now=context.clock.now(), epoch=entry.epoch
+                data,
+                context.fingerprint,
+                deadline=context.deadline,
+                now=context.clock.now(),
+                epoch=entry.epoch,
             )
         except IntegrityProblem as error:
             raise LocalFilesProblem(

@@ -16,6 +16,7 @@ from enum import StrEnum
 from pipeline import authentic
 from pipeline.authentic import Record
 from pipeline.clock import Deadline
+from pipeline.context import Context
 from pipeline.digest import Digest, sha256
 from pipeline.errors import Code, IntegrityProblem, OrgkeyError, UsageProblem
 from pipeline.journal import Journal
@@ -145,15 +146,23 @@ class Reader:
 
     Attributes:
         targets: By name.
-        pins: The trusted fingerprints.
         deadline: Bounds the work.
         now: The present time.
     """
 
     targets: Mapping[str, Target]
-    pins: Collection[str]
     deadline: Deadline
     now: datetime
+
+    @classmethod
+    def of(cls, context: Context, targets: Mapping[str, Target]) -> Reader:
+        """A reader for one run.
+
+        Args:
+            context: The run.
+            targets: What is to be read, by name.
+        """
+        return cls(targets, context.deadline, context.clock.now())
 
     def survey(
         self, fingerprint: str, *, journal: Journal | None = None, epochs: Collection[str] | None = None
@@ -211,6 +220,21 @@ class Reader:
             return self._absent(place, slot, error)
         return self._copy(target, slot, found, None, None)
 
+    def read(self, target: Target, stored: Stored) -> Record:
+        """Read one stored version, and accept it as a record of the key whose slot it lies in.
+
+        Args:
+            target: Where.
+            stored: As the target lists it.
+
+        Raises:
+            OrgkeyError: It cannot be read, or is not authentic.
+        """
+        data = target.get(stored.slot, stored.version)
+        return authentic.open_record(
+            data, stored.slot.fingerprint, deadline=self.deadline, now=self.now, epoch=epoch_of(stored.slot)
+        )
+
     def _find(self, target: Target, fingerprint: str) -> list[Stored]:
         return [item for item in target.find(fingerprint) if REPAIRED.match(item.slot.epoch)]
 
@@ -239,7 +263,7 @@ class Reader:
                 data = place.get(item.slot, item.version)
                 digest = sha256(data)
                 record = authentic.open_record(
-                    data, self.pins, deadline=self.deadline, now=self.now, epoch=slot.epoch
+                    data, slot.fingerprint, deadline=self.deadline, now=self.now, epoch=slot.epoch
                 )
             except OrgkeyError as problem:
                 # A newer schema is nothing wrong with the copy: what to do about it is said here.

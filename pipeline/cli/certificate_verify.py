@@ -101,7 +101,7 @@ def _belongs(found: Checked, path: Path) -> None:
     from pipeline.report.certificates import of_record
 
     assert found.fingerprint is not None
-    record = open_record(_file(path), {found.fingerprint}, deadline=Deadline(SECONDS), now=datetime.now(UTC))
+    record = open_record(_file(path), found.fingerprint, deadline=Deadline(SECONDS), now=datetime.now(UTC))
     if record.sha256.hex != found.record_sha256:
         raise IntegrityProblem("it is of another record", hint=f"it is of epoch {printable(found.epoch)}")
     of_record(found, record)

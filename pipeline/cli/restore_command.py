@@ -159,7 +159,7 @@ def _from_record(
     loaded = common.load(out) if common.config else None
     estate = wiring.Estate(loaded, "driller", deadline, clock)
     data = locations.read_record(place, estate)
-    found = story.Found(authentic.open_record(data, {pin}, deadline=deadline, now=clock.now()), place)
+    found = story.Found(authentic.open_record(data, pin, deadline=deadline, now=clock.now()), place)
     out.say(f"record of epoch {found.record.epoch} is authentic")
     request = replace(request, ask=ceremony_prompt.at_terminal(out, deadline))
     return story.restore(found, request, estate, new_passphrase, deadline=deadline, now=clock.now())

@@ -101,7 +101,7 @@ def before(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
         (copies,) = scene.stored().values()
         context = scene.context()
         record = authentic.open_record(
-            copies["vault"], context.pins, deadline=context.deadline, now=context.clock.now()
+            copies["vault"], context.fingerprint, deadline=context.deadline, now=context.clock.now()
         )
         yield Before(record, scene.state)
 

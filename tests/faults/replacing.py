@@ -80,7 +80,11 @@ def check_ended(scene: Scene, before: Before, event: str) -> set[str]:
     new = set(stored) - {before.record.epoch}
     for epoch in new:
         record = authentic.open_record(
-            stored[epoch]["s3"], context.pins, deadline=context.deadline, now=context.clock.now(), epoch=epoch
+            stored[epoch]["s3"],
+            context.fingerprint,
+            deadline=context.deadline,
+            now=context.clock.now(),
+            epoch=epoch,
         )
         assert record.manifest.supersedes is not None
         assert record.manifest.supersedes.epoch in set(stored) - {epoch}

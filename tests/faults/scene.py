@@ -245,7 +245,7 @@ class Scene:
         for name, earlier in (committed or {}).items():
             assert (name, earlier) == (epoch, data)
         record = authentic.open_record(
-            data, context.pins, deadline=context.deadline, now=context.clock.now(), epoch=epoch
+            data, context.fingerprint, deadline=context.deadline, now=context.clock.now(), epoch=epoch
         )
         (entry,) = context.journal.entries()
         assert entry.epoch == epoch

@@ -70,7 +70,10 @@ def check_refreshed(scene: Scene, before: Before, renewed: Path) -> str:
     (epoch,) = check_ended(scene, before, "refresh")
     context = scene.context()
     new = authentic.open_record(
-        scene.stored()[epoch]["vault"], context.pins, deadline=context.deadline, now=context.clock.now()
+        scene.stored()[epoch]["vault"],
+        context.fingerprint,
+        deadline=context.deadline,
+        now=context.clock.now(),
     )
     assert new.manifest.record_id == before.record.manifest.record_id
     assert new.manifest.custody == before.record.manifest.custody

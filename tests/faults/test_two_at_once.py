@@ -84,6 +84,6 @@ def test_on_two_hosts(scene: Scene) -> None:
 def states_of(context: Context) -> dict[str, State]:
     """The state of every stored epoch, as one host sees it."""
     targets = context.estate("driller").targets()
-    reader = Reader(targets, context.pins, context.deadline, context.clock.now())
+    reader = Reader.of(context, targets)
     survey = reader.survey(FINGERPRINT, journal=context.journal)
     return {epoch.name: epoch.state for epoch in survey.epochs}

@@ -58,9 +58,7 @@ def test_a_record_dated_in_the_future(scene: Scene) -> None:
     scene.check_whole()
 
     today = scene.context()
-    survey = Reader(today.estate("driller").targets(), today.pins, today.deadline, today.clock.now()).survey(
-        FINGERPRINT, journal=today.journal
-    )
+    survey = Reader.of(today, today.estate("driller").targets()).survey(FINGERPRINT, journal=today.journal)
     assert survey.codes() == [Code.OK, Code.OK]
     judged = status.status(today)
     assert judged.code is Code.STALE
@@ -74,7 +72,7 @@ def test_a_reader_whose_clock_is_behind(scene: Scene) -> None:
     """The signature seems to be from the future: not taken for good, and the clock is named."""
     assert scene.run(scene.escrow()).code == 0
     behind = on(scene, ShiftedClock(-timedelta(days=3)))
-    reader = Reader(behind.estate("driller").targets(), behind.pins, behind.deadline, behind.clock.now())
+    reader = Reader.of(behind, behind.estate("driller").targets())
     survey = reader.survey(FINGERPRINT)
     for epoch in survey.epochs:
         for copy in epoch.copies:

@@ -141,7 +141,7 @@ def opened(name: str) -> authentic.Record:
     told = RECORDS[name]
     return authentic.open_record(
         file_of(name).read_bytes(),
-        {told["fingerprint"]},
+        told["fingerprint"],
         deadline=Deadline(60),
         now=now(),
         epoch=told["epoch"],
@@ -366,7 +366,7 @@ def test_a_newer_schema_is_said_to_be_newer() -> None:
     told = INDEX["newer"][make_golden.NEWER]
     data = file_of(make_golden.NEWER, "newer").read_bytes()
     with pytest.raises(UsageProblem, match=r"orgkey\.record/2") as caught:
-        authentic.open_record(data, {told["fingerprint"]}, deadline=Deadline(60), now=now())
+        authentic.open_record(data, told["fingerprint"], deadline=Deadline(60), now=now())
     assert "upgrade" in caught.value.hint
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import record
 from tests.integration import commandline, forgery
-from tests.integration.commandline import Desk, copies
+from tests.integration.commandline import Desk, copies, fingerprint_of
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack
@@ -64,6 +64,27 @@ def test_false_records_with_a_later_time_are_never_the_latest(
     desk.at_disk.file(desk.slot(latest)).unlink()
     desk.ask("repair", expect=23)
     assert not desk.at_disk.file(desk.slot(latest)).exists()
+
+
+def test_a_former_org_keys_record_does_not_count_in_the_present_ones_place(
+    desk: Desk, stack: Stack, fresh_place: Callable[[Stack], Place]
+) -> None:
+    """Whoever holds the secret of a former key can make a record of it that looks like the newest."""
+    own, _ = record = commandline.record_of(stack, fresh_place)
+    desk.plant(*record)
+    former, data = forgery.later(commandline.record_of(stack, fresh_place, "nistp256")[1], "nistp256")
+    desk.edit("[key]\n", f'[key]\nformer = ["{fingerprint_of("nistp256")}"]\n')
+    desk.plant(former, data)
+
+    assert desk.restore()["epoch"] == own  # on a host without any memory
+    told = desk.ask("verify", expect=23)
+    assert [copy["ok"] for copy in copies(told, former).values()] == [False] * 3
+    assert all(desk.fingerprint in copy["problem"] for copy in copies(told, former).values())
+    assert desk.ask("drill", expect=40)["results"][0]["epoch"] == own  # nothing is stored of the former key
+    assert desk.escrow("--no-drill")["epoch"] == own
+    desk.at_disk.file(desk.slot(former)).unlink()
+    desk.ask("repair", expect=23)
+    assert not desk.at_disk.file(desk.slot(former)).exists()
 
 
 def test_a_false_record_alone_makes_nothing_look_escrowed(

@@ -27,7 +27,7 @@ def record_at(desk: Desk, epoch: str) -> Record:
     """The record of an epoch, from the directory."""
     data = desk.at_disk.file(desk.slot(epoch)).read_bytes()
     return authentic.open_record(
-        data, {desk.fingerprint}, deadline=Deadline(60), now=datetime.now(UTC), epoch=epoch
+        data, desk.fingerprint, deadline=Deadline(60), now=datetime.now(UTC), epoch=epoch
     )
 
 

@@ -152,7 +152,7 @@ WORK={self.work}
         name = epoch or self.epoch
         data = (self.disk / self.fingerprint / f"{name}.tar").read_bytes()
         return authentic.open_record(
-            data, {self.fingerprint}, deadline=Deadline(60), now=datetime.now(UTC), epoch=name
+            data, self.fingerprint, deadline=Deadline(60), now=datetime.now(UTC), epoch=name
         )
 
     def shares(self, *names: str) -> None:

@@ -376,7 +376,7 @@ def test_a_proven_epoch_is_the_latest(world: World) -> None:
     world.store(world.mint())
     drill(world.context, Request())
     context = world.context
-    reader = Reader(as_targets(world.targets), context.pins, context.deadline, context.clock.now())
+    reader = Reader.of(context, as_targets(world.targets))
     latest = reader.survey(world.fingerprint, journal=context.journal).latest()
     assert latest is not None
     assert latest.state is State.PROVEN

@@ -272,7 +272,7 @@ def wrong_keypair(made: Record, world: World, how: str) -> Record:
         packets = b"\x95\x00\x03abc"
     changed = {record.KEYPAIR: armor.armor(packets, "PRIVATE KEY BLOCK")}
     data = forged(made, by=ORG, members=changed)
-    return open_record(data, {made.fingerprint}, deadline=Deadline(60), now=world.clock.now())
+    return open_record(data, made.fingerprint, deadline=Deadline(60), now=world.clock.now())
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_a_wrong_keypair_in_an_authentic_record_is_never_written(world: World, o
 def test_an_original_that_does_not_open_is_an_integrity_problem(world: World, out: Path) -> None:
     made = world.mint()
     data = forged(made, by=ORG, members={record.ORIGINAL: world.mint().members[record.ORIGINAL]})
-    false = open_record(data, {made.fingerprint}, deadline=Deadline(60), now=world.clock.now())
+    false = open_record(data, made.fingerprint, deadline=Deadline(60), now=world.clock.now())
     failing(world, out, IntegrityProblem, ask=never, found=Found(false, "a"), original=True)
 
 
@@ -317,7 +317,7 @@ def test_a_share_that_is_damaged_is_named(world: World, out: Path) -> None:
     made = world.mint()
     share = "custody/unattended/vault.mem"
     data = forged(made, by=ORG, members={share: made.members[share][:-1] + b"?"})
-    false = open_record(data, {made.fingerprint}, deadline=Deadline(60), now=world.clock.now())
+    false = open_record(data, made.fingerprint, deadline=Deadline(60), now=world.clock.now())
     assert "holder vault" in failing(world, out, WrongShare, ask=never, found=Found(false, "a")).message
 
 

@@ -28,13 +28,13 @@ from tests.unit.core.inmemory import (
 
 def look(world: World, **more: Any) -> Survey:
     context = world.context
-    reader = Reader(as_targets(world.targets), context.pins, context.deadline, context.clock.now())
+    reader = Reader.of(context, as_targets(world.targets))
     return reader.survey(world.fingerprint, **{"journal": context.journal, **more})
 
 
 def reader(world: World) -> Reader:
     context = world.context
-    return Reader(as_targets(world.targets), context.pins, context.deadline, context.clock.now())
+    return Reader.of(context, as_targets(world.targets))
 
 
 def prove(world: World, *records: Record) -> None:

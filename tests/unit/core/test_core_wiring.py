@@ -186,7 +186,6 @@ def test_a_run_is_put_together() -> None:
     read = settings(put("key/former", [OTHER]), put("policy/deadline_seconds", 7))
     made = run(read)
     assert (made.fingerprint, made.root) == (PIN, Path("/state") / PIN)
-    assert made.pins == {PIN, OTHER}
     assert made.deadline.seconds == 7
     assert re.fullmatch(r"[0-9a-f]{16}", made.run)
     assert made.run == logs.run_id() == run(read).run, "one id for a run's log, ledger and certificates"
