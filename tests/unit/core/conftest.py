@@ -7,8 +7,29 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import keys
 from pipeline.authentic import Record
 from tests.unit.core.inmemory import World
+from tests.unit.core.provers import use_quick
+
+
+@pytest.fixture
+def real_provers() -> None:
+    """Asked for by a test that is about GnuPG, PGPy and Sequoia as they are."""
+
+
+@pytest.fixture
+def full_stretching() -> None:
+    """Asked for by a test that is about how a chosen passphrase is stretched."""
+
+
+@pytest.fixture(autouse=True)
+def _quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proofs are made in this process and passphrases hardly stretched, unless a test asks otherwise."""
+    if "real_provers" not in request.fixturenames:
+        use_quick(monkeypatch)
+    if "full_stretching" not in request.fixturenames:
+        monkeypatch.setattr(keys, "MAX_COUNT_OCTET", keys.ESCROW_COUNT_OCTET)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from pipeline.evidence.timestamp import Stamped
 from tests.assets import authority as authorities
 from tests.assets.authority import Authority
 from tests.unit.core.inmemory import ATTACKER, World, unlocked
+from tests.unit.core.provers import use_quick
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -83,7 +84,9 @@ def serving(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def issued(serving: Authority, tmp_path_factory: pytest.TempPathFactory) -> Issued:
     world = World(tmp_path_factory.mktemp("world"))
     made = world.store(world.mint())
-    done = drill(world.context, Request(nonce="auditor-4711"))
+    with pytest.MonkeyPatch.context() as patch:
+        use_quick(patch)
+        done = drill(world.context, Request(nonce="auditor-4711"))
     assert done.certificate is not None
     path = Path(done.certificate)
     assert ask(path, serving).state == "stamped"

@@ -50,6 +50,7 @@ def wrong(made: Record, world: World, name: str = ATTACKER) -> bytes:
     return forged(made, by=ORG, members={record.KEYPAIR: armor.armor(keypair, "PRIVATE KEY BLOCK")})
 
 
+@pytest.mark.usefixtures("real_provers")
 def test_every_copy_is_proven_and_the_epoch_marked(world: World) -> None:
     made = world.store(world.mint())
     done = drill(world.context, Request())
@@ -110,6 +111,11 @@ def test_an_attackers_record_is_not_drilled(world: World) -> None:
     bad = by_copy(drill(world.context, Request()))["c"]
     assert (bad.path, bad.code) == ("-", Code.INTEGRITY)
     assert ATTACKER not in str(bad.proofs["authentic"].by)
+
+
+@pytest.mark.usefixtures("real_provers")
+def test_an_authentic_record_of_a_wrong_key_fails_the_real_proofs(world: World) -> None:
+    test_an_authentic_record_of_a_wrong_key_fails_its_proofs(world)
 
 
 def test_an_authentic_record_of_a_wrong_key_fails_its_proofs(world: World) -> None:

@@ -108,6 +108,7 @@ def test_the_file_is_the_owners_alone_whatever_the_umask(world: World, out: Path
     assert out.stat().st_mode & 0o7777 == 0o600
 
 
+@pytest.mark.usefixtures("full_stretching")
 def test_a_persons_passphrase_gets_the_maximal_stretching(world: World, out: Path) -> None:
     world.store(world.mint())
     run(world, out)

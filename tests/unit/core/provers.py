@@ -1,0 +1,66 @@
+"""Two quick implementations for the proofs: real work with the key in this process, and no other program.
+
+Both open, sign, certify and decrypt with Sequoia, and each checks what the other made; certifications,
+which Sequoia's binding cannot check, are verified by the program's own arithmetic. A wrong key, passphrase
+or public part therefore fails here as it does with the three real ones. GnuPG and PGPy, which cost a start
+of three programs, are for tests that name the fixture ``real_provers``, and for the provers' own tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from pipeline.keys import proofs, reading
+from pipeline.keys import signatures as sig
+from pipeline.keys.proofs.interface import Checked, Exhibit, Job, Prover, Verdict
+from pipeline.keys.proofs.sequoia_proof import SequoiaProver
+
+
+class QuickProver(SequoiaProver):
+    """Sequoia under another name, which checks certifications, too."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:
+        """Judge what others made."""
+        certified = {one.maker: _certified(job, one) for one in exhibits if one.certified}
+        return replace(super().check(job, exhibits), certifications=certified)
+
+
+class NoProcess(proofs.Prestarted):
+    """What stands where PGPy's process would be: nothing is started."""
+
+    def __init__(self) -> None:
+        pass
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+def _certified(job: Job, exhibit: Exhibit) -> Verdict:
+    user = reading.sole(exhibit.certified or b"", "the certified key")
+    data = sig.hashed_key(user.primary.public)
+    for identity in user.identities:
+        if identity.packet.body == exhibit.user_id.encode():
+            data += sig.hashed_identity(identity.packet.tag, identity.packet.body)
+            made = [sig.read_signature(packet.body) for packet in identity.signatures]
+            ok = any(one and one.issuer and sig.verify(one, job.views.primary, data) for one in made)
+            return Verdict(ok, "" if ok else "no certification by this key")
+    return Verdict(False, "not the user id that was to be certified")
+
+
+def quick() -> Sequence[Prover]:
+    """A fresh pair for one set of proofs."""
+    return QuickProver("first"), QuickProver("second")
+
+
+def use_quick(patch: pytest.MonkeyPatch) -> None:
+    """Have drills prove with them, as long as ``patch`` lasts."""
+    real = proofs.prove
+    patch.setattr(proofs, "prove", lambda *args, **more: real(*args, **({"provers": quick()} | more)))
+    patch.setattr(proofs, "Prestarted", NoProcess)
