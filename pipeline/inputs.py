@@ -122,6 +122,29 @@ def interactive() -> bool:
     return True
 
 
+def standard_input(limit: int, what: str) -> bytes:
+    """Read what was piped in.
+
+    Args:
+        limit: How many bytes are read at most.
+        what: What is expected there, for errors.
+
+    Raises:
+        LocalFilesProblem: It is closed, a terminal, or cannot be read.
+    """
+    if sys.stdin is None or sys.stdin.isatty():
+        state = "closed" if sys.stdin is None else "a terminal"
+        raise LocalFilesProblem(
+            f"standard input is {state}, {what} cannot be read from it", hint="pipe it in, or name a file"
+        )
+    try:
+        return sys.stdin.buffer.read(limit)
+    except OSError as error:
+        raise LocalFilesProblem(
+            f"cannot read standard input: {error.strerror or error}", hint="pipe it in, or name a file"
+        ) from error
+
+
 def _finish(value: bytes, origin: str) -> Secret:
     """Strip one newline, keep it out of the logs, mention odd ends."""
     secret = logs.redact(Secret(value.removesuffix(b"\n")))

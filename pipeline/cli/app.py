@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
-from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
 
-from pipeline import __version__, clock, harden, signals
+from pipeline import __version__, clock, exhaustion, harden, signals
+from pipeline.cli import streams
 from pipeline.cli.lazy import Entry, group
 from pipeline.cli.output import report_error
 from pipeline.cli.signalled import Signalled
@@ -105,10 +104,9 @@ def root(
 def main() -> NoReturn:
     """Run the command line and exit with a documented code."""
     harden.harden()
+    streams.guard()
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a plain locale cannot show every user id
     as_json = "--json" in sys.argv[1:]
     try:
         code = _run(as_json)
@@ -117,8 +115,12 @@ def main() -> NoReturn:
         _clean_up()
         report_error(_interrupted(), as_json=as_json)
         code = Code.INTERRUPTED
+    lost = streams.loss(code)
+    if lost is not None:
+        report_error(lost, as_json=False)  # whatever failed, its own code says more
+        code = lost.code if code is Code.OK else code
     _log_end(code)
-    _flush()
+    streams.flush()
     # Threads may still wait for a server that never answers; nothing of theirs counts any more.
     os._exit(int(code))
 
@@ -146,15 +148,14 @@ def _run(as_json: bool) -> Code:
         _clean_up()
         report_error(_interrupted(), as_json=as_json)
         return Code.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of stdout went away (for example `orgkey list | head`); there is nobody to tell.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - lives until the process ends
-        return Code.LOCAL_FILES
+    except SystemExit as leave:  # the parser's own
+        if leave.__context__ is None:  # completion of words
+            return Code(leave.code) if leave.code in set(Code) else Code.INTERNAL
+        return _unforeseen(leave.__context__, as_json=as_json)  # it takes any broken pipe for that of stdout
     except Exception as error:
         # The last resort. The text of a foreign exception may quote what it choked on, so only its type
         # is shown, and where it arose; the traceback has no values of variables.
-        report_error(_internal(error), as_json=as_json)
-        return Code.INTERNAL
+        return _unforeseen(error, as_json=as_json)
     return result if isinstance(result, Code) else Code.OK
 
 
@@ -194,7 +195,13 @@ def _logs_json() -> bool:
     return "pipeline.logs" in sys.modules and sys.modules["pipeline.logs"].as_json()
 
 
-def _internal(error: Exception) -> OrgkeyError:
+def _unforeseen(error: BaseException, *, as_json: bool) -> Code:
+    problem = exhaustion.of(error) or _internal(error)
+    report_error(problem, as_json=as_json)
+    return problem.code
+
+
+def _internal(error: BaseException) -> OrgkeyError:
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
@@ -235,12 +242,6 @@ def _clean_up() -> None:
         from pipeline.keys import gnupg_home
 
         gnupg_home.end_own()
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol
 
 import typer
 
+from pipeline import exhaustion
 from pipeline.cli.output import Output, printable
 from pipeline.cli.signalled import Signalled
 from pipeline.errors import Code, OrgkeyError
@@ -83,8 +84,12 @@ def job(name: Job, command: str | None = None) -> Callable[[Callable[P, Code]], 
                 ended(error.code, error.message, error.hint)
                 raise
             except Exception as error:
-                if not isinstance(error, BrokenPipeError | typer.Exit | typer.Abort):
-                    ended(Code.INTERNAL, f"internal error: {type(error).__name__}")
+                if not isinstance(error, typer.Exit | typer.Abort):
+                    host = exhaustion.of(error)
+                    if host is not None:
+                        ended(host.code, host.message, host.hint)
+                    else:
+                        ended(Code.INTERNAL, f"internal error: {type(error).__name__}")
                 raise
             ended(code)
             return code

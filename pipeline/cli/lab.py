@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline import inputs
 from pipeline.cli.output import Output, printable, spaced, table
 from pipeline.errors import Code, LocalFilesProblem, Unprotected, UsageProblem
 
@@ -214,7 +215,7 @@ def export(
 
 
 def _confirmed() -> bool:
-    if not sys.stdin.isatty():
+    if not inputs.interactive():
         return False
     return typer.confirm(
         "Anybody who reads the file has the Org Key. Export it without a passphrase?", err=True

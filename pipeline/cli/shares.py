@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from pipeline import inputs
 from pipeline.cli.output import printable
 from pipeline.errors import LocalFilesProblem, UsageProblem
 
@@ -93,7 +93,7 @@ def _bytes(place: str | int, origin: str) -> bytes:
             with os.fdopen(place, "rb", closefd=False) as stream:
                 data = stream.read(LARGEST + 1)
         elif place == "-":
-            data = sys.stdin.buffer.read(LARGEST + 1)
+            data = inputs.standard_input(LARGEST + 1, "a share")
         else:
             with Path(place).open("rb") as stream:
                 data = stream.read(LARGEST + 1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from pathlib import Path
 from typing import Final
 
+from pipeline import inputs
 from pipeline.clock import Deadline
 from pipeline.digest import sha256
 from pipeline.errors import LocalFilesProblem, NotAKey
@@ -91,12 +91,7 @@ class FileSource:
         return Export(data, str(self._path), notes, (Taken(self._path, sha256(data)),))
 
     def _standard_input(self) -> Export:
-        if sys.stdin is None or sys.stdin.isatty():
-            raise LocalFilesProblem(
-                "standard input is a terminal, no export comes from there",
-                hint="pipe the export in, or name a file",
-            )
-        data = sys.stdin.buffer.read(self._limit + 1)
+        data = inputs.standard_input(self._limit + 1, "the export")
         if len(data) > self._limit:
             raise too_large("standard input", self._limit)
         return Export(data, "standard input")
