@@ -39,6 +39,15 @@ def read_record(place: str, estate: Estate) -> bytes:
     return estate.target("record", item).get(slot, version)
 
 
+def addresses(place: str) -> list[str]:
+    """The addresses that an operator names by naming a record's place: Vault's, where it lies there."""
+    try:
+        item = _named(place)[0]
+    except ValueError:
+        return []
+    return [item.address] if isinstance(item, settings.VaultTarget) else []
+
+
 def _named(place: str) -> tuple[settings.TargetConfig, Slot, str | None]:
     """Take the address of a record apart.
 

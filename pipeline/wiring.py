@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -15,12 +16,13 @@ from pipeline.clock import Clock, Deadline, SystemClock
 from pipeline.config import Config
 from pipeline.context import Context, Role
 from pipeline.custody.interface import Holder
+from pipeline.custody.paths import Description
 from pipeline.custody.section import CustodySection
 from pipeline.errors import OrgkeyError, UsageProblem
 from pipeline.finding import Finding
 from pipeline.infra.desired import Site
 from pipeline.mirrors.interface import Mirror
-from pipeline.reaching import reach
+from pipeline.reaching import Consent, reach
 from pipeline.retry import Breakers
 from pipeline.secret import SecretSource
 from pipeline.sessions import Sessions
@@ -40,6 +42,7 @@ class Estate:
         deadline: Bounds every call.
         clock: Where time comes from.
         breakers: Which servers keep silent; shared by all roles of a run.
+        consent: Which addresses of a record may be contacted where no configuration names any.
     """
 
     config: Config | None
@@ -47,6 +50,7 @@ class Estate:
     deadline: Deadline
     clock: Clock
     breakers: Breakers = field(default_factory=Breakers)
+    consent: Consent = field(default_factory=Consent)
 
     def __post_init__(self) -> None:
         """Prepare the logins; none is made yet."""
@@ -142,13 +146,18 @@ class Estate:
     def openers(self, section: CustodySection) -> dict[str, Holder]:
         """Build the holders that open a record's shares, from the record's own coordinates.
 
-        The manifest is authentic by now. Where the configuration has a holder of the same name and kind,
-        it says how that holder is reached today, without one the tools' own variables may (VAULT_ADDR,
-        VAULT_CACERT, VAULT_CLIENT_CERT and _KEY, AWS_ENDPOINT_URL_KMS); which key is used stays the
+        The manifest is authentic by now; that is no reason to send a login to an address that only it
+        names. :mod:`pipeline.reaching` decides, when a holder is first used; which key is used stays the
         record's word.
         """
+        from pipeline.custody.late import LateHolder
+
+        def late(name: str, description: Description) -> Holder:
+            made = partial(reach, self.config, name, description, self.consent)
+            return LateHolder(name, description.kind, lambda: self.holder(name, made()))
+
         return {
-            name: self.holder(name, reach(self.config, name, description))
+            name: late(name, description)
             for name, description in section.holders.items()
             if description.kind in ("vault-transit", "aws-kms")
         }

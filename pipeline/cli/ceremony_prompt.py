@@ -40,6 +40,19 @@ def at_terminal(out: Output, deadline: Deadline) -> Ask | None:  # noqa: ARG001,
     return ask
 
 
+def question(text: str) -> str:
+    """Ask a person at the terminal for one line that shows; nothing where the input has ended.
+
+    Raises:
+        UsageProblem: The terminal cannot be used.
+    """
+    with _terminal() as terminal:
+        try:
+            return terminal.line(printable(text), seen=True).decode(errors="surrogateescape").strip()
+        except EOFError:
+            return ""
+
+
 class _Terminal:
     """Lines from the terminal itself, whatever standard input is; typed unseen unless a question says so.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,9 @@ from pipeline.cli.output import Output, spaced
 from pipeline.errors import Code, UsageProblem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.clock import Deadline
     from pipeline.restore import Request, Restored
     from pipeline.secret import SecretSource
 
@@ -48,6 +52,15 @@ def restore(
             "--record",
             metavar="FILE|s3://…|vault://…",
             help="A record anywhere; needs --fingerprint, and neither configuration nor state.",
+        ),
+    ] = None,
+    allow_address: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-address",
+            metavar="ADDRESS",
+            help="With --record and no configuration: send logins to this address that the record names. "
+            "Repeat for more.",
         ),
     ] = None,
     new_passphrase_file: options.NewPassphraseFile = None,
@@ -90,7 +103,9 @@ def restore(
         original=original,
     )
     if record is not None:
-        restored = _from_record(common, out, record, request, new_passphrase)
+        restored = _from_record(common, out, record, request, new_passphrase, allow_address or [])
+    elif allow_address:
+        raise UsageProblem("--allow-address goes with --record", hint="the configuration names the addresses")
     else:
         restored = _from_targets(common, out, request, new_passphrase)
     out.emit(_document(restored, original), _lines(restored, original))
@@ -139,12 +154,18 @@ def _remember(context: Any, out: Output, event: str, details: dict[str, Any]) ->
 
 
 def _from_record(
-    common: Common, out: Output, place: str, request: Request, new_passphrase: SecretSource
+    common: Common,
+    out: Output,
+    place: str,
+    request: Request,
+    new_passphrase: SecretSource,
+    allowed: list[str],
 ) -> Restored:
     from pipeline import authentic, locations, wiring
     from pipeline import restore as story
     from pipeline.clock import Deadline, SystemClock
     from pipeline.config import Policy
+    from pipeline.reaching import Consent
 
     if common.fingerprint is None:
         raise UsageProblem(
@@ -157,12 +178,48 @@ def _from_record(
     clock = SystemClock()
     deadline = Deadline(Policy().deadline_seconds, clock)
     loaded = common.load(out) if common.config else None
-    estate = wiring.Estate(loaded, "driller", deadline, clock)
+    if loaded and allowed:
+        raise UsageProblem(
+            "--allow-address and --config exclude each other", hint="the configuration names the addresses"
+        )
+    consent = Consent([*_addresses(allowed), *locations.addresses(place)], _asks(deadline))
+    estate = wiring.Estate(loaded, "driller", deadline, clock, consent=consent)
     data = locations.read_record(place, estate)
     found = story.Found(authentic.open_record(data, pin, deadline=deadline, now=clock.now()), place)
     out.say(f"record of epoch {found.record.epoch} is authentic")
     request = replace(request, ask=ceremony_prompt.at_terminal(out, deadline))
     return story.restore(found, request, estate, new_passphrase, deadline=deadline, now=clock.now())
+
+
+def _addresses(allowed: list[str]) -> list[str]:
+    from pipeline import reaching
+
+    for address in allowed:
+        try:
+            reaching.canonical(address)
+        except ValueError as error:
+            raise UsageProblem(f"--allow-address {address!r} is not an address", hint=str(error)) from None
+    return allowed
+
+
+def _asks(deadline: Deadline) -> Callable[[str, str], bool] | None:
+    """How a person is asked whether a login may go to an address; ``None`` without a terminal."""
+    from pipeline import inputs
+
+    if not inputs.interactive():
+        return None
+
+    @cache
+    def ask(holder: str, address: str) -> bool:
+        with deadline.paused():
+            answer = ceremony_prompt.question(
+                f"Holder {holder} of the record is at {address}, which nothing on this host confirms. "
+                "Send your login there? [y/N]"
+            )
+        deadline.renew()
+        return answer.lower() in ("y", "yes")
+
+    return ask
 
 
 def _document(restored: Restored, original: bool) -> dict[str, Any]:

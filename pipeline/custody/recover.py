@@ -98,7 +98,6 @@ def _satisfy(
     shares = entry.shares_of(need.holder)
     words = [brought[share.holder, share.index] for share in shares if (share.holder, share.index) in brought]
     failures: list[OrgkeyError] = []
-    absent = 0
     for share in shares:
         if len(words) >= need.threshold or opener is None:
             break
@@ -106,8 +105,9 @@ def _satisfy(
             continue
         try:
             words.append(open_share(entry, share, members, opener, binding))
-        except NotEnoughShares:
-            absent += 1  # this custodian's secret key is not here; another's may be
+        except NotEnoughShares as error:
+            if need.size == 1:  # a machine says why; of custodians, another's secret key may be here
+                failures.append(error)
         except OrgkeyError as error:
             failures.append(error)
     if len(words) >= need.threshold:

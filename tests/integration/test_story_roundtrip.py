@@ -231,6 +231,7 @@ def variables_of_the_driller(desk: Desk, folder: Path) -> tuple[str, dict[str, s
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL_S3": desk.stack.endpoint("s3"),
         "AWS_ENDPOINT_URL_KMS": desk.stack.endpoint("kms"),
+        "VAULT_ADDR": desk.stack.endpoint("vault"),
         BY_HAND: "yes",
     }
 

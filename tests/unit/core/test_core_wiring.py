@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 from pipeline import config, locations, logs, wiring
 from pipeline.clock import Deadline, SystemClock
 from pipeline.config import Config
+from pipeline.custody.interface import Binding, SealedShare
 from pipeline.custody.paths import Description
 from pipeline.custody.section import CustodySection
-from pipeline.errors import Code, LocalFilesProblem, OrgkeyError, UsageProblem
-from pipeline.reaching import reach
+from pipeline.errors import Code, LocalFilesProblem, NotEnoughShares, OrgkeyError, UsageProblem
+from pipeline.reaching import Consent, reach
 from pipeline.secret import Secret
 from pipeline.sources.command import CommandSource
 from pipeline.sources.file import FileSource
@@ -139,34 +141,158 @@ def test_openers_take_the_key_from_the_record_and_the_way_from_the_configuration
     assert (cloud["region"], cloud["key_id"]) == ("eu-west-1", "arn:aws:kms:eu-west-1:1:key/2")
 
 
-def test_without_a_configuration_the_record_says_it_all() -> None:
-    reach = reached(estate(None), "vault", TRANSIT)
-    assert (reach["address"], reach["mount"], reach["key"]) == ("https://old.example.com", "t", "k")
-    assert set(estate(None).openers(section(vault=TRANSIT, aws=KMS))) == {"vault", "aws"}
+def refused(made: Estate, name: str, description: Description) -> OrgkeyError:
+    with pytest.raises(OrgkeyError) as caught:
+        reach(made.config, name, description, made.consent)
+    return caught.value
 
 
-def test_without_a_configuration_the_tools_own_variables_name_another_way(
+@pytest.mark.parametrize(
+    ("name", "description"),
+    [
+        ("gone", TRANSIT),
+        ("aws", TRANSIT),  # configured, but as a KMS key
+        ("vault", KMS),
+        ("gone", Description("vault-transit", {**TRANSIT.coordinates, "address": "http://127.0.0.1:1"})),
+        ("gone", Description("vault-transit", {**TRANSIT.coordinates, "address": "no address"})),
+        (
+            "gone",
+            Description("vault-transit", {**TRANSIT.coordinates, "address": "https://vault.example.com"}),
+        ),
+        (
+            "gone",
+            Description(
+                "vault-transit",
+                {**TRANSIT.coordinates, "address": "https://vault.example.com:8200", "namespace": "other"},
+            ),
+        ),
+        (
+            "gone",
+            Description(
+                "aws-kms", {**KMS.coordinates, "region": "eu-central-1", "endpoint_url": "https://x.y"}
+            ),
+        ),
+    ],
+)
+def test_with_a_configuration_nothing_is_contacted_that_only_the_record_names(
+    name: str, description: Description, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where the environment or an option agrees with the record: the configuration says it all."""
+    address = str(description.coordinates.get("address", ""))
+    monkeypatch.setenv("VAULT_ADDR", address)
+    made = replace(estate(settings()), consent=Consent([address], lambda holder, shown: True))
+    error = refused(made, name, description)
+    assert error.code is Code.NOT_ENOUGH_SHARES
+    assert f"holder {name}" in error.message
+    assert f"[holder.{name}]" in error.hint
+    openers = made.openers(section(**{name: description}))
+    assert set(openers) == {name}, "it stays a machine: its path is closed, and is not a path of people"
+    with pytest.raises(NotEnoughShares):
+        openers[name].open(SealedShare(1, "transit", b"", name), Binding(PIN, "0" * 32))
+
+
+def test_a_server_that_the_configuration_names_otherwise_is_reached_as_it_says() -> None:
+    read = settings(put("holder/vault/ca_file", "/ca.pem"), put("target/vault-eu/ca_file", "/other.pem"))
+    moved = Description(
+        "vault-transit", {**TRANSIT.coordinates, "address": "https://VAULT.example.com:8200/"}
+    )
+    reach = reached(estate(read), "before", moved)
+    assert (reach["address"], reach["ca_file"]) == ("https://vault.example.com:8200", "/ca.pem")
+    assert (reach["mount"], reach["key"]) == ("t", "k")
+    twin = Description("aws-kms", {**KMS.coordinates, "region": "eu-central-1"})
+    assert reached(estate(settings()), "before", twin)["key_id"] == "arn:aws:kms:eu-west-1:1:key/2"
+
+
+def alone(*addresses: str, ask: Any = None) -> Estate:
+    return replace(estate(None), consent=Consent(addresses, ask))
+
+
+def test_without_a_configuration_an_address_of_the_record_alone_is_asked_about_or_named() -> None:
+    shown: list[tuple[str, ...]] = []
+    assert refused(estate(None), "vault", TRANSIT).code is Code.NOT_ENOUGH_SHARES
+    assert "--allow-address https://old.example.com" in refused(estate(None), "vault", TRANSIT).hint
+
+    def no_thanks(*words: str) -> bool:
+        shown.append(words)
+        return False
+
+    no = alone(ask=no_thanks)
+    assert refused(no, "vault", TRANSIT).code is Code.NOT_ENOUGH_SHARES
+    assert shown == [("vault", "https://old.example.com")]
+    for yes in (alone("https://OLD.example.com:443"), alone(ask=lambda *_: True)):
+        assert reach(None, "vault", TRANSIT, yes.consent).model_dump()["address"] == "https://old.example.com"
+    assert refused(alone("https://other.example.com"), "vault", TRANSIT).code is Code.NOT_ENOUGH_SHARES
+    assert reached(estate(None), "aws", KMS)["endpoint_url"] is None, "AWS's own endpoints are nobody else's"
+
+
+def test_the_tools_own_variables_agree_with_the_record_or_are_confirmed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("VAULT_ADDR", "https://old.example.com/")
+    assert reached(estate(None), "vault", TRANSIT)["address"] == "https://old.example.com/".rstrip("/")
     monkeypatch.setenv("VAULT_ADDR", "https://new.example.com:8200")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", "http://127.0.0.1:9999")
-    assert reached(estate(None), "vault", TRANSIT)["address"] == "https://new.example.com:8200"
-    assert reached(estate(None), "aws", KMS)["endpoint_url"] == "http://127.0.0.1:9999"
+    error = refused(estate(None), "vault", TRANSIT)
+    assert error.code is Code.NOT_ENOUGH_SHARES
+    assert "https://old.example.com" in error.message
+    assert "https://new.example.com:8200" in error.message
+    for address in ("https://new.example.com:8200", "https://old.example.com"):
+        made = alone(address)
+        assert reach(None, "vault", TRANSIT, made.consent).model_dump()["address"] == address
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9999")
+    assert refused(estate(None), "aws", KMS).code is Code.NOT_ENOUGH_SHARES
+    here = Description("aws-kms", {**KMS.coordinates, "endpoint_url": "http://127.0.0.1:9999/"})
+    assert reached(estate(None), "aws", here)["endpoint_url"] == "http://127.0.0.1:9999"
     assert reached(estate(settings()), "vault", TRANSIT)["address"] == "https://vault.example.com:8200"
 
 
-@pytest.mark.parametrize("address", ["vault.example.com", "https://vault.example.com/ui", "::::"])
-def test_a_variable_that_is_no_address_is_a_usage_problem(
+@pytest.mark.parametrize(
+    ("address", "fine"),
+    [
+        ("http://127.0.0.1:8200", True),
+        ("http://[::1]:8200", True),
+        ("http://localhost:8200", True),
+        ("HTTP://vault.example.com:8200", False),
+        ("http://127.0.0.1.example.com", False),
+        ("http://10.0.0.1:8200", False),
+        ("http://0.0.0.0:8200", False),
+    ],
+)
+def test_without_a_configuration_no_login_leaves_the_host_in_the_clear(address: str, fine: bool) -> None:
+    description = Description("vault-transit", {**TRANSIT.coordinates, "address": address})
+    made = alone(address, ask=lambda *_: True)
+    if fine:
+        assert reach(None, "vault", description, made.consent)
+    else:
+        assert "in the clear" in refused(made, "vault", description).message
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "vault.example.com",
+        "https://vault.example.com/ui",
+        "::::",
+        "https://a.example@b.example",
+        "https://a\\@b.example",
+    ],
+)
+def test_a_variable_that_is_not_an_address_is_a_usage_problem(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VAULT_ADDR", address)
     with pytest.raises(UsageProblem):
-        estate(None).openers(section(vault=TRANSIT))
+        reach(None, "vault", TRANSIT, Consent([address, "https://old.example.com"], lambda *_: True))
 
 
-def test_a_configured_holder_of_another_kind_is_not_the_records() -> None:
-    made = estate(settings())
-    assert reached(made, "aws", TRANSIT)["address"] == "https://old.example.com"
+def test_only_one_place_makes_a_holder_of_what_a_record_says() -> None:
+    """All that opens shares asks it: drill, restore, refresh, rotate, backups, report."""
+    package = Path(wiring.__file__).parent
+    makers = {
+        path.name
+        for path in package.rglob("*.py")
+        if re.search(r"settings\.(TransitHolder|KmsHolder)\(", path.read_text())
+    }
+    assert makers == {"reaching.py"}
 
 
 def test_people_are_not_opened_by_machines() -> None:
