@@ -21,6 +21,7 @@ from pipeline.context import Context
 from pipeline.digest import sha256
 from pipeline.errors import LocalFilesProblem, UsageProblem
 from pipeline.record import PUBLIC, RECOVERY
+from pipeline.recovery import CHECK, commands
 from pipeline.survey import Reader, choose
 
 RECORD_FILE = "record.tar"
@@ -156,10 +157,17 @@ record.tar is one copy of the stored record. It holds the Organization Key, encr
 shares of one custody path it gives the key back. RECOVERY.txt is the record's own description of
 every path, with commands that need tar, gpg and shamir only.
 
-Compare the fingerprint above with one that you know from elsewhere before you trust anything here.
 Check the files:
 
     $ sha256sum --check SHA256SUMS
+
+Compare the fingerprint above with one that you know from elsewhere before you trust anything here.
+Then check the record, in bash, in an empty directory on a memory-backed file system, and before you
+open its RECOVERY.txt. Go on only after AUTHENTIC; RECOVERY.txt goes on with its step 2:
+
+    $ RECORD={Path("/media/kit/safe") / RECORD_FILE}
+    $ FINGERPRINT={record.fingerprint}
+{commands(CHECK)}
 """
     if not with_bundle:
         return text
@@ -171,7 +179,7 @@ It installs without network:
     $ python3 -m venv orgkey
     $ orgkey/bin/pip install --no-index --find-links wheels {bundle.NAME}=={__version__}
 
-Then, with the custodians at the machine (their shares are asked for one at a time):
+Then, in this directory, with the custodians at the machine (their shares are asked for one at a time):
 
     $ orgkey/bin/orgkey restore --record record.tar --fingerprint {record.fingerprint} \\
         --via PATH --out keypair.asc

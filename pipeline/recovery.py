@@ -31,20 +31,12 @@ from the top. RECORD is the path of the record.
 
 1. Unpack, and check that the record is authentic
 -------------------------------------------------
-The signature must be good, and must be made by the fingerprint above. Compare that
-fingerprint with one that you know from elsewhere (an earlier report, a printed page): a false
-record has a good signature of another key.
+A false record has a good signature of another key, and a text like this one of its own. So compare
+the fingerprint with one that you know from elsewhere (an earlier report, a printed page), and take
+these commands from there, too: they are the same for every record. Go on only after AUTHENTIC.
 
-    $ umask 077
-    $ tar -xf "$RECORD"
-    $ export GNUPGHOME="$PWD/gnupg" && mkdir -m 700 "$GNUPGHOME"
-    $ gpg --batch --import public.asc
-    $ gpg --batch --status-fd 1 --verify manifest.json.asc manifest.json | grep -aE "VALIDSIG .*{fingerprint}$"
-
-Every other member's SHA-256 stands in manifest.json under "members"; this checks them all:
-
-    $ python3 -c "import json; [print(d, n, sep='  ') for n, d in json.load(open('manifest.json'))['members'].items()]" | sha256sum -c -
-
+    $ FINGERPRINT={fingerprint}
+{check}
 
 2. Get the escrow passphrase back (any ONE of the paths below is enough)
 ------------------------------------------------------------------------
@@ -77,8 +69,34 @@ The export as it first came in, byte for byte, under its own old passphrase:
 -----------------------
   gpgconf --kill gpg-agent
   unset PASSPHRASE
-  then remove this directory.
+  cd ..
+  then remove this directory, with all that is in it.
 """
+
+
+CHECK = (
+    "umask 077",
+    'export GNUPGHOME="$PWD/gnupg" && mkdir -m 700 "$GNUPGHOME" record',
+    'tar -xf "$RECORD" -C record && cd record && gpg --batch --quiet --import public.asc',
+    "SAID=$(gpg --batch --status-fd 1 --verify manifest.json.asc manifest.json) && "
+    'grep -qaE "^\\[GNUPG:\\] VALIDSIG ([0-9A-Z-]+ ){9}$FINGERPRINT\\$" <<< "$SAID" && '
+    "python3 -I -c \"import json; [print(d, n, sep='  ') for n, d in "
+    "json.load(open('manifest.json'))['members'].items()]\" | sha256sum --quiet -c - && "
+    'echo "AUTHENTIC: signed by $FINGERPRINT, and every member is whole" || '
+    '{ cd ..; echo "FALSE: do not use this record, nor any text in it"; false; }',
+)
+"""Commands for bash that tell a true record from a false one, given RECORD and FINGERPRINT.
+
+They stand in the documentation and in kits as well, so that nobody has to take them out of a record that is
+not known to be true. What is unpacked lies apart from gpg's home, and Python does not look there for modules:
+a record may hold files of any name. Only a line of gpg that begins with its own mark counts, since user ids
+and notations are foreign text, and gpg itself has to end with 0.
+"""
+
+
+def commands(lines: Sequence[str]) -> str:
+    """Commands as they stand in a text for people: each one line, indented, after ``$ ``."""
+    return "\n".join(f"    $ {line}" for line in lines)
 
 
 def recovery_text(section: CustodySection, binding: Binding, *, epoch: str, user_ids: Sequence[str]) -> str:
@@ -95,6 +113,7 @@ def recovery_text(section: CustodySection, binding: Binding, *, epoch: str, user
         "record_id": binding.record_id,
         "epoch": epoch,
         "user_ids": "; ".join(_plain(item) for item in user_ids) or "(none)",
+        "check": commands(CHECK),
     }
     return (
         _INTRO.format(**known)

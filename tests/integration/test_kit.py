@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pipeline.recovery import CHECK
 from tests.assets import people
 from tests.assets.people import FINGERPRINTS
 from tests.integration.commandline import Desk, end_gpg, environment, gpg, orgkey
@@ -193,6 +194,10 @@ def test_the_kits_own_commands_recover_the_key_with_plain_tools(
     ceremony = short / "ceremony"
     ceremony.mkdir(mode=0o700)
     text = (out / "safe/RECOVERY.txt").read_text()
+    readme = commands((out / "safe/README.txt").read_text())
+    checks = [*CHECK]
+    assert readme[readme.index(checks[0]) :][: len(checks)] == checks
+    assert readme[readme.index(checks[0]) - 1] == f"FINGERPRINT={desk.fingerprint}"
     section = text[: text.index("Path mixed")] + text[text.index("3. Open the key") :]
     typed = []
     script = ["set -u", f"RECORD={out / 'safe/record.tar'}"]
@@ -213,7 +218,7 @@ def test_the_kits_own_commands_recover_the_key_with_plain_tools(
     assert said.count("is right") == 3, said + done.stderr.decode()
     assert "the escrow passphrase is in the variable PASSPHRASE" in said
     assert "\nsec:" in said, done.stderr.decode()
-    assert (ceremony / "original.asc").read_bytes() == desk.export.read_bytes()
+    assert (ceremony / "record" / "original.asc").read_bytes() == desk.export.read_bytes()
 
 
 @pytest.mark.timeout(300)
