@@ -153,3 +153,10 @@ class Context:
         writer = self.scribe if mirrored else self.ledger
         head = writer.append(event, details, now=self.clock.now(), run=self.run)
         logs.event("ledger", f"ledger entry {head.sequence}: {event}", entry=event, sequence=head.sequence)
+
+    def note_event(self, event: str, details: Mapping[str, Any]) -> None:
+        """Write an entry of a query or a failure: that it cannot be kept must not hide the answer itself."""
+        try:
+            self.record_event(event, details)
+        except OrgkeyError as error:
+            self.say(f"warning: the ledger has no entry of this: {error.message}")

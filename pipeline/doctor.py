@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
 import tempfile
@@ -101,29 +103,18 @@ def _gnupg(context: Context) -> list[Finding]:
 
 def _state(root: Path) -> list[Finding]:
     try:
-        existing = root
-        while not existing.exists():
-            existing = existing.parent
-        if root.exists():
-            files.private_directory(root)
-        free = shutil.disk_usage(existing).free
+        place = _writable(root)
+        free = shutil.disk_usage(place).free
     except OrgkeyError as error:
         return [Finding(Level.FAIL, "state", error.message, error.hint, error.code)]
     except OSError as error:
-        return [
-            Finding(
-                Level.FAIL,
-                "state",
-                f"cannot look at {root}: {error.strerror or error}",
-                "check the directory's permissions, or name another with --state-dir",
-                Code.LOCAL_FILES,
-            )
-        ]
+        return [_state_problem(f"cannot use {root}: {error.strerror or error}")]
     if free < 64 * 1024 * 1024:
         hint = "make room: evidence that cannot be written fails a run"
         message = f"only {free // 1024} KiB are free for {root}"
         return [Finding(Level.FAIL, "state", message, hint, Code.LOCAL_FILES)]
-    found = [Finding(Level.OK, "state", f"{root}, {free // (1024 * 1024)} MiB free")]
+    made = "" if root.exists() else ", made by the first run"
+    found = [Finding(Level.OK, "state", f"{root}{made}, {free // (1024 * 1024)} MiB free")]
     if files.memory_root() == Path(tempfile.gettempdir()):
         found.append(
             Finding(
@@ -134,6 +125,34 @@ def _state(root: Path) -> list[Finding]:
             )
         )
     return found
+
+
+def _writable(root: Path) -> Path:
+    """The state directory, or the nearest folder above in which the first run will make it.
+
+    Raises:
+        OSError: A run could not write there.
+        LocalFilesProblem: Others could.
+    """
+    place = root
+    while not place.exists():
+        place = place.parent
+    folders = [place]
+    if place == root:
+        files.private_directory(root)
+        folders += [path for path in root.iterdir() if path.is_dir()]
+    for folder in folders:
+        # For the superuser, too, the kernel answers no where the file system is read-only.
+        if not os.access(folder, os.W_OK | os.X_OK):
+            read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+            number = errno.EROFS if read_only else errno.EACCES
+            raise OSError(number, f"{folder}: {os.strerror(number)}")
+    return place
+
+
+def _state_problem(message: str) -> Finding:
+    hint = "make it this user's own, or name another place with --state-dir: each run writes there"
+    return Finding(Level.FAIL, "state", message, hint, Code.LOCAL_FILES)
 
 
 def _replication(context: Context, estate: Estate) -> list[Finding]:

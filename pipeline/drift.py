@@ -104,7 +104,9 @@ def remember(context: Context, found: Look, mended: Mended | None = None) -> Non
     if mended is not None:
         entry["states"] = [item.state for item in mended.outcomes]
         entry["left"] = None if mended.left is None else _left(mended.left)
-    context.record_event(EVENT, entry)
+        context.record_event(EVENT, entry)
+    else:
+        context.note_event(EVENT, entry)
 
 
 def findings(context: Context) -> list[Finding]:
@@ -114,7 +116,7 @@ def findings(context: Context) -> list[Finding]:
     subject = "vault's side"
     if "administrator" not in context.config.identity:
         said = "whether policies and roles drift is not looked at: there is no [identity.administrator]"
-        return [Finding(Level.OK, subject, said)]
+        return [Finding(Level.UNSEEN, subject, said)]
     try:
         found = look(context).plan
     except OrgkeyError as error:

@@ -9,9 +9,10 @@ from pipeline.errors import Code
 
 
 class Level(StrEnum):
-    """How bad a finding is."""
+    """How bad a finding is; ``unseen`` is what was not looked at, of which nothing is known."""
 
     OK = "ok"
+    UNSEEN = "unseen"
     WARN = "warn"
     FAIL = "fail"
 

@@ -93,18 +93,28 @@ class Journal:
         self._entries = root / "journal"
 
     def entries(self) -> list[Entry]:
-        """The epochs, oldest first. Leftovers of an interrupted :meth:`begin` are removed."""
-        if not self._entries.is_dir():
-            return []
-        found = []
-        for path in sorted(self._entries.iterdir()):
-            if path.name.startswith("."):
+        """The epochs, oldest first. Nothing is changed: what a kill left is :meth:`sweep`'s to remove."""
+        return [
+            Entry(epoch=path.name, path=path)
+            for path in self._paths()
+            if not path.name.startswith(".") and path.is_dir()
+        ]
+
+    def sweep(self) -> None:
+        """Remove what killed runs left; only for who holds the :func:`lock`, others may be at work."""
+        for path in self._paths():
+            if path.name.startswith("."):  # of begin()
                 shutil.rmtree(path, ignore_errors=True)
-            elif path.is_dir():
-                found.append(Entry(epoch=path.name, path=path))
-                if (path / _PROVEN).exists():  # a kill between the two steps of mark_proven
-                    (path / _RECORD).unlink(missing_ok=True)
-        return found
+            elif (path / _PROVEN).exists():  # of mark_proven()
+                (path / _RECORD).unlink(missing_ok=True)
+
+    def _paths(self) -> list[Path]:
+        try:
+            return sorted(self._entries.iterdir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _unreadable(self._entries, error) from error
 
     def entry(self, epoch: str) -> Entry | None:
         """One epoch, if this host knows it."""
@@ -146,7 +156,7 @@ class Journal:
 
 @contextmanager
 def lock(root: Path) -> Iterator[None]:
-    """Hold the key's lock on this host.
+    """Hold the key's lock on this host; what killed runs left in the journal is removed first.
 
     Raises:
         Locked: Another run holds it.
@@ -163,6 +173,7 @@ def lock(root: Path) -> Iterator[None]:
             raise Locked(
                 "another run works on this key on this host", hint="wait for it to end, then run this again"
             ) from None
+        Journal(root).sweep()
         yield
     finally:
         os.close(handle)

@@ -238,9 +238,11 @@ def remember_failure(
         error: What went wrong.
         enter: Enters it, in place of the run.
     """
+    details = {"code": int(error.code), "name": error.code.label, "message": error.message}
+    if enter is None:
+        context.note_event(event, details)
+        return
     try:
-        (enter or context.record_event)(
-            event, {"code": int(error.code), "name": error.code.label, "message": error.message}
-        )
+        enter(event, details)
     except OrgkeyError as unkept:
         context.say(f"warning: the ledger has no entry of this: {unkept.message}")

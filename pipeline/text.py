@@ -18,6 +18,12 @@ def age(seconds: float | None) -> str:
     return f"{seconds:.0f} s"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, for people: "no copies", "1 copy", "2 copies"."""
+    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{number or 'no'} {noun if number == 1 else plural}"
+
+
 def spaced(fingerprint: str) -> str:
     """A fingerprint in groups of four, as people compare them."""
     groups = [fingerprint[index : index + 4] for index in range(0, len(fingerprint), 4)]

@@ -53,7 +53,7 @@ def map_backups(
     if not found:
         code = Code.STALE
         out.warn("no backup is there")
-    context.record_event("backups-map", coverage.event(found) | {"code": int(code)})
+    context.note_event("backups-map", coverage.event(found) | {"code": int(code)})
     document = {"schema": "orgkey.backups-map/1", "backups": backups_json(found), "exit_code": int(code)}
     out.emit(document, [*lines(found), "", f"exit code {int(code)}: {code.meaning}"])
     return code

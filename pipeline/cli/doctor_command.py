@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pipeline.cli import options
 from pipeline.cli.options import Common
+from pipeline.cli.output import counted
 from pipeline.errors import Code
 
-_MARKS = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
+_MARKS = {"ok": "ok  ", "unseen": "--  ", "warn": "WARN", "fail": "FAIL"}
 
 
 def doctor(
@@ -38,7 +39,7 @@ def doctor(
             lines.append(f"      {finding.hint}")
     failed = sum(finding.level == "fail" for finding in findings)
     warned = sum(finding.level == "warn" for finding in findings)
-    lines += ["", f"{failed or 'no'} failure(s), {warned or 'no'} warning(s)"]
+    lines += ["", f"{counted(failed, 'failure')}, {counted(warned, 'warning')}"]
     out.emit(
         {
             "schema": "orgkey.doctor/1",

@@ -123,9 +123,11 @@ class Common:
     verbose: int
 
     def output(self) -> Output:
-        """Start logging, and say where the command speaks."""
+        """Start logging, remove what killed runs left in memory, and say where the command speaks."""
         from pipeline import logs
+        from pipeline.keys import gnupg_home
 
+        gnupg_home.sweep_orphans()
         logs.setup(-1 if self.quiet else self.verbose)
         return Output(json=self.json, quiet=self.quiet)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.errors import OrgkeyError
 from pipeline.text import age as age
+from pipeline.text import counted as counted
 from pipeline.text import printable as printable
 from pipeline.text import spaced as spaced
 

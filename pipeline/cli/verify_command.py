@@ -37,7 +37,7 @@ def verify(
         out.warn("nothing is stored for this key")
     for problem in overview.replication_problems(surveys, context.clock.now()):
         out.warn(problem)
-    context.record_event("verify", overview.event(surveys, code))
+    context.note_event("verify", overview.event(surveys, code))
     out.emit(
         document(surveys, "orgkey.verify/1") | {"exit_code": int(code)},
         [*lines(surveys), f"exit code {int(code)}: {code.meaning}"],

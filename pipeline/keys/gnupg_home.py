@@ -16,7 +16,6 @@ import signal
 import socket
 import stat
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -32,8 +31,6 @@ _LONGEST_SOCKET: Final = "S.gpg-agent.browser"
 _SOCKET_LIMIT: Final = 107  # sun_path in unix(7), without its final zero
 _AGENT_SECONDS: Final = 1.0
 """How long an agent gets to answer and to end, before it is killed."""
-_HALF_MADE_SECONDS: Final = 60.0
-"""A home without a marker is being made at this moment, unless it is older than this."""
 
 # A low s2k-count saves the agent's calibration (0.1 s) and a slow derivation for every use. It protects
 # the agent's own copy of the key only, in a memory-backed directory that lives for a second, under a
@@ -148,25 +145,25 @@ def sweep_orphans() -> list[Path]:
     for home in memory_root().glob(f"{PREFIX}*"):
         with suppress(OSError):
             facts = home.lstat()
-            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and _abandoned(home, facts):
+            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and _abandoned(home):
                 end_agent(home)
                 shutil.rmtree(home, ignore_errors=True)
                 removed.append(home)
     return removed
 
 
-def _abandoned(home: Path, facts: os.stat_result) -> bool:
+def _abandoned(home: Path) -> bool:
     try:
         marker = os.open(home / MARKER, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
-        return _left_half_made(home, facts)
+        return _left_half_made(home)
     try:
         fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
             maker = json.loads(os.read(marker, 4096))
             pid, start = int(maker["pid"]), maker["start"]
         except (ValueError, KeyError, TypeError):
-            return _left_half_made(home, facts)
+            return _left_half_made(home)
         # Between the marker's opening and its lock; also where a file system ignores locks.
         return start is None or _start_time(pid) != start
     except BlockingIOError:
@@ -175,10 +172,14 @@ def _abandoned(home: Path, facts: os.stat_result) -> bool:
         os.close(marker)
 
 
-def _left_half_made(home: Path, facts: os.stat_result) -> bool:
+def _left_half_made(home: Path) -> bool:
+    """Whether the process that was making this home is gone, as its name says; how old it is says nothing."""
     maker = home.name.removeprefix(PREFIX).partition("-")[0]
-    gone = maker.isdecimal() and _start_time(int(maker)) is None
-    return gone or time.time() - facts.st_mtime > _HALF_MADE_SECONDS
+    try:
+        os.close(os.pidfd_open(int(maker)))
+    except (ValueError, ProcessLookupError):
+        return True
+    return False
 
 
 def end_agent(home: Path) -> None:

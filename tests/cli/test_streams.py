@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
-import sys
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -17,9 +14,8 @@ import typer
 
 from pipeline.cli import app as program
 from pipeline.errors import Code
-from tests.integration.commandline import environment, export_of
-
-Open = Callable[[], int | None]
+from tests.cli.forked import Open, Started
+from tests.integration.commandline import export_of
 
 
 def _full() -> int:
@@ -52,52 +48,6 @@ def leaves(command: Any = None, words: tuple[str, ...] = ()) -> Iterator[tuple[s
 LEAVES = sorted(leaves())
 # What would run for long, or make servers, when it is called without arguments.
 NOT_BARE = {("stack", "up"), ("lab", "serve")}
-
-
-class Started:
-    """`orgkey` in a fork of this process, with the descriptors that a caller could give it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.out = self.err = b""
-
-    def run(self, *words: str, **broken: Open) -> int:
-        """Run it, with ``stdin``, ``stdout`` or ``stderr`` replaced.
-
-        Returns:
-            Its exit code.
-        """
-        files = [self._folder / name for name in ("stdout", "stderr")]
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # other threads of pytest, which a fork leaves
-            child = os.fork()
-        if not child:
-            with contextlib.suppress(BaseException):
-                self._become(words, files, broken)
-            os._exit(99)
-        _, status = os.waitpid(child, 0)
-        self.out, self.err = (file.read_bytes() for file in files)
-        return os.waitstatus_to_exitcode(status)
-
-    def _become(self, words: tuple[str, ...], files: list[Path], broken: dict[str, Open]) -> None:
-        os.chdir(self._folder)
-        variables = environment(self._folder)
-        os.environ.clear()
-        os.environ.update(variables)
-        usual: list[int | None] = [os.open(os.devnull, os.O_RDONLY)]
-        usual += [os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for file in files]
-        for number, name in enumerate(("stdin", "stdout", "stderr")):
-            given = broken[name]() if name in broken else usual[number]
-            if given is None:
-                os.close(number)
-                setattr(sys, name, None)
-            else:
-                os.dup2(given, number)
-                setattr(sys, name, open(number, "r" if not number else "w", closefd=False))  # noqa: SIM115
-        sys.argv = ["orgkey", *words]
-        program.main()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline import files
 from pipeline.digest import sha256
-from pipeline.journal import Journal
+from pipeline.journal import Journal, lock
 from pipeline.keys import gnupg_home
 from pipeline.targets.interface import Receipt
 
@@ -81,7 +81,8 @@ def test_a_proven_epochs_record_is_dropped_by_the_next_run(tmp_path: Path) -> No
     entry.add_receipt(Receipt("s3", "s3", "s3", "s3://b/k", "1", sha256(b"sealed")))
     (entry.path / "proven.json").write_text("{}")
     assert entry.record_bytes() == b"sealed"
-    (found,) = journal.entries()
+    with lock(journal.root):
+        (found,) = journal.entries()
     assert found.record_bytes() is None
     assert found.receipts()
 

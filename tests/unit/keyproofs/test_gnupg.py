@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -191,16 +190,16 @@ def test_a_living_home_is_left_alone(stored: Keys) -> None:
         assert (gpg.home / MARKER).exists()
 
 
-def test_half_made_homes(monkeypatch: pytest.MonkeyPatch, own_root: Path) -> None:
-    home = own_root / f"{PREFIX}half-{os.getpid()}"
-    home.mkdir(mode=0o700)
-    try:
-        assert home not in sweep_orphans(), "it may be in the making"
-        monkeypatch.setattr(time, "time", lambda: home.stat().st_mtime + 3600)
-        assert home in sweep_orphans()
-    finally:
-        if home.exists():
-            home.rmdir()
+def test_half_made_homes(own_root: Path) -> None:
+    making = own_root / f"{PREFIX}{os.getpid()}-half"
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = own_root / f"{PREFIX}{dead.pid}-half"
+    for home in (making, left):
+        home.mkdir(mode=0o700)
+        os.utime(home, (1, 1))  # how old it is says nothing
+    assert sweep_orphans() == [left]
+    making.rmdir()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"pid": "x", "start": 1}', '{"pid": 1, "start": null}'])

@@ -1,0 +1,69 @@
+"""What the doctor says of this host, without a server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline import doctor, drift
+from pipeline.errors import Code
+from pipeline.finding import Finding, Level
+from tests.unit.core.inmemory import World
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    made = tmp_path / "state"
+    (made / "ledger").mkdir(parents=True, mode=0o700)
+    made.chmod(0o700)
+    return made
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder and allowed(path, mode))
+
+
+def state(root: Path) -> Finding:
+    (found,) = (item for item in doctor._state(root) if item.subject == "state")
+    return found
+
+
+def test_a_state_that_can_be_written_is_ok(root: Path) -> None:
+    assert state(root).level is Level.OK
+    assert "made by the first run" in state(root / "absent" / "below").message
+    assert not (root / "absent").exists()
+
+
+@pytest.mark.parametrize("part", [".", "ledger"])
+def test_a_state_that_no_run_can_write_is_a_failure(
+    part: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(monkeypatch, root / part)
+    found = state(root)
+    assert (found.level, found.code) == (Level.FAIL, Code.LOCAL_FILES)
+    assert "Permission denied" in found.message
+    assert "--state-dir" in found.hint
+
+
+def test_a_state_that_the_first_run_cannot_make_is_a_failure(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(monkeypatch, root)
+    assert state(root / "absent" / "below").level is Level.FAIL
+
+
+def test_a_read_only_file_system_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse(monkeypatch, root)
+    facts = os.statvfs(root)
+    read_only = os.statvfs_result((*facts[:8], facts.f_flag | os.ST_RDONLY, facts[9]))
+    monkeypatch.setattr(os, "statvfs", lambda path: read_only)
+    assert "Read-only file system" in state(root).message
+
+
+def test_what_was_not_looked_at_is_not_ok(world: World) -> None:
+    (found,) = drift.findings(world.context)
+    assert found.level is Level.UNSEEN
+    assert doctor.verdict([found]) is Code.OK
