@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import forkserver
+
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack
 
@@ -45,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """The controller, last to leave, stops the one stack that its workers shared."""
+    forkserver.end()
     if hasattr(config, "workerinput") or _run_directory is None:
         return
     from pipeline.devstack.stack import Stack

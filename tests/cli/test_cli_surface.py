@@ -14,6 +14,7 @@ import pytest
 from tests.assets import openpgp_writer as writer
 from tests.integration import commandline
 from tests.integration.commandline import KEYS, ORGKEY, environment, export_of, fingerprint_of, orgkey
+from tests.support import forkserver
 
 PIN = fingerprint_of("ed25519")
 # Every command, as far as it gets without a configuration.
@@ -334,7 +335,7 @@ def test_odd_names_neither_break_it_nor_steer_the_terminal(name: bytes, tmp_path
         ["init", "--yes", "--from", str(export_of("ed25519")), "--out", name, *PLACES],
     )
     for words in commands:
-        done = subprocess.run(
+        done = forkserver.run(
             [*ORGKEY, *words],
             cwd=tmp_path,
             env=environment(tmp_path),
@@ -361,7 +362,7 @@ def test_a_reader_that_goes_away_is_no_crash(words: tuple[str, ...], tmp_path: P
     read, write = os.pipe()
     os.close(read)
     try:
-        done = subprocess.run(
+        done = forkserver.run(
             [*ORGKEY, *words],
             cwd=tmp_path,
             env=environment(tmp_path),

@@ -17,6 +17,7 @@ import pytest
 
 from pipeline import config
 from tests.assets import certificate_writer, people
+from tests.support import forkserver
 
 ROOT = Path(__file__).parents[2]
 KEYS = ROOT / "tests" / "assets" / "keys"
@@ -33,7 +34,7 @@ def environment(home: Path) -> dict[str, str]:
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Without a terminal."""
-    return subprocess.run(
+    return forkserver.run(
         [*ORGKEY, *words],
         cwd=folder,
         env=environment(folder),
@@ -165,7 +166,7 @@ def test_custodians_are_written_and_validate_looks_at_their_certificates(tmp_pat
 
 
 def validate(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return forkserver.run(
         [*ORGKEY[:-1], "config", "validate", "--config", "orgkey.toml", *words],
         cwd=folder,
         env=environment(folder),
@@ -210,16 +211,15 @@ def test_a_threshold_without_custodians_is_refused(tmp_path: Path) -> None:
 def converse(folder: Path, words: list[str], answers: list[tuple[bytes, bytes]]) -> tuple[int, str]:
     """Answer questions, recognised by a part of them, on a real terminal."""
     ours, theirs = pty.openpty()
-    take = "import os, runpy, sys; os.close(os.open(os.ttyname(0), os.O_RDWR)); sys.argv[0] = 'orgkey'; "
-    start = take + "runpy.run_module('pipeline.cli.app', run_name='__main__', alter_sys=False)"
-    child = subprocess.Popen(
-        [sys.executable, "-c", start, "init", *words],
+    child = forkserver.Popen(
+        [*ORGKEY, *words],
         cwd=folder,
         env=environment(folder),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
+        terminal=True,
     )
     os.close(theirs)
     shown, left, ends = b"", list(answers), time.monotonic() + 60

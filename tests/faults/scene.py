@@ -19,6 +19,7 @@ from pipeline import authentic, config, wiring
 from pipeline.authentic import Record
 from pipeline.context import Context
 from pipeline.targets.interface import Presence, Slot
+from tests.support import forkserver
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -134,7 +135,7 @@ class Scene:
         if at is not None:
             env["FAULTS_AT"] = at
         common = ["--config", str(self.config), "--state-dir", str(state), "--json", "--quiet"]
-        return subprocess.Popen(
+        return forkserver.Popen(
             [sys.executable, str(FAULTY), *command, *common],
             env=env,
             cwd=self.directory,

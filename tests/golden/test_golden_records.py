@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from pipeline.record import MANIFEST
 from pipeline.secret import Secret
 from pipeline.targets.directory import DirectoryTarget
 from tests.golden import holders, make_golden
+from tests.support import forkserver
 
 HERE = Path(__file__).parent
 INDEX = make_golden.load()
@@ -102,7 +102,7 @@ class Shelf:
     def orgkey(self, *words: str) -> tuple[int, dict[str, Any], str]:
         """Run the command line, offline."""
         state = ["--config", str(self.config), "--state-dir", str(self.path.parent / "state")]
-        done = subprocess.run(
+        done = forkserver.run(
             [sys.executable, "-m", "pipeline.cli.app", *words, *state, "--json"],
             capture_output=True,
             text=True,
@@ -385,7 +385,7 @@ def test_a_newer_schema_at_the_command_line(make_shelf: Callable[..., Shelf], tm
     words = ["restore", "--out", str(tmp_path / "out.asc"), "--new-passphrase-command", "echo new"]
     words += ["--record", str(file_of(make_golden.NEWER, "newer"))]
     words += ["--fingerprint", RECORDS[make_golden.NEWER]["fingerprint"]]
-    done = subprocess.run(
+    done = forkserver.run(
         [sys.executable, "-m", "pipeline.cli.app", *words],
         capture_output=True,
         text=True,

@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 from pipeline.targets.interface import Slot
 from tests.assets import openpgp_writer as writer
 from tests.contract.target_places import DirectoryPlace, S3Place, VaultPlace
+from tests.support import forkserver
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack
@@ -108,8 +109,9 @@ def orgkey(
     stdin: int | IO[bytes] | bytes = subprocess.DEVNULL,
     expect: int | None = None,
     pass_fds: Sequence[int] = (),
+    executed: bool = False,
 ) -> Run:
-    """Run the command without a terminal.
+    """Run the command without a terminal, forked from a process that has imported it.
 
     Args:
         folder: Its working directory, and its home where ``env`` names no other.
@@ -118,9 +120,11 @@ def orgkey(
         stdin: What it reads.
         expect: The exit code that it must have.
         pass_fds: Descriptors that it inherits.
+        executed: Whether it is a new interpreter, for tests that look at the start or at the command line.
     """
+    start = subprocess.run if executed else forkserver.run
     given: dict[str, Any] = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
-    done = subprocess.run(
+    done = start(
         [*ORGKEY, *words],
         cwd=folder,
         env=dict(environment(folder) if env is None else env),
@@ -329,17 +333,15 @@ def converse(
         The exit code, and everything that the terminal showed.
     """
     ours, theirs = pty.openpty()
-    # Opening it makes it the controlling terminal, which a prompt for a passphrase insists on.
-    take = "import os, runpy, sys; os.close(os.open(os.ttyname(0), os.O_RDWR)); sys.argv[0] = 'orgkey'; "
-    start = take + "runpy.run_module('pipeline.cli.app', run_name='__main__', alter_sys=False)"
-    child = subprocess.Popen(
-        [sys.executable, "-c", start, *words],
+    child = forkserver.Popen(
+        [*ORGKEY, *words],
         cwd=folder,
         env=dict(env),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
+        terminal=True,
     )
     os.close(theirs)
     shown, unseen, left, ends = b"", 0, list(answers), time.monotonic() + SECONDS

@@ -30,6 +30,7 @@ from tests.integration.commandline import (
     fingerprint_of,
     gpg,
 )
+from tests.support import forkserver
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -343,7 +344,7 @@ def endless(desk: Desk) -> Iterator[tuple[IO[bytes], IO[bytes], subprocess.Popen
     read_end, write_end = os.pipe()
     with os.fdopen(write_end, "wb", buffering=0) as feed, os.fdopen(read_end, "rb") as source:
         common = ("--config", str(desk.config), "--state-dir", str(desk.state))
-        with subprocess.Popen(
+        with forkserver.Popen(
             [*ORGKEY, "backups", "verify", "-", *common], stdin=source, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, cwd=desk.folder, env=environment(desk.folder), start_new_session=True,
         ) as child:  # fmt: skip

@@ -97,7 +97,8 @@ class Watched:
         return wrappers
 
     def run(self, command: str, *words: str, expect: int = 0) -> Run:
-        run = self.desk.run(command, *words, LOUD, env=self.env, expect=expect)
+        # Executed: what the sampler reads of a process is then its own, from the start.
+        run = self.desk.run(command, *words, LOUD, env=self.env, expect=expect, executed=True)
         self.runs.append(run)
         return run
 

@@ -18,6 +18,7 @@ from tests.assets import people
 from tests.assets.openpgp_writer import PASSPHRASE
 from tests.integration.commandline import ORGKEY, Desk, environment, export_of
 from tests.integration.test_custody_rotate import record_at
+from tests.support import forkserver
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -51,7 +52,7 @@ def deliver(desk: Desk, key: str = "ed25519") -> Path:
 def watching(desk: Desk, *words: str) -> Iterator[subprocess.Popen[str]]:
     """The long-running process, each round one line of JSON documents on its output."""
     common = ("--config", str(desk.config), "--state-dir", str(desk.state))
-    with subprocess.Popen(
+    with forkserver.Popen(
         [*ORGKEY, "watch", *words, *common], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, cwd=desk.folder, env=environment(desk.folder), text=True,
         start_new_session=True,

@@ -1,0 +1,214 @@
+"""The process that has imported all of `orgkey`, and forks it for :mod:`tests.support.forkserver`."""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import gc
+import importlib
+import io
+import json
+import os
+import pkgutil
+import random
+import resource
+import select
+import signal
+import socket
+import stat
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+ROOT: Final = Path(__file__).parents[2]
+_PROGRAMS: Final = frozenset({"pipeline.keys.proofs.pgpy_child"})
+"""What is started, not imported."""
+_LATE: Final = (
+    "_strptime", "boto3", "cryptography.hazmat.decrepit.ciphers.modes",
+    "cryptography.hazmat.primitives.asymmetric.x25519", "cryptography.hazmat.primitives.kdf.hkdf",
+    "cryptography.hazmat.primitives.serialization", "ctypes", "encodings.utf_16_be", "hvac",
+    "pydantic.type_adapter", "pysequoia", "rfc8785", "shamir_mnemonic", "tenacity", "tests.faults.faulty",
+    "typer._adapters",
+)  # fmt: skip
+"""What functions import when they run."""
+
+
+def serve(control: socket.socket) -> None:
+    """Fork a process for each request, and report each end; until the other side is gone."""
+    _import_everything()
+    tasks = len(os.listdir("/proc/self/task"))  # noqa: PTH208 - names
+    assert tasks == 1, f"{tasks} threads: a fork takes only one of them along"
+    gc.collect()
+    gc.freeze()
+    control.send(b"ready")
+    running: dict[int, tuple[int, socket.socket]] = {}
+    poller = select.poll()
+    poller.register(control, select.POLLIN)
+    while True:
+        for ready, _ in poller.poll():
+            if ready in running:
+                poller.unregister(ready)
+                pid, job = running.pop(ready)
+                _, status = os.waitpid(pid, 0)
+                os.close(ready)
+                with job, suppress(OSError):  # perhaps nobody waits for it any more
+                    job.send(json.dumps({"status": status}).encode())
+                continue
+            whole, fds, _, _ = socket.recv_fds(control, 1 << 20, 64)
+            if not whole:  # nobody is left who could look after them
+                for handle in running:
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+                return
+            request = json.loads(whole)
+            job = socket.socket(fileno=fds[0])
+            pid = os.fork()
+            if pid == 0:
+                _be(request, job, dict(zip(request["numbers"], fds[1:], strict=True)))
+            handle = os.pidfd_open(pid)
+            for fd in fds[1:]:
+                os.close(fd)
+            running[handle] = (pid, job)
+            poller.register(handle, select.POLLIN)
+
+
+def _be(request: Mapping[str, Any], job: socket.socket, given: Mapping[int, int]) -> NoReturn:
+    """Become the process that was asked for, call its function, and end as an interpreter would."""
+    code = 70
+    try:
+        job = _take_descriptors(job, given)
+        try:
+            _become(request)
+        except OSError as error:
+            told = {"errno": error.errno, "name": error.filename}
+            job.send(json.dumps(told).encode())
+            os._exit(code)
+        handle = os.pidfd_open(os.getpid())
+        socket.send_fds(job, [json.dumps({"pid": os.getpid()}).encode()], [handle])
+        os.close(handle)
+        job.close()
+        code = _call(request["entry"])
+    finally:
+        os._exit(code)
+
+
+def _become(request: Mapping[str, Any]) -> None:
+    if request["session"]:
+        os.setsid()
+    if request["terminal"]:
+        # Opening it makes it the controlling terminal, which a prompt for a passphrase insists on.
+        os.close(os.open(os.ttyname(0), os.O_RDWR))
+    os.umask(request["umask"])
+    os.chdir(request["cwd"])
+    coerced = os.environ.get("LC_CTYPE")  # by the interpreter itself, in every process without a locale
+    os.environ.clear()
+    os.environ.update(dict(request["env"]))
+    if coerced is not None:
+        os.environ["LC_CTYPE"] = coerced
+    time.tzset()
+    tempfile.tempdir = None
+    random.seed()
+    sys.argv = list(request["argv"])
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = _stream(number, f"<{name}>", getattr(sys, name))
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    for number, soft, hard in request["limits"]:
+        if resource.getrlimit(number) != (soft, hard):
+            resource.setrlimit(number, (soft, hard))
+
+
+def _take_descriptors(job: socket.socket, given: Mapping[int, int]) -> socket.socket:
+    """Have the descriptors that were handed over under their numbers, and no other but the job's."""
+    above = max(2, *given) + 1
+    moved = {number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for number, fd in given.items()}
+    link = fcntl.fcntl(job.detach(), fcntl.F_DUPFD_CLOEXEC, above)
+    for fd in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208 - names
+        if fd not in (link, *moved.values()):
+            with suppress(OSError):  # the one with which this folder was read
+                os.close(fd)
+    for number, fd in moved.items():
+        os.dup2(fd, number)
+        os.close(fd)
+    return socket.socket(fileno=link)
+
+
+def _stream(fd: int, name: str, like: Any) -> Any:
+    """Open a standard stream as an interpreter does when it starts."""
+    try:
+        mode = os.fstat(fd).st_mode
+    except OSError:
+        return None
+    if stat.S_ISDIR(mode):
+        return None
+    raw = open(fd, "wb" if fd else "rb", closefd=False)  # noqa: SIM115 - lives as long as the process
+    raw.raw.name = name  # type: ignore[attr-defined]  # typeshed has the buffer alone
+    lines = os.isatty(fd) or fd == 2
+    return io.TextIOWrapper(raw, like.encoding, like.errors, newline="\n", line_buffering=lines)
+
+
+def _call(entry: str) -> int:
+    module, _, name = entry.partition(":")
+    try:
+        getattr(importlib.import_module(module), name)()
+        code = 0
+    except SystemExit as leave:
+        if isinstance(leave.code, int) or leave.code is None:
+            code = (leave.code or 0) & 0xFF
+        else:
+            print(leave.code, file=sys.stderr)
+            code = 1
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = 1
+        if isinstance(error, KeyboardInterrupt):
+            _end()
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+    return code if _end() else 120
+
+
+def _end() -> bool:
+    """What an interpreter does at its end; false where output could not be written."""
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as the interpreter does
+    atexit._run_exitfuncs()
+    whole = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except (OSError, ValueError):
+            whole = stream is sys.stderr and whole
+    return whole
+
+
+def _import_everything() -> None:
+    for found in pkgutil.walk_packages([str(ROOT / "pipeline")], "pipeline."):
+        if found.name not in _PROGRAMS:
+            importlib.import_module(found.name)
+    for name in _LATE:
+        with suppress(ImportError):  # what a release of a library has, another one has not
+            importlib.import_module(name)
+    _read_descriptions()
+
+
+def _read_descriptions() -> None:
+    """Read what botocore knows of the services: a third of a second in each process that asks one."""
+    import botocore.session
+
+    from pipeline.clients.aws import _loader
+
+    session = botocore.session.Session()
+    session.register_component("data_loader", _loader())
+    for service in ("s3", "kms", "sts"):
+        session.create_client(
+            service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none"
+        )
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))
