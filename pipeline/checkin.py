@@ -12,11 +12,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from pipeline import files
+from pipeline import files, history
 from pipeline.authentic import Record
-from pipeline.clock import parse_stamp, stamp
+from pipeline.clock import stamp
 from pipeline.context import Context
 from pipeline.custody import commit
 from pipeline.custody.challenge import Asked, Challenge, Older
@@ -24,11 +24,10 @@ from pipeline.custody.identify import place_of
 from pipeline.custody.interface import Binding
 from pipeline.custody.section import PathEntry, ShareEntry
 from pipeline.errors import Conflict, LocalFilesProblem, OrgkeyError, UsageProblem, WrongShare
+from pipeline.history import CheckIn
 from pipeline.journal import lock
 from pipeline.secret import Secret
 from pipeline.survey import Reader, Survey, choose
-
-EVENT: Final = "check-in"
 
 
 @dataclass(frozen=True)
@@ -101,18 +100,27 @@ def _name(coordinates: Mapping[str, Any], share: ShareEntry) -> str:
     return share.label
 
 
-def accepted(context: Context) -> dict[tuple[str, str, str, int], dict[int, datetime]]:
+def accepted(context: Context, taken: Iterable[Seat]) -> dict[tuple[str, str, str, int], dict[int, datetime]]:
     """The numbers of the codes that were accepted, by share, with their times.
+
+    An entry may come from another host, or from who could write to a mirror: it counts where the code that
+    it reveals is the one that the authentic manifest has the hash of.
+
+    Args:
+        context: The run.
+        taken: The shares that are asked about.
 
     Raises:
         LedgerBroken: The ledger's chain does not hold.
     """
+    by_key = {seat.key: seat for seat in taken}
     found: dict[tuple[str, str, str, int], dict[int, datetime]] = {}
-    for entry, _ in context.ledger.each():
-        if entry["event"] == EVENT:
-            told = entry["details"]
-            key = (told["record_id"], told["path"], told["holder"], int(told["index"]))
-            found.setdefault(key, {})[int(told["number"])] = parse_stamp(entry["at"])
+    if not by_key:
+        return found
+    for told in history.read(entry for entry, _ in context.ledger.each()).check_ins:
+        seat = by_key.get(told.share)
+        if seat is not None and _reveals(seat, told):
+            found.setdefault(seat.key, {}).setdefault(told.number, told.at)
     return found
 
 
@@ -124,7 +132,7 @@ def standings(context: Context, record: Record) -> list[Standing]:
     """
     limit = context.config.policy.max_check_in_age_days
     taken = seats(record)
-    known = accepted(context) if taken else {}
+    known = accepted(context, taken)
     now = context.clock.now()
     found = []
     for seat in taken:
@@ -153,7 +161,7 @@ def challenge(context: Context, who: Collection[str] = (), *, new: bool = False)
     record = _latest(survey)
     wanted = _chosen(seats(record), who)
     with lock(context.root):
-        known = accepted(context)
+        known = accepted(context, wanted)
         numbers = {seat.key: _number(context, seat, known.get(seat.key, {}), new=new) for seat in wanted}
     people: dict[str, list[Seat]] = {}
     for seat in wanted:
@@ -194,8 +202,9 @@ def confirm(context: Context, codes: Iterable[str]) -> list[Seat]:
 
 def _confirm(context: Context, survey: Survey, code: Secret) -> Seat:
     latest = _latest(survey)
-    known = accepted(context)
-    for seat in seats(latest):
+    mine = seats(latest)
+    known = accepted(context, mine)
+    for seat in mine:
         number = _matches(seat, code)
         if number is None:
             continue
@@ -213,7 +222,7 @@ def _confirm(context: Context, survey: Survey, code: Secret) -> Seat:
                 hint="send the challenge with `orgkey custody challenge`, and take the code that answers it",
             )
         context.record_event(
-            EVENT,
+            history.CHECK_IN,
             {
                 "epoch": latest.epoch,
                 "record_id": latest.manifest.record_id,
@@ -222,6 +231,7 @@ def _confirm(context: Context, survey: Survey, code: Secret) -> Seat:
                 "index": seat.share.index,
                 "custodian": seat.share.label,
                 "number": number,
+                "code": code.text(),
             },
         )
         _pending_file(context, seat).unlink(missing_ok=True)
@@ -238,6 +248,17 @@ def _confirm(context: Context, survey: Survey, code: Secret) -> Seat:
         f"this code fits no share of epoch {latest.epoch}",
         hint="compare it with what the custodian sees, letter by letter",
     )
+
+
+def _reveals(seat: Seat, told: CheckIn) -> bool:
+    """Whether the code that an entry reveals is the one that the manifest has the hash of."""
+    if not 0 <= told.number < len(seat.share.checks):
+        return False
+    try:
+        shown = commit.code_hash(seat.share.salt, seat.place, told.number, Secret(told.code))
+    except OrgkeyError:
+        return False
+    return shown == seat.share.checks[told.number]
 
 
 def _matches(seat: Seat, code: Secret) -> int | None:

@@ -84,6 +84,12 @@ class Exposure:
     code: Code
 
     @property
+    def basis(self) -> str:
+        """What it was computed from where no epoch was seen: no answer is not an empty answer."""
+        seen = "nothing authentic is stored yet" if self.code is Code.OK else "what is stored is not known"
+        return f"{seen}: computed from the configuration and the servers"
+
+    @property
     def now(self) -> Posture:
         """What counts today: what is stored, else what is configured."""
         return self.stored or self.configured
@@ -145,14 +151,13 @@ def expose(context: Context, surveys: Sequence[Survey] | None = None) -> Exposur
     """
     surveys = surveys or overview.all_keys(context)
     control, unknown = _control(context)
-    for survey in surveys:
-        unknown += [f"target {name}: {error.message}" for name, error in survey.unreachable.items()]
+    unknown += [f"{' and '.join(item.subjects)}: {item.message}" for item in overview.silences(surveys)]
     epochs = tuple(epoch for survey in surveys for epoch in survey.epochs if epoch.record)
     models = {epoch.name: _model(control, epoch) for epoch in epochs}
     chosen = surveys[0].latest()
     configured = Posture((_configured(context.config, control),))
     latest = Posture((models[chosen.name],)) if chosen else None
-    codes = [error.code for survey in surveys for error in survey.unreachable.values()]
+    codes = [item.code for item in overview.silences(surveys)]
     return Exposure(
         Posture(tuple(models.values())) if models else None,
         latest,

@@ -10,7 +10,7 @@ from pipeline import history
 from pipeline.authentic import Record
 from pipeline.config import Policy
 from pipeline.history import Drilled
-from pipeline.survey import Copy, Epoch, State
+from pipeline.survey import Copy, Epoch, Standing, State
 
 DAY = 86400.0
 OVERDUE = frozenset(
@@ -37,6 +37,7 @@ class Rule:
         value: What was measured, where it is a number; ages in days, times in seconds.
         limit: What the policy allows.
         subject: What it was measured of, where there are several: a copy, a path, a custodian.
+        warned: Whether it holds only since nothing asks for more: a reader has to know.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Rule:
     value: float | None = None
     limit: float | None = None
     subject: str = ""
+    warned: bool = False
 
     @property
     def overdue(self) -> bool:
@@ -64,19 +66,48 @@ def told(name: str, broken: Iterable[str], fine: str) -> list[Rule]:
 
 
 def copies(policy: Policy, latest: Epoch) -> list[Rule]:
-    """Every copy is good, and enough of them stand apart."""
-    domains = len({copy.domain for copy in latest.good})
-    wrong = [f"{copy.target}: {copy.problem}" for copy in latest.copies if copy.code != 0]
+    """Every copy is good, and enough of them stand apart.
+
+    Copies that could not be read are told by what keeps them away, once, and not here: where they decide
+    whether enough stand apart, that is not known.
+    """
+    unread = {copy.domain for copy in latest.copies if copy.standing is Standing.UNREACHABLE}
+    domains = {copy.domain for copy in latest.good}
+    wrong = [
+        f"{copy.target}: {copy.problem}"
+        for copy in latest.copies
+        if copy.code != 0 and copy.standing is not Standing.UNREACHABLE
+    ]
+    rules = told("copy", wrong, f"{len(latest.good)} of {len(latest.copies)} copies are good")
+    enough = len(domains) >= policy.copies
+    if enough or len(domains | unread) < policy.copies:
+        good = f"good copies stand in {len(domains)} failure domain{'s' if len(domains) != 1 else ''}"
+        mend = "" if enough else "; run `orgkey repair`"
+        said = f"{good}, policy.copies asks for {policy.copies}{mend}"
+        rules.append(Rule("copies", enough, said, len(domains), policy.copies))
+    return rules
+
+
+def unlimited(policy: Policy, record: Record, *, backups: bool) -> list[Rule]:
+    """The ages that nothing limits: such a rule holds for ever, so each is named.
+
+    Args:
+        policy: The limits.
+        record: The latest epoch's.
+        backups: Whether places of backups are configured.
+    """
+    paths = record.manifest.custody.paths
+    people = any(share.checks for path in paths for share in path.shares)
+    asked = (
+        ("max_drill_age_days", "a drill", True),
+        ("max_path_drill_age_days", "a drill of each custody path", len(paths) > 1),
+        ("max_check_in_age_days", "a custodian's check-in", people),
+        ("max_backup_age_days", "the newest backup", backups),
+    )
     return [
-        *told("copy", wrong, f"{len(latest.good)} of {len(latest.copies)} copies are good"),
-        Rule(
-            "copies",
-            domains >= policy.copies,
-            f"good copies stand in {domains} failure domain(s), policy.copies asks for {policy.copies}"
-            + ("" if domains >= policy.copies else "; run `orgkey repair`"),
-            domains,
-            policy.copies,
-        ),
+        Rule(name, True, f"no limit for the age of {what}: set policy.{name}", warned=True)
+        for name, what, concerned in asked
+        if concerned and getattr(policy, name) is None
     ]
 
 

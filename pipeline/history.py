@@ -1,18 +1,30 @@
-"""What the ledger tells of the past: every test restore, by copy and custody path."""
+"""What the ledger tells of the past: test restores, check-ins, and what was stored last.
+
+The one reader of what entries say. Entries come from other hosts as well, by way of the mirrors, so one may
+say anything: what has another form than its event has is skipped and named, never an exception. Everything
+is in order of time, since behind a fork the ledger's own order is another.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pipeline.clock import parse_stamp
-from pipeline.errors import LedgerBroken
 from pipeline.results import NOT_REACHED, PROOFS
+
+T = TypeVar("T")
 
 DRILLS: Final = frozenset({"drill", "drill-failed"})
 """The ledger's events that hold the results of test restores."""
+CHECK_IN: Final = "check-in"
+"""The ledger's event of a share that its custodian has proven."""
+STORED: Final = frozenset({"escrow", "refresh", "rotate"})
+"""The ledger's events that store an epoch."""
+MALFORMED: Final = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+"""What reading an entry raises that says something else than its event does."""
 
 
 @dataclass(frozen=True)
@@ -50,26 +62,145 @@ class Drilled:
     sequence: int
 
 
-def drills(entries: Iterable[Mapping[str, Any]]) -> tuple[Drilled, ...]:
-    """Read the test restores out of a ledger, oldest first.
+@dataclass(frozen=True)
+class CheckIn:
+    """A check-in as an entry tells it; whether it counts, its code decides.
+
+    Attributes:
+        at: When.
+        share: Record id, path, holder and index of the share.
+        custodian: The label of the custodian.
+        number: The number of the code.
+        code: The code that was revealed.
+        sequence: The ledger entry that says so.
+    """
+
+    at: datetime
+    share: tuple[str, str, str, int]
+    custodian: str
+    number: int
+    code: str
+    sequence: int
+
+
+@dataclass(frozen=True)
+class Known:
+    """What this host knows of the newest epoch without asking anyone.
+
+    Attributes:
+        epoch: Its name.
+        at: When it was stored, or else drilled.
+        copies: The targets that confirmed a copy.
+        proven: When it was last proven; ``None`` when it never was.
+    """
+
+    epoch: str
+    at: datetime
+    copies: tuple[str, ...]
+    proven: datetime | None
+
+    @property
+    def text(self) -> str:
+        """In one sentence, without a full stop."""
+        proven = f"proven {self.proven:%Y-%m-%d %H:%M} UTC" if self.proven else "never proven"
+        copies = f"copies at {', '.join(self.copies)}" if self.copies else "where its copies are is not told"
+        return f"last known, by this host's ledger: epoch {self.epoch}, {proven}, {copies}"
+
+
+@dataclass(frozen=True)
+class History:
+    """What a ledger tells, oldest first.
+
+    Attributes:
+        drills: Every test restore.
+        check_ins: Every check-in; see :class:`CheckIn`.
+        known: What is known of the newest epoch; ``None`` when no entry tells of one.
+        skipped: The entries that were skipped, in words.
+    """
+
+    drills: tuple[Drilled, ...] = ()
+    check_ins: tuple[CheckIn, ...] = ()
+    known: Known | None = None
+    skipped: tuple[str, ...] = ()
+
+
+def read(entries: Iterable[Mapping[str, Any]]) -> History:
+    """Read a ledger.
 
     Args:
-        entries: The ledger's entries, oldest first; their chain was checked.
+        entries: Its entries; their chain was checked.
+    """
+    tried: list[Drilled] = []
+    check_ins: list[CheckIn] = []
+    stored: list[Known] = []
+    skipped = []
+    for entry in entries:
+        try:
+            tried += drills(entry)
+            check_ins += _check_in(entry)
+            stored += _stored(entry)
+        except MALFORMED:
+            skipped.append(
+                f"ledger entry {entry['sequence']} says something else than its event {entry['event']} does: "
+                "it is skipped"
+            )
+    tried.sort(key=lambda item: item.at)
+    check_ins.sort(key=lambda item: item.at)
+    return History(tuple(tried), tuple(check_ins), _known(stored, tried), tuple(skipped))
+
+
+def drills(entry: Mapping[str, Any]) -> tuple[Drilled, ...]:
+    """The test restores of one entry; none, where its event is another.
 
     Raises:
-        LedgerBroken: An entry of a drill has another form.
+        KeyError, TypeError, ValueError, AttributeError, OverflowError: It has another form.
     """
-    found: list[Drilled] = []
-    for entry in entries:
-        if entry["event"] in DRILLS:
-            try:
-                found += (_drilled(entry, result) for result in entry["details"]["results"])
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise LedgerBroken(
-                    f"ledger entry {entry['sequence']} is of a drill, and has another form",
-                    hint="keep the folder as it is and find out who could write to it",
-                ) from error
-    return tuple(found)
+    if entry["event"] not in DRILLS:
+        return ()
+    return tuple(_drilled(entry, result) for result in entry["details"]["results"])
+
+
+def _check_in(entry: Mapping[str, Any]) -> list[CheckIn]:
+    if entry["event"] != CHECK_IN:
+        return []
+    told = entry["details"]
+    record_id, path, holder = (_a(str, told[name]) for name in ("record_id", "path", "holder"))
+    return [
+        CheckIn(
+            parse_stamp(entry["at"]),
+            (record_id, path, holder, _a(int, told["index"])),
+            _a(str, told["custodian"]),
+            _a(int, told["number"]),
+            _a(str, told["code"]),
+            _a(int, entry["sequence"]),
+        )
+    ]
+
+
+def _stored(entry: Mapping[str, Any]) -> list[Known]:
+    """The epoch that an entry says is stored; one of which no copy was confirmed is not."""
+    told = entry["details"]
+    if entry["event"] not in STORED or not told.get("copies"):
+        return []
+    return [
+        Known(_a(str, told["epoch"]), parse_stamp(entry["at"]), tuple(sorted(map(str, told["copies"]))), None)
+    ]
+
+
+def _known(stored: Iterable[Known], tried: Iterable[Drilled]) -> Known | None:
+    """The newest epoch that was stored, else drilled; its name begins with its time."""
+    passed = [item for item in tried if item.passed]
+    told = [*stored, *(Known(item.epoch, item.at, (item.copy,), None) for item in passed)]
+    if not told:
+        return None
+    newest = max(item.epoch for item in told)
+    mine = [item for item in told if item.epoch == newest]
+    return Known(
+        newest,
+        min(item.at for item in mine),
+        tuple(sorted({copy for item in mine for copy in item.copies})),
+        max((item.at for item in passed if item.epoch == newest), default=None),
+    )
 
 
 def last_passed(found: Iterable[Drilled], epochs: frozenset[str]) -> dict[tuple[str, str], Drilled]:
@@ -87,23 +218,30 @@ def last_passed(found: Iterable[Drilled], epochs: frozenset[str]) -> dict[tuple[
 
 def _drilled(entry: Mapping[str, Any], result: Mapping[str, Any]) -> Drilled:
     proofs = result["proofs"]
-    passed = bool(result["passed"])
-    stages = {str(stage): float(value) for stage, value in result["seconds"].items()}
+    passed = _a(bool, result["passed"])
+    stages = {str(stage): float(_a(float, value)) for stage, value in result["seconds"].items()}
     return Drilled(
         parse_stamp(entry["at"]),
-        str(result["epoch"]),
-        str(result["copy"]),
-        str(result["path"]),
+        _a(str, result["epoch"]),
+        _a(str, result["copy"]),
+        _a(str, result["path"]),
         passed,
         stages.get("total") if passed else None,
         stages,
         _problems(proofs),
-        {str(name): bool(proof["ok"]) for name, proof in proofs.items()},
+        {str(name): _a(bool, proof["ok"]) for name, proof in proofs.items()},
         {str(name): tuple(map(str, proof["by"])) for name, proof in proofs.items()},
         tuple(map(str, entry["details"].get("certificates", ()))),
-        str(entry["run"]),
-        int(entry["sequence"]),
+        _a(str, entry["run"]),
+        _a(int, entry["sequence"]),
     )
+
+
+def _a(kind: type[T], value: object) -> T:
+    """The value, if it is of that kind; a whole number may stand for any."""
+    if type(value) is not kind and not (kind is float and type(value) is int):
+        raise TypeError(f"{value!r} is not of the form {kind.__name__}")
+    return value  # type: ignore[return-value]  # just checked
 
 
 def _problems(proofs: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:

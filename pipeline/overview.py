@@ -3,11 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from pipeline.authentic import Record
 from pipeline.context import Context
-from pipeline.errors import Code
-from pipeline.survey import Copy, Reader, Survey
+from pipeline.custody.section import PathEntry
+from pipeline.errors import Code, OrgkeyError
+from pipeline.survey import Copy, Reader, Standing, Survey
+
+_PEOPLE = {"openpgp": "custodians", "paper": "sheets"}
+
+
+@dataclass(frozen=True)
+class Silence:
+    """One cause that keeps something from being looked at: what is behind it is not known.
+
+    Attributes:
+        subjects: What could not be looked at: targets, copies, holders.
+        code: The exit code that it stands for.
+        message: The cause.
+        hint: What to do.
+        stores: Whether a target or a copy is among them, so that it is not known what is stored.
+    """
+
+    subjects: tuple[str, ...]
+    code: Code
+    message: str
+    hint: str
+    stores: bool = True
+
+    @property
+    def text(self) -> str:
+        """In one line."""
+        return "; ".join(
+            filter(None, (f"{' and '.join(self.subjects)} cannot be asked: {self.message}", self.hint))
+        )
+
+
+def silences(surveys: Iterable[Survey], holders: Iterable[tuple[str, OrgkeyError]] = ()) -> list[Silence]:
+    """What could not be looked at, one for each cause: a server may be target and holder at once.
+
+    Args:
+        surveys: What is stored.
+        holders: Holders that could not be asked, with the error.
+    """
+    silent = []
+    for survey in surveys:
+        silent += [
+            Silence((f"target {name}",), error.code, error.message, error.hint)
+            for name, error in survey.unreachable.items()
+        ]
+        silent += [
+            Silence((f"the copy at {copy.target}",), copy.code, copy.problem or "it cannot be read", "")
+            for epoch in survey.epochs
+            for copy in epoch.copies
+            if copy.standing is Standing.UNREACHABLE and copy.target not in survey.unreachable
+        ]
+    silent += [
+        Silence((f"holder {name}",), error.code, error.message, error.hint, False) for name, error in holders
+    ]
+    found: dict[str, Silence] = {}
+    for item in silent:
+        known = found.get(item.message)
+        subjects = dict.fromkeys((*(known.subjects if known else ()), *item.subjects))
+        stores = item.stores or (known is not None and known.stores)
+        found[item.message] = replace(known or item, subjects=tuple(subjects), stores=stores)
+    return list(found.values())
+
+
+def needs(record: Record, path: PathEntry) -> tuple[str, ...]:
+    """What a custody path needs, in words: ``3 of 5 custodians (people)``, ``vault``.
+
+    Args:
+        record: The record that the path is of.
+        path: The path.
+    """
+    kinds = {name: item.kind for name, item in record.manifest.custody.holders.items()}
+    return tuple(
+        f"{need.threshold} of {need.size} {_PEOPLE[kinds[need.holder]]} ({need.holder})"
+        if kinds[need.holder] in _PEOPLE
+        else f"holder {need.holder} ({kinds[need.holder]})"
+        for need in path.needs
+    )
 
 
 def copies_json(copies: Sequence[Copy]) -> list[dict[str, object]]:
@@ -21,6 +99,7 @@ def copies_json(copies: Sequence[Copy]) -> list[dict[str, object]]:
             "version": copy.version,
             "sha256": copy.sha256.hex if copy.sha256 else None,
             "ok": copy.ok,
+            "standing": str(copy.standing),
             "problem": copy.problem,
             "replication": copy.replication.status if copy.replication else None,
         }

@@ -75,7 +75,8 @@ def draw(found: Exposure) -> str:
     posture = found.latest or found.configured
     (model,) = posture.models
     points = _Points(found)
-    what = "as stored in the latest epoch" if found.latest else "as configured; nothing is stored yet"
+    seen = found.basis.partition(":")[0]
+    what = "as stored in the latest epoch" if found.latest else f"as configured; {seen}"
     drawn = [_text(24, 34, "Who can get the Org Key back", "title"), _text(24, 54, what, "dim")]
     y = 76.0
     ends = []

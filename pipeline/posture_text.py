@@ -104,7 +104,7 @@ def lines(found: Exposure) -> list[str]:
     if found.stored:
         shown = [f"computed from {len(found.epochs)} stored epoch(s), the configuration and the servers"]
     else:
-        shown = ["nothing authentic is stored yet: computed from the configuration and the servers"]
+        shown = [found.basis]
     shown += ["", "who can reconstruct the key (each line is enough):", *text.answer(now.reconstruct, "and")]
     shown += [f"  {printable(host)}, alone" for host in found.hosts]
     shown += ["", "losses that make every restore impossible (each line is enough):"]

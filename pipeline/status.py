@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from pipeline import checkin, coverage, gate, history, overview
 from pipeline import live as lives
@@ -12,10 +13,12 @@ from pipeline.authentic import Record
 from pipeline.clock import parse_stamp
 from pipeline.context import Context, Estate
 from pipeline.coverage import Backup
-from pipeline.custody.paths import describe, from_config, plan_digest
+from pipeline.custody.overlap import overlap
+from pipeline.custody.paths import Description, describe, from_config, plan_digest
 from pipeline.errors import Code, OrgkeyError, first_of
 from pipeline.gate import DAY, Rule
-from pipeline.history import Drilled
+from pipeline.history import Drilled, History, Known
+from pipeline.overview import Silence
 from pipeline.survey import Epoch, State, Survey
 
 _TOLD = 5
@@ -42,6 +45,8 @@ class Status:
         survey: What is stored.
         judged_at: When it was judged.
         code: How the run ends.
+        silent: What could not be looked at, one for each cause.
+        known: What this host knows of the newest epoch without asking anyone.
     """
 
     epoch: Epoch | None
@@ -59,6 +64,18 @@ class Status:
     survey: Survey
     judged_at: datetime
     code: Code
+    silent: tuple[Silence, ...] = ()
+    known: Known | None = None
+
+    @property
+    def warned(self) -> tuple[str, ...]:
+        """The rules that hold only since nothing asks for more, in words."""
+        return tuple(rule.text for rule in self.rules if rule.warned)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether it is not known what is stored: no good copy was seen, and not all was looked at."""
+        return not (self.epoch and self.epoch.good) and bool(overview.silences([self.survey]))
 
     @property
     def broken(self) -> tuple[str, ...]:
@@ -79,18 +96,15 @@ def status(context: Context) -> Status:
     drilled = _last_drill(context, latest)
     live = lives.live(context, latest)
     renewal = lives.renewal(live.public or latest.record.public, now) if latest and latest.record else None
-    rules = gate.told(
-        "reachable",
-        [f"{name} cannot be reached: {error.message}" for name, error in survey.unreachable.items()],
-        "every target answers",
-    )
-    codes = [error.code for error in survey.unreachable.values()]
-    drills, ledger = _history(context)
+    plan, unasked = _plan(context)
+    silent = overview.silences((survey, *former), unasked)
+    rules = gate.told("reachable", [item.text for item in silent], "every target and holder answers")
+    codes = [item.code for item in silent if item.stores]
+    past, ledger = _history(context)
     rules += gate.told("ledger", [error.message for error in ledger], "the ledger's chain holds")
+    rules += [Rule("ledger-entry", True, text, warned=True) for text in past.skipped]
     codes += [error.code for error in ledger]
     custodians: list[checkin.Standing] = []
-    plan, unasked = _plan(context)
-    rules += gate.told("holders", unasked, "every holder answers")
     outdated = frozenset(
         epoch.name
         for epoch in survey.epochs
@@ -98,12 +112,13 @@ def status(context: Context) -> Status:
     )
     age = None
     if latest is None or latest.record is None:
-        rules.append(Rule("stored", False, "nothing authentic is stored for this key"))
+        rules.append(Rule("stored", False, _not_stored(survey, past.known)))
     else:
         age = (now - latest.record.manifest.created).total_seconds()
         rules += _rules(context, latest, age, (now - drilled).total_seconds() if drilled else None)
+        rules += gate.unlimited(context.config.policy, latest.record, backups=bool(context.config.backups))
         if not ledger:
-            rules += gate.proofs(context.config.policy, latest, latest.record, drills, now)
+            rules += gate.proofs(context.config.policy, latest, latest.record, past.drills, now)
             more, problems = _check_ins(context, latest.record, custodians)
             rules += more
             codes += problems
@@ -136,13 +151,23 @@ def status(context: Context) -> Status:
         backups,
         tuple(custodians),
         outdated,
-        history.last_passed(drills, frozenset({latest.name})) if latest else {},
+        history.last_passed(past.drills, frozenset({latest.name})) if latest else {},
         newest,
         tuple(rules),
         survey,
         now,
         first_of(codes),
+        tuple(silent),
+        past.known,
     )
+
+
+def _not_stored(survey: Survey, known: Known | None) -> str:
+    """No answer is not an empty answer."""
+    if not overview.silences([survey]):
+        return "nothing authentic is stored for this key"
+    last = known.text if known else "this host's ledger knows of no epoch"
+    return f"whether anything authentic is stored for this key is not known; {last}"
 
 
 def _other_plan(latest: Epoch, outdated: frozenset[str]) -> list[str]:
@@ -154,12 +179,12 @@ def _other_plan(latest: Epoch, outdated: frozenset[str]) -> list[str]:
     ]
 
 
-def _history(context: Context) -> tuple[tuple[Drilled, ...], list[OrgkeyError]]:
-    """The test restores of the past; or why the ledger cannot tell them."""
+def _history(context: Context) -> tuple[History, list[OrgkeyError]]:
+    """What the ledger tells; or why it cannot tell it."""
     try:
-        return history.drills(entry for entry, _ in context.ledger.each()), []
+        return history.read(entry for entry, _ in context.ledger.each()), []
     except OrgkeyError as error:
-        return (), [error]
+        return History(), [error]
 
 
 def _check_ins(
@@ -224,18 +249,14 @@ def _former_rules(context: Context, survey: Survey) -> tuple[list[str], list[Cod
     latest = survey.latest()
     name = f"former key {survey.fingerprint}"
     if latest is None:
-        return ([] if survey.unreachable else [f"{name}: nothing authentic is stored for it"]), []
-    broken = [
-        f"{name}: {copy.target}: {copy.problem}"
-        for copy in latest.copies
-        if copy.code is not Code.OK and copy.target not in survey.unreachable
-    ]
-    if len({copy.domain for copy in latest.good}) < context.config.policy.copies and not broken:
-        broken.append(f"{name}: its good copies stand in too few failure domains")
+        # Why it is not known is told of the targets already.
+        unknown = overview.silences([survey])
+        return ([] if unknown else [f"{name}: nothing authentic is stored for it"]), []
+    broken = [f"{name}: {rule.text}" for rule in gate.copies(context.config.policy, latest) if not rule.ok]
     its = context.of(survey.fingerprint)
-    drills, ledger = _history(its)
+    past, ledger = _history(its)
     broken += [f"{name}: {error.message}" for error in ledger]
-    mine = [item for item in drills if item.epoch == latest.name]
+    mine = [item for item in past.drills if item.epoch == latest.name]
     broken += [f"{name}: {failure}" for failure in gate.failures(mine)]
     codes = [error.code for error in ledger]
     if latest.state not in (State.PROVEN, State.SUPERSEDED):
@@ -275,15 +296,22 @@ def _backups(
     return found, broken, [backup.code for backup in damaged]
 
 
-def _plan(context: Context) -> tuple[str | None, list[str]]:
-    """The digest of the configured custody plan; or why it cannot be told."""
+def _plan(context: Context) -> tuple[str | None, list[tuple[str, OrgkeyError]]]:
+    """The digest of the configured custody plan; and which holders could not be asked for it."""
     holders = context.estate("driller").holders()
-    try:
-        paths = from_config(context.config, holders)
-        needed = {need.holder for path in paths for need in path.needs}
-        return plan_digest(paths, describe(holders, needed)), []
-    except OrgkeyError as error:
-        return None, [f"a holder cannot be asked: {error.message}"]
+    paths = from_config(context.config, holders)
+    names = sorted({need.holder for path in paths for need in path.needs})
+
+    def ask(name: str) -> Description | OrgkeyError:
+        try:
+            return describe(holders, [name])[name]
+        except OrgkeyError as error:
+            return error
+
+    told = dict(zip(names, overlap([partial(ask, name) for name in names]), strict=True))
+    unasked = [(name, item) for name, item in told.items() if isinstance(item, OrgkeyError)]
+    described = {name: item for name, item in told.items() if isinstance(item, Description)}
+    return (None if unasked else plan_digest(paths, described)), unasked
 
 
 def newest_of(found: Sequence[Backup], now: datetime) -> datetime | None:

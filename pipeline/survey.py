@@ -35,6 +35,15 @@ class State(StrEnum):
     SUPERSEDED = "superseded"
 
 
+class Standing(StrEnum):
+    """How one copy stands."""
+
+    GOOD = "good"
+    BAD = "bad"
+    MISSING = "missing"
+    UNREACHABLE = "unreachable"
+
+
 @dataclass(frozen=True)
 class Copy:
     """One target's copy of one epoch.
@@ -74,6 +83,14 @@ class Copy:
     def ok(self) -> bool:
         """Whether it was read whole and is authentic."""
         return self.record is not None
+
+    @property
+    def standing(self) -> Standing:
+        """What is known of it. A copy that could not be read is neither bad nor missing."""
+        if self.ok:
+            return Standing.GOOD
+        known = {Code.INTEGRITY: Standing.BAD, Code.USAGE: Standing.BAD, Code.DEGRADED: Standing.MISSING}
+        return known.get(self.code, Standing.UNREACHABLE)
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,8 @@ def report(
     Can the key be restored, from where, by whom, proven when, and by what evidence.
 
     Without --out only the verdict is printed. Opens nothing, and needs no passphrase. The exit code says
-    whether the report could be made: `orgkey status` is the gate.
+    whether the report could be made: `orgkey status` is the gate. Where nobody answers, the verdict is
+    UNKNOWN, with what this host knows, and the exit code says why.
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
@@ -103,7 +104,7 @@ def report(
         context.record_event("report", {"verdict": verdict, "files": written, "through": through})
     document = _document(found.report, written) if common.json else {}
     out.emit(document, _lines(found.report, [out_file, bundle]))
-    return Code.OK if found.report.ledger.ok else Code.LEDGER_BROKEN
+    return found.code
 
 
 def _catch_up(context: Context) -> None:
@@ -196,12 +197,12 @@ def _lines(report: Report, written: list[Path | None]) -> list[str]:
     shown = [
         f"key        {spaced(report.key.fingerprint)}",
         f"verdict    {str(verdict.answer).upper()}: {verdict.sentence}",
-        f"from       {', '.join(verdict.where) or 'nowhere'}",
-        f"by         {', '.join(verdict.paths) or 'nobody'}",
+        f"from       {verdict.from_text}",
+        f"by         {verdict.by_text}",
         f"proven     {f'{verdict.proven_at:%Y-%m-%d %H:%M} UTC' if verdict.proven_at else 'never'}, "
         f"in {seconds_text(verdict.rto_seconds)}",
-        f"drills     {len(report.drills) - len(report.failed)} passed, {len(report.failed)} failed, "
-        f"{len(report.missed)} missed since {report.since:%Y-%m-%d}",
+        f"drills     {report.runs[0]} passed, {report.runs[1]} failed, "
+        f"{report.missed_text} missed since {report.since:%Y-%m-%d}",
     ]
     if verdict.gaps:
         shown += ["", "gaps:", *(f"  - {printable(gap)}" for gap in verdict.gaps)]

@@ -100,6 +100,7 @@ def _document(result: Status) -> dict[str, Any]:
         "live_others": list(result.live.others),
         "renewal": _renewal(result),
         "copies": copies_json(result.epoch.copies) if result.epoch else [],
+        "last_known": _known(result),
         "epochs": [
             {
                 "epoch": epoch.name,
@@ -135,11 +136,13 @@ def _document(result: Status) -> dict[str, Any]:
         "gate": {
             "ok": not result.broken,
             "broken": list(result.broken),
+            "warned": list(result.warned),
             "rules": [
                 {
                     "name": rule.name,
                     "subject": rule.subject,
                     "ok": rule.ok,
+                    "warned": rule.warned,
                     "text": rule.text,
                     "value": rule.value,
                     "limit": rule.limit,
@@ -149,6 +152,17 @@ def _document(result: Status) -> dict[str, Any]:
         },
         "exit_code": int(result.code),
     }
+
+
+def _known(result: Status) -> dict[str, Any] | None:
+    """What this host knows without asking anyone: what is left where nobody answers."""
+    from pipeline.clock import stamp
+
+    known = result.known
+    if known is None:
+        return None
+    proven = stamp(known.proven) if known.proven else None
+    return {"epoch": known.epoch, "proven": proven, "copies": list(known.copies)}
 
 
 def _renewal(result: Status) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pipeline.cli.output import age, printable, spaced, table
@@ -50,21 +51,28 @@ def lines(result: Status) -> list[str]:
 
 def verdict(result: Status) -> list[str]:
     """The gate, and each broken rule in words."""
+    doubts = ["warnings:", *_items(result.warned), ""] if result.warned else []
     if not result.broken:
-        return [f"gate: ok, all {len(result.rules)} rules hold"]
+        return [*doubts, f"gate: ok, all {len(result.rules)} rules hold"]
+    told = f"gate: BROKEN (exit code {int(result.code)}: {result.code.meaning})"
+    return [*doubts, told, *_items(result.broken)]
+
+
+def _items(texts: Iterable[str]) -> list[str]:
     width = min(max(shutil.get_terminal_size((WIDEST, 24)).columns, 40), WIDEST)
-    told = [f"gate: BROKEN (exit code {int(result.code)}: {result.code.meaning})"]
-    for rule in result.broken:
+    return [
+        line
+        for text in texts
         # A path or an address in it is there to be copied: it is not cut.
-        told += textwrap.wrap(
-            printable(rule),
+        for line in textwrap.wrap(
+            printable(text),
             width,
             initial_indent="  - ",
             subsequent_indent="    ",
             break_long_words=False,
             break_on_hyphens=False,
         )
-    return told
+    ]
 
 
 def _copies(result: Status, epoch: Epoch) -> list[str]:
@@ -73,7 +81,7 @@ def _copies(result: Status, epoch: Epoch) -> list[str]:
         (
             copy.target,
             copy.domain,
-            "good" if copy.ok else "BAD",
+            copy_state(copy),
             _restored(result, copy),
             f"until {copy.retain_until:%Y-%m-%d}" if copy.retain_until else "",
             *((copy.replication.status.lower() if copy.replication else "",) if replicated else ()),
@@ -84,18 +92,27 @@ def _copies(result: Status, epoch: Epoch) -> list[str]:
     return table((*headings, "replication") if replicated else headings, rows)
 
 
+def copy_state(copy: Copy) -> str:
+    """How a copy stands, in a word, and why it could not be looked at."""
+    state = "good" if copy.ok else str(copy.standing).upper()
+    why = "sealed" if " is sealed" in (copy.problem or "") else "denied" if copy.code is Code.DENIED else ""
+    return f"{state} ({why})" if why and copy.standing == "unreachable" else state
+
+
 def _restored(result: Status, copy: Copy) -> str:
     found = [item for (target, _), item in result.proven.items() if target == copy.target]
     return _when(result, max(found, key=lambda item: item.at, default=None))
 
 
 def _paths(result: Status, epoch: Epoch) -> list[str]:
+    from pipeline import overview
+
     if epoch.record is None:
         return []
     rows = []
     for path in epoch.record.manifest.custody.paths:
         found = [item for (_, name), item in result.proven.items() if name == path.name]
-        needs = " and ".join(need.holder for need in path.needs)
+        needs = " and ".join(overview.needs(epoch.record, path))
         rows.append((path.name, needs, _when(result, max(found, key=lambda item: item.at, default=None))))
     return ["", *table(("path", "needs", "restored"), rows)]
 
@@ -162,9 +179,9 @@ def _backups(result: Status) -> list[str]:
         return []
     counts = Counter(
         {
-            Code.OK: "opened by an escrowed key",
+            Code.OK: "for an escrowed key (not opened)",
             Code.DEGRADED: "of hidden recipients",
-            Code.STALE: "NOT OPENED",
+            Code.STALE: "for NO escrowed key",
         }.get(backup.code, "NOT READABLE")
         for backup in result.backups
     )

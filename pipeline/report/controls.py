@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from pipeline.report import judging, judging_keys
 from pipeline.report.facts import Facts
 from pipeline.report.judging import Judgement
-from pipeline.report.model import Control, Report
+from pipeline.report.model import Answer, Control, Report, Support
 
 NIST: Final = "NIST SP 800-53 Rev. 5"
 KEYS: Final = "NIST SP 800-57 Part 1 Rev. 5"
@@ -96,6 +96,9 @@ ROWS: Final = (
     Row("Art. 7", DORA_RTS, "manage keys for life, replace lost ones", judging_keys.lifecycle, True),
 )  # fmt: skip
 
+_OF_LEDGER: Final = (judging.integrity, judging.repudiation)
+"""What is judged by the ledger alone, whoever does not answer."""
+
 
 def controls(report: Report) -> tuple[Control, ...]:
     """Say for each control how far the report has evidence.
@@ -108,7 +111,11 @@ def controls(report: Report) -> tuple[Control, ...]:
 
 
 def _control(row: Row, facts: Facts) -> Control:
+    told = facts.report.verdict
     found = row.judge(facts)
+    if told.answer is Answer.UNKNOWN and not facts.good and row.judge not in _OF_LEDGER:
+        # What could not be looked at is no evidence, neither for nor against.
+        found = Judgement(Support.UNKNOWN, "What is stored could not be looked at.")
     return Control(
         row.id,
         row.catalogue,

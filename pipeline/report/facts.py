@@ -146,10 +146,13 @@ class Facts:
         """The period's test restores, the missed and failed ones first."""
         report = self.report
         open_ = [f"{item.days:.1f} days overdue now" for item in report.missed if item.until is None]
-        return (
-            f"since {report.since:%Y-%m-%d}: {len(report.missed)} test restores missed"
-            f"{f' ({open_[0]})' if open_ else ''}, {len(report.failed)} failed, {len(self.passed)} passed"
+        passed, failed = report.runs
+        missed = (
+            "none can be missed, as no frequency is set"
+            if report.drill_interval_days is None
+            else f"{len(report.missed)} test restores missed{f' ({open_[0]})' if open_ else ''}"
         )
+        return f"since {report.since:%Y-%m-%d}: {missed}, {failed} failed, {passed} passed"
 
     @property
     def frequency_text(self) -> str:

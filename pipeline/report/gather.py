@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from pipeline import __version__, exposure, mirrored, picture, posture_text, status
+from pipeline import __version__, exposure, mirrored, overview, picture, posture_text, status
 from pipeline import config as settings
 from pipeline.authentic import Record
 from pipeline.checkin import Standing
@@ -18,7 +18,7 @@ from pipeline.context import Context
 from pipeline.custody.paths import Description
 from pipeline.custody.section import PathEntry
 from pipeline.digest import sha256
-from pipeline.errors import OrgkeyError
+from pipeline.errors import Code, OrgkeyError, first_of
 from pipeline.evidence.checking import Checked
 from pipeline.evidence.verification import Claim
 from pipeline.exposure import TRUTH, Exposure, until_text
@@ -28,6 +28,7 @@ from pipeline.report import anchoring, past, verdict
 from pipeline.report.certificates import issued, words
 from pipeline.report.controls import controls
 from pipeline.report.model import (
+    Answer,
     BackupFacts,
     CopyFacts,
     CustodianFacts,
@@ -66,12 +67,14 @@ class Gathered:
         public: The key's public part, in ASCII armor; ``None`` when nothing authentic is stored.
         posture: The posture's document, as JSON.
         certificates: The certificates on this host, newest first.
+        code: How the run ends: not 0 where the ledger is broken, or the verdict is that it is not known.
     """
 
     report: Report
     public: bytes | None
     posture: bytes | None
     certificates: tuple[Checked, ...]
+    code: Code
 
 
 def gather(context: Context, *, since: datetime | None = None) -> Gathered:
@@ -119,7 +122,18 @@ def gather(context: Context, *, since: datetime | None = None) -> Gathered:
         previous=told.previous,
         drill_interval_days=policy.max_drill_age_days,
         verdict=verdict.judge(
-            copies, paths, cells, _closed(context, record, paths), gaps, policy.rto_seconds
+            copies,
+            paths,
+            cells,
+            verdict.Today(
+                now,
+                begin,
+                _closed(context, record, paths),
+                gaps,
+                policy.rto_seconds,
+                " and ".join(one for item in overview.silences([found.survey]) for one in item.subjects),
+                found.known,
+            ),
         ),
         key=_key(context, found, record),
         epoch=_epoch(found, record),
@@ -132,7 +146,7 @@ def gather(context: Context, *, since: datetime | None = None) -> Gathered:
         custody=exposed,
         custodians=tuple(_custodian(item, told) for item in found.custodians),
         changes=told.unreported(),
-        rules=tuple(RuleFacts(rule.name, rule.ok, rule.text) for rule in found.rules),
+        rules=tuple(RuleFacts(rule.name, rule.ok, rule.text, rule.warned) for rule in found.rules),
         not_covered=(),
         ledger=ledger,
         evidence=(),
@@ -141,7 +155,24 @@ def gather(context: Context, *, since: datetime | None = None) -> Gathered:
     report = replace(report, not_covered=tuple(_not_covered(context, report)))
     report = replace(report, evidence=_evidence(report, told, certificates, record, posture))
     report = replace(report, controls=controls(report))
-    return Gathered(report, record.members["public.asc"] if record else None, posture, certificates)
+    return Gathered(
+        report,
+        record.members["public.asc"] if record else None,
+        posture,
+        certificates,
+        _code(report, found),
+    )
+
+
+def _code(report: Report, found: Status) -> Code:
+    """How a report ends: it could not be made where the ledger is broken, or nobody answers."""
+    unknown = report.verdict.answer is Answer.UNKNOWN
+    return first_of(
+        [
+            *([] if report.ledger.ok else [Code.LEDGER_BROKEN]),
+            *([item.code for item in found.silent] or [Code.UNREACHABLE] if unknown else []),
+        ]
+    )
 
 
 def _copies(context: Context, epoch: Epoch | None) -> tuple[CopyFacts, ...]:
@@ -168,15 +199,8 @@ def _copy(config: settings.Config, copy: Copy) -> CopyFacts:
 
 def _path(entry: PathEntry, record: Record) -> PathFacts:
     holders = record.manifest.custody.holders
-    kinds = {need.holder: holders[need.holder].kind for need in entry.needs}
-    needs = tuple(
-        f"{need.threshold} of {need.size} {'sheets' if kinds[need.holder] == 'paper' else 'custodians'} "
-        f"({need.holder})"
-        if kinds[need.holder] in _PEOPLE
-        else f"holder {need.holder} ({kinds[need.holder]})"
-        for need in entry.needs
-    )
-    return PathFacts(entry.name, needs, bool(set(kinds.values()) & _PEOPLE))
+    people = any(holders[need.holder].kind in _PEOPLE for need in entry.needs)
+    return PathFacts(entry.name, overview.needs(record, entry), people)
 
 
 def _closed(context: Context, record: Record | None, paths: Iterable[PathFacts]) -> dict[str, str]:
@@ -201,11 +225,7 @@ def _closed(context: Context, record: Record | None, paths: Iterable[PathFacts])
 
 def _key(context: Context, found: Status, record: Record | None) -> KeyFacts:
     told = record.manifest.key if record else {}
-    former = tuple(
-        (survey.fingerprint, f"epoch {latest.name}, {latest.state}" if latest else "nothing is stored")
-        for survey in found.former
-        for latest in (survey.latest(),)
-    )
+    former = tuple((survey.fingerprint, _former(survey)) for survey in found.former)
     return KeyFacts(
         context.fingerprint,
         tuple(map(str, told.get("user_ids", ()))),
@@ -218,6 +238,13 @@ def _key(context: Context, found: Status, record: Record | None) -> KeyFacts:
         _renewal(found),
         former,
     )
+
+
+def _former(survey: Survey) -> str:
+    latest = survey.latest()
+    if latest:
+        return f"epoch {latest.name}, {latest.state}"
+    return "not known: it could not be asked" if overview.silences([survey]) else "nothing is stored"
 
 
 def _capabilities(record: Record) -> tuple[tuple[str, str, str], ...]:

@@ -41,6 +41,7 @@ TONES: Final = {
     Answer.YES: "ok",
     Answer.GAPS: "warn",
     Answer.UNPROVEN: "warn",
+    Answer.UNKNOWN: "bad",
     Answer.NO: "bad",
     Proof.PROVEN: "ok",
     Proof.OVERDUE: "warn",
@@ -50,6 +51,7 @@ TONES: Final = {
     Support.SUPPORTED: "ok",
     Support.PARTIAL: "warn",
     Support.NONE: "bad",
+    Support.UNKNOWN: "warn",
     Support.NOT_APPLICABLE: "warn",
 }
 MARKS: Final = {"ok": "✓", "warn": "!", "bad": "✗"}

@@ -25,6 +25,7 @@ class Answer(StrEnum):
     YES = "yes"
     GAPS = "yes, with gaps"
     UNPROVEN = "not proven"
+    UNKNOWN = "unknown"
     NO = "no"
 
 
@@ -44,6 +45,7 @@ class Support(StrEnum):
     SUPPORTED = "supported"
     PARTIAL = "partly supported"
     NONE = "not supported"
+    UNKNOWN = "not known"
     NOT_APPLICABLE = "not applicable"
 
 
@@ -62,6 +64,7 @@ class Verdict:
         rto_objective: What the policy allows, in seconds.
         gaps: What is missing, failed or overdue, in words, worst first.
         evidence: Ids.
+        by: The same paths, each with who has to act, in words.
     """
 
     answer: Answer
@@ -74,6 +77,19 @@ class Verdict:
     rto_objective: float | None
     gaps: tuple[str, ...]
     evidence: tuple[str, ...] = ()
+    by: tuple[str, ...] = ()
+
+    @property
+    def from_text(self) -> str:
+        """From where, in words."""
+        return ", ".join(self.where) or ("not known" if self.answer is Answer.UNKNOWN else "nowhere")
+
+    @property
+    def by_text(self) -> str:
+        """By whom, in words."""
+        return " or ".join(self.by or self.paths) or (
+            "not known" if self.answer is Answer.UNKNOWN else "nobody"
+        )
 
 
 @dataclass(frozen=True)
@@ -349,11 +365,13 @@ class RuleFacts:
         name: The rule's name, most often a setting of ``[policy]``.
         ok: Whether it holds.
         text: In words.
+        warned: Whether it holds only since nothing asks for more.
     """
 
     name: str
     ok: bool
     text: str
+    warned: bool = False
 
 
 @dataclass(frozen=True)
@@ -494,6 +512,20 @@ class Report:
     def failed(self) -> tuple[DrillFacts, ...]:
         """The period's test restores that failed."""
         return tuple(drill for drill in self.drills if not drill.passed)
+
+    @property
+    def runs(self) -> tuple[int, int]:
+        """How many runs of test restores of the period passed and failed; one may try several copies."""
+        passed: dict[tuple[datetime, tuple[str, ...]], bool] = {}
+        for drill in self.drills:
+            run = (drill.at, drill.evidence)
+            passed[run] = passed.get(run, True) and drill.passed
+        return sum(passed.values()), len(passed) - sum(passed.values())
+
+    @property
+    def missed_text(self) -> str:
+        """How many were missed; a dash where none can be."""
+        return "\N{EN DASH}" if self.drill_interval_days is None else str(len(self.missed))
 
     def cell(self, copy: str, path: str) -> Cell | None:
         """How one copy stands on one path."""

@@ -70,7 +70,7 @@ class Past:
         )
         words = _words(event, told)
         if event in history.DRILLS:
-            drilled = history.drills((entry,))
+            drilled = history.drills(entry)
             self.drills += drilled
             words = "; ".join(
                 f"{item.copy} by {item.path}: {', '.join(item.problems)}"

@@ -127,7 +127,7 @@ def _claims(report: Report) -> Iterator[Claim]:
     yield from _people(report)
     yield from _vault(report)
     for rule in report.rules:
-        yield "gate", rule.name, "rule", rule.text, "ok" if rule.ok else "broken", report.generated, ()
+        yield "gate", rule.name, "rule", rule.text, _holds(rule), report.generated, ()
     for change in report.changes:
         state = "failure" if change.failure else "done"
         yield "changes", change.event, "change", change.text, state, change.at, change.evidence
@@ -138,6 +138,10 @@ def _claims(report: Report) -> Iterator[Claim]:
         )  # fmt: skip
     for text in report.not_covered:
         yield "not covered", "", "limit", text, "", report.generated, ()
+
+
+def _holds(rule: RuleFacts) -> str:
+    return "warned" if rule.warned else "ok" if rule.ok else "broken"
 
 
 def _summary(report: Report) -> Iterator[Claim]:

@@ -400,9 +400,10 @@ def test_what_documents_and_the_ledger_say(world: World) -> None:
     assert listed["a"] == {
         "target": "a", "kind": "memory", "domain": "a", "version": "1", "ok": True, "problem": None,
         "location": f"memory:a/{made.fingerprint}/{made.epoch}", "sha256": made.sha256.hex,
-        "replication": None,
+        "replication": None, "standing": "good",
     }  # fmt: skip
     assert (listed["c"]["ok"], listed["c"]["sha256"]) == (False, None)
+    assert (listed["b"]["standing"], listed["c"]["standing"]) == ("unreachable", "missing")
     kept = event([survey], Code.UNREACHABLE)
     assert kept == {
         "code": 20,

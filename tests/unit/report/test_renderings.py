@@ -59,10 +59,12 @@ def test_the_verdict_and_the_counts_come_first(name: str) -> None:
     ):
         assert said in first
     counts = re.findall(r'<b class="word [a-z]*">(\d+)</b>(\w+)', first)
-    passed = len(report.drills) - len(report.failed)
+    runs: dict[object, bool] = {}
+    for drill in report.drills:
+        runs[drill.evidence] = runs.get(drill.evidence, True) and drill.passed
     assert counts == [
-        (str(passed), "passed"),
-        (str(len(report.failed)), "failed"),
+        (str(list(runs.values()).count(True)), "passed"),
+        (str(list(runs.values()).count(False)), "failed"),
         (str(len(report.missed)), "missed"),
     ]
     cover = PdfReader(io.BytesIO(pdf.render(report))).pages[0].extract_text()
