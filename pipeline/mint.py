@@ -138,6 +138,7 @@ def refresh(old: Record, key: UnlockedKey, raw: Secret, *, now: datetime, deadli
     """Make a record with the same secret and a newer public part.
 
     Keypair, original, custody and record id are carried over byte for byte: shares, kits and paper stay good.
+    Only a keypair whose secret numbers are not in canonical form is written anew, under the same passphrase.
 
     Args:
         old: The record that it replaces.
@@ -158,6 +159,10 @@ def refresh(old: Record, key: UnlockedKey, raw: Secret, *, now: datetime, deadli
     binding = Binding(fingerprint=old.fingerprint, record_id=old.manifest.record_id)
     made = (record.MANIFEST, record.MANIFEST_SIGNATURE, record.PUBLIC, record.RECOVERY)
     members = {name: content for name, content in old.members.items() if name not in made}
+    keypair = old.keypair
+    if not key.canonical:
+        keypair = _rewrap(key, passphrase.written(raw), None)
+        members[record.KEYPAIR] = armor.armor(keypair, "PRIVATE KEY BLOCK")
     members[record.PUBLIC] = armor.armor(key.public, "PUBLIC KEY BLOCK")
     members[record.RECOVERY] = recovery_text(
         old.manifest.custody,
@@ -176,7 +181,7 @@ def refresh(old: Record, key: UnlockedKey, raw: Secret, *, now: datetime, deadli
         supersedes=reference,
         program=f"orgkey-escrow {__version__}",
     )
-    return _sign(manifest, members, old.keypair, raw, key.public, now=now, deadline=deadline)
+    return _sign(manifest, members, keypair, raw, key.public, now=now, deadline=deadline)
 
 
 def _renewed(told: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,17 +222,24 @@ def _wrap(key: UnlockedKey, raw: Secret, export_passphrase: Secret | None) -> tu
     """Re-wrap the key under the escrow passphrase and seal the export as it came."""
     import pysequoia
 
-    from pipeline.keys import ESCROW_COUNT_OCTET, armor, prove_rewrap
+    from pipeline.keys import armor
 
     written = passphrase.written(raw)
-    keypair = key.protect(written, s2k_count_octet=ESCROW_COUNT_OCTET)
-    prove_rewrap(key, keypair, written, export_passphrase)
+    keypair = _rewrap(key, written, export_passphrase)
     original = pysequoia.encrypt(key.original, recipients=[], passwords=[written.text()], armor=False)
     return keypair, {
         record.KEYPAIR: armor.armor(keypair, "PRIVATE KEY BLOCK"),
         record.ORIGINAL: bytes(original),
         record.PUBLIC: armor.armor(key.public, "PUBLIC KEY BLOCK"),
     }
+
+
+def _rewrap(key: UnlockedKey, written: Secret, former: Secret | None) -> bytes:
+    from pipeline.keys import ESCROW_COUNT_OCTET, prove_rewrap
+
+    keypair = key.protect(written, s2k_count_octet=ESCROW_COUNT_OCTET)
+    prove_rewrap(key, keypair, written, former)
+    return keypair
 
 
 def _sign(

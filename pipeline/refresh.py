@@ -7,7 +7,7 @@ custodians' shares, kits and paper stay good and nobody has to be asked for a ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline import journal, mint
@@ -18,11 +18,12 @@ from pipeline.context import Context
 from pipeline.custody import passphrase
 from pipeline.errors import Code, Expired, IntegrityProblem, NotAKey, NotPinned, OrgkeyError
 from pipeline.manifest import Reference
-from pipeline.proving import Way, open_by
+from pipeline.proving import Recovered, Way, open_by
 from pipeline.store import Stored
 from pipeline.survey import Reader, Survey, choose
 
 if TYPE_CHECKING:
+    from pipeline.keys import UnlockedKey
     from pipeline.keys.proofs import Prestarted
 
 
@@ -95,6 +96,11 @@ def rehearse(context: Context, request: Request) -> tuple[str, str]:
     """
     old = _latest(_survey(context))
     if _compared(old, request.public) == "same":
+        if _elliptic(old):
+            return old.epoch, (
+                "open it, and store it again only if its secret numbers are not in canonical form: "
+                "the stored public part is as new already"
+            )
         return old.epoch, "do nothing: the stored public part is as new already"
     return old.epoch, "store it again with the newer public part, under the same shares"
 
@@ -112,11 +118,13 @@ def _refresh(context: Context, request: Request, prestarted: Prestarted) -> Refr
     )
     if chosen is not None:
         context.say(f"resuming the interrupted refresh, epoch {chosen.record.epoch}")
-    elif _compared(old, request.public) == "same":
+    elif _compared(old, request.public) != "same":
+        chosen = storing.begin(context, _mint(context, survey, old, request))
+    elif (written := _written_anew(context, survey, old, request)) is not None:
+        chosen = storing.begin(context, written)
+    else:
         _catch_up(context, old)
         return Refreshed(None, Reference(old.epoch, old.sha256.hex))
-    else:
-        chosen = storing.begin(context, _mint(context, survey, old, request))
     stored = storing.store(context, context.estate("writer").targets(), chosen, prestarted=prestarted)
     reference = chosen.record.manifest.supersedes or Reference(old.epoch, old.sha256.hex)
     context.record_event("refresh", storing.event(stored) | {"supersedes": reference.epoch})
@@ -187,12 +195,48 @@ def _compared(record: Record, public: bytes) -> str:
     return state
 
 
+def _elliptic(record: Record) -> bool:
+    from pipeline.keys import reading
+
+    key = reading.sole(record.public, "the stored public part")
+    return any(component.public.curve for component in key.components)
+
+
+def _written_anew(context: Context, survey: Survey, old: Record, request: Request) -> Record | None:
+    """Mint an epoch again whose secret numbers are stored in a form that strict programs refuse.
+
+    Earlier releases stored elliptic numbers as GnuPG 2.3 and newer export them. That shows only when the
+    record is open: machines open it, or people who came with shares or named their path, nobody else.
+    """
+    if not _elliptic(old):
+        return None
+    called = request.path is not None or request.shares
+    try:
+        opened, key = _open(context, survey, old, request if called else replace(request, ask=None))
+    except OrgkeyError as error:
+        context.say(f"whether its secret numbers are in canonical form is not known: {error.message}")
+        return None
+    if key.canonical:
+        return None
+    context.say("the secret numbers are stored in a form that strict programs refuse: written anew")
+    return _store_again(context, survey, old, opened, key)
+
+
 def _mint(context: Context, survey: Survey, old: Record, request: Request) -> Record:
+    return _store_again(context, survey, old, *_open(context, survey, old, request))
+
+
+def _open(context: Context, survey: Survey, old: Record, request: Request) -> tuple[Recovered, UnlockedKey]:
     others = [epoch.record for epoch in survey.epochs if epoch.record and epoch.record.epoch != old.epoch]
     way = Way(request.path, request.shares, request.ask, others)
     opened = open_by(old, context.estate("driller"), way)
     context.say(f"epoch {old.epoch}: the escrow passphrase is back by path {opened.path}")
-    key = mint.reopen(old, passphrase.written(opened.raw)).merge_public(request.public)
+    return opened, mint.reopen(old, passphrase.written(opened.raw)).merge_public(request.public)
+
+
+def _store_again(
+    context: Context, survey: Survey, old: Record, opened: Recovered, key: UnlockedKey
+) -> Record:
     newest = survey.newest()
     last = newest.record if newest and newest.record else old
     return mint.refresh(

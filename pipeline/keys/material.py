@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -51,7 +52,7 @@ class PublicPart:
         algorithm: Public-key algorithm id (RFC 4880 section 9.1).
         numbers: The public numbers; RSA n, e; DSA p, q, g, y; ElGamal p, g, y.
         curve: OID of the curve without its length octet, empty for other algorithms.
-        point: The public point as it is encoded, empty for other algorithms.
+        point: The public point without leading zeros, empty for other algorithms.
     """
 
     raw: bytes
@@ -82,6 +83,12 @@ class PublicPart:
             return curve
         name, _, use = NAMES[self.algorithm].partition(" ")
         return f"{name}-{self.numbers[0].bit_length()} {use}".rstrip()
+
+    @property
+    def digest(self) -> str:
+        """The digest to sign with: SHA-256, or SHA-512 for curves that gpg takes no shorter one with."""
+        wide = self.algorithm == ECDSA and CURVES[self.curve][2] > 256
+        return "SHA512" if wide else "SHA256"
 
     @property
     def can_sign(self) -> bool:
@@ -122,7 +129,8 @@ def read_public(body: bytes) -> PublicPart:
         curve = reader.take(reader.octet())
         _check_curve(algorithm, curve)
         bits = reader.number(2)
-        point = reader.take((bits + 7) // 8)
+        # Its first octet is never zero; some programs write one before it nevertheless.
+        point = reader.take((bits + 7) // 8).lstrip(b"\0")
         if algorithm == ECDH:
             reader.take(reader.octet())
     else:
@@ -168,6 +176,14 @@ def read_secret(public: PublicPart, clear: bytes) -> tuple[int, ...]:
     if reader.left:
         raise NotAKey("the secret part is longer than its numbers", hint=DAMAGED_HINT)
     return numbers
+
+
+def write_numbers(numbers: Iterable[int]) -> bytes:
+    """Write multi-precision integers in canonical form: no leading zeros (RFC 9580 section 3.2)."""
+    return b"".join(
+        number.bit_length().to_bytes(2, "big") + number.to_bytes((number.bit_length() + 7) // 8, "big")
+        for number in numbers
+    )
 
 
 def fits(public: PublicPart, secret: tuple[int, ...]) -> bool:

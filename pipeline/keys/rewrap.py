@@ -14,7 +14,7 @@ from pipeline.errors import NotPinned, OrgkeyError, ProofFailed, UsageProblem
 from pipeline.keys import reading
 from pipeline.keys.certificates import find_certificates
 from pipeline.keys.inspection import describe
-from pipeline.keys.material import read_secret
+from pipeline.keys.material import read_secret, write_numbers
 from pipeline.keys.model import Identity, Key, merge, require_secret
 from pipeline.keys.packets import SECRETS, Packet, build, join
 from pipeline.keys.preflight import ACCEPTABLE, examine
@@ -31,15 +31,18 @@ class UnlockedKey:
 
     Attributes:
         key: The merged key as it was read.
-        secrets: The secret numbers of each component, as they are encoded.
+        secrets: The secret numbers of each component, in canonical form.
         original: The chosen key's packets as they came in; the whole file where it holds nothing else.
         notes: What was tolerated while reading.
+        canonical: Whether the numbers were in canonical form when they were read: GnuPG 2.3 and newer
+            protects elliptic ones with a bit count of whole octets, which strict programs refuse.
     """
 
     key: Key = field(repr=False)
     secrets: tuple[Secret, ...] = field(repr=False)
     original: bytes = field(repr=False)
     notes: tuple[str, ...] = ()
+    canonical: bool = True
 
     @property
     def fingerprint(self) -> str:
@@ -196,9 +199,7 @@ def load(
             raise problem.error
     assert found.key is not None
     alone = len(found.reading.keys) == 1
-    return UnlockedKey(
-        found.key, _all_open(found.secrets), data if alone else found.key.raw, notes=found.notes
-    )
+    return _opened(found.key, found.secrets, data if alone else found.key.raw, found.notes)
 
 
 def unlock(tsk: bytes, passphrase: Secret) -> UnlockedKey:
@@ -219,23 +220,27 @@ def unlock(tsk: bytes, passphrase: Secret) -> UnlockedKey:
     opened, problems = open_all(key, passphrase)
     if problems:
         raise problems[0]
-    return UnlockedKey(key, _all_open(opened), tsk)
+    return _opened(key, opened, tsk)
 
 
-def _all_open(opened: Iterable[Secret | None]) -> tuple[Secret, ...]:
+def _opened(
+    key: Key, opened: Iterable[Secret | None], original: bytes, notes: tuple[str, ...] = ()
+) -> UnlockedKey:
     found = []
-    for clear in opened:
+    canonical = True
+    for component, clear in zip(key.components, opened, strict=True):
         assert clear is not None, "a part that was not opened has no problem to its name"
-        found.append(clear)
-    return tuple(found)
+        found.append(Secret(write_numbers(read_secret(component.public, clear.reveal()))))
+        canonical &= found[-1] == clear
+    return UnlockedKey(key, tuple(found), original, notes, canonical)
 
 
 def prove_rewrap(before: UnlockedKey, protected: bytes, new: Secret, old: Secret | None) -> None:
     """Prove that a re-wrapped key is the same key under another passphrase, from its bytes alone.
 
     Every byte outside the protected parts is unchanged, in the same order; the protection is what was
-    meant; the new passphrase gives the identical secret numbers; the old one, where it is another, and
-    a random one do not.
+    meant; the new passphrase gives the identical secret numbers, in canonical form; the old one, where it
+    is another, and a random one do not.
 
     Args:
         before: The key that was re-wrapped.
@@ -254,6 +259,8 @@ def prove_rewrap(before: UnlockedKey, protected: bytes, new: Secret, old: Secret
         raise _failed("bytes outside the protected parts have changed")
     if after.secrets != before.secrets or after.key_state != before.key_state:
         raise _failed("the secret numbers have changed")
+    if not after.canonical:
+        raise _failed("the secret numbers are not in canonical form")
     strangers = [Secret(secrets.token_bytes(32))]
     if old is not None and old != new:
         strangers.append(old)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from pipeline.keys.material import EDDSA, PublicPart
+from pipeline.keys.material import EDDSA, PublicPart, write_numbers
 from pipeline.keys.packets import Tag, build, join
 from pipeline.keys.signatures import hashed_identity, hashed_key
 
@@ -37,19 +37,20 @@ class UserKey:
     user_ids: dict[str, str]
 
 
-def fresh_user(names: Iterable[str], made: datetime) -> UserKey:
+def fresh_user(names: Iterable[str], at: datetime) -> UserKey:
     """Make an Ed25519 key with one user id for each name (RFC 4880 section 11.1).
 
     Args:
         names: Names of implementations.
-        made: When the key claims to have been made.
+        at: When the key claims to have been made.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     secret = Ed25519PrivateKey.generate()
-    created = int(made.timestamp())
+    created = int(at.timestamp())
     point = b"\x40" + secret.public_key().public_bytes_raw()
-    body = b"\x04" + created.to_bytes(4, "big") + bytes([EDDSA, len(_ED25519)]) + _ED25519 + _mpi(point)
+    body = b"\x04" + created.to_bytes(4, "big") + bytes([EDDSA, len(_ED25519)]) + _ED25519
+    body += write_numbers([int.from_bytes(point, "big")])
     public = PublicPart(body, datetime.fromtimestamp(created, UTC), EDDSA, curve=_ED25519, point=point)
     user_ids = {name: f"Drill of {name} <drill-{name}@orgkey.invalid>" for name in names}
     packets = [build(Tag.PUBLIC_KEY, body)]
@@ -65,18 +66,9 @@ def fresh_user(names: Iterable[str], made: datetime) -> UserKey:
         head = bytes([4, _POSITIVE, EDDSA, _SHA256]) + len(hashed).to_bytes(2, "big") + hashed
         data = hashed_key(public) + hashed_identity(Tag.USER_ID, identity) + head
         digest = hashlib.sha256(data + b"\x04\xff" + len(head).to_bytes(4, "big")).digest()
-        r, s = (half for half in _halves(secret.sign(digest)))
+        made = secret.sign(digest)
+        halves = (int.from_bytes(made[:32], "big"), int.from_bytes(made[32:], "big"))
         issuer = b"\x09\x10" + bytes.fromhex(public.key_id)
-        tail = len(issuer).to_bytes(2, "big") + issuer + digest[:2] + _mpi(r) + _mpi(s)
+        tail = len(issuer).to_bytes(2, "big") + issuer + digest[:2] + write_numbers(halves)
         packets += [build(Tag.USER_ID, identity), build(Tag.SIGNATURE, head + tail)]
     return UserKey(public.fingerprint, join(packets), user_ids)
-
-
-def _halves(signature: bytes) -> tuple[bytes, bytes]:
-    return signature[:32], signature[32:]
-
-
-def _mpi(number: bytes) -> bytes:
-    """A multi-precision integer without leading zeros (RFC 4880 section 3.2)."""
-    value = int.from_bytes(number, "big")
-    return value.bit_length().to_bytes(2, "big") + value.to_bytes((value.bit_length() + 7) // 8, "big")
