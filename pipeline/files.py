@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
+import resource
 import secrets
 import shutil
 import stat
@@ -17,6 +19,10 @@ from typing import BinaryIO, Final
 from pipeline import signals
 from pipeline.errors import LocalFilesProblem
 
+_EXHAUSTED: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EROFS}
+)
+"""What the system says when it has no room, memory, descriptors or processes left; EAGAIN is fork's."""
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}\.orgkey-tmp")
 
 
@@ -168,6 +174,86 @@ def private_directory(path: Path) -> Path:
             hint=f"chmod 700 {path}, and make this user its owner",
         )
     return path
+
+
+EXHAUSTION: Final = tuple(os.strerror(number) for number in sorted(_EXHAUSTED))
+"""The same as other programs print it."""
+_EXHAUSTED_HINT: Final = (
+    "free memory or space (df -h /dev/shm), or raise the limits on open files, processes and memory "
+    "(ulimit -a); then run the same command again"
+)
+
+
+def exhaustion(error: BaseException, what: str) -> LocalFilesProblem | None:
+    """Tell this host's own trouble from every other error: nothing follows from it about a key or a copy.
+
+    Args:
+        error: What was raised.
+        what: What was being done, for the message.
+
+    Returns:
+        The problem to raise instead; none where the host is not to blame.
+    """
+    text = ""
+    if isinstance(error, MemoryError):
+        text = "no memory is left"
+    elif isinstance(error, OSError) and error.errno in _EXHAUSTED:
+        text = error.strerror or str(error)
+    elif isinstance(error, RuntimeError) and str(error).startswith("can't start new thread"):
+        text = "no thread can be started"
+    return no_room(what, text) if text else None
+
+
+def no_room(what: str, why: str) -> LocalFilesProblem:
+    """The error for a host that lacks something for a piece of work.
+
+    Args:
+        what: What could not be done.
+        why: What is lacking.
+    """
+    return LocalFilesProblem(f"this host cannot {what}: {why}", hint=_EXHAUSTED_HINT)
+
+
+def require_room(path: Path, size: int, what: str) -> None:
+    """Ask for room before it is needed.
+
+    Args:
+        path: A directory.
+        size: Bytes that must be free there.
+        what: What they are for, for the message.
+
+    Raises:
+        LocalFilesProblem: There is less.
+    """
+    try:
+        facts = os.statvfs(path)
+    except OSError as error:
+        raise no_room(what, f"{path}: {error.strerror or error}") from error
+    if facts.f_bavail * facts.f_frsize < size or (facts.f_files and facts.f_favail < 64):
+        raise no_room(what, f"{path} has no room left, {size // 1024} KiB are needed")
+
+
+def require_descriptors(count: int, what: str) -> None:
+    """Make sure that so many more files can be opened; the soft limit is raised where that is allowed.
+
+    Args:
+        count: How many.
+        what: What they are for, for the message.
+
+    Raises:
+        LocalFilesProblem: Fewer can.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        wanted = len(os.listdir("/proc/self/fd")) + count  # noqa: PTH208 - one descriptor less
+    except OSError:
+        wanted = count
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard == resource.RLIM_INFINITY or hard >= wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return
+    raise no_room(what, f"it may open {hard} files at most, {wanted} are needed")
 
 
 def memory_root() -> Path:

@@ -11,6 +11,7 @@ import selectors
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -194,6 +195,22 @@ def start(
             f"cannot start {argv[0]}: {error.strerror or error}",
             hint="check its permissions, and the limits on processes and open files",
         ) from error
+
+
+def isolated(module: str, *arguments: str) -> list[str]:
+    """The command line that runs one of this package's modules in an interpreter of its own.
+
+    Isolated: neither the working directory nor PYTHONPATH can slip a module under it. The package that is
+    running comes first, before another one that is installed.
+
+    Args:
+        module: Its name.
+        arguments: What it finds in ``sys.argv``.
+    """
+    code = "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module(sys.argv.pop(1), "
+    code += "run_name='__main__', alter_sys=True)"
+    root = str(Path(__file__).resolve().parents[1])
+    return [sys.executable, "-I", "-W", "ignore", "-c", code, root, module, *arguments]
 
 
 def end(child: subprocess.Popen[bytes], *, grace: float = _GRACE_SECONDS) -> None:

@@ -222,11 +222,11 @@ def open_and_prove(
             prestarted=prestarted,
         )
     except OrgkeyError as error:
+        if error.code in (Code.LOCAL_FILES, Code.INTERRUPTED):
+            raise  # this host's own trouble: no verdict on the key
         proofs["unlock"] = Proof(False, (), error.message)
-        worst = error.code if error.code is Code.DEADLINE else Code.PROOF_FAILED
         seconds["prove"] = time.monotonic() - recovered
-        return Opened(proofs, seconds, worst, raw=raw, gathered=gathered)
+        return Opened(proofs, seconds, error.code, raw=raw, gathered=gathered)
     seconds["prove"] = time.monotonic() - recovered
     proofs |= {name: Proof(item.ok, item.by, item.problem) for name, item in report.results.items()}
-    code = Code.DEGRADED if report.degraded else Code.OK if report.ok else Code.PROOF_FAILED
-    return Opened(proofs, seconds, code, tuple(report.notes), report.expired_public, raw, gathered)
+    return Opened(proofs, seconds, report.code, tuple(report.notes), report.expired_public, raw, gathered)

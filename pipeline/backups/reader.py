@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -43,7 +42,7 @@ class Reader:
         with other:
             try:
                 self._child = process.start(
-                    [sys.executable, "-I", "-m", apart.__name__, str(other.fileno())],
+                    process.isolated(apart.__name__, str(other.fileno())),
                     pass_fds=(other.fileno(),),
                 )
             except BaseException:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -97,11 +97,13 @@ class Certification:
         user_id: The user id certified.
         signer: Key id (16 hex digits) of the key that made it.
         good: Whether its mathematics hold.
+        bad: Whether they do not; neither where gpg cannot tell.
     """
 
     user_id: str
     signer: str
     good: bool
+    bad: bool = False
 
 
 class GnuPG:
@@ -237,21 +239,27 @@ class GnuPG:
                 codes=frozenset(),
             )
 
-    def sign(self, data: bytes, fingerprint: str, passphrase: Secret, *, armor: bool = False) -> bytes:
+    def sign(self, data: bytes, maker: str, passphrase: Secret, *, digest: str | None = None) -> bytes:
         """Make a detached signature.
+
+        Args:
+            data: What is signed.
+            maker: A fingerprint; with an exclamation mark behind it, that very key or subkey.
+            passphrase: Its passphrase.
+            digest: The digest's name; gpg's own choice when not given, SHA-1 for old DSA keys.
 
         Raises:
             GnuPGRefused: gpg did not make one.
         """
-        shape = ["--armor"] if armor else []
+        options = ["--digest-algo", digest] if digest else []
         return self._demand(
             "sign",
-            self.call(
-                *shape, "--local-user", fingerprint, "--detach-sign", stdin=data, passphrase=passphrase
-            ),
+            self.call(*options, "--local-user", maker, "--detach-sign", stdin=data, passphrase=passphrase),
         ).output
 
-    def certify(self, user: str, user_id: str, fingerprint: str, passphrase: Secret) -> bytes:
+    def certify(
+        self, user: str, user_id: str, fingerprint: str, passphrase: Secret, *, digest: str | None = None
+    ) -> bytes:
         """Certify one user id of another key.
 
         Args:
@@ -259,6 +267,7 @@ class GnuPG:
             user_id: The user id, whole.
             fingerprint: The key that certifies.
             passphrase: Its passphrase.
+            digest: As for :meth:`sign`.
 
         Returns:
             The other key with the certification, binary.
@@ -266,14 +275,15 @@ class GnuPG:
         Raises:
             GnuPGRefused: gpg did not make one.
         """
+        options = ["--local-user", fingerprint, *(["--cert-digest-algo", digest] if digest else [])]
         self._demand(
             "certify",
-            self.call("--local-user", fingerprint, "--quick-sign-key", user, user_id, passphrase=passphrase),
+            self.call(*options, "--quick-sign-key", user, user_id, passphrase=passphrase),
         )
         return self._demand("export", self.call("--export", user)).output
 
     def encrypt(self, data: bytes, recipient: str, *, armor: bool = False) -> bytes:
-        """Encrypt to a key.
+        """Encrypt to a key, always with AES-256: some keys prefer ciphers that are not to last.
 
         Args:
             data: What is encrypted.
@@ -285,7 +295,8 @@ class GnuPG:
         """
         shape = ["--armor"] if armor else []
         return self._demand(
-            "encrypt", self.call(*shape, "--recipient", recipient, "--encrypt", stdin=data)
+            "encrypt",
+            self.call(*shape, "--cipher-algo", "AES256", "--recipient", recipient, "--encrypt", stdin=data),
         ).output
 
     def decrypt(self, message: bytes, passphrase: Secret) -> bytes:
@@ -312,13 +323,20 @@ class GnuPG:
             real_time: Judge the key as of now, not as of ``moment``.
 
         Returns:
-            ``None`` unless there is exactly one signature, and its mathematics hold.
+            ``None`` when there is not exactly one signature, or it is not over this data.
+
+        Raises:
+            GnuPGRefused: gpg cannot tell: it does not take the key, the algorithm or the form.
         """
         answer = self.call("--verify", str(self._file(signature)), "-", stdin=data, real_time=real_time)
+        if answer.lines("BADSIG") or len(answer.lines("NEWSIG")) != 1:
+            return None
         valid = answer.lines("VALIDSIG")
         states = [state for keyword, state in _VALID_STATES.items() if answer.lines(keyword)]
-        if len(answer.lines("NEWSIG")) != 1 or len(valid) != 1 or len(states) != 1:
-            return None
+        if len(valid) != 1 or len(states) != 1:
+            self._demand("check the signature", replace(answer, returncode=answer.returncode or 2))
+        if states[0] != "signature expired":
+            self._demand("check the signature", answer)
         return Verification(
             states[0], valid[0][0], valid[0][9], datetime.fromtimestamp(int(valid[0][2]), UTC)
         )
@@ -335,18 +353,23 @@ class GnuPG:
         )
         found = []
         user_id = ""
-        for line in answer.output.decode(errors="replace").splitlines():
+        for line in answer.output.decode(errors="replace").split("\n"):
             fields = line.split(":")
             if fields[0] in {"pub", "uid", "sub", "uat"}:
                 user_id = fields[9] if fields[0] == "uid" else ""
             elif fields[0] == "sig" and user_id:
-                found.append(Certification(user_id, fields[4], fields[1] == "!"))
+                found.append(Certification(user_id, fields[4], fields[1] == "!", fields[1] == "-"))
         return found
 
 
 def _status_lines(text: bytes) -> tuple[tuple[str, ...], ...]:
+    """Cut gpg's status lines at line feeds and single spaces, the only ones that are gpg's own.
+
+    The rest of a line may be foreign text, a user id for example, with any other space or line end.
+    """
+    mark = b"[GNUPG:] "
     return tuple(
-        tuple(line.split()[1:])
-        for line in text.decode(errors="replace").splitlines()
-        if line.startswith("[GNUPG:] ") and len(line.split()) > 1
+        tuple(line.removeprefix(mark).decode(errors="replace").split(" "))
+        for line in text.split(b"\n")
+        if line.startswith(mark) and len(line) > len(mark)
     )

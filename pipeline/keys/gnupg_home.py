@@ -51,6 +51,7 @@ disable-dirmngr
 trust-model always
 no-auto-check-trustdb
 personal-cipher-preferences AES256
+enable-dsa2
 """
 
 

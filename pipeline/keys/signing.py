@@ -1,4 +1,9 @@
-"""Detached signatures by the Org Key: made while it is open, checked against the pin by every reader."""
+"""Detached signatures by the Org Key: made while it is open, checked against the pin by every reader.
+
+Checked in this process alone: by own arithmetic with the rules of validity, and by Sequoia where it takes
+part.
+What a program says on its status lines decides nothing, and a heap of false records costs no process each.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +19,22 @@ from pipeline.errors import (
     OrgkeyError,
     ProgramMissing,
     ProofFailed,
+    Unsupported,
+    UsageProblem,
     WrongPassphrase,
 )
 from pipeline.keys import armor, reading, validity
 from pipeline.keys import signatures as sig
 from pipeline.keys.gnupg import GnuPG, GnuPGRefused
+from pipeline.keys.material import DSA, RSA, PublicPart
 from pipeline.keys.model import Key
 from pipeline.keys.packets import Tag, parse
+from pipeline.keys.proofs.gnupg_proof import sign
 from pipeline.keys.proofs.pgpy_proof import sign_with_pgpy
-from pipeline.keys.proofs.sequoia_proof import supports
+from pipeline.keys.proofs.sequoia_proof import first_line, supports
 from pipeline.keys.proofs.views import Views, view
 from pipeline.keys.signatures import Signature
+from pipeline.keys.validity import Standing
 from pipeline.secret import Secret
 
 _DOCUMENT: Final = 0x00
@@ -33,8 +43,8 @@ _CLOCK_SKEW: Final = timedelta(days=1)
 _BEGIN: Final = b"-----BEGIN PGP SIGNATURE-----"
 _END: Final = b"-----END PGP SIGNATURE-----"
 
-Engine: TypeAlias = Callable[[Views, Secret, bytes, Deadline], bytes | None]
-"""Makes a binary signature; ``None`` when it does not support the key."""
+Engine: TypeAlias = Callable[[Views, Secret, bytes, Deadline], bytes]
+"""Makes a binary signature; raises :class:`Unsupported` when it does not take the key."""
 
 
 def sign_detached(
@@ -59,7 +69,8 @@ def sign_detached(
     Raises:
         WrongPassphrase: The passphrase does not open the key.
         NotPinned: ``tsk`` and ``public`` are two keys.
-        ProofFailed: No implementation can sign with this key, or what it made does not verify.
+        Unsupported: No implementation on this host signs with this key so that readers can check it.
+        LocalFilesProblem: This host has no room, memory or descriptors left.
     """
     views = view(tsk, public, now)
     if views.stored_fingerprint != views.fingerprint:
@@ -67,54 +78,54 @@ def sign_detached(
             f"the keypair is {views.stored_fingerprint}, its public part {views.fingerprint}",
             hint="give the two parts of the same key",
         )
-    made = _first(views, passphrase, data, deadline)
-    armored = armor.armor(made, "SIGNATURE")
-    try:
-        verify_detached(public, views.fingerprint, data, armored, deadline=deadline, now=now)
-    except IntegrityProblem as error:
-        raise ProofFailed(
-            f"the signature just made does not verify: {error.message}",
-            hint="the keypair is damaged, or the program that signed is; run `orgkey inspect` on the export",
-        ) from error
-    return armored
-
-
-def _first(views: Views, passphrase: Secret, data: bytes, deadline: Deadline) -> bytes:
     reasons = []
-    engines: tuple[Engine, ...] = (_by_sequoia, _by_gnupg, _by_pgpy)
-    for engine in engines:
+    engines: tuple[tuple[str, Engine], ...] = (
+        ("sequoia", _by_sequoia),
+        ("gnupg", _by_gnupg),
+        ("pgpy", _by_pgpy),
+    )
+    for name, engine in engines:
         try:
-            made = engine(views, passphrase, data, deadline)
-        except (ProgramMissing, ProofFailed) as error:
-            reasons.append(error.message)
-            continue
-        if made is not None:
+            made = armor.armor(engine(views, passphrase, data, deadline), "SIGNATURE")
+            verify_detached(public, views.fingerprint, data, made, deadline=deadline, now=now)
+        except (ProgramMissing, ProofFailed, Unsupported) as error:
+            reasons.append(f"{name}: {error.message}")
+        except IntegrityProblem as error:
+            reasons.append(f"{name}: what it made is {error.message}")
+        else:
             return made
-    raise ProofFailed(
-        f"no implementation can sign with this key: {'; '.join(reasons) or 'none supports it'}",
-        hint="install gpg, which supports the most algorithms",
+    raise Unsupported(
+        f"no implementation on this host signs with this key: {'; '.join(reasons)}",
+        hint="nothing is wrong with the key because of that; install gpg if it is missing, otherwise look "
+        "at the reasons: the key may use what these programs do not support",
     )
 
 
-def _by_sequoia(views: Views, passphrase: Secret, data: bytes, deadline: Deadline) -> bytes | None:
-    if views.moment is not None or not all(supports(part) for part in (views.primary, *views.signing)):
-        return None
+def _by_sequoia(views: Views, passphrase: Secret, data: bytes, deadline: Deadline) -> bytes:
+    if views.moment is not None:
+        raise _no("it signs at the present time only, and the key is not valid now")
+    if not all(supports(part) for part in (views.primary, *views.signing)):
+        raise _no("it does not support the key")
     import pysequoia
 
     deadline.check()
     try:
         signer = pysequoia.Tsk.from_bytes(views.secret).signer(passphrase.text())
         return bytes(pysequoia.sign(signer, data, mode=pysequoia.SignatureMode.DETACHED, armor=False))
-    except (RuntimeError, OrgkeyError):
-        # Its policy, a wrong passphrase or one that is no text, all told alike: gpg says which.
-        return None
+    except RuntimeError as error:
+        # Its policy, a form that it does not read, or a wrong passphrase, told alike: gpg says which.
+        raise _no(first_line(error)) from None
+    except UsageProblem as error:
+        raise _no(error.message) from None
 
 
-def _by_gnupg(views: Views, passphrase: Secret, data: bytes, deadline: Deadline) -> bytes | None:
+def _by_gnupg(views: Views, passphrase: Secret, data: bytes, deadline: Deadline) -> bytes:
+    if not views.signing:
+        raise _no("no part of the key can sign")
     with GnuPG(deadline, moment=views.moment) as gpg:
         try:
             gpg.import_keys(views.secret, {views.fingerprint: True})
-            return gpg.sign(data, views.fingerprint, passphrase)
+            return sign(gpg, data, views.signing[0], passphrase)
         except GnuPGRefused as error:
             if error.bad_passphrase:
                 raise WrongPassphrase(
@@ -123,8 +134,15 @@ def _by_gnupg(views: Views, passphrase: Secret, data: bytes, deadline: Deadline)
             raise
 
 
-def _by_pgpy(views: Views, passphrase: Secret, data: bytes, deadline: Deadline) -> bytes | None:
-    return sign_with_pgpy(views, passphrase, data, deadline)
+def _by_pgpy(views: Views, passphrase: Secret, data: bytes, deadline: Deadline) -> bytes:
+    made = sign_with_pgpy(views, passphrase, data, deadline)
+    if made is None:
+        raise _no("it does not support the key")
+    return made
+
+
+def _no(reason: str) -> Unsupported:
+    return Unsupported(reason, hint="let another implementation sign")
 
 
 def verify_detached(
@@ -133,8 +151,9 @@ def verify_detached(
     """Make sure that the pinned key made a signature.
 
     Exactly one signature over a document, with nothing before or after it, by the pinned primary key or
-    by a subkey that this one has bound for signing. Only what was parsed here is given to Sequoia, and
-    to GnuPG where Sequoia does not support the key or rejects its old self-signatures by policy.
+    by a subkey that this one has bound for signing, made while both were valid. Sequoia, which is given only
+    what was parsed here, has to agree; it takes no part where it does not support the key, cannot read it, or
+    finds its self-signatures too weak by today's policy: what was escrowed must stay readable for ever.
 
     A key that has expired since does not spoil what it signed inside its validity. Revocations of the
     primary key are left out: the public part comes along with what is being verified, so whoever could
@@ -151,8 +170,9 @@ def verify_detached(
 
     Raises:
         IntegrityProblem: It was not made by this key over these bytes.
-        ProgramMissing: Only gpg can tell, and it is not installed.
+        DeadlinePassed: The time is over.
     """
+    deadline.check()
     try:
         key = reading.sole(public, "the public part")
     except OrgkeyError as error:
@@ -167,13 +187,20 @@ def verify_detached(
             hint="set this host's clock if it is wrong; otherwise do not use this copy",
         )
     key = _without_primary_revocation(key)
-    if not any(sig.verify(made, one.public, data) for one in key.components if one.public.can_sign):
-        # Plain arithmetic comes first, so that a heap of false records costs no process each.
+    judged = validity.judge(key, None)
+    makers = [
+        standing
+        for component, standing in zip(key.components, judged.standings, strict=True)
+        if component.public.can_sign and sig.verify(made, component.public, data)
+    ]
+    if not makers:
         raise _not_authentic("the signature is not by this key over these bytes")
-    if _verified_by_sequoia(key, data, packet):
-        return
-    if not _verified_by_gnupg(key, data, made, packet, deadline):
-        raise _not_authentic("the signature is not by this key over these bytes")
+    entitled = [one for one in makers if one.usable(sig.SIGN) and _valid_at(one, made)]
+    if not entitled or not _valid_at(judged.primary, made):
+        raise _not_authentic("the signature is by a part of the key that may not sign, or could not then")
+    weak = any(one.weak for one in (*entitled, judged.primary))
+    if _verified_by_sequoia(key, data, packet, weak=weak) is False:
+        raise _not_authentic("the signature is not by this key over these bytes, says Sequoia")
 
 
 def issuer(signature: bytes) -> str:
@@ -217,41 +244,32 @@ def _without_primary_revocation(key: Key) -> Key:
     return replace(key, primary=replace(key.primary, signatures=tuple(kept)))
 
 
-def _verified_by_sequoia(key: Key, data: bytes, packet: bytes) -> bool:
+def _valid_at(standing: Standing, made: Signature) -> bool:
+    return standing.bound and (standing.expires is None or made.created < standing.expires)
+
+
+def _verified_by_sequoia(key: Key, data: bytes, packet: bytes, *, weak: bool) -> bool | None:
+    """Ask Sequoia; it does not tell whether mathematics or policy made it refuse.
+
+    Returns:
+        What it says; ``None`` where its policy or its features can be the reason for a no.
+    """
     if not all(supports(one.public) for one in key.components if one.public.can_sign):
-        return False
+        return None
     import pysequoia
 
     try:
         public = pysequoia.Cert.from_bytes(key.public())
-        found = pysequoia.verify(
-            bytes=data, store=lambda _: [public], signature=pysequoia.Sig.from_bytes(packet)
-        ).valid_sigs
+        signature = pysequoia.Sig.from_bytes(packet)
     except RuntimeError:
-        # "No valid signature", whether by mathematics or by policy: gpg has the last word.
-        return False
+        return None
+    try:
+        found = pysequoia.verify(bytes=data, store=lambda _: [public], signature=signature).valid_sigs
+    except RuntimeError:
+        return None if weak or any(_may_be_too_weak(one.public) for one in key.components) else False
     return [one.certificate.upper() for one in found] == [key.fingerprint]
 
 
-def _verified_by_gnupg(key: Key, data: bytes, made: Signature, packet: bytes, deadline: Deadline) -> bool:
-    with GnuPG(deadline) as gpg:
-        try:
-            gpg.import_keys(key.public(), {key.fingerprint: False})
-        except GnuPGRefused as error:
-            raise _not_authentic(error.message) from error
-        found = gpg.verify(data, packet)
-    if found is None or found.primary != key.fingerprint:
-        return False
-    return found.state == "good" or (found.state == "key expired" and _valid_then(key, found.key, made))
-
-
-def _valid_then(key: Key, maker: str, made: Signature) -> bool:
-    """Whether the maker and the primary key were inside their validity when a signature was made."""
-    judged = validity.judge(key, None)
-    standings = [judged.primary]
-    standings += [
-        standing
-        for component, standing in zip(key.components, judged.standings, strict=True)
-        if component.public.fingerprint == maker
-    ]
-    return all(one.bound and (one.expires is None or made.created < one.expires) for one in standings)
+def _may_be_too_weak(part: PublicPart) -> bool:
+    """Whether Sequoia's policy drops a key for its algorithm or length, today or in some years."""
+    return part.algorithm == DSA or (part.algorithm in RSA and part.numbers[0].bit_length() < 3072)

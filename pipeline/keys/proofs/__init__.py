@@ -1,8 +1,9 @@
 """Proofs that a recovered key works, by implementations of OpenPGP that check each other.
 
 The recovered key signs, certifies and decrypts in GnuPG, PGPy and Sequoia at the same time. What one
-makes, the others judge by the public part; nothing counts because its maker says so. A task that an
-implementation does not support is noted; one that it supports and gets wrong fails the proof.
+makes, the others judge by the public part; nothing counts because its maker says so. An implementation that
+does not take the key, for whatever reason of its own, takes no part and is named: in making and in checking
+alike. What fails a proof is a contradiction: a signature that does not hold, another content, an open door.
 """
 
 from __future__ import annotations
@@ -13,24 +14,47 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
+from pipeline import errors
 from pipeline.clock import Deadline
-from pipeline.errors import DeadlinePassed, Interrupted, OrgkeyError
+from pipeline.errors import DeadlinePassed, Interrupted, LocalFilesProblem, OrgkeyError
+from pipeline.files import exhaustion, memory_root, require_descriptors, require_room
+from pipeline.keys.proofs import arithmetic
 from pipeline.keys.proofs.gnupg_proof import GnuPGProver
-from pipeline.keys.proofs.interface import Checked, Exhibit, Failure, Job, Made, Product, Prover, Task
-from pipeline.keys.proofs.judgement import AGREEING, Evidence, Proof, Proofs, judge, unproven
+from pipeline.keys.proofs.interface import (
+    Checked,
+    Exhibit,
+    Job,
+    Made,
+    Product,
+    Prover,
+    TakesNoPart,
+    Task,
+    Unsupported,
+)
+from pipeline.keys.proofs.judgement import Evidence, Proof, Proofs, judge, unproven
 from pipeline.keys.proofs.pgpy_proof import PgpyProver, Prestarted
 from pipeline.keys.proofs.renewal import resigned
 from pipeline.keys.proofs.sequoia_proof import SequoiaProver
 from pipeline.keys.proofs.userkey import fresh_user
 from pipeline.keys.proofs.views import Views, view
+from pipeline.keys.rewrap import unlock
 from pipeline.process import Cancellation
 from pipeline.secret import Secret
 
 __all__ = ["Prestarted", "Proof", "Proofs", "Task", "prove"]
 
 T = TypeVar("T")
+_WHAT: Final = "prove the key"
+_ROOM: Final = 4 << 20
+"""Bytes for two homes of GnuPG, with their agents and key rings."""
+_DESCRIPTORS: Final = 48
+"""Open files at the same time: pipes of four programs, their logs, and what they are watched with."""
+_NOT_CANONICAL: Final = (
+    "its secret numbers are not in canonical form, which strict programs (Sequoia) refuse: "
+    "`orgkey refresh` writes them anew"
+)
 
 
 def prove(
@@ -64,7 +88,10 @@ def prove(
     Raises:
         DeadlinePassed: Time ran out.
         Interrupted: The run was interrupted.
+        LocalFilesProblem: This host has no room, memory or descriptors left: no verdict on the key.
     """
+    require_room(memory_root(), _ROOM, _WHAT)
+    require_descriptors(_DESCRIPTORS, _WHAT)
     chosen: list[Prover] = [GnuPGProver(), PgpyProver(prestarted), SequoiaProver()]
     if provers is not None:
         chosen = list(provers)
@@ -80,8 +107,11 @@ def prove(
         jobs = _jobs(passphrase, views, [one.name for one in chosen], deadline, now, cancellation)
         proofs = _Run(chosen, views, jobs, cancellation).prove()
         return replace(proofs, single_ok=single_ok)
-    except BaseException:
+    except BaseException as error:
         cancellation.cancel()
+        trouble = exhaustion(error, _WHAT)
+        if trouble is not None:
+            raise trouble from error
         raise
     finally:
         for one in chosen:
@@ -131,41 +161,73 @@ class _Run:
         self.notes: list[str] = []
 
     def prove(self) -> Proofs:
+        refused = self._read()
         self._renew()
         for name in list(self.provers):
             reason = self.provers[name].absent(self.jobs[name])
             if reason is not None:
-                self.notes.append(f"{name} takes no part: {reason}")
-                del self.provers[name]
-        made = self._each(lambda name: self.provers[name].make(self.jobs[name]), _failed_make)
+                self._leave(name, reason)
+        made = {}
+        for name, one in self._each(lambda name: self.provers[name].make(self.jobs[name])).items():
+            if isinstance(one, Made) and not all(isinstance(it, Unsupported) for it in one.outcomes.values()):
+                made[name] = one
+            else:
+                self._leave(name, str(one) if isinstance(one, TakesNoPart) else _reason(one))
         exhibits = {name: self._exhibit(name, one) for name, one in made.items()}
-        checked = self._each(lambda name: self._check(name, _others(exhibits, name)), _failed_check)
+        checked = self._each(lambda name: self._check(name, _others(exhibits, name)))
         evidence = Evidence(
             self.views.fingerprint,
             made,
             exhibits,
             {name: job.plaintext for name, job in self.jobs.items()},
-            tuple(checked.items()),
+            tuple((name, self._found(name, one)) for name, one in checked.items()),
+            refused,
+            {name: arithmetic.refute(exhibit, self.views.parts) for name, exhibit in exhibits.items()},
         )
         evidence = self._alone(evidence)
-        results, notes = judge(evidence)
+        proofs = judge(evidence)
         seconds = {name: one.seconds for name, one in made.items()}
         for name, found in evidence.checked:
             seconds[name] += found.seconds
-        return Proofs(
-            results,
-            single=tuple(task.value for task in AGREEING if results[task].ok and len(results[task].by) < 2),
+        return replace(
+            proofs,
             expired_public=self.views.expired,
             revoked_public=self.views.revoked,
-            notes=(*self.notes, *notes),
+            notes=(*self.notes, *proofs.notes),
             seconds=seconds,
         )
+
+    def _read(self) -> str | None:
+        """Open the stored keypair here, and say what speaks against it: who takes no part need not say so."""
+        job = next(iter(self.jobs.values()), None)
+        if job is None:
+            return None
+        try:
+            opened = unlock(job.tsk, job.passphrase)
+        except errors.Unsupported as error:
+            self.notes.append(f"this program takes no part: {error.message}")
+        except OrgkeyError as error:
+            return error.message
+        else:
+            if not opened.canonical:
+                self.notes.append(_NOT_CANONICAL)
+        return None
+
+    def _leave(self, name: str, reason: str) -> None:
+        self.notes.append(f"{name} takes no part: {reason}")
+        del self.provers[name]
+
+    def _found(self, name: str, one: Checked | TakesNoPart) -> Checked:
+        if isinstance(one, Checked):
+            return one
+        self.notes.append(f"{name} takes no part in checking: {one}")
+        return Checked()
 
     def _renew(self) -> None:
         """Give those that have no clock to turn back a copy of an expired key that is valid now."""
         if self.views.revoked:
             self.notes.append("the key is revoked: proven with a copy in memory without the revocation")
-        if self.views.moment is None:
+        if self.views.moment is None or not self.jobs:
             return
         self.notes.append(
             "the public part is not valid now: proven at a time inside its validity, "
@@ -174,15 +236,13 @@ class _Run:
         prover = next((one for one in self.provers.values() if isinstance(one, PgpyProver)), None)
         signer = prover or PgpyProver()
         try:
-            copy = resigned(signer, next(iter(self.jobs.values())))
-        except OrgkeyError as error:
-            if isinstance(error, DeadlinePassed | Interrupted):
-                raise
-            self.notes.append(f"the copy could not be signed: {error.message}")
-            return
+            copy = _guard(lambda: resigned(signer, next(iter(self.jobs.values()))))
         finally:
             if signer is not prover:
                 signer.close()
+        if isinstance(copy, TakesNoPart):
+            self.notes.append(f"the copy could not be signed: {copy}")
+            return
         self.jobs = {name: replace(job, resigned=copy) for name, job in self.jobs.items()}
 
     def _exhibit(self, name: str, made: Made) -> Exhibit:
@@ -210,16 +270,16 @@ class _Run:
                 message=exhibit.message if evidence.idle(name) else None,
             )
             if own.signature or own.certified or own.message:
-                more.append((name, _guard(partial(self._check, name, [own]), _failed_check)))
+                more.append((name, self._found(name, _guard(partial(self._check, name, [own])))))
         return replace(evidence, checked=(*evidence.checked, *more))
 
-    def _each(self, act: Callable[[str], T], failed: Callable[[str], T]) -> dict[str, T]:
+    def _each(self, act: Callable[[str], T]) -> dict[str, T | TakesNoPart]:
         """Run something for every implementation at the same time."""
         if not self.provers:
             return {}
         with ThreadPoolExecutor(len(self.provers), "prover") as pool:
             try:
-                futures = {name: pool.submit(_guard, partial(act, name), failed) for name in self.provers}
+                futures = {name: pool.submit(_guard, partial(act, name)) for name in self.provers}
                 return {name: future.result() for name, future in futures.items()}
             except BaseException:
                 # Threads do not see an interrupt: end what they wait for, or leaving the block hangs.
@@ -227,24 +287,26 @@ class _Run:
                 raise
 
 
-def _guard(act: Callable[[], T], failed: Callable[[str], T]) -> T:
-    """Turn whatever an implementation raises into a failure of its own."""
+def _guard(act: Callable[[], T]) -> T | TakesNoPart:
+    """Turn whatever an implementation raises into the reason why it takes no part."""
     try:
         return act()
-    except (DeadlinePassed, Interrupted):
+    except (DeadlinePassed, Interrupted, LocalFilesProblem):
         raise
     except OrgkeyError as error:
-        return failed(error.message)
+        return TakesNoPart(error.message)
+    except TakesNoPart as error:
+        return error
     except Exception as error:  # a boundary: three foreign libraries, and none of them may end a drill
-        return failed(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+        trouble = exhaustion(error, _WHAT)
+        if trouble is not None:
+            raise trouble from error
+        return TakesNoPart(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
 
 
-def _failed_make(reason: str) -> Made:
-    return Made(dict.fromkeys(Task, Failure(reason)), Failure(reason))
-
-
-def _failed_check(reason: str) -> Checked:
-    return Checked(plaintexts={"": Failure(reason)})
+def _reason(made: Made) -> str:
+    reasons = [one.reason for one in made.outcomes.values() if isinstance(one, Unsupported)]
+    return reasons[0] if reasons else "it can do nothing with this key"
 
 
 def _others(exhibits: Mapping[str, Exhibit], name: str) -> list[Exhibit]:

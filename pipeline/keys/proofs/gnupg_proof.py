@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from pipeline.errors import ProgramMissing
+from pipeline.keys import known_answer
 from pipeline.keys.gnupg import GnuPG, GnuPGRefused
+from pipeline.keys.material import PublicPart
 from pipeline.keys.proofs.interface import (
     Checked,
     Done,
@@ -18,11 +20,13 @@ from pipeline.keys.proofs.interface import (
     Made,
     Outcome,
     Product,
+    TakesNoPart,
     Task,
     Unsupported,
     Verdict,
 )
 from pipeline.process import find
+from pipeline.secret import Secret
 
 NAME: Final = "gnupg"
 
@@ -53,29 +57,36 @@ class GnuPGProver:
             outcomes[Task.NEGATIVE] = negative.result()
         return Made(outcomes, message, time.monotonic() - begun)
 
-    def _make(self, job: Job) -> tuple[dict[Task, Outcome], Product | Failure | Unsupported]:
+    def _make(self, job: Job) -> tuple[dict[Task, Outcome], Product | Unsupported]:
         gpg = GnuPG(job.deadline, moment=job.views.moment, cancellation=job.cancellation)
         self._gpg = gpg.__enter__()
         name = job.views.fingerprint
-        try:
-            # One import for all: the public part, the same with the stored secrets, and the user's key.
-            gpg.import_keys(
-                job.views.public + job.views.secret + job.user.public,
-                {name: True, job.user.fingerprint: False},
-            )
-        except GnuPGRefused as error:
-            failure = Failure(error.message)
-            return dict.fromkeys(Task, failure), failure
+        # One import for all: the known answer, the public part, the same with the stored secrets, the user.
+        gpg.import_keys(
+            known_answer.SECRET + job.views.public + job.views.secret + job.user.public,
+            {name: True, job.user.fingerprint: False, known_answer.FINGERPRINT: True},
+        )
+        if gpg.decrypt(known_answer.MESSAGE, Secret(known_answer.PASSPHRASE)) != known_answer.ANSWER:
+            raise TakesNoPart("it does not find the known answer on this host")
         user = job.user.fingerprint
         outcomes: dict[Task, Outcome] = {
             Task.FINGERPRINT: Product(name.encode()),
-            Task.SIGN: _attempt(lambda: gpg.sign(job.nonce, name, job.passphrase)),
-            Task.CERTIFY: _attempt(lambda: gpg.certify(user, job.user_id, name, job.passphrase)),
+            Task.SIGN: _with(
+                job.views.signing, lambda part: sign(gpg, job.nonce, part, job.passphrase), "sign"
+            ),
+            Task.CERTIFY: _attempt(
+                lambda: gpg.certify(user, job.user_id, name, job.passphrase, digest=job.views.primary.digest)
+            ),
         }
-        failures = [one for one in outcomes.values() if isinstance(one, Failure)]
+        others = [one for one in outcomes.values() if isinstance(one, Failure | Unsupported)]
         # What was not opened for one of these is opened for the decryption, which fails by itself.
-        outcomes[Task.UNLOCK] = failures[0] if failures else Done()
-        return outcomes, _attempt(lambda: gpg.encrypt(job.plaintext, name))
+        outcomes[Task.UNLOCK] = next((one for one in others if isinstance(one, Failure)), None) or (
+            others[0] if len(others) == 2 else Done()
+        )
+        message = _with(
+            job.views.encrypting, lambda part: gpg.encrypt(job.plaintext, f"{part.fingerprint}!"), "encrypt"
+        )
+        return outcomes, message if isinstance(message, Product) else Unsupported(message.reason)
 
     def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:
         """Verify signatures and certifications, and decrypt a message."""
@@ -97,27 +108,47 @@ class GnuPGProver:
             gpg.__exit__(None, None, None)
 
 
-def _attempt(act: Callable[[], bytes]) -> Product | Failure:
+def sign(gpg: GnuPG, data: bytes, part: PublicPart, passphrase: Secret) -> bytes:
+    """Make a detached signature with the very part that is meant, not with the one that gpg would choose.
+
+    Raises:
+        GnuPGRefused: gpg did not make one.
+    """
+    return gpg.sign(data, f"{part.fingerprint}!", passphrase, digest=part.digest)
+
+
+def _attempt(act: Callable[[], bytes]) -> Product | Failure | Unsupported:
     try:
         return Product(act())
     except GnuPGRefused as error:
-        return Failure(error.message)
+        return Failure(error.message) if error.bad_passphrase else Unsupported(error.message)
 
 
-def _refuses(job: Job) -> Done | Failure:
+def _with(
+    parts: Sequence[PublicPart], act: Callable[[PublicPart], bytes], use: str
+) -> Product | Failure | Unsupported:
+    """Do something with the part that lasts longest."""
+    if not parts:
+        return Unsupported(f"no part of the key can {use}")
+    return _attempt(lambda: act(parts[0]))
+
+
+def _refuses(job: Job) -> Done | Failure | Unsupported:
     """Try the wrong passphrase in a fresh home: an agent that has seen the right one proves nothing."""
     name = job.views.fingerprint
     refused = []
     with GnuPG(job.deadline, moment=job.views.moment, cancellation=job.cancellation) as gpg:
+        acts: list[Callable[[], bytes]] = []
         try:
             gpg.import_keys(job.views.secret, {name: True})
-            message = gpg.encrypt(b"negative", name)
+            if job.views.signing:
+                acts.append(lambda: sign(gpg, job.nonce, job.views.signing[0], job.wrong))
+            if job.views.encrypting:
+                message = gpg.encrypt(b"negative", f"{job.views.encrypting[0].fingerprint}!")
+                acts.append(lambda: gpg.decrypt(message, job.wrong))
         except GnuPGRefused as error:
-            return Failure(error.message)
-        acts: list[Callable[[], bytes]] = [
-            lambda: gpg.sign(job.nonce, name, job.wrong),
-            lambda: gpg.decrypt(message, job.wrong),
-        ]
+            if not acts:
+                return Unsupported(error.message)
         for act in acts:
             try:
                 act()
@@ -127,11 +158,15 @@ def _refuses(job: Job) -> Done | Failure:
                 return Failure("a wrong passphrase opens the key")
     if any(error.bad_passphrase for error in refused):
         return Done()
-    return Failure(f"refused for another reason than the wrong passphrase: {refused[0].message}")
+    why = refused[0].message if refused else "there is nothing to try it with"
+    return Unsupported(f"refused for another reason than the wrong passphrase: {why}")
 
 
 def _verify(gpg: GnuPG, job: Job, exhibit: Exhibit) -> Verdict:
-    found = gpg.verify(exhibit.nonce, exhibit.signature or b"")
+    try:
+        found = gpg.verify(exhibit.nonce, exhibit.signature or b"")
+    except GnuPGRefused as error:
+        return Verdict(None, error.message)
     if found is None:
         return Verdict(False, "gpg says that the signature is bad")
     if found.primary != job.views.fingerprint:
@@ -148,11 +183,15 @@ def _certifications(gpg: GnuPG, job: Job, exhibits: list[Exhibit]) -> dict[str, 
         gpg.import_keys(b"".join(one.certified or b"" for one in certified), {job.user.fingerprint: False})
         found = gpg.certifications(job.user.fingerprint)
     except GnuPGRefused as error:
-        return {one.maker: Verdict(False, error.message) for one in certified}
+        return {one.maker: Verdict(None, error.message) for one in certified}
     signer = job.views.fingerprint[-16:]
     verdicts = {}
     for one in certified:
         ours = [item for item in found if item.user_id == one.user_id and item.signer == signer]
-        good = bool(ours) and all(item.good for item in ours)
-        verdicts[one.maker] = Verdict(good, "" if good else "gpg finds no good certification")
+        if ours and all(item.good for item in ours):
+            verdicts[one.maker] = Verdict(True)
+        elif any(item.bad for item in ours):
+            verdicts[one.maker] = Verdict(False, "gpg says that the certification is bad")
+        else:
+            verdicts[one.maker] = Verdict(None, "gpg cannot check the certification")
     return verdicts

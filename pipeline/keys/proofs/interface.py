@@ -59,16 +59,20 @@ class Job:
     cancellation: Cancellation
 
 
+class TakesNoPart(Exception):
+    """An implementation cannot work with this key, or not on this host: that says nothing about the key."""
+
+
 @dataclass(frozen=True)
 class Failure:
-    """A task that an implementation could not do although it should be able to."""
+    """What an implementation has found against the key: another content, an open door, a wrong passphrase."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Unsupported:
-    """A task that an implementation does not take part in: algorithm, curve or policy."""
+    """A task that an implementation takes no part in: algorithm, feature or policy."""
 
     reason: str
 
@@ -100,7 +104,7 @@ class Made:
     """
 
     outcomes: Mapping[Task, Outcome]
-    message: Product | Failure | Unsupported
+    message: Product | Unsupported
     seconds: float = 0.0
 
 
@@ -165,7 +169,11 @@ class Prover(Protocol):
         ...
 
     def make(self, job: Job) -> Made:
-        """Open the keypair, sign, certify, encrypt, and try a wrong passphrase."""
+        """Show the known answer; then open the keypair, sign, certify, encrypt, and try a wrong passphrase.
+
+        Whatever it raises is the reason why it takes no part, except an end of the run and trouble of the
+        host (:class:`~pipeline.errors.LocalFilesProblem`).
+        """
         ...
 
     def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:

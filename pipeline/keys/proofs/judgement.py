@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from pipeline.errors import Code
 from pipeline.keys.proofs.interface import (
     Checked,
     Done,
@@ -50,6 +51,7 @@ class Proofs:
         revoked_public: Whether the public part is revoked; proven without the revocation.
         notes: Why an implementation took no part in something, and what else a reader should know.
         seconds: Wall time by implementation.
+        refuted: Whether something speaks against the key; otherwise what is missing could not be shown here.
     """
 
     results: Mapping[str, Proof]
@@ -59,6 +61,14 @@ class Proofs:
     revoked_public: bool = False
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    refuted: bool = False
+
+    @property
+    def code(self) -> Code:
+        """What a drill with these proofs ends with."""
+        if self.ok:
+            return Code.DEGRADED if self.degraded else Code.OK
+        return Code.PROOF_FAILED if self.refuted else Code.UNSUPPORTED
 
     @property
     def ok(self) -> bool:
@@ -89,7 +99,7 @@ class Proofs:
 
 def unproven(problem: str) -> Proofs:
     """The result when the stored keypair is not even the key that it should be."""
-    return Proofs({task.value: Proof(False, (), problem) for task in Task})
+    return Proofs({task.value: Proof(False, (), problem) for task in Task}, refuted=True)
 
 
 @dataclass
@@ -109,11 +119,10 @@ class _Tally:
             self.notes.append(f"{name} takes no part in {task}: {outcome.reason}")
 
     def proof(self) -> Proof:
-        if self.failures:
-            return Proof(False, tuple(self.by), "; ".join(self.failures))
-        if not self.by:
-            return Proof(False, (), "no implementation could show it")
-        return Proof(True, tuple(self.by))
+        if self.by and not self.failures:
+            return Proof(True, tuple(self.by))
+        reasons = self.failures or ["no implementation on this host could show it"]
+        return Proof(False, tuple(self.by), "; ".join([*reasons, *_unique(self.notes)]))
 
 
 @dataclass(frozen=True)
@@ -126,6 +135,8 @@ class Evidence:
         exhibits: What was made, by maker.
         plaintexts: What each implementation encrypted, by maker.
         checked: What each implementation found, in rounds.
+        refused: What this program's own reading of the stored keypair says against it.
+        refuted: Why a product does not hold by this program's own arithmetic, by maker and task.
     """
 
     fingerprint: str
@@ -133,6 +144,8 @@ class Evidence:
     exhibits: Mapping[str, Exhibit]
     plaintexts: Mapping[str, bytes]
     checked: tuple[tuple[str, Checked], ...]
+    refused: str | None = None
+    refuted: Mapping[str, Mapping[Task, str]] = field(default_factory=dict)
 
     def verdicts(self, task: Task, maker: str) -> list[tuple[str, Verdict]]:
         """What was said about a maker's signature or certification, and by whom."""
@@ -154,13 +167,15 @@ class Evidence:
         return not tried and isinstance(self.made[name].message, Product)
 
 
-def judge(evidence: Evidence) -> tuple[dict[str, Proof], list[str]]:
+def judge(evidence: Evidence) -> Proofs:
     """Weigh the evidence.
 
     Returns:
-        The proofs by name, and notes.
+        The proofs, with what the evidence tells.
     """
     tallies = {task: _Tally() for task in Task}
+    if evidence.refused is not None:
+        tallies[Task.UNLOCK].failures.append(evidence.refused)
     for name, made in evidence.made.items():
         for task in (Task.UNLOCK, Task.NEGATIVE):
             tallies[task].add(task, name, made.outcomes.get(task))
@@ -176,12 +191,15 @@ def judge(evidence: Evidence) -> tuple[dict[str, Proof], list[str]]:
             wanted = evidence.plaintexts.get(maker, b"")
             tallies[Task.DECRYPT].add(Task.DECRYPT, name, _same(found, wanted, "decrypts to something else"))
     for name, made in evidence.made.items():
-        if isinstance(made.message, Failure):
-            tallies[Task.DECRYPT].failures.append(f"{name} cannot encrypt: {made.message.reason}")
-        elif isinstance(made.message, Unsupported) and name not in tallies[Task.DECRYPT].by:
+        if isinstance(made.message, Unsupported) and name not in tallies[Task.DECRYPT].by:
             tallies[Task.DECRYPT].add(Task.DECRYPT, name, made.message)
-    notes = [note for tally in tallies.values() for note in _unique(tally.notes)]
-    return {task.value: tally.proof() for task, tally in tallies.items()}, notes
+    results = {task.value: tally.proof() for task, tally in tallies.items()}
+    return Proofs(
+        results,
+        single=tuple(task.value for task in AGREEING if results[task].ok and len(results[task].by) < 2),
+        notes=tuple(note for tally in tallies.values() for note in _unique(tally.notes)),
+        refuted=any(tally.failures for tally in tallies.values()),
+    )
 
 
 def _same(outcome: Outcome | None, wanted: bytes, otherwise: str) -> Outcome | None:
@@ -197,17 +215,25 @@ def _weigh(tally: _Tally, task: Task, maker: str, evidence: Evidence) -> None:
         tally.add(task, maker, outcome)
         return
     verdicts = evidence.verdicts(task, maker)
+    wrong = evidence.refuted.get(maker, {}).get(task)
+    if wrong is not None:
+        tally.failures.append(f"what {maker} made does not hold: {wrong}")
     tally.failures += [
         f"{judge} rejects what {maker} made: {verdict.reason}"
         for judge, verdict in verdicts
         if verdict.ok is False
     ]
     agreeing = [judge for judge, verdict in verdicts if verdict.ok]
+    tally.notes += [
+        f"{judge} takes no part in judging what {maker} made for {task}: {verdict.reason}"
+        for judge, verdict in verdicts
+        if verdict.ok is None
+    ]
     if agreeing:
         tally.by.append(maker)
         if agreeing == [maker]:
             tally.notes.append(f"{maker} judged itself in {task}: no other implementation could")
-    elif all(verdict.ok is None for _, verdict in verdicts):
+    elif wrong is None and all(verdict.ok is None for _, verdict in verdicts):
         tally.notes.append(f"what {maker} made for {task} could not be judged by any implementation")
 
 

@@ -1,4 +1,4 @@
-"""The child process in which PGPy works; run as a file, talks in frames over stdin and stdout.
+"""The child process in which PGPy works; talks in frames over stdin and stdout.
 
 A frame is four bytes of length, big-endian, and a JSON document; bytes in it are base64. The process
 ends when its standard input does. It learns the passphrase with a request and forgets it with the answer.
@@ -11,44 +11,114 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 Request: TypeAlias = Mapping[str, Any]
 Outcome: TypeAlias = tuple[str, str]
 
+EXHAUSTED: Final = 75
+"""Exit status (EX_TEMPFAIL of sysexits.h) when the host has no room, memory or descriptors left."""
 _CERTIFICATIONS: Final = range(0x10, 0x14)
 _DOCUMENT: Final = 0x00
 
 
 def main() -> None:
     """Answer requests until there are no more."""
-    sys.path.append(str(Path(__file__).resolve().parents[3]))
+    from pipeline.files import exhaustion
     from pipeline.harden import harden
 
     harden()
     warnings.simplefilter("ignore")
-    _prepare()
     operations = {"make": make, "check": check, "resign": resign, "sign": sign}
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
-    while len(head := stdin.read(4)) == 4:
-        request = json.loads(stdin.read(int.from_bytes(head, "big")))
-        answer = json.dumps(operations[request["op"]](request)).encode()
-        stdout.write(len(answer).to_bytes(4, "big") + answer)
-        stdout.flush()
+    try:
+        unfit = _prepare()
+        while len(head := stdin.read(4)) == 4:
+            request = json.loads(stdin.read(int.from_bytes(head, "big")))
+            found = {"unfit": unfit} if unfit else _answer(operations[request["op"]], request)
+            answer = json.dumps(found).encode()
+            stdout.write(len(answer).to_bytes(4, "big") + answer)
+            stdout.flush()
+    except Exception as error:
+        trouble = exhaustion(error, "run PGPy")
+        if trouble is None:
+            raise
+        sys.exit(EXHAUSTED)
 
 
-def _prepare() -> None:
-    """Import PGPy before the first request, and take a costly check out of it.
+def _answer(operation: Callable[[Request], dict[str, Any]], request: Request) -> dict[str, Any]:
+    from pipeline.files import exhaustion
 
-    PGPy hands the numbers of an RSA key to `cryptography` anew for every operation, which tests its
+    try:
+        return operation(request)
+    except Exception as error:
+        if exhaustion(error, "run PGPy") is not None:
+            raise
+        return {"unfit": _told(error)}
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:300]
+
+
+def _prepare() -> str:
+    """Import PGPy before the first request, and see whether it works here.
+
+    Returns:
+        Why it does not; empty when it does.
+    """
+    try:
+        _restore_retired()
+        _spare_a_check()
+        _show_known_answer()
+    except MemoryError:
+        raise
+    except Exception as error:
+        return f"it does not work here: {_told(error)}"
+    return ""
+
+
+def _restore_retired() -> None:
+    """Put back where PGPy 0.6.0 looks for them what `cryptography` is moving to its attic.
+
+    Known there since release 43 (TripleDES) and 47 (Camellia, CFB); announced as removed from the old places.
+    """
+    from importlib import import_module
+
+    for module, names in (("algorithms", ("TripleDES", "Camellia")), ("modes", ("CFB",))):
+        place = import_module(f"cryptography.hazmat.primitives.ciphers.{module}")
+        for name in names:
+            if not hasattr(place, name):
+                attic = import_module(f"cryptography.hazmat.decrepit.ciphers.{module}")
+                setattr(place, name, getattr(attic, name))
+
+
+def _show_known_answer() -> None:
+    """Open, decrypt and verify what is known: an implementation that computes wrongly must not judge."""
+    import pgpy
+    from cryptography.hazmat.primitives import hashes
+
+    from pipeline.keys import known_answer
+
+    key = pgpy.PGPKey.from_blob(known_answer.SECRET)[0]
+    signature = pgpy.PGPSignature.from_blob(known_answer.SIGNATURE)
+    with key.unlock(known_answer.PASSPHRASE):
+        content = bytes(key.decrypt(pgpy.PGPMessage.from_blob(known_answer.MESSAGE)).message)
+    good = key._key.verify(signature.hashdata(known_answer.ANSWER), signature.__sig__, hashes.SHA256())
+    if content != known_answer.ANSWER or good is not True:
+        raise ValueError("it does not find the known answer on this host")
+
+
+def _spare_a_check() -> None:
+    """Take a costly check out of PGPy.
+
+    It hands the numbers of an RSA key to `cryptography` anew for every operation, which tests its
     primes each time: 0.3 s for 4096 bits. Whether the numbers fit was judged when the key was read, and
     whatever is made with them is verified by another implementation.
     """
-    import pgpy  # noqa: F401 - ahead of the first request
     from cryptography.hazmat.primitives.asymmetric import rsa
     from pgpy.packet.fields import RSAPriv
 
@@ -87,22 +157,38 @@ def _part(key: Any, fingerprint: str) -> Any:
     return next(part for part in parts if str(part.fingerprint) == fingerprint)
 
 
+class Contradiction(Exception):
+    """What speaks against the key; whatever else is raised says that PGPy does not take it."""
+
+
 def _attempt(act: Callable[[], bytes | None]) -> Outcome:
+    from pipeline.files import exhaustion
+
     try:
         made = act()
+    except Contradiction as error:
+        return "failure", str(error)
     except Exception as error:
-        return "failure", f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:300]
+        if exhaustion(error, "run PGPy") is not None:
+            raise
+        return "unsupported", _told(error)
     return ("done", "") if made is None else ("product", _text(made))
 
 
 @contextmanager
 def _opened(request: Request, field: str) -> Iterator[Any]:
     """Unlock the key; a key that is not protected or has no secret at all counts as not opened."""
+    from pgpy.errors import PGPDecryptionError
+
     key = _key(request["secret"])
     parts = [key, *key.subkeys.values()]
     if any(part.is_public or not part.is_protected for part in parts):
         raise ValueError("a secret part is missing or not protected")
-    with key.unlock(_bytes(request[field])):
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(key.unlock(_bytes(request[field])))
+        except PGPDecryptionError as error:
+            raise Contradiction(f"the passphrase does not open it: {error}") from error
         yield key
 
 
@@ -117,27 +203,24 @@ def make(request: Request) -> dict[str, Any]:
 
 
 def _with_key(request: Request) -> dict[str, Outcome]:
-    try:
+    found: dict[str, Outcome] = {}
+
+    def act() -> None:
         with _opened(request, "passphrase") as key:
-            return {
-                "unlock": ("done", ""),
-                "sign": _attempt(lambda: _sign(key, request)),
-                "certify": _attempt(lambda: _certify(key, request)),
-            }
-    except Exception as error:
-        failure = ("failure", f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:300])
-        return dict.fromkeys(("unlock", "sign", "certify"), failure)
+            found["sign"] = _attempt(lambda: _sign(key, request))
+            found["certify"] = _attempt(lambda: _certify(key, request))
+
+    opened = _attempt(act)
+    return {"unlock": opened, "sign": opened, "certify": opened, **found}
 
 
 def _refuse(request: Request) -> None:
-    from pgpy.errors import PGPDecryptionError
-
     try:
         with _opened(request, "wrong"):
             pass
-    except PGPDecryptionError:
+    except Contradiction:
         return
-    raise ValueError("a wrong passphrase opens the key")
+    raise Contradiction("a wrong passphrase opens the key")
 
 
 def _sign(key: Any, request: Request) -> bytes:
@@ -196,7 +279,7 @@ def _verify(public: Any, exhibit: Request) -> None:
 
     signature = pgpy.PGPSignature.from_blob(_bytes(exhibit["signature"]))
     if int(signature.type) != _DOCUMENT:
-        raise ValueError("not a signature over a document")
+        raise Contradiction("not a signature over a document")
     _demand(public, signature, _bytes(exhibit["nonce"]))
 
 
@@ -205,10 +288,10 @@ def _verify_uid(public: Any, exhibit: Request) -> None:
     identity = next(one for one in user.userids if str(one._uid.uid) == exhibit["user_id"])
     ours = [one for one in identity.__sig__ if one.signer == public.fingerprint.keyid]
     if not ours:
-        raise ValueError("there is no certification by this key")
+        raise Contradiction("there is no certification by this key")
     for one in ours:
         if int(one.type) not in _CERTIFICATIONS:
-            raise ValueError("not a certification")
+            raise Contradiction("not a certification")
         _demand(public, one, identity)
 
 
@@ -223,10 +306,10 @@ def _demand(public: Any, signature: Any, subject: Any) -> None:
     parts = [public, *public.subkeys.values()]
     maker = next((part for part in parts if part.fingerprint.keyid == signature.signer), None)
     if maker is None:
-        raise ValueError(f"made by another key, {signature.signer}")
+        raise Contradiction(f"made by another key, {signature.signer}")
     digest = getattr(hashes, signature.hash_algorithm.name)()
     if maker._key.verify(signature.hashdata(subject), signature.__sig__, digest) is not True:
-        raise ValueError("the signature is bad")
+        raise Contradiction("the signature is bad")
 
 
 def _decrypt(request: Request, exhibit: Request) -> bytes:

@@ -7,18 +7,17 @@ import json
 import os
 import select
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from pipeline import process
+from pipeline import files, process
 from pipeline.clock import Deadline
 from pipeline.errors import DeadlinePassed, ProofFailed
 from pipeline.keys.material import CURVES, DSA, ECDH, ECDSA, EDDSA, RSA, PublicPart
+from pipeline.keys.proofs import pgpy_child
 from pipeline.keys.proofs.interface import (
     Checked,
     Done,
@@ -28,6 +27,7 @@ from pipeline.keys.proofs.interface import (
     Made,
     Outcome,
     Product,
+    TakesNoPart,
     Task,
     Unsupported,
     Verdict,
@@ -36,7 +36,6 @@ from pipeline.keys.proofs.views import Views
 from pipeline.secret import Secret
 
 NAME: Final = "pgpy"
-_CHILD: Final = Path(__file__).with_name("pgpy_child.py")
 _CURVES: Final = {"NIST P-256", "NIST P-384", "NIST P-521", "secp256k1", "Ed25519", "X25519"}
 _MAX_FRAME: Final = 16 * 1024 * 1024
 
@@ -56,10 +55,7 @@ class Prestarted:
     """
 
     def __init__(self) -> None:
-        # Isolated: neither the working directory nor PYTHONPATH can slip a module under it.
-        self._child = process.start(
-            [sys.executable, "-I", "-W", "ignore", str(_CHILD)], stderr=subprocess.DEVNULL
-        )
+        self._child = process.start(process.isolated(pgpy_child.__name__), stderr=subprocess.DEVNULL)
 
     def __enter__(self) -> Self:
         return self
@@ -85,19 +81,29 @@ class Prestarted:
         Raises:
             Interrupted: The child was ended through ``cancellation``.
             DeadlinePassed: It did not come in time.
-            ProofFailed: The child ended instead.
+            LocalFilesProblem: The host ran out of something: the child says so, or was killed.
+            TakesNoPart: PGPy does not work here.
         """
         cancel = cancellation or process.Cancellation()
         cancel.check()
         try:
             with cancel.watching(self._child):
-                return self._exchange(json.dumps(request).encode(), deadline)
+                answer = self._exchange(json.dumps(request).encode(), deadline)
         except (OSError, EOFError, ValueError):
             cancel.check()
-            raise ProofFailed(
-                "PGPy's process ended without an answer",
-                hint="check that the package pgpy works: python -c 'import pgpy'",
-            ) from None
+            raise self._gone() from None
+        if "unfit" in answer:
+            raise TakesNoPart(answer["unfit"])
+        return answer
+
+    def _gone(self) -> Exception:
+        """Why there is no answer: a child that was killed, or says so, speaks of the host, not of the key."""
+        self.close()
+        status = self._child.returncode
+        if status == pgpy_child.EXHAUSTED or (status is not None and status < 0):
+            why = "its process was killed" if status < 0 else "no memory, room or descriptors are left"
+            return files.no_room("run PGPy", why)
+        return TakesNoPart("its process ended without an answer; try: python -c 'import pgpy'")
 
     def _exchange(self, frame: bytes, deadline: Deadline) -> dict[str, Any]:
         stdin, stdout = self._child.stdin, self._child.stdout
@@ -161,7 +167,8 @@ class PgpyProver:
             encrypting=encrypting,
         )
         outcomes = {task: _outcome(answer[task]) for task in Task if task in answer}
-        message: Product | Failure | Unsupported = _data(answer["message"])
+        sealed = _outcome(answer["message"])
+        message = sealed if isinstance(sealed, Product | Unsupported) else Unsupported("no message")
         if signing is None and views.signing:
             outcomes[Task.SIGN] = _lacking(views.signing)
         if not supports(views.primary):
@@ -192,7 +199,6 @@ class PgpyProver:
         views = job.views
         signatures = {maker: _verdict(one) for maker, one in answer["signatures"].items()}
         certifications = {maker: _verdict(one) for maker, one in answer["certifications"].items()}
-        plaintexts: dict[str, Product | Failure | Unsupported]
         plaintexts = {maker: _data(one) for maker, one in answer["plaintexts"].items()}
         if not all(supports(part) for part in views.signing):
             lacking = Verdict(None, _lacking(views.signing).reason)
@@ -221,7 +227,7 @@ class PgpyProver:
             Signature packets by user id, and by subkey fingerprint.
 
         Raises:
-            ProofFailed: PGPy cannot.
+            TakesNoPart: PGPy cannot.
         """
         answer = self._ask(job, op="resign", flags=flags, subkeys=dict(subkeys))
         return (
@@ -256,6 +262,7 @@ def sign_with_pgpy(views: Views, passphrase: Secret, data: bytes, deadline: Dead
 
     Raises:
         ProofFailed: PGPy cannot.
+        LocalFilesProblem: The host ran out of something.
     """
     signing = _supported(views.signing)
     if signing is None:
@@ -268,9 +275,12 @@ def sign_with_pgpy(views: Views, passphrase: Secret, data: bytes, deadline: Dead
         "nonce": _text(data),
         "moment": None if views.moment is None else int(views.moment.timestamp()),
     }
-    with Prestarted() as child:
-        outcome = _data(child.ask(request, deadline)["sign"])
-    if isinstance(outcome, Failure):
+    try:
+        with Prestarted() as child:
+            outcome = _data(child.ask(request, deadline)["sign"])
+    except TakesNoPart as error:
+        outcome = Unsupported(str(error))
+    if not isinstance(outcome, Product):
         raise ProofFailed(f"PGPy cannot sign: {outcome.reason}", hint="check the passphrase and the key")
     return outcome.data
 
@@ -287,9 +297,11 @@ def _lacking(parts: Sequence[PublicPart]) -> Unsupported:
     return Unsupported("does not support " + ", ".join(part.name for part in parts if not supports(part)))
 
 
-def _data(answer: Sequence[str]) -> Product | Failure:
+def _data(answer: Sequence[str]) -> Product | Failure | Unsupported:
     kind, data = answer
-    return Product(base64.b64decode(data)) if kind == "product" else Failure(data)
+    if kind == "product":
+        return Product(base64.b64decode(data))
+    return Failure(data) if kind == "failure" else Unsupported(data)
 
 
 def _outcome(answer: Sequence[str]) -> Outcome:
@@ -297,4 +309,5 @@ def _outcome(answer: Sequence[str]) -> Outcome:
 
 
 def _verdict(answer: Sequence[str]) -> Verdict:
-    return Verdict(answer[0] == "done", answer[1])
+    kind, reason = answer
+    return Verdict(True if kind == "done" else False if kind == "failure" else None, reason)

@@ -25,7 +25,7 @@ def resigned(prover: PgpyProver, job: Job) -> bytes:
         The public part with one more self-signature on every user id and bound subkey, binary.
 
     Raises:
-        ProofFailed: PGPy cannot sign with this key.
+        TakesNoPart: PGPy cannot sign with this key.
     """
     key = reading.sole(job.views.public, "the public part")
     judged = validity.judge(key, None)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pipeline.errors import UsageProblem
-from pipeline.keys import reading
+from pipeline.keys import known_answer, reading
 from pipeline.keys.material import CURVES, DSA, ECDH, ECDSA, EDDSA, RSA, PublicPart
 from pipeline.keys.proofs.interface import (
     Checked,
@@ -19,6 +19,7 @@ from pipeline.keys.proofs.interface import (
     Made,
     Outcome,
     Product,
+    TakesNoPart,
     Task,
     Unsupported,
     Verdict,
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 NAME: Final = "sequoia"
 T = TypeVar("T")
 
-# What Sequoia raises when its policy or its cryptography leaves nothing of a key to work with.
-_POLICY: Final = re.compile(r"No suitable \w+ (sub)?key|No binding signature")
+_POLICY: Final = re.compile(r"No binding signature")
 _CURVES: Final = {"NIST P-256", "NIST P-384", "NIST P-521", "Ed25519", "X25519"}
 
 
@@ -54,7 +54,7 @@ class SequoiaProver:
     name = NAME
 
     def __init__(self) -> None:
-        self._decryptor: pysequoia.PyDecryptor | Failure | Unsupported = Failure("not opened")
+        self._decryptor: pysequoia.PyDecryptor | Unsupported = Unsupported("not opened")
 
     def absent(self, job: Job) -> str | None:
         """Why it takes no part: its policy accepts no self-signature, or all have expired."""
@@ -71,7 +71,7 @@ class SequoiaProver:
         except RuntimeError as error:
             if _POLICY.search(str(error)):
                 return "its policy accepts none of the key's self-signatures (SHA-1, or not valid now)"
-            raise
+            return first_line(error)
         return None
 
     def make(self, job: Job) -> Made:
@@ -79,19 +79,19 @@ class SequoiaProver:
         import pysequoia
 
         begun = time.monotonic()
+        _show_known_answer()
         try:
             passphrase = job.passphrase.text()
         except UsageProblem:
-            reason = Unsupported("takes passphrases in UTF-8 only")
-            return Made(dict.fromkeys(Task, reason), reason, time.monotonic() - begun)
+            raise TakesNoPart("takes passphrases in UTF-8 only") from None
         tsk = pysequoia.Tsk.from_bytes(_secret(job))
         stored = pysequoia.Tsk.from_bytes(job.tsk).extract_certificate().fingerprint
         user = pysequoia.Cert.from_bytes(job.user.public)
         public = pysequoia.Cert.from_bytes(_public(job))
         detached = pysequoia.SignatureMode.DETACHED
-        signer = _attempt(job, lambda: tsk.signer(passphrase))
-        certifier = _attempt(job, lambda: tsk.certifier(passphrase))
-        self._decryptor = _attempt(job, lambda: tsk.decryptor(passphrase))
+        signer = _attempt(lambda: tsk.signer(passphrase))
+        certifier = _attempt(lambda: tsk.certifier(passphrase))
+        self._decryptor = _attempt(lambda: tsk.decryptor(passphrase))
         opened: dict[Callable[[str], object], object] = {
             tsk.signer: signer,
             tsk.certifier: certifier,
@@ -100,11 +100,11 @@ class SequoiaProver:
         outcomes: dict[Task, Outcome] = {
             Task.UNLOCK: _unlocked(opened.values()),
             Task.FINGERPRINT: Product(stored.upper().encode()),
-            Task.SIGN: _use(job, signer, lambda key: pysequoia.sign(key, job.nonce, mode=detached)),
-            Task.CERTIFY: _use(job, certifier, lambda key: bytes(user.add_user_id(job.user_id, key))),
+            Task.SIGN: _use(signer, lambda key: pysequoia.sign(key, job.nonce, mode=detached)),
+            Task.CERTIFY: _use(certifier, lambda key: bytes(user.add_user_id(job.user_id, key))),
             Task.NEGATIVE: _refuses(job.wrong.text(), opened),
         }
-        message = _use(job, public, lambda key: pysequoia.encrypt(job.plaintext, [key]))
+        message = _use(public, lambda key: pysequoia.encrypt(job.plaintext, [key]))
         return Made(outcomes, message, time.monotonic() - begun)
 
     def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:
@@ -119,7 +119,6 @@ class SequoiaProver:
         if message is not None and message.message is not None:
             sealed = message.message
             plaintexts[message.maker] = _use(
-                job,
                 self._decryptor,
                 lambda key: pysequoia.decrypt(bytes=sealed, decryptor=key).bytes or b"",
             )
@@ -127,7 +126,7 @@ class SequoiaProver:
 
     def close(self) -> None:
         """Forget the opened key."""
-        self._decryptor = Failure("closed")
+        self._decryptor = Unsupported("closed")
 
 
 def _public(job: Job) -> bytes:
@@ -141,38 +140,50 @@ def _secret(job: Job) -> bytes:
     return splice(frame, reading.sole(job.tsk, "the stored keypair"))
 
 
-def _attempt(job: Job, act: Callable[[], T]) -> T | Failure | Unsupported:
+def _show_known_answer() -> None:
+    """Make sure that Sequoia works here at all.
+
+    Raises:
+        TakesNoPart: It does not.
+    """
+    import pysequoia
+
+    key = pysequoia.Tsk.from_bytes(known_answer.SECRET).decryptor(known_answer.PASSPHRASE)
+    public = pysequoia.Cert.from_bytes(known_answer.PUBLIC)
+    signature = pysequoia.Sig.from_bytes(known_answer.SIGNATURE)
+    content = pysequoia.decrypt(bytes=known_answer.MESSAGE, decryptor=key).bytes
+    pysequoia.verify(bytes=known_answer.ANSWER, store=lambda _: [public], signature=signature)
+    if content != known_answer.ANSWER:
+        raise TakesNoPart("it does not find the known answer on this host")
+
+
+def _attempt(act: Callable[[], T]) -> T | Unsupported:
+    """Do something; whatever Sequoia raises is a matter of its policy or features.
+
+    It does not tell a wrong passphrase from a form that it cannot read: that is told elsewhere.
+    """
     try:
         return act()
     except RuntimeError as error:  # all that the binding raises
-        reason = first_line(error)
-        # With every secret at hand, finding no key to work with is a matter of policy or algorithm.
-        if _POLICY.search(reason) and not job.views.missing:
-            return Unsupported(reason.partition(" for ")[0].lower())
-        return Failure(reason)
+        return Unsupported(first_line(error).partition(" for ")[0])
 
 
-def _use(
-    job: Job, key: T | Failure | Unsupported, act: Callable[[T], bytes]
-) -> Product | Failure | Unsupported:
-    if isinstance(key, Failure | Unsupported):
+def _use(key: T | Unsupported, act: Callable[[T], bytes]) -> Product | Unsupported:
+    if isinstance(key, Unsupported):
         return key
-    made = _attempt(job, lambda: act(key))
+    made = _attempt(lambda: act(key))
     return Product(made) if isinstance(made, bytes) else made
 
 
-def _unlocked(opened: Iterable[object]) -> Done | Failure | Unsupported:
+def _unlocked(opened: Iterable[object]) -> Done | Unsupported:
     found = list(opened)
-    failures = [one for one in found if isinstance(one, Failure)]
-    if failures:
-        return failures[0]
     without = [one for one in found if isinstance(one, Unsupported)]
     return without[0] if len(without) == len(found) else Done()
 
 
 def _refuses(wrong: str, opened: Mapping[Callable[[str], object], object]) -> Outcome:
     """Whether whatever the right passphrase opens stays closed to a wrong one."""
-    tried = [opener for opener, key in opened.items() if not isinstance(key, Failure | Unsupported)]
+    tried = [opener for opener, key in opened.items() if not isinstance(key, Unsupported)]
     for opener in tried:
         try:
             opener(wrong)
@@ -193,6 +204,7 @@ def _verify(job: Job, public: pysequoia.Cert, exhibit: Exhibit) -> Verdict:
             return Verdict(None, f"does not support {signing[0].name}")
         result = pysequoia.verify(bytes=exhibit.nonce, store=lambda _: [public], signature=signature)
     except RuntimeError as error:
-        return Verdict(False, first_line(error))
+        # Its policy and its arithmetic speak with one voice; whether it holds is also computed elsewhere.
+        return Verdict(None, first_line(error))
     owners = [one.certificate.upper() for one in result.valid_sigs]
     return Verdict(owners == [job.views.fingerprint], f"made by {', '.join(owners) or 'nobody'}")

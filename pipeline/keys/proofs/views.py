@@ -34,10 +34,9 @@ class Views:
         moment: A time at which what is needed is inside its validity; ``None`` when that is now.
         expired: Whether what is needed has expired.
         revoked: Whether revocations were left out.
-        primary: The primary key's public part.
-        signing: Public parts of what may sign.
-        encrypting: Public parts of what may be encrypted to.
-        missing: Fingerprints of keys whose secret numbers the stored keypair does not hold.
+        parts: The public parts of the primary key and the subkeys.
+        signing: Public parts of what may sign, the one that lasts longest first.
+        encrypting: Public parts of what may be encrypted to, in the same order.
     """
 
     fingerprint: str
@@ -48,10 +47,14 @@ class Views:
     moment: datetime | None
     expired: bool
     revoked: bool
-    primary: PublicPart
+    parts: tuple[PublicPart, ...]
     signing: tuple[PublicPart, ...]
     encrypting: tuple[PublicPart, ...]
-    missing: frozenset[str]
+
+    @property
+    def primary(self) -> PublicPart:
+        """The primary key's public part."""
+        return self.parts[0]
 
 
 def view(tsk: bytes, public: bytes, now: datetime) -> Views:
@@ -68,9 +71,8 @@ def view(tsk: bytes, public: bytes, now: datetime) -> Views:
     """
     stored = without_foreign(reading.sole(tsk, "the stored keypair"))
     whole = without_foreign(reading.sole(public, "the public part"))
-    frame = without_revocations(whole)
+    frame = without_revocations(_of_same_parts(whole, stored))
     judged = validity.judge(frame, None)
-    here = {one.public.fingerprint for one in stored.components if one.secret_here}
     ends, starts = _needed_validity(frame, judged)
     moment = None
     if ends is not None and ends <= now:
@@ -85,17 +87,25 @@ def view(tsk: bytes, public: bytes, now: datetime) -> Views:
         public=frame.public(),
         moment=moment,
         expired=ends is not None and ends <= now,
-        revoked=frame != whole,
-        primary=frame.primary.public,
+        revoked=frame != _of_same_parts(whole, stored),
+        parts=tuple(one.public for one in frame.components),
         signing=_able(frame, judged, sig.SIGN),
         encrypting=_able(frame, judged, sig.ENCRYPT),
-        missing=frozenset(one.public.fingerprint for one in frame.components) - here,
     )
 
 
 def _able(key: Key, judged: Judgement, use: int) -> tuple[PublicPart, ...]:
     pairs = zip(key.components, judged.standings, strict=True)
-    return tuple(component.public for component, standing in pairs if standing.usable(use))
+    able = [pair for pair in pairs if pair[1].usable(use)]
+    # Of two that last equally long the newer one, as GnuPG chooses.
+    able.sort(key=lambda pair: (_lasting(pair[1]), pair[0].public.created), reverse=True)
+    return tuple(component.public for component, _ in able)
+
+
+def _of_same_parts(frame: Key, stored: Key) -> Key:
+    """Leave out subkeys that the stored keypair has never had: nothing can be proven of those."""
+    known = {one.public.fingerprint for one in stored.components}
+    return replace(frame, subkeys=tuple(one for one in frame.subkeys if one.public.fingerprint in known))
 
 
 def splice(frame: Key, stored: Key) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import signal
@@ -18,12 +19,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.clock import Deadline
-from pipeline.errors import DeadlinePassed
+from pipeline.errors import Code, DeadlinePassed, LocalFilesProblem
 from pipeline.keys import reading
 from pipeline.keys.packets import build, join
 from pipeline.keys.proofs import Prestarted
 from pipeline.keys.proofs.gnupg_proof import GnuPGProver
-from pipeline.keys.proofs.interface import Checked, Done, Exhibit, Job, Made, Product, Prover, Task, Verdict
+from pipeline.keys.proofs.interface import (
+    Checked,
+    Done,
+    Exhibit,
+    Job,
+    Made,
+    Product,
+    Prover,
+    TakesNoPart,
+    Task,
+    Verdict,
+)
 from pipeline.keys.proofs.pgpy_proof import PgpyProver
 from pipeline.keys.proofs.sequoia_proof import SequoiaProver
 from pipeline.secret import Secret
@@ -246,6 +258,34 @@ class Crash(SequoiaProver):
         raise ZeroDivisionError("oops")
 
 
+class LateCrash(SequoiaProver):
+    """Falls over while it judges what the others made."""
+
+    def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:
+        raise ZeroDivisionError("oops")
+
+
+class Choosy(PgpyProver):
+    """Does not take the key, in making and in checking alike."""
+
+    def make(self, job: Job) -> Made:
+        raise TakesNoPart("14 is not a valid HashAlgorithm")
+
+
+class Full(PgpyProver):
+    """Works on a host without room."""
+
+    def make(self, job: Job) -> Made:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class NoMemory(SequoiaProver):
+    """Works on a host without memory."""
+
+    def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:
+        raise MemoryError
+
+
 SABOTAGE: list[tuple[type[Prover], str]] = [
     (Garbage, "sign"),
     (WrongUser, "certify"),
@@ -254,7 +294,6 @@ SABOTAGE: list[tuple[type[Prover], str]] = [
     (NaySayer, "sign"),
     (Stranger, "fingerprint"),
     (Boaster, "sign"),
-    (Crash, "unlock"),
 ]
 
 
@@ -267,8 +306,40 @@ def test_sabotage_fails_the_proof(stored: Keys, bad: type[Prover], task: str) ->
     assert not proofs.ok
     assert not proofs.results[task].ok
     assert saboteur.name in (proofs.results[task].problem or "")
-    if bad is not Crash:
-        assert [name for name, proof in proofs.results.items() if not proof.ok] == [task]
+    assert [name for name, proof in proofs.results.items() if not proof.ok] == [task]
+
+
+@pytest.mark.parametrize(
+    ("odd", "note"),
+    [
+        (Crash, "sequoia takes no part: ZeroDivisionError: oops"),
+        (LateCrash, "sequoia takes no part in checking: ZeroDivisionError: oops"),
+        (Choosy, "pgpy takes no part: 14 is not a valid HashAlgorithm"),
+    ],
+)
+def test_who_does_not_take_the_key_takes_no_part(stored: Keys, odd: type[Prover], note: str) -> None:
+    mine = odd()
+    provers: list[Prover] = [GnuPGProver(), PgpyProver(), SequoiaProver()]
+    proofs = stored("ed25519-two-block").prove(
+        provers=[mine if one.name == mine.name else one for one in provers]
+    )
+    assert proofs.code is Code.OK, proofs.problems
+    assert note in proofs.notes
+
+
+@pytest.mark.parametrize("trouble", [Full, NoMemory])
+def test_trouble_of_the_host_is_no_verdict(stored: Keys, trouble: type[Prover]) -> None:
+    mine = trouble()
+    provers: list[Prover] = [GnuPGProver(), PgpyProver(), SequoiaProver()]
+    with pytest.raises(LocalFilesProblem, match="this host cannot prove the key"):
+        stored("ed25519-two-block").prove(provers=[mine if one.name == mine.name else one for one in provers])
+
+
+def test_what_nobody_can_show_is_no_contradiction(stored: Keys) -> None:
+    proofs = stored("brainpoolp256-two-block").prove(provers=[PgpyProver(), SequoiaProver()])
+    assert not proofs.ok
+    assert proofs.code is Code.UNSUPPORTED
+    assert "no implementation on this host" in (proofs.results["sign"].problem or "")
 
 
 def test_an_implementation_alone_is_single_and_says_so(stored: Keys) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.clock import Deadline
-from pipeline.errors import IntegrityProblem, NotPinned, ProgramMissing, ProofFailed, WrongPassphrase
+from pipeline.errors import IntegrityProblem, NotPinned, Unsupported, WrongPassphrase
 from pipeline.keys import armor, reading
 from pipeline.keys.gnupg import GnuPG
 from pipeline.keys.signing import sign_detached, verify_detached
@@ -77,16 +77,33 @@ def test_without_gpg_the_others_sign(
     _verify(key, _sign(key))
 
 
-def test_without_gpg_nobody_can_tell_about_a_brainpool_key(
+def test_without_gpg_a_brainpool_key_signs_nothing_but_is_still_judged(
     stored: Keys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     key = stored("brainpoolp256-two-block")
     signature = _sign(key)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ProgramMissing):
-        _verify(key, signature)
-    with pytest.raises(ProofFailed, match="no implementation can sign"):
+    _verify(key, signature)
+    with pytest.raises(Unsupported, match=r"no implementation on this host signs.*the program gpg is not"):
         _sign(key)
+
+
+@pytest.mark.parametrize(
+    "name", ["ed25519-two-block", "brainpoolp256-two-block", "weak", "dsa2048-two-block"]
+)
+def test_a_signature_is_judged_in_this_process(
+    stored: Keys, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = stored(name)
+    signature = _sign(key)
+
+    def no_process(*_: object, **__: object) -> None:
+        raise AssertionError("a program was started for a signature")
+
+    monkeypatch.setattr("pipeline.process.start", no_process)
+    _verify(key, signature)
+    with pytest.raises(IntegrityProblem, match="not by this key"):
+        _verify(key, signature, data=b"other data")
 
 
 def test_a_wrong_passphrase(stored: Keys) -> None:
@@ -237,9 +254,9 @@ def test_a_false_signature_costs_no_process(stored: Keys, name: str, monkeypatch
     false = [_sign(attacker), _sign(key, b"something else")]
 
     def no_process(*_: object, **__: object) -> None:
-        raise AssertionError("gpg was started for a false signature")
+        raise AssertionError("a program was started for a false signature")
 
-    monkeypatch.setattr("pipeline.keys.signing.GnuPG", no_process)
+    monkeypatch.setattr("pipeline.process.start", no_process)
     for signature in false:
         with pytest.raises(IntegrityProblem, match="not by this key"):
             _verify(key, signature)
