@@ -10,11 +10,14 @@ import pytest
 from pipeline import escrow, keys, mint, refresh
 from pipeline.authentic import Record
 from pipeline.custody import passphrase
-from pipeline.drill import Request, drill
 from pipeline.errors import Code, Unreachable
-from pipeline.keys import UnlockedKey
+from pipeline.keys import UnlockedKey, proofs
+from pipeline.keys.proofs.gnupg_proof import GnuPGProver
+from pipeline.keys.proofs.pgpy_proof import PgpyProver
+from pipeline.keys.proofs.sequoia_proof import SequoiaProver
 from pipeline.proving import Way, open_by
 from pipeline.secret import Secret
+from pipeline.store import Stored
 from tests.unit.core.inmemory import EXPORT_PASSPHRASE, World, export, unlocked
 from tests.unit.keys.test_keys_canonical import as_release_0_1
 
@@ -37,8 +40,8 @@ def world(tmp_path: Path) -> Curve:
     return Curve(tmp_path)
 
 
-def escrowed(world: Curve) -> Code:
-    return escrow.escrow(world.context, export("ed25519"), EXPORT_PASSPHRASE).code
+def escrowed(world: Curve) -> Stored:
+    return escrow.escrow(world.context, export("ed25519"), EXPORT_PASSPHRASE, escrow.Wishes(with_drill=False))
 
 
 def opened(world: Curve, record: Record) -> UnlockedKey:
@@ -49,16 +52,24 @@ def opened(world: Curve, record: Record) -> UnlockedKey:
 def test_an_old_record_is_proven_then_written_anew(world: Curve, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as old_release:
         old_release.setattr(mint, "_rewrap", release_0_1)
-        assert escrowed(world) is Code.OK
+        assert escrowed(world).code is Code.OK
     before = refresh._latest(refresh._survey(world.context))
     assert not opened(world, before).canonical
-    # It restores and is proven; the strict engine takes no part, and says what to do.
-    (result, *_) = drill(world.context, Request()).results
-    assert result.code is Code.OK
-    assert result.proofs["sign"].by == ("gnupg", "pgpy")
-    assert any("orgkey refresh" in note for note in result.notes), result.notes
+    # It restores and is proven; the strict engine takes no part, and a note says what to do.
+    proven = proofs.prove(
+        before.keypair,
+        passphrase.written(open_by(before, world.context.estate("driller"), Way(None)).raw),
+        before.public,
+        before.fingerprint,
+        deadline=world.context.deadline,
+        now=world.clock.now(),
+        provers=[GnuPGProver(), PgpyProver(), SequoiaProver()],
+    )
+    assert proven.code is Code.OK, proven.problems
+    assert proven.results["sign"].by == ("gnupg", "pgpy")
+    assert any("orgkey refresh" in note for note in proven.notes), proven.notes
     # The same export is escrowed already.
-    assert escrow.escrow(world.context, export("ed25519"), EXPORT_PASSPHRASE).already
+    assert escrowed(world).already
 
     world.clock.shift += timedelta(seconds=5)
     request = refresh.Request(unlocked("ed25519").public)
@@ -76,7 +87,7 @@ def test_an_old_record_is_proven_then_written_anew(world: Curve, monkeypatch: py
 
 
 def test_holders_that_do_not_open_are_no_failure_of_a_refresh_that_is_not_needed(world: Curve) -> None:
-    assert escrowed(world) is Code.OK
+    assert escrowed(world).code is Code.OK
     world.holders["vault"].failures["open"] = Unreachable("vault does not answer", hint="try again")
     done = refresh.refresh(world.context, refresh.Request(unlocked("ed25519").public))
     assert done.stored is None
