@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers tools stack demo test lint format bench lock wheel clean
+.PHONY: help setup servers tools stack demo check test lint format bench lock wheel clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,8 +36,11 @@ tools: setup ## Build what only tests run: kustomize; a minute, once
 	@$(BIN)/python -m tests.tools.build
 
 # The servers are built first: no test's time-out has to cover that.
-test: servers tools ## Run all tests
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+test: servers tools ## Run all tests; with T=PATH those of a file or folder
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(T)
+
+check: lint servers ## What a change is checked with while it is made: lint, unit and contract tests
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal tests/unit tests/contract
 
 lint: setup ## Format, style, types, docstrings, import direction
 	@$(BIN)/ruff format --check .

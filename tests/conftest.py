@@ -6,7 +6,6 @@ import ipaddress
 import os
 import shutil
 import socket
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support import forkserver
+from tests.support import forkserver, leftovers
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack
@@ -40,22 +39,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
     global _run_directory, _cache
     _cache = str(cache_root())
-    if not hasattr(config, "workerinput"):
-        os.environ[RUN_DIRECTORY] = tempfile.mkdtemp(prefix="orgkey-tests-")
-    _run_directory = Path(os.environ[RUN_DIRECTORY])
+    if hasattr(config, "workerinput"):
+        _run_directory = Path(os.environ[RUN_DIRECTORY])
+        leftovers.join(_run_directory)
+    else:
+        _run_directory = leftovers.begin()
+        os.environ[RUN_DIRECTORY] = str(_run_directory)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """The controller, last to leave, stops the one stack that its workers shared."""
+    """The controller, last to leave, stops the stack that its workers shared, and what else still runs."""
     forkserver.end()
     if hasattr(config, "workerinput") or _run_directory is None:
         return
-    from pipeline.devstack.stack import Stack
-
-    shared = _run_directory / "stack"
-    if shared.exists():
-        Stack(shared).down(wipe=True)
-    shutil.rmtree(_run_directory, ignore_errors=True)
+    leftovers.sweep(_run_directory)
     os.environ.pop(RUN_DIRECTORY, None)
 
 
@@ -170,7 +167,7 @@ def make_stack() -> Iterator[Callable[[], Stack]]:
     with ExitStack() as made:
 
         def make() -> Stack:
-            directory = Path(tempfile.mkdtemp(prefix="orgkey-own-"))
+            directory = leftovers.directory("own-")
             made.callback(shutil.rmtree, directory, ignore_errors=True)
             stack = Stack(directory / "stack")
             made.callback(stack.down, wipe=True)

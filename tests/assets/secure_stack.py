@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ import trustme
 
 from tests.assets.ports import distinct_ports
 from tests.assets.relays import tls_front
+from tests.support import leftovers
 
 LISTENER = """
 listener "tcp" {{
@@ -122,7 +122,7 @@ def secure_stack() -> Iterator[SecureStack]:
     from pipeline.devstack import vault
     from pipeline.devstack.stack import Stack
 
-    folder = Path(tempfile.mkdtemp(prefix="orgkey-tls-"))
+    folder = leftovers.directory("tls-")
     with ExitStack() as undo:
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         certificates = Certificates(folder)

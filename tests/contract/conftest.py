@@ -15,9 +15,11 @@ from tests.contract.target_places import DirectoryPlace, Place, S3Place, VaultPl
 def contract_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack of its own: this suite seals, pauses and stops its servers."""
     stack = Stack(tmp_path_factory.mktemp("contract-stack"))
-    stack.up()
-    yield stack
-    stack.down(wipe=True)
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.down(wipe=True)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import http
 import json
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pipeline.devstack.progress import Quiet
 from pipeline.devstack.state import IDENTITIES, Layout
 from pipeline.devstack.vault import VaultServer
 from tests.assets.ports import distinct_ports
+from tests.support import leftovers
 
 if TYPE_CHECKING:
     from tests.faults.scene import Scene
@@ -304,7 +304,7 @@ def wait_until(question: Callable[[], bool], seconds: float = SECONDS) -> None:
 @contextmanager
 def running() -> Iterator[Cluster]:
     """A cluster in a directory of its own."""
-    directory = Path(tempfile.mkdtemp(prefix="orgkey-cluster-"))
+    directory = leftovers.directory("cluster-")
     try:
         with Cluster(directory / "cluster") as cluster:
             yield cluster

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from pipeline import authentic, config, wiring
 from pipeline.authentic import Record
 from pipeline.context import Context
 from pipeline.targets.interface import Presence, Slot
-from tests.support import forkserver
+from tests.support import forkserver, leftovers
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -74,10 +73,8 @@ class Scene:
             path.chmod(0o600)
 
     def __enter__(self) -> Self:
-        # Short, for the sockets of agents; of its own, so that what is left in it is this scene's.
-        self.memory = Path(
-            tempfile.mkdtemp(prefix="okf-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
-        )
+        # Of its own, so that what is left in it is this scene's.
+        self.memory = leftovers.directory("okf-", memory=True)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +17,7 @@ from pipeline.secret import Secret
 from tests.assets import openpgp_writer as writer
 from tests.integration import commandline
 from tests.integration.commandline import KEYS, Desk
+from tests.support import leftovers
 
 if TYPE_CHECKING:
     from pipeline.keys import UnlockedKey
@@ -51,7 +50,7 @@ def later(data: bytes, signer: str, *, years: int = 1, public: bytes | None = No
 
 def signed(signer: str, data: bytes) -> bytes:
     """A detached signature by a committed throwaway key, made with gpg."""
-    home = Path(tempfile.mkdtemp(prefix="ok-sig-"))
+    home = leftovers.directory("sig-")
     try:
         commandline.gpg(home, "--import", str(KEYS / f"{signer}-unprotected.asc"))
         return commandline.gpg(home, "--armor", "--detach-sign", stdin=data).stdout

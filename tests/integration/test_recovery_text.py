@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from pipeline.devstack import programs
 from pipeline.recovery import recovery_text
 from tests.integration import commandline
 from tests.integration.commandline import Desk, orgkey
+from tests.support import leftovers
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack
@@ -60,7 +60,7 @@ def write_script(path: Path, line: str) -> None:
 @pytest.fixture
 def scratch() -> Iterator[Path]:
     """An empty directory with a short name, as the text asks for."""
-    folder = Path(tempfile.mkdtemp(prefix="ok-rec-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    folder = leftovers.directory("ok-rec-", memory=True)
     yield folder
     commandline.end_gpg(folder / "gnupg")
     shutil.rmtree(folder, ignore_errors=True)

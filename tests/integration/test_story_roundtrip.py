@@ -9,7 +9,6 @@ import os
 import shutil
 import stat
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from tests.assets import openpgp_writer as writer
 from tests.integration import commandline
 from tests.integration.commandline import NEW_PASSPHRASE, ORGKEY, Desk, Run, copies, environment, gpg, orgkey
 from tests.integration.leaks import BY_HAND
+from tests.support import leftovers
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack
@@ -34,7 +34,7 @@ def desk(place: Place, tmp_path: Path) -> Desk:
 
 @pytest.fixture
 def gnupg_home() -> Iterator[Path]:
-    home = Path(tempfile.mkdtemp(prefix="ok-gpg-"))  # short: the agent's socket lies in it
+    home = leftovers.directory("gpg-")
     yield home
     commandline.end_gpg(home)
     shutil.rmtree(home, ignore_errors=True)

@@ -9,7 +9,6 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +17,11 @@ import pytest
 
 from pipeline.clock import Deadline
 from pipeline.errors import LocalFilesProblem, ProgramMissing
-from pipeline.files import memory_root
 from pipeline.keys import gnupg_home
 from pipeline.keys.gnupg import GnuPG, GnuPGRefused, sweep_orphans
 from pipeline.keys.gnupg_home import MARKER, PREFIX, Home, agents_of
 from pipeline.secret import Secret
+from tests.support import leftovers
 
 if TYPE_CHECKING:
     from tests.unit.keyproofs.conftest import Stored
@@ -118,7 +117,7 @@ with GnuPG(Deadline(60)) as gpg:
 @pytest.fixture(autouse=True)
 def own_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Homes of these tests lie where no other run sweeps, and their sweeping finds no other's."""
-    root = Path(tempfile.mkdtemp(prefix="okt-", dir=memory_root()))  # short, for the agents' sockets
+    root = leftovers.directory("okt-", memory=True)
     monkeypatch.setattr(gnupg_home, "memory_root", lambda: root)
     yield root
     left = list(root.iterdir())

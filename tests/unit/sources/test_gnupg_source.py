@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from pipeline.secret import Secret
 from pipeline.sources.gnupg import GnupgSource
 from pipeline.sources.interface import Export, NoExport
 from tests.assets.openpgp_writer import PASSPHRASE
+from tests.support import leftovers
 
 ASSETS = Path(__file__).parents[2] / "assets" / "keys"
 SINGLE = (ASSETS / "ed25519-single.asc").read_bytes()
@@ -49,7 +49,7 @@ def english(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def keyring() -> Iterator[Path]:
     # A short path: the agent's socket lies in it.
-    home = Path(tempfile.mkdtemp(prefix="kr-", dir="/tmp"))
+    home = leftovers.directory("kr-", memory=True)
     try:
         gpg(home, "--import", stdin=SINGLE)
         end_agent(home)
