@@ -23,6 +23,8 @@ _EXHAUSTED: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EROFS}
 )
 """What the system says when it has no room, memory, descriptors or processes left; EAGAIN is fork's."""
+NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+"""How a file system says that it has no hard links."""
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}\.orgkey-tmp")
 
 
@@ -86,10 +88,7 @@ def _write(path: Path, data: bytes, *, mode: int, replace: bool) -> None:
             f"{path} exists already", hint="nothing is ever overwritten; choose another name or move it away"
         ) from None
     except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot write {path}: {error.strerror or error}",
-            hint="check the directory's permissions and the free space",
-        ) from error
+        raise _refused(path, error) from error
 
 
 def _write_through(path: Path, data: bytes, *, mode: int, replace: bool) -> None:
@@ -104,12 +103,54 @@ def _write_through(path: Path, data: bytes, *, mode: int, replace: bool) -> None
             if replace:
                 temporary.replace(path)
             else:
-                # link() refuses where rename() would overwrite.
-                os.link(temporary, path)
+                _appear(temporary, path)
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
     fsync_directory(path.parent)
+
+
+def _appear(temporary: Path, path: Path) -> None:
+    """Give a file its name where nothing has it: link() refuses where rename() would overwrite."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        # FAT and many shares have no hard links: the name is taken first, then the file put over it.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        try:
+            temporary.replace(path)
+        except OSError:
+            path.unlink()
+            raise
+
+
+def try_out(path: Path) -> None:
+    """Write something beside ``path`` and remove it: before work whose result is to go there.
+
+    Raises:
+        LocalFilesProblem: The disk refuses.
+    """
+    try:
+        with signals.held():
+            temporary, stream = _temporary(path, 0o600)
+            try:
+                with stream:
+                    stream.write(bytes(4096))
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            finally:
+                temporary.unlink()
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: OSError) -> LocalFilesProblem:
+    return LocalFilesProblem(
+        f"cannot write {path}: {error.strerror or error}",
+        hint="check the directory's permissions and the free space",
+    )
 
 
 def _temporary(path: Path, mode: int) -> tuple[Path, BinaryIO]:

@@ -18,6 +18,7 @@ from typing import Any, Final, TextIO
 
 from pipeline.redaction import Redactor
 from pipeline.secret import Secret
+from pipeline.text import printable
 
 _OWN: Final = ("pipeline", "orgkey")
 # Below WARNING, of other libraries' loggers, these are let through whole.
@@ -264,7 +265,8 @@ class _Formatter(logging.Formatter):
         record.levelname = record.levelname.lower()
         record.run = run_id()
         if not self._as_json:
-            return _redactor.clean(super().format(record))
+            lines = _redactor.clean(super().format(record)).split("\n")  # of a traceback
+            return "\n".join(map(printable, lines))
         entry = {
             "time": self.formatTime(record),
             "level": record.levelname,

@@ -88,10 +88,10 @@ class Restored:
 
 
 def check_output(path: Path) -> None:
-    """Refuse early what writing would refuse late.
+    """Refuse early what writing would refuse late: nobody brings a share for nothing.
 
     Raises:
-        LocalFilesProblem: The file exists, or its directory does not.
+        LocalFilesProblem: The file exists, or its directory does not, or nothing can be written there.
     """
     try:
         taken = path.is_symlink() or path.exists()
@@ -107,6 +107,7 @@ def check_output(path: Path) -> None:
         raise LocalFilesProblem(
             f"the directory {path.parent} does not exist", hint="make it first, readable by you alone"
         )
+    files.try_out(path)
 
 
 def find(context: Context, estate: Estate, request: Request) -> Found:

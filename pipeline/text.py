@@ -4,8 +4,21 @@ from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """Foreign text without control characters."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+    """Foreign text made harmless: control and bidi characters, and bytes that are not UTF-8, are escaped."""
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def encodable(text: str) -> str:
+    """Text that any UTF-8 file can hold: bytes of file names that are not UTF-8 are escaped."""
+    return "".join(_escaped(char) if "\ud800" <= char <= "\udfff" else char for char in text)
+
+
+def _escaped(char: str) -> str:
+    if char.isprintable():
+        return char
+    if "\udc80" <= char <= "\udcff":  # a byte of a file name
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode()
 
 
 def age(seconds: float | None) -> str:

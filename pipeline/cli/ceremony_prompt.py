@@ -258,7 +258,7 @@ class _Ceremony:
 
     def _say(self, line: str) -> None:
         # A ceremony is a conversation: it is shown even with --quiet.
-        sys.stderr.write("".join(char if char.isprintable() else "?" for char in line) + "\n")
+        sys.stderr.write(printable(line) + "\n")
         sys.stderr.flush()
 
 

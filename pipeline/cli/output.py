@@ -1,6 +1,7 @@
 """What goes to stdout and what to stderr.
 
-stdout: the result, for a person or as exactly one JSON document. stderr: everything else.
+stdout: the result, for a person or as exactly one JSON document. stderr: everything else. Foreign text (a
+server's message, a user id, a file's name) is made harmless here, once: it must not steer a terminal.
 """
 
 from __future__ import annotations
@@ -64,15 +65,13 @@ class Output:
         if self.json:
             _print_json(document)
         else:
-            sys.stdout.writelines(logs.without_logins(line) + "\n" for line in lines)
+            sys.stdout.writelines(printable(logs.without_logins(line)) + "\n" for line in lines)
             sys.stdout.flush()
 
     def _line(self, line: str) -> None:
         from pipeline import logs
 
-        # Foreign text (a server's message, a user id) must not steer the terminal.
-        safe = "".join(char if char.isprintable() else "?" for char in logs.without_logins(line))
-        sys.stderr.write(safe + "\n")
+        sys.stderr.write(printable(logs.without_logins(line)) + "\n")
         sys.stderr.flush()
 
 
@@ -112,12 +111,18 @@ def _print_json(document: Mapping[str, Any]) -> None:
 
     document = logs.document_without_logins(document)
     text = json.dumps(document, indent=2, ensure_ascii=False)
+    text = "\n".join("".join(map(_json_escaped, line)) for line in text.split("\n"))
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:  # a file name that is no UTF-8, or a plain locale: escapes are JSON, too
         text = json.dumps(document, indent=2)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def _json_escaped(char: str) -> str:
+    # Outside of strings JSON has nothing that would need it.
+    return char if char.isprintable() else json.dumps(char)[1:-1]
 
 
 def table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:

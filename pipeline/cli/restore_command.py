@@ -125,11 +125,10 @@ def _from_targets(common: Common, out: Output, request: Request, new_passphrase:
             found, request, estate, new_passphrase, deadline=context.deadline, now=context.clock.now()
         )
     except OrgkeyError as error:
-        _remember(context, out, "restore-failed", {"code": int(error.code), "message": error.message})
+        context.note_event("restore-failed", {"code": int(error.code), "message": error.message})
         raise
-    _remember(
-        context,
-        out,
+    # A disaster's restore is not held up by a disk that keeps no log.
+    context.note_event(
         "restore",
         {
             "epoch": restored.epoch,
@@ -141,16 +140,6 @@ def _from_targets(common: Common, out: Output, request: Request, new_passphrase:
         },
     )
     return restored
-
-
-def _remember(context: Any, out: Output, event: str, details: dict[str, Any]) -> None:
-    """Enter it in the ledger; a disaster's restore is not held up by a disk that keeps no log."""
-    from pipeline.errors import OrgkeyError
-
-    try:
-        context.record_event(event, details)
-    except OrgkeyError as error:
-        out.warn(f"the ledger has no entry of this: {error.message}")
 
 
 def _from_record(

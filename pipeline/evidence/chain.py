@@ -17,6 +17,7 @@ from pipeline import __version__, logs
 from pipeline.clock import parse_stamp, stamp
 from pipeline.digest import Digest, sha256
 from pipeline.errors import IntegrityProblem
+from pipeline.text import encodable
 
 SCHEMA: Final = "orgkey.ledger/1"
 HEAD_SCHEMA: Final = "orgkey.ledger-head/1"
@@ -90,9 +91,18 @@ def write(
             "event": event,
             "run": run,
             "program": f"orgkey-escrow {__version__}",
-            "details": logs.document_without_logins(details),
+            "details": _text(logs.document_without_logins(details)),
         }
     )
+
+
+def _text(value: Any) -> Any:
+    """A JSON value whose texts are text: bytes of file names that are not UTF-8 are escaped."""
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, Mapping):
+        return {encodable(str(name)): _text(item) for name, item in value.items()}
+    return [_text(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def rechain(data: bytes, before: Head) -> bytes:

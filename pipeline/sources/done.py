@@ -17,7 +17,6 @@ from pipeline.sources.file import read_regular
 from pipeline.sources.interface import STILL_A_KEY, Taken
 
 _LONGEST: Final = 200  # bytes of a file's old name that are kept; most systems end at 255
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 
 
 def put_aside(items: Iterable[Taken], folder: Path, note: str, now: datetime, limit: int) -> tuple[str, ...]:
@@ -98,7 +97,7 @@ def _move(path: Path, folder: Path, now: datetime) -> Path:
             continue
         except OSError as error:
             # No hard links here, or not of somebody else's file (fs.protected_hardlinks).
-            if error.errno not in _NO_LINKS or os.path.lexists(new):
+            if error.errno not in files.NO_LINKS or os.path.lexists(new):
                 raise
             path.rename(new)  # nobody else writes into this folder
         with suppress(PermissionError):  # an uploading account's file stays that account's
