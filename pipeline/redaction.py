@@ -1,8 +1,9 @@
 """Take secrets out of text that is about to be written: by shape, and by value where it is known.
 
-Known values are not kept: what stays in memory of each is its length and two fingerprints under
-keys drawn at start-up, so that a table of secrets never forms. Fingerprints of a short secret can be
-guessed by whoever reads this process's memory, who could then read the secret itself.
+Known values are not kept: what stays in memory of each is its length, its first two characters, by which
+one pattern finds where it may begin, and a fingerprint under a key drawn at start-up, so that a table of
+secrets never forms. Fingerprints of a short secret can be guessed by whoever reads this process's memory,
+who could then read the secret itself.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import re
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote
 
@@ -22,7 +23,7 @@ from pipeline.secret import Secret
 MARK: Final = "[redacted]"
 SHORTEST: Final = 4  # characters; anything shorter would black out ordinary text
 
-_PRIME: Final = (1 << 61) - 1
+_BEGIN: Final = 2  # characters of a known form that are kept
 
 _HEADERS: Final = (
     r"x-vault-token|x-vault-wrap-token|authorization|proxy-authorization|x-amz-security-token"
@@ -59,10 +60,10 @@ class Redactor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._base = secrets.randbelow(_PRIME - 2) + 2
         self._key = secrets.token_bytes(32)
-        # length -> rolling hash -> keyed digests of the forms that have it
-        self._known: dict[int, dict[int, set[bytes]]] = {}
+        # first two characters -> length -> keyed digests of the forms that have them
+        self._known: dict[str, dict[int, frozenset[bytes]]] = {}
+        self._begin = re.compile("(?!)")  # where one of the known forms may begin
 
     def register(self, secret: Secret) -> None:
         """Redact ``secret`` from now on: as it stands, in hex, in base64 at any alignment, escaped.
@@ -70,15 +71,14 @@ class Redactor:
         Args:
             secret: One with fewer than four bytes is ignored.
         """
-        for form in _forms(secret.reveal()):
-            if len(form) >= SHORTEST:
-                digest = self._digest(form)
-                with self._lock:
-                    known = dict(self._known)
-                    rolls = {roll: set(digests) for roll, digests in known.get(len(form), {}).items()}
-                    rolls.setdefault(next(self._rolls(form, len(form))), set()).add(digest)
-                    known[len(form)] = rolls
-                    self._known = known  # readers see the old table or the new one, never a half
+        with self._lock:
+            known = {begin: dict(lengths) for begin, lengths in self._known.items()}
+            for form in _forms(secret.reveal()):
+                if len(form) >= SHORTEST:
+                    lengths = known.setdefault(form[:_BEGIN], {})
+                    lengths[len(form)] = lengths.get(len(form), frozenset()) | {self._digest(form)}
+            if known:  # readers see the old table or the new one, never a half
+                self._known, self._begin = known, _pattern(known)
 
     def clean(self, text: str) -> str:
         """Return ``text`` without known secrets and without anything that has a secret's shape."""
@@ -91,12 +91,13 @@ class Redactor:
 
     def without_known(self, text: str) -> str:
         """Return ``text`` without known secrets; the rest stays as it is."""
+        known = self._known
         spans: list[tuple[int, int]] = []
-        for length, rolls in self._known.items():
-            if length > len(text):
-                continue
-            for start, roll in enumerate(self._rolls(text, length)):
-                if roll in rolls and self._digest(text[start : start + length]) in rolls[roll]:
+        for match in self._begin.finditer(text):
+            start = match.start()
+            for length, digests in known.get(text[start : start + _BEGIN], {}).items():
+                found = text[start : start + length]
+                if len(found) == length and self._digest(found) in digests:
                     spans.append((start, start + length))
         pieces: list[str] = []
         done = 0
@@ -106,22 +107,17 @@ class Redactor:
             done = max(done, end)
         return "".join([*pieces, text[done:]])
 
-    def _rolls(self, text: str, length: int) -> Iterator[int]:
-        """The Rabin-Karp hash of every window of ``length`` characters, in order."""
-        base = self._base
-        drop = pow(base, length, _PRIME)
-        roll = 0
-        for position, character in enumerate(text):
-            roll = roll * base + ord(character)
-            if position >= length:
-                roll -= ord(text[position - length]) * drop
-            roll %= _PRIME
-            if position >= length - 1:
-                yield roll
-
     def _digest(self, text: str) -> bytes:
         data = text.encode(errors="surrogatepass")
         return hashlib.blake2b(data, key=self._key, digest_size=16).digest()
+
+
+def _pattern(beginnings: Iterable[str]) -> re.Pattern[str]:
+    """One pattern for any of some pairs of characters; it takes the first alone, since pairs overlap."""
+    seconds: dict[str, str] = {}
+    for pair in sorted(beginnings):
+        seconds[pair[0]] = seconds.get(pair[0], "") + re.escape(pair[1])
+    return re.compile("|".join(f"{re.escape(first)}(?=[{more}])" for first, more in seconds.items()))
 
 
 def _forms(raw: bytes) -> set[str]:
@@ -134,7 +130,7 @@ def _forms(raw: bytes) -> set[str]:
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
     forms |= {text, repr(text)[1:-1], repr(raw)[2:-1], json.dumps(text)[1:-1], quote(text, safe="")}
-    if len(text) % 2 == 0 and re.fullmatch(r"(?:[0-9a-fA-F]{2}){16,}", text):
+    if re.fullmatch(r"(?:[0-9a-fA-F]{2}){16,}", text):
         # The escrow passphrase is written in hex; its 32 bytes are just as secret.
         forms |= {text.upper(), text.lower(), *_encodings(bytes.fromhex(text))}
     return forms

@@ -69,3 +69,14 @@ def test_a_place_is_tried_out_without_a_trace(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(LocalFilesProblem, match="No space left"):
         files.try_out(tmp_path / "key.asc")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_what_this_user_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = tmp_path / ".key.asc.0123456789ab.orgkey-tmp"
+    left.touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: left.stat().st_uid + 1)
+        files.sweep(tmp_path)
+    assert left.exists()
+    files.sweep(tmp_path)
+    assert not left.exists()
