@@ -10,6 +10,7 @@ from pipeline.backups import reading
 from pipeline.backups.head import HIDDEN, Head
 from pipeline.backups.sources import Source
 from pipeline.errors import Code, OrgkeyError, first_of
+from pipeline.isolation import isolated
 from pipeline.survey import Epoch, State, Survey
 
 
@@ -118,10 +119,9 @@ def cover(
 
 
 def _look(source: Source, keys: Sequence[EscrowedKey], missed: Sequence[Code]) -> Backup:
-    try:
-        about = reading.head_of(source)
-    except OrgkeyError as error:
-        return Backup(source, None, (), error.message, error.code)
+    about = isolated(lambda: reading.head_of(source), "it")
+    if isinstance(about, OrgkeyError):
+        return Backup(source, None, (), about.message, about.code)
     named = tuple(key for key in keys if not key.key_ids.isdisjoint(about.key_ids))
     if named:
         return Backup(source, about, named, None, Code.OK)

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from pipeline.context import Context, Estate
 from pipeline.custody import posture
 from pipeline.errors import Code, OrgkeyError, ProgramMissing, first_of
 from pipeline.finding import Finding, Level
+from pipeline.isolation import isolated
 
 OLDEST_GPG = (2, 2, 0)
 
@@ -44,11 +46,14 @@ def examine(context: Context) -> list[Finding]:
     jobs += [lambda: _live_key(context), lambda: _backups(context), lambda: mirrored.findings(context)]
     jobs += [lambda: drift.findings(context), lambda: _replication(context, driller)]
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="doctor") as pool:
-        asked = [pool.submit(job) for job in jobs]
+        asked = [pool.submit(isolated, job, "one of the checks") for job in jobs]
         findings = [*_gnupg(context), *harden.check(), *_state(context.root), *_configuration(context.config)]
         findings += channels.findings(context.config)
         for job in asked:
-            findings += job.result()
+            told = job.result()
+            if isinstance(told, OrgkeyError):
+                told = [Finding(Level.FAIL, "doctor", told.message, told.hint, told.code)]
+            findings += told
     return list(dict.fromkeys(findings))  # what several logins see of one key is said once
 
 
@@ -162,10 +167,9 @@ def _replication(context: Context, estate: Estate) -> list[Finding]:
         if not getattr(context.config.target[name], "replicated", False):
             continue
         about = f"replication of {name}"
-        try:
-            stored = target.find(context.fingerprint)
-        except OrgkeyError as error:
-            findings.append(Finding(Level.WARN, about, error.message, error.hint))
+        stored = isolated(partial(target.find, context.fingerprint), f"target {name}")
+        if isinstance(stored, OrgkeyError):
+            findings.append(Finding(Level.WARN, about, stored.message, stored.hint))
             continue
         told = [item for item in stored if item.replication]
         if stored and not told:
@@ -235,10 +239,9 @@ def _live_key(context: Context) -> list[Finding]:
     from pipeline import live
     from pipeline.keys import reading
 
-    try:
-        served = reading.read(live.fetch(context)).keys
-    except OrgkeyError as error:
-        return [Finding(Level.FAIL, "live key", error.message, error.hint, error.code)]
+    served = isolated(lambda: reading.read(live.fetch(context)).keys, f"the live key at {place}")
+    if isinstance(served, OrgkeyError):
+        return [Finding(Level.FAIL, "live key", served.message, served.hint, served.code)]
     if any(key.fingerprint == context.fingerprint for key in served):
         return [Finding(Level.OK, "live key", f"{place} gives the pinned key out")]
     return [
@@ -257,11 +260,11 @@ def _backups(context: Context) -> list[Finding]:
     findings = []
     for name in context.config.backups:
         subject = f"backups {name}"
-        try:
-            count = len(context.estate("driller").backups([name]))
-        except OrgkeyError as error:
-            findings.append(Finding(Level.FAIL, subject, error.message, error.hint, error.code))
+        listed = isolated(partial(context.estate("driller").backups, [name]), subject)
+        if isinstance(listed, OrgkeyError):
+            findings.append(Finding(Level.FAIL, subject, listed.message, listed.hint, listed.code))
             continue
+        count = len(listed)
         findings.append(
             Finding(Level.OK, subject, f"{count} there")
             if count

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from pipeline.custody.section import PathEntry
 from pipeline.digest import Digest
 from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
 from pipeline.evidence import certificate
+from pipeline.isolation import isolated
 from pipeline.proving import Opened, Way, open_and_prove
 from pipeline.results import NOT_REACHED, PROOFS, Proof, Result, result_json
 from pipeline.survey import Copy, Epoch, Reader, choose
@@ -215,15 +217,19 @@ def _open_backups(context: Context, record: Record, opened: Opened, backups: Seq
     problems: list[str] = []
     for source in backups:
         context.say(f"opening the backup {source.name}")
-        try:
-            result = prove.opens(
-                source, record.keypair, passphrase.written(opened.raw), record.fingerprint, deadline
-            )
-            by.append(result.engine)
-            if result.integrity == "none":
-                opened.notes += (f"{source.name} has no integrity code: an alteration would not be noticed",)
-        except OrgkeyError as error:
-            problems.append(f"{source.name}: {error.message}")
+        result = isolated(
+            partial(
+                prove.opens,
+                source, record.keypair, passphrase.written(opened.raw), record.fingerprint, deadline,
+            ),
+            "it",
+        )  # fmt: skip
+        if isinstance(result, OrgkeyError):
+            problems.append(f"{source.name}: {result.message}")
+            continue
+        by.append(result.engine)
+        if result.integrity == "none":
+            opened.notes += (f"{source.name} has no integrity code: an alteration would not be noticed",)
     opened.seconds["backup"] = time.monotonic() - started
     opened.proofs["backup"] = Proof(not problems, tuple(dict.fromkeys(by)), "; ".join(problems) or None)
     if problems:

@@ -341,3 +341,12 @@ class Interrupted(OrgkeyError):
     """A signal ended the run; the next run resumes it."""
 
     code = Code.INTERRUPTED
+
+
+def error_of(code: Code) -> type[OrgkeyError]:
+    """The class of errors that has a code.
+
+    Args:
+        code: Neither ``OK`` nor one that only a whole run can end with.
+    """
+    return next((kind for kind in OrgkeyError.__subclasses__() if kind.code is code), OrgkeyError)

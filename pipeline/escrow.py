@@ -34,11 +34,13 @@ class Wishes:
         accept: Judgements on the export that are overridden.
         accept_custody_change: Whether a new epoch may follow another custody plan than the last one.
         with_drill: Whether to prove the stored copies at the end.
+        new_epoch: Whether to make a new epoch although what is stored already could not be read.
     """
 
     accept: frozenset[str] = frozenset()
     accept_custody_change: bool = False
     with_drill: bool = True
+    new_epoch: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,14 +205,19 @@ def _stored(
 ) -> Chosen | Record | None:
     """The stored epoch that holds this key already; else the newest record, if there is one.
 
-    Targets that cannot be reached are left for the writing to report.
+    Targets that cannot be reached are left for the writing to report, while enough others answer.
 
     Raises:
+        OrgkeyError: What is stored already could not be read.
         Stale: The plan is not the last authentic manifest's: of this key, where rotation changes it, or of
             the one before it, where the operator has not accepted the change.
     """
     reader = Reader.of(context, targets)
     survey = reader.survey(context.fingerprint, journal=context.journal)
+    if not wishes.new_epoch:
+        storing.require_history(
+            context, targets, survey, "If it is lost for good, `orgkey escrow --new-epoch` insists"
+        )
     latest = survey.newest()
     if latest is None or latest.record is None:
         if not wishes.accept_custody_change:

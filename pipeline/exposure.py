@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from pipeline import config as settings
@@ -25,6 +26,7 @@ from pipeline.custody.antichains import one
 from pipeline.custody.paths import VOLATILE, Description
 from pipeline.custody.posture import Answer, Model, Posture, Requirement, Thing
 from pipeline.errors import Code, OrgkeyError, first_of
+from pipeline.isolation import isolated
 from pipeline.survey import Epoch, Survey
 
 TRUTH = (
@@ -221,10 +223,11 @@ def _control(context: Context) -> tuple[_Control, list[str]]:
         "driller" if "driller" in known and "writer" not in known else "writer"
     ).holders()
     for name, holder in holders.items():
-        try:
-            described |= paths.describe({name: holder}, [name])
-        except OrgkeyError as error:
-            unknown.append(f"holder {name}: {error.message}")
+        told = isolated(partial(paths.describe, {name: holder}, [name]), f"holder {name}")
+        if isinstance(told, OrgkeyError):
+            unknown.append(f"holder {name}: {told.message}")
+        else:
+            described |= told
     control = _Control(context.config, described, _accounts(context.config, described))
     unknown += _unsealed(context, control)
     _same_server(context.config, control)

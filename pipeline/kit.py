@@ -19,10 +19,10 @@ from pipeline.checkin import Seat, seats
 from pipeline.clock import stamp
 from pipeline.context import Context
 from pipeline.digest import sha256
-from pipeline.errors import LocalFilesProblem, UsageProblem
+from pipeline.errors import LocalFilesProblem
 from pipeline.record import PUBLIC, RECOVERY
 from pipeline.recovery import CHECK, commands
-from pipeline.survey import Reader, choose
+from pipeline.survey import Reader, choose, not_read
 
 RECORD_FILE = "record.tar"
 
@@ -118,9 +118,7 @@ def _record(context: Context, epoch: str | None) -> Record:
     survey = reader.survey(context.fingerprint, journal=context.journal)
     chosen = choose(survey, [epoch] if epoch else ())[0]
     if chosen.record is None:
-        raise UsageProblem(
-            f"no copy of epoch {chosen.name} is authentic", hint="`orgkey verify` says what is wrong"
-        )
+        raise not_read(chosen)
     return chosen.record
 
 

@@ -10,11 +10,14 @@ import os
 import stat
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pipeline.authentic import Record
 from pipeline.context import Context
 from pipeline.errors import LocalFilesProblem, OrgkeyError
+from pipeline.isolation import isolated
 from pipeline.survey import Epoch
 
 if TYPE_CHECKING:
@@ -71,19 +74,23 @@ def live(context: Context, epoch: Epoch | None) -> Live:
     record = epoch.record if epoch else None
     if place is None or record is None:
         return Live("unknown")
+    seen = isolated(partial(_seen, context, place, record), f"the live key at {place}")
+    if isinstance(seen, OrgkeyError):
+        context.say(f"warning: the live key is not known: {seen.message}")
+        return Live("unknown", reason=seen.message)
+    return seen
+
+
+def _seen(context: Context, place: str, record: Record) -> Live:
     from pipeline.keys import reading
 
     escrowed = reading.sole(record.public, "the escrowed public part")
     found: bytes | None
     others: tuple[str, ...] = ()
-    try:
-        if "://" not in place:
-            found = _file(place)
-        else:
-            found, others = _server(context, place, escrowed)
-    except OrgkeyError as error:
-        context.say(f"warning: the live key is not known: {error.message}")
-        return Live("unknown", reason=error.message)
+    if "://" not in place:
+        found = _file(place)
+    else:
+        found, others = _server(context, place, escrowed)
     if found is None:
         if others:
             reason = f"the server has no such key, but {_named(others)} under its name"

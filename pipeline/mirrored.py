@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from pipeline.context import Context
 from pipeline.errors import Code, OrgkeyError
 from pipeline.evidence.remembered import Memory
 from pipeline.finding import Finding, Level
+from pipeline.isolation import isolated
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,10 @@ def findings(context: Context) -> list[Finding]:
                 hint = f"`orgkey ledger verify --mirror {name}` names the entry"
                 found.append(Finding(Level.FAIL, subject, item.problem, hint, Code.LEDGER_BROKEN))
                 continue
-            try:
-                place.listing(item.confirmed)
-            except OrgkeyError as error:
-                hint = f"{error.hint}; {item.waiting} entries wait for it"
-                found.append(Finding(Level.WARN, subject, error.message, hint))
+            listed = isolated(partial(place.listing, item.confirmed), subject)
+            if isinstance(listed, OrgkeyError):
+                hint = f"{listed.hint}; {item.waiting} entries wait for it"
+                found.append(Finding(Level.WARN, subject, listed.message, hint))
                 continue
             found.append(
                 Finding(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 from pipeline import coverage, overview
 from pipeline.backups import reading
@@ -19,6 +20,7 @@ from pipeline.context import Context
 from pipeline.coverage import Backup, EscrowedKey
 from pipeline.custody import passphrase
 from pipeline.errors import Code, OrgkeyError
+from pipeline.isolation import isolated
 from pipeline.proving import Way, open_by
 from pipeline.survey import Survey
 
@@ -159,10 +161,7 @@ class _Keyring:
         """
         epoch = (key.fingerprint, key.epoch.name)
         if epoch not in self._openers:
-            try:
-                self._openers[epoch] = self._recover(key)
-            except OrgkeyError as error:
-                self._openers[epoch] = error
+            self._openers[epoch] = isolated(partial(self._recover, key), f"epoch {key.epoch.name}")
         found = self._openers[epoch]
         if isinstance(found, OrgkeyError):
             raise found
@@ -185,12 +184,15 @@ def _unlock(backup: Backup, keyring: _Keyring, missed: Sequence[Code]) -> _Prepa
         return _Prepared(backup, problem=backup.problem, code=backup.code)
     failed: _Prepared | None = None
     for key in backup.keys:
-        try:
-            opener = keyring.opener(key)
-            started = time.monotonic()
-            session = opener.session_key(backup.head)
-        except OrgkeyError as error:  # another key may open it
-            failed = failed or _Prepared(backup, key=key, problem=error.message, code=error.code)
+        opener = isolated(partial(keyring.opener, key), f"epoch {key.epoch.name}")
+        started = time.monotonic()
+        session = (
+            opener
+            if isinstance(opener, OrgkeyError)
+            else isolated(partial(opener.session_key, backup.head), "it")
+        )
+        if isinstance(session, OrgkeyError):  # another key may open it
+            failed = failed or _Prepared(backup, key=key, problem=session.message, code=session.code)
             continue
         if session is not None:
             return _Prepared(backup, session, key, time.monotonic() - started)
@@ -214,14 +216,16 @@ def _read(
         return Verified(source, None, item.key, 0.0, item.problem, item.code)
     context.say(f"reading {source.name}")
     started = time.monotonic() - item.seconds
-    try:
-        result = reading.read(
-            source, head, item.session, reader,
+    result = isolated(
+        partial(
+            reading.read, source, head, item.session, reader,
             deadline=deadline, wanted=request.engine, meter=request.watch(source),
-        )  # fmt: skip
-    except OrgkeyError as error:
-        return Verified(source, None, item.key, time.monotonic() - started, error.message, error.code)
+        ),
+        "it",
+    )  # fmt: skip
     seconds = time.monotonic() - started
+    if isinstance(result, OrgkeyError):
+        return Verified(source, None, item.key, seconds, result.message, result.code)
     if result.integrity == "none":
         return Verified(source, result, item.key, seconds, UNPROTECTED, Code.DEGRADED)
     return Verified(source, result, item.key, seconds, None, Code.OK)

@@ -140,14 +140,18 @@ def all_keys(context: Context) -> tuple[Survey, ...]:
 def verdict(survey: Survey, copies: int) -> list[Code]:
     """The codes of everything that is wrong; too few good copies of an epoch weigh more than a missing one.
 
+    A copy that could not be read counts for neither: whether it is good is not known.
+
     Args:
         survey: What is stored.
         copies: How many distinct failure domains must hold a good copy (``policy.copies``).
     """
     codes = survey.codes()
     for epoch in survey.epochs:
-        known_bad = {copy.domain for copy in epoch.copies if copy.target not in survey.unreachable}
-        if len({copy.domain for copy in epoch.good}) < min(copies, len(known_bad)):
+        known = {copy.domain for copy in epoch.copies if not copy.unread}
+        unknown = {copy.domain for copy in epoch.copies if copy.unread}
+        good = {copy.domain for copy in epoch.good}
+        if len(good | unknown) < min(copies, len(known | unknown)):
             codes.append(Code.INTEGRITY)
     return codes
 

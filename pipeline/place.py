@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from pipeline.digest import sha256
 from pipeline.errors import Code, Conflict, IntegrityProblem, OrgkeyError, first_of
+from pipeline.isolation import isolated
 from pipeline.targets.interface import Locking, Presence, Receipt, Slot, Stored, Target
 
 
@@ -72,17 +74,18 @@ def place(
     failures: dict[str, OrgkeyError] = {}
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="place") as pool:
         jobs = {
-            name: pool.submit(put, target, slot, data, confirmed.get(name))
+            name: pool.submit(
+                isolated, partial(put, target, slot, data, confirmed.get(name)), f"target {name}"
+            )
             for name, target in targets.items()
         }
         for name, job in jobs.items():
-            try:
-                receipt = job.result()
-            except OrgkeyError as error:
-                failures[name] = error
+            outcome = job.result()
+            if isinstance(outcome, OrgkeyError):
+                failures[name] = outcome
                 continue
-            receipts[name] = receipt
-            remember(receipt)
+            receipts[name] = outcome
+            remember(outcome)
     return Placed(receipts, failures)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline import ceremony
@@ -15,6 +16,7 @@ from pipeline.custody import passphrase, recover
 from pipeline.custody.interface import Binding, Holder
 from pipeline.custody.section import PathEntry
 from pipeline.errors import Code, NotEnoughShares, OrgkeyError, first_of
+from pipeline.isolation import isolated
 from pipeline.results import Proof
 from pipeline.secret import Secret
 
@@ -101,10 +103,10 @@ def open_by(record: Record, estate: Estate, way: Way) -> Recovered:
     failures: dict[str, OrgkeyError] = {}
     attended = [entry for entry in section.paths if {need.holder for need in entry.needs} - set(openers)]
     for entry in (entry for entry in section.paths if entry not in attended):
-        try:
-            return Recovered(recover_passphrase(record, entry.name, openers), entry.name, Gathered())
-        except OrgkeyError as error:
-            failures[entry.name] = error
+        raw = isolated(partial(recover_passphrase, record, entry.name, openers), f"custody path {entry.name}")
+        if not isinstance(raw, OrgkeyError):
+            return Recovered(raw, entry.name, Gathered())
+        failures[entry.name] = raw
     for entry in attended:
         people = sorted({need.holder for need in entry.needs} - set(openers))
         try:
@@ -118,8 +120,8 @@ def open_by(record: Record, estate: Estate, way: Way) -> Recovered:
             gathered = ceremony.gather(
                 record, entry, set(openers), (), way.ask, way.others, because, machines
             )
-            raw = recover_passphrase(record, entry.name, openers, gathered.shares)
-            return Recovered(raw, entry.name, gathered)
+            together = recover_passphrase(record, entry.name, openers, gathered.shares)
+            return Recovered(together, entry.name, gathered)
         except OrgkeyError as error:
             failures[entry.name] = error
     worst = first_of(error.code for error in failures.values())

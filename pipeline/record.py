@@ -22,7 +22,7 @@ KEYPAIR = "keypair.asc"
 ORIGINAL = "original.gpg"
 PUBLIC = "public.asc"
 
-MAX_BYTES = 8 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 """The largest record that is read: far above any real one, far below what would hurt."""
 
 _BLOCK = 512
@@ -62,7 +62,7 @@ def unpack(data: bytes) -> dict[str, bytes]:
         IntegrityProblem: The bytes are not exactly what packing their members gives.
     """
     members: dict[str, bytes] = {}
-    if len(data) > MAX_BYTES:
+    if len(data) > MAX_BYTES:  # before a byte of it is looked at
         raise _damaged(f"it is larger than {MAX_BYTES} bytes")
     offset = 0
     while data[offset : offset + _BLOCK].strip(b"\0"):

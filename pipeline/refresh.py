@@ -16,11 +16,11 @@ from pipeline.authentic import Record
 from pipeline.ceremony import Ask, Given
 from pipeline.context import Context
 from pipeline.custody import passphrase
-from pipeline.errors import Code, Expired, IntegrityProblem, NotAKey, NotPinned, OrgkeyError
+from pipeline.errors import Code, Expired, NotAKey, NotPinned, OrgkeyError
 from pipeline.manifest import Reference
 from pipeline.proving import Recovered, Way, open_by
 from pipeline.store import Stored
-from pipeline.survey import Reader, Survey, choose
+from pipeline.survey import Reader, Survey, choose, not_read
 
 if TYPE_CHECKING:
     from pipeline.keys import UnlockedKey
@@ -119,8 +119,10 @@ def _refresh(context: Context, request: Request, prestarted: Prestarted) -> Refr
     if chosen is not None:
         context.say(f"resuming the interrupted refresh, epoch {chosen.record.epoch}")
     elif _compared(old, request.public) != "same":
+        _require_history(context, survey)
         chosen = storing.begin(context, _mint(context, survey, old, request))
     elif (written := _written_anew(context, survey, old, request)) is not None:
+        _require_history(context, survey)
         chosen = storing.begin(context, written)
     else:
         _catch_up(context, old)
@@ -129,6 +131,11 @@ def _refresh(context: Context, request: Request, prestarted: Prestarted) -> Refr
     reference = chosen.record.manifest.supersedes or Reference(old.epoch, old.sha256.hex)
     context.record_event("refresh", storing.event(stored) | {"supersedes": reference.epoch})
     return Refreshed(stored, reference)
+
+
+def _require_history(context: Context, survey: Survey) -> None:
+    insist = "If it is lost for good, `orgkey escrow --new-epoch` insists"
+    storing.require_history(context, context.estate("writer").targets(), survey, insist)
 
 
 def _catch_up(context: Context, record: Record) -> None:
@@ -161,9 +168,7 @@ def _survey(context: Context) -> Survey:
 def _latest(survey: Survey) -> Record:
     epoch = choose(survey, ())[0]
     if epoch.record is None:
-        raise IntegrityProblem(
-            f"no copy of epoch {epoch.name} is authentic and whole", hint="`orgkey verify` says what is wrong"
-        )
+        raise not_read(epoch)
     return epoch.record
 
 

@@ -10,6 +10,7 @@ from pipeline import journal
 from pipeline.authentic import Record
 from pipeline.context import Context
 from pipeline.errors import Code, OrgkeyError, first_of
+from pipeline.isolation import isolated
 from pipeline.place import place_beside
 from pipeline.survey import Copy, Epoch, Reader, choose
 from pipeline.targets.interface import Receipt, Slot, Target
@@ -22,7 +23,7 @@ class Repaired:
     Attributes:
         epoch: The epoch's name.
         target: Whose copy.
-        action: ``kept``, ``copied``, ``would copy`` or ``failed``.
+        action: ``kept``, ``copied``, ``would copy``, ``not read`` (left alone) or ``failed``.
         location: Where the good copy lies now.
         version: Its version.
         problem: What was wrong, or why it still is.
@@ -70,7 +71,7 @@ def repair(context: Context, epochs: Collection[str] | None = None, *, dry_run: 
         for epoch in choose(survey, epochs):
             done.extend(_repair_epoch(context, targets, epoch, dry_run=dry_run))
         result = Repair(tuple(done), first_of(item.code for item in done))
-        if not dry_run and any(item.action != "kept" for item in done):
+        if not dry_run and any(item.action not in ("kept", "not read") for item in done):
             context.record_event(
                 "repair",
                 {
@@ -91,7 +92,15 @@ def _repair_epoch(
     record = epoch.record
     if record is None:
         return [
-            Repaired(epoch.name, copy.target, "failed", copy.location, None, copy.problem, Code.INTEGRITY)
+            Repaired(
+                epoch.name,
+                copy.target,
+                "not read" if copy.unread else "failed",
+                copy.location,
+                None,
+                copy.problem,
+                copy.code if copy.unread else Code.INTEGRITY,
+            )
             for copy in epoch.copies
         ]
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="repair") as pool:
@@ -115,13 +124,16 @@ def _repair_copy(
     if copy.ok:
         # A false version on top of a good one stays until an administrator removes it, and is told as such.
         return Repaired(name, copy.target, "kept", copy.location, copy.version, bad, copy.code), None
+    if copy.unread:
+        # It may well be good: nothing is written beside what was not seen to be bad.
+        return Repaired(name, copy.target, "not read", copy.location, None, bad, copy.code), None
     if dry_run:
         return Repaired(name, copy.target, "would copy", copy.location, None, bad, Code.OK), None
-    try:
-        receipt = place_beside(target, Slot(record.fingerprint, name), record.data)
-    except OrgkeyError as error:
+    slot = Slot(record.fingerprint, name)
+    receipt = isolated(lambda: place_beside(target, slot, record.data), f"target {target.name}")
+    if isinstance(receipt, OrgkeyError):
         return Repaired(
-            name, copy.target, "failed", copy.location, copy.version, error.message, error.code
+            name, copy.target, "failed", copy.location, copy.version, receipt.message, receipt.code
         ), None
     context.say(f"{target.name}: copied to {receipt.location}")
     return Repaired(name, copy.target, "copied", receipt.location, receipt.version, bad, Code.OK), receipt

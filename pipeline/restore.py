@@ -5,7 +5,6 @@ Nothing here judges whether the key has expired or what hangs on it: a restore i
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +19,7 @@ from pipeline.custody import passphrase
 from pipeline.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError, UsageProblem
 from pipeline.proving import Way, open_by
 from pipeline.secret import Secret, SecretSource
-from pipeline.survey import Copy, Reader, State, Survey, choose
+from pipeline.survey import Epoch, Reader, State, Survey, choose, not_read, passed_over
 from pipeline.targets.interface import Slot
 
 
@@ -138,8 +137,11 @@ def find(context: Context, estate: Estate, request: Request) -> Found:
     for copy in epoch.copies:
         if copy.problem:
             context.say(f"warning: {copy.target}: {copy.problem}")
+    if request.epoch == "latest":
+        for line in passed_over(survey, epoch):
+            context.say(f"warning: {line}")
     if not epoch.good:
-        raise _no_good_copy(epoch.name, epoch.copies)
+        raise not_read(epoch)
     copy = epoch.good[0]
     assert copy.record is not None
     lived = lives.live(context, epoch).public
@@ -158,16 +160,8 @@ def _one_version(reader: Reader, fingerprint: str, request: Request) -> Found:
         )
     copy = reader.copy(request.source, Slot(fingerprint, request.epoch), version=request.version)
     if copy.record is None:
-        raise _no_good_copy(request.epoch, (copy,))
+        raise not_read(Epoch(request.epoch, fingerprint, (copy,), State.WRITTEN))
     return Found(copy.record, copy.target)
-
-
-def _no_good_copy(epoch: str, copies: Collection[Copy]) -> OrgkeyError:
-    told = "; ".join(f"{copy.target}: {copy.problem}" for copy in copies)
-    return IntegrityProblem(
-        f"no copy of epoch {epoch} is authentic and whole: {told}",
-        hint="try another epoch (`orgkey list`), or a record from elsewhere with --record",
-    )
 
 
 def _newer_public(survey: Survey, record: Record) -> tuple[bytes, ...]:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from pipeline import journal, retain_ledger
@@ -16,6 +17,7 @@ from pipeline.clock import stamp
 from pipeline.config import S3Target
 from pipeline.context import Context
 from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
+from pipeline.isolation import isolated
 from pipeline.retain_ledger import Mirrored
 from pipeline.retention import Action, Fate, Request, configured_mode, decide, each, extend
 from pipeline.survey import REPAIRED, Reader, choose, epoch_of
@@ -100,10 +102,11 @@ def plan(context: Context, request: Request, *, sync: bool) -> Plan:
     found: dict[str, tuple[Version, ...]] = {}
     failures: dict[str, OrgkeyError] = {}
     for name in chosen:
-        try:
-            found[name] = _read(context, reader, reader.targets[name], wanted)
-        except OrgkeyError as error:
-            failures[name] = error
+        seen = isolated(partial(_read, context, reader, reader.targets[name], wanted), f"target {name}")
+        if isinstance(seen, OrgkeyError):
+            failures[name] = seen
+        else:
+            found[name] = seen
     if not found:
         raise next(iter(failures.values()))
     names = {item.epoch for items in found.values() for item in items}
@@ -209,10 +212,9 @@ def _read(
 
 def _judge(reader: Reader, target: Target, item: Version) -> Version:
     assert item.stored is not None
-    try:
-        reader.read(target, item.stored)
-    except OrgkeyError as error:
-        return replace(item, fate=Fate(problem=error.message, code=error.code))
+    outcome = reader.read(target, item.stored).outcome
+    if isinstance(outcome, OrgkeyError):
+        return replace(item, fate=Fate(problem=outcome.message, code=outcome.code))
     hidden = item.stored.presence is Presence.HIDDEN
     return replace(item, fate=Fate(problem="hidden behind a delete marker" if hidden else None))
 

@@ -10,10 +10,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 from pipeline.context import Context
 from pipeline.digest import Digest, sha256
 from pipeline.errors import Code, OrgkeyError, first_of
+from pipeline.isolation import isolated
 from pipeline.mirrors.interface import Mirror
 from pipeline.retention import Action, Fate, Request, configured_mode, decide, each, extend
 from pipeline.targets.interface import LockMode, Retainer
@@ -113,10 +115,9 @@ def plan(
     mirrors = context.estate("driller").patient_mirrors(context.fingerprint)
     found = []
     for name, retainer in retainers.items():
-        try:
-            seen = _look(mirrors[name], ours)
-        except OrgkeyError as error:
-            found.append(Mirrored(name, failure=error))
+        seen = isolated(partial(_look, mirrors[name], ours), f"ledger mirror {name}")
+        if isinstance(seen, OrgkeyError):
+            found.append(Mirrored(name, failure=seen))
             continue
         found.append(_decided(seen, request, retainer, configured_mode(context.config, name)))
     return tuple(found)
@@ -157,11 +158,10 @@ def _look(mirror: Mirror, ours: Mapping[int, Digest]) -> Mirrored:
     listing = mirror.listing(0)
 
     def judged(item: Entry) -> Entry:
-        try:
-            same = sha256(mirror.get(item.handle)) == ours[item.number]
-        except OrgkeyError as error:
-            return replace(item, fate=Fate().failed(error))
-        return replace(item, ours=same)
+        data = isolated(lambda: mirror.get(item.handle), f"ledger mirror {mirror.name}")
+        if isinstance(data, OrgkeyError):
+            return replace(item, fate=Fate().failed(data))
+        return replace(item, ours=sha256(data) == ours[item.number])
 
     numbers = sorted(listing.keys() & ours.keys())
     entries = each([Entry(number, handle) for number in numbers for handle in listing[number]], judged)

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 from pipeline.config import Config, S3Target
 from pipeline.errors import Code, OrgkeyError, UsageProblem
+from pipeline.isolation import isolated
 from pipeline.targets.interface import LockMode, Retainer, Retention
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ].+)?\Z")
@@ -114,10 +115,9 @@ def decide(
     """
     if found.code is not Code.OK:
         return found
-    try:
-        before = retainer.retention(item)
-    except OrgkeyError as error:
-        return found.failed(error)
+    before = isolated(lambda: retainer.retention(item), where)
+    if isinstance(before, OrgkeyError):
+        return found.failed(before)
     fate = replace(found, before=before)
     mode = request.mode or (before.mode if before else configured)
     if mode is None:
@@ -164,8 +164,8 @@ def extend(retainer: Retainer[T], item: T, fate: Fate) -> Fate:
     """Do what was decided."""
     if fate.action is not Action.EXTEND or fate.wanted is None:
         return fate
-    try:
-        after = retainer.retain(item, fate.wanted)
-    except OrgkeyError as error:
-        return fate.failed(error)
+    wanted = fate.wanted
+    after = isolated(lambda: retainer.retain(item, wanted), f"target {retainer.name}")
+    if isinstance(after, OrgkeyError):
+        return fate.failed(after)
     return replace(fate, wanted=after, action=Action.EXTENDED)

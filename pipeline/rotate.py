@@ -16,11 +16,11 @@ from pipeline.ceremony import Ask, Given
 from pipeline.context import Context
 from pipeline.custody import change, passphrase, posture
 from pipeline.custody.change import Change
-from pipeline.errors import IntegrityProblem, OrgkeyError, Stale
+from pipeline.errors import OrgkeyError, Stale
 from pipeline.manifest import Reference
 from pipeline.proving import Way, open_by
 from pipeline.store import Chosen, Stored
-from pipeline.survey import Epoch, Reader, Survey, choose
+from pipeline.survey import Epoch, Reader, Survey, choose, not_read
 from pipeline.targets.interface import Target
 
 if TYPE_CHECKING:
@@ -131,6 +131,8 @@ def _rotate(context: Context, request: Request, prestarted: Prestarted) -> Rotat
     plan = storing.plan(context, writer)
     survey = _survey(context, targets)
     interrupted = _interrupted(context, plan)
+    if interrupted is None and request.epoch is None:
+        storing.require_history(context, targets, survey, "Or name the epoch to start from with --epoch")
     if interrupted is not None:
         chosen, old = interrupted, _superseded(survey, interrupted)
     else:
@@ -189,10 +191,7 @@ def _interrupted(context: Context, plan: mint.Plan) -> Chosen | None:
 def _chosen(survey: Survey, epoch: str | None) -> Record:
     chosen: Epoch = choose(survey, [epoch] if epoch else ())[0]
     if chosen.record is None:
-        raise IntegrityProblem(
-            f"no copy of epoch {chosen.name} is authentic and whole",
-            hint="`orgkey verify` says what is wrong; take another epoch with --epoch",
-        )
+        raise not_read(chosen)
     return chosen.record
 
 

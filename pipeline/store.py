@@ -13,8 +13,9 @@ from pipeline.authentic import Record, open_record
 from pipeline.context import Context, Estate
 from pipeline.custody import paths
 from pipeline.drill import Drill
-from pipeline.errors import Code, IntegrityProblem, LocalFilesProblem, OrgkeyError, first_of
+from pipeline.errors import Code, IntegrityProblem, LocalFilesProblem, OrgkeyError, error_of, first_of
 from pipeline.place import Placed, place
+from pipeline.survey import Survey, not_read
 from pipeline.targets.interface import Receipt, Slot, Target
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Stored:
         proven: Whether a drill has proven the epoch, now or before.
         kinds: The kind of every target, by name.
         domains: The failure domain of every target, by name.
+        enough: Whether copies stand in as many failure domains as the policy asks for.
     """
 
     record: Record
@@ -68,6 +70,7 @@ class Stored:
     proven: bool
     kinds: Mapping[str, str]
     domains: Mapping[str, str]
+    enough: bool = True
 
 
 def plan(context: Context, writer: Estate) -> mint.Plan:
@@ -106,6 +109,35 @@ def moment_after(context: Context, last: Record | None) -> datetime:
         context.clock.sleep((last.manifest.created + timedelta(seconds=1) - now).total_seconds())
         now = context.clock.now()
     return now
+
+
+def require_history(context: Context, targets: Mapping[str, Target], survey: Survey, insist: str) -> None:
+    """Make sure that what was stored before was seen, so that nothing is minted over it unawares.
+
+    An epoch that counts lies in ``policy.copies`` failure domains: while fewer than that keep silent, it was
+    seen at another one.
+
+    Args:
+        context: The run.
+        targets: By name, all of them.
+        survey: What they hold.
+        insist: What an operator can do to whom that is lost for good, in a sentence.
+
+    Raises:
+        OrgkeyError: A newer epoch is listed and could not be read, or too many targets could not be listed;
+            of the cause's kind.
+    """
+    unread = survey.unread()
+    silent = {targets[name].domain for name in survey.unreachable}
+    if not unread and len(silent) < context.config.policy.copies:
+        return
+    causes = [not_read(epoch) for epoch in unread] or list(survey.unreachable.values())
+    worst = first_of(error.code for error in causes)
+    cause = next(error for error in causes if error.code is worst)
+    raise error_of(worst)(
+        f"what is stored already is not known: {cause.message}",
+        hint=f"{cause.hint}; nothing was made. {insist}",
+    )
 
 
 def begin(context: Context, record: Record) -> Chosen:
@@ -188,6 +220,7 @@ def store(
         chosen.entry.proven() is not None,
         {name: target.kind for name, target in targets.items()},
         {name: target.domain for name, target in targets.items()},
+        len(placed.domains) >= context.config.policy.copies,
     )
     if result.code not in (Code.OK, Code.DEGRADED) or prestarted is None or result.proven:
         return result

@@ -18,7 +18,8 @@ from pipeline.authentic import Record
 from pipeline.clock import Deadline
 from pipeline.context import Context
 from pipeline.digest import Digest, sha256
-from pipeline.errors import Code, IntegrityProblem, OrgkeyError, UsageProblem
+from pipeline.errors import Code, IntegrityProblem, OrgkeyError, UsageProblem, error_of, first_of
+from pipeline.isolation import isolated
 from pipeline.journal import Journal
 from pipeline.targets.interface import Presence, Replication, Slot, Stored, Target
 
@@ -57,8 +58,10 @@ class Copy:
         sha256: Digest of the bytes read there; ``None`` when nothing could be read.
         record: The record, when the copy is authentic.
         problem: What is wrong or odd, in words.
+        hint: What to do about it, where something is wrong.
         code: The exit code that a bad copy stands for; ``OK`` for a good one, but ``INTEGRITY`` where a
             false version lies in the same place: the copy still restores, and somebody wrote there.
+        unread: Whether something is listed there, or may be, that could not be read: nothing is known of it.
         slot: Where it lies at the target.
         retain_until: End of its retention, where the target tells.
         seconds: How long reading and judging it took.
@@ -75,6 +78,8 @@ class Copy:
     problem: str | None
     code: Code
     slot: Slot
+    hint: str | None = None
+    unread: bool = False
     retain_until: datetime | None = None
     seconds: float = 0.0
     replication: Replication | None = None
@@ -89,8 +94,9 @@ class Copy:
         """What is known of it. A copy that could not be read is neither bad nor missing."""
         if self.ok:
             return Standing.GOOD
-        known = {Code.INTEGRITY: Standing.BAD, Code.USAGE: Standing.BAD, Code.DEGRADED: Standing.MISSING}
-        return known.get(self.code, Standing.UNREACHABLE)
+        if self.code in (Code.INTEGRITY, Code.USAGE):
+            return Standing.BAD
+        return Standing.UNREACHABLE if self.unread else Standing.MISSING
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,11 @@ class Epoch:
         """The authentic copies."""
         return tuple(copy for copy in self.copies if copy.ok)
 
+    @property
+    def unread(self) -> bool:
+        """Whether nothing is known of it but that a place lists it: no copy is good, and one was not read."""
+        return self.record is None and any(copy.unread for copy in self.copies)
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -137,6 +148,13 @@ class Survey:
     def newest(self) -> Epoch | None:
         """The newest authentic epoch, however far it has come. By the manifest's own time."""
         return next((epoch for epoch in reversed(self.epochs) if epoch.record), None)
+
+    def unread(self) -> tuple[Epoch, ...]:
+        """Epochs that are listed and newer than every authentic one, and that could not be read."""
+        newest = self.newest()
+        return tuple(
+            epoch for epoch in self.epochs if epoch.unread and (newest is None or epoch.name > newest.name)
+        )
 
     def latest(self) -> Epoch | None:
         """The newest authentic, proven epoch; else the newest complete one; else any authentic one.
@@ -158,6 +176,19 @@ class Survey:
 
 
 @dataclass(frozen=True)
+class Read:
+    """What came of reading one stored version.
+
+    Attributes:
+        sha256: Of the bytes; ``None`` when none came.
+        outcome: The record, or why it is none.
+    """
+
+    sha256: Digest | None
+    outcome: Record | OrgkeyError
+
+
+@dataclass(frozen=True)
 class Reader:
     """Reads copies from targets and judges them.
 
@@ -165,11 +196,13 @@ class Reader:
         targets: By name.
         deadline: Bounds the work.
         now: The present time.
+        copies: How many distinct failure domains hold a complete epoch (``policy.copies``).
     """
 
     targets: Mapping[str, Target]
     deadline: Deadline
     now: datetime
+    copies: int = 1
 
     @classmethod
     def of(cls, context: Context, targets: Mapping[str, Target]) -> Reader:
@@ -179,7 +212,7 @@ class Reader:
             context: The run.
             targets: What is to be read, by name.
         """
-        return cls(targets, context.deadline, context.clock.now())
+        return cls(targets, context.deadline, context.clock.now(), context.config.policy.copies)
 
     def survey(
         self, fingerprint: str, *, journal: Journal | None = None, epochs: Collection[str] | None = None
@@ -198,10 +231,11 @@ class Reader:
                 name: pool.submit(self._find, target, fingerprint) for name, target in self.targets.items()
             }
             for name, job in jobs.items():
-                try:
-                    listed[name] = job.result()
-                except OrgkeyError as error:
-                    unreachable[name] = error
+                answer = job.result()
+                if isinstance(answer, OrgkeyError):
+                    unreachable[name] = answer
+                else:
+                    listed[name] = answer
             names = {epoch_of(item.slot) for found in listed.values() for item in found}
             if epochs is not None:
                 names &= set(epochs)
@@ -223,7 +257,7 @@ class Reader:
                 (name, tuple(job.result() for job in by_target.values()))
                 for name, by_target in copies.items()
             ]
-        return Survey(fingerprint, _judge(fingerprint, found_epochs, journal), unreachable)
+        return Survey(fingerprint, self._judge(fingerprint, found_epochs, journal), unreachable)
 
     def copy(self, target: str, slot: Slot, *, version: str | None = None) -> Copy:
         """Read one copy; a version that is named is the only one looked at."""
@@ -231,29 +265,38 @@ class Reader:
         if version is not None:
             stored = Stored(slot, f"{target}:{slot.fingerprint}/{slot.epoch}", version, Presence.CURRENT)
             return self._copy(target, slot, [stored], version, None)
-        try:
-            found = place.find(slot.fingerprint, slot.epoch)
-        except OrgkeyError as error:
-            return self._absent(place, slot, error)
+        found = isolated(lambda: place.find(slot.fingerprint, slot.epoch), f"target {target}")
+        if isinstance(found, OrgkeyError):
+            return self._absent(place, slot, found)
         return self._copy(target, slot, found, None, None)
 
-    def read(self, target: Target, stored: Stored) -> Record:
-        """Read one stored version, and accept it as a record of the key whose slot it lies in.
+    def read(self, target: Target, stored: Stored) -> Read:
+        """Read one stored version, and accept it as a record of the key whose slot it lies in, or not.
 
         Args:
             target: Where.
             stored: As the target lists it.
-
-        Raises:
-            OrgkeyError: It cannot be read, or is not authentic.
         """
-        data = target.get(stored.slot, stored.version)
-        return authentic.open_record(
-            data, stored.slot.fingerprint, deadline=self.deadline, now=self.now, epoch=epoch_of(stored.slot)
+        place, called = stored.slot, _called(stored)
+        data = isolated(lambda: target.get(place, stored.version), called)
+        if isinstance(data, OrgkeyError):
+            return Read(None, data)
+        return Read(
+            sha256(data),
+            isolated(
+                lambda: authentic.open_record(
+                    data, place.fingerprint, deadline=self.deadline, now=self.now, epoch=epoch_of(place)
+                ),
+                called,
+                IntegrityProblem,
+            ),
         )
 
-    def _find(self, target: Target, fingerprint: str) -> list[Stored]:
-        return [item for item in target.find(fingerprint) if REPAIRED.match(item.slot.epoch)]
+    def _find(self, target: Target, fingerprint: str) -> list[Stored] | OrgkeyError:
+        def find() -> list[Stored]:
+            return [item for item in target.find(fingerprint) if REPAIRED.match(item.slot.epoch)]
+
+        return isolated(find, f"target {target.name}, list")
 
     def _copy(
         self,
@@ -269,47 +312,67 @@ class Reader:
             return self._absent(place, slot, error)
         started = time.monotonic()
         problems: list[str] = []
-        code = Code.OK
+        failed: list[OrgkeyError] = []
         false: set[Slot] = set()
         digest: Digest | None = None
         for item in _order(stored, known):
             if not item.readable:
                 problems.append(f"{_called(item)} was {item.presence}")
                 continue
-            try:
-                data = place.get(item.slot, item.version)
-                digest = sha256(data)
-                record = authentic.open_record(
-                    data, slot.fingerprint, deadline=self.deadline, now=self.now, epoch=slot.epoch
-                )
-            except OrgkeyError as problem:
-                # A newer schema is nothing wrong with the copy: what to do about it is said here.
-                newer = f" ({problem.hint})" if problem.code is Code.USAGE else ""
-                problems.append(f"{_called(item)}: {problem.message}{newer}")
-                code = problem.code if code is Code.OK else code
-                if problem.code is Code.INTEGRITY:
+            read = self.read(place, item)
+            digest = read.sha256 or digest
+            if isinstance(read.outcome, OrgkeyError):
+                problems.append(_said(item, read.outcome))
+                failed.append(read.outcome)
+                if read.outcome.code is Code.INTEGRITY:
                     false.add(item.slot)
                 continue
             if item.presence is Presence.HIDDEN:
                 problems.append("hidden behind a delete marker, read by its version")
             return Copy(
-                target, place.kind, place.domain, item.location, item.version, record.sha256, record,
+                target, place.kind, place.domain, item.location, item.version, read.sha256, read.outcome,
                 "; ".join(problems) or None, Code.INTEGRITY if item.slot in false else Code.OK,
-                item.slot, item.retain_until, time.monotonic() - started, item.replication,
+                item.slot, None, False, item.retain_until, time.monotonic() - started, item.replication,
             )  # fmt: skip
         if not stored:
             problems.append("no copy of this epoch is there")
         location = stored[0].location if stored else f"{target}: {slot.epoch}"
         return Copy(
             target, place.kind, place.domain, location, None, digest, None, "; ".join(problems),
-            code if code is not Code.OK else Code.DEGRADED, slot,
+            failed[0].code if failed else Code.DEGRADED, slot,
+            failed[0].hint if failed else "`orgkey repair` copies it there from a good copy",
+            any(error.code is not Code.INTEGRITY for error in failed),
         )  # fmt: skip
 
     def _absent(self, place: Target, slot: Slot, error: OrgkeyError) -> Copy:
         return Copy(
             place.name, place.kind, place.domain, f"{place.name}: {slot.epoch}", None, None, None,
-            error.message, error.code, slot,
+            error.message, error.code, slot, error.hint, True,
         )  # fmt: skip
+
+    def _judge(
+        self, fingerprint: str, found: Sequence[tuple[str, tuple[Copy, ...]]], journal: Journal | None
+    ) -> tuple[Epoch, ...]:
+        # Of a part of the targets, no more can be asked than that all of them hold it.
+        enough = min(self.copies, len({target.domain for target in self.targets.values()}))
+        epochs: list[Epoch] = []
+        newer_proven = False
+        for name, copies in sorted(found, key=_made, reverse=True):
+            entry = journal.entry(name) if journal else None
+            mark = entry.proven() if entry else None
+            good = [copy for copy in copies if copy.ok]
+            proven = mark is not None and any(
+                copy.sha256 is not None and copy.sha256.hex == mark.get("record_sha256") for copy in good
+            )
+            if proven:
+                state = State.SUPERSEDED if newer_proven else State.PROVEN
+                newer_proven = True
+            elif good and len({copy.domain for copy in good}) >= enough:
+                state = State.COMPLETE
+            else:
+                state = State.WRITTEN
+            epochs.append(Epoch(name, fingerprint, copies, state))
+        return tuple(reversed(epochs))
 
 
 def epoch_of(slot: Slot) -> str:
@@ -337,37 +400,22 @@ def _called(item: Stored) -> str:
     return f"version {item.version}" if item.version else "the copy"
 
 
+def _said(item: Stored, error: OrgkeyError) -> str:
+    """What is wrong with a version; of a newer schema, which is nothing wrong, what to do."""
+    newer = f" ({error.hint})" if error.code is Code.USAGE else ""
+    called = _called(item)
+    return f"{'' if error.message.startswith(called) else called + ': '}{error.message}{newer}"
+
+
 def _known_version(journal: Journal | None, epoch: str, target: str) -> str | None:
     entry = journal.entry(epoch) if journal else None
     receipt = entry.receipts().get(target) if entry else None
     return receipt.version if receipt else None
 
 
-def _judge(
-    fingerprint: str, found: Sequence[tuple[str, tuple[Copy, ...]]], journal: Journal | None
-) -> tuple[Epoch, ...]:
-    def made(item: tuple[str, tuple[Copy, ...]]) -> tuple[bool, str]:
-        record = next((copy.record for copy in item[1] if copy.record), None)
-        return (record is not None, record.epoch if record else item[0])
-
-    epochs: list[Epoch] = []
-    newer_proven = False
-    for name, copies in sorted(found, key=made, reverse=True):
-        entry = journal.entry(name) if journal else None
-        mark = entry.proven() if entry else None
-        good = [copy for copy in copies if copy.ok]
-        proven = mark is not None and any(
-            copy.sha256 is not None and copy.sha256.hex == mark.get("record_sha256") for copy in good
-        )
-        if proven:
-            state = State.SUPERSEDED if newer_proven else State.PROVEN
-            newer_proven = True
-        elif good and len(good) == len(copies):
-            state = State.COMPLETE
-        else:
-            state = State.WRITTEN
-        epochs.append(Epoch(name, fingerprint, copies, state))
-    return tuple(reversed(epochs))
+def _made(item: tuple[str, tuple[Copy, ...]]) -> tuple[bool, str]:
+    """Authentic epochs behind all others, so that no name that somebody chose stands among them."""
+    return any(copy.record for copy in item[1]), item[0]
 
 
 def choose(survey: Survey, wanted: Collection[str] | None) -> tuple[Epoch, ...]:
@@ -390,16 +438,71 @@ def choose(survey: Survey, wanted: Collection[str] | None) -> tuple[Epoch, ...]:
         found = (latest,) if latest else ()
     if found:
         return found
+    raise _none(survey, wanted)
+
+
+def _none(survey: Survey, wanted: Collection[str] | None) -> OrgkeyError:
+    """Why there is nothing to choose: not read is told apart from not authentic, and both from not there."""
+    unread = [epoch for epoch in survey.epochs if epoch.unread]
+    if unread and not wanted:
+        return not_read(unread[-1])
     for error in survey.unreachable.values():
-        raise error
+        return error
     bad = [copy for epoch in survey.epochs for copy in epoch.copies if copy.code is Code.INTEGRITY]
     if bad and not wanted:
-        raise IntegrityProblem(
+        return IntegrityProblem(
             f"no copy of this key is authentic; {bad[0].target}, {bad[0].location}: {bad[0].problem}",
             hint="find out who could write to the targets; another copy or export of the key is needed",
         )
     which = f"epoch {', '.join(sorted(wanted))}" if wanted else "epoch"
-    raise UsageProblem(
+    return UsageProblem(
         f"no {which} is stored for {survey.fingerprint}",
         hint="`orgkey list` shows what is stored; `orgkey escrow` makes the first epoch",
     )
+
+
+def not_read(epoch: Epoch) -> OrgkeyError:
+    """The error for an epoch that is listed, and of which no copy could be read and found good.
+
+    Args:
+        epoch: No copy of it is good.
+
+    Returns:
+        An error of the cause's kind: unreachable, denied; ``IntegrityProblem`` where all copies were read.
+    """
+    told = "; ".join(f"{copy.target}: {copy.problem}" for copy in epoch.copies if copy.problem)
+    unread = [copy for copy in epoch.copies if copy.unread]
+    seen = "; ".join(
+        f"{copy.target}: {copy.problem}" for copy in epoch.copies if copy.standing is not Standing.MISSING
+    )
+    if not unread:
+        return IntegrityProblem(
+            f"no copy of epoch {epoch.name} is authentic and whole: {told}",
+            hint="try another epoch (`orgkey list`), or a record from elsewhere with --record",
+        )
+    where = " and ".join(copy.target for copy in unread)
+    worst = first_of(copy.code for copy in unread)
+    first = next(copy for copy in unread if copy.code is worst)
+    return error_of(worst)(
+        f"epoch {epoch.name} is listed, but could not be read at {where}: {seen}",
+        hint=first.hint or "run the same command again when the target answers",
+    )
+
+
+def passed_over(survey: Survey, chosen: Epoch) -> list[str]:
+    """What is said of newer epochs, where an older one was chosen as the latest.
+
+    Args:
+        survey: What is stored.
+        chosen: The latest.
+    """
+    said = []
+    for epoch in sorted(survey.epochs, key=lambda item: item.name):
+        if epoch.name <= chosen.name:
+            continue
+        if epoch.record:
+            where = ", ".join(copy.target for copy in epoch.good)
+            said.append(f"epoch {epoch.name} is newer, {epoch.state} at {where}: take it with --epoch")
+        elif epoch.unread:
+            said.append(f"{not_read(epoch).message}; it may be newer than {chosen.name}")
+    return said

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pipeline import config as settings
 from pipeline import logs
@@ -21,6 +21,7 @@ from pipeline.custody.section import CustodySection
 from pipeline.errors import OrgkeyError, UsageProblem
 from pipeline.finding import Finding
 from pipeline.infra.desired import Site
+from pipeline.isolation import isolated
 from pipeline.mirrors.interface import Mirror
 from pipeline.reaching import Consent, reach
 from pipeline.retry import Breakers
@@ -28,6 +29,9 @@ from pipeline.secret import SecretSource
 from pipeline.sessions import Sessions
 from pipeline.sources.interface import Source
 from pipeline.targets.interface import Retainer, Stored, Target
+
+if TYPE_CHECKING:
+    from pipeline.clients.vault import VaultSession
 
 T = TypeVar("T")
 
@@ -168,10 +172,8 @@ class Estate:
         told: dict[str, str | OrgkeyError] = {}
         for name, place in (*self.config.target.items(), *self.config.holder.items()):
             if isinstance(place, settings.VaultPlace) and place.address not in told:
-                try:
-                    told[place.address] = self._sessions.vault(name, place).seal_type()
-                except OrgkeyError as error:
-                    told[place.address] = error
+                session = partial(self._sessions.vault, name, place)
+                told[place.address] = isolated(partial(_seal_type, session), "its seal")
         return told
 
     def certificates(self) -> list[Finding]:
@@ -442,6 +444,10 @@ def source(config: Config, export: Path | None, *, pin: str | None, passphrase: 
         seconds=item.timeout_seconds,
         limit=item.max_bytes,
     )
+
+
+def _seal_type(session: Callable[[], VaultSession]) -> str:
+    return session().seal_type()
 
 
 def _required(value: str | None) -> str:

@@ -40,6 +40,12 @@ def escrow(
     no_drill: Annotated[
         bool, typer.Option("--no-drill", help="Leave the drill to another host; the epoch stays unproven.")
     ] = False,
+    new_epoch: Annotated[
+        bool,
+        typer.Option(
+            "--new-epoch", help="Make a new epoch although what is stored already could not be read."
+        ),
+    ] = False,
     dry_run: options.DryRun = False,
     export_passphrase_file: options.ExportPassphraseFile = None,
     export_passphrase_fd: options.ExportPassphraseFd = None,
@@ -83,7 +89,7 @@ def escrow(
     for note in fetched.notes:
         out.say(note)
     context = common.context(out, loaded, pin or _confirm_pin(fetched.data))
-    wishes = story.Wishes(frozenset(accept or ()), accept_custody_change, not no_drill)
+    wishes = story.Wishes(frozenset(accept or ()), accept_custody_change, not no_drill, new_epoch)
     if dry_run:
         plan = story.rehearse(context, fetched.data, passphrase(), wishes)
         out.emit(*_plan(plan))
@@ -189,7 +195,12 @@ def document(result: Stored) -> dict[str, Any]:
                 "sha256": None,
                 "verified": False,
                 "retain_until": None,
-                "error": {"code": int(error.code), "name": error.code.label, "message": error.message},
+                "error": {
+                    "code": int(error.code),
+                    "name": error.code.label,
+                    "message": error.message,
+                    "hint": error.hint,
+                },
             }
             for name, error in result.placed.failures.items()
         ],
@@ -209,11 +220,9 @@ def lines(result: Stored) -> list[str]:
     """What a person reads."""
     from pipeline.cli import drill_command
 
-    state = "proven" if result.proven else "stored, not proven"
-    how = "already escrowed" if result.already else "resumed" if result.resumed else "escrowed"
     shown = [
-        f"{how}: {spaced(result.record.fingerprint)}",
-        f"epoch {result.record.epoch}, {state}",
+        f"{_outcome(result)}: {spaced(result.record.fingerprint)}",
+        f"epoch {result.record.epoch}, {'proven' if result.proven else 'not proven'}",
         f"record sha256 {result.record.sha256.hex}",
         "",
         *table(
@@ -228,11 +237,24 @@ def lines(result: Stored) -> list[str]:
             ],
         ),
     ]
+    shown += [f"{name}: {error.hint}" for name, error in result.placed.failures.items()]
     if result.drill:
         shown += ["", *drill_command.lines(result.drill)]
     if result.code is not Code.OK:
         shown += ["", f"exit code {int(result.code)}: {result.code.meaning}"]
     return shown
+
+
+def _outcome(result: Stored) -> str:
+    """The first words, which people and scripts go by: nothing that is not stored is called escrowed."""
+    stored = len(result.placed.receipts)
+    count = f"{stored} of {stored + len(result.placed.failures)} copies are stored"
+    if not stored:
+        return f"NOT ESCROWED: {count}"
+    if not result.enough:
+        return f"INCOMPLETE: {count}"
+    how = "already escrowed" if result.already else "resumed" if result.resumed else "escrowed"
+    return f"{how}, {count}" if result.placed.failures else how
 
 
 def _plan(plan: Rehearsal) -> tuple[dict[str, Any], list[str]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pipeline.errors import OrgkeyError, first_of
+from pipeline.isolation import isolated
 
 T = TypeVar("T")
 
@@ -30,13 +31,10 @@ def overlap(calls: Sequence[Callable[[], T]]) -> list[T]:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(max_workers=min(WORKERS, len(calls)), thread_name_prefix="custody") as pool:
-        futures = [pool.submit(call) for call in calls]
-    errors = [error for future in futures if (error := future.exception()) is not None]
-    for error in errors:
-        if not isinstance(error, OrgkeyError):
-            raise error
-    deliberate = [error for error in errors if isinstance(error, OrgkeyError)]
-    if deliberate:
-        code = first_of(error.code for error in deliberate)
-        raise next(error for error in deliberate if error.code is code)
-    return [future.result() for future in futures]
+        futures = [pool.submit(isolated, call, "a holder") for call in calls]
+    outcomes = [future.result() for future in futures]
+    errors = [outcome for outcome in outcomes if isinstance(outcome, OrgkeyError)]
+    if errors:
+        code = first_of(error.code for error in errors)
+        raise next(error for error in errors if error.code is code)
+    return [outcome for outcome in outcomes if not isinstance(outcome, OrgkeyError)]

@@ -16,6 +16,7 @@ from pipeline.custody.overlap import overlap
 from pipeline.custody.paths import Need
 from pipeline.custody.section import CustodySection, PathEntry, ShareEntry
 from pipeline.errors import IntegrityProblem, NotEnoughShares, OrgkeyError, WrongShare, first_of
+from pipeline.isolation import isolated
 from pipeline.secret import Secret
 
 
@@ -103,13 +104,14 @@ def _satisfy(
             break
         if (share.holder, share.index) in brought:
             continue
-        try:
-            words.append(open_share(entry, share, members, opener, binding))
-        except NotEnoughShares as error:
-            if need.size == 1:  # a machine says why; of custodians, another's secret key may be here
-                failures.append(error)
-        except OrgkeyError as error:
-            failures.append(error)
+        opened = isolated(
+            partial(open_share, entry, share, members, opener, binding), f"holder {need.holder}"
+        )
+        if not isinstance(opened, OrgkeyError):
+            words.append(opened)
+        elif need.size == 1 or not isinstance(opened, NotEnoughShares):
+            # A machine says why; of custodians, another's secret key may be here.
+            failures.append(opened)
     if len(words) >= need.threshold:
         return words[: need.threshold], ""
     if failures and len(words) + len(failures) >= need.threshold:

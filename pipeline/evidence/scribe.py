@@ -10,18 +10,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from pipeline.clock import Clock, Deadline
 from pipeline.digest import sha256
-from pipeline.errors import Code, Conflict, LedgerBroken, OrgkeyError
+from pipeline.errors import Code, Conflict, Interrupted, LedgerBroken, OrgkeyError
 from pipeline.evidence import chain
 from pipeline.evidence.chain import Head
 from pipeline.evidence.follower import Follower
 from pipeline.evidence.ledger import Ledger
 from pipeline.evidence.remembered import Known, Memory
+from pipeline.isolation import isolated
 from pipeline.mirrors.interface import Mirror
 
+T = TypeVar("T")
 _ATTEMPTS: Final = 20
 _PATIENCE: Final = 300.0
 """Seconds that a run waits for another one of this host: none works on the ledger for that long."""
@@ -147,10 +150,9 @@ class Scribe:
 
         for _ in range(_ATTEMPTS):
             before = self._ledger.head()
-            try:
-                outcome = follower.level(time_left)
-            except OrgkeyError as error:
-                self._leave_out(follower.name, error.message)
+            outcome = _asked(follower.name, partial(follower.level, time_left))
+            if isinstance(outcome, OrgkeyError):
+                self._leave_out(follower.name, outcome.message)
                 return
             if outcome.forked_at is None:
                 break
@@ -215,17 +217,17 @@ class Scribe:
         for follower in self._followers:
             if follower.name in self._out or self._memory.known(follower.name).head.sequence != number - 1:
                 continue
-            try:
-                beside = bool(self._written) or follower.name in occupied
-                follower.mirror.put(number, data, beside=beside)
-            except Conflict:
-                if not beside:
-                    return follower
-                self._leave_out(follower.name, f"entry {number} and all places beside it are taken")
-            except OrgkeyError as error:
-                self._leave_out(follower.name, error.message)
-            else:
+            beside = bool(self._written) or follower.name in occupied
+            put = partial(follower.mirror.put, number, data, beside=beside)
+            failed = _asked(follower.name, put)
+            if failed is None:
                 self._written.append(follower.name)
+            elif not isinstance(failed, Conflict):
+                self._leave_out(follower.name, failed.message)
+            elif not beside:
+                return follower
+            else:
+                self._leave_out(follower.name, f"entry {number} and all places beside it are taken")
         return None
 
     def _confirm(self, head: Head) -> None:
@@ -309,23 +311,26 @@ class Scribe:
         for name, place in self._heads.items():
             if name in self._out or self._memory.known(name).head.sequence >= head.sequence:
                 continue
-            try:
-                place.put(head.sequence, chain.write_head(head, now))
-            except Conflict:
-                self._compare_head(name, place, head)
-            except OrgkeyError as error:
-                self._leave_out(name, error.message)
-            else:
+            put = partial(place.put, head.sequence, chain.write_head(head, now))
+            failed = _asked(name, put)
+            if failed is None:
                 self._memory.keep(name, Known(head))
+            elif isinstance(failed, Conflict):
+                self._compare_head(name, place, head)
+            else:
+                self._leave_out(name, failed.message)
 
     def _compare_head(self, name: str, place: Mirror, head: Head) -> None:
-        try:
+        def same() -> bool:
             handles = place.listing(head.sequence - 1).get(head.sequence, ())
-            if any(chain.parse_head(place.get(handle)) == head for handle in handles):
-                self._memory.keep(name, Known(head))
-                return
-        except OrgkeyError as error:
-            self._leave_out(name, error.message)
+            return any(chain.parse_head(place.get(handle)) == head for handle in handles)
+
+        answer = _asked(name, same)
+        if isinstance(answer, OrgkeyError):
+            self._leave_out(name, answer.message)
+            return
+        if answer:
+            self._memory.keep(name, Known(head))
             return
         self._distrust(
             name,
@@ -364,3 +369,11 @@ class Scribe:
                 )
             )
         return head
+
+
+def _asked(name: str, call: Callable[[], T]) -> T | OrgkeyError:
+    """Ask one mirror. A signal, too, leaves it out only: the entry of what was done is still kept here."""
+    try:
+        return isolated(call, f"ledger mirror {name}")
+    except Interrupted as error:
+        return error

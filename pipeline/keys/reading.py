@@ -85,18 +85,19 @@ def read(data: bytes) -> Reading:
     groups: list[Key] = []
     strays: list[Packet] = []
     try:
-        pieces = [one.data for one in armor.blocks(text.data)] if armor.is_armored(text.data) else [text.data]
-        if not any(pieces) or not pieces[0][0] & 0x80:
+        found = [one.data for one in armor.blocks(text.data)] if armor.is_armored(text.data) else [text.data]
+        pieces = [piece for piece in found if piece]  # an armor block may be empty
+        if not pieces or not pieces[0][0] & 0x80:
             raise NotAKey("there is no OpenPGP key in this file", hint=NOT_A_KEY_HINT)
     except NotAKey as error:
         return Reading(problems=(error,), notes=text.notes)
     for piece in pieces:
         try:
-            found = parse(piece)
+            packets = parse(piece)
         except NotAKey as error:
             problems.append(error)
             continue
-        for one in _groups(found, strays):
+        for one in _groups(packets, strays):
             if isinstance(one, Key):
                 groups.append(one)
             else:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pipeline.context import Context
 from pipeline.errors import OrgkeyError
 from pipeline.evidence import anchors
 from pipeline.evidence.chain import Head
 from pipeline.evidence.verification import Claim
+from pipeline.isolation import isolated
 from pipeline.mirrors.interface import Mirror
 
 _NEAR = 100
@@ -33,11 +36,14 @@ def outside(context: Context, head: Head) -> tuple[tuple[Claim, ...], tuple[str,
         (estate.mirrors(context.fingerprint), "the mirror at", False),
     ):
         for name, mirror in places.items():
-            try:
-                claim, last = _newest(mirror, f"{what} {name}", head.sequence, context.fingerprint, of_head)
-            except OrgkeyError as error:
-                gaps.append(f"{what} {name} cannot be asked: {error.message}")
+            newest = isolated(
+                partial(_newest, mirror, f"{what} {name}", head.sequence, context.fingerprint, of_head),
+                f"{what} {name}",
+            )
+            if isinstance(newest, OrgkeyError):
+                gaps.append(f"{what} {name} cannot be asked: {newest.message}")
                 continue
+            claim, last = newest
             if claim is not None:
                 found.append(claim)
             if last > head.sequence:

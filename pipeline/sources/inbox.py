@@ -27,6 +27,7 @@ from pipeline.errors import (
     PublicOnly,
     SeveralKeys,
 )
+from pipeline.isolation import isolated
 from pipeline.sources import done
 from pipeline.sources.file import read_regular
 from pipeline.sources.interface import LARGEST, Export, NoExport, Taken
@@ -198,12 +199,15 @@ class InboxSource:
     def _look(self, path: Path, notes: list[str]) -> _Found | None:
         from pipeline.keys import inspect
 
-        try:
+        def look() -> _Found:
             data, facts = read_regular(path, self._limit, follow=False)
-        except OrgkeyError as error:  # another file may well be the export
-            notes.append(f"{path.name} is ignored: {error.message}")
+            return _Found(path, data, facts.st_mtime, inspect(data, pin=self._pin, now=self._clock.now()))
+
+        found = isolated(look, "it", NotAKey)
+        if isinstance(found, OrgkeyError):  # another file may well be the export
+            notes.append(f"{path.name} is ignored: {found.message}")
             return None
-        return _Found(path, data, facts.st_mtime, inspect(data, pin=self._pin, now=self._clock.now()))
+        return found
 
     def _choose(self, keys: list[_Found], found: list[_Found], notes: list[str]) -> _Found:
         """Choose one key's best export."""

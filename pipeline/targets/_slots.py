@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pipeline.errors import IntegrityProblem, UsageProblem
 from pipeline.targets.interface import Slot
 
-MAX_RECORD = 64 * 1024 * 1024
-"""Bytes that are read at most, whatever lies there: far above any record, far below the memory of a host."""
+MAX_RECORD = 4 * 1024 * 1024
+"""Bytes that are read at most, whatever lies there: what a record may have, far above any real one."""
 
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}")
 _EPOCH = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}(?:-r[1-9][0-9]?)?")  # with -r<n>: repaired beside

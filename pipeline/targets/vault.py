@@ -220,7 +220,7 @@ def _decode(data: Mapping[str, Any], place: str) -> bytes:
     encoded = entry.get("record") if isinstance(entry, Mapping) else None
     if not isinstance(entry, Mapping) or not isinstance(encoded, str):
         raise nothing_there(place, "holds something that is no record")
-    if len(encoded) > MAX_RECORD:
+    if len(encoded) > 4 * -(-MAX_RECORD // 3):  # base64
         raise too_large(place)
     try:
         record = base64.b64decode(encoded, validate=True)

@@ -131,7 +131,7 @@ def test_a_restore_that_was_slower_than_the_objective_breaks_the_gate(drilled: W
 def copy(target: str, until: datetime | None) -> Copy:
     made = World(Path("/nowhere")).mint()
     slot = Slot(made.fingerprint, made.epoch)
-    return Copy(target, "s3", target, target, "1", sha256(b""), made, None, Code.OK, slot, until)
+    return Copy(target, "s3", target, target, "1", sha256(b""), made, None, Code.OK, slot, retain_until=until)
 
 
 def test_a_lock_that_ends_soon_or_is_missing_breaks_the_gate() -> None:

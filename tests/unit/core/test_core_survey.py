@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from pipeline.authentic import Record
-from pipeline.errors import Code, IntegrityProblem, Unreachable, UsageProblem
+from pipeline.errors import Code, IntegrityProblem, OrgkeyError, Unreachable, UsageProblem, first_of
 from pipeline.journal import Journal
 from pipeline.overview import all_keys, copies_json, event, verdict
-from pipeline.survey import Copy, Reader, State, Survey, choose
+from pipeline.survey import Copy, Reader, Standing, State, Survey, choose, passed_over
 from pipeline.targets.interface import Presence, Slot
 from tests.unit.core.inmemory import (
     ATTACKER,
@@ -163,10 +163,85 @@ def test_a_missing_copy_is_degraded(world: World) -> None:
     survey = look(world)
     copy = copy_at(survey, "c")
     assert (copy.ok, copy.code, copy.sha256) == (False, Code.DEGRADED, None)
-    assert survey.epochs[0].state is State.WRITTEN
+    assert survey.epochs[0].state is State.COMPLETE, "copies stand in as many domains as the policy asks for"
     latest = survey.latest()
     assert latest is not None
     assert latest.name == survey.epochs[0].name
+
+
+def test_an_epoch_is_complete_by_the_domains_that_the_policy_asks_for(world: World) -> None:
+    """The newest epoch is lost at one of three targets: an older one is not the latest for that."""
+    world.store(world.mint())
+    new = world.store(world.mint(later=60), "a", "b")
+    latest = look(world).latest()
+    assert latest is not None
+    assert (latest.name, latest.state) == (new.epoch, State.COMPLETE)
+    world.targets["b"].domain = "a"
+    assert look(world).epochs[-1].state is State.WRITTEN, "two copies in one domain are one"
+
+
+def test_a_newer_epoch_that_was_passed_over_is_told(world: World) -> None:
+    old = world.store(world.mint())
+    world.store(world.mint(later=60), "a")
+    unread = world.store(world.mint(later=120), "b")
+    survey = look_with(world, "b", unread)
+    latest = survey.latest()
+    assert latest is not None
+    assert latest.name == old.epoch
+    written, listed = passed_over(survey, latest)
+    assert "is newer, written at a: take it with --epoch" in written
+    assert "is listed, but could not be read at b: version 1: b does not answer" in listed
+    assert [epoch.name for epoch in survey.unread()] == [unread.epoch]
+
+
+# -- what could not be read ------------------------------------------------------------------------
+
+
+def look_with(world: World, target: str, made: Record) -> Survey:
+    """A survey where reading one record at one target fails, although it is listed."""
+    real = world.targets[target].get
+
+    def get(slot: Slot, version: str | None = None) -> bytes:
+        if slot == slot_of(made):
+            raise unreachable(target)
+        return real(slot, version)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.targets[target], "get", get)
+        return look(world)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(unreachable("it"), Code.UNREACHABLE), (denied("it"), Code.DENIED)]
+)
+def test_listed_but_not_read_is_neither_missing_nor_false(
+    world: World, error: OrgkeyError, code: Code
+) -> None:
+    made = world.store(world.mint())
+    for name in "ab":
+        world.targets[name].failures["get"] = error
+    survey = look(world)
+    assert {copy.target: copy.standing for copy in survey.epochs[0].copies} == {
+        "a": Standing.UNREACHABLE, "b": Standing.UNREACHABLE, "c": Standing.GOOD,
+    }  # fmt: skip
+    assert first_of(verdict(survey, 2)) is code
+    world.targets["c"].failures["get"] = unreachable("c")
+    survey = look(world)
+    assert first_of(verdict(survey, 2)) is code
+    with pytest.raises(OrgkeyError, match=f"epoch {made.epoch} is listed, but could not be read") as caught:
+        choose(survey, ())
+    assert caught.value.code is code
+    with pytest.raises(UsageProblem, match="is stored for"):
+        choose(survey, {"20990101T000000Z-00000000"})
+
+
+def test_a_verdict_counts_a_copy_that_was_not_read_for_neither_side(world: World) -> None:
+    made = world.store(world.mint(), "a", "b")
+    world.targets["b"].failures["get"] = unreachable("b")
+    assert first_of(verdict(look(world), 2)) is Code.UNREACHABLE
+    assert Code.INTEGRITY in verdict(look(world), 3), "even with that one there are too few"
+    world.targets["a"].damage(slot_of(made))
+    assert first_of(verdict(look(world), 2)) is Code.INTEGRITY
 
 
 def test_a_damaged_copy_is_an_integrity_problem_and_named(world: World) -> None:

@@ -1,0 +1,68 @@
+"""What one place says ends nothing but its own turn.
+
+A copy, a target, a holder, a mirror, a key server, a backup is foreign: it may make a library raise anything.
+Wherever several of them are asked, each is asked through :func:`isolated`, and what it raises, foreseen or
+not, is a verdict about that one.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from pipeline.errors import Interrupted, OrgkeyError, Unreachable
+
+T = TypeVar("T")
+_HERE: Final = Path(__file__).parent
+_NOT_OURS: Final = (Interrupted, KeyboardInterrupt, SystemExit, GeneratorExit)
+
+
+def isolated(call: Callable[[], T], what: str, kind: type[OrgkeyError] = Unreachable) -> T | OrgkeyError:
+    """Ask one of several, and come back whatever it raises.
+
+    Args:
+        call: Asks it.
+        what: What is asked, to begin a sentence with: ``target s3``.
+        kind: What something unforeseen is called: ``Unreachable`` of a place, ``IntegrityProblem`` of bytes.
+
+    Returns:
+        What ``call`` returned, or the error: its own, or one of ``kind`` that names the defect.
+
+    Raises:
+        BaseException: A signal or the end of the process; those are about the run, not about one place.
+    """
+    try:
+        return call()
+    except _NOT_OURS:
+        raise
+    except OrgkeyError as error:
+        return error
+    except BaseException as error:  # pyo3 lets a panic of Rust's out as a BaseException
+        return defect(error, what, kind)
+
+
+def defect(error: BaseException, what: str, kind: type[OrgkeyError]) -> OrgkeyError:
+    """Name something unforeseen without its text, which may hold anything.
+
+    Args:
+        error: What was raised.
+        what: What was asked.
+        kind: What it is called.
+    """
+    if isinstance(error, MemoryError):
+        return kind(
+            f"{what} cannot be read: it takes more memory than this host has",
+            hint="look at what is stored there; if it is small, free memory and run this again",
+        )
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _own(frame.filename)]
+    at = f", line {frames[-1].lineno} of {Path(frames[-1].filename).relative_to(_HERE)}" if frames else ""
+    return kind(
+        f"{what} cannot be read: this is a defect of the program ({type(error).__name__}{at})",
+        hint="report it, with this message; what other places hold does not need this one",
+    )
+
+
+def _own(filename: str) -> bool:
+    return Path(filename).is_relative_to(_HERE) and Path(filename) != Path(__file__)
