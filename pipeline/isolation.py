@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
+from pipeline import exhaustion
 from pipeline.errors import Interrupted, OrgkeyError, Unreachable
 
 T = TypeVar("T")
@@ -44,18 +45,15 @@ def isolated(call: Callable[[], T], what: str, kind: type[OrgkeyError] = Unreach
 
 
 def defect(error: BaseException, what: str, kind: type[OrgkeyError]) -> OrgkeyError:
-    """Name something unforeseen without its text, which may hold anything.
+    """Name something unforeseen without its text, which may hold anything; or say what this host lacks.
 
     Args:
         error: What was raised.
         what: What was asked.
         kind: What it is called.
     """
-    if isinstance(error, MemoryError):
-        return kind(
-            f"{what} cannot be read: it takes more memory than this host has",
-            hint="look at what is stored there; if it is small, free memory and run this again",
-        )
+    if (exhausted := exhaustion.of(error)) is not None:
+        return exhausted
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _own(frame.filename)]
     at = f", line {frames[-1].lineno} of {Path(frames[-1].filename).relative_to(_HERE)}" if frames else ""
     return kind(

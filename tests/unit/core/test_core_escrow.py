@@ -715,3 +715,67 @@ def test_an_export_that_was_put_aside_is_forgotten(inbox: World) -> None:
         assert round_of(inbox) is None
         Arrival(inbox.context, export()).forget()
     assert inbox.events().count("escrow") == 2
+
+
+# -- what is stored already, and was not read -------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [unreachable("it"), denied("it")])
+def test_nothing_is_minted_over_an_epoch_that_is_listed_and_was_not_read(
+    world: World, make_world: Callable[[str], World], error: OrgkeyError
+) -> None:
+    made = run(world).record
+    other = make_world("other")
+    other.targets, other.holders = world.targets, world.holders
+    for target in world.targets.values():
+        target.failures["get"] = error
+    with pytest.raises(OrgkeyError, match=f"epoch {made.epoch} is listed, but could not be read") as caught:
+        run(other)
+    assert caught.value.code is error.code
+    assert "--new-epoch" in caught.value.hint
+    assert set.union(*stored(world).values()) == {made.epoch}
+    with pytest.raises(OrgkeyError, match="could not be read"):
+        rehearse(other.context, export(), EXPORT_PASSPHRASE)
+    world.targets["b"].failures.clear()
+    assert run(other).already, "one copy that is read is enough to know it"
+
+
+def test_nothing_is_minted_while_too_many_targets_cannot_be_listed(world: World) -> None:
+    """An epoch that counts is at two of the three: it shows while one alone is silent."""
+    world.targets["a"].failures["find"] = unreachable("a")
+    world.targets["b"].failures["find"] = unreachable("b")
+    with pytest.raises(Unreachable, match="what is stored already is not known: a does not answer"):
+        run(world)
+    assert not any(stored(world).values())
+    assert world.context.journal.entries() == []
+    assert set(run(world, new_epoch=True).placed.receipts) == {"a", "b", "c"}
+
+
+def test_one_silent_target_does_not_keep_an_escrow_away(world: World) -> None:
+    world.targets["a"].failures = {"find": unreachable("a"), "put": unreachable("a")}
+    assert run(world).code is Code.DEGRADED
+
+
+@pytest.mark.parametrize(
+    ("silent", "said"),
+    [
+        ("abc", "NOT ESCROWED: 0 of 3 copies are stored: "),
+        ("ab", "INCOMPLETE: 1 of 3 copies are stored: "),
+        ("a", "escrowed, 2 of 3 copies are stored: "),
+        ("", "escrowed: "),
+    ],
+)
+def test_nothing_that_is_not_stored_is_called_escrowed(world: World, silent: str, said: str) -> None:
+    from pipeline.cli.escrow_command import document, lines
+
+    for name in silent:
+        world.targets[name].failures["put"] = unreachable(name)
+    done = run(world)
+    shown = lines(done)
+    assert shown[0].startswith(said)
+    assert not any("stored, not proven" in line for line in shown)
+    assert [line for line in shown if line.endswith(": look at its network")] == [
+        f"{name}: look at its network" for name in silent
+    ]
+    failed = [item for item in document(done)["copies"] if not item["verified"]]
+    assert all(item["error"]["hint"] for item in failed)
