@@ -18,6 +18,7 @@ from pipeline.custody.paths import Description, describe, from_config, plan_dige
 from pipeline.errors import Code, OrgkeyError, first_of
 from pipeline.gate import DAY, Rule
 from pipeline.history import Drilled, History, Known
+from pipeline.isolation import isolated
 from pipeline.overview import Silence
 from pipeline.survey import Epoch, State, Survey
 
@@ -303,10 +304,7 @@ def _plan(context: Context) -> tuple[str | None, list[tuple[str, OrgkeyError]]]:
     names = sorted({need.holder for path in paths for need in path.needs})
 
     def ask(name: str) -> Description | OrgkeyError:
-        try:
-            return describe(holders, [name])[name]
-        except OrgkeyError as error:
-            return error
+        return isolated(lambda: describe(holders, [name])[name], f"holder {name}")
 
     told = dict(zip(names, overlap([partial(ask, name) for name in names]), strict=True))
     unasked = [(name, item) for name, item in told.items() if isinstance(item, OrgkeyError)]

@@ -26,15 +26,18 @@ def overlap(calls: Sequence[Callable[[], T]]) -> list[T]:
     Raises:
         OrgkeyError: Calls failed; the failure whose code comes first in the table of precedence.
     """
-    if len(calls) < 2:
-        return [call() for call in calls]
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(max_workers=min(WORKERS, len(calls)), thread_name_prefix="custody") as pool:
-        futures = [pool.submit(isolated, call, "a holder") for call in calls]
-    outcomes = [future.result() for future in futures]
+    def made(call: Callable[[], T]) -> tuple[T] | OrgkeyError:
+        return isolated(lambda: (call(),), "a holder")
+
+    if len(calls) < 2:
+        outcomes = [made(call) for call in calls]
+    else:
+        with ThreadPoolExecutor(min(WORKERS, len(calls)), thread_name_prefix="custody") as pool:
+            outcomes = list(pool.map(made, calls))
     errors = [outcome for outcome in outcomes if isinstance(outcome, OrgkeyError)]
     if errors:
         code = first_of(error.code for error in errors)
         raise next(error for error in errors if error.code is code)
-    return [outcome for outcome in outcomes if not isinstance(outcome, OrgkeyError)]
+    return [outcome[0] for outcome in outcomes if not isinstance(outcome, OrgkeyError)]

@@ -190,7 +190,7 @@ def test_a_newer_epoch_that_was_passed_over_is_told(world: World) -> None:
     assert latest.name == old.epoch
     written, listed = passed_over(survey, latest)
     assert "is newer, written at a: take it with --epoch" in written
-    assert "is listed, but could not be read at b: version 1: b does not answer" in listed
+    assert "is listed, but could not be read at b: b: version 1: b does not answer" in listed
     assert [epoch.name for epoch in survey.unread()] == [unread.epoch]
 
 
