@@ -125,8 +125,8 @@ def test_something_huge_is_no_record(directory_place: DirectoryPlace, slot: Slot
     path = directory_place.file(slot)
     path.parent.mkdir()
     with path.open("wb") as stream:
-        stream.truncate(65 * 1024 * 1024)
-    with pytest.raises(IntegrityProblem, match="larger than 64 MiB"):
+        stream.truncate(5 * 1024 * 1024)
+    with pytest.raises(IntegrityProblem, match="larger than 4 MiB"):
         directory_place.target().get(slot)
 
 
