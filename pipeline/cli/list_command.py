@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli import options
@@ -11,6 +12,9 @@ from pipeline.cli.output import spaced, table
 from pipeline.errors import Code, first_of
 
 if TYPE_CHECKING:
+    from pipeline.context import Context
+    from pipeline.evidence.ledger import Ledger
+    from pipeline.history import History, Known
     from pipeline.survey import Copy, Survey
 
 
@@ -37,12 +41,34 @@ def list_epochs(
             out.warn(error.message)
     for problem in overview.replication_problems(surveys, context.clock.now()):
         out.warn(problem)
-    out.emit(document(surveys, "orgkey.list/1"), lines(surveys))
-    return first_of(error.code for item in surveys for error in item.unreachable.values())
+    known = last_known(context, surveys)
+    out.emit(document(surveys, "orgkey.list/1", known), lines(context, surveys, known))
+    unread = [copy.code for item in surveys for epoch in item.epochs for copy in epoch.copies if copy.unread]
+    return first_of([*(error.code for item in surveys for error in item.unreachable.values()), *unread])
 
 
-def document(surveys: Sequence[Survey], schema: str) -> dict[str, Any]:
+def last_known(context: Context, surveys: Sequence[Survey]) -> dict[str, Known]:
+    """What this host's ledger knows of the newest epoch, for each key that could not be looked at whole."""
+    from pipeline import history
+    from pipeline.isolation import isolated
+
+    found = {}
+    for item in surveys:
+        if item.unreachable or item.unread():
+            ledger = context.of(item.fingerprint).ledger
+            told = isolated(partial(_newest, history.read, ledger), "the ledger")
+            if isinstance(told, history.Known):
+                found[item.fingerprint] = told
+    return found
+
+
+def _newest(read: Callable[..., History], ledger: Ledger) -> Known | None:
+    return read(entry for entry, _ in ledger.each()).known
+
+
+def document(surveys: Sequence[Survey], schema: str, known: Mapping[str, Known]) -> dict[str, Any]:
     """The documents orgkey.list/1 and orgkey.verify/1."""
+    from pipeline.clock import stamp
     from pipeline.overview import copies_json
 
     return {
@@ -63,15 +89,24 @@ def document(surveys: Sequence[Survey], schema: str) -> dict[str, Any]:
             for item in surveys
             for name, error in item.unreachable.items()
         },
+        "last_known": {
+            fingerprint: {
+                "epoch": item.epoch,
+                "copies": list(item.copies),
+                "proven": stamp(item.proven) if item.proven else None,
+            }
+            for fingerprint, item in known.items()
+        },
     }
 
 
-def lines(surveys: Sequence[Survey]) -> list[str]:
+def lines(context: Context, surveys: Sequence[Survey], known: Mapping[str, Known]) -> list[str]:
     """What a person reads."""
     shown: list[str] = []
     for item in surveys:
         shown.append(f"key {spaced(item.fingerprint)}")
-        if not item.epochs:
+        shown += [f"  {line}" for line in _unknown(tuple(context.config.target), item, known)]
+        if not item.epochs and not item.unreachable:
             shown.append("  nothing is stored")
         rows = [
             (
@@ -80,7 +115,7 @@ def lines(surveys: Sequence[Survey]) -> list[str]:
                 copy.target,
                 copy.version or "-",
                 copy.sha256.hex[:16] if copy.sha256 else "-",
-                "good" if copy.ok else "BAD",
+                "good" if copy.ok else str(copy.standing).upper(),
                 "; ".join(filter(None, (copy.problem, _replication(copy)))),
             )
             for epoch in item.epochs
@@ -89,8 +124,30 @@ def lines(surveys: Sequence[Survey]) -> list[str]:
         if rows:
             headings = ("epoch", "state", "copy", "version", "sha256", "", "")
             shown += ["  " + line for line in table(headings, rows)]
+        hints = [copy.hint for epoch in item.epochs for copy in epoch.copies if epoch.record and copy.hint]
+        shown += [f"  hint: {hint}" for hint in dict.fromkeys(hints)]
         shown.append("")
     return shown
+
+
+def _unknown(targets: Sequence[str], survey: Survey, known: Mapping[str, Known]) -> list[str]:
+    """What could not be looked at, and what this host last knew; no answer is never "nothing is stored"."""
+    said = []
+    silent = [name for name in targets if name in survey.unreachable]
+    if silent and len(silent) == len(targets):
+        said.append("UNKNOWN: no target could be asked")
+    elif silent and not survey.epochs:
+        rest = [name for name in targets if name not in silent]
+        said.append(
+            f"UNKNOWN: {' and '.join(silent)} could not be asked; nothing is stored at {' and '.join(rest)}"
+        )
+    elif silent:
+        said.append(f"{' and '.join(silent)} could not be asked: there may be more")
+    said += [f"UNKNOWN: epoch {epoch.name} is listed, but could not be read" for epoch in survey.unread()]
+    if said:
+        last = known.get(survey.fingerprint)
+        said.append(last.text if last else "this host's ledger knows of no epoch")
+    return said
 
 
 def _replication(copy: Copy) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.cli import jobs, options
-from pipeline.cli.list_command import document, lines
+from pipeline.cli.list_command import document, last_known, lines
 from pipeline.cli.options import Common
 from pipeline.errors import Code, OrgkeyError, first_of
 
@@ -32,6 +32,7 @@ def verify(
         store.remember_failure(context, "verify-failed", error)
         raise
     code = first_of(code for item in surveys for code in overview.verdict(item, context.config.policy.copies))
+    known = last_known(context, surveys)
     if code is Code.OK and not any(item.epochs for item in surveys):
         code = Code.STALE
         out.warn("nothing is stored for this key")
@@ -39,7 +40,7 @@ def verify(
         out.warn(problem)
     context.note_event("verify", overview.event(surveys, code))
     out.emit(
-        document(surveys, "orgkey.verify/1") | {"exit_code": int(code)},
-        [*lines(surveys), f"exit code {int(code)}: {code.meaning}"],
+        document(surveys, "orgkey.verify/1", known) | {"exit_code": int(code)},
+        [*lines(context, surveys, known), f"exit code {int(code)}: {code.meaning}"],
     )
     return code

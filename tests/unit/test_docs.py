@@ -250,7 +250,7 @@ def test_documents_that_are_built_elsewhere_are_documented() -> None:
     data = (ROOT / "tests/assets/keys/ed25519-two-block.asc").read_bytes()
     documented = _documented()
     assert documented["orgkey.inspect/1"] | {"schema"} == set(keys.inspect(data, now=now).to_json())
-    listed = set(document([], "orgkey.list/1"))
+    listed = set(document([], "orgkey.list/1", {}))
     assert documented["orgkey.list/1"] | {"schema"} == listed
     assert documented["orgkey.verify/1"] | {"schema"} == listed | {"exit_code"}
 

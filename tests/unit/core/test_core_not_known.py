@@ -10,9 +10,10 @@ import pytest
 from pypdf import PdfReader
 
 from pipeline.authentic import Record
-from pipeline.cli import report_command, status_text
+from pipeline.cli import list_command, report_command, status_text
 from pipeline.drill import Request, drill
 from pipeline.errors import Code
+from pipeline.overview import all_keys
 from pipeline.report import html, model, oscal, pdf, tables
 from pipeline.report.gather import Gathered, gather
 from pipeline.report.model import Answer, Support
@@ -151,3 +152,48 @@ def test_a_drill_of_another_time_is_no_plain_yes(world: World, proven: Record) -
     world.policy = "max_drill_age_days = 8\n"
     assert status(world.context).code is Code.STALE
     assert gather(world.context).report.missed_text == "1"
+
+
+# -- list and verify -------------------------------------------------------------------------------
+
+
+def listed(world: World) -> str:
+    context = world.context
+    surveys = all_keys(context)
+    known = list_command.last_known(context, surveys)
+    told = list_command.document(surveys, "orgkey.list/1", known)["last_known"]
+    assert set(told) == set(known)
+    return "\n".join(list_command.lines(context, surveys, known))
+
+
+@pytest.mark.parametrize("make", [unreachable, denied])
+def test_a_list_that_nobody_answered_says_so_and_what_was_last_known(
+    world: World, proven: Record, make: object
+) -> None:
+    silence(world, "find", make)
+    said = listed(world)
+    assert "UNKNOWN: no target could be asked" in said
+    assert f"epoch {proven.epoch}, proven " in said
+    assert "copies at a, b, c" in said
+    assert "nothing is stored" not in said
+
+
+def test_a_list_of_an_epoch_that_was_not_read_says_so(world: World, proven: Record) -> None:
+    silence(world, "get", unreachable)
+    said = listed(world)
+    assert f"UNKNOWN: epoch {proven.epoch} is listed, but could not be read" in said
+    assert "UNREACHABLE" in said
+    assert "BAD" not in said
+
+
+def test_a_list_that_some_answered_claims_nothing_of_the_others(world: World) -> None:
+    world.targets["a"].failures["find"] = unreachable("a")
+    assert "UNKNOWN: a could not be asked; nothing is stored at b and c" in listed(world)
+    assert "this host's ledger knows of no epoch" in listed(world)
+    world.targets["a"].failures.clear()
+    assert "nothing is stored" in listed(world)
+    world.store(world.mint(), "b")
+    world.targets["a"].failures["find"] = unreachable("a")
+    said = listed(world)
+    assert "a could not be asked: there may be more" in said
+    assert "hint: `orgkey repair` copies it there from a good copy" in said
