@@ -192,6 +192,23 @@ def proofs(
     return rules + _objective(policy.rto_seconds, passed)
 
 
+def locks(found: Sequence[Copy], locked: frozenset[str]) -> list[Rule]:
+    """Every copy has the lock that its target asks for.
+
+    Args:
+        found: The latest epoch's copies.
+        locked: Targets that are configured to lock.
+    """
+    if not any(copy.ok and (copy.target in locked or copy.unlocked) for copy in found):
+        return []
+    wrong = [
+        f"{copy.target}: not locked as configured: {copy.unlocked}; `orgkey retain --until DATE` locks it"
+        for copy in found
+        if copy.ok and copy.unlocked
+    ]
+    return told("lock", wrong, "every copy has the lock that its target asks for")
+
+
 def retention(policy: Policy, found: Sequence[Copy], locked: frozenset[str], now: datetime) -> list[Rule]:
     """The locks of the copies last long enough.
 

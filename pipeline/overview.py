@@ -101,6 +101,7 @@ def copies_json(copies: Sequence[Copy]) -> list[dict[str, object]]:
             "ok": copy.ok,
             "standing": str(copy.standing),
             "problem": copy.problem,
+            "unlocked": copy.unlocked,
             "replication": copy.replication.status if copy.replication else None,
         }
         for copy in copies
@@ -153,6 +154,8 @@ def verdict(survey: Survey, copies: int) -> list[Code]:
         good = {copy.domain for copy in epoch.good}
         if len(good | unknown) < min(copies, len(known | unknown)):
             codes.append(Code.INTEGRITY)
+        if any(copy.unlocked for copy in epoch.good):
+            codes.append(Code.STALE)
     return codes
 
 

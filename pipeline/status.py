@@ -216,14 +216,19 @@ def _check_ins(
 
 def _rules(context: Context, latest: Epoch, age: float, drill_age: float | None) -> list[Rule]:
     policy, now = context.config.policy, context.clock.now()
-    locked = frozenset(
-        name for name, target in context.config.target.items() if getattr(target, "lock_mode", None)
-    )
+    locked = _locked(context)
     return [
         *gate.copies(policy, latest),
         *gate.ages(policy, latest, age, drill_age),
+        *gate.locks(latest.copies, locked),
         *gate.retention(policy, latest.copies, locked, now),
     ]
+
+
+def _locked(context: Context) -> frozenset[str]:
+    """The targets that are configured to lock."""
+    targets = context.config.target.items()
+    return frozenset(name for name, target in targets if getattr(target, "lock_mode", None))
 
 
 def _live_rules(context: Context, live: lives.Live, renewal: lives.Renewal | None) -> list[str]:
@@ -253,7 +258,8 @@ def _former_rules(context: Context, survey: Survey) -> tuple[list[str], list[Cod
         # Why it is not known is told of the targets already.
         unknown = overview.silences([survey])
         return ([] if unknown else [f"{name}: nothing authentic is stored for it"]), []
-    broken = [f"{name}: {rule.text}" for rule in gate.copies(context.config.policy, latest) if not rule.ok]
+    rules = [*gate.copies(context.config.policy, latest), *gate.locks(latest.copies, _locked(context))]
+    broken = [f"{name}: {rule.text}" for rule in rules if not rule.ok]
     its = context.of(survey.fingerprint)
     past, ledger = _history(its)
     broken += [f"{name}: {error.message}" for error in ledger]

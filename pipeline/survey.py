@@ -66,6 +66,8 @@ class Copy:
         retain_until: End of its retention, where the target tells.
         seconds: How long reading and judging it took.
         replication: What its bucket says of its replication, where it was asked.
+        unlocked: What is wrong with its lock, in words, where its target asks for one: it restores, and
+            whoever may delete there can take it away.
     """
 
     target: str
@@ -83,6 +85,7 @@ class Copy:
     retain_until: datetime | None = None
     seconds: float = 0.0
     replication: Replication | None = None
+    unlocked: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -333,6 +336,7 @@ class Reader:
                 target, place.kind, place.domain, item.location, item.version, read.sha256, read.outcome,
                 "; ".join(problems) or None, Code.INTEGRITY if item.slot in false else Code.OK,
                 item.slot, None, False, item.retain_until, time.monotonic() - started, item.replication,
+                item.unlocked,
             )  # fmt: skip
         if not stored:
             problems.append("no copy of this epoch is there")

@@ -116,7 +116,7 @@ def lines(context: Context, surveys: Sequence[Survey], known: Mapping[str, Known
                 copy.version or "-",
                 copy.sha256.hex[:16] if copy.sha256 else "-",
                 "good" if copy.ok else str(copy.standing).upper(),
-                "; ".join(filter(None, (copy.problem, _replication(copy)))),
+                "; ".join(filter(None, (copy.problem, _lock(copy), _replication(copy)))),
             )
             for epoch in item.epochs
             for index, copy in enumerate(epoch.copies)
@@ -148,6 +148,10 @@ def _unknown(targets: Sequence[str], survey: Survey, known: Mapping[str, Known])
         last = known.get(survey.fingerprint)
         said.append(last.text if last else "this host's ledger knows of no epoch")
     return said
+
+
+def _lock(copy: Copy) -> str | None:
+    return f"NOT LOCKED: {copy.unlocked}" if copy.unlocked else None
 
 
 def _replication(copy: Copy) -> str | None:

@@ -229,23 +229,42 @@ class Bucket:
             Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
         """
         mode, anew = self.settings.lock_mode, self._retain_until()
-        if self.settings.lock_days is None or anew is None:
+        if anew is None:
             return None
-        # A record whose maker's clock was ahead is not asked for more than one of this moment.
-        until = min(made + timedelta(days=self.settings.lock_days), anew)
         found, has = self.retention(key, version, what)
-        if found in (mode, "COMPLIANCE") and has and has >= until - _LOCK_SLACK:
+        problem = self.lock_problem(found, has, made)
+        if problem is None:
             return has
         weak = mode == "COMPLIANCE" and found == "GOVERNANCE"
         mend = f"`orgkey retain --until {stamp(anew)}{' --mode COMPLIANCE' if weak else ''}`"
         raise IntegrityProblem(
-            f"{what}: {self.location(key)}: {mode} until {stamp(until)} is configured, "
-            f"the server says {_lock(found, has)}",
+            f"{what}: {self.location(key)}: {problem}",
             hint=f"extend its lock: {mend}"
             if has
             else "check the bucket's Object Lock and that this identity may s3:GetObjectRetention; "
             f"then lock it: {mend}",
         )
+
+    def lock_problem(self, found: str | None, has: datetime | None, made: datetime) -> str | None:
+        """Compare a lock with the configured one, or a stronger one.
+
+        Args:
+            found: Its mode; ``None`` where there is none.
+            has: Its end.
+            made: From when on it was to be locked, at the earliest.
+
+        Returns:
+            What is wrong with it, in words; ``None`` when nothing is, or no lock is configured.
+        """
+        anew = self._retain_until()
+        if self.settings.lock_days is None or anew is None:
+            return None
+        # A record whose maker's clock was ahead is not asked for more than one of this moment.
+        until = min(made + timedelta(days=self.settings.lock_days), anew)
+        if found in (self.settings.lock_mode, "COMPLIANCE") and has and has >= until - _LOCK_SLACK:
+            return None
+        asked = f"{self.settings.lock_mode} until {stamp(until)}"
+        return f"{asked} is configured, the server says {_lock(found, has)}"
 
     # -- inside ----------------------------------------------------------------------------------
 

@@ -71,6 +71,7 @@ class Stored:
         presence: What a plain read would make of it.
         retain_until: End of the retention, where the target tells.
         replication: What the bucket says of its replication, where it was asked.
+        unlocked: What is wrong with its lock, in words, where the target asks for one and it has none such.
     """
 
     slot: Slot
@@ -79,6 +80,7 @@ class Stored:
     presence: Presence
     retain_until: datetime | None = None
     replication: Replication | None = None
+    unlocked: str | None = None
 
     @property
     def readable(self) -> bool:

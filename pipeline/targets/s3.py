@@ -79,16 +79,16 @@ class S3Target:
         # Python's sort is stable: newest first, then by epoch.
         versions.sort(key=lambda item: item[1]["LastModified"], reverse=True)
         versions.sort(key=lambda item: (item[0].epoch, not item[1].get("IsLatest")))
-        dates = self._each(
-            versions, self._retention, wanted=epoch is not None or self.settings.lock_mode is not None
+        locks = self._each(
+            versions, self._lock, wanted=epoch is not None or self.settings.lock_mode is not None
         )
         replications = self._each(versions, self._replication, wanted=self.settings.replicated)
         return [
             Stored(
                 slot, self.location(slot), entry.get("VersionId"), _presence(entry, slot in hidden),
-                date, replication,
+                lock[1] if lock else None, replication, self._unlocked(slot, lock),
             )
-            for (slot, entry), date, replication in zip(versions, dates, replications, strict=True)
+            for (slot, entry), lock, replication in zip(versions, locks, replications, strict=True)
         ]  # fmt: skip
 
     def confirm(self, stored: Stored) -> datetime | None:
@@ -163,12 +163,23 @@ class S3Target:
         # One state has two words: COMPLETE in S3's list of values, COMPLETED in its answers.
         return Replication({"COMPLETE": "COMPLETED"}.get(status, status), since) if status else None
 
-    def _retention(self, slot: Slot, entry: Mapping[str, Any]) -> datetime | None:
+    def _lock(self, slot: Slot, entry: Mapping[str, Any]) -> tuple[str | None, datetime | None] | None:
         what = f"target {self.name}, look at retention"
         try:
-            return self._bucket.retention(self.key(slot), entry.get("VersionId"), what)[1]
+            return self._bucket.retention(self.key(slot), entry.get("VersionId"), what)
         except IntegrityProblem:  # it went away since the listing
             return None
+
+    def _unlocked(self, slot: Slot, lock: tuple[str | None, datetime | None] | None) -> str | None:
+        mode = self.settings.lock_mode
+        if mode is None or lock is not None:
+            return (
+                self._bucket.lock_problem(*(lock or (None, None)), epoch_time(slot.epoch)) if mode else None
+            )
+        return (
+            f"{mode} is configured, and no lock can be seen: check the bucket's Object Lock and that this "
+            "identity may s3:GetObjectRetention"
+        )
 
 
 def _slot(fingerprint: str, prefix: str, entry: Mapping[str, Any]) -> Slot | None:

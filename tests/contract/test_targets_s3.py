@@ -196,6 +196,13 @@ def test_a_copy_of_an_earlier_try_has_to_be_locked_as_configured(
         ) as raised:
             place_one(target, where, RECORD)
         assert "orgkey retain --until" in raised.value.hint
+    for listed in (target.find(where.fingerprint), target.find(where.fingerprint, where.epoch)):
+        assert [("is configured, the server says no reten" in str(item.unlocked)) for item in listed] == [
+            True
+        ]
+    assert [item.unlocked for item in s3_place.target().find(where.fingerprint)] == [None], (
+        "none is asked for"
+    )
     (stored,) = target.find(where.fingerprint, where.epoch)
     retainer = S3Retainer("place", target.settings, s3_place.target("retention").session, target.place)
     retainer.retain(stored, Retention("GOVERNANCE", datetime.now(UTC) + timedelta(days=1)))
@@ -208,6 +215,7 @@ def test_a_copy_of_an_earlier_try_has_to_be_locked_as_configured(
     retainer.retain(stored, Retention("GOVERNANCE", until))
     receipt = place_one(target, where, RECORD)
     assert (receipt.version, receipt.retain_until) == (stored.version, until)
+    assert [item.unlocked for item in target.find(where.fingerprint)] == [None]
 
 
 @pytest.mark.parametrize(

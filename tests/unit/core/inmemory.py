@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -69,6 +69,7 @@ class Version:
     data: bytes
     presence: Presence = Presence.CURRENT
     retain_until: datetime | None = None
+    unlocked: str | None = None
 
 
 class MemoryTarget:
@@ -111,7 +112,8 @@ class MemoryTarget:
         for slot in sorted(self.places, key=lambda slot: slot.epoch):
             if slot.fingerprint == fingerprint and epoch in (None, slot.epoch):
                 for number, item in reversed(list(enumerate(self.places[slot], 1))):
-                    found.append(Stored(slot, self._at(slot), str(number), item.presence, item.retain_until))
+                    stored = Stored(slot, self._at(slot), str(number), item.presence, item.retain_until)
+                    found.append(replace(stored, unlocked=item.unlocked))
         return found
 
     def check(self) -> list[Finding]:

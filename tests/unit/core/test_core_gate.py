@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import gate
+from pipeline import gate, overview
 from pipeline.backups.sources import FileSource
-from pipeline.cli import status_text
+from pipeline.cli import list_command, status_text
 from pipeline.config import Policy
 from pipeline.coverage import Backup
 from pipeline.digest import sha256
 from pipeline.drill import Request, drill
-from pipeline.errors import Code
+from pipeline.errors import Code, first_of
 from pipeline.gate import Rule
 from pipeline.status import Status, newest_of, status
 from pipeline.survey import Copy
@@ -151,6 +151,26 @@ def test_a_lock_that_ends_soon_or_is_missing_breaks_the_gate() -> None:
     assert "29.0 days of retention are left, policy.min_retention_days is 30" in rules[1].text
     assert "no retention is set" in rules[2].text
     assert gate.retention(Policy(), copies, frozenset({"unlocked"}), NOW) == []
+
+
+@pytest.mark.parametrize("policy", ["", "min_retention_days = 1"])
+def test_a_copy_without_the_lock_that_its_target_asks_for_breaks_the_gate(world: World, policy: str) -> None:
+    """Whatever the policy says: the target was configured to lock."""
+    made = world.store(world.mint())
+    world.policy = policy
+    assert named(status(world.context), "lock") == []
+    why = "GOVERNANCE until 2027-01-01T00:00:00Z is configured, the server says no retention"
+    world.targets["b"].places[Slot(made.fingerprint, made.epoch)][0].unlocked = why
+    judged = status(world.context)
+    (rule,) = broken(judged, "lock")
+    assert rule.text.startswith(f"b: not locked as configured: {why}; `orgkey retain")
+    assert judged.code is Code.STALE
+    surveys = overview.all_keys(world.context)
+    assert first_of(overview.verdict(surveys[0], 2)) is Code.STALE
+    assert f"NOT LOCKED: {why}" in "\n".join(list_command.lines(world.context, surveys, {}))
+    told = list_command.document(surveys, "orgkey.list/1", {})["epochs"][0]["copies"]
+    assert [item["unlocked"] for item in told] == [None, why, None]
+    assert surveys[0].epochs[0].copies[1].ok, "it restores all the same"
 
 
 # -- backups -----------------------------------------------------------------------------------------

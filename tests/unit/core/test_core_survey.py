@@ -475,7 +475,7 @@ def test_what_documents_and_the_ledger_say(world: World) -> None:
     assert listed["a"] == {
         "target": "a", "kind": "memory", "domain": "a", "version": "1", "ok": True, "problem": None,
         "location": f"memory:a/{made.fingerprint}/{made.epoch}", "sha256": made.sha256.hex,
-        "replication": None, "standing": "good",
+        "replication": None, "standing": "good", "unlocked": None,
     }  # fmt: skip
     assert (listed["c"]["ok"], listed["c"]["sha256"]) == (False, None)
     assert (listed["b"]["standing"], listed["c"]["standing"]) == ("unreachable", "missing")
