@@ -24,7 +24,7 @@ from pipeline.custody.identify import place_of
 from pipeline.custody.interface import Binding
 from pipeline.custody.section import PathEntry, ShareEntry
 from pipeline.errors import Conflict, LocalFilesProblem, OrgkeyError, UsageProblem, WrongShare
-from pipeline.history import CheckIn
+from pipeline.history import CheckIn, Drilled
 from pipeline.journal import lock
 from pipeline.secret import Secret
 from pipeline.survey import Reader, Survey, choose
@@ -71,6 +71,7 @@ class Standing:
         age_seconds: Since then, or since the epoch was made.
         overdue: Whether that is longer than ``policy.max_check_in_age_days``.
         pending: Whether a challenge is open.
+        sequence: The ledger entry that says when it was last proven.
     """
 
     seat: Seat
@@ -78,6 +79,7 @@ class Standing:
     age_seconds: float
     overdue: bool
     pending: bool
+    sequence: int | None = None
 
 
 def seats(record: Record) -> list[Seat]:
@@ -100,8 +102,8 @@ def _name(coordinates: Mapping[str, Any], share: ShareEntry) -> str:
     return share.label
 
 
-def accepted(context: Context, taken: Iterable[Seat]) -> dict[tuple[str, str, str, int], dict[int, datetime]]:
-    """The numbers of the codes that were accepted, by share, with their times.
+def accepted(context: Context, taken: Iterable[Seat]) -> dict[tuple[str, str, str, int], dict[int, CheckIn]]:
+    """The check-ins that were accepted, by share and by number of the code.
 
     An entry may come from another host, or from who could write to a mirror: it counts where the code that
     it reveals is the one that the authentic manifest has the hash of.
@@ -114,34 +116,66 @@ def accepted(context: Context, taken: Iterable[Seat]) -> dict[tuple[str, str, st
         LedgerBroken: The ledger's chain does not hold.
     """
     by_key = {seat.key: seat for seat in taken}
-    found: dict[tuple[str, str, str, int], dict[int, datetime]] = {}
+    found: dict[tuple[str, str, str, int], dict[int, CheckIn]] = {}
     if not by_key:
         return found
     for told in history.read(entry for entry, _ in context.ledger.each()).check_ins:
         seat = by_key.get(told.share)
         if seat is not None and _reveals(seat, told):
-            found.setdefault(seat.key, {}).setdefault(told.number, told.at)
+            found.setdefault(seat.key, {}).setdefault(told.number, told)
     return found
 
 
-def standings(context: Context, record: Record) -> list[Standing]:
+def standings(context: Context, record: Record, drills: Iterable[Drilled] = ()) -> list[Standing]:
     """How every custodian's share of a record stands.
+
+    A share that opened the record in a drill was proven no less than by a check-in.
+
+    Args:
+        context: The run.
+        record: The record.
+        drills: Test restores that are believed.
 
     Raises:
         LedgerBroken: The ledger's chain does not hold.
     """
     limit = context.config.policy.max_check_in_age_days
+    drills = tuple(drills)
     taken = seats(record)
     known = accepted(context, taken)
     now = context.clock.now()
     found = []
     for seat in taken:
-        last = max(known.get(seat.key, {}).values(), default=None)
-        age = now - (last or record.manifest.created)
+        shown: list[CheckIn | Drilled] = [*known.get(seat.key, {}).values(), *_brought(seat, drills)]
+        last = max(shown, key=lambda item: item.at, default=None)
+        age = now - (last.at if last else record.manifest.created)
         # A sealed envelope stays sealed: paper is not asked for.
         overdue = limit is not None and seat.kind != "paper" and age > timedelta(days=limit)
-        found.append(Standing(seat, last, age.total_seconds(), overdue, _pending(context, seat) is not None))
+        pending = _pending(context, seat) is not None
+        found.append(
+            Standing(
+                seat,
+                last.at if last else None,
+                age.total_seconds(),
+                overdue,
+                pending,
+                last.sequence if last else None,
+            )
+        )
     return found
+
+
+def _brought(seat: Seat, drills: Iterable[Drilled]) -> list[Drilled]:
+    """The drills in which a share opened its record."""
+    return [
+        item
+        for item in drills
+        if item.witnessed is not None
+        and item.witnessed.record_id == seat.record.manifest.record_id
+        and item.path == seat.path.name
+        and item.passed
+        and seat.share.label in item.participants
+    ]
 
 
 def challenge(context: Context, who: Collection[str] = (), *, new: bool = False) -> list[Challenge]:
@@ -211,7 +245,7 @@ def _confirm(context: Context, survey: Survey, code: Secret) -> Seat:
         if number in known.get(seat.key, {}):
             raise WrongShare(
                 f"this is code {number} of {seat.name} ({seat.place}), which was accepted "
-                f"at {stamp(known[seat.key][number])} already",
+                f"at {stamp(known[seat.key][number].at)} already",
                 hint="each code counts once: send a new challenge with `orgkey custody challenge`",
             )
         pending = _pending(context, seat)
@@ -301,7 +335,7 @@ def _plain(text: str) -> str:
     return "".join(text.split()).upper()
 
 
-def _number(context: Context, seat: Seat, used: Mapping[int, datetime], *, new: bool) -> int:
+def _number(context: Context, seat: Seat, used: Collection[int], *, new: bool) -> int:
     pending = _pending(context, seat)
     if pending is not None and pending not in used and not new:
         return pending

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline import ceremony
 from pipeline import live as lives
@@ -25,10 +25,11 @@ from pipeline.custody import passphrase
 from pipeline.custody.section import PathEntry
 from pipeline.digest import Digest
 from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
-from pipeline.evidence import certificate
+from pipeline.evidence import certificate, witnessed
 from pipeline.isolation import isolated
 from pipeline.proving import Opened, Way, open_and_prove
-from pipeline.results import NOT_REACHED, PROOFS, Proof, Result, result_json
+from pipeline.results import NOT_REACHED, PROOFS, Proof, Result
+from pipeline.secret import Secret
 from pipeline.survey import Copy, Epoch, Reader, choose
 
 if TYPE_CHECKING:
@@ -200,7 +201,13 @@ def _drill_epoch(
         replace(result, certificate=made[result.record_sha256.hex]) if result.record_sha256 else result
         for result in results
     ]
-    _remember(context, epoch, results)
+    told = witnessed.results(results)
+    signed = [
+        witnessed.sign(told, record, raw, context.clock.now())
+        for digest, record in records.items()
+        if (raw := _recovered(opened, digest)) is not None
+    ]
+    _remember(context, epoch, results, {"results": told, "witnessed": signed})
     return results
 
 
@@ -309,9 +316,7 @@ def _certify(
     lived: lives.Live,
 ) -> str | None:
     """Issue the certificate of one record, when its passphrase came back and its key signs."""
-    raw = next(
-        (item.raw for (digest, _), item in opened.items() if digest == record.sha256.hex and item.raw), None
-    )
+    raw = _recovered(opened, record.sha256.hex)
     if raw is None:
         return None
     now = context.clock.now()
@@ -370,13 +375,18 @@ def _proved(results: Sequence[Result], digest: Digest) -> bool:
     return bool(tried) and all(result.passed for result in tried)
 
 
-def _remember(context: Context, epoch: Epoch, results: Sequence[Result]) -> None:
+def _recovered(opened: Mapping[tuple[str, str], Opened], record: str) -> Secret | None:
+    """The escrow passphrase of a record, by any path that brought it back."""
+    return next((item.raw for (digest, _), item in opened.items() if digest == record and item.raw), None)
+
+
+def _remember(context: Context, epoch: Epoch, results: Sequence[Result], told: Mapping[str, Any]) -> None:
     """Enter the drill in the ledger, then mark the epoch as proven where it is."""
     context.record_event(
         "drill" if all(result.passed for result in results) else "drill-failed",
         {
             "epoch": epoch.name,
-            "results": [result_json(result) for result in results],
+            **told,
             "certificates": sorted({result.certificate for result in results if result.certificate}),
         },
     )

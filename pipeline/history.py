@@ -7,8 +7,9 @@ is in order of time, since behind a fork the ledger's own order is another.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -23,8 +24,37 @@ CHECK_IN: Final = "check-in"
 """The ledger's event of a share that its custodian has proven."""
 STORED: Final = frozenset({"escrow", "refresh", "rotate"})
 """The ledger's events that store an epoch."""
-MALFORMED: Final = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+MALFORMED: Final = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 """What reading an entry raises that says something else than its event does."""
+
+
+@dataclass(frozen=True)
+class Witnessed:
+    """The witness's signature over the results of one record in one drill, as an entry has it.
+
+    Attributes:
+        record_id: The record's.
+        record_sha256: The record's.
+        at: When, as it was signed.
+        statement: What was signed.
+        signature: The signature; nobody has checked it yet.
+    """
+
+    record_id: str
+    record_sha256: str
+    at: datetime
+    statement: bytes
+    signature: bytes = b""
+
+    @classmethod
+    def of(
+        cls, record_id: str, record_sha256: str, at: str, results: Iterable[Mapping[str, Any]]
+    ) -> Witnessed:
+        """Write the statement over those of ``results`` that are of this record."""
+        mine = [result for result in results if result["record_sha256"] == record_sha256]
+        told = {"schema": "orgkey.drill-entry/1", "record_id": record_id, "at": at, "results": mine}
+        text = json.dumps(told, sort_keys=True, separators=(",", ":"))
+        return cls(record_id, record_sha256, parse_stamp(at), text.encode())
 
 
 @dataclass(frozen=True)
@@ -45,6 +75,8 @@ class Drilled:
         certificates: Files of the certificates that this drill issued.
         run: The run's correlation id.
         sequence: The ledger entry that says so.
+        participants: Whose shares people brought, by label.
+        witnessed: The witness's signature over it; ``None`` where the entry has none.
     """
 
     at: datetime
@@ -60,6 +92,8 @@ class Drilled:
     certificates: tuple[str, ...]
     run: str
     sequence: int
+    participants: tuple[str, ...] = ()
+    witnessed: Witnessed | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +149,7 @@ class History:
         drills: Every test restore.
         check_ins: Every check-in; see :class:`CheckIn`.
         known: What is known of the newest epoch; ``None`` when no entry tells of one.
-        skipped: The entries that were skipped, in words.
+        skipped: What was left out, in words.
     """
 
     drills: tuple[Drilled, ...] = ()
@@ -136,28 +170,46 @@ def read(entries: Iterable[Mapping[str, Any]]) -> History:
     skipped = []
     for entry in entries:
         try:
-            tried += drills(entry)
-            check_ins += _check_in(entry)
-            stored += _stored(entry)
+            told = parts(entry)
         except MALFORMED:
             skipped.append(
                 f"ledger entry {entry['sequence']} says something else than its event {entry['event']} does: "
                 "it is skipped"
             )
+            continue
+        tried += told[0]
+        check_ins += told[1]
+        stored += told[2]
     tried.sort(key=lambda item: item.at)
     check_ins.sort(key=lambda item: item.at)
     return History(tuple(tried), tuple(check_ins), _known(stored, tried), tuple(skipped))
 
 
-def drills(entry: Mapping[str, Any]) -> tuple[Drilled, ...]:
-    """The test restores of one entry; none, where its event is another.
+def parts(entry: Mapping[str, Any]) -> tuple[tuple[Drilled, ...], list[CheckIn], list[Known]]:
+    """The test restores, the check-in and the stored epoch that one entry tells of.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError, OverflowError: It has another form.
+        Exception: One of :data:`MALFORMED`: it has another form than its event has.
     """
+    return _drills(entry), _check_in(entry), _stored(entry)
+
+
+def _drills(entry: Mapping[str, Any]) -> tuple[Drilled, ...]:
     if entry["event"] not in DRILLS:
         return ()
-    return tuple(_drilled(entry, result) for result in entry["details"]["results"])
+    told = entry["details"]
+    signed = {
+        one["record_sha256"]: replace(
+            Witnessed.of(
+                _a(str, one["record_id"]), _a(str, one["record_sha256"]), _a(str, one["at"]), told["results"]
+            ),
+            signature=bytes.fromhex(one["signature"]),
+        )
+        for one in told.get("witnessed", ())
+    }
+    return tuple(
+        _drilled(entry, result, signed.get(result.get("record_sha256"))) for result in told["results"]
+    )
 
 
 def _check_in(entry: Mapping[str, Any]) -> list[CheckIn]:
@@ -216,7 +268,7 @@ def last_passed(found: Iterable[Drilled], epochs: frozenset[str]) -> dict[tuple[
     return {(item.copy, item.path): item for item in found if item.passed and item.epoch in epochs}
 
 
-def _drilled(entry: Mapping[str, Any], result: Mapping[str, Any]) -> Drilled:
+def _drilled(entry: Mapping[str, Any], result: Mapping[str, Any], signed: Witnessed | None) -> Drilled:
     proofs = result["proofs"]
     passed = _a(bool, result["passed"])
     stages = {str(stage): float(_a(float, value)) for stage, value in result["seconds"].items()}
@@ -234,6 +286,8 @@ def _drilled(entry: Mapping[str, Any], result: Mapping[str, Any]) -> Drilled:
         tuple(map(str, entry["details"].get("certificates", ()))),
         _a(str, entry["run"]),
         _a(int, entry["sequence"]),
+        tuple(_a(str, one) for one in result.get("participants", ())),
+        signed,
     )
 
 

@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 
 from pipeline.custody.posture import Model, Requirement, Thing
 from pipeline.exposure import Exposure
+from pipeline.text import who_alone
 
 WIDTH: Final = 960
 _LINE: Final = 17
@@ -197,9 +198,10 @@ def _closing(found: Exposure) -> list[str]:
     alone, fatal = now.reconstruct.singles(), now.fatal_losses.singles()
     letters = int((WIDTH - 48) / _LETTER)
     told = [
-        f"! reconstructs alone: {', '.join(alone)}" if alone else "nobody reconstructs alone",
+        f"! reconstructs alone: {who_alone(alone, found.hosts)}"
+        if alone or found.hosts
+        else "nobody reconstructs alone",
         f"! fatal alone: {', '.join(fatal)}" if fatal else "no single loss is fatal",
-        *(f"! live logins: {host}" for host in found.hosts),
     ]
     older = [item.epoch for item in found.lingering if item.epoch]
     if older:

@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.clock import stamp
 from pipeline.custody.posture import Answer, listed
 from pipeline.exposure import LISTED, TRUTH, Exposure, until_text
-from pipeline.text import printable
+from pipeline.text import printable, who_alone
 
 
 def document(found: Exposure) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def lines(found: Exposure) -> list[str]:
     shown += text.answer(now.fatal_losses, "and")
     alone, loss = now.reconstruct.singles(), now.fatal_losses.singles()
     shown += ["", "single points:"]
-    shown.append("  reconstructs alone: " + (", ".join(text.name(name) for name in alone) or "nobody"))
+    shown.append("  reconstructs alone: " + who_alone([text.name(name) for name in alone], found.hosts))
     shown.append("  fatal alone: " + (", ".join(text.name(name) for name in loss) or "nothing"))
     if found.configured.reconstruct.lines() != now.reconstruct.lines():
         shown += ["", "the configured plan alone:", *text.answer(found.configured.reconstruct, "and")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -16,6 +16,7 @@ from pipeline.coverage import Backup
 from pipeline.custody.overlap import overlap
 from pipeline.custody.paths import Description, describe, from_config, plan_digest
 from pipeline.errors import Code, OrgkeyError, first_of
+from pipeline.evidence.witnessed import UNSIGNED, Witnesses
 from pipeline.gate import DAY, Rule
 from pipeline.history import Drilled, History, Known
 from pipeline.isolation import isolated
@@ -101,7 +102,7 @@ def status(context: Context) -> Status:
     silent = overview.silences((survey, *former), unasked)
     rules = gate.told("reachable", [item.text for item in silent], "every target and holder answers")
     codes = [item.code for item in silent if item.stores]
-    past, ledger = _history(context)
+    past, ledger = _history(context, survey)
     rules += gate.told("ledger", [error.message for error in ledger], "the ledger's chain holds")
     rules += [Rule("ledger-entry", True, text, warned=True) for text in past.skipped]
     codes += [error.code for error in ledger]
@@ -120,7 +121,7 @@ def status(context: Context) -> Status:
         rules += gate.unlimited(context.config.policy, latest.record, backups=bool(context.config.backups))
         if not ledger:
             rules += gate.proofs(context.config.policy, latest, latest.record, past.drills, now)
-            more, problems = _check_ins(context, latest.record, custodians)
+            more, problems = _check_ins(context, latest.record, past.drills, custodians)
             rules += more
             codes += problems
         if context.config.key and context.config.key.live:
@@ -180,20 +181,24 @@ def _other_plan(latest: Epoch, outdated: frozenset[str]) -> list[str]:
     ]
 
 
-def _history(context: Context) -> tuple[History, list[OrgkeyError]]:
-    """What the ledger tells; or why it cannot tell it."""
+def _history(context: Context, survey: Survey) -> tuple[History, list[OrgkeyError]]:
+    """What the ledger tells that is believed; or why it cannot tell it."""
     try:
-        return history.read(entry for entry, _ in context.ledger.each()), []
+        told = history.read(entry for entry, _ in context.ledger.each())
     except OrgkeyError as error:
         return History(), [error]
+    witnesses = Witnesses(context.root, (epoch.record for epoch in survey.epochs))
+    drills, left_out = witnesses.believed(told.drills)
+    doubts = [UNSIGNED.format(left_out)] if left_out else []
+    return replace(told, drills=drills, skipped=(*told.skipped, *doubts)), []
 
 
 def _check_ins(
-    context: Context, record: Record, standings: list[checkin.Standing]
+    context: Context, record: Record, drills: Sequence[Drilled], standings: list[checkin.Standing]
 ) -> tuple[list[Rule], list[Code]]:
     """How the custodians' shares stand; they are added to ``standings``."""
     try:
-        standings += checkin.standings(context, record)
+        standings += checkin.standings(context, record, drills)
     except OrgkeyError as error:
         return [Rule("check-ins", False, f"{error.message}; {error.hint}")], [error.code]
     limit = context.config.policy.max_check_in_age_days
@@ -261,7 +266,7 @@ def _former_rules(context: Context, survey: Survey) -> tuple[list[str], list[Cod
     rules = [*gate.copies(context.config.policy, latest), *gate.locks(latest.copies, _locked(context))]
     broken = [f"{name}: {rule.text}" for rule in rules if not rule.ok]
     its = context.of(survey.fingerprint)
-    past, ledger = _history(its)
+    past, ledger = _history(its, survey)
     broken += [f"{name}: {error.message}" for error in ledger]
     mine = [item for item in past.drills if item.epoch == latest.name]
     broken += [f"{name}: {failure}" for failure in gate.failures(mine)]

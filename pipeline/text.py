@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def printable(text: str) -> str:
     """Foreign text made harmless: control and bidi characters, and bytes that are not UTF-8, are escaped."""
@@ -41,3 +43,16 @@ def spaced(fingerprint: str) -> str:
     """A fingerprint in groups of four, as people compare them."""
     groups = [fingerprint[index : index + 4] for index in range(0, len(fingerprint), 4)]
     return " ".join(groups[:5]) + "  " + " ".join(groups[5:])
+
+
+def who_alone(parties: Sequence[str], hosts: Sequence[str]) -> str:
+    """Who gets the key alone, in words: parties of the plan, and hosts whose logins open a path.
+
+    Args:
+        parties: Names of parties.
+        hosts: Names of hosts.
+    """
+    if not hosts:
+        return ", ".join(parties) or "nobody"
+    plan = ", ".join(parties) if parties else "no party of the plan"
+    return f"{plan}; but {', '.join(hosts)} {'do' if len(hosts) > 1 else 'does'}"

@@ -101,7 +101,10 @@ def report(
         verdict = str(found.report.verdict.answer)
         # What another host enters meanwhile is in the next report.
         through = found.report.ledger.entries
-        context.record_event("report", {"verdict": verdict, "files": written, "through": through})
+        context.record_event(
+            "report",
+            {"verdict": verdict, "files": written, "through": through, "bundle": bundle is not None},
+        )
     document = _document(found.report, written) if common.json else {}
     out.emit(document, _lines(found.report, [out_file, bundle]))
     return found.code

@@ -191,8 +191,7 @@ class Facts:
         custody = self.report.custody
         if custody is None:
             return ()
-        hosts = [line.removesuffix(", alone") for line in custody.reconstruct if line.endswith(", alone")]
-        return tuple(dict.fromkeys((*custody.alone, *hosts)))
+        return (*custody.alone, *custody.hosts)
 
     @cached_property
     def indispensable(self) -> tuple[str, ...]:
@@ -208,9 +207,8 @@ class Facts:
         if custody is None:
             return "the custody posture could not be computed"
         sets = "; ".join(custody.reconstruct) or "nobody"
-        alone = f"; alone: {', '.join(self.alone)}" if self.alone else "; no party can alone"
         unknown = f"; not known: {'; '.join(custody.unknown)}" if custody.unknown else ""
-        return f"the key can be had by {sets}{alone}{unknown}"
+        return f"the key can be had by {sets}; alone: {custody.alone_text}{unknown}"
 
     @property
     def late(self) -> tuple[str, ...]:

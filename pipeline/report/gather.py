@@ -21,6 +21,7 @@ from pipeline.digest import sha256
 from pipeline.errors import Code, OrgkeyError, first_of
 from pipeline.evidence.checking import Checked
 from pipeline.evidence.verification import Claim
+from pipeline.evidence.witnessed import Witnesses
 from pipeline.exposure import TRUTH, Exposure, until_text
 from pipeline.keys import reading, validity
 from pipeline.keys.inspection import part
@@ -93,12 +94,14 @@ def gather(context: Context, *, since: datetime | None = None) -> Gathered:
     found = status.status(context)
     surveys = (found.survey, *found.former)
     told = past.read(context.ledger)
+    witnesses = Witnesses(context.root, (epoch.record for item in surveys for epoch in item.epochs))
+    drills, _ = witnesses.believed(told.drills)
     record = found.epoch.record if found.epoch else None
     policy = context.config.policy
     copies = _copies(context, found.epoch)
     paths = tuple(_path(entry, record) for entry in record.manifest.custody.paths) if record else ()
-    cells = verdict.matrix(copies, paths, told.drills, found.epoch.name if found.epoch else "", policy, now)
-    missed = past.missed(told.drills, told.begun, policy.max_drill_age_days, begin, now)
+    cells = verdict.matrix(copies, paths, drills, found.epoch.name if found.epoch else "", policy, now)
+    missed = past.missed(drills, told.begun, policy.max_drill_age_days, begin, now)
     certificates, odd = issued(context, record)
     certified = [Claim(one.head, frozenset({one.digest}), words(one)) for one in certificates if one.head]
     vouched, behind = anchoring.outside(context, told.head)
@@ -119,7 +122,7 @@ def gather(context: Context, *, since: datetime | None = None) -> Gathered:
         run=context.run,
         program=f"orgkey-escrow {__version__}",
         since=begin,
-        previous=told.previous,
+        previous=told.bundled,
         drill_interval_days=policy.max_drill_age_days,
         verdict=verdict.judge(
             copies,
@@ -140,12 +143,12 @@ def gather(context: Context, *, since: datetime | None = None) -> Gathered:
         copies=copies,
         paths=paths,
         matrix=cells,
-        drills=past.drill_facts(told.drills, begin, policy.rto_seconds),
+        drills=past.drill_facts(drills, begin, policy.rto_seconds),
         missed=missed,
         backups=_backups(found, told),
         custody=exposed,
-        custodians=tuple(_custodian(item, told) for item in found.custodians),
-        changes=told.unreported(),
+        custodians=tuple(_custodian(item) for item in found.custodians),
+        changes=told.since(begin),
         rules=tuple(RuleFacts(rule.name, rule.ok, rule.text, rule.warned) for rule in found.rules),
         not_covered=(),
         ledger=ledger,
@@ -298,7 +301,7 @@ def _sealed(name: str, item: Description) -> str:
 def _backups(found: Status, told: Past) -> tuple[BackupFacts, ...]:
     facts = []
     for backup in found.backups:
-        at, number = told.verified.get(backup.source.name, (None, None))
+        tried = told.backups.get(backup.source.name)
         facts.append(
             BackupFacts(
                 backup.source.name,
@@ -307,15 +310,16 @@ def _backups(found: Status, told: Past) -> tuple[BackupFacts, ...]:
                 backup.key.epoch.name if backup.key else None,
                 bool(backup.key and backup.key.proven),
                 backup.problem,
-                at,
-                (f"L{number}",) if number else (),
+                tried.at if tried and tried.ok else None,
+                (f"L{tried.number}",) if tried else (),
+                tried.at if tried and not tried.ok else None,
+                tried.problem if tried and not tried.ok else None,
             )
         )
     return tuple(facts)
 
 
-def _custodian(item: Standing, told: Past) -> CustodianFacts:
-    number = told.numbers.get((item.seat.share.label, item.seat.path.name)) if item.last else None
+def _custodian(item: Standing) -> CustodianFacts:
     return CustodianFacts(
         item.seat.name,
         item.seat.share.label,
@@ -323,7 +327,8 @@ def _custodian(item: Standing, told: Past) -> CustodianFacts:
         item.last,
         item.age_seconds,
         item.overdue,
-        (f"L{number}",) if number else (),
+        (f"L{item.sequence}",) if item.sequence else (),
+        item.pending,
     )
 
 
@@ -357,6 +362,7 @@ def _custody(found: Exposure) -> CustodyFacts:
         found.unknown,
         picture.draw(found),
         ("P1",),
+        found.hosts,
     )
 
 
@@ -374,7 +380,9 @@ def _not_covered(context: Context, report: Report) -> Iterable[str]:
     if not config.backups:
         yield "No place of the server's backups is configured ([backups.<name>])."
     for item in report.backups:
-        if item.epoch and item.verified_at is None:
+        if item.failed_at:
+            yield f"Backup {item.name} {item.read_text}."
+        elif item.epoch and item.verified_at is None:
             yield f"Backup {item.name} was never read to its end with the escrowed key."
     if report.custody is None:
         yield "The custody posture could not be computed."

@@ -179,13 +179,15 @@ def complete(facts: Facts) -> Judgement:
     """Recovery is tested for integrity and completeness: the sample is the population, nothing was missed."""
     report = facts.report
     unread = [backup.name for backup in report.backups if backup.verified_at is None]
+    failed = [backup.name for backup in report.backups if backup.failed_at]
     whole = bool(report.matrix) and len(facts.proven) == len(report.matrix)
     return Judgement(
         graded(not facts.standing, not whole or report.missed or facts.uncorrected or unread),
         sentence(
             facts.sample_text,
             facts.drills_text,
-            f"{len(report.backups) - len(unread)} of {len(report.backups)} backups were read to their end",
+            f"{len(report.backups) - len(unread)} of {len(report.backups)} backups were read to their end"
+            + (f", {len(failed)} could not be when they were last tried" if failed else ""),
         ),
         merged(facts.of_drills, *(backup.evidence for backup in report.backups)),
     )

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from pipeline.clock import stamp
-from pipeline.text import printable
+from pipeline.text import printable, who_alone
 
 SCHEMA: Final = "orgkey.report/1"
 
@@ -274,8 +274,11 @@ class BackupFacts:
         epoch: The escrowed epoch that opens it; ``None`` when none does.
         proven: Whether that epoch is proven.
         problem: Why none opens it for sure, in words.
-        verified_at: When it was last read to its end with the escrowed key; ``None`` when it never was.
+        verified_at: When it was read to its end with the escrowed key; ``None`` when it never was, or could
+            not be when it was last tried.
         evidence: Ids.
+        failed_at: When the last try to read it to its end failed; ``None`` when it did not.
+        failure: Why, in words.
     """
 
     name: str
@@ -286,6 +289,18 @@ class BackupFacts:
     problem: str | None
     verified_at: datetime | None = None
     evidence: tuple[str, ...] = ()
+    failed_at: datetime | None = None
+    failure: str | None = None
+
+    @property
+    def read_text(self) -> str:
+        """Whether it was read to its end, in words."""
+        if self.failed_at:
+            why = f": {self.failure}" if self.failure else ""
+            return f"FAILED when it was read on {self.failed_at:%Y-%m-%d %H:%M}{why}"
+        return (
+            f"read to its end {self.verified_at:%Y-%m-%d %H:%M}" if self.verified_at else "never read whole"
+        )
 
 
 @dataclass(frozen=True)
@@ -297,6 +312,7 @@ class CustodyFacts:
         fatal: Each line is a loss that makes every restore impossible.
         alone: Parties that get the key alone.
         fatal_alone: Single losses that are fatal.
+        hosts: Hosts whose logins open a whole path: each gets the key alone.
         lingering: What is left over and still opens the key.
         facts: What servers told.
         unknown: What could not be found out.
@@ -313,6 +329,12 @@ class CustodyFacts:
     unknown: tuple[str, ...]
     picture: str
     evidence: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+    @property
+    def alone_text(self) -> str:
+        """Who gets the key alone, in words."""
+        return who_alone(self.alone, self.hosts)
 
 
 @dataclass(frozen=True)
@@ -323,10 +345,11 @@ class CustodianFacts:
         name: What the custodian is called.
         label: The certificate's fingerprint, or the keeper of paper.
         path: The custody path.
-        last_check_in: When the share was last proven.
+        last_check_in: When the share was last proven, by a check-in or in a test restore.
         age_seconds: Since then, or since the share was made.
         overdue: Whether the policy's limit has passed.
         evidence: Ids.
+        pending: Whether it was asked for, and no answer has come.
     """
 
     name: str
@@ -336,11 +359,21 @@ class CustodianFacts:
     age_seconds: float
     overdue: bool
     evidence: tuple[str, ...] = ()
+    pending: bool = False
+
+    @property
+    def state(self) -> str:
+        """In words."""
+        if self.overdue:
+            return "overdue"
+        if self.last_check_in is not None:
+            return "in time"
+        return "asked, not answered yet" if self.pending else "never asked or answered"
 
 
 @dataclass(frozen=True)
 class Change:
-    """Something that the ledger holds since the last report, test restores left out.
+    """Something that the ledger holds of the period, test restores left out.
 
     Attributes:
         at: When.
@@ -348,6 +381,7 @@ class Change:
         text: In words.
         failure: Whether something failed or was refused.
         evidence: Ids.
+        new: Whether the last bundle has not seen it.
     """
 
     at: datetime
@@ -355,6 +389,7 @@ class Change:
     text: str
     failure: bool
     evidence: tuple[str, ...] = ()
+    new: bool = False
 
 
 @dataclass(frozen=True)
@@ -475,8 +510,8 @@ class Report:
         host: On which host.
         run: The run's correlation id.
         program: Name and version.
-        since: The beginning of the period for drills.
-        previous: When the report before this one was made; changes are told since then.
+        since: The beginning of the period for drills and changes.
+        previous: When the last bundle was made; what it has not seen is marked.
         drill_interval_days: How often the policy wants a test restore; ``None`` when it does not say.
         not_covered: What this escrow and this report do not show, in words.
         vault: How Vault's side stood when it was last compared; ``None`` when it never was.

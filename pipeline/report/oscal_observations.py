@@ -160,15 +160,16 @@ class _Writer:
     def backups(self) -> Iterator[dict[str, Any]]:
         for backup in self._report.backups:
             said = f"for epoch {backup.epoch}" if backup.epoch else "no escrowed key is known to open it"
-            read = (
-                f"read to its end {stamp(backup.verified_at)}" if backup.verified_at else "never read whole"
-            )
             yield self._one(
                 ("backup", backup.name),
                 f"Backup {backup.name}",
-                "; ".join(filter(None, (said, backup.problem, read))),
-                method=_TEST if backup.verified_at else _EXAMINE,
-                props=[prop("state", "covered" if backup.epoch and not backup.problem else "not covered")],
+                "; ".join(filter(None, (said, backup.problem, backup.read_text))),
+                method=_TEST if backup.verified_at or backup.failed_at else _EXAMINE,
+                props=[
+                    prop("state", "covered" if backup.epoch and not backup.problem else "not covered"),
+                    prop("read", "failed" if backup.failed_at else "done" if backup.verified_at else "never"),
+                ],
+                collected=backup.failed_at or backup.verified_at,
                 evidence=backup.evidence,
             )
 
@@ -179,7 +180,7 @@ class _Writer:
             "Who can get the key",
             facts.posture_text,
             method=_EXAMINE,
-            props=[prop("alone", ", ".join(facts.alone) or "nobody")] if self._report.custody else (),
+            props=[prop("alone", custody.alone_text)] if (custody := self._report.custody) else (),
             evidence=facts.of_custody,
         )
         for person in self._report.custodians:
@@ -189,7 +190,7 @@ class _Writer:
                 f"Share of {person.name} on {person.path}",
                 f"{last}{', overdue' if person.overdue else ''}; {person.label}",
                 method=_TEST if person.last_check_in else _EXAMINE,
-                props=[prop("state", "overdue" if person.overdue else "in time")],
+                props=[prop("state", person.state)],
                 subjects=[self._names.path(person.path)],
                 evidence=person.evidence,
                 collected=person.last_check_in,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -25,9 +25,28 @@ _ROUTINE: Final = frozenset(
     {"drill", "verify", "backups-verify", "backups-map", "check-in", "status", REPORT}
 )
 """Events that are told elsewhere in a report, or repeat themselves, unless something failed."""
+_MISTYPED: Final = frozenset({"check-in-refused"})
+"""Events of somebody's typing error: told, and no failure."""
 _DAY: Final = timedelta(days=1)
 _GRACE: Final = timedelta(hours=1)
 """A timer's jitter is no miss."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """The newest attempt to read a backup to its end.
+
+    Attributes:
+        at: When.
+        number: The entry that says so.
+        ok: Whether it was read to its end.
+        problem: Why not, in words.
+    """
+
+    at: datetime
+    number: int
+    ok: bool
+    problem: str
 
 
 @dataclass
@@ -36,15 +55,14 @@ class Past:
 
     Attributes:
         drills: Every test restore, oldest first.
-        changes: Changes and failures, oldest first, each with its entry's number.
-        covered: The last entry that the last report has seen.
+        changes: Changes and failures, in the ledger's order, each with its entry's number.
+        covered: The last entry that the last bundle has seen.
         digests: SHA-256 of each entry, by number.
         begun: When the first escrow was entered.
-        previous: When the last report was made.
-        verified: When each backup was last read to its end, and the entry that says so, by name.
+        bundled: When the last bundle was made.
+        backups: The newest attempt to read each backup, by name.
         head: The last sound entry.
         problem: What breaks the chain, in words.
-        numbers: Of check-ins: the newest accepted one's entry, by custodian's label and path.
         vault: The last comparison of Vault's side.
     """
 
@@ -53,15 +71,14 @@ class Past:
     covered: int = 0
     digests: dict[int, str] = field(default_factory=dict)
     begun: datetime | None = None
-    previous: datetime | None = None
-    verified: dict[str, tuple[datetime, int]] = field(default_factory=dict)
+    bundled: datetime | None = None
+    backups: dict[str, Read] = field(default_factory=dict)
     head: Head = field(default_factory=lambda: Head(0, _nothing()))
     problem: str | None = None
-    numbers: dict[tuple[str, str], int] = field(default_factory=dict)
     vault: VaultSide | None = None
 
     def take(self, entry: Mapping[str, Any]) -> None:
-        """Take one sound entry."""
+        """Take one sound entry; behind a fork it may be older than the one before it."""
         number, at, event, told = (
             entry["sequence"],
             parse_stamp(entry["at"]),
@@ -69,8 +86,8 @@ class Past:
             entry["details"],
         )
         words = _words(event, told)
-        if event in history.DRILLS:
-            drilled = history.drills(entry)
+        drilled, _, _ = history.parts(entry)
+        if drilled:
             self.drills += drilled
             words = "; ".join(
                 f"{item.copy} by {item.path}: {', '.join(item.problems)}"
@@ -78,14 +95,11 @@ class Past:
                 if not item.passed
             )
         elif event == "escrow":
-            self.begun = self.begun or at
+            self.begun = min(self.begun or at, at)
         elif event == REPORT:
-            self.previous = at
-            self.covered = int(told.get("through", number))
+            self._bundled(told, at, number)
         elif event == "backups-verify":
-            self.verified |= {str(item["source"]): (at, number) for item in told["backups"] if item["ok"]}
-        elif event == "check-in":
-            self.numbers[str(told["custodian"]), str(told["path"])] = number
+            self._read(told["backups"], at, number)
         elif event == INFRA:
             self.vault = _vault(told, at, number)
             words = f"{told['action']}: {self.vault.text}"
@@ -94,6 +108,20 @@ class Past:
         if failure or not (planned or event in _ROUTINE):
             self.changes.append((number, Change(at, event, words, failure, (f"L{number}",))))
 
+    def _bundled(self, told: Mapping[str, Any], at: datetime, number: int) -> None:
+        """A bundle is what an auditor gets: what is printed in between takes nothing away from it."""
+        through = told.get("through", number)
+        if type(through) is not int or not 0 <= through <= number:
+            raise ValueError(through)
+        if told.get("bundle"):
+            self.bundled, self.covered = at, through
+
+    def _read(self, backups: Iterable[Mapping[str, Any]], at: datetime, number: int) -> None:
+        for item in backups:
+            name, problem = str(item["source"]), str(item.get("problem") or "")
+            if name not in self.backups or self.backups[name].at <= at:
+                self.backups[name] = Read(at, number, item["ok"] is True, problem)
+
     def skip(self, entry: Mapping[str, Any]) -> None:
         """Note an entry that says something else than its event does; those behind it count all the same."""
         number = entry["sequence"]
@@ -101,9 +129,22 @@ class Past:
         change = Change(parse_stamp(entry["at"]), entry["event"], words, True, (f"L{number}",))
         self.changes.append((number, change))
 
-    def unreported(self) -> tuple[Change, ...]:
-        """What the last report has not seen, whenever it happened: another host's entry can arrive later."""
-        return tuple(change for number, change in self.changes if number > self.covered)
+    def since(self, begin: datetime) -> tuple[Change, ...]:
+        """The changes of a period and what no bundle has shown yet, oldest first.
+
+        Another host's entry can arrive later than its time. Nothing is left out because a report has shown
+        it; what the last bundle has not seen is marked.
+
+        Args:
+            begin: The beginning of the period.
+        """
+        marked = (
+            replace(change, new=self.bundled is not None and number > self.covered)
+            for number, change in self.changes
+        )
+        return tuple(
+            sorted((change for change in marked if change.new or change.at >= begin), key=lambda one: one.at)
+        )
 
 
 def read(ledger: Ledger) -> Past:
@@ -120,12 +161,13 @@ def read(ledger: Ledger) -> Past:
         for entry, head in ledger.each():
             try:
                 past.take(entry)
-            except (KeyError, TypeError, ValueError, AttributeError):
+            except history.MALFORMED:
                 past.skip(entry)
             past.digests[head.sequence] = head.digest.hex
             past.head = head
     except LedgerBroken as error:
         past.problem = error.message
+    past.drills.sort(key=lambda item: item.at)
     return past
 
 
@@ -232,6 +274,8 @@ def _vault(told: Mapping[str, Any], at: datetime, number: int) -> VaultSide:
 
 
 def _failed(event: str, told: Mapping[str, Any]) -> bool:
+    if event in _MISTYPED:
+        return False
     code = told.get("code", 0)
     return event.endswith(("-failed", "-refused")) or event == "fork" or code not in (0, int(Code.PENDING))
 

@@ -51,6 +51,7 @@ def _data(report: Report) -> dict[str, Any]:
         "missed_text": report.missed_text,
         "from_text": report.verdict.from_text,
         "by_text": report.verdict.by_text,
+        "alone_text": custody.alone_text if custody else "",
         "chart": chart.draw(report, theme="light"),
         "chart_words": chart.describe(report),
         "picture": (custody.picture or None) if custody else None,

@@ -129,7 +129,7 @@ def _claims(report: Report) -> Iterator[Claim]:
     for rule in report.rules:
         yield "gate", rule.name, "rule", rule.text, _holds(rule), report.generated, ()
     for change in report.changes:
-        state = "failure" if change.failure else "done"
+        state = f"{'failure' if change.failure else 'done'}{', new' if change.new else ''}"
         yield "changes", change.event, "change", change.text, state, change.at, change.evidence
     for control in report.controls:
         name = f"{control.catalogue} {control.id}"
@@ -182,9 +182,11 @@ def _stored(report: Report) -> Iterator[Claim]:
         yield "copies", copy.target, "copy", said, "good" if copy.ok else "not good", now, copy.evidence
     for backup in report.backups:
         state = "covered" if backup.epoch and not backup.problem else "not covered"
+        yield "backups", backup.name, "for", backup.problem or backup.epoch, state, now, ()
         yield (
-            "backups", backup.name, "opened by", backup.problem or backup.epoch, state, backup.verified_at,
-            backup.evidence,
+            "backups", backup.name, "read to its end", backup.read_text,
+            "failed" if backup.failed_at else "done" if backup.verified_at else "never",
+            backup.failed_at or backup.verified_at, backup.evidence,
         )  # fmt: skip
 
 
@@ -206,10 +208,9 @@ def _drills(report: Report) -> Iterator[Claim]:
 
 def _people(report: Report) -> Iterator[Claim]:
     for person in report.custodians:
-        state = "overdue" if person.overdue else "in time"
         subject = f"{person.name} ({person.label}) on {person.path}"
         yield (
-            "custodians", subject, "last check-in", person.last_check_in or "never", state,
+            "custodians", subject, "last proven", person.last_check_in or "never", person.state,
             person.last_check_in, person.evidence,
         )  # fmt: skip
     custody = report.custody
@@ -217,7 +218,7 @@ def _people(report: Report) -> Iterator[Claim]:
         return
     for what, lines in (
         ("can get the key", custody.reconstruct),
-        ("can get the key alone", custody.alone),
+        ("can get the key alone", (custody.alone_text,)),
         ("fatal loss", custody.fatal),
         ("fatal loss alone", custody.fatal_alone),
         ("lingering", custody.lingering),

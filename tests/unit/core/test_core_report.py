@@ -186,26 +186,42 @@ def test_a_year_with_missed_and_failed_drills(world: World) -> None:
         assert said in first, said
 
 
-def test_changes_are_told_since_the_last_report(told: World) -> None:
+def changes(world: World, *, since: datetime | None = None) -> list[tuple[str, bool]]:
+    """The changes of a period, each with whether the last bundle has not seen it."""
+    return [(change.event, change.new) for change in gather(world.context, since=since).report.changes]
+
+
+def test_a_report_takes_nothing_from_the_next_one(told: World) -> None:
     told.context.record_event("kit", {"epoch": "E", "custodians": ["X"]})
-    assert [change.event for change in report(told).changes] == ["kit"]
+    assert changes(told) == [("kit", False)]
     told.clock.shift += timedelta(seconds=2)
-    told.context.record_event("report", {"files": {}})
-    assert report(told).changes == ()
+    told.context.record_event("report", {"files": {}, "through": 2})
+    assert changes(told) == [("kit", False)], "a page was printed"
+    told.context.record_event("report", {"files": {}, "through": 3, "bundle": True})
+    assert changes(told) == [("kit", False)], "an auditor has a bundle"
     told.clock.shift += timedelta(seconds=2)
     told.context.record_event("escrow-failed", {"code": 20, "name": "unreachable", "message": "no answer"})
-    (change,) = report(told).changes
-    assert change.failure
-    assert "no answer" in change.text
+    assert changes(told) == [("kit", False), ("escrow-failed", True)]
+    page = html.render(report(told)).decode()
+    assert page.count(" (new)</td>") == 1
+    assert "came after the last bundle" in page
+    assert changes(told, since=told.clock.now()) == [("escrow-failed", True)]
 
 
-def test_what_another_host_entered_before_the_last_report_is_told_in_the_next(told: World) -> None:
-    """It arrives behind that report, and is older."""
+def test_what_another_host_entered_before_the_last_bundle_is_told_in_the_next(told: World) -> None:
+    """It arrives behind that bundle, and is older."""
     told.clock.shift -= timedelta(hours=1)
     told.context.record_event("restore-failed", {"code": 20, "message": "no answer"})
     told.clock.shift += timedelta(hours=1)
-    told.context.record_event("report", {"files": {}, "through": 1})
-    assert [change.event for change in report(told).changes] == ["restore-failed"]
+    told.context.record_event("report", {"files": {}, "through": 1, "bundle": True})
+    assert changes(told, since=told.clock.now()) == [("restore-failed", True)]
+
+
+@pytest.mark.parametrize("through", [10**9, -1, "all", None, True, 1.5, [1]])
+def test_a_forged_report_hides_no_failure(told: World, through: object) -> None:
+    told.context.record_event("restore-failed", {"code": 20, "message": "no answer"})
+    told.context.record_event("report", {"files": {}, "through": through, "bundle": True})
+    assert [event for event, _ in changes(told)] == ["restore-failed", "report"]
 
 
 def test_an_entry_of_another_form_is_told_and_hides_nothing_behind_it(told: World) -> None:

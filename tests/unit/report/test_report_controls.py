@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from pipeline.report import html, tables
 from pipeline.report.controls import HIPAA, PCI, controls
 from pipeline.report.model import Answer, Control, Proof, Report, Support
 from tests.assets.sample_report import NOW, bad, good, year
@@ -152,13 +153,13 @@ def test_a_single_party_that_reconstructs_flips_dual_control() -> None:
     custody = good().custody
     assert custody is not None
     by_party = replace(good(), custody=replace(custody, alone=("vault-admins",)))
-    by_host = replace(
-        good(), custody=replace(custody, reconstruct=(*custody.reconstruct, "host escrow-1, alone"))
-    )
+    by_host = replace(good(), custody=replace(custody, hosts=("host escrow-1",)))
     names = {"AC-3(2)", "AC-5", "3.6.1.3", "3.7.6", "CC6.1"}
     assert flipped(by_party) == dict.fromkeys(names, NONE)
     assert flipped(by_host) == dict.fromkeys(names, NONE)
-    assert "alone: host escrow-1" in by_id(by_host, "AC-5").says
+    assert "alone: no party of the plan; but host escrow-1 does" in by_id(by_host, "AC-5").says
+    for page in (html.render(by_host).decode(), tables.csv_single(by_host).decode()):
+        assert "no party of the plan; but host escrow-1 does" in page
 
 
 def test_an_unknown_posture_is_no_evidence_of_dual_control() -> None:
