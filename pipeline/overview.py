@@ -55,7 +55,12 @@ def silences(surveys: Iterable[Survey], holders: Iterable[tuple[str, OrgkeyError
             for name, error in survey.unreachable.items()
         ]
         silent += [
-            Silence((f"the copy at {copy.target}",), copy.code, copy.problem or "it cannot be read", "")
+            Silence(
+                (f"the copy at {copy.target}",),
+                copy.code,
+                copy.problem or "it cannot be read",
+                copy.hint or "",
+            )
             for epoch in survey.epochs
             for copy in epoch.copies
             if copy.standing is Standing.UNREACHABLE and copy.target not in survey.unreachable

@@ -192,7 +192,10 @@ def _copy(config: settings.Config, copy: Copy) -> CopyFacts:
         copy.location,
         copy.version,
         copy.ok,
-        copy.problem,
+        "; ".join(
+            filter(None, (copy.problem, copy.unlocked and f"not locked as configured: {copy.unlocked}"))
+        )
+        or None,
         copy.sha256.hex if copy.sha256 else None,
         copy.retain_until,
         target.lock_mode if isinstance(target, settings.S3Target) else None,
