@@ -219,6 +219,8 @@ def private_directory(path: Path) -> Path:
 
 EXHAUSTION: Final = tuple(os.strerror(number) for number in sorted(_EXHAUSTED))
 """The same as other programs print it."""
+_UNLOADED: Final = ("failed to map segment", *EXHAUSTION)
+"""What the loader says of a library that finds no memory or descriptor."""
 _EXHAUSTED_HINT: Final = (
     "free memory or space (df -h /dev/shm), or raise the limits on open files, processes and memory "
     "(ulimit -a); then run the same command again"
@@ -242,6 +244,8 @@ def exhaustion(error: BaseException, what: str) -> LocalFilesProblem | None:
         text = error.strerror or str(error)
     elif isinstance(error, RuntimeError) and str(error).startswith("can't start new thread"):
         text = "no thread can be started"
+    elif isinstance(error, ImportError) and any(said in str(error) for said in _UNLOADED):
+        text = f"a part of this program cannot be loaded ({error.name or error.path or 'unnamed'})"
     return no_room(what, text) if text else None
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pipeline import __version__, clock, exhaustion, harden, signals
+from pipeline import __version__, clock, harden, signals
 from pipeline.cli import streams
 from pipeline.cli.lazy import Entry, group
 from pipeline.cli.output import report_error
@@ -196,7 +196,9 @@ def _logs_json() -> bool:
 
 
 def _unforeseen(error: BaseException, *, as_json: bool) -> Code:
-    problem = exhaustion.of(error) or _internal(error)
+    from pipeline import files
+
+    problem = files.exhaustion(error, "go on") or _internal(error)
     report_error(problem, as_json=as_json)
     return problem.code
 

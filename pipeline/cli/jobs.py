@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol
 
 import typer
 
-from pipeline import exhaustion
+from pipeline import files
 from pipeline.cli.output import Output, printable
 from pipeline.cli.signalled import Signalled
 from pipeline.errors import Code, OrgkeyError
@@ -85,7 +85,7 @@ def job(name: Job, command: str | None = None) -> Callable[[Callable[P, Code]], 
                 raise
             except Exception as error:
                 if not isinstance(error, typer.Exit | typer.Abort):
-                    host = exhaustion.of(error)
+                    host = files.exhaustion(error, "go on")
                     if host is not None:
                         ended(host.code, host.message, host.hint)
                     else:

@@ -143,11 +143,11 @@ def test_a_closed_standard_input_is_named(words: tuple[str, ...], started: Start
 @pytest.mark.parametrize(
     ("error", "code", "told"),
     [
-        (OSError(28, "No space left on device"), 3, b"no space is left"),
-        (OSError(24, "Too many open files"), 3, b"may not open more files"),
-        (MemoryError(), 3, b"not enough memory"),
-        (RuntimeError("can't start new thread"), 3, b"not enough memory"),
-        (ImportError("x.so: failed to map segment from shared object"), 3, b"not enough memory"),
+        (OSError(28, "No space left on device"), 3, b"No space left"),
+        (OSError(24, "Too many open files"), 3, b"Too many open files"),
+        (MemoryError(), 3, b"no memory is left"),
+        (RuntimeError("can't start new thread"), 3, b"no thread can be started"),
+        (ImportError("x.so: failed to map segment from shared object"), 3, b"cannot be loaded"),
         (BrokenPipeError(32, "Broken pipe"), 1, b"internal error: BrokenPipeError"),
         (ImportError("no module"), 1, b"internal error: ImportError"),
     ],
