@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from pipeline import harden
 from pipeline.backups import engine
-from pipeline.backups.armored import binary
+from pipeline.backups.content import unwrapped
 from pipeline.backups.cursor import Cursor, descriptor
 from pipeline.backups.engine import SessionKey
 from pipeline.backups.head import Head
@@ -75,7 +75,7 @@ def _answer(asked: dict[str, Any], number: int, parent: socket.socket) -> dict[s
     deadline = Deadline(asked["seconds"], setting="policy.backup_seconds")
     cursor = metered(descriptor(number, asked["name"]), deadline, meter)
     try:
-        return {"reading": asdict(engine.read(binary(cursor), head, key, deadline))}
+        return {"reading": asdict(engine.read(unwrapped(cursor, deadline), head, key, deadline))}
     except OrgkeyError as error:
         return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
     except Exception as error:

@@ -5,16 +5,46 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from pipeline.backups.armored import binary
 from pipeline.backups.cursor import PIECE, Cursor, cut_off
 from pipeline.backups.framing import Body, damaged, packet
 from pipeline.clock import Deadline
 from pipeline.errors import Unsupported
 
 _SIGNATURE, _ONE_PASS, _COMPRESSED, _MARKER, _LITERAL = 2, 4, 8, 10, 11
+_ENCRYPTED: Final = frozenset({1, 3, 9, 18, 20})
+_COMPRESSED_HEADS: Final = frozenset(bytes([head]) for head in (0xC8, *range(0xA0, 0xA4)))
 _DEEPEST: Final = 4
 _AT_ONCE: Final = 1 << 18
 """How many bytes come out of a decompression at once: whatever its input says, memory stays bounded."""
 _NAMES: Final = {0: "none", 1: "zip", 2: "zlib", 3: "bzip2"}
+
+
+def unwrapped(cursor: Cursor, deadline: Deadline) -> Cursor:
+    """The packets of a message, binary, without compression around the encrypted message.
+
+    Args:
+        cursor: The message as it is stored.
+        deadline: When to stop.
+
+    Raises:
+        IntegrityProblem: It is not a message.
+        Unsupported: It is compressed in a way that is not understood here.
+    """
+    cursor = binary(cursor)
+    for _ in range(_DEEPEST):
+        if cursor.peek(1)[:1] not in _COMPRESSED_HEADS:
+            break
+        item = packet(cursor, "the message")
+        assert item is not None, "its first byte was seen"
+        number = item[1].take(1, "the compressed data")[0]
+        if number not in _NAMES:
+            raise Unsupported(
+                f"it is compressed with algorithm {number}", hint="decompress it with gpg first"
+            )
+        more = Decompressing(number, item[1], deadline, protected=False).more if number else item[1].some
+        cursor = Cursor(more)
+    return cursor
 
 
 class Content:
@@ -23,11 +53,14 @@ class Content:
     Args:
         cursor: The decrypted packets.
         deadline: When to stop. What is compressed may go on for long after its input is at hand.
+        protected: Whether a code protects what its maker wrote. Then bytes behind the compressed data, or
+            its own checksum missing, are the maker's doing, and ignored as other programs do.
     """
 
-    def __init__(self, cursor: Cursor, deadline: Deadline) -> None:
+    def __init__(self, cursor: Cursor, deadline: Deadline, *, protected: bool) -> None:
         self._cursor = cursor
         self._deadline = deadline
+        self._protected = protected
         self.compression = "none"
 
     def pieces(self) -> Iterator[memoryview]:
@@ -55,11 +88,17 @@ class Content:
                 number = body.take(1, "the compressed data")[0]
                 inner = self._opened(number, body)
                 yield from self._inside(inner, depth + 1)
-                if body.some():
-                    raise damaged("something follows the compressed data")
+                while body.some():
+                    if not self._protected:
+                        raise damaged("something follows the compressed data")
             elif tag in (_SIGNATURE, _ONE_PASS, _MARKER):
                 while body.some():
                     pass
+            elif tag in _ENCRYPTED:
+                raise Unsupported(
+                    "it is encrypted twice: inside is another encrypted message",
+                    hint="decrypt the outer message with gpg by hand, and check what is inside by itself",
+                )
             else:
                 raise Unsupported(
                     f"it has a packet with tag {tag} inside", hint="gpg may read it: --engine gpg"
@@ -75,7 +114,7 @@ class Content:
         if number == 0:
             return Cursor(body.some)
         self.compression = _NAMES[number]
-        return Cursor(Decompressing(number, body, self._deadline).more)
+        return Cursor(Decompressing(number, body, self._deadline, protected=self._protected).more)
 
 
 def _literal(body: Body) -> Iterator[memoryview]:
@@ -102,12 +141,20 @@ class Decompressing:
         number: The algorithm (RFC 4880 section 9.3): 1 raw deflate, 2 zlib, 3 bzip2.
         body: The compressed bytes.
         deadline: When to stop.
+        protected: As :class:`Content` has it.
     """
 
-    def __init__(self, number: int, body: Body, deadline: Deadline) -> None:
+    def __init__(self, number: int, body: Body, deadline: Deadline, *, protected: bool) -> None:
         self._body = body
         self._deadline = deadline
-        self._engine = decompressor({1: "deflate", 2: "zlib", 3: "bzip2"}[number])
+        self._protected = protected
+        kind = {1: "deflate", 2: "zlib", 3: "bzip2"}[number]
+        if protected and kind == "zlib":  # its checksum is left out by some, and the code says more
+            header = int.from_bytes(body.take(2, "the compressed data"), "big")
+            if header % 31 or header >> 8 & 15 != 8 or header & 32:
+                raise damaged("its compressed data is damaged (zlib header)")
+            kind = "deflate"
+        self._engine = decompressor(kind)
 
     def more(self) -> bytes:
         """Give the next piece; an empty one at the end.
@@ -126,7 +173,7 @@ class Decompressing:
             out = decompress(self._engine, piece)
             if out:
                 return out
-        if self._engine.unused_data:
+        if self._engine.unused_data and not self._protected:
             raise damaged("something follows the compressed data")
         return b""
 

@@ -11,9 +11,11 @@ import hmac
 import queue
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Final, Self
 
+from pipeline.backups.aead import Chunks
 from pipeline.backups.cfb import ALGORITHMS, BLOCK, Decryptor
 from pipeline.backups.container import Contents, Found
 from pipeline.backups.content import Content
@@ -21,10 +23,11 @@ from pipeline.backups.cursor import PIECE, Cursor
 from pipeline.backups.framing import Body, damaged, packet
 from pipeline.backups.head import Head
 from pipeline.clock import Deadline
-from pipeline.errors import IntegrityProblem, OrgkeyError, Unsupported
+from pipeline.errors import DeadlinePassed, IntegrityProblem, OrgkeyError, Unsupported
 from pipeline.secret import Secret
 
 _PREFIX: Final = BLOCK + 2
+_SIGNATURE: Final = 2
 _TRAILER: Final = 22
 """The integrity packet: two octets of header and a SHA-1 (RFC 4880 section 5.14)."""
 _LEAD: Final = 32
@@ -55,7 +58,8 @@ class Reading:
     Attributes:
         found: What it holds.
         compression: ``none``, ``zip``, ``zlib`` or ``bzip2``; ``None`` where gpg did not say.
-        integrity: ``mdc`` when its code was right, ``none`` when it has none, ``aead`` when gpg checked one.
+        integrity: ``mdc`` when its code was right, ``aead`` when those of its chunks were, ``none`` when it
+            has none.
         engine: ``orgkey`` or ``gnupg``: who read it.
     """
 
@@ -76,7 +80,7 @@ def load() -> None:
 
 def understands(head: Head, key: SessionKey) -> bool:
     """Whether this engine reads such a message; gpg may, where it does not."""
-    return key.algorithm in ALGORITHMS and head.protection != "aead"
+    return key.algorithm in ALGORITHMS and head.protection != "aead-2"
 
 
 def read(
@@ -109,24 +113,38 @@ def read(
     assert opened is not None, "the head was read from here"
     body = opened[1]
     contents = contents or Contents()
-    plain = _Unprotected if head.protection == "none" else _Protected
+    plain = _STREAMS[head.protection]
     content: Content | None = None
     problem: OrgkeyError | None = None
     found: Found | None = None
     with plain(body, key) as stream:
         try:
-            content = Content(stream.start(), deadline)
+            content = Content(stream.start(), deadline, protected=head.protection != "none")
             for piece in content.pieces():
                 contents.feed(piece)
             found = contents.finish()
         except OrgkeyError as error:
             problem = error  # which may be the alteration's doing: the integrity code has the first word
         stream.finish(problem)
-    if cursor.some(1):
-        raise damaged(f"something follows the message, {1 + cursor.drain()} bytes")
+    _end(cursor)
     assert found is not None
     assert content is not None
     return Reading(found, content.compression, head.protection, "orgkey")
+
+
+def _end(cursor: Cursor) -> None:
+    """Only signatures, of a message that was signed after it was encrypted, may follow."""
+    before = cursor.taken
+    try:
+        while (item := packet(cursor, "what follows")) is not None and item[0] == _SIGNATURE:
+            while item[1].some():
+                pass
+        if item is None:
+            return
+    except IntegrityProblem:
+        pass
+    cursor.drain()
+    raise damaged(f"something follows the message, {cursor.taken - before} bytes")
 
 
 class _Stream:
@@ -134,7 +152,12 @@ class _Stream:
 
     def __init__(self, body: Body, key: SessionKey) -> None:
         self._body = body
-        self._decryptor = Decryptor(key.key.reveal(), PIECE)
+        self._algorithm = key.algorithm
+        self._key = key.key.reveal()
+
+    @cached_property
+    def _decryptor(self) -> Decryptor:
+        return Decryptor(self._key, PIECE)
 
     def __enter__(self) -> Self:
         return self
@@ -143,6 +166,14 @@ class _Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         pass
+
+    def start(self) -> Cursor:
+        """Begin to decrypt."""
+        raise NotImplementedError
+
+    def finish(self, problem: OrgkeyError | None) -> None:
+        """Read to the end, and only then let another problem speak."""
+        raise NotImplementedError
 
     def _fill(self, out: Buffer) -> int:
         """Decrypt the next piece to the front of ``out``."""
@@ -254,6 +285,43 @@ class _Unprotected(_Stream):
             raise problem
         if self._body.some():
             raise damaged("something follows the content")
+
+
+class _Authenticated(_Stream):
+    """With a code for each chunk, which is compared before the chunk is given out."""
+
+    _chunks: Chunks | None = None
+
+    def start(self) -> Cursor:
+        self._chunks = Chunks(self._body, self._algorithm, self._key)
+        return Cursor(self._more)
+
+    def _more(self) -> bytes:
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            return self._chunks.more() if self._chunks else b""
+        except InvalidTag:
+            raise _altered("its integrity code is wrong") from None
+
+    def finish(self, problem: OrgkeyError | None) -> None:
+        """Compare the codes that are left, and only then let another problem speak.
+
+        Raises:
+            IntegrityProblem: It was cut off or altered.
+            OrgkeyError: ``problem``, where the message is what its maker wrote.
+        """
+        while not isinstance(problem, DeadlinePassed | Unsupported) and self._more():
+            pass
+        if problem is not None:
+            raise problem
+
+
+_STREAMS: Final[dict[str, type[_Stream]]] = {
+    "mdc": _Protected,
+    "none": _Unprotected,
+    "aead": _Authenticated,
+}
 
 
 def _check_prefix(prefix: Any) -> None:

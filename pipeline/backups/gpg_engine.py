@@ -121,6 +121,11 @@ def _judge(returncode: int, status: bytes) -> None:
     if returncode == 0 and b"DECRYPTION_OKAY" in words and b"BADMDC" not in words:
         return
     told = _said(status)
+    if words & {b"GOODMDC", b"DECRYPTION_OKAY"} and b"BADMDC" not in words:
+        raise Unsupported(
+            f"its integrity code is right, but gpg does not understand what is inside ({told})",
+            hint="see what it is: gpg --list-packets, after `orgkey restore`",
+        )
     if b"BEGIN_DECRYPTION" not in words or b"unknown cipher" in status or b"nvalid cipher" in status:
         raise Unsupported(
             f"neither this program nor this gpg understands it ({told})", hint="use a newer gpg"

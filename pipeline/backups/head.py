@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from pipeline.backups.cursor import Cursor, over
 from pipeline.backups.framing import damaged, packet
+from pipeline.errors import Unsupported
 from pipeline.keys import packets
 
 LENGTH: Final = 1 << 18
@@ -19,11 +20,18 @@ HIDDEN: Final = "0" * 16
 """The key id of a recipient who is not named."""
 
 _FOR_KEY, _FOR_PASSPHRASE, _MARKER, _PADDING = 1, 3, 10, 21
+_SIGNATURE, _ONE_PASS = 2, 4
 _PLAIN, _PROTECTED, _AEAD = 9, 18, 20
+_OTHERS: Final = {
+    5: "a secret key",
+    6: "a public key",
+    8: "compressed data",
+    11: "data that is not encrypted",
+}
 _STUB: Final = 64
 """How much of the encrypted data goes along where only its session key is wanted, in bytes."""
 
-Protection = Literal["mdc", "none", "aead"]
+Protection = Literal["mdc", "none", "aead", "aead-2"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,8 @@ class Head:
     Attributes:
         key_ids: Of the (sub)keys that it is encrypted to, 16 upper-case hexadecimal digits each; zeros
             for one that is hidden.
-        protection: How its integrity is protected: a modification detection code, not at all, or AEAD.
+        protection: How its integrity is protected: a modification detection code, not at all, by
+            authenticated encryption (AEAD), or by that of RFC 9580.
         offset: Where the packet with the encrypted data begins, in bytes.
         stub: The recipients' packets and a first bit of the data: enough to get the session key. Those for
             passphrases are left out: gpg would try the escrow passphrase on what anybody may have written.
@@ -43,13 +52,16 @@ class Head:
     protection: Protection
     offset: int
     stub: bytes = field(repr=False)
+    newer: bool = False
+    """Whether a recipient's packet is of a version that only newer programs read."""
 
 
 def read(cursor: Cursor) -> Head:
     """Look at a message's beginning; nothing is taken from the stream.
 
     Raises:
-        IntegrityProblem: It is no encrypted message, or not encrypted to any key.
+        IntegrityProblem: It is not an OpenPGP message, or cut off.
+        Unsupported: It is a message of another kind, which is named.
     """
     start = cursor.peek(_DECODED)
     if not start:
@@ -57,6 +69,7 @@ def read(cursor: Cursor) -> Head:
     inside = over(start)
     key_ids: list[str] = []
     stub = bytearray()
+    newer = False
     while True:
         offset = inside.taken
         found = packet(inside, "the message")
@@ -65,17 +78,42 @@ def read(cursor: Cursor) -> Head:
         tag, body = found
         if tag in (_PLAIN, _PROTECTED, _AEAD):
             first = bytes(body.some(_STUB))
-            protection: Protection = "mdc" if tag == _PROTECTED and first[:1] in (b"", b"\x01") else "aead"
             if not key_ids:
-                raise damaged("it is not encrypted to any key")
+                raise Unsupported(
+                    "it is encrypted to a passphrase alone, not to any key",
+                    hint="whoever made it has the passphrase; a server encrypts its backups to the Org Key",
+                )
             stub += packets.build(tag, first, new_format=True).raw
-            return Head(tuple(key_ids), "none" if tag == _PLAIN else protection, offset, bytes(stub))
-        if tag not in (_FOR_KEY, _FOR_PASSPHRASE, _MARKER, _PADDING):
-            raise damaged("it is no encrypted OpenPGP message")
+            return Head(tuple(key_ids), _protection(tag, first), offset, bytes(stub), newer)
+        if tag in _OTHERS:
+            raise Unsupported(
+                f"it is not an encrypted message: it holds {_OTHERS[tag]}",
+                hint="check that this file is the backup: `gpg --list-packets` shows what it is",
+            )
+        if tag not in (_FOR_KEY, _FOR_PASSPHRASE, _SIGNATURE, _ONE_PASS, _MARKER, _PADDING):
+            raise damaged("it is not an encrypted OpenPGP message")
         content = bytearray()
         while piece := body.some():
             content += piece
-        if tag != _FOR_PASSPHRASE:
+        if tag not in (_FOR_PASSPHRASE, _SIGNATURE, _ONE_PASS):
             stub += start[offset : inside.taken]
         if tag == _FOR_KEY and len(content) >= 9:
-            key_ids.append(content[1:9].hex().upper() if content[0] == 3 else HIDDEN)
+            newer = newer or content[0] != 3
+            key_ids.append(content[1:9].hex().upper() if content[0] == 3 else _newer_id(bytes(content)))
+
+
+def _protection(tag: int, first: bytes) -> Protection:
+    if tag == _PLAIN:
+        return "none"
+    if tag == _AEAD:
+        return "aead"
+    return "mdc" if first[:1] in (b"", b"\x01") else "aead-2"
+
+
+def _newer_id(content: bytes) -> str:
+    """The key id of a recipient's packet of RFC 9580 (section 5.1.2), where it names one."""
+    size, version = content[1], content[2]
+    fingerprint = content[3 : 2 + size]
+    if size == 0 or len(fingerprint) < 8:
+        return HIDDEN
+    return (fingerprint[-8:] if version == 4 else fingerprint[:8]).hex().upper()

@@ -6,13 +6,14 @@ the whole of it, so every algorithm that gpg knows is served (RSA, ECDH, ElGamal
 
 from __future__ import annotations
 
-from contextlib import suppress
+import re
 from types import TracebackType
 from typing import Self
 
 from pipeline.backups.engine import SessionKey
 from pipeline.backups.head import Head
 from pipeline.clock import Deadline
+from pipeline.errors import Unsupported
 from pipeline.keys.armor import dearmor
 from pipeline.keys.gnupg import GnuPG
 from pipeline.secret import Secret
@@ -60,14 +61,27 @@ class Opener:
 
         Returns:
             ``None`` when it is not encrypted to this key.
+
+        Raises:
+            Unsupported: gpg tells the key in a form, or the message names it in one, that is not understood.
         """
         # gpg then fails on the data, which is only its beginning; its log would have the key in it.
         answer = self._gpg.call(
             "--logger-file", "/dev/null", "--show-session-key", "--decrypt",
             stdin=head.stub, passphrase=self._passphrase,
         )  # fmt: skip
-        for (word,) in (line for line in answer.lines("SESSION_KEY") if len(line) == 1):
-            algorithm, _, digits = word.partition(":")
-            with suppress(ValueError):
-                return SessionKey(int(algorithm), Secret(bytes.fromhex(digits)))
+        for line in answer.lines("SESSION_KEY"):
+            # "9:HEX", or "9.2:HEX" where the data is authenticated by mode 2.
+            match = re.fullmatch(r"(\d+)(?:\.\d+)?:((?:[0-9A-Fa-f]{2})+)", " ".join(line))
+            if match is None:
+                raise Unsupported(
+                    "gpg tells its session key in a form that is not understood here",
+                    hint="this is a defect: report it with the version of gpg",
+                )
+            return SessionKey(int(match[1]), Secret(bytes.fromhex(match[2])))
+        if head.newer:
+            raise Unsupported(
+                "it names its recipients in the form of RFC 9580, which this gpg does not read",
+                hint="open it with a program of RFC 9580, such as sq, after `orgkey restore`",
+            )
         return None

@@ -6,16 +6,18 @@ from typing import Literal
 
 from pipeline.backups import engine, gpg_engine, head
 from pipeline.backups.apart import metered
-from pipeline.backups.armored import binary
+from pipeline.backups.content import unwrapped
 from pipeline.backups.cursor import over
 from pipeline.backups.engine import Reading, SessionKey
 from pipeline.backups.head import Head
 from pipeline.backups.reader import Meter, Reader
 from pipeline.backups.sources import Source
 from pipeline.clock import Deadline
-from pipeline.errors import Unsupported
+from pipeline.errors import IntegrityProblem, Unsupported
 
 Engine = Literal["auto", "gpg"]
+_HEAD_SECONDS = 60.0
+"""More than looking at a head ever takes; a compressed one may go on for long."""
 
 
 def head_of(source: Source) -> Head:
@@ -25,7 +27,7 @@ def head_of(source: Source) -> Head:
         IntegrityProblem: It is no OpenPGP message to any key.
         OrgkeyError: It cannot be read.
     """
-    return head.read(binary(over(source.start())))
+    return head.read(unwrapped(over(source.start()), Deadline(_HEAD_SECONDS)))
 
 
 def read(
@@ -54,11 +56,19 @@ def read(
         Unsupported: Neither engine understands it.
         OrgkeyError: It cannot be read.
     """
+    own: Unsupported | None = None
     if wanted == "auto" and engine.understands(about, key):
         try:
             return reader.read(source, about, key, deadline, meter)
-        except Unsupported:
+        except Unsupported as error:
             if not source.again:
                 raise
-    with source.open() as raw:
-        return gpg_engine.read(binary(metered(raw, deadline, meter)), about, key, deadline)
+            own = error
+    try:
+        with source.open() as raw:
+            stream = unwrapped(metered(raw, deadline, meter), deadline)
+            return gpg_engine.read(stream, about, key, deadline)
+    except (IntegrityProblem, Unsupported):
+        if own is not None:  # its codes were right, as far as this program could see: no alteration
+            raise own from None
+        raise

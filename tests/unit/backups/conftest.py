@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.backups import engine, gpg_engine, head
-from pipeline.backups.armored import binary
 from pipeline.backups.container import Contents
+from pipeline.backups.content import unwrapped
 from pipeline.backups.cursor import Cursor
 from pipeline.backups.engine import Reading, SessionKey
 from pipeline.backups.opener import Opener
@@ -45,10 +45,11 @@ def read(
     data: bytes, key: SessionKey, by: str = "orgkey", size: int = 1 << 20, deadline: Deadline | None = None
 ) -> tuple[Reading, bytes]:
     """Read a message with one of the engines; what it says, and the content."""
-    about = head.read(binary(pieces(data, size)))
+    until = deadline or Deadline(300)
+    about = head.read(unwrapped(pieces(data, size), Deadline(300)))
     contents = Collecting()
     reader = engine.read if by == "orgkey" else gpg_engine.read
-    result = reader(binary(pieces(data, size)), about, key, deadline or Deadline(300), contents)
+    result = reader(unwrapped(pieces(data, size), until), about, key, until, contents)
     return result, bytes(contents.data)
 
 
@@ -109,7 +110,7 @@ def session_key() -> Iterator[Callable[[bytes, str], SessionKey | None]]:
                 Deadline(3600),
             )
             openers[name].__enter__()
-        return openers[name].session_key(head.read(binary(pieces(message, 1 << 20))))
+        return openers[name].session_key(head.read(unwrapped(pieces(message, 1 << 20), Deadline(300))))
 
     try:
         yield get

@@ -1,0 +1,189 @@
+"""Forms of messages that are rare: opened, or named; never called an alteration."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.backups import opener, reading
+from pipeline.backups.cursor import over
+from pipeline.backups.engine import SessionKey
+from pipeline.backups.opener import Opener
+from pipeline.backups.reader import Reader
+from pipeline.backups.sources import FileSource
+from pipeline.clock import Deadline
+from pipeline.errors import IntegrityProblem, OrgkeyError, Unsupported
+from pipeline.secret import Secret
+from tests.assets import message_writer as writer
+from tests.unit.backups.conftest import KEYS, fingerprint, read
+
+MESSAGES = KEYS.with_name("messages")
+TEXT = b"".join(b"user %d has a key\n" % number for number in range(40))
+AES256 = SessionKey(9, Secret(bytes(range(32))))
+SESSION_KEYS = {
+    "b18b-zip-dummy-byte": "c372cfb194ebb8bac81a6a46b29066eb7cf66a76160c24bc200bc96387303a11",
+    "b18c-zlib-noadler": "c372cfb194ebb8bac81a6a46b29066eb7cf66a76160c24bc200bc96387303a11",
+    "b21a-compressed-outside": "cce9306a02137b301e39439e38321c0a58b7fa5514ebd4e6d8960d377e99650a",
+    "b21b-signed-outside": "cce9306a02137b301e39439e38321c0a58b7fa5514ebd4e6d8960d377e99650a",
+    "b23-bc1027-zero-part": "cce9306a02137b301e39439e38321c0a58b7fa5514ebd4e6d8960d377e99650a",
+}
+
+
+@pytest.fixture(scope="module")
+def aead_keys() -> dict[str, SessionKey]:
+    """The session keys of all that is authenticated, by one gpg."""
+    found = {}
+    pair = (KEYS / "rsa2048-unprotected.asc").read_bytes()
+    with Opener(pair, Secret(b""), fingerprint("rsa2048"), Deadline(60)) as opened:
+        for path in [*MESSAGES.glob("gpg24-*.pgp"), *MESSAGES.glob("rnp-*.pgp")]:
+            key = opened.session_key(reading.head.read(over(path.read_bytes())))
+            assert key is not None, path
+            found[path.stem] = key
+    return found
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["gpg24-ocb", "gpg24-ocb-chunks", "gpg24-ocb-even", "rnp-ocb", "rnp-ocb-big", "rnp-eax", "rnp-eax-big"],
+)
+def test_authenticated_messages_are_opened(name: str, aead_keys: dict[str, SessionKey]) -> None:
+    expected = TEXT
+    if name.endswith(("big", "chunks")):
+        expected = random.Random(1).randbytes(5000)  # noqa: S311 - the same in every run
+    elif name.endswith("even"):
+        expected = random.Random(2).randbytes(4088)  # noqa: S311
+    data = (MESSAGES / f"{name}.pgp").read_bytes()
+    found, plain = read(data, aead_keys[name])
+    assert (plain, found.integrity, found.engine) == (expected, "aead", "orgkey")
+    with pytest.raises(IntegrityProblem):
+        read(data + b"more", aead_keys[name])
+    with pytest.raises(IntegrityProblem, match="integrity code is wrong"):
+        read(data, SessionKey(9, Secret(bytes(32))))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.sampled_from(["gpg24-ocb-chunks", "rnp-eax-big", "rnp-ocb"]))
+def test_no_change_of_an_authenticated_message_is_ever_good(
+    aead_keys: dict[str, SessionKey], data: st.DataObject, name: str
+) -> None:
+    message = bytearray((MESSAGES / f"{name}.pgp").read_bytes())
+    start = 271  # behind the recipient's packet
+    at = data.draw(st.integers(start, len(message) - 1))
+    if data.draw(st.booleans()):
+        message[at] ^= 1 << data.draw(st.integers(0, 7))
+    else:
+        del message[at:]
+    with pytest.raises(OrgkeyError):
+        read(bytes(message), aead_keys[name])
+
+
+@pytest.mark.parametrize("by", ["orgkey", "gnupg"])
+@pytest.mark.parametrize("name", sorted(SESSION_KEYS))
+def test_odd_wrappings_and_tails_are_opened(name: str, by: str) -> None:
+    key = SessionKey(9, Secret(bytes.fromhex(SESSION_KEYS[name])))
+    found, _ = read((MESSAGES / f"{name}.pgp").read_bytes(), key, by)
+    assert (found.integrity, found.found.size) == ("mdc", 20480)
+
+
+def test_a_tail_is_the_maker_s_only_where_a_code_says_so() -> None:
+    inside = writer.compressed(writer.literal(TEXT), writer.ZIP)
+    tail = inside[:1] + bytes([inside[1] + 1]) + inside[2:] + b"x"
+    assert read(writer.message(writer.protected(tail, AES256.key.reveal())), AES256)[1] == TEXT
+    with pytest.raises(IntegrityProblem, match="follows"):
+        read(writer.message(writer.unprotected(tail, AES256.key.reveal())), AES256)
+
+
+def stored(folder: Path, data: bytes) -> FileSource:
+    (folder / "backup.pgp").write_bytes(data)
+    return FileSource(folder / "backup.pgp")
+
+
+def verified(folder: Path, data: bytes) -> Any:
+    source = stored(folder, data)
+    with Reader() as reader:
+        return reading.read(source, reading.head_of(source), AES256, reader, deadline=Deadline(60))
+
+
+@pytest.mark.parametrize(
+    ("inside", "told"),
+    [
+        (writer.message(writer.protected(writer.literal(b"x"), bytes(32))), "encrypted twice"),
+        (writer.protected(writer.literal(b"x"), bytes(32)), "encrypted twice"),
+        (writer.literal(b"x") + writer.literal(b"y"), "more than one content"),
+        (writer.Framing().packet(8, b"\x09xyz"), "compressed with algorithm 9"),
+        (writer.Framing().packet(60, b"private"), "tag 60"),
+    ],
+)
+def test_an_unknown_form_inside_is_19_and_named(inside: bytes, told: str, tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match=told):
+        verified(tmp_path, writer.message(writer.protected(inside, AES256.key.reveal())))
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (
+            writer.Framing().packet(3, b"\x04\x09\x00\x08") + writer.protected(b"", bytes(32)),
+            "a passphrase alone",
+        ),
+        (writer.literal(b"x"), "data that is not encrypted"),
+        (writer.compressed(writer.literal(b"x"), writer.ZIP), "data that is not encrypted"),
+        (writer.Framing().packet(8, b"\x09xyz"), "compressed with algorithm 9"),
+        (writer.Framing().packet(6, bytes(20)), "a public key"),
+    ],
+)
+def test_a_message_of_another_kind_is_19_and_named(data: bytes, told: str, tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match=told):
+        reading.head_of(stored(tmp_path, data))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (["9:" + "00" * 32], (9, 32)),
+        (["9.2:" + "00" * 32], (9, 32)),
+        (["9.x:00"], None),
+        (["9:0"], None),
+        ([], None),
+        (["9:00", "more"], None),
+    ],
+)
+def test_a_session_key_is_parsed_or_the_failure_named(
+    line: list[str], expected: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gpg:
+        def __init__(self, _: Deadline) -> None:
+            pass
+
+        def call(self, *_: str, **__: object) -> SimpleNamespace:
+            return SimpleNamespace(lines=lambda word: [line])
+
+    monkeypatch.setattr(opener, "GnuPG", Gpg)
+    about = reading.head.read(over(writer.message(writer.protected(b"", bytes(32)))))
+    made = Opener(b"", Secret(b""), "A" * 40, Deadline(60))
+    if expected is None:
+        with pytest.raises(Unsupported, match="form"):
+            made.session_key(about)
+    else:
+        key = made.session_key(about)
+        assert key is not None
+        assert (key.algorithm, len(key.key)) == expected
+
+
+def test_a_recipient_of_rfc_9580_is_named_by_key_and_version(
+    session_key: Callable[[bytes, str], SessionKey | None],
+) -> None:
+    own = bytes.fromhex(fingerprint("rsa2048"))
+    packet = writer.Framing().packet(1, b"\x06\x15\x04" + own + b"\x19" + bytes(72))
+    message = packet + writer.Framing().packet(18, b"\x02\x09\x02\x06" + bytes(80))
+    about = reading.head.read(over(message))
+    assert (about.key_ids, about.protection, about.newer) == ((own[-8:].hex().upper(),), "aead-2", True)
+    with pytest.raises(Unsupported, match="RFC 9580"):
+        session_key(message, "rsa2048")
