@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
-from pipeline import exhaustion
+from pipeline import files
 from pipeline.errors import Interrupted, OrgkeyError, Unreachable
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ def defect(error: BaseException, what: str, kind: type[OrgkeyError]) -> OrgkeyEr
         what: What was asked.
         kind: What it is called.
     """
-    if (exhausted := exhaustion.of(error)) is not None:
+    if (exhausted := files.exhaustion(error, f"ask {what}")) is not None:
         return exhausted
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _own(frame.filename)]
     at = f", line {frames[-1].lineno} of {Path(frames[-1].filename).relative_to(_HERE)}" if frames else ""
