@@ -23,14 +23,14 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m compileall -q pipeline
 	@touch $(READY)
 
-servers: setup ## Build OpenBao and versitygw where they are missing; some seven minutes, once
+servers: setup ## Build what no package brings of the stack's servers; some two minutes, once
 	@$(BIN)/orgkey stack build
 
 stack: setup ## Start the local stack: OpenBao, versitygw and a KMS emulation
 	@$(BIN)/orgkey stack up
 
-demo: setup ## The whole job on real servers that it starts itself
-	@sh infra/demo/demo.sh
+demo: ## The whole job on real servers that it starts itself
+	@PYTHON="$(PYTHON)" MAKE="$(MAKE)" sh infra/demo/demo.sh
 
 tools: setup ## Build what only tests run: kustomize; a minute, once
 	@$(BIN)/python -m tests.tools.build

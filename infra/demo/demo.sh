@@ -1,10 +1,22 @@
 #!/bin/sh
 # The whole story with a throwaway key, on real servers that it starts itself, in a directory of its own: a
 # (stand-in) PGP Encryption Server is set up, its Org Key escrowed, the server destroyed, and brought back.
+# With KEEP=1 the directory stays, the report in it.
 set -eu
 cd "$(dirname "$0")/../.."
 PATH="$PWD/.venv/bin:$PATH"
 export PATH
+# What the packages do not bring is built while they are fetched, where Go is at hand.
+begun=$(date +%s)
+builder=
+if [ ! -e .venv/.ready ] && command -v go >/dev/null; then
+  "${PYTHON:-python3}" -m pipeline.devstack.build &
+  builder=$!
+fi
+trap '[ -z "$builder" ] || kill "$builder" 2>/dev/null' EXIT
+trap 'exit 130' INT TERM
+"${MAKE:-make}" setup
+times="$(($(date +%s) - begun)) s  Python's packages"
 # Nothing of the operator's own estate is touched.
 for name in $(env | sed -n 's/^\(VAULT_[A-Za-z0-9_]*\|BAO_[A-Za-z0-9_]*\|AWS_[A-Za-z0-9_]*\|ORGKEY_CONFIG\|ORGKEY_STATE_DIR\|ORGKEY_LAB_DIR\)=.*/\1/p'); do
   unset "$name"
@@ -21,15 +33,38 @@ finish() {
   for server in "$work"/server*; do
     [ ! -e "$server/server.sqlite" ] || orgkey lab reboot --dir "$server" >/dev/null 2>&1 || true
   done
-  orgkey stack down --wipe >/dev/null 2>&1 || echo "the stack in $ORGKEY_STACK_DIR could not be stopped" >&2
-  rm -rf "$work"
+  [ -z "$builder" ] || kill "$builder" 2>/dev/null || true
+  wipe=--wipe
+  [ -z "${KEEP:-}" ] || wipe=
+  orgkey stack down $wipe >/dev/null 2>&1 || echo "the stack in $ORGKEY_STACK_DIR could not be stopped" >&2
+  if [ -n "$wipe" ]; then rm -rf "$work"; else echo "kept: $work"; fi
   exit "$status"
 }
 trap finish EXIT
-trap 'exit 130' INT TERM
 
-step() { printf '\n\033[1m== %s\033[0m\n' "$1"; }
-run() { printf '$ %s\n' "$*" | sed "s#$work/##g"; "$@"; }
+step() {
+  took
+  title=$1
+  printf '\n\033[1m== %s\033[0m\n' "$1"
+}
+# Where the time goes is told at the end.
+took() {
+  now=$(date +%s)
+  [ -z "$title" ] || times="$times
+$((now - before)) s  $title"
+  before=$now
+}
+title=
+run() {
+  for word; do
+    case $word in
+    *[!A-Za-z0-9_./:=@+-]*) printf " '%s'" "$word" ;;
+    *) printf ' %s' "$word" ;;
+    esac
+  done | sed "s#^#\$#; s#$work/##g"
+  echo
+  "$@"
+}
 write() { (umask 077 && printf '%s\n' "$2" >"$work/$1"); }
 
 write ignition 'what the administrator types at every boot'
@@ -83,4 +118,6 @@ run orgkey lab boot --keypair "$work/from-s3.asc" --export-passphrase-file "$wor
 
 step "10. What an auditor gets: a report with its evidence, and a page that says how to check it"
 run orgkey report --bundle "$work/bundle.zip"
+took
 printf '\nDone. The server is back: its users are signed by its key, and it boots.\n'
+printf '\nIt took %s s:\n%s\n' "$(($(date +%s) - begun))" "$times" | sed 's/^\([0-9]* s  \)/  \1/'

@@ -72,12 +72,16 @@ def build(quiet: Silent = False) -> None:
     For images and pipelines that want the minutes that it takes spent before anything else. The servers are
     kept in the user's cache, by version, or in ORGKEY_STACK_CACHE.
     """
-    from pipeline.devstack.build import ensure
-    from pipeline.devstack.programs import OPENBAO, VERSITYGW
+    from pipeline.devstack.build import check, ensure
     from pipeline.devstack.progress import reporter
+    from pipeline.devstack.stack import BUILT, check_extra
 
-    for program in (OPENBAO, VERSITYGW):
-        path = ensure(program, reporter(quiet=quiet))
+    check_extra()
+    report = reporter(quiet=quiet)
+    for program in BUILT.values():
+        check(program, report)
+    for program in BUILT.values():
+        path = ensure(program, report)
         if not quiet:
             typer.echo(f"{program.name} {path}")
 

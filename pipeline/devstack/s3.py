@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 from string import Template
@@ -16,11 +14,11 @@ from pipeline import files
 from pipeline.assets import infra_path
 from pipeline.devstack import wire
 from pipeline.devstack.processes import clean_environment
+from pipeline.devstack.programs import VERSITYGW, told
 from pipeline.devstack.state import IDENTITIES, Layout
 from pipeline.errors import LocalFilesProblem, Unreachable
 
 BUCKET = "orgkey"
-HEALTH = "/orgkey-stack-health"  # hides a bucket of that name, which nobody here has
 
 
 class S3Server:
@@ -46,15 +44,15 @@ class S3Server:
         # The environment is the one way to hand over its root's key that /proc/PID/cmdline does not show.
         env = clean_environment(home, {"ROOT_ACCESS_KEY": access, "ROOT_SECRET_KEY": secret})
         argv = [str(program), "--quiet", "--port", f"127.0.0.1:{port}", "--region", wire.REGION]
-        argv += ["--health", HEALTH, "--iam-dir", str(users), "posix", "--versioning-dir", str(versions)]
+        argv += ["--iam-dir", str(users), "posix", "--versioning-dir", str(versions)]
         if not has_attributes(data):
             argv += ["--sidecar", str(files.private_directory(home / "sidecar"))]
         return [*argv, str(data)], env
 
     def answers(self, endpoint: str) -> bool:
-        """Whether it answers."""
-        answer = wire.request(endpoint, "GET", HEALTH, seconds=2)
-        return answer is not None and answer[0] == 200
+        """Whether it answers what every S3 is asked, an outside one too: for its buckets, with no login."""
+        answer = wire.request(endpoint, "GET", "/", seconds=2)
+        return answer is not None and answer[0] < 500
 
     ready = answers
 
@@ -63,7 +61,8 @@ class S3Server:
 
     def version(self, endpoint: str, program: Path) -> str:
         """What the program says: the server does not tell."""
-        return program_version(program)
+        answer = told(program, VERSITYGW.ask)
+        return answer.text if answer else ""
 
     def set_up(self, endpoint: str, bucket: str = BUCKET) -> None:
         """Make users, bucket and bucket policy; what is there already stays.
@@ -146,13 +145,3 @@ def has_attributes(directory: Path) -> bool:
     with suppress(OSError):
         os.removexattr(directory, "user.orgkey-stack")
     return True
-
-
-def program_version(program: Path) -> str:
-    """What `versitygw --version` says."""
-    try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    match = re.search(r"^Version\s*:\s*v?(\S+)", done.stdout, re.MULTILINE)
-    return match[1] if match else ""

@@ -29,8 +29,21 @@ from pipeline.devstack.vault import VaultServer
 from pipeline.errors import LocalFilesProblem, ProgramMissing, UsageProblem
 
 # Part of the digest that says whether the set-up is current: raise it when the set-up's code changes.
-SETUP = "2"
+SETUP = "3"
+BUILT = {"vault": OPENBAO, "s3": VERSITYGW}  # members whose program is built where it is missing
 ACCESS_KEYS = {identity: f"orgkey{identity}" for identity in IDENTITIES}
+
+
+def check_extra() -> None:
+    """See that this program was installed with what the stack needs.
+
+    Raises:
+        ProgramMissing: It was not.
+    """
+    try:
+        importlib.metadata.version("moto")
+    except importlib.metadata.PackageNotFoundError:
+        raise ProgramMissing("the stack's KMS needs moto", hint="pip install 'orgkey-escrow[lab]'") from None
 
 
 def default_directory() -> Path:
@@ -97,15 +110,14 @@ class Stack:
         with self._locked():
             self._book.read()
             self._check_outside()
+            self._check_programs()
             self._write_identities()
             wanted = self._setup_digest()
             due = self._book.now.setup != wanted
             if due:
                 wire.load_clients()
-            # One after the other: each build uses all cores.
-            programs = {name: self._program(name) for name in MEMBERS if not self._is_outside(name)}
             with ThreadPoolExecutor(len(MEMBERS)) as pool:
-                jobs = [pool.submit(self._bring_up, name, programs.get(name), due) for name in MEMBERS]
+                jobs = [pool.submit(self._bring_up, name, due) for name in MEMBERS]
             for job in jobs:
                 job.result()
             if due:
@@ -210,22 +222,23 @@ class Stack:
                     hint="name another directory with --dir, or wipe this one: `orgkey stack down --wipe`",
                 )
 
-    def _program(self, name: str) -> Path:
-        if name != "kms":
-            return build.ensure({"vault": OPENBAO, "s3": VERSITYGW}[name], self._report)
-        try:
-            importlib.metadata.version("moto")
-        except importlib.metadata.PackageNotFoundError:
-            raise ProgramMissing(
-                "the stack's KMS needs moto", hint="pip install 'orgkey-escrow[lab]'"
-            ) from None
-        return Path(sys.executable)
+    def _check_programs(self) -> None:
+        """Tell what is missing before minutes go into a build, and before any server runs."""
+        check_extra()
+        self._vault.check()
+        for name, program in BUILT.items():
+            if not self._is_outside(name):
+                build.check(program, self._report)
 
-    def _bring_up(self, name: str, program: Path | None, due: bool) -> None:
-        if program is None:
+    def _program(self, name: str) -> Path:
+        return build.ensure(BUILT[name], self._report) if name in BUILT else Path(sys.executable)
+
+    def _bring_up(self, name: str, due: bool) -> None:
+        if self._is_outside(name):
             endpoint = (self._outside.vault_address if name == "vault" else self._outside.s3_endpoint) or ""
             self._book.record(Member(name, endpoint, outside=True))
         else:
+            program = self._program(name)
             if due and name == "kms":
                 members.stop(name, self._book)  # who is who is read at its start
             members.start(self._servers[name], program, self._book, self._report)

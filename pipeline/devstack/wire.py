@@ -20,10 +20,10 @@ def request(
     endpoint: str, method: str, path: str, *, body: bytes = b"", headers: dict[str, str] | None = None,
     seconds: float = CALL_SECONDS,
 ) -> tuple[int, bytes] | None:  # fmt: skip
-    """Send one HTTP request to a loopback server; no proxy is ever used.
+    """Send one HTTP request; no proxy is ever used.
 
     Args:
-        endpoint: The server's URL, ``http`` only.
+        endpoint: The server's URL.
         method: HTTP method.
         path: With the leading slash.
         body: What is sent.
@@ -34,7 +34,8 @@ def request(
         Status and body, ``None`` when nobody answers.
     """
     place = urlsplit(endpoint)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=seconds)
+    kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
+    connection = kind(place.hostname or "", place.port, timeout=seconds)
     try:
         connection.request(method, path, body=body, headers=headers or {})
         answer = connection.getresponse()

@@ -120,7 +120,7 @@ class Cluster:
             self._spawn(first)
             wait_until(lambda: first.health() == 501)
             self._server.open(first.address)
-            wait_until(lambda: first.health() == 200)
+            wait_until(lambda: self._server.ready(first.address))
             # Else a new server has no vote for its first ten seconds.
             settings = {"server_stabilization_time": "1s"}
             self.root(first).write_data("sys/storage/raft/autopilot/configuration", data=settings)

@@ -31,7 +31,7 @@ def test_status_is_one_document(stack: Stack) -> None:
     assert document["schema"] == "orgkey.stack/1"
     assert document["ready"] is True
     assert [member["name"] for member in document["members"]] == ["vault", "s3", "kms"]
-    assert document["members"][0]["version"] == "2.4.0"
+    assert document["members"][0]["version"].startswith("2.")
     assert all(member["pid"] and member["ready"] for member in document["members"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import signal
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from typer.testing import CliRunner
 
-from pipeline.devstack import processes
+from pipeline.cli.stack import app
+from pipeline.devstack import processes, programs
 from pipeline.devstack.outside import Outside
 from pipeline.devstack.state import MEMBERS
-from pipeline.errors import LocalFilesProblem, UsageProblem
+from pipeline.errors import LocalFilesProblem, ProgramMissing, UsageProblem
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack
@@ -145,7 +148,10 @@ def test_a_server_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pyte
 
     broken = tmp_path / "bin" / "versitygw"
     broken.parent.mkdir()
-    broken.write_text("#!/bin/sh\necho flag provided but not defined >&2\nexit 1\n")
+    broken.write_text(
+        "#!/bin/sh\n[ $1 = --version ] && echo Version: v1.8.0 && exit\n"
+        "echo flag provided but not defined >&2\nexit 1\n"
+    )
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", f"{broken.parent}:{os.environ['PATH']}")
     stack = Stack(tmp_path / "stack")
@@ -155,6 +161,70 @@ def test_a_server_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pyte
     finally:
         stack.down(wipe=True)
     assert not stack.layout.root.exists()
+
+
+def _openbaos() -> list[Path]:
+    """The servers on this host: the package's, and the one built from source where somebody has built it."""
+    found = [
+        programs.packaged(*programs.OPENBAO.wheel or ("", "")),
+        programs.cached_path(programs.OPENBAO, programs.cache_root()),
+    ]
+    return [path for path in found if path is not None and path.exists()]
+
+
+@pytest.mark.parametrize("program", _openbaos(), ids=lambda path: path.parent.parent.name)
+def test_a_known_openbao_on_path_serves_and_keeps_its_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from pipeline.devstack.progress import Plain
+    from pipeline.devstack.stack import Stack
+
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "bao").symlink_to(program)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    stack = Stack(tmp_path / "stack", report=Plain())
+    try:
+        stack.up()
+        assert f"{tmp_path}/bin/bao is used: OpenBao 2." in capfd.readouterr().err
+        stack.vault("writer").secrets.kv.v2.create_or_update_secret("records/x", {"a": "b"}, 0, "orgkey")
+        stack.down()
+        stack.up()
+        read = stack.vault("driller").secrets.kv.v2.read_secret("records/x", "orgkey", True)
+        assert read["data"]["data"] == {"a": "b"}
+    finally:
+        stack.down(wipe=True)
+    assert not stack.layout.root.exists()
+
+
+def test_a_stack_with_file_storage_is_refused(tmp_path: Path) -> None:
+    from pipeline.devstack.stack import Stack
+
+    stack = Stack(tmp_path)
+    data = stack.layout.member("vault") / "data" / "core"
+    data.mkdir(parents=True)
+    with pytest.raises(LocalFilesProblem, match=f"the stack in {tmp_path} has file storage") as caught:
+        stack.up()
+    assert "down --wipe" in caught.value.hint
+    assert not stack.status()  # nothing was started
+    assert data.exists()
+
+
+def test_what_is_missing_is_told_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.devstack import build, stack
+
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    for name in ("ensure", "check"):
+        monkeypatch.setattr(build, name, lambda *_: pytest.fail("a server was looked for"))
+    with pytest.raises(ProgramMissing, match="moto") as caught:
+        stack.Stack(tmp_path / "stack").up()
+    assert "orgkey-escrow[lab]" in caught.value.hint
+    done = CliRunner().invoke(app, ["build"])
+    assert isinstance(done.exception, ProgramMissing)
 
 
 def test_a_lost_unseal_key_is_named(own_stack: Stack) -> None:

