@@ -74,7 +74,9 @@ def read(site: Site, want: Wanted) -> Actual:
         # OpenBao counts its releases from 2, Vault was at 1 when they parted.
         openbao=not version.startswith("1."),
         policies={
-            name: None if (policy := reader.maybe(f"sys/policies/acl/{name}")) is None else policy.text("policy")
+            name: None
+            if (policy := reader.maybe(f"sys/policies/acl/{name}")) is None
+            else policy.text("policy")
             for name in want.policies
         },
         mounts=engines,
@@ -83,9 +85,7 @@ def read(site: Site, want: Wanted) -> Actual:
             path: _role(reader.maybe(path)) if logins[path.split("/role/")[0].removeprefix("auth/")] else None
             for path in want.roles
         },
-        kv={
-            path: _kv(reader.body(f"{path}/config")) if _is_kv2(engines[path]) else None for path in want.kv
-        },
+        kv={path: _kv(reader.body(f"{path}/config")) if _is_kv2(engines[path]) else None for path in want.kv},
         keys={
             (mount, key): _key(reader.maybe(f"{mount}/keys/{key}"))
             if _is(engines[mount], "transit")

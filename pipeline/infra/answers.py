@@ -62,7 +62,12 @@ class Answer:
 
     def role(self) -> dict[str, Any]:
         """The fields of a role that are compared."""
-        readers: dict[type, Callable[[str], Any]] = {bool: self.flag, int: self.number, str: self.length, list: self._addresses}
+        readers: dict[type, Callable[[str], Any]] = {
+            bool: self.flag,
+            int: self.number,
+            str: self.length,
+            list: self._addresses,
+        }
         found = {name: readers[kind](name) for name, kind in ROLE_FIELDS.items() if name != "token_type"}
         return found | {"token_type": self.text("token_type"), "token_policies": self.words("token_policies")}
 

@@ -141,9 +141,7 @@ def _kv(server: str, path: str, want: Mapping[str, Any], have: Mapping[str, Any]
     if (kept or _DEFAULT_VERSIONS) < want["max_versions"]:
         loses = ("versions are lost after fewer writes",) if kept and kept < _DEFAULT_VERSIONS else ()
         value = {"max_versions": want["max_versions"]}
-        yield Change(
-            server, call, "max_versions", kept, want["max_versions"], call, value, surplus=loses
-        )
+        yield Change(server, call, "max_versions", kept, want["max_versions"], call, value, surplus=loses)
     expires = str(have.get("delete_version_after") or "0s")
     if expires not in ("0s", "0"):
         value = {"delete_version_after": "0s"}

@@ -162,7 +162,7 @@ class Settings(_Strict):
 
 
 # A batch token cannot be revoked; what a mount gives by default, anybody may tune.
-TOKEN_TYPE = "service"
+TOKEN_TYPE = "service"  # noqa: S105 - a kind of token
 ROLE_FIELDS: dict[str, type] = {
     "token_type": str,
     "token_ttl": str,
@@ -272,7 +272,9 @@ class Files:
         try:
             return Settings.model_validate(tomllib.loads(self._read(path)))
         except tomllib.TOMLDecodeError as error:
-            raise UsageProblem(f"{path} is no TOML: {error}", hint="correct the line that it names") from error
+            raise UsageProblem(
+                f"{path} is no TOML: {error}", hint="correct the line that it names"
+            ) from error
         except ValidationError as error:
             problems = "; ".join(
                 f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}"
@@ -286,9 +288,9 @@ class Files:
     def _read(path: Path) -> str:
         try:
             # O_NONBLOCK: opening a named pipe would wait for a writer.
-            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
                 if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                    raise ValueError("it is no regular file")
+                    raise ValueError("it is not a regular file")
                 data = stream.read(_LARGEST + 1)
             if len(data) > _LARGEST:
                 raise ValueError("it is larger than 1 MiB")

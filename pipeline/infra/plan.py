@@ -75,7 +75,9 @@ def make(files: Files, config: Config | None, sites: Sequence[Site]) -> Plan:
         Unreachable, DeadlinePassed: A server does not answer.
         UsageProblem: The files or the configuration do not fit, or name one server in two ways.
     """
-    wants = [wanted(files, config, site) for site in sites]  # mistakes in files show before any server is asked
+    wants = [
+        wanted(files, config, site) for site in sites
+    ]  # mistakes in files show before any server is asked
     found = [actual.read(site, want) for site, want in zip(sites, wants, strict=True)]
     _one_address(sites, found)
     servers, changes, faults = [], [], []

@@ -37,7 +37,9 @@ def surplus(have: str, want: str) -> list[str] | None:
     if any(not granted for granted in should.values()):
         return None  # a denial of their own files: whether it still bites is not seen here
     return [
-        f"{name} on {path}" for path, granted in has.items() for name in sorted(granted - _meant(should, path))
+        f"{name} on {path}"
+        for path, granted in has.items()
+        for name in sorted(granted - _meant(should, path))
     ]
 
 
@@ -52,7 +54,9 @@ def _covers(rule: str, path: str) -> bool:
     if not rule.endswith("*"):
         if path.endswith("*") or rule.count("/") != path.count("/"):
             return False
-        return all(ours in ("+", theirs) for ours, theirs in zip(rule.split("/"), path.split("/"), strict=True))
+        return all(
+            ours in ("+", theirs) for ours, theirs in zip(rule.split("/"), path.split("/"), strict=True)
+        )
     *ahead, last = rule[:-1].split("/")
     parts = path.split("/")
     if len(parts) <= len(ahead) or not parts[len(ahead)].startswith(last):

@@ -124,12 +124,16 @@ def test_addresses_have_one_spelling() -> None:
 
 def test_one_server_has_one_address() -> None:
     two = [site(SOUND, "http://127.0.0.1:8200"), site(SOUND, "http://localhost:8200")]
-    with pytest.raises(UsageProblem, match=r"http://127\.0\.0\.1:8200 and http://localhost:8200 are one server"):
+    with pytest.raises(
+        UsageProblem, match=r"http://127\.0\.0\.1:8200 and http://localhost:8200 are one server"
+    ):
         plan.make(Files(), None, two)
 
 
 @pytest.mark.parametrize(
-    ("cluster", "namespace"), [("two", None), ("one", "team"), ("", None)], ids=["other", "namespace", "unsaid"]
+    ("cluster", "namespace"),
+    [("two", None), ("one", "team"), ("", None)],
+    ids=["other", "namespace", "unsaid"],
 )
 def test_other_clusters_and_namespaces_are_other_servers(cluster: str, namespace: str | None) -> None:
     status = {"version": "2.4.0", "cluster_id": cluster}

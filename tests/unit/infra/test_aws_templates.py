@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from tests.assets.schedule.jobs import JOBS
 from tests.assets import aws_estate, make_stack_policies
 from tests.assets.aws_estate import ACCOUNT, BUCKET, IDENTITIES, REPLICA, SECOND_REGION, Estate
+from tests.assets.schedule.jobs import JOBS
 
 ALL = sorted(aws_estate.TEMPLATES.glob("*.yaml"))
 USES = {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey*", "kms:CreateGrant", "kms:ReEncrypt*"}
 
 
 def subjects(identity: str) -> list[str]:
-    """The service accounts of the jobs that log in as an identity; nobody extends retentions on a schedule."""
+    """The service accounts of the jobs that log in as an identity; no schedule extends retentions."""
     accounts = [job.name for job in JOBS if identity in job.logins] or ["retain"]
     return [f"system:serviceaccount:orgkey:orgkey-{account}" for account in accounts]
 
@@ -80,7 +80,11 @@ def test_there_are_three_templates() -> None:
 def test_cfn_lint_has_no_findings() -> None:
     program = Path(sys.executable).with_name("cfn-lint")
     done = subprocess.run(
-        [program, "--include-checks", "I", "--", *map(str, ALL)], capture_output=True, text=True, timeout=120, check=False
+        [program, "--include-checks", "I", "--", *map(str, ALL)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -113,7 +117,10 @@ def test_a_bucket_is_locked_versioned_encrypted_and_closed(estate: Estate, stack
     (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert encryption["BucketKeyEnabled"] is True
     assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
-    assert f"arn:aws:kms:{estate.regions[stack]}:" in encryption["ServerSideEncryptionByDefault"]["KMSMasterKeyID"]
+    assert (
+        f"arn:aws:kms:{estate.regions[stack]}:"
+        in encryption["ServerSideEncryptionByDefault"]["KMSMasterKeyID"]
+    )
     # Nothing that was written completely expires.
     (rule,) = bucket["LifecycleConfiguration"]["Rules"]
     assert set(rule) == {"Id", "Status", "AbortIncompleteMultipartUpload"}
@@ -286,7 +293,9 @@ def test_a_record_key_is_used_by_roles_through_the_bucket_only(
     for item in rest:
         via = item["Condition"]["StringEquals"]["kms:ViaService"]
         assert via == f"s3.{estate.regions[stack]}.amazonaws.com"
-    assert estate.client("kms", estate.regions[stack]).get_key_rotation_status(KeyId=arn)["KeyRotationEnabled"]
+    assert estate.client("kms", estate.regions[stack]).get_key_rotation_status(KeyId=arn)[
+        "KeyRotationEnabled"
+    ]
 
 
 def test_the_custody_key_splits_sealing_from_opening(
@@ -351,7 +360,9 @@ def test_keys_buckets_roles_and_policies_outlive_their_stacks() -> None:
         kept = sum(text.count(f"Type: AWS::{kind}\n") for kind in kinds)
         kept -= "BreakGlassRole" in text  # made for an incident
         # A first deploy that fails leaves nothing behind that the second would find "already existing".
-        assert text.count(" DeletionPolicy: RetainExceptOnCreate\n") == text.count(" DeletionPolicy: ") == kept
+        assert (
+            text.count(" DeletionPolicy: RetainExceptOnCreate\n") == text.count(" DeletionPolicy: ") == kept
+        )
         assert text.count(" UpdateReplacePolicy: Retain\n") == kept
 
 

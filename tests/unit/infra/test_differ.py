@@ -187,7 +187,7 @@ def test_a_deleted_key_is_a_fault(want: Wanted, same: Actual) -> None:
 
 
 def test_who_logs_in_another_way_gets_no_approle_beside_it() -> None:
-    text = f"{ESTATE}\n[identity.writer.vault]\nmethod = \"kubernetes\"\nrole = \"orgkey-writer\"\n"
+    text = f'{ESTATE}\n[identity.writer.vault]\nmethod = "kubernetes"\nrole = "orgkey-writer"\n'
     made = wanted(Files(), config.parse(text.encode(), "test"), site())
     assert {login.identity for login in made.logins} == {"driller", "auditor", "planner"}
     assert "auth/approle/role/orgkey-writer" not in made.roles

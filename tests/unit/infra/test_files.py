@@ -33,8 +33,8 @@ def zeros(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (pipe, "no regular file"),
-        (zeros, "no regular file"),
+        (pipe, "not a regular file"),
+        (zeros, "not a regular file"),
         (lambda path: path.write_bytes(b"#" * (1 << 20) + b"\n"), "larger than 1 MiB"),
         (lambda path: path.write_bytes(b"\xff"), "no text"),
     ],
