@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 ELECTION_SECONDS: Final = 2.0
 """How long to leave a cluster alone that has no leader: an election takes from one to some ten seconds."""
+INDEX: Final = "X-Vault-Index"
+"""The state of the storage after a write (Vault Enterprise, OpenBao from 2.7 on). Sent with what follows, it
+keeps a standby that answers by itself from answering as if nothing had been written yet."""
 _REQUEST_ID = re.compile(rb'"request_id":"([0-9a-f-]{36})"')
 
 
@@ -90,6 +93,8 @@ def open_session(
     def note(response: requests.Response, **_: Any) -> None:
         seen.status = response.status_code
         seen.retry_after = retry_after(response.headers.get("Retry-After"))
+        if index := response.headers.get(INDEX):
+            session.headers.update({INDEX: index, "X-Vault-Inconsistent": "forward-active-node"})
         if 300 <= response.status_code < 400:
             # requests would carry the token along to whatever host is named.
             response.close()
@@ -127,10 +132,10 @@ def open_session(
         if match := _REQUEST_ID.search(response.content[:1024]):
             request_ids.append(match.group(1).decode())
 
+    session = requests.Session()
     require_authority(place.ca_file)
     require_pair(pair)
     proxies = by_scheme(place, place.address)
-    session = requests.Session()
     # No .netrc and no REQUESTS_CA_BUNDLE: only the configuration decides whom to trust.
     session.trust_env = False
     session.verify = place.ca_file or True

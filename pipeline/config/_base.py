@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -36,6 +38,12 @@ def fingerprint_of(value: str) -> str:
     if not re.fullmatch(r"[0-9A-F]{40}", text):
         raise ValueError("a fingerprint has 40 hexadecimal digits; a key id is not enough")
     return text
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about a name that is not known: which one is close to it."""
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 class Strict(BaseModel):

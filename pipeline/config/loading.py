@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from pipeline.config.problems import describe
 from pipeline.config.whole import Config
 from pipeline.errors import UsageProblem
 
@@ -75,18 +76,16 @@ def parse(data: bytes, name: str) -> Config:
         name: What errors call it.
 
     Raises:
-        UsageProblem: It is no TOML, or not valid; every problem is listed.
+        UsageProblem: It is not TOML, or not valid; every problem is listed.
     """
     try:
-        return Config.model_validate(tomllib.loads(data.decode()))
+        document = tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageProblem(f"{name} is no TOML: {error}", hint="correct the line that it names") from error
+        raise UsageProblem(f"{name} is not TOML: {error}", hint="correct the line that it names") from error
+    try:
+        return Config.model_validate(document)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc']) or 'file'}: "
-            + item["msg"].removeprefix("Value error, ")
-            for item in error.errors(include_url=False, include_input=False, include_context=False)
-        )
         raise UsageProblem(
-            f"{name}: {problems}", hint="see docs/reference/config.md, or `orgkey config schema`"
+            f"{name}: {describe(error, Config, document)}",
+            hint="see docs/reference/config.md, or `orgkey config schema`",
         ) from None

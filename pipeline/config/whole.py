@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from pydantic import Field, model_validator
 
-from pipeline.config._base import NAME, Strict
+from pipeline.config._base import NAME, Strict, meant
 from pipeline.config.holders import HolderConfig, Need, OpenpgpHolder, PaperHolder, PathConfig
 from pipeline.config.identities import Identity, IdentityName
 from pipeline.config.places import BackupPlace, DirectoryTarget, S3Target, TargetConfig, VaultTarget
 from pipeline.config.sections import Certificates, Job, Key, LedgerSection, Notify, Ping, Policy, Source
+from pipeline.text import counted
 
 
 class Config(Strict):
@@ -39,19 +40,22 @@ class Config(Strict):
             seen: set[str] = set()
             for need in path.needs:
                 if need.holder not in self.holder:
-                    raise ValueError(f"path.{name} needs {need.holder!r}, which is no [holder.*]")
+                    raise ValueError(
+                        f"[path.{name}] needs {need.holder!r}, and there is no [holder.{need.holder}]"
+                        + meant(need.holder, self.holder)
+                    )
                 if need.holder in seen:
-                    raise ValueError(f"path.{name} names {need.holder!r} twice")
+                    raise ValueError(f"[path.{name}] names {need.holder!r} twice")
                 seen.add(need.holder)
                 _check_threshold(name, need, self.holder[need.holder])
         if len(self.domains()) < self.policy.copies:
             raise ValueError(
-                f"policy.copies is {self.policy.copies}, but the targets stand in "
-                f"{len(self.domains())} failure domain(s)"
+                f"[policy] copies is {self.policy.copies}, but the targets stand in "
+                f"{counted(len(self.domains()), 'failure domain')}"
             )
         for name, target in self.target.items():
             if isinstance(target, S3Target) and (target.lock_days or 0) > self.policy.max_lock_days:
-                raise ValueError(f"target.{name}: lock_days is above policy.max_lock_days")
+                raise ValueError(f"[target.{name}] lock_days is above max_lock_days of [policy]")
         _check_places("mirrors", self.ledger.mirrors, self.target, (S3Target, DirectoryTarget))
         _check_places("heads", self.ledger.heads, self.target, (VaultTarget,))
         return self
@@ -66,20 +70,22 @@ def _check_places(
 ) -> None:
     for number, name in enumerate(names):
         if name not in targets:
-            raise ValueError(f"ledger.{setting} names {name!r}, which is no [target.*]")
+            raise ValueError(
+                f"[ledger] {setting} names {name!r}, and there is no [target.{name}]" + meant(name, targets)
+            )
         if not isinstance(targets[name], kinds):
             wanted = "vault" if VaultTarget in kinds else "s3 or directory"
-            raise ValueError(f"ledger.{setting} names {name!r}, which is no target of kind {wanted}")
+            raise ValueError(f"[ledger] {setting} names {name!r}, which is not a target of kind {wanted}")
         if name in names[:number]:
-            raise ValueError(f"ledger.{setting} names {name!r} twice")
+            raise ValueError(f"[ledger] {setting} names {name!r} twice")
 
 
 def _check_threshold(path: str, need: Need, holder: HolderConfig) -> None:
     size = holder.size if isinstance(holder, OpenpgpHolder | PaperHolder) else 1
     if size == 1 and need.threshold != 1:
-        raise ValueError(f"path.{path}: {need.holder!r} has one share, its threshold is 1")
+        raise ValueError(f"[path.{path}] {need.holder!r} has one share, its threshold is 1")
     if size > 1 and not 2 <= need.threshold <= size:
         raise ValueError(
-            f"path.{path}: {need.holder!r} is a group of {size}; write "
+            f"[path.{path}] {need.holder!r} is a group of {size}; write "
             f'{{ holder = "{need.holder}", threshold = 2 }}, or any number from 2 to {size}'
         )

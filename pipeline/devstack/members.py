@@ -99,7 +99,7 @@ def start(server: Server, program: Path, book: Book, report: Reporter) -> None:
     if member is None:
         member = _launch(server, program, book, report)
     server.open(member.endpoint)
-    if not _wait(server.ready, member, START_SECONDS):
+    if not wait(server.ready, member, START_SECONDS):
         raise _failure(server, book, "does not become ready")
     version = server.version(member.endpoint, program)
     if version != member.version:
@@ -128,7 +128,7 @@ def _running(server: Server, member: Member | None) -> Member | None:
     if member is None or member.process is None or not processes.alive(member.process):
         return None
     processes.send(member.process, signal.SIGCONT)  # it may have been paused
-    if _wait(server.answers, member, 5.0):
+    if wait(server.answers, member, 5.0):
         return member
     processes.stop(member.process)
     return None
@@ -146,7 +146,7 @@ def _launch(server: Server, program: Path, book: Book, report: Reporter) -> Memb
             server.name, f"http://127.0.0.1:{port}", process=processes.spawn(argv, log=log, env=env)
         )
         book.record(member)  # at once: what is not written down is never stopped
-        if _wait(server.answers, member, START_SECONDS):
+        if wait(server.answers, member, START_SECONDS):
             if preferred not in (None, port):
                 report.line(
                     f"{server.label}: port {preferred} is taken, it listens on {port} now; "
@@ -159,8 +159,14 @@ def _launch(server: Server, program: Path, book: Book, report: Reporter) -> Memb
     raise _failure(server, book, "does not start")
 
 
-def _wait(question: Callable[[str], bool], member: Member, seconds: float) -> bool:
-    """Ask until the answer is yes, the process has ended, or the time is over."""
+def wait(question: Callable[[str], bool], member: Member, seconds: float) -> bool:
+    """Ask until the answer is yes, the process has ended, or the time is over; tell which.
+
+    Args:
+        question: What is asked, of the member's URL.
+        member: Which one.
+        seconds: The longest wait.
+    """
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         if question(member.endpoint) and processes.alive(member.process):

@@ -72,7 +72,7 @@ class Stack:
         self._report: Reporter = report or Quiet()
         self._book = Book(self.layout)
         self._clients: dict[tuple[str, str, str], Any] = {}
-        self._vault = VaultServer(self.layout)
+        self._vault = VaultServer(self.layout, outside=self._is_outside("vault"))
         self._s3 = S3Server(self.layout)
         self._kms = KmsServer(self.layout)
         self._servers: dict[str, Server] = {"vault": self._vault, "s3": self._s3, "kms": self._kms}
@@ -174,12 +174,14 @@ class Stack:
         self._signal(name, signal.SIGCONT)
 
     def seal(self) -> None:
-        """Seal Vault."""
+        """Seal Vault, and wait until it is."""
         wire.vault_told(lambda: self.vault("root").sys.seal())
+        members.wait(self._vault.sealed, self.state.members["vault"], members.START_SECONDS)
 
     def unseal(self) -> None:
-        """Unseal Vault."""
+        """Unseal Vault, and wait until it serves."""
         self._vault.open(self.endpoint("vault"))
+        members.wait(self._vault.ready, self.state.members["vault"], members.START_SECONDS)
 
     def vault(self, identity: str) -> Any:
         """An hvac client as an identity with a role, or as ``root``, which the pipeline never uses."""

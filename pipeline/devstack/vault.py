@@ -66,13 +66,15 @@ class VaultServer:
 
     Args:
         layout: The stack's files.
+        outside: Whether it is another one's server, which may be a standby.
     """
 
     name = "vault"
     label = "Vault"
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, *, outside: bool = False) -> None:
         self._layout = layout
+        self._health = "/v1/sys/health?standbyok=true" if outside else "/v1/sys/health"
 
     def command(self, program: Path, port: int) -> tuple[list[str], dict[str, str]]:
         """Write the server's configuration; return its arguments and environment."""
@@ -108,7 +110,7 @@ class VaultServer:
 
         For a moment after it was unsealed it cannot write its audit log, and refuses every request.
         """
-        answer = wire.request(endpoint, "GET", "/v1/sys/health?standbyok=true", seconds=2)
+        answer = wire.request(endpoint, "GET", self._health, seconds=2)
         if answer is None or answer[0] != 200:
             return False
         try:
@@ -118,6 +120,11 @@ class VaultServer:
         own = {"X-Vault-Token": token}
         looked = wire.request(endpoint, "GET", "/v1/auth/token/lookup-self", headers=own, seconds=2)
         return looked is not None and looked[0] < 500
+
+    def sealed(self, endpoint: str) -> bool:
+        """Whether it says that it is sealed; for a moment before that, it says that it has no leader."""
+        answer = wire.request(endpoint, "GET", "/v1/sys/health", seconds=2)
+        return answer is not None and answer[0] == 503
 
     def version(self, endpoint: str, program: Path) -> str:
         """What it calls its version."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.clients.vault import field
 from pipeline.digest import sha256
-from pipeline.errors import Denied, IntegrityProblem, UsageProblem
+from pipeline.errors import Denied, IntegrityProblem, Unreachable, UsageProblem
 from pipeline.finding import Finding
 from pipeline.targets._slots import (
     MAX_RECORD,
@@ -59,6 +59,7 @@ class VaultTarget:
         self.domain = settings.domain or name
         self.settings = settings
         self.session = session
+        self._written: set[Slot] = set()
 
     def put(self, slot: Slot, data: bytes) -> Receipt:
         """See :meth:`pipeline.targets.interface.Target.put`."""
@@ -76,6 +77,7 @@ class VaultTarget:
 
         answer = self._entries.create(path, entry, what)
         version = field(answer, what, "data", "version")
+        self._written.add(slot)
         return Receipt(
             target=self.name,
             kind=self.kind,
@@ -92,6 +94,12 @@ class VaultTarget:
         if version is not None and not (version.isdecimal() and int(version) > 0):
             raise nothing_there(place, "does not exist: versions in vault are numbers")
         presence, entry = self._read(slot, version, what)
+        if presence is None and slot in self._written:
+            raise Unreachable(
+                f"{place} is not there yet, although vault has confirmed it",
+                hint="a standby that answers reads by itself may lag; configure the active node's address"
+                ", or run the same command again",
+            )
         if presence is None:
             raise nothing_there(place)
         if presence is not Presence.CURRENT:

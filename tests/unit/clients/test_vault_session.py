@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -418,3 +419,19 @@ def test_a_server_s_text_cannot_forge_lines(token_file: VaultIdentity) -> None:
     assert "\n" not in raised.value.message
     assert "\x1b" not in raised.value.message
     assert len(raised.value.message) < 600
+
+
+def test_what_was_written_is_asked_for_with_every_later_request(token_file: VaultIdentity) -> None:
+    def script(asked: Asked) -> Answer:
+        looks = asked.path == "/v1/auth/token/lookup-self"
+        answer = lookup() if looks else Answer(body=b'{"data": {"version": 1}}')
+        return replace(answer, headers={"X-Vault-Index": "i7"} if asked.method in ("POST", "PUT") else {})
+
+    with ScriptedServer(script) as server:
+        session = open_session(server.url, token_file)
+        session.call(lambda client: client.write_data("orgkey/data/x", data={}), "write")
+        session.call(read, "read")
+    indexes = [asked.headers.get("X-Vault-Index") for asked in server.asked]
+    assert indexes[0] is None
+    assert indexes[-1] == "i7"
+    assert server.asked[-1].headers.get("X-Vault-Inconsistent") == "forward-active-node"

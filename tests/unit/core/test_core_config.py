@@ -80,17 +80,17 @@ WRONG: list[tuple[str, object, str]] = [
     ("key/fingerprint", PIN[-16:], "40 hexadecimal digits"),
     ("key/fingerprint", PIN[:-1] + "G", "40 hexadecimal digits"),
     ("key/former", [PIN[:8]], "40 hexadecimal digits"),
-    ("key/fingerprint", 7, "key.fingerprint"),
+    ("key/fingerprint", 7, "[key] fingerprint"),
     ("key/live", "hkp://[::1", "an address with hkp://"),
     ("key/live", "~no-such-user/live.asc", "a user who is not known here"),
     ("key/live", "hkps://keys.example.com:99999", "an address with hkp://"),
     ("key/live", "ldap://:389", "an address with hkp://"),
     ("key/live", "file:///srv/live.asc", "an address with hkp://"),
-    ("source/kind", "carrier-pigeon", "source.kind"),
+    ("source/kind", "carrier-pigeon", "[source] kind"),
     ("source/path", None, "needs path"),
-    ("source/settle_seconds", -1, "source.settle_seconds"),
-    ("source/max_bytes", 0, "source.max_bytes"),
-    ("source/timeout_seconds", 0, "source.timeout_seconds"),
+    ("source/settle_seconds", -1, "[source] settle_seconds"),
+    ("source/max_bytes", 0, "[source] max_bytes"),
+    ("source/timeout_seconds", 0, "[source] timeout_seconds"),
     ("target", {}, "target"),
     ("holder", {}, "holder"),
     ("path", {}, "path"),
@@ -108,11 +108,11 @@ WRONG: list[tuple[str, object, str]] = [
     ("target/s3-eu/lock_mode", None, "go together"),
     ("target/s3-eu/lock_mode", "FOREVER", "lock_mode"),
     ("target/s3-eu/lock_days", 0, "lock_days"),
-    ("target/s3-eu/lock_days", 3651, "above policy.max_lock_days"),
+    ("target/s3-eu/lock_days", 3651, "lock_days is above max_lock_days of [policy]"),
     ("holder/aws/key_id", None, "holder.aws"),
     ("holder/aws/kind", "abacus", "holder.aws"),
     ("path/unattended/needs", [], "needs"),
-    ("path/unattended/needs", ["vault", "nobody"], "which is no [holder.*]"),
+    ("path/unattended/needs", ["vault", "nobody"], "and there is no [holder.nobody]"),
     ("path/unattended/needs", ["vault", "vault"], "twice"),
     ("path/unattended/needs", [{"holder": "vault", "threshold": 2}], "its threshold is 1"),
     ("path/unattended/needs", [{"holder": "vault", "threshold": 0}], "threshold"),
@@ -123,7 +123,7 @@ WRONG: list[tuple[str, object, str]] = [
     ("identity/writer/vault/role_id_file", None, "go together"),
     ("identity/writer/vault/token_file", "/run/token", "several ways to log in (approle, token)"),
     ("identity/writer/vault/method", "token", "a login by token needs token_file"),
-    ("identity/writer/vault/method", "magic", "identity.writer.vault.method"),
+    ("identity/writer/vault/method", "magic", "[identity.writer.vault] method"),
     ("identity/writer/vault/jwt_file", "/run/jwt", "jwt_file is no setting of a login by approle"),
     ("target/vault-eu/client_cert_file", "/etc/orgkey/host.pem", "client_key_file go together"),
     ("target/vault-eu/proxy", "http://user:word@proxy.example.com:3128", "give proxy_file"),
@@ -131,17 +131,17 @@ WRONG: list[tuple[str, object, str]] = [
     ("target/s3-eu/proxy", "", "a proxy looks like"),
     ("identity/driller/vault/token_file", None, "give role_id_file and secret_id_file, or token_file"),
     ("identity/janitor", {}, "identity"),
-    ("policy/copies", 0, "policy.copies"),
-    ("policy/copies", 17, "policy.copies"),
-    ("policy/copies", 4, "3 failure domain(s)"),
-    ("policy/call_seconds", 0, "policy.call_seconds"),
-    ("policy/deadline_seconds", 0, "policy.deadline_seconds"),
-    ("policy/deadline_seconds", 90_000, "policy.deadline_seconds"),
-    ("policy/max_lock_days", 0, "policy.max_lock_days"),
-    ("policy/max_age_days", 0, "policy.max_age_days"),
-    ("policy/max_drill_age_days", -1, "policy.max_drill_age_days"),
-    ("policy/max_drill_age_days", 9999999, "policy.max_drill_age_days"),
-    ("policy/rto_seconds", float("inf"), "policy.rto_seconds"),
+    ("policy/copies", 0, "[policy] copies"),
+    ("policy/copies", 17, "[policy] copies"),
+    ("policy/copies", 4, "3 failure domains"),
+    ("policy/call_seconds", 0, "[policy] call_seconds"),
+    ("policy/deadline_seconds", 0, "[policy] deadline_seconds"),
+    ("policy/deadline_seconds", 90_000, "[policy] deadline_seconds"),
+    ("policy/max_lock_days", 0, "[policy] max_lock_days"),
+    ("policy/max_age_days", 0, "[policy] max_age_days"),
+    ("policy/max_drill_age_days", -1, "[policy] max_drill_age_days"),
+    ("policy/max_drill_age_days", 9999999, "[policy] max_drill_age_days"),
+    ("policy/rto_seconds", float("inf"), "[policy] rto_seconds"),
 ]
 
 
@@ -179,8 +179,8 @@ def test_names_are_letters_digits_and_hyphens(group: str, name: str) -> None:
 def test_every_problem_is_listed_at_once() -> None:
     two = [put("policy/copies", 0), put("key/fingerprint", "short")]
     message = refused(changed(lambda document: [change(document) for change in two]))
-    assert "policy.copies" in message
-    assert "key.fingerprint" in message
+    assert "[policy] copies" in message
+    assert "[key] fingerprint" in message
 
 
 def test_copies_count_by_failure_domain() -> None:
@@ -188,7 +188,7 @@ def test_copies_count_by_failure_domain() -> None:
         for target in document["target"].values():
             target["domain"] = "dc-1"
 
-    assert "1 failure domain(s)" in refused(changed(one_building))
+    assert "1 failure domain" in refused(changed(one_building))
 
 
 @pytest.mark.parametrize(

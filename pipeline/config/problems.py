@@ -1,0 +1,180 @@
+"""What is wrong with a configuration, in this program's words: pydantic finds it, this says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from pipeline.config._base import meant
+
+# By pydantic's name of a problem; what is not here is a check of our own, which has its own words.
+_WORDS = {
+    "string_type": "is not a text in quotes",
+    "bool_type": "is not true or false",
+    "bool_parsing": "is not true or false",
+    "int_type": "is not a whole number",
+    "int_parsing": "is not a whole number",
+    "int_from_float": "is not a whole number",
+    "float_type": "is not a number",
+    "float_parsing": "is not a number",
+    "tuple_type": "is not a list",
+    "list_type": "is not a list",
+    "dict_type": "is not a section",
+    "mapping_type": "is not a section",
+    "model_type": "is not a section",
+    "model_attributes_type": "is not a section",
+    "finite_number": "is not a finite number",
+    "greater_than_equal": "is below {ge:g}",
+    "greater_than": "is not above {gt:g}",
+    "less_than_equal": "is above {le:g}",
+    "less_than": "is not below {lt:g}",
+    "too_short": "has fewer than {min_length} items",
+    "too_long": "has more than {max_length} items",
+    "string_too_short": "is shorter than {min_length} characters",
+    "string_too_long": "is longer than {max_length} characters",
+}
+
+
+def describe(error: ValidationError, model: type[BaseModel], document: Mapping[str, Any]) -> str:
+    """Say what is wrong, with what was perhaps meant.
+
+    Args:
+        error: What pydantic found.
+        model: What the document was read as.
+        document: What was read.
+
+    Returns:
+        One or more problems, with semicolons between them.
+    """
+    schema = model.model_json_schema()
+    items = error.errors(include_url=False)
+    # A list whose items are wrong is then too short, which is no second mistake.
+    wrong = [item for item in items if not (item["type"] == "too_short" and _below(item, items))]
+    return "; ".join(dict.fromkeys(_one(item, schema, document) for item in wrong))
+
+
+def _below(item: Any, items: Sequence[Any]) -> bool:
+    place = item["loc"]
+    return any(other["loc"][: len(place)] == place and other["loc"] != place for other in items)
+
+
+def _one(item: Any, schema: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    kind, context = item["type"], item.get("ctx", {})
+    # What is missing stands nowhere in the document; of the rest, pydantic's own names are left out.
+    *above, last = item["loc"] or ("",)
+    absent = kind in ("missing", "extra_forbidden")
+    place = _followed(above if absent else item["loc"], document)
+    if kind == "extra_forbidden":
+        return _unknown(place, str(last), schema, document)
+    if kind == "missing":
+        return f"{_section(place)} lacks {last}" if place else f"the section [{last}] is missing"
+    if kind == "union_tag_not_found":
+        return (
+            f"{_section(place)} lacks kind: {_choice(context.get('discriminator'), schema, place, document)}"
+        )
+    if kind == "union_tag_invalid":
+        tags = [tag.strip(" '") for tag in str(context["expected_tags"]).split(",")]
+        return f"{_section(place)} kind is {context['tag']!r}: {_one_of(tags, str(context['tag']))}"
+    if kind in ("literal_error", "enum"):
+        choices = [value.strip(" '") for value in str(context["expected"]).replace(" or ", ", ").split(",")]
+        if last == "[key]":
+            return f"{_section(place[:-1])} has no section {place[-1]}: {_one_of(choices, str(place[-1]))}"
+        # The value is not shown: what stands in a wrong place may be a secret.
+        return f"{_setting(place)} is not one of {', '.join(choices)}{meant(str(item['input']), choices)}"
+    if kind in _WORDS:
+        return f"{_setting(place)} {_WORDS[kind].format(**context)}"
+    said = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    return f"{_setting(place)}: {said}" if place else said
+
+
+def _followed(loc: Sequence[str | int], document: Any) -> list[str | int]:
+    """A place in the document: without the names that pydantic adds for its own kinds."""
+    place: list[str | int] = []
+    for part in loc:
+        inside = range(len(document)) if isinstance(document, list) else document
+        if isinstance(inside, Mapping | range) and part in inside:
+            document = document[part]
+            place.append(part)
+    return place
+
+
+def _section(place: Sequence[str | int]) -> str:
+    if any(isinstance(part, int) for part in place):
+        return f"{_setting(place)}:"  # an item of a list, which is a table of its own
+    return f"[{'.'.join(map(str, place))}]"
+
+
+def _setting(place: Sequence[str | int]) -> str:
+    """The setting's section, and its name with an item's number counted from one."""
+    if not place:
+        return "the configuration"
+    names = [part for part in place if isinstance(part, str)]
+    numbers = [f"item {part + 1}" for part in place if isinstance(part, int)]
+    name = ", ".join([names[-1], *numbers])
+    return f"{_section(names[:-1])} {name}" if names[:-1] else f"[{name}]"
+
+
+def _unknown(
+    place: Sequence[str | int], name: str, schema: Mapping[str, Any], document: Mapping[str, Any]
+) -> str:
+    known = sorted(_settings(schema, place, document))
+    perhaps = meant(name, known) or f": there are {', '.join(known)}"
+    if place:
+        return f"{_section(place)} has no setting {name}{perhaps}"
+    if not isinstance(document.get(name), Mapping):
+        return f"{name} stands outside of every section: a setting belongs below the name of its section"
+    return f"there is no section [{name}]{perhaps}"
+
+
+def _one_of(choices: Sequence[str], given: str) -> str:
+    return meant(given, choices).removeprefix("; ") or f"it is one of {', '.join(choices)}"
+
+
+def _choice(setting: object, schema: Mapping[str, Any], place: Sequence[str | int], document: Any) -> str:
+    node = _node(schema, schema, place, document)
+    return f"one of {', '.join(sorted(node.get('discriminator', {}).get('mapping', {})))}"
+
+
+def _settings(schema: Mapping[str, Any], place: Sequence[str | int], document: Any) -> set[str]:
+    node = _node(schema, schema, place, document)
+    return {
+        name for part in _kinds(schema, node, _value(document, place)) for name in part.get("properties", {})
+    }
+
+
+def _value(document: Any, place: Sequence[str | int]) -> Any:
+    for part in place:
+        document = document[part]
+    return document
+
+
+def _node(
+    schema: Mapping[str, Any], node: Mapping[str, Any], place: Sequence[str | int], document: Any
+) -> Mapping[str, Any]:
+    """The part of the schema that describes a place."""
+    for part in place:
+        for kind in _kinds(schema, node, document):
+            under = kind.get("items") if isinstance(part, int) else kind.get("properties", {}).get(part)
+            under = under or kind.get("additionalProperties")
+            if isinstance(under, Mapping):
+                node, document = under, document[part]
+                break
+        else:
+            return {}
+    return _resolved(schema, node)
+
+
+def _resolved(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
+    return schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+
+
+def _kinds(schema: Mapping[str, Any], node: Mapping[str, Any], value: Any) -> list[Mapping[str, Any]]:
+    """What a part of the schema may stand for, given what was written there."""
+    node = _resolved(schema, node)
+    mapping = node.get("discriminator", {}).get("mapping", {})
+    if isinstance(value, Mapping) and value.get("kind") in mapping:
+        return [_resolved(schema, {"$ref": mapping[value["kind"]]})]
+    parts = [*node.get("anyOf", []), *node.get("oneOf", [])]
+    return [kind for part in parts for kind in _kinds(schema, part, value)] if parts else [node]

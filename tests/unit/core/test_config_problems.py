@@ -1,0 +1,141 @@
+"""What is wrong with a configuration is said in the program's own words."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline import config
+from pipeline.errors import UsageProblem
+
+PIN = "70FBA2750FD7F47DF6FB080908E6316C03A0DB7D"
+TEXT = f"""
+[key]
+fingerprint = "{PIN}"
+[target.vault]
+kind = "vault"
+address = "https://vault.example.com:8200"
+mount = "orgkey"
+controlled_by = ["vault-admins"]
+[target.s3]
+kind = "s3"
+bucket = "records"
+region = "eu-central-1"
+controlled_by = ["aws-admins"]
+[holder.vault]
+kind = "vault-transit"
+address = "https://vault.example.com:8200"
+key = "orgkey"
+controlled_by = ["vault-admins"]
+[holder.people]
+kind = "openpgp"
+members = ["{PIN}", "{PIN[::-1]}"]
+certificates = "/etc/orgkey/custodians"
+[path.unattended]
+needs = ["vault"]
+[identity.writer.vault]
+token_file = "/etc/orgkey/token"
+[policy]
+copies = 2
+"""
+POLICY = "[policy]\n"
+
+
+def refused(text: str) -> str:
+    with pytest.raises(UsageProblem) as caught:
+        config.parse(text.encode(), "orgkey.toml")
+    assert caught.value.hint
+    return caught.value.message.removeprefix("orgkey.toml: ")
+
+
+def test_the_text_is_good() -> None:
+    config.parse(TEXT.encode(), "orgkey.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            'mount = "orgkey"',
+            'mounth = "orgkey"',
+            "[target.vault] has no setting mounth; did you mean mount?",
+        ),
+        (POLICY, "[polcy]\n", "there is no section [polcy]; did you mean policy?"),
+        ("[target.s3]", "[taget.s3]", "there is no section [taget]; did you mean target?"),
+        (
+            "[key]",
+            "copies = 1\n[key]",
+            "copies stands outside of every section: a setting belongs below the name",
+        ),
+        ('kind = "vault"\n', 'kind = "vualt"\n', "[target.vault] kind is 'vualt': did you mean vault?"),
+        (
+            'kind = "vault"\n',
+            'kind = "ftp"\n',
+            "[target.vault] kind is 'ftp': it is one of vault, s3, directory",
+        ),
+        ('kind = "vault"\n', "", "[target.vault] lacks kind: one of directory, s3, vault"),
+        ('bucket = "records"\n', "", "[target.s3] lacks bucket"),
+        (
+            '"vault"]\n[id',
+            '"valt"]\n[id',
+            "[path.unattended] needs 'valt', and there is no [holder.valt]; did you mean",
+        ),
+        ("copies = 2", 'copies = "two"', "[policy] copies is not a whole number"),
+        ("copies = 2", "copies = 0", "[policy] copies is below 1"),
+        ("copies = 2", "copies = 3", "[policy] copies is 3, but the targets stand in 2 failure domains"),
+        (
+            "copies = 2",
+            "copies = 2\nmax_dril_age_days = 8",
+            "[policy] has no setting max_dril_age_days; did you mean",
+        ),
+        ("[identity.writer", "[identity.writr", "[identity] has no section writr: did you mean writer?"),
+        (
+            "token_file",
+            "tokn_file",
+            "[identity.writer.vault] has no setting tokn_file; did you mean token_file?",
+        ),
+        ('region = "eu-central-1"', "region = 7", "[target.s3] region is not a text in quotes"),
+        (
+            '"records"',
+            '"records"\nlock_mode = "COMPLAINCE"',
+            "[target.s3] lock_mode is not one of GOVERNANCE, COMPLIANCE; did you mean COMPLIANCE?",
+        ),
+        (
+            f'["{PIN}"',
+            f'["{PIN[1:]}"',
+            "[holder.people] members, item 1: a fingerprint has 40 hexadecimal digits",
+        ),
+        (f'["{PIN}"', '[{ fingerprnt = "x" }', "[holder.people] members, item 1: lacks fingerprint"),
+        ("[target.s3]", "[target.s3.x]", "[target.s3] lacks kind"),
+        (
+            POLICY,
+            '[source]\nkind = "inbx"\n' + POLICY,
+            "[source] kind is not one of file, inbox, gnupg, command; did you mean inbox?",
+        ),
+        (
+            POLICY,
+            '[ping.escro]\nurl_file = "/x"\n' + POLICY,
+            "[ping] has no section escro: did you mean escrow?",
+        ),
+        (
+            POLICY,
+            '[ledger]\nmirrors = ["s"]\n' + POLICY,
+            "[ledger] mirrors names 's', and there is no [target.s]",
+        ),
+    ],
+)
+def test_each_mistake_is_named_with_its_section(old: str, new: str, said: str) -> None:
+    assert old in TEXT
+    message = refused(TEXT.replace(old, new, 1))
+    assert message.startswith(said)
+    for word in ("Input", "permitted", "Value error", "vault.vault", "tagged"):
+        assert word not in message
+
+
+def test_every_mistake_is_told_at_once_and_none_twice() -> None:
+    message = refused(TEXT.replace("mount =", "mounth =").replace("copies = 2", "copes = 2"))
+    assert message.split("; ")[::2] == [
+        "[target.vault] has no setting mounth",
+        "[policy] has no setting copes",
+    ]
+    wrong = refused(TEXT.replace(f'"{PIN}", "', '"'))
+    assert wrong == "[holder.people] members has fewer than 2 items"
