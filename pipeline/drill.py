@@ -395,11 +395,17 @@ def _remember(context: Context, epoch: Epoch, results: Sequence[Result], told: M
         return
     entry = context.journal.entry(epoch.name) or context.journal.begin(epoch.name, None)
     before = entry.proven() or {}
+    plan = next(
+        copy.record.manifest.custody.plan_digest()
+        for copy in epoch.copies
+        if copy.record and copy.record.sha256 == proven[0].record_sha256
+    )
     if before.get("record_sha256") != proven[0].record_sha256.hex:
         before = {}
     entry.mark_proven(
         {
             "record_sha256": proven[0].record_sha256.hex,
+            "plan": plan,
             "at": stamp(context.clock.now()),
             "copies": sorted({result.copy for result in proven}),
             # What was proven on other paths stays proven: machines and people are drilled apart.

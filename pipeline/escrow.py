@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pipeline import journal, mint
+from pipeline import journal, lineage, mint
 from pipeline import store as storing
 from pipeline.arrival import Arrival
 from pipeline.authentic import Record
@@ -190,7 +190,7 @@ def _unfinished(context: Context, key: UnlockedKey, plan: mint.Plan) -> Chosen |
     """The epoch of this key and plan that an earlier run left unproven."""
     return storing.unfinished(
         context,
-        lambda record: record.manifest.key_state == key.key_state and record.manifest.plan == plan.digest,
+        lambda record: record.manifest.key_state == key.key_state and plan.is_of(record),
     )
 
 
@@ -214,24 +214,23 @@ def _stored(
     """
     reader = Reader.of(context, targets)
     survey = reader.survey(context.fingerprint, journal=context.journal)
-    if not wishes.new_epoch:
-        storing.require_history(
-            context, targets, survey, "If it is lost for good, `orgkey escrow --new-epoch` insists"
-        )
+    unread = _unread(context, targets, survey)
+    if unread is not None and not wishes.new_epoch:
+        raise unread
     latest = survey.newest()
-    if latest is None or latest.record is None:
+    record = latest.record if latest else None
+    if latest is None or record is None or record.manifest.key_state != key.key_state:
         if not wishes.accept_custody_change:
-            _require_same_plan(_newest_former(context, reader), plan)
-        return None
-    record = latest.record
-    if record.manifest.key_state != key.key_state:
-        if not wishes.accept_custody_change:
-            _require_same_plan(record, plan)
+            last = record
+            if last is None:
+                last, unknown = _newest_former(context, targets, reader)
+                unread = unread or unknown
+            lineage.require_same(context, last, plan, unread)
         return record
-    if record.manifest.plan != plan.digest:
+    if not plan.is_of(record):
         raise Stale(
             f"epoch {latest.name} holds this key under another custody plan than the configuration's: "
-            + _difference(record, plan),
+            + lineage.difference(record, plan),
             hint="apply the configuration with `orgkey custody rotate`, or put the old plan back",
         )
     confirmed = {
@@ -255,25 +254,24 @@ def _stored(
     return Chosen(record, entry or journal.Entry(latest.name, context.root), confirmed, already=True)
 
 
-def _newest_former(context: Context, reader: Reader) -> Record | None:
-    """The newest authentic record of the former Org Keys: what a first escrow's plan is compared with."""
+def _unread(context: Context, targets: Mapping[str, Target], survey: Survey) -> OrgkeyError | None:
+    """Why what is stored is not known whole; ``None`` where it is."""
+    try:
+        storing.require_history(
+            context, targets, survey, "If it is lost for good, `orgkey escrow --new-epoch` insists"
+        )
+    except OrgkeyError as error:
+        return error
+    return None
+
+
+def _newest_former(
+    context: Context, targets: Mapping[str, Target], reader: Reader
+) -> tuple[Record | None, OrgkeyError | None]:
+    """The former Org Keys' newest record, which a first escrow is compared with; or why it is not known."""
     former = context.config.key.former if context.config.key else ()
     surveys: list[Survey] = [reader.survey(fingerprint) for fingerprint in former]
     found = [epoch.record for survey in surveys if (epoch := survey.newest()) and epoch.record]
-    return max(found, key=lambda record: record.manifest.created, default=None)
-
-
-def _require_same_plan(last: Record | None, plan: mint.Plan) -> None:
-    """Whoever can write to the configuration must not hand the next epoch to people of their choice."""
-    if last is None or last.manifest.plan == plan.digest:
-        return
-    raise Stale(
-        f"the custody plan is not that of the last epoch, {last.epoch}: {_difference(last, plan)}",
-        hint="make sure that this change is meant, then give --accept-custody-change; "
-        "or put the old plan back",
-    )
-
-
-def _difference(record: Record, plan: mint.Plan) -> str:
-    lines = change.compare(record.manifest.custody, plan.paths, plan.descriptions).lines
-    return "; ".join(lines) or "it was described in another way"
+    unread = [error for survey in surveys if (error := _unread(context, targets, survey))]
+    newest = max(found, key=lambda record: record.manifest.created, default=None)
+    return newest, unread[0] if unread else None

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline import __version__, authentic, record
 from pipeline.authentic import Record
 from pipeline.clock import Deadline
-from pipeline.custody import passphrase, seal
+from pipeline.custody import change, passphrase, seal
 from pipeline.custody.interface import Binding, Holder
-from pipeline.custody.paths import Description, Path, plan_digest
+from pipeline.custody.paths import WAY, Description, Path, plan_digest
 from pipeline.digest import sha256
 from pipeline.errors import IntegrityProblem, OrgkeyError
 from pipeline.manifest import Manifest, Reference, epoch_name
@@ -46,8 +46,23 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """What "the same custody plan" is compared by."""
+        """What a manifest has of it."""
         return plan_digest(self.paths, self.descriptions)
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """What this plan may be remembered by: version 0.1 did not digest the way to a holder."""
+        without = {
+            name: Description(
+                item.kind, {key: value for key, value in item.coordinates.items() if key not in WAY}
+            )
+            for name, item in self.descriptions.items()
+        }
+        return frozenset({self.digest, plan_digest(self.paths, without)})
+
+    def is_of(self, record: Record) -> bool:
+        """Whether it is the plan that a record follows, by all that its manifest says."""
+        return not change.compare(record.manifest.custody, self.paths, self.descriptions).lines
 
 
 def mint(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline import journal, mint
+from pipeline import journal, lineage, mint
 from pipeline import store as storing
 from pipeline.authentic import Record
 from pipeline.ceremony import Ask, Given
@@ -137,11 +137,11 @@ def _rotate(context: Context, request: Request, prestarted: Prestarted) -> Rotat
         chosen, old = interrupted, _superseded(survey, interrupted)
     else:
         chosen, old = None, _chosen(survey, request.epoch)
-    difference = change.compare(old.manifest.custody, plan.paths, plan.descriptions)
+    difference = _difference(old if chosen else _newest(survey, old), plan)
     if chosen is not None:
         context.say(f"resuming the interrupted rotation, epoch {chosen.record.epoch}")
     else:
-        refusal = _refusal(difference, request)
+        refusal = _refusal(context, _newest(survey, old), difference, plan, request)
         if refusal is not None:
             raise refusal
         record = _mint(context, survey, old, plan, request)
@@ -165,13 +165,14 @@ def rehearse(context: Context, request: Request) -> Rehearsal:
     survey = _survey(context, targets)
     interrupted = _interrupted(context, plan)
     old = _superseded(survey, interrupted) if interrupted else _chosen(survey, request.epoch)
-    difference = change.compare(old.manifest.custody, plan.paths, plan.descriptions)
+    last = _newest(survey, old)
+    difference = _difference(old if interrupted else last, plan)
     action = (
         f"finish the interrupted rotation to epoch {interrupted.record.epoch}"
         if interrupted
         else f"open epoch {old.epoch}, and make a new one of the same key with new shares"
     )
-    refusal = None if interrupted else _refusal(difference, request)
+    refusal = None if interrupted else _refusal(context, last, difference, plan, request)
     return Rehearsal(old.epoch, action, difference, refusal, tuple(targets))
 
 
@@ -184,7 +185,7 @@ def _interrupted(context: Context, plan: mint.Plan) -> Chosen | None:
     """A rotation to this very plan that an earlier run left unproven."""
     return storing.unfinished(
         context,
-        lambda record: record.manifest.supersedes is not None and record.manifest.plan == plan.digest,
+        lambda record: record.manifest.supersedes is not None and plan.is_of(record),
     )
 
 
@@ -202,8 +203,25 @@ def _superseded(survey: Survey, interrupted: Chosen) -> Record:
     return _chosen(survey, reference.epoch)
 
 
-def _refusal(difference: Change, request: Request) -> Stale | None:
+def _newest(survey: Survey, old: Record) -> Record:
+    """The record that a plan is compared with: the newest one, also where an older one is opened."""
+    newest = survey.newest()
+    return newest.record if newest and newest.record else old
+
+
+def _difference(record: Record, plan: mint.Plan) -> Change:
+    return change.compare(record.manifest.custody, plan.paths, plan.descriptions)
+
+
+def _refusal(
+    context: Context, last: Record, difference: Change, plan: mint.Plan, request: Request
+) -> Stale | None:
     """Whoever can write to the configuration must not choose the custodians: the operator names them, too."""
+    if not request.accept_custody_change:
+        try:
+            lineage.require_remembered(context, last, plan)
+        except Stale as refusal:
+            return refusal
     named = (request.remove, request.add) == (difference.removed, difference.added)
     if request.accept_custody_change and not (request.remove or request.add):
         return None
@@ -232,8 +250,7 @@ def _mint(context: Context, survey: Survey, old: Record, plan: mint.Plan, reques
     written = passphrase.written(opened.raw)
     key = mint.reopen(old, written)
     context.say("minting a new record: re-wrapping the key, splitting and sealing a new escrow passphrase")
-    newest = survey.newest()
-    before = newest.record if newest and newest.record else old
+    before = _newest(survey, old)
     return mint.mint(
         key,
         plan,

@@ -14,12 +14,13 @@ from pipeline.clock import parse_stamp
 from pipeline.context import Context, Estate
 from pipeline.coverage import Backup
 from pipeline.custody.overlap import overlap
-from pipeline.custody.paths import Description, describe, from_config, plan_digest
+from pipeline.custody.paths import Description, describe, from_config
 from pipeline.errors import Code, OrgkeyError, first_of
 from pipeline.evidence.witnessed import UNSIGNED, Witnesses
 from pipeline.gate import DAY, Rule
 from pipeline.history import Drilled, History, Known
 from pipeline.isolation import isolated
+from pipeline.mint import Plan
 from pipeline.overview import Silence
 from pipeline.survey import Epoch, State, Survey
 
@@ -110,7 +111,7 @@ def status(context: Context) -> Status:
     outdated = frozenset(
         epoch.name
         for epoch in survey.epochs
-        if plan is not None and epoch.record and epoch.record.manifest.plan != plan
+        if plan is not None and epoch.record and not plan.is_of(epoch.record)
     )
     age = None
     if latest is None or latest.record is None:
@@ -308,8 +309,8 @@ def _backups(
     return found, broken, [backup.code for backup in damaged]
 
 
-def _plan(context: Context) -> tuple[str | None, list[tuple[str, OrgkeyError]]]:
-    """The digest of the configured custody plan; and which holders could not be asked for it."""
+def _plan(context: Context) -> tuple[Plan | None, list[tuple[str, OrgkeyError]]]:
+    """The configured custody plan; and which holders could not be asked for it."""
     holders = context.estate("driller").holders()
     paths = from_config(context.config, holders)
     names = sorted({need.holder for path in paths for need in path.needs})
@@ -320,7 +321,7 @@ def _plan(context: Context) -> tuple[str | None, list[tuple[str, OrgkeyError]]]:
     told = dict(zip(names, overlap([partial(ask, name) for name in names]), strict=True))
     unasked = [(name, item) for name, item in told.items() if isinstance(item, OrgkeyError)]
     described = {name: item for name, item in told.items() if isinstance(item, Description)}
-    return (None if unasked else plan_digest(paths, described)), unasked
+    return (None if unasked else Plan(paths, {}, {}, described)), unasked
 
 
 def newest_of(found: Sequence[Backup], now: datetime) -> datetime | None:

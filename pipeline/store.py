@@ -244,6 +244,7 @@ def event(result: Stored) -> dict[str, Any]:
     return {
         "epoch": result.record.epoch,
         "record_sha256": result.record.sha256.hex,
+        "plan": result.record.manifest.custody.plan_digest(),
         "copies": {
             name: {"location": receipt.location, "version": receipt.version}
             for name, receipt in result.placed.receipts.items()

@@ -40,6 +40,16 @@ def configured(place: VaultPlace | AwsPlace) -> dict[str, str] | None:
     return {"http": url, "https": url}
 
 
+def told(place: VaultPlace | AwsPlace) -> str | None:
+    """The proxy that the configuration names, without its login: ``none``, an address, or nothing.
+
+    Raises:
+        UsageProblem: Its file cannot be read, or holds no address.
+    """
+    known = configured(place)
+    return None if known is None else _shown(known["https"]) if known else "none"
+
+
 def by_scheme(place: VaultPlace | AwsPlace, address: str) -> dict[str, str]:
     """The proxies for an address: the configuration's, else the environment's.
 

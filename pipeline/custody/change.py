@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pipeline.custody.paths import VOLATILE, Description, Need, Path
+from pipeline.custody.paths import VOLATILE, WAY, Description, Need, Path
 from pipeline.custody.section import CustodySection
 
 _PEOPLE = {"openpgp": "members", "paper": "kept_by"}
@@ -111,9 +111,10 @@ def _holders(old: Mapping[str, Description], new: Mapping[str, Description]) -> 
     lines = []
     for name in sorted({*old} & {*new}):
         before, after = _fixed(old[name]), _fixed(new[name])
+        untold = WAY - old[name].coordinates.keys()
         lines += [
             f"holder {name}: {key} {before.get(key)} becomes {after.get(key)}"
-            for key in sorted({*before} | {*after})
+            for key in sorted(({*before} | {*after}) - untold)
             if before.get(key) != after.get(key)
         ]
     return lines

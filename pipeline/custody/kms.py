@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.custody import kms_rights
 from pipeline.custody.interface import Binding, Coordinates, SealedShare
+from pipeline.custody.way import way
 from pipeline.errors import Denied, OrgkeyError, Unreachable, UsageProblem, WrongShare
 from pipeline.finding import Finding, Level
 from pipeline.secret import Secret
@@ -79,7 +80,13 @@ class KmsHolder:
             Denied, DeadlinePassed: KMS refuses, or there is no time.
         """
         facts = self._sound()
-        return {"key_arn": facts.arn, "region": facts.region, "endpoint_url": self._settings.endpoint_url}
+        place = self._settings
+        return {
+            "key_arn": facts.arn,
+            "region": facts.region,
+            "endpoint_url": place.endpoint_url,
+            **way(place),
+        }
 
     def seal(self, shares: Sequence[Secret], binding: Binding) -> list[SealedShare]:
         """Encrypt the one share.

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 MAX_GROUP = 16
 """SLIP-39 counts shares, and groups, in four bits."""
 
-VOLATILE = frozenset({"key_version", "endpoint_url", "encrypted_to", "names"})
-"""Coordinates that may change while the plan stays: versions of the same key, another way to reach it, the
-encryption subkey of a custodian who pins none, what people are called."""
+VOLATILE = frozenset({"key_version", "encrypted_to", "names"})
+"""Coordinates that may change while the plan stays: versions of the same key, the encryption subkey of a
+custodian who pins none, what people are called. Where a share is sent is part of the plan."""
+
+WAY = frozenset({"ca_file", "proxy"})
+"""Coordinates that manifests of version 0.1 do not have: of those records, nothing can be said of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ def plan_digest(paths: Iterable[Path], holders: Mapping[str, Holder | Descriptio
     """Digest a custody plan, so that a configuration and a manifest can be compared.
 
     The order of paths, needs, holders and members does not matter, and neither do the versions of the
-    holders' keys nor the endpoint by which one and the same KMS key is reached.
+    holders' keys. Where shares are sent does: endpoint, certificate authority and proxy.
 
     Args:
         paths: The plan's paths.

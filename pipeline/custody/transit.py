@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.clients import vault_rights
 from pipeline.custody.interface import Binding, Coordinates, SealedShare
+from pipeline.custody.way import way
 from pipeline.errors import Code, Denied, OrgkeyError, UsageProblem, WrongShare
 from pipeline.finding import Finding, Level
 from pipeline.secret import Secret
@@ -85,6 +86,7 @@ class TransitHolder:
             "mount": place.mount.strip("/"),
             "key": place.key,
             "key_version": self._sound().version,
+            **way(place),
         }
 
     def seal(self, shares: Sequence[Secret], binding: Binding) -> list[SealedShare]:

@@ -166,12 +166,16 @@ def test_a_holder_says_what_it_is(world: World, kind: str) -> None:
             "mount": "transit",
             "key": "orgkey-escrow",
             "key_version": 1,
+            "ca_file": None,
+            "proxy": None,
         }
     else:
         assert coordinates == {
             "key_arn": world.stack.state.kms_key,
             "region": "us-east-1",
             "endpoint_url": world.stack.endpoint("kms"),
+            "ca_file": None,
+            "proxy": None,
         }
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipeline import journal, keys
 from pipeline.arrival import Arrival, Outcome
 from pipeline.errors import (
     Code,
+    Denied,
     Conflict,
     DeadlinePassed,
     Denied,
@@ -44,6 +46,7 @@ from tests.unit.core.inmemory import (
     attackers,
     denied,
     export,
+    named,
     slot_of,
     unlocked,
     unreachable,
@@ -89,6 +92,7 @@ def test_an_export_becomes_identical_copies_that_are_proven(world: World) -> Non
     assert world.events() == ["drill", "escrow"]
     assert last(world)["details"] == {
         "epoch": done.record.epoch, "record_sha256": done.record.sha256.hex, "accepted": [], "code": 0,
+        "plan": done.record.manifest.plan,
         "copies": {
             name: {"location": receipt.location, "version": "1"}
             for name, receipt in done.placed.receipts.items()
@@ -266,7 +270,8 @@ def test_an_interrupted_run_of_another_plan_is_not_resumed(
         target.places.clear()
     world.holders["aws"] = MemoryHolder("aws")
     world.holders["aws"].where = "elsewhere"
-    done = run(world)
+    assert entry.epoch in failed(world, Stale).message, "it is nowhere but in the journal"
+    done = run(world, accept_custody_change=True)
     assert not done.resumed
     assert done.record.epoch != entry.epoch
 
@@ -292,6 +297,83 @@ def test_a_changed_plan_is_stale_and_names_the_command(world: World) -> None:
     assert problem.code is Code.STALE
     assert "custody rotate" in problem.hint
     assert stored(world) == before
+
+
+def a_new_prefix(world: World) -> None:
+    world.targets = named(*world.targets)
+
+
+def no_listing(world: World) -> None:
+    for target in world.targets.values():
+        target.failures["find"] = denied(target.name)
+
+
+def a_lost_ledger(world: World) -> None:
+    """The journal still knows it."""
+    a_new_prefix(world)
+    shutil.rmtree(world.context.ledger.directory)
+
+
+def a_lost_journal(world: World) -> None:
+    a_new_prefix(world)
+    shutil.rmtree(world.root / world.fingerprint / "journal")
+
+
+@pytest.mark.parametrize("with_drill", [True, False])
+@pytest.mark.parametrize("hidden", [a_new_prefix, no_listing, a_lost_ledger, a_lost_journal])
+def test_a_changed_plan_is_refused_also_where_the_last_epoch_cannot_be_read(
+    hidden: Callable[[World], None], with_drill: bool, world: World
+) -> None:
+    first = run(world, with_drill=with_drill)
+    hidden(world)
+    world.holders["aws"].where = "a stranger's account"
+    before = stored(world)
+    with pytest.raises(OrgkeyError) as caught:
+        run(world)
+    assert caught.value.code in ({Code.STALE} if hidden is not no_listing else {Code.STALE, Code.DENIED})
+    assert stored(world) == before, "no share of a stranger was stored anywhere"
+    if hidden is not no_listing:
+        assert first.record.epoch in caught.value.message
+        done = run(world, accept_custody_change=True)
+        assert done.record.epoch != first.record.epoch
+
+
+def test_who_insists_on_a_new_epoch_still_names_a_plan_that_cannot_be_compared(world: World) -> None:
+    """On a host that knows nothing, over records that nobody can read."""
+    run(world)
+    shutil.rmtree(world.root / world.fingerprint)
+    world.clock.shift = timedelta(seconds=5)
+    for target in world.targets.values():
+        target.failures["get"] = denied(target.name)
+    assert failed(world, Denied).code is Code.DENIED
+    assert "--accept-custody-change" in failed(world, Stale, new_epoch=True).hint
+
+
+def test_the_same_plan_goes_on_at_another_place(world: World) -> None:
+    first = run(world, with_drill=True)
+    world.clock.shift = timedelta(seconds=5)
+    a_new_prefix(world)
+    assert run(world).record.epoch != first.record.epoch
+
+
+def test_what_was_known_without_its_plan_is_not_taken_for_nothing(world: World) -> None:
+    """As a ledger of version 0.1 tells of an epoch."""
+    world.context.record_event("escrow", {"epoch": "20260101T000000Z-00000000", "code": 0})
+    problem = failed(world, Stale)
+    assert "20260101T000000Z-00000000" in problem.message
+    assert "--accept-custody-change" in problem.hint
+    for odd in ({}, {"epoch": 7}, {"epoch": "x"}, {"epoch": None, "plan": 3}):
+        other = World(world.root / f"other-{len(str(odd))}")
+        other.context.record_event("escrow", odd)
+        assert run(other).record
+
+
+def test_a_plan_is_compared_with_the_newest_epoch_also_of_a_former_key(world: World) -> None:
+    former = "AB" * 20
+    world.key = f'former = ["{former}"]'
+    other = world.context.of(former)
+    other.record_event("escrow", {"epoch": "20260101T000000Z-00000000", "plan": "0" * 64})
+    assert "20260101T000000Z-00000000" in failed(world, Stale).message
 
 
 def test_one_party_that_could_do_it_alone_is_refused_before_anything(world: World) -> None:

@@ -172,3 +172,37 @@ def test_there_is_a_difference_exactly_where_the_plans_digests_differ(
     stored = section(*old)
     found = change.compare(stored, *new)
     assert bool(found.lines) == (stored.plan_digest() != paths.plan_digest(*new))
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("aws", {"endpoint_url": "https://kms.example.com"}),
+        ("aws", {"proxy": "http://proxy.example.com:3128"}),
+        ("vault", {"ca_file": "/etc/other.pem"}),
+        ("vault", {"proxy": "none"}),
+    ],
+)
+def test_where_a_share_is_sent_is_part_of_the_plan(name: str, more: dict[str, JsonScalar]) -> None:
+    told = {
+        key: Description(item.kind, {**item.coordinates, "ca_file": None, "proxy": None})
+        for key, item in HOLDERS.items()
+    }
+    moved = told | {name: Description(told[name].kind, {**told[name].coordinates, **more})}
+    plan = [MACHINES, TRIO]
+    found = change.compare(section(plan, told), plan, moved)
+    ((key, value),) = more.items()
+    assert found.lines == (f"holder {name}: {key} None becomes {value}",)
+    assert found.machines
+    assert not change.compare(section(plan, told), plan, told).lines
+
+
+def test_of_a_record_that_does_not_tell_the_way_nothing_is_said_of_it() -> None:
+    """Records of version 0.1 under an unchanged configuration; what they do tell still counts."""
+    plan = [MACHINES, TRIO]
+    today = HOLDERS | {
+        "vault": Description("vault-transit", {**VAULT.coordinates, "ca_file": "/ca.pem", "proxy": "none"})
+    }
+    assert not change.compare(section(plan, HOLDERS), plan, today).lines
+    moved = today | {"aws": Description("aws-kms", {**AWS.coordinates, "endpoint_url": "https://x.example"})}
+    assert change.compare(section(plan, HOLDERS), plan, moved).lines

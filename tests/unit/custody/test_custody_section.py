@@ -131,7 +131,7 @@ def test_a_plan_does_not_depend_on_order_versions_or_idle_holders() -> None:
     assert plan_digest(reordered, dict(reversed(HOLDERS.items()))) == digest
     same = {
         "vault": Description("vault-transit", {"key_version": 4, "address": "https://v"}),
-        "aws": Description("aws-kms", {"key_arn": "arn:1", "endpoint_url": "https://vpce"}),
+        "aws": Description("aws-kms", {"key_arn": "arn:1"}),
         "custodians": Description("openpgp", {"members": ["C", "A", "B"]}),
     }
     assert plan_digest(PATHS, same) == digest
@@ -150,7 +150,10 @@ def test_a_plan_depends_on_everything_else() -> None:
         ("vault", Description("vault-transit", {"address": "https://w"})),
         ("vault", Description("other", HOLDERS["vault"].coordinates)),
         ("aws", Description("aws-kms", {"key_arn": "arn:2"})),
+        ("aws", Description("aws-kms", {"key_arn": "arn:1", "endpoint_url": "https://vpce"})),
+        ("aws", Description("aws-kms", {"key_arn": "arn:1", "proxy": "http://proxy"})),
+        ("vault", Description("vault-transit", {"address": "https://v", "ca_file": "/ca.pem"})),
         ("custodians", Description("openpgp", {"members": ["A", "B", "D"]})),
     ):
         digests.add(plan_digest(PATHS, {**HOLDERS, name: description}))
-    assert len(digests) == 9
+    assert len(digests) == 12

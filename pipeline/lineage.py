@@ -1,0 +1,144 @@
+"""Which custody plan the newest epoch follows that anything here knows of.
+
+A new epoch hands out shares of the Org Key. Whoever can write to the configuration must not choose to whom:
+so a plan is compared with that of the newest epoch, as the stored records, the journal and the ledger know
+it. What was known once and cannot be read now is no reason to compare with less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pipeline.authentic import Record, open_record
+from pipeline.context import Context
+from pipeline.custody import change
+from pipeline.errors import IntegrityProblem, OrgkeyError, Stale
+from pipeline.mint import Plan
+from pipeline.survey import REPAIRED
+
+EVENTS: Final = frozenset({"escrow", "rotate", "refresh"})
+"""The ledger's events that tell of an epoch that was made."""
+_HINT: Final = (
+    "make sure that this plan is meant, and that the targets are where they were; then give "
+    "--accept-custody-change, or put the old plan back"
+)
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """An epoch that this host made or proved.
+
+    Attributes:
+        epoch: Its name.
+        plan: The digest of its custody plan; ``None`` where nothing says it.
+        where: What remembers it, for people.
+    """
+
+    epoch: str
+    plan: str | None
+    where: str
+
+
+def require_same(
+    context: Context, last: Record | None, plan: Plan, unread: OrgkeyError | None = None
+) -> None:
+    """Make sure that a new epoch follows the plan of the newest one.
+
+    Args:
+        context: The run.
+        last: The newest authentic record that could be read: of this key, else of a former one.
+        plan: The configured plan.
+        unread: Why what is stored is not known whole, where an operator goes on all the same.
+
+    Raises:
+        Stale: It is another plan, or what the newest one is cannot be told.
+    """
+    if require_remembered(context, last, plan):
+        return
+    if unread is not None:
+        raise Stale(
+            f"the custody plan cannot be compared with that of the last epoch: {unread.message}", hint=_HINT
+        )
+    if last is not None and not plan.is_of(last):
+        raise Stale(
+            f"the custody plan is not that of the last epoch, {last.epoch}: {difference(last, plan)}",
+            hint=_HINT,
+        )
+
+
+def require_remembered(context: Context, last: Record | None, plan: Plan) -> bool:
+    """Make sure that a plan is that of the epoch that this host remembers, where nothing newer was read.
+
+    Args:
+        context: The run.
+        last: The newest authentic record that could be read.
+        plan: The configured plan.
+
+    Returns:
+        Whether such an epoch is remembered, and the plan is its plan.
+
+    Raises:
+        Stale: It is another plan, or what was the plan cannot be told.
+    """
+    known = remembered(context)
+    if known is None or (last is not None and known.epoch <= last.epoch):
+        return False
+    if known.plan in plan.digests:
+        return True
+    raise Stale(
+        f"the custody plan is not that of epoch {known.epoch}, which {known.where} knows, "
+        "and which cannot be read at the configured targets"
+        if known.plan
+        else f"{known.where} knows of epoch {known.epoch}, which cannot be read at the configured targets: "
+        "whether the custody plan is still the same is not known",
+        hint=_HINT,
+    )
+
+
+def difference(record: Record, plan: Plan) -> str:
+    """How a plan differs from a record's, in words."""
+    lines = change.compare(record.manifest.custody, plan.paths, plan.descriptions).lines
+    return "; ".join(lines) or "it was described in another way"
+
+
+def remembered(context: Context) -> Remembered | None:
+    """The newest epoch that this host knows of: of this key, else of the former ones.
+
+    Raises:
+        LedgerBroken, LocalFilesProblem: What is remembered cannot be read.
+    """
+    former = context.config.key.former if context.config.key else ()
+    for runs in ([context], [context.of(item) for item in former if item != context.fingerprint]):
+        found = [item for run in runs for item in (*_journal(run), *_ledger(run))]
+        # Of one epoch, what says its plan goes before what does not.
+        newest = max(found, key=lambda item: (item.epoch, item.plan is not None), default=None)
+        if newest is not None:
+            return newest
+    return None
+
+
+def _journal(context: Context) -> Iterator[Remembered]:
+    for entry in reversed(context.journal.entries()):
+        where = "this host's journal"
+        data, mark = entry.record_bytes(), entry.proven() or {}
+        plan = mark.get("plan")
+        if data is not None:
+            try:
+                record = open_record(
+                    data, context.fingerprint, deadline=context.deadline, now=context.clock.now()
+                )
+                plan = record.manifest.custody.plan_digest()
+            except IntegrityProblem:
+                plan = None
+        yield Remembered(entry.epoch, plan if isinstance(plan, str) else None, where)
+        return
+
+
+def _ledger(context: Context) -> Iterator[Remembered]:
+    for entry in context.ledger.entries():
+        details: Mapping[str, Any] = entry["details"]
+        epoch, plan = details.get("epoch"), details.get("plan")
+        if entry["event"] in EVENTS and isinstance(epoch, str) and REPAIRED.match(epoch):
+            yield Remembered(epoch, plan if isinstance(plan, str) else None, "this host's ledger")
