@@ -15,7 +15,6 @@ from pipeline import journal, keys
 from pipeline.arrival import Arrival, Outcome
 from pipeline.errors import (
     Code,
-    Denied,
     Conflict,
     DeadlinePassed,
     Denied,
