@@ -31,6 +31,8 @@ _FIELDS = frozenset(
         "program",
     }
 )
+_OPTIONAL = frozenset({"original"})
+"""Fields that records of version 0.1 do not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Manifest:
         previous: The authentic epoch before this one, as far as its maker knew.
         supersedes: The epoch that this one replaces by intent.
         program: Name and version of the program that made it.
+        original: SHA-256 of the export as it came in; ``None`` where the record does not say it.
     """
 
     record_id: str
@@ -75,6 +78,7 @@ class Manifest:
     previous: Reference | None
     supersedes: Reference | None
     program: str
+    original: str | None = None
 
     @property
     def epoch(self) -> str:
@@ -99,6 +103,7 @@ class Manifest:
                 "previous": _reference_json(self.previous),
                 "supersedes": _reference_json(self.supersedes),
                 "program": self.program,
+                **({} if self.original is None else {"original": self.original}),
             }
         )
 
@@ -125,7 +130,7 @@ def parse(data: bytes) -> Manifest:
             f"this record was written in the newer schema {document['schema']}",
             hint="upgrade orgkey-escrow on this host; the record itself is authentic",
         )
-    if document["schema"] != SCHEMA or set(document) != _FIELDS:
+    if document["schema"] != SCHEMA or set(document) - _OPTIONAL != _FIELDS:
         raise _odd("its fields are not those of a manifest")
     try:
         return Manifest(
@@ -140,6 +145,7 @@ def parse(data: bytes) -> Manifest:
             previous=_reference(document["previous"]),
             supersedes=_reference(document["supersedes"]),
             program=_text(document["program"], r"[ -~]{1,80}"),
+            original=_text(document["original"], r"[0-9a-f]{64}") if "original" in document else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise _odd("a field has a form that it never has") from None

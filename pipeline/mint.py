@@ -115,6 +115,7 @@ def mint(
         previous=previous,
         supersedes=Reference(supersedes.epoch, supersedes.sha256.hex) if supersedes else None,
         program=f"orgkey-escrow {__version__}",
+        original=sha256(key.original).hex,
     )
     return _sign(manifest, members, keypair, raw, key.public, now=now, deadline=deadline)
 
@@ -133,6 +134,10 @@ def reopen(old: Record, written: Secret) -> UnlockedKey:
 
     try:
         key = replace(unlock(old.keypair, written), original=original(old, written))
+        if old.manifest.original not in (None, sha256(key.original).hex):
+            raise IntegrityProblem(
+                "its export is not the one that was escrowed", hint="take another epoch with --epoch"
+            )
         if key.key_state != old.manifest.key_state:  # a refreshed record's public part is newer
             key = key.merge_public(old.public)
         fits = key.fingerprint == old.fingerprint and key.key_state == old.manifest.key_state
@@ -195,6 +200,7 @@ def refresh(old: Record, key: UnlockedKey, raw: Secret, *, now: datetime, deadli
         previous=reference,
         supersedes=reference,
         program=f"orgkey-escrow {__version__}",
+        original=sha256(key.original).hex,
     )
     return _sign(manifest, members, keypair, raw, key.public, now=now, deadline=deadline)
 
@@ -220,31 +226,33 @@ def original(old: Record, written: Secret) -> bytes:
     Raises:
         IntegrityProblem: The passphrase does not open it.
     """
-    import pysequoia
+    from pipeline.keys import sealing
 
     try:
-        opened = pysequoia.decrypt(old.members[record.ORIGINAL], passwords=[written.text()])
-    except Exception as error:
-        # Whatever the library raises: the member is authentic, so the passphrase does not belong to it.
+        return sealing.unseal(old.members[record.ORIGINAL], written)
+    except IntegrityProblem as error:
+        # The member is authentic, so the passphrase does not belong to it.
         raise IntegrityProblem(
             "the stored export does not open with the recovered escrow passphrase",
             hint="restore without --original; then drill this epoch",
         ) from error
-    return bytes(opened.bytes or b"")
 
 
 def _wrap(key: UnlockedKey, raw: Secret, export_passphrase: Secret | None) -> tuple[bytes, dict[str, bytes]]:
     """Re-wrap the key under the escrow passphrase and seal the export as it came."""
-    import pysequoia
-
-    from pipeline.keys import armor
+    from pipeline.keys import armor, sealing
 
     written = passphrase.written(raw)
     keypair = _rewrap(key, written, export_passphrase)
-    original = pysequoia.encrypt(key.original, recipients=[], passwords=[written.text()], armor=False)
+    original = sealing.seal(key.original, written)
+    if sealing.unseal(original, written) != key.original:
+        raise IntegrityProblem(
+            "the export that was sealed is not the one that comes out again",
+            hint="nothing was written; this is a defect, please report it",
+        )
     return keypair, {
         record.KEYPAIR: armor.armor(keypair, "PRIVATE KEY BLOCK"),
-        record.ORIGINAL: bytes(original),
+        record.ORIGINAL: original,
         record.PUBLIC: armor.armor(key.public, "PUBLIC KEY BLOCK"),
     }
 

@@ -15,8 +15,10 @@ from pipeline.context import Context, Estate
 from pipeline.custody import passphrase, recover
 from pipeline.custody.interface import Binding, Holder
 from pipeline.custody.section import PathEntry
+from pipeline.digest import sha256
 from pipeline.errors import Code, NotEnoughShares, OrgkeyError, first_of
 from pipeline.isolation import isolated
+from pipeline.record import ORIGINAL
 from pipeline.results import Proof
 from pipeline.secret import Secret
 
@@ -231,4 +233,23 @@ def open_and_prove(
         return Opened(proofs, seconds, error.code, raw=raw, gathered=gathered)
     seconds["prove"] = time.monotonic() - recovered
     proofs |= {name: Proof(item.ok, item.by, item.problem) for name, item in report.results.items()}
-    return Opened(proofs, seconds, report.code, tuple(report.notes), report.expired_public, raw, gathered)
+    code = report.code
+    if (original := _original(record, passphrase.written(raw))) is not None:
+        proofs["original"] = original
+        code = first_of([code, Code.OK if original.ok else Code.PROOF_FAILED])
+    return Opened(proofs, seconds, code, tuple(report.notes), report.expired_public, raw, gathered)
+
+
+def _original(record: Record, written: Secret) -> Proof | None:
+    """Whether the export comes out as it went in; ``None`` where the record does not say what went in."""
+    from pipeline.keys import sealing
+
+    if record.manifest.original is None:
+        return None
+    try:
+        came = sealing.unseal(record.members[ORIGINAL], written)
+    except OrgkeyError as error:
+        return Proof(False, (), error.message)
+    if sha256(came).hex != record.manifest.original:
+        return Proof(False, (), "another export comes out than was escrowed")
+    return Proof(True, (sealing.BY,))

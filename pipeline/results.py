@@ -10,7 +10,8 @@ from pipeline.digest import Digest
 from pipeline.errors import Code
 
 PROOFS = ("digest", "authentic", "recover", "unlock", "fingerprint", "sign", "certify", "decrypt", "negative")
-"""What a drill proves, in order; ``backup`` behind them where one was given."""
+"""What a drill proves, in order. Behind them ``original``, the export, where the record has its digest, and
+``backup`` where one was given."""
 
 NOT_REACHED = "not reached"
 """The problem of a proof that was not tried, since one before it failed."""

@@ -22,7 +22,7 @@ from pipeline.drill import Drill, Request, drill
 from pipeline.errors import Code, LocalFilesProblem, Unreachable, UsageProblem
 from pipeline.evidence import certificate
 from pipeline.evidence.ledger import Head
-from pipeline.keys import armor, proofs, signing
+from pipeline.keys import armor, proofs, sealing, signing
 from pipeline.proving import Opened, recover_passphrase
 from pipeline.results import PROOFS, Proof, Result, result_json
 from pipeline.survey import Reader, State
@@ -58,7 +58,7 @@ def test_every_copy_is_proven_and_the_epoch_marked(world: World) -> None:
     assert done.code is Code.OK
     assert set(by_copy(done)) == {"a", "b", "c"}
     for result in done.results:
-        assert set(result.proofs) == set(PROOFS)
+        assert set(result.proofs) == {*PROOFS, "original"}
         assert all(proof.ok for proof in result.proofs.values())
         for name in ("unlock", "fingerprint", "sign", "certify", "decrypt"):
             assert len(result.proofs[name].by) >= 2, name
@@ -73,6 +73,34 @@ def test_every_copy_is_proven_and_the_epoch_marked(world: World) -> None:
     assert mark["certificate"] == done.certificate
     assert done.rto_seconds == pytest.approx(mark["rto_seconds"], abs=0.01)
     assert world.events() == ["drill"]
+
+
+def resealed(made: Record, world: World, content: bytes) -> bytes:
+    """An authentic record of the Org Key whose export is another one."""
+    raw = recover_passphrase(made, "unattended", dict(world.holders))
+    return forged(made, by=ORG, members={record.ORIGINAL: sealing.seal(content, passphrase.written(raw))})
+
+
+@pytest.mark.parametrize("content", [b"other bytes", b""])
+def test_another_export_than_was_escrowed_fails_its_proof(content: bytes, world: World) -> None:
+    made = world.mint()
+    for target in world.targets.values():
+        target.plant(slot_of(made), resealed(made, world, content))
+    done = drill(world.context, Request())
+    assert done.code is Code.PROOF_FAILED
+    assert {result.proofs["original"].ok for result in done.results} == {False}
+    assert world.events() == ["drill-failed"]
+
+
+def test_a_record_without_the_exports_digest_is_proven_without_it(world: World) -> None:
+    """As version 0.1 made it."""
+    made = world.mint()
+    older = forged(made, by=ORG, describe=lambda document: document.pop("original"))
+    for target in world.targets.values():
+        target.plant(slot_of(made), older)
+    done = drill(world.context, Request())
+    assert done.passed
+    assert all("original" not in result.proofs for result in done.results)
 
 
 def test_it_is_given_the_drillers_logins_and_nothing_of_the_run_that_wrote(world: World) -> None:

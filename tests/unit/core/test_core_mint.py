@@ -9,7 +9,7 @@ import pytest
 from pipeline import keys, mint, record
 from pipeline.authentic import Record
 from pipeline.custody import passphrase, witness
-from pipeline.errors import OrgkeyError, ProofFailed, WrongShare
+from pipeline.errors import IntegrityProblem, OrgkeyError, ProofFailed, WrongShare
 from pipeline.keys import armor
 from pipeline.manifest import Reference
 from pipeline.proving import recover_passphrase
@@ -141,3 +141,14 @@ def test_the_manifests_description_of_the_key_is_json(genuine: Record) -> None:
     document = json.loads(genuine.members[record.MANIFEST])
     assert document["key"]["user_ids"] == ["ed25519 Organization Key <keys@example.com>"]
     assert genuine.members[record.KEYPAIR] == armor.armor(genuine.keypair, "PRIVATE KEY BLOCK")
+
+
+def test_an_export_that_does_not_come_out_again_is_not_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.keys import sealing
+
+    seal = sealing.seal
+    monkeypatch.setattr(sealing, "seal", lambda data, passphrase: seal(data + b"?", passphrase))
+    with pytest.raises(IntegrityProblem, match="the export that was sealed"):
+        world.mint()
