@@ -257,9 +257,7 @@ def _stored(
 def _unread(context: Context, targets: Mapping[str, Target], survey: Survey) -> OrgkeyError | None:
     """Why what is stored is not known whole; ``None`` where it is."""
     try:
-        storing.require_history(
-            context, targets, survey, "If it is lost for good, `orgkey escrow --new-epoch` insists"
-        )
+        storing.require_history(context, targets, survey, lineage.INSIST)
     except OrgkeyError as error:
         return error
     return None

@@ -24,6 +24,11 @@ _HINT: Final = (
     "make sure that this plan is meant, and that the targets are where they were; then give "
     "--accept-custody-change, or put the old plan back"
 )
+INSIST: Final = (
+    "If it is lost for good, `orgkey escrow --new-epoch` insists, with --accept-custody-change where "
+    "nothing else knows the last custody plan"
+)
+"""What an operator can do who has lost what is stored."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline import journal, mint
+from pipeline import journal, lineage, mint
 from pipeline import store as storing
 from pipeline.authentic import Record
 from pipeline.ceremony import Ask, Given
@@ -134,7 +134,7 @@ def _refresh(context: Context, request: Request, prestarted: Prestarted) -> Refr
 
 
 def _require_history(context: Context, survey: Survey) -> None:
-    insist = "If it is lost for good, `orgkey escrow --new-epoch` insists"
+    insist = lineage.INSIST
     storing.require_history(context, context.estate("writer").targets(), survey, insist)
 
 
