@@ -7,10 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
 
-from pipeline.errors import DeadlinePassed, Interrupted
+from pipeline.errors import DeadlinePassed, Interrupted, LocalFilesProblem
+
+TOLERANCE: Final = timedelta(minutes=5)
+"""How far two clocks may be apart: S3 refuses what was signed by one that is off by fifteen minutes."""
 
 interrupted: Final = threading.Event()
 """Set by the first signal: no thread of this process starts another call, or goes on waiting for one."""
@@ -62,6 +66,64 @@ def parse_stamp(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
 
+class GivenClock(SystemClock):
+    """The time that an operator gives, for a host whose own clock is wrong and where no server tells better.
+
+    Args:
+        given: The present time, with zone UTC.
+    """
+
+    def __init__(self, given: datetime) -> None:
+        self._shift = given - super().now()
+
+    def now(self) -> datetime:
+        """The present time as it was given, and what has passed since."""
+        return super().now() + self._shift
+
+
+class ServerDates:
+    """What the ``Date`` of servers' answers says of this host's clock, in one run."""
+
+    def __init__(self) -> None:
+        self._ahead: dict[str, timedelta] = {}
+
+    def note(self, server: str, date: str | None, now: datetime) -> None:
+        """Take an answer's ``Date``.
+
+        Args:
+            server: Its address, for people.
+            date: The header (RFC 9110, 6.6.1); anything else counts as none.
+            now: The present time by this host's clock.
+        """
+        try:
+            told = parsedate_to_datetime(date or "")
+        except ValueError:
+            return
+        self._ahead[server] = (told if told.tzinfo else told.replace(tzinfo=UTC)) - now
+
+    @property
+    def seen(self) -> bool:
+        """Whether any server has told its time."""
+        return bool(self._ahead)
+
+    def off(self) -> timedelta:
+        """By how much the servers are ahead of this host's clock; nothing where one agrees with it."""
+        least = min(self._ahead.values(), key=abs, default=timedelta())
+        return least if abs(least) > TOLERANCE else timedelta()
+
+    def problem(self) -> LocalFilesProblem | None:
+        """The error for a clock that is wrong; ``None`` where it is right, or nobody knows."""
+        off = self.off()
+        if not off:
+            return None
+        by = timedelta(seconds=round(abs(off).total_seconds()))
+        return LocalFilesProblem(
+            f"this host's clock differs from the Date of {' and '.join(sorted(self._ahead))}: "
+            f"it is {by} {'slow' if off > timedelta() else 'fast'}",
+            hint="set this host's clock, then run the same command again",
+        )
+
+
 @dataclass(frozen=True)
 class Deadline:
     """The moment after which a run stops trying.
@@ -70,15 +132,36 @@ class Deadline:
         seconds: Time allowed from now, in seconds.
         clock: Where time comes from.
         setting: What allows it.
+
+    Attributes:
+        dates: What servers that were asked until then say of the clock.
     """
 
     seconds: float
     clock: Clock = field(default_factory=SystemClock)
     setting: str = "policy.deadline_seconds"
     ends: float = field(init=False)
+    dates: ServerDates = field(default_factory=ServerDates, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ends", self.clock.monotonic() + self.seconds)
+
+    def note_date(self, server: str, date: str | None) -> None:
+        """Take the ``Date`` of a server's answer; see :meth:`ServerDates.note`."""
+        self.dates.note(server, date, self.clock.now())
+
+    def time(self) -> datetime:
+        """The present time by the servers, where they contradict this host's clock; else by that."""
+        return self.clock.now() + self.dates.off()
+
+    def require_clock(self) -> None:
+        """Refuse to go on with a clock that is wrong: what is made or proven by it would mislead.
+
+        Raises:
+            LocalFilesProblem: The servers contradict it.
+        """
+        if (problem := self.dates.problem()) is not None:
+            raise problem
 
     @contextmanager
     def paused(self) -> Iterator[None]:

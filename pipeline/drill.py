@@ -130,6 +130,7 @@ def _drill(context: Context, request: Request, prestarted: Prestarted) -> Drill:
         journal=None if request.epochs else context.journal,
         epochs=request.epochs or None,
     )
+    context.deadline.require_clock()  # proofs are signatures, and those are judged by time
     results: list[Result] = []
     spare: list[Prestarted] = [prestarted]
     chosen = choose(survey, request.epochs)

@@ -177,6 +177,10 @@ class LocalFilesProblem(OrgkeyError):
     code = Code.LOCAL_FILES
 
 
+class ClockProblem(LocalFilesProblem):
+    """Something is dated in the future by this host's clock: one clock is wrong, not known which."""
+
+
 class ProgramMissing(OrgkeyError):
     """A program that this run needs is not installed."""
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pipeline.authentic import Record
+from pipeline.clock import Deadline
 from pipeline.context import Context
 from pipeline.custody.section import PathEntry
-from pipeline.errors import Code, OrgkeyError
+from pipeline.errors import Code, OrgkeyError, first_of
 from pipeline.survey import Copy, Reader, Standing, Survey
 
 _PEOPLE = {"openpgp": "custodians", "paper": "sheets"}
@@ -162,6 +163,18 @@ def verdict(survey: Survey, copies: int) -> list[Code]:
         if any(copy.unlocked for copy in epoch.good):
             codes.append(Code.STALE)
     return codes
+
+
+def judged(codes: Iterable[Code], deadline: Deadline) -> Code:
+    """How a run ends that only looks; a clock that is wrong is named where nothing weighs more.
+
+    Args:
+        codes: Those of everything that is wrong.
+        deadline: The run's, with what servers said of the time.
+    """
+    code = first_of(codes)
+    wrong = deadline.dates.problem()
+    return wrong.code if wrong and code in (Code.OK, Code.DEGRADED, Code.STALE) else code
 
 
 def event(surveys: Sequence[Survey], code: Code) -> dict[str, object]:

@@ -132,6 +132,8 @@ def find(context: Context, estate: Estate, request: Request) -> Found:
         context.say(
             f"warning: epoch {epoch.name} is authentic, but this host knows of no drill that proved it"
         )
+    if problem := context.deadline.dates.problem():
+        context.say(f"warning: {problem.message}; what is stored is judged by the servers' time")
     for name, error in survey.unreachable.items():
         context.say(f"warning: {name} was left out: {error.message}")
     for copy in epoch.copies:

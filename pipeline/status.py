@@ -15,7 +15,7 @@ from pipeline.context import Context, Estate
 from pipeline.coverage import Backup
 from pipeline.custody.overlap import overlap
 from pipeline.custody.paths import Description, describe, from_config
-from pipeline.errors import Code, OrgkeyError, first_of
+from pipeline.errors import Code, OrgkeyError
 from pipeline.evidence.witnessed import UNSIGNED, Witnesses
 from pipeline.gate import DAY, Rule
 from pipeline.history import Drilled, History, Known
@@ -142,6 +142,8 @@ def status(context: Context) -> Status:
         rules += gate.told("backups", broken, f"{len(backups)} backup(s) are opened by escrowed keys")
         rules += gate.backups(context.config.policy, newest, now)
     codes += problems
+    if (wrong := context.deadline.dates.problem()) is not None:
+        rules.append(Rule("clock", False, f"{wrong.message}; {wrong.hint}"))
     if not all(rule.ok for rule in rules):
         codes.append(Code.STALE)
     return Status(
@@ -159,7 +161,7 @@ def status(context: Context) -> Status:
         tuple(rules),
         survey,
         now,
-        first_of(codes),
+        overview.judged(codes, context.deadline),
         tuple(silent),
         past.known,
     )

@@ -103,7 +103,11 @@ def moment_after(context: Context, last: Record | None) -> datetime:
     Args:
         context: The run.
         last: The newest authentic record of the key, if there is one.
+
+    Raises:
+        LocalFilesProblem: This host's clock is wrong.
     """
+    context.deadline.require_clock()
     now = context.clock.now()
     if last is not None and timedelta() <= last.manifest.created - now.replace(microsecond=0) < SOON:
         context.clock.sleep((last.manifest.created + timedelta(seconds=1) - now).total_seconds())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.cli import options
 from pipeline.cli.options import Common
 from pipeline.cli.output import spaced, table
-from pipeline.errors import Code, first_of
+from pipeline.errors import Code
 
 if TYPE_CHECKING:
     from pipeline.context import Context
@@ -39,12 +39,15 @@ def list_epochs(
     for item in surveys:
         for error in item.unreachable.values():
             out.warn(error.message)
-    for problem in overview.replication_problems(surveys, context.clock.now()):
-        out.warn(problem)
+    for line in overview.replication_problems(surveys, context.deadline.time()):
+        out.warn(line)
+    if problem := context.deadline.dates.problem():
+        out.warn(f"{problem.message}; {problem.hint}")
     known = last_known(context, surveys)
     out.emit(document(surveys, "orgkey.list/1", known), lines(context, surveys, known))
     unread = [copy.code for item in surveys for epoch in item.epochs for copy in epoch.copies if copy.unread]
-    return first_of([*(error.code for item in surveys for error in item.unreachable.values()), *unread])
+    silent = [error.code for item in surveys for error in item.unreachable.values()]
+    return overview.judged([*silent, *unread], context.deadline)
 
 
 def last_known(context: Context, surveys: Sequence[Survey]) -> dict[str, Known]:

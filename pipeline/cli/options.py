@@ -12,6 +12,7 @@ from pipeline.cli import jobs
 from pipeline.cli.output import Output
 
 if TYPE_CHECKING:
+    from pipeline.clock import Clock
     from pipeline.config import Config
     from pipeline.context import Context
     from pipeline.secret import SecretSource
@@ -145,13 +146,20 @@ class Common:
         out.say(f"configuration: {path}")
         return loaded
 
-    def context(self, out: Output, loaded: Config | None = None, fingerprint: str | None = None) -> Context:
+    def context(
+        self,
+        out: Output,
+        loaded: Config | None = None,
+        fingerprint: str | None = None,
+        clock: Clock | None = None,
+    ) -> Context:
         """Put the run together.
 
         Args:
             out: Where progress goes.
             loaded: The configuration, when it was read before.
             fingerprint: What an operator confirmed as the pin of this run.
+            clock: Where time comes from; this host's own when ``None``.
 
         Raises:
             UsageProblem: The configuration is missing or not valid, or no key is pinned.
@@ -163,6 +171,7 @@ class Common:
             fingerprint=fingerprint or self.fingerprint,
             state_dir=self.state_dir,
             say=out.say,
+            clock=clock,
         )
 
 

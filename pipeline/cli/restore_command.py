@@ -17,7 +17,7 @@ from pipeline.errors import Code, UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.clock import Deadline
+    from pipeline.clock import Clock, Deadline
     from pipeline.restore import Request, Restored
     from pipeline.secret import SecretSource
 
@@ -63,6 +63,15 @@ def restore(
             "Repeat for more.",
         ),
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            metavar="TIME",
+            help="The present time, like 2027-12-31T12:00:00Z, where this host's clock is wrong and no "
+            "server tells it.",
+        ),
+    ] = None,
     new_passphrase_file: options.NewPassphraseFile = None,
     new_passphrase_fd: options.NewPassphraseFd = None,
     new_passphrase_command: options.NewPassphraseCommand = None,
@@ -103,20 +112,45 @@ def restore(
         original=original,
     )
     if record is not None:
-        restored = _from_record(common, out, record, request, new_passphrase, allow_address or [])
+        restored = _from_record(common, out, record, request, new_passphrase, allow_address or [], _clock(at))
     elif allow_address:
         raise UsageProblem("--allow-address goes with --record", hint="the configuration names the addresses")
     else:
-        restored = _from_targets(common, out, request, new_passphrase)
+        restored = _from_targets(common, out, request, new_passphrase, _clock(at))
     out.emit(_document(restored, original), _lines(restored, original))
     return Code.OK
 
 
-def _from_targets(common: Common, out: Output, request: Request, new_passphrase: SecretSource) -> Restored:
+def _clock(given: str | None) -> Clock:
+    """This host's clock, or one that goes by the time that is given.
+
+    Raises:
+        UsageProblem: It is not a time with its zone.
+    """
+    from datetime import datetime
+
+    from pipeline.clock import GivenClock, SystemClock
+
+    if given is None:
+        return SystemClock()
+    try:
+        moment = datetime.fromisoformat(given)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise UsageProblem(
+            f"--at {given!r} is not a time with its zone", hint="give a time like 2027-12-31T12:00:00Z"
+        )
+    return GivenClock(moment)
+
+
+def _from_targets(
+    common: Common, out: Output, request: Request, new_passphrase: SecretSource, clock: Clock
+) -> Restored:
     from pipeline import restore as story
     from pipeline.errors import OrgkeyError
 
-    context = common.context(out)
+    context = common.context(out, clock=clock)
     estate = context.estate("driller")
     request = replace(request, ask=ceremony_prompt.at_terminal(out, context.deadline))
     try:
@@ -149,10 +183,11 @@ def _from_record(
     request: Request,
     new_passphrase: SecretSource,
     allowed: list[str],
+    clock: Clock,
 ) -> Restored:
     from pipeline import authentic, locations, wiring
     from pipeline import restore as story
-    from pipeline.clock import Deadline, SystemClock
+    from pipeline.clock import Deadline
     from pipeline.config import Policy
     from pipeline.reaching import Consent
 
@@ -164,7 +199,6 @@ def _from_record(
     if request.source or request.version or request.epoch != "latest":
         raise UsageProblem("--record names one record", hint="leave out --from, --epoch and --version-id")
     pin = wiring.pinned(None, common.fingerprint) or wiring.no_pin(common.fingerprint)
-    clock = SystemClock()
     deadline = Deadline(Policy().deadline_seconds, clock)
     loaded = common.load(out) if common.config else None
     if loaded and allowed:
@@ -174,7 +208,7 @@ def _from_record(
     consent = Consent([*_addresses(allowed), *locations.addresses(place)], _asks(deadline))
     estate = wiring.Estate(loaded, "driller", deadline, clock, consent=consent)
     data = locations.read_record(place, estate)
-    found = story.Found(authentic.open_record(data, pin, deadline=deadline, now=clock.now()), place)
+    found = story.Found(authentic.open_record(data, pin, deadline=deadline, now=deadline.time()), place)
     out.say(f"record of epoch {found.record.epoch} is authentic")
     request = replace(request, ask=ceremony_prompt.at_terminal(out, deadline))
     return story.restore(found, request, estate, new_passphrase, deadline=deadline, now=clock.now())

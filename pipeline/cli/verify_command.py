@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.cli import jobs, options
 from pipeline.cli.list_command import document, last_known, lines
 from pipeline.cli.options import Common
-from pipeline.errors import Code, OrgkeyError, first_of
+from pipeline.errors import Code, OrgkeyError
 
 
 @jobs.job("verify")
@@ -31,13 +31,18 @@ def verify(
     except OrgkeyError as error:
         store.remember_failure(context, "verify-failed", error)
         raise
-    code = first_of(code for item in surveys for code in overview.verdict(item, context.config.policy.copies))
+    code = overview.judged(
+        (code for item in surveys for code in overview.verdict(item, context.config.policy.copies)),
+        context.deadline,
+    )
+    if problem := context.deadline.dates.problem():
+        out.warn(f"{problem.message}; {problem.hint}")
     known = last_known(context, surveys)
     if code is Code.OK and not any(item.epochs for item in surveys):
         code = Code.STALE
         out.warn("nothing is stored for this key")
-    for problem in overview.replication_problems(surveys, context.clock.now()):
-        out.warn(problem)
+    for line in overview.replication_problems(surveys, context.deadline.time()):
+        out.warn(line)
     context.note_event("verify", overview.event(surveys, code))
     out.emit(
         document(surveys, "orgkey.verify/1", known) | {"exit_code": int(code)},

@@ -20,6 +20,7 @@ from pipeline.errors import Unreachable
 
 if TYPE_CHECKING:
     from pipeline.clients._vault_answers import Seen
+    from pipeline.clock import Deadline
     from pipeline.config import VaultPlace
 
 ELECTION_SECONDS: Final = 2.0
@@ -75,7 +76,12 @@ def _is_object(response: requests.Response) -> bool:
 
 
 def open_session(
-    place: VaultPlace, pair: Pair | None, limit: Callable[[], float], seen: Seen, request_ids: list[str]
+    place: VaultPlace,
+    pair: Pair | None,
+    limit: Callable[[], float],
+    seen: Seen,
+    request_ids: list[str],
+    deadline: Deadline,
 ) -> requests.Session:
     """Make the HTTP session for one server.
 
@@ -85,12 +91,14 @@ def open_session(
         limit: Seconds that the next request may take.
         seen: Where the status of each answer is noted.
         request_ids: Where Vault's request ids are collected.
+        deadline: Told what time the server says it is.
 
     Raises:
         UsageProblem: The CA file, our certificate or the proxy's file cannot be used.
     """
 
     def note(response: requests.Response, **_: Any) -> None:
+        deadline.note_date(place.address, response.headers.get("Date"))
         seen.status = response.status_code
         seen.retry_after = retry_after(response.headers.get("Retry-After"))
         if index := response.headers.get(INDEX):

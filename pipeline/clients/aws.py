@@ -184,7 +184,9 @@ class AwsSession:
                 config=self._config(limit),
             )
         # Neither refers to this object: the connections end with it.
-        client.meta.events.register("after-call.*.*", partial(_note, self.request_ids))
+        client.meta.events.register(
+            "after-call.*.*", partial(_note, self.request_ids, self.deadline, client.meta.endpoint_url)
+        )
         weakref.finalize(self, client.close)
         return client
 
@@ -211,6 +213,8 @@ class AwsSession:
         return session
 
 
-def _note(request_ids: list[str], parsed: dict[str, Any], **_: Any) -> None:
-    if request_id := parsed.get("ResponseMetadata", {}).get("RequestId"):
+def _note(request_ids: list[str], deadline: Deadline, server: str, parsed: dict[str, Any], **_: Any) -> None:
+    told = parsed.get("ResponseMetadata", {})
+    if request_id := told.get("RequestId"):
         request_ids.append(request_id)
+    deadline.note_date(server, told.get("HTTPHeaders", {}).get("date"))

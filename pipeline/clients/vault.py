@@ -252,7 +252,9 @@ class VaultSession:
 
             # Nothing below refers to this object: the connections end with it.
             limit = partial(self.deadline.limit, self._call_seconds)
-            self._http = open_session(self.place, self._pair, limit, self._seen, self.request_ids)
+            self._http = open_session(
+                self.place, self._pair, limit, self._seen, self.request_ids, self.deadline
+            )
             weakref.finalize(self, self._http.close)
         return hvac.Client(
             url=self.place.address,

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 
 from pipeline.clock import Deadline, stamp
 from pipeline.errors import (
+    ClockProblem,
     IntegrityProblem,
     NotPinned,
     OrgkeyError,
@@ -153,7 +154,8 @@ def verify_detached(
     Exactly one signature over a document, with nothing before or after it, by the pinned primary key or
     by a subkey that this one has bound for signing, made while both were valid. Sequoia, which is given only
     what was parsed here, has to agree; it takes no part where it does not support the key, cannot read it, or
-    finds its self-signatures too weak by today's policy: what was escrowed must stay readable for ever.
+    finds its self-signatures too weak by today's policy: what was escrowed must stay readable for ever. Nor
+    does it where this host's clock, which it goes by, is behind what it is given.
 
     A key that has expired since does not spoil what it signed inside its validity. Revocations of the
     primary key are left out: the public part comes along with what is being verified, so whoever could
@@ -170,6 +172,7 @@ def verify_detached(
 
     Raises:
         IntegrityProblem: It was not made by this key over these bytes.
+        ClockProblem: It was made in the future, by ``now``: no verdict on the signature.
         DeadlinePassed: The time is over.
     """
     deadline.check()
@@ -181,10 +184,11 @@ def verify_detached(
         raise _not_authentic(f"the public part is of another key, {key.fingerprint}")
     made, packet = _one_signature(signature)
     if made.created > now + _CLOCK_SKEW:
-        raise IntegrityProblem(
-            f"not authentic: the signature is from the future, {stamp(made.created)}; "
+        raise ClockProblem(
+            f"the signature is from the future, {stamp(made.created)}; "
             f"by this host's clock it is {stamp(now)}",
-            hint="set this host's clock if it is wrong; otherwise do not use this copy",
+            hint="set this host's clock if it is wrong, or give the time to `orgkey restore --at`; "
+            "if it is right, the host that made this record had a wrong one",
         )
     key = _without_primary_revocation(key)
     judged = validity.judge(key, None)
@@ -198,6 +202,9 @@ def verify_detached(
     entitled = [one for one in makers if one.usable(sig.SIGN) and _valid_at(one, made)]
     if not entitled or not _valid_at(judged.primary, made):
         raise _not_authentic("the signature is by a part of the key that may not sign, or could not then")
+    here = datetime.now(UTC)  # Sequoia looks at this host's clock, which may be slow
+    if made.created > here or any(one.later for one in validity.judge(key, here).standings):
+        return
     weak = any(one.weak for one in (*entitled, judged.primary))
     if _verified_by_sequoia(key, data, packet, weak=weak) is False:
         raise _not_authentic("the signature is not by this key over these bytes, says Sequoia")

@@ -196,6 +196,7 @@ def test_a_copy_of_an_earlier_try_has_to_be_locked_as_configured(
         ) as raised:
             place_one(target, where, RECORD)
         assert "orgkey retain --until" in raised.value.hint
+    assert target.session.deadline.dates.seen, "what the server says of the time is taken from its answers"
     for listed in (target.find(where.fingerprint), target.find(where.fingerprint, where.epoch)):
         assert [("is configured, the server says no reten" in str(item.unlocked)) for item in listed] == [
             True

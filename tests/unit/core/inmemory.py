@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,7 @@ class MemoryTarget:
         self.lost_answers = 0
         self.garble = False
         self.calls: list[str] = []
+        self.answered: Callable[[str], None] = lambda name: None
 
     def put(self, slot: Slot, data: bytes) -> Receipt:
         self._called("put")
@@ -141,6 +143,7 @@ class MemoryTarget:
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
+        self.answered(self.name)
         if name in self.failures:
             raise self.failures[name]
 
@@ -321,6 +324,8 @@ class World:
     seconds: float = 120.0
     seals: dict[str, str | OrgkeyError] = field(default_factory=dict)
     mirrors: dict[str, MemoryMirror] = field(default_factory=dict)
+    dated: bool = False
+    """Whether the targets' answers have a date, the right one, as those of servers have."""
 
     @property
     def fingerprint(self) -> str:
@@ -348,11 +353,15 @@ class World:
             self.roles.append(role)
             return MemoryEstate(self)
 
+        deadline = Deadline(self.seconds, self.clock)
+        if self.dated:
+            for target in self.targets.values():
+                target.answered = lambda name: deadline.note_date(name, format_datetime(datetime.now(UTC)))
         return Context(
             config=self.config,
             fingerprint=self.fingerprint,
             clock=self.clock,
-            deadline=Deadline(self.seconds),
+            deadline=deadline,
             run=secrets.token_hex(8),
             root=self.root / self.fingerprint,
             say=self.lines.append,
