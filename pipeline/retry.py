@@ -80,6 +80,12 @@ class Breakers:
             return self._known.setdefault(server, Breaker())
 
 
+def _error(state: RetryCallState) -> BaseException | None:
+    """What the attempt before raised; tenacity asks about nothing else than attempts that have ended."""
+    assert state.outcome is not None
+    return state.outcome.exception()
+
+
 class Retrier:
     """Exponential backoff with full jitter, inside one deadline.
 
@@ -137,13 +143,13 @@ class Retrier:
 
         def wait(state: RetryCallState) -> float:
             pause = self._rng.uniform(0.0, ceiling(state))
-            error = state.outcome.exception() if state.outcome else None
+            error = _error(state)
             asked = error.retry_after if isinstance(error, Unreachable) else None
             # The server's wish is a floor: jitter comes on top, or all its clients would return at once.
             return pause if asked is None else asked + pause
 
         def enough(state: RetryCallState) -> bool:
-            error = state.outcome.exception() if state.outcome else None
+            error = _error(state)
             answers.append(not (isinstance(error, Unreachable) and error.silent))
             if state.attempt_number >= self._attempts and not any(answers):
                 self._breaker.trip()
@@ -151,12 +157,11 @@ class Retrier:
             return state.attempt_number >= most or state.upcoming_sleep >= self.deadline.left()
 
         def note(state: RetryCallState) -> None:
-            error = state.outcome.exception() if state.outcome else None
             log.info(
                 "%s: attempt %d failed (%s), the next one in %.1f s",
                 what,
                 state.attempt_number,
-                error,
+                _error(state),
                 state.upcoming_sleep,
             )
 

@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 HOLD_SECONDS = 60.0
-_WORDS = (
+WORDS = (
     (re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}"), "EPOCH"),
     (re.compile(r"\d{8}T\d{6}Z"), "TIME"),
     (re.compile(r"[0-9A-F]{40}"), "FPR"),
@@ -99,7 +99,7 @@ class Roots:
         for name, root in self._roots:
             if absolute.is_relative_to(root):
                 called = f"{name}/{absolute.relative_to(root)}"
-                for pattern, word in _WORDS:
+                for pattern, word in WORDS:
                     called = pattern.sub(word, called)
                 return called
         return None

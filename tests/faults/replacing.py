@@ -45,13 +45,18 @@ def adopt(scene: Scene, before: Before) -> None:
         entry.add_receipt(target.put(slot, before.record.data))
 
 
-def check_proven(scene: Scene, before: Before, name: str) -> None:
-    """The old epoch stands as it was: whole at both targets, proven on this host, and it restores."""
+def check_stands(scene: Scene, before: Before) -> None:
+    """The old epoch is as it was: whole at both targets, and proven on this host."""
     copies = scene.stored()[before.record.epoch]
     assert copies == {"vault": before.record.data, "s3": before.record.data}
     entry = scene.context().journal.entry(before.record.epoch)
     assert entry is not None
     assert entry.proven() is not None
+
+
+def check_proven(scene: Scene, before: Before, name: str) -> None:
+    """The old epoch stands as it was, and it restores."""
+    check_stands(scene, before)
     out = scene.directory / "out" / f"{name}.asc"
     restored = scene.run(["restore", "--original", "--out", str(out)])
     assert restored.code == 0, restored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from pipeline import authentic, config, wiring
 from pipeline.authentic import Record
 from pipeline.context import Context
 from pipeline.targets.interface import Presence, Slot
+from tests.faults.faulty import WORDS
 from tests.support import forkserver, leftovers
 
 if TYPE_CHECKING:
@@ -47,6 +49,18 @@ class Ended:
         document = json.loads(self.out)
         assert isinstance(document, dict)
         return document
+
+
+def _kind(path: Path) -> str:
+    if path.is_symlink() or not path.is_file():
+        return "directory" if path.is_dir() else "other"
+    data = path.read_bytes()
+    try:
+        document = json.loads(data)
+    except ValueError:
+        return "file" if data else "empty file"
+    fields = sorted(document) if isinstance(document, dict) else []
+    return f"document {fields} {document.get('event') if fields else ''}"
 
 
 class Scene:
@@ -175,6 +189,39 @@ class Scene:
         return sorted(self.trace.read_text().splitlines())
 
     # -- looking ---------------------------------------------------------------------------------
+
+    def durable(self) -> list[str]:
+        """What a killed run has left, as far as another run can find it.
+
+        Names are without what is random or dated; of a file it counts whether it is empty, of a document
+        which fields and which event it has, of a stored record whether the journal holds the same bytes.
+        """
+        found = [f"agents {bool(self.agents())}"]
+        for name, root in (("state", self.state), ("memory", self.memory), ("out", self.directory / "out")):
+            for path in root.rglob("*"):
+                called = f"{name}/{path.relative_to(root)}"
+                for pattern, word in WORDS:
+                    called = pattern.sub(word, called)
+                found.append(f"{called} {_kind(path)}")
+        known = self.journalled()
+        for epoch, copies in self.stored().items():
+            found += [f"{target} same={known.get(epoch) == data}" for target, data in copies.items()]
+        return sorted(found)
+
+    def is_new_state(self, command: str) -> bool:
+        """Whether no test of this run, in any worker, has found this durable state before.
+
+        Args:
+            command: What was killed, and will be run again.
+        """
+        digest = hashlib.sha256("\n".join(self.durable()).encode()).hexdigest()
+        states = leftovers.run_directory() / "states"
+        states.mkdir(exist_ok=True)
+        try:
+            (states / f"{command}-{digest}").touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
 
     @property
     def root(self) -> Path:

@@ -16,14 +16,14 @@ from pipeline import authentic
 from pipeline.keys import compare_public
 from tests.assets.openpgp_writer import PASSPHRASE
 from tests.faults.conftest import set_up
-from tests.faults.replacing import Before, adopt, check_ended, check_proven, with_people
+from tests.faults.replacing import Before, adopt, check_ended, check_proven, check_stands, with_people
 from tests.faults.scene import ASSETS, FINGERPRINT, Scene
 from tests.integration.commandline import end_gpg, gpg
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack
 
-POINTS = 71
+POINTS = 72
 """How many effects a clean refresh has. Whoever adds one changes this number, and has it swept with that."""
 
 CHANGED = {"RECOVERY.txt", "manifest.json", "manifest.json.asc", "public.asc"}
@@ -97,6 +97,9 @@ def test_killed(
     refresh = ["refresh", "--public", str(renewed)]
     killed = replacing.run(refresh, at=point)
     assert killed.code == -signal.SIGKILL, (point, killed)
+    check_stands(replacing, before)
+    if not replacing.is_new_state("refresh"):
+        return
     check_proven(replacing, before, "killed")
     committed = replacing.journalled()
     done = {entry.epoch for entry in replacing.context().journal.entries() if entry.proven()}

@@ -43,6 +43,12 @@ def begin(above: Path | None = None) -> Path:
     return _remember(made.rename(above / made.name.replace(".orgkey-starting-", PREFIX)))
 
 
+def run_directory() -> Path:
+    """The directory of this run, which all its workers share."""
+    assert _current is not None, "no run has begun"
+    return _current
+
+
 def join(run: Path) -> None:
     """Hold a run's directory until this process ends, and write down in it what is started here."""
     handle = os.open(run / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -60,10 +66,9 @@ def directory(prefix: str, *, memory: bool = False) -> Path:
         prefix: How its name begins.
         memory: Whether it lies in ``/dev/shm`` where there is one: for keys, and for the sockets of agents.
     """
-    assert _current is not None, "no run has begun"
     shared = Path("/dev/shm")
     if not memory:
-        return Path(tempfile.mkdtemp(prefix=prefix, dir=_current))
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=run_directory()))
     made = Path(tempfile.mkdtemp(prefix=prefix, dir=shared if shared.is_dir() else None))
     _note(f"directory-{made.name}", {"directory": str(made)})
     return made
@@ -112,8 +117,7 @@ def _noting(real: Callable[..., Process]) -> Callable[..., Process]:
 
 
 def _note(name: str, what: dict[str, object]) -> None:
-    assert _current is not None
-    (_current / f"note-{name}.json").write_text(json.dumps(what))
+    (run_directory() / f"note-{name}.json").write_text(json.dumps(what))
 
 
 def _remove(path: Path) -> None:
