@@ -207,10 +207,14 @@ def _compare(escrowed: Key, found: bytes, others: tuple[str, ...], now: datetime
 
 
 def _own(data: bytes, fingerprint: str) -> bytes | None:
-    """The pinned key alone, out of what may be several."""
-    from pipeline.keys import reading
+    """The pinned key alone, out of what may be several, with nothing that it has not signed itself."""
+    from pipeline.keys import reading, validity
 
-    return next((key.public() for key in reading.read(data).keys if key.fingerprint == fingerprint), None)
+    for key in reading.read(data).keys:
+        if key.fingerprint == fingerprint:
+            # One that cannot be judged stays as it is: its reader says why.
+            return key.public() if key.problems else validity.own_part(key).public()
+    return None
 
 
 def _named(keys: tuple[str, ...]) -> str:

@@ -152,19 +152,11 @@ def _user_id(key: Key, judged: Judgement) -> str:
 
 def _require_few_signatures(who: str, key: Key) -> None:
     """Refuse a flood: a revocation behind it would not be looked at."""
-    from pipeline.keys.signatures import read_signature
-    from pipeline.keys.validity import MAX_CHECKED
+    from pipeline.keys.reading import Flooded
 
-    packets = [packet for component in key.components for packet in component.signatures]
-    packets += [packet for identity in key.identities for packet in identity.signatures]
-    if len(packets) <= MAX_CHECKED:
-        return
-    issuers = [made.issuer for packet in packets if (made := read_signature(packet.body))]
-    if sum(issuer in ("", key.primary.public.key_id) for issuer in issuers) > MAX_CHECKED:
-        raise UsageProblem(
-            f"{who}: the certificate has more than {MAX_CHECKED} signatures in its own name",
-            hint=f"somebody has filled it up; {_NEWER}",
-        )
+    for problem in key.problems:
+        if isinstance(problem, Flooded):
+            raise UsageProblem(f"{who}: {problem.message}", hint=_NEWER)
 
 
 def _require_valid(who: str, key: Key, judged: Judgement, now: datetime) -> None:
@@ -269,6 +261,10 @@ def _reduced(key: Key, chosen: Component) -> bytes:
 def _notes(
     member: Custodian, key: Key, judged: Judgement, chosen: PublicPart, now: datetime
 ) -> Iterator[str]:
+    from pipeline.keys.protection import AES256
+
+    if judged.primary.ciphers and AES256 not in judged.primary.ciphers:
+        yield "it does not name AES-256 among its ciphers; shares are encrypted with AES-256 nevertheless"
     for component, standing in zip(key.components, judged.standings, strict=True):
         public = component.public
         if standing.weak and component in (key.primary, _component(key, chosen)):

@@ -1,8 +1,8 @@
 """ASCII armor, read as tolerantly as files in the wild ask for, written as RFC 4880 section 6.2 says.
 
 Tolerated: a byte order mark, CRLF, UTF-16 (Windows' "Unicode"), blank lines, white space at line ends,
-text around the blocks, any header lines, no checksum. Not tolerated: a wrong checksum, a block without
-its end, characters that are not base64.
+text around the blocks, blocks joined without a line break, any header lines, no checksum. Not tolerated:
+a wrong checksum, a block without its end, characters that are not base64.
 """
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ DAMAGED_HINT = "export the keypair again, and copy the file in binary mode, whol
 
 _BEGIN = re.compile(rb"^[ \t]*-----BEGIN PGP ([A-Z0-9 ,/]{1,60})-----[ \t]*$", re.MULTILINE)
 _END = re.compile(rb"^[ \t]*-----END PGP ([A-Z0-9 ,/]{1,60})-----[ \t]*$", re.MULTILINE)
+# Where files were put together without a line break: behind one block's end, or behind its checksum.
+_JOINED = re.compile(
+    rb"(?<=[^\n])(?=-----END PGP [A-Z0-9 ,/]{1,60}-----[ \t]*(?:\n|-----|\Z))"
+    rb"|(?<=[^\n]-----)[ \t]*(?=-----BEGIN PGP [A-Z0-9 ,/]{1,60}-----[ \t]*$)",
+    re.MULTILINE,
+)
 _HEADER = re.compile(rb"^[A-Za-z][A-Za-z0-9-]*:( |$)")
 _BASE64 = re.compile(rb"^[A-Za-z0-9+/]*={0,2}$")
 _CRC = re.compile(rb"^=([A-Za-z0-9+/]{4})$")
@@ -123,6 +129,9 @@ def normalise(data: bytes) -> Text:
         if is_armored(unix):
             data = unix
             notes.append("line ends were CRLF")
+    if (data[:1] < b"\x80" or is_armored(data)) and _JOINED.search(data):
+        data = _JOINED.sub(b"\n", data)
+        notes.append("a line break between two armor blocks, or before the end of one, was missing")
     return Text(data, tuple(notes))
 
 

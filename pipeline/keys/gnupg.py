@@ -6,6 +6,7 @@ Every call is a batch call with a passphrase from a pipe; what it says is read f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -28,6 +29,10 @@ CALL_SECONDS: Final = 60.0
 # libgpg-error's codes, the low 16 bits of what status lines carry.
 BAD_PASSPHRASE: Final = 11
 _SECRET_IMPORTED: Final = 16
+_CHATTER: Final = re.compile(
+    r"imported|processed|unchanged|not changed|keys read|w/o user IDs|may be caused by|import from|faked"
+)
+"""Lines of gpg's log that count or comment; the reason is another."""
 _VALID_STATES: Final = {
     "GOODSIG": "good",
     "EXPSIG": "signature expired",
@@ -202,7 +207,9 @@ class GnuPG:
         except OSError:
             lines = []
         # Each line begins with date, time and process.
-        return lines[-1].partition("] ")[2].strip() if lines else "it does not say why"
+        said = [line.partition("] ")[2].strip() for line in lines]
+        told = [line for line in said if line and not _CHATTER.search(line)]
+        return told[-1] if told else "it does not say why"
 
     def _file(self, data: bytes) -> Path:
         self._files += 1

@@ -31,6 +31,7 @@ from pipeline.keys.signatures import KEY_REVOCATION, read_signature
 
 MAX_BYTES = 4 << 20  # an Org Key with all that hangs on it has some ten kilobytes
 MAX_SUBKEYS = 100  # each costs a string-to-key run
+MAX_SIGNATURES = 1_000  # that claim to be the key's own, each of which is verified; real keys have a dozen
 NOT_A_KEY_HINT = "give the file that `Export Keypair` of the Organization Key wrote"
 MESSAGE_HINT = "a server backup is such a message; give the file that `Export Keypair` wrote"
 
@@ -182,7 +183,28 @@ def _merge_all(groups: list[Key], strays: list[Packet]) -> list[Key]:
     for group in groups:
         known = merged.get(group.fingerprint)
         merged[group.fingerprint] = merge(known, group) if known else group
-    return [_with_strays(key, strays) for key in merged.values()]
+    return [_bounded(_with_strays(key, strays)) for key in merged.values()]
+
+
+class Flooded(Unsupported):
+    """A key carries more signatures in its own name than can be judged."""
+
+
+def _bounded(key: Key) -> Key:
+    """Refuse a key with too many signatures to judge: what is not looked at could be its revocation."""
+    own = ("", key.primary.public.key_id)
+    packets = [packet for component in key.components for packet in component.signatures]
+    packets += [packet for identity in key.identities for packet in identity.signatures]
+    if len(packets) <= MAX_SIGNATURES:
+        return key
+    count = sum(1 for packet in packets if (made := read_signature(packet.body)) and made.issuer in own)
+    if count <= MAX_SIGNATURES:
+        return key
+    error = Flooded(
+        f"the key has more than {MAX_SIGNATURES} signatures in its own name",
+        hint="somebody has filled it up: take it from its owner again, not from a key server",
+    )
+    return replace(key, problems=(*key.problems, error))
 
 
 def _with_strays(key: Key, strays: list[Packet]) -> Key:

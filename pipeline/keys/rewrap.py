@@ -15,13 +15,13 @@ from pipeline.keys import reading
 from pipeline.keys.certificates import find_certificates
 from pipeline.keys.inspection import describe
 from pipeline.keys.material import read_secret, write_numbers
-from pipeline.keys.model import Identity, Key, merge, require_secret
+from pipeline.keys.model import Key, merge, require_secret
 from pipeline.keys.packets import SECRETS, Packet, build, join
 from pipeline.keys.preflight import ACCEPTABLE, examine
 from pipeline.keys.protection import AES256, SHA256, close_secret, open_secret
 from pipeline.keys.signatures import hashed_key
 from pipeline.keys.unlocking import open_all
-from pipeline.keys.validity import Judgement, judge, own_signatures
+from pipeline.keys.validity import Judgement, judge, own_part
 from pipeline.secret import Secret
 
 
@@ -138,22 +138,9 @@ class UnlockedKey:
                 hint="give the public part of the same key",
             )
         known = {component.public.fingerprint for component in self.key.components}
-        own = own_signatures(newer)
-        wanted = replace(
-            newer,
-            primary=replace(newer.primary, signatures=own.direct),
-            identities=tuple(
-                Identity(identity.packet, made)
-                for identity, made in zip(newer.identities, own.identities, strict=True)
-                if made
-            ),
-            subkeys=tuple(
-                replace(subkey, signatures=made)
-                for subkey, made in zip(newer.subkeys, own.subkeys, strict=True)
-                if subkey.public.fingerprint in known
-            ),
-        )
-        merged = merge(self.key, wanted)
+        own = own_part(newer)
+        subkeys = tuple(subkey for subkey in own.subkeys if subkey.public.fingerprint in known)
+        merged = merge(self.key, replace(own, subkeys=subkeys))
         return replace(self, key=replace(merged, parts=self.key.parts, raw=self.key.raw))
 
 

@@ -19,11 +19,15 @@ CERTIFICATIONS = frozenset({0x10, 0x11, 0x12, 0x13})
 SUBKEY_BINDING, PRIMARY_BINDING, DIRECT = 0x18, 0x19, 0x1F
 KEY_REVOCATION, SUBKEY_REVOCATION, CERTIFICATION_REVOCATION = 0x20, 0x28, 0x30
 
-CREATED, EXPIRES, KEY_EXPIRES, REVOKER, ISSUER, PRIMARY_UID, FLAGS, EMBEDDED, FINGERPRINT = (
-    2, 3, 9, 12, 16, 25, 27, 32, 33,
+CREATED, EXPIRES, KEY_EXPIRES, CIPHERS, REVOKER, ISSUER, PRIMARY_UID, FLAGS, EMBEDDED, FINGERPRINT = (
+    2, 3, 9, 11, 12, 16, 25, 27, 32, 33,
 )  # fmt: skip
 # Critical subpackets that this reader heeds or that do not change what it concludes.
 _KNOWN = frozenset({2, 3, 4, 5, 6, 7, 9, 11, 12, 16, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 32, 33, 34})
+
+NOTATION = 20
+_NOTATIONS = frozenset({"preferred-email-encoding@pgp.com"})  # changes nothing of what is concluded here
+_NAMES = {10: " (additional decryption key)"}
 
 CERTIFY, SIGN, ENCRYPT = 0x01, 0x02, 0x0C
 # MD5 can be collided at will; no current program takes it for a signature.
@@ -46,7 +50,8 @@ class Signature:
         left: The first two bytes of the digest.
         numbers: The signature itself.
         issuer: Key id of its maker, empty when it does not say.
-        critical_unknown: Whether it has a critical subpacket that is not understood.
+        unknown: The critical subpackets and notations that are not understood: it does not count then
+            (RFC 9580 sections 5.2.3.7 and 5.2.3.24).
     """
 
     version: int
@@ -60,7 +65,7 @@ class Signature:
     left: bytes
     numbers: tuple[int, ...]
     issuer: str
-    critical_unknown: bool = False
+    unknown: tuple[str, ...] = ()
 
     def first(self, kind: int) -> bytes | None:
         """The first hashed subpacket of a type."""
@@ -105,7 +110,7 @@ def read_signature(body: bytes) -> Signature | None:
 def _read_v4(body: bytes) -> Signature:
     reader = Reader(body, "a signature", 1)
     kind, algorithm, digest = reader.octet(), reader.octet(), reader.octet()
-    hashed, critical = _subpackets(reader.take(reader.number(2)))
+    hashed, unknown = _subpackets(reader.take(reader.number(2)))
     end = reader.at
     unhashed, _ = _subpackets(reader.take(reader.number(2)))
     left = reader.take(2)
@@ -113,12 +118,6 @@ def _read_v4(body: bytes) -> Signature:
     stamp = next((data for found, data in hashed if found == CREATED), b"")
     if len(stamp) != 4:
         raise NotAKey("a signature has no time", hint="it is left out")
-    issuer = ""
-    for found, data in (*hashed, *unhashed):
-        if found == FINGERPRINT and len(data) == 21 and data[0] == 4:
-            issuer = data[-8:].hex().upper()
-        elif found == ISSUER and len(data) == 8 and not issuer:
-            issuer = data.hex().upper()
     return Signature(
         4,
         kind,
@@ -130,9 +129,20 @@ def _read_v4(body: bytes) -> Signature:
         body[:end] + b"\x04\xff" + end.to_bytes(4, "big"),
         left,
         numbers,
-        issuer,
-        critical_unknown=critical,
+        # Anybody can change the unhashed ones: they count only where the hashed ones do not say.
+        _issuer(hashed) or _issuer(unhashed),
+        unknown,
     )
+
+
+def _issuer(subpackets: tuple[tuple[int, bytes], ...]) -> str:
+    issuer = ""
+    for found, data in subpackets:
+        if found == FINGERPRINT and len(data) == 21 and data[0] == 4:
+            return data[-8:].hex().upper()
+        if found == ISSUER and len(data) == 8 and not issuer:
+            issuer = data.hex().upper()
+    return issuer
 
 
 def _read_v3(body: bytes) -> Signature:
@@ -154,10 +164,10 @@ def _mpis(reader: Reader) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def _subpackets(area: bytes) -> tuple[tuple[tuple[int, bytes], ...], bool]:
+def _subpackets(area: bytes) -> tuple[tuple[tuple[int, bytes], ...], tuple[str, ...]]:
     reader = Reader(area, "a signature's subpackets")
     found = []
-    critical = False
+    unknown = []
     while reader.left:
         size = reader.octet()
         if 192 <= size < 255:
@@ -167,9 +177,18 @@ def _subpackets(area: bytes) -> tuple[tuple[tuple[int, bytes], ...], bool]:
         if size == 0:
             raise NotAKey("a signature has an empty subpacket", hint="it is left out")
         kind = reader.octet()
-        critical |= bool(kind & 0x80) and kind & 0x7F not in _KNOWN
-        found.append((kind & 0x7F, reader.take(size - 1)))
-    return tuple(found), critical
+        number, data = kind & 0x7F, reader.take(size - 1)
+        if kind & 0x80 and number not in _KNOWN:
+            unknown.append(f"subpacket {number}{_NAMES.get(number, '')}")
+        elif kind & 0x80 and number == NOTATION and (name := _notation(data)) not in _NOTATIONS:
+            unknown.append(f"notation {name}")
+        found.append((number, data))
+    return tuple(found), tuple(unknown)
+
+
+def _notation(data: bytes) -> str:
+    name = data[8 : 8 + int.from_bytes(data[4:6], "big")].decode(errors="replace")
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
 
 
 def hashed_key(public: PublicPart) -> bytes:
@@ -195,7 +214,12 @@ def verify(signature: Signature, maker: PublicPart, data: bytes) -> bool:
         maker: Whose it should be.
         data: What is signed, without the signature's own part.
     """
-    if signature.critical_unknown or signature.digest in _BROKEN_DIGESTS:
+    return not signature.unknown and holds(signature, maker, data)
+
+
+def holds(signature: Signature, maker: PublicPart, data: bytes) -> bool:
+    """The same, whatever critical subpackets the signature has: for telling why it does not count."""
+    if signature.digest in _BROKEN_DIGESTS:
         return False
     if signature.issuer and signature.issuer != maker.key_id:
         return False

@@ -202,11 +202,15 @@ def verify_detached(
     entitled = [one for one in makers if one.usable(sig.SIGN) and _valid_at(one, made)]
     if not entitled or not _valid_at(judged.primary, made):
         raise _not_authentic("the signature is by a part of the key that may not sign, or could not then")
+<<<<<<< HEAD
     here = datetime.now(UTC)  # Sequoia looks at this host's clock, which may be slow
     if made.created > here or any(one.later for one in validity.judge(key, here).standings):
         return
     weak = any(one.weak for one in (*entitled, judged.primary))
     if _verified_by_sequoia(key, data, packet, weak=weak) is False:
+=======
+    if _verified_by_sequoia(key, data, packet) is False:
+>>>>>>> e212507 (Judge keys of every form and maker alike: reasons for what is refused, own signatures alone of a live key)
         raise _not_authentic("the signature is not by this key over these bytes, says Sequoia")
 
 
@@ -255,11 +259,12 @@ def _valid_at(standing: Standing, made: Signature) -> bool:
     return standing.bound and (standing.expires is None or made.created < standing.expires)
 
 
-def _verified_by_sequoia(key: Key, data: bytes, packet: bytes, *, weak: bool) -> bool | None:
+def _verified_by_sequoia(key: Key, data: bytes, packet: bytes) -> bool | None:
     """Ask Sequoia; it does not tell whether mathematics or policy made it refuse.
 
     Returns:
-        What it says; ``None`` where its policy or its features can be the reason for a no.
+        What it says; ``None`` where its policy, its features or its reading of the standard can be the reason
+        for a no.
     """
     if not all(supports(one.public) for one in key.components if one.public.can_sign):
         return None
@@ -273,8 +278,30 @@ def _verified_by_sequoia(key: Key, data: bytes, packet: bytes, *, weak: bool) ->
     try:
         found = pysequoia.verify(bytes=data, store=lambda _: [public], signature=signature).valid_sigs
     except RuntimeError:
-        return None if weak or any(_may_be_too_weak(one.public) for one in key.components) else False
+        return False if _beyond_policy(key) else None
     return [one.certificate.upper() for one in found] == [key.fingerprint]
+
+
+def _beyond_policy(key: Key) -> bool:
+    """Whether no program has a reason of its own to refuse a key: strong, and of one mind about itself."""
+    if any(_may_be_too_weak(one.public) for one in key.components):
+        return False
+    own = validity.own_signatures(key)
+    made = [
+        one
+        for packets in (own.direct, *own.identities, *own.subkeys)
+        for packet in packets
+        if (one := sig.read_signature(packet.body))
+    ]
+    spans = {one.span(sig.KEY_EXPIRES) for one in made}
+    return len(spans) == 1 and all(
+        one.version == 4
+        and one.digest in _DIGESTS
+        and one.flags is not None
+        and one.span(sig.EXPIRES) is None
+        and one.kind in sig.CERTIFICATIONS | {sig.SUBKEY_BINDING}
+        for one in made
+    )
 
 
 def _may_be_too_weak(part: PublicPart) -> bool:

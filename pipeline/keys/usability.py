@@ -68,12 +68,25 @@ def usability(key: Key, judgement: Judgement, now: datetime) -> Iterator[Problem
     if not key.identities:
         yield Problem(Incomplete("the key has no user id", hint=PUBLIC_TOO))
     if not primary.bound and not primary.later:
-        yield Problem(Incomplete("the key has no genuine self-signature", hint=PUBLIC_TOO))
+        yield Problem(_unsigned("the key", judgement))
         return
+    if key.identities and primary.bound and not any(judgement.identities):
+        # GnuPG takes no such key, and what recovers it without this program is GnuPG.
+        yield Problem(_unsigned("every user id", judgement))
     for index, standing in enumerate(judgement.subkeys, start=1):
         if not standing.bound and not standing.later and not standing.revoked:
-            yield Problem(Incomplete(f"{name_of(key, index)} has no genuine self-signature", hint=PUBLIC_TOO))
+            yield Problem(_unsigned(name_of(key, index), judgement))
     yield from _capabilities(judgement, now)
+
+
+def _unsigned(name: str, judgement: Judgement) -> Incomplete:
+    if not judgement.discounted:
+        return Incomplete(f"{name} has no genuine self-signature", hint=PUBLIC_TOO)
+    return Incomplete(
+        f"{name} has no self-signature that counts: they {'; they '.join(judgement.discounted)}",
+        hint="sign the key's user ids and subkeys anew, without that, in the program that made it; "
+        "then export it again",
+    )
 
 
 def _capabilities(judgement: Judgement, now: datetime) -> Iterator[Problem]:

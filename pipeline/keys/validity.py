@@ -6,7 +6,7 @@ Only signatures that verify count. A third party's are carried along and never l
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pipeline.keys import signatures as sig
@@ -15,7 +15,8 @@ from pipeline.keys.model import Component, Identity, Key
 from pipeline.keys.packets import Packet, Tag
 from pipeline.keys.signatures import Signature
 
-MAX_CHECKED = 1_000  # self-signatures looked at in one key; real keys have a dozen
+_NOT_UNDERSTOOD = "which this and most programs do not understand"
+_REVOCATIONS = frozenset({sig.KEY_REVOCATION, sig.SUBKEY_REVOCATION, sig.CERTIFICATION_REVOCATION})
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Standing:
         expires: When it expires, if ever.
         revoked: Whether it has been revoked, at whatever time.
         weak: Whether the self-signature that counts uses SHA-1.
+        ciphers: The ciphers that it prefers, by their ids.
     """
 
     bound: bool = False
@@ -37,6 +39,7 @@ class Standing:
     expires: datetime | None = None
     revoked: bool = False
     weak: bool = False
+    ciphers: tuple[int, ...] = ()
 
     def usable(self, need: int) -> bool:
         """Whether it is bound, unrevoked and flagged for a use; time aside."""
@@ -52,12 +55,14 @@ class Judgement:
         subkeys: Of each subkey, in their order.
         identities: For each user id and attribute, whether a genuine unrevoked certification counts.
         notes: For people.
+        discounted: Why genuine self-signatures do not count, each in words that follow "they".
     """
 
     primary: Standing
     subkeys: tuple[Standing, ...]
     identities: tuple[bool, ...]
     notes: tuple[str, ...] = ()
+    discounted: tuple[str, ...] = ()
 
     @property
     def standings(self) -> tuple[Standing, ...]:
@@ -67,11 +72,11 @@ class Judgement:
 
 @dataclass
 class _Checker:
-    """Verifies a key's self-signatures, with a bound on the work."""
+    """Verifies a key's self-signatures; :mod:`pipeline.keys.reading` bounds their number."""
 
     primary: PublicPart
-    checked: int = 0
     refused: int = 0
+    discounted: list[str] = field(default_factory=list)
 
     def genuine(self, packets: Iterable[Packet], kinds: frozenset[int], data: bytes) -> list[Signature]:
         found = []
@@ -79,11 +84,14 @@ class _Checker:
             made = sig.read_signature(packet.body)
             if made is None or made.kind not in kinds or made.issuer not in ("", self.primary.key_id):
                 continue
-            self.checked += 1
-            if self.checked <= MAX_CHECKED and sig.verify(made, self.primary, data):
-                found.append(made)
-            else:
+            if not sig.holds(made, self.primary, data):
                 self.refused += 1
+            elif made.unknown:
+                self.discounted += [f"carry the critical {one}, {_NOT_UNDERSTOOD}" for one in made.unknown]
+            elif not made.issuer and made.kind not in _REVOCATIONS:
+                self.discounted.append("do not name who made them, which GnuPG and PGPy demand")
+            else:
+                found.append(made)
         return found
 
     def identity(self, identity: Identity) -> list[Signature]:
@@ -118,7 +126,9 @@ def judge(key: Key, now: datetime | None) -> Judgement:
         notes.append(f"{checker.refused} self-signatures do not verify and were not counted")
     if primary.weak or any(one.weak for one in subkeys):
         notes.append("self-signatures use SHA-1, which some programs (Sequoia) refuse by policy")
-    return Judgement(primary, subkeys, identities, tuple(notes))
+    discounted = tuple(dict.fromkeys(checker.discounted))
+    notes += [f"some self-signatures do not count: they {reason}" for reason in discounted]
+    return Judgement(primary, subkeys, identities, tuple(notes), discounted)
 
 
 @dataclass(frozen=True)
@@ -165,6 +175,35 @@ def own_signatures(key: Key) -> OwnSignatures:
     )
 
 
+def own_part(key: Key) -> Key:
+    """Reduce a key to what it has signed itself: its own signatures, and the parts that have one.
+
+    Anybody can add the rest to a key that a server gives out. A revocation by a designated revoker stays.
+    """
+    own = own_signatures(key)
+    certifications = [packet for made in own.identities for packet in made]
+    named = _revokers(
+        one for packet in (*own.direct, *certifications) if (one := sig.read_signature(packet.body))
+    )
+    direct = tuple(
+        packet for packet in key.primary.signatures if packet in own.direct or _revokes(packet, named)
+    )
+    return replace(
+        key,
+        primary=replace(key.primary, signatures=direct),
+        identities=tuple(
+            Identity(identity.packet, made)
+            for identity, made in zip(key.identities, own.identities, strict=True)
+            if made
+        ),
+        subkeys=tuple(
+            replace(subkey, signatures=made)
+            for subkey, made in zip(key.subkeys, own.subkeys, strict=True)
+            if made
+        ),
+    )
+
+
 def _newest(made: Iterable[Signature], now: datetime | None) -> Signature | None:
     alive = [one for one in made if one.alive(now)]
     return max(alive, key=lambda one: one.created) if alive else None
@@ -205,16 +244,22 @@ def _primary(
 
 def _revoked_by_another(key: Key, made: list[Signature]) -> bool:
     """Whether somebody whom the key names as revoker has revoked it, as far as key ids tell."""
-    revokers = {
+    named = _revokers(made)
+    return bool(named) and any(_revokes(packet, named) for packet in key.primary.signatures)
+
+
+def _revokers(made: Iterable[Signature]) -> frozenset[str]:
+    return frozenset(
         data[-8:].hex().upper()
         for one in made
         for kind, data in one.hashed
         if kind == sig.REVOKER and len(data) == 22
-    }
-    if not revokers:
-        return False
-    others = (sig.read_signature(packet.body) for packet in key.primary.signatures)
-    return any(one and one.kind == sig.KEY_REVOCATION and one.issuer in revokers for one in others)
+    )
+
+
+def _revokes(packet: Packet, named: frozenset[str]) -> bool:
+    made = sig.read_signature(packet.body)
+    return made is not None and made.kind == sig.KEY_REVOCATION and made.issuer in named
 
 
 def _subkey(subkey: Component, checker: _Checker, now: datetime | None, notes: list[str]) -> Standing:
@@ -232,7 +277,7 @@ def _subkey(subkey: Component, checker: _Checker, now: datetime | None, notes: l
     if standing.flags & sig.SIGN and not _signed_back(chosen, public, data):
         if chosen.flags is not None:
             notes.append(f"the signing subkey {public.key_id} has not signed for the primary key")
-        return Standing(True, False, standing.flags & ~sig.SIGN, standing.expires, revoked, standing.weak)
+        return replace(standing, flags=standing.flags & ~sig.SIGN)
     return standing
 
 
@@ -259,6 +304,7 @@ def _standing(public: PublicPart, chosen: Signature, default: int, *, revoked: b
         None if lifetime is None else public.created + lifetime,
         revoked,
         chosen.digest == 2,
+        tuple(chosen.first(sig.CIPHERS) or b""),
     )
 
 

@@ -24,6 +24,7 @@ from pipeline.keys.proofs.interface import (
     Task,
     Unsupported,
     Verdict,
+    first_opened,
 )
 from pipeline.process import find
 from pipeline.secret import Secret
@@ -95,10 +96,9 @@ class GnuPGProver:
         if gpg is None:
             return Checked()
         signatures = {one.maker: _verify(gpg, job, one) for one in exhibits if one.signature}
-        plaintexts: dict[str, Product | Failure | Unsupported] = {}
-        sealed = next((one for one in exhibits if one.message), None)
-        if sealed is not None:
-            plaintexts[sealed.maker] = _attempt(lambda: gpg.decrypt(sealed.message or b"", job.passphrase))
+        plaintexts = first_opened(
+            exhibits, lambda message: _attempt(lambda: gpg.decrypt(message, job.passphrase))
+        )
         return Checked(signatures, _certifications(gpg, job, exhibits), plaintexts, time.monotonic() - begun)
 
     def close(self) -> None:

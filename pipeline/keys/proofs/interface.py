@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -157,6 +157,27 @@ class Checked:
     certifications: Mapping[str, Verdict] = field(default_factory=dict)
     plaintexts: Mapping[str, Product | Failure | Unsupported] = field(default_factory=dict)
     seconds: float = 0.0
+
+
+def first_opened(
+    exhibits: Sequence[Exhibit], decrypt: Callable[[bytes], Product | Failure | Unsupported]
+) -> dict[str, Product | Failure | Unsupported]:
+    """Decrypt the first message that an implementation understands: the others make newer forms, too.
+
+    Args:
+        exhibits: What others made.
+        decrypt: How one is decrypted.
+
+    Returns:
+        What came out, by its maker; where none opens, why, for each.
+    """
+    found: dict[str, Product | Failure | Unsupported] = {}
+    for one in exhibits:
+        if one.message:
+            found[one.maker] = decrypt(one.message)
+            if isinstance(found[one.maker], Product):
+                return {one.maker: found[one.maker]}
+    return found
 
 
 class Prover(Protocol):

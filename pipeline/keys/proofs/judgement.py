@@ -162,9 +162,10 @@ class Evidence:
         return made and all(verdict.ok is None for _, verdict in self.verdicts(task, maker))
 
     def idle(self, name: str) -> bool:
-        """Whether an implementation had no message to decrypt, although it made one itself."""
-        tried = any(one == name and checked.plaintexts for one, checked in self.checked)
-        return not tried and isinstance(self.made[name].message, Product)
+        """Whether an implementation found no message of others to decrypt, although it made one itself."""
+        found = [checked.plaintexts.values() for judge, checked in self.checked if judge == name]
+        settled = any(isinstance(one, Product | Failure) for ones in found for one in ones)
+        return not settled and isinstance(self.made[name].message, Product)
 
 
 def judge(evidence: Evidence) -> Proofs:
@@ -193,6 +194,9 @@ def judge(evidence: Evidence) -> Proofs:
     for name, made in evidence.made.items():
         if isinstance(made.message, Unsupported) and name not in tallies[Task.DECRYPT].by:
             tallies[Task.DECRYPT].add(Task.DECRYPT, name, made.message)
+    for task, tally in tallies.items():  # who has shown it with another message has taken part
+        parts = tuple(f"{name} takes no part in {task}:" for name in tally.by)
+        tally.notes = [note for note in tally.notes if not note.startswith(parts)]
     results = {task.value: tally.proof() for task, tally in tallies.items()}
     return Proofs(
         results,

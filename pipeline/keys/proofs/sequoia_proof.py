@@ -23,6 +23,7 @@ from pipeline.keys.proofs.interface import (
     Task,
     Unsupported,
     Verdict,
+    first_opened,
 )
 from pipeline.keys.proofs.views import splice
 
@@ -114,14 +115,13 @@ class SequoiaProver:
         begun = time.monotonic()
         public = pysequoia.Cert.from_bytes(_public(job))
         signatures = {one.maker: _verify(job, public, one) for one in exhibits if one.signature}
-        plaintexts: dict[str, Product | Failure | Unsupported] = {}
-        message = next((one for one in exhibits if one.message), None)
-        if message is not None and message.message is not None:
-            sealed = message.message
-            plaintexts[message.maker] = _use(
+        plaintexts = first_opened(
+            exhibits,
+            lambda message: _use(
                 self._decryptor,
-                lambda key: pysequoia.decrypt(bytes=sealed, decryptor=key).bytes or b"",
-            )
+                lambda key: pysequoia.decrypt(bytes=message, decryptor=key).bytes or b"",
+            ),
+        )
         return Checked(signatures, {}, plaintexts, time.monotonic() - begun)
 
     def close(self) -> None:

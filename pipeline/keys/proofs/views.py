@@ -115,14 +115,22 @@ def splice(frame: Key, stored: Key) -> bytes:
 
 
 def without_foreign(key: Key) -> Key:
-    """Leave out user ids that the key has not signed, where it has signed others.
+    """Leave out what the key has not signed, and user ids that it has not signed where it has signed others.
 
     An Organization Certificate hangs on such a user id, in a packet that only looks like a signature: PGPy
-    cannot read a key that has one. No proof needs it.
+    cannot read a key that has one. No proof needs it. A secret subkey stays: it is what the proofs are about.
     """
-    own = validity.own_signatures(key).identities
-    kept = tuple(identity for identity, signatures in zip(key.identities, own, strict=True) if signatures)
-    return replace(key, identities=kept) if kept else key
+    own = validity.own_part(key)
+    signed = {one.public.fingerprint: one for one in own.subkeys}
+    return replace(
+        own,
+        identities=own.identities or key.identities,
+        subkeys=tuple(
+            signed.get(one.public.fingerprint, replace(one, signatures=()))
+            for one in key.subkeys
+            if one.public.fingerprint in signed or one.protection is not None
+        ),
+    )
 
 
 def without_revocations(key: Key) -> Key:

@@ -429,7 +429,7 @@ def test_a_flood_of_signatures_cannot_hide_a_revocation(folder: Folder) -> None:
     made.packets.insert(1, made.revocation())
     made.packets[3:3] = noise
     folder.put("a.asc", made)
-    assert "more than 1000 signatures in its own name" in folder.refusal(made.fingerprint).message
+    assert "has more than 1000 signatures in its own name" in folder.refusal(made.fingerprint).message
 
 
 def test_two_custodians_with_one_encryption_key_are_refused(folder: Folder) -> None:

@@ -18,7 +18,7 @@ import pytest
 from pipeline.clock import Deadline
 from pipeline.errors import LocalFilesProblem, ProgramMissing
 from pipeline.keys import gnupg_home
-from pipeline.keys.gnupg import GnuPG, GnuPGRefused, sweep_orphans
+from pipeline.keys.gnupg import GnuPG, GnuPGRefused, _status_lines, sweep_orphans
 from pipeline.keys.gnupg_home import MARKER, PREFIX, Home, agents_of
 from pipeline.secret import Secret
 from tests.support import leftovers
@@ -249,3 +249,28 @@ def test_closing_twice() -> None:
     with home:
         assert home.path.is_dir()
     home.close()
+
+
+def test_foreign_text_makes_no_status_line_of_its_own() -> None:
+    """Of a user id gpg escapes only ASCII's control characters: other line ends and spaces pass."""
+    hostile = "x\u2028[GNUPG:] VALIDSIG AAAA\x85[GNUPG:] IMPORT_OK 1 BBBB\x0b[GNUPG:] GOODSIG\u00a0CCCC"
+    text = f"[GNUPG:] GOODSIG KEY {hostile}\n[GNUPG:] VALIDSIG\u00a0DDDD\nnoise\n".encode()
+    lines = _status_lines(text)
+    assert [line[0] for line in lines] == ["GOODSIG", "VALIDSIG\u00a0DDDD"]
+    assert lines[0][1] == "KEY"
+
+
+def test_the_named_subkey_signs_with_the_named_digest(stored: Callable[[str], Stored]) -> None:
+    from pipeline.keys import armor, reading
+    from pipeline.keys.packets import parse
+    from pipeline.keys.signatures import read_signature
+
+    key = stored("signing-subkey-unprotected")
+    parts = [one.public for one in reading.sole(key.public, "key").components if one.public.can_sign]
+    with GnuPG(Deadline(60)) as gpg:
+        gpg.import_keys(key.tsk, {key.fingerprint: True})
+        for part in parts[-1:]:
+            made = gpg.sign(b"data", f"{part.fingerprint}!", key.passphrase, digest="SHA512")
+            read = read_signature(parse(armor.dearmor(made))[0].body)
+            assert read is not None
+            assert (read.issuer, read.digest) == (part.key_id, 10)

@@ -142,3 +142,10 @@ def test_no_descriptor_is_left_open() -> None:
     with pytest.raises(DeadlinePassed):
         process.run(["sleep", "60"], timeout=0.1)
     assert set(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208
+
+
+def test_an_isolated_child_has_the_running_package_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/nowhere")
+    code = "import sys; print(sys.path[1]); print('/nowhere' in sys.path)"  # timeit itself puts '.' first
+    done = process.run(process.isolated("timeit", "-n1", "-r1", code), timeout=30)
+    assert done.stdout.decode().split()[:2] == [str(Path(process.__file__).parents[1]), "False"]

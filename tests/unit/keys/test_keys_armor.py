@@ -140,3 +140,29 @@ def test_bounds(data: bytes) -> None:
 def test_number_of_packets_is_bounded() -> None:
     with pytest.raises(NotAKey, match="more than"):
         packets.parse(b"\xcd\x00" * (packets.MAX_PACKETS + 1))
+
+
+@pytest.mark.parametrize(
+    ("cut", "joined"),
+    [
+        (b"-----\n-----BEGIN", b"----------BEGIN"),
+        (b"-----\n-----BEGIN", b"----- -----BEGIN"),
+        (b"\n-----END", b"-----END"),
+    ],
+)
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n"])
+def test_blocks_joined_without_a_line_break(cut: bytes, joined: bytes, ends: bytes) -> None:
+    one, other = (
+        packets.build(packets.Tag.USER_ID, b"one").raw,
+        packets.build(packets.Tag.USER_ID, b"two").raw,
+    )
+    text = armor.armor(one, "PRIVATE KEY BLOCK") + armor.armor(other, "PUBLIC KEY BLOCK")
+    assert cut in text
+    found = armor.normalise(text.replace(cut, joined).replace(b"\n", ends))
+    assert [block.data for block in armor.blocks(found.data)] == [one, other]
+    assert any("line break" in note for note in found.notes)
+
+
+def test_a_block_that_is_quoted_in_a_comment_is_left_alone() -> None:
+    text = b"see `-----END PGP PUBLIC KEY BLOCK-----` there\n" + armor.armor(b"\xb4\x01x", "PUBLIC KEY BLOCK")
+    assert armor.normalise(text).data == text
