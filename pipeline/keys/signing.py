@@ -202,15 +202,10 @@ def verify_detached(
     entitled = [one for one in makers if one.usable(sig.SIGN) and _valid_at(one, made)]
     if not entitled or not _valid_at(judged.primary, made):
         raise _not_authentic("the signature is by a part of the key that may not sign, or could not then")
-<<<<<<< HEAD
     here = datetime.now(UTC)  # Sequoia looks at this host's clock, which may be slow
     if made.created > here or any(one.later for one in validity.judge(key, here).standings):
         return
-    weak = any(one.weak for one in (*entitled, judged.primary))
-    if _verified_by_sequoia(key, data, packet, weak=weak) is False:
-=======
     if _verified_by_sequoia(key, data, packet) is False:
->>>>>>> e212507 (Judge keys of every form and maker alike: reasons for what is refused, own signatures alone of a live key)
         raise _not_authentic("the signature is not by this key over these bytes, says Sequoia")
 
 
