@@ -77,7 +77,7 @@ def proven(name: str, data: bytes, pgpy: KeptPgpy, *more: Prover) -> Proofs:
     tsk = key.protect(phrase, s2k_count_octet=keys.ESCROW_COUNT_OCTET)
     keys.prove_rewrap(key, tsk, phrase, Secret(PASSPHRASE))
     signing.sign_detached(tsk, phrase, key.public, b"a manifest", deadline=Deadline(60), now=now)
-    provers = [pgpy, SequoiaProver(), *more]
+    provers: list[Prover] = [pgpy, SequoiaProver(), *more]
     return prove(tsk, phrase, key.public, key.fingerprint, deadline=Deadline(60), now=now, provers=provers)
 
 
