@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipeline.backups import reading
 from pipeline.backups.head import HIDDEN, Head
 from pipeline.backups.sources import Source
-from pipeline.errors import Code, OrgkeyError, first_of
+from pipeline.errors import Archived, Code, OrgkeyError, first_of
 from pipeline.isolation import isolated
 from pipeline.survey import Epoch, State, Survey
 
@@ -44,6 +44,7 @@ class Backup:
         keys: The escrowed keys that may open it, most likely the first.
         problem: Why none does for sure, in words.
         code: ``OK``; ``STALE`` when no escrowed key opens it.
+        archived: Whether it has to be brought back from an archive before it can be read.
     """
 
     source: Source
@@ -51,6 +52,7 @@ class Backup:
     keys: tuple[EscrowedKey, ...]
     problem: str | None
     code: Code
+    archived: bool = False
 
     @property
     def key(self) -> EscrowedKey | None:
@@ -121,7 +123,7 @@ def cover(
 def _look(source: Source, keys: Sequence[EscrowedKey], missed: Sequence[Code]) -> Backup:
     about = isolated(lambda: reading.head_of(source), "it")
     if isinstance(about, OrgkeyError):
-        return Backup(source, None, (), about.message, about.code)
+        return Backup(source, None, (), about.message, about.code, isinstance(about, Archived))
     named = tuple(key for key in keys if not key.key_ids.isdisjoint(about.key_ids))
     if named:
         return Backup(source, about, named, None, Code.OK)

@@ -275,6 +275,10 @@ class Unreachable(OrgkeyError):
         self.silent = silent
 
 
+class Archived(Unreachable):
+    """An object has to be brought back from an archive before it can be read."""
+
+
 class Denied(OrgkeyError):
     """A target or holder refused this identity."""
 

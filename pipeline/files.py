@@ -8,11 +8,9 @@ import os
 import re
 import resource
 import secrets
-import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -310,13 +308,3 @@ def memory_root() -> Path:
         if candidate.is_dir() and os.access(candidate, os.W_OK | os.X_OK):
             return candidate
     return Path(tempfile.gettempdir())
-
-
-@contextmanager
-def private_scratch(prefix: str = "orgkey-") -> Iterator[Path]:
-    """A private, memory-backed directory that is gone afterwards."""
-    path = Path(tempfile.mkdtemp(prefix=prefix, dir=memory_root()))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)

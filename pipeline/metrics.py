@@ -19,7 +19,7 @@ from pipeline.errors import Code, LocalFilesProblem
 from pipeline.status import Status
 
 LIVE: Final = ("same", "renewed", "replaced", "unknown")
-BACKUPS: Final = ("opened", "uncertain", "unopened", "unreadable")
+BACKUPS: Final = ("matched", "uncertain", "unmatched", "unreadable")
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _end(page: Page, judged: bool, code: Code, now: datetime) -> None:
 
 
 def _backup(code: Code) -> str:
-    return {Code.OK: "opened", Code.DEGRADED: "uncertain", Code.STALE: "unopened"}.get(code, "unreadable")
+    return {Code.OK: "matched", Code.DEGRADED: "uncertain", Code.STALE: "unmatched"}.get(code, "unreadable")
 
 
 def _labels(labels: Mapping[str, str]) -> str:

@@ -23,6 +23,7 @@ from pipeline.isolation import isolated
 from pipeline.mint import Plan
 from pipeline.overview import Silence
 from pipeline.survey import Epoch, State, Survey
+from pipeline.text import counted
 
 _TOLD = 5
 """How many backups of a kind are named one by one."""
@@ -139,7 +140,8 @@ def status(context: Context) -> Status:
     backups, broken, problems = _backups(context, estate, (survey, *former))
     newest = newest_of(backups, now)
     if context.config.backups:
-        rules += gate.told("backups", broken, f"{len(backups)} backup(s) are opened by escrowed keys")
+        total = counted(len(backups), "backup")
+        rules += gate.told("backups", broken, f"no backup needs another key than the escrowed: {total}")
         rules += gate.backups(context.config.policy, newest, now)
     codes += problems
     if (wrong := context.deadline.dates.problem()) is not None:
@@ -306,7 +308,13 @@ def _backups(
         broken.append(f"and {len(unopened) - _TOLD} backups more that no escrowed key opens")
     if not found:
         broken.append("no backup has arrived in any place of [backups]")
-    damaged = [backup for backup in found if backup.code not in (Code.OK, Code.STALE, Code.DEGRADED)]
+    # One in an archive is not lost: it breaks nothing as long as there is another.
+    others = any(backup.head is not None for backup in found)
+    damaged = [
+        backup
+        for backup in found
+        if backup.code not in (Code.OK, Code.STALE, Code.DEGRADED) and not (backup.archived and others)
+    ]
     broken += [f"backup {backup.source.name}: {backup.problem}" for backup in damaged[:_TOLD]]
     return found, broken, [backup.code for backup in damaged]
 
@@ -331,7 +339,8 @@ def newest_of(found: Sequence[Backup], now: datetime) -> datetime | None:
     times = [
         backup.source.modified
         for backup in found
-        if backup.code in (Code.OK, Code.STALE, Code.DEGRADED)
+        if backup.head is not None
+        and backup.code in (Code.OK, Code.STALE, Code.DEGRADED)
         and backup.source.modified
         and backup.source.modified < now + timedelta(days=1)
     ]

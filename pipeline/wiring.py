@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline import config as settings
 from pipeline import logs
@@ -202,7 +202,8 @@ class Estate:
             )
         # Reading takes as long as a backup is large: another deadline than the rest of the run has.
         seconds = (self.config.policy if self.config else settings.Policy()).backup_seconds
-        reader = Estate(self.config, self.role, Deadline(seconds, self.clock), self.clock, self.breakers)
+        deadline = Deadline(seconds, self.clock, "policy.backup_seconds")
+        reader = Estate(self.config, self.role, deadline, self.clock, self.breakers)
         return [source for place in wanted for source in reader._backups_at(place)]
 
     def _backups_at(self, place: settings.BackupPlace | str) -> Sequence[BackupSource]:
@@ -373,15 +374,6 @@ def pinned(config: Config | None, option: str | None) -> str | None:
             hint=f"the configuration pins {key.fingerprint}; a former Org Key belongs into key.former",
         )
     return given
-
-
-def no_pin(option: str) -> NoReturn:
-    """Refuse an empty ``--fingerprint``.
-
-    Raises:
-        UsageProblem: Always.
-    """
-    raise UsageProblem(f"--fingerprint {option!r} is no fingerprint", hint="give all 40 hexadecimal digits")
 
 
 def state_root(option: Path | None) -> Path:

@@ -11,7 +11,7 @@ import binascii
 import re
 from typing import Final
 
-from pipeline.backups.cursor import Cursor, cut_off
+from pipeline.backups.cursor import Cursor, cut_off, empty
 from pipeline.backups.framing import damaged
 
 _LOOKED_AT: Final = 1 << 16
@@ -31,7 +31,7 @@ def binary(cursor: Cursor) -> Cursor:
     if start[:1] >= b"\x80" and not start.startswith(b"\xef\xbb\xbf"):
         return cursor
     if not start:
-        raise damaged("it is empty")
+        raise empty()
     begin = _BEGIN.search(start)
     if begin is None:
         raise damaged("it is no OpenPGP message")

@@ -15,9 +15,18 @@ PIECE: Final = 1 << 20
 """How many bytes are moved at a time: large enough that Python costs nothing, small enough for a cache."""
 
 
-def cut_off(what: str) -> IntegrityProblem:
+class CutOff(IntegrityProblem):
+    """The stream ends before it should; one that is still being written looks the same."""
+
+
+def cut_off(what: str) -> CutOff:
     """The stream ends before it should."""
-    return IntegrityProblem(f"it is cut off: {what}", hint="copy the backup again, whole, in binary mode")
+    return CutOff(f"it is cut off: {what}", hint="copy the backup again, whole, in binary mode")
+
+
+def empty() -> CutOff:
+    """There is nothing."""
+    return CutOff("it is empty", hint="copy the backup again, whole, in binary mode; else take another one")
 
 
 class Cursor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from pipeline.backups.cursor import Cursor, over
+from pipeline.backups.cursor import Cursor, cut_off, empty, over
 from pipeline.backups.framing import damaged, packet
 from pipeline.errors import Unsupported
 from pipeline.keys import packets
@@ -65,7 +65,7 @@ def read(cursor: Cursor) -> Head:
     """
     start = cursor.peek(_DECODED)
     if not start:
-        raise damaged("it is empty")
+        raise empty()
     inside = over(start)
     key_ids: list[str] = []
     stub = bytearray()
@@ -74,7 +74,7 @@ def read(cursor: Cursor) -> Head:
         offset = inside.taken
         found = packet(inside, "the message")
         if found is None:
-            raise damaged("it has no encrypted data")
+            raise cut_off("it has no encrypted data")
         tag, body = found
         if tag in (_PLAIN, _PROTECTED, _AEAD):
             first = bytes(body.some(_STUB))

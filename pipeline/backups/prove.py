@@ -35,7 +35,7 @@ def opens(
     if key is None:
         raise ProofFailed(
             f"it is not encrypted to this key, but to {', '.join(about.key_ids)}",
-            hint="`orgkey backups map` says which key opens it",
+            hint="`orgkey backups map` says which key it is for",
         )
     with Reader() as reader:
         return reading.read(source, about, key, reader, deadline=deadline)

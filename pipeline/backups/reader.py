@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 from pipeline import errors, logs, process
 from pipeline.backups import apart
 from pipeline.backups.container import Found
+from pipeline.backups.cursor import CutOff
 from pipeline.backups.engine import Reading, SessionKey
 from pipeline.backups.feeder import Feeder
 from pipeline.backups.head import Head
@@ -21,7 +22,7 @@ from pipeline.clock import Deadline
 from pipeline.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError, Unsupported
 
 _GRACE_SECONDS: Final = 30.0
-_KNOWN: Final = (IntegrityProblem, Unsupported, LocalFilesProblem, errors.DeadlinePassed)
+_KNOWN: Final = (CutOff, IntegrityProblem, Unsupported, LocalFilesProblem, errors.DeadlinePassed)
 
 Meter = Callable[[int], None]
 """Told how many bytes of a backup were read since the last time; none at the end."""

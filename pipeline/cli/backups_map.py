@@ -34,9 +34,9 @@ def map_backups(
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
 ) -> Code:
-    """Say which escrowed key opens which backup, without decrypting.
+    """Say which escrowed key each backup is for, without decrypting.
 
-    Told from the recipients' key ids. Backups that no escrowed key opens come first, and are exit code 40:
+    Told from the recipients' key ids. Backups that are for no escrowed key come first, and are exit code 40:
     the key that they need was never escrowed.
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
@@ -80,7 +80,7 @@ def lines(found: Sequence[Backup]) -> list[str]:
     rows = [
         (
             backup.source.name,
-            "NOT OPENED" if backup.code is Code.STALE else "opened" if backup.key else "UNKNOWN",
+            "NONE" if backup.code is Code.STALE else "yes" if backup.key else "UNKNOWN",
             f"{backup.key.epoch.name} ({'proven' if backup.key.proven else 'not proven'})"
             if backup.key
             else backup.problem or "-",
@@ -89,6 +89,7 @@ def lines(found: Sequence[Backup]) -> list[str]:
     ]
     keys = {backup.key.fingerprint for backup in found if backup.key}
     return [
-        *table(("backup", "", "by epoch"), rows),
+        *table(("backup", "escrowed key", "epoch"), rows),
         *(f"key {spaced(key)}" for key in sorted(keys)),
+        "told from key ids alone, nothing was opened: `orgkey backups verify` opens them",
     ]

@@ -191,14 +191,15 @@ def _from_record(
     from pipeline.config import Policy
     from pipeline.reaching import Consent
 
-    if common.fingerprint is None:
+    if not common.fingerprint:
         raise UsageProblem(
             "--record needs --fingerprint",
             hint="give the Org Key's 40 digits from a source that you trust: they tell true from false",
         )
     if request.source or request.version or request.epoch != "latest":
         raise UsageProblem("--record names one record", hint="leave out --from, --epoch and --version-id")
-    pin = wiring.pinned(None, common.fingerprint) or wiring.no_pin(common.fingerprint)
+    pin = wiring.pinned(None, common.fingerprint)
+    assert pin is not None, "one was given"
     deadline = Deadline(Policy().deadline_seconds, clock)
     loaded = common.load(out) if common.config else None
     if loaded and allowed:

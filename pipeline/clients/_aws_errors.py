@@ -15,7 +15,7 @@ import botocore.exceptions as boto
 from pipeline.clients import _proxy
 from pipeline.clients._text import PLAIN_TO_TLS, one_line
 from pipeline.clients._tls_errors import Peer, answered_tls, explain
-from pipeline.errors import Conflict, Denied, OrgkeyError, Unreachable, UsageProblem
+from pipeline.errors import Archived, Conflict, Denied, OrgkeyError, Unreachable, Unsupported, UsageProblem
 
 if TYPE_CHECKING:
     from pipeline.config import AwsPlace
@@ -99,11 +99,36 @@ def is_busy(code: str, status: int) -> bool:
     return code in _BUSY or status in (429, 500, 502, 503, 504)
 
 
+def of_object(error: boto.ClientError, place: str) -> OrgkeyError | None:
+    """Say why an object cannot be read, where that is about how it is stored; ``None`` otherwise.
+
+    Args:
+        error: What S3 answered.
+        place: What was to be read, and where it is.
+    """
+    code, _ = code_of(error)
+    said = str(error.response.get("Error", {}).get("Message", ""))
+    if code == "InvalidObjectState":
+        return Archived(
+            f"{place} is archived and cannot be read at once",
+            hint="restore it in S3 first (aws s3api restore-object), then run the same command again",
+            again=False,
+        )
+    if code == "InvalidRequest" and "Server Side Encryption" in said:
+        return Unsupported(
+            f"{place} is encrypted with a key that only its writer has (SSE-C)",
+            hint="copy it with that key to an object without SSE-C, and read that one",
+        )
+    return None
+
+
 def _from_answer(error: boto.ClientError, what: str, role: str, where: str) -> OrgkeyError:
     code, status = code_of(error)
     said = one_line(str(error.response.get("Error", {}).get("Message", "")))
     named = f"{code}: {said}" if said and said != code else code
     headers: dict[str, Any] = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    if (stored := of_object(error, what)) is not None:
+        return stored
     if code in _SKEW or "Signature expired" in said or "Signature not yet current" in said:
         return Denied(
             f"{what}: this host's clock differs from the server's{_skew(headers)} ({named})",

@@ -209,7 +209,7 @@ def restore(
     if not set(about.key_ids) & {component.public.key_id for component in key.key.components}:
         raise NotPinned(
             f"{backup.name} is encrypted to {', '.join(about.key_ids)}, not to {key.fingerprint}",
-            hint="`orgkey backups map` says which escrowed key opens it",
+            hint="`orgkey backups map` says which escrowed key it is for",
         )
     server = Server(directory, clock)
     server.state.create()

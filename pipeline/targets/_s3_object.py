@@ -305,14 +305,12 @@ class Bucket:
 
     def _unreadable(self, error: Any, place: str, version: str | None) -> OrgkeyError | None:
         """Say why an object cannot be read, where that is about the object; ``None`` otherwise."""
+        from pipeline.clients._aws_errors import of_object
+
         code = str(error.response.get("Error", {}).get("Code", ""))
         headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        if code == "InvalidObjectState":
-            return Unreachable(
-                f"{place} is archived and cannot be read at once",
-                hint="restore it in S3 first (aws s3api restore-object), then run the same command again",
-                again=False,
-            )
+        if (stored := of_object(error, place)) is not None:
+            return stored
         if version is not None and code in _NO_VERSION | MISSING:
             return nothing_there(place, "does not exist, or is a delete marker")
         if code in MISSING and headers.get("x-amz-delete-marker") == "true":

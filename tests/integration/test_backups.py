@@ -123,7 +123,7 @@ def test_verify_map_status_and_drill(desk: Desk, server: Path, folder: Path) -> 
     mapped_document = desk.ask("backups", "map", expect=40)
     assert mapped_document["backups"][0]["source"].endswith("zz-new.pgp")
     assert mapped_document["backups"][0]["fingerprint"] is None
-    assert "NOT OPENED" in desk.run("backups", "map", expect=40).out.splitlines()[1]
+    assert "  NONE  " in desk.run("backups", "map", expect=40).out.splitlines()[1]
     status = desk.ask("status", expect=40)
     assert status["backups"][0]["source"].endswith("zz-new.pgp")
     assert any("zz-new.pgp" in rule for rule in status["gate"]["broken"])
@@ -168,7 +168,7 @@ def test_backups_that_stop_coming_break_the_gate(desk: Desk, folder: Path) -> No
     assert len(said.splitlines()) <= 24
     found = exposition.parse(file.read_text())
     assert abs(found["orgkey_newest_backup_timestamp_seconds", ()] - then) < 1
-    states = ("opened", "uncertain", "unopened", "unreadable")
+    states = ("matched", "uncertain", "unmatched", "unreadable")
     assert [found["orgkey_backups", (("state", state),)] for state in states] == [2, 0, 0, 0]
     assert "one.pgp" not in file.read_text()
     # Something new that is no backup does not make up for it.

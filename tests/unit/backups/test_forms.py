@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +21,7 @@ from pipeline.backups.opener import Opener
 from pipeline.backups.reader import Reader
 from pipeline.backups.sources import FileSource
 from pipeline.clock import Deadline
-from pipeline.errors import IntegrityProblem, OrgkeyError, Unsupported
+from pipeline.errors import Degraded, IntegrityProblem, OrgkeyError, Unsupported
 from pipeline.secret import Secret
 from tests.assets import message_writer as writer
 from tests.unit.backups.conftest import KEYS, fingerprint, read
@@ -186,3 +188,40 @@ def test_a_recipient_of_rfc_9580_is_named_by_key_and_version(
     assert (about.key_ids, about.protection, about.newer) == ((own[-8:].hex().upper(),), "aead-2", True)
     with pytest.raises(Unsupported, match="RFC 9580"):
         session_key(message, "rsa2048")
+
+
+# -- files in motion --------------------------------------------------------------------------------
+
+
+def whole() -> bytes:
+    return writer.message(writer.protected(writer.literal(bytes(50_000)), AES256.key.reveal()))
+
+
+@pytest.mark.parametrize("kept", [0, 100, 300, 40_000])
+def test_a_file_that_ends_too_early_and_changed_moments_ago_is_24(kept: int, tmp_path: Path) -> None:
+    with pytest.raises(Degraded, match=r"it changed \d s ago, perhaps it is still being uploaded: it is"):
+        verified(tmp_path, whole()[:kept])
+    long_ago = time.time() - 3600
+    source = stored(tmp_path, whole()[:kept])
+    os.utime(tmp_path / "backup.pgp", (long_ago, long_ago))
+    with pytest.raises(IntegrityProblem), Reader() as reader:
+        reading.read(source, reading.head_of(source), AES256, reader, deadline=Deadline(60))
+
+
+def test_a_file_that_was_altered_is_23_however_new_it_is(tmp_path: Path) -> None:
+    data = bytearray(whole())
+    data[-1000] ^= 1
+    with pytest.raises(IntegrityProblem, match="integrity code is wrong"):
+        verified(tmp_path, bytes(data))
+
+
+def test_a_file_that_changes_while_it_is_read_is_24(tmp_path: Path) -> None:
+    data = bytearray(whole())
+    data[-1000] ^= 1
+    source = stored(tmp_path, bytes(data))
+    about = reading.head_of(source)
+    with pytest.raises(Degraded, match="it changed while it was read"), Reader() as reader:
+        reading.read(
+            source, about, AES256, reader, deadline=Deadline(60),
+            meter=lambda _: os.utime(tmp_path / "backup.pgp", (1, 1)),
+        )  # fmt: skip

@@ -318,6 +318,7 @@ class World:
     copies: int = 2
     key: str = ""
     policy: str = ""
+    backups: str = ""
     clock: ShiftedClock = field(default_factory=ShiftedClock)
     lines: list[str] = field(default_factory=list)
     roles: list[Role] = field(default_factory=list)
@@ -341,6 +342,7 @@ class World:
                 f'[target.{target.name}]\nkind = "directory"\npath = "/nowhere/{target.name}"\n'
                 f'domain = "{target.domain}"\ncontrolled_by = ["{target.name}-admins"]\n'
             )
+        text += self.backups
         if self.mirrors:
             text += f"[ledger]\nmirrors = {json.dumps(list(self.mirrors))}\n"
         return config.parse(text.encode(), "test.toml")

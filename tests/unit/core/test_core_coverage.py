@@ -14,17 +14,19 @@ from pipeline.backups.opener import Opener
 from pipeline.backups.sources import FileSource
 from pipeline.clock import Deadline
 from pipeline.coverage import Backup, EscrowedKey
-from pipeline.errors import Code, OrgkeyError
+from pipeline.errors import Archived, Code, OrgkeyError
 from pipeline.journal import Journal
 from pipeline.keys import armor
 from pipeline.keys.gnupg import GnuPG
 from pipeline.keys.rewrap import UnlockedKey
+from pipeline.status import status
 from tests.assets import message_writer as writer
 from tests.unit.core.inmemory import (
     ASSETS,
     ATTACKER,
     EXPORT_PASSPHRASE,
     ORG,
+    MemoryEstate,
     World,
     denied,
     unlocked,
@@ -184,3 +186,27 @@ def test_a_key_that_cannot_be_recovered_does_not_keep_another_from_opening(
     assert opened_by is not None
     assert opened_by.fingerprint == unlocked(ATTACKER).fingerprint
     assert "the holder" in str(result.backups[1].problem)
+
+
+class InGlacier(FileSource):
+    """An object of a storage class that cannot be read at once."""
+
+    def start(self) -> bytes:
+        raise Archived(f"{self.name} is archived and cannot be read at once", hint="restore it", again=False)
+
+
+def test_one_archived_backup_breaks_nothing_beside_another(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.store(world.mint())
+    old, new = InGlacier(tmp_path / "old.pgp"), backup(tmp_path, encryption_id(ORG))
+    found, code = mapped(world, old, new)
+    assert [(item.code, item.archived) for item in found] == [(Code.UNREACHABLE, True), (Code.OK, False)]
+    assert code is Code.UNREACHABLE
+    assert "is archived" in str(found[0].problem)
+    world.backups = f'[backups.here]\nlocation = "{tmp_path}"\n'
+    both: tuple[list[FileSource], bool] = ([old, new], True)
+    for places, holds in (both, ([old], False)):
+        monkeypatch.setattr(MemoryEstate, "backups", lambda *_, places=places: places)
+        rules = [rule for rule in status(world.context).rules if rule.name == "backups"]
+        assert all(rule.ok for rule in rules) is holds

@@ -284,26 +284,6 @@ def test_a_directory_of_another_user_is_not_private(tmp_path: Path, monkeypatch:
         files.private_directory(tmp_path)
 
 
-def test_scratch_is_private_in_memory_and_gone_afterwards() -> None:
-    with files.private_scratch() as place:
-        assert place.stat().st_mode & 0o777 == 0o700
-        assert place.parent == files.memory_root()
-        (place / "x").write_bytes(b"x")
-        (place / "d").mkdir()
-    assert not place.exists()
-    places: list[Path] = []
-
-    def fails_inside() -> None:
-        with files.private_scratch() as place:
-            places.append(place)
-            (place / "x").write_bytes(b"x")
-            raise RuntimeError("inside")
-
-    with pytest.raises(RuntimeError, match="inside"):
-        fails_inside()
-    assert not places[0].exists()
-
-
 def test_memory_is_preferred_to_disk() -> None:
     if os.access("/dev/shm", os.W_OK):
         assert files.memory_root() == Path("/dev/shm")

@@ -339,8 +339,6 @@ def test_the_option_may_repeat_the_pin_or_name_a_former_key_and_nothing_else() -
     for wrong in ("", "A" * 16, "latest"):
         with pytest.raises(UsageProblem, match="is no fingerprint"):
             wiring.pinned(read, wrong)
-    with pytest.raises(UsageProblem):
-        wiring.no_pin("")
 
 
 def test_where_state_lives(monkeypatch: pytest.MonkeyPatch) -> None:

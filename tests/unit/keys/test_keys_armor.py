@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import NotAKey
-from pipeline.files import private_scratch
+from pipeline.files import memory_root
 from pipeline.keys import armor, packets
 from tests.assets import openpgp_writer as writer
 
@@ -29,7 +31,8 @@ def test_checksum_is_that_of_the_test_writer(data: bytes) -> None:
 
 def test_gpg_reads_our_armor() -> None:
     data = packets.build(packets.Tag.USER_ID, b"somebody").raw
-    with private_scratch("t-") as home:
+    with tempfile.TemporaryDirectory(prefix="t-", dir=memory_root()) as folder:
+        home = Path(folder)
         done = subprocess.run(
             ["gpg", "--homedir", str(home), "--dearmor"],
             input=armor.armor(data, "PUBLIC KEY BLOCK"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from pipeline.errors import (
     UsageProblem,
     WrongPassphrase,
 )
-from pipeline.files import private_scratch
+from pipeline.files import memory_root
 from pipeline.keys import ESCROW_COUNT_OCTET, UnlockedKey, armor, load, prove_rewrap, unlock
 from pipeline.secret import Secret
 from tests.assets import openpgp_writer as writer
@@ -237,7 +238,8 @@ def gpg(home: Path, *argv: str, stdin: bytes = b"") -> subprocess.CompletedProce
 def test_gpg_imports_it_in_one_pass(name: str, export: Export, now: datetime) -> None:
     key = loaded(export, name, now)
     data = armor.armor(key.protect(NEW, s2k_count_octet=0xFF), "PRIVATE KEY BLOCK")
-    with private_scratch("t-") as home:
+    with tempfile.TemporaryDirectory(prefix="t-", dir=memory_root()) as folder:
+        home = Path(folder)
         try:
             done = gpg(home, "--import", stdin=data)
             assert done.returncode == 0, done.stderr.decode()
