@@ -65,7 +65,7 @@ class Rehearsal:
 def escrow(
     context: Context,
     data: bytes,
-    passphrase: Secret,
+    passphrase: Secret | None,
     wishes: Wishes = Wishes(),
     arrival: Arrival | None = None,
 ) -> Stored:
@@ -74,7 +74,7 @@ def escrow(
     Args:
         context: The run.
         data: The export.
-        passphrase: Opens it.
+        passphrase: Opens it; ``None`` for one that has no passphrase.
         wishes: What else the operator asks for.
         arrival: What is remembered of this export, where nobody asks but the next round: the ledger gets
             only what has changed.
@@ -113,7 +113,7 @@ def escrow(
 def _escrow(
     context: Context,
     key: UnlockedKey,
-    passphrase: Secret,
+    passphrase: Secret | None,
     wishes: Wishes,
     prestarted: Prestarted | None,
     arrival: Arrival | None,
@@ -154,13 +154,15 @@ def _escrow(
     return result
 
 
-def rehearse(context: Context, data: bytes, passphrase: Secret, wishes: Wishes = Wishes()) -> Rehearsal:
+def rehearse(
+    context: Context, data: bytes, passphrase: Secret | None, wishes: Wishes = Wishes()
+) -> Rehearsal:
     """Say what :func:`escrow` would do, and change nothing anywhere.
 
     Args:
         context: The run.
         data: The export.
-        passphrase: Opens it.
+        passphrase: Opens it; ``None`` for one that has no passphrase.
         wishes: What else the operator asks for.
 
     Raises:

@@ -15,10 +15,11 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pipeline import logs
+from pipeline import brought, logs
 from pipeline.errors import DeadlinePassed, LocalFilesProblem, UsageProblem
 from pipeline.secret import Secret, SecretSource
 
@@ -36,6 +37,7 @@ def from_options(
     fd: int | None = None,
     command: str | Sequence[str] | None = None,
     confirm: bool = False,
+    new: bool = False,
     option_names: str,
     seconds: float = SECONDS,
 ) -> SecretSource:
@@ -48,6 +50,7 @@ def from_options(
         command: A command that prints it, as words or as one line that is split like a shell would
             (no shell runs).
         confirm: Whether a person types it twice.
+        new: Whether it is a passphrase that is only being chosen: one that nobody can type is refused.
         option_names: How the options are called, for messages: ``--export-passphrase-file/-fd/-command``.
         seconds: How long a pipe or command may take.
 
@@ -60,13 +63,13 @@ def from_options(
     if sum(way is not None for way in (file, fd, command)) > 1:
         raise UsageProblem(f"{option_names} exclude each other", hint="give exactly one of them")
     if file is not None:
-        return lambda: _from_file(file, seconds)
+        return lambda: _from_file(file, seconds, new)
     if fd is not None:
-        return lambda: _from_descriptor(fd, seconds)
+        return lambda: _from_descriptor(fd, seconds, new)
     if command is not None:
         words = _words(command, option_names)
-        return lambda: _from_command(words, seconds)
-    return lambda: _from_terminal(prompt, confirm=confirm, option_names=option_names)
+        return lambda: _from_command(words, seconds, new)
+    return Typed(prompt, confirm, new, option_names)
 
 
 def _words(command: str | Sequence[str], option_names: str) -> list[str]:
@@ -81,34 +84,47 @@ def _words(command: str | Sequence[str], option_names: str) -> list[str]:
     return words
 
 
-def once(source: SecretSource) -> SecretSource:
-    """Read ``source`` at most once, however often it is asked; for pipes and people.
+class Once:
+    """Reads a source at most once, however often it is asked; for pipes and people.
 
-    The secret lives as long as the returned function does: keep that in a local name.
+    The secret lives as long as this does: keep it in a local name.
+
+    Args:
+        source: Where the secret comes from.
     """
-    read: list[Secret] = []
 
-    def ask() -> Secret:
-        if not read:
-            read.append(source())
-        return read[0]
+    def __init__(self, source: SecretSource) -> None:
+        self._source = source
+        self._read: list[Secret] = []
+        self.typed = isinstance(source, Typed)
 
-    return ask
+    def __call__(self) -> Secret:
+        """The secret."""
+        if not self._read:
+            self._read.append(self._source())
+        return self._read[0]
+
+    def forget(self) -> None:
+        """Have the next call ask again: what was typed was wrong."""
+        self._read.clear()
+
+
+def once(source: SecretSource) -> Once:
+    """Read ``source`` at most once; see :class:`Once`."""
+    return Once(source)
+
+
+def early(source: SecretSource) -> SecretSource:
+    """Read now what nobody types: a file that cannot be used is told before people bring their shares."""
+    once = Once(source)
+    if not once.typed:
+        once()
+    return once
 
 
 def edge_note(secret: Secret) -> str | None:
-    """Say what is odd about a secret's ends, for the hint of an error; ``None`` when nothing is.
-
-    Editors and Windows leave a carriage return or a space behind, and the passphrase is then wrong.
-    """
-    value = secret.reveal()
-    if value.endswith((b"\r", b"\n")):
-        return "it ends in a line break (\\r or \\n) beyond the one newline that is stripped"
-    if value.strip(b" \t") != value:
-        return "it begins or ends with a space or tab"
-    if value.startswith(b"\xef\xbb\xbf"):
-        return "it begins with a byte order mark"
-    return None
+    """Say what is odd about a secret, for the hint of an error; ``None`` when nothing is."""
+    return brought.oddity(secret.reveal())
 
 
 def interactive() -> bool:
@@ -145,18 +161,35 @@ def standard_input(limit: int, what: str) -> bytes:
         ) from error
 
 
-def _finish(value: bytes, origin: str) -> Secret:
-    """Strip one newline, keep it out of the logs, mention odd ends."""
+def _finish(value: bytes, origin: str, new: bool) -> Secret:
+    """Strip one newline, keep it out of the logs, mention what is odd."""
     secret = logs.redact(Secret(value.removesuffix(b"\n")))
     if not len(secret):
         raise UsageProblem(f"{origin} gave no passphrase, it is empty", hint="check what it contains")
-    note = edge_note(secret)
-    if note:
+    for reading in brought.readings(secret.reveal())[1:]:
+        logs.redact(Secret(reading))
+    if new:
+        if reason := brought.unfit(secret.reveal()):
+            raise UsageProblem(
+                f"the passphrase from {origin} cannot be typed: {reason}",
+                hint="choose one line of text, in UTF-8; nothing was written",
+            )
+        if note := _weak(secret):
+            _log.warning("the passphrase from %s %s", origin, note)
+    if note := edge_note(secret):
         _log.warning("the passphrase from %s is used as it stands, but %s", origin, note)
     return secret
 
 
-def _from_file(path: Path, seconds: float) -> Secret:
+def _weak(secret: Secret) -> str | None:
+    """What is said of a new passphrase that protects nothing."""
+    length = len(secret.reveal().decode(errors="replace"))
+    if length >= brought.SHORT:
+        return None
+    return f"has {length} characters: whoever gets the file can guess it"
+
+
+def _from_file(path: Path, seconds: float, new: bool) -> Secret:
     origin = f"the file {path}"
     try:
         # O_NONBLOCK: opening a named pipe without a writer would wait for ever.
@@ -169,7 +202,7 @@ def _from_file(path: Path, seconds: float) -> Secret:
         facts = os.fstat(handle)
         if stat.S_ISREG(facts.st_mode) and facts.st_mode & _others(path):
             _log.warning("%s can be read by others; chmod 600 %s", origin, path)
-        return _finish(_drain(handle, origin, seconds), origin)
+        return _finish(_drain(handle, origin, seconds), origin, new)
     finally:
         os.close(handle)
 
@@ -184,11 +217,11 @@ def _others(path: Path) -> int:
     return 0o037 if handed and path.is_relative_to(handed) else 0o077
 
 
-def _from_descriptor(fd: int, seconds: float) -> Secret:
+def _from_descriptor(fd: int, seconds: float, new: bool) -> Secret:
     origin = f"descriptor {fd}"
     if fd < 0:
         raise UsageProblem(f"{origin} is no descriptor", hint="give a number from 0 up")
-    return _finish(_drain(fd, origin, seconds), origin)
+    return _finish(_drain(fd, origin, seconds), origin, new)
 
 
 def _drain(handle: int, origin: str, seconds: float) -> bytes:
@@ -218,7 +251,7 @@ def _drain(handle: int, origin: str, seconds: float) -> bytes:
     )
 
 
-def _from_command(words: Sequence[str], seconds: float) -> Secret:
+def _from_command(words: Sequence[str], seconds: float, new: bool) -> Secret:
     from pipeline import process
 
     origin = f"the command {words[0]}"
@@ -235,24 +268,53 @@ def _from_command(words: Sequence[str], seconds: float) -> Secret:
             f"{origin} ended with code {done.returncode} and no passphrase",
             hint=logs.last_words(done.stderr) or "run it by hand to see why",
         )
-    return _finish(done.stdout, origin)
+    return _finish(done.stdout, origin, new)
 
 
-def _from_terminal(prompt: str, *, confirm: bool, option_names: str) -> Secret:
-    if not interactive():
-        raise UsageProblem(
-            f"the {prompt} is needed, and there is no terminal to ask at", hint=f"give {option_names}"
-        )
-    for _ in range(ATTEMPTS):
-        typed = _ask(f"{prompt}: ")
-        if not typed:
-            sys.stderr.write("nothing was typed\n")
-        elif confirm and _ask(f"{prompt}, again: ") != typed:
-            sys.stderr.write("the two differ\n")
-        else:
+@dataclass(frozen=True)
+class Typed:
+    """A secret that a person types.
+
+    Attributes:
+        prompt: What is asked for.
+        confirm: Whether it is typed twice.
+        new: Whether it is only being chosen.
+        option_names: How the options are called that give it otherwise.
+    """
+
+    prompt: str
+    confirm: bool
+    new: bool
+    option_names: str
+
+    def __call__(self) -> Secret:
+        """Ask for it.
+
+        Raises:
+            UsageProblem: There is no terminal, or nothing that can be used was typed.
+        """
+        if not interactive():
+            raise UsageProblem(
+                f"the {self.prompt} is needed, and there is no terminal to ask at",
+                hint=f"give {self.option_names}",
+            )
+        for _ in range(ATTEMPTS):
+            typed = _ask(f"{self.prompt}: ")
             # As the terminal sent it; what was no UTF-8 comes back as the same bytes.
-            return logs.redact(Secret(typed.encode(errors="surrogateescape")))
-    raise UsageProblem(f"no {prompt} after {ATTEMPTS} attempts", hint=f"run it again, or give {option_names}")
+            secret = logs.redact(Secret(typed.encode(errors="surrogateescape")))
+            if not typed:
+                sys.stderr.write("nothing was typed\n")
+            elif self.new and (reason := brought.unfit(secret.reveal())):
+                sys.stderr.write(f"choose another one: {reason}\n")
+            elif self.confirm and _ask(f"{self.prompt}, again: ") != typed:
+                sys.stderr.write("the two differ\n")
+            else:
+                if self.new and (note := _weak(secret)):
+                    sys.stderr.write(f"warning: this passphrase {note}\n")
+                return secret
+        raise UsageProblem(
+            f"no {self.prompt} after {ATTEMPTS} attempts", hint=f"run it again, or give {self.option_names}"
+        )
 
 
 def _ask(prompt: str) -> str:

@@ -14,8 +14,10 @@ from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
 
 if TYPE_CHECKING:
     from pipeline.config import Config
+    from pipeline.context import Context
     from pipeline.escrow import Rehearsal
-    from pipeline.secret import SecretSource
+    from pipeline.inputs import Once
+    from pipeline.secret import Secret
     from pipeline.sources.interface import Export, Source
     from pipeline.store import Stored
 
@@ -90,11 +92,12 @@ def escrow(
         out.say(note)
     context = common.context(out, loaded, pin or _confirm_pin(fetched.data))
     wishes = story.Wishes(frozenset(accept or ()), accept_custody_change, not no_drill, new_epoch)
+    secret = needed(context, fetched.data, passphrase, wishes.accept)
     if dry_run:
-        plan = story.rehearse(context, fetched.data, passphrase(), wishes)
+        plan = story.rehearse(context, fetched.data, secret, wishes)
         out.emit(*_plan(plan))
         return Code.OK
-    result = story.escrow(context, fetched.data, passphrase(), wishes)
+    result = story.escrow(context, fetched.data, secret, wishes)
     out.emit(document(result), lines(result))
     return finish(out, source, fetched, result)
 
@@ -124,7 +127,7 @@ def finish(out: Output, source: Source, fetched: Export, result: Stored) -> Code
 
 def export_passphrase(
     config: Config, export: Path | None, file: Path | None, fd: int | None, command: str | None
-) -> SecretSource:
+) -> Once:
     """The options first, then the configured source's own way, then a prompt."""
     from pipeline import inputs
 
@@ -133,6 +136,35 @@ def export_passphrase(
         file = Path(config.source.passphrase_file) if config.source.passphrase_file else None
         told = config.source.passphrase_command
     return inputs.once(options.passphrase_source("export", "passphrase of the export", file, fd, told))
+
+
+def needed(
+    context: Context, data: bytes, source: Once, accept: frozenset[str] = frozenset()
+) -> Secret | None:
+    """The passphrase of an export, where it takes one; a person may type it several times.
+
+    Args:
+        context: The run.
+        data: The export.
+        source: Where its passphrase comes from.
+        accept: Judgements on the export that are overridden.
+
+    Returns:
+        Nothing for an export without any protected secret part, and for one that is refused anyway, of
+        which nobody need type the passphrase.
+    """
+    from pipeline import inputs
+    from pipeline.keys import preflight
+
+    found = preflight.examine(data, pin=context.fingerprint, passphrase=None, now=context.clock.now())
+    if not found.protected or (source.typed and found.refused(accept)):
+        return None
+    for _ in range(inputs.ATTEMPTS - 1 if source.typed else 0):
+        if not found.mistyped(source()):
+            break
+        typer.echo("this passphrase does not open the export; try again", err=True)
+        source.forget()
+    return source()
 
 
 def _confirm_pin(data: bytes) -> str:

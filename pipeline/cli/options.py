@@ -212,5 +212,6 @@ def passphrase_source(
         fd=fd,
         command=command,
         confirm=confirm,
+        new=kind == "new",
         option_names=f"--{kind}-passphrase-file, -fd or -command",
     )

@@ -89,6 +89,7 @@ def restore(
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
+    from pipeline import inputs
     from pipeline import restore as story
     from pipeline.clock import Deadline
     from pipeline.keys import own_gpg
@@ -102,6 +103,8 @@ def restore(
         new_passphrase_command,
         confirm=True,
     )
+    if not original:
+        new_passphrase = inputs.early(new_passphrase)
     request = story.Request(
         out=out_file,
         epoch=epoch,

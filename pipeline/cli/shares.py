@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pipeline import inputs
+from pipeline import brought, inputs
 from pipeline.cli.output import printable
 from pipeline.errors import LocalFilesProblem, UsageProblem
 
@@ -116,7 +116,8 @@ def split(data: bytes) -> list[bytes]:
     Returns:
         The words of each, one space between them.
     """
-    lines = [_words(line) for line in data.removeprefix(b"\xef\xbb\xbf").splitlines()]
+    text = brought.words(data).encode(errors="surrogateescape")
+    lines = [_words(line) for line in text.splitlines()]
     lines = [line for line in lines if line]
     counts = {len(line) for line in lines}
     if len(lines) > 1 and len(counts) == 1 and counts <= {20, 33}:

@@ -175,7 +175,8 @@ def _inbox(common: Common, out: Output, loaded: Config) -> tuple[str | None, Cod
     if before := arrival.held():
         return None, before.code, _held(before)
     out.say(f"export: {fetched.origin}")
-    result = escrow.escrow(context, fetched.data, passphrase(), arrival=arrival)
+    secret = escrow_command.needed(context, fetched.data, passphrase)
+    result = escrow.escrow(context, fetched.data, secret, arrival=arrival)
     code = escrow_command.finish(out, source, fetched, result)
     if not any(taken.path.exists() for taken in fetched.files):
         arrival.forget()

@@ -16,6 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline import brought
 from pipeline.custody.passphrase import SIZE
 from pipeline.custody.paths import Path, check_need
 from pipeline.errors import NotEnoughShares, UsageProblem, WrongShare
@@ -56,10 +57,10 @@ def normalise(words: Secret) -> Secret:
     Raises:
         WrongShare: It holds other things than words.
     """
-    data = words.reveal().removeprefix(b"\xef\xbb\xbf").lower().split()
-    if not data or not all(re.fullmatch(rb"[a-z]+", word) for word in data):
+    found = brought.words(words.reveal()).split()
+    if not found or not all(re.fullmatch(r"[a-z]+", word) for word in found):
         raise WrongShare("this is no SLIP-39 share", hint=f"a share is {WORDS} English words")
-    return Secret(b" ".join(data))
+    return Secret(" ".join(found))
 
 
 def split(raw: Secret, path: Path, taken: Collection[int]) -> Split:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.errors import (
     INSPECT_PRECEDENCE,
+    Code,
     Incomplete,
     NotPinned,
     OrgkeyError,
@@ -54,6 +55,23 @@ class Examination:
     secrets: tuple[Secret | None, ...]
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
+
+    @property
+    def protected(self) -> bool:
+        """Whether a secret part takes a passphrase."""
+        return self.key is not None and any(
+            part.protection is not None and part.protection.state is State.PROTECTED
+            for part in self.key.components
+        )
+
+    def refused(self, accept: Collection[str] = ()) -> Problem | None:
+        """The first problem that is not accepted."""
+        return next((problem for problem in self.problems if problem.accept not in accept), None)
+
+    def mistyped(self, passphrase: Secret) -> bool:
+        """Whether a passphrase is simply a wrong one, which is worth another try."""
+        wrong = open_all(self.key, passphrase)[1] if self.key else []
+        return any(error.code is Code.WRONG_PASSPHRASE for error in wrong)
 
 
 def normalise_pin(pin: str) -> str:

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from pipeline.errors import NotPinned, OrgkeyError, ProofFailed, UsageProblem
+from pipeline.errors import NotPinned, OrgkeyError, ProofFailed, UsageProblem, WrongPassphrase
 from pipeline.keys import reading
 from pipeline.keys.certificates import find_certificates
 from pipeline.keys.inspection import describe
@@ -157,7 +157,7 @@ def _fold(label: bytes, parts: Iterable[bytes]) -> bytes:
 
 def load(
     data: bytes,
-    passphrase: Secret,
+    passphrase: Secret | None,
     *,
     pin: str | None,
     accept: frozenset[str] = frozenset(),
@@ -167,7 +167,7 @@ def load(
 
     Args:
         data: The file.
-        passphrase: The export's; not used for parts that have none.
+        passphrase: The export's; not used for parts that have none, and ``None`` where no part has one.
         pin: The fingerprint that the key must have.
         accept: Problems that the operator accepts: ``unprotected``, ``expired``, ``certificates``.
         now: The present time, with a zone.
@@ -185,6 +185,8 @@ def load(
         if problem.accept not in accept:
             raise problem.error
     assert found.key is not None
+    if passphrase is None and found.protected:
+        raise WrongPassphrase("the export has a passphrase, and none was given", hint="give its passphrase")
     alone = len(found.reading.keys) == 1
     return _opened(found.key, found.secrets, data if alone else found.key.raw, found.notes)
 

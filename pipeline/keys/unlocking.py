@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+from pipeline import brought
 from pipeline.errors import NotAKey, OrgkeyError, WrongPassphrase
 from pipeline.keys.armor import DAMAGED_HINT
 from pipeline.keys.material import RSA, fits, read_secret
@@ -14,26 +15,27 @@ from pipeline.secret import Secret
 
 
 def candidates(passphrase: Secret) -> list[bytes]:
-    """The encodings under which a program may have hashed a passphrase, the given one first.
+    """The bytes that a program may have hashed for a passphrase, the given ones first.
 
     OpenPGP hashes bytes, and programs have not agreed on which: composed or decomposed letters, UTF-8
-    or Latin-1. ASCII has one encoding only.
+    or Latin-1; and editors add to what was typed. Plain ASCII has one form only.
     """
-    raw = passphrase.reveal()
-    if raw.isascii():
-        return [raw]
-    found = [raw]
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-    for form in ("NFC", "NFD"):
-        changed = unicodedata.normalize(form, text)
-        found.append(changed.encode())
-        try:
-            found.append(changed.encode("latin-1"))
-        except UnicodeEncodeError:
+    found: list[bytes] = []
+    for raw in brought.readings(passphrase.reveal()):
+        found.append(raw)
+        if raw.isascii():
             continue
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            text = raw.decode("latin-1")
+        for form in ("NFC", "NFD"):
+            changed = unicodedata.normalize(form, text)
+            found.append(changed.encode())
+            try:
+                found.append(changed.encode("latin-1"))
+            except UnicodeEncodeError:
+                continue
     return list(dict.fromkeys(found))
 
 
@@ -113,7 +115,9 @@ def _wrong(key: Key, failed: list[int], opened: list[Secret | None], passphrase:
         message += f", though it opens {' and '.join(name_of(key, index) for index in others)}"
         hint = "the parts have different passphrases, or that part is damaged; export the key again"
     else:
-        hint = edge_hint(passphrase) or "check the passphrase; it is the one given at the export"
+        odd = brought.oddity(passphrase.reveal())
+        hint = "check the passphrase; it is the one given at the export"
+        hint += f"; of this one: {odd}" if odd else ""
     old = [key.components[index].protection for index in failed]
     if any(how is not None and how.usage != 254 for how in old):
         hint += " (or the key is damaged: its old 16-bit checksum cannot tell the two apart)"
@@ -122,15 +126,3 @@ def _wrong(key: Key, failed: list[int], opened: list[Secret | None], passphrase:
 
 def _protected(component: Component) -> bool:
     return component.protection is not None and component.protection.state is State.PROTECTED
-
-
-def edge_hint(passphrase: Secret) -> str:
-    """What is suspicious at the edges of a passphrase, without showing any of it."""
-    raw = passphrase.reveal()
-    if raw.endswith((b"\r", b"\r\n")):
-        return "the passphrase ends with a carriage return (a file with Windows line ends?); remove it"
-    if raw.endswith(b"\n"):
-        return "the passphrase ends with a line feed; only one is stripped from a file"
-    if raw != raw.strip():
-        return "the passphrase begins or ends with white space; remove it if it is not part of it"
-    return ""
