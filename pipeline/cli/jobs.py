@@ -6,11 +6,11 @@ import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, Protocol
+from typing import TYPE_CHECKING, Final, ParamSpec, Protocol
 
 import typer
 
-from pipeline import files
+from pipeline import files, inputs
 from pipeline.cli.output import Output, printable
 from pipeline.cli.signalled import Signalled
 from pipeline.errors import Code, OrgkeyError
@@ -61,6 +61,7 @@ class _Running:
 
 
 _running: _Running | None = None
+_QUESTIONS: Final = frozenset({"status", "verify", "report"})
 
 
 def job(name: Job, command: str | None = None) -> Callable[[Callable[P, Code]], Callable[P, Code]]:
@@ -110,6 +111,8 @@ def configured(config: Config, state_dir: Path | None, fingerprint: str | None) 
     running = _running
     if running is None or running.make is not None or not (config.notify or running.job in config.ping):
         return
+    if running.job in _QUESTIONS and inputs.interactive():
+        return  # a person asks, and reads the answer: nobody is paged, and no schedule's ping is made
 
     def make() -> Alarm:
         from pipeline import wiring

@@ -55,7 +55,7 @@ def repair(
             "exit_code": int(result.code),
         },
         table(
-            ("epoch", "copy", "action", "where", ""),
+            ("epoch", "copy", "action", "where", "why"),
             [
                 (item.epoch, item.target, item.action, item.location, item.problem or "")
                 for item in result.copies

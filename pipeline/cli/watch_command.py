@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline import inputs
 from pipeline.cli import escrow_command, jobs, options
 from pipeline.cli.options import Common
 from pipeline.cli.output import Output
@@ -52,6 +53,8 @@ def watch(
         lines = found.lines()
         if once or lines != told:
             out.emit(found.document(), lines)
+            if not once and inputs.interactive():
+                out.say(f"next round in {every:g} s, told where something has changed; Ctrl-C ends it")
         if once:
             return found.code
         told = lines

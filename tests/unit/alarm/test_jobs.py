@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import typer
 
-from pipeline import config
+from pipeline import config, inputs
 from pipeline.alarm import job as alarms
 from pipeline.alarm.message import Outcome
 from pipeline.cli import jobs
 from pipeline.cli.signalled import Signalled
+from pipeline.config.sections import Job
 from pipeline.errors import Code, Denied
 from pipeline.gate import Rule
 from tests.unit.core.configtext import GOOD
@@ -48,8 +49,8 @@ def alarm(monkeypatch: pytest.MonkeyPatch) -> Fake:
     return fake
 
 
-def command(body: Callable[[], Code], **options: Any) -> Code:
-    @jobs.job("drill")
+def command(body: Callable[[], Code], name: Job = "drill", **options: Any) -> Code:
+    @jobs.job(name)
     def run(dry_run: bool = False) -> Code:
         jobs.configured(CONFIG, Path("/nowhere"), None)
         return body()
@@ -88,6 +89,18 @@ def test_what_is_no_end_is_not_told(alarm: Fake, error: BaseException) -> None:
 def test_a_dry_run_is_no_job(alarm: Fake) -> None:
     assert command(lambda: Code.OK, dry_run=True) is Code.OK
     assert (alarm.begins, alarm.ends) == (0, [])
+
+
+@pytest.mark.parametrize(("name", "told"), [("status", False), ("verify", False), ("drill", True)])
+def test_a_question_that_a_person_asks_pages_nobody(
+    alarm: Fake, monkeypatch: pytest.MonkeyPatch, name: Job, told: bool
+) -> None:
+    monkeypatch.setattr(inputs, "interactive", lambda: True)
+    assert command(lambda: Code.STALE, name) is Code.STALE
+    assert (alarm.begins, len(alarm.ends)) == ((1, 1) if told else (0, 0))
+    monkeypatch.setattr(inputs, "interactive", lambda: False)
+    command(lambda: Code.STALE, name)
+    assert alarm.begins == (2 if told else 1)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("token"), Denied("x", hint="y"), Signalled(), MemoryError()])
