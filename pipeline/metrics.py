@@ -1,10 +1,13 @@
 """The state of an escrow for Prometheus: a file for node-exporter's textfile collector.
 
-Labels are names of the configuration and fixed words, never of backups or people: their number is bounded.
+Every sample has the key's fingerprint and its configured name: a host may look after several servers, and
+of two equal series node-exporter keeps the first alone. The other labels are names of the configuration
+and fixed words, never of backups or people: their number is bounded.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import stat
 from collections import Counter
@@ -20,6 +23,7 @@ from pipeline.status import Status
 
 LIVE: Final = ("same", "renewed", "replaced", "unknown")
 BACKUPS: Final = ("matched", "uncertain", "unmatched", "unreadable")
+_LARGEST: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,31 @@ class Sample:
     labels: Mapping[str, str]
 
 
-class Page:
-    """The text of an exposition, family by family."""
+@dataclass(frozen=True)
+class Of:
+    """Whose samples they are.
 
-    def __init__(self) -> None:
-        self._lines: list[str] = []
+    Attributes:
+        fingerprint: The key's; empty where a configuration that cannot be read has never told it.
+        name: What the configuration calls it (``key.name``); may be empty.
+    """
+
+    fingerprint: str = ""
+    name: str = ""
+
+
+class Page:
+    """An exposition, family by family.
+
+    Args:
+        of: Whose samples they are.
+    """
+
+    def __init__(self, of: Of) -> None:
+        from prometheus_client import CollectorRegistry
+
+        self._registry = CollectorRegistry()
+        self._of = dataclasses.asdict(of)
 
     def gauge(self, name: str, words: str, samples: Iterable[Sample]) -> None:
         """Add a family; one without a sample is left out.
@@ -47,17 +71,22 @@ class Page:
         Args:
             name: Its name, without the prefix.
             words: What it is.
-            samples: Its values.
+            samples: Its values, all with the same labels.
         """
-        found = list(samples)
-        if not found:
-            return
-        self._lines += [f"# HELP orgkey_{name} {_help(words)}", f"# TYPE orgkey_{name} gauge"]
-        self._lines += [f"orgkey_{name}{_labels(item.labels)} {_number(item.value)}" for item in found]
+        from prometheus_client import Gauge
+
+        family: Gauge | None = None
+        for item in samples:
+            if family is None:
+                labels = (*self._of, *item.labels)
+                family = Gauge(f"orgkey_{name}", words, labels, registry=self._registry)
+            family.labels(**self._of, **item.labels).set(float(item.value))
 
     def render(self) -> bytes:
         """The file."""
-        return "".join(f"{line}\n" for line in self._lines).encode()
+        from prometheus_client import generate_latest
+
+        return generate_latest(self._registry)
 
 
 def one(value: float | None, **labels: str) -> list[Sample]:
@@ -65,14 +94,15 @@ def one(value: float | None, **labels: str) -> list[Sample]:
     return [] if value is None else [Sample(value, labels)]
 
 
-def of_status(found: Status, now: datetime) -> bytes:
+def of_status(found: Status, now: datetime, name: str = "") -> bytes:
     """The exposition of a status that could be judged.
 
     Args:
         found: The status.
         now: The present time.
+        name: What the configuration calls the key.
     """
-    page = Page()
+    page = Page(Of(found.survey.fingerprint, name))
     copies = found.epoch.copies if found.epoch else ()
     rules: dict[str, bool] = {}
     for rule in found.rules:
@@ -124,7 +154,7 @@ def of_status(found: Status, now: datetime) -> bytes:
         states = Counter(_backup(backup.code) for backup in found.backups)
         page.gauge(
             "backups",
-            "Backups that lie in the configured places.",
+            "Backups that lie in the configured places, by whom they are encrypted to; none was opened.",
             (Sample(states[state], {"state": state}) for state in BACKUPS),
         )
     newest = found.newest_backup
@@ -142,16 +172,35 @@ def of_status(found: Status, now: datetime) -> bytes:
     return page.render()
 
 
-def of_failure(code: Code, now: datetime) -> bytes:
+def of_failure(code: Code, now: datetime, of: Of) -> bytes:
     """The exposition of a status that could not be judged: what it was before is not repeated.
 
     Args:
         code: Why.
         now: The present time.
+        of: Whose it is.
     """
-    page = Page()
+    page = Page(of)
     _end(page, False, code, now)
     return page.render()
+
+
+def before(path: Path) -> Of:
+    """Whose samples a file has: what is left to say whose it is where the configuration cannot be read.
+
+    Args:
+        path: The file that is about to be replaced.
+    """
+    from prometheus_client.parser import text_string_to_metric_families
+
+    try:
+        data = files.read_regular(path, _LARGEST) or b""
+        for family in text_string_to_metric_families(data.decode()):
+            for sample in family.samples:
+                return Of(sample.labels.get("fingerprint", ""), sample.labels.get("name", ""))
+    except (OSError, ValueError):
+        pass
+    return Of()
 
 
 def write(path: Path, data: bytes) -> None:
@@ -183,22 +232,3 @@ def _end(page: Page, judged: bool, code: Code, now: datetime) -> None:
 
 def _backup(code: Code) -> str:
     return {Code.OK: "matched", Code.DEGRADED: "uncertain", Code.STALE: "unmatched"}.get(code, "unreadable")
-
-
-def _labels(labels: Mapping[str, str]) -> str:
-    if not labels:
-        return ""
-    return "{" + ",".join(f'{name}="{_label(value)}"' for name, value in labels.items()) + "}"
-
-
-def _label(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def _help(words: str) -> str:
-    return words.replace("\\", "\\\\").replace("\n", "\\n")
-
-
-def _number(value: float) -> str:
-    number = float(value)
-    return f"{number:.0f}" if number.is_integer() else f"{number:.3f}"

@@ -13,6 +13,7 @@ from pipeline.errors import Code, OrgkeyError, first_of
 
 if TYPE_CHECKING:
     from pipeline.cli.output import Output
+    from pipeline.context import Context
     from pipeline.status import Status
 
 
@@ -42,13 +43,14 @@ def status(
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
+    context = None
     try:
         context = common.context(out)
         from pipeline import status as story
 
         result = story.status(context)
     except Exception as error:
-        _write_failure(out, metrics, error)
+        _write_failure(out, metrics, error, context)
         raise
     from pipeline import overview
 
@@ -60,7 +62,7 @@ def status(
         from pipeline import metrics as exposition
 
         try:
-            exposition.write(metrics, exposition.of_status(result, context.clock.now()))
+            exposition.write(metrics, exposition.of_status(result, context.clock.now(), _name(context)))
         except OrgkeyError as error:
             # The gate is told all the same.
             out.warn(f"{error.message}; {error.hint}")
@@ -69,7 +71,11 @@ def status(
     return code
 
 
-def _write_failure(out: Output, metrics: Path | None, error: Exception) -> None:
+def _name(context: Context) -> str:
+    return (context.config.key.name or "") if context.config.key else ""
+
+
+def _write_failure(out: Output, metrics: Path | None, error: Exception, context: Context | None) -> None:
     """What stood in the file must not look fresh for ever."""
     if metrics is None:
         return
@@ -79,7 +85,8 @@ def _write_failure(out: Output, metrics: Path | None, error: Exception) -> None:
 
     code = error.code if isinstance(error, OrgkeyError) else Code.INTERNAL
     try:
-        exposition.write(metrics, exposition.of_failure(code, datetime.now(UTC)))
+        of = exposition.Of(context.fingerprint, _name(context)) if context else exposition.before(metrics)
+        exposition.write(metrics, exposition.of_failure(code, datetime.now(UTC), of))
     except OrgkeyError as other:
         out.warn(f"{other.message}; {other.hint}")
 

@@ -15,6 +15,7 @@ class Key(Strict):
     """``[key]``: the pin."""
 
     fingerprint: str
+    name: str | None = Field(None, min_length=1, max_length=64, pattern=r"^[\w .@:+-]+$")
     former: tuple[str, ...] = ()
     live: str | None = None
     live_ca_file: str | None = None

@@ -42,6 +42,8 @@ _PARTY = {
 WORDS: dict[str, dict[str, str]] = {
     "Key": {
         "fingerprint": "The pin: the Org Key's 40-digit fingerprint. Spaces and colons are allowed.",
+        "name": "What you call this server, for example `pgp-berlin`: a label of the metrics. Up to 64 "
+        "letters, digits, spaces and `_ . @ : + -`.",
         "former": "Fingerprints of earlier Org Keys that old backups still need; listed, verified and "
         "drilled too.",
         "live": "Where the server's live public key is: a file, or `hkp://`, `hkps://`, `ldap://`, "

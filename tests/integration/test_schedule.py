@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import Code
+from tests.assets import exposition
 from tests.assets.listener import listening
 from tests.integration.scheduled import PINGED, SCHEDULE, Host
 from tests.unit import test_schedule_cron, test_schedule_kubernetes
@@ -69,7 +70,7 @@ def test_what_arrives_is_escrowed_verified_drilled_reported_and_judged(host: Hos
         assert heard.count(f"/{job}/start") == heard.count(f"/{job}") == 1, heard
     run = host.unit("infra").start()
     assert (run.code, host.listener.paths[-1]) == (PLANNED, f"/infra/{PLANNED}"), run
-    assert "orgkey_gate_ok 1" in (host.metrics / "orgkey.prom").read_text()
+    assert exposition.parse((host.metrics / "orgkey.prom").read_text())["orgkey_gate_ok", ()] == 1
     reports = list(host.state.glob("report-*.zip"))
     assert len(reports) == 1
 

@@ -160,6 +160,8 @@ def _arguments(job: Job) -> list[str]:
     if job.name == "report":
         # Every try is another pod, and so another file: `orgkey` overwrites none.
         words += ["--bundle", f"{STATE}/report-$(POD_NAME).zip"]
+    if "--metrics" in job.options:
+        words += ["--metrics", f"{STATE}/orgkey.prom"]
     return words
 
 
