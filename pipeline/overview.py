@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,6 +14,8 @@ from pipeline.custody.section import PathEntry
 from pipeline.errors import Code, OrgkeyError, first_of
 from pipeline.survey import Copy, Reader, Standing, Survey
 
+_CALL = re.compile(r"^(?:target|holder) [^ ]+, [^:]+: ")
+"""What a message begins with where it names the call; the cause may be the same for several."""
 _PEOPLE = {"openpgp": "custodians", "paper": "sheets"}
 
 
@@ -37,9 +40,10 @@ class Silence:
     @property
     def text(self) -> str:
         """In one line."""
-        return "; ".join(
-            filter(None, (f"{' and '.join(self.subjects)} cannot be asked: {self.message}", self.hint))
+        named = (
+            f"{' and '.join(self.subjects)} cannot be reached" if self.stores else "a holder cannot be asked"
         )
+        return "; ".join(filter(None, (f"{named}: {self.message}", self.hint)))
 
 
 def silences(surveys: Iterable[Survey], holders: Iterable[tuple[str, OrgkeyError]] = ()) -> list[Silence]:
@@ -71,10 +75,11 @@ def silences(surveys: Iterable[Survey], holders: Iterable[tuple[str, OrgkeyError
     ]
     found: dict[str, Silence] = {}
     for item in silent:
-        known = found.get(item.message)
+        cause = _CALL.sub("", item.message)
+        known = found.get(cause)
         subjects = dict.fromkeys((*(known.subjects if known else ()), *item.subjects))
         stores = item.stores or (known is not None and known.stores)
-        found[item.message] = replace(known or item, subjects=tuple(subjects), stores=stores)
+        found[cause] = replace(known or item, subjects=tuple(subjects), stores=stores)
     return list(found.values())
 
 

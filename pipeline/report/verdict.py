@@ -188,14 +188,7 @@ def _shut(
     failed = {cell.path for cell in cells if cell.state is Proof.FAILED}
     shut = [path.name for path in paths if path.name in failed or path.name in closed]
     untried = [path.name for path in paths if path.name not in shut]
-    silent = [name for name in shut if name not in failed]
     counted = f"{len(good)} of {len(copies)} copies are good, but"
-    if silent and not untried:
-        return (
-            Answer.UNKNOWN,
-            f"Whether the Org Key can be restored is not known: {counted} what opens {_named(silent)} does "
-            "not answer.",
-        )
     if not untried:
         return (
             Answer.NO,

@@ -82,8 +82,8 @@ def test_an_altered_copy_is_a_gap_and_all_of_them_the_end(told: World) -> None:
 def test_a_silent_holder_closes_its_path(told: World) -> None:
     told.holders["vault"].failures["describe"] = unreachable("holder vault")
     found = report(told)
-    assert found.verdict.answer is Answer.UNKNOWN
-    assert "what opens custody path unattended does not answer" in found.verdict.sentence
+    assert found.verdict.answer is Answer.NO
+    assert "no custody path opens them" in found.verdict.sentence
     assert "path unattended: holder vault does not answer" in found.verdict.gaps
 
 
@@ -283,7 +283,7 @@ def test_a_job_that_never_ran_is_missed_from_the_first_escrow_on(world: World) -
         ),
         (Proof.FAILED, (), Answer.UNPROVEN, "nothing has proven custody path people yet"),
         (Proof.NEVER, (), Answer.UNPROVEN, "no test restore has proven one of them"),
-        (Proof.FAILED, ("people",), Answer.UNKNOWN, "what opens custody path people does not answer"),
+        (Proof.FAILED, ("people",), Answer.NO, "no custody path opens them"),
     ],
 )
 def test_the_sentence_tells_closed_failed_and_untried_paths_apart(

@@ -119,7 +119,7 @@ def test_a_target_that_cannot_be_asked_is_named(
     world.targets["b"].failures["find"] = error  # type: ignore[assignment]  # both are OrgkeyErrors
     found = status(world.context)
     assert found.code is code
-    assert len([line for line in found.broken if line.startswith("target b cannot be asked: b ")]) == 1
+    assert len([line for line in found.broken if line.startswith("target b cannot be reached: ")]) == 1
 
 
 def test_another_custody_plan_breaks_the_gate(world: World, proven: Record) -> None:
@@ -129,7 +129,7 @@ def test_another_custody_plan_breaks_the_gate(world: World, proven: Record) -> N
 
 def test_a_holder_that_cannot_be_asked_is_told(world: World, proven: Record) -> None:
     world.holders["aws"].failures["describe"] = unreachable("holder aws")
-    assert "holder aws cannot be asked: holder aws does not answer; look at its network" in broken(world)
+    assert "a holder cannot be asked: holder aws does not answer; look at its network" in broken(world)
 
 
 # -- the live key ------------------------------------------------------------------------------------
