@@ -20,6 +20,11 @@ interrupted: Final = threading.Event()
 """Set by the first signal: no thread of this process starts another call, or goes on waiting for one."""
 
 
+def interruption() -> Interrupted:
+    """What is raised once :data:`interrupted` is set."""
+    return Interrupted("interrupted", hint="run the same command again, it resumes where it stopped")
+
+
 class Clock(Protocol):
     """What the program asks of time."""
 
@@ -197,7 +202,7 @@ class Deadline:
             Interrupted: A signal ended the run.
         """
         if interrupted.is_set():
-            raise Interrupted("interrupted", hint="run the same command again, it resumes where it stopped")
+            raise interruption()
         if self.left() <= 0:
             raise self.passed()
 

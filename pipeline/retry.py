@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.clock import Clock, Deadline, SystemClock
-from pipeline.errors import DeadlinePassed, OrgkeyError, Unreachable
+from pipeline.errors import DeadlinePassed, Denied, OrgkeyError, Unreachable
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -68,9 +68,14 @@ class Breaker:
 
 
 class Breakers:
-    """One breaker for each server, shared by everything that a run talks to it with."""
+    """One breaker for each server, shared by everything that a run talks to it with.
+
+    Attributes:
+        refusals: Logins that a server refused in this run, by server and identity.
+    """
 
     def __init__(self) -> None:
+        self.refusals: dict[object, Denied] = {}
         self._known: dict[str, Breaker] = {}
         self._lock = threading.Lock()
 

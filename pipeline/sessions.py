@@ -103,6 +103,7 @@ class Sessions:
                 call_seconds=self._call_seconds(),
                 deadline=self.deadline,
                 role=self.role,
+                refusals=self.breakers.refusals,
             )
         return self._vaults[key]
 

@@ -95,8 +95,7 @@ class S3Source:
         request = self._request | {"Range": f"bytes={start}-{end - 1}"}
 
         def read(client: Any) -> bytes:
-            with client.get_object(**request)["Body"] as body:
-                data: bytes = body.read(end - start + 1)
+            data: bytes = client.get_object(**request)["Body"].read()
             if len(data) != end - start:
                 raise IntegrityProblem(
                     f"{what}: the server sent other bytes than were asked for",
@@ -138,6 +137,7 @@ def listed(
     while True:
         request = bucket | {"Prefix": prefix} | ({"ContinuationToken": token} if token else {})
         page = retrier.call(lambda: session.call(_lister(request), "s3", what), what)  # noqa: B023
+        session.listed(page, what)
         for entry in page.get("Contents") or ():
             key = entry["Key"]
             if key != prefix and not key.startswith(folder):

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.exceptions as boto
 
-from pipeline.clients._aws_errors import code_of, is_busy, translate
+from pipeline.clients import _answers
+from pipeline.clients._aws_errors import said, translate
 from pipeline.clients._text import one_line
+from pipeline.clients._wire import Broken
 from pipeline.errors import Denied, OrgkeyError, Unreachable, UsageProblem
 
 if TYPE_CHECKING:
@@ -45,8 +47,8 @@ def translate_login(error: Exception, what: str, role: str, session: Any, place:
             f"{what}: the {role}'s AWS profile cannot be used ({text})",
             hint="correct the profile in the files of [identity.*.aws], or in ~/.aws",
         )
-    if isinstance(error, boto.BotoCoreError):  # some are an OSError as well
-        return translate(error, what, role, "AWS's login service", place)
+    if isinstance(error, boto.BotoCoreError | Broken):  # some are an OSError as well
+        return translate(error, what, role, "sts", "AWS's login service", place)
     if isinstance(error, OSError):
         return UsageProblem(
             f"{what}: cannot read {error.filename or 'a file of the login'}, which the {role}'s AWS login "
@@ -60,10 +62,9 @@ def translate_login(error: Exception, what: str, role: str, session: Any, place:
 
 
 def _refused(error: boto.ClientError, what: str, role: str, session: Any) -> OrgkeyError:
-    code, status = code_of(error)
-    said = one_line(str(error.response.get("Error", {}).get("Message", "")))
-    named = f"{error.operation_name}, {code}{f': {said}' if said and said != code else ''}"
-    if is_busy(code, status) or code == "IDPCommunicationError":
+    told = said(error, "sts", role, "AWS's login service")
+    named = f"{error.operation_name}, {told.named}"
+    if _answers.passes(told):
         return Unreachable(
             f"{what}: AWS cannot log the {role} in now ({named})", hint="run the same command again later"
         )

@@ -5,14 +5,18 @@ Imports what any connection imports, so it is itself imported only where one was
 
 from __future__ import annotations
 
-import base64
 import http.client
 import ssl
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from urllib.parse import unquote, urlsplit
+from typing import TypeVar
+from urllib.parse import urlsplit
 
+from pipeline.clients._proxy import login
 from pipeline.clients._tls import Pair, Shown, shown
+
+T = TypeVar("T")
 
 
 def peek(address: str, *, proxy: str | None, seconds: float, pair: Pair | None = None) -> Shown | None:
@@ -21,20 +25,24 @@ def peek(address: str, *, proxy: str | None, seconds: float, pair: Pair | None =
     Args:
         address: The server's URL; its scheme does not matter.
         proxy: The URL of the proxy on the way.
-        seconds: Time allowed for each step.
+        seconds: Time allowed.
         pair: Our own certificate, where the server may want one.
 
     Returns:
         The certificate, unverified; ``None`` when there was no handshake.
     """
-    from cryptography import x509
 
-    try:
-        with _handshake(address, proxy, seconds, pair) as wrapped:
-            seen = wrapped.getpeercert(binary_form=True)
-        return shown(x509.load_der_x509_certificate(seen)) if seen else None
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
+    def look() -> Shown | None:
+        from cryptography import x509
+
+        try:
+            with _handshake(address, proxy, seconds, pair) as wrapped:
+                seen = wrapped.getpeercert(binary_form=True)
+            return shown(x509.load_der_x509_certificate(seen)) if seen else None
+        except (OSError, ValueError, http.client.HTTPException):
+            return None
+
+    return _in_time(look, seconds)
 
 
 def hear(address: str, *, proxy: str | None, seconds: float, pair: Pair | None = None) -> str | None:
@@ -45,20 +53,33 @@ def hear(address: str, *, proxy: str | None, seconds: float, pair: Pair | None =
     Args:
         address: As in :func:`peek`, like the others.
         proxy: The proxy.
-        seconds: Time to listen, and for each step.
+        seconds: Time to listen.
         pair: Our own certificate.
 
     Returns:
         OpenSSL's words; ``None`` when the server says nothing.
     """
-    try:
-        with _handshake(address, proxy, seconds, pair) as wrapped:
-            wrapped.recv(1)
-    except ssl.SSLError as error:
-        return str(error)
-    except (OSError, ValueError, http.client.HTTPException):
+
+    def listen() -> str | None:
+        try:
+            with _handshake(address, proxy, seconds, pair) as wrapped:
+                wrapped.recv(1)
+        except ssl.SSLError as error:
+            return str(error)
+        except (OSError, ValueError, http.client.HTTPException):
+            return None
         return None
-    return None
+
+    return _in_time(listen, seconds)
+
+
+def _in_time(look: Callable[[], T | None], seconds: float) -> T | None:
+    """Look in another thread: a server that sends a byte now and then is not waited for."""
+    seen: list[T | None] = []
+    thread = threading.Thread(target=lambda: seen.append(look()), name="handshake", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return seen[0] if seen else None
 
 
 @contextmanager
@@ -85,9 +106,5 @@ def _toward(host: str, port: int, proxy: str | None, seconds: float) -> http.cli
         return http.client.HTTPConnection(host, port, timeout=seconds)
     way = urlsplit(proxy)
     connection = http.client.HTTPConnection(way.hostname or "", way.port or 80, timeout=seconds)
-    headers = {}
-    if way.username is not None:
-        told = f"{unquote(way.username)}:{unquote(way.password or '')}"
-        headers["Proxy-Authorization"] = "Basic " + base64.b64encode(told.encode()).decode()
-    connection.set_tunnel(host, port, headers)
+    connection.set_tunnel(host, port, login(proxy))
     return connection

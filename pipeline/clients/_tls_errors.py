@@ -147,6 +147,6 @@ def _refused(text: str, what: str, peer: Peer) -> Denied:
     )
 
 
-def answered_tls(address: str, proxy: str | None) -> bool:
+def answered_tls(peer: Peer) -> bool:
     """Whether a server that was asked in plain HTTP speaks TLS."""
-    return address.startswith("http://") and peek(address, proxy=proxy, seconds=3.0) is not None
+    return peer.address.startswith("http://") and peer.look() is not None

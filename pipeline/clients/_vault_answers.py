@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from enum import Enum
+from types import MappingProxyType
 
 
 class Health(Enum):
@@ -27,8 +29,8 @@ class Seen(threading.local):
 
     Attributes:
         status: HTTP status, ``None`` when there was no answer.
-        retry_after: The header of that name, in seconds.
+        headers: Its headers, with names in lower case.
     """
 
     status: int | None = None
-    retry_after: float | None = None
+    headers: Mapping[str, str] = MappingProxyType({})

@@ -58,6 +58,7 @@ class VaultLogin:
         deadline: The end of the run, which a token has to outlive.
         guard: Makes calls.
         connect: Makes a client with a token, or without one.
+        refusals: Logins that were refused in this run: each more would bring a role nearer to its lockout.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class VaultLogin:
         deadline: Deadline,
         guard: Guard,
         connect: Callable[[Secret | None], hvac.Client],
+        refusals: dict[object, Denied],
     ) -> None:
         self._place = place
         self._identity = identity
@@ -76,7 +78,9 @@ class VaultLogin:
         self._deadline = deadline
         self._guard = guard
         self._connect = connect
+        self._refusals = refusals
         self._given: Secret | None = None
+        self._uses = 0
 
     def __call__(self, what: str) -> hvac.Client:
         """Log in.
@@ -93,7 +97,15 @@ class VaultLogin:
         """
         attempt = prepare(self._identity) if self._identity is not None else None
         if attempt is not None:
-            return self._fresh(attempt, what)
+            known = (self._place.address, self._place.namespace, self._identity)
+            if known in self._refusals:
+                earlier = self._refusals[known]
+                raise Denied(f"{what}: {earlier.message.partition(': ')[2]}", hint=earlier.hint)
+            try:
+                return self._fresh(attempt, what)
+            except Denied as error:
+                self._refusals[known] = error
+                raise
         token = read_token(self._identity, self._role)
         if token == self._given:
             raise Denied(
@@ -125,14 +137,18 @@ class VaultLogin:
                 raise Denied(
                     f"{what}: vault at {self._place.address} refuses the {self._role}'s "
                     f"{attempt.called} login{f' ({said})' if said else ''}",
-                    hint=attempt.hint,
+                    hint=f"{attempt.hint}; if that is right, wait: five refusals lock a login for 15 minutes "
+                    "(`vault read sys/locked-users`)",
                 ) from error
 
-        auth = mapping(self._guard(login, what), what, "auth")
+        answer = self._guard(login, what)
+        self._whole(answer, what)
+        auth = mapping(answer, what, "auth")
         given = field(auth, what, "client_token")
         if not isinstance(given, str) or not given or not is_sendable(given):
             raise no_vault(what, "auth.client_token")
         client = self._connect(logs.redact_login(Secret(given)))
+        self._uses = int(auth.get("num_uses") or 0)
         facts = TokenFacts(
             policies=tuple(auth.get("policies") or ()),
             ttl=float(field(auth, what, "lease_duration")),
@@ -142,6 +158,42 @@ class VaultLogin:
         self._prolong(client, facts, what)
         return client
 
+    def _whole(self, answer: object, what: str) -> None:
+        """See that a login ended: some answers ask for more.
+
+        Raises:
+            Denied: It did not, and nobody is there who could do the rest.
+        """
+        told = answer if isinstance(answer, Mapping) else {}
+        auth = told.get("auth")
+        if isinstance(auth, Mapping) and auth.get("mfa_requirement"):
+            raise Denied(
+                f"{what}: the {self._role}'s login at vault at {self._place.address} needs a second factor "
+                "(mfa_requirement)",
+                hint="take it out of the MFA enforcement (`vault list identity/mfa/login-enforcement`): "
+                "a job has nobody who could give a code",
+            )
+        if told.get("wrap_info"):
+            raise Denied(
+                f"{what}: vault at {self._place.address} answers the {self._role}'s login wrapped "
+                "(wrap_info)",
+                hint="let the login answer with the token itself: no wrapping TTL, neither by the server nor "
+                "by a proxy on the way",
+            )
+
+    def worn_out(self, what: str) -> Denied:
+        """The error for a second token that died within one run."""
+        whose = f"{what}: the {self._role}'s token at {self._place.address}"
+        if self._uses:
+            return Denied(
+                f"{whose} may be used {self._uses} times only (token_num_uses), and a run needs more",
+                hint="set token_num_uses=0 on its role: the token's TTL bounds it",
+            )
+        return Denied(
+            f"{whose} expired twice in one run",
+            hint="give its role a token TTL longer than policy.deadline_seconds",
+        )
+
     def _admit(self, client: hvac.Client, what: str) -> None:
         """Look a given token up: it has to outlive the run, since nothing can replace it."""
         try:
@@ -150,8 +202,9 @@ class VaultLogin:
             if not by_server(error):
                 raise
             raise Denied(
-                f"{what}: vault at {self._place.address} does not know the {self._role}'s token",
-                hint="it expired, was revoked, or lacks the policy `default`; log in again",
+                f"{what}: vault at {self._place.address} does not know the {self._role}'s token "
+                "(expired or revoked)",
+                hint="log in again and store the new token; one that is valid lacks the policy `default`",
             ) from error
         ttl = self._prolong(client, facts, what)
         if ttl and ttl < self._deadline.left():
@@ -224,7 +277,7 @@ def mapping(answer: Any, what: str, key: str) -> Mapping[str, Any]:
 def no_vault(what: str, missing: str) -> Unreachable:
     """The error for an answer that no Vault gives."""
     return Unreachable(
-        f"{what}: what answers is no vault: the answer has no {missing}",
+        f"{what}: what answers does not answer as a vault does: the answer has no {missing}",
         hint="check that the address is that of a vault, with no proxy that changes answers",
         again=False,
     )

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pipeline import logs
 from pipeline.clients._imports import load_requests
-from pipeline.clients._proxy import configured
-from pipeline.clients._tls import require_authority
 from pipeline.clock import Deadline
-from pipeline.errors import OrgkeyError, Unreachable, UsageProblem
+from pipeline.errors import OrgkeyError, Unreachable
 from pipeline.retry import in_time
 from pipeline.secret import Secret
 
 if TYPE_CHECKING:
+    from pipeline.clients._aws_wire import Sender
     from pipeline.config import AwsIdentity, AwsPlace
 
 T = TypeVar("T")
@@ -77,7 +76,9 @@ class AwsSession:
         self._lock = threading.Lock()
         self._session: Any = None
         self._kept: list[Secret] = []
-        self._clients: dict[Service, tuple[Any, float]] = {}
+        self._clients: dict[Service, Any] = {}
+        self._senders: dict[Service, Sender] = {}
+        self._chain: Sender | None = None
 
     def call(self, fn: Callable[[Any], T], service: Service, what: str) -> T:
         """Make one call.
@@ -99,40 +100,41 @@ class AwsSession:
             UsageProblem: Bucket, key, region or request are not what the service knows.
         """
         load_requests()
-        import botocore.exceptions
-
         self._log_in(what)
         try:
-            return fn(self._client(service))
-        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            client = self._client(service)
+            self._senders[service].begin()
+            return fn(client)
+        except OrgkeyError as error:
+            raise self._timely(error) from error.__cause__
+        except MemoryError:
+            raise
+        except Exception as error:
             from pipeline.clients._aws_errors import translate
 
-            translated = translate(error, what, self.role, self.where(service), self.place)
+            seconds = max(0.1, min(self._call_seconds, self.deadline.left()))
+            where = self.where(service)
+            translated = translate(error, what, self.role, service, where, self.place, seconds)
             raise self._timely(translated) from error
-        except ValueError as error:
-            # botocore's word for an endpoint that is no URL.
-            if "Invalid endpoint" not in str(error):
-                raise
-            raise UsageProblem(f"{what}: {error}", hint="correct endpoint_url") from error
 
     def _timely(self, error: OrgkeyError) -> OrgkeyError:
         return in_time(error, self.deadline) if isinstance(error, Unreachable) else error
 
     def _log_in(self, what: str) -> None:
         """Have the credentials read, or renewed where they run out: a failure is a login's, not a call's."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        limit = self._limit()
+        self.deadline.check()
         with self._lock:
             try:
                 if self._session is None:
                     self._session = self._open()
-                # For the chain's own calls, to STS and SSO: it would wait for a minute, and five times.
-                self._session.set_default_client_config(self._config(limit))
                 found = self._session.get_credentials()
                 if found is not None:
                     self._keep(found.get_frozen_credentials())
-            except (BotoCoreError, ClientError, OSError, ValueError, RuntimeError) as error:
+            except OrgkeyError as error:
+                raise self._timely(error) from error.__cause__
+            except MemoryError:
+                raise
+            except Exception as error:
                 from pipeline.clients._aws_login_errors import translate_login
 
                 translated = translate_login(error, what, self.role, self._session, self.place)
@@ -146,13 +148,33 @@ class AwsSession:
                 logs.redact_login(secret)
             self._kept = secrets
 
-    def _limit(self) -> float:
-        return self.deadline.limit(self._call_seconds)
-
     def where(self, service: Service) -> str:
         """The service's address, for messages."""
         known = self._clients.get(service)
-        return known[0].meta.endpoint_url if known else self.place.endpoint_url or service
+        return known.meta.endpoint_url if known else self.place.endpoint_url or service
+
+    def listed(self, page: Mapping[str, Any], what: str) -> Mapping[str, Any]:
+        """See that a good answer is a listing of S3's, never to take another one for an empty bucket.
+
+        Raises:
+            Unreachable: It is not.
+        """
+        return self._like(page, what, "IsTruncated", "Name", "KeyCount")
+
+    def tagged(self, answer: Mapping[str, Any], what: str) -> Mapping[str, Any]:
+        """See that a good answer is S3's about an object: every one has the object's tag.
+
+        Raises:
+            Unreachable: It is not.
+        """
+        return self._like(answer, what, "ETag")
+
+    def _like(self, answer: Mapping[str, Any], what: str, *names: str) -> Mapping[str, Any]:
+        if not any(name in answer for name in names):
+            from pipeline.clients._broken import foreign
+
+            raise foreign(what, self.where("s3"), f"the answer has no {names[0]}")
+        return answer
 
     def client(self, service: Service) -> Any:
         """The botocore client for ``service``, made on first use; its calls belong into :meth:`call`.
@@ -163,41 +185,39 @@ class AwsSession:
         return self.call(lambda client: client, service, service)
 
     def _client(self, service: Service) -> Any:
-        limit = self._limit()
         with self._lock:
-            known = self._clients.get(service)
-            # Time-outs are fixed when a client is made: near the deadline a more hurried one is needed.
-            if known is None or known[1] > limit * 1.25:
-                known = (self._make(service, limit), limit)
-                self._clients[service] = known
-            return known[0]
+            if service not in self._clients:
+                self._clients[service] = self._make(service)
+            return self._clients[service]
 
-    def _make(self, service: Service, limit: float) -> Any:
-        require_authority(self.place.ca_file)
+    def _make(self, service: Service) -> Any:
+        from pipeline.clients._aws_wire import Sender
+        from pipeline.clients._wire import Wire
+
+        trusted = self.place.ca_file or self._session.get_config_variable("ca_bundle")
+        limit = partial(self.deadline.limit, self._call_seconds)
+        wire = Wire(self.place, limit, ca_file=trusted, dated=self.deadline.note_date)
         # One at a time: the first client of a service reads megabytes of JSON, the next finds them read.
         with _MAKING:
             client = self._session.create_client(
                 service,
                 region_name=self.place.region,
                 endpoint_url=self.place.endpoint_url,
-                verify=self.place.ca_file,
-                config=self._config(limit),
+                config=self._config(),
             )
-        # Neither refers to this object: the connections end with it.
-        client.meta.events.register(
-            "after-call.*.*", partial(_note, self.request_ids, self.deadline, client.meta.endpoint_url)
-        )
-        weakref.finalize(self, client.close)
+        # None of these refers to this object: the connections end with it.
+        self._senders[service] = Sender(wire, service)
+        client.meta.events.unregister("before-send", self._chain)
+        client.meta.events.register("before-send", self._senders[service])
+        client.meta.events.register("after-call.*.*", partial(_note, self.request_ids))
+        weakref.finalize(self, wire.close)
         return client
 
-    def _config(self, limit: float) -> Any:
+    def _config(self) -> Any:
         from botocore.config import Config
 
         return Config(
             retries={"total_max_attempts": 1, "mode": "standard"},
-            connect_timeout=limit,
-            read_timeout=limit,
-            proxies=configured(self.place),
             # The newer defaults upset some servers; the one upload names its SHA-256 itself.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -207,14 +227,22 @@ class AwsSession:
 
     def _open(self) -> Any:
         from pipeline.clients._aws_login import open_session
+        from pipeline.clients._aws_wire import Sender
+        from pipeline.clients._wire import Wire
 
-        session = open_session(self.place, self._identity, self._limit)
+        limit = partial(self.deadline.limit, self._call_seconds)
+        session = open_session(self.place, self._identity, limit)
         session.register_component("data_loader", _loader())
+        # The chain's own calls, to STS and SSO, are bounded like all others.
+        session.set_default_client_config(self._config())
+        trusted = session.get_config_variable("ca_bundle")
+        wire = Wire(self.place, limit, ca_file=trusted, dated=self.deadline.note_date)
+        weakref.finalize(self, wire.close)
+        self._chain = Sender(wire, "sts")
+        session.register("before-send", self._chain)
         return session
 
 
-def _note(request_ids: list[str], deadline: Deadline, server: str, parsed: dict[str, Any], **_: Any) -> None:
-    told = parsed.get("ResponseMetadata", {})
-    if request_id := told.get("RequestId"):
+def _note(request_ids: list[str], parsed: dict[str, Any], **_: Any) -> None:
+    if request_id := parsed.get("ResponseMetadata", {}).get("RequestId"):
         request_ids.append(request_id)
-    deadline.note_date(server, told.get("HTTPHeaders", {}).get("date"))

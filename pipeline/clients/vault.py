@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pipeline.clients import _proxy
 from pipeline.clients._imports import load_requests
+from pipeline.clients._text import one_line
 from pipeline.clients._vault_answers import Health, Seen
-from pipeline.clients._vault_login import TokenFacts, VaultLogin, by_server, field, look_up, mapping
+from pipeline.clients._vault_login import TokenFacts, VaultLogin, by_server, field, look_up, mapping, no_vault
 from pipeline.clock import Deadline
-from pipeline.errors import Denied, OrgkeyError, Unreachable
+from pipeline.errors import Denied, OrgkeyError, Unreachable, UsageProblem
 from pipeline.retry import in_time
 from pipeline.secret import Secret
 
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
     import hvac
     import requests
 
+    from pipeline.clients._tls_errors import Peer
+    from pipeline.clients._wire import Wire
     from pipeline.config import VaultIdentity, VaultPlace
 
-__all__ = ["Health", "Seen", "TokenFacts", "VaultSession", "field"]
+__all__ = ["Health", "Seen", "TokenFacts", "VaultSession", "field", "mapping", "no_vault"]
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -56,6 +60,7 @@ class VaultSession:
         call_seconds: Time allowed for one request, in seconds.
         deadline: The end of the run; no request reaches beyond it.
         role: The identity, for messages.
+        refusals: Logins that were refused in this run, by server and identity; they are not made again.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class VaultSession:
         call_seconds: float,
         deadline: Deadline,
         role: str,
+        refusals: dict[object, Denied] | None = None,
     ) -> None:
         self.place = place
         self.role = role
@@ -76,12 +82,20 @@ class VaultSession:
         self._seen = Seen()
         self._lock = threading.RLock()
         self._http: requests.Session | None = None
+        self._wire: Wire | None = None
         self._pair = client_pair(place, identity)
         self._client: hvac.Client | None = None
         self._login = VaultLogin(
-            place, identity, role=role, deadline=deadline, guard=self._guard, connect=self._connect
+            place,
+            identity,
+            role=role,
+            deadline=deadline,
+            guard=self._guard,
+            connect=self._connect,
+            refusals={} if refusals is None else refusals,
         )
         self._replaced = False
+        self._versioned: set[str] = set()
         self._silent = False
 
     def call(self, fn: Callable[[hvac.Client], T], what: str) -> T:
@@ -147,10 +161,7 @@ class VaultSession:
                 http = self._connect(None).session
             return http.get(f"{self.place.address}/v1/sys/seal-status").json().get("type")
 
-        try:
-            kind = self._guard(ask, what)
-        except (ValueError, AttributeError):
-            kind = None
+        kind = self._guard(ask, what)
         if not isinstance(kind, str) or not kind.isalnum():
             raise Unreachable(
                 f"{self.place.address} does not say how it is unsealed",
@@ -184,7 +195,7 @@ class VaultSession:
 
         def ask(client: hvac.Client) -> dict[str, frozenset[str]]:
             data = mapping(client.sys.get_capabilities(list(paths)), what, "data")
-            return {path: frozenset(data.get(path, ())) - {"deny"} for path in paths}
+            return {path: frozenset(field(data, what, path)) - {"deny"} for path in paths}
 
         return self.call(ask, what)
 
@@ -226,19 +237,36 @@ class VaultSession:
             Unreachable: Also while a new mount is not ready, which passes.
             Denied, DeadlinePassed, UsageProblem: As in :meth:`call`.
         """
-        import hvac.exceptions
+        self.call(lambda client: client.adapter.post(f"/v1/{path}", json=dict(body)), what)
 
-        def send(client: hvac.Client) -> None:
-            try:
-                client.adapter.post(f"/v1/{path}", json=dict(body))
-            except hvac.exceptions.InvalidRequest as error:
-                if "Upgrading from non-versioned" in str(error):
-                    raise Unreachable(
-                        f"{what}: the new mount is not ready", hint="run the same command again"
-                    ) from error
-                raise
+    def demand_versions(self, mount: str, what: str) -> None:
+        """See, once, that a mount is a key-value store of version 2: others take writes that are not copies.
 
-        self.call(send, what)
+        Where the server does not tell this identity, nothing is said.
+
+        Raises:
+            UsageProblem: It is something else.
+            Unreachable, DeadlinePassed: As in :meth:`call`.
+        """
+        mount = mount.strip("/")
+        if mount in self._versioned:
+            return
+        try:
+            # The one question about a mount that any token with a right below it may ask.
+            facts = self.read(f"sys/internal/ui/mounts/{mount}", what)
+        except Denied:
+            facts = None
+        if facts is not None:
+            kind, options = field(facts, what, "type"), facts.get("options")
+            version = options.get("version") if isinstance(options, Mapping) else None
+            if kind != "kv" or version != "2":
+                told = f"a key-value store of version {version or 1}" if kind == "kv" else f"of type {kind}"
+                raise UsageProblem(
+                    f"{what}: {mount} at {self.place.address} is {one_line(told, 80)}, not of version 2",
+                    hint=f"upgrade it (vault kv enable-versioning {mount}), or make another one: "
+                    f"vault secrets enable -path={mount} -version=2 kv",
+                )
+        self._versioned.add(mount)
 
     # -- the connection and the login ---------------------------------------------------------
 
@@ -249,12 +277,18 @@ class VaultSession:
 
         if self._http is None:
             from pipeline.clients._vault_wire import open_session
+            from pipeline.clients._wire import Wire
 
             # Nothing below refers to this object: the connections end with it.
             limit = partial(self.deadline.limit, self._call_seconds)
-            self._http = open_session(
-                self.place, self._pair, limit, self._seen, self.request_ids, self.deadline
+            self._wire = Wire(
+                self.place,
+                limit,
+                ca_file=self.place.ca_file,
+                pair=self._pair,
+                dated=self.deadline.note_date,
             )
+            self._http = open_session(self._wire, self._seen, self.request_ids)
             weakref.finalize(self, self._http.close)
         return hvac.Client(
             url=self.place.address,
@@ -280,10 +314,7 @@ class VaultSession:
         with self._lock:
             if self._client is dead:
                 if self._replaced:
-                    raise Denied(
-                        f"{what}: the {self.role}'s token at {self.place.address} expired twice in one run",
-                        hint="give its role a token TTL longer than policy.deadline_seconds",
-                    )
+                    raise self._login.worn_out(what)
                 log.info("%s: the token is no longer accepted, logging in once more", what)
                 self._client = self._login(what)
                 self._replaced = True
@@ -306,11 +337,13 @@ class VaultSession:
         import hvac.exceptions
         import requests
 
+        from pipeline.clients._wire import Broken
+
         self._seen.status = None
         try:
             return fn()
-        except Unreachable as error:
-            raise in_time(error, self.deadline) from error.__cause__
+        except OrgkeyError as error:
+            raise self._timely(error) from error.__cause__
         except hvac.exceptions.VaultError as error:
             from pipeline.clients._vault_errors import from_answer
 
@@ -318,14 +351,39 @@ class VaultSession:
                 error, self._seen, what, self.place.address, self.role, self._state_or_none
             )
             raise self._timely(translated) from error
-        except requests.RequestException as error:
-            from pipeline.clients._vault_errors import from_connection
+        except Broken as error:
+            from pipeline.clients import _broken
 
-            seconds = max(0.1, self.deadline.limit(self._call_seconds)) if self.deadline.left() > 0 else 0.1
-            translated = from_connection(error, what, self.place, self._pair, seconds)
-            raise self._timely(translated) from error
+            raise self._timely(_broken.translate(error, what, self._peer(), self.place)) from error
+        except requests.exceptions.InvalidHeader as error:
+            # Its text quotes the header's value, which may be a token.
+            raise UsageProblem(
+                f"{what}: the request to vault at {self.place.address} has a header that cannot be sent",
+                hint="check token and namespace: each is plain text on one line",
+            ) from error
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+            raise UsageProblem(
+                f"{what}: {self.place.address} is not a usable address", hint="correct the address"
+            ) from error
+        except MemoryError:
+            raise
+        except Exception as error:
+            # Of a shape that neither hvac nor the caller expects, whatever it is.
+            from pipeline.clients._broken import foreign
 
-    def _timely(self, error: Exception) -> Exception:
+            log.debug("%s: the answer raised %s", what, type(error).__name__)
+            told = f"it cannot be read ({type(error).__name__})"
+            raise self._timely(foreign(what, f"vault at {self.place.address}", told)) from error
+
+    def _peer(self) -> Peer:
+        from pipeline.clients._tls_errors import Peer
+
+        address = self.place.address
+        seconds = max(0.1, min(self._call_seconds, self.deadline.left()))
+        proxy = _proxy.effective(self.place, address)
+        return Peer(f"vault at {address}", address, "address", self.place.ca_file, self._pair, proxy, seconds)
+
+    def _timely(self, error: OrgkeyError) -> OrgkeyError:
         return in_time(error, self.deadline) if isinstance(error, Unreachable) else error
 
     def _state_or_none(self) -> Health | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.custody import kms_rights
 from pipeline.custody.interface import Binding, Coordinates, SealedShare
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipeline import config
     from pipeline.clients.aws import AwsSession
 
+T = TypeVar("T")
 SUFFIX = "kms"
 _WRONG = {"InvalidCiphertextException", "IncorrectKeyException"}
 
@@ -104,7 +105,7 @@ class KmsHolder:
 
         def encrypt(client: Any) -> bytes:
             answer = client.encrypt(KeyId=arn, Plaintext=plaintext, EncryptionContext=binding.mapping())
-            return bytes(answer["CiphertextBlob"])
+            return taken(answer, "CiphertextBlob", bytes)
 
         blob = self._session.call(encrypt, "kms", f"holder {self.name}, seal")
         return [SealedShare(1, SUFFIX, blob, self.name)]
@@ -131,7 +132,7 @@ class KmsHolder:
                 raise self._damaged() from None
             except ParamValidationError:  # empty, or longer than any ciphertext
                 raise self._damaged() from None
-            return bytes(answer["Plaintext"])
+            return taken(answer, "Plaintext", bytes)
 
         return Secret(self._session.call(decrypt, "kms", f"holder {self.name}, open"))
 
@@ -202,9 +203,9 @@ class KmsHolder:
     def _read(self) -> KeyFacts:
         from botocore.exceptions import ClientError
 
-        def read(client: Any) -> Any:
+        def read(client: Any) -> KeyFacts:
             try:
-                return client.describe_key(KeyId=self._settings.key_id)["KeyMetadata"]
+                return judge(taken(client.describe_key(KeyId=self._settings.key_id), "KeyMetadata", dict))
             except ClientError as error:
                 if _code(error) not in ("NotFoundException", "InvalidArnException"):
                     raise
@@ -214,7 +215,7 @@ class KmsHolder:
                     hint="correct key_id, region and endpoint_url",
                 ) from None
 
-        return judge(self._session.call(read, "kms", f"holder {self.name}, read its key"))
+        return self._session.call(read, "kms", f"holder {self.name}, read its key")
 
     def _damaged(self) -> WrongShare:
         return WrongShare(
@@ -224,13 +225,25 @@ class KmsHolder:
         )
 
 
+def taken(answer: Any, name: str, kind: type[T]) -> T:
+    """Take a value out of an answer.
+
+    Raises:
+        LookupError: It is not there, or of another kind: what answers is not KMS, which the session says.
+    """
+    value = answer.get(name)
+    if not isinstance(value, kind) or not value:
+        raise LookupError(name)
+    return value
+
+
 def _code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def judge(data: Any) -> KeyFacts:
     """Take what matters from the answer to ``DescribeKey`` (its ``KeyMetadata``)."""
-    arn = str(data["Arn"])
+    arn = taken(data, "Arn", str)
     return KeyFacts(
         arn=arn,
         region=arn.split(":")[3],
@@ -258,8 +271,11 @@ def accept(name: str, facts: KeyFacts) -> None:
             hint="make one with key spec SYMMETRIC_DEFAULT and usage ENCRYPT_DECRYPT",
         )
     if facts.state != "Enabled":
+        dying = facts.state.startswith("Pending") and "Deletion" in facts.state
+        cancel = f"cancel its deletion in time (aws kms cancel-key-deletion --key-id {facts.arn}), then "
         raise Unreachable(
             f"holder {name}: KMS key {facts.arn} is in state {facts.state}",
-            hint="enable the key, or cancel its deletion, while its shares are needed",
+            hint=f"{cancel if dying else ''}enable the key (aws kms enable-key --key-id {facts.arn}): "
+            "its shares open again",
             again=False,
         )

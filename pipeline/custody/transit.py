@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.clients import vault_rights
+from pipeline.clients._text import one_line
+from pipeline.clients.vault import field, mapping, no_vault
 from pipeline.custody.interface import Binding, Coordinates, SealedShare
 from pipeline.custody.way import way
 from pipeline.errors import Code, Denied, OrgkeyError, UsageProblem, WrongShare
@@ -29,6 +31,7 @@ SUFFIX = "transit"
 _CHANGES = ("config", "rotate", "trim", "import", "import_version", "soft-delete", "soft-delete-restore")
 _USES = ("datakey/plaintext", "datakey/wrapped", "rewrap", "restore")
 _LEAKS = ("export/encryption-key", "backup", "byok-export/orgkey-doctor")
+_DELETED, _DELETABLE = "deleted, but can be restored", "open to deletion"
 _DAMAGED = (
     "message authentication failed",
     "invalid ciphertext",
@@ -104,6 +107,8 @@ class TransitHolder:
         version = self._sound().version
         plaintext = base64.b64encode(shares[0].reveal()).decode()
 
+        what = f"holder {self.name}, seal"
+
         def encrypt(client: Any) -> str:
             answer = client.secrets.transit.encrypt_data(
                 name=self._settings.key,
@@ -112,9 +117,9 @@ class TransitHolder:
                 key_version=version,
                 mount_point=self._settings.mount,
             )
-            return str(answer["data"]["ciphertext"])
+            return taken(answer, what, "ciphertext")
 
-        ciphertext = self._session.call(encrypt, f"holder {self.name}, seal")
+        ciphertext = self._session.call(encrypt, what)
         return [SealedShare(1, SUFFIX, f"{ciphertext}\n".encode(), self.name)]
 
     def open(self, sealed: SealedShare, binding: Binding) -> Secret:
@@ -135,6 +140,8 @@ class TransitHolder:
         if not ciphertext.startswith("vault:v"):
             raise self._damaged("it is no Transit ciphertext")
 
+        what = f"holder {self.name}, open"
+
         def decrypt(client: Any) -> str:
             try:
                 answer = client.secrets.transit.decrypt_data(
@@ -148,9 +155,9 @@ class TransitHolder:
                 if translated is None:
                     raise
                 raise translated from None
-            return str(answer["data"]["plaintext"])
+            return taken(answer, what, "plaintext")
 
-        plaintext = self._session.call(decrypt, f"holder {self.name}, open")
+        plaintext = self._session.call(decrypt, what)
         try:
             return Secret(base64.b64decode(plaintext, validate=True))
         except binascii.Error:
@@ -162,16 +169,6 @@ class TransitHolder:
         findings: list[Finding] = []
         try:
             facts = self._read()
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            findings.append(
-                Finding(
-                    Level.FAIL,
-                    subject,
-                    f"the server's answer about Transit key {self._settings.key} cannot be read: {error!r}",
-                    "check that the address is that of a vault, with no proxy that changes answers",
-                    Code.UNREACHABLE,
-                )
-            )
         except Denied as error:
             # A driller need not read the key's settings; a writer must.
             if self._session.role == "writer":
@@ -189,16 +186,8 @@ class TransitHolder:
     def _judged(self, facts: KeyFacts) -> list[Finding]:
         subject = f"holder {self.name}"
         if facts.faults:
-            return [
-                Finding(
-                    Level.FAIL,
-                    subject,
-                    f"its Transit key {self._settings.key} is {', '.join(facts.faults)}",
-                    "make a new key: type aes256-gcm96, derived, not exportable, no plaintext backup, "
-                    "deletion not allowed",
-                    Code.USAGE,
-                )
-            ]
+            told = f"its Transit key {self._settings.key} is {', '.join(facts.faults)}"
+            return [Finding(Level.FAIL, subject, told, self._remedy(facts), Code.USAGE)]
         if facts.oldest > 1:
             return [
                 Finding(
@@ -268,20 +257,37 @@ class TransitHolder:
             if facts.faults:
                 raise UsageProblem(
                     f"holder {self.name}: Transit key {self._settings.key} is {', '.join(facts.faults)}",
-                    hint="make a new key: type aes256-gcm96, derived, not exportable, no plaintext backup, "
-                    "deletion not allowed",
+                    hint=self._remedy(facts),
                 )
             self._facts = facts
         return self._facts
+
+    def _remedy(self, facts: KeyFacts) -> str:
+        """What to do about its faults: first what brings old shares back."""
+        key = f"{self._settings.mount.strip('/')}/keys/{self._settings.key}"
+        anew = (
+            "make a new key: type aes256-gcm96, derived, not exportable, no plaintext backup, "
+            "deletion not allowed"
+        )
+        if _DELETED in facts.faults:
+            return (
+                f"restore it, its shares open again: vault write -f {key}/soft-delete-restore; or else {anew}"
+            )
+        if facts.faults == (_DELETABLE,):
+            return f"forbid its deletion: vault write {key}/config deletion_allowed=false"
+        return anew
 
     def _read(self) -> KeyFacts:
         import hvac.exceptions
 
         place = self._settings
 
-        def read(client: Any) -> Any:
+        what = f"holder {self.name}, read its key"
+
+        def read(client: Any) -> KeyFacts:
             try:
-                return client.secrets.transit.read_key(name=place.key, mount_point=place.mount)["data"]
+                answer = client.secrets.transit.read_key(name=place.key, mount_point=place.mount)
+                return judge(mapping(answer, what, "data"))
             except hvac.exceptions.InvalidPath:
                 raise UsageProblem(
                     f"holder {self.name}: vault at {place.address} has no Transit key {place.key} "
@@ -290,7 +296,7 @@ class TransitHolder:
                     f"vault write -f {place.mount}/keys/{place.key} derived=true",
                 ) from None
 
-        return judge(self._session.call(read, f"holder {self.name}, read its key"))
+        return self._session.call(read, what)
 
     def _refused(self, said: str) -> OrgkeyError | None:
         """Translate the server's word on a ciphertext; ``None`` when it is about something else."""
@@ -301,11 +307,18 @@ class TransitHolder:
                 hint="let an administrator lower min_decryption_version of "
                 f"{self._settings.mount}/keys/{self._settings.key}",
             )
+        key = f"{self._settings.mount.strip('/')}/keys/{self._settings.key}"
+        if "soft" in said and "delete" in said:
+            return UsageProblem(
+                f"holder {self.name}: its Transit key {key} is {_DELETED} ({one_line(said)})",
+                hint=f"let an administrator restore it: vault write -f {key}/soft-delete-restore",
+            )
         if "encryption key not found" in said:
             return UsageProblem(
                 f"holder {self.name}: there is no Transit key {self._settings.key} "
                 f"under {self._settings.mount}",
-                hint="correct mount and key; if the key was deleted, its shares are gone: take another path",
+                hint="correct mount and key; if it was deleted, restore it from a backup of vault or the key "
+                f"(vault write {key.replace('/keys/', '/restore/')} backup=…), or take another path",
             )
         if any(sign in said for sign in _DAMAGED):
             return self._damaged("the ciphertext is damaged, or of another record or key")
@@ -318,20 +331,32 @@ class TransitHolder:
         )
 
 
-def judge(data: Any) -> KeyFacts:
+def taken(answer: Any, what: str, name: str) -> str:
+    """Take a text out of an answer.
+
+    Raises:
+        Unreachable: It is not there: what answers is not a Vault.
+    """
+    value = field(answer, what, "data", name)
+    if not isinstance(value, str) or not value:
+        raise no_vault(what, f"data.{name}")
+    return value
+
+
+def judge(data: Mapping[str, Any]) -> KeyFacts:
     """Judge what the server says of a key (``GET <mount>/keys/<key>``)."""
     faults = []
     if not data.get("derived"):
         faults.append("not derived")
     if not data.get("supports_encryption") or not data.get("supports_decryption"):
         faults.append("not for encryption")
-    for field, fault in (
+    for name, fault in (
         ("exportable", "exportable"),
         ("allow_plaintext_backup", "open to plaintext backup"),
-        ("deletion_allowed", "open to deletion"),
-        ("soft_deleted", "deleted"),
+        ("deletion_allowed", _DELETABLE),
+        ("soft_deleted", _DELETED),
         ("imported_key", "imported from outside, where its maker has it"),
     ):
-        if data.get(field):
+        if data.get(name):
             faults.append(fault)
     return KeyFacts(int(data["latest_version"]), int(data.get("min_decryption_version") or 1), tuple(faults))

@@ -194,21 +194,7 @@ class _Paths:
 
 def _mount(target: VaultTarget, what: str) -> Iterator[Finding]:
     mount = target.settings.mount
-    # The one question about a mount that any token with a right below it may ask.
-    facts = target.session.call(
-        lambda client: field(client.adapter.get(f"/v1/sys/internal/ui/mounts/{mount}"), what, "data"), what
-    )
-    options = facts.get("options") if isinstance(facts, Mapping) else None
-    version = options.get("version") if isinstance(options, Mapping) else None
-    if version != "2" or facts.get("type") != "kv":
-        yield _finding(
-            target,
-            Level.FAIL,
-            f"{mount} is no key-value store of version 2",
-            f"make one: vault secrets enable -path={mount} -version=2 kv",
-            Code.USAGE,
-        )
-        return
+    target.session.demand_versions(mount, what)
     try:
         config = target.session.call(
             lambda client: field(client.secrets.kv.v2.read_configuration(mount_point=mount), what, "data"),

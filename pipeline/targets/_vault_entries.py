@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline.clients.vault import field
+from pipeline.clients.vault import field, mapping, no_vault
 from pipeline.errors import Conflict, Denied
 from pipeline.targets.interface import Presence
 
@@ -27,23 +27,30 @@ class Entries:
         self.mount = mount
         self.session = session
 
-    def create(self, path: str, entry: Mapping[str, Any], what: str) -> Any:
+    def create(self, path: str, entry: Mapping[str, Any], what: str) -> int:
         """Write an entry where there is none.
 
         Returns:
-            Vault's answer.
+            Its version.
 
         Raises:
             Conflict: There is one, or was.
-            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`VaultSession.call`.
+            UsageProblem: Also where the mount keeps no versions: nothing is written there.
+            Denied, Unreachable, DeadlinePassed: As in :meth:`VaultSession.call`.
         """
         import hvac.exceptions
 
-        def write(client: hvac.Client) -> Any:
+        self.session.demand_versions(self.mount, what)
+
+        def write(client: hvac.Client) -> int:
             try:
-                return client.secrets.kv.v2.create_or_update_secret(
+                answer = client.secrets.kv.v2.create_or_update_secret(
                     path, dict(entry), cas=0, mount_point=self.mount
                 )
+                version = field(answer, what, "data", "version")
+                if not isinstance(version, int):
+                    raise no_vault(what, "data.version that is a number")
+                return version
             except hvac.exceptions.InvalidRequest as error:
                 # A 400 like any other but for its text.
                 if "check-and-set" in str(error):
@@ -83,11 +90,11 @@ class Entries:
                     raise
                 data = (error.json or {}).get("data")
                 if not data:
+                    self.session.demand_versions(self.mount, what)
                     return None, {}
                 metadata = data.get("metadata") or {}
                 return (Presence.DESTROYED if metadata.get("destroyed") else Presence.DELETED), data
-            data = field(answer, what, "data")
-            return Presence.CURRENT, data
+            return Presence.CURRENT, mapping(answer, what, "data")
 
         return self.session.call(ask, what)
 
@@ -105,6 +112,7 @@ class Entries:
             except hvac.exceptions.InvalidPath as error:
                 if error.errors:  # the mount is missing, not the entries
                     raise
+                self.session.demand_versions(self.mount, what)
                 return []
             return [str(name) for name in field(answer, what, "data", "keys")]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipeline.clients.vault import field
+from pipeline.clients.vault import field, mapping
 from pipeline.digest import sha256
 from pipeline.errors import Denied, IntegrityProblem, Unreachable, UsageProblem
 from pipeline.finding import Finding
@@ -75,8 +75,7 @@ class VaultTarget:
             )
         entry = {"schema": SCHEMA, "record": record, "sha256": digest.hex, "size": str(len(data))}
 
-        answer = self._entries.create(path, entry, what)
-        version = field(answer, what, "data", "version")
+        version = self._entries.create(path, entry, what)
         self._written.add(slot)
         return Receipt(
             target=self.name,
@@ -161,8 +160,7 @@ class VaultTarget:
                 if error.errors:
                     raise
                 return None
-            data: Mapping[str, Any] = field(answer, what, "data")
-            return data
+            return mapping(answer, what, "data")
 
         return self.session.call(ask, what)
 
@@ -183,18 +181,14 @@ class VaultTarget:
             return [Stored(slot, self.location(slot), str(version), presence)]
         if metadata is None:
             return []
-        versions: Mapping[str, Mapping[str, Any]] = field(metadata, what, "versions")
-        current = int(field(metadata, what, "current_version"))
+        versions, current = mapping(metadata, what, "versions"), field(metadata, what, "current_version")
         now = self.session.deadline.clock.now()
-        return [
-            Stored(
-                slot,
-                self.location(slot),
-                str(number),
-                _presence(versions[str(number)], now, number == current),
-            )
-            for number in sorted(map(int, versions), reverse=True)
-        ]
+        found = []
+        for number in sorted((int(name) for name in versions if name.isdecimal()), reverse=True):
+            facts = mapping(versions, what, str(number))
+            presence = _presence(facts, now, number == current)
+            found.append(Stored(slot, self.location(slot), str(number), presence))
+        return found
 
     def _read(self, slot: Slot, version: str | None, what: str) -> tuple[Presence | None, Mapping[str, Any]]:
         return self._entries.read(self.path(slot), version, what)

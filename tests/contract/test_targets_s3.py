@@ -260,8 +260,8 @@ def stubbed(s3_place: S3Place, **changes: Any) -> tuple[S3Target, Stubber]:
 def put_with(s3_place: S3Place, slot: Slot, head: dict[str, Any], **changes: Any) -> Any:
     target, stub = stubbed(s3_place, **changes)
     with stub:
-        stub.add_response("put_object", {"VersionId": "v1"})
-        stub.add_response("head_object", {"ContentLength": len(RECORD)} | head)
+        stub.add_response("put_object", {"VersionId": "v1", "ETag": "e"})
+        stub.add_response("head_object", {"ContentLength": len(RECORD), "ETag": "e"} | head)
         receipt = target.put(slot, RECORD)
         stub.assert_no_pending_responses()
     return receipt
@@ -277,6 +277,7 @@ def test_everything_configured_is_sent(s3_place: S3Place, slot: Slot) -> None:
     }
     head = {
         "ContentLength": len(RECORD),
+        "ETag": "e",
         "ChecksumSHA256": CHECKSUM,
         "ObjectLockMode": "COMPLIANCE",
         "ObjectLockRetainUntilDate": datetime.now(UTC) + timedelta(days=30, seconds=60),
@@ -285,6 +286,7 @@ def test_everything_configured_is_sent(s3_place: S3Place, slot: Slot) -> None:
         "Body": RECORD,
         "ContentType": "application/x-tar",
         "IfNoneMatch": "*",
+        "ChecksumAlgorithm": "SHA256",
         "ChecksumSHA256": CHECKSUM,
         "ObjectLockMode": "COMPLIANCE",
         "ObjectLockRetainUntilDate": ANY,
@@ -292,7 +294,7 @@ def test_everything_configured_is_sent(s3_place: S3Place, slot: Slot) -> None:
         "SSEKMSKeyId": "alias/records",
     }
     with stub:
-        stub.add_response("put_object", {"VersionId": "v1"}, sent)
+        stub.add_response("put_object", {"VersionId": "v1", "ETag": "e"}, sent)
         stub.add_response("head_object", head, address | {"ChecksumMode": "ENABLED", "VersionId": "v1"})
         assert target.put(slot, RECORD).version == "v1"
 

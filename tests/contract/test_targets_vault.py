@@ -8,6 +8,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import hvac.exceptions
 import pytest
 
 from pipeline import config
@@ -189,7 +190,23 @@ def test_the_check_refuses_a_mount_of_version_one(vault_place: VaultPlace) -> No
     root = vault_place.stack.vault("root")
     root.sys.enable_secrets_engine("kv", path="old", options={"version": "1"})
     findings = vault_place.target("root", mount="old").check()
-    assert any("no key-value store of version 2" in finding.message for finding in findings), findings
+    assert any("a key-value store of version 1" in finding.message for finding in findings), findings
+
+
+def test_nothing_is_written_to_a_mount_of_version_one(vault_place: VaultPlace, slot: Slot) -> None:
+    """It takes any write, and answers a listing that there is nothing."""
+    root = vault_place.stack.vault("root")
+    root.sys.enable_secrets_engine("kv", path="plain", options={"version": "1"})
+    for call in (
+        lambda target: target.put(slot, RECORD),
+        lambda target: target.get(slot),
+        lambda target: target.find(slot.fingerprint),
+    ):
+        with pytest.raises(UsageProblem, match="of version 1, not of version 2") as raised:
+            call(vault_place.target("root", mount="plain"))
+        assert "enable-versioning" in raised.value.hint
+    with pytest.raises(hvac.exceptions.InvalidPath):
+        root.secrets.kv.v1.list_secrets("", mount_point="plain")
 
 
 def test_a_mount_that_is_not_there(vault_place: VaultPlace, slot: Slot) -> None:

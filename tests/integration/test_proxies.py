@@ -136,7 +136,7 @@ def test_a_proxy_that_does_not_allow_the_host(desk: Desk, secure: SecureStack, s
     [
         ("proxy", "http://user:word@127.0.0.1:1", "give proxy_file"),
         ("proxy", "socks5://127.0.0.1:1", "a proxy looks like"),
-        ("proxy_file", "garbage", "holds no proxy's address"),
+        ("proxy_file", "garbage", "does not hold a proxy's address"),
         ("proxy_file", "absent", "cannot read the proxy's address"),
     ],
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from pipeline.clients.aws import AwsSession
 from pipeline.clock import Deadline
 from pipeline.config import AwsIdentity, AwsPlace
 from pipeline.errors import DeadlinePassed, Denied, OrgkeyError, Unreachable, UsageProblem
+from tests.contract.wire_faults import silent_server
 from tests.unit.clients.scripted_server import Answer, Asked, ScriptedServer, certificate
 
 EMPTY = b'<?xml version="1.0"?><ListAllMyBucketsResult><Buckets/></ListAllMyBucketsResult>'
@@ -219,14 +221,13 @@ def test_the_deadline_comes_before_the_first_byte(keys: AwsIdentity) -> None:
         assert server.asked == []
 
 
-def test_near_the_deadline_a_more_hurried_client_is_made(keys: AwsIdentity) -> None:
-    session = open_session("http://127.0.0.1:9", keys, seconds=30)
-    calm = session.client("s3")
-    assert session.client("s3") is calm
-    session.deadline = Deadline(0.5)
-    hurried = session.client("s3")
-    assert hurried is not calm
-    assert hurried.meta.config.read_timeout <= 0.5
+def test_near_the_deadline_a_call_is_hurried(keys: AwsIdentity) -> None:
+    with silent_server() as port:
+        session = open_session(f"http://127.0.0.1:{port}", keys, seconds=0.3)
+        begun = time.monotonic()
+        with pytest.raises(DeadlinePassed, match="did not answer in time"):
+            session.call(buckets, "s3", "look")
+        assert time.monotonic() - begun < 2
 
 
 def test_threads_share_one_client(keys: AwsIdentity) -> None:
