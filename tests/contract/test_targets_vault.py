@@ -197,13 +197,14 @@ def test_nothing_is_written_to_a_mount_of_version_one(vault_place: VaultPlace, s
     """It takes any write, and answers a listing that there is nothing."""
     root = vault_place.stack.vault("root")
     root.sys.enable_secrets_engine("kv", path="plain", options={"version": "1"})
+    target = vault_place.target("root", mount="plain")
     for call in (
-        lambda target: target.put(slot, RECORD),
-        lambda target: target.get(slot),
-        lambda target: target.find(slot.fingerprint),
+        lambda: target.put(slot, RECORD),
+        lambda: target.get(slot),
+        lambda: target.find(slot.fingerprint),
     ):
         with pytest.raises(UsageProblem, match="of version 1, not of version 2") as raised:
-            call(vault_place.target("root", mount="plain"))
+            call()
         assert "enable-versioning" in raised.value.hint
     with pytest.raises(hvac.exceptions.InvalidPath):
         root.secrets.kv.v1.list_secrets("", mount_point="plain")
