@@ -129,6 +129,7 @@ def _drill(context: Context, request: Request, prestarted: Prestarted) -> Drill:
         context.fingerprint,
         journal=None if request.epochs else context.journal,
         epochs=request.epochs or None,
+        everything=request.epochs is None,
     )
     context.deadline.require_clock()  # proofs are signatures, and those are judged by time
     results: list[Result] = []

@@ -16,7 +16,7 @@ from pipeline.context import Context
 from pipeline.custody import change
 from pipeline.errors import IntegrityProblem, OrgkeyError, Stale
 from pipeline.mint import Plan
-from pipeline.survey import REPAIRED
+from pipeline.survey import REPAIRED, Survey
 
 EVENTS: Final = frozenset({"escrow", "rotate", "refresh"})
 """The ledger's events that tell of an epoch that was made."""
@@ -99,6 +99,27 @@ def require_remembered(context: Context, last: Record | None, plan: Plan) -> boo
         else f"{known.where} knows of epoch {known.epoch}, which cannot be read at the configured targets: "
         "whether the custody plan is still the same is not known",
         hint=_HINT,
+    )
+
+
+def newer_known(context: Context, survey: Survey, chosen: str) -> str | None:
+    """Say that this host knows of a newer epoch of this key than the latest, and that nobody shows it.
+
+    Args:
+        context: The run.
+        survey: What is stored.
+        chosen: The latest epoch's name.
+
+    Returns:
+        What an operator should know; ``None`` when nothing newer is known.
+    """
+    known = [item for find in (_journal, _ledger) for item in find(context)]
+    newest = max(known, key=lambda item: item.epoch, default=None)
+    if newest is None or newest.epoch <= chosen or any(epoch.name == newest.epoch for epoch in survey.epochs):
+        return None
+    return (
+        f"{newest.where} knows of epoch {newest.epoch}, which is newer than {chosen}, "
+        "and no target shows it: was it taken away?"
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pipeline import files, mint
+from pipeline import files, lineage, mint
 from pipeline import live as lives
 from pipeline.authentic import Record
 from pipeline.ceremony import Ask, Given
@@ -17,6 +17,7 @@ from pipeline.clock import Deadline
 from pipeline.context import Context, Estate
 from pipeline.custody import passphrase
 from pipeline.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError, UsageProblem
+from pipeline.isolation import isolated
 from pipeline.proving import Way, open_by
 from pipeline.secret import Secret, SecretSource
 from pipeline.survey import Epoch, Reader, State, Survey, choose, not_read, passed_over
@@ -126,7 +127,7 @@ def find(context: Context, estate: Estate, request: Request) -> Found:
     reader = Reader.of(context, targets)
     if request.version is not None:
         return _one_version(reader, context.fingerprint, request)
-    survey = reader.survey(context.fingerprint, journal=context.journal)
+    survey = reader.survey(context.fingerprint, journal=context.journal, everything=request.epoch != "latest")
     epoch = choose(survey, () if request.epoch == "latest" else (request.epoch,))[0]
     if request.epoch == "latest" and epoch.state not in (State.PROVEN, State.SUPERSEDED):
         context.say(
@@ -140,7 +141,9 @@ def find(context: Context, estate: Estate, request: Request) -> Found:
         if copy.problem:
             context.say(f"warning: {copy.target}: {copy.problem}")
     if request.epoch == "latest":
-        for line in passed_over(survey, epoch):
+        known = isolated(lambda: lineage.newer_known(context, survey, epoch.name), "this host's state")
+        more = [known.message] if isinstance(known, OrgkeyError) else filter(None, [known])
+        for line in (*passed_over(survey, epoch), *more):
             context.say(f"warning: {line}")
     if not epoch.good:
         raise not_read(epoch)

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
+from typing import Final
 
 from pipeline import authentic
 from pipeline.authentic import Record
@@ -29,10 +33,15 @@ from pipeline.errors import (
 )
 from pipeline.isolation import isolated
 from pipeline.journal import Journal
-from pipeline.targets.interface import Presence, Replication, Slot, Stored, Target
+from pipeline.targets.interface import Listing, Presence, Replication, Slot, Stored, Target
 
 REPAIRED = re.compile(r"^(?P<epoch>[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8})(?:-r[1-9][0-9]?)?\Z")
 """A slot's name: the epoch's, with ``-r<n>`` where a repair had to leave a damaged place alone."""
+
+
+WORKERS: Final = 8
+AT_ONCE: Final = 64
+"""Epochs that are read before it is looked whether that is enough: far more than a key ever has."""
 
 
 class State(StrEnum):
@@ -150,11 +159,13 @@ class Survey:
         fingerprint: The key's.
         epochs: Oldest first, by the manifest's own time where one is authentic.
         unreachable: Targets that could not be listed, with the error.
+        left_out: How many more epochs each target lists, by name: there was no time to read them all.
     """
 
     fingerprint: str
     epochs: tuple[Epoch, ...]
     unreachable: Mapping[str, OrgkeyError] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def newest(self) -> Epoch | None:
         """The newest authentic epoch, however far it has come. By the manifest's own time."""
@@ -181,9 +192,35 @@ class Survey:
 
     def codes(self) -> list[Code]:
         """The codes of everything that is wrong."""
-        return [error.code for error in self.unreachable.values()] + [
-            copy.code for epoch in self.epochs for copy in epoch.copies
-        ]
+        codes = [error.code for error in self.unreachable.values()]
+        codes += [copy.code for epoch in self.epochs for copy in epoch.copies]
+        return [*codes, *(Code.DEGRADED for _ in self.left_out)]
+
+
+_Details = Callable[[], list[Stored]]
+"""Looks at what a target holds of one epoch."""
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What one survey has listed, to be read copy by copy."""
+
+    reader: Reader
+    fingerprint: str
+    listed: Mapping[str, Mapping[str, _Details]]
+    unreachable: Mapping[str, OrgkeyError]
+    journal: Journal | None
+
+    def copy(self, epoch: str, target: str) -> Copy:
+        """Read one target's copy of one epoch."""
+        slot = Slot(self.fingerprint, epoch)
+        details = self.listed.get(target, {}).get(epoch, list)
+        silent = self.unreachable.get(target)
+        stored = silent if silent is not None else isolated(details, f"target {target}")
+        if isinstance(stored, OrgkeyError):
+            return self.reader.absent(self.reader.targets[target], slot, stored)
+        known = _known_version(self.journal, epoch, target)
+        return self.reader.judge(target, slot, stored, known)
 
 
 @dataclass(frozen=True)
@@ -226,7 +263,12 @@ class Reader:
         return cls(targets, context.deadline, context.clock.now(), context.config.policy.copies)
 
     def survey(
-        self, fingerprint: str, *, journal: Journal | None = None, epochs: Collection[str] | None = None
+        self,
+        fingerprint: str,
+        *,
+        journal: Journal | None = None,
+        epochs: Collection[str] | None = None,
+        everything: bool = True,
     ) -> Survey:
         """List and read all copies of a key's epochs.
 
@@ -234,12 +276,22 @@ class Reader:
             fingerprint: Which key.
             journal: What this host remembers: which epochs were proven, which versions were confirmed.
             epochs: Only these; all when ``None``.
+            everything: Whether all of them are wanted. Else, where there are more than a few, reading stops
+                once the latest is known.
         """
-        listed: dict[str, list[Stored]] = {}
+        listed: dict[str, dict[str, _Details]] = {}
         unreachable: dict[str, OrgkeyError] = {}
-        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="survey") as pool:
+        with ExitStack() as stack:
+            # One for each target: a slow one must not keep the others waiting.
+            pools = {
+                name: stack.enter_context(ThreadPoolExecutor(WORKERS, thread_name_prefix=f"survey-{name}"))
+                for name in self.targets
+            }
             jobs = {
-                name: pool.submit(self._find, target, fingerprint) for name, target in self.targets.items()
+                name: pools[name].submit(
+                    isolated, partial(_list, target, fingerprint), f"target {name}, list"
+                )
+                for name, target in self.targets.items()
             }
             for name, job in jobs.items():
                 answer = job.result()
@@ -247,39 +299,57 @@ class Reader:
                     unreachable[name] = answer
                 else:
                     listed[name] = answer
-            names = {epoch_of(item.slot) for found in listed.values() for item in found}
-            if epochs is not None:
-                names &= set(epochs)
-            copies = {
-                name: {
-                    target: pool.submit(
-                        self._copy,
-                        target,
-                        Slot(fingerprint, name),
-                        [item for item in listed.get(target, []) if epoch_of(item.slot) == name],
-                        _known_version(journal, name, target),
-                        unreachable.get(target),
-                    )
-                    for target in self.targets
+            order = self._order(listed, journal, epochs)
+            reading = _Reading(self, fingerprint, listed, unreachable, journal)
+            found: list[tuple[str, tuple[Copy, ...]]] = []
+            done = False
+            half = self.deadline.left() / 2  # what is read by then has to be judged and used, too
+            while order and not done and (not found or self.deadline.left() > half):
+                chunk, order = order[:AT_ONCE], order[AT_ONCE:]
+                copies = {
+                    name: [pools[target].submit(reading.copy, name, target) for target in self.targets]
+                    for name in chunk
                 }
-                for name in sorted(names)
-            }
-            found_epochs = [
-                (name, tuple(job.result() for job in by_target.values()))
-                for name, by_target in copies.items()
-            ]
-        return Survey(fingerprint, self._judge(fingerprint, found_epochs, journal), unreachable)
+                found += [(name, tuple(job.result() for job in jobs)) for name, jobs in copies.items()]
+                done = not everything and self._latest_known(fingerprint, found, journal)
+        left_out = Counter(target for name in order for target, known in listed.items() if name in known)
+        return Survey(
+            fingerprint, self._judge(fingerprint, found, journal), unreachable, {} if done else left_out
+        )
+
+    def _order(
+        self, listed: Mapping[str, Collection[str]], journal: Journal | None, epochs: Collection[str] | None
+    ) -> list[str]:
+        """The names in the order in which they are read, where there may be too many to read them all.
+
+        First what this host knows and what enough targets list, then the rest; newest first, and last what
+        is dated in the future. Whoever can write to one target can fill it with names.
+        """
+        count = Counter(name for names in listed.values() for name in names)
+        enough = min(self.copies, len(listed))
+        tomorrow = (self.now + self.deadline.dates.off() + timedelta(days=1)).strftime("%Y%m%dT%H%M%SZ")
+        known = {entry.epoch for entry in journal.entries()} if journal else set()
+        names = sorted(set(count) if epochs is None else set(count) & set(epochs), reverse=True)
+        return sorted(names, key=lambda name: (name not in known and count[name] < enough, name > tomorrow))
+
+    def _latest_known(
+        self, fingerprint: str, found: Sequence[tuple[str, tuple[Copy, ...]]], journal: Journal | None
+    ) -> bool:
+        """Whether what was read has the latest: a proven epoch, or a complete one where none was proven."""
+        states = {epoch.state for epoch in self._judge(fingerprint, found, journal)}
+        any_proven = journal is not None and any(entry.proven() for entry in journal.entries())
+        return State.PROVEN in states or (not any_proven and State.COMPLETE in states)
 
     def copy(self, target: str, slot: Slot, *, version: str | None = None) -> Copy:
         """Read one copy; a version that is named is the only one looked at."""
         place = self.targets[target]
         if version is not None:
             stored = Stored(slot, f"{target}:{slot.fingerprint}/{slot.epoch}", version, Presence.CURRENT)
-            return self._copy(target, slot, [stored], version, None)
+            return self.judge(target, slot, [stored], version)
         found = isolated(lambda: place.find(slot.fingerprint, slot.epoch), f"target {target}")
         if isinstance(found, OrgkeyError):
-            return self._absent(place, slot, found)
-        return self._copy(target, slot, found, None, None)
+            return self.absent(place, slot, found)
+        return self.judge(target, slot, found)
 
     def read(self, target: Target, stored: Stored) -> Read:
         """Read one stored version, and accept it as a record of the key whose slot it lies in, or not.
@@ -305,24 +375,16 @@ class Reader:
             outcome = IntegrityProblem(outcome.message, hint="do not use this copy, but another epoch")
         return Read(sha256(data), outcome)
 
-    def _find(self, target: Target, fingerprint: str) -> list[Stored] | OrgkeyError:
-        def find() -> list[Stored]:
-            return [item for item in target.find(fingerprint) if REPAIRED.match(item.slot.epoch)]
+    def judge(self, target: str, slot: Slot, stored: Sequence[Stored], known: str | None = None) -> Copy:
+        """Choose the authentic version among all that a target has of one epoch.
 
-        return isolated(find, f"target {target.name}, list")
-
-    def _copy(
-        self,
-        target: str,
-        slot: Slot,
-        stored: Sequence[Stored],
-        known: str | None,
-        error: OrgkeyError | None,
-    ) -> Copy:
-        """Choose the authentic version among all that a target has of one epoch."""
+        Args:
+            target: The target's name.
+            slot: The epoch's place.
+            stored: The versions that it lists.
+            known: The version that a receipt names.
+        """
         place = self.targets[target]
-        if error is not None:
-            return self._absent(place, slot, error)
         started = time.monotonic()
         problems: list[str] = []
         failed: list[OrgkeyError] = []
@@ -358,7 +420,8 @@ class Reader:
             any(error.code is not Code.INTEGRITY for error in failed),
         )  # fmt: skip
 
-    def _absent(self, place: Target, slot: Slot, error: OrgkeyError) -> Copy:
+    def absent(self, place: Target, slot: Slot, error: OrgkeyError) -> Copy:
+        """A copy that could not be looked at."""
         return Copy(
             place.name, place.kind, place.domain, f"{place.name}: {slot.epoch}", None, None, None,
             error.message, error.code, slot, error.hint, True,
@@ -387,6 +450,25 @@ class Reader:
                 state = State.WRITTEN
             epochs.append(Epoch(name, fingerprint, copies, state))
         return tuple(reversed(epochs))
+
+
+def _list(target: Target, fingerprint: str) -> dict[str, _Details]:
+    """What a target lists of a key, by epoch; names that are not an epoch's cost nothing more."""
+    found: dict[str, list[Slot]] = {}
+    if isinstance(target, Listing):
+        for name in target.slots(fingerprint):
+            if REPAIRED.match(name):
+                found.setdefault(epoch_of(Slot(fingerprint, name)), []).append(Slot(fingerprint, name))
+        return {name: partial(_look, target, slots) for name, slots in found.items()}
+    stored: dict[str, list[Stored]] = {}
+    for item in target.find(fingerprint):
+        if REPAIRED.match(item.slot.epoch):
+            stored.setdefault(epoch_of(item.slot), []).append(item)
+    return {name: items.copy for name, items in stored.items()}
+
+
+def _look(target: Target, slots: Sequence[Slot]) -> list[Stored]:
+    return [item for slot in slots for item in target.find(slot.fingerprint, slot.epoch)]
 
 
 def epoch_of(slot: Slot) -> str:

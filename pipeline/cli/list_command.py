@@ -47,7 +47,8 @@ def list_epochs(
     out.emit(document(surveys, "orgkey.list/1", known), lines(context, surveys, known))
     unread = [copy.code for item in surveys for epoch in item.epochs for copy in epoch.copies if copy.unread]
     silent = [error.code for item in surveys for error in item.unreachable.values()]
-    return overview.judged([*silent, *unread], context.deadline)
+    more = [Code.DEGRADED for item in surveys for _ in item.left_out]
+    return overview.judged([*silent, *unread, *more], context.deadline)
 
 
 def last_known(context: Context, surveys: Sequence[Survey]) -> dict[str, Known]:
@@ -147,9 +148,13 @@ def _unknown(targets: Sequence[str], survey: Survey, known: Mapping[str, Known])
     elif silent:
         said.append(f"{' and '.join(silent)} could not be asked: there may be more")
     said += [f"UNKNOWN: epoch {epoch.name} is listed, but could not be read" for epoch in survey.unread()]
-    if said:
+    if said:  # what is left out is no reason to doubt what was read
         last = known.get(survey.fingerprint)
         said.append(last.text if last else "this host's ledger knows of no epoch")
+    said += [
+        f"{name} lists {count} more epochs than there was time to read: find out who writes there"
+        for name, count in survey.left_out.items()
+    ]
     return said
 
 

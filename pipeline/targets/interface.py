@@ -234,3 +234,17 @@ class Locking(Protocol):
             Denied: This identity may not look.
         """
         ...
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """A target that can name what it holds for less than :meth:`Target.find` costs, which looks at each."""
+
+    def slots(self, fingerprint: str) -> list[str]:
+        """Name the slots of a key; whether anything in them can be read is not looked at.
+
+        Raises:
+            Unreachable, DeadlinePassed: The target cannot be reached.
+            Denied: This identity may not list there.
+        """
+        ...

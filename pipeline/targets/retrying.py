@@ -7,7 +7,17 @@ from typing import Generic
 
 from pipeline.finding import Finding
 from pipeline.retry import Retrier
-from pipeline.targets.interface import Item, Locking, Receipt, Retainer, Retention, Slot, Stored, Target
+from pipeline.targets.interface import (
+    Item,
+    Listing,
+    Locking,
+    Receipt,
+    Retainer,
+    Retention,
+    Slot,
+    Stored,
+    Target,
+)
 
 
 class RetryingTarget:
@@ -39,6 +49,13 @@ class RetryingTarget:
     def find(self, fingerprint: str, epoch: str | None = None) -> list[Stored]:
         """See :meth:`pipeline.targets.interface.Target.find`."""
         return self._retrier.call(lambda: self._target.find(fingerprint, epoch), f"target {self.name}, list")
+
+    def slots(self, fingerprint: str) -> list[str]:
+        """See :meth:`pipeline.targets.interface.Listing.slots`; of what has no such way, what is found."""
+        target = self._target
+        if not isinstance(target, Listing):
+            return list(dict.fromkeys(item.slot.epoch for item in self.find(fingerprint)))
+        return self._retrier.call(lambda: target.slots(fingerprint), f"target {self.name}, list")
 
     def confirm(self, stored: Stored) -> datetime | None:
         """See :meth:`pipeline.targets.interface.Locking.confirm`; nothing is asked of what never locks."""

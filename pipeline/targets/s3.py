@@ -91,6 +91,14 @@ class S3Target:
             for (slot, entry), lock, replication in zip(versions, locks, replications, strict=True)
         ]  # fmt: skip
 
+    def slots(self, fingerprint: str) -> list[str]:
+        """See :meth:`pipeline.targets.interface.Listing.slots`: the listing alone, without locks."""
+        prefix = self._prefix(checked_fingerprint(fingerprint))
+        pages = self._bucket.pages(prefix, f"target {self.name}, list")
+        entries = (entry for page in pages for entry in page.get("Versions") or ())
+        found = (_slot(fingerprint, prefix, entry) for entry in entries)
+        return list(dict.fromkeys(slot.epoch for slot in found if slot))
+
     def confirm(self, stored: Stored) -> datetime | None:
         """See :meth:`pipeline.targets.interface.Locking.confirm`.
 

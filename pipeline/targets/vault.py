@@ -121,6 +121,11 @@ class VaultTarget:
             found.extend(self._versions(slot, what))
         return found
 
+    def slots(self, fingerprint: str) -> list[str]:
+        """See :meth:`pipeline.targets.interface.Listing.slots`: one request, whatever is there."""
+        names = self.names(checked_fingerprint(fingerprint), f"target {self.name}, list")
+        return [name for name in names if is_epoch(name)]
+
     def check(self) -> list[Finding]:
         """See :meth:`pipeline.targets.interface.Target.check`."""
         from pipeline.targets._vault_check import check

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline.errors import Conflict, IntegrityProblem, OrgkeyError, Unreachable, UsageProblem
-from pipeline.targets.interface import Presence, Receipt, Slot
+from pipeline.targets.interface import Listing, Presence, Receipt, Slot
 from tests.contract.target_places import Place
 
 RECORD = bytes(range(256)) * 200 + b"\r\n\0end"
@@ -60,6 +60,9 @@ def test_listing(place: Place, slot: Slot) -> None:
     assert {stored.presence for stored in found} == {Presence.CURRENT}
     assert [stored.version for stored in found] == [receipts[epoch].version for epoch in sorted(epochs)]
     assert [stored.location for stored in found] == [receipts[epoch].location for epoch in sorted(epochs)]
+    if isinstance(reader, Listing):
+        assert sorted(reader.slots(slot.fingerprint)) == [stored.slot.epoch for stored in found]
+        assert reader.slots("F" * 40) == []
     (one,) = reader.find(slot.fingerprint, epochs[1])
     assert one.slot.epoch == epochs[1]
     assert one.readable

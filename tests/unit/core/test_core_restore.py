@@ -462,3 +462,18 @@ def test_nothing_secret_is_said(world: World, out: Path) -> None:
 def test_a_write_never_leaves_a_temporary_file(out: Path) -> None:
     files.write_new(out, b"x")
     assert list(out.parent.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("where", ["journal", "ledger"])
+def test_a_newer_epoch_that_this_host_knows_and_nobody_shows_is_told(
+    world: World, out: Path, where: str
+) -> None:
+    """Somebody rolled the targets back, or a target that is not configured any more has it."""
+    made = world.store(world.mint())
+    newer = "20990101T000000Z-00000000"
+    if where == "journal":
+        world.context.journal.begin(newer, None)
+    else:
+        world.context.record_event("escrow", {"epoch": newer})
+    assert find(world.context, MemoryEstate(world), Request(out)).record == made
+    assert any(f"this host's {where} knows of epoch {newer}" in line for line in world.lines)

@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 
 from pipeline.authentic import Record
+from pipeline.cli.list_command import lines
+from pipeline.clock import Deadline
 from pipeline.errors import Code, IntegrityProblem, OrgkeyError, Unreachable, UsageProblem, first_of
 from pipeline.journal import Journal
 from pipeline.overview import all_keys, copies_json, event, verdict
-from pipeline.survey import Copy, Reader, Standing, State, Survey, choose, passed_over
+from pipeline.survey import AT_ONCE, Copy, Reader, Standing, State, Survey, choose, passed_over
 from pipeline.targets.interface import Presence, Slot
 from tests.unit.core.inmemory import (
     ATTACKER,
     ORG,
+    MemoryTarget,
     World,
     as_targets,
     attackers,
@@ -511,3 +514,91 @@ def test_the_survey_says_until_when_a_copy_is_retained(world: World) -> None:
     until = datetime.now(UTC) + timedelta(days=30)
     world.targets["a"].places[slot_of(made)][0].retain_until = until
     assert copy_at(look(world), "a").retain_until == until
+
+
+# -- a target that somebody has filled -------------------------------------------------------------
+
+SOON, FAR = timedelta(hours=1), timedelta(days=9999)
+
+
+def flood(world: World, made: Record, count: int, *names: str, ahead: timedelta = SOON) -> None:
+    """Names of epochs, newer than the true one, with nothing good behind them."""
+    at = (datetime.now(UTC) + ahead).strftime("%Y%m%dT%H%M%SZ")
+    for number in range(count):
+        for name in names:
+            slot = Slot(made.fingerprint, f"{at}-{number:08x}")
+            world.targets[name].plant(slot, b"garbage")
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("ahead", [SOON, FAR])
+def test_a_flood_at_one_target_does_not_hide_what_others_hold(
+    world: World, genuine: Record, known: bool, ahead: timedelta
+) -> None:
+    world.store(genuine)
+    if known:
+        prove(world, genuine)
+    flood(world, genuine, 3000, "a", ahead=ahead)
+    survey = look(world, everything=False)
+    latest = survey.latest()
+    assert latest is not None
+    assert latest.name == genuine.epoch
+    assert world.targets["a"].calls.count("get") == AT_ONCE
+    assert world.targets["b"].calls.count("get") == 1
+    assert survey.left_out == {}, "the latest was asked for, and is known"
+
+
+def test_a_flood_is_read_while_there_is_time_and_told(
+    world: World, genuine: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.store(genuine)
+    flood(world, genuine, 1000, "a")
+    left = iter([100.0])
+    monkeypatch.setattr(Deadline, "left", lambda self: next(left, 40.0))
+    survey = look(world)
+    assert survey.epochs[-1].record == genuine
+    assert survey.left_out == {"a": 1001 - AT_ONCE}
+    assert Code.DEGRADED in survey.codes()
+    said = "\n".join(lines(world.context, [survey], {}))
+    assert f"a lists {1001 - AT_ONCE} more epochs than there was time to read" in said
+
+
+def test_the_only_target_that_answers_may_be_the_flooded_one(world: World, genuine: Record) -> None:
+    """Names of the future go last: reading goes on until something authentic is there."""
+    world.store(genuine)
+    flood(world, genuine, 500, "a", ahead=FAR)
+    for name in "bc":
+        world.targets[name].failures["find"] = unreachable(name)
+    survey = look(world, everything=False)
+    assert survey.epochs[-1].record == genuine
+
+
+def test_names_that_are_not_an_epochs_cost_nothing(world: World, genuine: Record) -> None:
+    world.store(genuine)
+    for number in range(500):
+        world.targets["a"].plant(Slot(genuine.fingerprint, f"notes-{number}"), b"hello")
+    assert [epoch.name for epoch in look(world).epochs] == [genuine.epoch]
+    assert world.targets["a"].calls.count("get") == 1
+
+
+class Named(MemoryTarget):
+    """One whose listing is cheap, as Vault's and S3's are."""
+
+    def slots(self, fingerprint: str) -> list[str]:
+        self.calls.append("slots")
+        return [slot.epoch for slot in self.places if slot.fingerprint == fingerprint]
+
+
+def test_where_a_listing_is_cheap_each_epoch_is_looked_at_by_itself(world: World, genuine: Record) -> None:
+    target = Named("a")
+    world.targets = {"a": target}
+    world.copies = 1
+    world.store(genuine)
+    repaired = Slot(genuine.fingerprint, f"{genuine.epoch}-r1")
+    target.plant(repaired, genuine.data)
+    target.plant(slot_of(genuine), b"garbage")
+    flood(world, genuine, 300, "a", ahead=FAR)
+    survey = look(world, everything=False)
+    assert survey.epochs[-1].good[0].version == "1"
+    assert target.calls.count("slots") == 1
+    assert target.calls.count("find") == AT_ONCE + 1, "two slots of the true epoch, one of each other"
