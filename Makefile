@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers tools stack demo check test lint format bench lock wheel clean
+.PHONY: help setup servers tools stack demo check test lint format bench newest lock wheel clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,14 @@ format: setup ## Apply the format
 
 bench: setup ## Measure against peers, side by side in one run
 	@$(BIN)/python -m tests.bench
+
+# Not at the locked versions: what somebody gets who installs today. The constraints are those of pyproject.toml.
+newest: ## Prove keys with the newest releases that the constraints allow; fetches them
+	@$(PYTHON) -m venv --clear .newest
+	@.newest/bin/python -m pip install --quiet --disable-pip-version-check . hypothesis pytest pytest-timeout
+	@.newest/bin/python -m pip list --disable-pip-version-check | grep -iE '^(cryptography|pgpy|pysequoia) '
+	@.newest/bin/python -m pytest -q -p no:cacheprovider tests/unit/keyproofs/test_forms.py tests/unit/keyproofs/test_known_answer.py
+	@rm -rf .newest
 
 # The second is what a production host installs, the third what builds the wheel: the first's versions.
 LOCK := $(BIN)/uv pip compile -q --no-header --universal --python-version 3.11 --generate-hashes \

@@ -21,6 +21,7 @@ from pipeline.custody import posture
 from pipeline.errors import Code, OrgkeyError, ProgramMissing, first_of
 from pipeline.finding import Finding, Level
 from pipeline.isolation import isolated
+from pipeline.secret import Secret
 
 OLDEST_GPG = (2, 2, 0)
 
@@ -45,6 +46,7 @@ def examine(context: Context) -> list[Finding]:
     jobs.append(writer.certificates)
     jobs += [lambda: _live_key(context), lambda: _backups(context), lambda: mirrored.findings(context)]
     jobs += [lambda: drift.findings(context), lambda: _replication(context, driller)]
+    jobs.append(lambda: _implementations(context))
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="doctor") as pool:
         asked = [pool.submit(isolated, job, "one of the checks") for job in jobs]
         findings = [*_gnupg(context), *harden.check(), *_state(context.root), *_configuration(context.config)]
@@ -83,6 +85,30 @@ def _further(context: Context, role: Literal["auditor", "retention"]) -> list[Ca
 def verdict(findings: list[Finding]) -> Code:
     """The exit code that the findings stand for; warnings do not count."""
     return first_of(finding.code for finding in findings if finding.level is Level.FAIL)
+
+
+def _implementations(context: Context) -> list[Finding]:
+    """Have each implementation of OpenPGP work with a known key: on this host, with what is installed now.
+
+    Raises:
+        LocalFilesProblem: The host has no room, memory or descriptors for a drill.
+    """
+    from pipeline.keys import known_answer, proofs
+
+    found = proofs.prove(
+        known_answer.SECRET,
+        Secret(known_answer.PASSPHRASE),
+        known_answer.PUBLIC,
+        known_answer.FINGERPRINT,
+        deadline=context.deadline,
+        now=context.clock.now(),
+    )
+    names = found.results["sign"].by
+    if found.code is Code.OK and not found.notes:
+        return [Finding(Level.OK, "proofs", f"{', '.join(names)} prove a known key")]
+    hint = "a drill needs two that work: install what is missing, or releases that are known to work"
+    told = [*found.problems, *found.notes]
+    return [Finding(Level.WARN, "proofs", problem, hint) for problem in told]
 
 
 def _gnupg(context: Context) -> list[Finding]:

@@ -68,7 +68,7 @@ class GnuPGProver:
             {name: True, job.user.fingerprint: False, known_answer.FINGERPRINT: True},
         )
         if gpg.decrypt(known_answer.MESSAGE, Secret(known_answer.PASSPHRASE)) != known_answer.ANSWER:
-            raise TakesNoPart("it does not find the known answer on this host")
+            raise TakesNoPart("it does not work here: it does not find the known answer")
         user = job.user.fingerprint
         outcomes: dict[Task, Outcome] = {
             Task.FINGERPRINT: Product(name.encode()),

@@ -110,7 +110,7 @@ def _show_known_answer() -> None:
         content = bytes(key.decrypt(pgpy.PGPMessage.from_blob(known_answer.MESSAGE)).message)
     good = key._key.verify(signature.hashdata(known_answer.ANSWER), signature.__sig__, hashes.SHA256())
     if content != known_answer.ANSWER or good is not True:
-        raise ValueError("it does not find the known answer on this host")
+        raise ValueError("it does not find the known answer")
 
 
 def _do_without_preferences() -> None:

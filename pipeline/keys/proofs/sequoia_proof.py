@@ -148,13 +148,16 @@ def _show_known_answer() -> None:
     """
     import pysequoia
 
-    key = pysequoia.Tsk.from_bytes(known_answer.SECRET).decryptor(known_answer.PASSPHRASE)
-    public = pysequoia.Cert.from_bytes(known_answer.PUBLIC)
-    signature = pysequoia.Sig.from_bytes(known_answer.SIGNATURE)
-    content = pysequoia.decrypt(bytes=known_answer.MESSAGE, decryptor=key).bytes
-    pysequoia.verify(bytes=known_answer.ANSWER, store=lambda _: [public], signature=signature)
+    try:
+        key = pysequoia.Tsk.from_bytes(known_answer.SECRET).decryptor(known_answer.PASSPHRASE)
+        public = pysequoia.Cert.from_bytes(known_answer.PUBLIC)
+        signature = pysequoia.Sig.from_bytes(known_answer.SIGNATURE)
+        content = pysequoia.decrypt(bytes=known_answer.MESSAGE, decryptor=key).bytes
+        pysequoia.verify(bytes=known_answer.ANSWER, store=lambda _: [public], signature=signature)
+    except RuntimeError as error:
+        raise TakesNoPart(f"it does not work here: {first_line(error)}") from error
     if content != known_answer.ANSWER:
-        raise TakesNoPart("it does not find the known answer on this host")
+        raise TakesNoPart("it does not work here: it does not find the known answer")
 
 
 def _attempt(act: Callable[[], T]) -> T | Unsupported:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.clock import Deadline
-from pipeline.errors import IntegrityProblem, NotPinned, Unsupported, WrongPassphrase
+from pipeline.errors import ClockProblem, IntegrityProblem, NotPinned, Unsupported, WrongPassphrase
 from pipeline.keys import armor, reading
 from pipeline.keys.gnupg import GnuPG
 from pipeline.keys.signing import sign_detached, verify_detached
@@ -229,7 +229,7 @@ def test_an_expired_key_signs_inside_its_validity(stored: Keys) -> None:
 
 def test_a_signature_from_the_future(stored: Keys) -> None:
     key = stored("ed25519-two-block")
-    with pytest.raises(IntegrityProblem, match="future"):
+    with pytest.raises(ClockProblem, match="future"):
         _verify(key, _sign(key), now=datetime.now(UTC) - timedelta(days=3))
 
 
