@@ -15,7 +15,7 @@ from pipeline.custody.identify import Identity, Known, identify, require
 from pipeline.custody.interface import Binding
 from pipeline.custody.paths import Need
 from pipeline.custody.section import PathEntry, ShareEntry
-from pipeline.errors import NotEnoughShares, WrongShare
+from pipeline.errors import NotHeld, WrongShare
 from pipeline.secret import Secret
 
 
@@ -86,6 +86,7 @@ class Gathering:
     because: Sequence[str] = ()
     needs: tuple[Need, ...] = field(init=False)
     people: dict[tuple[str, int], Person] = field(init=False)
+    _numbers: dict[tuple[str, int], int] = field(init=False)
     _shares: dict[tuple[str, int], Secret] = field(default_factory=dict, repr=False)
     _called: dict[tuple[str, int], str] = field(default_factory=dict)
     _repeated: list[str] = field(default_factory=list)
@@ -97,6 +98,11 @@ class Gathering:
             (share.holder, share.index): self._person(share)
             for share in self.path.shares
             if share.holder in wanted
+        }
+        # As on the sheets; with several groups on a path, one number after the other.
+        self._numbers = {
+            place: place[1] if len(wanted) == 1 else number
+            for number, place in enumerate(sorted(self.people), 1)
         }
 
     def _person(self, share: ShareEntry) -> Person:
@@ -157,18 +163,23 @@ class Gathering:
     @property
     def absent(self) -> tuple[Person, ...]:
         """Whose are not, in groups that need more."""
+        return tuple(self.numbered.values())
+
+    @property
+    def numbered(self) -> dict[int, Person]:
+        """The same by number; a person keeps it, whoever else has brought a share meanwhile."""
         short = {need.holder for need in self.needs if self.count(need) < need.threshold}
-        return tuple(
-            person
+        return {
+            self._numbers[place]: person
             for place, person in sorted(self.people.items())
             if place not in self._shares and place[0] in short
-        )
+        }
 
     def require_complete(self) -> None:
         """Say what is missing, if anything is.
 
         Raises:
-            NotEnoughShares: A group has too few.
+            NotHeld: A group has too few.
         """
         if self.complete:
             return
@@ -178,9 +189,10 @@ class Gathering:
             if self.count(need) < need.threshold
         ]
         names = ", ".join(person.name for person in self.absent)
-        raise NotEnoughShares(
+        raise NotHeld(
             f"custody path {self.path.name}: " + "; ".join([*lacking, *self._repeated]),
-            hint=f"bring more shares with --share FILE, or run it at a terminal; not yet there: {names}",
+            hint=f"bring more shares with --via {self.path.name}, at a terminal or with --share FILE; "
+            f"not yet there: {names}",
         )
 
 
@@ -240,7 +252,7 @@ def gather(
 
     Raises:
         WrongShare: One that was given does not fit.
-        NotEnoughShares: Too few, in the end.
+        NotHeld: Too few, in the end.
     """
     started = time.monotonic()
     gathering = Gathering(record, path, machines, others, because)

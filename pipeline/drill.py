@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline import ceremony
 from pipeline import live as lives
@@ -59,6 +59,13 @@ class Request:
     backups: tuple[Source, ...] = ()
 
 
+_HINTS: Final = {
+    Code.PROOF_FAILED: "take another epoch (`orgkey list`), and escrow the key again from a new export; "
+    "docs/runbooks/drill-failed.md has the order",
+}
+"""What to do about what no error of its own says."""
+
+
 @dataclass(frozen=True)
 class Drill:
     """The outcome of a drill.
@@ -75,6 +82,16 @@ class Drill:
     def passed(self) -> bool:
         """Whether every result passed, and there is one."""
         return bool(self.results) and all(result.passed for result in self.results)
+
+    @property
+    def held(self) -> bool:
+        """Whether anything was tried: a ceremony that too few people came to is no failed one."""
+        return any(result.held for result in self.results) or not self.results
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """What to do about what went wrong, each once."""
+        return tuple(dict.fromkeys(item.hint for item in self.results if not item.passed and item.hint))
 
     @property
     def rto_seconds(self) -> float:
@@ -203,13 +220,23 @@ def _drill_epoch(
         replace(result, certificate=made[result.record_sha256.hex]) if result.record_sha256 else result
         for result in results
     ]
-    told = witnessed.results(results)
+    for result in results:
+        if not result.held:
+            message = result.proofs["recover"].problem
+            context.record_event(
+                "drill-not-held", {"epoch": epoch.name, "path": result.path, "message": message}
+            )
+            break  # the people are the same for every copy
+    held = [result for result in results if result.held]
+    if not held:
+        return results
+    told = witnessed.results(held)
     signed = [
         witnessed.sign(told, record, raw, context.clock.now())
         for digest, record in records.items()
         if (raw := _recovered(opened, digest)) is not None
     ]
-    _remember(context, epoch, results, {"results": told, "witnessed": signed})
+    _remember(context, epoch, held, {"results": told, "witnessed": signed})
     return results
 
 
@@ -280,6 +307,7 @@ def _bad_copy(epoch: Epoch, copy: Copy) -> Result:
         },
         {"fetch": copy.seconds, "total": copy.seconds},
         copy.code,
+        hint=copy.hint,
     )
 
 
@@ -304,6 +332,9 @@ def _result(epoch: Epoch, copy: Copy, record: Record, path: PathEntry, opened: O
         opened.expired_public,
         participants=tuple(person.share.label for person in opened.gathered.people),
         dual_control=opened.gathered.dual_control if opened.gathered.people else None,
+        names=tuple(person.name for person in opened.gathered.people),
+        held=opened.held,
+        hint=opened.hint or _HINTS.get(opened.code),
     )
 
 

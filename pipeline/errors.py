@@ -321,6 +321,10 @@ class NotEnoughShares(OrgkeyError):
     code = Code.NOT_ENOUGH_SHARES
 
 
+class NotHeld(NotEnoughShares):
+    """A ceremony ended before enough people had brought their shares: nothing was tried, nothing failed."""
+
+
 class WrongShare(OrgkeyError):
     """A share does not match its commitment; the message names it."""
 

@@ -121,17 +121,12 @@ def ages(policy: Policy, latest: Epoch, age: float, drill_age: float | None) -> 
         drill_age: Of its last test restore on this host, in seconds; ``None`` when there is none.
     """
     rules = []
+    run = f"run `{drill_command(latest.record)}`"
     if latest.state not in (State.PROVEN, State.SUPERSEDED) or drill_age is None:
-        rules.append(
-            Rule(
-                "drill", False, "this host knows of no drill that proved the latest epoch; run `orgkey drill`"
-            )
-        )
+        rules.append(Rule("drill", False, f"this host knows of no drill that proved the latest epoch; {run}"))
     else:
         rules.append(Rule("drill", True, "this host has proven the latest epoch"))
-        rules += _age(
-            "the last drill", "max_drill_age_days", policy.max_drill_age_days, drill_age, "run `orgkey drill`"
-        )
+        rules += _age("the last drill", "max_drill_age_days", policy.max_drill_age_days, drill_age, run)
     if min(age, drill_age or 0.0) < -DAY:
         # No age limit would ever be reached: a clock was wrong, then or now.
         rules.append(
@@ -160,7 +155,9 @@ def proofs(
     mine = [item for item in drills if item.epoch == latest.name]
     passed = history.last_passed(mine, frozenset({latest.name}))
     names = [entry.name for entry in record.manifest.custody.paths]
-    rules = told("drill-failed", failures(mine), "no test restore of the latest epoch has failed since")
+    rules = told(
+        "drill-failed", failures(mine, record), "no test restore of the latest epoch has failed since"
+    )
     if policy.max_copy_drill_age_days is not None:
         for copy in latest.copies:
             times = [item.at for (target, _), item in passed.items() if target == copy.target]
@@ -302,17 +299,33 @@ def _objective(limit: float | None, passed: Mapping[tuple[str, str], Drilled]) -
     return rules
 
 
-def failures(mine: Sequence[Drilled]) -> list[str]:
+def drill_command(record: Record | None, path: str | None = None) -> str:
+    """The command that proves a record again: as a ceremony where only people can do it.
+
+    Args:
+        record: The latest epoch's.
+        path: The custody path that is to be proven; any when ``None``.
+    """
+    paths = record.manifest.custody.paths if record else ()
+    attended = [entry.name for entry in paths if any(share.checks for share in entry.shares)]
+    if path in attended:
+        return f"orgkey drill --via {path}"
+    return f"orgkey drill --via {attended[0]}" if attended and len(attended) == len(paths) else "orgkey drill"
+
+
+def failures(mine: Sequence[Drilled], record: Record | None = None) -> list[str]:
     """The newest test restore of each copy and path, where it failed.
 
     Args:
         mine: An epoch's, oldest first.
+        record: The epoch's record, which says what only people can mend.
     """
     newest = {(item.copy, item.path): item for item in mine}
     healed = {item.copy: item.at for item in mine if item.passed}
     return [
         f"the drill of {item.copy}{'' if item.path == '-' else f' by {item.path}'} failed on "
-        f"{item.at:%Y-%m-%d}: {'; '.join(item.problems)}; mend that and run `orgkey drill`"
+        f"{item.at:%Y-%m-%d}: {'; '.join(item.problems)}; "
+        f"mend that and run `{drill_command(record, item.path)}`"
         for item in newest.values()
         # A copy that was too bad for any path is well once any path opens it.
         if not item.passed and not (item.path == "-" and healed.get(item.copy, item.at) > item.at)

@@ -16,7 +16,7 @@ from pipeline.custody import passphrase, recover
 from pipeline.custody.interface import Binding, Holder
 from pipeline.custody.section import PathEntry
 from pipeline.digest import sha256
-from pipeline.errors import Code, NotEnoughShares, OrgkeyError, first_of
+from pipeline.errors import Code, NotEnoughShares, NotHeld, OrgkeyError, first_of
 from pipeline.isolation import isolated
 from pipeline.record import ORIGINAL
 from pipeline.results import Proof
@@ -37,6 +37,9 @@ class Opened:
         notes: For people.
         expired_public: Whether proofs were made at a time inside the public part's validity.
         raw: The escrow passphrase, when it came back.
+        gathered: What people brought.
+        held: Whether anything was tried; a ceremony that too few people came to is not held.
+        hint: What to do about what went wrong.
     """
 
     proofs: dict[str, Proof]
@@ -46,6 +49,8 @@ class Opened:
     expired_public: bool = False
     raw: Secret | None = field(default=None, repr=False)
     gathered: Gathered = field(default_factory=Gathered)
+    held: bool = True
+    hint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -208,7 +213,14 @@ def open_and_prove(
         raw = recover_passphrase(record, path.name, openers, gathered.shares)
     except OrgkeyError as error:
         seconds["recover"] = time.monotonic() - started - gathered.seconds
-        return Opened({"recover": Proof(False, (), error.message)}, seconds, error.code, gathered=gathered)
+        return Opened(
+            {"recover": Proof(False, (), error.message)},
+            seconds,
+            error.code,
+            gathered=gathered,
+            held=not isinstance(error, NotHeld),
+            hint=error.hint,
+        )
     recovered = time.monotonic()
     proofs = {"recover": Proof(True, tuple(need.holder for need in path.needs))}
     seconds["recover"] = recovered - started - gathered.seconds
@@ -230,7 +242,7 @@ def open_and_prove(
             raise  # this host's own trouble: no verdict on the key
         proofs["unlock"] = Proof(False, (), error.message)
         seconds["prove"] = time.monotonic() - recovered
-        return Opened(proofs, seconds, error.code, raw=raw, gathered=gathered)
+        return Opened(proofs, seconds, error.code, raw=raw, gathered=gathered, hint=error.hint)
     seconds["prove"] = time.monotonic() - recovered
     proofs |= {name: Proof(item.ok, item.by, item.problem) for name, item in report.results.items()}
     code = report.code

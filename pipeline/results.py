@@ -50,6 +50,9 @@ class Result:
         certificate: The signed certificate's file, when one was made.
         participants: Whose shares people brought: fingerprints of certificates, keepers of paper.
         dual_control: Whether at least two different people took part; ``None`` where none had to.
+        names: What the participants are called.
+        held: Whether anything was tried; a ceremony that too few people came to is not held.
+        hint: What to do about what went wrong.
     """
 
     epoch: str
@@ -64,6 +67,9 @@ class Result:
     certificate: str | None = None
     participants: tuple[str, ...] = ()
     dual_control: bool | None = None
+    names: tuple[str, ...] = ()
+    held: bool = True
+    hint: str | None = None
 
     @property
     def passed(self) -> bool:

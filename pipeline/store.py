@@ -13,7 +13,15 @@ from pipeline.authentic import Record, open_record
 from pipeline.context import Context, Estate
 from pipeline.custody import paths
 from pipeline.drill import Drill
-from pipeline.errors import Code, IntegrityProblem, LocalFilesProblem, OrgkeyError, error_of, first_of
+from pipeline.errors import (
+    Code,
+    IntegrityProblem,
+    LocalFilesProblem,
+    NotHeld,
+    OrgkeyError,
+    error_of,
+    first_of,
+)
 from pipeline.place import Placed, place
 from pipeline.survey import Survey, not_read
 from pipeline.targets.interface import Receipt, Slot, Target
@@ -276,7 +284,11 @@ def remember_failure(
         error: What went wrong.
         enter: Enters it, in place of the run.
     """
-    details = {"code": int(error.code), "name": error.code.label, "message": error.message}
+    details: dict[str, Any] = {"name": error.code.label, "message": error.message}
+    if isinstance(error, NotHeld):
+        event = event.replace("-failed", "-not-held")
+    else:
+        details["code"] = int(error.code)
     if enter is None:
         context.note_event(event, details)
         return

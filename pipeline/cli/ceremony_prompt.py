@@ -157,6 +157,8 @@ class _Ceremony:
             self._decrypt()
         elif len(choice.split()) > 1:  # pasted right here
             self._typed(answer)
+        elif choice:
+            self._say("that is none of the answers; type one of the letters in brackets")
         return False
 
     def _introduce(self) -> None:
@@ -174,7 +176,7 @@ class _Ceremony:
         gathering = self._gathering
         for need in gathering.needs:
             self._say(f"holder {need.holder}: {gathering.count(need)} of {need.threshold} needed are there")
-        for number, person in enumerate(gathering.absent, 1):
+        for number, person in gathering.numbered.items():
             self._say(f"  {number}. {_called(person)}")
 
     def _take(self, shares: list[Brought]) -> None:
@@ -192,6 +194,7 @@ class _Ceremony:
         from pipeline.secret import Secret
 
         while 0 < (count := _words(text)) < WORDS:
+            self._known(text)
             more = self._unseen(f"{count} of {WORDS} words; more, or an empty line")
             if not more.strip():
                 break
@@ -201,6 +204,18 @@ class _Ceremony:
         if not found:
             self._say("nothing was typed")
         self._take(found)
+
+    def _known(self, text: bytes) -> None:
+        """Say at once which word is wrong, before the rest is typed.
+
+        Raises:
+            WrongShare: One is not in the list.
+        """
+        from pipeline.cli import shares
+        from pipeline.custody.slip39 import unknown
+
+        if wrong := unknown(b" ".join(shares.split(text)).decode(errors="replace").split()):
+            raise WrongShare(wrong, hint="type the share again, from its first word")
 
     def _file(self) -> None:
         from pipeline.cli import shares
@@ -220,15 +235,10 @@ class _Ceremony:
         people = [person for person in self._gathering.absent if person.kind == "openpgp"]
         if not people:
             raise UsageProblem("nobody's share can be decrypted here", hint="type the words instead")
-        names = self._gathering.absent
         choice = self._seen("Whose (the number above)")
-        if (
-            not choice.isdecimal()
-            or not 1 <= int(choice) <= len(names)
-            or names[int(choice) - 1] not in people
-        ):
+        person = self._gathering.numbered.get(int(choice)) if choice.isdecimal() else None
+        if person not in people or person is None:
             raise UsageProblem("there is no such custodian", hint="give the number before the name")
-        person = names[int(choice) - 1]
         what = f"the share of {person.name}"
         data = self._gathering.record.members[person.share.member]
         self._take([Brought(own_gpg.decrypt(data, what, Deadline(own_gpg.SECONDS)), what)])

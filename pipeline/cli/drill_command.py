@@ -15,7 +15,7 @@ from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
 if TYPE_CHECKING:
     from pipeline.drill import Drill
     from pipeline.former import Former
-    from pipeline.results import Result
+    from pipeline.results import Proof, Result
 
 
 @jobs.job("drill")
@@ -114,6 +114,7 @@ def document(result: Drill, former: Sequence[Former] = (), code: Code | None = N
     return {
         "schema": "orgkey.drill/1",
         "passed": result.passed,
+        "held": result.held,
         "results": _results(result),
         "rto_seconds": round(result.rto_seconds, 3),
         "certificate": result.certificate,
@@ -147,7 +148,7 @@ def _results(result: Drill) -> list[dict[str, Any]]:
     from pipeline.results import result_json
 
     return [
-        {**result_json(item), "certificate": item.certificate, "exit_code": int(item.code)}
+        {**result_json(item), "hint": item.hint, "certificate": item.certificate, "exit_code": int(item.code)}
         for item in result.results
     ]
 
@@ -170,8 +171,11 @@ def lines(result: Drill) -> list[str]:
     shown: list[str] = []
     for items in groups.values():
         shown += [*_group(items), ""]
-    verdict = "passed" if result.passed else "FAILED"
-    shown.append(f"drill {verdict}; RTO {result.rto_seconds:.2f} s (slowest copy and path)")
+    if result.passed:
+        shown.append(f"drill passed; RTO {result.rto_seconds:.2f} s (slowest copy and path)")
+    else:
+        shown.append("drill FAILED" if result.held else "drill not held: too few people brought a share")
+        shown += [f"hint: {printable(hint)}" for hint in result.hints]
     if result.certificate:
         stamped = _stamped(result)
         shown.append(
@@ -183,21 +187,30 @@ def lines(result: Drill) -> list[str]:
 def _group(items: list[Result]) -> list[str]:
     first = items[0]
     copies = ", ".join(item.copy for item in items)
-    verdict = "passed" if first.passed else f"FAILED ({int(first.code)}: {first.code.meaning})"
+    failed = "FAILED" if first.held else "not held"
+    verdict = "passed" if first.passed else f"{failed} ({int(first.code)}: {first.code.meaning})"
     path = "" if first.path == "-" else f" by path {first.path}"
     shown = [f"drill of {first.epoch} from {copies}{path}: {verdict}"]
-    rows = [
-        (name, "ok" if proof.ok else "FAILED", ", ".join(proof.by) or proof.problem or "-")
-        for name, proof in first.proofs.items()
-    ]
-    shown += ["  " + line for line in table(("proof", "result", "by"), rows)]
+    rows = [(name, *_proof(proof)) for name, proof in first.proofs.items() if first.held]
+    shown += [] if first.held else [f"  {printable(first.proofs['recover'].problem or '')}"]
+    shown += ["  " + line for line in table(("proof", "result", "by"), rows)] if rows else []
     shown += [f"  note: {printable(note)}" for note in first.notes]
     if first.participants:
         dual = "two or more people took part" if first.dual_control else "NO DUAL CONTROL: one person alone"
-        shown.append(f"  people: {', '.join(printable(who) for who in first.participants)}; {dual}")
+        shown.append(f"  people: {', '.join(map(printable, first.names or first.participants))}; {dual}")
     if first.expired_public:
         shown.append("  note: the public part has expired meanwhile; proven at a time inside its validity")
     for item in items:
         stages = ", ".join(f"{name} {value:.2f}" for name, value in item.seconds.items() if name != "total")
         shown.append(f"  {item.copy}: {item.seconds.get('total', 0.0):.2f} s ({stages})")
     return shown
+
+
+def _proof(proof: Proof) -> tuple[str, str]:
+    """How a proof ended and who showed it; why not, also where one implementation agreed."""
+    from pipeline.results import NOT_REACHED
+
+    if proof.problem == NOT_REACHED:
+        return "-", NOT_REACHED
+    told = "; ".join(part for part in (", ".join(proof.by), proof.problem) if part)
+    return "ok" if proof.ok else "FAILED", printable(told) or "-"

@@ -151,7 +151,7 @@ def _from_targets(
     common: Common, out: Output, request: Request, new_passphrase: SecretSource, clock: Clock
 ) -> Restored:
     from pipeline import restore as story
-    from pipeline.errors import OrgkeyError
+    from pipeline.errors import NotHeld, OrgkeyError
 
     context = common.context(out, clock=clock)
     estate = context.estate("driller")
@@ -161,6 +161,9 @@ def _from_targets(
         restored = story.restore(
             found, request, estate, new_passphrase, deadline=context.deadline, now=context.clock.now()
         )
+    except NotHeld as error:
+        context.note_event("restore-not-held", {"message": error.message})
+        raise
     except OrgkeyError as error:
         context.note_event("restore-failed", {"code": int(error.code), "message": error.message})
         raise

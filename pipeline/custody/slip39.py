@@ -128,7 +128,8 @@ def combine(words: Sequence[Secret]) -> Secret:
     try:
         shares = {Share.from_mnemonic(normalise(item).text()) for item in words}
     except MnemonicError as error:
-        raise WrongShare(f"a share is damaged: {_kind(error)}", hint=_HINT) from None
+        damaged = next((found for item in words if (found := damage(item))), _kind(error))
+        raise WrongShare(f"a share is damaged: {damaged}", hint=_HINT) from None
     chosen = _minimal(shares)
     try:
         raw = shamir.combine_mnemonics([share.mnemonic() for share in chosen])
@@ -154,20 +155,40 @@ def damage(words: Secret) -> str | None:
     from shamir_mnemonic.share import Share
     from shamir_mnemonic.utils import MnemonicError
 
+    text = normalise(words).text()
+    if wrong := unknown(text.split()):
+        return wrong
     try:
-        Share.from_mnemonic(normalise(words).text())
+        Share.from_mnemonic(text)
     except MnemonicError as error:
         return _kind(error)
     return None
 
 
+def unknown(words: Sequence[str]) -> str | None:
+    """Say which words are none of SLIP-39's, by their places; ``None`` when all are.
+
+    Args:
+        words: The beginning of a share, or all of it, in lower case.
+    """
+    from shamir_mnemonic.wordlist import WORDLIST
+
+    known = frozenset(WORDLIST)
+    wrong = [str(place) for place, word in enumerate(words, 1) if word not in known]
+    if not wrong:
+        return None
+    of = f" of {len(words)}" if len(words) >= WORDS else ""
+    places = f"word {wrong[0]}" if len(wrong) == 1 else f"words {', '.join(wrong[:-1])} and {wrong[-1]}"
+    return f"a word is not in the list: {places}{of}"
+
+
 def _kind(error: Exception) -> str:
-    # It quotes words of the share: it stays here, and is read only up to them ("length" is a word, too).
-    text = str(error)
-    for sign, kind in (("word", "a word is not in the list"), ("length", "words are missing")):
-        if text.startswith(f"Invalid mnemonic {sign}"):
-            return kind
-    return "its checksum does not fit"
+    # It quotes words of the share: it stays here, and is read only up to them.
+    return (
+        "words are missing"
+        if str(error).startswith("Invalid mnemonic length")
+        else "its checksum does not fit"
+    )
 
 
 def _minimal(shares: set[Share]) -> list[Share]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,14 @@ import pytest
 from pipeline import ceremony
 from pipeline.authentic import Record
 from pipeline.ceremony import Ask, Brought, Gathered, Gathering
-from pipeline.cli import shares
+from pipeline.cli import ceremony_prompt, drill_command, shares
 from pipeline.clock import Deadline
-from pipeline.drill import Request, drill
+from pipeline.drill import Drill, Request, drill
 from pipeline.errors import Code, NotEnoughShares, OrgkeyError, UsageProblem, WrongShare
 from pipeline.proving import Way, open_by
+from pipeline.results import Proof, Result
 from pipeline.secret import Secret
+from pipeline.status import status
 from tests.assets import people
 from tests.assets.people import FINGERPRINTS
 from tests.unit.core.inmemory import MemoryEstate, World, denied
@@ -224,6 +227,109 @@ def test_a_drill_with_people_names_the_epoch_of_a_wrong_share(world: World, scen
     assert done.code is Code.WRONG_SHARE
     problem = done.results[0].proofs["recover"].problem or ""
     assert f"carol.txt is of another epoch, {scene.old.epoch}" in problem
+
+
+@pytest.mark.parametrize("brought", [(), ("alice",), ("alice", "bob")])
+def test_giving_up_before_enough_came_is_not_held_and_fails_nothing(
+    brought: tuple[str, ...], world: World, scene: Scene
+) -> None:
+    """The gate stays as it was, there is no time to a proven key, and the hint can help."""
+    done = drill(world.context, Request(path="custodians", ask=bringing(scene, *brought)))
+    assert (done.code, done.passed, done.held) == (Code.NOT_ENOUGH_SHARES, False, False)
+    assert world.events() == ["drill-not-held"]
+    ((entry),) = world.context.ledger.entries()
+    assert "code" not in entry["details"]
+    rules = status(world.context).rules
+    assert [rule.name for rule in rules if rule.name == "drill-failed" and not rule.ok] == []
+    shown = "\n".join(drill_command.lines(done))
+    assert "drill not held" in shown
+    assert "RTO" not in shown
+    assert "FAILED" not in shown
+    assert "hint: bring more shares with --via custodians" in shown
+    assert drill_command.document(done)["held"] is False
+
+
+def test_who_took_part_is_called_by_name(world: World, scene: Scene) -> None:
+    done = drill(world.context, Request(path="custodians", ask=bringing(scene, "alice", "bob", "erin")))
+    assert done.passed
+    shown = "\n".join(drill_command.lines(done))
+    assert "people: Alice Custodian" in shown
+    assert FINGERPRINTS["alice"] not in shown
+
+
+def test_a_failed_path_of_people_is_mended_by_people(world: World, scene: Scene) -> None:
+    given = (*scene.of("alice", "bob"), *scene.of("carol", epoch=scene.old))
+    drill(world.context, Request(path="custodians", shares=given))
+    broken = [rule for rule in status(world.context).rules if rule.name == "drill-failed"]
+    assert broken
+    assert all("run `orgkey drill --via custodians`" in rule.text for rule in broken)
+
+
+def test_a_failed_drill_says_what_to_do_and_not_what_was_not_reached(world: World) -> None:
+    world.holders["vault"].failures["open"] = denied("vault")
+    shown = "\n".join(drill_command.lines(drill(world.context, Request())))
+    assert "hint: look at its policy" in shown
+    assert "FAILED      not reached" not in shown
+    assert re.search(r"unlock +- +not reached", shown)
+    assert "RTO" not in shown
+
+
+def test_why_a_proof_failed_is_told_also_where_an_implementation_agreed() -> None:
+    proofs = {"sign": Proof(False, ("gnupg",), "sequoia: bad signature")}
+    result = Result("20260101T000000Z-00000000", "a", "p", None, proofs, {}, Code.PROOF_FAILED)
+    shown = "\n".join(drill_command.lines(Drill((result,), Code.PROOF_FAILED)))
+    assert "gnupg; sequoia: bad signature" in shown
+
+
+# -- at the menu -------------------------------------------------------------------------------------
+
+
+class Played:
+    """A terminal that answers what it was told, and keeps what it is shown."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self.answers = list(answers)
+
+    def line(self, question: str, *, seen: bool = False) -> bytes:
+        if not self.answers:
+            raise EOFError
+        return self.answers.pop(0)
+
+
+def held(scene: Scene, capsys: pytest.CaptureFixture[str], *answers: bytes) -> tuple[Gathering, str]:
+    gathering = Gathering(scene.new, scene.new.manifest.custody.path("custodians"), MACHINES)
+    ceremony_prompt._Ceremony(gathering, Played(*answers)).hold()  # type: ignore[arg-type]
+    return gathering, capsys.readouterr().err
+
+
+def test_people_keep_their_numbers_as_on_their_sheets(
+    scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = people.words("alice", scene.new).reveal()
+    gathering, shown = held(scene, capsys, b"w", first, b"q")
+    assert {number: person.share.index for number, person in gathering.numbered.items()} == {
+        2: 2, 3: 3, 4: 4, 5: 5,
+    }  # fmt: skip
+    assert "3. Carol" in shown.rpartition("accepted: ")[2]
+
+
+def test_an_answer_that_is_none_is_told(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    _, shown = held(scene, capsys, b"z", b"q")
+    assert "none of the answers" in shown
+
+
+def test_a_wrong_word_is_named_by_its_place_before_the_rest_is_typed(
+    scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = people.words("alice", scene.new).text().split()
+    words[11] = "orgkey"
+    terminal = (" ".join(words[:8]).encode(), " ".join(words[8:16]).encode(), b"q")
+    _, shown = held(scene, capsys, b"w", *terminal)
+    assert "not accepted: a word is not in the list: word 12" in shown
+    assert "orgkey" not in shown
+    whole = " ".join(words).encode()
+    _, shown = held(scene, capsys, b"w", whole, b"q")
+    assert "word 12 of 33" in shown
 
 
 @pytest.mark.parametrize("more", [{"path": "custodians"}, {"path": "mixed"}, {"shares": True}])

@@ -62,7 +62,7 @@ def test_a_whole_share_that_nobody_knows_is_not_called_damaged(plans: Plans) -> 
         # The library quotes the first words, and this one is like one of its own.
         (lambda words: ["length", *mistyped(words, 1)[1:]], "its checksum does not fit"),
         (lambda words: words[:-1], "words are missing"),
-        (lambda words: ["nonsense", *words[1:]], "a word is not in the list"),
+        (lambda words: ["nonsense", *words[1:]], "a word is not in the list: word 1 of 33"),
     ],
 )
 def test_a_mistyped_share_is_called_damaged(plans: Plans, damaged: object, reason: str) -> None:
