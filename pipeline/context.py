@@ -57,8 +57,8 @@ class Estate(Protocol):
         """What is said of the certificates of servers, and of our own for logins."""
         ...
 
-    def backups(self, places: Sequence[str] = ()) -> list[Source]:
-        """The server's backups at these places; at the configured ones when none is named."""
+    def backups(self, places: Sequence[str] = (), *, whole: bool = True) -> list[Source]:
+        """The server's backups at these places, to be read ``whole``; at the configured ones by default."""
         ...
 
     def mirrors(self, fingerprint: str) -> dict[str, Mirror]:
@@ -94,8 +94,7 @@ class Context:
         run: The correlation id of this run.
         root: The key's state directory.
         say: Tells a person what happens, one line at a time.
-        estate: Makes targets and holders under a role's logins; a new one shares nothing
-            with another but what is known of servers that keep silent.
+        estate: Gives targets and holders under a role's logins; the same for a role throughout the run.
     """
 
     config: Config

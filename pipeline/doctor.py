@@ -286,7 +286,8 @@ def _backups(context: Context) -> list[Finding]:
     findings = []
     for name in context.config.backups:
         subject = f"backups {name}"
-        listed = isolated(partial(context.estate("driller").backups, [name]), subject)
+        look = partial(context.estate("driller").backups, [name], whole=False)
+        listed = isolated(look, subject)
         if isinstance(listed, OrgkeyError):
             findings.append(Finding(Level.FAIL, subject, listed.message, listed.hint, listed.code))
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +42,7 @@ class Sessions:
     deadline: Deadline
     clock: Clock
     breakers: Breakers
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _vaults: dict[tuple[Any, ...], VaultSession] = field(default_factory=dict)
     _clouds: dict[tuple[Any, ...], AwsSession] = field(default_factory=dict)
 
@@ -96,16 +98,17 @@ class Sessions:
         known = settings.VaultPlace.model_fields.keys() - {"unsealed_by"}
         reached = settings.VaultPlace(**{name: getattr(place, name) for name in sorted(known)})
         key = (reached, login)
-        if key not in self._vaults:
-            self._vaults[key] = VaultSession(
-                reached,
-                login,
-                call_seconds=self._call_seconds(),
-                deadline=self.deadline,
-                role=self.role,
-                refusals=self.breakers.refusals,
-            )
-        return self._vaults[key]
+        with self._lock:
+            if key not in self._vaults:
+                self._vaults[key] = VaultSession(
+                    reached,
+                    login,
+                    call_seconds=self._call_seconds(),
+                    deadline=self.deadline,
+                    role=self.role,
+                    refusals=self.breakers.refusals,
+                )
+            return self._vaults[key]
 
     def cloud(self, name: str, place: settings.AwsPlace) -> AwsSession:
         """The login at AWS, for the target or holder of this name.
@@ -122,13 +125,14 @@ class Sessions:
             getattr(place, "path_style", None),
             login,
         )
-        if key not in self._clouds:
-            self._clouds[key] = AwsSession(
-                place,
-                login,
-                call_seconds=self._call_seconds(),
-                deadline=self.deadline,
-                role=self.role,
-                apart=self._apart(),
-            )
-        return self._clouds[key]
+        with self._lock:
+            if key not in self._clouds:
+                self._clouds[key] = AwsSession(
+                    place,
+                    login,
+                    call_seconds=self._call_seconds(),
+                    deadline=self.deadline,
+                    role=self.role,
+                    apart=self._apart(),
+                )
+            return self._clouds[key]

@@ -299,7 +299,9 @@ def _backups(
     if not context.config.backups:
         return (), [], []
     try:
-        found = coverage.cover(estate.backups(), coverage.escrowed(surveys), coverage.missing(surveys))
+        found = coverage.cover(
+            estate.backups(whole=False), coverage.escrowed(surveys), coverage.missing(surveys)
+        )
     except OrgkeyError as error:
         return (), [f"the backups cannot be looked at: {error.message}"], [error.code]
     unopened = [backup for backup in found if backup.code is Code.STALE]

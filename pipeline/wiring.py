@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -183,12 +184,13 @@ class Estate:
         assert self.config is not None
         return expiry.findings(self.config, self.clock, self.deadline)
 
-    def backups(self, places: Sequence[str] = ()) -> list[BackupSource]:
+    def backups(self, places: Sequence[str] = (), *, whole: bool = True) -> list[BackupSource]:
         """The server's backups at these places; at the configured ones when none is named.
 
         Args:
             places: Names in ``[backups]``, files, folders, ``s3://bucket/prefix``, or ``-`` for standard
                 input.
+            whole: Whether they are going to be read whole; else the run's own deadline bounds them, too.
 
         Raises:
             OrgkeyError: A place cannot be listed, or none is configured.
@@ -200,10 +202,12 @@ class Estate:
                 "no backups are named",
                 hint="give files, folders or s3://bucket/prefix; or configure [backups.<name>]",
             )
-        # Reading takes as long as a backup is large: another deadline than the rest of the run has.
-        seconds = (self.config.policy if self.config else settings.Policy()).backup_seconds
-        deadline = Deadline(seconds, self.clock, "policy.backup_seconds")
-        reader = Estate(self.config, self.role, deadline, self.clock, self.breakers)
+        reader = self
+        if whole:
+            # Reading takes as long as a backup is large: another deadline than the rest of the run has.
+            seconds = (self.config.policy if self.config else settings.Policy()).backup_seconds
+            deadline = Deadline(seconds, self.clock, "policy.backup_seconds")
+            reader = Estate(self.config, self.role, deadline, self.clock, self.breakers)
         return [source for place in wanted for source in reader._backups_at(place)]
 
     def _backups_at(self, place: settings.BackupPlace | str) -> Sequence[BackupSource]:
@@ -311,6 +315,26 @@ class Estate:
         return self._sessions.request_ids()
 
 
+class Estates:
+    """One estate for each role of a run: a login is made once, whoever needs it.
+
+    Args:
+        make: Makes one.
+    """
+
+    def __init__(self, make: Callable[[Role], Estate]) -> None:
+        self._make = make
+        self._made: dict[Role, Estate] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, role: Role) -> Estate:
+        """The estate of a role."""
+        with self._lock:
+            if role not in self._made:
+                self._made[role] = self._make(role)
+            return self._made[role]
+
+
 def context(
     config: Config,
     *,
@@ -349,7 +373,7 @@ def context(
         run=logs.run_id(),
         root=state_root(state_dir) / pin,
         say=say,
-        estate=lambda role: Estate(config, role, deadline, clock, breakers),
+        estate=Estates(lambda role: Estate(config, role, deadline, clock, breakers)),
     )
 
 

@@ -44,7 +44,7 @@ def map_backups(
     context = common.context(out)
     from pipeline import coverage, overview
 
-    sources = context.estate("driller").backups(places or ())
+    sources = context.estate("driller").backups(places or (), whole=False)
     surveys = overview.all_keys(context)
     keys = coverage.escrowed(surveys)
     missed = coverage.missing(surveys)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import botocore.credentials
+import botocore.credentials as lib
 import botocore.exceptions as boto
 import botocore.session
 
@@ -42,7 +42,7 @@ def open_session(place: AwsPlace, identity: AwsIdentity | None, limit: Callable[
     # From here on the session has read its files.
     if session.get_config_variable("region") is None:
         session.set_config_variable("region", place.region)
-    _bound(session.get_component("credential_provider"), limit)
+    _bound(session, limit)
     return session
 
 
@@ -54,11 +54,19 @@ def _no_traceback(record: logging.LogRecord) -> bool:
 def _point(session: Any, identity: AwsIdentity) -> None:
     files = {"credentials_file": identity.credentials_file, "config_file": identity.config_file}
     for called, path in files.items():
-        if path is not None and not Path(path).is_file():
+        if path is None:
+            continue
+        try:
+            # botocore takes a file that it may not read for one that has no such profile, or for another's.
+            Path(path).open("rb").close()
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
             raise UsageProblem(
-                f"the {called.replace('_', ' ')} {path} does not exist",
-                hint="correct the identity's files in the configuration",
-            )
+                f"the {called.replace('_', ' ')} {path} "
+                + ("does not exist" if missing else f"cannot be read: {error.strerror or error}"),
+                hint=f"correct {called} of the identity in the configuration"
+                + ("" if missing else ", or the file's owner and permissions"),
+            ) from error
     if any(files.values()):
         # Only what is named is read: with one file given, the user's other one is not.
         for called, path in files.items():
@@ -69,11 +77,11 @@ def _point(session: Any, identity: AwsIdentity) -> None:
         session.set_config_variable("profile", identity.profile)
 
 
-def _bound(resolver: Any, limit: Callable[[], float]) -> None:
+def _bound(session: Any, limit: Callable[[], float]) -> None:
     """Give an end to commands that print credentials, and ask nobody for the code of a token.
 
     botocore waits for such a command as long as it runs, and reads a code from the terminal. Both are
-    arguments of its providers, which it makes itself: here and for a profile's ``source_profile``.
+    arguments of its providers: those that it has made itself are replaced.
     """
 
     def start(words: list[str], **_: Any) -> _Ended:
@@ -84,20 +92,44 @@ def _bound(resolver: Any, limit: Callable[[], float]) -> None:
             provider="assume-role", error_msg="the profile has mfa_serial, and nobody is asked for a code"
         )
 
-    for provider in resolver.providers:
-        if isinstance(provider, botocore.credentials.ProcessProvider):
-            provider._popen = start
-        if isinstance(provider, botocore.credentials.AssumeRoleProvider):
-            provider._prompter = ask
-            builder = provider._profile_provider_builder
-            make = builder._create_process_provider
+    def load() -> Any:
+        return session.full_config
 
-            def bounded(*args: Any, _make: Any = make, **named: Any) -> Any:
-                made = _make(*args, **named)
-                made._popen = start
-                return made
+    def create(service: str, **named: Any) -> Any:
+        return session.create_client(service, **{"region_name": region} | named)
 
-            builder._create_process_provider = bounded
+    def ended(provider: Any, profile: str) -> Any:
+        if not isinstance(provider, lib.ProcessProvider):
+            return provider
+        return lib.ProcessProvider(profile_name=profile, load_config=load, popen=start)
+
+    class Builder(lib.ProfileProviderBuilder):  # type: ignore[misc]
+        """Makes the providers of a ``source_profile``."""
+
+        def providers(self, profile_name: str, disable_env_vars: bool = False) -> list[Any]:
+            made = super().providers(profile_name, disable_env_vars)
+            return [ended(provider, profile_name) for provider in made]
+
+    region = session.get_config_variable("region")
+    profile, cache = session.get_config_variable("profile") or "default", dict[str, Any]()
+    resolver = session.get_component("credential_provider")
+    hosts = (lib.EnvProvider, lib.ContainerProvider, lib.InstanceMetadataProvider)
+    sources = [provider for provider in resolver.providers if isinstance(provider, hosts)]
+    if not any(isinstance(provider, lib.EnvProvider) for provider in sources):
+        sources.insert(0, lib.EnvProvider())
+    assume = lib.AssumeRoleProvider(
+        load_config=load,
+        client_creator=create,
+        cache=cache,
+        profile_name=profile,
+        prompter=ask,
+        credential_sourcer=lib.CanonicalNameCredentialSourcer(sources),
+        profile_provider_builder=Builder(session, cache=cache, region_name=region),
+    )
+    resolver.providers[:] = [
+        assume if isinstance(provider, lib.AssumeRoleProvider) else ended(provider, profile)
+        for provider in resolver.providers
+    ]
 
 
 class _Ended:

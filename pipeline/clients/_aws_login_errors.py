@@ -53,7 +53,8 @@ def translate_login(error: Exception, what: str, role: str, session: Any, place:
         return UsageProblem(
             f"{what}: cannot read {error.filename or 'a file of the login'}, which the {role}'s AWS login "
             f"needs: {error.strerror or error}",
-            hint="correct web_identity_token_file in the profile, or AWS_WEB_IDENTITY_TOKEN_FILE",
+            hint="correct that file's owner and permissions, or the setting that names it "
+            f"(web_identity_token_file, AWS_WEB_IDENTITY_TOKEN_FILE, [identity.{role}] aws)",
         )
     return Denied(
         f"{what}: the {role}'s credentials cannot be used ({text})",

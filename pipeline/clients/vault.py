@@ -85,7 +85,7 @@ class VaultSession:
         self._wire: Wire | None = None
         self._pair = client_pair(place, identity)
         self._client: hvac.Client | None = None
-        self._login = VaultLogin(
+        self.login = VaultLogin(
             place,
             identity,
             role=role,
@@ -306,7 +306,7 @@ class VaultSession:
         with self._lock:
             self.deadline.check()
             if self._client is None:
-                self._client = self._login(what)
+                self._client = self.login(what)
             return self._client
 
     def _replace(self, dead: hvac.Client, what: str) -> hvac.Client:
@@ -314,9 +314,9 @@ class VaultSession:
         with self._lock:
             if self._client is dead:
                 if self._replaced:
-                    raise self._login.worn_out(what)
+                    raise self.login.worn_out(what)
                 log.info("%s: the token is no longer accepted, logging in once more", what)
-                self._client = self._login(what)
+                self._client = self.login(what)
                 self._replaced = True
             return self._ready(what)
 

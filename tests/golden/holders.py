@@ -182,7 +182,7 @@ class GoldenEstate:
         """None."""
         return []
 
-    def backups(self, places: Sequence[str] = ()) -> list[Source]:  # noqa: ARG002, RUF100
+    def backups(self, places: Sequence[str] = (), *, whole: bool = True) -> list[Source]:  # noqa: ARG002, RUF100
         """None."""
         return []
 

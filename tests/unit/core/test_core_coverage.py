@@ -207,6 +207,6 @@ def test_one_archived_backup_breaks_nothing_beside_another(
     world.backups = f'[backups.here]\nlocation = "{tmp_path}"\n'
     both: tuple[list[FileSource], bool] = ([old, new], True)
     for places, holds in (both, ([old], False)):
-        monkeypatch.setattr(MemoryEstate, "backups", lambda *_, places=places: places)
+        monkeypatch.setattr(MemoryEstate, "backups", lambda *_, places=places, **__: places)
         rules = [rule for rule in status(world.context).rules if rule.name == "backups"]
         assert all(rule.ok for rule in rules) is holds

@@ -317,7 +317,8 @@ def test_a_run_is_put_together() -> None:
     assert made.run == logs.run_id() == run(read).run, "one id for a run's log, ledger and certificates"
     assert logs.begin_run() == run(read).run != made.run
     assert made.estate("writer").role == "writer"
-    assert made.estate("writer") is not made.estate("writer")
+    assert made.estate("writer") is made.estate("writer"), "a login is made once in a run"
+    assert made.estate("driller") is not made.estate("writer")
 
 
 def test_a_pin_is_needed() -> None:
