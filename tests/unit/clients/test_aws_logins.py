@@ -293,6 +293,6 @@ def test_the_named_files_are_the_only_ones(
 def test_a_file_that_cannot_be_read_is_named_as_that(tmp_path: Path) -> None:
     identity = AwsIdentity(credentials_file=str(tmp_path))
     session = AwsSession(AwsPlace(), identity, call_seconds=3, deadline=Deadline(30), role="writer")
-    with pytest.raises(UsageProblem, match="credentials file .* cannot be read: Is a directory") as raised:
+    with pytest.raises(UsageProblem, match=r"credentials file .* cannot be read: Is a directory") as raised:
         session.call(buckets, "s3", "look")
     assert "permissions" in raised.value.hint
