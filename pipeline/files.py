@@ -10,7 +10,8 @@ import resource
 import secrets
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -245,6 +246,25 @@ def exhaustion(error: BaseException, what: str) -> LocalFilesProblem | None:
     elif isinstance(error, ImportError) and any(said in str(error) for said in _UNLOADED):
         text = f"a part of this program cannot be loaded ({error.name or error.path or 'unnamed'})"
     return no_room(what, text) if text else None
+
+
+@contextmanager
+def own_trouble(what: str) -> Iterator[None]:
+    """Turn trouble of this host, raised in the block, into the error that says so; see :func:`exhaustion`.
+
+    Args:
+        what: What is being done, for the message.
+
+    Raises:
+        LocalFilesProblem: The host has run out of something.
+    """
+    try:
+        yield
+    except Exception as error:
+        trouble = exhaustion(error, what)
+        if trouble is None:
+            raise
+        raise trouble from error
 
 
 def no_room(what: str, why: str) -> LocalFilesProblem:

@@ -18,13 +18,18 @@ from typing import Final, Self
 from pipeline import process
 from pipeline.clock import Deadline
 from pipeline.errors import ProofFailed
-from pipeline.keys.gnupg_home import Home, sweep_orphans
+from pipeline.files import EXHAUSTION, no_room, own_trouble, require_room
+from pipeline.keys.gnupg_home import WHAT, Home, sweep_orphans
 from pipeline.secret import Secret
 
 __all__ = ["Answer", "Certification", "GnuPG", "GnuPGRefused", "Verification", "sweep_orphans"]
 
 CALL_SECONDS: Final = 60.0
 """The longest that one call of gpg may take."""
+
+_EXHAUSTED: Final = (*EXHAUSTION, "out of core", "Out of memory")
+"""How gpg and its agent end a line when the host has run out of something."""
+_LEAST_ROOM: Final = 64 << 10
 
 # libgpg-error's codes, the low 16 bits of what status lines carry.
 BAD_PASSPHRASE: Final = 11
@@ -170,7 +175,7 @@ class GnuPG:
         if self.moment is not None and not real_time:
             options += ["--faked-system-time", self.moment.astimezone(UTC).strftime("%Y%m%dT%H%M%S!")]
         (self.home / "log").unlink(missing_ok=True)
-        with ExitStack() as stack:
+        with own_trouble(WHAT), ExitStack() as stack:
             inherited: Sequence[int] = ()
             if passphrase is not None:
                 inherited = (stack.enter_context(process.secret_fd(passphrase)),)
@@ -183,7 +188,20 @@ class GnuPG:
                 pass_fds=inherited,
                 cancellation=self.cancellation,
             )
+        if done.returncode:
+            self._require_host()
         return Answer(done.returncode, done.stdout, _status_lines(done.stderr))
+
+    def _require_host(self) -> None:
+        """Tell a host without room, memory or descriptors from what gpg has to say about a key.
+
+        Raises:
+            LocalFilesProblem: The host is to blame.
+        """
+        said = [line.removesuffix(".") for line in self._log()]
+        if any(line.endswith(_EXHAUSTED) for line in said):
+            raise no_room(WHAT, next(line for line in said if line.endswith(_EXHAUSTED)))
+        require_room(self.home, _LEAST_ROOM, WHAT)
 
     def _demand(self, what: str, answer: Answer) -> Answer:
         if answer.returncode == 0:
@@ -202,19 +220,22 @@ class GnuPG:
         )
 
     def _last_words(self) -> str:
-        try:
-            lines = (self.home / "log").read_text(errors="replace").splitlines()
-        except OSError:
-            lines = []
-        # Each line begins with date, time and process.
-        said = [line.partition("] ")[2].strip() for line in lines]
-        told = [line for line in said if line and not _CHATTER.search(line)]
+        told = [line for line in self._log() if line and not _CHATTER.search(line)]
         return told[-1] if told else "it does not say why"
+
+    def _log(self) -> list[str]:
+        try:
+            lines = (self.home / "log").read_text(errors="replace").split("\n")
+        except OSError:
+            return []
+        # Each line begins with date, time and process.
+        return [line.partition("] ")[2].strip() for line in lines]
 
     def _file(self, data: bytes) -> Path:
         self._files += 1
         path = self.home / f"in-{self._files}"
-        path.write_bytes(data)
+        with own_trouble(WHAT):
+            path.write_bytes(data)
         return path
 
     def import_keys(self, data: bytes, expected: Mapping[str, bool]) -> None:

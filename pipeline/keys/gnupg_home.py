@@ -22,10 +22,14 @@ from types import TracebackType
 from typing import Final, Self
 
 from pipeline.errors import LocalFilesProblem
-from pipeline.files import memory_root
+from pipeline.files import memory_root, own_trouble, require_room
 
 PREFIX: Final = "orgkey-gpg-"
 MARKER: Final = "maker.json"
+WHAT: Final = "use GnuPG"
+"""What a host that has run out of something cannot do."""
+_ROOM: Final = 1 << 20
+"""Bytes for one home: key rings, trust database, sockets, the agent's keys, a log."""
 _SOCKET: Final = "S.gpg-agent"
 _LONGEST_SOCKET: Final = "S.gpg-agent.browser"
 _SOCKET_LIMIT: Final = 107  # sun_path in unix(7), without its final zero
@@ -71,20 +75,26 @@ class Home:
         self._marker: int | None = None
 
     def __enter__(self) -> Self:
-        # The maker's number is in the name, so that a home without its marker is told from one in the making.
-        self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=memory_root()))
-        try:
-            self._check_length()
-            self._marker = os.open(self.path / MARKER, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-            fcntl.flock(self._marker, fcntl.LOCK_EX)
-            os.write(self._marker, _maker(self.path))
-            (self.path / "gpg-agent.conf").write_text(_AGENT_CONF)
-            (self.path / "gpg.conf").write_text(_GPG_CONF)
-        except BaseException:
-            self.close()
-            raise
+        root = memory_root()
+        require_room(root, _ROOM, WHAT)
+        with own_trouble(WHAT):
+            # The maker's number is in the name: so a home without its marker is told from one in the making.
+            self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=root))
+            try:
+                self._fill()
+            except BaseException:
+                self.close()
+                raise
         _open.add(self)
         return self
+
+    def _fill(self) -> None:
+        self._check_length()
+        self._marker = os.open(self.path / MARKER, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        fcntl.flock(self._marker, fcntl.LOCK_EX)
+        os.write(self._marker, _maker(self.path))
+        (self.path / "gpg-agent.conf").write_text(_AGENT_CONF)
+        (self.path / "gpg.conf").write_text(_GPG_CONF)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
