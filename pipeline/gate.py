@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,8 +10,9 @@ from datetime import datetime
 from pipeline import history
 from pipeline.authentic import Record
 from pipeline.config import Policy
+from pipeline.errors import Code
 from pipeline.history import Drilled
-from pipeline.survey import Copy, Epoch, Standing, State
+from pipeline.survey import Copy, Epoch, Standing, State, Survey
 
 DAY = 86400.0
 OVERDUE = frozenset(
@@ -187,6 +189,33 @@ def proofs(
                 )
             )
     return rules + _objective(policy.rto_seconds, passed)
+
+
+def foreign(policy: Policy, survey: Survey, latest: Epoch | None) -> list[Rule]:
+    """Nothing lies among the records that the Org Key has not signed: somebody could write there.
+
+    Args:
+        policy: Which ones are known.
+        survey: What is stored.
+        latest: The latest epoch, whose copies have a rule of their own.
+    """
+    count = Counter(
+        copy.target
+        for epoch in survey.epochs
+        for copy in epoch.copies
+        if epoch is not latest and epoch.name not in policy.known_false and copy.code is Code.INTEGRITY
+    )
+    broken = [
+        f"{target}: {number} of the stored records {'is' if number == 1 else 'are'} not authentic: "
+        "`orgkey verify` names them; find out who could write there, then put their epochs into "
+        "policy.known_false"
+        for target, number in count.items()
+    ]
+    broken += [
+        f"{target} lists {number} more epochs than there was time to read: find out who writes there"
+        for target, number in survey.left_out.items()
+    ]
+    return told("foreign", broken, "nothing false lies among the records") if broken else []
 
 
 def locks(found: Sequence[Copy], locked: frozenset[str]) -> list[Rule]:

@@ -132,6 +132,8 @@ def status(context: Context) -> Status:
             )
         rules += gate.told("plan", _other_plan(latest, outdated), "the custody plan is the configured one")
         codes += [copy.code for copy in latest.copies if copy.target not in survey.unreachable]
+    for item in (survey, *former):
+        rules += gate.foreign(context.config.policy, item, item.latest())
     rules += gate.told("vanished", _vanished(context, survey), "every epoch that was proven here is stored")
     for other in former:
         failing, problems = _former_rules(context, other)

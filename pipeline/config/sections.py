@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -107,6 +107,9 @@ class Certificates(Strict):
         return self
 
 
+Epoch = Annotated[str, Field(pattern=r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$")]
+
+
 class Policy(Strict):
     """``[policy]``: what counts as enough."""
 
@@ -127,6 +130,7 @@ class Policy(Strict):
     rto_seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
     max_check_in_age_days: float | None = Field(None, gt=0, le=LONGEST_DAYS)
     certificate_warning_days: float = Field(60.0, ge=0, le=3650)
+    known_false: tuple[Epoch, ...] = ()
 
 
 Job = Literal[

@@ -208,6 +208,8 @@ WORDS: dict[str, dict[str, str]] = {
         "max_copy_drill_age_days": "`orgkey status` breaks the gate when a copy of the latest epoch was not "
         "restored within so many days.",
         "max_path_drill_age_days": "The same for each custody path, those of people included.",
+        "known_false": "Epochs whose false records were looked into: they break the gate no longer, and "
+        "`orgkey verify` still names them.",
         "min_retention_days": "`orgkey status` breaks the gate when a locked copy has less retention left.",
         "rto_seconds": "The objective for the recovery time: how long a test restore may take, from the "
         "stored copy to a proven key.",

@@ -173,6 +173,24 @@ def test_a_copy_without_the_lock_that_its_target_asks_for_breaks_the_gate(world:
     assert surveys[0].epochs[0].copies[1].ok, "it restores all the same"
 
 
+def test_false_records_beside_the_latest_epoch_break_the_gate_until_they_are_known(world: World) -> None:
+    made = world.store(world.mint())
+    assert named(status(world.context), "foreign") == []
+    names = [f"20260101T000000Z-{number:08x}" for number in range(2)]
+    for name in names:
+        world.targets["b"].plant(Slot(made.fingerprint, name), b"hello")
+    judged = status(world.context)
+    (rule,) = broken(judged, "foreign")
+    assert rule.text.startswith("b: 2 of the stored records are not authentic: `orgkey verify` names them")
+    assert judged.epoch is not None
+    assert judged.epoch.name == made.epoch
+    world.policy = f"known_false = {names}"
+    assert named(status(world.context), "foreign") == []
+    assert Code.INTEGRITY in overview.verdict(overview.all_keys(world.context)[0], 2), (
+        "verify still names them"
+    )
+
+
 # -- backups -----------------------------------------------------------------------------------------
 
 
