@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import rfc8785
 
-from pipeline import gate, record
+from pipeline import gate, mint, record
 from pipeline.authentic import Record
 from pipeline.clock import Deadline
 from pipeline.custody import witness
@@ -179,20 +180,28 @@ def test_a_file_of_a_certificate_has_a_largest_size(issued: Issued) -> None:
         issued.check()
 
 
-def test_each_epoch_of_one_drill_is_witnessed_by_its_own_passphrase(world: World) -> None:
-    one, two = world.store(world.mint()), world.store(world.mint(later=5))
-    found = drill(world.context, Request(epochs=None))
-    certificates = {
-        made.epoch: next(
-            Path(result.certificate or "") for result in found.results if result.epoch == made.epoch
-        )
-        for made in (one, two)
-    }
+def test_each_record_of_one_drill_is_witnessed_by_its_own_passphrase(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two records of the same epoch: what opens the one signs no certificate of the other."""
+    now = datetime.now(UTC)
+    with monkeypatch.context() as patch:
+        patch.setattr(secrets, "token_hex", lambda size: "ab" * size)
+        one, two = (
+            mint.mint(unlocked(), world.plan(), now=now, deadline=Deadline(60)) for _ in range(2)
+        )  # fmt: skip
+    assert one.epoch == two.epoch
+    assert one.manifest.custody.witness != two.manifest.custody.witness
+    world.store(one, "a", "c")
+    world.store(two, "b")
+    found = drill(world.context, Request())
+    certificates = {result.record_sha256: result.certificate for result in found.results}
     for made in (one, two):
         checked = checking.check(
-            certificates[made.epoch], made.public, deadline=Deadline(60), now=world.clock.now()
+            Path(certificates[made.sha256] or ""), made.public, deadline=Deadline(60), now=world.clock.now()
         )
         assert checked.witness == made.manifest.custody.witness
+        assert checked.digest == made.sha256.hex or checked.details["record_id"] == made.manifest.record_id
 
 
 # -- the gate ----------------------------------------------------------------------------------------
