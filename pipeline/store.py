@@ -24,7 +24,7 @@ from pipeline.errors import (
 )
 from pipeline.place import Placed, place
 from pipeline.survey import Survey, not_read
-from pipeline.targets.interface import Receipt, Slot, Target
+from pipeline.targets.interface import Bounded, Receipt, Slot, Target, refused_size
 
 if TYPE_CHECKING:
     from pipeline.keys.proofs import Prestarted
@@ -156,8 +156,12 @@ def begin(context: Context, record: Record) -> Chosen:
     """Take a new record into the journal: from here on it will be finished, by this run or a later one.
 
     Raises:
+        UsageProblem: A target does not take a record of that size; nothing was written anywhere.
         LocalFilesProblem: The journal cannot be written.
     """
+    for name, target in context.estate("writer").targets().items():
+        if isinstance(target, Bounded) and len(record.data) > target.largest:
+            raise refused_size(name, len(record.data), target.largest)
     return Chosen(record, context.journal.begin(record.epoch, record.data), {})
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final, Literal, Protocol, TypeVar, runtime_checkable
 
 from pipeline.digest import Digest
+from pipeline.errors import UsageProblem
 from pipeline.finding import Finding
 
 
@@ -216,6 +217,32 @@ class Target(Protocol):
         Writes nothing and never raises for what the server answers.
         """
         ...
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A target that takes records up to a size only; asked before any target is written.
+
+    Attributes:
+        largest: The most bytes of a record.
+    """
+
+    largest: int
+
+
+def refused_size(name: str, size: int, largest: int) -> UsageProblem:
+    """The error for a record that a target does not take.
+
+    Args:
+        name: The target's name.
+        size: The record's size, in bytes.
+        largest: What the target takes.
+    """
+    return UsageProblem(
+        f"the record has {size:,} bytes, and the target {name} takes {largest:,}",
+        hint="export the key without photos, and without the user ids and signatures that it does not need, "
+        "or use another kind of target",
+    )
 
 
 @runtime_checkable

@@ -7,7 +7,9 @@ from typing import Generic
 
 from pipeline.finding import Finding
 from pipeline.retry import Retrier
+from pipeline.targets._slots import MAX_RECORD
 from pipeline.targets.interface import (
+    Bounded,
     Item,
     Listing,
     Locking,
@@ -35,6 +37,8 @@ class RetryingTarget:
         self.name = target.name
         self.kind = target.kind
         self.domain = target.domain
+        # What is not bounded takes what every reader takes.
+        self.largest = target.largest if isinstance(target, Bounded) else MAX_RECORD
         self._target = target
         self._retrier = retrier
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.clients.vault import field, mapping
 from pipeline.digest import sha256
-from pipeline.errors import Denied, IntegrityProblem, Unreachable, UsageProblem
+from pipeline.errors import Denied, IntegrityProblem, Unreachable
 from pipeline.finding import Finding
 from pipeline.targets._slots import (
     MAX_RECORD,
@@ -22,7 +22,7 @@ from pipeline.targets._slots import (
     too_large,
 )
 from pipeline.targets._vault_entries import Entries
-from pipeline.targets.interface import Presence, Receipt, Slot, Stored
+from pipeline.targets.interface import Presence, Receipt, Slot, Stored, refused_size
 
 if TYPE_CHECKING:
     import hvac
@@ -35,6 +35,8 @@ SCHEMA = "orgkey.vault-entry/1"
 # Raft refuses entries above 1 MiB by default; the rest of the entry and its encryption need some room.
 _MAX_ENTRY = 1024 * 1024
 _OVERHEAD = 2048
+LARGEST = (_MAX_ENTRY - _OVERHEAD) // 4 * 3
+"""The most bytes of a record whose base64 fits into an entry."""
 
 
 class VaultTarget:
@@ -50,6 +52,7 @@ class VaultTarget:
     """
 
     kind = "vault"
+    largest = LARGEST
 
     def __init__(
         self, name: str, settings: Settings, session: VaultSession, *, pins: Sequence[str] = ()
@@ -66,13 +69,9 @@ class VaultTarget:
         what = f"target {self.name}, write"
         path = self.path(checked(slot))
         digest = sha256(data)
+        if len(data) > LARGEST:
+            raise refused_size(self.name, len(data), LARGEST)
         record = base64.b64encode(data).decode()
-        if len(record) + _OVERHEAD > _MAX_ENTRY:
-            raise UsageProblem(
-                f"{what}: the record has {len(data)} bytes, in base64 {len(record)}; vault takes 1 MiB",
-                hint="export the key without the user IDs and signatures it does not need, "
-                "or use another kind of target",
-            )
         entry = {"schema": SCHEMA, "record": record, "sha256": digest.hex, "size": str(len(data))}
 
         version = self._entries.create(path, entry, what)

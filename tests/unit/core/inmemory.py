@@ -85,6 +85,7 @@ class MemoryTarget:
         self.failures: dict[str, OrgkeyError] = {}
         self.lost_answers = 0
         self.garble = False
+        self.largest = 1 << 30
         self.calls: list[str] = []
         self.answered: Callable[[str], None] = lambda name: None
 

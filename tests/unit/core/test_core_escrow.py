@@ -863,3 +863,14 @@ def test_nothing_that_is_not_stored_is_called_escrowed(world: World, silent: str
     ]
     failed = [item for item in document(done)["copies"] if not item["verified"]]
     assert all(item["error"]["hint"] for item in failed)
+
+
+def test_a_record_that_one_target_does_not_take_is_written_nowhere(world: World) -> None:
+    """A large photo on the key: noticed before another target locks its copy for years."""
+    world.targets["b"].largest = 1000
+    with pytest.raises(UsageProblem, match=r"bytes, and the target b takes 1,000"):
+        run(world)
+    assert not any("put" in target.calls for target in world.targets.values())
+    assert world.context.journal.entries() == []
+    world.targets["b"].largest = 1 << 20
+    assert run(world).code is Code.OK
