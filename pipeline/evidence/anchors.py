@@ -19,6 +19,10 @@ from pipeline.mirrors.interface import Mirror
 
 _HEAD = re.compile(r"([0-9]{1,9}):(?:sha256:)?([0-9a-fA-F]{64})")
 _LARGEST: Final = 8 << 20
+MOST: Final = 100_000
+"""Entries of a mirror that are read at most; a busy host makes some thousands a year."""
+_TOGETHER: Final = 256
+"""So many of them are under way at a time."""
 
 
 @dataclass(frozen=True)
@@ -102,23 +106,33 @@ def heads(place: Mirror) -> list[Claim]:
 
 
 def entries(mirror: Mirror, fingerprint: str) -> Iterator[Claim]:
-    """What a mirror says of every entry up to its last one; of one that it lacks, no digest is right.
+    """What a mirror says of every entry that it lists; of the first one of each gap, no digest is right.
+
+    What is listed is what is read: a number says nothing of how many there are.
 
     Args:
         mirror: The mirror.
         fingerprint: The key's.
 
     Raises:
-        OrgkeyError: The mirror cannot be read.
+        OrgkeyError: The mirror cannot be read, or holds more than can be a ledger's.
     """
     listing = mirror.listing(0)
-    last = max(listing, default=0)
+    if len(listing) > MOST:
+        raise IntegrityProblem(
+            f"mirror {mirror.name} lists {len(listing)} entries, more than {MOST} are not read",
+            hint="find out who could write to it",
+        )
 
     def read(number: int) -> Claim:
         return entry_at(mirror, number, listing.get(number, ()), f"mirror {mirror.name}", fingerprint)
 
+    numbers = sorted(listing)
+    gaps = [number + 1 for number in (0, *numbers[:-1]) if number + 1 not in listing]
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="mirror") as pool:
-        yield from pool.map(read, range(1, last + 1))
+        wanted = sorted({*numbers, *gaps})
+        for begin in range(0, len(wanted), _TOGETHER):
+            yield from pool.map(read, wanted[begin : begin + _TOGETHER])
 
 
 def head_at(place: Mirror, number: int, handles: Sequence[str], what: str) -> Claim:

@@ -14,6 +14,10 @@ from pipeline.evidence.ledger import Ledger
 from pipeline.evidence.remembered import Known, Memory
 from pipeline.mirrors.interface import Mirror
 
+MOST: Final = 100_000
+"""Entries that are adopted at most in a run: who writes to a mirror must not fill this host's disk."""
+MOST_BYTES: Final = 256 * 1024 * 1024
+"""Bytes of them."""
 _WINDOW: Final = 1024 * 1024
 """Bytes of entries that are held at a time while a chain is followed."""
 
@@ -130,7 +134,15 @@ class Follower:
         Returns:
             Whether that is all of it.
         """
+        adopted, size = 0, 0
         while branch := self._branch(listing, base):
+            adopted, size = adopted + len(branch), size + sum(map(len, branch))
+            if adopted > MOST or size > MOST_BYTES:
+                self.notes.append(
+                    f"more than {MOST} entries, or {MOST_BYTES >> 20} MiB, are not taken over in one run: "
+                    f"those from entry {base.sequence + 1} on are left alone; find out who could write to it"
+                )
+                return False
             for data in branch:
                 if not self._ledger.add(base.sequence + 1, data):
                     return False  # a run without mirrors took the number: the next run sees the fork

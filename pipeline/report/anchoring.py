@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 from pipeline.context import Context
 from pipeline.errors import OrgkeyError
 from pipeline.evidence import anchors
 from pipeline.evidence.chain import Head
+from pipeline.evidence.ledger import Ledger
+from pipeline.evidence.remembered import Memory
 from pipeline.evidence.verification import Claim
 from pipeline.isolation import isolated
 from pipeline.mirrors.interface import Mirror
@@ -29,6 +32,7 @@ def outside(context: Context, head: Head) -> tuple[tuple[Claim, ...], tuple[str,
     if not (context.config.ledger.mirrors or context.config.ledger.heads):
         return (), ()
     estate = context.estate("auditor")
+    memory = Memory(context.root)
     found: list[Claim] = []
     gaps = []
     for places, what, of_head in (
@@ -36,34 +40,61 @@ def outside(context: Context, head: Head) -> tuple[tuple[Claim, ...], tuple[str,
         (estate.mirrors(context.fingerprint), "the mirror at", False),
     ):
         for name, mirror in places.items():
-            newest = isolated(
-                partial(_newest, mirror, f"{what} {name}", head.sequence, context.fingerprint, of_head),
-                f"{what} {name}",
-            )
-            if isinstance(newest, OrgkeyError):
-                gaps.append(f"{what} {name} cannot be asked: {newest.message}")
+            confirmed = memory.known(name).head.sequence
+            one = _Place(mirror, f"{what} {name}", context.fingerprint, of_head)
+            told = isolated(partial(_newest, one, context.ledger, head.sequence, confirmed), one.what)
+            if isinstance(told, OrgkeyError):
+                gaps.append(f"{one.what} cannot be asked: {told.message}")
                 continue
-            claim, last = newest
-            if claim is not None:
-                found.append(claim)
+            claim, last, stranger = told
+            found += [claim] if claim is not None else []
+            if stranger:
+                gaps.append(
+                    f"{one.what} has another entry {stranger} than this host, and has never confirmed one of "
+                    "this host's from there on: whose it is, is not known here; run `orgkey ledger sync` "
+                    "with the writer's login"
+                )
             if last > head.sequence:
                 gaps.append(
-                    f"{what} {name} knows entry {last}, this host's ledger ends at {head.sequence}: entries "
+                    f"{one.what} knows entry {last}, this host's ledger ends at {head.sequence}: entries "
                     "of other hosts, or some that were cut off here; run `orgkey ledger sync`"
                 )
     return tuple(found), tuple(gaps)
 
 
-def _newest(mirror: Mirror, what: str, last: int, key: str, of_head: bool) -> tuple[Claim | None, int]:
-    """What it says of the newest entry up to ``last``, and the number of its very last one."""
+class _Place(NamedTuple):
+    """One place, and what it is called."""
+
+    mirror: Mirror
+    what: str
+    key: str
+    of_head: bool
+
+    def claim(self, number: int, handles: tuple[str, ...]) -> Claim:
+        """What it says of one entry."""
+        if self.of_head:
+            return anchors.head_at(self.mirror, number, handles, self.what)
+        return anchors.entry_at(self.mirror, number, handles, self.what, self.key)
+
+
+def _newest(place: _Place, ledger: Ledger, last: int, confirmed: int) -> tuple[Claim | None, int, int]:
+    """What it says of the newest entry up to ``last``, the number of its very last one, and a stranger's.
+
+    A stranger's entry stands under a number of this host's that the place has never confirmed: it accuses
+    nobody. Then what was confirmed is looked at.
+    """
     newest = 0
     for after in (max(last - _NEAR, 0), 0):
-        listing = mirror.listing(after)
+        listing = place.mirror.listing(after)
         newest = max(newest, *listing, 0)
-        shared = [number for number in listing if number <= last]
-        if shared:
-            number = max(shared)
-            if of_head:
-                return anchors.head_at(mirror, number, listing[number], what), newest
-            return anchors.entry_at(mirror, number, listing[number], what, key), newest
-    return None, newest
+        number = max((one for one in listing if one <= last), default=0)
+        if not number:
+            continue
+        claim = place.claim(number, listing[number])
+        if number <= confirmed or ledger.at(number).digest.hex in claim.digests:
+            return claim, newest, 0
+        if confirmed and confirmed <= after:
+            listing = place.mirror.listing(confirmed - 1)
+        known = place.claim(confirmed, listing[confirmed]) if confirmed in listing else None
+        return known, newest, number
+    return None, newest, 0

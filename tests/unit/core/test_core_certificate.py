@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,14 +15,17 @@ import pytest
 
 from pipeline.clock import Deadline
 from pipeline.config import Certificates
+from pipeline.custody import witness
+from pipeline.digest import sha256
 from pipeline.drill import Request, drill
 from pipeline.errors import Code, IntegrityProblem, NotPinned
 from pipeline.evidence import checking, timestamp
 from pipeline.evidence.checking import Checked
 from pipeline.evidence.timestamp import Stamped
+from pipeline.secret import Secret
 from tests.assets import authority as authorities
 from tests.assets.authority import Authority
-from tests.unit.core.inmemory import ATTACKER, World, unlocked
+from tests.unit.core.inmemory import ATTACKER, ORG, World, signed, unlocked
 from tests.unit.core.provers import use_quick
 
 if TYPE_CHECKING:
@@ -135,6 +140,73 @@ def test_another_key_is_told_from_a_changed_file(issued: Issued) -> None:
     with pytest.raises(IntegrityProblem):
         issued.check(stranger)
     issued.path.write_bytes(before)
+
+
+RAW, RECORD_ID = Secret(bytes(32)), "0" * 32
+
+
+def write(folder: Path, details: object, *, signer: str = ORG, digest: str | None = None) -> Path:
+    """A certificate whose signatures hold, with other contents than a drill's."""
+    content = json.dumps(details).encode()
+    item = {
+        "digest": {"sha256": digest or sha256(content).hex},
+        "content": base64.b64encode(content).decode(),
+    }
+    predicate = {"result": "PASSED", "failedTests": [], "warnedTests": [], "configuration": [item]}
+    statement = {"subject": [{"digest": {"sha256": "0" * 64}}], "predicate": predicate}
+    body, path = json.dumps(statement).encode(), folder / "c.json"
+    path.write_bytes(body)
+    folder.joinpath("c.json.asc").write_bytes(signed(signer, body))
+    folder.joinpath("c.json.sig").write_bytes(witness.sign(RAW, RECORD_ID, body))
+    folder.joinpath("c.witness.pem").write_text(witness.public_pem(RAW, RECORD_ID))
+    return path
+
+
+def told(**more: object) -> dict[str, object]:
+    return {
+        "at": "2026-01-31T08:00:00Z", "epoch": "E", "record_id": RECORD_ID, "nonce": "n",
+        "ledger_head": {"sequence": 1, "sha256": "0" * 64}, "fingerprint": unlocked().fingerprint, **more,
+    }  # fmt: skip
+
+
+def look(path: Path) -> Checked:
+    public = unlocked().public
+    return checking.check(path, public, deadline=Deadline(60), now=datetime.now(UTC))
+
+
+def test_a_certificate_speaks_of_the_key_that_signed_it(tmp_path: Path) -> None:
+    assert look(write(tmp_path, told())).fingerprint == unlocked().fingerprint
+    with pytest.raises(IntegrityProblem, match="it speaks of the key " + "B" * 40):
+        look(write(tmp_path, told(fingerprint="B" * 40)))
+
+
+def test_whose_signature_it_is_is_told_rightly(tmp_path: Path) -> None:
+    path = write(tmp_path, told(), signer=ATTACKER)
+    key_id = unlocked(ATTACKER).fingerprint[-16:]
+    with pytest.raises(NotPinned, match=f"signed by the key {key_id}, not by {unlocked().fingerprint}"):
+        look(path)
+    write(tmp_path, told())
+    (tmp_path / "c.json.asc").write_bytes(signed(ORG, b"something else"))
+    with pytest.raises(IntegrityProblem):
+        look(path)
+
+
+@pytest.mark.parametrize(("details", "digest"), [(told(), "0" * 64), ([told()], None), ("x", None)])
+def test_what_a_certificate_carries_fits_its_digest(
+    tmp_path: Path, details: object, digest: str | None
+) -> None:
+    with pytest.raises(IntegrityProblem, match="does not fit its digest"):
+        look(write(tmp_path, details, digest=digest))
+
+
+def test_a_certificate_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, told())
+    size = path.stat().st_size
+    monkeypatch.setattr(checking, "_LARGEST", size)
+    assert look(path)
+    monkeypatch.setattr(checking, "_LARGEST", size - 1)
+    with pytest.raises(IntegrityProblem, match="too large for a certificate"):
+        look(path)
 
 
 def test_openssl_finds_the_stamp_good(issued: Issued, serving: Authority) -> None:

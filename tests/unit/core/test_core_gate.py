@@ -17,6 +17,7 @@ from pipeline.digest import sha256
 from pipeline.drill import Request, drill
 from pipeline.errors import Code, first_of
 from pipeline.gate import Rule
+from pipeline.history import Drilled
 from pipeline.status import Status, newest_of, status
 from pipeline.survey import Copy
 from pipeline.targets.interface import Slot
@@ -117,6 +118,20 @@ def test_a_failed_drill_breaks_the_gate_until_one_passes(drilled: World) -> None
     assert status(drilled.context).code is Code.OK
 
 
+def drilled_at(hours: int, path: str, *, passed: bool) -> Drilled:
+    at = NOW + timedelta(hours=hours)
+    problems = () if passed else ("authentic: damaged",)
+    return Drilled(at, "E", "a", path, passed, 1.0, {}, problems, {}, {}, (), "r", hours)
+
+
+def test_only_a_passed_drill_heals_a_copy_that_was_too_bad_for_any_path() -> None:
+    bad = drilled_at(1, "-", passed=False)
+    assert len(gate.failures([bad])) == 1
+    assert len(gate.failures([bad, drilled_at(2, "p", passed=False)])) == 2
+    assert len(gate.failures([drilled_at(0, "p", passed=True), bad])) == 1, "it passed before"
+    assert gate.failures([bad, drilled_at(2, "p", passed=True)]) == []
+
+
 def test_a_restore_that_was_slower_than_the_objective_breaks_the_gate(drilled: World) -> None:
     drilled.policy = "rto_seconds = 600"
     assert all(rule.ok for rule in named(status(drilled.context), "rto_seconds"))
@@ -137,6 +152,7 @@ def copy(target: str, until: datetime | None) -> Copy:
 def test_a_lock_that_ends_soon_or_is_missing_breaks_the_gate() -> None:
     copies = [
         copy("long", NOW + timedelta(days=400)),
+        copy("just", NOW + timedelta(days=30)),
         copy("short", NOW + timedelta(days=29)),
         copy("unlocked", None),
         copy("disk", None),
@@ -145,11 +161,12 @@ def test_a_lock_that_ends_soon_or_is_missing_breaks_the_gate() -> None:
     rules = gate.retention(policy, copies, frozenset({"long", "unlocked"}), NOW)
     assert [(rule.subject, rule.ok, rule.value) for rule in rules] == [
         ("long", True, 400.0),
+        ("just", True, 30.0),
         ("short", False, 29.0),
         ("unlocked", False, 0.0),
     ]
-    assert "29.0 days of retention are left, policy.min_retention_days is 30" in rules[1].text
-    assert "no retention is set" in rules[2].text
+    assert "29.0 days of retention are left, policy.min_retention_days is 30" in rules[2].text
+    assert "no retention is set" in rules[3].text
     assert gate.retention(Policy(), copies, frozenset({"unlocked"}), NOW) == []
 
 

@@ -17,7 +17,11 @@ import rfc8785
 from pipeline import files
 from pipeline.digest import sha256
 from pipeline.errors import Code, LedgerBroken, LocalFilesProblem, OrgkeyError
+from pipeline.evidence import chain, follower
+from pipeline.evidence.follower import Follower
 from pipeline.evidence.ledger import Ledger
+from pipeline.evidence.remembered import Memory
+from tests.unit.core.inmemory import MemoryMirror
 
 ROOT = Path(__file__).parents[3]
 NOW = datetime(2026, 1, 31, 8, tzinfo=UTC)
@@ -42,6 +46,76 @@ def full(ledger: Ledger) -> Ledger:
 
 def place(ledger: Ledger) -> Path:
     return ledger.directory
+
+
+def entry(**more: Any) -> dict[str, Any]:
+    return {
+        "schema": chain.SCHEMA, "sequence": 1, "previous": chain.START.digest.hex,
+        "at": "2026-01-31T08:00:00Z", "fingerprint": KEY, "event": "kit", "run": "r", "program": "p", "details": {}, **more,
+    }  # fmt: skip
+
+
+ODD: dict[str, tuple[dict[str, Any], str]] = {
+    "another key": ({"fingerprint": "B" * 40}, "is of another key"),
+    "no key": ({"fingerprint": "b" * 40}, "is of another key"),
+    "previous too long": ({"previous": "0" * 65}, "has another previous"),
+    "previous no digits": ({"previous": "g" * 64}, "has another previous"),
+    "number": ({"sequence": 2}, "says that it is entry 2"),
+    "time": ({"at": "2026-01-31 08:00:00Z"}, "has no time"),
+}
+
+
+@pytest.mark.parametrize("how", ODD)
+def test_what_is_no_entry_of_this_ledger_is_refused(how: str) -> None:
+    change, said = ODD[how]
+    assert chain.parse(rfc8785.dumps(entry()), 1, KEY)["event"] == "kit"
+    with pytest.raises(chain.Malformed, match=said):
+        chain.parse(rfc8785.dumps(entry(**change)), 1, KEY)
+
+
+def test_a_chain_of_another_key_is_not_taken_from_a_mirror(ledger: Ledger, tmp_path: Path) -> None:
+    other, mirror = Ledger(tmp_path / "other", "B" * 40), MemoryMirror("m")
+    add(other, "drill")
+    mirror.put(1, other.read(1))
+    follower = Follower(mirror, ledger, Memory(tmp_path / "state"), lambda *_: False)
+    assert follower.level(lambda _: True).level
+    assert ledger.entries() == []
+    assert follower.notes == ["entry 1 there does not continue the chain, and is left alone"]
+
+
+def test_a_mirror_does_not_fill_the_disk(
+    ledger: Ledger, full: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror, mine = MemoryMirror("m"), Ledger(tmp_path / "mine", KEY)
+    for number in range(1, 6):
+        mirror.put(number, full.read(number))
+    for name, limit in (("MOST", 4), ("MOST_BYTES", 100)):
+        with monkeypatch.context() as patch:
+            patch.setattr(follower, name, limit)
+            one = Follower(mirror, mine, Memory(tmp_path / "mine"), lambda *_: False)
+            assert not one.level(lambda _: True).level
+            assert "are not taken over in one run" in one.notes[0]
+            assert mine.entries() == []
+    assert Follower(mirror, mine, Memory(tmp_path / "mine"), lambda *_: False).level(lambda _: True).level
+    assert len(mine.entries()) == 5
+
+
+@pytest.mark.parametrize(("more", "whole"), [(0, True), (1, False)])
+def test_an_entry_has_a_largest_size(more: int, whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = rfc8785.dumps(entry())
+    monkeypatch.setattr(chain, "LARGEST", len(data) - more)
+    if whole:
+        assert chain.parse(data, 1)
+    else:
+        with pytest.raises(chain.Malformed, match="larger"):
+            chain.parse(data, 1)
+
+
+@pytest.mark.parametrize(("digits", "said"), [(40, "canonically"), (41, "is no JSON")])
+def test_a_number_has_a_largest_length(digits: int, said: str) -> None:
+    data = rfc8785.dumps(entry(details={"n": 7})).replace(b'"n":7', b'"n":' + b"7" * digits)
+    with pytest.raises(chain.Malformed, match=said):
+        chain.parse(data, 1)
 
 
 def test_an_empty_ledger(ledger: Ledger) -> None:

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.digest import sha256
-from pipeline.errors import LocalFilesProblem
+from pipeline.errors import IntegrityProblem, LocalFilesProblem
 from pipeline.evidence import anchors, chain
 from pipeline.evidence.ledger import Ledger
 from pipeline.evidence.verification import Claim, Verified, verify
@@ -300,6 +300,25 @@ def test_a_mirror_shows_a_cut_tail_a_rewritten_entry_and_its_own_hole(
     found = by(mirror, folder)
     assert found.first_bad == 2
     assert "not at mirror m" in str(found.problem)
+
+
+def test_a_number_says_nothing_of_how_many_there_are(folder: Path, mirror: MemoryMirror) -> None:
+    mirror.entries[999_999_999] = [b"whatever"]
+    told = list(anchors.entries(mirror, KEY))
+    assert len(told) == COUNT + 2, "what is listed, and the beginning of the gap"
+    assert by(mirror, folder).anchored_to == COUNT
+    del mirror.entries[3], mirror.entries[4]
+    assert next(claim.number for claim in anchors.entries(mirror, KEY) if not claim.digests) == 3
+    assert by(mirror, folder).first_bad == 3
+
+
+def test_a_mirror_of_too_many_entries_is_not_read(
+    mirror: MemoryMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anchors, "MOST", COUNT - 1)
+    with pytest.raises(IntegrityProblem, match="more than"):
+        list(anchors.entries(mirror, KEY))
+    assert mirror.calls[-1] == "listing"
 
 
 # -- folders ---------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline.report import html, tables
+from pipeline.report import html, judging, tables
 from pipeline.report.controls import HIPAA, PCI, controls
 from pipeline.report.model import Answer, Control, Proof, Report, Support
 from tests.assets.sample_report import NOW, bad, good, year
@@ -147,6 +147,32 @@ def test_never_tested_is_no_evidence_of_tests() -> None:
 def test_one_failure_domain_is_no_evidence_of_copies_elsewhere() -> None:
     near = tuple(replace(copy, domain="dc-frankfurt") for copy in good().copies)
     assert flipped(replace(good(), copies=near)) == {"CP-6": NONE, "CP-9(3)": NONE}
+
+
+def test_sentences_begin_with_one_capital_letter() -> None:
+    assert judging.sentence("", "abc def", "", "GHI") == "Abc def; GHI."
+    for control in (*controls(good()), *controls(bad())):
+        assert control.says[0] == control.says[0].upper()
+        assert control.says[1] == control.says[1].lower() or control.says[:2].isupper()
+
+
+def test_who_can_destroy_all_copies_is_told() -> None:
+    free = tuple(
+        replace(copy, retain_until=None, controlled_by=("ops", copy.target)) for copy in good().copies
+    )
+    says = by_id(replace(good(), copies=free), "CP-9(7)").says
+    assert "all copies can be deleted by ops alone" in says
+    assert "no party controls all copies" not in says
+    says = by_id(good(), "CP-9(7)").says
+    assert "no party controls all copies and can delete them" in says
+    assert "can be deleted by" not in says
+    none = tuple(replace(copy, ok=False) for copy in good().copies)
+    assert "no copy is good" in by_id(replace(good(), copies=none), "CP-9(7)").says
+
+
+def test_what_is_still_open_is_told_only_where_something_is() -> None:
+    assert "still open" not in by_id(year(), "CP-4").says
+    assert "still open: " in by_id(bad(), "CP-4").says
 
 
 def test_a_single_party_that_reconstructs_flips_dual_control() -> None:
