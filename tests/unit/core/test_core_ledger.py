@@ -51,7 +51,8 @@ def place(ledger: Ledger) -> Path:
 def entry(**more: Any) -> dict[str, Any]:
     return {
         "schema": chain.SCHEMA, "sequence": 1, "previous": chain.START.digest.hex,
-        "at": "2026-01-31T08:00:00Z", "fingerprint": KEY, "event": "kit", "run": "r", "program": "p", "details": {}, **more,
+        "at": "2026-01-31T08:00:00Z", "fingerprint": KEY, "event": "kit", "run": "r", "program": "p",
+        "details": {}, **more,
     }  # fmt: skip
 
 

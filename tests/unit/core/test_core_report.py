@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pipeline import status
 from pipeline.drill import Request, drill
 from pipeline.errors import Code
 from pipeline.evidence import chain
@@ -253,6 +254,33 @@ def test_a_mirror_that_contradicts_is_heard_beside_one_that_agrees(told: World) 
     found = report(told)
     assert (found.ledger.ok, found.ledger.anchor) == (True, "the mirror at b")
     assert "the mirror at a has another entry 2 beside this one" in gaps(told)
+
+
+def test_a_host_whose_chain_no_mirror_has_confirmed_accuses_nobody(told: World) -> None:
+    """Its first job had no writer's login, so it keeps a chain of its own."""
+    strange = chain.write(chain.START, told.fingerprint, "kit", {}, now=told.clock.now(), run="r")
+    told.context.record_event("kit", {"custodians": ["X"]})
+    mirror = MemoryMirror("a")
+    mirror.entries = {1: [strange], 2: [b"whatever"]}
+    told.mirrors = {"a": mirror}
+    found = report(told)
+    assert found.ledger.ok
+    assert "the mirror at a has another entry 2 than this host" in gaps(told)
+    assert "not known here" in gaps(told)
+    assert gather(told.context).code is Code.OK
+
+
+def test_false_entries_beside_and_behind_do_not_hide_the_confirmed_one(told: World) -> None:
+    told.mirrors = {"a": MemoryMirror("a")}
+    told.context.record_event("kit", {"custodians": ["X"]})
+    told.mirrors["a"].failure = unreachable("a")
+    told.context.record_event("kit", {"custodians": ["Y"]})
+    told.mirrors["a"].failure = None
+    for number in (1, *range(3, 803)):
+        told.mirrors["a"].entries.setdefault(number, []).append(b"{}")
+    found = report(told)
+    assert (found.ledger.ok, found.ledger.anchored_to, found.ledger.anchor) == (True, 2, "the mirror at a")
+    assert status.status(told.context).code is Code.OK
 
 
 def test_a_mirror_that_knows_more_is_a_gap(told: World) -> None:
