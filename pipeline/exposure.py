@@ -28,6 +28,7 @@ from pipeline.custody.posture import Answer, Model, Posture, Requirement, Thing
 from pipeline.errors import Code, OrgkeyError, first_of
 from pipeline.isolation import isolated
 from pipeline.survey import Epoch, Survey
+from pipeline.text import counted
 
 TRUTH = (
     "copies that were kept elsewhere, and kits in safes, stay open to the custodians of their epoch "
@@ -359,7 +360,7 @@ def _exports(context: Context) -> list[Lingering]:
     if not count:
         return []
     who = Answer(one(f"whoever reads {folder} and knows the export's passphrase"), {})
-    return [Lingering(None, who, None, f"{count} export(s) in {folder}")]
+    return [Lingering(None, who, None, f"{counted(count, 'export')} in {folder}")]
 
 
 def _hosts(config: Config) -> tuple[str, ...]:

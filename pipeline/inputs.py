@@ -220,7 +220,7 @@ def _others(path: Path) -> int:
 def _from_descriptor(fd: int, seconds: float, new: bool) -> Secret:
     origin = f"descriptor {fd}"
     if fd < 0:
-        raise UsageProblem(f"{origin} is no descriptor", hint="give a number from 0 up")
+        raise UsageProblem(f"{origin} is not a descriptor", hint="give a number from 0 up")
     return _finish(_drain(fd, origin, seconds), origin, new)
 
 
@@ -247,7 +247,7 @@ def _drain(handle: int, origin: str, seconds: float) -> bytes:
             hint="check that it is open for reading and no directory",
         ) from error
     raise UsageProblem(
-        f"{origin} holds more than {LARGEST} bytes, that is no passphrase", hint="check which file this is"
+        f"{origin} holds more than {LARGEST} bytes, that is not a passphrase", hint="check which file this is"
     )
 
 

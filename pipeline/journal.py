@@ -67,7 +67,7 @@ class Entry:
         try:
             document = json.loads((self.path / _PROVEN).read_bytes())
             if not isinstance(document, dict):
-                raise ValueError("it is no JSON object")
+                raise ValueError("it is not a JSON object")
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:

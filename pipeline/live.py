@@ -157,7 +157,7 @@ def _file(place: str) -> bytes:
         with os.fdopen(os.open(place, flags), "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise LocalFilesProblem(
-                    f"{place} is no regular file", hint="key.live names a file or a key server"
+                    f"{place} is not a regular file", hint="key.live names a file or a key server"
                 )
             return stream.read(MAX_BYTES + 1)
     except OSError as error:
@@ -193,7 +193,7 @@ def _compare(escrowed: Key, found: bytes, others: tuple[str, ...], now: datetime
             names = tuple(key.fingerprint for key in served.keys)
             return Live("replaced", reason=f"another key is given out: {_named(names)}", others=names)
         why = served.problems[0].message if served.problems else "nothing was given out"
-        return Live("unknown", reason=f"what is given out is no key: {why}", others=others)
+        return Live("unknown", reason=f"what is given out is not a key: {why}", others=others)
     key = reading.sole(own, "the live key")
     if validity.judge(key, None).primary.revoked:
         return Live("replaced", reason="the live key is revoked: another one has to follow it", others=others)

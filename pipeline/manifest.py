@@ -124,7 +124,7 @@ def parse(data: bytes) -> Manifest:
         document = json.loads(data)
         match = _SCHEMA.match(document["schema"])
     except (ValueError, RecursionError, KeyError, TypeError):
-        raise _odd("it is no JSON document with a schema") from None
+        raise _odd("it is not a JSON document with a schema") from None
     if match and int(match[1]) > 1:
         raise UsageProblem(
             f"this record was written in the newer schema {document['schema']}",

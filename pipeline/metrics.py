@@ -219,7 +219,7 @@ def write(path: Path, data: bytes) -> None:
         mode = stat.S_IFREG  # nothing is there, or the writing says why not
     if not stat.S_ISREG(mode):
         raise LocalFilesProblem(
-            f"{path} is no file, so it is not replaced", hint="name a file in the collector's directory"
+            f"{path} is not a file, so it is not replaced", hint="name a file in the collector's directory"
         )
     files.replace(path, data, mode=0o644)
 

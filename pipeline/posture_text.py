@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.clock import stamp
 from pipeline.custody.posture import Answer, listed
 from pipeline.exposure import LISTED, TRUTH, Exposure, until_text
-from pipeline.text import printable, who_alone
+from pipeline.text import counted, printable, who_alone
 
 
 def document(found: Exposure) -> dict[str, Any]:
@@ -102,7 +102,9 @@ def lines(found: Exposure) -> list[str]:
     """What a person reads."""
     now, text = found.now, Text(found)
     if found.stored:
-        shown = [f"computed from {len(found.epochs)} stored epoch(s), the configuration and the servers"]
+        shown = [
+            f"computed from {counted(len(found.epochs), 'stored epoch')}, the configuration and the servers"
+        ]
     else:
         shown = [found.basis]
     shown += ["", "who can reconstruct the key (each line is enough):", *text.answer(now.reconstruct, "and")]

@@ -92,7 +92,7 @@ def moment(text: str) -> datetime:
         return given.astimezone(UTC).replace(microsecond=0)
     except (ValueError, OverflowError):
         raise UsageProblem(
-            f"--until {text!r} is no date",
+            f"--until {text!r} is not a date",
             hint="give a date like 2027-12-31, or a time with its zone like 2027-12-31T12:00:00Z",
         ) from None
 

@@ -82,7 +82,7 @@ class Sessions:
         return self.role in known and (self.role != "writer" or "driller" in known)
 
     def _no_login(self, name: str, service: str, hint: str) -> UsageProblem:
-        return UsageProblem(f"identity.{self.role}.at.{name} is no login for {service}", hint=hint)
+        return UsageProblem(f"identity.{self.role}.at.{name} is not a login for {service}", hint=hint)
 
     def vault(self, name: str, place: settings.VaultPlace) -> VaultSession:
         """The login at a Vault server, for the target or holder of this name.

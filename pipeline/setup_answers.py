@@ -85,7 +85,7 @@ def normal_fingerprint(text: str) -> str:
         return Key(fingerprint=text).fingerprint
     except ValidationError:
         raise UsageProblem(
-            f"{text!r} is no fingerprint: it has 40 hexadecimal digits, a key id is not enough",
+            f"{text!r} is not a fingerprint: it has 40 hexadecimal digits, a key id is not enough",
             hint="`orgkey inspect EXPORT` shows it; compare it with the server's",
         ) from None
 
@@ -127,7 +127,7 @@ def _with_custodians(given: Setup) -> Setup:
         threshold = size // 2 + 1
     if not 2 <= threshold <= size:
         raise UsageProblem(
-            f"{threshold} of {size} custodians is no group",
+            f"{threshold} of {size} custodians is not a group",
             hint=f"--custodian-threshold is from 2 to {size}",
         )
     if not given.custodian_certificates:

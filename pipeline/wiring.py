@@ -216,7 +216,7 @@ class Estate:
 
         if place == "":
             raise UsageProblem(
-                "an empty name is no place of backups", hint="give a file, a folder or s3://bucket/prefix"
+                "an empty name is not a place of backups", hint="give a file, a folder or s3://bucket/prefix"
             )
         if place == "-":
             return [sources.Stream(self.deadline)]
@@ -255,7 +255,7 @@ class Estate:
                 region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
             )
         except ValueError:
-            raise UsageProblem(f"{place} is no place of backups", hint="give s3://bucket/prefix") from None
+            raise UsageProblem(f"{place} is not a place of backups", hint="give s3://bucket/prefix") from None
 
     def mirrors(self, fingerprint: str) -> dict[str, Mirror]:
         """The places that a key's ledger is mirrored to, by name. Each call is made once, without retries."""
@@ -390,12 +390,12 @@ def pinned(config: Config | None, option: str | None) -> str | None:
         given = settings.Key(fingerprint=option).fingerprint
     except ValueError:
         raise UsageProblem(
-            f"--fingerprint {option!r} is no fingerprint", hint="give all 40 hexadecimal digits"
+            f"--fingerprint {option!r} is not a fingerprint", hint="give all 40 hexadecimal digits"
         ) from None
     if key and given not in {key.fingerprint, *key.former}:
         raise UsageProblem(
             f"--fingerprint {given} is not the pinned key",
-            hint=f"the configuration pins {key.fingerprint}; a former Org Key belongs into key.former",
+            hint=f"the configuration pins {key.fingerprint}; list a former Org Key in key.former",
         )
     return given
 

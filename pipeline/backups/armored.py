@@ -34,7 +34,7 @@ def binary(cursor: Cursor) -> Cursor:
         raise empty()
     begin = _BEGIN.search(start)
     if begin is None:
-        raise damaged("it is no OpenPGP message")
+        raise damaged("it is not an OpenPGP message")
     at = begin.end()
     if _HEADER.match(start, at) or start[at : at + 2].lstrip(b"\r")[:1] == b"\n":
         blank = _BLANK.search(start, at - 1)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pipeline.cli.output import Output, printable, spaced
+from pipeline.cli.output import Output, counted, printable, spaced
 from pipeline.errors import OrgkeyError, UsageProblem, WrongShare
 
 if TYPE_CHECKING:
@@ -256,7 +256,9 @@ class _Ceremony:
             return False
         path = Path(self._seen("New file"))
         files.write_new(path, handover.encrypt(self._gathering.shares, certificate))
-        self._say(f"{path} holds {len(self._gathering.shares)} share(s), encrypted to the next operator,")
+        self._say(
+            f"{path} holds {counted(len(self._gathering.shares), 'share')}, encrypted to the next operator,"
+        )
         self._say(f"who goes on with: --via {self._gathering.path.name} --share {path}")
         return True
 

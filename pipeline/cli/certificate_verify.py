@@ -88,7 +88,7 @@ def verify(
     code = CODES.get(found.result)
     if code is None:
         raise IntegrityProblem(
-            f"its result is {printable(found.result)!r}", hint="it is no drill certificate"
+            f"its result is {printable(found.result)!r}", hint="it is not a drill certificate"
         )
     _tell(out, found, record is not None, pin is not None, code)
     return code
@@ -103,7 +103,9 @@ def _belongs(found: Checked, path: Path) -> None:
     assert found.fingerprint is not None
     record = open_record(_file(path), found.fingerprint, deadline=Deadline(SECONDS), now=datetime.now(UTC))
     if record.sha256.hex != found.record_sha256:
-        raise IntegrityProblem("it is of another record", hint=f"it is of epoch {printable(found.epoch)}")
+        raise IntegrityProblem(
+            "the certificate is about another record", hint=f"it is about epoch {printable(found.epoch)}"
+        )
     of_record(found, record)
 
 

@@ -45,7 +45,7 @@ def challenge(
 
     context = common.context(out)
     if not out_dir.is_dir():
-        raise LocalFilesProblem(f"{out_dir} is no folder", hint="make it first, or name another with --out")
+        raise LocalFilesProblem(f"{out_dir} is not a folder", hint="make it first, or name another one")
     made = checkin.challenge(context, custodian or (), new=new)
     paths = []
     for item in made:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli import options
-from pipeline.cli.output import Output, printable, spaced
+from pipeline.cli.output import Output, counted, printable, spaced
 from pipeline.errors import Code, LocalFilesProblem, UsageProblem
 
 if TYPE_CHECKING:
@@ -127,4 +127,4 @@ def _lines(asked: Challenge, found: list[Answer]) -> list[str]:
     shown += ["", "give the operator this, and nothing else:", ""]
     shown += [f"  {item.code}" for item in found]
     left = len(asked.shares) - len(found)
-    return [*shown, "", f"{left} more share(s) were asked for"] if left else shown
+    return [*shown, "", f"{counted(left, 'further share')} asked for"] if left else shown

@@ -11,6 +11,7 @@ from pipeline.cli import options
 from pipeline.cli.infra_plan import FilesDirectory, describe, is_pinned, lines, problems, servers, start
 from pipeline.cli.options import Common
 from pipeline.errors import Code, UsageProblem
+from pipeline.text import counted
 
 if TYPE_CHECKING:
     from pipeline.drift import Mended
@@ -99,10 +100,10 @@ def _ask(count: int, unseen: list[str]) -> None:
     from pipeline import inputs
 
     if not inputs.interactive():
-        raise UsageProblem("nothing is changed without a word", hint="look at the plan, then give --yes")
+        raise UsageProblem("nothing was changed without consent", hint="look at the plan, then give --yes")
     for line in unseen:
         typer.echo(line, err=True)
-    if not typer.confirm(f"Make {count} change(s)?", err=True):
+    if not typer.confirm(f"Make {counted(count, 'change')}?", err=True):
         raise UsageProblem("not confirmed, nothing was changed", hint="`orgkey infra plan` only shows")
 
 

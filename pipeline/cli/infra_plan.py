@@ -9,7 +9,7 @@ import typer
 
 from pipeline.cli import jobs, options
 from pipeline.cli.options import Common
-from pipeline.cli.output import Output
+from pipeline.cli.output import Output, counted
 from pipeline.errors import Code, UsageProblem
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def lines(result: Plan) -> list[str]:
         if not of_it and not wrong:
             shown.append("  no differences")
     count, bad = len(result.changes), len(result.faults)
-    shown += ["", f"{count or 'no'} change(s), {bad or 'no'} problem(s) that cannot be mended from here"]
+    shown += ["", f"{counted(count, 'change')}, {counted(bad, 'problem')} to solve by hand"]
     return shown
 
 

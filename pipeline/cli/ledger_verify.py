@@ -99,7 +99,7 @@ def _subject(common: Common, out: Output, folder: Path | None, mirrors: list[str
     for name in mirrors:
         if name not in whole and name not in heads:
             raise UsageProblem(
-                f"{name} is no mirror of the ledger",
+                f"{name} is not a mirror of the ledger",
                 hint=f"[ledger] names {', '.join((*whole, *heads)) or 'none'}",
             )
         if name in whole:

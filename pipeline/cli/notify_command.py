@@ -100,6 +100,6 @@ def _pinged(loaded: Config) -> dict[str, OrgkeyError | None]:
     for job, ping in loaded.ping.items():
         pinger = Pinger(ping, job, logs.run_id(), lambda _: None)
         problem = pinger.send("/log", "orgkey notify test")
-        hint = "check the address and the network; the service need not know /log"
+        hint = "check the address and the network; a service that does not have /log still gets the rest"
         results[f"ping.{job}"] = Unreachable(problem, hint=hint) if problem else None
     return results

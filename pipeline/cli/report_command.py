@@ -160,7 +160,7 @@ def _date(text: str | None) -> datetime | None:
     try:
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
     except ValueError:
-        raise UsageProblem(f"--since {text!r} is no date", hint="write it as 2026-01-31") from None
+        raise UsageProblem(f"--since {text!r} is not a date", hint="write it as 2026-01-31") from None
 
 
 def _format(form: Format | None, out_file: Path | None) -> Format:

@@ -107,7 +107,10 @@ def _confirm(out: Output, planned: Plan, *, yes: bool) -> bool:
             hint="give --yes; `--dry-run` shows what would be done",
         )
     if not typer.confirm("Lock them?", err=True):
-        raise UsageProblem("nothing was extended", hint="`--mode GOVERNANCE` can be lifted by a right")
+        raise UsageProblem(
+            "nothing was extended",
+            hint="a lock of --mode GOVERNANCE can be removed by those who have the right to",
+        )
     return True
 
 

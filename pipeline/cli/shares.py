@@ -74,7 +74,7 @@ def read_one(place: str | int, deadline: Deadline) -> list[Brought]:
         else printable(place)
     )
     if isinstance(place, int) and place < 0:
-        raise UsageProblem(f"{origin} is no descriptor", hint="give a number from 0 up")
+        raise UsageProblem(f"{origin} is not a descriptor", hint="give a number from 0 up")
     data = _bytes(place, origin)
     if own_gpg.looks_encrypted(data):
         with deadline.paused():

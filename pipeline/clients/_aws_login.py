@@ -151,7 +151,7 @@ class _Ended:
             except ValueError:
                 whole = False
             if not whole:
-                raise _process_failed("what the command prints is no JSON document")
+                raise _process_failed("what the command prints is not a JSON document")
 
     def communicate(self) -> tuple[bytes, bytes]:
         """Standard output and standard error."""

@@ -121,7 +121,7 @@ def _untrusted(text: str, peer: Peer, seen: Shown | None) -> tuple[str, str]:
     said = one_line(reason[1]).strip() if reason else "it does not verify"
     return (
         f"shows a certificate that is not accepted ({said}){issuer}",
-        "have the server's certificate mended",
+        "have the server's certificate corrected",
     )
 
 

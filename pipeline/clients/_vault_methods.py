@@ -103,7 +103,7 @@ def _claims(token: Secret) -> str:
         audience = claims.get("aud", "none")
         ends = datetime.fromtimestamp(float(until), UTC) if until is not None else None
     except (IndexError, ValueError, AttributeError, TypeError, OverflowError, OSError, binascii.Error):
-        return ": it is no JSON web token"
+        return ": it is not a JSON web token"
     names = audience if isinstance(audience, list) else [audience]
     told = f" (audience {one_line(', '.join(str(name) for name in names), 80)}"
     if ends is None:

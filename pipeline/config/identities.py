@@ -77,7 +77,7 @@ class VaultIdentity(Strict):
                 raise ValueError(f"{' and '.join(needed)} go together; {', '.join(missing)} is missing")
             raise ValueError(f"a login by {self.way} needs {', '.join(missing)}")
         if foreign := sorted(given - {*needed, *allowed}):
-            raise ValueError(f"{', '.join(foreign)} is no setting of a login by {self.way}")
+            raise ValueError(f"{', '.join(foreign)} is not a setting of a login by {self.way}")
         return self
 
     @property

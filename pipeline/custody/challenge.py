@@ -126,7 +126,7 @@ def read(data: bytes) -> Challenge:
         _check(challenge)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise UsageProblem(
-            "this file is no challenge of orgkey", hint="ask the operator for the file as it was written"
+            "this file is not a challenge of orgkey", hint="ask the operator for the file as it was written"
         ) from None
     return challenge
 

@@ -141,7 +141,7 @@ def code_hash(salt: str, place: Place, number: int, code: Secret) -> str:
     _check_number(number)
     text = re.sub(r"[\s-]", "", code.text().upper()).translate(str.maketrans("OIL", "011"))
     if len(text) != 16 or any(letter not in _ALPHABET for letter in text):
-        raise UsageProblem("this is no check code", hint="a code is four groups of four letters or digits")
+        raise UsageProblem("this is not a check code", hint="a code is four groups of four letters or digits")
     return _digest([*place.lines(salt), str(number), text])
 
 

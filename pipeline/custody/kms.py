@@ -267,7 +267,7 @@ def accept(name: str, facts: KeyFacts) -> None:
     """
     if not facts.symmetric:
         raise UsageProblem(
-            f"holder {name}: KMS key {facts.arn} is no symmetric encryption key",
+            f"holder {name}: KMS key {facts.arn} is not a symmetric encryption key",
             hint="make one with key spec SYMMETRIC_DEFAULT and usage ENCRYPT_DECRYPT",
         )
     if facts.state != "Enabled":

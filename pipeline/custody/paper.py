@@ -17,6 +17,7 @@ from pipeline.custody.interface import Binding, Coordinates, SealedShare
 from pipeline.errors import LocalFilesProblem, NotEnoughShares, ProgramMissing
 from pipeline.finding import Finding, Level
 from pipeline.secret import Secret
+from pipeline.text import counted
 
 if TYPE_CHECKING:
     from pipeline.config import PaperHolder
@@ -87,7 +88,7 @@ class PaperSheets:
                     ProgramMissing.code,
                 )
             ]
-        return [Finding(Level.OK, subject, f"{self.size} sheet(s) of paper, printed by {program}")]
+        return [Finding(Level.OK, subject, f"{counted(self.size, 'sheet')} of paper, printed by {program}")]
 
     def _sheet(self, number: int, keeper: str, words: Secret, binding: Binding) -> bytes:
         from pipeline.printing import pdf

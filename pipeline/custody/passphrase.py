@@ -58,7 +58,7 @@ def raw(written: Secret) -> Secret:
     digits = written.reveal().strip()
     if not re.fullmatch(rb"[0-9A-Fa-f]{64}", digits):
         raise WrongPassphrase(
-            "this is no escrow passphrase",
+            "this is not an escrow passphrase",
             hint="give the 64 hexadecimal digits that `shamir recover` prints",
         )
     return Secret(bytes.fromhex(digits.decode()))

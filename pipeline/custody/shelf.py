@@ -121,7 +121,7 @@ def _contents(path: Path) -> bytes:
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise NotAKey(f"{path} is no regular file", hint="put a plain file there")
+            raise NotAKey(f"{path} is not a regular file", hint="put a plain file there")
         with os.fdopen(handle, "rb", closefd=False) as stream:
             data = stream.read(MAX_BYTES + 1)
     finally:

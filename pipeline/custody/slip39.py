@@ -59,7 +59,7 @@ def normalise(words: Secret) -> Secret:
     """
     found = brought.words(words.reveal()).split()
     if not found or not all(re.fullmatch(r"[a-z]+", word) for word in found):
-        raise WrongShare("this is no SLIP-39 share", hint=f"a share is {WORDS} English words")
+        raise WrongShare("this is not a SLIP-39 share", hint=f"a share is {WORDS} English words")
     return Secret(" ".join(found))
 
 

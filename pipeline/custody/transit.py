@@ -138,7 +138,7 @@ class TransitHolder:
         except UnicodeDecodeError:
             ciphertext = ""
         if not ciphertext.startswith("vault:v"):
-            raise self._damaged("it is no Transit ciphertext")
+            raise self._damaged("it is not a Transit ciphertext")
 
         what = f"holder {self.name}, open"
 

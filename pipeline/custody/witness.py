@@ -79,7 +79,7 @@ def verify(public_pem: str, data: bytes, signature: bytes) -> None:
     except (ValueError, UnsupportedAlgorithm) as error:
         raise IntegrityProblem("the witness's public key cannot be read", hint=_HINT) from error
     if not isinstance(key, Ed25519PublicKey):
-        raise IntegrityProblem("the witness's public key is no Ed25519 key", hint=_HINT)
+        raise IntegrityProblem("the witness's public key is not an Ed25519 key", hint=_HINT)
     if not same:
         raise IntegrityProblem("the witness's public key is not written as it was issued", hint=_HINT)
     try:

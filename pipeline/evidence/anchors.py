@@ -49,7 +49,7 @@ def head(text: str) -> Claim:
     match = _HEAD.fullmatch(text.strip())
     if match is None:
         raise UsageProblem(
-            f"{text!r} is no head", hint="write the entry's number, a colon and its SHA-256: 42:9f86d0…"
+            f"{text!r} is not a head", hint="write the entry's number, a colon and its SHA-256: 42:9f86d0…"
         )
     return Claim(int(match[1]), frozenset({match[2].lower()}), f"the head {int(match[1])}")
 
@@ -70,7 +70,7 @@ def certificate(path: Path) -> Certified:
         return Certified(str(told["fingerprint"]), Head(number, Digest("sha256", digest)), body)
     except (IntegrityProblem, ValueError, KeyError, TypeError):
         raise IntegrityProblem(
-            f"{path} is no certificate of a drill, or is damaged",
+            f"{path} is not a certificate of a drill, or is damaged",
             hint="name the statement itself, the file that ends in .json",
         ) from None
 
@@ -88,7 +88,7 @@ def read_file(path: Path) -> bytes:
             f"cannot read {path}: {error.strerror or error}", hint="check the name and its permissions"
         ) from error
     if data is None or len(data) > _LARGEST:
-        raise LocalFilesProblem(f"{path} is no file of a few kilobytes", hint="name the right file")
+        raise LocalFilesProblem(f"{path} is not a file of a few kilobytes", hint="name the right file")
     return data
 
 

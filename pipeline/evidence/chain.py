@@ -179,7 +179,7 @@ def parse(data: bytes, number: int, fingerprint: str | None = None) -> dict[str,
             data, parse_float=plain.number, parse_int=plain.integer, parse_constant=plain.constant
         )
     except (ValueError, RecursionError):
-        raise Malformed("is no JSON") from None
+        raise Malformed("is not JSON") from None
     if not isinstance(entry, dict):
         raise Malformed("is another document than an entry")
     _check(entry, number, fingerprint)

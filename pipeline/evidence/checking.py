@@ -187,7 +187,7 @@ def _bytes(path: Path) -> bytes:
             f"cannot read {path}: {error.strerror or error}", hint="check the path and its permissions"
         ) from error
     if data is None or len(data) > _LARGEST:
-        raise _odd(f"{path.name} is no file, or too large for a certificate")
+        raise _odd(f"{path.name} is not a file, or too large for a certificate")
     return data
 
 

@@ -210,7 +210,7 @@ def read_entry(path: Path) -> bytes:
                 f"cannot read {path}: {error.strerror or error}", hint="check its permissions and its disk"
             ) from error
     raise LedgerBroken(
-        f"the ledger breaks at {path}, which is no file",
+        f"the ledger breaks at {path}, which is not a file",
         hint="keep the folder as it is and find out who could write to it",
     )
 

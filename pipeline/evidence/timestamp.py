@@ -231,7 +231,7 @@ def _decoded(answer: bytes) -> TimeStampResponse:
     try:
         return decode_timestamp_response(token.in_order(answer))
     except ValueError as error:
-        raise _bad("the answer is no time-stamp, or not in DER") from error
+        raise _bad("the answer is not a time-stamp, or not in DER") from error
 
 
 def _said(answer: bytes) -> datetime:

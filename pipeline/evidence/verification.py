@@ -197,7 +197,7 @@ def _follow(
             data = read_entry(path)
             entry = chain.parse(data, number, fingerprint)
         except LedgerBroken:
-            return walk.stop(number, f"entry {number} is no file")
+            return walk.stop(number, f"entry {number} is not a file")
         except Malformed as error:
             return walk.stop(number, f"entry {number} {error}")
         digest = sha256(data).hex

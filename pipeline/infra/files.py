@@ -264,7 +264,7 @@ class Files:
             return template.substitute(values)
         except (KeyError, ValueError) as error:
             raise UsageProblem(
-                f"{self.directory}/policies/{name}: {error} is no placeholder here",
+                f"{self.directory}/policies/{name}: {error} is not a placeholder here",
                 hint=f"there are {', '.join(f'${{{key}}}' for key in values) or 'none'}",
             ) from None
 
@@ -273,7 +273,7 @@ class Files:
             return Settings.model_validate(tomllib.loads(self._read(path)))
         except tomllib.TOMLDecodeError as error:
             raise UsageProblem(
-                f"{path} is no TOML: {error}", hint="correct the line that it names"
+                f"{path} is not TOML: {error}", hint="correct the line that it names"
             ) from error
         except ValidationError as error:
             problems = "; ".join(
@@ -296,7 +296,7 @@ class Files:
                 raise ValueError("it is larger than 1 MiB")
             return data.decode()
         except (OSError, ValueError) as error:
-            said = "it is no text" if isinstance(error, UnicodeDecodeError) else str(error)
+            said = "it is not text" if isinstance(error, UnicodeDecodeError) else str(error)
             raise UsageProblem(
                 f"cannot read {path}: {getattr(error, 'strerror', None) or said}",
                 hint="copy infra/vault whole, or leave --files out",

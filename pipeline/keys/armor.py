@@ -106,7 +106,7 @@ def dearmor(data: bytes) -> bytes:
         return b"".join(block.data for block in blocks(text.data))
     if text.data[:1] and text.data[0] & 0x80:
         return text.data
-    raise NotAKey("this is no OpenPGP data", hint="give OpenPGP data, armored or binary")
+    raise NotAKey("this is not OpenPGP data", hint="give OpenPGP data, armored or binary")
 
 
 def is_armored(data: bytes) -> bool:

@@ -166,7 +166,7 @@ def _add(group: _Group, packet: Packet) -> None:
         except Unsupported as error:
             raise Unsupported(f"a subkey cannot be handled: {error}", hint=error.hint) from error
     else:
-        raise NotAKey(f"a packet with tag {packet.tag} is no part of a key", hint=armor.DAMAGED_HINT)
+        raise NotAKey(f"a packet with tag {packet.tag} is not part of a key", hint=armor.DAMAGED_HINT)
 
 
 def _component(packet: Packet) -> Component:

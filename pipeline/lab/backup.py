@@ -260,7 +260,7 @@ def _unpack(server: Server, stream: IO[bytes]) -> IntegrityProblem | None:
                 elif path.parts[0] == "keys" and ".." not in path.parts:
                     files.replace(server.state.directory / path, data)
         if not database:
-            problem = IntegrityProblem("it is no backup of a stand-in server", hint="take another backup")
+            problem = IntegrityProblem("it is not a backup of a stand-in server", hint="take another backup")
         else:
             server.state.adopt(database)
     except (tarfile.TarError, EOFError) as error:

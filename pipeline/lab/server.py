@@ -86,7 +86,7 @@ class Server:
             UsageProblem: The domain is none.
         """
         if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", domain):
-            raise UsageProblem(f"{domain} is no domain", hint="for example example.com")
+            raise UsageProblem(f"{domain} is not a domain", hint="for example example.com")
         self.state.create()
         for name, value in {
             "domain": domain, "algorithm": algorithm, "days": days, "renew_days": 31, "live": False,
@@ -155,7 +155,7 @@ class Server:
             raise Conflict(f"{mail} is a user already", hint="choose another address")
         if not re.fullmatch(r"[^<>\x00-\x1f]+", name) or not re.fullmatch(r"[^<>\s@]+@[^<>\s@]+", mail):
             raise UsageProblem(
-                "that is no name and address", hint='for example "Ada Lovelace" ada@example.com'
+                "that is not a name and address", hint='for example "Ada Lovelace" ada@example.com'
             )
         disk = self._disk_key()
         tsk = keywork.make(f"{name} <{mail}>", "ed25519", 0, disk, self.state.now())

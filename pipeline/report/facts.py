@@ -208,7 +208,7 @@ class Facts:
             return "the custody posture could not be computed"
         sets = "; ".join(custody.reconstruct) or "nobody"
         unknown = f"; not known: {'; '.join(custody.unknown)}" if custody.unknown else ""
-        return f"the key can be had by {sets}; alone: {custody.alone_text}{unknown}"
+        return f"who can get the key: {sets}; alone: {custody.alone_text}{unknown}"
 
     @property
     def late(self) -> tuple[str, ...]:

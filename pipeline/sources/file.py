@@ -38,7 +38,7 @@ def read_regular(path: Path, limit: int, *, follow: bool = True) -> tuple[bytes,
             before = os.fstat(stream.fileno())
             if not stat.S_ISREG(before.st_mode):
                 raise LocalFilesProblem(
-                    f"{path} is no regular file", hint="name the exported file; to pipe one in, give -"
+                    f"{path} is not a regular file", hint="name the exported file; to pipe one in, give -"
                 )
             if before.st_size > limit:
                 raise too_large(str(path), limit)
@@ -60,7 +60,7 @@ def read_regular(path: Path, limit: int, *, follow: bool = True) -> tuple[bytes,
 def too_large(origin: str, limit: int) -> NotAKey:
     """The error for something that has more bytes than an export can have."""
     return NotAKey(
-        f"{origin} has more than {limit} bytes, which is no keypair export",
+        f"{origin} has more than {limit} bytes, which is not a keypair export",
         hint="a large file is a server backup, perhaps: export the keypair under Keys > Organization Keys",
     )
 

@@ -23,7 +23,7 @@ def checked_fingerprint(fingerprint: str) -> str:
     """
     if not _FINGERPRINT.fullmatch(fingerprint):
         raise UsageProblem(
-            f"{fingerprint!r} is no fingerprint", hint="give all 40 hexadecimal digits, in upper case"
+            f"{fingerprint!r} is not a fingerprint", hint="give all 40 hexadecimal digits, in upper case"
         )
     return fingerprint
 
@@ -41,7 +41,8 @@ def checked_epoch(epoch: str) -> str:
     """
     if not is_epoch(epoch):
         raise UsageProblem(
-            f"{epoch!r} is no epoch", hint="an epoch looks like 20260131T080000Z-0a1b2c3d; see `orgkey list`"
+            f"{epoch!r} is not an epoch",
+            hint="one looks like 20260131T080000Z-0a1b2c3d; see `orgkey list`",
         )
     return epoch
 

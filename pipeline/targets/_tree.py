@@ -64,7 +64,7 @@ class Tree:
         except OSError as error:
             raise self.translate(error, "read", path) from error
         if data is None:
-            raise nothing_there(f"target {self.name}, read: {path}", "is no regular file")
+            raise nothing_there(f"target {self.name}, read: {path}", "is not a regular file")
         if len(data) > MAX_RECORD:
             raise too_large(f"target {self.name}, read: {path}")
         return data

@@ -225,7 +225,7 @@ def _decode(data: Mapping[str, Any], place: str) -> bytes:
     entry = data.get("data")
     encoded = entry.get("record") if isinstance(entry, Mapping) else None
     if not isinstance(entry, Mapping) or not isinstance(encoded, str):
-        raise nothing_there(place, "holds something that is no record")
+        raise nothing_there(place, "holds something that is not a record")
     if len(encoded) > 4 * -(-MAX_RECORD // 3):  # base64
         raise too_large(place)
     try:

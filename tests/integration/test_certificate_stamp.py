@@ -155,7 +155,7 @@ def test_what_does_not_belong_together_is_named(desk: Desk, authority: Authority
     assert "is missing" in verify(desk, first, expect=23).error[0]
     assert verify(desk, desk.folder / "nothing.json", expect=23).error
     os.mkfifo(desk.folder / "pipe.json")
-    assert "is no file" in verify(desk, desk.folder / "pipe.json", expect=23).error[0]
+    assert "is not a file" in verify(desk, desk.folder / "pipe.json", expect=23).error[0]
     foreign = Path(__file__).parents[1] / "assets" / "keys" / "rsa2048-two-block.asc"
     (desk.folder / "public.asc").write_bytes(foreign.read_bytes())
     assert verify(desk, first, expect=23).error, "without the witness's signature nothing is known"

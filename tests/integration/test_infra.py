@@ -148,7 +148,7 @@ def test_without_a_terminal_it_wants_a_yes(team: Team) -> None:
 def test_at_a_terminal_it_asks(team: Team, more: list[str], answer: bytes, code: int, left: int) -> None:
     words = ["infra", "apply", "--config", str(team.desk.config), "--state-dir", str(team.desk.state), *more]
     ended, shown = converse(
-        team.desk.folder, words, [(b"change(s)? [y/N]", answer)], env=environment(team.desk.folder)
+        team.desk.folder, words, [(b"? [y/N]", answer)], env=environment(team.desk.folder)
     )
     assert ended == code, shown
     assert "never: no mount, key, key version" in shown

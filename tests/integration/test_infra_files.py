@@ -54,7 +54,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "none": (lambda own: shutil.rmtree(own), "cannot read"),
     "placeholder": (
         lambda own: edit(own / "policies/writer/share.hcl", "${key}", "${kye}"),
-        "'kye' is no placeholder",
+        "'kye' is not a placeholder",
     ),
     "purpose": (lambda own: (own / "policies/writer/more.hcl").touch(), "no known purpose"),
     "token": (lambda own: (own / "policies/token.hcl").unlink(), "policies/token.hcl: No such file"),

@@ -113,7 +113,7 @@ def test_jwt(desk: Desk, mounted: Callable[[str], tuple[Any, str]]) -> None:
         ("audience", "refuses the driller's JWT login (", "(audience https://elsewhere.example; valid until"),
         ("subject", "refuses the driller's JWT login (", "subject"),
         ("forged", "refuses the driller's JWT login (", "accept this issuer"),
-        ("nonsense", "refuses the driller's JWT login (", "it is no JSON web token"),
+        ("nonsense", "refuses the driller's JWT login (", "it is not a JSON web token"),
         ("role", "refuses the driller's JWT login (", "check the role nobody at auth/jwt-"),
         ("mount", "refuses the driller's JWT login (", "at auth/nowhere"),
     ],
@@ -267,7 +267,7 @@ def test_one_way_for_each_identity(desk: Desk, tmp_path: Path) -> None:
         ({"role_id_file": "r"}, "secret_id_file is missing"),
         ({"method": "kubernetes"}, "a login by kubernetes needs role"),
         ({"method": "jwt", "role": "r"}, "jwt_file is missing"),
-        ({"method": "jwt", "role": "r", "jwt_file": "j", "token_file": "t"}, "token_file is no setting"),
+        ({"method": "jwt", "role": "r", "jwt_file": "j", "token_file": "t"}, "token_file is not a setting"),
         ({"role": "r"}, "give role_id_file and secret_id_file"),
         ({"method": "magic"}, "'approle', 'token', 'kubernetes', 'jwt' or 'cert'"),
     ]

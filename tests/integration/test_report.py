@@ -102,7 +102,7 @@ def test_files_are_written_once_and_entered_in_the_ledger(place: Place, tmp_path
     [
         (("--out", "report.doc"), "names no format"),
         (("--format", "html"), "needs --out"),
-        (("--since", "soon"), "is no date"),
+        (("--since", "soon"), "is not a date"),
     ],
 )
 def test_usage(place: Place, tmp_path: Path, words: tuple[str, ...], told: str) -> None:

@@ -252,8 +252,8 @@ def test_a_dry_run_changes_nothing(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--until", "tomorrow"), "is no date"),
-        (("--until", "2030-01-01T00:00:00"), "is no date"),
+        (("--until", "tomorrow"), "is not a date"),
+        (("--until", "2030-01-01T00:00:00"), "is not a date"),
         (("--until", "2001-01-01"), "has passed"),
         (("--until", in_days(3700)), "policy.max_lock_days"),
         (("--until", in_days(2), "--target", "vault"), "has no retention"),

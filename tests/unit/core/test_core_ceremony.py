@@ -134,7 +134,7 @@ def test_shares_without_a_name_are_called_by_their_number(scene: Scene) -> None:
         (lambda words: people.mistyped(words, 9), "its checksum does not fit"),
         (lambda words: words[:-1], "words are missing"),
         (lambda words: [*words[:5], "orgkey", *words[6:]], "a word is not in the list"),
-        (lambda words: ["<html>"], "this is no SLIP-39 share"),
+        (lambda words: ["<html>"], "this is not a SLIP-39 share"),
     ],
 )
 def test_a_damaged_share_is_named_by_its_file_and_never_quoted(

@@ -124,7 +124,7 @@ WRONG: list[tuple[str, object, str]] = [
     ("identity/writer/vault/token_file", "/run/token", "several ways to log in (approle, token)"),
     ("identity/writer/vault/method", "token", "a login by token needs token_file"),
     ("identity/writer/vault/method", "magic", "[identity.writer.vault] method"),
-    ("identity/writer/vault/jwt_file", "/run/jwt", "jwt_file is no setting of a login by approle"),
+    ("identity/writer/vault/jwt_file", "/run/jwt", "jwt_file is not a setting of a login by approle"),
     ("target/vault-eu/client_cert_file", "/etc/orgkey/host.pem", "client_key_file go together"),
     ("target/vault-eu/proxy", "http://user:word@proxy.example.com:3128", "give proxy_file"),
     ("target/s3-eu/proxy", "socks5://proxy.example.com:1080", "a proxy looks like"),

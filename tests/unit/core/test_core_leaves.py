@@ -21,7 +21,7 @@ from pipeline.secret import Secret
 
 # -- secrets ---------------------------------------------------------------------------------------
 
-VALUE = "hunter2 is no passphrase"
+VALUE = "hunter2 is not a passphrase"
 
 
 def test_a_secret_shows_itself_nowhere() -> None:

@@ -109,7 +109,7 @@ def test_a_failed_drill_is_on_the_first_page_until_one_passes(told: World) -> No
     assert found.verdict.answer is Answer.NO
     assert {cell.state for cell in found.matrix} == {Proof.FAILED}
     assert "the drill of a by unattended failed on " in gaps(told)
-    assert ": recover: holder aws refuses; mend that" in gaps(told)
+    assert ": recover: holder aws refuses; put that right" in gaps(told)
     assert any(change.failure and change.event == "drill-failed" for change in found.changes)
     told.clock.shift += timedelta(seconds=2)
     assert drill(told.context, Request()).code is Code.OK

@@ -33,5 +33,5 @@ def test_a_date_or_a_time_with_its_zone(text: str, read: str) -> None:
     ],
 )
 def test_nothing_else(text: str) -> None:
-    with pytest.raises(UsageProblem, match="is no date"):
+    with pytest.raises(UsageProblem, match="is not a date"):
         moment(text)

@@ -338,7 +338,7 @@ def test_the_option_may_repeat_the_pin_or_name_a_former_key_and_nothing_else() -
     with pytest.raises(UsageProblem, match="not the pinned key"):
         wiring.pinned(read, "A" * 40)
     for wrong in ("", "A" * 16, "latest"):
-        with pytest.raises(UsageProblem, match="is no fingerprint"):
+        with pytest.raises(UsageProblem, match="is not a fingerprint"):
             wiring.pinned(read, wrong)
 
 

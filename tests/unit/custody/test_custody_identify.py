@@ -76,4 +76,4 @@ def test_a_mistyped_share_is_called_damaged(plans: Plans, damaged: object, reaso
 
 def test_what_is_no_share_is_said_to_be_none(plans: Plans) -> None:
     done = Escrowed(plans.with_people())
-    assert "this is no SLIP-39 share" in refused(Secret(b"\xff\x00 12"), known(done, "now"), "people")
+    assert "this is not a SLIP-39 share" in refused(Secret(b"\xff\x00 12"), known(done, "now"), "people")

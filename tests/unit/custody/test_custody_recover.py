@@ -192,7 +192,7 @@ def test_every_single_flipped_word_is_caught(plans: Plans) -> None:
 
 def test_a_brought_text_that_is_no_share_is_named(plans: Plans) -> None:
     done = Escrowed(plans.two_machines())
-    with pytest.raises(WrongShare, match="number 1: this is no SLIP-39 share"):
+    with pytest.raises(WrongShare, match="number 1: this is not a SLIP-39 share"):
         done.recover("unattended", [Secret(b"\xff\x00")])
 
 
