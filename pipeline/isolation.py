@@ -14,10 +14,11 @@ from typing import Final, TypeVar
 
 from pipeline import files
 from pipeline.errors import Interrupted, OrgkeyError, Unreachable
+from pipeline.signals import Signalled
 
 T = TypeVar("T")
 _HERE: Final = Path(__file__).parent
-_NOT_OURS: Final = (Interrupted, KeyboardInterrupt, SystemExit, GeneratorExit)
+_NOT_OURS: Final = (Interrupted, Signalled, KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 def isolated(call: Callable[[], T], what: str, kind: type[OrgkeyError] = Unreachable) -> T | OrgkeyError:

@@ -10,6 +10,10 @@ _held = 0
 _waiting: BaseException | None = None
 
 
+class Signalled(BaseException):
+    """A signal arrived. Not an error: code that takes errors for results must not catch it."""
+
+
 @contextmanager
 def held() -> Iterator[None]:
     """Have a signal that arrives in here end the run behind it.

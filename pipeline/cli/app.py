@@ -13,8 +13,8 @@ from pipeline import __version__, clock, harden, signals
 from pipeline.cli import streams
 from pipeline.cli.lazy import Entry, group
 from pipeline.cli.output import report_error
-from pipeline.cli.signalled import Signalled
 from pipeline.errors import Code, Interrupted, OrgkeyError, UsageProblem
+from pipeline.signals import Signalled
 
 COMMANDS = {
     "init": Entry("init:init", "Write a commented orgkey.toml with the pin."),

@@ -12,8 +12,8 @@ import typer
 
 from pipeline import files, inputs
 from pipeline.cli.output import Output, printable
-from pipeline.cli.signalled import Signalled
 from pipeline.errors import Code, OrgkeyError
+from pipeline.signals import Signalled
 
 if TYPE_CHECKING:
     from pipeline.alarm.job import Alarm

@@ -11,8 +11,8 @@ from pipeline import inputs
 from pipeline.cli import escrow_command, jobs, options
 from pipeline.cli.options import Common
 from pipeline.cli.output import Output
-from pipeline.cli.signalled import Signalled
 from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
+from pipeline.signals import Signalled
 
 if TYPE_CHECKING:
     from pipeline.arrival import Outcome

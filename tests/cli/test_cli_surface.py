@@ -201,10 +201,10 @@ def test_a_configuration_that_others_can_write_is_refused(mode: int, tmp_path: P
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda text: "not = [toml", "no TOML"),
+        (lambda text: "not = [toml", "not TOML"),
         (lambda text: text.replace('kind = "aws-kms"', 'kind = "magic"'), "holder.aws"),
         (lambda text: text.replace('"vault", "aws"', '"vault", "nobody"'), "nobody"),
-        (lambda text: text + "\n[policy]\ncopies = 3\n", "policy.copies"),
+        (lambda text: text + "\n[policy]\ncopies = 3\n", "copies is 3"),
         (lambda text: text + "\nsurprise = 1\n", "surprise"),
         (lambda text: text.replace("{pin}", "1234"), "40 hexadecimal digits"),
         (

@@ -14,10 +14,10 @@ from pipeline import config, inputs
 from pipeline.alarm import job as alarms
 from pipeline.alarm.message import Outcome
 from pipeline.cli import jobs
-from pipeline.cli.signalled import Signalled
 from pipeline.config.sections import Job
 from pipeline.errors import Code, Denied
 from pipeline.gate import Rule
+from pipeline.signals import Signalled
 from tests.unit.core.configtext import GOOD
 
 CONFIG = config.parse(f'{GOOD}\n[notify]\ncommand = ["true"]\n'.encode(), "test.toml")

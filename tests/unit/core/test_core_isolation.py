@@ -27,6 +27,7 @@ from pipeline.errors import (
 from pipeline.isolation import isolated
 from pipeline.overview import all_keys, verdict
 from pipeline.secret import Secret
+from pipeline.signals import Signalled
 from pipeline.survey import Reader, Standing
 from tests.unit.core.inmemory import (
     EXPORT_PASSPHRASE,
@@ -78,7 +79,8 @@ def test_what_was_foreseen_comes_back_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [KeyboardInterrupt(), SystemExit(2), GeneratorExit(), Interrupted("stop", hint="again")]
+    "error",
+    [Signalled(), KeyboardInterrupt(), SystemExit(2), GeneratorExit(), Interrupted("stop", hint="again")],
 )
 def test_what_is_about_the_run_ends_it(error: BaseException) -> None:
     with pytest.raises(type(error)):
