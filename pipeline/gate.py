@@ -354,7 +354,7 @@ def failures(mine: Sequence[Drilled], record: Record | None = None) -> list[str]
     return [
         f"the drill of {item.copy}{'' if item.path == '-' else f' by {item.path}'} failed on "
         f"{item.at:%Y-%m-%d}: {'; '.join(item.problems)}; "
-        f"mend that and run `{drill_command(record, item.path)}`"
+        f"put that right, then run `{drill_command(record, item.path)}`"
         for item in newest.values()
         # A copy that was too bad for any path is well once any path opens it.
         if not item.passed and not (item.path == "-" and healed.get(item.copy, item.at) > item.at)
