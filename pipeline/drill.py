@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline import ceremony
+from pipeline import ceremony, journal
 from pipeline import live as lives
 from pipeline.authentic import Record
 from pipeline.backups.sources import Source
@@ -109,19 +109,34 @@ class Drill:
         return _proved(self.results, digest)
 
 
-def drill(context: Context, request: Request, prestarted: Prestarted | None = None) -> Drill:
+def drill(context: Context, request: Request) -> Drill:
     """Run a drill and keep its evidence.
+
+    It holds the key's lock: two at once would each begin the same epoch in the journal, and lose what the
+    other one has proven.
 
     Args:
         context: The run.
         request: What is to be drilled.
-        prestarted: PGPy's process, for the first record; started here when not before.
 
     Returns:
         The outcome, also when proofs failed: see ``code``.
 
     Raises:
+        Locked: Another run works on this key on this host.
         OrgkeyError: Nothing could be drilled at all, or the evidence could not be kept.
+    """
+    with journal.lock(context.root):
+        return within(context, request)
+
+
+def within(context: Context, request: Request, prestarted: Prestarted | None = None) -> Drill:
+    """The same, as a part of a run that holds the key's lock already.
+
+    Args:
+        context: The run.
+        request: What is to be drilled.
+        prestarted: PGPy's process, for the first record; started here when not before.
     """
     from pipeline.keys import gnupg, proofs
 

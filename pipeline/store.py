@@ -246,7 +246,7 @@ def store(
             f"drill it as a ceremony, orgkey drill --epoch {record.epoch} --via PATH"
         )
         return replace(result, code=first_of([result.code, Code.DEGRADED]))
-    drill = drills.drill(
+    drill = drills.within(
         context,
         drills.Request(epochs=frozenset({record.epoch}), targets=tuple(placed.receipts)),
         prestarted,

@@ -85,7 +85,8 @@ def drill(
     try:
         result = story.drill(context, request)
     except OrgkeyError as error:
-        store.remember_failure(context, "drill-refused", error)
+        if error.code is not Code.LOCKED:  # nothing was refused: another run is at it
+            store.remember_failure(context, "drill-refused", error)
         raise
     former: tuple[Former, ...] = ()
     if fingerprint is None and not (request.epochs or via or request.shares or backup):

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import rfc8785
 
-from pipeline import record
+from pipeline import journal, record
 from pipeline.authentic import Record
 from pipeline.clock import Deadline, parse_stamp
 from pipeline.custody import passphrase, witness
 from pipeline.digest import sha256 as sha256_of
-from pipeline.drill import Drill, Request, drill
-from pipeline.errors import Code, LocalFilesProblem, Unreachable, UsageProblem
+from pipeline.drill import Drill, Request, drill, within
+from pipeline.errors import Code, LocalFilesProblem, Locked, Unreachable, UsageProblem
 from pipeline.evidence import certificate
 from pipeline.evidence.ledger import Head
 from pipeline.keys import armor, proofs, sealing, signing
@@ -414,3 +414,15 @@ def test_a_proven_epoch_is_the_latest(world: World) -> None:
     latest = reader.survey(world.fingerprint, journal=context.journal).latest()
     assert latest is not None
     assert latest.state is State.PROVEN
+
+
+def test_two_drills_at_once_are_kept_apart(world: World) -> None:
+    """On a fresh state both would begin the epoch in the journal, and one would lose its path."""
+    made = world.store(world.mint())
+    with journal.lock(world.context.root), pytest.raises(Locked):
+        drill(world.context, Request())
+    assert world.events() == []
+    assert world.context.journal.entries() == []
+    assert drill(world.context, Request()).passed
+    with journal.lock(world.context.root):  # as the drill at the end of an escrow
+        assert within(world.context, Request(epochs=frozenset({made.epoch}))).passed
