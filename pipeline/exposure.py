@@ -23,7 +23,7 @@ from pipeline.config import Config
 from pipeline.context import Context
 from pipeline.custody import paths, posture
 from pipeline.custody.antichains import one
-from pipeline.custody.paths import VOLATILE, Description
+from pipeline.custody.paths import VOLATILE, WAY, Description
 from pipeline.custody.posture import Answer, Model, Posture, Requirement, Thing
 from pipeline.errors import Code, OrgkeyError, first_of
 from pipeline.isolation import isolated
@@ -137,9 +137,9 @@ class _Control:
 
 
 def _fixed(item: Description) -> dict[str, object]:
-    return {
-        key: value for key, value in item.coordinates.items() if key not in VOLATILE and value is not None
-    }
+    """Which key it is, however it is reached."""
+    skipped = VOLATILE | WAY | {"endpoint_url"}
+    return {key: value for key, value in item.coordinates.items() if key not in skipped and value is not None}
 
 
 def expose(context: Context, surveys: Sequence[Survey] | None = None) -> Exposure:

@@ -255,9 +255,8 @@ def _from_command(words: Sequence[str], seconds: float, new: bool) -> Secret:
     from pipeline import process
 
     origin = f"the command {words[0]}"
-    # The operator's password manager, which finds its agents and settings through the environment.
     try:
-        done = process.run(words, timeout=seconds, env=os.environ, max_output=LARGEST)
+        done = process.run(words, timeout=seconds, env=process.operators_environment(), max_output=LARGEST)
     except DeadlinePassed as error:
         raise DeadlinePassed(
             f"{origin} gave no passphrase within {seconds:g} s",

@@ -115,6 +115,45 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     }
 
 
+PASSED: Final = (
+    "CREDENTIALS_DIRECTORY",
+    "CUPS_SERVER",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DISPLAY",
+    "GNUPGHOME",
+    "GPG_TTY",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LOGNAME",
+    "LPDEST",
+    "PASSWORD_STORE_DIR",
+    "PATH",
+    "PRINTER",
+    "SHELL",
+    "SSH_AUTH_SOCK",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "WAYLAND_DISPLAY",
+    "XDG_CONFIG_HOME",
+    "XDG_RUNTIME_DIR",
+)
+"""What an operator's own command gets of our environment: enough to find programs, agents and its settings.
+Logins that this program was started with are not among it."""
+
+
+def operators_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Build the environment of a command that the operator has named.
+
+    Args:
+        environ: Where :data:`PASSED` is taken from; the process's own without it.
+    """
+    own = os.environ if environ is None else environ
+    return {name: own[name] for name in PASSED if name in own}
+
+
 def find(program: str, *, path: str | None = None) -> str:
     """Find a program on the search path.
 

@@ -6,7 +6,6 @@ The words leave this program once, as a PDF on the standard input of a command o
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -118,7 +117,7 @@ class PaperSheets:
             list(self._item.print_command),
             stdin=sheet,
             timeout=self._deadline.limit(self._item.timeout_seconds),
-            env=dict(os.environ),  # a print client's own settings
+            env=process.operators_environment(),
             max_output=65536,
         )
         if done.returncode != 0:

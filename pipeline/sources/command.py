@@ -2,34 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from pipeline import logs
 from pipeline.clock import Deadline
 from pipeline.errors import DeadlinePassed, UsageProblem
 from pipeline.sources.interface import LARGEST, Export, NoExport
-
-# What the command gets of our environment: enough to find programs, agents and its own settings.
-# Credentials that the rest of this program may have been started with are not among it.
-PASSED: Final = (
-    "DBUS_SESSION_BUS_ADDRESS",
-    "GNUPGHOME",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "LOGNAME",
-    "PATH",
-    "SHELL",
-    "SSH_AUTH_SOCK",
-    "TMPDIR",
-    "TZ",
-    "USER",
-    "XDG_CONFIG_HOME",
-    "XDG_RUNTIME_DIR",
-)
 
 
 class CommandSource:
@@ -40,7 +18,7 @@ class CommandSource:
         fingerprint: The pin; the command finds it in ``ORGKEY_FINGERPRINT``.
         seconds: How long the command may take.
         limit: Most bytes that it may print.
-        environ: The environment to choose :data:`PASSED` from; the process's own without it.
+        environ: The environment to choose :data:`pipeline.process.PASSED` from; the process's own without it.
     """
 
     kind = "command"
@@ -58,7 +36,7 @@ class CommandSource:
         self._fingerprint = fingerprint
         self._seconds = seconds
         self._limit = limit
-        self._environ = os.environ if environ is None else environ
+        self._environ = environ
 
     def fetch(self, deadline: Deadline) -> Export:
         """Run the command; see :class:`pipeline.sources.interface.Source`."""
@@ -92,7 +70,9 @@ class CommandSource:
         return Export(done.stdout, name, (f"{name} says: {said}",) if said else ())
 
     def _environment(self) -> dict[str, str]:
-        kept = {name: self._environ[name] for name in PASSED if name in self._environ}
+        from pipeline import process
+
+        kept = process.operators_environment(self._environ)
         if self._fingerprint:
             kept["ORGKEY_FINGERPRINT"] = self._fingerprint
         return kept

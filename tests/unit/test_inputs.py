@@ -291,3 +291,13 @@ def test_what_was_read_is_kept_out_of_the_logs(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"walrus-in-the-snow\n")
     from_file(tmp_path / "file")
     assert "walrus" not in logs.clean("the passphrase is walrus-in-the-snow")
+
+
+def test_a_command_gets_no_logins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAULT_TOKEN", "hvs.example")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+    monkeypatch.setenv("PASSWORD_STORE_DIR", "/store")
+    got = inputs.from_options("it", command=["env"], option_names=OPTIONS)().text().splitlines()
+    names = {line.partition("=")[0] for line in got}
+    assert {"PATH", "PASSWORD_STORE_DIR"} <= names
+    assert not {"VAULT_TOKEN", "AWS_SECRET_ACCESS_KEY"} & names

@@ -305,6 +305,38 @@ def test_others_may_not_write_it(path: Path, mode: int) -> None:
     assert "chmod go-w" in caught.value.hint
 
 
+@pytest.mark.parametrize(("mode", "fine"), [(0o755, True), (0o777, False), (0o775, False), (0o1777, True)])
+@pytest.mark.parametrize("below", [False, True])
+def test_a_folder_in_which_others_could_replace_it_is_refused(
+    tmp_path: Path, mode: int, fine: bool, below: bool
+) -> None:
+    folder = tmp_path / "etc"
+    place = folder / "orgkey" if below else folder
+    place.mkdir(parents=True)
+    file = place / "orgkey.toml"
+    file.write_text(GOOD)
+    file.chmod(0o600)
+    folder.chmod(mode)
+    linked = tmp_path / "linked.toml"
+    linked.symlink_to(file)
+    for path in (file, linked):
+        if fine:
+            assert load(path).key is not None
+        else:
+            with pytest.raises(UsageProblem, match=f"the folder {folder} .* can be written by others"):
+                load(path)
+
+
+def test_what_is_judged_is_what_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is put in its place between the two would pass as the one that was looked at."""
+
+    def swapped(self: Path, **_: object) -> os.stat_result:
+        raise AssertionError("the name is looked at a second time")
+
+    monkeypatch.setattr(Path, "read_bytes", swapped)
+    assert load(path).key is not None
+
+
 def test_another_users_file_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
     facts = path.stat()
