@@ -38,13 +38,16 @@ def _from(data: bytes, encoding: str) -> bytes:
 
 
 def readings(data: bytes) -> list[bytes]:
-    """What bytes that somebody brought as a passphrase can mean, themselves first, each once."""
+    """What bytes that somebody brought as a passphrase can mean, themselves first, each once.
+
+    A space at an edge is never taken away: it may be a part of the passphrase, and is named in the hint.
+    """
     text = decoded(data)
     whole = text.rstrip(b"\r\n")
     plain = _spaced(whole)
     lines = [line for line in plain.splitlines() if line.strip()]
-    first = lines[0].strip() if lines else plain
-    return list(dict.fromkeys([data, text, whole, plain, plain.strip(), first]))
+    first = lines[0] if lines else plain
+    return list(dict.fromkeys([data, text, whole, plain, first]))
 
 
 def _spaced(data: bytes) -> bytes:
@@ -84,7 +87,7 @@ def oddity(data: bytes) -> str | None:
     if data != ends:
         return "it ends with a line feed beyond the one that is stripped"
     if data.strip() != data:
-        return "it begins or ends with white space: remove that if it is not part of it"
+        return "it begins or ends with a space or other white space: remove that if it is not part of it"
     if _spaced(data) != data:
         return "it has no-break or other wide spaces, as word processors make"
     if any(unicodedata.category(char) in _UNSEEN for char in data.decode(errors="ignore")):
