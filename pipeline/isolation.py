@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from pipeline import files
-from pipeline.errors import Interrupted, OrgkeyError, Unreachable
+from pipeline.errors import Interrupted, OrgkeyError, ProgramMissing, Unreachable
 from pipeline.signals import Signalled
 
 T = TypeVar("T")
@@ -55,6 +55,11 @@ def defect(error: BaseException, what: str, kind: type[OrgkeyError]) -> OrgkeyEr
     """
     if (exhausted := files.exhaustion(error, f"ask {what}")) is not None:
         return exhausted
+    if isinstance(error, ImportError):
+        return ProgramMissing(
+            f"{what} cannot be read: a part of this program cannot be loaded ({error.name or 'not named'})",
+            hint="install the program again; nothing is wrong with what is stored",
+        )
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _own(frame.filename)]
     at = f", line {frames[-1].lineno} of {Path(frames[-1].filename).relative_to(_HERE)}" if frames else ""
     return kind(

@@ -21,6 +21,7 @@ from pipeline.errors import (
     Interrupted,
     LocalFilesProblem,
     OrgkeyError,
+    ProgramMissing,
     Unreachable,
     first_of,
 )
@@ -89,6 +90,12 @@ def test_what_is_about_the_run_ends_it(error: BaseException) -> None:
 
 def test_what_this_host_lacks_is_no_defect_and_no_verdict() -> None:
     assert isinstance(isolated(raising(MemoryError()), "it", IntegrityProblem), LocalFilesProblem)
+
+
+def test_an_installation_that_is_not_whole_says_nothing_of_a_copy() -> None:
+    found = isolated(raising(ImportError("cannot import name", name="pysequoia")), "it", IntegrityProblem)
+    assert isinstance(found, ProgramMissing)
+    assert "pysequoia" in found.message
 
 
 def test_a_defect_names_the_line_of_the_program() -> None:
