@@ -343,8 +343,7 @@ def newest_of(found: Sequence[Backup], now: datetime) -> datetime | None:
     times = [
         backup.source.modified
         for backup in found
-        if backup.head is not None
-        and backup.code in (Code.OK, Code.STALE, Code.DEGRADED)
+        if (backup.code in (Code.OK, Code.STALE) or (backup.code is Code.DEGRADED and backup.head))
         and backup.source.modified
         and backup.source.modified < now + timedelta(days=1)
     ]

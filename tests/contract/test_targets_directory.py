@@ -113,11 +113,11 @@ def test_links_are_not_followed(directory_place: DirectoryPlace, slot: Slot, tmp
 def test_what_is_no_file_is_no_record(directory_place: DirectoryPlace, slot: Slot) -> None:
     path = directory_place.file(slot)
     path.mkdir(parents=True)
-    with pytest.raises(IntegrityProblem, match="no regular file"):
+    with pytest.raises(IntegrityProblem, match="not a regular file"):
         directory_place.target().get(slot)
     path.rmdir()
     os.mkfifo(path)
-    with pytest.raises(IntegrityProblem, match="no regular file"):
+    with pytest.raises(IntegrityProblem, match="not a regular file"):
         directory_place.target().get(slot)
 
 

@@ -58,7 +58,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "purpose": (lambda own: (own / "policies/writer/more.hcl").touch(), "no known purpose"),
     "token": (lambda own: (own / "policies/token.hcl").unlink(), "policies/token.hcl: No such file"),
-    "toml": (lambda own: edit(own / "settings.toml", "[kv]", "[kv"), "no TOML"),
+    "toml": (lambda own: edit(own / "settings.toml", "[kv]", "[kv"), "not TOML"),
     "exportable": (
         lambda own: edit(own / "settings.toml", "exportable = false", "exportable = true"),
         "transit.exportable",

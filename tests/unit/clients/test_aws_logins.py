@@ -179,8 +179,8 @@ def test_credentials_that_are_never_fresh(s3: ScriptedServer, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("body", "kind", "text"),
     [
-        ('print("no json")', Denied, "no JSON document"),
-        ('print("[]")', Denied, "no JSON document"),
+        ('print("no json")', Denied, "not a JSON document"),
+        ('print("[]")', Denied, "not a JSON document"),
         ('print(json.dumps({"Version": 1}))', Denied, "Missing required key"),
         ('sys.exit("the vault is closed")', Denied, "the vault is closed"),
     ],

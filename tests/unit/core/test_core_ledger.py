@@ -112,7 +112,7 @@ def test_an_entry_has_a_largest_size(more: int, whole: bool, monkeypatch: pytest
             chain.parse(data, 1)
 
 
-@pytest.mark.parametrize(("digits", "said"), [(40, "canonically"), (41, "is no JSON")])
+@pytest.mark.parametrize(("digits", "said"), [(40, "canonically"), (41, "is not JSON")])
 def test_a_number_has_a_largest_length(digits: int, said: str) -> None:
     data = rfc8785.dumps(entry(details={"n": 7})).replace(b'"n":7', b'"n":' + b"7" * digits)
     with pytest.raises(chain.Malformed, match=said):

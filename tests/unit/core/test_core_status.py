@@ -180,7 +180,7 @@ def test_a_live_key_in_a_pipe_is_not_waited_for(world: World, proven: Record, tm
     os.mkfifo(tmp_path / "pipe")
     world.key = f'live = "{tmp_path}/pipe"'
     found = status(world.context)
-    assert (found.live.state, "no regular file" in str(found.live.reason)) == ("unknown", True)
+    assert (found.live.state, "not a regular file" in str(found.live.reason)) == ("unknown", True)
 
 
 def test_a_key_that_renewed_itself_since_makes_the_escrow_stale(tmp_path: Path) -> None:

@@ -83,8 +83,8 @@ def test_a_login_of_its_own_is_not_shared() -> None:
 @pytest.mark.parametrize(
     ("at", "told"),
     [
-        ({"vault-eu": {"profile": "x"}}, "no login for Vault"),
-        ({"s3-eu": {"token_file": "/run/token"}}, "no login for AWS"),
+        ({"vault-eu": {"profile": "x"}}, "not a login for Vault"),
+        ({"s3-eu": {"token_file": "/run/token"}}, "not a login for AWS"),
     ],
 )
 def test_a_login_for_another_service_is_refused(at: dict[str, Any], told: str) -> None:

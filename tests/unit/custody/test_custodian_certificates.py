@@ -559,9 +559,9 @@ def _huge(path: Path) -> None:
 MISFITS: dict[str, tuple[Callable[[Path], object], str]] = {
     "dangling": (_dangling, "cannot be read"),
     "loop": (_loop, "cannot be read"),
-    "endless": (_endless, "no regular file"),
-    "pipe": (os.mkfifo, "no regular file"),
-    "directory": (Path.mkdir, "no regular file"),
+    "endless": (_endless, "not a regular file"),
+    "pipe": (os.mkfifo, "not a regular file"),
+    "directory": (Path.mkdir, "not a regular file"),
     "unreadable": (_unreadable, "cannot be read"),
     "huge": (_huge, "more than 4 MiB"),
     "empty": (Path.touch, "no OpenPGP key"),

@@ -83,7 +83,7 @@ def test_a_mistyped_share_is_damaged(done: Escrowed) -> None:
     assert refused(challenge_of(done), Secret(" ".join(words))) == (
         "the share is damaged: its checksum does not fit"
     )
-    assert "no SLIP-39 share" in refused(challenge_of(done), Secret("12 34"))
+    assert "not a SLIP-39 share" in refused(challenge_of(done), Secret("12 34"))
 
 
 def test_an_older_share_is_named_with_its_epoch(done: Escrowed, plans: Plans) -> None:
@@ -126,7 +126,7 @@ def test_a_share_that_was_given_twice_is_answered_once(done: Escrowed) -> None:
 
 @given(st.binary(max_size=300))
 def test_bytes_that_are_no_challenge_are_refused(data: bytes) -> None:
-    with pytest.raises(UsageProblem, match="no challenge"):
+    with pytest.raises(UsageProblem, match="not a challenge"):
         challenge.read(data)
 
 
@@ -157,5 +157,5 @@ def test_a_field_of_another_form_is_refused_or_harmless(field: str, value: Any) 
 
 def test_a_deep_or_huge_file_is_refused() -> None:
     for data in (b"[" * 100_000, b" " * (challenge.LARGEST + 1)):
-        with pytest.raises(UsageProblem, match="no challenge"):
+        with pytest.raises(UsageProblem, match="not a challenge"):
             challenge.read(data)

@@ -36,7 +36,7 @@ def zeros(path: Path) -> None:
         (pipe, "not a regular file"),
         (zeros, "not a regular file"),
         (lambda path: path.write_bytes(b"#" * (1 << 20) + b"\n"), "larger than 1 MiB"),
-        (lambda path: path.write_bytes(b"\xff"), "no text"),
+        (lambda path: path.write_bytes(b"\xff"), "not text"),
     ],
 )
 def test_only_regular_files_of_some_size_are_read(

@@ -100,8 +100,8 @@ def test_wrong_checksum() -> None:
         ),
         (writer.armor(b"\x80data" * 20, "MESSAGE").replace("\n\n", "\n\n!!!\n"), "not base64"),
         (writer.armor(b"\x80data", "MESSAGE").replace("\n-----END", "\nAAAA\n-----END"), "goes on"),
-        ("nothing here", "no OpenPGP data"),
-        ("", "no OpenPGP data"),
+        ("nothing here", "not OpenPGP data"),
+        ("", "not OpenPGP data"),
     ],
 )
 def test_refused(text: str, what: str) -> None:

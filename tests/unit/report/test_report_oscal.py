@@ -216,6 +216,6 @@ def test_words_of_the_programs_own_never_claim_compliance() -> None:
 
 
 def test_foreign_text_is_no_markup_and_one_line() -> None:
-    assert markup(" *a*\n_b_ {{ insert: x }}\x1b ") == r"\*a\* \_b\_ \{\{ insert: x \}\}?"
+    assert markup(" *a*\n_b_ {{ insert: x }}\x1b ") == r"\*a\* \_b\_ \{\{ insert: x \}\}\\x1b"
     assert prop("x", " \n ")["value"] == "-"
     assert control_id("CP-9(1)") == "cp-9.1"
