@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +11,12 @@ from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
 
 from pipeline.errors import DeadlinePassed, Interrupted, LocalFilesProblem
+from pipeline.signals import Flag
 
 TOLERANCE: Final = timedelta(minutes=5)
 """How far two clocks may be apart: S3 refuses what was signed by one that is off by fifteen minutes."""
 
-interrupted: Final = threading.Event()
+interrupted: Final = Flag()
 """Set by the first signal: no thread of this process starts another call, or goes on waiting for one."""
 
 

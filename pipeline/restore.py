@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pipeline import files, lineage, mint
+from pipeline import files, lineage, mint, signals
 from pipeline import live as lives
 from pipeline.authentic import Record
 from pipeline.ceremony import Ask, Given
@@ -212,7 +212,9 @@ def restore(
     else:
         content = _rewrapped(found, written, new_passphrase)
     deadline.check()
-    files.write_new(request.out, content)
+    with signals.held():
+        files.write_new(request.out, content)
+        signals.settle()  # the file is there, and the answer says so whatever signal comes now
     return Restored(
         found.record.epoch,
         found.record.fingerprint,

@@ -1,13 +1,55 @@
-"""Signals that end a run, and the few steps of it that none may tear apart."""
+"""Signals that end a run, and the few steps of it that none may tear apart.
+
+A handler may run between any two steps of the main thread, also while that holds a lock. So nothing in here
+that a handler calls takes one: it sets a flag, wakes who waits through a pipe, and raises at most.
+"""
 
 from __future__ import annotations
 
+import os
+import select
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
 
+_CLEANING_SECONDS: Final = 5.0
 _held = 0
 _waiting: BaseException | None = None
+_settled = False
+
+
+class Flag:
+    """What :class:`threading.Event` is, but for its lock: a handler can set it."""
+
+    def __init__(self) -> None:
+        self._set = False
+        self._open()
+        os.register_at_fork(after_in_child=self._open)
+
+    def _open(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        if self._set:
+            self.set()
+
+    def set(self) -> None:
+        """Set it for good, and wake who waits."""
+        self._set = True
+        with suppress(OSError):
+            os.write(self._write, b"\0")
+
+    def is_set(self) -> bool:
+        """Whether it is set."""
+        return self._set
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it is set, or for so long; whether it is."""
+        if not self._set:
+            waiting = select.poll()  # takes descriptors of any number
+            waiting.register(self._read, select.POLLIN)
+            waiting.poll(None if seconds is None else max(0.0, seconds * 1000))
+        return self._set
 
 
 class Signalled(BaseException):
@@ -38,6 +80,17 @@ def held() -> Iterator[None]:
             raise error
 
 
+def settle() -> None:
+    """What was asked for is done: a signal that comes from here on, or waits, takes nothing of it back."""
+    global _settled, _waiting
+    _settled, _waiting = True, None
+
+
+def settled() -> bool:
+    """Whether :func:`settle` was called."""
+    return _settled
+
+
 def end(error: BaseException) -> None:
     """End the run from a signal's handler: now, or behind the steps that are held together.
 
@@ -49,3 +102,22 @@ def end(error: BaseException) -> None:
         _waiting = error
         return
     raise error
+
+
+def force_by(flag: Flag, clean_up: Callable[[], None], code: int) -> None:
+    """Watch for a flag from another thread, and end the process when it is set, whatever holds the others up.
+
+    Args:
+        flag: Set by the handler of a further signal.
+        clean_up: What is done before; it gets a few seconds, as it may wait for what the main thread holds.
+        code: The exit code.
+    """
+
+    def watch() -> None:
+        flag.wait()
+        cleaning = threading.Thread(target=clean_up, name="clean-up", daemon=True)
+        cleaning.start()
+        cleaning.join(_CLEANING_SECONDS)
+        os._exit(code)
+
+    threading.Thread(target=watch, name="signals", daemon=True).start()

@@ -66,6 +66,8 @@ app = typer.Typer(
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_forced = signals.Flag()
+_asked = False
 
 
 # What the parser raises. Some releases of typer carry a click of their own, so the class is asked of typer.
@@ -105,6 +107,7 @@ def main() -> NoReturn:
     """Run the command line and exit with a documented code."""
     harden.harden()
     streams.guard()
+    signals.force_by(_forced, _clean_up, int(Code.INTERRUPTED))
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
     as_json = "--json" in sys.argv[1:]
@@ -215,12 +218,16 @@ def _internal(error: BaseException) -> OrgkeyError:
     )
 
 
-def _interrupt(number: int, _frame: object) -> None:
-    # The first signal lets calls in flight end and starts no other; a second one forces.
-    clock.interrupted.set()
-    for each in _SIGNALS:
-        signal.signal(each, _force)
-    signals.end(Signalled())
+def _interrupt(_number: int, _frame: object) -> None:
+    # The first signal ends what waits and starts no other call; a second one forces. No lock is taken here.
+    global _asked
+    if _asked:
+        _forced.set()
+        return
+    _asked = True
+    if not signals.settled():
+        clock.interrupted.set()
+        signals.end(Signalled())
 
 
 def _ignore_signals() -> None:
@@ -231,11 +238,6 @@ def _ignore_signals() -> None:
 
 def _interrupted() -> Interrupted:
     return Interrupted("interrupted", hint="run the same command again, it resumes where it stopped")
-
-
-def _force(_number: int, _frame: object) -> None:
-    _clean_up()
-    os._exit(int(Code.INTERRUPTED))
 
 
 def _clean_up() -> None:

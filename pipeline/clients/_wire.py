@@ -26,9 +26,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import Timeout, create_urllib3_context
 
+from pipeline import clock
 from pipeline.clients import _proxy
 from pipeline.clients._tls import Pair, require_authority, require_pair
-from pipeline.clock import interrupted, interruption
 from pipeline.errors import OrgkeyError
 
 if TYPE_CHECKING:
@@ -165,10 +165,10 @@ class Exchange:
         try:
             while not self.done.wait(_LOOK_SECONDS):
                 now = time.monotonic()
-                if interrupted.is_set():
+                if clock.interrupted.is_set():
                     stop = stop or now + (0 if method in _ONLY_READS else _GRACE_SECONDS)
                     if now >= stop:
-                        raise interruption()
+                        raise clock.interruption()
                 if now >= self.ends:
                     raise Late
         finally:

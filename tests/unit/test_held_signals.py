@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -116,3 +118,59 @@ def test_no_temporary_file_is_left_whenever_a_signal_comes(
         thread.join()
         assert {path.name for path in folder.iterdir()} <= {"file"}, delay
     assert within, "a signal came within a write, and waited for its end"
+
+
+def test_a_flag_is_set_by_a_handler_while_it_is_waited_for() -> None:
+    """A lock, as :class:`threading.Event` takes one, would be held by the thread that the handler runs in."""
+    flag = signals.Flag()
+    before = signal.signal(signal.SIGUSR1, lambda *_: flag.set())
+    try:
+        thread = threading.Thread(target=interrupt, args=(0.05,))
+        thread.start()
+        assert flag.wait(SECONDS)
+        thread.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert flag.wait(0)
+    assert signals.Flag().wait(0.01) is False
+
+
+FORCED = """
+import os, signal, threading, time
+from pipeline import signals
+signals._CLEANING_SECONDS = 0.2
+lock, flag = threading.Lock(), signals.Flag()
+signal.signal(signal.SIGTERM, lambda *_: flag.set())
+signals.force_by(flag, lock.acquire, 130)
+with lock:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(30)
+"""
+
+
+def test_a_further_signal_ends_the_process_whatever_the_main_thread_holds() -> None:
+    begun = time.monotonic()
+    assert subprocess.run([sys.executable, "-c", FORCED], check=False).returncode == 130
+    assert time.monotonic() - begun < SECONDS
+
+
+def test_what_is_settled_is_not_taken_back() -> None:
+    code = """
+import os, signal
+from pipeline import signals
+from pipeline.cli import app
+signal.signal(signal.SIGTERM, app._interrupt)
+with signals.held():
+    os.kill(os.getpid(), signal.SIGTERM) if WITHIN else None
+    signals.settle()
+os.kill(os.getpid(), signal.SIGTERM) if not WITHIN else None
+print("told")
+"""
+    for within in ("True", "False"):
+        done = subprocess.run(
+            [sys.executable, "-c", code.replace("WITHIN", within)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (0, "told\n"), done.stderr

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from pipeline import clock, signals
 from pipeline.backups import s3 as backups
 from pipeline.clients.aws import AwsSession
 from pipeline.clients.vault import VaultSession
@@ -38,7 +39,7 @@ from pipeline.config import (
 from pipeline.custody.interface import Binding, SealedShare
 from pipeline.custody.kms import KmsHolder
 from pipeline.custody.transit import TransitHolder
-from pipeline.errors import Code, OrgkeyError
+from pipeline.errors import Code, Interrupted, OrgkeyError
 from pipeline.mirrors.heads import VaultHeads
 from pipeline.mirrors.s3 import S3Mirror
 from pipeline.retry import Retrier
@@ -68,6 +69,8 @@ class Scene:
         self.server = server
         self.deadline = Deadline(RUN)
         self.calls = of_vault(server.url, folder, self.deadline) | of_aws(server.url, folder, self.deadline)
+        calm = Deadline(600)
+        self.patient = of_vault(server.url, folder, calm, 300) | of_aws(server.url, folder, calm, 300)
 
     def judge(self, name: str, *calls: str) -> list[str]:
         """What is wrong with how each call ends, while the server gives this answer."""
@@ -94,13 +97,13 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             yield Scene(server, folder)
 
 
-def of_vault(url: str, folder: Path, deadline: Deadline) -> Calls:
+def of_vault(url: str, folder: Path, deadline: Deadline, seconds: float = CALL) -> Calls:
     place = VaultSettings(kind="vault", address=url, mount="orgkey", prefix="r", controlled_by=OWNER)
     key = TransitSettings(kind="vault-transit", address=url, mount="transit", key="k", controlled_by=OWNER)
 
     def session(identity: VaultIdentity | None = None) -> VaultSession:
         known = identity or VaultIdentity(token_file=str(folder / "token"))
-        return VaultSession(place, known, call_seconds=CALL, deadline=deadline, role="writer")
+        return VaultSession(place, known, call_seconds=seconds, deadline=deadline, role="writer")
 
     ids = VaultIdentity(role_id_file=str(folder / "role"), secret_id_file=str(folder / "secret"))
     sealed = SealedShare(1, "transit", b"vault:v1:aaaa\n", "vault")
@@ -130,7 +133,7 @@ def of_vault(url: str, folder: Path, deadline: Deadline) -> Calls:
     }
 
 
-def of_aws(url: str, folder: Path, deadline: Deadline) -> Calls:
+def of_aws(url: str, folder: Path, deadline: Deadline, seconds: float = CALL) -> Calls:
     place = S3Settings(
         kind="s3",
         bucket="b",
@@ -147,7 +150,7 @@ def of_aws(url: str, folder: Path, deadline: Deadline) -> Calls:
     identity = AwsIdentity(credentials_file=str(folder / "keys"))
 
     def session(of: Any) -> AwsSession:
-        return AwsSession(of, identity, call_seconds=CALL, deadline=deadline, role="writer")
+        return AwsSession(of, identity, call_seconds=seconds, deadline=deadline, role="writer")
 
     shared, kms = session(place), session(key)
     target, mirror = S3Target("s3", place, shared), S3Mirror("s3", place, shared, FPR)
@@ -246,3 +249,22 @@ def test_nothing_goes_on_once_nobody_waits(scene: Scene) -> None:
         while any(thread.name == "wire" for thread in threading.enumerate()):
             assert time.monotonic() < ends
             threading.Event().wait(0.01)
+
+
+@pytest.mark.parametrize("name", ["silence", "dripping header", "dripping body"])
+def test_the_first_signal_ends_a_call_that_only_reads(
+    name: str, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "interrupted", signals.Flag())
+
+    def cut(call: str) -> float:
+        begun = time.monotonic()
+        with pytest.raises(Interrupted):
+            scene.patient[call]()
+        return time.monotonic() - begun
+
+    waiting = ("s3 get", "vault get", "kms open")
+    with scene.server.playing(name), ThreadPoolExecutor(3) as pool:
+        found = [pool.submit(cut, call) for call in waiting]
+        threading.Timer(0.1, clock.interrupted.set).start()
+        assert max(job.result() for job in found) < 2
