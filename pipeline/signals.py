@@ -24,20 +24,20 @@ class Flag:
 
     def __init__(self) -> None:
         self._set = False
-        self._open()
-        os.register_at_fork(after_in_child=self._open)
+        self._opening = threading.Lock()
+        self._pipe: tuple[int, int] | None = None
+        os.register_at_fork(after_in_child=self._forget)
 
-    def _open(self) -> None:
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._write, False)
-        if self._set:
-            self.set()
+    def _forget(self) -> None:
+        """A forked process has a pipe of its own, as soon as it waits."""
+        self._opening, self._pipe = threading.Lock(), None
 
     def set(self) -> None:
         """Set it for good, and wake who waits."""
         self._set = True
-        with suppress(OSError):
-            os.write(self._write, b"\0")
+        if self._pipe is not None:
+            with suppress(OSError):
+                os.write(self._pipe[1], b"\0")
 
     def is_set(self) -> bool:
         """Whether it is set."""
@@ -45,9 +45,15 @@ class Flag:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until it is set, or for so long; whether it is."""
+        with self._opening:
+            if self._pipe is None:
+                pipe = os.pipe()
+                os.set_blocking(pipe[1], False)
+                self._pipe = pipe
+        # Looked at once the pipe is there: who sets it from here on writes to that.
         if not self._set:
             waiting = select.poll()  # takes descriptors of any number
-            waiting.register(self._read, select.POLLIN)
+            waiting.register(self._pipe[0], select.POLLIN)
             waiting.poll(None if seconds is None else max(0.0, seconds * 1000))
         return self._set
 
@@ -114,7 +120,10 @@ def force_by(flag: Flag, clean_up: Callable[[], None], code: int) -> None:
     """
 
     def watch() -> None:
-        flag.wait()
+        try:
+            flag.wait()
+        except OSError:  # no descriptors are left
+            return
         cleaning = threading.Thread(target=clean_up, name="clean-up", daemon=True)
         cleaning.start()
         cleaning.join(_CLEANING_SECONDS)

@@ -280,6 +280,13 @@ TABLE: tuple[Row, ...] = (
         _of("UnknownOperationException", "UnsupportedOperationException", "InvalidAction"),
     ),
     Row(
+        UsageProblem,
+        "the bucket has no Object Lock ({named})",
+        "enable Object Lock on the bucket, or take lock_mode out of the configuration",
+        ("s3",),
+        words=r"missing Object ?Lock ?Configuration|Object ?Lock.{0,40}not (enabled|configured)",
+    ),
+    Row(
         Archived,
         "it is archived and cannot be read at once",
         "restore it in S3 first (aws s3api restore-object), then run the same command again",

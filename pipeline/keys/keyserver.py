@@ -24,7 +24,7 @@ from pipeline.keys import reading
 from pipeline.keys.gnupg_home import Home
 
 SCHEMES: Final = ("hkp", "hkps", "ldap", "ldaps")
-MAX_BYTES: Final = 4 * 1024 * 1024
+MAX_BYTES: Final = 1024 * 1024
 _NO_SUCH: Final = (27, 58)  # GPG_ERR_NOT_FOUND, GPG_ERR_NO_DATA
 _NOT_ASKED_SO: Final = 60  # GPG_ERR_NOT_SUPPORTED
 _WORDS: Final = re.compile(r"[A-Za-z0-9@._-]+")

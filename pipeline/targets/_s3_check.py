@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pipeline.errors import Code, Denied, OrgkeyError
+from pipeline.errors import Code, Denied, OrgkeyError, UsageProblem
 from pipeline.finding import Finding, Level
 from pipeline.targets import _s3_rights
 
@@ -20,7 +20,7 @@ def check(target: S3Target) -> list[Finding]:
     """Look at the bucket, its versioning, its lock, who else may read it, and the identity's rights."""
     what = f"target {target.name}, check"
     findings: list[Finding] = []
-    for look in (_bucket, _rights, _versioning, _lock, _public, _administration):
+    for look in (_bucket, _abilities, _rights, _versioning, _lock, _public, _administration):
         try:
             findings.extend(look(target, what))
         except OrgkeyError as error:
@@ -186,6 +186,18 @@ def _rights(target: S3Target, what: str) -> Iterator[Finding]:
             f"the {role} may {elsewhere.does}",
             f"allow {elsewhere.action} to the {role} below {target.settings.prefix}/ only",
         )
+
+
+def _abilities(target: S3Target, what: str) -> Iterator[Finding]:
+    """Whether the server knows what a write asks for, found out by one that it cannot store."""
+    if target.session.role != "writer":
+        return
+    try:
+        _s3_rights.probe(target, what, _s3_rights.WRITE)
+    except Denied:
+        return  # said below
+    except UsageProblem as error:
+        yield _finding(target, Level.FAIL, error.message, error.hint, error.code)
 
 
 def _surplus(target: S3Target, right: _s3_rights.Right) -> Finding:

@@ -205,7 +205,11 @@ class Bucket:
                 told: Mapping[str, Any] = client.get_object_retention(**request)["Retention"]
             except botocore.exceptions.ClientError as error:
                 code = error.response.get("Error", {}).get("Code")
-                if code in NO_RETENTION:
+                said = str(error.response.get("Error", {}).get("Message", "")).lower()
+                # Some servers have a plain 404 for it, with words.
+                if code in NO_RETENTION or (
+                    code in MISSING and ("lock configuration" in said or "retention" in said)
+                ):
                     return {}
                 if code in MISSING:
                     raise nothing_there(f"{what}: {self.location(key)} version {version}") from error

@@ -108,13 +108,23 @@ def _of(*names: str) -> frozenset[str]:
 DELETE_VERSION = Right("delete versions of records", "s3:DeleteObjectVersion", _of(), _of(), _delete_version)
 WRITE_ELSEWHERE = Right("write outside its prefix", "s3:PutObject", _of(), _of(), _write_elsewhere)
 # Asked of identities that have a login of their own.
+WRITE = Right("write records", "s3:PutObject", _of("writer"), _of(), _write)
 RIGHTS = (
     Right("read records", "s3:GetObject", _of("writer", "driller"), _of(), _read),
     Right("read the ledger", "s3:GetObject", _of("auditor"), _of("writer", "driller"), _read_ledger),
-    Right("write records", "s3:PutObject", _of("writer"), _of(), _write),
+    WRITE,
     Right("set retention", "s3:PutObjectRetention", _of("retention"), _of("writer"), _retain),
     Right("set legal holds", "s3:PutObjectLegalHold", _of(), _of(), _hold),
 )
+
+
+def probe(target: S3Target, what: str, right: Right) -> None:
+    """Ask about a right, under a name that never was.
+
+    Raises:
+        OrgkeyError: As in :meth:`AwsSession.call`.
+    """
+    target.session.call(right.ask(target, f"no-such-record-{secrets.token_hex(16)}"), "s3", what)
 
 
 def may(target: S3Target, what: str, right: Right) -> bool:
@@ -124,7 +134,7 @@ def may(target: S3Target, what: str, right: Right) -> bool:
         Unreachable, DeadlinePassed: There is no answer.
     """
     try:
-        target.session.call(right.ask(target, f"no-such-record-{secrets.token_hex(16)}"), "s3", what)
+        probe(target, what, right)
     except Denied:
         return False
     except UsageProblem:

@@ -199,7 +199,7 @@ WORDS: dict[str, dict[str, str]] = {
         "accept_single_loss": "Accept, in `orgkey doctor`, that one loss can make every restore impossible.",
         "single_implementation": "Accept proofs by one OpenPGP implementation where the others "
         "do not support the key.",
-        "call_seconds": "Time for one request.",
+        "call_seconds": "Time for one request and its answer; each MiB of a large one has it anew.",
         "deadline_seconds": "Time for the whole run.",
         "backup_seconds": "Time for reading backups to their end, which is as long as they are large.",
         "max_lock_days": "Upper limit for `lock_days`, against a slip of the keyboard.",

@@ -13,7 +13,10 @@ from pipeline.clients.aws import AwsSession
 from pipeline.clients.vault import VaultSession
 from pipeline.clock import Deadline
 from pipeline.config import AwsIdentity, AwsPlace, Config, VaultIdentity, VaultPlace
+from pipeline.config import S3Target as S3Settings
 from pipeline.errors import Denied, OrgkeyError, Unreachable, UsageProblem
+from pipeline.targets._s3_object import Bucket
+from pipeline.targets.s3 import S3Target
 from tests.unit.clients.scripted_server import Answer, Asked, ScriptedServer
 
 QUOTA = 'request path "transit/decrypt": rate limit quota exceeded'
@@ -99,11 +102,13 @@ def test_vault(
         (403, xml("QuotaExceeded"), Unreachable, True, "is full", "quota"),
         (400, xml("InvalidRequest", "the bucket is full"), Unreachable, True, "is full", "make room"),
         (501, xml("NotImplemented", IMPLIES), UsageProblem, None, "does not know", "If-None-Match"),
+        (400, xml("InvalidRequest", "Bucket is missing Object Lock Configuration"), UsageProblem, None,
+         "has no Object Lock", "take lock_mode out"),
         (503, xml("SlowDown"), Unreachable, True, "cannot serve now", "later"),
         (400, xml("KMS.DisabledException"), Unreachable, False, "disabled", "enable-key"),
         (500, b"<html><body>oops</body></html>", Unreachable, True, "cannot serve now", "later"),
     ],
-)
+)  # fmt: skip
 def test_s3(
     status: int,
     body: bytes,
@@ -207,3 +212,30 @@ def test_one_login_for_each_role_and_run(tmp_path: Path) -> None:
         for _ in range(3):
             assert context.estate("driller").targets()["vault"].find("A" * 40) == []
         assert [asked.path for asked in server.asked if "login" in asked.path] == ["/v1/auth/approle/login"]
+
+
+LISTING = b"<ListVersionsResult><Name>b</Name><IsTruncated>false</IsTruncated></ListVersionsResult>"
+
+
+def test_doctor_names_what_the_server_lacks(tmp_path: Path) -> None:
+    """Before anything is written: the one write that is tried cannot be stored by its checksum."""
+
+    def script(asked: Asked) -> Answer:
+        if asked.method == "PUT":
+            return Answer(501, xml("NotImplemented", IMPLIES), content_type="application/xml")
+        body = LISTING if "versions" in asked.path else xml("NoSuchKey")
+        return Answer(200 if "versions" in asked.path else 404, body, content_type="application/xml")
+
+    with ScriptedServer(script) as server:
+        place = S3Settings(kind="s3", bucket="b", endpoint_url=server.url, prefix="r", controlled_by=("x",))
+        findings = S3Target("s3", place, aws(server.url, tmp_path)).check()
+        puts = [asked for asked in server.asked if asked.method == "PUT"]
+    assert any(finding.code == 2 and "If-None-Match" in finding.hint for finding in findings), findings
+    assert all(asked.headers.get("x-amz-checksum-sha256") for asked in puts)
+
+
+def test_a_404_that_speaks_of_a_lock_means_no_lock(tmp_path: Path) -> None:
+    body = xml("NotFound", "There is no Object Lock configuration for this object")
+    with ScriptedServer(lambda _: Answer(404, body, content_type="application/xml")) as server:
+        place = S3Settings(kind="s3", bucket="b", endpoint_url=server.url, controlled_by=("x",))
+        assert Bucket(place, aws(server.url, tmp_path)).retention("k", "v", "look") == (None, None)
