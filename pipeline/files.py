@@ -328,3 +328,22 @@ def memory_root() -> Path:
         if candidate.is_dir() and os.access(candidate, os.W_OK | os.X_OK):
             return candidate
     return Path(tempfile.gettempdir())
+
+
+def in_memory(path: Path) -> bool | None:
+    """Whether what lies there is in memory alone, and gone when it is removed; ``None`` where nothing tells.
+
+    Args:
+        path: A file or folder that exists.
+    """
+    try:
+        device = path.stat().st_dev
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for mount in mounts:
+        fields = mount.split()
+        if len(fields) > 2 and fields[2] == wanted and "-" in fields:
+            return fields[fields.index("-") + 1] in ("tmpfs", "ramfs")
+    return None

@@ -11,7 +11,7 @@ import typer
 
 from pipeline.cli import ceremony_prompt, options, shares
 from pipeline.cli.options import Common
-from pipeline.cli.output import Output, spaced
+from pipeline.cli.output import Output, printable, spaced
 from pipeline.errors import Code, UsageProblem
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def restore(
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
-    from pipeline import inputs
+    from pipeline import files, inputs
     from pipeline import restore as story
     from pipeline.clock import Deadline
     from pipeline.keys import own_gpg
@@ -120,6 +120,11 @@ def restore(
         raise UsageProblem("--allow-address goes with --record", hint="the configuration names the addresses")
     else:
         restored = _from_targets(common, out, request, new_passphrase, _clock(at))
+    if files.in_memory(out_file) is False:
+        out.warn(
+            f"{printable(str(out_file))} is on a disk, where a removed file can be found again: "
+            "next time restore to /dev/shm"
+        )
     out.emit(_document(restored, original), _lines(restored, original))
     return Code.OK
 

@@ -288,3 +288,18 @@ def test_memory_is_preferred_to_disk() -> None:
     if os.access("/dev/shm", os.W_OK):
         assert files.memory_root() == Path("/dev/shm")
     assert files.memory_root().is_dir()
+
+
+def test_a_place_in_memory_is_told_from_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = tmp_path.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    read = Path.read_text
+    for kind, told in (("tmpfs", True), ("ext4", False), (None, None)):
+        line = f"36 35 {number} / /mnt rw,noatime shared:1 - {kind} none rw\n" if kind else "odd\n"
+
+        def mounts(self: Path, *args: object, _line: str = line, **more: object) -> str:
+            return _line if self == Path("/proc/self/mountinfo") else read(self, *args, **more)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(Path, "read_text", mounts)
+        assert files.in_memory(tmp_path) is told
+    assert files.in_memory(tmp_path / "none") is None
