@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pipeline.errors import UsageProblem
+from pipeline.text import counted
 
 MOST_CUSTODIANS: Final = 16
 
@@ -18,7 +20,10 @@ OPTIONS: Final[Mapping[str, str]] = {
     "places": "--vault-address, --s3-bucket or --directory",
     "holders": "--transit-key, --kms-key or --custodian",
     "transit": "--vault-address",
+    "region": "--region",
 }
+ARN: Final = re.compile(r"^arn:[\w-]+:kms:([a-z0-9-]+):\d{12}:")
+LOCKS: Final = ("GOVERNANCE", "COMPLIANCE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class Setup:
     s3_lock_mode: str | None = None
     s3_lock_days: int | None = None
     s3_owner: str | None = None
-    region: str = "us-east-1"
+    region: str | None = None
     directory: str | None = None
     transit_key: str | None = None
     transit_mount: str = "transit"
@@ -55,6 +60,13 @@ class Setup:
     custodian_threshold: int | None = None
     custodian_certificates: str | None = None
     accept_single_party: bool = False
+    accept_single_loss: bool = False
+
+    @property
+    def kms_region(self) -> str | None:
+        """The region of the KMS key: its ARN names it."""
+        match = ARN.match(self.kms_key or "")
+        return match[1] if match else self.region
 
     def targets(self) -> tuple[str, ...]:
         """The names of the targets that the file will have."""
@@ -75,7 +87,7 @@ def normal_fingerprint(text: str) -> str:
     """Write a fingerprint as the configuration has it.
 
     Raises:
-        UsageProblem: It is no fingerprint.
+        UsageProblem: It is not a fingerprint.
     """
     from pydantic import ValidationError
 
@@ -94,7 +106,7 @@ def custodian(text: str) -> str:
     """Write a custodian's fingerprint as the configuration has it.
 
     Raises:
-        UsageProblem: It is no fingerprint.
+        UsageProblem: It is not a fingerprint.
     """
     try:
         return normal_fingerprint(text)
@@ -104,11 +116,11 @@ def custodian(text: str) -> str:
         ) from None
 
 
-def _with_custodians(given: Setup) -> Setup:
+def _with_custodians(given: Setup, certificates: str) -> Setup:
     """Settle the group of custodians, as far as one is wanted.
 
     Raises:
-        UsageProblem: It is no group, or the threshold does not fit it.
+        UsageProblem: It is not a group, or the threshold does not fit it.
     """
     size, threshold = len(given.custodians), given.custodian_threshold
     if not size:
@@ -130,19 +142,21 @@ def _with_custodians(given: Setup) -> Setup:
             f"{threshold} of {size} custodians is not a group",
             hint=f"--custodian-threshold is from 2 to {size}",
         )
-    if not given.custodian_certificates:
-        raise UsageProblem(
-            "it is not known where the custodians' certificates are", hint="give --custodian-certificates"
-        )
-    return replace(given, custodians=members, custodian_threshold=threshold)
+    return replace(
+        given,
+        custodians=members,
+        custodian_threshold=threshold,
+        custodian_certificates=given.custodian_certificates or certificates,
+    )
 
 
-def complete(given: Setup, ask: Ask | None) -> Setup:
+def complete(given: Setup, ask: Ask | None, certificates: str) -> Setup:
     """Fill in what was not given, by asking where somebody can answer.
 
     Args:
         given: What the options say.
         ask: How to ask; ``None`` when nobody is there.
+        certificates: Where the custodians' certificates lie, unless an answer says otherwise.
 
     Returns:
         Answers that a configuration can write down.
@@ -152,6 +166,7 @@ def complete(given: Setup, ask: Ask | None) -> Setup:
     """
     if ask is not None:
         given = _asked(given, ask)
+    given = _with_region(given)
     missing = [
         OPTIONS[name]
         for name, lacking in (
@@ -159,6 +174,7 @@ def complete(given: Setup, ask: Ask | None) -> Setup:
             ("places", not given.targets()),
             ("holders", not given.holders()),
             ("transit", bool(given.transit_key and not given.vault_address)),
+            ("region", _without_region(given)),
         )
         if lacking
     ]
@@ -166,32 +182,164 @@ def complete(given: Setup, ask: Ask | None) -> Setup:
         raise UsageProblem(
             "not all that a configuration needs was answered", hint=f"give {'; and '.join(missing)}"
         )
-    if given.s3_bucket and (given.s3_lock_mode is None) != (given.s3_lock_days is None):
+    if given.s3_bucket and bool(given.s3_lock_mode) != bool(given.s3_lock_days):
         raise UsageProblem("a lock has a mode and days", hint="give both --s3-lock-mode and --s3-lock-days")
-    given = _with_custodians(given)
+    given = _with_custodians(given, certificates)
     return replace(given, fingerprint=normal_fingerprint(given.fingerprint or ""))
 
 
+def _with_region(given: Setup) -> Setup:
+    """Take the region that an answer names anyway: the key's, or what servers other than AWS are given."""
+    if given.region or not (given.s3_bucket or given.kms_key):
+        return given
+    if match := ARN.match(given.kms_key or ""):
+        return replace(given, region=match[1])
+    others = (not given.s3_bucket or given.s3_endpoint) and (not given.kms_key or given.kms_endpoint)
+    return replace(given, region="us-east-1") if others else given
+
+
+def _without_region(given: Setup) -> bool:
+    return bool(given.s3_bucket or given.kms_key) and not given.region
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question of `init`.
+
+    Attributes:
+        field: Which answer of :class:`Setup` it fills in.
+        text: What is asked.
+        read: Turns what was typed into the answer; raises ``UsageProblem`` for what cannot be one.
+        applies: Whether it is asked, given the answers so far.
+        default: What an empty line stands for.
+    """
+
+    field: str
+    text: str
+    read: Callable[[str], Any]
+    applies: Callable[[Setup], bool] = lambda _: True
+    default: str = ""
+
+
+def _address(text: str) -> str:
+    from pydantic import ValidationError
+
+    from pipeline.config import VaultPlace
+
+    try:
+        return VaultPlace(address=text).address if text else ""
+    except ValidationError as error:
+        said = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UsageProblem(f"{text!r}: {said}", hint="write the scheme and the port, too") from None
+
+
+def _region(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", text):
+        raise UsageProblem(f"{text!r} is not a region", hint="it looks like eu-central-1")
+    return text
+
+
+def _owner(text: str) -> str:
+    if text and not re.fullmatch(r"\d{12}", text):
+        raise UsageProblem(f"{text!r} is not an account's number", hint="it has 12 digits")
+    return text
+
+
+def _lock(text: str) -> str:
+    if text.upper() in LOCKS:
+        return text.upper()
+    if text.lower() == "none":
+        return ""
+    raise UsageProblem(f"{text!r} is not a lock mode", hint=f"write {', '.join(LOCKS)} or none")
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageProblem(f"{text!r} is not a number of days", hint="write a whole number, for example 2")
+    return int(text)
+
+
+def _people(text: str) -> tuple[str, ...]:
+    members = tuple(custodian(item) for item in text.split(",") if item.strip())
+    if members and (not 2 <= len(members) <= MOST_CUSTODIANS or len(set(members)) != len(members)):
+        raise UsageProblem(
+            f"{counted(len(set(members)), 'custodian')} cannot be a group",
+            hint=f"a group has 2 to {MOST_CUSTODIANS} custodians, each named once",
+        )
+    return members
+
+
+def _on_aws(so_far: Setup) -> bool:
+    return bool(so_far.s3_bucket) and not so_far.s3_endpoint
+
+
+# In the order in which the file has them.
+QUESTIONS: Final = (
+    Question("fingerprint", "Fingerprint of the Org Key (40 hexadecimal digits)", normal_fingerprint),
+    Question("vault_address", "Address of Vault or OpenBao (empty for none)", _address),
+    Question("s3_bucket", "S3 bucket for records (empty for none)", str),
+    Question("s3_owner", "Account that owns the bucket (12 digits; empty: not checked)", _owner, _on_aws),
+    Question(
+        "s3_lock_mode",
+        "Object Lock: GOVERNANCE (an administrator can lift it), COMPLIANCE (nobody can) or none",
+        _lock,
+        lambda so_far: bool(so_far.s3_bucket) and so_far.s3_lock_days is None,
+        "GOVERNANCE",
+    ),
+    Question(
+        "s3_lock_days",
+        "Days for which each record is locked (2 to try it)",
+        _days,
+        lambda so_far: bool(so_far.s3_lock_mode),
+    ),
+    Question("directory", "Directory for one more copy (empty for none)", str),
+    Question("transit_key", "Transit key", str, lambda so_far: bool(so_far.vault_address), "orgkey-escrow"),
+    Question("kms_key", "AWS KMS key: ARN, id or alias (empty for none)", str),
+    Question(
+        "region",
+        "Region of the bucket and the KMS key",
+        _region,
+        lambda so_far: _without_region(_with_region(so_far)),
+    ),
+    Question(
+        "custodians",
+        "Custodians: fingerprints of their certificates, with commas between (empty for none yet)",
+        _people,
+        lambda so_far: not so_far.custodians,
+    ),
+    Question(
+        "custodian_threshold",
+        "How many of the custodians suffice (empty for more than half)",
+        lambda text: _days(text) if text else None,
+        lambda so_far: bool(so_far.custodians),
+    ),
+)
+
+
 def _asked(given: Setup, ask: Ask) -> Setup:
-    """Ask for what is open, in the order in which the file has it."""
+    """Ask for what is open; what cannot be an answer is asked for again at once."""
     answers = given
-    questions: tuple[tuple[str, str, Callable[[Setup], bool], str], ...] = (
-        ("fingerprint", "Fingerprint of the Org Key (40 hexadecimal digits)", lambda _: True, ""),
-        ("vault_address", "Address of Vault or OpenBao (empty for none)", lambda _: True, ""),
-        ("s3_bucket", "S3 bucket for records (empty for none)", lambda _: True, ""),
-        ("directory", "Directory for one more copy (empty for none)", lambda _: True, ""),
-        ("transit_key", "Transit key", lambda so_far: bool(so_far.vault_address), "orgkey-escrow"),
-        ("kms_key", "AWS KMS key: ARN, id or alias (empty for none)", lambda _: True, ""),
-    )
-    for field, question, applies, default in questions:
-        if getattr(answers, field) is None and applies(answers):
-            answer: dict[str, Any] = {field: ask(question, default)}
+    for question in QUESTIONS:
+        if getattr(answers, question.field) not in (None, ()) or not question.applies(answers):
+            continue
+        text = question.text
+        while True:
+            try:
+                answer: dict[str, Any] = {question.field: question.read(ask(text, question.default).strip())}
+            except UsageProblem as error:
+                text = f"{error.message}: {error.hint}\n{question.text}"
+                continue
             answers = replace(answers, **answer)
+            break
     return answers
 
 
 def advice(setup: Setup) -> tuple[str, ...]:
-    """What to think about before this configuration is used, a sentence each."""
+    """What to think about before this configuration is used, a sentence each.
+
+    Args:
+        setup: Complete answers.
+    """
     told = []
     parties = {
         *(setup.vault_controlled_by if setup.transit_key else ()),
@@ -204,6 +352,11 @@ def advice(setup: Setup) -> tuple[str, ...]:
         )
     if len(setup.targets()) < 2:
         told.append("there is one copy only, and losing it loses everything: add a second target")
+    if setup.s3_bucket and not setup.s3_lock_mode:
+        told.append(
+            "records in the bucket are not locked, so whoever may delete there can: give --s3-lock-mode and "
+            "--s3-lock-days"
+        )
     if setup.custodians:
         told.append(
             f"put the certificates of the {len(setup.custodians)} custodians into "

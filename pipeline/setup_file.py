@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from pipeline.config import Config
 from pipeline.setup_answers import Setup
+
+DRILL_DAYS: Final = 8
+"""A drill a week, and a day to see to one that did not run."""
+PEOPLE_DAYS: Final = 190
+"""People meet, or answer a challenge, twice a year."""
 
 
 def render(setup: Setup, credentials: Path) -> str:
@@ -30,23 +36,35 @@ def render(setup: Setup, credentials: Path) -> str:
     return "\n".join(parts)
 
 
-def write(path: Path, setup: Setup, credentials: Path) -> None:
-    """Validate the configuration and write it, mode 0600.
+def write(path: Path, setup: Setup, credentials: Path) -> Config:
+    """Validate the configuration and write it, mode 0600; its folder is made where it is missing.
 
     Args:
         path: The new file.
         setup: Complete answers.
         credentials: As for :func:`render`.
 
+    Returns:
+        What was written, as it is read.
+
     Raises:
         UsageProblem: An answer is not valid; nothing is written.
         LocalFilesProblem: Something is there already, or the disk refuses.
     """
     from pipeline import config, files
+    from pipeline.errors import LocalFilesProblem
 
     text = render(setup, credentials).encode()
-    config.parse(text, str(path))
+    written = config.parse(text, str(path))
+    try:
+        path.absolute().parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LocalFilesProblem(
+            f"cannot make {path.absolute().parent}: {error.strerror or error}",
+            hint="make it as its administrator, or name another file with --out",
+        ) from error
     files.write_new(path, text, mode=0o600)
+    return written
 
 
 def _toml(value: str | int | bool | tuple[str, ...] | None) -> str:
@@ -147,7 +165,7 @@ def _holders(setup: Setup) -> list[str]:
                 {
                     "kind": "aws-kms",
                     "key_id": setup.kms_key,
-                    "region": setup.region,
+                    "region": setup.kms_region,
                     "endpoint_url": setup.kms_endpoint,
                     "controlled_by": setup.aws_controlled_by,
                 },
@@ -238,10 +256,15 @@ def _ledger(setup: Setup) -> list[str]:
 def _policy(setup: Setup) -> str:
     return _table(
         "policy",
-        "copies: how many failure domains must hold a verified copy before an escrow counts.",
+        "copies: how many failure domains must hold a verified copy before an escrow counts. The ages:\n"
+        "`orgkey status` fails when the last drill, a path's last drill or a check-in is older than that.",
         {
             "copies": min(2, len(setup.targets())),
+            "max_drill_age_days": DRILL_DAYS if setup.machines() else PEOPLE_DAYS,
+            "max_path_drill_age_days": PEOPLE_DAYS if setup.custodians else None,
+            "max_check_in_age_days": PEOPLE_DAYS if setup.custodians else None,
             "accept_single_party": True if setup.accept_single_party else None,
+            "accept_single_loss": True if setup.accept_single_loss else None,
         },
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,16 +39,16 @@ def apply(
     from pipeline import drift
     from pipeline.infra.plan import NEVER
 
-    if found.plan.changes:
-        shown = [*lines(found.plan), *(f"never: {line}" for line in NEVER)]
-        for line in shown:
-            out.say(line)
+    count = len(found.plan.changes) - len(found.plan.by_hand)
+    if count:
+        shown = [*lines(found.plan, whole=verbose > 0), *(f"never: {line}" for line in NEVER)]
+        out.show(shown)
         if not yes:
-            _ask(len(found.plan.changes), shown if quiet else [])
+            _ask(count, shown if quiet else [])
     mended = drift.mend(context, found)
     if is_pinned(context):
         drift.remember(context, found, mended)
-    commands = credentials(found.plan)
+    commands = credentials(found.plan, _folder(common))
     out.emit(
         {
             "schema": "orgkey.infra-apply/1",
@@ -70,8 +71,17 @@ def apply(
     return mended.code
 
 
-def credentials(plan: Plan) -> list[dict[str, str]]:
-    """The commands that make each identity's role id and secret id files."""
+def credentials(plan: Plan, beside: Path) -> list[dict[str, str]]:
+    """The commands that make each identity's role id and secret id files, all in one folder.
+
+    Args:
+        plan: Which identities log in where.
+        beside: The configuration's folder: identities that it does not name go where those go that it does.
+    """
+    named = [
+        Path(login.role_id_file) for server in plan.servers for login in server.logins if login.role_id_file
+    ]
+    folder = named[0].parent if named else beside / "credentials"
     made = []
     for server in plan.servers:
         where = [f"-address={server.address}"] + (
@@ -79,7 +89,7 @@ def credentials(plan: Plan) -> list[dict[str, str]]:
         )
         tool = "bao" if server.openbao else "vault"
         for login in server.logins:
-            base = f"/etc/orgkey/credentials/vault-{login.identity}"
+            base = f"{folder}/vault-{login.identity}"
             role_id = login.role_id_file or f"{base}-role-id"
             secret_id = login.secret_id_file or f"{base}-secret-id"
             read = shlex.join([tool, "read", *where, "-field=role_id", f"{login.role}/role-id"])
@@ -88,11 +98,18 @@ def credentials(plan: Plan) -> list[dict[str, str]]:
                 {
                     "server": server.label,
                     "identity": login.identity,
+                    "folder": str(Path(role_id).parent),
                     "role_id": f"(umask 077; {read} > {shlex.quote(role_id)})",
                     "secret_id": f"(umask 077; {write} > {shlex.quote(secret_id)})",
                 }
             )
     return made
+
+
+def _folder(common: Common) -> Path:
+    from pipeline import config
+
+    return config.locate(common.config).absolute().parent
 
 
 def _ask(count: int, unseen: list[str]) -> None:
@@ -108,7 +125,12 @@ def _ask(count: int, unseen: list[str]) -> None:
 
 
 def _text(mended: Mended, plan: Plan, commands: list[dict[str, str]]) -> list[str]:
-    shown = [f"{item.state:9} {item.change.server}  {item.change.summary}" for item in mended.outcomes]
+    shown = [
+        f"{item.change.server}  {item.change.made}"
+        if item.state == "done"
+        else f"{item.state:9} {item.change.server}  {item.change.summary}"
+        for item in mended.outcomes
+    ]
     for item in mended.outcomes:
         if item.error is not None:
             shown += ["", f"failed: {item.error.message}", f"        {item.error.hint}"]
@@ -125,5 +147,7 @@ def _text(mended: Mended, plan: Plan, commands: list[dict[str, str]]) -> list[st
         shown.append("no differences, nothing to do")
     if mended.left is not None:
         shown += ["", "role ids and secret ids, for whoever may make them:"]
+        folders = dict.fromkeys(item["folder"] for item in commands)
+        shown += [f"  mkdir -p -m 700 {shlex.quote(folder)}" for folder in folders]
         shown += [f"  {item[kind]}" for item in commands for kind in ("role_id", "secret_id")]
     return shown

@@ -9,8 +9,9 @@ import typer
 
 from pipeline.cli import jobs, options
 from pipeline.cli.options import Common
-from pipeline.cli.output import Output, counted
+from pipeline.cli.output import Output
 from pipeline.errors import Code, UsageProblem
+from pipeline.text import counted
 
 if TYPE_CHECKING:
     from pipeline.context import Context
@@ -58,7 +59,7 @@ def plan(
             "never": list(NEVER),
             "exit_code": int(result.code),
         },
-        [*lines(result), "", *(f"never: {line}" for line in NEVER)],
+        [*lines(result, whole=verbose > 0), "", *(f"never: {line}" for line in NEVER)],
     )
     return result.code
 
@@ -128,8 +129,13 @@ def problems(result: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def lines(result: Plan) -> list[str]:
-    """A plan, for people."""
+def lines(result: Plan, *, whole: bool) -> list[str]:
+    """A plan, for people.
+
+    Args:
+        result: The plan.
+        whole: Whether a policy that is missing is shown with its text; one that differs always shows how.
+    """
     shown: list[str] = []
     for server in result.servers:
         product = "OpenBao" if server.openbao else "Vault"
@@ -138,7 +144,10 @@ def lines(result: Plan) -> list[str]:
         for change in of_it:
             shown.append(f"  {change.summary}")
             shown += [f"    gives more than it should: {line}" for line in change.surplus]
-            shown += [f"    {line}" for line in (change.by_hand or change.diff).splitlines()]
+            details = (change.by_hand or change.diff).splitlines()
+            if change.field == "exists" and change.diff and not whole:
+                details = [f"{counted(len(details), 'line')}; -v shows them"]
+            shown += [f"    {line}" for line in details]
             if change.field == "exists" and not change.diff:
                 shown += [f"    {name} = {_value(value)}" for name, value in change.body.items()]
         wrong = [item for item in result.faults if item.server == server.label]
@@ -146,8 +155,11 @@ def lines(result: Plan) -> list[str]:
             shown += [f"  PROBLEM  {fault.object}: {fault.message}", f"    {fault.hint}"]
         if not of_it and not wrong:
             shown.append("  no differences")
-    count, bad = len(result.changes), len(result.faults)
-    shown += ["", f"{counted(count, 'change')}, {counted(bad, 'problem')} to solve by hand"]
+    shown += ["", counted(len(result.changes) - len(result.by_hand), "change")]
+    if result.by_hand:
+        shown[-1] += f", {counted(len(result.by_hand), 'thing')} to do by hand"
+    if result.faults:
+        shown[-1] += f", {counted(len(result.faults), 'problem')} that cannot be mended from here"
     return shown
 
 

@@ -15,6 +15,7 @@ from pipeline.cli.output import Output
 from pipeline.errors import Code, LocalFilesProblem, NotAKey, NotPinned, SeveralKeys, UsageProblem
 
 if TYPE_CHECKING:
+    from pipeline.config import Config
     from pipeline.setup_answers import Setup
 
 _VAULT, _S3, _PEOPLE, _OTHER = "Vault", "S3 and KMS", "Custodians", "Other"
@@ -84,7 +85,10 @@ def init(
         int | None,
         typer.Option(metavar="N", help="Days of retention; with --s3-lock-mode.", rich_help_panel=_S3),
     ] = None,
-    region: Annotated[str, typer.Option(help="Of bucket and KMS key.", rich_help_panel=_S3)] = "us-east-1",
+    region: Annotated[
+        str | None,
+        typer.Option(help="Of the bucket and the KMS key, unless its ARN names it.", rich_help_panel=_S3),
+    ] = None,
     kms_key: Annotated[
         str | None, typer.Option(help="KMS key that opens a share.", rich_help_panel=_S3)
     ] = None,
@@ -150,6 +154,14 @@ def init(
             rich_help_panel=_OTHER,
         ),
     ] = False,
+    accept_single_loss: Annotated[
+        bool,
+        typer.Option(
+            "--accept-single-loss",
+            help="Allow a plan under which one loss ends every restore.",
+            rich_help_panel=_OTHER,
+        ),
+    ] = False,
     state_dir: options.StateDir = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -165,8 +177,6 @@ def init(
     speak = Common(None, state_dir, fingerprint, json, quiet, verbose).output()
     defaults = Setup()
     beside = out.resolve().parent
-    if custodian and custodian_certificates is None:
-        custodian_certificates = beside / "custodians"
     setup = Setup(
         fingerprint=fingerprint,
         vault_address=vault_address,
@@ -194,11 +204,14 @@ def init(
         custodian_threshold=custodian_threshold,
         custodian_certificates=str(custodian_certificates.absolute()) if custodian_certificates else None,
         accept_single_party=accept_single_party,
+        accept_single_loss=accept_single_loss,
     )
     credentials = credentials_dir or beside / "credentials"
     asking = not no_input and inputs.interactive()
-    written = create(speak, out, setup, credentials, from_export=from_export, trusted=yes, asking=asking)
-    _report(speak, out, written)
+    written, config = create(
+        speak, out, setup, credentials, from_export=from_export, trusted=yes, asking=asking
+    )
+    _report(speak, out, written, config)
     return Code.OK
 
 
@@ -211,7 +224,7 @@ def create(
     from_export: Path | None,
     trusted: bool,
     asking: bool,
-) -> Setup:
+) -> tuple[Setup, Config]:
     """Find out what is missing and write the file.
 
     Args:
@@ -224,7 +237,7 @@ def create(
         asking: Whether a person can be asked.
 
     Returns:
-        What was written down.
+        What was answered, and the configuration that was written.
 
     Raises:
         LocalFilesProblem: Something is there already.
@@ -240,9 +253,9 @@ def create(
     if from_export is not None:
         pin = _pin_of(speak, from_export, setup.fingerprint, trusted=trusted, asking=asking)
         setup = replace(setup, fingerprint=pin)
-    complete = setup_answers.complete(setup, _ask if asking else None)
-    setup_file.write(out, complete, credentials)
-    return complete
+    certificates = str(out.resolve().parent / "custodians")
+    complete = setup_answers.complete(setup, _ask if asking else None, certificates)
+    return complete, setup_file.write(out, complete, credentials)
 
 
 def _pin_of(speak: Output, export: Path, given: str | None, *, trusted: bool, asking: bool) -> str:
@@ -292,21 +305,33 @@ def _ask(question: str, default: str) -> str:
     return str(typer.prompt(question, default=default, show_default=bool(default), err=True)).strip()
 
 
-def _report(speak: Output, out: Path, setup: Setup) -> None:
+def _report(speak: Output, out: Path, setup: Setup, config: Config) -> None:
     from pipeline import setup_answers
+    from pipeline.custody import posture
 
-    notes = setup_answers.advice(setup)
+    notes = list(setup_answers.advice(setup))
+    if (losses := posture.single_losses(config)) and not setup.accept_single_loss:
+        notes.append(
+            f"`orgkey doctor` will refuse this plan (2), since any one of these losses ends every restore: "
+            f"{'; '.join(losses)}. Add a path that does not need it, such as custodians, or set "
+            "policy.accept_single_loss (--accept-single-loss)"
+        )
     document = {
         "schema": "orgkey.init/1",
         "config": str(out),
         "fingerprint": setup.fingerprint,
         "targets": list(setup.targets()),
         "holders": list(setup.holders()),
-        "notes": list(notes),
+        "notes": notes,
     }
     lines = [
         f"{out} is written, for the key {spaced(setup.fingerprint or '')}",
         *(f"note: {note}" for note in notes),
-        "next: put the logins where it says, then run `orgkey doctor`",
+        *(
+            ["next: `orgkey infra plan` and `orgkey infra apply` set Vault's side up"]
+            if setup.vault_address
+            else []
+        ),
+        "next: put the logins where the file says, then run `orgkey doctor`",
     ]
     speak.emit(document, lines)

@@ -44,6 +44,16 @@ class Output:
         elif not self.quiet:
             self._line(f"{time.monotonic() - self._started:6.1f}s  {line}" if sys.stderr.isatty() else line)
 
+    def show(self, lines: Iterable[str]) -> None:
+        """Show a person what they are asked about, on stderr: as it is, without the time of each line."""
+        from pipeline import logs
+
+        for line in lines:
+            if logs.as_json():
+                logs.event("progress", printable(line))
+            elif not self.quiet:
+                self._line(line)
+
     def warn(self, line: str) -> None:
         """Tell a person what they should know, on stderr."""
         from pipeline import logs

@@ -68,11 +68,11 @@ def apply(sites: Sequence[Site], changes: Sequence[Change], retrier: Retrier) ->
 
 
 def code(outcomes: Sequence[Outcome]) -> Code:
-    """The exit code of the first failure; ``PENDING`` where something is left to do by hand."""
+    """The exit code of the first failure."""
     for outcome in outcomes:
         if outcome.error is not None:
             return outcome.error.code
-    return Code.PENDING if any(item.state == "by-hand" for item in outcomes) else Code.OK
+    return Code.OK
 
 
 def _send(site: Site, path: str, body: Mapping[str, Any], retrier: Retrier) -> None:

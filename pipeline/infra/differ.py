@@ -63,6 +63,13 @@ class Change:
         return bool(self.surplus)
 
     @property
+    def made(self) -> str:
+        """In one line, once it is done."""
+        if self.field in ("exists", "policy"):
+            return f"made {self.object}" if self.field == "exists" else f"wrote {self.object}"
+        return f"set {self.object}: {self.field} = {_word(self.want)}"
+
+    @property
     def summary(self) -> str:
         """In one line."""
         if self.field == "exists":

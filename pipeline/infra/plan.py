@@ -56,10 +56,15 @@ class Plan:
 
     @property
     def code(self) -> Code:
-        """22 where something cannot be mended, 42 where something differs."""
+        """22 where something cannot be mended, 42 where something differs that `apply` can mend."""
         if self.faults:
             return Code.CONFLICT
-        return Code.PENDING if self.changes else Code.OK
+        return Code.PENDING if any(change.call for change in self.changes) else Code.OK
+
+    @property
+    def by_hand(self) -> tuple[Change, ...]:
+        """What only the server's administrator can do; no run of ours will, so it is no pending change."""
+        return tuple(change for change in self.changes if not change.call)
 
 
 def make(files: Files, config: Config | None, sites: Sequence[Site]) -> Plan:

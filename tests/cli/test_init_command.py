@@ -24,7 +24,7 @@ KEYS = ROOT / "tests" / "assets" / "keys"
 EXPORT = KEYS / "ed25519-two-block.asc"
 PIN = "70FBA2750FD7F47DF6FB080908E6316C03A0DB7D"
 ORGKEY = [sys.executable, "-m", "pipeline.cli.app", "init"]
-PLACES = ["--vault-address", "https://vault:8200", "--s3-bucket", "records"]
+PLACES = ["--vault-address", "https://vault:8200", "--s3-bucket", "records", "--region", "eu-central-1"]
 HOLDERS = ["--transit-key", "orgkey-escrow", "--kms-key", "alias/orgkey"]
 
 
@@ -117,6 +117,21 @@ def test_an_export_that_cannot_be_escrowed_still_gives_its_pin_with_a_warning(tm
     assert done.returncode == 0
     assert "warning" in done.stderr
     assert "cannot be escrowed as it is" in done.stderr
+
+
+def test_the_folder_is_made_and_what_doctor_will_say_is_foretold(tmp_path: Path) -> None:
+    words = ["--fingerprint", PIN, *PLACES, *HOLDERS, "--out", "etc/orgkey/orgkey.toml"]
+    done = run(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    assert "`orgkey doctor` will refuse this plan (2), since any one of these losses" in done.stdout
+    assert "--accept-single-loss" in done.stdout
+    accepted = run(tmp_path, *words[:-1], "accepted.toml", "--accept-single-loss")
+    assert "doctor` will refuse" not in accepted.stdout
+    assert config.load(tmp_path / "accepted.toml").policy.accept_single_loss
+    (tmp_path / "file").touch()
+    blocked = run(tmp_path, *words[:-1], "file/orgkey.toml")
+    assert blocked.returncode == 3
+    assert "cannot make" in blocked.stderr
 
 
 def test_one_party_alone_is_pointed_out(tmp_path: Path) -> None:
@@ -252,9 +267,14 @@ def test_a_person_is_shown_the_fingerprint_and_asked_for_the_rest(tmp_path: Path
             (b"Does the server show", b"y"),
             (b"Address of Vault", b"https://vault:8200"),
             (b"S3 bucket", b"records"),
+            (b"Account that owns", b""),
+            (b"Object Lock", b""),
+            (b"Days for which", b"2"),
             (b"Directory", b""),
             (b"Transit key", b""),
             (b"AWS KMS key", b"alias/orgkey"),
+            (b"Region of", b"eu-central-1"),
+            (b"Custodians", b""),
         ],
     )
     assert code == 0, shown

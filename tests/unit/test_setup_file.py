@@ -33,6 +33,7 @@ FULL = Setup(
     inbox="/srv/orgkey/inbox",
     accept_single_party=False,
 )
+CERTIFICATES = "/etc/orgkey/custodians"
 
 
 def parsed(setup: Setup) -> config.Config:
@@ -103,7 +104,7 @@ def people(count: int = 5, threshold: int | None = None, **change: object) -> Se
 
 
 def test_custodians_become_a_group_and_a_path_of_their_own() -> None:
-    setup = complete(people(threshold=4), None)
+    setup = complete(people(threshold=4), None, CERTIFICATES)
     loaded = parsed(setup)
     group = loaded.holder["custodians"]
     assert isinstance(group, config.OpenpgpHolder)
@@ -117,19 +118,19 @@ def test_custodians_become_a_group_and_a_path_of_their_own() -> None:
 
 @pytest.mark.parametrize(("count", "threshold"), [(2, 2), (3, 2), (4, 3), (5, 3)])
 def test_without_a_threshold_more_than_half_are_needed(count: int, threshold: int) -> None:
-    loaded = parsed(complete(people(count), None))
+    loaded = parsed(complete(people(count), None, CERTIFICATES))
     assert loaded.path["custodians"].needs[0].threshold == threshold
 
 
 def test_custodians_alone_are_holders_enough() -> None:
-    setup = complete(replace(people(), transit_key=None), None)
+    setup = complete(replace(people(), transit_key=None), None, CERTIFICATES)
     loaded = parsed(setup)
     assert set(loaded.holder) == set(loaded.path) == {"custodians"}
     assert not any("alone can reconstruct" in line for line in advice(setup))
 
 
 def test_advice_says_where_the_certificates_go() -> None:
-    setup = complete(people(), None)
+    setup = complete(people(), None, CERTIFICATES)
     assert any("/etc/orgkey/custodians" in line and "5 custodians" in line for line in advice(setup))
 
 
@@ -144,12 +145,11 @@ def test_advice_says_where_the_certificates_go() -> None:
         (people(3, 4), "from 2 to 3"),
         (replace(SMALL, custodian_threshold=2), "--custodian"),
         (replace(SMALL, custodian_certificates="/x"), "--custodian"),
-        (replace(people(3), custodian_certificates=None), "--custodian-certificates"),
     ],
 )
 def test_custodians_that_are_no_group_are_refused(setup: Setup, hint: str) -> None:
     with pytest.raises(UsageProblem) as caught:
-        complete(setup, None)
+        complete(setup, None, CERTIFICATES)
     assert hint in caught.value.hint
 
 
@@ -204,40 +204,41 @@ def test_an_answer_that_is_not_valid_leaves_no_file(tmp_path: Path, change: dict
     [
         (Setup(), ["fingerprint", "places", "holders"]),
         (replace(SMALL, fingerprint=None), ["fingerprint"]),
-        (Setup(fingerprint=PIN, s3_bucket="b"), ["holders"]),
-        (Setup(fingerprint=PIN, kms_key="k"), ["places"]),
-        (Setup(fingerprint=PIN, s3_bucket="b", transit_key="t"), ["transit"]),
+        (Setup(fingerprint=PIN, s3_bucket="b"), ["holders", "region"]),
+        (Setup(fingerprint=PIN, kms_key="k"), ["places", "region"]),
+        (Setup(fingerprint=PIN, s3_bucket="b", transit_key="t"), ["transit", "region"]),
     ],
 )
 def test_without_anybody_to_ask_every_missing_option_is_named(setup: Setup, options: list[str]) -> None:
     with pytest.raises(UsageProblem) as caught:
-        complete(setup, None)
+        complete(setup, None, CERTIFICATES)
     assert caught.value.hint == "give " + "; and ".join(OPTIONS[name] for name in options)
 
 
 def test_a_lock_needs_mode_and_days() -> None:
     with pytest.raises(UsageProblem) as caught:
-        complete(replace(SMALL, s3_bucket="b", s3_lock_days=3), None)
+        complete(replace(SMALL, s3_bucket="b", region="eu-west-1", s3_lock_days=3), None, CERTIFICATES)
     assert "--s3-lock-mode" in caught.value.hint
 
 
 def test_a_person_is_asked_for_what_is_open_and_for_nothing_else() -> None:
     answers = {"Fingerprint": PIN.lower(), "S3 bucket": "b", "AWS KMS": "alias/k", "Transit key": ""}
+    answers |= {"Object Lock": "none", "Region": "eu-central-1"}
     asked: list[str] = []
 
     def ask(question: str, default: str) -> str:
         asked.append(question)
         return next((value for start, value in answers.items() if question.startswith(start)), "") or default
 
-    done = complete(Setup(vault_address="https://vault:8200"), ask)
+    done = complete(Setup(vault_address="https://vault:8200"), ask, CERTIFICATES)
     assert done.fingerprint == PIN
     assert (done.targets(), done.holders()) == (("vault", "s3"), ("vault", "aws"))
     assert done.transit_key == "orgkey-escrow"
     assert not any("Address" in question for question in asked)
 
     asked.clear()
-    assert complete(done, ask) == done
-    assert asked == []
+    assert complete(done, ask, CERTIFICATES) == done
+    assert [question.partition(":")[0] for question in asked] == ["Custodians"]  # none yet
 
 
 def test_the_transit_key_is_asked_for_only_with_a_vault() -> None:
@@ -247,7 +248,11 @@ def test_the_transit_key_is_asked_for_only_with_a_vault() -> None:
         asked.append(question)
         return default
 
-    complete(Setup(fingerprint=PIN, s3_bucket="b", kms_key="k"), ask)
+    complete(
+        Setup(fingerprint=PIN, s3_bucket="b", s3_lock_mode="", kms_key="k", region="eu-west-1"),
+        ask,
+        CERTIFICATES,
+    )
     assert not any("Transit" in question for question in asked)
 
 

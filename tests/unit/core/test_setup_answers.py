@@ -1,0 +1,106 @@
+"""What `orgkey init` asks, and what the file says then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline import config, setup_answers, setup_file
+from pipeline.errors import UsageProblem
+from pipeline.setup_answers import Setup
+
+PIN = "70FBA2750FD7F47DF6FB080908E6316C03A0DB7D"
+ARN = "arn:aws:kms:eu-central-1:444455556666:key/2cb3a1a0-0000-4000-8000-000000000000"
+BASE = Setup(
+    fingerprint=PIN,
+    vault_address="https://vault:8200",
+    s3_bucket="b",
+    transit_key="k",
+    kms_key=ARN,
+    directory="",
+)
+PEOPLE = (PIN, PIN[::-1], PIN.replace("7", "1"))
+
+
+class Person:
+    """Answers by a part of the question; what is not scripted takes the default."""
+
+    def __init__(self, answers: Mapping[str, list[str]]) -> None:
+        self._answers = {part: list(given) for part, given in answers.items()}
+        self.asked: list[str] = []
+
+    def __call__(self, question: str, default: str) -> str:
+        self.asked.append(question)
+        for part, given in self._answers.items():
+            if part in question and given:
+                return given.pop(0)
+        return default
+
+
+def written(setup: Setup, ask: Person | None = None) -> config.Config:
+    complete = setup_answers.complete(setup, ask, "/etc/orgkey/custodians")
+    return config.parse(setup_file.render(complete, Path("/etc/orgkey/credentials")).encode(), "orgkey.toml")
+
+
+def test_everything_that_decides_is_asked() -> None:
+    person = Person(
+        {
+            "Fingerprint of the Org Key": [PIN],
+            "Address of Vault": ["127.0.0.1:8200", "https://vault:8200"],
+            "S3 bucket": ["records"],
+            "Account that owns": ["1234", "111122223333"],
+            "Object Lock": ["governanc", "governance"],
+            "Days for which": ["soon", "30"],
+            "AWS KMS key": ["alias/orgkey"],
+            "Region": ["Frankfurt", "eu-central-1"],
+            "Custodians": [PIN, ", ".join(PEOPLE)],
+        }
+    )
+    made = written(Setup(), person)
+    s3 = made.target["s3"]
+    assert isinstance(s3, config.S3Target)
+    assert (s3.region, s3.lock_mode, s3.lock_days, s3.expected_bucket_owner) == (
+        "eu-central-1",
+        "GOVERNANCE",
+        30,
+        "111122223333",
+    )
+    assert set(made.path) == {"unattended", "custodians"}
+    assert made.path["custodians"].needs[0].threshold == 2
+    again = [question for question in person.asked if "\n" in question]
+    assert [question.splitlines()[1][:8] for question in again] == [
+        "Address ", "Account ", "Object L", "Days for", "Region o", "Custodia",
+    ]  # fmt: skip
+    assert "an address looks like https://vault.example.com:8200" in again[0]
+
+
+def test_the_region_is_the_keys_or_must_be_given() -> None:
+    made = written(BASE)
+    assert getattr(made.target["s3"], "region") == "eu-central-1"  # noqa: B009 - one of a union
+    assert getattr(made.holder["aws"], "region") == "eu-central-1"  # noqa: B009
+    elsewhere = written(replace(BASE, region="eu-west-1"))
+    assert getattr(elsewhere.target["s3"], "region") == "eu-west-1"  # noqa: B009
+    assert getattr(elsewhere.holder["aws"], "region") == "eu-central-1"  # noqa: B009
+    with pytest.raises(UsageProblem) as caught:
+        written(replace(BASE, kms_key="alias/orgkey"))
+    assert "--region" in caught.value.hint
+
+
+def test_the_gate_goes_stale_without_drills() -> None:
+    machines = written(BASE).policy
+    assert machines.max_drill_age_days == 8
+    assert (machines.max_path_drill_age_days, machines.max_check_in_age_days) == (None, None)
+    people = written(replace(BASE, custodians=PEOPLE)).policy
+    assert people.max_drill_age_days == 8
+    assert people.max_path_drill_age_days == people.max_check_in_age_days == 190
+    only = written(replace(BASE, custodians=PEOPLE, transit_key=None, kms_key=None, s3_bucket=None)).policy
+    assert only.max_drill_age_days == 190
+
+
+def test_a_bucket_without_a_lock_is_pointed_out() -> None:
+    assert any("not locked" in note for note in setup_answers.advice(BASE))
+    locked = replace(BASE, s3_lock_mode="GOVERNANCE", s3_lock_days=2)
+    assert not any("not locked" in note for note in setup_answers.advice(locked))
