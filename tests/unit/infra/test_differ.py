@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline import config
+from pipeline.cli.infra_plan import lines
 from pipeline.clock import Deadline, SystemClock
 from pipeline.errors import Unreachable, UsageProblem
 from pipeline.infra import applying, differ
@@ -15,6 +16,7 @@ from pipeline.infra.actual import Actual, Mount
 from pipeline.infra.desired import Site, Wanted, wanted
 from pipeline.infra.differ import Change
 from pipeline.infra.files import Files
+from pipeline.infra.plan import Plan, Server
 from pipeline.retry import Retrier
 
 WRITER = "auth/approle/role/orgkey-writer"
@@ -93,7 +95,25 @@ def test_openbao_takes_audit_devices_by_hand_only(want: Wanted, same: Actual) ->
     assert 'file_path = "/var/log/vault/audit.log"' in change.by_hand
     (outcome,) = applying.apply([], [change], None)  # type: ignore[arg-type]
     assert outcome.state == "by-hand"
-    assert applying.code([outcome]) == 42
+    # It is told, and does not keep the plan pending for ever: no run of ours can make it.
+    assert applying.code([outcome]) == 0
+    assert Plan((), (change,), ()).code == 0
+    assert Plan((), (change,), ()).by_hand == (change,)
+    told = lines(Plan((Server("server", "", None, "2.7.2", True, ()),), (change,), ()), whole=False)
+    assert told[-1] == "no changes, 1 thing to do by hand"
+    assert 'audit "file" "orgkey" {' in "\n".join(told)
+
+
+def test_what_was_made_is_told_as_made_and_a_new_policy_in_short(want: Wanted, same: Actual) -> None:
+    name = next(iter(same.policies))
+    (change,) = changes(want, replace(same, policies={**same.policies, name: None}))
+    assert change.summary == f"sys/policies/acl/{name} is missing"
+    assert change.made == f"made sys/policies/acl/{name}"
+    plan = Plan((Server("server", "", None, "2.7.2", True, ()),), (change,), ())
+    assert plan.code == 42
+    short, whole = lines(plan, whole=False), lines(plan, whole=True)
+    assert "-v shows them" in short[2]
+    assert len(short) < 6 < len(whole)
 
 
 def test_vault_takes_them_from_its_api(want: Wanted, same: Actual) -> None:
