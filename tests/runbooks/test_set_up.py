@@ -48,7 +48,7 @@ def server(tmp_path: Path) -> Iterator[str]:
     home = tmp_path / "server"
     home.mkdir()
     program = build.ensure(OPENBAO, Quiet())
-    argv = [program, "server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={TOKEN}"]
+    argv = [str(program), "server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={TOKEN}"]
     argv.append(f"-dev-listen-address=127.0.0.1:{port}")
     address = f"http://127.0.0.1:{port}"
     with (
