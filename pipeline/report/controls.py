@@ -22,6 +22,7 @@ SOC: Final = "SOC 2"
 HIPAA: Final = "HIPAA Security Rule"
 DORA: Final = "DORA, Regulation (EU) 2022/2554"
 DORA_RTS: Final = "Delegated Regulation (EU) 2024/1774"
+NIS2: Final = "NIS2, Implementing Regulation (EU) 2024/2690"
 
 _WHEN: Final = {
     PCI: "only if the key protects account data",
@@ -29,6 +30,7 @@ _WHEN: Final = {
     HIPAA: "only if the key protects electronic protected health information",
     DORA: "only for financial entities and their providers",
     DORA_RTS: "only for financial entities and their providers",
+    NIS2: "only for the kinds of digital services and infrastructure that the regulation names",
 }
 
 
@@ -94,6 +96,10 @@ ROWS: Final = (
     Row("Art. 11", DORA, "test continuity and recovery plans at least yearly", judging.yearly, True),
     Row("Art. 12", DORA, "restore backups on systems apart from the source", judging.separate, True),
     Row("Art. 7", DORA_RTS, "manage keys for life, replace lost ones", judging_keys.lifecycle, True),
+    Row("4.2.2", NIS2, "keep whole backup copies apart from the system", judging.elsewhere, True),
+    Row("4.2.3", NIS2, "check the integrity of backup copies regularly", judging.exact_copies, True),
+    Row("4.2.6", NIS2, "test recovery regularly, correct what failed", judging.corrected, True),
+    Row("9.2(c)", NIS2, "back up keys, recover lost ones, log what is done", judging_keys.lifecycle, True),
 )  # fmt: skip
 
 _OF_LEDGER: Final = (judging.integrity, judging.repudiation)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import gate, overview
+from pipeline.backups.head import Head
 from pipeline.backups.sources import FileSource
 from pipeline.cli import list_command, status_text
 from pipeline.config import Policy
@@ -215,7 +216,8 @@ def arrived(path: Path, age: timedelta, code: Code = Code.OK) -> Backup:
     path.write_bytes(b"a backup")
     then = (NOW - age).timestamp()
     os.utime(path, (then, then))
-    return Backup(FileSource(path), None, (), None, code)
+    head = Head(("0" * 16,), "mdc", 0, b"")
+    return Backup(FileSource(path), head, (), None, code)
 
 
 def test_only_what_is_a_backup_of_the_past_is_the_newest(tmp_path: Path) -> None:
