@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -244,9 +245,11 @@ def _asks(deadline: Deadline) -> Callable[[str, str], bool] | None:
     if not inputs.interactive():
         return None
 
+    one_at_a_time = Lock()  # holders are asked side by side, a person is not
+
     @cache
     def ask(holder: str, address: str) -> bool:
-        with deadline.paused():
+        with one_at_a_time, deadline.paused():
             answer = ceremony_prompt.question(
                 f"Holder {holder} of the record is at {address}, which nothing on this host confirms. "
                 "Send your login there? [y/N]"

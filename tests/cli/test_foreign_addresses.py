@@ -15,7 +15,7 @@ from pipeline.clock import Deadline
 from pipeline.custody import paths
 from pipeline.custody.interface import Binding, Coordinates, Holder, SealedShare
 from pipeline.secret import Secret
-from tests.integration.commandline import NEW_PASSPHRASE, environment, orgkey
+from tests.integration.commandline import NEW_PASSPHRASE, converse, environment, orgkey
 from tests.unit.core import inmemory
 from tests.unit.core.inmemory import MemoryHolder, slot_of
 
@@ -198,3 +198,31 @@ def test_without_a_configuration(record: Path, stranger: Stranger, tmp_path: Pat
     )
     assert run.code in (20, 25), run
     assert any(TOKEN.encode() in data for data in stranger.heard)
+
+
+@pytest.mark.parametrize("answer", [b"n", b"y"])
+def test_at_a_terminal_a_person_is_shown_the_address(
+    answer: bytes, record: Path, stranger: Stranger, tmp_path: Path
+) -> None:
+    words = (
+        "restore",
+        "--record",
+        str(record),
+        "--fingerprint",
+        record.parent.name,
+        "--out",
+        "key.asc",
+        *NEW,
+    )
+    away = tmp_path / "away"
+    away.mkdir()
+    (away / "new").write_bytes(NEW_PASSPHRASE)
+    code, shown = converse(
+        away,
+        (*words, "--via", "onsite"),
+        [(b"Send your login there? [y/N]", answer)],
+        env=environment(away, **LOGINS),
+    )
+    assert f"Holder one of the record is at {stranger.address}" in shown
+    assert bool(stranger.heard) == (answer == b"y")
+    assert code == 31 if answer == b"n" else code in (20, 25), shown
