@@ -456,7 +456,7 @@ def _list(target: Target, fingerprint: str) -> dict[str, _Details]:
     """What a target lists of a key, by epoch; names that are not an epoch's cost nothing more."""
     found: dict[str, list[Slot]] = {}
     if isinstance(target, Listing):
-        for name in target.slots(fingerprint):
+        for name in sorted(target.slots(fingerprint)):  # the epoch's own place before those beside it
             if REPAIRED.match(name):
                 found.setdefault(epoch_of(Slot(fingerprint, name)), []).append(Slot(fingerprint, name))
         return {name: partial(_look, target, slots) for name, slots in found.items()}

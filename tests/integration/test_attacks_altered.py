@@ -247,7 +247,8 @@ def test_when_no_copy_is_good_nothing_pretends_to_be(desk: Desk, stored: tuple[s
     assert desk.run("drill", "--json").code == 23
     assert desk.run("repair", "--json").code == 23
     gate = desk.ask("status", expect=40)
-    assert gate["gate"]["broken"] == ["nothing authentic is stored for this key"]
+    assert gate["gate"]["broken"][0] == "nothing authentic is stored for this key"
+    assert [rule.partition(":")[0] for rule in gate["gate"]["broken"][1:]] == ["vault", "s3", "disk"]
 
 
 def test_a_new_target_receives_the_same_bytes(place: Place, tmp_path: Path) -> None:

@@ -586,7 +586,7 @@ class Named(MemoryTarget):
 
     def slots(self, fingerprint: str) -> list[str]:
         self.calls.append("slots")
-        return [slot.epoch for slot in self.places if slot.fingerprint == fingerprint]
+        return sorted((slot.epoch for slot in self.places if slot.fingerprint == fingerprint), reverse=True)
 
 
 def test_where_a_listing_is_cheap_each_epoch_is_looked_at_by_itself(world: World, genuine: Record) -> None:
@@ -599,6 +599,8 @@ def test_where_a_listing_is_cheap_each_epoch_is_looked_at_by_itself(world: World
     target.plant(slot_of(genuine), b"garbage")
     flood(world, genuine, 300, "a", ahead=FAR)
     survey = look(world, everything=False)
-    assert survey.epochs[-1].good[0].version == "1"
+    (copy,) = survey.epochs[-1].copies
+    assert (copy.ok, copy.slot, copy.version) == (True, repaired, "1")
+    assert "version 2: this is not a whole record" in str(copy.problem), "what lies on top is still told"
     assert target.calls.count("slots") == 1
     assert target.calls.count("find") == AT_ONCE + 1, "two slots of the true epoch, one of each other"
