@@ -138,7 +138,21 @@ def certify_only() -> None:
         home.close()
 
 
-SPECIAL = {"renewed": renewed, "revoked": revoked, "certify-only": certify_only}
+def dsa1024() -> None:
+    """The classic DH/DSS key: SHA-1 in its self-signatures, and what gpg signs with SHA-1 by itself."""
+    home = Home()
+    try:
+        old = ("--cert-digest-algo", "SHA1")
+        home.gpg(*old, "--quick-generate-key", "Old DSS <dss@example.com>", "dsa1024", "cert,sign", "30y")
+        lines = home.gpg("--with-colons", "--list-keys").decode().splitlines()
+        fingerprint = next(line.split(":")[9] for line in lines if line.startswith("fpr"))
+        home.gpg(*old, "--quick-add-key", fingerprint, "elg1024", "encr", "30y")
+        save("makers/gnupg22-dsa1024", writer.two_block(home.secret()))
+    finally:
+        home.close()
+
+
+SPECIAL = {"dsa1024": dsa1024, "renewed": renewed, "revoked": revoked, "certify-only": certify_only}
 
 
 def main(names: list[str]) -> None:

@@ -39,7 +39,7 @@ from pipeline.keys.proofs.renewal import resigned
 from pipeline.keys.proofs.sequoia_proof import SequoiaProver
 from pipeline.keys.proofs.userkey import fresh_user
 from pipeline.keys.proofs.views import Views, view
-from pipeline.keys.rewrap import unlock
+from pipeline.keys.rewrap import UnlockedKey, unlock
 from pipeline.process import Cancellation
 from pipeline.secret import Secret
 
@@ -159,6 +159,7 @@ class _Run:
         self.jobs = dict(jobs)
         self.cancellation = cancellation
         self.notes: list[str] = []
+        self.opened: UnlockedKey | None = None
 
     def prove(self) -> Proofs:
         refused = self._read()
@@ -203,13 +204,13 @@ class _Run:
         if job is None:
             return None
         try:
-            opened = unlock(job.tsk, job.passphrase)
+            self.opened = unlock(job.tsk, job.passphrase)
         except errors.Unsupported as error:
             self.notes.append(f"this program takes no part: {error.message}")
         except OrgkeyError as error:
             return error.message
         else:
-            if not opened.canonical:
+            if not self.opened.canonical:
                 self.notes.append(_NOT_CANONICAL)
         return None
 
@@ -233,15 +234,13 @@ class _Run:
             "the public part is not valid now: proven at a time inside its validity, "
             "and with a copy in memory that the recovered key has signed again"
         )
-        prover = next((one for one in self.provers.values() if isinstance(one, PgpyProver)), None)
-        signer = prover or PgpyProver()
+        if self.opened is None:
+            self.notes.append("the copy could not be signed: the key does not open")
+            return
         try:
-            copy = _guard(lambda: resigned(signer, next(iter(self.jobs.values()))))
-        finally:
-            if signer is not prover:
-                signer.close()
-        if isinstance(copy, TakesNoPart):
-            self.notes.append(f"the copy could not be signed: {copy}")
+            copy = resigned(self.opened, self.views)
+        except OrgkeyError as error:
+            self.notes.append(f"the copy could not be signed: {error.message}")
             return
         self.jobs = {name: replace(job, resigned=copy) for name, job in self.jobs.items()}
 

@@ -32,7 +32,7 @@ def main() -> None:
 
     harden()
     warnings.simplefilter("ignore")
-    operations = {"make": make, "check": check, "resign": resign, "sign": sign}
+    operations = {"make": make, "check": check, "sign": sign}
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     try:
         unfit = _prepare()
@@ -350,36 +350,6 @@ def _with_key_sign(request: Request) -> Outcome:
             return _sign(key, request)
 
     return _attempt(act)
-
-
-def resign(request: Request) -> dict[str, Any]:
-    """Sign the user ids and subkeys anew, without an end: for a copy in memory of an expired key.
-
-    The request names user ids as text and subkeys by fingerprint, each with its key flags.
-    """
-    from pgpy.constants import HashAlgorithm, KeyFlags, SignatureType, SymmetricKeyAlgorithm
-
-    def flags(number: int) -> set[Any]:
-        return {flag for flag in KeyFlags if flag.value & number}
-
-    found: dict[str, Any] = {"user_ids": {}, "subkeys": {}}
-    with _opened(request, "passphrase") as key:
-        for identity in key.userids:
-            made = key.certify(
-                identity,
-                SignatureType.Positive_Cert,
-                usage=flags(request["flags"]),
-                hash=_digest(key),
-                hashes=[HashAlgorithm.SHA256],
-                ciphers=[SymmetricKeyAlgorithm.AES256],
-            )
-            found["user_ids"][str(identity._uid.uid)] = _text(bytes(made))
-        for fingerprint, number in request["subkeys"].items():
-            subkey = _part(key, fingerprint)
-            signs = KeyFlags.Sign in flags(number)
-            made = key.bind(subkey, usage=flags(number), hash=_digest(key), crosssign=signs)
-            found["subkeys"][fingerprint] = _text(bytes(made))
-    return found
 
 
 if __name__ == "__main__":

@@ -212,28 +212,6 @@ class PgpyProver:
             }
         return Checked(signatures, certifications, plaintexts, time.monotonic() - begun)
 
-    def resign(
-        self, job: Job, *, flags: int, subkeys: Mapping[str, int]
-    ) -> tuple[dict[bytes, bytes], dict[str, bytes]]:
-        """Make fresh self-signatures, without an end, with the recovered key.
-
-        Args:
-            job: The job.
-            flags: The primary key's key flags.
-            subkeys: Key flags by the subkey's fingerprint.
-
-        Returns:
-            Signature packets by user id, and by subkey fingerprint.
-
-        Raises:
-            TakesNoPart: PGPy cannot.
-        """
-        answer = self._ask(job, op="resign", flags=flags, subkeys=dict(subkeys))
-        return (
-            {user_id.encode(): base64.b64decode(made) for user_id, made in answer["user_ids"].items()},
-            {name: base64.b64decode(made) for name, made in answer["subkeys"].items()},
-        )
-
     def _ask(self, job: Job, **request: object) -> dict[str, Any]:
         if self._child is None:
             self._child = Prestarted()

@@ -6,7 +6,6 @@ Org Key certifies at a time inside its validity), and none of those that are jud
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,11 +13,11 @@ from typing import Final
 
 from pipeline.keys.material import EDDSA, PublicPart, write_numbers
 from pipeline.keys.packets import Tag, build, join
-from pipeline.keys.signatures import hashed_identity, hashed_key
+from pipeline.keys.signature_writer import sign, subpacket
+from pipeline.keys.signatures import FLAGS, hashed_identity, hashed_key
 
 _ED25519: Final = bytes.fromhex("2b06010401da470f01")
 _POSITIVE: Final = 0x13
-_SHA256: Final = 8
 _CERTIFY_AND_SIGN: Final = 3
 
 
@@ -47,6 +46,7 @@ def fresh_user(names: Iterable[str], at: datetime) -> UserKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     secret = Ed25519PrivateKey.generate()
+    numbers = (int.from_bytes(secret.private_bytes_raw(), "big"),)
     created = int(at.timestamp())
     point = b"\x40" + secret.public_key().public_bytes_raw()
     body = b"\x04" + created.to_bytes(4, "big") + bytes([EDDSA, len(_ED25519)]) + _ED25519
@@ -56,19 +56,7 @@ def fresh_user(names: Iterable[str], at: datetime) -> UserKey:
     packets = [build(Tag.PUBLIC_KEY, body)]
     for user_id in user_ids.values():
         identity = user_id.encode()
-        hashed = b"".join(
-            (
-                b"\x05\x02" + created.to_bytes(4, "big"),
-                bytes([2, 27, _CERTIFY_AND_SIGN]),
-                b"\x16\x21\x04" + bytes.fromhex(public.fingerprint),
-            )
-        )
-        head = bytes([4, _POSITIVE, EDDSA, _SHA256]) + len(hashed).to_bytes(2, "big") + hashed
-        data = hashed_key(public) + hashed_identity(Tag.USER_ID, identity) + head
-        digest = hashlib.sha256(data + b"\x04\xff" + len(head).to_bytes(4, "big")).digest()
-        made = secret.sign(digest)
-        halves = (int.from_bytes(made[:32], "big"), int.from_bytes(made[32:], "big"))
-        issuer = b"\x09\x10" + bytes.fromhex(public.key_id)
-        tail = len(issuer).to_bytes(2, "big") + issuer + digest[:2] + write_numbers(halves)
-        packets += [build(Tag.USER_ID, identity), build(Tag.SIGNATURE, head + tail)]
+        data = hashed_key(public) + hashed_identity(Tag.USER_ID, identity)
+        flags = subpacket(FLAGS, bytes([_CERTIFY_AND_SIGN]))
+        packets += [build(Tag.USER_ID, identity), sign(public, numbers, _POSITIVE, data, at, (flags,))]
     return UserKey(public.fingerprint, join(packets), user_ids)

@@ -21,6 +21,7 @@ from tests.assets import certificate_writer as forge
 from tests.assets import openpgp_writer as writer
 from tests.assets import people
 from tests.assets.certificate_writer import MADE, NOW, Person, committed, person
+from tests.assets.key_forms import FORMS
 from tests.assets.make_keys import Home
 
 DAY = timedelta(days=1)
@@ -682,3 +683,11 @@ def test_whatever_bytes_change_nothing_else_is_ever_encrypted_to(
         return
     assert got.subkey == GOOD
     assert fingerprints(got.certificate) == [made.fingerprint, got.subkey]
+
+
+def test_ciphers_that_are_overridden_are_named(folder: Folder) -> None:
+    form = FORMS["preferences-of-old"]
+    data = writer.join(writer.public_of(form.packets()))
+    folder.put("old.gpg", data)
+    fingerprint = writer.fingerprint(writer.split(data)[0][1])
+    assert any("encrypted with AES-256 nevertheless" in note for note in folder.judge(fingerprint).notes)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from pipeline.keys.proofs.interface import Prover
 from pipeline.keys.proofs.pgpy_proof import PgpyProver
 from pipeline.keys.proofs.sequoia_proof import SequoiaProver
 from pipeline.secret import Secret
-from tests.assets.key_forms import FORMS
+from tests.assets.key_forms import FORMS, SOON, Sig, sub, uid
 from tests.assets.openpgp_writer import PASSPHRASE
 
 MAKERS = Path(__file__).parents[2] / "assets" / "keys" / "makers"
@@ -47,7 +49,13 @@ REFUSED = {
     "openpgpjs6-curve25519": (19, "unknown algorithm 27"),
 }
 # Only GnuPG has these: the rule is 24, named.
-SINGLE = {"gnupg24-brainpoolp256"}
+SINGLE = {"gnupg24-brainpoolp256", "gnupg22-dsa1024"}
+EXPIRED = {
+    "expired": FORMS["expired"],
+    "expired-with-preferences-of-the-future": replace(
+        FORMS["expired"], uids=[uid(Sig(flags=3, expires=SOON, extra=(sub(21, bytes([14, 8])),)))]
+    ),
+}
 NAMES = [*FORMS, *sorted(path.stem for path in MAKERS.glob("*.asc"))]
 
 
@@ -69,10 +77,10 @@ def export(name: str) -> bytes:
     return FORMS[name].export() if name in FORMS else (MAKERS / f"{name}.asc").read_bytes()
 
 
-def proven(name: str, data: bytes, pgpy: KeptPgpy, *more: Prover) -> Proofs:
+def proven(data: bytes, pgpy: KeptPgpy, *more: Prover, accept: AbstractSet[str] = frozenset()) -> Proofs:
     """What `escrow` does with an export: re-wrap it, sign with it, prove it."""
     now = datetime.now(UTC)
-    key = keys.load(data, Secret(PASSPHRASE), pin=None, now=now)
+    key = keys.load(data, Secret(PASSPHRASE), pin=None, now=now, accept=frozenset(accept))
     phrase = Secret(secrets.token_hex(32))
     tsk = key.protect(phrase, s2k_count_octet=keys.ESCROW_COUNT_OCTET)
     keys.prove_rewrap(key, tsk, phrase, Secret(PASSPHRASE))
@@ -91,9 +99,18 @@ def test_inspect_and_the_proofs_agree(name: str, pgpy: KeptPgpy) -> None:
         assert any(reason in problem["message"] for problem in found.problems), found.problems
         return
     assert found.ok, found.problems
-    proofs = proven(name, data, pgpy)
+    proofs = proven(data, pgpy)
     if proofs.code is not Code.OK:
         assert any("takes no part" in note for note in proofs.notes)
-        proofs = proven(name, data, pgpy, GnuPGProver())
+        proofs = proven(data, pgpy, GnuPGProver())
     # Two agree on everything, so at most one of the three refuses what is called ok.
     assert proofs.code is (Code.DEGRADED if name in SINGLE else Code.OK), (proofs.problems, proofs.notes)
+
+
+@pytest.mark.parametrize("name", ["expired", "expired-with-preferences-of-the-future"])
+def test_an_expired_key_is_proven_with_a_copy_that_this_program_signs(name: str, pgpy: KeptPgpy) -> None:
+    """Also one that PGPy does not read: Sequoia and GnuPG agree."""
+    proofs = proven(EXPIRED[name].export(), pgpy, GnuPGProver(), accept={"expired"})
+    assert proofs.code is Code.OK, (proofs.problems, proofs.notes)
+    assert proofs.expired_public
+    assert "sequoia" in proofs.results["sign"].by

@@ -21,6 +21,9 @@ from pipeline.keys import gnupg_home
 from pipeline.keys.gnupg import GnuPG, GnuPGRefused, _status_lines, sweep_orphans
 from pipeline.keys.gnupg_home import MARKER, PREFIX, Home, agents_of
 from pipeline.secret import Secret
+from tests.assets import openpgp_writer as writer
+from tests.assets.key_forms import FORMS
+from tests.assets.key_forms import public as forms_public
 from tests.support import leftovers
 
 if TYPE_CHECKING:
@@ -103,6 +106,9 @@ from pathlib import Path
 from pipeline.clock import Deadline
 from pipeline.keys.gnupg import GnuPG
 from pipeline.secret import Secret
+from tests.assets import openpgp_writer as writer
+from tests.assets.key_forms import FORMS
+from tests.assets.key_forms import public as forms_public
 from pipeline.keys import gnupg_home
 gnupg_home.memory_root = lambda: Path(sys.argv[3])
 tsk, passphrase, fingerprint = (Path(sys.argv[2]) / name for name in ("tsk", "passphrase", "fingerprint"))
@@ -274,3 +280,15 @@ def test_the_named_subkey_signs_with_the_named_digest(stored: Callable[[str], St
             read = read_signature(parse(armor.dearmor(made))[0].body)
             assert read is not None
             assert (read.issuer, read.digest) == (part.key_id, 10)
+
+
+def test_a_key_that_prefers_old_ciphers_is_encrypted_to_with_aes256() -> None:
+    form = FORMS["preferences-of-old"]
+    secret = writer.join(form.packets())
+    fingerprint = writer.fingerprint(forms_public(form.primary))
+    with GnuPG(Deadline(60)) as gpg:
+        gpg.import_keys(secret, {fingerprint: True})
+        message = gpg.encrypt(b"a share", fingerprint)
+        told = gpg.call("--show-session-key", "--decrypt", stdin=message, passphrase=Secret(b""))
+    assert told.output == b"a share"
+    assert [line[0].partition(":")[0] for line in told.lines("SESSION_KEY")] == ["9"]
