@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -174,3 +175,22 @@ print("told")
             check=False,
         )
         assert (done.returncode, done.stdout) == (0, "told\n"), done.stderr
+
+
+def test_a_signal_while_the_program_is_still_imported() -> None:
+    code = """
+import os, signal, sys, time
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "pipeline.cli.app":
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)
+sys.meta_path.insert(0, Finder())
+sys.argv = ["orgkey", "list", "--json"]
+from pipeline.cli.entry import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[0] == "orgkey: error: interrupted"
+    assert json.loads(done.stdout)["error"]["code"] == 130

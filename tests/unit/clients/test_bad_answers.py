@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import socket
 import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -40,6 +43,8 @@ from pipeline.custody.interface import Binding, SealedShare
 from pipeline.custody.kms import KmsHolder
 from pipeline.custody.transit import TransitHolder
 from pipeline.errors import Code, Interrupted, OrgkeyError
+from pipeline.keys import reading
+from pipeline.keys.keyserver import MAX_BYTES, look_up
 from pipeline.mirrors.heads import VaultHeads
 from pipeline.mirrors.s3 import S3Mirror
 from pipeline.retry import Retrier
@@ -48,7 +53,7 @@ from pipeline.targets.interface import Presence, Retention, Slot, Stored
 from pipeline.targets.s3 import S3Target
 from pipeline.targets.s3_retention import S3Retainer
 from pipeline.targets.vault import VaultTarget
-from tests.unit.clients.bad_answers import ANSWERS, BadServer
+from tests.unit.clients.bad_answers import ANSWERS, BadServer, head, raw, stalls
 
 FPR = "A" * 40
 EPOCH = "20260131T080000Z-0a1b2c3d"
@@ -268,3 +273,37 @@ def test_the_first_signal_ends_a_call_that_only_reads(
         found = [pool.submit(cut, call) for call in waiting]
         threading.Timer(0.1, clock.interrupted.set).start()
         assert max(job.result() for job in found) < 2
+
+
+@pytest.mark.skipif(shutil.which("dirmngr") is None, reason="dirmngr is not installed")
+@pytest.mark.parametrize("name", ["web page 200", "deep JSON", "half", "dripping body", "endless body"])
+def test_a_key_server(name: str, scene: Scene) -> None:
+    """GnuPG's dirmngr asks it: what comes is an error of the tree, or bytes that no key is found in."""
+    url = scene.server.url.replace("http:", "hkp:")
+    begun, found = time.monotonic(), None
+    with scene.server.playing(name), suppress(OrgkeyError):
+        found = look_up(url, FPR, ("A <a@example.com>",), seconds=1, deadline=Deadline(3))
+    assert time.monotonic() - begun < 3 + 5
+    key = found.key if found and found.key else b""
+    assert len(key) <= MAX_BYTES
+    assert not reading.read(key).keys
+
+
+@pytest.mark.parametrize("cut", ["cut", "stalled"])
+def test_a_body_that_stops_is_asked_for_again(
+    cut: str, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says nothing about the copy: only a whole answer can be damaged."""
+    start = head(200, 'ETag: "e"', kind="application/x-tar", length=6)
+    answers = [raw(start + b"rec"), raw(start + b"record")]
+    if cut == "stalled":
+        answers[0] = stalls(start + b"rec")
+
+    def play(connection: socket.socket, over: threading.Event) -> None:
+        answers.pop(0)(connection, over)
+
+    monkeypatch.setitem(ANSWERS, "mends itself", play)
+    scene.deadline.renew()
+    with scene.server.playing("mends itself"):
+        assert Retrier(Deadline(10), base=0.01).call(scene.calls["s3 get"], "read") == b"record"
+    assert answers == []

@@ -1,0 +1,33 @@
+"""Where the command begins: a signal is answered as documented before anything else is imported."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+_TOLD = b"orgkey: error: interrupted\norgkey: hint: run the same command again, it resumes where it stopped\n"
+_DOCUMENT = (
+    b'{"schema": "orgkey.error/1", "error": {"code": 130, "name": "interrupted", "message": "interrupted", '
+    b'"hint": "run the same command again, it resumes where it stopped"}}\n'
+)
+
+
+def main() -> NoReturn:
+    """Run the command line; see :func:`pipeline.cli.app.main`, which sets handlers of its own."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _leave)
+    from pipeline.cli.app import main as command
+
+    command()
+
+
+def _leave(_number: int, _frame: object) -> None:
+    """Nothing has begun, so nothing has to be ended."""
+    for stream, told in ((1, _DOCUMENT if "--json" in sys.argv[1:] else b""), (2, _TOLD)):
+        try:
+            os.write(stream, told)
+        except OSError:
+            continue  # closed or full: the code says it
+    os._exit(130)
