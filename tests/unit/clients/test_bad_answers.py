@@ -59,7 +59,7 @@ FPR = "A" * 40
 EPOCH = "20260131T080000Z-0a1b2c3d"
 SLOT = Slot(FPR, EPOCH)
 BINDING = Binding(FPR, "0" * 32)
-CALL, RUN = 0.15, 1.0
+CALL, RUN = 0.15, 5.0
 LOOKUP = json.dumps({"data": {"ttl": 0, "policies": ["writer"]}}).encode()
 OWNER = ("team",)
 # urllib3 leaves the socket of some answers to the garbage collector: one whose headers contradict each other.
