@@ -210,5 +210,5 @@ class Deadline:
         """What is raised when nothing is left."""
         return DeadlinePassed(
             f"the deadline of {self.seconds:g} s has passed",
-            hint=f"run the same command again, it resumes; or raise {self.setting}",
+            hint=f"run the same command again, or raise {self.setting}",
         )

@@ -47,9 +47,11 @@ COMMANDS = {
     ),
     "config": Entry("config_command:app", "Check the configuration, or print its schema."),
     "lab": Entry(
-        "lab:app", "A stand-in for a PGP Encryption Server, for trying and testing: not the product."
+        "lab:app",
+        "A stand-in for a PGP Encryption Server, for trying and testing: not the product.",
+        needs="moto",
     ),
-    "stack": Entry("stack:app", "Run real servers on this host, for trying and testing."),
+    "stack": Entry("stack:app", "Run real servers on this host, for trying and testing.", needs="moto"),
 }
 
 app = typer.Typer(
@@ -65,6 +67,8 @@ app = typer.Typer(
 )
 
 
+# A run of these goes on where an interrupted one stopped: by the journal, or since what is done is left out.
+_RESUME = (("escrow",), ("refresh",), ("repair",), ("retain",), ("custody", "rotate"))
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _forced = signals.Flag()
 _asked = False
@@ -132,6 +136,9 @@ def _run(as_json: bool) -> Code:
     try:
         _choose_log_format(sys.argv[1:])
         result = app(prog_name="orgkey", standalone_mode=False)
+    except Interrupted as error:
+        report_error(_interrupted(error.message), as_json=as_json)
+        return error.code
     except OrgkeyError as error:
         report_error(error, as_json=as_json)
         return error.code
@@ -236,8 +243,11 @@ def _ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _interrupted() -> Interrupted:
-    return Interrupted("interrupted", hint="run the same command again, it resumes where it stopped")
+def _interrupted(message: str = "interrupted") -> Interrupted:
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    resumes = any(words[: len(verb)] == [*verb] for verb in _RESUME)
+    goes_on = "it resumes where it stopped" if resumes else "it begins anew"
+    return Interrupted(message, hint=f"run the same command again, {goes_on}")
 
 
 def _clean_up() -> None:

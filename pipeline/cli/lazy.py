@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import typer
@@ -18,10 +19,17 @@ class Entry:
     Attributes:
         where: Its module in this package, a colon, and the function, or the group's ``typer.Typer``.
         help: Its line on the help page; a test compares it with what the command says itself.
+        needs: A package of the extra `lab`; without it the help page does not show the command.
     """
 
     where: str
     help: str
+    needs: str = ""
+
+    @property
+    def shown(self) -> bool:
+        """Whether the help page shows it."""
+        return not self.needs or find_spec(self.needs) is not None
 
     def load(self, name: str) -> Any:
         """Import the command and let typer build it.
@@ -83,6 +91,6 @@ def group(entries: Mapping[str, Entry]) -> type[TyperGroup]:
 
         def format_commands(self, ctx: Any, formatter: Any) -> None:
             with formatter.section("Commands"):
-                formatter.write_dl([(name, entry.help) for name, entry in entries.items()])
+                formatter.write_dl([(name, entry.help) for name, entry in entries.items() if entry.shown])
 
     return LateGroup

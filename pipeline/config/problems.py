@@ -81,6 +81,8 @@ def _one(item: Any, schema: Mapping[str, Any], document: Mapping[str, Any]) -> s
         choices = [value.strip(" '") for value in str(context["expected"]).replace(" or ", ", ").split(",")]
         if last == "[key]":
             return f"{_section(place[:-1])} has no section {place[-1]}: {_one_of(choices, str(place[-1]))}"
+        if len(choices) == 1:
+            return f"{_setting(place)} can only be {choices[0].lower()}"
         # The value is not shown: what stands in a wrong place may be a secret.
         return f"{_setting(place)} is not one of {', '.join(choices)}{meant(str(item['input']), choices)}"
     if kind in _WORDS:

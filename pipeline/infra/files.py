@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pipeline.assets import infra_path
 from pipeline.config.places import api_path
+from pipeline.config.problems import describe
 from pipeline.errors import UsageProblem
 
 IdentityName = Literal["writer", "driller", "auditor", "planner"]
@@ -270,18 +271,17 @@ class Files:
 
     def _settings(self, path: Path) -> Settings:
         try:
-            return Settings.model_validate(tomllib.loads(self._read(path)))
+            document = tomllib.loads(self._read(path))
         except tomllib.TOMLDecodeError as error:
             raise UsageProblem(
                 f"{path} is not TOML: {error}", hint="correct the line that it names"
             ) from error
+        try:
+            return Settings.model_validate(document)
         except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}"
-                for item in error.errors(include_url=False, include_input=False, include_context=False)
-            )
             raise UsageProblem(
-                f"{path}: {problems}", hint="infra/vault/settings.toml explains each setting"
+                f"{path}: {describe(error, Settings, document)}",
+                hint="infra/vault/settings.toml explains each setting",
             ) from None
 
     @staticmethod

@@ -7,7 +7,10 @@ import sys
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
+from pipeline.cli import app as root
+from pipeline.cli import lazy
 from pipeline.cli.app import COMMANDS, app
 
 
@@ -34,3 +37,31 @@ def test_the_help_page_imports_no_command() -> None:
     )
     assert done.stderr.strip() == ""
     assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
+
+
+def test_what_is_for_trying_is_not_shown_where_it_was_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lazy, "find_spec", lambda name: None)
+    shown = CliRunner().invoke(app, ["--help"]).stdout
+    assert "\n  escrow " in shown
+    assert "\n  lab " not in shown
+    assert "\n  stack " not in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "resumes"),
+    [
+        (["escrow", "x"], True),
+        (["custody", "rotate"], True),
+        (["--log-format=json", "repair"], True),
+        (["custody", "confirm"], False),
+        (["init"], False),
+        (["restore", "--out", "escrow"], False),
+        ([], False),
+    ],
+)
+def test_an_interrupted_command_says_whether_it_resumes(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], resumes: bool
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["orgkey", *words])
+    hint = root._interrupted().hint
+    assert hint.endswith("it resumes where it stopped" if resumes else "it begins anew")

@@ -61,7 +61,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "toml": (lambda own: edit(own / "settings.toml", "[kv]", "[kv"), "not TOML"),
     "exportable": (
         lambda own: edit(own / "settings.toml", "exportable = false", "exportable = true"),
-        "transit.exportable",
+        "[transit] exportable can only be false",
     ),
     "expiry": (
         lambda own: edit(own / "settings.toml", 'delete_version_after = "0s"', 'delete_version_after = "1h"'),

@@ -57,9 +57,9 @@ def test_only_regular_files_of_some_size_are_read(
         ("token_bound_cidrs = []", 'token_bound_cidrs = ["here"]', "token_bound_cidrs|here"),
         ('token_type = "service"', 'token_type = "batch"', "cannot be revoked"),
         ('mount = "approle"', 'mount = "a/role/b"', "no segment role"),
-        ('mount = "approle"', 'mount = ""', "login.mount"),
-        ('mount = "approle"', 'mount = "a/../b"', "login.mount"),
-        ('path = "orgkey"', 'path = "../orgkey"', "audit.path"),
+        ('mount = "approle"', 'mount = ""', r"\[login\] mount"),
+        ('mount = "approle"', 'mount = "a/../b"', r"\[login\] mount"),
+        ('path = "orgkey"', 'path = "../orgkey"', r"\[audit\] path"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(own: Path, old: str, new: str, said: str) -> None:
