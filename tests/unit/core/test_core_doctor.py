@@ -10,7 +10,9 @@ import pytest
 from pipeline import doctor, drift
 from pipeline.errors import Code
 from pipeline.finding import Finding, Level
+from pipeline.keys import proofs
 from tests.unit.core.inmemory import World
+from tests.unit.core.provers import quick
 
 
 @pytest.fixture
@@ -67,3 +69,26 @@ def test_what_was_not_looked_at_is_not_ok(world: World) -> None:
     (found,) = drift.findings(world.context)
     assert found.level is Level.UNSEEN
     assert doctor.verdict([found]) is Code.OK
+
+
+def test_the_doctor_sees_that_a_drill_would_have_no_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = [item for item in doctor.examine(world.context) if item.subject == "proofs"]
+    assert [item.level for item in good] == [Level.OK]
+    facts = os.statvfs("/")
+    small = os.statvfs_result((*facts[:3], 0, 0, *facts[5:]))
+    monkeypatch.setattr(os, "statvfs", lambda _: small)
+    found = doctor.examine(world.context)
+    assert any(item.code is Code.LOCAL_FILES and "prove the key" in item.message for item in found), found
+
+
+def test_the_doctor_names_an_implementation_that_does_not_work(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = proofs.prove
+    first = [quick()[0]]
+    monkeypatch.setattr(proofs, "prove", lambda *args, **more: real(*args, **(more | {"provers": first})))
+    found = [item for item in doctor.examine(world.context) if item.subject == "proofs"]
+    assert found
+    assert {item.level for item in found} == {Level.WARN}

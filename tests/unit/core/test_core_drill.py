@@ -22,6 +22,7 @@ from pipeline.drill import Drill, Request, drill, within
 from pipeline.errors import Code, LocalFilesProblem, Locked, Unreachable, UsageProblem
 from pipeline.evidence import certificate
 from pipeline.evidence.ledger import Head
+from pipeline.files import no_room
 from pipeline.keys import armor, proofs, sealing, signing
 from pipeline.proving import Opened, recover_passphrase
 from pipeline.results import PROOFS, Proof, Result, result_json
@@ -426,3 +427,30 @@ def test_two_drills_at_once_are_kept_apart(world: World) -> None:
     assert drill(world.context, Request()).passed
     with journal.lock(world.context.root):  # as the drill at the end of an escrow
         assert within(world.context, Request(epochs=frozenset({made.epoch}))).passed
+
+
+def _full(*_: object, **__: object) -> None:
+    raise no_room("prove the key", "/dev/shm has no room left")
+
+
+def test_trouble_of_the_host_is_no_failed_drill(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing in ledger or certificate speaks against the key, and the next drill starts afresh."""
+    world.store(world.mint())
+    with monkeypatch.context() as full:
+        full.setattr(proofs, "prove", _full)
+        with pytest.raises(LocalFilesProblem, match="no room left"):
+            drill(world.context, Request())
+    assert [item["event"] for item in world.context.ledger.entries() if "drill" in item["event"]] == []
+    assert list(world.context.root.rglob("*drilled*")) == []
+    assert drill(world.context, Request()).code is Code.OK
+
+
+def test_what_nobody_can_show_here_is_19_and_no_failed_proof(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.store(world.mint())
+    real = proofs.prove
+    monkeypatch.setattr(proofs, "prove", lambda *args, **more: real(*args, **(more | {"provers": []})))
+    done = drill(world.context, Request())
+    assert (done.passed, done.code) == (False, Code.UNSUPPORTED)
+    assert "no implementation on this host" in str(by_copy(done)["a"].proofs["sign"].problem)
