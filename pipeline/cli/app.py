@@ -139,6 +139,11 @@ def _run(as_json: bool) -> Code:
     except Interrupted as error:
         report_error(_interrupted(error.message), as_json=as_json)
         return error.code
+    except UsageProblem as error:
+        # A file that cannot be read for want of memory or descriptors is not a mistake of the operator.
+        problem = _exhausted(error.__cause__) or error
+        report_error(problem, as_json=as_json)
+        return problem.code
     except OrgkeyError as error:
         report_error(error, as_json=as_json)
         return error.code
@@ -206,11 +211,15 @@ def _logs_json() -> bool:
 
 
 def _unforeseen(error: BaseException, *, as_json: bool) -> Code:
-    from pipeline import files
-
-    problem = files.exhaustion(error, "go on") or _internal(error)
+    problem = _exhausted(error) or _internal(error)
     report_error(problem, as_json=as_json)
     return problem.code
+
+
+def _exhausted(error: BaseException | None) -> OrgkeyError | None:
+    from pipeline import files
+
+    return files.exhaustion(error, "go on") if error is not None else None
 
 
 def _internal(error: BaseException) -> OrgkeyError:

@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from pipeline.cli import app as program
-from pipeline.errors import Code
+from pipeline.errors import Code, UsageProblem
 from tests.cli.forked import Open, Started
 from tests.integration.commandline import export_of
 
@@ -163,3 +163,14 @@ def test_what_nobody_foresaw_is_named(
     assert started.run("status") == code
     assert told in started.err
     assert len(started.err.splitlines()) == 2
+
+
+def test_a_file_that_cannot_be_read_for_want_of_memory_is_no_usage_problem(
+    started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise UsageProblem("cannot read it", hint="correct it") from OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("pipeline.config.locate", fail)
+    assert started.run("status") == Code.LOCAL_FILES
+    assert b"Cannot allocate memory" in started.err
