@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Final
+
+_FINGERPRINT: Final = re.compile(r"(?<![\w/.:=-])[0-9A-F]{40}(?![\w/.=-])")
 
 
 def printable(text: str) -> str:
@@ -37,6 +41,11 @@ def counted(number: int, noun: str) -> str:
     """A number of things, for people: "no copies", "1 copy", "2 copies"."""
     plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
     return f"{number or 'no'} {noun if number == 1 else plural}"
+
+
+def grouped(text: str) -> str:
+    """Text for people, the fingerprints in it in groups; those in paths and addresses stay."""
+    return _FINGERPRINT.sub(lambda found: spaced(found[0]), text)
 
 
 def spaced(fingerprint: str) -> str:

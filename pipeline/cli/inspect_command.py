@@ -10,7 +10,7 @@ import typer
 
 from pipeline.cli import options
 from pipeline.cli.options import Common
-from pipeline.cli.output import printable, spaced
+from pipeline.cli.output import grouped, printable, spaced
 from pipeline.errors import Code
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
     for problem in document["problems"]:
         shown += [
             "",
-            f"{problem['code']} {problem['name']}: {printable(problem['message'])}",
+            f"{problem['code']} {problem['name']}: {grouped(printable(problem['message']))}",
             f"   {printable(problem['hint'])}",
         ]
     return shown

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.errors import OrgkeyError
+from pipeline.errors import Code, OrgkeyError
 from pipeline.text import age as age
 from pipeline.text import counted as counted
+from pipeline.text import grouped as grouped
 from pipeline.text import printable as printable
 from pipeline.text import spaced as spaced
 
@@ -100,7 +101,8 @@ def report_error(error: OrgkeyError, *, as_json: bool) -> None:
         )
     else:
         out = Output()
-        out._line(f"orgkey: error: {error.message}")
+        compared = error.code in (Code.NOT_A_KEY, Code.NOT_PINNED)  # fingerprints, by people
+        out._line(f"orgkey: error: {grouped(error.message) if compared else error.message}")
         out._line(f"orgkey: hint: {error.hint}")
     if as_json:
         _print_json(

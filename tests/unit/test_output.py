@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import logs, text
-from pipeline.cli.output import Output
+from pipeline.cli.output import Output, report_error
 from pipeline.clock import SystemClock
+from pipeline.errors import NotPinned
 from pipeline.evidence import chain
 
 NASTY = "a\x1b[2J\x9b31m\u202egpj.exe\u2066\u200f\r\nb\x00\u2028\udcff"
@@ -69,3 +70,15 @@ def test_the_ledger_takes_a_name_that_is_not_utf_8() -> None:
         chain.START, "A" * 40, "restore", {"out": name, name: [name]}, now=SystemClock().now(), run="0" * 16
     )
     assert json.loads(entry)["details"] == {"out": "caf\\xe9.asc", "caf\\xe9.asc": ["caf\\xe9.asc"]}
+
+
+def test_errors_show_fingerprints_in_groups_and_leave_paths_and_documents_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own, path = "0123456789ABCDEF" * 2 + "01234567", "/srv/state/" + "A" * 40 + "/ledger"
+    error = NotPinned(f"the key {own} is not the pinned one, see {path}", hint=f"give --fingerprint {own}")
+    report_error(error, as_json=True)
+    shown = capsys.readouterr()
+    assert f"the key {text.spaced(own)} is not the pinned one, see {path}" in shown.err
+    assert f"--fingerprint {own}" in shown.err
+    assert json.loads(shown.out)["error"]["message"] == error.message
