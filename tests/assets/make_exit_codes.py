@@ -27,6 +27,10 @@ orgkey: hint: put its fingerprint into [key] of the configuration, or give --fin
 With `--json` a command prints its own document at any exit code. Only when there is no result, it prints
 `{"schema": "orgkey.error/1", "error": {"code", "name", "message", "hint"}}` with the *name* of the table.
 
+An answer that cannot be written to standard output (closed, full, its reader gone) is told in these two
+lines; the code is then the work's own, or 3 where that would be 0. Standard error is not needed: the work
+goes on without it.
+
 *Retry?* says whether the same command, run again later and unchanged, can succeed: schedules retry on these
 and on no other.
 
