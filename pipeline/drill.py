@@ -30,7 +30,7 @@ from pipeline.isolation import isolated
 from pipeline.proving import Opened, Way, open_and_prove
 from pipeline.results import NOT_REACHED, PROOFS, Proof, Result
 from pipeline.secret import Secret
-from pipeline.survey import Copy, Epoch, Reader, choose
+from pipeline.survey import Copy, Epoch, Reader, choose, passed_over
 
 if TYPE_CHECKING:
     from pipeline.keys.proofs import Prestarted
@@ -168,6 +168,9 @@ def _drill(context: Context, request: Request, prestarted: Prestarted) -> Drill:
     spare: list[Prestarted] = [prestarted]
     chosen = choose(survey, request.epochs)
     _require_one_ceremony(estate, chosen, request)
+    if request.epochs is not None and not request.epochs:
+        for line in passed_over(survey, chosen[0]):
+            context.say(f"warning: {line}")
     for epoch in chosen:
         context.say(f"drilling epoch {epoch.name} from {', '.join(copy.target for copy in epoch.copies)}")
         others = tuple(other.record for other in survey.epochs if other.record and other is not epoch)

@@ -454,3 +454,10 @@ def test_what_nobody_can_show_here_is_19_and_no_failed_proof(
     done = drill(world.context, Request())
     assert (done.passed, done.code) == (False, Code.UNSUPPORTED)
     assert "no implementation on this host" in str(by_copy(done)["a"].proofs["sign"].problem)
+
+
+def test_a_drill_of_the_latest_tells_of_a_newer_epoch_that_it_passed_over(world: World) -> None:
+    made = world.store(world.mint())
+    newer = world.store(world.mint(later=60), "a")
+    assert {result.epoch for result in drill(world.context, Request()).results} == {made.epoch}
+    assert f"warning: epoch {newer.epoch} is newer, written at a: take it with --epoch" in world.lines
