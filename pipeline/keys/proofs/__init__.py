@@ -19,9 +19,10 @@ from typing import Final, TypeVar
 from pipeline import errors
 from pipeline.clock import Deadline
 from pipeline.errors import DeadlinePassed, Interrupted, LocalFilesProblem, OrgkeyError
-from pipeline.files import exhaustion, memory_root, require_descriptors, require_room
+from pipeline.files import exhaustion
 from pipeline.keys.proofs import arithmetic
 from pipeline.keys.proofs.gnupg_proof import GnuPGProver
+from pipeline.keys.proofs.host import WHAT, require_host
 from pipeline.keys.proofs.interface import (
     Checked,
     Exhibit,
@@ -46,11 +47,6 @@ from pipeline.secret import Secret
 __all__ = ["Prestarted", "Proof", "Proofs", "Task", "prove"]
 
 T = TypeVar("T")
-_WHAT: Final = "prove the key"
-_ROOM: Final = 4 << 20
-"""Bytes for two homes of GnuPG, with their agents and key rings."""
-_DESCRIPTORS: Final = 48
-"""Open files at the same time: pipes of four programs, their logs, and what they are watched with."""
 _NOT_CANONICAL: Final = (
     "its secret numbers are not in canonical form, which strict programs (Sequoia) refuse: "
     "`orgkey refresh` writes them anew"
@@ -90,8 +86,7 @@ def prove(
         Interrupted: The run was interrupted.
         LocalFilesProblem: This host has no room, memory or descriptors left: no verdict on the key.
     """
-    require_room(memory_root(), _ROOM, _WHAT)
-    require_descriptors(_DESCRIPTORS, _WHAT)
+    require_host()
     chosen: list[Prover] = [GnuPGProver(), PgpyProver(prestarted), SequoiaProver()]
     if provers is not None:
         chosen = list(provers)
@@ -109,7 +104,7 @@ def prove(
         return replace(proofs, single_ok=single_ok)
     except BaseException as error:
         cancellation.cancel()
-        trouble = exhaustion(error, _WHAT)
+        trouble = exhaustion(error, WHAT)
         if trouble is not None:
             raise trouble from error
         raise
@@ -297,7 +292,7 @@ def _guard(act: Callable[[], T]) -> T | TakesNoPart:
     except TakesNoPart as error:
         return error
     except Exception as error:  # a boundary: three foreign libraries, and none of them may end a drill
-        trouble = exhaustion(error, _WHAT)
+        trouble = exhaustion(error, WHAT)
         if trouble is not None:
             raise trouble from error
         return TakesNoPart(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")

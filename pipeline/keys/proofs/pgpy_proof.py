@@ -18,6 +18,7 @@ from pipeline.clock import Deadline
 from pipeline.errors import DeadlinePassed, ProofFailed
 from pipeline.keys.material import CURVES, DSA, ECDH, ECDSA, EDDSA, RSA, PublicPart
 from pipeline.keys.proofs import pgpy_child
+from pipeline.keys.proofs.host import require_host
 from pipeline.keys.proofs.interface import (
     Checked,
     Done,
@@ -52,9 +53,14 @@ class Prestarted:
 
     It is told nothing before :meth:`ask`, and ends when its standard input closes, hence with its
     parent, however that ends.
+
+    Raises:
+        LocalFilesProblem: This host lacks what proofs need, or the system cannot start it.
     """
 
     def __init__(self) -> None:
+        # Whoever starts it means to have proofs: better told now than when copies are stored.
+        require_host()
         self._child = process.start(process.isolated(pgpy_child.__name__), stderr=subprocess.DEVNULL)
 
     def __enter__(self) -> Self:

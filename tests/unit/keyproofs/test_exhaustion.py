@@ -18,9 +18,9 @@ import pytest
 from pipeline import files, process
 from pipeline.clock import Deadline
 from pipeline.errors import LocalFilesProblem
-from pipeline.keys import gnupg_home, proofs, signing
+from pipeline.keys import gnupg_home, signing
 from pipeline.keys.gnupg import GnuPG
-from pipeline.keys.proofs import Prestarted
+from pipeline.keys.proofs import Prestarted, host
 from pipeline.keys.proofs.gnupg_proof import GnuPGProver
 from pipeline.keys.proofs.interface import Job, Made, Prover
 from pipeline.keys.proofs.pgpy_proof import PgpyProver
@@ -46,6 +46,8 @@ def test_room_is_asked_for_before(stored: Keys, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(process, "start", nothing)
     with pytest.raises(LocalFilesProblem, match="no room left"):
         stored("ed25519-two-block").prove(provers=[GnuPGProver(), SequoiaProver()])
+    with pytest.raises(LocalFilesProblem, match="no room left"):  # an escrow starts it before it stores
+        Prestarted()
 
 
 @pytest.mark.parametrize("size", [0, 4096, 16384, 65536])
@@ -55,7 +57,7 @@ def test_a_full_file_system_in_memory(stored: Keys, tmp_path: Path, size: int) -
         pytest.skip("only root mounts a file system")
     key = stored("ed25519-two-block")
     with Small(tmp_path, size) as small, pytest.MonkeyPatch.context() as patch:
-        for module in (files, gnupg_home, proofs):
+        for module in (files, gnupg_home, host):
             patch.setattr(module, "memory_root", lambda: small)
             patch.setattr(module, "require_room", lambda *_: None)
         with pytest.raises(LocalFilesProblem):
