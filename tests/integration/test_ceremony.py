@@ -244,7 +244,7 @@ def test_a_share_is_decrypted_here_where_the_custodian_is_at_the_machine(
         given = brought(desk, of(record, "alice", "bob"))
         code, shown = talk(
             desk,
-            [(MENU, b"d"), (b"Whose", b"2"), (MENU, b"d"), (b"Whose", b"1")],
+            [(MENU, b"d"), (b"Whose", b"4"), (MENU, b"d"), (b"Whose", b"3")],
             *restoring(desk),
             *given,
             env=env,

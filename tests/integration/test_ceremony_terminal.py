@@ -162,7 +162,7 @@ def test_no_word_of_a_ceremony_is_anywhere_afterwards(
     answers = [
         *((MENU, b"w"), (TYPED, damaged)),
         *((MENU, b"w"), (TYPED, offline.share("alice"))),
-        *((MENU, b"d"), (b"Whose", b"1")),
+        *((MENU, b"d"), (b"Whose", b"3")),
     ]
     sampler = Sampler((temporary,))
     with sampler:
