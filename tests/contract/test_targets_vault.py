@@ -262,3 +262,16 @@ def test_the_request_ids_are_those_of_the_audit_log(vault_place: VaultPlace, slo
     logged = {json.loads(line)["request"]["id"] for line in lines}
     assert len(target.session.request_ids) >= 2
     assert set(target.session.request_ids) <= logged
+
+
+def test_a_standby_that_lags_behind_a_write_is_no_missing_copy(vault_place: VaultPlace, slot: Slot) -> None:
+    target = vault_place.target()
+    target.put(slot, RECORD)
+    vault_place.stack.vault("root").secrets.kv.v2.delete_metadata_and_all_versions(
+        target.path(slot), mount_point="orgkey"
+    )
+    with pytest.raises(Unreachable, match="is not there yet") as raised:
+        target.get(slot)
+    assert raised.value.again
+    with pytest.raises(IntegrityProblem, match="holds no record"):
+        vault_place.target().get(slot)
