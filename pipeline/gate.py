@@ -76,7 +76,7 @@ def copies(policy: Policy, latest: Epoch) -> list[Rule]:
     unread = {copy.domain for copy in latest.copies if copy.standing is Standing.UNREACHABLE}
     domains = {copy.domain for copy in latest.good}
     wrong = [
-        f"{copy.target}: {copy.problem}"
+        "; ".join(filter(None, (f"{copy.target}: {copy.problem}", copy.hint)))
         for copy in latest.copies
         if copy.code != 0 and copy.standing is not Standing.UNREACHABLE
     ]
