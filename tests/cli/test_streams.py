@@ -126,6 +126,8 @@ def test_descriptors_that_were_closed_are_never_those_of_a_file(started: Started
         "k",
         "--directory",
         "/x",
+        "--region",
+        "eu-central-1",
     )
     code = started.run(*words, *places, "-vvv", stdin=_closed, stdout=_closed, stderr=_closed)
     assert code in {Code.OK, Code.LOCAL_FILES}
