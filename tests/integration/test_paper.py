@@ -101,7 +101,7 @@ def test_a_printer_that_fails_stops_the_escrow_before_anything_is_written(desk: 
 
 
 def test_doctor_looks_for_the_print_command(desk: Desk) -> None:
-    assert "3 sheet(s) of paper" in desk.run("doctor").out
+    assert "3 sheets of paper" in desk.run("doctor").out
     desk.edit('"--tray", "2"]', '"--tray", "2"]\ntimeout_seconds = 5')
     desk.edit(f'print_command = ["{desk.folder}/printer"', 'print_command = ["no-such-printer"')
     assert "the print command no-such-printer is not installed" in desk.run("doctor", expect=4).out

@@ -177,6 +177,7 @@ def test_a_restore_without_configuration(desk: Desk, secure: SecureStack) -> Non
         out = desk.folder / "rescued.asc"
         words = ["--record", record, "--fingerprint", desk.fingerprint, "--out", str(out)]
         words += ["--new-passphrase-file", str(desk.new_passphrase_file)]
+        words += ["--allow-address", secure.kms["good"]]
         orgkey(desk.folder, "restore", *words, env=env, expect=0)
         out.unlink()
         del env["VAULT_CLIENT_KEY"]
