@@ -277,7 +277,7 @@ def mapping(answer: Any, what: str, key: str) -> Mapping[str, Any]:
 def no_vault(what: str, missing: str) -> Unreachable:
     """The error for an answer that no Vault gives."""
     return Unreachable(
-        f"{what}: what answers does not answer as a vault does: the answer has no {missing}",
+        f"{what}: the server does not answer as a vault does: its answer has no {missing}",
         hint="check that the address is that of a vault, with no proxy that changes answers",
         again=False,
     )

@@ -18,7 +18,7 @@ from pipeline.clients._text import one_line
 from pipeline.clients.vault import field, mapping, no_vault
 from pipeline.custody.interface import Binding, Coordinates, SealedShare
 from pipeline.custody.way import way
-from pipeline.errors import Code, Denied, OrgkeyError, UsageProblem, WrongShare
+from pipeline.errors import Code, Denied, OrgkeyError, Unreachable, UsageProblem, WrongShare
 from pipeline.finding import Finding, Level
 from pipeline.secret import Secret
 
@@ -174,7 +174,9 @@ class TransitHolder:
             if self._session.role == "writer":
                 findings.append(Finding(Level.FAIL, subject, error.message, error.hint, error.code))
         except OrgkeyError as error:
-            return [Finding(Level.FAIL, subject, error.message, error.hint, error.code)]
+            findings.append(Finding(Level.FAIL, subject, error.message, error.hint, error.code))
+            if not (isinstance(error, Unreachable) and not error.again):
+                return findings  # only beside an odd answer are the rights still worth a question
         else:
             findings += self._judged(facts)
         try:
@@ -282,7 +284,7 @@ class TransitHolder:
 
         place = self._settings
 
-        what = f"holder {self.name}, read its key"
+        what = f"holder {self.name}, read its key {place.key}"
 
         def read(client: Any) -> KeyFacts:
             try:

@@ -56,9 +56,10 @@ def test_every_command_prints_one_document_with_its_keys(desk: Desk) -> None:
     status = desk.ask("status")
     assert status["schema"] == "orgkey.status/1"
     assert {"epoch", "age_seconds", "last_drill_age_seconds", "live", "copies", "gate"} <= set(status)
-    assert set(status["gate"]) == {"ok", "broken", "rules"}
+    assert set(status["gate"]) == {"ok", "broken", "rules", "warned"}
     assert all(
-        set(rule) == {"name", "subject", "ok", "text", "value", "limit"} for rule in status["gate"]["rules"]
+        set(rule) == {"name", "subject", "ok", "warned", "text", "value", "limit"}
+        for rule in status["gate"]["rules"]
     )
     drilled = desk.ask("drill")
     assert drilled["schema"] == "orgkey.drill/1"

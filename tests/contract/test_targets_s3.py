@@ -164,6 +164,7 @@ def test_the_check_names_a_public_bucket(s3_place: S3Place) -> None:
     with Stubber(client) as stub:
         named = {"Bucket": s3_place.bucket}
         stub.add_response("list_object_versions", {}, named | {"MaxKeys": 1, "Prefix": ANY})
+        stub.add_client_error("put_object", "BadDigest", http_status_code=400)
         stub.add_client_error("delete_object", "AccessDenied", http_status_code=403)
         stub.add_client_error("head_object", "404", http_status_code=404)
         stub.add_client_error("put_object", "BadDigest", http_status_code=400)

@@ -158,7 +158,7 @@ def test_a_config_that_names_a_wrong_place_is_refused(desk: Desk) -> None:
     for old, new in (('["s3", "disk"]', '["vault"]'), ('["vault"]', '["nothing"]')):
         desk.edit(old, new)
         run = desk.run("ledger", "show", expect=2)
-        assert "ledger.mirrors names" in run.error[0]
+        assert "[ledger] mirrors names" in run.error[0]
 
 
 @pytest.fixture

