@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.record import unpack
+from pipeline.text import spaced
 from tests.assets import authority as authorities
 from tests.assets.authority import Authority
 from tests.conftest import Place
@@ -147,7 +148,7 @@ def test_what_does_not_belong_together_is_named(desk: Desk, authority: Authority
     assert "compare it" not in verify(desk, first, "--config", str(desk.config), expect=0).out
     desk.config.write_text(pinned)
     wrong = "0" * 40
-    assert verify(desk, first, "--fingerprint", wrong, expect=14).error[0].endswith(f"not by {wrong}")
+    assert verify(desk, first, "--fingerprint", wrong, expect=14).error[0].endswith(f"not by {spaced(wrong)}")
     Path(f"{first}.tsr").unlink()
     assert "not a time-stamp" in verify(desk, first, "--timestamp-ca", str(authority.ca), expect=23).error[0]
     witnessed = Path(f"{first}.sig").read_bytes()
