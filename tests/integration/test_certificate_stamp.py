@@ -150,7 +150,7 @@ def test_what_does_not_belong_together_is_named(desk: Desk, authority: Authority
     wrong = "0" * 40
     assert verify(desk, first, "--fingerprint", wrong, expect=14).error[0].endswith(f"not by {spaced(wrong)}")
     Path(f"{first}.tsr").unlink()
-    assert "not a time-stamp" in verify(desk, first, "--timestamp-ca", str(authority.ca), expect=23).error[0]
+    assert "has no time-stamp" in verify(desk, first, "--timestamp-ca", str(authority.ca), expect=23).error[0]
     witnessed = Path(f"{first}.sig").read_bytes()
     Path(f"{first}.sig").unlink()
     assert "is missing" in verify(desk, first, expect=23).error[0]
