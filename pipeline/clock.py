@@ -140,6 +140,7 @@ class Deadline:
 
     Attributes:
         dates: What servers that were asked until then say of the clock.
+        written: By address, the state of its storage that a server told after the run's last write there.
     """
 
     seconds: float
@@ -147,6 +148,7 @@ class Deadline:
     setting: str = "policy.deadline_seconds"
     ends: float = field(init=False)
     dates: ServerDates = field(default_factory=ServerDates, init=False, repr=False, compare=False)
+    written: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ends", self.clock.monotonic() + self.seconds)

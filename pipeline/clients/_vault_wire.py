@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import requests
 import requests.adapters
@@ -35,14 +36,15 @@ class Transport(requests.adapters.BaseAdapter):
         wire: The connections.
         seen: Where the status and the headers of each answer are noted.
         request_ids: Where Vault's request ids are collected.
+        written: By server, the state of its storage after the run's last write, by whatever login.
     """
 
-    def __init__(self, wire: Wire, seen: Seen, request_ids: list[str]) -> None:
+    def __init__(self, wire: Wire, seen: Seen, request_ids: list[str], written: dict[str, str]) -> None:
         super().__init__()
         self._wire = wire
         self._seen = seen
         self._request_ids = request_ids
-        self._state: dict[str, str] = {}
+        self._written = written
 
     def send(
         self,
@@ -55,12 +57,15 @@ class Transport(requests.adapters.BaseAdapter):
     ) -> requests.Response:
         """Send ``request``; of the arguments it alone counts."""
         # An answer in another encoding could be far larger than it looks.
-        headers = {**request.headers, **self._state, "Accept-Encoding": "identity"}
+        headers = {**request.headers, "Accept-Encoding": "identity"}
+        server = urlsplit(request.url or "").netloc
+        if state := self._written.get(server):
+            headers |= {INDEX: state, "X-Vault-Inconsistent": "forward-active-node"}
         reply = self._wire.send(
             request.method or "GET", request.url or "", headers, request.body, lambda _: _MOST
         )
         if index := reply.headers.get(INDEX):
-            self._state = {INDEX: index, "X-Vault-Inconsistent": "forward-active-node"}
+            self._written[server] = index
         self._seen.status = reply.status
         self._seen.headers = {name.lower(): value for name, value in reply.headers.items()}
         response = requests.Response()
@@ -124,12 +129,12 @@ def _is_object(response: requests.Response, status: int) -> bool:
         return status >= 400  # a load balancer's words, which hvac takes for text
 
 
-def open_session(wire: Wire, seen: Seen, request_ids: list[str]) -> requests.Session:
+def open_session(wire: Wire, seen: Seen, request_ids: list[str], written: dict[str, str]) -> requests.Session:
     """Make the HTTP session for one server; see :class:`Transport`."""
     session = requests.Session()
     # No .netrc and no REQUESTS_CA_BUNDLE: only the configuration decides whom to trust.
     session.trust_env = False
-    transport = Transport(wire, seen, request_ids)
+    transport = Transport(wire, seen, request_ids, written)
     session.mount("https://", transport)
     session.mount("http://", transport)
     return session

@@ -288,7 +288,7 @@ class VaultSession:
                 pair=self._pair,
                 dated=self.deadline.note_date,
             )
-            self._http = open_session(self._wire, self._seen, self.request_ids)
+            self._http = open_session(self._wire, self._seen, self.request_ids, self.deadline.written)
             weakref.finalize(self, self._http.close)
         return hvac.Client(
             url=self.place.address,

@@ -96,7 +96,11 @@ def done(what: str, answer: Answer) -> Answer:
         ProofFailed: gpg did not do it.
     """
     if answer.returncode:
-        raise ProofFailed(f"gpg cannot {what}", hint="is gpg installed whole? try it by hand")
+        said = " ".join(word for line in answer.status[-1:] for word in line) or "nothing"
+        raise ProofFailed(
+            f"gpg cannot {what}: it ended with {answer.returncode} and said last: {said}",
+            hint="is gpg installed whole? try it by hand",
+        )
     return answer
 
 

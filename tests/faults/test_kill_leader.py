@@ -51,7 +51,7 @@ def test_killed_before_it_gets_the_request(
         reroute(scene, cluster, vault=balancer.url)
         balancer.strike(at, "before", lambda: cluster.kill(cluster.leader()))
         ended = scene.run(scene.escrow())
-        assert balancer.struck, at
+        assert balancer.struck, (at, ended)
         cluster.leader()
         complete(ended, scene, at)
 
@@ -67,7 +67,7 @@ def test_killed_before_its_answer_arrives(
         reroute(scene, cluster, vault=balancer.url)
         balancer.strike(at, "after", lambda: cluster.kill(cluster.leader()))
         ended = scene.run(scene.escrow())
-        assert balancer.struck, at
+        assert balancer.struck, (at, ended)
         cluster.await_whole()
         complete(ended, scene, at)
 

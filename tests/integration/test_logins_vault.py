@@ -276,5 +276,6 @@ def test_one_way_for_each_identity(desk: Desk, tmp_path: Path) -> None:
         desk.config.write_text(whole)
         use(desk, "driller", **settings)
         happened, _ = desk.run("list", expect=2).error
-        assert "identity.driller.vault" in happened
+        assert "[identity.driller" in happened
+        assert "vault" in happened
         assert problem in happened, happened

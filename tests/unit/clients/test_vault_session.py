@@ -431,6 +431,13 @@ def test_what_was_written_is_asked_for_with_every_later_request(token_file: Vaul
         session = open_session(server.url, token_file)
         session.call(lambda client: client.write_data("orgkey/data/x", data={}), "write")
         session.call(read, "read")
+        # Another login of the same run, as the driller's after the writer's.
+        place = VaultPlace(address=server.url)
+        other = VaultSession(place, token_file, call_seconds=3, deadline=session.deadline, role="driller")
+        other.call(read, "read")
+        indexes = [asked.headers.get("X-Vault-Index") for asked in server.asked]
+        assert set(indexes[indexes.index("i7") :]) == {"i7"}
+        assert indexes.count("i7") >= 3
     indexes = [asked.headers.get("X-Vault-Index") for asked in server.asked]
     assert indexes[0] is None
     assert indexes[-1] == "i7"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -379,11 +380,13 @@ def test_ten_thousand_entries_take_little_memory(tmp_path: Path) -> None:
     folders = {count: tmp_path / str(count) for count in (100, 1_100)}
     for count, folder in folders.items():
         written(folder, count)
-    few, many = map(peak_of, folders.values())
+    # The lower of two: what else the process does at that moment counts, too.
+    few, many = (min(peak_of(folder) for _ in range(2)) for folder in folders.values())
     assert few + 9 * (many - few) < 16 * 1024 * 1024, (few, many)
 
 
 def peak_of(folder: Path) -> int:
+    gc.collect()
     tracemalloc.start()
     try:
         verify(folder)
