@@ -269,7 +269,7 @@ def test_one_way_for_each_identity(desk: Desk, tmp_path: Path) -> None:
         ({"method": "jwt", "role": "r"}, "jwt_file is missing"),
         ({"method": "jwt", "role": "r", "jwt_file": "j", "token_file": "t"}, "token_file is not a setting"),
         ({"role": "r"}, "give role_id_file and secret_id_file"),
-        ({"method": "magic"}, "'approle', 'token', 'kubernetes', 'jwt' or 'cert'"),
+        ({"method": "magic"}, "method is not one of approle, token, kubernetes, jwt, cert"),
     ]
     whole = desk.config.read_text()
     for settings, problem in ways:
