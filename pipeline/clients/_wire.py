@@ -197,15 +197,8 @@ class _Noted(HTTPConnection):
         super().request(*args, **named)
 
 
-class _NotedTls(HTTPSConnection):
-    def connect(self) -> None:
-        _exchange.now.note(self)
-        super().connect()
-        _exchange.now.note(self)
-
-    def request(self, *args: Any, **named: Any) -> None:
-        _exchange.now.note(self)
-        super().request(*args, **named)
+class _NotedTls(_Noted, HTTPSConnection):
+    """The same over TLS."""
 
 
 class _Pool(HTTPConnectionPool):

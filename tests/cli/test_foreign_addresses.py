@@ -171,20 +171,17 @@ def test_with_a_configuration(
         assert not (tmp_path / "key.asc").exists()
 
 
-def test_without_a_configuration(record: Path, stranger: Stranger, tmp_path: Path) -> None:
-    words = (
-        "restore",
-        "--record",
-        str(record),
-        "--fingerprint",
-        record.parent.name,
-        "--out",
-        "key.asc",
-        *NEW,
-    )
+def bare_host(record: Path, tmp_path: Path) -> tuple[Path, tuple[str, ...]]:
+    """A folder with a new passphrase and nothing else, and the words that restore the record there."""
     away = tmp_path / "away"
     away.mkdir()
     (away / "new").write_bytes(NEW_PASSPHRASE)
+    known = ("--record", str(record), "--fingerprint", record.parent.name)
+    return away, ("restore", *known, "--out", "key.asc", *NEW)
+
+
+def test_without_a_configuration(record: Path, stranger: Stranger, tmp_path: Path) -> None:
+    away, words = bare_host(record, tmp_path)
     run = orgkey(away, *words, env=environment(away, **LOGINS), expect=31)
     assert stranger.heard == []
     assert f"--allow-address {stranger.address}" in run.error[1]
@@ -204,19 +201,7 @@ def test_without_a_configuration(record: Path, stranger: Stranger, tmp_path: Pat
 def test_at_a_terminal_a_person_is_shown_the_address(
     answer: bytes, record: Path, stranger: Stranger, tmp_path: Path
 ) -> None:
-    words = (
-        "restore",
-        "--record",
-        str(record),
-        "--fingerprint",
-        record.parent.name,
-        "--out",
-        "key.asc",
-        *NEW,
-    )
-    away = tmp_path / "away"
-    away.mkdir()
-    (away / "new").write_bytes(NEW_PASSPHRASE)
+    away, words = bare_host(record, tmp_path)
     code, shown = converse(
         away,
         (*words, "--via", "onsite"),
