@@ -232,12 +232,15 @@ def _configuration(config: Config) -> list[Finding]:
     losses = posture.single_losses(config)
     if losses:
         accepted = config.policy.accept_single_loss
+        accepting = (
+            "; policy.accept_single_loss accepts it" if accepted else ", or set policy.accept_single_loss"
+        )
         findings.append(
             Finding(
                 Level.WARN if accepted else Level.FAIL,
                 "custody",
                 f"any one of these losses makes every restore impossible: {'; '.join(losses)}",
-                "add another custody path with other holders, or set policy.accept_single_loss",
+                f"add another custody path with other holders{accepting}",
                 Code.OK if accepted else Code.USAGE,
             )
         )

@@ -162,7 +162,9 @@ def proofs(
     )
     if policy.max_copy_drill_age_days is not None:
         for copy in latest.copies:
-            times = [item.at for (target, _), item in passed.items() if target == copy.target]
+            times = [
+                item.at for (target, _), item in passed.items() if target == copy.target and not item.replaced
+            ]
             rules.append(
                 _proven(
                     "copy",

@@ -24,6 +24,8 @@ CHECK_IN: Final = "check-in"
 """The ledger's event of a share that its custodian has proven."""
 STORED: Final = frozenset({"escrow", "refresh", "rotate"})
 """The ledger's events that store an epoch."""
+REPAIR: Final = "repair"
+"""The ledger's event of copies that were written anew."""
 MALFORMED: Final = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 """What reading an entry raises that says something else than its event does."""
 
@@ -77,6 +79,7 @@ class Drilled:
         sequence: The ledger entry that says so.
         participants: Whose shares people brought, by label.
         witnessed: The witness's signature over it; ``None`` where the entry has none.
+        replaced: Whether the copy was written anew since: nobody has restored what lies there now.
     """
 
     at: datetime
@@ -94,6 +97,30 @@ class Drilled:
     sequence: int
     participants: tuple[str, ...] = ()
     witnessed: Witnessed | None = None
+    replaced: bool = False
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A copy that a repair has written anew.
+
+    Attributes:
+        at: When.
+        epoch: The epoch's name.
+        target: Where.
+        sequence: The ledger entry that says so.
+    """
+
+    at: datetime
+    epoch: str
+    target: str
+    sequence: int
+
+    def replaced(self, drilled: Drilled) -> bool:
+        """Whether the copy that a drill restored is the one that was there before."""
+        # By both orders: behind a fork the numbers are not in order of time, and a time may be false.
+        later = self.at > drilled.at and self.sequence > drilled.sequence
+        return later and (self.epoch, self.target) == (drilled.epoch, drilled.copy)
 
 
 @dataclass(frozen=True)
@@ -167,6 +194,7 @@ def read(entries: Iterable[Mapping[str, Any]]) -> History:
     tried: list[Drilled] = []
     check_ins: list[CheckIn] = []
     stored: list[Known] = []
+    copied: list[Copied] = []
     skipped = []
     for entry in entries:
         try:
@@ -180,18 +208,30 @@ def read(entries: Iterable[Mapping[str, Any]]) -> History:
         tried += told[0]
         check_ins += told[1]
         stored += told[2]
-    tried.sort(key=lambda item: item.at)
+        copied += told[3]
+    tried = in_time(tried, copied)
     check_ins.sort(key=lambda item: item.at)
     return History(tuple(tried), tuple(check_ins), _known(stored, tried), tuple(skipped))
 
 
-def parts(entry: Mapping[str, Any]) -> tuple[tuple[Drilled, ...], list[CheckIn], list[Known]]:
-    """The test restores, the check-in and the stored epoch that one entry tells of.
+def parts(
+    entry: Mapping[str, Any],
+) -> tuple[tuple[Drilled, ...], list[CheckIn], list[Known], list[Copied]]:
+    """The test restores, the check-in, the stored epoch and the copies written anew that one entry tells of.
 
     Raises:
         Exception: One of :data:`MALFORMED`: it has another form than its event has.
     """
-    return _drills(entry), _check_in(entry), _stored(entry)
+    return _drills(entry), _check_in(entry), _stored(entry), _copied(entry)
+
+
+def in_time(tried: Iterable[Drilled], copied: Iterable[Copied]) -> list[Drilled]:
+    """Put test restores into the order of time, and mark those whose copy was written anew since."""
+    anew = tuple(copied)
+    return [
+        replace(item, replaced=any(copy.replaced(item) for copy in anew))
+        for item in sorted(tried, key=lambda item: item.at)
+    ]
 
 
 def _drills(entry: Mapping[str, Any]) -> tuple[Drilled, ...]:
@@ -210,6 +250,17 @@ def _drills(entry: Mapping[str, Any]) -> tuple[Drilled, ...]:
     return tuple(
         _drilled(entry, result, signed.get(result.get("record_sha256"))) for result in told["results"]
     )
+
+
+def _copied(entry: Mapping[str, Any]) -> list[Copied]:
+    if entry["event"] != REPAIR:
+        return []
+    at, number = parse_stamp(entry["at"]), _a(int, entry["sequence"])
+    return [
+        Copied(at, _a(str, item["epoch"]), _a(str, item["target"]), number)
+        for item in entry["details"]["copies"]
+        if item["action"] == "copied"
+    ]
 
 
 def _check_in(entry: Mapping[str, Any]) -> list[CheckIn]:

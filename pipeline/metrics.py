@@ -104,6 +104,7 @@ def of_status(found: Status, now: datetime, name: str = "") -> bytes:
     """
     page = Page(Of(found.survey.fingerprint, name))
     copies = found.epoch.copies if found.epoch else ()
+    restored = [pair for pair in sorted(found.proven.items()) if not pair[1].replaced]
     rules: dict[str, bool] = {}
     for rule in found.rules:
         rules[rule.name] = rules.get(rule.name, True) and rule.ok
@@ -117,17 +118,14 @@ def of_status(found: Status, now: datetime, name: str = "") -> bytes:
     page.gauge(
         "last_drill_timestamp_seconds",
         "When this host last restored a copy by a path in a drill.",
-        (
-            Sample(item.at.timestamp(), {"copy": copy, "path": path})
-            for (copy, path), item in sorted(found.proven.items())
-        ),
+        (Sample(item.at.timestamp(), {"copy": copy, "path": path}) for (copy, path), item in restored),
     )
     page.gauge(
         "drill_rto_seconds",
         "How long that restore took.",
         (
             Sample(item.seconds, {"copy": copy, "path": path})
-            for (copy, path), item in sorted(found.proven.items())
+            for (copy, path), item in restored
             if item.seconds is not None
         ),
     )

@@ -100,7 +100,10 @@ def copy_state(copy: Copy) -> str:
 
 
 def _restored(result: Status, copy: Copy) -> str:
-    found = [item for (target, _), item in result.proven.items() if target == copy.target]
+    mine = [item for (target, _), item in result.proven.items() if target == copy.target]
+    found = [item for item in mine if not item.replaced]
+    if mine and not found and copy.ok:
+        return "not since it was copied anew"
     return _when(result, max(found, key=lambda item: item.at, default=None))
 
 

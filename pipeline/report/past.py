@@ -13,7 +13,7 @@ from pipeline.clock import parse_stamp
 from pipeline.errors import Code, LedgerBroken
 from pipeline.evidence.ledger import Head, Ledger
 from pipeline.evidence.verification import Claim, verify
-from pipeline.history import Drilled
+from pipeline.history import Copied, Drilled
 from pipeline.report.model import Change, DrillFacts, LedgerFacts, Missed, VaultSide
 
 REPORT: Final = "report"
@@ -57,6 +57,7 @@ class Past:
         drills: Every test restore, oldest first.
         changes: Changes and failures, in the ledger's order, each with its entry's number.
         covered: The last entry that the last bundle has seen.
+        copied: Every copy that a repair wrote anew.
         digests: SHA-256 of each entry, by number.
         begun: When the first escrow was entered.
         bundled: When the last bundle was made.
@@ -67,6 +68,7 @@ class Past:
     """
 
     drills: list[Drilled] = field(default_factory=list)
+    copied: list[Copied] = field(default_factory=list)
     changes: list[tuple[int, Change]] = field(default_factory=list)
     covered: int = 0
     digests: dict[int, str] = field(default_factory=dict)
@@ -86,7 +88,8 @@ class Past:
             entry["details"],
         )
         words = _words(event, told)
-        drilled, _, _ = history.parts(entry)
+        drilled, _, _, copied = history.parts(entry)
+        self.copied += copied
         if drilled:
             self.drills += drilled
             words = "; ".join(
@@ -167,7 +170,7 @@ def read(ledger: Ledger) -> Past:
             past.head = head
     except LedgerBroken as error:
         past.problem = error.message
-    past.drills.sort(key=lambda item: item.at)
+    past.drills = history.in_time(past.drills, past.copied)
     return past
 
 

@@ -40,7 +40,7 @@ def matrix(
 def _cell(copy: CopyFacts, path: PathFacts, drills: Sequence[Drilled], policy: Policy, now: datetime) -> Cell:
     # A copy that was too bad to try a path counts against all of them.
     tried = [item for item in drills if item.copy == copy.target and item.path in (path.name, "-")]
-    passed = [item for item in tried if item.passed]
+    passed = [item for item in tried if item.passed and not item.replaced]
     last, proven = (tried[-1] if tried else None), (passed[-1] if passed else None)
     state = Proof.NEVER
     if not copy.ok:

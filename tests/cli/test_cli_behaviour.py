@@ -215,7 +215,7 @@ def test_the_gate_opens_with_a_drill_and_closes_with_age_and_change(desk: Desk) 
     assert (gate["ok"], gate["broken"]) == (True, [])
     assert all(rule["ok"] for rule in gate["rules"])
 
-    desk.edit("copies = 2", "copies = 2\nmax_age_days = 0.000001\nmax_drill_age_days = 0.000001")
+    desk.edit("max_drill_age_days = 8", "max_age_days = 0.000001\nmax_drill_age_days = 0.000001")
     broken = desk.ask("status", expect=40)["gate"]["broken"]
     assert any("max_age_days" in rule for rule in broken)
     assert any("max_drill_age_days" in rule for rule in broken)

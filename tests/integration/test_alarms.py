@@ -164,7 +164,7 @@ def test_overdue_is_told_apart_from_failure_and_not_at_every_run(alarmed: Alarme
     desk = alarmed.desk
     desk.escrow()
     desk.ask("status")
-    desk.edit("copies = 2", "copies = 2\nmax_drill_age_days = 0.000001")
+    desk.edit("max_drill_age_days = 8", "max_drill_age_days = 0.000001")
     broken = desk.ask("status", expect=40)["gate"]["broken"]
     desk.ask("status", expect=40)
     (told,) = alarmed.told
@@ -174,7 +174,7 @@ def test_overdue_is_told_apart_from_failure_and_not_at_every_run(alarmed: Alarme
     assert desk.ask("watch", "--once", expect=40)["exit_code"] == 40
     assert alarmed.told[1]["command"] == "watch"
     assert alarmed.pings("watch") == ["/start", "/40"]
-    desk.edit("\nmax_drill_age_days = 0.000001", "")
+    desk.edit("max_drill_age_days = 0.000001", "max_drill_age_days = 8")
     desk.ask("status")
     assert [item["event"] for item in alarmed.told] == ["overdue", "overdue", "recovery"]
 
@@ -286,7 +286,7 @@ def test_the_metrics_say_what_the_status_says(alarmed: Alarmed, tmp_path: Path) 
     rules = {dict(labels)["rule"]: value for (name, labels), value in found.items() if "gate_rule" in name}
     assert rules == {rule["name"]: 1 for rule in said["gate"]["rules"]}
 
-    desk.edit("copies = 2", "copies = 2\nmax_drill_age_days = 0.000001")
+    desk.edit("max_drill_age_days = 8", "max_drill_age_days = 0.000001")
     desk.ask("status", "--metrics", str(file), expect=40)
     found = exposition.parse(file.read_text())
     assert (found["orgkey_gate_ok", ()], found["orgkey_status_ok", ()]) == (0, 1)

@@ -182,7 +182,7 @@ def test_backups_that_stop_coming_break_the_gate(desk: Desk, folder: Path) -> No
 
 def test_former_keys_are_drilled_with_the_present_one_and_grow_stale(desk: Desk) -> None:
     old, new = desk.fingerprint, fingerprint_of("nistp256")
-    desk.edit("[policy]\n", "[policy]\nmax_drill_age_days = 30\n")
+    desk.edit("max_drill_age_days = 8", "max_drill_age_days = 30")
     desk.edit(f'fingerprint = "{old}"', f'fingerprint = "{new}"\nformer = ["{old}"]')
     desk.export.write_bytes(export_of("nistp256").read_bytes())
     desk.escrow("--accept-custody-change")

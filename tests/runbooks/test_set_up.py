@@ -1,4 +1,4 @@
-"""Setting it up as README and the how-to say, typed as written, on an own server and an own bucket.
+"""README, how-to and tutorial, typed as written; the set-up on an own server and an own bucket.
 
 The names of the pages' example are replaced by those of this host, and questions are answered; nothing else.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -23,9 +24,11 @@ from pipeline.devstack import build, wire
 from pipeline.devstack.programs import OPENBAO
 from pipeline.devstack.progress import Quiet
 from tests.assets.ports import distinct_ports
-from tests.integration.commandline import ROOT, converse, environment
+from tests.integration.commandline import ROOT, converse, environment, orgkey
 from tests.runbooks import pages
 from tests.runbooks.pages import Command
+from tests.runbooks.runner import Typist, execute
+from tests.support import leftovers
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack
@@ -202,3 +205,35 @@ def test_what_the_page_says_sets_it_up(
     assert [line.split()[1] for line in operator.typed if line.startswith("orgkey")] == [
         "init", "infra", "infra", "doctor", "escrow", "drill", "status",
     ]  # fmt: skip
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A directory with a short name: a gpg home in it has room for its socket."""
+    made = leftovers.directory("tutorial-")
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.mark.timeout(300)
+def test_the_tutorial_typed_as_written_does_what_it_shows(short: Path) -> None:
+    (short / ".venv").mkdir()
+    (short / ".venv" / "bin").symlink_to(Path(sys.executable).parent)  # what `make setup` has made
+    (short / "tests").symlink_to(ROOT / "tests")
+    place = short / "orgkey-tutorial"
+    export = ("passphrase of the export:", "correct horse battery staple")
+    typist = Typist(
+        {
+            "orgkey escrow": [export],
+            "orgkey restore": [("restored key:", "one that I chose"), (", again:", "one that I chose")],
+        },
+        {"/tmp/orgkey-tutorial": str(place), "make setup": ":"},
+    )
+    env = environment(short) | {"PATH": os.environ["PATH"]}
+    try:
+        done = execute(ROOT / "docs" / "tutorial.md", short, env, typist=typist)
+    finally:
+        if place.exists():
+            orgkey(short, "stack", "down", "--wipe", "--dir", str(place / "stack"))
+    assert not place.exists()
+    assert len(done) > 25

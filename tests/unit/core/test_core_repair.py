@@ -2,12 +2,18 @@ from __future__ import annotations
 
 import shutil
 import threading
+from datetime import timedelta
 
 import pytest
 
 from pipeline import journal
+from pipeline.cli import status_text
+from pipeline.drill import Request, drill
 from pipeline.errors import Code, Locked, UsageProblem
 from pipeline.repair import Repair, repair
+from pipeline.report.gather import gather
+from pipeline.report.model import Proof
+from pipeline.status import status
 from pipeline.targets.interface import Presence, Slot
 from tests.unit.core.inmemory import World, denied, slot_of, unreachable
 
@@ -139,3 +145,28 @@ def test_it_waits_for_no_other_run(world: World) -> None:
     with journal.lock(world.context.root), pytest.raises(Locked):
         repair(world.context)
     assert world.targets["b"].places == {}
+
+
+def test_a_copy_that_was_written_anew_counts_as_restored_only_after_the_next_drill(world: World) -> None:
+    world.store(world.mint())
+    assert drill(world.context, Request()).code is Code.OK
+    world.targets["b"].places.clear()
+    world.clock.shift += timedelta(seconds=40)
+    assert repair(world.context).code is Code.OK
+    world.policy = "max_copy_drill_age_days = 8\n"
+
+    def restored() -> list[str]:
+        shown = status_text.lines(status(world.context))
+        return [line for line in shown if line.startswith(("a ", "b ", "c ", "unattended"))]
+
+    told = restored()
+    assert "not since it was copied anew" in told[1]
+    assert all("40 s ago" in told[place] for place in (0, 2, 3))
+    (gap,) = status(world.context).broken
+    assert gap.startswith("copy b of the latest epoch was never restored")
+    states = {cell.copy: cell.state for cell in gather(world.context).report.matrix}
+    assert states == {"a": Proof.PROVEN, "b": Proof.NEVER, "c": Proof.PROVEN}
+    world.clock.shift += timedelta(seconds=40)
+    assert drill(world.context, Request()).code is Code.OK
+    assert status(world.context).broken == ()
+    assert "not since" not in "".join(restored())
