@@ -150,8 +150,14 @@ def test_the_same_commands_stand_wherever_somebody_would_look_before_opening_a_r
         *CHECK,
     ]
     how_to = (ROOT / "docs/how-to.md").read_text()
-    assert "\n".join(f"$ {line}" for line in CHECK) in how_to
-    assert how_to.index(CHECK[-1]) < how_to.index("open `RECOVERY.txt`")
+    restoring, recovering = (
+        how_to.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+        for title in ("Restore in a disaster", "Recover without this program")
+    )
+    assert "\n".join(f"$ {line}" for line in CHECK) in recovering
+    assert recovering.index(CHECK[-1]) < recovering.index("open `RECOVERY.txt`")
+    assert "\n$ orgkey restore " in restoring
+    assert "VALIDSIG" not in restoring
     assert "\n".join(CHECK) in (ROOT / "docs/runbooks/README.md").read_text()
 
 
