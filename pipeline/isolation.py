@@ -18,7 +18,8 @@ from pipeline.signals import Signalled
 
 T = TypeVar("T")
 _HERE: Final = Path(__file__).parent
-_NOT_OURS: Final = (Interrupted, Signalled, KeyboardInterrupt, SystemExit, GeneratorExit)
+NOT_OURS: Final = (Interrupted, Signalled, KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What is about the run, not about one place: no boundary takes it for an answer."""
 
 
 def isolated(call: Callable[[], T], what: str, kind: type[OrgkeyError] = Unreachable) -> T | OrgkeyError:
@@ -37,7 +38,7 @@ def isolated(call: Callable[[], T], what: str, kind: type[OrgkeyError] = Unreach
     """
     try:
         return call()
-    except _NOT_OURS:
+    except NOT_OURS:
         raise
     except OrgkeyError as error:
         return error

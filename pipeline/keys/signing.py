@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final, TypeAlias
 
 from pipeline.clock import Deadline, stamp
@@ -18,8 +19,6 @@ from pipeline.errors import (
     IntegrityProblem,
     NotPinned,
     OrgkeyError,
-    ProgramMissing,
-    ProofFailed,
     Unsupported,
     UsageProblem,
     WrongPassphrase,
@@ -31,6 +30,8 @@ from pipeline.keys.material import DSA, RSA, PublicPart
 from pipeline.keys.model import Key
 from pipeline.keys.packets import Tag, parse
 from pipeline.keys.proofs.gnupg_proof import sign
+from pipeline.keys.proofs.guard import Guard
+from pipeline.keys.proofs.interface import TakesNoPart
 from pipeline.keys.proofs.pgpy_proof import sign_with_pgpy
 from pipeline.keys.proofs.sequoia_proof import first_line, supports
 from pipeline.keys.proofs.views import Views, view
@@ -80,26 +81,41 @@ def sign_detached(
             hint="give the two parts of the same key",
         )
     reasons = []
+    guard = Guard(deadline, passes=(WrongPassphrase,))
     engines: tuple[tuple[str, Engine], ...] = (
         ("sequoia", _by_sequoia),
         ("gnupg", _by_gnupg),
         ("pgpy", _by_pgpy),
     )
     for name, engine in engines:
-        try:
-            made = armor.armor(engine(views, passphrase, data, deadline), "SIGNATURE")
-            verify_detached(public, views.fingerprint, data, made, deadline=deadline, now=now)
-        except (ProgramMissing, ProofFailed, Unsupported) as error:
-            reasons.append(f"{name}: {error.message}")
-        except IntegrityProblem as error:
-            reasons.append(f"{name}: what it made is {error.message}")
-        else:
+        made = guard(partial(_made, engine, views, passphrase, data, deadline, now, public))
+        if isinstance(made, bytes):
             return made
+        reasons.append(f"{name}: {made}")
+    if guard.trouble is not None:
+        raise guard.trouble
     raise Unsupported(
         f"no implementation on this host signs with this key: {'; '.join(reasons)}",
         hint="nothing is wrong with the key because of that; install gpg if it is missing, otherwise look "
         "at the reasons: the key may use what these programs do not support",
     )
+
+
+def _made(
+    engine: Engine,
+    views: Views,
+    passphrase: Secret,
+    data: bytes,
+    deadline: Deadline,
+    now: datetime,
+    public: bytes,
+) -> bytes:
+    made = armor.armor(engine(views, passphrase, data, deadline), "SIGNATURE")
+    try:
+        verify_detached(public, views.fingerprint, data, made, deadline=deadline, now=now)
+    except IntegrityProblem as error:
+        raise TakesNoPart(f"what it made is {error.message}") from error
+    return made
 
 
 def _by_sequoia(views: Views, passphrase: Secret, data: bytes, deadline: Deadline) -> bytes:
@@ -205,7 +221,7 @@ def verify_detached(
     here = datetime.now(UTC)  # Sequoia looks at this host's clock, which may be slow
     if made.created > here or any(one.later for one in validity.judge(key, here).standings):
         return
-    if _verified_by_sequoia(key, data, packet) is False:
+    if Guard(deadline)(partial(_verified_by_sequoia, key, data, packet)) is False:
         raise _not_authentic("the signature is not by this key over these bytes, says Sequoia")
 
 

@@ -18,10 +18,11 @@ from typing import Final, TypeVar
 
 from pipeline import errors
 from pipeline.clock import Deadline
-from pipeline.errors import DeadlinePassed, Interrupted, LocalFilesProblem, OrgkeyError
+from pipeline.errors import Code, OrgkeyError
 from pipeline.files import exhaustion
 from pipeline.keys.proofs import arithmetic
 from pipeline.keys.proofs.gnupg_proof import GnuPGProver
+from pipeline.keys.proofs.guard import Guard
 from pipeline.keys.proofs.host import WHAT, require_host
 from pipeline.keys.proofs.interface import (
     Checked,
@@ -84,13 +85,15 @@ def prove(
     Raises:
         DeadlinePassed: Time ran out.
         Interrupted: The run was interrupted.
-        LocalFilesProblem: This host has no room, memory or descriptors left: no verdict on the key.
+        LocalFilesProblem: This host has no room, memory or descriptors left, and those that did not need more
+            are not enough: no verdict on the key.
     """
     require_host()
     chosen: list[Prover] = [GnuPGProver(), PgpyProver(prestarted), SequoiaProver()]
     if provers is not None:
         chosen = list(provers)
     cancellation = Cancellation()
+    guard = Guard(deadline)
     try:
         try:
             views = view(tsk, public, now)
@@ -100,8 +103,10 @@ def prove(
             if found != fingerprint:
                 return unproven(f"it is another key, {found}")
         jobs = _jobs(passphrase, views, [one.name for one in chosen], deadline, now, cancellation)
-        proofs = _Run(chosen, views, jobs, cancellation).prove()
-        return replace(proofs, single_ok=single_ok)
+        proofs = replace(_Run(chosen, views, jobs, cancellation, guard).prove(), single_ok=single_ok)
+        if guard.trouble is not None and proofs.code is not Code.OK:
+            raise guard.trouble
+        return proofs
     except BaseException as error:
         cancellation.cancel()
         trouble = exhaustion(error, WHAT)
@@ -109,8 +114,8 @@ def prove(
             raise trouble from error
         raise
     finally:
-        for one in chosen:
-            one.close()
+        for one in chosen:  # what one leaves behind, the next run sweeps up
+            guard(one.close)
 
 
 def _jobs(
@@ -147,12 +152,18 @@ class _Run:
     """One set of proofs: make, exchange, check, judge."""
 
     def __init__(
-        self, provers: Sequence[Prover], views: Views, jobs: Mapping[str, Job], cancellation: Cancellation
+        self,
+        provers: Sequence[Prover],
+        views: Views,
+        jobs: Mapping[str, Job],
+        cancellation: Cancellation,
+        guard: Guard,
     ) -> None:
         self.provers = {one.name: one for one in provers}
         self.views = views
         self.jobs = dict(jobs)
         self.cancellation = cancellation
+        self.guard = guard
         self.notes: list[str] = []
         self.opened: UnlockedKey | None = None
 
@@ -160,9 +171,9 @@ class _Run:
         refused = self._read()
         self._renew()
         for name in list(self.provers):
-            reason = self.provers[name].absent(self.jobs[name])
+            reason = self.guard(partial(self.provers[name].absent, self.jobs[name]))
             if reason is not None:
-                self._leave(name, reason)
+                self._leave(name, str(reason))
         made = {}
         for name, one in self._each(lambda name: self.provers[name].make(self.jobs[name])).items():
             if isinstance(one, Made) and not all(isinstance(it, Unsupported) for it in one.outcomes.values()):
@@ -264,7 +275,7 @@ class _Run:
                 message=exhibit.message if evidence.idle(name) else None,
             )
             if own.signature or own.certified or own.message:
-                more.append((name, self._found(name, _guard(partial(self._check, name, [own])))))
+                more.append((name, self._found(name, self.guard(partial(self._check, name, [own])))))
         return replace(evidence, checked=(*evidence.checked, *more))
 
     def _each(self, act: Callable[[str], T]) -> dict[str, T | TakesNoPart]:
@@ -273,29 +284,12 @@ class _Run:
             return {}
         with ThreadPoolExecutor(len(self.provers), "prover") as pool:
             try:
-                futures = {name: pool.submit(_guard, partial(act, name)) for name in self.provers}
+                futures = {name: pool.submit(self.guard, partial(act, name)) for name in self.provers}
                 return {name: future.result() for name, future in futures.items()}
             except BaseException:
                 # Threads do not see an interrupt: end what they wait for, or leaving the block hangs.
                 self.cancellation.cancel()
                 raise
-
-
-def _guard(act: Callable[[], T]) -> T | TakesNoPart:
-    """Turn whatever an implementation raises into the reason why it takes no part."""
-    try:
-        return act()
-    except (DeadlinePassed, Interrupted, LocalFilesProblem):
-        raise
-    except OrgkeyError as error:
-        return TakesNoPart(error.message)
-    except TakesNoPart as error:
-        return error
-    except Exception as error:  # a boundary: three foreign libraries, and none of them may end a drill
-        trouble = exhaustion(error, WHAT)
-        if trouble is not None:
-            raise trouble from error
-        return TakesNoPart(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
 
 
 def _reason(made: Made) -> str:

@@ -192,8 +192,7 @@ class Prover(Protocol):
     def make(self, job: Job) -> Made:
         """Show the known answer; then open the keypair, sign, certify, encrypt, and try a wrong passphrase.
 
-        Whatever it raises is the reason why it takes no part, except an end of the run and trouble of the
-        host (:class:`~pipeline.errors.LocalFilesProblem`).
+        Whatever it raises is the reason why it takes no part, except an end of the run.
         """
         ...
 

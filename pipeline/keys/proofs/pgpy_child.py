@@ -54,13 +54,13 @@ def _answer(operation: Callable[[Request], dict[str, Any]], request: Request) ->
 
     try:
         return operation(request)
-    except Exception as error:
+    except BaseException as error:  # pyo3 lets a panic of Rust's out as one
         if exhaustion(error, "run PGPy") is not None:
             raise
         return {"unfit": _told(error)}
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:300]
 
 
@@ -77,7 +77,7 @@ def _prepare() -> str:
         _show_known_answer()
     except MemoryError:
         raise
-    except Exception as error:
+    except BaseException as error:
         return f"it does not work here: {_told(error)}"
     return ""
 
@@ -183,7 +183,7 @@ def _attempt(act: Callable[[], bytes | None]) -> Outcome:
         made = act()
     except Contradiction as error:
         return "failure", str(error)
-    except Exception as error:
+    except BaseException as error:
         if exhaustion(error, "run PGPy") is not None:
             raise
         return "unsupported", _told(error)

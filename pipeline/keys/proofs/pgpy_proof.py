@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import select
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,10 @@ from pipeline.secret import Secret
 NAME: Final = "pgpy"
 _CURVES: Final = {"NIST P-256", "NIST P-384", "NIST P-521", "secp256k1", "Ed25519", "X25519"}
 _MAX_FRAME: Final = 16 * 1024 * 1024
+_SECONDS: Final = 60.0
+"""The longest that one answer may take."""
+_GRACE_SECONDS: Final = 0.5
+"""How long a child that has closed its pipes may take to end."""
 
 
 def supports(part: PublicPart) -> bool:
@@ -62,6 +67,7 @@ class Prestarted:
         # Whoever starts it means to have proofs: better told now than when copies are stored.
         require_host()
         self._child = process.start(process.isolated(pgpy_child.__name__), stderr=subprocess.DEVNULL)
+        self._closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +100,10 @@ class Prestarted:
         cancel.check()
         try:
             with cancel.watching(self._child):
-                answer = self._exchange(json.dumps(request).encode(), deadline)
+                answer = self._exchange(json.dumps(request).encode(), deadline.limit(_SECONDS))
+        except DeadlinePassed:
+            self.close()  # whatever it still says would be taken for the answer to another question
+            raise
         except (OSError, EOFError, ValueError):
             cancel.check()
             raise self._gone() from None
@@ -104,40 +113,32 @@ class Prestarted:
 
     def _gone(self) -> Exception:
         """Why there is no answer: a child that was killed, or says so, speaks of the host, not of the key."""
+        by_itself = not self._closed and process.wait_unreaped(self._child, _GRACE_SECONDS)
         self.close()
-        status = self._child.returncode
-        if status == pgpy_child.EXHAUSTED or (status is not None and status < 0):
-            why = "its process was killed" if status < 0 else "no memory, room or descriptors are left"
-            return files.no_room("run PGPy", why)
-        return TakesNoPart("its process ended without an answer; try: python -c 'import pgpy'")
+        status = self._child.returncode if by_itself else None
+        if status == -signal.SIGKILL:
+            return files.no_room("run PGPy", "its process was killed")
+        if status == pgpy_child.EXHAUSTED:
+            return files.no_room("run PGPy", "no memory, room or descriptors are left")
+        told = f"its process ended without an answer (status {status})" if by_itself else "it gives no answer"
+        return TakesNoPart(f"{told}; try: python -c 'import pgpy'")
 
-    def _exchange(self, frame: bytes, deadline: Deadline) -> dict[str, Any]:
+    def _exchange(self, frame: bytes, seconds: float) -> dict[str, Any]:
         stdin, stdout = self._child.stdin, self._child.stdout
         if stdin is None or stdout is None:
             raise ValueError("the child has two pipes")
+        ends = time.monotonic() + seconds
+        os.set_blocking(stdin.fileno(), False)
         view = memoryview(len(frame).to_bytes(4, "big") + frame)
         while view:
-            view = view[stdin.write(view) or 0 :]
-        size = int.from_bytes(self._read(stdout.fileno(), 4, deadline), "big")
-        return dict(json.loads(self._read(stdout.fileno(), min(size, _MAX_FRAME), deadline)))
-
-    def _read(self, number: int, size: int, deadline: Deadline) -> bytes:
-        data = bytearray()
-        poller = select.poll()
-        poller.register(number, select.POLLIN)
-        while len(data) < size:
-            if not poller.poll(deadline.limit(60.0) * 1000):
-                raise DeadlinePassed(
-                    "PGPy did not finish in time", hint="run again when the host is less busy"
-                )
-            chunk = os.read(number, size - len(data))
-            if not chunk:
-                raise EOFError
-            data += chunk
-        return bytes(data)
+            _await(stdin.fileno(), select.POLLOUT, ends)
+            view = view[os.write(stdin.fileno(), view) :]
+        size = int.from_bytes(_read(stdout.fileno(), 4, ends), "big")
+        return dict(json.loads(_read(stdout.fileno(), min(size, _MAX_FRAME), ends)))
 
     def close(self) -> None:
         """End the child; safe to repeat."""
+        self._closed = True
         process.end(self._child, grace=0)
 
 
@@ -235,6 +236,24 @@ class PgpyProver:
         child, self._child = self._child, None
         if child is not None:
             child.close()
+
+
+def _read(number: int, size: int, ends: float) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        _await(number, select.POLLIN, ends)
+        chunk = os.read(number, size - len(data))
+        if not chunk:
+            raise EOFError
+        data += chunk
+    return bytes(data)
+
+
+def _await(number: int, event: int, ends: float) -> None:
+    poller = select.poll()
+    poller.register(number, event)
+    if not poller.poll(max(0.0, ends - time.monotonic()) * 1000):
+        raise DeadlinePassed("PGPy did not finish in time", hint="run again when the host is less busy")
 
 
 def sign_with_pgpy(views: Views, passphrase: Secret, data: bytes, deadline: Deadline) -> bytes | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import signal
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.clock import Deadline
-from pipeline.errors import Code, DeadlinePassed, LocalFilesProblem
+from pipeline.errors import Code, DeadlinePassed
 from pipeline.keys import reading
 from pipeline.keys.packets import build, join
 from pipeline.keys.proofs import Prestarted
@@ -272,20 +271,6 @@ class Choosy(PgpyProver):
         raise TakesNoPart("14 is not a valid HashAlgorithm")
 
 
-class Full(PgpyProver):
-    """Works on a host without room."""
-
-    def make(self, job: Job) -> Made:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-
-class NoMemory(SequoiaProver):
-    """Works on a host without memory."""
-
-    def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:
-        raise MemoryError
-
-
 SABOTAGE: list[tuple[type[Prover], str]] = [
     (Garbage, "sign"),
     (WrongUser, "certify"),
@@ -325,14 +310,6 @@ def test_who_does_not_take_the_key_takes_no_part(stored: Keys, odd: type[Prover]
     )
     assert proofs.code is Code.OK, proofs.problems
     assert note in proofs.notes
-
-
-@pytest.mark.parametrize("trouble", [Full, NoMemory])
-def test_trouble_of_the_host_is_no_verdict(stored: Keys, trouble: type[Prover]) -> None:
-    mine = trouble()
-    provers: list[Prover] = [GnuPGProver(), PgpyProver(), SequoiaProver()]
-    with pytest.raises(LocalFilesProblem, match="this host cannot prove the key"):
-        stored("ed25519-two-block").prove(provers=[mine if one.name == mine.name else one for one in provers])
 
 
 def test_what_nobody_can_show_is_no_contradiction(stored: Keys) -> None:
