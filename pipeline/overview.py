@@ -40,8 +40,9 @@ class Silence:
     @property
     def text(self) -> str:
         """In one line."""
+        how = "reached" if self.code in (Code.UNREACHABLE, Code.DEADLINE) else "asked"
         named = (
-            f"{' and '.join(self.subjects)} cannot be reached" if self.stores else "a holder cannot be asked"
+            f"{' and '.join(self.subjects)} cannot be {how}" if self.stores else "a holder cannot be asked"
         )
         return "; ".join(filter(None, (f"{named}: {self.message}", self.hint)))
 

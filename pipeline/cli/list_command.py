@@ -36,9 +36,8 @@ def list_epochs(
     from pipeline import overview
 
     surveys = overview.all_keys(context)
-    for item in surveys:
-        for error in item.unreachable.values():
-            out.warn(error.message)
+    for silence in overview.silences(surveys):
+        out.warn(silence.text)
     for line in overview.replication_problems(surveys, context.deadline.time()):
         out.warn(line)
     if problem := context.deadline.dates.problem():

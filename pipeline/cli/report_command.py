@@ -202,8 +202,8 @@ def _lines(report: Report, written: list[Path | None]) -> list[str]:
         f"verdict    {str(verdict.answer).upper()}: {verdict.sentence}",
         f"from       {verdict.from_text}",
         f"by         {verdict.by_text}",
-        f"proven     {f'{verdict.proven_at:%Y-%m-%d %H:%M} UTC' if verdict.proven_at else 'never'}, "
-        f"in {seconds_text(verdict.rto_seconds)}",
+        f"proven     {verdict.proven_text}"
+        + (f", in {seconds_text(verdict.rto_seconds)}" if verdict.rto_seconds is not None else ""),
         f"drills     {report.runs[0]} passed, {report.runs[1]} failed, "
         f"{report.missed_text} missed since {report.since:%Y-%m-%d}",
     ]

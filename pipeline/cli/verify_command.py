@@ -41,6 +41,8 @@ def verify(
     if code is Code.OK and not any(item.epochs for item in surveys):
         code = Code.STALE
         out.warn("nothing is stored for this key")
+    for silence in overview.silences(surveys):
+        out.warn(silence.text)
     for line in overview.replication_problems(surveys, context.deadline.time()):
         out.warn(line)
     context.note_event("verify", overview.event(surveys, code))

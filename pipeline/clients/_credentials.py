@@ -41,7 +41,7 @@ def read_secret(path: str | None, called: str, *, public: bool = False) -> Secre
     except OSError as error:
         raise UsageProblem(
             f"cannot read the {called} in {path}: {error.strerror or error}",
-            hint="correct the identity's files in the configuration",
+            hint="correct the identity's files in the configuration, or the file's owner and permissions",
         ) from error
     if not text or not is_sendable(text.decode("latin-1")):
         raise UsageProblem(f"{path} holds no {called}", hint=f"write it there, {_ON_ONE_LINE}")

@@ -85,6 +85,13 @@ class Verdict:
         return ", ".join(self.where) or ("not known" if self.answer is Answer.UNKNOWN else "nowhere")
 
     @property
+    def proven_text(self) -> str:
+        """When it was last proven, in words."""
+        if self.proven_at is not None:
+            return f"{self.proven_at:%Y-%m-%d %H:%M} UTC"
+        return "not known" if self.answer is Answer.UNKNOWN else "never"
+
+    @property
     def by_text(self) -> str:
         """By whom, in words."""
         return " or ".join(self.by or self.paths) or (

@@ -50,6 +50,7 @@ def _data(report: Report) -> dict[str, Any]:
         "failed": str(report.runs[1]),
         "missed_text": report.missed_text,
         "from_text": report.verdict.from_text,
+        "proven": report.verdict.proven_text,
         "by_text": report.verdict.by_text,
         "alone_text": custody.alone_text if custody else "",
         "chart": chart.draw(report, theme="light"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -124,6 +125,12 @@ def test_no_is_only_said_where_all_was_looked_at(world: World, proven: Record) -
 
 def test_a_fresh_host_that_knows_nothing_says_so(world: World) -> None:
     silence(world, "find", unreachable)
+    found = gather(world.context)
+    for name, said in (*forms(found).items(), ("pdf", paper(found))):
+        assert "never proven" not in said, name
+    assert "proven     not known" in forms(found)["text"]
+    assert "Last proven not known" in " ".join(re.sub("<[^>]*>", " ", forms(found)["html"]).split())
+    assert "not known not known" in paper(found)
     assert any("this host's ledger knows of no epoch" in line for line in status(world.context).broken)
 
 
