@@ -83,7 +83,7 @@ def _copies(result: Status, epoch: Epoch) -> list[str]:
             copy.domain,
             copy_state(copy),
             _restored(result, copy),
-            f"until {copy.retain_until:%Y-%m-%d}" if copy.retain_until else "",
+            _lock(copy),
             *((copy.replication.status.lower() if copy.replication else "",) if replicated else ()),
         )
         for copy in epoch.copies
@@ -97,6 +97,11 @@ def copy_state(copy: Copy) -> str:
     state = "good" if copy.ok else str(copy.standing).upper()
     why = "sealed" if " is sealed" in (copy.problem or "") else "denied" if copy.code is Code.DENIED else ""
     return f"{state} ({why})" if why and copy.standing == "unreachable" else state
+
+
+def _lock(copy: Copy) -> str:
+    until = f"until {copy.retain_until:%Y-%m-%d}" if copy.retain_until else ""
+    return " ".join(filter(None, ("TOO SHORT" if until else "NONE", until))) if copy.unlocked else until
 
 
 def _restored(result: Status, copy: Copy) -> str:

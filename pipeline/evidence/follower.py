@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pipeline.clock import parse_stamp
 from pipeline.digest import sha256
 from pipeline.errors import Conflict, IntegrityProblem
 from pipeline.evidence import chain
@@ -115,7 +116,11 @@ class Follower:
                 self.mirror.put(number, data)
             except Conflict:  # since the listing, or behind a delete marker: look again
                 listing, lies_there = self.mirror.listing(base.sequence), True
-        if lies_there and not self._has(listing, head):
+        there = self._has(listing, head) if lies_there else None
+        if there:
+            # Written by a run that did not see it locked, or whose answer was lost.
+            self.mirror.confirm(there, parse_stamp(chain.parse(data, number, self._ledger.fingerprint)["at"]))
+        elif lies_there:
             if not self._settled(self, number) and self._branch(listing, base):
                 return None
             self.notes.append(
@@ -154,14 +159,15 @@ class Follower:
             self.notes.append(f"entry {min(beyond)} there does not continue the chain, and is left alone")
         return True
 
-    def _has(self, listing: Mapping[int, tuple[str, ...]], wanted: Head) -> bool:
+    def _has(self, listing: Mapping[int, tuple[str, ...]], wanted: Head) -> str | None:
+        """Where an entry lies; ``None`` where it does not."""
         for handle in listing.get(wanted.sequence, ()):
             try:
                 if sha256(self.mirror.get(handle)) == wanted.digest:
-                    return True
+                    return handle
             except IntegrityProblem:
                 continue
-        return False
+        return None
 
     def _branch(self, listing: Mapping[int, tuple[str, ...]], base: Head) -> list[bytes]:
         """The longest chain behind ``base`` there; of equally long ones, the one that was there first."""

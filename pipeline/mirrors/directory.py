@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,9 @@ class DirectoryMirror:
     def get(self, handle: str) -> bytes:
         """See :meth:`pipeline.mirrors.interface.Mirror.get`."""
         return self._tree.get(self._folder / Path(handle).name)
+
+    def confirm(self, handle: str, made: datetime) -> None:
+        """See :meth:`pipeline.mirrors.interface.Mirror.confirm`: no lock can be asked for here."""
 
     def put(self, number: int, data: bytes, *, beside: bool = False) -> None:
         """See :meth:`pipeline.mirrors.interface.Mirror.put`."""

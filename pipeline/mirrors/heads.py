@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import Conflict, IntegrityProblem
@@ -64,6 +65,9 @@ class VaultHeads:
                 hint="find out who could delete it",
             )
         return json.dumps(dict(fields), sort_keys=True, separators=(",", ":")).encode()
+
+    def confirm(self, handle: str, made: datetime) -> None:
+        """See :meth:`pipeline.mirrors.interface.Mirror.confirm`: no lock can be asked for here."""
 
     def put(self, number: int, data: bytes, *, beside: bool = False) -> None:
         """See :meth:`pipeline.mirrors.interface.Mirror.put`; ``data`` is a JSON object of texts."""

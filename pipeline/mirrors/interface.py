@@ -1,9 +1,10 @@
-"""What every place can do that the ledger is mirrored to: three methods, nothing that deletes."""
+"""What every place can do that the ledger is mirrored to: four methods, nothing that deletes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final, Protocol
 
 BESIDE: Final = 9
@@ -41,6 +42,20 @@ class Mirror(Protocol):
         """
         ...
 
+    def confirm(self, handle: str, made: datetime) -> None:
+        """Demand that a document which an earlier try left is kept as the configuration asks: locked.
+
+        Args:
+            handle: Of :meth:`listing`.
+            made: From when on it was to be locked, at the earliest.
+
+        Raises:
+            IntegrityProblem: It is not.
+            Unreachable, DeadlinePassed: The place cannot be reached.
+            Denied: This identity may not look at it.
+        """
+        ...
+
     def put(self, number: int, data: bytes, *, beside: bool = False) -> None:
         """Write a document where nothing is yet.
 
@@ -51,6 +66,7 @@ class Mirror(Protocol):
 
         Raises:
             Conflict: Something has that number already, whatever it is.
+            IntegrityProblem: The place did something else than it was asked: it is not locked, say.
             Unreachable, DeadlinePassed: The place cannot be reached, or its answer was lost.
             Denied: This identity may not write there.
         """

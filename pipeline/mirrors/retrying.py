@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from pipeline.mirrors.interface import Mirror
 from pipeline.retry import Retrier
@@ -29,6 +30,12 @@ class RetryingMirror:
     def get(self, handle: str) -> bytes:
         """See :meth:`pipeline.mirrors.interface.Mirror.get`."""
         return self._retrier.call(lambda: self._mirror.get(handle), f"target {self.name}, read the ledger")
+
+    def confirm(self, handle: str, made: datetime) -> None:
+        """See :meth:`pipeline.mirrors.interface.Mirror.confirm`."""
+        self._retrier.call(
+            lambda: self._mirror.confirm(handle, made), f"target {self.name}, look at the ledger's lock"
+        )
 
     def put(self, number: int, data: bytes, *, beside: bool = False) -> None:
         """See :meth:`pipeline.mirrors.interface.Mirror.put`."""

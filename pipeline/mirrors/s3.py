@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import Conflict
@@ -58,6 +59,10 @@ class S3Mirror:
         """See :meth:`pipeline.mirrors.interface.Mirror.get`."""
         key, version = split(handle)
         return self._bucket.get(key, version, f"target {self.name}, read the ledger")
+
+    def confirm(self, handle: str, made: datetime) -> None:
+        """See :meth:`pipeline.mirrors.interface.Mirror.confirm`."""
+        self._bucket.demand_lock(*split(handle), made, f"target {self.name}, look at the ledger's lock")
 
     def put(self, number: int, data: bytes, *, beside: bool = False) -> None:
         """See :meth:`pipeline.mirrors.interface.Mirror.put`."""

@@ -1,8 +1,9 @@
-"""Relays on loopback: an HTTP proxy that notes whom it is asked for, and TLS in front of a plain server."""
+"""Relays on loopback: a proxy that notes whom it is asked for, TLS before a server, S3 that does not lock."""
 
 from __future__ import annotations
 
 import base64
+import http.client
 import select
 import socket
 import ssl
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -173,3 +175,56 @@ def proxying(
     with _listening(proxy.serve) as port:
         proxy.url = f"http://127.0.0.1:{port}"
         yield proxy
+
+
+class _Unlocking(BaseHTTPRequestHandler):
+    """Hands a request on as it is; the answer says nothing of a lock."""
+
+    protocol_version = "HTTP/1.1"
+    backend = ""
+
+    def _hand_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.command == "GET" and "?retention" in self.path:
+            self._answer(404, {}, b"<Error><Code>NoSuchObjectLockConfiguration</Code></Error>")
+            return
+        far = http.client.HTTPConnection(self.backend, timeout=30)
+        far.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers.items():
+            far.putheader(name, value)
+        far.endheaders(body)
+        answer = far.getresponse()
+        told = {name: value for name, value in answer.getheaders() if "object-lock" not in name.lower()}
+        self._answer(answer.status, told, answer.read())
+        far.close()
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _hand_on  # noqa: N815  # the base class's names
+
+    def _answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in headers.items():
+            if name.lower() not in ("content-length", "transfer-encoding") or self.command == "HEAD":
+                self.send_header(name, value)
+        if self.command != "HEAD":
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
+        """Not to stderr."""
+
+
+@contextmanager
+def unlocking(backend: str) -> Iterator[str]:
+    """An S3 server that takes the headers of Object Lock and does nothing about them; its URL.
+
+    Args:
+        backend: The URL of the S3 server behind it.
+    """
+    handler = type("Unlocking", (_Unlocking,), {"backend": urlsplit(backend).netloc})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()

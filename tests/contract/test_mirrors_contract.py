@@ -6,6 +6,7 @@ import json
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 
@@ -72,9 +73,23 @@ def test_what_was_put_comes_back_in_order(mirror: Make) -> None:
     assert [reader.get(handle) for (handle,) in listing.values()] == [
         document(number) for number in (1, 2, 3, 10, 11)
     ]
+    for handles in listing.values():
+        writer.confirm(handles[0], datetime.now(UTC))
     assert list(reader.listing(2)) == [3, 10, 11]
     assert list(reader.listing(10)) == [11]
     assert list(reader.listing(11)) == list(reader.listing(999_999_998)) == []
+
+
+def test_an_entry_that_lies_there_without_its_lock_is_not_confirmed(
+    s3_place: S3Place, fingerprint: str
+) -> None:
+    s3_mirror(s3_place, fingerprint).put(1, document(1))  # as where the lock that was asked for is ignored
+    locking = s3_mirror(s3_place, fingerprint, lock_mode="GOVERNANCE", lock_days=2)
+    ((handle,),) = locking.listing(0).values()
+    with pytest.raises(IntegrityProblem, match=r"GOVERNANCE until .* the server says no retention"):
+        locking.confirm(handle, datetime.now(UTC))
+    locking.put(2, document(2))
+    locking.confirm(locking.listing(1)[2][0], datetime.now(UTC))
 
 
 def test_nothing_is_overwritten(mirror: Make) -> None:

@@ -172,6 +172,7 @@ class MemoryMirror:
         self.entries: dict[int, list[bytes]] = {}
         self.failure: OrgkeyError | None = None
         self.lost_answers = 0
+        self.locks = True
         self.calls: list[str] = []
 
     def listing(self, after: int) -> dict[int, tuple[str, ...]]:
@@ -190,11 +191,20 @@ class MemoryMirror:
         except (KeyError, IndexError):
             raise IntegrityProblem(f"{self.name} has no {handle}", hint="look at it") from None
 
+    def confirm(self, handle: str, made: datetime) -> None:
+        self._called("confirm")
+        self._locked()
+
+    def _locked(self) -> None:
+        if not self.locks:
+            raise IntegrityProblem(f"{self.name} did not lock it", hint="look at its Object Lock")
+
     def put(self, number: int, data: bytes, *, beside: bool = False) -> None:
         self._called("put")
         if self.entries.get(number) and not beside:
             raise Conflict(f"{self.name} has an entry {number}", hint="look at it")
         self.entries.setdefault(number, []).append(data)
+        self._locked()
         if self.lost_answers:
             self.lost_answers -= 1
             raise Unreachable("the answer to the write was lost", hint="try again")

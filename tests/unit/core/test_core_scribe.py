@@ -232,6 +232,23 @@ def test_a_lost_answer_is_found_out_by_the_next_run(make: Callable[..., Host], a
     assert (host.confirmed("a"), len(a.entries[1])) == (2, 1)
 
 
+def test_an_entry_that_a_mirror_did_not_lock_waits_until_it_is_locked(
+    make: Callable[..., Host], a: MemoryMirror
+) -> None:
+    host = make("one")
+    a.locks = False
+    for number in (1, 2):  # the second run finds the first one's entry there
+        host.add(number)
+        assert host.confirmed("a") == 0
+        assert any("entries wait: a did not lock it" in line for line in host.lines)
+    host.sync()
+    assert (host.confirmed("a"), len(a.entries)) == (0, 1)
+    a.locks = True
+    host.sync()
+    assert (host.confirmed("a"), a.calls[-3:].count("confirm")) == (2, 1)
+    assert host.lines == []
+
+
 # -- forks -----------------------------------------------------------------------------------------
 
 
