@@ -3,7 +3,8 @@ PYTHON ?= $(shell for v in python3.13 python3.12 python3.11 python3; do $$v -c '
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-WORKERS ?= auto
+# Two for each core: half of a run is waiting for servers.
+WORKERS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup servers tools stack demo check test lint format bench newest lock wheel clean

@@ -39,6 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     global _run_directory, _cache
     _cache = str(cache_root())
+    forkserver.fork_provers()
     if hasattr(config, "workerinput"):
         _run_directory = Path(os.environ[RUN_DIRECTORY])
         leftovers.join(_run_directory)

@@ -20,20 +20,23 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from tests.support import forkserver
+
 ROOT: Final = Path(__file__).parents[2]
-_PROGRAMS: Final = frozenset({"pipeline.keys.proofs.pgpy_child"})
-"""What is started, not imported."""
+_LINK: Final = 700
+"""The number above all that a process uses under which it finds the server that forked it."""
 _LATE: Final = (
     "_strptime", "boto3", "cryptography.hazmat.decrepit.ciphers.modes",
     "cryptography.hazmat.primitives.asymmetric.x25519", "cryptography.hazmat.primitives.kdf.hkdf",
     "cryptography.hazmat.primitives.serialization", "ctypes", "encodings.utf_16_be", "hvac",
     "pydantic.type_adapter", "pysequoia", "rfc8785", "shamir_mnemonic", "tenacity", "tests.faults.faulty",
-    "typer._adapters",
+    "typer._adapters", "pgpy",
 )  # fmt: skip
 """What functions import when they run."""
 
@@ -45,10 +48,14 @@ def serve(control: socket.socket) -> None:
     assert tasks == 1, f"{tasks} threads: a fork takes only one of them along"
     gc.collect()
     gc.freeze()
+    from_forked, link = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    fcntl.fcntl(link.detach(), fcntl.F_DUPFD_CLOEXEC, _LINK)
+    asking = {control.fileno(): control, from_forked.fileno(): from_forked}
     control.send(b"ready")
     running: dict[int, tuple[int, socket.socket]] = {}
     poller = select.poll()
-    poller.register(control, select.POLLIN)
+    for asked in asking:
+        poller.register(asked, select.POLLIN)
     while True:
         for ready, _ in poller.poll():
             if ready in running:
@@ -59,7 +66,7 @@ def serve(control: socket.socket) -> None:
                 with job, suppress(OSError):  # perhaps nobody waits for it any more
                     job.send(json.dumps({"status": status}).encode())
                 continue
-            whole, fds, _, _ = socket.recv_fds(control, 1 << 20, 64)
+            whole, fds, _, _ = socket.recv_fds(asking[ready], 1 << 20, 64)
             if not whole:  # nobody is left who could look after them
                 for handle in running:
                     signal.pidfd_send_signal(handle, signal.SIGKILL)
@@ -87,6 +94,8 @@ def _be(request: Mapping[str, Any], job: socket.socket, given: Mapping[int, int]
             told = {"errno": error.errno, "name": error.filename}
             job.send(json.dumps(told).encode())
             os._exit(code)
+        forkserver.link(socket.socket(fileno=_LINK))
+        forkserver.fork_provers()
         handle = os.pidfd_open(os.getpid())
         socket.send_fds(job, [json.dumps({"pid": os.getpid()}).encode()], [handle])
         os.close(handle)
@@ -128,7 +137,7 @@ def _take_descriptors(job: socket.socket, given: Mapping[int, int]) -> socket.so
     moved = {number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for number, fd in given.items()}
     link = fcntl.fcntl(job.detach(), fcntl.F_DUPFD_CLOEXEC, above)
     for fd in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208 - names
-        if fd not in (link, *moved.values()):
+        if fd not in (link, _LINK, *moved.values()):
             with suppress(OSError):  # the one with which this folder was read
                 os.close(fd)
     for number, fd in moved.items():
@@ -188,11 +197,12 @@ def _end() -> bool:
 
 def _import_everything() -> None:
     for found in pkgutil.walk_packages([str(ROOT / "pipeline")], "pipeline."):
-        if found.name not in _PROGRAMS:
-            importlib.import_module(found.name)
-    for name in _LATE:
-        with suppress(ImportError):  # what a release of a library has, another one has not
-            importlib.import_module(name)
+        importlib.import_module(found.name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as PGPy's child does
+        for name in _LATE:
+            with suppress(ImportError):  # what a release of a library has, another one has not
+                importlib.import_module(name)
     _read_descriptions()
 
 

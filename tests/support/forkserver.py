@@ -32,6 +32,7 @@ ENTRIES: Final[dict[tuple[str, ...], str]] = {
     (sys.executable, str(ROOT / "tests" / "faults" / "faulty.py")): "tests.faults.faulty:main",
 }
 """What stands at the beginning of a command line, and the function that is called in its place."""
+_PROVER: Final = "pipeline.keys.proofs.pgpy_child"
 CLOSED: Final = -100
 """Given as a standard stream: it is not open at all. For forked processes alone."""
 
@@ -46,6 +47,8 @@ _READ_AT_START: Final = (
     "NO_COLOR",
     "TERMINAL_WIDTH",
 )
+# An interpreter without a locale sets the first itself, for its children, too.
+_SAME_LOCALE: Final = {(name, "C.UTF-8") for name in ("LC_CTYPE", "LC_ALL", "LANG")}
 _LIMITS: Final = tuple(
     getattr(resource, f"RLIMIT_{name}")
     for name in ("AS", "CORE", "CPU", "DATA", "FSIZE", "MEMLOCK", "NOFILE", "NPROC", "STACK")
@@ -187,8 +190,8 @@ def _same_start(env: Mapping[Any, Any]) -> bool:
         if text == "PYTHONPATH":
             if os.fsdecode(value) != str(ROOT):
                 return False
-        elif text.startswith(_READ_AT_START) and (text, os.fsdecode(value)) != ("LC_CTYPE", "C.UTF-8"):
-            return False  # an interpreter without a locale sets that one itself, for its children, too
+        elif text.startswith(_READ_AT_START) and (text, os.fsdecode(value)) not in _SAME_LOCALE:
+            return False
     return True
 
 
@@ -274,23 +277,77 @@ class _Server:
             self._process.wait()
 
     def start(self, request: Mapping[str, Any], given: Mapping[int, int]) -> _Job:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            whole = json.dumps({**request, "numbers": list(given)}).encode()
-            socket.send_fds(self._control, [whole], [theirs.fileno(), *given.values()])
-        return _Job(ours)
+        return _ask(self._control, request, given)
 
 
-_made: _Server | None = None
+class _Link:
+    """The server that forked this process."""
+
+    usable: Final = True
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+
+    def close(self) -> None:
+        """It is not this process's to end."""
+
+    def start(self, request: Mapping[str, Any], given: Mapping[int, int]) -> _Job:
+        return _ask(self._control, request, given)
+
+
+def _ask(control: socket.socket, request: Mapping[str, Any], given: Mapping[int, int]) -> _Job:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        whole = json.dumps({**request, "numbers": list(given)}).encode()
+        socket.send_fds(control, [whole], [theirs.fileno(), *given.values()])
+    return _Job(ours)
+
+
+_made: _Server | _Link | None = None
 _making: Final = threading.Lock()
 
 
-def _server() -> _Server:
+def _server() -> _Server | _Link:
     global _made
     with _making:
         if _made is None or not _made.usable:
             _made = _Server()
         return _made
+
+
+def link(control: socket.socket) -> None:
+    """Have a process that was forked ask the server that forked it.
+
+    Args:
+        control: Where it takes requests of those that it has forked.
+    """
+    global _made
+    _made = _Link(control)
+
+
+def fork_provers() -> None:
+    """Let what this process proves with PGPy be forked, too: its child imports for half a second."""
+    from pipeline import process
+
+    ENTRIES[tuple(process.isolated(_PROVER))] = f"{_PROVER}:main"
+    wait_unreaped = process.wait_unreaped
+
+    def wait(child: Any, seconds: float) -> bool:
+        if not getattr(child, "forked", False):
+            return wait_unreaped(child, seconds)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(seconds)
+        return child.returncode is not None
+
+    process.wait_unreaped = wait
+    setattr(process, "subprocess", _Subprocess())  # noqa: B010 - mypy would refuse the other way
+
+
+class _Subprocess:
+    """The module, with the ``Popen`` that forks what can be forked."""
+
+    def __getattr__(self, name: str) -> Any:
+        return Popen if name == "Popen" else getattr(subprocess, name)
 
 
 def end() -> None:

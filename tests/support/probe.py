@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -43,6 +44,21 @@ def tell() -> None:
         "random": random.random(),  # noqa: S311 - whether two processes have the same
         "terminal": os.isatty(0) and os.ttyname(0),
     }))  # fmt: skip
+
+
+def prove() -> None:
+    """Ask PGPy's child for a signature, with a wrong passphrase."""
+    import base64
+
+    from pipeline.clock import Deadline, SystemClock
+    from pipeline.keys import known_answer
+    from pipeline.keys.proofs.pgpy_proof import Prestarted
+
+    words = {"secret": known_answer.SECRET, "passphrase": b"another one", "nonce": b"data"}
+    request = {name: base64.b64encode(data).decode() for name, data in words.items()}
+    with Prestarted() as child:
+        answer = child.ask({"op": "sign", "signing": "", **request}, Deadline(20, SystemClock()))
+    print(json.dumps([child._child.__class__ is not subprocess.Popen, answer, child._child.returncode < 0]))
 
 
 def _is_open(fd: int) -> bool:

@@ -199,10 +199,19 @@ def test_a_terminal_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 def test_what_an_interpreter_reads_when_it_starts_is_executed(name: str, tmp_path: Path) -> None:
     orgkey = [sys.executable, "-m", "pipeline.cli.app", "--version"]
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    other = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}.get(name, "1" if name == "PYTHONUTF8" else "C.UTF-8")
-    for more, forked in (({}, True), ({name: other}, False)):
+    other = {"PYTHONPATH": f"{tmp_path}:{ROOT}", "PYTHONUTF8": "1"}.get(name, "POSIX")
+    for more, forked in (({}, True), ({"LC_ALL": "C.UTF-8"}, True), ({name: other}, False)):
         with forkserver.Popen(orgkey, env=env | more, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stdout.read().startswith(b"orgkey-escrow ")
             assert process.wait(20) == 0
         assert process.forked is forked
+
+
+def test_the_child_of_pgpy_is_forked_and_does_its_work(starter: Starter, tmp_path: Path) -> None:
+    code, out, err = starter.run(tmp_path, "prove")
+    assert code == 0, err
+    forked, answer, ended = json.loads(out)
+    assert (forked, ended) == (starter.forked, True)
+    assert answer["sign"][0] == "failure"
+    assert "does not open it" in answer["sign"][1]
