@@ -8,8 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 CONFIG = """
 [tsa]
@@ -101,9 +106,28 @@ def make(folder: Path, name: str = "a CA of a test", *, kind: str = "ec", days: 
             "-days", "30", "-subj", f"/CN={name}", "-addext", "keyUsage=critical,keyCertSign")  # fmt: skip
     openssl("req", *curve, "-keyout", folder / "tsa.key", "-out", folder / "tsa.csr", "-subj", "/CN=a TSA")
     openssl("x509", "-req", "-in", folder / "tsa.csr", "-CA", folder / "ca.pem", "-CAkey", folder / "ca.key",
-            "-CAcreateserial", "-out", folder / "tsa.pem", "-days", str(days),
+            "-CAcreateserial", "-out", folder / "tsa.pem", "-days", "20",
             "-extfile", folder / "purpose")  # fmt: skip
+    if days < 0:
+        _end(folder, days)
     return Authority(folder)
+
+
+def _end(folder: Path, days: int) -> None:
+    """Sign the authority's certificate again, so that it has ended; OpenSSL 3.5 makes none that has."""
+    issued = x509.load_pem_x509_certificate((folder / "tsa.pem").read_bytes())
+    key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    ended = datetime.now(UTC) + timedelta(days=days)
+    builder = (
+        x509.CertificateBuilder(issued.issuer, issued.subject, issued.public_key(), issued.serial_number)
+        .not_valid_before(ended - timedelta(days=1))
+        .not_valid_after(ended)
+    )
+    for extension in issued.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    signed = builder.sign(key, hashes.SHA256())
+    (folder / "tsa.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
 
 @contextmanager
