@@ -17,7 +17,7 @@ from pipeline.clock import Clock, Deadline
 from pipeline.digest import sha256
 from pipeline.errors import Code, Conflict, Interrupted, LedgerBroken, OrgkeyError
 from pipeline.evidence import chain
-from pipeline.evidence.chain import Head
+from pipeline.evidence.chain import START, Head
 from pipeline.evidence.follower import Follower
 from pipeline.evidence.ledger import Ledger
 from pipeline.evidence.remembered import Known, Memory
@@ -152,7 +152,7 @@ class Scribe:
             before = self._ledger.head()
             outcome = _asked(follower.name, partial(follower.level, time_left))
             if isinstance(outcome, OrgkeyError):
-                self._leave_out(follower.name, outcome.message)
+                self._leave_out(follower.name, outcome.message, outcome.code)
                 return
             if outcome.forked_at is None:
                 break
@@ -223,7 +223,7 @@ class Scribe:
             if failed is None:
                 self._written.append(follower.name)
             elif not isinstance(failed, Conflict):
-                self._leave_out(follower.name, failed.message)
+                self._leave_out(follower.name, failed.message, failed.code)
             elif not beside:
                 return follower
             else:
@@ -318,7 +318,7 @@ class Scribe:
             elif isinstance(failed, Conflict):
                 self._compare_head(name, place, head)
             else:
-                self._leave_out(name, failed.message)
+                self._leave_out(name, failed.message, failed.code)
 
     def _compare_head(self, name: str, place: Mirror, head: Head) -> None:
         def same() -> bool:
@@ -327,7 +327,7 @@ class Scribe:
 
         answer = _asked(name, same)
         if isinstance(answer, OrgkeyError):
-            self._leave_out(name, answer.message)
+            self._leave_out(name, answer.message, answer.code)
             return
         if answer:
             self._memory.keep(name, Known(head))
@@ -338,9 +338,14 @@ class Scribe:
             "or one of the two was rewritten",
         )
 
-    def _leave_out(self, name: str, why: str) -> None:
-        if name not in self._out:
-            self._out.add(name)
+    def _leave_out(self, name: str, why: str, code: Code | None = None) -> None:
+        if name in self._out:
+            return
+        self._out.add(name)
+        if code is Code.USAGE and self._memory.known(name).head == START:
+            # Before the first escrow this host need not have the writer's logins; an escrow needs them itself.
+            self._say(f"ledger: entries wait for {name} until a run has the writer's logins: {why}")
+        else:
             self._say(f"warning: the ledger is not mirrored to {name} in this run, entries wait: {why}")
 
     def _distrust(self, name: str, problem: str) -> None:

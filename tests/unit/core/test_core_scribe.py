@@ -14,7 +14,7 @@ import pytest
 from pipeline import files
 from pipeline.clock import Deadline, SystemClock
 from pipeline.digest import sha256
-from pipeline.errors import Conflict, LocalFilesProblem
+from pipeline.errors import Conflict, LocalFilesProblem, UsageProblem
 from pipeline.evidence import chain
 from pipeline.evidence.chain import START
 from pipeline.evidence.ledger import Ledger
@@ -155,6 +155,22 @@ def test_a_mirror_that_fails_costs_one_call_and_one_warning_and_gets_its_entries
     assert a.entries == b.entries
     assert len(a.entries) == 5
     assert host.lines == []
+
+
+def test_a_login_that_is_not_there_yet_is_no_warning_before_the_first_entry(
+    make: Callable[..., Host], a: MemoryMirror
+) -> None:
+    host = make("one")
+    missing = UsageProblem("the profile orgkey-writer is missing", hint="make it")
+    a.failure = missing
+    host.add(1)
+    (said,) = host.lines
+    assert said.startswith("ledger: entries wait for a until a run has the writer's logins: the profile")
+    a.failure = None
+    host.add(2)
+    a.failure = missing
+    host.add(3)
+    assert host.lines[0].startswith("warning: the ledger is not mirrored to a in this run")
 
 
 def test_all_mirrors_dead_lose_nothing(make: Callable[..., Host], a: MemoryMirror, b: MemoryMirror) -> None:
