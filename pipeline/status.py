@@ -22,7 +22,7 @@ from pipeline.history import Drilled, History, Known
 from pipeline.isolation import isolated
 from pipeline.mint import Plan
 from pipeline.overview import Silence
-from pipeline.survey import Epoch, State, Survey
+from pipeline.survey import Epoch, State, Survey, not_read
 from pipeline.text import counted
 
 _TOLD = 5
@@ -174,7 +174,9 @@ def status(context: Context) -> Status:
 def _not_stored(survey: Survey, known: Known | None) -> str:
     """No answer is not an empty answer."""
     if not overview.silences([survey]):
-        return "nothing authentic is stored for this key"
+        nothing = "nothing authentic is stored for this key"
+        why = not_read(survey.epochs[-1]) if survey.epochs else None
+        return f"{nothing}: {why.message}; {why.hint}" if why else nothing
     last = known.text if known else "this host's ledger knows of no epoch"
     return f"whether anything authentic is stored for this key is not known; {last}"
 

@@ -35,6 +35,7 @@ from pipeline.isolation import isolated
 from pipeline.journal import Journal
 from pipeline.targets.interface import Listing, Presence, Replication, Slot, Stored, Target
 
+_UNDO = "an administrator can bring it back: `{}`"
 REPAIRED = re.compile(r"^(?P<epoch>[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8})(?:-r[1-9][0-9]?)?\Z")
 """A slot's name: the epoch's, with ``-r<n>`` where a repair had to leave a damaged place alone."""
 
@@ -85,6 +86,7 @@ class Copy:
         replication: What its bucket says of its replication, where it was asked.
         unlocked: What is wrong with its lock, in words, where its target asks for one: it restores, and
             whoever may delete there can take it away.
+        undo: The administrator's command that brings it back, where it was only deleted.
     """
 
     target: str
@@ -103,6 +105,7 @@ class Copy:
     seconds: float = 0.0
     replication: Replication | None = None
     unlocked: str | None = None
+    undo: str = ""
 
     @property
     def ok(self) -> bool:
@@ -413,11 +416,14 @@ class Reader:
         if not stored:
             problems.append("no copy of this epoch is there")
         location = stored[0].location if stored else f"{target}: {slot.epoch}"
+        hint = "`orgkey repair` copies it there from a good copy"
+        if undo := next((item.undo for item in stored if item.undo), ""):
+            hint = f"{_UNDO.format(undo)}; or else {hint}"
         return Copy(
             target, place.kind, place.domain, location, None, digest, None, "; ".join(problems),
             failed[0].code if failed else Code.DEGRADED, slot,
-            failed[0].hint if failed else "`orgkey repair` copies it there from a good copy",
-            any(error.code is not Code.INTEGRITY for error in failed),
+            failed[0].hint if failed else hint,
+            any(error.code is not Code.INTEGRITY for error in failed), undo=undo,
         )  # fmt: skip
 
     def absent(self, place: Target, slot: Slot, error: OrgkeyError) -> Copy:
@@ -550,6 +556,8 @@ def _none(survey: Survey, wanted: Collection[str] | None) -> OrgkeyError:
             f"no copy of this key is authentic; {bad[0].target}, {bad[0].location}: {bad[0].problem}",
             hint="find out who could write to the targets; another copy or export of the key is needed",
         )
+    if survey.epochs and not wanted:
+        return not_read(survey.epochs[-1])
     which = f"epoch {', '.join(sorted(wanted))}" if wanted else "epoch"
     return UsageProblem(
         f"no {which} is stored for {survey.fingerprint}",
@@ -572,9 +580,10 @@ def not_read(epoch: Epoch) -> OrgkeyError:
         f"{copy.target}: {copy.problem}" for copy in epoch.copies if copy.standing is not Standing.MISSING
     )
     if not unread:
+        undo = [_UNDO.format(copy.undo) for copy in epoch.copies if copy.undo]
+        other = "try another target or epoch (`orgkey list`), or a record from elsewhere with --record"
         return IntegrityProblem(
-            f"no copy of epoch {epoch.name} is authentic and whole: {told}",
-            hint="try another epoch (`orgkey list`), or a record from elsewhere with --record",
+            f"no copy of epoch {epoch.name} is authentic and whole: {told}", hint="; ".join([*undo, other])
         )
     where = " and ".join(copy.target for copy in unread)
     worst = first_of(copy.code for copy in unread)

@@ -343,7 +343,7 @@ class Scribe:
             return
         self._out.add(name)
         if code is Code.USAGE and self._memory.known(name).head == START:
-            # Before the first escrow this host need not have the writer's logins; an escrow needs them itself.
+            # Before the first escrow a host need not have the writer's logins.
             self._say(f"ledger: entries wait for {name} until a run has the writer's logins: {why}")
         else:
             self._say(f"warning: the ledger is not mirrored to {name} in this run, entries wait: {why}")

@@ -73,6 +73,7 @@ class Stored:
         retain_until: End of the retention, where the target tells.
         replication: What the bucket says of its replication, where it was asked.
         unlocked: What is wrong with its lock, in words, where the target asks for one and it has none such.
+        undo: The administrator's command that brings it back; empty where there is none, or none is needed.
     """
 
     slot: Slot
@@ -82,6 +83,7 @@ class Stored:
     retain_until: datetime | None = None
     replication: Replication | None = None
     unlocked: str | None = None
+    undo: str = ""
 
     @property
     def readable(self) -> bool:

@@ -182,7 +182,7 @@ class VaultTarget:
             if presence is None:
                 return []
             version = field(entry, what, "metadata", "version")
-            return [Stored(slot, self.location(slot), str(version), presence)]
+            return [self._stored(slot, str(version), presence)]
         if metadata is None:
             return []
         versions, current = mapping(metadata, what, "versions"), field(metadata, what, "current_version")
@@ -191,8 +191,13 @@ class VaultTarget:
         for number in sorted((int(name) for name in versions if name.isdecimal()), reverse=True):
             facts = mapping(versions, what, str(number))
             presence = _presence(facts, now, number == current)
-            found.append(Stored(slot, self.location(slot), str(number), presence))
+            found.append(self._stored(slot, str(number), presence))
         return found
+
+    def _stored(self, slot: Slot, version: str, presence: Presence) -> Stored:
+        place = f"-mount={self.settings.mount.strip('/')} {self.path(slot)}"
+        undo = f"vault kv undelete -versions={version} {place}" if presence is Presence.DELETED else ""
+        return Stored(slot, self.location(slot), version, presence, undo=undo)
 
     def _read(self, slot: Slot, version: str | None, what: str) -> tuple[Presence | None, Mapping[str, Any]]:
         return self._entries.read(self.path(slot), version, what)

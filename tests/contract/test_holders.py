@@ -363,6 +363,43 @@ def test_a_rotated_key_still_opens_until_its_old_version_is_shut(world: World) -
     )
 
 
+def test_a_key_that_can_be_restored_is_not_said_to_be_lost(world: World) -> None:
+    key = world.key()
+    client = world.stack.vault("root")
+    share = sealed(world.transit("root", key=key))
+    client.adapter.delete(f"/v1/transit/keys/{key}/soft-delete")
+    back = f"vault write -f transit/keys/{key}/soft-delete-restore"
+    for ask in (
+        lambda: world.transit("root", key=key).open(share, BINDING),
+        lambda: world.transit("root", key=key).describe(),
+    ):
+        with pytest.raises(UsageProblem, match="deleted, but can be restored") as raised:
+            ask()
+        assert back in raised.value.hint.partition("make a new key")[0]
+    (finding, *_) = world.transit("root", key=key).check()
+    assert finding.level is Level.FAIL
+    assert back in finding.hint.partition("make a new key")[0]
+    client.adapter.post(f"/v1/transit/keys/{key}/soft-delete-restore", json={})
+    assert world.transit("root", key=key).open(share, BINDING) == WORDS
+
+
+def test_a_key_that_is_gone_is_looked_for_in_backups_before_a_new_one_is_made(world: World) -> None:
+    key = world.key()
+    client = world.stack.vault("root")
+    share = sealed(world.transit("root", key=key))
+    client.secrets.transit.update_key_configuration(name=key, deletion_allowed=True)
+    client.secrets.transit.delete_key(name=key)
+    for ask in (
+        lambda: world.transit("root", key=key).open(share, BINDING),
+        lambda: world.transit("root", key=key).describe(),
+    ):
+        with pytest.raises(UsageProblem, match="no Transit key") as raised:
+            ask()
+        before, _, after = raised.value.hint.partition("restore it from a backup of vault or the key")
+        assert "make" not in before
+        assert after
+
+
 def test_a_share_of_another_key_does_not_open(world: World) -> None:
     share = sealed(world.transit("root", key=world.key()))
     with pytest.raises(WrongShare):

@@ -116,7 +116,8 @@ class MemoryTarget:
             if slot.fingerprint == fingerprint and epoch in (None, slot.epoch):
                 for number, item in reversed(list(enumerate(self.places[slot], 1))):
                     stored = Stored(slot, self._at(slot), str(number), item.presence, item.retain_until)
-                    found.append(replace(stored, unlocked=item.unlocked))
+                    undo = f"undelete {number}" if item.presence is Presence.DELETED else ""
+                    found.append(replace(stored, unlocked=item.unlocked, undo=undo))
         return found
 
     def check(self) -> list[Finding]:

@@ -12,6 +12,7 @@ from pipeline.clock import Deadline
 from pipeline.errors import Code, IntegrityProblem, OrgkeyError, Unreachable, UsageProblem, first_of
 from pipeline.journal import Journal
 from pipeline.overview import all_keys, copies_json, event, verdict
+from pipeline.status import status
 from pipeline.survey import AT_ONCE, Copy, Reader, Standing, State, Survey, choose, passed_over
 from pipeline.targets.interface import Presence, Slot
 from tests.unit.core.inmemory import (
@@ -604,3 +605,20 @@ def test_where_a_listing_is_cheap_each_epoch_is_looked_at_by_itself(world: World
     assert "version 2: this is not a whole record" in str(copy.problem), "what lies on top is still told"
     assert target.calls.count("slots") == 1
     assert target.calls.count("find") == AT_ONCE + 1, "two slots of the true epoch, one of each other"
+
+
+def test_a_copy_that_was_only_deleted_is_brought_back_before_anything_else(world: World) -> None:
+    made = world.store(world.mint())
+    world.targets["a"].mark(slot_of(made), Presence.DELETED)
+    back = "an administrator can bring it back: `undelete 1`"
+    found = status(world.context)
+    assert found.epoch is not None
+    assert found.epoch.copies[0].hint == f"{back}; or else `orgkey repair` copies it there from a good copy"
+    for name in "bc":
+        world.targets[name].mark(slot_of(made), Presence.DESTROYED)
+    survey = look(world)
+    with pytest.raises(IntegrityProblem, match=f"no copy of epoch {made.epoch} is authentic") as raised:
+        choose(survey, ())
+    assert raised.value.hint.startswith(back)
+    (told,) = (text for text in status(world.context).broken if "nothing authentic is stored" in text)
+    assert back in told
