@@ -294,8 +294,8 @@ class TransitHolder:
                 raise UsageProblem(
                     f"holder {self.name}: vault at {place.address} has no Transit key {place.key} "
                     f"under {place.mount}",
-                    hint="correct mount and key; if shares are sealed to it already, restore it from a backup "
-                    "of vault or the key; before the first escrow let an administrator make it: "
+                    hint="correct mount and key; if shares are sealed to it already, restore it from a "
+                    "backup of vault or the key; before the first escrow let an administrator make it: "
                     f"vault write -f {place.mount}/keys/{place.key} derived=true",
                 ) from None
 
