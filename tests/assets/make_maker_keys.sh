@@ -59,4 +59,6 @@ await make(v6, "openpgpjs6-nistp256", { type: "ecc", curve: "nistP256" });
 await make(v6, "openpgpjs6-curve25519", { type: "curve25519" });
 JS
 node make.mjs "$out" "$word"
+cd "$out/../../../.."
+python3 -m tests.assets.make_pgpy keys
 rm -rf "$work"

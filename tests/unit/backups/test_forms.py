@@ -70,6 +70,22 @@ def test_authenticated_messages_are_opened(name: str, aead_keys: dict[str, Sessi
         read(data, SessionKey(9, Secret(bytes(32))))
 
 
+@pytest.mark.parametrize("path", sorted((MESSAGES / "makers").iterdir()), ids=lambda path: path.stem)
+def test_a_message_of_each_maker(path: Path, session_key: Callable[[bytes, str], SessionKey | None]) -> None:
+    """Opened to its end, or refused with its form: not taken for another key's, nor for an altered one."""
+    data = path.read_bytes()
+    name = "ed25519" if path.stem.endswith("binary") else "rsa2048"
+    if path.stem == "openpgpjs6-aead":
+        with pytest.raises(Unsupported, match="in the form of RFC 9580"):
+            session_key(data, name)
+        return
+    key = session_key(data, name)
+    assert key is not None
+    found, plain = read(data, key)
+    assert plain.replace(b"\r\n", b"\n") == TEXT
+    assert found.integrity == ("aead" if path.stem.endswith(("aead", "ocb")) else "mdc")
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.sampled_from(["gpg24-ocb-chunks", "rnp-eax-big", "rnp-ocb"]))
 def test_no_change_of_an_authenticated_message_is_ever_good(
