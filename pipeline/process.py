@@ -6,6 +6,7 @@ Secrets reach a program by its standard input or by :func:`secret_fd`, never by 
 from __future__ import annotations
 
 import os
+import resource
 import select
 import selectors
 import shutil
@@ -323,6 +324,7 @@ def run(
     max_output: int = MAX_OUTPUT,
     cwd: Path | None = None,
     cancellation: Cancellation | None = None,
+    memory: int | None = None,
 ) -> Completed:
     """Run a program to its end.
 
@@ -335,6 +337,7 @@ def run(
         max_output: Bytes allowed on stdout and on stderr, each.
         cwd: Its working directory.
         cancellation: Lets another thread end it.
+        memory: How much address space it may have, in bytes, where what it reads is foreign.
 
     Returns:
         Exit status and output; a status other than 0 is the caller's to judge.
@@ -349,6 +352,9 @@ def run(
     cancel.check()
     child = start(argv, env=env, pass_fds=pass_fds, cwd=cwd)
     try:
+        if memory is not None:
+            with suppress(ProcessLookupError):
+                resource.prlimit(child.pid, resource.RLIMIT_AS, (memory, memory))
         with cancel.watching(child):
             stdout, stderr = _Talk(child, argv[0], stdin, timeout, max_output).finish()
     finally:

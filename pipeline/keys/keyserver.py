@@ -30,6 +30,8 @@ _NOT_ASKED_SO: Final = 60  # GPG_ERR_NOT_SUPPORTED
 _WORDS: Final = re.compile(r"[A-Za-z0-9@._-]+")
 _NAMES: Final = 4
 """How many user ids are asked about."""
+_MEMORY: Final = 256 << 20
+"""Address space for dirmngr, which keeps the whole of an LDAP server's answer."""
 _HINT: Final = "check the address in key.live, and that the server answers"
 
 
@@ -125,6 +127,7 @@ def _ask(
                 timeout=limit,
                 env=process.clean_environment(extra),
                 max_output=3 * MAX_BYTES,  # octets may come escaped, three for one
+                memory=_MEMORY,
             )
         except DeadlinePassed as error:
             raise Unreachable(f"{host} did not answer within {limit:.0f} s", hint=_HINT) from error

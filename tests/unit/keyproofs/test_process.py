@@ -149,3 +149,9 @@ def test_an_isolated_child_has_the_running_package_in_front(monkeypatch: pytest.
     code = "import sys; print(sys.path[1]); print('/nowhere' in sys.path)"  # timeit itself puts '.' first
     done = process.run(process.isolated("timeit", "-n1", "-r1", code), timeout=30)
     assert done.stdout.decode().split()[:2] == [str(Path(process.__file__).parents[1]), "False"]
+
+
+def test_a_program_gets_no_more_memory_than_it_may() -> None:
+    code = "import sys; sys.stdin.read(1); bytearray(1 << 30)"
+    done = process.run([sys.executable, "-c", code], stdin=b"x", timeout=20, memory=256 << 20)
+    assert b"MemoryError" in done.stderr
