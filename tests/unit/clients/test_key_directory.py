@@ -1,4 +1,4 @@
-"""A directory of keys (LDAP) that answers badly: a verdict about it alone, in time and with bounded memory."""
+"""A directory of keys (LDAP) that answers badly: a verdict about it alone, in time and in bounded memory."""
 
 from __future__ import annotations
 
