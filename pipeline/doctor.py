@@ -22,6 +22,8 @@ from pipeline.errors import Code, OrgkeyError, ProgramMissing, first_of
 from pipeline.finding import Finding, Level
 from pipeline.isolation import isolated
 from pipeline.secret import Secret
+from pipeline.survey import AT_ONCE, Reader
+from pipeline.targets.interface import Stored, Target
 
 OLDEST_GPG = (2, 2, 0)
 
@@ -193,7 +195,7 @@ def _replication(context: Context, estate: Estate) -> list[Finding]:
         if not getattr(context.config.target[name], "replicated", False):
             continue
         about = f"replication of {name}"
-        stored = isolated(partial(target.find, context.fingerprint), f"target {name}")
+        stored = isolated(partial(_newest, context, target), f"target {name}")
         if isinstance(stored, OrgkeyError):
             findings.append(Finding(Level.WARN, about, stored.message, stored.hint))
             continue
@@ -210,6 +212,12 @@ def _replication(context: Context, estate: Estate) -> list[Finding]:
             if item.replication and (problem := item.replication.problem(context.clock.now()))
         ]
     return findings
+
+
+def _newest(context: Context, target: Target) -> list[Stored]:
+    """What a target stores of the newest epochs, and of those that this host knows."""
+    listed, order = Reader.of(context, {target.name: target}).at(target, context.fingerprint, context.journal)
+    return [item for name in order[:AT_ONCE] for item in listed[name]()]
 
 
 def _configuration(config: Config) -> list[Finding]:

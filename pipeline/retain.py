@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,11 +17,11 @@ from pipeline import journal, retain_ledger
 from pipeline.clock import stamp
 from pipeline.config import S3Target
 from pipeline.context import Context
-from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
+from pipeline.errors import Code, Degraded, OrgkeyError, UsageProblem, first_of
 from pipeline.isolation import isolated
 from pipeline.retain_ledger import Mirrored
 from pipeline.retention import Action, Fate, Request, configured_mode, decide, each, extend
-from pipeline.survey import REPAIRED, Reader, choose, epoch_of
+from pipeline.survey import AT_ONCE, WORKERS, Reader, choose, epoch_of
 from pipeline.targets.interface import Presence, Retainer, Stored, Target
 
 
@@ -105,8 +106,13 @@ def plan(context: Context, request: Request, *, sync: bool) -> Plan:
         seen = isolated(partial(_read, context, reader, reader.targets[name], wanted), f"target {name}")
         if isinstance(seen, OrgkeyError):
             failures[name] = seen
-        else:
-            found[name] = seen
+            continue
+        found[name], left_out = seen
+        if left_out:
+            failures[name] = Degraded(
+                f"{name} lists {left_out} more epochs than there was time to read",
+                hint="find out who writes there, or name the epochs with --epoch",
+            )
     if not found:
         raise next(iter(failures.values()))
     names = {item.epoch for items in found.values() for item in items}
@@ -197,17 +203,23 @@ def _targets(context: Context, asked: tuple[str, ...]) -> tuple[tuple[str, ...],
 
 def _read(
     context: Context, reader: Reader, target: Target, wanted: Collection[str] | None
-) -> tuple[Version, ...]:
-    """Read every version that a target has of the epochs, and judge it."""
-    listed = [
-        item
-        for item in target.find(context.fingerprint)
-        if REPAIRED.match(item.slot.epoch) and (wanted is None or epoch_of(item.slot) in wanted)
-    ]
-    return each(
-        [Version(target.name, epoch_of(item.slot), item) for item in listed if item.readable],
-        lambda item: _judge(reader, target, item),
-    )
+) -> tuple[tuple[Version, ...], int]:
+    """Read every version that a target has of the epochs, and judge it, in half of the time that is left.
+
+    Returns:
+        The versions, and how many more epochs it lists.
+    """
+    listed, order = reader.at(target, context.fingerprint, context.journal, wanted)
+    half = context.deadline.left() / 2
+    read: list[Version] = []
+    begun = False
+    with ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="retain") as pool:
+        while order and (not begun or context.deadline.left() > half):
+            chunk, order, begun = order[:AT_ONCE], order[AT_ONCE:], True
+            stored = [item for items in pool.map(lambda name: listed[name](), chunk) for item in items]
+            found = [Version(target.name, epoch_of(item.slot), item) for item in stored if item.readable]
+            read += each(found, lambda item: _judge(reader, target, item))
+    return tuple(read), len(order)
 
 
 def _judge(reader: Reader, target: Target, item: Version) -> Version:

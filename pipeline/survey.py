@@ -320,6 +320,29 @@ class Reader:
             fingerprint, self._judge(fingerprint, found, journal), unreachable, {} if done else left_out
         )
 
+    def at(
+        self,
+        target: Target,
+        fingerprint: str,
+        journal: Journal | None,
+        epochs: Collection[str] | None = None,
+    ) -> tuple[dict[str, _Details], list[str]]:
+        """What one target lists of a key, for who looks at it alone.
+
+        Args:
+            target: Where.
+            fingerprint: Which key.
+            journal: What this host remembers.
+            epochs: Only these; all when ``None``.
+
+        Returns:
+            What tells the versions of each epoch, and the epochs' names: those that this host knows first.
+        """
+        listed = _list(target, fingerprint)
+        known = {entry.epoch for entry in journal.entries()} if journal else set()
+        order = self._order({target.name: listed}, journal, epochs)
+        return listed, sorted(order, key=lambda name: name not in known)
+
     def _order(
         self, listed: Mapping[str, Collection[str]], journal: Journal | None, epochs: Collection[str] | None
     ) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipeline import doctor, retain
 from pipeline.authentic import Record
 from pipeline.cli.list_command import lines
 from pipeline.clock import Deadline
@@ -605,6 +606,25 @@ def test_where_a_listing_is_cheap_each_epoch_is_looked_at_by_itself(world: World
     assert "version 2: this is not a whole record" in str(copy.problem), "what lies on top is still told"
     assert target.calls.count("slots") == 1
     assert target.calls.count("find") == AT_ONCE + 1, "two slots of the true epoch, one of each other"
+
+
+def test_a_flooded_target_keeps_neither_retain_nor_doctor(
+    world: World, genuine: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = world.targets["a"] = Named("a")
+    world.store(genuine)
+    prove(world, genuine)
+    flood(world, genuine, 1000, "a")
+    context = world.context
+    assert slot_of(genuine) in {item.slot for item in doctor._newest(context, target)}
+    assert target.calls.count("find") == AT_ONCE
+    left = iter([100.0])
+    monkeypatch.setattr(Deadline, "left", lambda self: next(left, 40.0))
+    versions, more = retain._read(context, reader(world), target, None)
+    assert [item.epoch for item in versions if item.fate.problem is None] == [genuine.epoch]
+    assert (more, target.calls.count("find")) == (1001 - AT_ONCE, 2 * AT_ONCE)
+    (version,), none = retain._read(context, reader(world), target, [genuine.epoch])
+    assert (version.epoch, none, target.calls.count("find")) == (genuine.epoch, 0, 2 * AT_ONCE + 1)
 
 
 def test_a_copy_that_was_only_deleted_is_brought_back_before_anything_else(world: World) -> None:
