@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
+from pipeline import history
 from pipeline.authentic import Record, open_record
 from pipeline.context import Context
 from pipeline.custody import change
 from pipeline.errors import IntegrityProblem, OrgkeyError, Stale
+from pipeline.evidence import chain
+from pipeline.isolation import isolated
 from pipeline.mint import Plan
+from pipeline.mirrors.interface import Mirror
 from pipeline.survey import REPAIRED, Survey
 
 EVENTS: Final = frozenset({"escrow", "rotate", "refresh"})
@@ -24,6 +29,8 @@ _HINT: Final = (
     "make sure that this plan is meant, and that the targets are where they were; then give "
     "--accept-custody-change, or put the old plan back"
 )
+_LOOKED_AT: Final = 16
+"""How many of a mirror's newest entries are read for an epoch that this host does not know."""
 INSIST: Final = (
     "If it is lost for good, `orgkey escrow --new-epoch` insists, with --accept-custody-change where "
     "nothing else knows the last custody plan"
@@ -103,7 +110,10 @@ def require_remembered(context: Context, last: Record | None, plan: Plan) -> boo
 
 
 def newer_known(context: Context, survey: Survey, chosen: str) -> str | None:
-    """Say that this host knows of a newer epoch of this key than the latest, and that nobody shows it.
+    """Say that a newer epoch of this key than the latest is known, and that nobody shows it.
+
+    This host's state may be a backup's, or gone: the newest entries at the ledger's mirrors are looked at as
+    well, where the target answers anyway. Nothing proves those entries; what they tell is worth a warning.
 
     Args:
         context: The run.
@@ -113,7 +123,7 @@ def newer_known(context: Context, survey: Survey, chosen: str) -> str | None:
     Returns:
         What an operator should know; ``None`` when nothing newer is known.
     """
-    known = [item for find in (_journal, _ledger) for item in find(context)]
+    known = [*_journal(context), *_ledger(context), *_mirrors(context, survey)]
     newest = max(known, key=lambda item: item.epoch, default=None)
     if newest is None or newest.epoch <= chosen or any(epoch.name == newest.epoch for epoch in survey.epochs):
         return None
@@ -168,3 +178,31 @@ def _ledger(context: Context) -> Iterator[Remembered]:
         epoch, plan = details.get("epoch"), details.get("plan")
         if entry["event"] in EVENTS and isinstance(epoch, str) and REPAIRED.match(epoch):
             yield Remembered(epoch, plan if isinstance(plan, str) else None, "this host's ledger")
+
+
+def _mirrors(context: Context, survey: Survey) -> Iterator[Remembered]:
+    """The epochs of which the newest entries at the mirrors tell that this host's ledger has not."""
+    answering = {copy.target for epoch in survey.epochs for copy in epoch.copies} - set(survey.unreachable)
+    if not answering.intersection(context.config.ledger.mirrors):
+        return
+    head = isolated(lambda: context.ledger.head().sequence, "this host's ledger")
+    after = head if isinstance(head, int) else 0
+    for name, mirror in context.estate("driller").mirrors(context.fingerprint).items():
+        if name not in answering:
+            continue
+        told = isolated(partial(_told, context, mirror, after), f"ledger mirror {name}")
+        if not isinstance(told, OrgkeyError):
+            yield from (Remembered(epoch, None, f"the ledger's mirror {name}") for epoch in told)
+
+
+def _told(context: Context, mirror: Mirror, after: int) -> list[str]:
+    listing = mirror.listing(after)
+    found = []
+    for number in sorted(listing)[-_LOOKED_AT:]:
+        for handle in listing[number][:1]:
+            try:
+                told = history.parts(chain.parse(mirror.get(handle), number, context.fingerprint))
+            except (IntegrityProblem, chain.Malformed, *history.MALFORMED):
+                continue
+            found += [item.epoch for item in told[0]] + [item.epoch for item in told[2]]
+    return [epoch for epoch in found if REPAIRED.match(epoch)]

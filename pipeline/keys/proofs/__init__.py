@@ -199,7 +199,6 @@ class _Run:
         return replace(
             proofs,
             expired_public=self.views.expired,
-            revoked_public=self.views.revoked,
             notes=(*self.notes, *proofs.notes),
             seconds=seconds,
         )

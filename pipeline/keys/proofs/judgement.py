@@ -48,7 +48,6 @@ class Proofs:
         single: Names of proofs that hold, but with one implementation only.
         single_ok: Whether the policy accepts that.
         expired_public: Whether the public part has expired; proven at a time inside its validity.
-        revoked_public: Whether the public part is revoked; proven without the revocation.
         notes: Why an implementation took no part in something, and what else a reader should know.
         seconds: Wall time by implementation.
         refuted: Whether something speaks against the key; otherwise what is missing could not be shown here.
@@ -58,7 +57,6 @@ class Proofs:
     single: tuple[str, ...] = ()
     single_ok: bool = False
     expired_public: bool = False
-    revoked_public: bool = False
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     refuted: bool = False

@@ -35,6 +35,7 @@ from tests.unit.core.inmemory import (
     ATTACKER,
     ORG,
     MemoryEstate,
+    MemoryMirror,
     World,
     attackers,
     denied,
@@ -477,3 +478,26 @@ def test_a_newer_epoch_that_this_host_knows_and_nobody_shows_is_told(
         world.context.record_event("escrow", {"epoch": newer})
     assert find(world.context, MemoryEstate(world), Request(out)).record == made
     assert any(f"this host's {where} knows of epoch {newer}" in line for line in world.lines)
+
+
+def test_a_newer_epoch_of_which_only_a_mirror_of_the_ledger_tells_is_told(
+    world: World, make_world: Callable[[str], World], out: Path
+) -> None:
+    """This host's state is a backup's, and the newest epoch was taken away at the targets."""
+    made = world.store(world.mint())
+    newer = "20990101T000000Z-00000000"
+    elsewhere = make_world("elsewhere")
+    elsewhere.mirrors = world.mirrors = {"a": MemoryMirror("a"), "b": MemoryMirror("b")}
+    elsewhere.context.record_event("escrow", {"epoch": newer, "copies": {"a": {}}})
+    elsewhere.context.record_event("drill", {"epoch": newer})  # has another form than its event has
+    world.mirrors["a"].entries[3] = [b"nonsense"]
+    world.mirrors["b"].failure = unreachable("b")
+    assert find(world.context, MemoryEstate(world), Request(out)).record == made
+    (said,) = (line for line in world.lines if newer in line)
+    assert said.startswith(f"warning: the ledger's mirror a knows of epoch {newer}, which is newer than")
+    world.lines.clear()
+    world.targets["a"].failures["find"] = unreachable("a")
+    world.mirrors["a"].calls.clear()
+    find(world.context, MemoryEstate(world), Request(out))
+    assert world.mirrors["a"].calls == [], "who did not answer as a target is not asked again"
+    assert not any(newer in line for line in world.lines)
