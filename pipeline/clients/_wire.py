@@ -11,6 +11,7 @@ Imports urllib3, so it is itself imported only where a connection is made.
 
 from __future__ import annotations
 
+import http.client
 import logging
 import socket
 import threading
@@ -137,6 +138,7 @@ class Exchange:
     done: threading.Event = field(default_factory=threading.Event)
     reply: Reply | None = None
     failure: BaseException | None = None
+    answer: http.client.HTTPResponse | None = None
     _connections: list[HTTPConnection] = field(default_factory=list)
     _sockets: list[Any] = field(default_factory=list)
 
@@ -184,8 +186,18 @@ class Exchange:
         return self.reply
 
 
+class _Answer(http.client.HTTPResponse):
+    """An answer that its exchange can close: urllib3 loses it where it refuses the headers."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        _exchange.now.answer = self
+
+
 class _Noted(HTTPConnection):
     """A connection that tells the exchange of its thread of its socket."""
+
+    response_class = _Answer
 
     def connect(self) -> None:
         _exchange.now.note(self)
@@ -280,6 +292,8 @@ class Wire:
                 exchange.reply = _talk(pool, exchange, (method, target, plain, body), seconds, most)
             except BaseException as error:  # a caller waits for whatever it is
                 exchange.failure = error
+                if exchange.answer is not None:
+                    exchange.answer.close()
             finally:
                 exchange.done.set()
 
