@@ -203,7 +203,16 @@ class GnuPG:
             raise no_room(WHAT, next(line for line in said if line.endswith(_EXHAUSTED)))
         require_room(self.home, _LEAST_ROOM, WHAT)
 
-    def _demand(self, what: str, answer: Answer) -> Answer:
+    def demand(self, what: str, answer: Answer) -> Answer:
+        """Insist that a call, the last one, did what it was for.
+
+        Args:
+            what: What that was, for the message.
+            answer: What came of it.
+
+        Raises:
+            GnuPGRefused: It did not; with the last words of gpg's log.
+        """
         if answer.returncode == 0:
             return answer
         codes = frozenset(
@@ -251,7 +260,7 @@ class GnuPG:
         Raises:
             GnuPGRefused: gpg took less, more or other keys.
         """
-        answer = self._demand("import the key", self.call("--import", stdin=data))
+        answer = self.demand("import the key", self.call("--import", stdin=data))
         taken: dict[str, int] = {}
         for flags, fingerprint in answer.lines("IMPORT_OK"):
             taken[fingerprint] = taken.get(fingerprint, 0) | int(flags)
@@ -280,7 +289,7 @@ class GnuPG:
             GnuPGRefused: gpg did not make one.
         """
         options = ["--digest-algo", digest] if digest else []
-        return self._demand(
+        return self.demand(
             "sign",
             self.call(*options, "--local-user", maker, "--detach-sign", stdin=data, passphrase=passphrase),
         ).output
@@ -304,11 +313,11 @@ class GnuPG:
             GnuPGRefused: gpg did not make one.
         """
         options = ["--local-user", fingerprint, *(["--cert-digest-algo", digest] if digest else [])]
-        self._demand(
+        self.demand(
             "certify",
             self.call(*options, "--quick-sign-key", user, user_id, passphrase=passphrase),
         )
-        return self._demand("export", self.call("--export", user)).output
+        return self.demand("export", self.call("--export", user)).output
 
     def encrypt(self, data: bytes, recipient: str, *, armor: bool = False) -> bytes:
         """Encrypt to a key, always with AES-256: some keys prefer ciphers that are not to last.
@@ -322,7 +331,7 @@ class GnuPG:
             GnuPGRefused: gpg cannot use the key for that.
         """
         shape = ["--armor"] if armor else []
-        return self._demand(
+        return self.demand(
             "encrypt",
             self.call(*shape, "--cipher-algo", "AES256", "--recipient", recipient, "--encrypt", stdin=data),
         ).output
@@ -333,7 +342,7 @@ class GnuPG:
         Raises:
             GnuPGRefused: gpg did not decrypt it, or its integrity protection does not hold.
         """
-        answer = self._demand("decrypt", self.call("--decrypt", stdin=message, passphrase=passphrase))
+        answer = self.demand("decrypt", self.call("--decrypt", stdin=message, passphrase=passphrase))
         if not answer.lines("DECRYPTION_OKAY"):
             raise GnuPGRefused(
                 "gpg cannot decrypt: the message is not protected",
@@ -362,9 +371,9 @@ class GnuPG:
         valid = answer.lines("VALIDSIG")
         states = [state for keyword, state in _VALID_STATES.items() if answer.lines(keyword)]
         if len(valid) != 1 or len(states) != 1:
-            self._demand("check the signature", replace(answer, returncode=answer.returncode or 2))
+            self.demand("check the signature", replace(answer, returncode=answer.returncode or 2))
         if states[0] != "signature expired":
-            self._demand("check the signature", answer)
+            self.demand("check the signature", answer)
         return Verification(
             states[0], valid[0][0], valid[0][9], datetime.fromtimestamp(int(valid[0][2]), UTC)
         )
@@ -375,7 +384,7 @@ class GnuPG:
         Raises:
             GnuPGRefused: There is no such key.
         """
-        answer = self._demand(
+        answer = self.demand(
             "check the certification",
             self.call("--no-sig-cache", "--with-colons", "--check-sigs", user),
         )

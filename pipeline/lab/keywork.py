@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pipeline.clock import Deadline
-from pipeline.errors import OrgkeyError, ProofFailed, UsageProblem
+from pipeline.errors import OrgkeyError, UsageProblem
 from pipeline.keys import armor, reading, rewrap, validity
-from pipeline.keys.gnupg import Answer, GnuPG
+from pipeline.keys.gnupg import GnuPG
 from pipeline.keys.packets import Packet, Tag, build, join, parse
 from pipeline.keys.protection import close_secret
 from pipeline.keys.rewrap import UnlockedKey
@@ -62,12 +62,12 @@ def make(user_id: str, algorithm: str, days: int, passphrase: Secret, moment: da
     primary, subkey = ALGORITHMS[algorithm]
     expire = f"{days}d" if days else "never"
     with gpg(moment) as home:
-        made = done(
+        made = home.demand(
             "make a key",
             home.call("--quick-generate-key", user_id, primary, "cert,sign", expire, passphrase=passphrase),
         )
         fingerprint = made.lines("KEY_CREATED")[0][1]
-        done(
+        home.demand(
             "add a subkey",
             home.call("--quick-add-key", fingerprint, subkey, "encr", expire, passphrase=passphrase),
         )
@@ -80,28 +80,14 @@ def renew(tsk: bytes, fingerprint: str, days: int, passphrase: Secret, moment: d
         home.import_keys(tsk, {fingerprint: True})
         for which in ((), ("*",)):  # the primary key, then its subkeys
             words = ("--quick-set-expire", fingerprint, f"{days}d", *which)
-            done("renew the key", home.call(*words, passphrase=passphrase))
+            home.demand("renew the key", home.call(*words, passphrase=passphrase))
         return exported(home, fingerprint, passphrase)
 
 
 def exported(home: GnuPG, fingerprint: str, passphrase: Secret) -> bytes:
     """A home's secret key, binary, under the same passphrase."""
-    return done("export", home.call("--export-secret-keys", fingerprint, passphrase=passphrase)).output
-
-
-def done(what: str, answer: Answer) -> Answer:
-    """Insist on success.
-
-    Raises:
-        ProofFailed: gpg did not do it.
-    """
-    if answer.returncode:
-        said = " ".join(word for line in answer.status[-1:] for word in line) or "nothing"
-        raise ProofFailed(
-            f"gpg cannot {what}: it ended with {answer.returncode} and said last: {said}",
-            hint="is gpg installed whole? try it by hand",
-        )
-    return answer
+    answer = home.call("--export-secret-keys", fingerprint, passphrase=passphrase)
+    return home.demand("export", answer).output
 
 
 def expires(public: bytes) -> datetime | None:

@@ -347,7 +347,7 @@ class Server:
 
     def _write_ignition(self, disk: Secret, ignition: Secret) -> None:
         with keywork.gpg(self.state.now()) as gpg:
-            made = keywork.done(
+            made = gpg.demand(
                 "lock the disk",
                 gpg.call("--symmetric", "--cipher-algo", "AES256", stdin=disk.reveal(), passphrase=ignition),
             )
