@@ -31,6 +31,9 @@ _CHUNK: Final = 65536
 _GRACE_SECONDS: Final = 0.5
 """How long a program may tidy up after SIGTERM, and a grandchild may hold a pipe after its parent's end."""
 
+_KILLED_SECONDS: Final = 2.0
+"""How long a busy system may take to end a program that was killed."""
+
 _DEBIAN_PACKAGES: Final = {
     "gpg": "gpg",
     "dirmngr": "dirmngr",
@@ -269,7 +272,7 @@ def end(child: subprocess.Popen[bytes], *, grace: float = _GRACE_SECONDS) -> Non
         if child.returncode is None:
             _signal_group(child, signal.SIGKILL)
             with suppress(subprocess.TimeoutExpired):
-                child.wait(_GRACE_SECONDS)
+                child.wait(_KILLED_SECONDS)
         for stream in (child.stdin, child.stdout, child.stderr):
             if stream is not None:
                 with suppress(OSError):

@@ -7,15 +7,17 @@ the whole of it, so every algorithm that gpg knows is served (RSA, ECDH, ElGamal
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from pipeline.backups.engine import SessionKey
 from pipeline.backups.head import Head
 from pipeline.clock import Deadline
-from pipeline.errors import Unsupported
+from pipeline.errors import OrgkeyError, Unsupported
 from pipeline.keys.armor import dearmor
-from pipeline.keys.gnupg import GnuPG
+from pipeline.keys.gnupg import GnuPG, GnuPGRefused
+from pipeline.keys.proofs.renewal import signed_anew
 from pipeline.secret import Secret
 
 
@@ -30,7 +32,7 @@ class Opener:
 
     Raises:
         ProgramMissing: On entry, when gpg is not installed.
-        GnuPGRefused: On entry, when it does not take the key.
+        Unsupported: On entry, when it does not take the key.
     """
 
     def __init__(self, keypair: bytes, passphrase: Secret, fingerprint: str, deadline: Deadline) -> None:
@@ -38,15 +40,34 @@ class Opener:
         self._passphrase = passphrase
         self._fingerprint = fingerprint
         self._gpg = GnuPG(deadline)
+        self._signed_anew = False
 
     def __enter__(self) -> Self:
         self._gpg.__enter__()
         try:
-            self._gpg.import_keys(dearmor(self._keypair), {self._fingerprint: True})
+            self._import()
         except BaseException:
             self._gpg.__exit__(None, None, None)
             raise
         return self
+
+    def _import(self) -> None:
+        try:
+            self._gpg.import_keys(dearmor(self._keypair), {self._fingerprint: True})
+        except GnuPGRefused as refused:
+            try:
+                self._import_signed_anew()
+            except OrgkeyError as error:
+                raise Unsupported(
+                    f"gpg does not take the key: {refused.message}; and {error.message}",
+                    hint="nothing is wrong with the key or the backup because of that: restore the key, and "
+                    "open the backup with a program that takes it, such as sq",
+                ) from error
+
+    def _import_signed_anew(self) -> None:
+        """Let gpg have the key with self-signatures that it takes: not, for example, P-521 with SHA-256."""
+        self._signed_anew = True
+        self._gpg.import_keys(signed_anew(self._keypair, self._passphrase), {self._fingerprint: True})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -65,6 +86,19 @@ class Opener:
         Raises:
             Unsupported: gpg tells the key in a form, or the message names it in one, that is not understood.
         """
+        found = self._ask(head)
+        if found is None and head.newer:
+            raise Unsupported(
+                "it names its recipients in the form of RFC 9580, which this gpg does not read",
+                hint="open it with a program of RFC 9580, such as sq, after `orgkey restore`",
+            )
+        if found is None and not self._signed_anew:
+            with suppress(OrgkeyError):  # gpg may have left out the very subkey that it is for
+                self._import_signed_anew()
+                found = self._ask(head)
+        return found
+
+    def _ask(self, head: Head) -> SessionKey | None:
         # gpg then fails on the data, which is only its beginning; its log would have the key in it.
         answer = self._gpg.call(
             "--logger-file", "/dev/null", "--show-session-key", "--decrypt",
@@ -79,9 +113,4 @@ class Opener:
                     hint="this is a defect: report it with the version of gpg",
                 )
             return SessionKey(int(match[1]), Secret(bytes.fromhex(match[2])))
-        if head.newer:
-            raise Unsupported(
-                "it names its recipients in the form of RFC 9580, which this gpg does not read",
-                hint="open it with a program of RFC 9580, such as sq, after `orgkey restore`",
-            )
         return None

@@ -14,13 +14,40 @@ from pipeline.keys import signatures as sig
 from pipeline.keys.material import read_secret
 from pipeline.keys.model import Component
 from pipeline.keys.packets import Packet
-from pipeline.keys.proofs.views import Views
-from pipeline.keys.rewrap import UnlockedKey
+from pipeline.keys.proofs.views import Views, splice, view
+from pipeline.keys.rewrap import UnlockedKey, unlock
 from pipeline.keys.signature_writer import sign, subpacket
 from pipeline.keys.validity import Standing
+from pipeline.secret import Secret
 
 _AES256, _SHA256 = 9, 8
-_HASHES = 21
+_HASHES, _FEATURES = 21, 30
+_MDC = b"\x01"
+"""Without it, some encrypt in a form of RFC 9580 that others do not read."""
+
+
+def signed_anew(tsk: bytes, passphrase: Secret) -> bytes:
+    """Give a keypair fresh self-signatures, for an implementation that takes none of those that it has.
+
+    Args:
+        tsk: The transferable secret key.
+        passphrase: What opens it.
+
+    Returns:
+        The same with one self-signature, a new one, on each user id and bound subkey; binary, in memory only.
+
+    Raises:
+        OrgkeyError: It does not open, or this program cannot sign with it.
+    """
+    opened = unlock(tsk, passphrase)
+    copy = reading.sole(resigned(opened, view(tsk, opened.public, datetime.now(UTC))), "the copy")
+    frame = replace(
+        copy,
+        primary=replace(copy.primary, signatures=()),
+        identities=tuple(replace(one, signatures=one.signatures[-1:]) for one in copy.identities),
+        subkeys=tuple(replace(one, signatures=one.signatures[-1:]) for one in copy.subkeys),
+    )
+    return splice(frame, reading.sole(tsk, "the keypair"))
 
 
 def resigned(opened: UnlockedKey, views: Views) -> bytes:
@@ -51,9 +78,10 @@ def resigned(opened: UnlockedKey, views: Views) -> bytes:
         return subpacket(sig.FLAGS, bytes([standing.flags]))
 
     def certified(tag: int, body: bytes) -> Packet:
-        preferences = (subpacket(sig.CIPHERS, bytes([_AES256])), subpacket(_HASHES, bytes([_SHA256])))
+        preferences = ((sig.CIPHERS, bytes([_AES256])), (_HASHES, bytes([_SHA256])), (_FEATURES, _MDC))
+        more = (subpacket(kind, value) for kind, value in preferences)
         data = head + sig.hashed_identity(tag, body)
-        return sign(primary, own, 0x13, data, now, (flags(judged.primary), *preferences))
+        return sign(primary, own, 0x13, data, now, (flags(judged.primary), *more))
 
     def bound(subkey: Component, standing: Standing) -> Component:
         if not standing.bound or subkey.public.fingerprint not in secrets:
