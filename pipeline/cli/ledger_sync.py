@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.cli import options
 from pipeline.cli.options import Common
 from pipeline.cli.output import table
-from pipeline.errors import Code, UsageProblem
+from pipeline.errors import Code, UsageProblem, first_of
 
 
 def sync(
@@ -19,7 +19,8 @@ def sync(
     """Fetch the entries that mirrors have and this host lacks, and push those that wait.
 
     Every run does so on its way and gives up soon; this one takes the time that it needs. Where entries
-    still wait afterwards it ends with 24, where a mirror is not believed with 41.
+    still wait afterwards it ends with 24, where a mirror is not believed with 41. Where no mirror could be
+    asked, or one will not answer without a change, it ends with that failure's code.
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
@@ -31,10 +32,14 @@ def sync(
     from pipeline import mirrored
 
     head = context.scribe.sync(now=context.clock.now(), run=context.run)
-    places = mirrored.pending(context)
-    code = Code.DEGRADED if any(item.waiting for item in places) else Code.OK
-    if any(item.problem for item in places):
-        code = Code.LEDGER_BROKEN
+    places, failed = mirrored.pending(context), context.scribe.failed
+    some = any(item.name not in failed for item in places)
+    codes = [Code.DEGRADED if some and error.code.retry else error.code for error in failed.values()]
+    codes += [Code.DEGRADED for item in places if item.waiting]
+    codes += [Code.LEDGER_BROKEN for item in places if item.problem]
+    code = first_of(codes)
+    problems = {name: f"{error.message}; {error.hint}" for name, error in failed.items()}
+    problems |= {item.name: item.problem for item in places if item.problem}
     out.emit(
         {
             "schema": "orgkey.ledger-sync/1",
@@ -45,7 +50,7 @@ def sync(
                     "kind": item.kind,
                     "confirmed": item.confirmed,
                     "waiting": item.waiting,
-                    "problem": item.problem,
+                    "problem": problems.get(item.name),
                 }
                 for item in places
             ],
@@ -54,7 +59,7 @@ def sync(
         table(
             ("mirror", "has", "up to", "waiting", ""),
             [
-                (item.name, item.kind, str(item.confirmed), str(item.waiting), item.problem or "")
+                (item.name, item.kind, str(item.confirmed), str(item.waiting), problems.get(item.name, ""))
                 for item in places
             ],
         ),

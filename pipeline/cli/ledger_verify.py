@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,10 +12,14 @@ import typer
 from pipeline.cli import options
 from pipeline.cli.options import Common
 from pipeline.cli.output import Output, spaced
-from pipeline.errors import Code, UsageProblem
+from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
+from pipeline.isolation import isolated
+from pipeline.retry import Retrier
 
 if TYPE_CHECKING:
+    from pipeline.context import Context
     from pipeline.evidence.verification import Claim, Verified
+    from pipeline.mirrors.interface import Mirror
 
 
 @dataclass
@@ -25,6 +30,7 @@ class _Given:
     fingerprint: str | None
     claims: list[Claim] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    silent: list[OrgkeyError] = field(default_factory=list)
 
 
 def verify(
@@ -73,12 +79,15 @@ def verify(
     claims = [anchors.head(text) for text in head or ()]
     given = _subject(common, out, folder, mirror or [])
     given.claims += claims
+    if given.silent and len(given.silent) == len(mirror or ()) and not (head or certificate):
+        raise given.silent[0]
     for path in certificate or ():
         _certificate(given, path, public)
     if public is not None and not certificate:
         raise UsageProblem("--public checks certificates", hint="name one with --certificate")
     found = story.verify(given.folder, given.claims, given.fingerprint, absent=folder is None)
-    code = Code.OK if found.ok else Code.LEDGER_BROKEN
+    codes = [error.code for error in given.silent]
+    code = first_of(codes if found.ok else [*codes, Code.LEDGER_BROKEN])
     out.emit(_document(found, given, code), _lines(found, given))
     return code
 
@@ -90,8 +99,6 @@ def _subject(common: Common, out: Output, folder: Path | None, mirrors: list[str
     if folder is not None and not mirrors:
         pin = common.fingerprint and wiring.pinned(None, common.fingerprint)
         return _Given(folder, pin or None)
-    from pipeline.evidence import anchors
-
     context = common.context(out)
     estate = context.estate("auditor")
     whole, heads = estate.mirrors(context.fingerprint), estate.heads(context.fingerprint)
@@ -102,11 +109,27 @@ def _subject(common: Common, out: Output, folder: Path | None, mirrors: list[str
                 f"{name} is not a mirror of the ledger",
                 hint=f"[ledger] names {', '.join((*whole, *heads)) or 'none'}",
             )
-        if name in whole:
-            given.claims += anchors.entries(whole[name], context.fingerprint)
-        if name in heads:
-            given.claims += anchors.heads(heads[name])
+        told = isolated(partial(_claims, context, whole.get(name), heads.get(name)), f"ledger mirror {name}")
+        if isinstance(told, OrgkeyError):
+            given.silent.append(told)
+            given.notes.append(f"mirror {name} could not be asked: {told.message}; {told.hint}")
+        else:
+            given.claims += told
     return given
+
+
+def _claims(context: Context, whole: Mirror | None, heads: Mirror | None) -> list[Claim]:
+    """What one place says of the ledger, as a mirror of entries, of heads, or both."""
+    from pipeline.evidence import anchors
+    from pipeline.mirrors.retrying import RetryingMirror
+
+    retrier = Retrier(context.deadline, clock=context.clock)
+    claims: list[Claim] = []
+    if whole is not None:
+        claims += anchors.entries(RetryingMirror(whole, retrier), context.fingerprint)
+    if heads is not None:
+        claims += anchors.heads(RetryingMirror(heads, retrier))
+    return claims
 
 
 def _certificate(given: _Given, path: Path, public: Path | None) -> None:

@@ -6,15 +6,17 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from pipeline import files
 from pipeline.digest import Digest, sha256
-from pipeline.errors import IntegrityProblem, LocalFilesProblem, UsageProblem
+from pipeline.errors import Code, IntegrityProblem, LocalFilesProblem, OrgkeyError, UsageProblem
 from pipeline.evidence import chain, checking
-from pipeline.evidence.chain import Head, Malformed
+from pipeline.evidence.chain import Head
 from pipeline.evidence.verification import Claim
+from pipeline.isolation import isolated
 from pipeline.mirrors.interface import Mirror
 
 _HEAD = re.compile(r"([0-9]{1,9}):(?:sha256:)?([0-9a-fA-F]{64})")
@@ -169,8 +171,12 @@ def entry_at(mirror: Mirror, number: int, handles: Sequence[str], what: str, fin
     for handle in handles:
         try:
             data = mirror.get(handle)
-            entry = chain.parse(data, number, fingerprint)
-        except (IntegrityProblem, Malformed):
+            entry = isolated(partial(chain.parse, data, number, fingerprint), what, IntegrityProblem)
+        except IntegrityProblem:
+            continue
+        if isinstance(entry, OrgkeyError):
+            if entry.code is not Code.INTEGRITY:  # this host could not look at it
+                raise entry
             continue
         follows.add(str(entry["previous"]))
         senses[sha256(data).hex] = chain.sense(entry)

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from pipeline.clock import Clock, Deadline
 from pipeline.digest import sha256
-from pipeline.errors import Code, Conflict, Interrupted, LedgerBroken, OrgkeyError
+from pipeline.errors import Code, Conflict, Interrupted, LedgerBroken, OrgkeyError, UsageProblem
 from pipeline.evidence import chain
 from pipeline.evidence.chain import START, Head
 from pipeline.evidence.follower import Follower
@@ -23,6 +23,7 @@ from pipeline.evidence.ledger import Ledger
 from pipeline.evidence.remembered import Known, Memory
 from pipeline.isolation import isolated
 from pipeline.mirrors.interface import Mirror
+from pipeline.retry import Retrier
 
 T = TypeVar("T")
 _ATTEMPTS: Final = 20
@@ -45,6 +46,9 @@ class Scribe:
         call_seconds: Time for one call.
         clock: Where time comes from.
         say: Tells a person what happens.
+
+    Attributes:
+        failed: Mirrors that could not be asked in this run, with the error.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Scribe:
         self._call_seconds = call_seconds
         self._clock = clock
         self._say = say
+        self.failed: dict[str, OrgkeyError] = {}
         self._out: set[str] = set()
         self._begun = False
         self._untold: list[tuple[str, dict[str, Any]]] = []
@@ -123,7 +128,7 @@ class Scribe:
         """
         with self._guard, self._memory.lock(_PATIENCE, self._clock.sleep):
             self._begin(now, run, whole=True)
-            self._publish(now)
+            self._publish(now, whole=True)
             self._tell(now, run)
             return self._ledger.head()
 
@@ -150,9 +155,9 @@ class Scribe:
 
         for _ in range(_ATTEMPTS):
             before = self._ledger.head()
-            outcome = _asked(follower.name, partial(follower.level, time_left))
+            outcome = self._asked(follower.name, partial(follower.level, time_left), again=whole)
             if isinstance(outcome, OrgkeyError):
-                self._leave_out(follower.name, outcome.message, outcome.code)
+                self._leave_out(follower.name, outcome)
                 return
             if outcome.forked_at is None:
                 break
@@ -219,11 +224,11 @@ class Scribe:
                 continue
             beside = bool(self._written) or follower.name in occupied
             put = partial(follower.mirror.put, number, data, beside=beside)
-            failed = _asked(follower.name, put)
+            failed = self._asked(follower.name, put)
             if failed is None:
                 self._written.append(follower.name)
             elif not isinstance(failed, Conflict):
-                self._leave_out(follower.name, failed.message, failed.code)
+                self._leave_out(follower.name, failed)
             elif not beside:
                 return follower
             else:
@@ -300,7 +305,7 @@ class Scribe:
 
     # -- heads, and what is wrong ----------------------------------------------------------------------
 
-    def _publish(self, now: datetime) -> None:
+    def _publish(self, now: datetime, *, whole: bool = False) -> None:
         """Write the head to every place for heads, once no mirror in reach can take its number back."""
         head = self._ledger.head()
         vouched = max((self._memory.known(one.name).head.sequence for one in self._followers), default=None)
@@ -312,22 +317,22 @@ class Scribe:
             if name in self._out or self._memory.known(name).head.sequence >= head.sequence:
                 continue
             put = partial(place.put, head.sequence, chain.write_head(head, now))
-            failed = _asked(name, put)
+            failed = self._asked(name, put, again=whole)
             if failed is None:
                 self._memory.keep(name, Known(head))
             elif isinstance(failed, Conflict):
                 self._compare_head(name, place, head)
             else:
-                self._leave_out(name, failed.message, failed.code)
+                self._leave_out(name, failed)
 
     def _compare_head(self, name: str, place: Mirror, head: Head) -> None:
         def same() -> bool:
             handles = place.listing(head.sequence - 1).get(head.sequence, ())
             return any(chain.parse_head(place.get(handle)) == head for handle in handles)
 
-        answer = _asked(name, same)
+        answer = self._asked(name, same)
         if isinstance(answer, OrgkeyError):
-            self._leave_out(name, answer.message, answer.code)
+            self._leave_out(name, answer)
             return
         if answer:
             self._memory.keep(name, Known(head))
@@ -338,15 +343,18 @@ class Scribe:
             "or one of the two was rewritten",
         )
 
-    def _leave_out(self, name: str, why: str, code: Code | None = None) -> None:
+    def _leave_out(self, name: str, why: str | OrgkeyError) -> None:
+        if isinstance(why, OrgkeyError):
+            self.failed.setdefault(name, why)
         if name in self._out:
             return
         self._out.add(name)
-        if code is Code.USAGE and self._memory.known(name).head == START:
+        told = why if isinstance(why, str) else why.message
+        if isinstance(why, UsageProblem) and self._memory.known(name).head == START:
             # Before the first escrow a host need not have the writer's logins.
-            self._say(f"ledger: entries wait for {name} until a run has the writer's logins: {why}")
+            self._say(f"ledger: entries wait for {name} until a run has the writer's logins: {told}")
         else:
-            self._say(f"warning: the ledger is not mirrored to {name} in this run, entries wait: {why}")
+            self._say(f"warning: the ledger is not mirrored to {name} in this run, entries wait: {told}")
 
     def _distrust(self, name: str, problem: str) -> None:
         """Say what is wrong with a mirror, in each run; enter it in the ledger once."""
@@ -375,10 +383,14 @@ class Scribe:
             )
         return head
 
+    def _asked(self, name: str, call: Callable[[], T], *, again: bool = False) -> T | OrgkeyError:
+        """Ask one mirror, again where that may help and there is the time for it.
 
-def _asked(name: str, call: Callable[[], T]) -> T | OrgkeyError:
-    """Ask one mirror. A signal, too, leaves it out only: the entry of what was done is still kept here."""
-    try:
-        return isolated(call, f"ledger mirror {name}")
-    except Interrupted as error:
-        return error
+        A signal, too, leaves it out only: the entry of what was done is still kept here.
+        """
+        what = f"ledger mirror {name}"
+        retrier = Retrier(self._deadline, clock=self._clock)
+        try:
+            return isolated((lambda: retrier.call(call, what)) if again else call, what)
+        except Interrupted as error:
+            return error
