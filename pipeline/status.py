@@ -103,7 +103,7 @@ def status(context: Context) -> Status:
     plan, unasked = _plan(context)
     silent = overview.silences((survey, *former), unasked)
     rules = gate.told("reachable", [item.text for item in silent], "every target and holder answers")
-    codes = [item.code for item in silent if item.stores]
+    codes = [item.code for item in silent]
     past, ledger = _history(context, survey)
     rules += gate.told("ledger", [error.message for error in ledger], "the ledger's chain holds")
     rules += [Rule("ledger-entry", True, text, warned=True) for text in past.skipped]
@@ -307,7 +307,7 @@ def _backups(
             estate.backups(whole=False), coverage.escrowed(surveys), coverage.missing(surveys)
         )
     except OrgkeyError as error:
-        return (), [f"the backups cannot be looked at: {error.message}"], [error.code]
+        return (), [f"the backups cannot be looked at: {error.message}; {error.hint}"], [error.code]
     unopened = [backup for backup in found if backup.code is Code.STALE]
     broken = [f"backup {backup.source.name}: {backup.problem}" for backup in unopened[:_TOLD]]
     if len(unopened) > _TOLD:
@@ -367,9 +367,9 @@ def _last_drill(context: Context, latest: Epoch | None) -> datetime | None:
 
 def _vanished(context: Context, survey: Survey) -> list[str]:
     """Epochs that this host has proven and that no target shows any more: somebody rolled them back."""
-    if survey.unreachable:
+    if survey.unreachable or survey.left_out:
         return []  # they may be there
-    shown = {epoch.name for epoch in survey.epochs if epoch.record}
+    shown = {epoch.name for epoch in survey.epochs if epoch.record or epoch.unread}
     return [
         f"epoch {entry.epoch} was proven by this host, and no target has an authentic copy of it any more"
         for entry in context.journal.entries()
