@@ -111,6 +111,15 @@ _AWS = ("s3", "kms", "sts")
 _LATER = "run the same command again later"
 _LOOK = "`orgkey doctor` looks at each"
 _SERVER_ERRORS = frozenset(range(500, 600))
+_ELSEWHERE = (
+    frozenset({301, 302, 307, 308}),
+    _of(
+        "PermanentRedirect",
+        "TemporaryRedirect",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+    ),
+)
 
 TABLE: tuple[Row, ...] = (
     # -- on the way ----------------------------------------------------------------------------------
@@ -327,20 +336,21 @@ TABLE: tuple[Row, ...] = (
         UsageProblem,
         "the bucket is in another region{region} ({named})",
         "correct region and endpoint_url",
+        ("s3",),
+        *_ELSEWHERE,
+    ),
+    Row(
+        UsageProblem,
+        "{where} is not of the configured region{region} ({named})",
+        "correct region and endpoint_url",
         _AWS,
-        frozenset({301, 302, 307, 308}),
-        _of(
-            "PermanentRedirect",
-            "TemporaryRedirect",
-            "AuthorizationHeaderMalformed",
-            "IllegalLocationConstraintException",
-        ),
+        *_ELSEWHERE,
     ),
     Row(
         Conflict,
         "something is there already",
         "nothing is overwritten; look with `orgkey list`",
-        _AWS,
+        ("s3",),
         frozenset({412}),
         _of("PreconditionFailed"),
     ),
