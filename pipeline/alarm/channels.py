@@ -18,6 +18,7 @@ from pipeline.alarm.message import Message
 from pipeline.config import Config, Notify, Ping
 from pipeline.errors import Code, OrgkeyError, ProgramMissing, Unreachable, UsageProblem
 from pipeline.finding import Finding, Level
+from pipeline.isolation import isolated
 
 _MOST_OUTPUT: Final = 1 << 20
 
@@ -39,11 +40,7 @@ def deliver(config: Notify, message: Message) -> dict[str, OrgkeyError | None]:
     if config.urls_file or config.urls_command:
         ways["notify.urls"] = _services
     for name, way in ways.items():
-        try:
-            way(config, message)
-            results[name] = None
-        except OrgkeyError as error:
-            results[name] = error
+        results[name] = isolated(partial(way, config, message), name)
     return results
 
 
@@ -66,9 +63,8 @@ def _pinged(job: str, ping: Ping) -> None:
 
 
 def _finding(name: str, look: Callable[[], object]) -> Finding:
-    try:
-        look()
-    except OrgkeyError as error:
+    error = isolated(look, name)
+    if isinstance(error, OrgkeyError):
         return Finding(Level.FAIL, name, error.message, error.hint, error.code)
     return Finding(Level.OK, name, "can be used; `orgkey notify test` shows whether it arrives")
 
@@ -103,7 +99,7 @@ def _services(config: Notify, message: Message) -> None:
         try:
             # As text: a backup's name that stands in it must not become markup of a mail.
             answer.append(loaded.notify(title=message.title, body=message.text, body_format="text"))
-        except Exception:
+        except BaseException:
             # Whatever a service's plug-in raises, its text may quote the address.
             answer.append(False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from pipeline import files, logs
@@ -14,6 +15,7 @@ from pipeline.alarm.ping import Pinger
 from pipeline.clock import Clock, SystemClock, stamp
 from pipeline.config import Config, Job
 from pipeline.errors import Code, OrgkeyError
+from pipeline.isolation import isolated
 
 
 class Alarm:
@@ -62,10 +64,15 @@ class Alarm:
         """
         if outcome.code is Code.INTERRUPTED:
             return  # the next run resumes; if there is none, the service misses it
+        ways: dict[str, Callable[[Outcome], None]] = {}
         if self._pinger:
-            self._pinger.end(0 if outcome.code in NO_FAILURE else int(outcome.code), self._short(outcome))
+            ways["ping"] = partial(self._ping, self._pinger)
         if self._config.notify:
-            self._notify(outcome)
+            ways["notify"] = self._notify
+        for name, way in ways.items():
+            error = isolated(partial(way, outcome), name)
+            if error is not None:
+                self._warn(f"{error.message}; {error.hint}")
 
     def message(self, event: Event, outcome: Outcome) -> Message:
         """What is told.
@@ -87,6 +94,9 @@ class Alarm:
             stamp(self._clock.now()),
             tuple(map(logs.clean, outcome.broken)),
         )
+
+    def _ping(self, pinger: Pinger, outcome: Outcome) -> None:
+        pinger.end(0 if outcome.code in NO_FAILURE else int(outcome.code), self._short(outcome))
 
     def _short(self, outcome: Outcome) -> str:
         told = f"orgkey {self._command}: exit code {int(outcome.code)}, {outcome.code.meaning}"

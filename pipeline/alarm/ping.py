@@ -14,6 +14,7 @@ from pipeline.alarm import address
 from pipeline.alarm.post import post
 from pipeline.config import Ping
 from pipeline.errors import OrgkeyError, UsageProblem
+from pipeline.isolation import isolated
 
 SECONDS: Final = 5.0
 _READING_SECONDS: Final = 10.0
@@ -58,7 +59,8 @@ class Pinger:
             self._warn(f"ping.{self._job} was not told how the run ended: {told}")
 
     def _start(self) -> None:
-        self._problem = self.send("/start", f"run {self._run}", attempts=1)
+        told = isolated(lambda: self.send("/start", f"run {self._run}", attempts=1), "ping")
+        self._problem = told.message if isinstance(told, OrgkeyError) else told
 
     def send(self, suffix: str, text: str, *, attempts: int = 2) -> str | None:
         """Send one ping.

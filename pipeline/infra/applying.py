@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pipeline.errors import Code, OrgkeyError, UsageProblem
 from pipeline.infra.answers import Answer
 from pipeline.infra.desired import Site
 from pipeline.infra.differ import Change
+from pipeline.isolation import isolated
 from pipeline.retry import Retrier
 
 
@@ -19,7 +21,7 @@ class Outcome:
 
     Attributes:
         change: The change.
-        state: ``done``, ``failed``, ``not-done`` after a failure, or ``by-hand``.
+        state: ``done``, ``failed``, ``not-done`` after a failure at that server, or ``by-hand``.
         error: Why it failed.
     """
 
@@ -29,7 +31,9 @@ class Outcome:
 
 
 def apply(sites: Sequence[Site], changes: Sequence[Change], retrier: Retrier) -> list[Outcome]:
-    """Send what the changes say; changes of one object go in one request. Stops at the first failure.
+    """Send what the changes say; changes of one object go in one request.
+
+    At the first failure at a server it stops there; the other servers go on.
 
     Args:
         sites: The servers, with logins that may write.
@@ -42,22 +46,25 @@ def apply(sites: Sequence[Site], changes: Sequence[Change], retrier: Retrier) ->
     by_label = {site.label: site for site in sites}
     outcomes: list[Outcome] = []
     failed: dict[tuple[str, str], OrgkeyError] = {}
+    stopped: set[str] = set()
     sent: set[tuple[str, str]] = set()
     for change in changes:
         request = (change.server, change.call)
         if not change.call:
             outcomes.append(Outcome(change, "by-hand"))
             continue
-        if request not in sent and not failed:
+        if request not in sent and change.server not in stopped:
             body: dict[str, Any] = {}
             for other in changes:
                 if (other.server, other.call) == request:
                     body |= other.body
-            try:
-                _send(by_label[change.server], change.call, body, retrier)
+            send = partial(_send, by_label[change.server], change.call, body, retrier)
+            error = isolated(send, f"apply, write {change.call} at {change.server}")
+            if error is None:
                 sent.add(request)
-            except OrgkeyError as error:
+            else:
                 failed[request] = error
+                stopped.add(change.server)
         if request in sent:
             outcomes.append(Outcome(change, "done"))
         elif request in failed:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 from pipeline.authentic import Record
 from pipeline.context import Context
 from pipeline.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError
 from pipeline.evidence import checking, timestamp
 from pipeline.evidence.certificate import FOLDER
 from pipeline.evidence.checking import Checked
+from pipeline.isolation import isolated
 
 
 def issued(context: Context, record: Record | None) -> tuple[tuple[Checked, ...], tuple[str, ...]]:
@@ -33,20 +37,25 @@ def issued(context: Context, record: Record | None) -> tuple[tuple[Checked, ...]
         raise LocalFilesProblem(
             f"cannot read {folder}: {error.strerror or error}", hint="check its permissions"
         ) from error
+
+    def look(path: Path) -> Checked:
+        one = checking.check(
+            path,
+            record.public if record else None,
+            trusted=trusted,
+            deadline=context.deadline,
+            now=context.clock.now(),
+        )
+        if record and one.record_id == record.manifest.record_id:
+            of_record(one, record)
+        return one
+
     for path in names:
-        try:
-            one = checking.check(
-                path,
-                record.public if record else None,
-                trusted=trusted,
-                deadline=context.deadline,
-                now=context.clock.now(),
-            )
-            if record and one.record_id == record.manifest.record_id:
-                of_record(one, record)
+        one = isolated(partial(look, path), "it", IntegrityProblem)
+        if isinstance(one, OrgkeyError):
+            problems.append(f"certificate {path.name}: {one.message}")
+        else:
             found.append(one)
-        except OrgkeyError as error:
-            problems.append(f"certificate {path.name}: {error.message}")
     return tuple(sorted(found, key=lambda one: one.at, reverse=True)), tuple(problems)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pipeline.errors import Code, Denied, OrgkeyError, UsageProblem
+from pipeline.errors import Code, Denied, UsageProblem
 from pipeline.finding import Finding, Level
+from pipeline.isolation import isolated
 from pipeline.targets import _s3_rights
 
 if TYPE_CHECKING:
@@ -20,10 +22,13 @@ def check(target: S3Target) -> list[Finding]:
     """Look at the bucket, its versioning, its lock, who else may read it, and the identity's rights."""
     what = f"target {target.name}, check"
     findings: list[Finding] = []
+
+    def found(look: Callable[..., Iterator[Finding]]) -> None:
+        findings.extend(look(target, what))  # what was found before it breaks stays
+
     for look in (_bucket, _abilities, _rights, _versioning, _lock, _public, _administration):
-        try:
-            findings.extend(look(target, what))
-        except OrgkeyError as error:
+        error = isolated(partial(found, look), what)
+        if error is not None:
             findings.append(_finding(target, Level.FAIL, error.message, error.hint, error.code))
             if look is _bucket:
                 return findings  # nothing further can be asked

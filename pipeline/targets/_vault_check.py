@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipeline.clients import vault_rights
 from pipeline.clients.vault import field
-from pipeline.errors import Code, Denied, OrgkeyError
+from pipeline.errors import Code, Denied
 from pipeline.finding import Finding, Level
+from pipeline.isolation import isolated
 from pipeline.targets._slots import is_epoch
 from pipeline.targets.interface import Slot
 
@@ -31,10 +33,13 @@ def check(target: VaultTarget) -> list[Finding]:
     """Look at the server, the login, its rights, and the mount's and the entries' settings."""
     what = f"target {target.name}, check"
     findings: list[Finding] = []
+
+    def found(look: Callable[..., Iterator[Finding]]) -> None:
+        findings.extend(look(target, what))  # what was found before it breaks stays
+
     for look in (_server, _login, _rights, _mount, _entries):
-        try:
-            findings.extend(look(target, what))
-        except OrgkeyError as error:
+        error = isolated(partial(found, look), what)
+        if error is not None:
             said = _finding(target, Level.FAIL, error.message, error.hint, error.code)
             findings += [] if said in findings else [said]  # two looks may begin with the same question
             if look in (_server, _login):
