@@ -39,7 +39,7 @@ KIB: Final = 1024
 MIB: Final = 1024 * 1024
 _CHUNK: Final = 64 * KIB
 _LOOK_SECONDS: Final = 0.1
-_GRACE_SECONDS: Final = 1.0
+_GRACE_SECONDS: Final = 0.5
 """How long a request that may have changed something is still waited for after the first signal."""
 _ONLY_READS: Final = ("GET", "HEAD", "LIST")
 _exchange = threading.local()
