@@ -29,6 +29,7 @@ from pipeline.keys.proofs.renewal import signed_anew
 from pipeline.secret import Secret
 from tests.assets import message_writer as writer
 from tests.assets import openpgp_writer
+from tests.assets.key_forms import FORMS
 from tests.unit.backups.conftest import KEYS, fingerprint, read
 
 MESSAGES = KEYS.with_name("messages")
@@ -109,6 +110,14 @@ def test_a_key_whose_self_signatures_gpg_refuses_opens_what_is_for_it(refused: s
         session = opened.session_key(head.read(over(message)))
     assert session is not None
     assert read(message, session)[1] == TEXT
+
+
+@pytest.mark.parametrize("form", ["issuer-hashed", "critical-key-server-preferences"])
+def test_a_form_of_key_that_gpg_alone_refuses_opens_what_is_for_it(form: str) -> None:
+    message = (MESSAGES / "makers" / "rnp-bzip2.pgp").read_bytes()
+    pair, word = FORMS[form].export(), Secret(openpgp_writer.PASSPHRASE)
+    with Opener(pair, word, reading_of_keys.sole(pair, "the key").fingerprint, Deadline(60)) as opened:
+        assert opened.session_key(head.read(over(message))) is not None
 
 
 @settings(max_examples=60, deadline=None)
