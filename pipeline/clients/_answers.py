@@ -449,6 +449,17 @@ def translate(said: Said, what: str) -> OrgkeyError:
     return row.error(message, hint=hint)
 
 
+def told_by_words(service: str, status: int, text: str) -> bool:
+    """Whether an answer means what its words say, where others of its status mean something else.
+
+    Args:
+        service: Whose answer.
+        status: HTTP's.
+        text: The words.
+    """
+    return bool(meaning(Said(service, "", "", "", status, "", text, {})).words)
+
+
 def passes(said: Said) -> bool:
     """Whether an answer says that the service cannot serve now, and will by itself."""
     row = meaning(said)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pipeline import logs
+from pipeline.clients._answers import told_by_words
 from pipeline.clients._credentials import is_sendable, read_token
-from pipeline.clients._text import PLAIN_TO_TLS, one_line
 from pipeline.clients._vault_methods import Attempt, prepare
 from pipeline.clock import Deadline
 from pipeline.errors import Denied, Unreachable, UsageProblem
@@ -120,20 +120,23 @@ class VaultLogin:
     def _fresh(self, attempt: Attempt, what: str) -> hvac.Client:
         import hvac.exceptions
 
+        from pipeline.clients._vault_errors import words_of
+
         nobody = self._connect(None)
-        refusals = (
-            hvac.exceptions.InvalidRequest,  # "invalid role or secret ID" comes as 400
-            hvac.exceptions.Unauthorized,
-            hvac.exceptions.Forbidden,  # also where no such auth method is mounted
-        )
+        refusals = {
+            hvac.exceptions.InvalidRequest: 400,  # "invalid role or secret ID"
+            hvac.exceptions.Unauthorized: 401,
+            hvac.exceptions.Forbidden: 403,  # also where no such auth method is mounted
+        }
 
         def login() -> Any:
             try:
                 return attempt.make(nobody)
-            except refusals as error:
-                said = one_line(", ".join(error.errors or ()) or error.text or "")
-                if PLAIN_TO_TLS in said:
-                    raise
+            except tuple(refusals) as error:
+                said = words_of(error)
+                status = next(number for kind, number in refusals.items() if isinstance(error, kind))
+                if told_by_words("vault", status, said):
+                    raise  # it is full, or busy: no verdict on this login
                 raise Denied(
                     f"{what}: vault at {self._place.address} refuses the {self._role}'s "
                     f"{attempt.called} login{f' ({said})' if said else ''}",

@@ -178,6 +178,20 @@ def test_a_refused_login_is_made_once_in_a_run(tmp_path: Path) -> None:
         assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize(
+    "words", [QUOTA, "no space left on device", "Upgrading from non-versioned to versioned"]
+)
+def test_a_login_at_a_server_that_is_full_or_busy_is_no_refusal(words: str, tmp_path: Path) -> None:
+    """No word against the secret id, and nothing is remembered of it."""
+    with ScriptedServer(lambda _: Answer(400, told(words))) as server:
+        refusals: dict[object, Denied] = {}
+        with pytest.raises(Unreachable) as raised:
+            vault(server.url, tmp_path, refusals).read("x", "look")
+    assert raised.value.again
+    assert "secret id" not in raised.value.hint
+    assert refusals == {}
+
+
 def test_one_login_for_each_role_and_run(tmp_path: Path) -> None:
     from pipeline import wiring
 
