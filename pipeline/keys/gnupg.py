@@ -221,14 +221,16 @@ class GnuPG:
             for line in answer.lines(keyword)
             if line and line[-1].isdigit()
         )
-        reason = "bad passphrase" if BAD_PASSPHRASE in codes else self._last_words()
+        reason = "bad passphrase" if BAD_PASSPHRASE in codes else self._last_words(answer.returncode)
         raise GnuPGRefused(
             f"gpg cannot {what}: {reason}",
             hint="see what gpg itself says about the key: gpg --show-keys --with-subkey-fingerprint",
             codes=codes,
         )
 
-    def _last_words(self) -> str:
+    def _last_words(self, status: int) -> str:
+        if status < 0:
+            return f"it was ended by signal {-status}"
         told = [line for line in self._log() if line and not _CHATTER.search(line)]
         return told[-1] if told else "it does not say why"
 

@@ -252,10 +252,10 @@ class Server:
 
     def reboot(self) -> None:
         """Forget what opens the disk."""
-        place = self._memory()
-        place.unlink(missing_ok=True)
-        with suppress(OSError):
-            place.parent.rmdir()
+        if self._room.is_dir():
+            self._memory().unlink(missing_ok=True)
+            with suppress(OSError):
+                self._room.rmdir()
         self.state.note("rebooted")
 
     def boot(
@@ -325,11 +325,16 @@ class Server:
     def _ignition(self) -> Path:
         return self.state.keys / "disk-key.ignition"
 
+    @property
+    def _room(self) -> Path:
+        return files.memory_root() / f"orgkey-lab-{self.state.get('id')}"
+
     def _memory(self) -> Path:
-        folder = files.private_directory(files.memory_root() / f"orgkey-lab-{self.state.get('id')}")
-        return folder / "disk-key"
+        return files.private_directory(self._room) / "disk-key"
 
     def _booted(self) -> Secret | None:
+        if not self._room.is_dir():
+            return None
         place = self._memory()
         return Secret(place.read_bytes()) if place.exists() else None
 
