@@ -39,6 +39,7 @@ class Opener:
         self._keypair = keypair
         self._passphrase = passphrase
         self._fingerprint = fingerprint
+        self._deadline = deadline
         self._gpg = GnuPG(deadline)
         self._signed_anew = False
 
@@ -67,6 +68,8 @@ class Opener:
     def _import_signed_anew(self) -> None:
         """Let gpg have the key with self-signatures that it takes: not, for example, P-521 with SHA-256."""
         self._signed_anew = True
+        self._gpg.__exit__(None, None, None)  # what gpg kept of the first attempt would be in the way
+        self._gpg = GnuPG(self._deadline).__enter__()
         self._gpg.import_keys(signed_anew(self._keypair, self._passphrase), {self._fingerprint: True})
 
     def __exit__(

@@ -35,7 +35,8 @@ _LEAST_ROOM: Final = 64 << 10
 BAD_PASSPHRASE: Final = 11
 _SECRET_IMPORTED: Final = 16
 _CHATTER: Final = re.compile(
-    r"imported|processed|unchanged|not changed|keys read|w/o user IDs|may be caused by|import from|faked"
+    r"imported|processed|new \w+( \w+)?:|unchanged|not changed|keys read|w/o user IDs|may be caused by|"
+    r"import from|faked"
 )
 """Lines of gpg's log that count or comment; the reason is another."""
 _VALID_STATES: Final = {
