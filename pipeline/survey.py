@@ -9,13 +9,13 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from pipeline import authentic
 from pipeline.authentic import Record
@@ -27,6 +27,7 @@ from pipeline.errors import (
     Code,
     IntegrityProblem,
     OrgkeyError,
+    Unreachable,
     UsageProblem,
     error_of,
     first_of,
@@ -40,9 +41,13 @@ REPAIRED = re.compile(r"^(?P<epoch>[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8})(?:-r[1-9][0-9
 """A slot's name: the epoch's, with ``-r<n>`` where a repair had to leave a damaged place alone."""
 
 
+T = TypeVar("T")
+
 WORKERS: Final = 8
 AT_ONCE: Final = 64
 """Epochs that are read before it is looked whether that is enough: far more than a key ever has."""
+_LEAST: Final = 1.0
+"""Seconds that a target is waited for at least: where no time is left, its calls say so themselves."""
 
 
 class State(StrEnum):
@@ -284,20 +289,24 @@ class Reader:
         """
         listed: dict[str, dict[str, _Details]] = {}
         unreachable: dict[str, OrgkeyError] = {}
+        half = self.deadline.left() / 2  # what is read by then has to be judged and used, too
         with ExitStack() as stack:
-            # One for each target: a slow one must not keep the others waiting.
+            # One for each target: a slow one must not keep the others waiting. Nobody waits for its end.
             pools = {
-                name: stack.enter_context(ThreadPoolExecutor(WORKERS, thread_name_prefix=f"survey-{name}"))
+                name: ThreadPoolExecutor(WORKERS, thread_name_prefix=f"survey-{name}")
                 for name in self.targets
             }
+            for pool in pools.values():
+                stack.callback(pool.shutdown, wait=False, cancel_futures=True)
             jobs = {
                 name: pools[name].submit(
                     isolated, partial(_list, target, fingerprint), f"target {name}, list"
                 )
                 for name, target in self.targets.items()
             }
+            share = self._share()
             for name, job in jobs.items():
-                answer = job.result()
+                answer = self._in_time(job, name, share)
                 if isinstance(answer, OrgkeyError):
                     unreachable[name] = answer
                 else:
@@ -306,14 +315,16 @@ class Reader:
             reading = _Reading(self, fingerprint, listed, unreachable, journal)
             found: list[tuple[str, tuple[Copy, ...]]] = []
             done = False
-            half = self.deadline.left() / 2  # what is read by then has to be judged and used, too
             while order and not done and (not found or self.deadline.left() > half):
                 chunk, order = order[:AT_ONCE], order[AT_ONCE:]
                 copies = {
                     name: [pools[target].submit(reading.copy, name, target) for target in self.targets]
                     for name in chunk
                 }
-                found += [(name, tuple(job.result() for job in jobs)) for name, jobs in copies.items()]
+                share = self._share()
+                for name, under_way in copies.items():
+                    slot, each = Slot(fingerprint, name), zip(self.targets, under_way, strict=True)
+                    found.append((name, tuple(self._copy(job, one, slot, share) for one, job in each)))
                 done = not everything and self._latest_known(fingerprint, found, journal)
         left_out = Counter(target for name in order for target, known in listed.items() if name in known)
         return Survey(
@@ -342,6 +353,25 @@ class Reader:
         known = {entry.epoch for entry in journal.entries()} if journal else set()
         order = self._order({target.name: listed}, journal, epochs)
         return listed, sorted(order, key=lambda name: name not in known)
+
+    def _share(self) -> float:
+        """When one of several targets is no longer waited for: what the others told has to be used, too."""
+        return time.monotonic() + max(self.deadline.left() / 2, _LEAST)
+
+    def _copy(self, job: Future[Copy], target: str, slot: Slot, until: float) -> Copy:
+        told = self._in_time(job, target, until)
+        return self.absent(self.targets[target], slot, told) if isinstance(told, OrgkeyError) else told
+
+    def _in_time(self, job: Future[T], target: str, until: float) -> T | OrgkeyError:
+        """What a target told, or that it took too long."""
+        try:
+            return job.result(None if len(self.targets) == 1 else max(0.0, until - time.monotonic()))
+        except TimeoutError:
+            return Unreachable(
+                f"target {target} did not answer in its share of the time, half of what the run had left",
+                hint="check the network and the service, or raise policy.deadline_seconds",
+                silent=True,
+            )
 
     def _order(
         self, listed: Mapping[str, Collection[str]], journal: Journal | None, epochs: Collection[str] | None

@@ -144,6 +144,13 @@ def test_each_command_ends_by_its_deadline_at_servers_that_drip(house: Relayed, 
         assert "Traceback" not in (states / f"{number}.err").read_text()
 
 
+def test_a_target_that_drips_leaves_time_for_the_other(house: Relayed, states: Path) -> None:
+    """The five tries of one call take longer than the whole run may."""
+    place = ("--config", str(house.hurried(2, 4)), "--state-dir", str(states / "0"))
+    run = house.run(*house.restore, *place, play={"s3": lambda _: drips})
+    assert run.code == 0, run
+
+
 @pytest.mark.parametrize(
     ("number", "commands"), [(signal.SIGTERM, COMMANDS[::2]), (signal.SIGINT, COMMANDS[1::2])]
 )

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from pipeline import doctor, retain
+from pipeline import doctor, retain, survey
 from pipeline.authentic import Record
 from pipeline.cli.list_command import lines
 from pipeline.clock import Deadline
@@ -642,3 +643,26 @@ def test_a_copy_that_was_only_deleted_is_brought_back_before_anything_else(world
     assert raised.value.hint.startswith(back)
     (told,) = (text for text in status(world.context).broken if "nothing authentic is stored" in text)
     assert back in told
+
+
+@pytest.mark.parametrize("call", ["find", "get"])
+def test_a_target_that_does_not_answer_leaves_half_of_the_time_to_the_others(
+    call: str, world: World, genuine: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its calls go on: nobody waits for them."""
+    monkeypatch.setattr(survey, "_LEAST", 0.05)
+    world.store(genuine)
+    over, slow = threading.Event(), world.targets["a"]
+    monkeypatch.setattr(slow, call, lambda *_: over.wait(30))
+    reader = Reader(as_targets(world.targets), Deadline(0.4), datetime.now(UTC), 2)
+    try:
+        found = reader.survey(genuine.fingerprint)
+        assert reader.deadline.left() > 0
+    finally:
+        over.set()
+    (epoch,) = found.epochs
+    assert {copy.target: copy.standing for copy in epoch.copies} == {
+        "a": Standing.UNREACHABLE, "b": Standing.GOOD, "c": Standing.GOOD,
+    }  # fmt: skip
+    assert "share of the time" in str(epoch.copies[0].problem)
+    assert list(found.unreachable) == (["a"] if call == "find" else [])
