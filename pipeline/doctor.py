@@ -248,7 +248,7 @@ def _configuration(config: Config) -> list[Finding]:
                 Level.WARN if accepted else Level.FAIL,
                 "custody",
                 f"any one of these losses makes every restore impossible: {'; '.join(losses)}",
-                f"add another custody path with other holders{accepting}",
+                f"{posture.against_losses(config, losses)}{accepting}",
                 Code.OK if accepted else Code.USAGE,
             )
         )

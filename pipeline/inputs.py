@@ -61,7 +61,7 @@ def from_options(
         UsageProblem: More than one way is given.
     """
     if sum(way is not None for way in (file, fd, command)) > 1:
-        raise UsageProblem(f"{option_names} exclude each other", hint="give exactly one of them")
+        raise UsageProblem(f"only one of {option_names} can be given", hint="leave the others away")
     if file is not None:
         return lambda: _from_file(file, seconds, new)
     if fd is not None:

@@ -601,8 +601,8 @@ def _none(survey: Survey, wanted: Collection[str] | None) -> OrgkeyError:
     unread = [epoch for epoch in survey.epochs if epoch.unread]
     if unread and not wanted:
         return not_read(unread[-1])
-    for error in survey.unreachable.values():
-        return error
+    if survey.unreachable:
+        return _silent([*survey.unreachable.values()])
     bad = [copy for epoch in survey.epochs for copy in epoch.copies if copy.code is Code.INTEGRITY]
     if bad and not wanted:
         return IntegrityProblem(
@@ -614,7 +614,19 @@ def _none(survey: Survey, wanted: Collection[str] | None) -> OrgkeyError:
     which = f"epoch {', '.join(sorted(wanted))}" if wanted else "epoch"
     return UsageProblem(
         f"no {which} is stored for {survey.fingerprint}",
-        hint="`orgkey list` shows what is stored; `orgkey escrow` makes the first epoch",
+        hint="`orgkey list` shows what is stored"
+        + ("" if survey.epochs else "; `orgkey escrow` makes the first epoch"),
+    )
+
+
+def _silent(errors: Sequence[OrgkeyError]) -> OrgkeyError:
+    """The targets that could not be asked, all of them in one error; one alone is told as it is."""
+    if len(errors) == 1:
+        return errors[0]
+    worst = first_of(error.code for error in errors)
+    return error_of(worst)(
+        "; ".join(dict.fromkeys(error.message for error in errors)),
+        hint="; ".join(dict.fromkeys(error.hint for error in errors if error.hint)),
     )
 
 

@@ -313,8 +313,8 @@ def _report(speak: Output, out: Path, setup: Setup, config: Config) -> None:
     if (losses := posture.single_losses(config)) and not setup.accept_single_loss:
         notes.append(
             f"`orgkey doctor` will refuse this plan (2), since any one of these losses ends every restore: "
-            f"{'; '.join(losses)}. Add a path that does not need it, such as custodians, or set "
-            "policy.accept_single_loss (--accept-single-loss)"
+            f"{'; '.join(losses)}. To mend it, {posture.against_losses(config, losses)}; or "
+            "set policy.accept_single_loss (--accept-single-loss)"
         )
     document = {
         "schema": "orgkey.init/1",

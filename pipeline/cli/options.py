@@ -213,5 +213,5 @@ def passphrase_source(
         command=command,
         confirm=confirm,
         new=kind == "new",
-        option_names=" or ".join(f"--{kind}-passphrase-{way}" for way in ("file", "fd", "command")),
+        option_names=f"--{kind}-passphrase-file, --{kind}-passphrase-fd or --{kind}-passphrase-command",
     )

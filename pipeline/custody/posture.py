@@ -6,7 +6,7 @@ minimal needs (:mod:`pipeline.custody.antichains`); people who stand for each ot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -318,6 +318,29 @@ def single_parties(config: Config) -> list[str]:
 def single_losses(config: Config) -> list[str]:
     """The losses that each make every restore impossible, by configuration; sorted."""
     return Posture((from_config(config),)).fatal_losses.singles()
+
+
+def against_losses(config: Config, losses: Collection[str]) -> str:
+    """What to do about losses that each make every restore impossible: of all copies, or of all paths.
+
+    Args:
+        config: The configuration.
+        losses: As of :func:`single_losses`.
+    """
+    stored = [
+        {
+            f"target {name}",
+            f"domain {target.domain or name}",
+            *(f"party {who}" for who in target.controlled_by),
+        }
+        for name, target in config.target.items()
+    ]
+    copies = set.intersection(*stored) if stored else set()
+    told = ["add a target in another domain, controlled by others"] if copies & set(losses) else []
+    told += (
+        ["add another custody path with other holders, such as custodians"] if set(losses) - copies else []
+    )
+    return "; ".join(told)
 
 
 def require_no_single_party(config: Config) -> None:

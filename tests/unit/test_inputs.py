@@ -192,7 +192,7 @@ def test_a_command_without_a_program_is_refused(command: str | tuple[str, ...]) 
 
 
 def test_more_than_one_way_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(UsageProblem, match="exclude"):
+    with pytest.raises(UsageProblem, match="only one of"):
         inputs.from_options("passphrase", file=tmp_path / "pw", fd=0, option_names=OPTIONS)
 
 

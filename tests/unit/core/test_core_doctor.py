@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import doctor, drift
+from pipeline.custody import posture
 from pipeline.errors import Code
 from pipeline.finding import Finding, Level
 from pipeline.keys import proofs
@@ -92,3 +93,16 @@ def test_the_doctor_names_an_implementation_that_does_not_work(
     found = [item for item in doctor.examine(world.context) if item.subject == "proofs"]
     assert found
     assert {item.level for item in found} == {Level.WARN}
+
+
+def test_the_remedy_of_a_fatal_loss_fits_what_would_be_lost(world: World) -> None:
+    machines = world.config
+    losses = posture.single_losses(machines)
+    assert posture.against_losses(machines, losses).startswith("add another custody path with other holders")
+    alone = machines.model_copy(update={"target": {"a": machines.target["a"]}})
+    losses = posture.single_losses(alone)
+    assert {"target a", "domain a", "party a-admins", "holder vault"} <= set(losses)
+    assert posture.against_losses(alone, losses).startswith("add a target in another domain")
+    assert (
+        posture.against_losses(alone, ["target a"]) == "add a target in another domain, controlled by others"
+    )

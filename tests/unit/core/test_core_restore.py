@@ -16,6 +16,7 @@ from pipeline.custody import passphrase
 from pipeline.errors import (
     Code,
     DeadlinePassed,
+    Denied,
     IntegrityProblem,
     LocalFilesProblem,
     NotEnoughShares,
@@ -248,7 +249,24 @@ def test_no_copy_is_good(world: World, out: Path) -> None:
 def test_no_target_answers(world: World, out: Path) -> None:
     for target in world.targets.values():
         target.failures["find"] = unreachable(target.name)
-    assert failing(world, out, Unreachable, ask=never).code is Code.UNREACHABLE
+    told = failing(world, out, Unreachable, ask=never)
+    assert told.code is Code.UNREACHABLE
+    assert told.message == "a does not answer; b does not answer; c does not answer"
+    assert told.hint == "look at its network"
+    world.targets["b"].failures["find"] = denied("b")
+    told = failing(world, out, Denied, ask=never)
+    assert "b refuses" in told.message
+    for name in "abc":
+        world.targets[name].failures["find"] = UsageProblem(f"{name} has no login", hint="give one")
+    assert "a has no login; b has no login" in failing(world, out, UsageProblem, ask=never).message
+
+
+def test_an_epoch_that_is_not_there_beside_others_is_no_reason_to_make_the_first_one(
+    world: World, out: Path
+) -> None:
+    world.store(world.mint())
+    told = failing(world, out, UsageProblem, ask=never, epoch="20200101T000000Z-00000000")
+    assert told.hint == "`orgkey list` shows what is stored"
 
 
 # -- a record by the right key that holds a wrong one -------------------------------------------------
