@@ -64,6 +64,11 @@ _HINTS: Final = {
     "docs/runbooks/drill-failed.md has the order",
 }
 """What to do about what no error of its own says."""
+_UNREAD: Final = frozenset({
+    Code.UNREACHABLE, Code.DENIED, Code.DEADLINE, Code.CONFLICT, Code.DEGRADED, Code.UNSUPPORTED,
+    Code.LOCAL_FILES, Code.PROGRAM_MISSING,
+})  # fmt: skip
+"""What keeps a backup from being read says nothing of the key."""
 
 
 @dataclass(frozen=True)
@@ -269,6 +274,7 @@ def _open_backups(context: Context, record: Record, opened: Opened, backups: Seq
     deadline = context.backup_deadline()
     by: list[str] = []
     problems: list[str] = []
+    codes: list[Code] = []
     for source in backups:
         context.say(f"opening the backup {source.name}")
         result = isolated(
@@ -280,14 +286,16 @@ def _open_backups(context: Context, record: Record, opened: Opened, backups: Seq
         )  # fmt: skip
         if isinstance(result, OrgkeyError):
             problems.append(f"{source.name}: {result.message}")
+            codes.append(Code.PROOF_FAILED)
+            if result.code in _UNREAD:
+                codes[-1], opened.hint = result.code, opened.hint or result.hint
             continue
         by.append(result.engine)
         if result.integrity == "none":
             opened.notes += (f"{source.name} has no integrity code: an alteration would not be noticed",)
     opened.seconds["backup"] = time.monotonic() - started
     opened.proofs["backup"] = Proof(not problems, tuple(dict.fromkeys(by)), "; ".join(problems) or None)
-    if problems:
-        opened.code = first_of([opened.code, Code.PROOF_FAILED])
+    opened.code = first_of([opened.code, *codes])
 
 
 def unattended_paths(estate: Estate, record: Record) -> list[PathEntry]:

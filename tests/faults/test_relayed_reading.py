@@ -132,3 +132,12 @@ def test_a_body_that_stalls(members: tuple[str, ...], code: int, house: Relayed)
     met, said = check(house, "restore", stalls, *members, hurry=True)
     assert met == code, said
     assert house.most() == 5
+
+
+@pytest.mark.parametrize("command", ["backups verify", "drill --backup nightly"])
+def test_a_backup_that_is_cut_is_no_verdict_on_it_or_on_the_key(command: str, house: Relayed) -> None:
+    house.store_backup()
+    run = house.run(*command.split(), play={"s3": lambda asked: cut if ".pgp" in asked.path else None})
+    assert run.code == 20, run
+    assert "the answer ended before it was whole" in " ".join(run.out.split())
+    assert house.most() == 5

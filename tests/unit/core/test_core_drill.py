@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,11 +16,21 @@ import rfc8785
 
 from pipeline import journal, record
 from pipeline.authentic import Record
+from pipeline.backups import prove
 from pipeline.clock import Deadline, parse_stamp
 from pipeline.custody import passphrase, witness
 from pipeline.digest import sha256 as sha256_of
 from pipeline.drill import Drill, Request, drill, within
-from pipeline.errors import Code, LocalFilesProblem, Locked, Unreachable, UsageProblem
+from pipeline.errors import (
+    Code,
+    Denied,
+    IntegrityProblem,
+    LocalFilesProblem,
+    Locked,
+    OrgkeyError,
+    Unreachable,
+    UsageProblem,
+)
 from pipeline.evidence import certificate
 from pipeline.evidence.ledger import Head
 from pipeline.files import no_room
@@ -461,3 +472,25 @@ def test_a_drill_of_the_latest_tells_of_a_newer_epoch_that_it_passed_over(world:
     newer = world.store(world.mint(later=60), "a")
     assert {result.epoch for result in drill(world.context, Request()).results} == {made.epoch}
     assert f"warning: epoch {newer.epoch} is newer, written at a: take it with --epoch" in world.lines
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Unreachable("it does not answer", hint="look at its network"), Code.UNREACHABLE),
+        (Denied("it refuses", hint="look at its policy"), Code.DENIED),
+        (IntegrityProblem("it is damaged", hint="take another one"), Code.PROOF_FAILED),
+    ],
+)
+def test_a_backup_that_could_not_be_read_is_no_verdict_on_the_key(
+    error: OrgkeyError, code: Code, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opens(*_: object) -> object:
+        raise error
+
+    world.store(world.mint())
+    monkeypatch.setattr(prove, "opens", opens)
+    found = drill(world.context, Request(backups=(SimpleNamespace(name="b.pgp"),)))
+    assert found.code is code
+    assert "b.pgp" in str(found.results[0].proofs["backup"].problem)
+    assert (found.results[0].hint == error.hint) == (code is not Code.PROOF_FAILED)
