@@ -107,7 +107,7 @@ def _lock(copy: Copy) -> str:
 def _restored(result: Status, copy: Copy) -> str:
     mine = [item for (target, _), item in result.proven.items() if target == copy.target]
     found = [item for item in mine if not item.replaced]
-    if mine and not found and copy.ok:
+    if mine and not found:
         return "not since it was copied anew"
     return _when(result, max(found, key=lambda item: item.at, default=None))
 

@@ -163,6 +163,9 @@ def test_a_copy_that_was_written_anew_counts_as_restored_only_after_the_next_dri
     told = restored()
     assert "not since it was copied anew" in told[1]
     assert all(re.search(r"4\d s ago", told[place]) for place in (0, 2, 3))
+    world.targets["b"].failures["get"] = unreachable("b")
+    assert "not since it was copied anew" in restored()[1]
+    world.targets["b"].failures.clear()
     (gap,) = status(world.context).broken
     assert gap.startswith("copy b of the latest epoch was never restored")
     states = {cell.copy: cell.state for cell in gather(world.context).report.matrix}
