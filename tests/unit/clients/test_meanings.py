@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.clients import _answers
 from pipeline.clients.aws import AwsSession
 from pipeline.clients.vault import VaultSession
 from pipeline.clock import Deadline
@@ -253,3 +255,13 @@ def test_a_404_that_speaks_of_a_lock_means_no_lock(tmp_path: Path) -> None:
     with ScriptedServer(lambda _: Answer(404, body, content_type="application/xml")) as server:
         place = S3Settings(kind="s3", bucket="b", endpoint_url=server.url, controlled_by=("x",))
         assert Bucket(place, aws(server.url, tmp_path)).retention("k", "v", "look") == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(412, "PreconditionFailed"), (301, "PermanentRedirect"), (400, "AuthorizationHeaderMalformed")],
+)
+def test_of_kms_nothing_is_said_of_buckets_or_of_what_is_stored(status: int, code: str) -> None:
+    row = _answers.meaning(_answers.Said("kms", "w", "driller", "endpoint_url", status, code, "no", {}))
+    assert row.error is UsageProblem
+    assert not re.search("bucket is|there already|orgkey list", f"{row.says} {row.hint}")
