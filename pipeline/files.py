@@ -146,9 +146,12 @@ def try_out(path: Path) -> None:
 
 
 def _refused(path: Path, error: OSError) -> LocalFilesProblem:
+    missing = isinstance(error, FileNotFoundError)
     return LocalFilesProblem(
         f"cannot write {path}: {error.strerror or error}",
-        hint="check the directory's permissions and the free space",
+        hint=f"make the directory {path.parent} first"
+        if missing
+        else "check the directory's permissions and the free space",
     )
 
 

@@ -91,6 +91,8 @@ def report(
     from pipeline.report.gather import gather
 
     _catch_up(context)
+    if begin is not None and begin > context.clock.now():
+        raise UsageProblem(f"--since {since} lies in the future", hint="give the first day of a past period")
     found = gather(context, since=begin)
     written: dict[str, str] = {}
     if out_file is not None:
