@@ -35,8 +35,9 @@ def test_a_lock_that_is_ignored_is_told_by_each_query_and_never_taken_for_one(
         assert shown.endswith("NONE")
         verified = desk.run("verify", expect=40)
         assert "NOT LOCKED: GOVERNANCE until " in verified.out
-        synced = desk.ask("ledger", "sync", expect=24)
+        synced = desk.ask("ledger", "sync", expect=23)
         assert [item["confirmed"] for item in synced["mirrors"]] == [0]
+        assert "the server says no retention" in synced["mirrors"][0]["problem"]
         assert synced["mirrors"][0]["waiting"] == synced["head"]["sequence"] > 1
     desk.edit(f'endpoint_url = "{url}"', f'endpoint_url = "{direct}"')
     assert not any(SAID in rule for rule in desk.ask("status", expect=40)["gate"]["broken"])
