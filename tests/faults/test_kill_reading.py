@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import keys
+from pipeline.keys import armor
 from pipeline.secret import Secret
 from tests.faults.scene import FINGERPRINT, NEW_PASSPHRASE, Scene
 
@@ -35,9 +36,8 @@ DRILLING = {
 def opens(path: Path) -> bool:
     """Whether a file is the whole key under the new passphrase."""
     assert path.stat().st_mode & 0o777 == 0o600
-    return (
-        keys.unlock(keys.armor.dearmor(path.read_bytes()), Secret(NEW_PASSPHRASE)).fingerprint == FINGERPRINT
-    )
+    opened = keys.unlock(armor.dearmor(path.read_bytes()), Secret(NEW_PASSPHRASE))
+    return opened.fingerprint == FINGERPRINT
 
 
 def test_a_killed_restore(scene: Scene) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack
     from tests.conftest import Place
 
-POLICY = "max_drill_age_days = 7\nrto_seconds = 600\n"
+POLICY = "rto_seconds = 600\n"
 
 
 @pytest.fixture
@@ -62,7 +62,8 @@ def test_each_fact_changes_the_verdict(desk: Desk) -> None:
 
 
 def test_an_overdue_drill_changes_the_verdict(place: Place, tmp_path: Path) -> None:
-    desk = Desk(place, tmp_path, more="max_drill_age_days = 0.0000001\n")
+    desk = Desk(place, tmp_path)
+    desk.edit("max_drill_age_days = 8", "max_drill_age_days = 0.0000001")
     desk.escrow()
     told = desk.ask("report")
     assert told["verdict"]["answer"] == "yes, with gaps"
