@@ -223,6 +223,8 @@ EXHAUSTION: Final = tuple(os.strerror(number) for number in sorted(_EXHAUSTED))
 """The same as other programs print it."""
 _UNLOADED: Final = ("failed to map segment", *EXHAUSTION)
 """What the loader says of a library that finds no memory or descriptor."""
+_ADDRESS_SPACE: Final = 1 << 30
+"""Bytes of address space, of which little is memory: each thread reserves 8 MiB, and malloc 64 MiB."""
 _EXHAUSTED_HINT: Final = (
     "free memory or space (df -h /dev/shm), or raise the limits on open files, processes and memory "
     "(ulimit -a); then run the same command again"
@@ -320,6 +322,26 @@ def require_descriptors(count: int, what: str) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         return
     raise no_room(what, f"it may open {hard} files at most, {wanted} are needed")
+
+
+def require_address_space() -> None:
+    """Make sure that a limit of the address space leaves room for threads and libraries.
+
+    Where there is less, libraries abort and threads die before they begin, which nobody can answer for.
+
+    Raises:
+        LocalFilesProblem: It does not.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if soft == resource.RLIM_INFINITY or soft >= _ADDRESS_SPACE:
+        return
+    if hard == resource.RLIM_INFINITY or hard >= _ADDRESS_SPACE:
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+        return
+    raise LocalFilesProblem(
+        f"the address space is limited to {hard >> 20} MiB, {_ADDRESS_SPACE >> 20} MiB are needed",
+        hint="raise the limit (ulimit -v); a limit of memory itself, such as systemd's MemoryMax, may be lower",
+    )
 
 
 def memory_root() -> Path:

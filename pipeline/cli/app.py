@@ -105,6 +105,9 @@ def root(
     ] = False,
 ) -> None:
     """Escrow the Organization Key of a PGP Encryption Server."""
+    from pipeline.files import require_address_space
+
+    require_address_space()
 
 
 def main() -> NoReturn:

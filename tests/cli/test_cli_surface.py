@@ -96,7 +96,7 @@ def test_every_command_says_what_is_missing_in_two_lines_and_one_document(
         (("drill", "--epoch"), "--epoch"),
         (("list", "--fingerprint", "1234"), "1234"),
         (("inspect", "x", "--export-passphrase-fd", "three"), "--export-passphrase-fd"),
-        (("inspect", "x", "--export-passphrase-file", "a", "--export-passphrase-fd", "3"), "exclude"),
+        (("inspect", "x", "--export-passphrase-file", "a", "--export-passphrase-fd", "3"), "only one of"),
     ],
 )
 def test_wrong_usage_is_2_and_named(words: tuple[str, ...], named: str, tmp_path: Path) -> None:

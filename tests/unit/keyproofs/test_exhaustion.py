@@ -172,3 +172,22 @@ def test_signing_on_a_full_host_says_so(stored: Keys, monkeypatch: pytest.Monkey
         signing.sign_detached(
             key.tsk, key.passphrase, key.public, b"x", deadline=Deadline(60), now=datetime.now(UTC)
         )
+
+
+@pytest.mark.parametrize("limit", [160, 400])
+def test_too_little_address_space_is_told_before_a_thread_is_started(limit: int, tmp_path: Path) -> None:
+    code = f"import resource, sys; resource.setrlimit(resource.RLIMIT_AS, ({limit} << 20,) * 2)\n"
+    code += "sys.argv[1:] = ['doctor']; from pipeline.cli.entry import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (3, ""), done.stderr
+    assert f"orgkey: error: the address space is limited to {limit} MiB, 1024 MiB are needed" in done.stderr
+
+
+def test_a_soft_limit_of_the_address_space_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1 << 20, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", lambda *limit: made.append(limit))
+    files.require_address_space()
+    assert made == [(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))]
