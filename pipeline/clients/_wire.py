@@ -251,7 +251,7 @@ class Wire:
         self._ca_file = ca_file
         self._pair = pair
         self._dated = dated
-        self._managers: dict[str | None, urllib3.PoolManager] = {}
+        self._managers: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
 
     def send(
@@ -278,7 +278,7 @@ class Wire:
         """
         seconds = self._limit()
         proxy = _proxy.effective(self._place, url)
-        pool = self._manager(proxy).connection_from_url(url)
+        pool = self._manager(proxy, url).connection_from_url(url)
         target = url if proxy and url.startswith("http:") else _target(url)
         plain = {name: value for name, value in headers.items() if name.lower() != "expect"}
         length = str(headers.get("Content-Length") or "0")
@@ -312,18 +312,20 @@ class Wire:
             raise Broken(url, WebPage(), reply.status)
         return reply
 
-    def _manager(self, proxy: str | None) -> urllib3.PoolManager:
+    def _manager(self, proxy: str | None, url: str) -> urllib3.PoolManager:
+        # To read the usual authorities takes as long as a whole request to a server nearby.
+        tls = any(each.startswith("https:") for each in (url, proxy or ""))
         with self._lock:
-            if proxy not in self._managers:
-                common: dict[str, Any] = {"ssl_context": self._context(), "maxsize": 8}
+            if (proxy, tls) not in self._managers:
+                common: dict[str, Any] = {"ssl_context": self._context() if tls else None, "maxsize": 8}
                 manager = (
                     urllib3.ProxyManager(proxy, proxy_headers=_proxy.login(proxy), **common)
                     if proxy
                     else urllib3.PoolManager(**common)
                 )
                 manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
-                self._managers[proxy] = manager
-            return self._managers[proxy]
+                self._managers[proxy, tls] = manager
+            return self._managers[proxy, tls]
 
     def _context(self) -> Any:
         import certifi

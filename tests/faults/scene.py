@@ -12,13 +12,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline import authentic, config, wiring
 from pipeline.authentic import Record
 from pipeline.context import Context
-from pipeline.targets.interface import Presence, Slot
+from pipeline.targets.interface import Presence, Slot, Target
 from tests.faults.faulty import WORDS
 from tests.support import forkserver, leftovers
 
@@ -234,10 +235,15 @@ class Scene:
             config.load(self.config), fingerprint=None, state_dir=state or self.state, say=lambda _: None
         )
 
+    @cached_property
+    def _targets(self) -> Mapping[str, Target]:
+        """One login for all looks."""
+        return self.context().estate("driller").targets()
+
     def stored(self) -> dict[str, dict[str, bytes]]:
         """Bytes by epoch and target; every place has exactly one version, which a plain read returns."""
         found: dict[str, dict[str, bytes]] = {}
-        for name, target in self.context().estate("driller").targets().items():
+        for name, target in self._targets.items():
             for item in target.find(FINGERPRINT):
                 assert item.presence is Presence.CURRENT, item
                 copies = found.setdefault(item.slot.epoch, {})
