@@ -9,12 +9,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pipeline import __version__, clock, harden, signals
+from pipeline import __version__
 from pipeline.cli import streams
 from pipeline.cli.lazy import Entry, group
 from pipeline.cli.output import report_error
-from pipeline.errors import Code, Interrupted, OrgkeyError, UsageProblem
-from pipeline.signals import Signalled
+from pipeline.core import clock, signals
+from pipeline.core import hardening as harden
+from pipeline.core.errors import Code, Interrupted, OrgkeyError, UsageProblem
+from pipeline.core.signals import Signalled
 
 COMMANDS = {
     "init": Entry("init:init", "Write a commented orgkey.toml with the pin."),
@@ -105,7 +107,7 @@ def root(
     ] = False,
 ) -> None:
     """Escrow the Organization Key of a PGP Encryption Server."""
-    from pipeline.files import require_address_space
+    from pipeline.core.files import require_address_space
 
     require_address_space()
 
@@ -194,14 +196,14 @@ def _choose_log_format(words: list[str]) -> None:
     if chosen not in _LOG_FORMATS:
         raise UsageProblem(f"the log format {chosen!r} is not known", hint="--log-format takes text or json")
     if chosen == "json":
-        from pipeline import logs
+        from pipeline.core import log as logs
 
         logs.choose(as_json=True)
 
 
 def _log_end(code: Code) -> None:
     if _logs_json():
-        from pipeline import logs
+        from pipeline.core import log as logs
 
         level = "info" if code is Code.OK else "error"
         logs.event(
@@ -210,7 +212,7 @@ def _log_end(code: Code) -> None:
 
 
 def _logs_json() -> bool:
-    return "pipeline.logs" in sys.modules and sys.modules["pipeline.logs"].as_json()
+    return "pipeline.core.log" in sys.modules and sys.modules["pipeline.core.log"].as_json()
 
 
 def _unforeseen(error: BaseException, *, as_json: bool) -> Code:
@@ -220,7 +222,7 @@ def _unforeseen(error: BaseException, *, as_json: bool) -> Code:
 
 
 def _exhausted(error: BaseException | None) -> OrgkeyError | None:
-    from pipeline import files
+    from pipeline.core import files
 
     return files.exhaustion(error, "go on") if error is not None else None
 
@@ -264,8 +266,8 @@ def _interrupted(message: str = "interrupted") -> Interrupted:
 
 def _clean_up() -> None:
     """End agents and remove private directories of this process that worker threads may still hold."""
-    if "pipeline.keys.gnupg_home" in sys.modules:
-        from pipeline.keys import gnupg_home
+    if "pipeline.openpgp.gnupg.home" in sys.modules:
+        from pipeline.openpgp.gnupg import home as gnupg_home
 
         gnupg_home.end_own()
 

@@ -10,10 +10,10 @@ import typer
 from pipeline.cli import options
 from pipeline.cli.options import Common
 from pipeline.cli.output import spaced, table
-from pipeline.errors import Code
+from pipeline.core.errors import Code
 
 if TYPE_CHECKING:
-    from pipeline.coverage import Backup
+    from pipeline.workflows.backups.map import Backup
 
 Places = Annotated[
     list[str] | None,
@@ -42,7 +42,8 @@ def map_backups(
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
     context = common.context(out)
-    from pipeline import coverage, overview
+    from pipeline.archive import overview
+    from pipeline.workflows.backups import map as coverage
 
     sources = context.estate("driller").backups(places or (), whole=False)
     surveys = overview.all_keys(context)

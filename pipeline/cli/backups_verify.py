@@ -11,10 +11,10 @@ from pipeline.cli import backups_map, ceremony_prompt, jobs, options, shares
 from pipeline.cli.options import Common
 from pipeline.cli.output import table
 from pipeline.cli.transfer import Transfer, amount
-from pipeline.errors import Code, UsageProblem
+from pipeline.core.errors import Code, UsageProblem
 
 if TYPE_CHECKING:
-    from pipeline.opening import Outcome, Verified
+    from pipeline.workflows.backups.verify import Outcome, Verified
 
 
 @jobs.job("backups", "backups verify")
@@ -50,7 +50,7 @@ def verify(
     if engine not in ("auto", "gpg"):
         raise UsageProblem(f"--engine {engine} is not known", hint="give auto or gpg")
     context = common.context(out)
-    from pipeline import opening
+    from pipeline.workflows.backups import verify as opening
 
     sources = context.estate("driller").backups(places or ())
     names = Counter(source.name for source in sources)

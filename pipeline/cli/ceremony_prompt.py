@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipeline.cli.output import Output, counted, printable, spaced
-from pipeline.errors import OrgkeyError, UsageProblem, WrongShare
+from pipeline.core.errors import OrgkeyError, UsageProblem, WrongShare
 
 if TYPE_CHECKING:
-    from pipeline.ceremony import Ask, Brought, Gathering, Person
-    from pipeline.clock import Deadline
+    from pipeline.core.clock import Deadline
+    from pipeline.unseal.ceremony import Ask, Brought, Gathering, Person
 
 _MENU: Final = "[w]ords, [f]ile, [d]ecrypt here with gpg, [h]and over, [q]uit"
 
@@ -27,7 +27,7 @@ def at_terminal(out: Output, deadline: Deadline) -> Ask | None:  # noqa: ARG001,
         out: Where the command speaks; a ceremony speaks to the terminal, also when that is quiet.
         deadline: Of the run; the people's own time does not count.
     """
-    from pipeline import inputs
+    from pipeline.core import passphrases as inputs
 
     if not inputs.interactive():
         return None
@@ -187,11 +187,11 @@ class _Ceremony:
 
     def _typed(self, text: bytes) -> None:
         """Take a share that is typed or pasted, over any number of lines."""
-        from pipeline import logs
-        from pipeline.ceremony import Brought
         from pipeline.cli import shares
-        from pipeline.custody.slip39 import WORDS
-        from pipeline.secret import Secret
+        from pipeline.core import log as logs
+        from pipeline.core.secret import Secret
+        from pipeline.custody.shares.slip39 import WORDS
+        from pipeline.unseal.ceremony import Brought
 
         while 0 < (count := _words(text)) < WORDS:
             self._known(text)
@@ -212,15 +212,15 @@ class _Ceremony:
             WrongShare: One is not in the list.
         """
         from pipeline.cli import shares
-        from pipeline.custody.slip39 import unknown
+        from pipeline.custody.shares.slip39 import unknown
 
         if wrong := unknown(b" ".join(shares.split(text)).decode(errors="replace").split()):
             raise WrongShare(wrong, hint="type the share again, from its first word")
 
     def _file(self) -> None:
         from pipeline.cli import shares
-        from pipeline.clock import Deadline
-        from pipeline.keys import own_gpg
+        from pipeline.core.clock import Deadline
+        from pipeline.openpgp.gnupg import user as own_gpg
 
         place = self._seen("File")
         if place:
@@ -228,9 +228,9 @@ class _Ceremony:
 
     def _decrypt(self) -> None:
         """Open a custodian's share from the record, with that custodian's key at this machine."""
-        from pipeline.ceremony import Brought
-        from pipeline.clock import Deadline
-        from pipeline.keys import own_gpg
+        from pipeline.core.clock import Deadline
+        from pipeline.openpgp.gnupg import user as own_gpg
+        from pipeline.unseal.ceremony import Brought
 
         people = [person for person in self._gathering.absent if person.kind == "openpgp"]
         if not people:
@@ -245,7 +245,8 @@ class _Ceremony:
 
     def _hand_over(self) -> bool:
         """Write what was collected for the next operator, encrypted; the ceremony ends here."""
-        from pipeline import files, handover
+        from pipeline.core import files
+        from pipeline.unseal import handover
 
         if not self._gathering.shares:
             raise UsageProblem("there is no share to hand over yet", hint="the next operator can just begin")

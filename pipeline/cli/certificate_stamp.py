@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.cli import options
 from pipeline.cli.options import Common
-from pipeline.errors import Code, UsageProblem
+from pipeline.core.errors import Code, UsageProblem
 
 
 def stamp(
@@ -22,7 +22,8 @@ def stamp(
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
     context = common.context(out)
-    from pipeline.evidence import certificate, timestamp
+    from pipeline.evidence import statement as certificate
+    from pipeline.evidence import timestamp
 
     settings = context.config.certificate
     if settings.timestamp is None:

@@ -10,10 +10,10 @@ import typer
 
 from pipeline.cli import options
 from pipeline.cli.output import Output, printable, spaced
-from pipeline.errors import Code, IntegrityProblem, NotPinned, UsageProblem
+from pipeline.core.errors import Code, IntegrityProblem, NotPinned, UsageProblem
 
 if TYPE_CHECKING:
-    from pipeline.evidence.checking import Checked
+    from pipeline.evidence.verify import Checked
 
 SECONDS: Final = 60.0
 CODES: Final = {"PASSED": Code.OK, "WARNED": Code.DEGRADED, "FAILED": Code.PROOF_FAILED}
@@ -59,9 +59,10 @@ def verify(
     """
     out = options.Common(None, None, fingerprint, json, quiet, verbose).output()
     from pipeline import config as settings
-    from pipeline import wiring
-    from pipeline.clock import Deadline
-    from pipeline.evidence import checking, timestamp
+    from pipeline.core.clock import Deadline
+    from pipeline.evidence import timestamp
+    from pipeline.evidence import verify as checking
+    from pipeline.wiring import factory as wiring
 
     given = settings.load(config) if config else None
     pin = wiring.pinned(given, fingerprint)
@@ -96,8 +97,8 @@ def verify(
 
 def _belongs(found: Checked, path: Path) -> None:
     """Whether the certificate is of this record, and its witness the one that the record names."""
-    from pipeline.authentic import open_record
-    from pipeline.clock import Deadline
+    from pipeline.core.clock import Deadline
+    from pipeline.record.verify import open_record
     from pipeline.report.certificates import of_record
 
     assert found.fingerprint is not None
@@ -118,7 +119,7 @@ def _file(path: Path) -> bytes:
 
 
 def _tell(out: Output, found: Checked, with_record: bool, with_pin: bool, code: Code) -> None:
-    from pipeline.clock import stamp
+    from pipeline.core.clock import stamp
 
     told: dict[str, Any] = {
         "schema": "orgkey.certificate-verify/1",
@@ -157,7 +158,7 @@ def _tell(out: Output, found: Checked, with_record: bool, with_pin: bool, code: 
 
 
 def _stamped(found: Checked) -> str:
-    from pipeline.clock import stamp
+    from pipeline.core.clock import stamp
 
     if found.stamped.at is None:
         return found.stamped.state

@@ -9,7 +9,7 @@ import typer
 
 from pipeline.cli import options
 from pipeline.cli.options import Common
-from pipeline.errors import Code, ProgramMissing, UsageProblem
+from pipeline.core.errors import Code, ProgramMissing, UsageProblem
 
 if TYPE_CHECKING:
     from pipeline.cli.output import Output
@@ -34,7 +34,7 @@ def validate(
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
     from pipeline.config import locate
-    from pipeline.custody import posture
+    from pipeline.posture import model as posture
 
     path = locate(common.config)
     loaded = common.load(out)
@@ -64,10 +64,10 @@ def _judge_certificates(out: Output, loaded: Config) -> None:
     """
     from datetime import timedelta
 
-    from pipeline.clock import SystemClock
     from pipeline.config import OpenpgpHolder
-    from pipeline.custody import certificate_check
-    from pipeline.finding import Level
+    from pipeline.core.clock import SystemClock
+    from pipeline.core.finding import Level
+    from pipeline.custody.custodians import check as certificate_check
 
     warning = timedelta(days=loaded.policy.certificate_warning_days)
     now = SystemClock().now()
@@ -94,8 +94,8 @@ def _judge_alarms(loaded: Config) -> None:
         UsageProblem: An address cannot be read, or is none.
         ProgramMissing: What one of them needs is not installed.
     """
-    from pipeline.alarm import channels
-    from pipeline.finding import Level
+    from pipeline.core.finding import Level
+    from pipeline.monitoring.notify import channels
 
     for finding in channels.findings(loaded):
         if finding.level is Level.FAIL:

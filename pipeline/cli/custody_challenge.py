@@ -10,10 +10,10 @@ import typer
 from pipeline.cli import options
 from pipeline.cli.options import Common
 from pipeline.cli.output import printable, table
-from pipeline.errors import Code, LocalFilesProblem
+from pipeline.core.errors import Code, LocalFilesProblem
 
 if TYPE_CHECKING:
-    from pipeline.custody.challenge import Challenge
+    from pipeline.custody.custodians.challenge import Challenge
 
 
 def challenge(
@@ -41,7 +41,8 @@ def challenge(
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
-    from pipeline import checkin, files
+    from pipeline.core import files
+    from pipeline.workflows import checkin
 
     context = common.context(out)
     if not out_dir.is_dir():

@@ -9,12 +9,12 @@ import typer
 
 from pipeline.cli import options
 from pipeline.cli.output import Output, counted, printable, spaced
-from pipeline.errors import Code, LocalFilesProblem, UsageProblem
+from pipeline.core.errors import Code, LocalFilesProblem, UsageProblem
 
 if TYPE_CHECKING:
-    from pipeline.clock import Deadline
-    from pipeline.custody.challenge import Answer, Challenge
-    from pipeline.secret import Secret
+    from pipeline.core.clock import Deadline
+    from pipeline.core.secret import Secret
+    from pipeline.custody.custodians.challenge import Answer, Challenge
 
 SECONDS = 600.0
 """How long a custodian may take."""
@@ -40,9 +40,9 @@ def check(
     For custodians, on their own machine. The share is opened by your own gpg, compared with what the
     challenge says of it, and a code is printed. Give the operator the code, and nothing else.
     """
-    from pipeline import logs
-    from pipeline.clock import Deadline
-    from pipeline.custody import challenge as protocol
+    from pipeline.core import log as logs
+    from pipeline.core.clock import Deadline
+    from pipeline.custody.custodians import challenge as protocol
 
     logs.setup(-1 if quiet else verbose)
     out = Output(json=json, quiet=quiet)
@@ -59,8 +59,8 @@ def _given(
     asked: Challenge, shares: list[Path], *, words: bool, deadline: Deadline
 ) -> list[tuple[str, Secret]]:
     """The shares, each with what errors call it."""
-    from pipeline import inputs
-    from pipeline.keys import own_gpg
+    from pipeline.core import passphrases as inputs
+    from pipeline.openpgp.gnupg import user as own_gpg
 
     if words and shares:
         raise UsageProblem("--words and --share exclude each other", hint="give one of them")
@@ -79,10 +79,10 @@ def _given(
 
 
 def _opened(path: Path, deadline: Deadline) -> Secret:
-    from pipeline import logs
-    from pipeline.custody.challenge import LARGEST
-    from pipeline.keys import own_gpg
-    from pipeline.secret import Secret
+    from pipeline.core import log as logs
+    from pipeline.core.secret import Secret
+    from pipeline.custody.custodians.challenge import LARGEST
+    from pipeline.openpgp.gnupg import user as own_gpg
 
     data = _file(path, LARGEST)
     if own_gpg.looks_encrypted(data):

@@ -9,10 +9,10 @@ import typer
 from pipeline.cli import options
 from pipeline.cli.options import Common
 from pipeline.cli.output import printable
-from pipeline.errors import Code, UsageProblem
+from pipeline.core.errors import Code, UsageProblem
 
 if TYPE_CHECKING:
-    from pipeline.checkin import Seat
+    from pipeline.workflows.checkin import Seat
 
 
 def confirm(
@@ -32,7 +32,8 @@ def confirm(
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
-    from pipeline import checkin, inputs
+    from pipeline.core import passphrases as inputs
+    from pipeline.workflows import checkin
 
     given = list(codes or ())
     if not given and inputs.interactive():

@@ -10,10 +10,10 @@ import typer
 from pipeline.cli import options
 from pipeline.cli.options import Common
 from pipeline.cli.output import printable, table
-from pipeline.errors import Code, UsageProblem
+from pipeline.core.errors import Code, UsageProblem
 
 if TYPE_CHECKING:
-    from pipeline.kit import Kit
+    from pipeline.workflows.kit.kit import Kit
 
 PAPER = {"a4": "a4", "letter": "us-letter"}
 
@@ -42,7 +42,7 @@ def kit(
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
-    from pipeline import kit as story
+    from pipeline.workflows.kit import kit as story
 
     if paper not in PAPER:
         raise UsageProblem(f"--paper {paper} is unknown", hint="it takes a4 or letter")

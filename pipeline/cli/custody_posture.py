@@ -9,7 +9,7 @@ import typer
 
 from pipeline.cli import options
 from pipeline.cli.options import Common
-from pipeline.errors import Code
+from pipeline.core.errors import Code
 
 
 def posture(
@@ -29,8 +29,10 @@ def posture(
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
-    from pipeline import exposure as story
-    from pipeline import files, picture, posture_text
+    from pipeline.core import files
+    from pipeline.posture import analysis as story
+    from pipeline.posture import diagram as picture
+    from pipeline.posture import text as posture_text
 
     context = common.context(out)
     found = story.expose(context)

@@ -10,10 +10,10 @@ import typer
 from pipeline.cli import ceremony_prompt, escrow_command, jobs, options, shares
 from pipeline.cli.options import Common
 from pipeline.cli.output import report_error
-from pipeline.errors import Code, UsageProblem
+from pipeline.core.errors import Code, UsageProblem
 
 if TYPE_CHECKING:
-    from pipeline.rotate import Rehearsal, Rotation
+    from pipeline.workflows.rotate import Rehearsal, Rotation
 
 
 @jobs.job("rotate", "custody rotate")
@@ -53,7 +53,7 @@ def rotate(
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
-    from pipeline import rotate as story
+    from pipeline.workflows import rotate as story
 
     for line in story.LIMITS:
         out.warn(line)
@@ -81,7 +81,7 @@ def rotate(
 
 
 def _reason(given: str | None, *, needed: bool) -> str:
-    from pipeline import inputs
+    from pipeline.core import passphrases as inputs
 
     if given is None and needed and inputs.interactive():
         given = str(typer.prompt("Why is custody rotated (for the ledger)", err=True))
@@ -100,7 +100,7 @@ def _person(text: str) -> str:
 
 
 def _document(result: Rotation) -> dict[str, Any]:
-    from pipeline.rotate import LIMITS
+    from pipeline.workflows.rotate import LIMITS
 
     return escrow_command.document(result.stored) | {
         "schema": "orgkey.custody-rotate/1",

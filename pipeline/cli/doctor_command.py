@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.cli import options
 from pipeline.cli.options import Common
 from pipeline.cli.output import counted
-from pipeline.errors import Code
+from pipeline.core.errors import Code
 
 _MARKS = {"ok": "ok  ", "unseen": "--  ", "warn": "WARN", "fail": "FAIL"}
 
@@ -28,7 +28,7 @@ def doctor(
     loaded = common.load(out)
     pin = common.fingerprint or (loaded.key.fingerprint if loaded.key else "0" * 40)
     context = common.context(out, loaded, pin)
-    from pipeline import doctor as story
+    from pipeline.monitoring import doctor as story
 
     findings = story.examine(context)
     code = story.verdict(findings)

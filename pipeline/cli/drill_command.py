@@ -10,12 +10,12 @@ import typer
 from pipeline.cli import ceremony_prompt, jobs, options, shares
 from pipeline.cli.options import Common
 from pipeline.cli.output import printable, spaced, table
-from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
+from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
 
 if TYPE_CHECKING:
-    from pipeline.drill import Drill
-    from pipeline.former import Former
-    from pipeline.results import Proof, Result
+    from pipeline.evidence.ledger.drill_results import Proof, Result
+    from pipeline.workflows.drill import Drill
+    from pipeline.workflows.former import Former
 
 
 @jobs.job("drill")
@@ -63,8 +63,8 @@ def drill(
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
     context = common.context(out)
-    from pipeline import drill as story
-    from pipeline import store
+    from pipeline.workflows import drill as story
+    from pipeline.workflows import publish as store
 
     backups = tuple(context.estate("driller").backups(backup)) if backup else ()
     once = next((item.name for item in backups if not item.again), None)
@@ -90,7 +90,7 @@ def drill(
         raise
     former: tuple[Former, ...] = ()
     if fingerprint is None and not (request.epochs or via or request.shares or backup):
-        from pipeline import former as formers
+        from pipeline.workflows import former as formers
 
         former = formers.drill(context, request)
     code = first_of([result.code, *(item.code for item in former)])
@@ -146,7 +146,7 @@ def _stamped(result: Drill) -> str | None:
 
 
 def _results(result: Drill) -> list[dict[str, Any]]:
-    from pipeline.results import result_json
+    from pipeline.evidence.ledger.drill_results import result_json
 
     return [
         {**result_json(item), "hint": item.hint, "certificate": item.certificate, "exit_code": int(item.code)}
@@ -209,7 +209,7 @@ def _group(items: list[Result]) -> list[str]:
 
 def _proof(proof: Proof) -> tuple[str, str]:
     """How a proof ended and who showed it; why not, also where one implementation agreed."""
-    from pipeline.results import NOT_REACHED
+    from pipeline.evidence.ledger.drill_results import NOT_REACHED
 
     if proof.problem == NOT_REACHED:
         return "-", NOT_REACHED

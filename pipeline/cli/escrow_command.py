@@ -10,16 +10,16 @@ import typer
 from pipeline.cli import jobs, options
 from pipeline.cli.options import Common
 from pipeline.cli.output import Output, printable, spaced, table
-from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
+from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
 
 if TYPE_CHECKING:
+    from pipeline.archive.context import Context
     from pipeline.config import Config
-    from pipeline.context import Context
-    from pipeline.escrow import Rehearsal
-    from pipeline.inputs import Once
-    from pipeline.secret import Secret
+    from pipeline.core.passphrases import Once
+    from pipeline.core.secret import Secret
     from pipeline.sources.interface import Export, Source
-    from pipeline.store import Stored
+    from pipeline.workflows.escrow import Rehearsal
+    from pipeline.workflows.publish import Stored
 
 ACCEPTABLE = ("unprotected", "expired", "certificates")
 
@@ -73,10 +73,10 @@ def escrow(
     passphrase = export_passphrase(
         loaded, export, export_passphrase_file, export_passphrase_fd, export_passphrase_command
     )
-    from pipeline import escrow as story
-    from pipeline import wiring
-    from pipeline.clock import Deadline
-    from pipeline.store import remember_failure
+    from pipeline.core.clock import Deadline
+    from pipeline.wiring import factory as wiring
+    from pipeline.workflows import escrow as story
+    from pipeline.workflows.publish import remember_failure
 
     pin = wiring.pinned(loaded, common.fingerprint)
     source = wiring.source(loaded, export, pin=pin, passphrase=passphrase)
@@ -129,7 +129,7 @@ def export_passphrase(
     config: Config, export: Path | None, file: Path | None, fd: int | None, command: str | None
 ) -> Once:
     """The options first, then the configured source's own way, then a prompt."""
-    from pipeline import inputs
+    from pipeline.core import passphrases as inputs
 
     told: str | tuple[str, ...] | None = command
     if export is None and config.source and not any((file, fd is not None, command)):
@@ -153,8 +153,8 @@ def needed(
         Nothing for an export without any protected secret part, and for one that is refused anyway, of
         which nobody need type the passphrase.
     """
-    from pipeline import inputs
-    from pipeline.keys import preflight
+    from pipeline.core import passphrases as inputs
+    from pipeline.openpgp.key import preflight
 
     found = preflight.examine(data, pin=context.fingerprint, passphrase=None, now=context.clock.now())
     if not found.protected or (source.typed and found.refused(accept)):
@@ -175,7 +175,8 @@ def _confirm_pin(data: bytes) -> str:
     """
     from datetime import UTC, datetime
 
-    from pipeline import inputs, keys
+    from pipeline import openpgp as keys
+    from pipeline.core import passphrases as inputs
 
     found = keys.inspect(data, now=datetime.now(UTC))
     hint = "put the fingerprint into [key] (`orgkey init --from EXPORT`), or give --fingerprint"
@@ -195,7 +196,7 @@ def _confirm_pin(data: bytes) -> str:
 def document(result: Stored) -> dict[str, Any]:
     """The document orgkey.escrow/1."""
     from pipeline.cli import drill_command
-    from pipeline.clock import stamp
+    from pipeline.core.clock import stamp
 
     record = result.record
     return {

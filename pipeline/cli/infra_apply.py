@@ -11,12 +11,12 @@ import typer
 from pipeline.cli import options
 from pipeline.cli.infra_plan import FilesDirectory, describe, is_pinned, lines, problems, servers, start
 from pipeline.cli.options import Common
-from pipeline.errors import Code, UsageProblem
-from pipeline.text import counted
+from pipeline.core.errors import Code, UsageProblem
+from pipeline.core.text import counted
 
 if TYPE_CHECKING:
-    from pipeline.drift import Mended
-    from pipeline.infra.plan import Plan
+    from pipeline.provision.plan import Plan
+    from pipeline.workflows.provision import Mended
 
 
 def apply(
@@ -36,8 +36,8 @@ def apply(
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     context, found, out = start(common, files)
-    from pipeline import drift
-    from pipeline.infra.plan import NEVER
+    from pipeline.provision.plan import NEVER
+    from pipeline.workflows import provision as drift
 
     count = len(found.plan.changes) - len(found.plan.by_hand)
     if count:
@@ -114,7 +114,7 @@ def _folder(common: Common) -> Path:
 
 def _ask(count: int, unseen: list[str]) -> None:
     """Ask, after showing what was not shown yet: nobody agrees to what they have not seen."""
-    from pipeline import inputs
+    from pipeline.core import passphrases as inputs
 
     if not inputs.interactive():
         raise UsageProblem("nothing was changed without consent", hint="look at the plan, then give --yes")

@@ -10,14 +10,14 @@ import typer
 from pipeline.cli import jobs, options
 from pipeline.cli.options import Common
 from pipeline.cli.output import Output
-from pipeline.errors import Code, UsageProblem
-from pipeline.text import counted
+from pipeline.core.errors import Code, UsageProblem
+from pipeline.core.text import counted
 
 if TYPE_CHECKING:
-    from pipeline.context import Context
-    from pipeline.drift import Look
-    from pipeline.infra.differ import Change
-    from pipeline.infra.plan import Plan
+    from pipeline.archive.context import Context
+    from pipeline.provision.differ import Change
+    from pipeline.provision.plan import Plan
+    from pipeline.workflows.provision import Look
 
 FilesDirectory = Annotated[
     Path | None,
@@ -44,8 +44,8 @@ def plan(
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     context, found, out = start(common, files)
-    from pipeline import drift
-    from pipeline.infra.plan import NEVER
+    from pipeline.provision.plan import NEVER
+    from pipeline.workflows import provision as drift
 
     if is_pinned(context):
         drift.remember(context, found)
@@ -78,7 +78,7 @@ def start(common: Common, files: Path | None) -> tuple[Context, Look, Output]:
     # Vault's side is set up before there is a pin; the ledger is a key's, so without one nothing is noted.
     pin = common.fingerprint or (loaded.key.fingerprint if loaded.key else _NO_PIN)
     context = common.context(out, loaded, pin)
-    from pipeline import drift
+    from pipeline.workflows import provision as drift
 
     found = drift.look(context, files)
     if not found.sites:

@@ -12,11 +12,11 @@ import typer
 from pipeline.cli import options
 from pipeline.cli.options import Common
 from pipeline.cli.output import Output
-from pipeline.errors import Code, LocalFilesProblem, NotAKey, NotPinned, SeveralKeys, UsageProblem
+from pipeline.core.errors import Code, LocalFilesProblem, NotAKey, NotPinned, SeveralKeys, UsageProblem
 
 if TYPE_CHECKING:
     from pipeline.config import Config
-    from pipeline.setup_answers import Setup
+    from pipeline.config.setup.answers import Setup
 
 _VAULT, _S3, _PEOPLE, _OTHER = "Vault", "S3 and KMS", "Custodians", "Other"
 
@@ -171,8 +171,8 @@ def init(
 
     An older file is never overwritten.
     """
-    from pipeline import inputs
-    from pipeline.setup_answers import Setup
+    from pipeline.config.setup.answers import Setup
+    from pipeline.core import passphrases as inputs
 
     speak = Common(None, state_dir, fingerprint, json, quiet, verbose).output()
     defaults = Setup()
@@ -244,7 +244,8 @@ def create(
         UsageProblem: An answer is missing, or not valid.
         NotPinned: The export holds another key than ``--fingerprint`` says.
     """
-    from pipeline import setup_answers, setup_file
+    from pipeline.config.setup import answers as setup_answers
+    from pipeline.config.setup import template as setup_file
 
     if os.path.lexists(out):
         raise LocalFilesProblem(
@@ -260,8 +261,9 @@ def create(
 
 def _pin_of(speak: Output, export: Path, given: str | None, *, trusted: bool, asking: bool) -> str:
     """Show whose export this is, and have it compared."""
-    from pipeline import keys, setup_answers
-    from pipeline.clock import SystemClock
+    from pipeline import openpgp as keys
+    from pipeline.config.setup import answers as setup_answers
+    from pipeline.core.clock import SystemClock
     from pipeline.sources.file import read_regular
     from pipeline.sources.interface import LARGEST
 
@@ -306,8 +308,8 @@ def _ask(question: str, default: str) -> str:
 
 
 def _report(speak: Output, out: Path, setup: Setup, config: Config) -> None:
-    from pipeline import setup_answers
-    from pipeline.custody import posture
+    from pipeline.config.setup import answers as setup_answers
+    from pipeline.posture import model as posture
 
     notes = list(setup_answers.advice(setup))
     if (losses := posture.single_losses(config)) and not setup.accept_single_loss:

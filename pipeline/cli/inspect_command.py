@@ -11,10 +11,10 @@ import typer
 from pipeline.cli import options
 from pipeline.cli.options import Common
 from pipeline.cli.output import grouped, printable, spaced
-from pipeline.errors import Code
+from pipeline.core.errors import Code
 
 if TYPE_CHECKING:
-    from pipeline.secret import Secret
+    from pipeline.core.secret import Secret
 
 
 def inspect(
@@ -36,9 +36,10 @@ def inspect(
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
-    from pipeline import keys, wiring
-    from pipeline.clock import Deadline
+    from pipeline import openpgp as keys
+    from pipeline.core.clock import Deadline
     from pipeline.sources.file import FileSource
+    from pipeline.wiring import factory as wiring
 
     pin = wiring.pinned(None, fingerprint)
     data = FileSource(file).fetch(Deadline(60)).data

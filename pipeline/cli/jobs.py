@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Final, ParamSpec, Protocol
 
 import typer
 
-from pipeline import files, inputs
 from pipeline.cli.output import Output, printable
-from pipeline.errors import Code, OrgkeyError
-from pipeline.signals import Signalled
+from pipeline.core import files
+from pipeline.core import passphrases as inputs
+from pipeline.core.errors import Code, OrgkeyError
+from pipeline.core.signals import Signalled
 
 if TYPE_CHECKING:
-    from pipeline.alarm.job import Alarm
     from pipeline.config import Config, Job
+    from pipeline.monitoring.notify.job import Alarm
 
 P = ParamSpec("P")
 
 
 class Judged(Protocol):
-    """A rule of the gate, as :class:`pipeline.gate.Rule` has it."""
+    """A rule of the gate, as :class:`pipeline.monitoring.rules.Rule` has it."""
 
     @property
     def name(self) -> str:
@@ -115,8 +116,8 @@ def configured(config: Config, state_dir: Path | None, fingerprint: str | None) 
         return  # a person asks, and reads the answer: nobody is paged, and no schedule's ping is made
 
     def make() -> Alarm:
-        from pipeline import wiring
-        from pipeline.alarm.job import Alarm
+        from pipeline.monitoring.notify.job import Alarm
+        from pipeline.wiring import factory as wiring
 
         try:
             pin = wiring.pinned(config, fingerprint)
@@ -157,7 +158,7 @@ def ended(code: Code, message: str = "", hint: str = "") -> None:
     if running is None or running.alarm is None:
         return
     alarm, running.alarm = running.alarm, None
-    from pipeline.alarm.message import Outcome
+    from pipeline.monitoring.notify.message import Outcome
 
     broken = [rule for rule in running.rules if not rule.ok]
     outcome = Outcome(

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline import inputs
 from pipeline.cli.output import Output, printable, spaced, table
-from pipeline.errors import Code, LocalFilesProblem, Unprotected, UsageProblem
+from pipeline.core import passphrases as inputs
+from pipeline.core.errors import Code, LocalFilesProblem, Unprotected, UsageProblem
 
 if TYPE_CHECKING:
-    from pipeline.lab.server import About, Server
-    from pipeline.secret import Secret
+    from pipeline.core.secret import Secret
+    from pipeline.devstack.lab.server import About, Server
 
 app = typer.Typer(
     name="lab",
@@ -58,7 +58,7 @@ Days = Annotated[int | None, typer.Option("--days", metavar="N", min=0, help="Li
 
 
 def _server(directory: Path | None) -> Server:
-    from pipeline.lab.server import Server
+    from pipeline.devstack.lab.server import Server
 
     return Server(_directory(directory))
 
@@ -97,7 +97,7 @@ def _about(found: About, as_json: bool) -> None:
 
 
 def _secret(kind: str, prompt: str, file: Path | None, *, confirm: bool = False) -> Secret:
-    from pipeline import inputs
+    from pipeline.core import passphrases as inputs
 
     return inputs.from_options(
         prompt, file=file, fd=None, command=None, confirm=confirm, option_names=f"--{kind}-passphrase-file"
@@ -191,7 +191,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Export the stand-in's Org Key as the product does: public, or the keypair in two blocks."""
-    from pipeline import files
+    from pipeline.core import files
 
     server = _server(directory)
     if what == "public":
@@ -279,7 +279,7 @@ def pass_time(
     as_json: Json = False,
 ) -> None:
     """Let time pass in the stand-in, day by day: it renews its key and makes its backups."""
-    from pipeline.lab import passing
+    from pipeline.devstack.lab import passing
 
     server = _server(directory)
     if renew_days is not None:
@@ -305,8 +305,8 @@ def backup(
     as_json: Json = False,
 ) -> None:
     """Make a backup of the stand-in server, encrypted to its Org Key, or schedule such backups."""
-    from pipeline.clock import stamp
-    from pipeline.lab import backup as backups
+    from pipeline.core.clock import stamp
+    from pipeline.devstack.lab import backup as backups
 
     server = _server(directory)
     how: dict[str, Any] = {
@@ -337,7 +337,7 @@ def restore(
     as_json: Json = False,
 ) -> None:
     """Restore a stand-in server from its backup and the Org Key's keypair, into a new directory."""
-    from pipeline.lab import backup as backups
+    from pipeline.devstack.lab import backup as backups
 
     passphrase = _secret("export", "passphrase of the keypair", export_passphrase_file)
     server = backups.restore(_directory(directory), backup_file, _read(keypair), passphrase, large=large)
@@ -383,7 +383,7 @@ def serve(
     """Serve the stand-in's public keys over HTTP (HKP) on loopback, until a signal."""
     import threading
 
-    from pipeline.lab import lookup
+    from pipeline.devstack.lab import lookup
 
     server = _server(directory)
     server.about()

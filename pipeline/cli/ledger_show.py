@@ -11,10 +11,10 @@ import typer
 from pipeline.cli import options
 from pipeline.cli.options import Common
 from pipeline.cli.output import table
-from pipeline.errors import Code, LedgerBroken
+from pipeline.core.errors import Code, LedgerBroken
 
 if TYPE_CHECKING:
-    from pipeline.evidence.ledger import Head
+    from pipeline.evidence.ledger.store import Head
 
 
 def show(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.cli import options
 from pipeline.cli.options import Common
 from pipeline.cli.output import table
-from pipeline.errors import Code, UsageProblem, first_of
+from pipeline.core.errors import Code, UsageProblem, first_of
 
 
 def sync(
@@ -29,7 +29,7 @@ def sync(
         raise UsageProblem(
             "the ledger has no mirrors", hint="name targets in [ledger], see `orgkey config schema`"
         )
-    from pipeline import mirrored
+    from pipeline.monitoring import ledger_lag as mirrored
 
     head = context.scribe.sync(now=context.clock.now(), run=context.run)
     places, failed = mirrored.pending(context), context.scribe.failed

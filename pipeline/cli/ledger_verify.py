@@ -12,14 +12,14 @@ import typer
 from pipeline.cli import options
 from pipeline.cli.options import Common
 from pipeline.cli.output import Output, spaced
-from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
-from pipeline.isolation import isolated
-from pipeline.retry import Retrier
+from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
+from pipeline.core.isolation import isolated
+from pipeline.core.retry import Retrier
 
 if TYPE_CHECKING:
-    from pipeline.context import Context
-    from pipeline.evidence.verification import Claim, Verified
-    from pipeline.mirrors.interface import Mirror
+    from pipeline.archive.context import Context
+    from pipeline.evidence.ledger.verify import Claim, Verified
+    from pipeline.storage.ledger_mirror import Mirror
 
 
 @dataclass
@@ -74,7 +74,7 @@ def verify(
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
     from pipeline.evidence import anchors
-    from pipeline.evidence import verification as story
+    from pipeline.evidence.ledger import verify as story
 
     claims = [anchors.head(text) for text in head or ()]
     given = _subject(common, out, folder, mirror or [])
@@ -94,7 +94,7 @@ def verify(
 
 def _subject(common: Common, out: Output, folder: Path | None, mirrors: list[str]) -> _Given:
     """The folder, whose ledger it should be, and what the named mirrors say of it."""
-    from pipeline import wiring
+    from pipeline.wiring import factory as wiring
 
     if folder is not None and not mirrors:
         pin = common.fingerprint and wiring.pinned(None, common.fingerprint)
@@ -121,7 +121,7 @@ def _subject(common: Common, out: Output, folder: Path | None, mirrors: list[str
 def _claims(context: Context, whole: Mirror | None, heads: Mirror | None) -> list[Claim]:
     """What one place says of the ledger, as a mirror of entries, of heads, or both."""
     from pipeline.evidence import anchors
-    from pipeline.mirrors.retrying import RetryingMirror
+    from pipeline.storage.retrying_mirror import RetryingMirror
 
     retrier = Retrier(context.deadline, clock=context.clock)
     claims: list[Claim] = []
@@ -140,7 +140,7 @@ def _certificate(given: _Given, path: Path, public: Path | None) -> None:
         IntegrityProblem: Its signature is wrong.
     """
     from pipeline.evidence import anchors
-    from pipeline.evidence.verification import Claim
+    from pipeline.evidence.ledger.verify import Claim
 
     told = anchors.certificate(path)
     if given.fingerprint is None:
@@ -156,8 +156,8 @@ def _certificate(given: _Given, path: Path, public: Path | None) -> None:
     else:
         from datetime import UTC, datetime
 
-        from pipeline.clock import Deadline
-        from pipeline.keys import signing
+        from pipeline.core.clock import Deadline
+        from pipeline.openpgp import signing
 
         signing.verify_detached(
             anchors.read_file(public), told.fingerprint, told.body,

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from pipeline.cli import options
 from pipeline.cli.options import Common
 from pipeline.cli.output import spaced, table
-from pipeline.errors import Code
+from pipeline.core.errors import Code
 
 if TYPE_CHECKING:
-    from pipeline.context import Context
-    from pipeline.evidence.ledger import Ledger
-    from pipeline.history import History, Known
-    from pipeline.survey import Copy, Survey
+    from pipeline.archive.catalog import Copy, Survey
+    from pipeline.archive.context import Context
+    from pipeline.evidence.ledger.drill_history import History, Known
+    from pipeline.evidence.ledger.store import Ledger
 
 
 def list_epochs(
@@ -33,7 +33,7 @@ def list_epochs(
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
     context = common.context(out)
-    from pipeline import overview
+    from pipeline.archive import overview
 
     surveys = overview.all_keys(context)
     for silence in overview.silences(surveys):
@@ -52,8 +52,8 @@ def list_epochs(
 
 def last_known(context: Context, surveys: Sequence[Survey]) -> dict[str, Known]:
     """What this host's ledger knows of the newest epoch, for each key that could not be looked at whole."""
-    from pipeline import history
-    from pipeline.isolation import isolated
+    from pipeline.core.isolation import isolated
+    from pipeline.evidence.ledger import drill_history as history
 
     found = {}
     for item in surveys:
@@ -71,8 +71,8 @@ def _newest(read: Callable[..., History], ledger: Ledger) -> Known | None:
 
 def document(surveys: Sequence[Survey], schema: str, known: Mapping[str, Known]) -> dict[str, Any]:
     """The documents orgkey.list/1 and orgkey.verify/1."""
-    from pipeline.clock import stamp
-    from pipeline.overview import copies_json
+    from pipeline.archive.overview import copies_json
+    from pipeline.core.clock import stamp
 
     return {
         "schema": schema,

@@ -9,11 +9,11 @@ import typer
 from pipeline.cli import options
 from pipeline.cli.options import Common
 from pipeline.cli.output import table
-from pipeline.errors import Code, UsageProblem
+from pipeline.core.errors import Code, UsageProblem
 
 if TYPE_CHECKING:
     from pipeline.config import Config
-    from pipeline.errors import OrgkeyError
+    from pipeline.core.errors import OrgkeyError
 
 app = typer.Typer(help="See that notifications and pings arrive.", no_args_is_help=True)
 
@@ -45,7 +45,7 @@ def notify_test(
             "nobody is told anything: the configuration has neither [notify] nor [ping.JOB]",
             hint="see docs/how-to.md, notifications",
         )
-    from pipeline.alarm.channels import worst
+    from pipeline.monitoring.notify.channels import worst
 
     results = _notified(loaded, fingerprint) | _pinged(loaded)
     code = worst(results)
@@ -81,9 +81,9 @@ def notify_test(
 def _notified(loaded: Config, fingerprint: str | None) -> dict[str, OrgkeyError | None]:
     if loaded.notify is None:
         return {}
-    from pipeline.alarm import channels
-    from pipeline.alarm.job import Alarm
-    from pipeline.alarm.message import Outcome
+    from pipeline.monitoring.notify import channels
+    from pipeline.monitoring.notify.job import Alarm
+    from pipeline.monitoring.notify.message import Outcome
 
     pin = fingerprint or (loaded.key.fingerprint if loaded.key else None)
     alarm = Alarm(loaded, "status", "notify test", fingerprint=pin, root=None, warn=lambda _: None)
@@ -92,9 +92,9 @@ def _notified(loaded: Config, fingerprint: str | None) -> dict[str, OrgkeyError 
 
 
 def _pinged(loaded: Config) -> dict[str, OrgkeyError | None]:
-    from pipeline import logs
-    from pipeline.alarm.ping import Pinger
-    from pipeline.errors import Unreachable
+    from pipeline.core import log as logs
+    from pipeline.core.errors import Unreachable
+    from pipeline.monitoring.notify.ping import Pinger
 
     results: dict[str, OrgkeyError | None] = {}
     for job, ping in loaded.ping.items():

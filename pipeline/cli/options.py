@@ -12,10 +12,10 @@ from pipeline.cli import jobs
 from pipeline.cli.output import Output
 
 if TYPE_CHECKING:
-    from pipeline.clock import Clock
+    from pipeline.archive.context import Context
     from pipeline.config import Config
-    from pipeline.context import Context
-    from pipeline.secret import SecretSource
+    from pipeline.core.clock import Clock
+    from pipeline.core.secret import SecretSource
 
 _COMMON = "Every command"
 _SECRETS = "Passphrases"
@@ -125,8 +125,8 @@ class Common:
 
     def output(self) -> Output:
         """Start logging, remove what killed runs left in memory, and say where the command speaks."""
-        from pipeline import logs
-        from pipeline.keys import gnupg_home
+        from pipeline.core import log as logs
+        from pipeline.openpgp.gnupg import home as gnupg_home
 
         gnupg_home.sweep_orphans()
         logs.setup(-1 if self.quiet else self.verbose)
@@ -164,7 +164,7 @@ class Common:
         Raises:
             UsageProblem: The configuration is missing or not valid, or no key is pinned.
         """
-        from pipeline import wiring
+        from pipeline.wiring import factory as wiring
 
         return wiring.context(
             loaded or self.load(out),
@@ -204,7 +204,7 @@ def passphrase_source(
     Raises:
         UsageProblem: More than one way is given.
     """
-    from pipeline import inputs
+    from pipeline.core import passphrases as inputs
 
     return inputs.from_options(
         prompt,

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.errors import Code, OrgkeyError
-from pipeline.text import age as age
-from pipeline.text import counted as counted
-from pipeline.text import grouped as grouped
-from pipeline.text import printable as printable
-from pipeline.text import spaced as spaced
+from pipeline.core.errors import Code, OrgkeyError
+from pipeline.core.text import age as age
+from pipeline.core.text import counted as counted
+from pipeline.core.text import grouped as grouped
+from pipeline.core.text import printable as printable
+from pipeline.core.text import spaced as spaced
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Output:
 
     def say(self, line: str) -> None:
         """Tell a person what happens, on stderr; a warning also when quiet."""
-        from pipeline import logs
+        from pipeline.core import log as logs
 
         if line.startswith("warning: "):
             self.warn(line.removeprefix("warning: "))
@@ -47,7 +47,7 @@ class Output:
 
     def show(self, lines: Iterable[str]) -> None:
         """Show a person what they are asked about, on stderr: as it is, without the time of each line."""
-        from pipeline import logs
+        from pipeline.core import log as logs
 
         for line in lines:
             if logs.as_json():
@@ -57,7 +57,7 @@ class Output:
 
     def warn(self, line: str) -> None:
         """Tell a person what they should know, on stderr."""
-        from pipeline import logs
+        from pipeline.core import log as logs
 
         if logs.as_json():
             logs.event("warning", printable(line), level="warning")
@@ -71,7 +71,7 @@ class Output:
             document: What ``--json`` prints.
             lines: What a person reads instead.
         """
-        from pipeline import logs
+        from pipeline.core import log as logs
 
         if self.json:
             _print_json(document)
@@ -80,7 +80,7 @@ class Output:
             sys.stdout.flush()
 
     def _line(self, line: str) -> None:
-        from pipeline import logs
+        from pipeline.core import log as logs
 
         sys.stderr.write(printable(logs.without_logins(line)) + "\n")
         sys.stderr.flush()
@@ -88,7 +88,7 @@ class Output:
 
 def report_error(error: OrgkeyError, *, as_json: bool) -> None:
     """Print an error in two lines on stderr, and as a document on stdout where JSON was asked for."""
-    from pipeline import logs
+    from pipeline.core import log as logs
 
     if logs.as_json():
         logs.event(
@@ -119,7 +119,7 @@ def report_error(error: OrgkeyError, *, as_json: bool) -> None:
 
 
 def _print_json(document: Mapping[str, Any]) -> None:
-    from pipeline import logs
+    from pipeline.core import log as logs
 
     document = logs.document_without_logins(document)
     text = json.dumps(document, indent=2, ensure_ascii=False)

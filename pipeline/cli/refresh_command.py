@@ -9,11 +9,11 @@ import typer
 
 from pipeline.cli import ceremony_prompt, escrow_command, jobs, options, shares
 from pipeline.cli.options import Common
-from pipeline.errors import Code, LocalFilesProblem
+from pipeline.core.errors import Code, LocalFilesProblem
 
 if TYPE_CHECKING:
-    from pipeline.context import Context
-    from pipeline.refresh import Refreshed
+    from pipeline.archive.context import Context
+    from pipeline.workflows.refresh import Refreshed
 
 
 @jobs.job("refresh")
@@ -43,7 +43,7 @@ def refresh(
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
-    from pipeline import refresh as story
+    from pipeline.workflows import refresh as story
 
     context = common.context(out)
     request = story.Request(
@@ -63,7 +63,8 @@ def refresh(
 
 
 def _public(context: Context, named: Path | None) -> bytes:
-    from pipeline import files, live
+    from pipeline.archive import live_key as live
+    from pipeline.core import files
 
     if named is None:
         return live.fetch(context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.cli import jobs, options
 from pipeline.cli.options import Common
 from pipeline.cli.output import table
-from pipeline.errors import Code, OrgkeyError
+from pipeline.core.errors import Code, OrgkeyError
 
 
 @jobs.job("repair")
@@ -27,8 +27,8 @@ def repair(
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
     context = common.context(out)
-    from pipeline import repair as story
-    from pipeline import store
+    from pipeline.workflows import publish as store
+    from pipeline.workflows import repair as story
 
     try:
         result = story.repair(context, options.epochs(epoch), dry_run=dry_run)

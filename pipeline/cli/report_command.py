@@ -11,10 +11,10 @@ import typer
 
 from pipeline.cli import jobs, options
 from pipeline.cli.options import Common
-from pipeline.errors import Code, LocalFilesProblem, OrgkeyError, UsageProblem
+from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError, UsageProblem
 
 if TYPE_CHECKING:
-    from pipeline.context import Context
+    from pipeline.archive.context import Context
     from pipeline.report.gather import Gathered
     from pipeline.report.model import Report
 
@@ -123,15 +123,15 @@ def _catch_up(context: Context) -> None:
 
 
 def _write(path: Path, data: bytes) -> str:
-    from pipeline import files
-    from pipeline.digest import sha256
+    from pipeline.core import files
+    from pipeline.core.digest import sha256
 
     files.write_new(path, data, mode=0o644)
     return sha256(data).hex
 
 
 def _bundle(context: Context, found: Gathered, path: Path) -> str:
-    from pipeline.evidence.certificate import FOLDER
+    from pipeline.evidence.statement import FOLDER
     from pipeline.report import bundle
 
     parts = bundle.Parts(

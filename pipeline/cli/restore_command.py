@@ -13,14 +13,14 @@ import typer
 from pipeline.cli import ceremony_prompt, options, shares
 from pipeline.cli.options import Common
 from pipeline.cli.output import Output, printable, spaced
-from pipeline.errors import Code, UsageProblem
+from pipeline.core.errors import Code, UsageProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.clock import Clock, Deadline
-    from pipeline.restore import Request, Restored
-    from pipeline.secret import SecretSource
+    from pipeline.core.clock import Clock, Deadline
+    from pipeline.core.secret import SecretSource
+    from pipeline.workflows.restore import Request, Restored
 
 
 def restore(
@@ -90,10 +90,11 @@ def restore(
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
-    from pipeline import files, inputs
-    from pipeline import restore as story
-    from pipeline.clock import Deadline
-    from pipeline.keys import own_gpg
+    from pipeline.core import files
+    from pipeline.core import passphrases as inputs
+    from pipeline.core.clock import Deadline
+    from pipeline.openpgp.gnupg import user as own_gpg
+    from pipeline.workflows import restore as story
 
     story.check_output(out_file)
     new_passphrase = options.passphrase_source(
@@ -138,7 +139,7 @@ def _clock(given: str | None) -> Clock:
     """
     from datetime import datetime
 
-    from pipeline.clock import GivenClock, SystemClock
+    from pipeline.core.clock import GivenClock, SystemClock
 
     if given is None:
         return SystemClock()
@@ -156,8 +157,8 @@ def _clock(given: str | None) -> Clock:
 def _from_targets(
     common: Common, out: Output, request: Request, new_passphrase: SecretSource, clock: Clock
 ) -> Restored:
-    from pipeline import restore as story
-    from pipeline.errors import NotHeld, OrgkeyError
+    from pipeline.core.errors import NotHeld, OrgkeyError
+    from pipeline.workflows import restore as story
 
     context = common.context(out, clock=clock)
     estate = context.estate("driller")
@@ -197,11 +198,13 @@ def _from_record(
     allowed: list[str],
     clock: Clock,
 ) -> Restored:
-    from pipeline import authentic, locations, wiring
-    from pipeline import restore as story
-    from pipeline.clock import Deadline
     from pipeline.config import Policy
-    from pipeline.reaching import Consent
+    from pipeline.core.clock import Deadline
+    from pipeline.record import verify as authentic
+    from pipeline.wiring import factory as wiring
+    from pipeline.wiring import record_locations as locations
+    from pipeline.wiring.holder_addresses import Consent
+    from pipeline.workflows import restore as story
 
     if not common.fingerprint:
         raise UsageProblem(
@@ -228,7 +231,7 @@ def _from_record(
 
 
 def _addresses(allowed: list[str]) -> list[str]:
-    from pipeline import reaching
+    from pipeline.wiring import holder_addresses as reaching
 
     for address in allowed:
         try:
@@ -240,7 +243,7 @@ def _addresses(allowed: list[str]) -> list[str]:
 
 def _asks(deadline: Deadline) -> Callable[[str, str], bool] | None:
     """How a person is asked whether a login may go to an address; ``None`` without a terminal."""
-    from pipeline import inputs
+    from pipeline.core import passphrases as inputs
 
     if not inputs.interactive():
         return None

@@ -10,11 +10,11 @@ import typer
 from pipeline.cli import jobs, options
 from pipeline.cli.options import Common
 from pipeline.cli.output import Output, table
-from pipeline.errors import Code, OrgkeyError, UsageProblem
+from pipeline.core.errors import Code, OrgkeyError, UsageProblem
 
 if TYPE_CHECKING:
-    from pipeline.retain import Plan, Version
-    from pipeline.retain_ledger import Mirrored
+    from pipeline.workflows.retention.ledger import Mirrored
+    from pipeline.workflows.retention.records import Plan, Version
 
 
 class Mode(StrEnum):
@@ -57,8 +57,9 @@ def retain(
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
-    from pipeline import retain as story
-    from pipeline import retention, store
+    from pipeline.workflows import publish as store
+    from pipeline.workflows.retention import records as story
+    from pipeline.workflows.retention import rules as retention
 
     request = retention.Request(
         retention.moment(until), options.epochs(epoch), tuple(target or ()), mode.value if mode else None
@@ -92,8 +93,8 @@ def _confirm(out: Output, planned: Plan, *, yes: bool) -> bool:
     Raises:
         UsageProblem: There is nobody to ask, or the answer is no.
     """
-    from pipeline import inputs
-    from pipeline.clock import stamp
+    from pipeline.core import passphrases as inputs
+    from pipeline.core.clock import stamp
 
     out.warn(
         f"{planned.irrevocable} versions would be under COMPLIANCE until {stamp(planned.request.until)}: "
@@ -115,7 +116,7 @@ def _confirm(out: Output, planned: Plan, *, yes: bool) -> bool:
 
 
 def _document(result: Plan, *, dry_run: bool) -> dict[str, Any]:
-    from pipeline.clock import stamp
+    from pipeline.core.clock import stamp
 
     def one(item: Version) -> dict[str, Any]:
         return {

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pipeline import brought, inputs
 from pipeline.cli.output import printable
-from pipeline.errors import LocalFilesProblem, UsageProblem
+from pipeline.core import passphrases as inputs
+from pipeline.core import typed_text as brought
+from pipeline.core.errors import LocalFilesProblem, UsageProblem
 
 if TYPE_CHECKING:
-    from pipeline.ceremony import Brought
-    from pipeline.clock import Deadline
+    from pipeline.core.clock import Deadline
+    from pipeline.unseal.ceremony import Brought
 
 LARGEST: Final = 1 << 20
 """Of a file with shares, in bytes."""
@@ -60,11 +61,11 @@ def read(
 
 def read_one(place: str | int, deadline: Deadline) -> list[Brought]:
     """Read the shares of one file or descriptor; see :func:`read`."""
-    from pipeline import logs
-    from pipeline.ceremony import Brought
-    from pipeline.clock import Deadline as Fresh
-    from pipeline.keys import own_gpg
-    from pipeline.secret import Secret
+    from pipeline.core import log as logs
+    from pipeline.core.clock import Deadline as Fresh
+    from pipeline.core.secret import Secret
+    from pipeline.openpgp.gnupg import user as own_gpg
+    from pipeline.unseal.ceremony import Brought
 
     origin = (
         f"descriptor {place}"

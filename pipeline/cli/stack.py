@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import Code
+from pipeline.core.errors import Code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +139,7 @@ def config(
     One Vault, one S3, the unattended path.
     """
     from pipeline import config as configuration
-    from pipeline import files
+    from pipeline.core import files
     from pipeline.devstack.configfile import render
 
     text = render(_stack(directory), fingerprint=fingerprint).encode()

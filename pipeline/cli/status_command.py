@@ -9,12 +9,12 @@ import typer
 
 from pipeline.cli import backups_map, jobs, options, status_text
 from pipeline.cli.options import Common
-from pipeline.errors import Code, OrgkeyError, first_of
+from pipeline.core.errors import Code, OrgkeyError, first_of
 
 if TYPE_CHECKING:
+    from pipeline.archive.context import Context
     from pipeline.cli.output import Output
-    from pipeline.context import Context
-    from pipeline.status import Status
+    from pipeline.monitoring.status import Status
 
 
 Metrics = Annotated[
@@ -46,20 +46,20 @@ def status(
     context = None
     try:
         context = common.context(out)
-        from pipeline import status as story
+        from pipeline.monitoring import status as story
 
         result = story.status(context)
     except Exception as error:
         _write_failure(out, metrics, error, context)
         raise
-    from pipeline import overview
+    from pipeline.archive import overview
 
     for problem in overview.replication_problems((result.survey, *result.former), context.clock.now()):
         out.warn(problem)
     jobs.judged(result.rules)
     code = result.code
     if metrics is not None:
-        from pipeline import metrics as exposition
+        from pipeline.monitoring import prometheus as exposition
 
         try:
             exposition.write(metrics, exposition.of_status(result, context.clock.now(), _name(context)))
@@ -81,7 +81,7 @@ def _write_failure(out: Output, metrics: Path | None, error: Exception, context:
         return
     from datetime import UTC, datetime
 
-    from pipeline import metrics as exposition
+    from pipeline.monitoring import prometheus as exposition
 
     code = error.code if isinstance(error, OrgkeyError) else Code.INTERNAL
     try:
@@ -92,8 +92,8 @@ def _write_failure(out: Output, metrics: Path | None, error: Exception, context:
 
 
 def _document(result: Status) -> dict[str, Any]:
-    from pipeline.clock import stamp
-    from pipeline.overview import copies_json
+    from pipeline.archive.overview import copies_json
+    from pipeline.core.clock import stamp
 
     return {
         "schema": "orgkey.status/1",
@@ -163,7 +163,7 @@ def _document(result: Status) -> dict[str, Any]:
 
 def _known(result: Status) -> dict[str, Any] | None:
     """What this host knows without asking anyone: what is left where nobody answers."""
-    from pipeline.clock import stamp
+    from pipeline.core.clock import stamp
 
     known = result.known
     if known is None:
@@ -173,7 +173,7 @@ def _known(result: Status) -> dict[str, Any] | None:
 
 
 def _renewal(result: Status) -> dict[str, Any] | None:
-    from pipeline.clock import stamp
+    from pipeline.core.clock import stamp
 
     if result.renewal is None:
         return None

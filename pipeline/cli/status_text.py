@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pipeline.cli.output import age, printable, spaced, table
-from pipeline.errors import Code
+from pipeline.core.errors import Code
 
 if TYPE_CHECKING:
-    from pipeline.history import Drilled
-    from pipeline.status import Status
-    from pipeline.survey import Copy, Epoch
+    from pipeline.archive.catalog import Copy, Epoch
+    from pipeline.evidence.ledger.drill_history import Drilled
+    from pipeline.monitoring.status import Status
 
 WIDEST = 100
 _MOST = 4
@@ -113,7 +113,7 @@ def _restored(result: Status, copy: Copy) -> str:
 
 
 def _paths(result: Status, epoch: Epoch) -> list[str]:
-    from pipeline import overview
+    from pipeline.archive import overview
 
     if epoch.record is None:
         return []

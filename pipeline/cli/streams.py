@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TextIO
 
-from pipeline.errors import Code, LocalFilesProblem
+from pipeline.core.errors import Code, LocalFilesProblem
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from pipeline import logs
 from pipeline.cli.output import Output, printable
+from pipeline.core import log as logs
 
 _TERMINAL_SECONDS: Final = 0.5
 _LINE_SECONDS: Final = 15.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.cli import jobs, options
 from pipeline.cli.list_command import document, last_known, lines
 from pipeline.cli.options import Common
-from pipeline.errors import Code, OrgkeyError
+from pipeline.core.errors import Code, OrgkeyError
 
 
 @jobs.job("verify")
@@ -24,7 +24,8 @@ def verify(
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
     context = common.context(out)
-    from pipeline import overview, store
+    from pipeline.archive import overview
+    from pipeline.workflows import publish as store
 
     try:
         surveys = overview.all_keys(context)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline import inputs
 from pipeline.cli import escrow_command, jobs, options
 from pipeline.cli.options import Common
 from pipeline.cli.output import Output
-from pipeline.errors import Code, OrgkeyError, UsageProblem, first_of
-from pipeline.signals import Signalled
+from pipeline.core import passphrases as inputs
+from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
+from pipeline.core.signals import Signalled
 
 if TYPE_CHECKING:
-    from pipeline.arrival import Outcome
     from pipeline.config import Config
-    from pipeline.status import Status
+    from pipeline.monitoring.status import Status
+    from pipeline.workflows.inbox_state import Outcome
 
 
 @jobs.job("watch")
@@ -41,7 +41,8 @@ def watch(
     """
     common = Common(config, state_dir, fingerprint, json, quiet, verbose)
     out = common.output()
-    from pipeline import clock, logs
+    from pipeline.core import clock
+    from pipeline.core import log as logs
 
     loaded = common.load(out)
     if loaded.key is None and fingerprint is None:
@@ -139,7 +140,7 @@ def _round(common: Common, out: Output, loaded: Config) -> _Round:
     except OrgkeyError as error:
         note(error)
     try:
-        from pipeline import status as story
+        from pipeline.monitoring import status as story
 
         found = story.status(common.context(out, loaded))
         if found.live.state == "renewed" and found.live.public and loaded.key and loaded.key.auto_refresh:
@@ -161,10 +162,11 @@ def _inbox(common: Common, out: Output, loaded: Config) -> tuple[str | None, Cod
     """
     if loaded.source is None or loaded.source.kind != "inbox":
         return None, Code.OK, None
-    from pipeline import escrow, wiring
-    from pipeline.arrival import Arrival
-    from pipeline.clock import Deadline
+    from pipeline.core.clock import Deadline
     from pipeline.sources.interface import NoExport
+    from pipeline.wiring import factory as wiring
+    from pipeline.workflows import escrow
+    from pipeline.workflows.inbox_state import Arrival
 
     pin = wiring.pinned(loaded, common.fingerprint)
     passphrase = escrow_command.export_passphrase(loaded, None, None, None, None)
@@ -199,7 +201,7 @@ def _held(before: Outcome) -> str:
 
 
 def _refresh(common: Common, out: Output, loaded: Config, public: bytes) -> tuple[str | None, Code]:
-    from pipeline import refresh
+    from pipeline.workflows import refresh
 
     done = refresh.refresh(common.context(out, loaded), refresh.Request(public))
     return (done.stored.record.epoch, done.stored.code) if done.stored else (None, Code.OK)

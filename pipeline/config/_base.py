@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline import files
-from pipeline.errors import LocalFilesProblem
+from pipeline.core import files
+from pipeline.core.errors import LocalFilesProblem
 
 LONGEST_DAYS = 36500
 """A century: nobody asks for more, and a date that far away can still be written."""

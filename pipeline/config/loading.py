@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from pipeline.config.problems import describe
 from pipeline.config.whole import Config
-from pipeline.errors import UsageProblem
+from pipeline.core.errors import UsageProblem
 
 
 def candidates() -> list[Path]:

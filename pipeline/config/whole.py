@@ -11,7 +11,7 @@ from pipeline.config.holders import HolderConfig, Need, OpenpgpHolder, PaperHold
 from pipeline.config.identities import Identity, IdentityName
 from pipeline.config.places import BackupPlace, DirectoryTarget, S3Target, TargetConfig, VaultTarget
 from pipeline.config.sections import Certificates, Job, Key, LedgerSection, Notify, Ping, Policy, Source
-from pipeline.text import counted
+from pipeline.core.text import counted
 
 
 class Config(Strict):

@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.core.errors import DeadlinePassed, LocalFilesProblem, OrgkeyError, ProgramMissing
+from pipeline.core.files import fsync_directory, private_directory
 from pipeline.devstack.programs import Program, Version, cache_root, cached_path, find, numbers, packaged
 from pipeline.devstack.progress import Reporter
-from pipeline.errors import DeadlinePassed, LocalFilesProblem, OrgkeyError, ProgramMissing
-from pipeline.files import fsync_directory, private_directory
 
 LIMIT = 45 * 60.0  # seconds for one build; a slow line and a slow host included
 # The toolchain itself; the wheel's script of the same name goes through Python.

@@ -22,7 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from pipeline import files
+from pipeline.core import files
 from pipeline.devstack.key_policy import Call, Word, judge
 
 SCHEMA = "orgkey.stack-kms/1"

@@ -8,8 +8,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from pipeline import files
-from pipeline.assets import infra_path
+from pipeline.core import files
+from pipeline.core.resources import infra_path
 from pipeline.devstack import wire
 from pipeline.devstack.kms import ACCOUNT, ALLOWED, role_arn
 from pipeline.devstack.processes import clean_environment

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from pipeline.core.errors import LocalFilesProblem
 from pipeline.devstack import processes
 from pipeline.devstack.progress import Reporter
 from pipeline.devstack.state import Book, Member
-from pipeline.errors import LocalFilesProblem
 
 START_SECONDS = 60.0
 TRIES = 3  # ports: somebody may take one between our look and the server's start

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import UsageProblem
+from pipeline.core.errors import UsageProblem
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pipeline.errors import LocalFilesProblem
+from pipeline.core.errors import LocalFilesProblem
 
 # Below the range from which Linux takes the ports of outgoing connections (32768 and up): a stopped
 # server's port is then still free when it starts again.

@@ -14,7 +14,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from pipeline.assets import infra_path
+from pipeline.core.resources import infra_path
 
 Version = tuple[int, ...]
 Range = tuple[Version, Version]  # the oldest that is known to work, and the first that is not

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from pipeline import logs
+from pipeline.core import log as logs
 
 EVERY = 30.0  # seconds between two plain lines
 

@@ -10,13 +10,13 @@ from string import Template
 from typing import Any
 from xml.sax.saxutils import escape
 
-from pipeline import files
-from pipeline.assets import infra_path
+from pipeline.core import files
+from pipeline.core.errors import LocalFilesProblem, Unreachable
+from pipeline.core.resources import infra_path
 from pipeline.devstack import wire
 from pipeline.devstack.processes import clean_environment
 from pipeline.devstack.programs import VERSITYGW, told
 from pipeline.devstack.state import IDENTITIES, Layout
-from pipeline.errors import LocalFilesProblem, Unreachable
 
 BUCKET = "orgkey"
 

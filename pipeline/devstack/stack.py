@@ -15,8 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline import files
-from pipeline.assets import infra_path
+from pipeline.core import files
+from pipeline.core.errors import LocalFilesProblem, ProgramMissing, UsageProblem
+from pipeline.core.resources import infra_path
 from pipeline.devstack import build, members, processes, wire
 from pipeline.devstack.kms_member import KmsServer
 from pipeline.devstack.members import MemberStatus, Server
@@ -26,7 +27,6 @@ from pipeline.devstack.progress import Quiet, Reporter
 from pipeline.devstack.s3 import S3Server
 from pipeline.devstack.state import IDENTITIES, MEMBERS, Book, Layout, Member, State
 from pipeline.devstack.vault import VaultServer
-from pipeline.errors import LocalFilesProblem, ProgramMissing, UsageProblem
 
 # Part of the digest that says whether the set-up is current: raise it when the set-up's code changes.
 SETUP = "3"

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline import files
+from pipeline.core import files
+from pipeline.core.errors import LocalFilesProblem
 from pipeline.devstack.processes import Process
-from pipeline.errors import LocalFilesProblem
 
 SCHEMA = "orgkey.stack-state/1"
 MEMBERS = ("vault", "s3", "kms")

@@ -6,20 +6,21 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import config, files
-from pipeline.clock import Deadline
+from pipeline import config
+from pipeline.core import files
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Conflict, LocalFilesProblem, Unreachable
+from pipeline.core.retry import Retrier
 from pipeline.devstack import wire
 from pipeline.devstack.processes import clean_environment
 from pipeline.devstack.programs import OPENBAO, told
 from pipeline.devstack.state import Layout
-from pipeline.errors import Conflict, LocalFilesProblem, Unreachable
-from pipeline.infra import applying, plan
-from pipeline.infra.desired import Site
-from pipeline.infra.files import Files
-from pipeline.retry import Retrier
+from pipeline.provision import applying, plan
+from pipeline.provision.desired import Site
+from pipeline.provision.files import Files
 
 if TYPE_CHECKING:
-    from pipeline.clients.vault import VaultSession
+    from pipeline.providers.vault.session import VaultSession
 
 KV_MOUNT, TRANSIT_MOUNT, TRANSIT_KEY = "orgkey", "transit", "orgkey-escrow"
 ROLES = ("writer", "driller", "auditor", "planner")
@@ -175,7 +176,7 @@ class VaultServer:
         Raises:
             OrgkeyError: The server does not answer as it should.
         """
-        from pipeline.clients.vault import VaultSession
+        from pipeline.providers.vault.session import VaultSession
 
         place = config.VaultPlace(address=endpoint, proxy="none")
         login = config.VaultIdentity(token_file=str(self._layout.root_token))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from pipeline.errors import LocalFilesProblem, OrgkeyError, Unreachable
+from pipeline.core.errors import LocalFilesProblem, OrgkeyError, Unreachable
 
 REGION = "us-east-1"
 CALL_SECONDS = 15.0

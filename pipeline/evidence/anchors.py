@@ -10,14 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from pipeline import files
-from pipeline.digest import Digest, sha256
-from pipeline.errors import Code, IntegrityProblem, LocalFilesProblem, OrgkeyError, UsageProblem
-from pipeline.evidence import chain, checking
-from pipeline.evidence.chain import Head
-from pipeline.evidence.verification import Claim
-from pipeline.isolation import isolated
-from pipeline.mirrors.interface import Mirror
+from pipeline.core import files
+from pipeline.core.digest import Digest, sha256
+from pipeline.core.errors import Code, IntegrityProblem, LocalFilesProblem, OrgkeyError, UsageProblem
+from pipeline.core.isolation import isolated
+from pipeline.evidence import verify as checking
+from pipeline.evidence.ledger import entry as chain
+from pipeline.evidence.ledger.entry import Head
+from pipeline.evidence.ledger.verify import Claim
+from pipeline.storage.ledger_mirror import Mirror
 
 _HEAD = re.compile(r"([0-9]{1,9}):(?:sha256:)?([0-9a-fA-F]{64})")
 _LARGEST: Final = 8 << 20

@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pipeline import files, web
-from pipeline.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError, UsageProblem
-from pipeline.evidence import token
+from pipeline.core import files
+from pipeline.core import http as web
+from pipeline.core.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError, UsageProblem
+from pipeline.evidence import cms as token
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import LocalFilesProblem
+from pipeline.core.errors import LocalFilesProblem
 
 
 def render(template: str, data: Mapping[str, Any], *, at: datetime, accessible: bool = False) -> bytes:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
-from pipeline.context import Context
-from pipeline.errors import OrgkeyError
+from pipeline.archive.context import Context
+from pipeline.core.errors import OrgkeyError
+from pipeline.core.isolation import isolated
 from pipeline.evidence import anchors
-from pipeline.evidence.chain import Head
-from pipeline.evidence.ledger import Ledger
-from pipeline.evidence.remembered import Memory
-from pipeline.evidence.verification import Claim
-from pipeline.isolation import isolated
-from pipeline.mirrors.interface import Mirror
+from pipeline.evidence.ledger.entry import Head
+from pipeline.evidence.ledger.mirror_state import Memory
+from pipeline.evidence.ledger.store import Ledger
+from pipeline.evidence.ledger.verify import Claim
+from pipeline.storage.ledger_mirror import Mirror
 
 _NEAR = 100
 """So far below the ledger's own end a mirror's is looked for first."""

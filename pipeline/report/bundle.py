@@ -18,10 +18,10 @@ from datetime import UTC
 from pathlib import Path
 from typing import Final, Protocol
 
-from pipeline import files
-from pipeline.digest import Digest, sha256
-from pipeline.errors import LocalFilesProblem
-from pipeline.evidence.ledger import ASIDE, FORKS
+from pipeline.core import files
+from pipeline.core.digest import Digest, sha256
+from pipeline.core.errors import LocalFilesProblem
+from pipeline.evidence.ledger.store import ASIDE, FORKS
 from pipeline.report import verify_page
 from pipeline.report.model import Report
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from pipeline.authentic import Record
-from pipeline.context import Context
-from pipeline.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError
-from pipeline.evidence import checking, timestamp
-from pipeline.evidence.certificate import FOLDER
-from pipeline.evidence.checking import Checked
-from pipeline.isolation import isolated
+from pipeline.archive.context import Context
+from pipeline.core.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError
+from pipeline.core.isolation import isolated
+from pipeline.evidence import timestamp
+from pipeline.evidence import verify as checking
+from pipeline.evidence.statement import FOLDER
+from pipeline.evidence.verify import Checked
+from pipeline.record.verify import Record
 
 
 def issued(context: Context, record: Record | None) -> tuple[tuple[Checked, ...], tuple[str, ...]]:

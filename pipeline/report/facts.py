@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final
 
+from pipeline.core.text import age
 from pipeline.report.model import Cell, CopyFacts, DrillFacts, Proof, Report
-from pipeline.text import age
 
 _THRESHOLD: Final = re.compile(r"(\d+) of (\d+) ")
 _STANDING: Final = frozenset({Proof.PROVEN, Proof.OVERDUE})

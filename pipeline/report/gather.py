@@ -9,22 +9,30 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from pipeline import __version__, exposure, mirrored, overview, picture, posture_text, status
+from pipeline import __version__
 from pipeline import config as settings
-from pipeline.authentic import Record
-from pipeline.checkin import Standing
-from pipeline.clock import parse_stamp
-from pipeline.context import Context
-from pipeline.custody.paths import Description
-from pipeline.custody.section import PathEntry
-from pipeline.digest import sha256
-from pipeline.errors import Code, OrgkeyError, first_of
-from pipeline.evidence.checking import Checked
-from pipeline.evidence.verification import Claim
-from pipeline.evidence.witnessed import Witnesses
-from pipeline.exposure import TRUTH, Exposure, until_text
-from pipeline.keys import reading, validity
-from pipeline.keys.inspection import part
+from pipeline.archive import overview
+from pipeline.archive.catalog import Copy, Epoch, Survey
+from pipeline.archive.context import Context
+from pipeline.core.clock import parse_stamp
+from pipeline.core.digest import sha256
+from pipeline.core.errors import Code, OrgkeyError, first_of
+from pipeline.custody.shares.paths import Description
+from pipeline.custody.shares.section import PathEntry
+from pipeline.evidence.ledger.verify import Claim
+from pipeline.evidence.ledger.witnessed import Witnesses
+from pipeline.evidence.verify import Checked
+from pipeline.monitoring import ledger_lag as mirrored
+from pipeline.monitoring import status
+from pipeline.monitoring.status import Status
+from pipeline.openpgp.key import parsing as reading
+from pipeline.openpgp.key import validity
+from pipeline.openpgp.key.inspection import part
+from pipeline.posture import analysis as exposure
+from pipeline.posture import diagram as picture
+from pipeline.posture import text as posture_text
+from pipeline.posture.analysis import TRUTH, Exposure, until_text
+from pipeline.record.verify import Record
 from pipeline.report import anchoring, past, verdict
 from pipeline.report.certificates import issued, words
 from pipeline.report.controls import controls
@@ -44,8 +52,7 @@ from pipeline.report.model import (
     cited,
 )
 from pipeline.report.past import Past
-from pipeline.status import Status
-from pipeline.survey import Copy, Epoch, Survey
+from pipeline.workflows.checkin import Standing
 
 PERIOD: Final = timedelta(days=365)
 _PEOPLE: Final = frozenset({"openpgp", "paper"})

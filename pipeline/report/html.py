@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from pipeline.core.text import age, spaced
 from pipeline.report import chart
 from pipeline.report.model import (
     Answer,
@@ -19,7 +20,6 @@ from pipeline.report.model import (
     cited,
     harmless,
 )
-from pipeline.text import age, spaced
 
 NEWEST: Final = 100
 """So many test restores are shown one by one, and every failed one."""

@@ -13,8 +13,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from pipeline.clock import stamp
-from pipeline.text import printable, who_alone
+from pipeline.core.clock import stamp
+from pipeline.core.text import printable, who_alone
 
 SCHEMA: Final = "orgkey.report/1"
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
-from pipeline.clock import stamp
+from pipeline.core.clock import stamp
 from pipeline.report import oscal_observations
 from pipeline.report.controls import NIST, controls
 from pipeline.report.model import Control, Evidence, Report, Support

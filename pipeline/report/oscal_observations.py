@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
-from pipeline.clock import stamp
+from pipeline.core.clock import stamp
 from pipeline.report.facts import Facts
 from pipeline.report.model import Control, Proof, Report
 from pipeline.report.oscal_words import Names, control_id, markup, prop

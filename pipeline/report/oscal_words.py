@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from pipeline.clock import stamp
+from pipeline.core.clock import stamp
+from pipeline.core.text import printable
 from pipeline.report.model import Report
-from pipeline.text import printable
 
 NAMESPACE: Final = uuid.UUID("6a3f2c58-1f0e-4c55-9d0b-7f3e52c4a9d1")
 """Of this program's identifiers, and the name of its properties."""

@@ -8,18 +8,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline import history
-from pipeline.clock import parse_stamp
-from pipeline.errors import Code, LedgerBroken
-from pipeline.evidence.ledger import Head, Ledger
-from pipeline.evidence.verification import Claim, verify
-from pipeline.history import Copied, Drilled
+from pipeline.core.clock import parse_stamp
+from pipeline.core.errors import Code, LedgerBroken
+from pipeline.evidence.ledger import drill_history as history
+from pipeline.evidence.ledger.drill_history import Copied, Drilled
+from pipeline.evidence.ledger.store import Head, Ledger
+from pipeline.evidence.ledger.verify import Claim, verify
 from pipeline.report.model import Change, DrillFacts, LedgerFacts, Missed, VaultSide
 
 REPORT: Final = "report"
 """The ledger's event of a report."""
 INFRA: Final = "infra"
-"""The ledger's event of a comparison of Vault's side, see :mod:`pipeline.drift`."""
+"""The ledger's event of a comparison of Vault's side, see :mod:`pipeline.workflows.provision`."""
 
 _ROUTINE: Final = frozenset(
     {"drill", "verify", "backups-verify", "backups-map", "check-in", "status", REPORT}
@@ -320,6 +320,6 @@ def _flat(value: object) -> str:
 
 
 def _nothing() -> Any:
-    from pipeline.digest import sha256
+    from pipeline.core.digest import sha256
 
     return sha256(b"")

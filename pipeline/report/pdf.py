@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.clock import stamp
+from pipeline.core.clock import stamp
+from pipeline.core.text import spaced
 from pipeline.printing import pdf
 from pipeline.report import chart
 from pipeline.report.html import (
@@ -19,7 +20,6 @@ from pipeline.report.html import (
     size_text,
 )
 from pipeline.report.model import DrillFacts, Report, document, harmless
-from pipeline.text import spaced
 
 
 def render(report: Report) -> bytes:

@@ -19,7 +19,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from pipeline.clock import stamp
+from pipeline.core.clock import stamp
 from pipeline.report.model import (
     BackupFacts,
     Cell,

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pipeline.config import Policy
-from pipeline.history import Drilled, Known
+from pipeline.evidence.ledger.drill_history import Drilled, Known
 from pipeline.report.model import Answer, Cell, CopyFacts, PathFacts, Proof, Verdict
 
 _BROUGHT: Final = re.compile(r"([0-9]+ of [0-9]+) (custodians|sheets) ")

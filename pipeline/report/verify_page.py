@@ -11,9 +11,9 @@ from collections.abc import Collection
 from importlib import resources
 from typing import Final
 
-from pipeline.clock import stamp
+from pipeline.core.clock import stamp
+from pipeline.core.text import printable
 from pipeline.report.model import Report
-from pipeline.text import printable
 
 NAME: Final = "VERIFY.txt"
 SUMS: Final = "SHA256SUMS"

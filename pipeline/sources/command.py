@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline import logs
-from pipeline.clock import Deadline
-from pipeline.errors import DeadlinePassed, UsageProblem
+from pipeline.core import log as logs
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import DeadlinePassed, UsageProblem
 from pipeline.sources.interface import LARGEST, Export, NoExport
 
 
@@ -18,7 +18,8 @@ class CommandSource:
         fingerprint: The pin; the command finds it in ``ORGKEY_FINGERPRINT``.
         seconds: How long the command may take.
         limit: Most bytes that it may print.
-        environ: The environment to choose :data:`pipeline.process.PASSED` from; the process's own without it.
+        environ: The environment to choose :data:`pipeline.core.process.PASSED` from; the process's own
+            without it.
     """
 
     kind = "command"
@@ -40,7 +41,7 @@ class CommandSource:
 
     def fetch(self, deadline: Deadline) -> Export:
         """Run the command; see :class:`pipeline.sources.interface.Source`."""
-        from pipeline import process
+        from pipeline.core import process
 
         # Arguments stay out of messages: they are the operator's, and may say too much.
         name = f"the export command {self._command[0]}"
@@ -70,7 +71,7 @@ class CommandSource:
         return Export(done.stdout, name, (f"{name} says: {said}",) if said else ())
 
     def _environment(self) -> dict[str, str]:
-        from pipeline import process
+        from pipeline.core import process
 
         kept = process.operators_environment(self._environ)
         if self._fingerprint:

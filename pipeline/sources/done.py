@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from pipeline import files
-from pipeline.digest import sha256
-from pipeline.errors import LocalFilesProblem, OrgkeyError
+from pipeline.core import files
+from pipeline.core.digest import sha256
+from pipeline.core.errors import LocalFilesProblem, OrgkeyError
 from pipeline.sources.file import read_regular
 from pipeline.sources.interface import STILL_A_KEY, Taken
 

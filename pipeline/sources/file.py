@@ -7,10 +7,10 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from pipeline import inputs
-from pipeline.clock import Deadline
-from pipeline.digest import sha256
-from pipeline.errors import LocalFilesProblem, NotAKey
+from pipeline.core import passphrases as inputs
+from pipeline.core.clock import Deadline
+from pipeline.core.digest import sha256
+from pipeline.core.errors import LocalFilesProblem, NotAKey
 from pipeline.sources.interface import LARGEST, STILL_A_KEY, Export, Taken
 
 STANDARD_INPUT: Final = Path("-")

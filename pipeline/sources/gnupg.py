@@ -6,11 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
-from pipeline import logs
-from pipeline.clock import Deadline
-from pipeline.errors import LocalFilesProblem, UsageProblem, WrongPassphrase
-from pipeline.inputs import edge_note
-from pipeline.secret import Secret, SecretSource
+from pipeline.core import log as logs
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import LocalFilesProblem, UsageProblem, WrongPassphrase
+from pipeline.core.passphrases import edge_note
+from pipeline.core.secret import Secret, SecretSource
 from pipeline.sources.interface import LARGEST, STILL_A_KEY, Export, NoExport
 
 
@@ -47,7 +47,7 @@ class GnupgSource:
 
     def fetch(self, deadline: Deadline) -> Export:
         """Run gpg; see :class:`pipeline.sources.interface.Source`."""
-        from pipeline import process
+        from pipeline.core import process
 
         gpg = process.find("gpg")
         if self._home is not None and not self._home.is_dir():
@@ -90,7 +90,7 @@ class GnupgSource:
 
     def _agent(self, deadline: Deadline, *words: str) -> bool:
         """Speak to the keyring's agent, without starting one, and say whether one was there."""
-        from pipeline import process
+        from pipeline.core import process
 
         program = shutil.which("gpg-connect-agent")
         if program is None:
@@ -134,7 +134,7 @@ def _without_status(stderr: bytes) -> bytes:
 
 def _environment() -> dict[str, str]:
     """What gpg needs to find its home and agent, with messages in English, since some are read."""
-    from pipeline import process
+    from pipeline.core import process
 
     kept = {name: value for name in ("GNUPGHOME", "HOME", "USER") if (value := os.environ.get(name))}
     return process.clean_environment(kept)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pipeline.clock import Clock, Deadline, SystemClock
-from pipeline.digest import sha256
-from pipeline.errors import (
+from pipeline.core.clock import Clock, Deadline, SystemClock
+from pipeline.core.digest import sha256
+from pipeline.core.errors import (
     INSPECT_PRECEDENCE,
     Code,
     DeadlinePassed,
@@ -27,13 +27,13 @@ from pipeline.errors import (
     PublicOnly,
     SeveralKeys,
 )
-from pipeline.isolation import isolated
+from pipeline.core.isolation import isolated
 from pipeline.sources import done
 from pipeline.sources.file import read_regular
 from pipeline.sources.interface import LARGEST, Export, NoExport, Taken
 
 if TYPE_CHECKING:
-    from pipeline.keys import Inspection
+    from pipeline.openpgp import Inspection
 
 # Endings that browsers, editors and copying programs give to what is not finished.
 UNFINISHED: Final = (
@@ -197,7 +197,7 @@ class InboxSource:
         return "", facts
 
     def _look(self, path: Path, notes: list[str]) -> _Found | None:
-        from pipeline.keys import inspect
+        from pipeline.openpgp import inspect
 
         def look() -> _Found:
             data, facts = read_regular(path, self._limit, follow=False)

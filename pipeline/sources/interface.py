@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from pipeline.clock import Deadline
-from pipeline.digest import Digest
-from pipeline.errors import LocalFilesProblem
+from pipeline.core.clock import Deadline
+from pipeline.core.digest import Digest
+from pipeline.core.errors import LocalFilesProblem
 
 LARGEST: Final = 4 * 1024 * 1024  # bytes; a keypair export has some kilobytes
 

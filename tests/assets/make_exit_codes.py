@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.errors import INSPECT_PRECEDENCE, PRECEDENCE, Code
+from pipeline.core.errors import INSPECT_PRECEDENCE, PRECEDENCE, Code
 
 PAGE = Path(__file__).parents[2] / "docs" / "exit-codes.md"
 
 _HEAD = """\
 # Exit codes
 
-<!-- Written by `python -m tests.assets.make_exit_codes` from pipeline/errors.py. Change it there. -->
+<!-- Written by `python -m tests.assets.make_exit_codes` from pipeline/core/errors.py. Change it there. -->
 
 What a script, a timer or a monitor needs to know is the exit code; it is the same in every command. 0 means
 that all that was asked is done *and verified*. Enough but not all of it has a code of its own, 24, so that a

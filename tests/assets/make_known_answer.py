@@ -1,4 +1,4 @@
-"""Makes ``pipeline/keys/known_answer.py`` with gpg. Run: ``python -m tests.assets.make_known_answer``.
+"""Makes ``pipeline/openpgp/proofs/known_answer.py`` with gpg: ``python -m tests.assets.make_known_answer``.
 
 A throwaway key of the year 2000, a message to it that it has signed, and a signature: what each
 implementation has to read rightly on this host before it may judge a real key.
@@ -10,10 +10,10 @@ import base64
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline import keys
-from pipeline.clock import Deadline
-from pipeline.keys.gnupg import GnuPG
-from pipeline.secret import Secret
+from pipeline import openpgp as keys
+from pipeline.core.clock import Deadline
+from pipeline.core.secret import Secret
+from pipeline.openpgp.gnupg.driver import GnuPG
 
 OUT = Path(__file__).parents[2] / "pipeline" / "keys" / "known_answer.py"
 PASSPHRASE = Secret("known-answer")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pysequoia
 
-from pipeline.authentic import Record
-from pipeline.secret import Secret
+from pipeline.core.secret import Secret
+from pipeline.record.verify import Record
 
 FOLDER = Path(__file__).with_name("custodians")
 CERTIFICATES = FOLDER / "certificates"

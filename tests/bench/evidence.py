@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import rfc8785
 
-from pipeline.clock import parse_stamp, stamp
+from pipeline.core.clock import parse_stamp, stamp
 from tests.bench.measure import CannotMeasure, Sample, alternate, run
 from tests.bench.subjects import ORGKEY, Bench
 from tests.bench.verdict import Comparison

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import mint
-from pipeline.clock import Deadline
-from pipeline.custody import paths
-from pipeline.custody.interface import Binding, Coordinates, Holder, SealedShare
-from pipeline.secret import Secret
+from pipeline.core.clock import Deadline
+from pipeline.core.secret import Secret
+from pipeline.custody.holders.interface import Binding, Coordinates, Holder, SealedShare
+from pipeline.custody.shares import paths
+from pipeline.record import create as mint
 from tests.integration.commandline import NEW_PASSPHRASE, converse, environment, orgkey
 from tests.unit.core import inmemory
 from tests.unit.core.inmemory import MemoryHolder, slot_of

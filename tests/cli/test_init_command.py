@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import config
-from pipeline.text import spaced
+from pipeline.core.text import spaced
 from tests.assets import certificate_writer, people
 from tests.support import forkserver
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import authentic, keys
-from pipeline.clock import Deadline, SystemClock
-from pipeline.errors import Code
+from pipeline import openpgp as keys
+from pipeline.core.clock import Deadline, SystemClock
+from pipeline.core.errors import Code
+from pipeline.record import verify as authentic
 from tests.assets import people
 from tests.assets.openpgp_writer import PASSPHRASE
 from tests.cli.forked import Started

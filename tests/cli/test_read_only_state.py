@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.clock import stamp
-from pipeline.errors import Code
+from pipeline.core.clock import stamp
+from pipeline.core.errors import Code
 from tests.assets import people
 from tests.cli.forked import Started
 from tests.unit.core.conftest import genuine as genuine

@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from pipeline.cli import app as program
-from pipeline.errors import Code, UsageProblem
+from pipeline.core.errors import Code, UsageProblem
 from tests.cli.forked import Open, Started
 from tests.integration.commandline import export_of
 
@@ -53,8 +53,8 @@ NOT_BARE = {("stack", "up"), ("lab", "serve")}
 @pytest.fixture(scope="module", autouse=True)
 def _imported() -> None:
     """Once here instead of once in each fork."""
-    for name in ("pipeline.config", "pipeline.wiring", "pipeline.logs", "pipeline.setup_file"):
-        importlib.import_module(name)
+    for name in ("config", "wiring.factory", "core.log", "config.setup.template"):
+        importlib.import_module(f"pipeline.{name}")
 
 
 @pytest.fixture

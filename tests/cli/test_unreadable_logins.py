@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.drill import Request, drill
-from pipeline.errors import Code
+from pipeline.core.errors import Code
+from pipeline.workflows.drill import Request, drill
 from tests.cli.forked import Started
 from tests.unit.core.conftest import _quick as _quick
 from tests.unit.core.inmemory import World, named

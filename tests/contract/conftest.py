@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.devstack.stack import Stack
-from pipeline.targets.interface import Slot
+from pipeline.storage.interface import Slot
 from tests.contract.target_places import DirectoryPlace, Place, S3Place, VaultPlace
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline import config
-from pipeline.clients.aws import AwsSession
-from pipeline.clients.vault import VaultSession
-from pipeline.clock import Deadline
+from pipeline.core.clock import Deadline
 from pipeline.devstack.stack import Stack
-from pipeline.targets.directory import DirectoryTarget
-from pipeline.targets.interface import Slot, Target
-from pipeline.targets.s3 import S3Target
-from pipeline.targets.vault import VaultTarget
+from pipeline.providers.aws.session import AwsSession
+from pipeline.providers.vault.session import VaultSession
+from pipeline.storage.directory.target import DirectoryTarget
+from pipeline.storage.interface import Slot, Target
+from pipeline.storage.s3.target import S3Target
+from pipeline.storage.vault.target import VaultTarget
 
 CONTROL = ("tests",)
 

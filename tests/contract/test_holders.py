@@ -18,18 +18,8 @@ from cryptography.hazmat.primitives import hashes, keywrap, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from pipeline import config
-from pipeline.clients.aws import AwsSession
-from pipeline.clients.vault import VaultSession
-from pipeline.clock import Deadline, SystemClock
-from pipeline.custody import passphrase, paths, recovery_text
-from pipeline.custody.interface import Binding, Holder, SealedShare
-from pipeline.custody.kms import KmsHolder, accept, judge
-from pipeline.custody.openpgp import CustodianGroup
-from pipeline.custody.recover import recover
-from pipeline.custody.retrying import RetryingHolder
-from pipeline.custody.seal import seal
-from pipeline.custody.transit import TransitHolder
-from pipeline.errors import (
+from pipeline.core.clock import Deadline, SystemClock
+from pipeline.core.errors import (
     DeadlinePassed,
     Denied,
     NotEnoughShares,
@@ -38,10 +28,21 @@ from pipeline.errors import (
     UsageProblem,
     WrongShare,
 )
-from pipeline.finding import Level
-from pipeline.keys import armor
-from pipeline.retry import Retrier
-from pipeline.secret import Secret
+from pipeline.core.finding import Level
+from pipeline.core.retry import Retrier
+from pipeline.core.secret import Secret
+from pipeline.custody import recovery_guide as recovery_text
+from pipeline.custody.holders.interface import Binding, Holder, SealedShare
+from pipeline.custody.holders.kms import KmsHolder, accept, judge
+from pipeline.custody.holders.openpgp import CustodianGroup
+from pipeline.custody.holders.retrying import RetryingHolder
+from pipeline.custody.holders.transit import TransitHolder
+from pipeline.custody.shares import passphrase, paths
+from pipeline.custody.shares.recover import recover
+from pipeline.custody.shares.seal import seal
+from pipeline.openpgp.format import armor
+from pipeline.providers.aws.session import AwsSession
+from pipeline.providers.vault.session import VaultSession
 from tests.assets import people
 
 if TYPE_CHECKING:
@@ -662,7 +663,7 @@ def test_the_printed_commands_recover_with_those_who_are_here(
     from pipeline.devstack import build
     from pipeline.devstack.programs import OPENBAO
     from pipeline.devstack.progress import Quiet
-    from pipeline.keys.gnupg import GnuPG
+    from pipeline.openpgp.gnupg.driver import GnuPG
 
     raw = passphrase.mint()
     holders: dict[str, Holder] = {"vault": world.transit(), "custodians": custodians}

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipeline.errors import Conflict, Denied, IntegrityProblem, OrgkeyError, Unreachable
-from pipeline.mirrors.directory import DirectoryMirror
-from pipeline.mirrors.heads import VaultHeads
-from pipeline.mirrors.interface import Mirror
-from pipeline.mirrors.s3 import S3Mirror
-from pipeline.targets.interface import Slot
+from pipeline.core.errors import Conflict, Denied, IntegrityProblem, OrgkeyError, Unreachable
+from pipeline.storage.directory.ledger_mirror import DirectoryMirror
+from pipeline.storage.interface import Slot
+from pipeline.storage.ledger_mirror import Mirror
+from pipeline.storage.s3.ledger_mirror import S3Mirror
+from pipeline.storage.vault.ledger_heads import VaultHeads
 from tests.contract.target_places import CONTROL, DirectoryPlace, S3Place, VaultPlace
 from tests.unit.core.inmemory import MemoryMirror
 

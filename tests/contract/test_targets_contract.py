@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipeline.errors import Conflict, IntegrityProblem, OrgkeyError, Unreachable, UsageProblem
-from pipeline.targets.interface import Listing, Presence, Receipt, Slot
+from pipeline.core.errors import Conflict, IntegrityProblem, OrgkeyError, Unreachable, UsageProblem
+from pipeline.storage.interface import Listing, Presence, Receipt, Slot
 from tests.contract.target_places import Place
 
 RECORD = bytes(range(256)) * 200 + b"\r\n\0end"

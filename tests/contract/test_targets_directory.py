@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import Denied, IntegrityProblem, OrgkeyError, Unreachable
-from pipeline.targets.interface import Slot
+from pipeline.core.errors import Denied, IntegrityProblem, OrgkeyError, Unreachable
+from pipeline.storage.interface import Slot
 from tests.contract.target_places import DirectoryPlace
 
 RECORD = b"record" * 1000
@@ -74,8 +74,8 @@ def test_each_refusal_of_the_disk_has_its_meaning(
     def refuse(handle: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("pipeline.files.os.fsync", refuse)
-    monkeypatch.setattr("pipeline.targets._tree.fsync_directory", lambda path: None)
+    monkeypatch.setattr("pipeline.core.files.os.fsync", refuse)
+    monkeypatch.setattr("pipeline.storage.directory.tree.fsync_directory", lambda path: None)
     with pytest.raises(kind) as raised:
         directory_place.target().put(slot, RECORD)
     monkeypatch.undo()
@@ -140,7 +140,7 @@ def test_the_check_warns_of_others(directory_place: DirectoryPlace, monkeypatch:
     def nearly_full(path: Any) -> Any:
         return type("Usage", (), {"free": 1024 * 1024})()
 
-    monkeypatch.setattr("pipeline.targets.directory.shutil.disk_usage", nearly_full)
+    monkeypatch.setattr("pipeline.storage.directory.target.shutil.disk_usage", nearly_full)
     (finding,) = directory_place.target().check()
     assert finding.level == "warn"
     assert "1024 KiB" in finding.message

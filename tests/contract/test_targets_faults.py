@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.clock import Deadline
-from pipeline.errors import Conflict, DeadlinePassed, Denied, Unreachable
-from pipeline.retry import Retrier
-from pipeline.targets.interface import Slot
-from pipeline.targets.retrying import RetryingTarget
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Conflict, DeadlinePassed, Denied, Unreachable
+from pipeline.core.retry import Retrier
+from pipeline.storage.interface import Slot
+from pipeline.storage.retrying import RetryingTarget
 from tests.contract.target_places import S3Place, VaultPlace
 from tests.contract.wire_faults import CuttingProxy, dead_port, silent_server
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from botocore.stub import ANY, Stubber
 
-from pipeline.errors import Conflict, Denied, IntegrityProblem, OrgkeyError, Unreachable, UsageProblem
-from pipeline.place import place_one
-from pipeline.targets.interface import Presence, Retention, Slot, Stored
-from pipeline.targets.s3 import S3Target
-from pipeline.targets.s3_retention import S3Retainer
+from pipeline.archive.write import place_one
+from pipeline.core.errors import Conflict, Denied, IntegrityProblem, OrgkeyError, Unreachable, UsageProblem
+from pipeline.storage.interface import Presence, Retention, Slot, Stored
+from pipeline.storage.s3.retention import S3Retainer
+from pipeline.storage.s3.target import S3Target
 from tests.contract.target_places import S3Place
 
 RECORD = b"record" * 1000

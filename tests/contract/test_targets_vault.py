@@ -12,10 +12,10 @@ import hvac.exceptions
 import pytest
 
 from pipeline import config
-from pipeline.clients.vault import Health, VaultSession
-from pipeline.clock import Deadline
-from pipeline.errors import Denied, IntegrityProblem, Unreachable, UsageProblem
-from pipeline.targets.interface import Presence, Slot
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Denied, IntegrityProblem, Unreachable, UsageProblem
+from pipeline.providers.vault.session import Health, VaultSession
+from pipeline.storage.interface import Presence, Slot
 from tests.contract.target_places import VaultPlace
 
 RECORD = b"record" * 1000
@@ -245,7 +245,7 @@ def test_a_sealed_server_is_named_and_useless_until_unsealed(vault_place: VaultP
 
 
 def test_time_ahead_and_behind() -> None:
-    from pipeline.targets.vault import _presence
+    from pipeline.storage.vault.target import _presence
 
     now = datetime.now(UTC)
     ahead = (now + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S.123456789Z")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pipeline import files
+from pipeline.core import files
 from pipeline.devstack import build, processes, wire
 from pipeline.devstack.programs import OPENBAO
 from pipeline.devstack.progress import Quiet

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline import authentic
+from pipeline.record import verify as authentic
 from tests.faults import cluster as clusters
 from tests.faults.balancer import in_front_of
 from tests.faults.replacing import Before, adopt, with_people

@@ -157,8 +157,8 @@ def _matters(name: str, called: str, path: Any, *args: Any) -> bool:
 
 
 def _watch_calls(points: Points) -> None:
-    from pipeline.custody.retrying import RetryingHolder
-    from pipeline.targets.retrying import RetryingRetainer, RetryingTarget
+    from pipeline.custody.holders.retrying import RetryingHolder
+    from pipeline.storage.retrying import RetryingRetainer, RetryingTarget
 
     def wrap(owner: type, kind: str, name: str) -> None:
         real: Callable[..., Any] = getattr(owner, name)
@@ -178,7 +178,7 @@ def _watch_calls(points: Points) -> None:
 
 
 def _watch_programs(points: Points) -> None:
-    from pipeline import process
+    from pipeline.core import process
 
     real = process.start
 
@@ -217,8 +217,8 @@ def _set_aws_clock(seconds: int) -> None:
 
 def main() -> None:
     """Prepare, then be ``orgkey``."""
-    from pipeline import files
-    from pipeline.keys import gnupg_home
+    from pipeline.core import files
+    from pipeline.openpgp.gnupg import home as gnupg_home
 
     if memory := os.environ.get("FAULTS_MEMORY"):
         for module in (files, gnupg_home):

@@ -18,8 +18,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from pipeline import keys
-from pipeline.clock import SystemClock
+from pipeline import openpgp as keys
+from pipeline.core.clock import SystemClock
 from tests.cli.forked import Started
 from tests.conftest import Place
 from tests.faults.balancer import Balancer

@@ -6,9 +6,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import authentic
-from pipeline.authentic import Record
-from pipeline.targets.interface import Slot
+from pipeline.record import verify as authentic
+from pipeline.record.verify import Record
+from pipeline.storage.interface import Slot
 from tests.assets import people
 from tests.faults.scene import FINGERPRINT, Scene
 

@@ -16,10 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pipeline import authentic, config, wiring
-from pipeline.authentic import Record
-from pipeline.context import Context
-from pipeline.targets.interface import Presence, Slot, Target
+from pipeline import config
+from pipeline.archive.context import Context
+from pipeline.record import verify as authentic
+from pipeline.record.verify import Record
+from pipeline.storage.interface import Presence, Slot, Target
+from pipeline.wiring import factory as wiring
 from tests.faults.faulty import WORDS
 from tests.support import forkserver, leftovers
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import keys
-from pipeline.keys import armor
-from pipeline.secret import Secret
+from pipeline import openpgp as keys
+from pipeline.core.secret import Secret
+from pipeline.openpgp.format import armor
 from tests.faults.scene import FINGERPRINT, NEW_PASSPHRASE, Scene
 
 TRYING = ["open out/.restored.asc.HEX.orgkey-tmp #1", "unlink out/.restored.asc.HEX.orgkey-tmp #1"]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline import authentic
-from pipeline.keys import compare_public
+from pipeline.openpgp import compare_public
+from pipeline.record import verify as authentic
 from tests.assets.openpgp_writer import PASSPHRASE
 from tests.faults.conftest import set_up
 from tests.faults.replacing import Before, adopt, check_ended, check_proven, check_stands, with_people

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import files
-from pipeline.digest import sha256
-from pipeline.journal import Journal, lock
-from pipeline.keys import gnupg_home
-from pipeline.targets.interface import Receipt
+from pipeline.archive.journal import Journal, lock
+from pipeline.core import files
+from pipeline.core.digest import sha256
+from pipeline.openpgp.gnupg import home as gnupg_home
+from pipeline.storage.interface import Receipt
 
 EPOCH = "20260101T000000Z-0a1b2c3d"
 

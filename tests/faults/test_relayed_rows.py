@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.clients import _answers
-from pipeline.errors import Code, Unreachable
+from pipeline.core.errors import Code, Unreachable
+from pipeline.providers import answers as _answers
 from tests.faults.relayed import Play, Player, Relayed, Request, relayed, told
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.files import memory_root
-from pipeline.keys.gnupg_home import PREFIX
+from pipeline.core.files import memory_root
+from pipeline.openpgp.gnupg.home import PREFIX
 from tests.faults.scene import Ended, Scene
 
 if TYPE_CHECKING:

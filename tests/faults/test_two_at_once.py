@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 
-from pipeline.context import Context
-from pipeline.survey import Reader, State
+from pipeline.archive.catalog import Reader, State
+from pipeline.archive.context import Context
 from tests.faults.scene import FINGERPRINT, Ended, Scene
 
 HOLD = "rename state/FPR/journal/EPOCH #1"

@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline import escrow, status
-from pipeline.clock import SystemClock
-from pipeline.context import Context
-from pipeline.errors import Code, Expired
-from pipeline.secret import Secret
-from pipeline.store import Stored
-from pipeline.survey import Reader
+from pipeline.archive.catalog import Reader
+from pipeline.archive.context import Context
+from pipeline.core.clock import SystemClock
+from pipeline.core.errors import Code, Expired
+from pipeline.core.secret import Secret
+from pipeline.monitoring import status
+from pipeline.workflows import escrow
+from pipeline.workflows.publish import Stored
 from tests.faults.scene import EXPORT_PASSPHRASE, FINGERPRINT, Scene
 
 

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from pipeline.backups.sources import Source
-from pipeline.custody.interface import Binding, Coordinates, Holder, SealedShare
-from pipeline.custody.section import CustodySection
-from pipeline.errors import OrgkeyError
-from pipeline.finding import Finding
-from pipeline.infra.desired import Site
-from pipeline.mirrors.interface import Mirror
-from pipeline.secret import Secret
-from pipeline.targets.interface import Retainer, Stored, Target
+from pipeline.core.errors import OrgkeyError
+from pipeline.core.finding import Finding
+from pipeline.core.secret import Secret
+from pipeline.custody.holders.interface import Binding, Coordinates, Holder, SealedShare
+from pipeline.custody.shares.section import CustodySection
+from pipeline.provision.desired import Site
+from pipeline.sources.backups.sources import Source
+from pipeline.storage.interface import Retainer, Stored, Target
+from pipeline.storage.ledger_mirror import Mirror
 
 TRANSIT: Coordinates = {
     "address": "https://vault.example.com:8200",
@@ -92,9 +92,9 @@ def custodians(names: Sequence[str]) -> Holder:
     """A group as the program has it, with the committed certificates, judged at the time of the records."""
     from datetime import UTC, datetime, timedelta
 
-    from pipeline.clock import Deadline, SystemClock
     from pipeline.config import Custodian, OpenpgpHolder
-    from pipeline.custody.openpgp import CustodianGroup
+    from pipeline.core.clock import Deadline, SystemClock
+    from pipeline.custody.holders.openpgp import CustodianGroup
     from tests.assets import people
 
     class Then(SystemClock):

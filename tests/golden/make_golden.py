@@ -14,18 +14,22 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from pipeline import keys, manifest, mint, record
-from pipeline.authentic import Record
-from pipeline.clock import Deadline
-from pipeline.custody import commit, passphrase, paths
-from pipeline.custody.commit import Place
-from pipeline.custody.interface import Binding, Holder
-from pipeline.digest import sha256
-from pipeline.keys import signing
-from pipeline.keys.gnupg import GnuPG
-from pipeline.keys.proofs.views import Views
-from pipeline.proving import recover_passphrase
-from pipeline.secret import Secret
+from pipeline import openpgp as keys
+from pipeline.core.clock import Deadline
+from pipeline.core.digest import sha256
+from pipeline.core.secret import Secret
+from pipeline.custody.holders.interface import Binding, Holder
+from pipeline.custody.shares import commitments as commit
+from pipeline.custody.shares import passphrase, paths
+from pipeline.custody.shares.commitments import Place
+from pipeline.openpgp import signing
+from pipeline.openpgp.gnupg.driver import GnuPG
+from pipeline.openpgp.proofs.views import Views
+from pipeline.record import create as mint
+from pipeline.record import manifest
+from pipeline.record import tar as record
+from pipeline.record.verify import Record
+from pipeline.unseal.prove import recover_passphrase
 from tests.golden import holders
 
 HERE = Path(__file__).parent
@@ -122,7 +126,7 @@ def describe(made: Record) -> dict[str, Any]:
 
 
 def _people(made: Record) -> list[Mapping[str, Any]]:
-    from pipeline.custody.recover import open_share
+    from pipeline.custody.shares.recover import open_share
 
     entry = made.manifest.custody.path("people")
     binding = Binding(made.fingerprint, made.manifest.record_id)

@@ -17,21 +17,26 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from pipeline import authentic, config, drill, keys, record, restore
-from pipeline.clock import Deadline, SystemClock
+from pipeline import config
+from pipeline import openpgp as keys
+from pipeline.archive.context import Context
 from pipeline.config import DirectoryTarget as Settings
-from pipeline.context import Context
-from pipeline.custody import commit, paths, slip39, witness
-from pipeline.custody.commit import Place
-from pipeline.custody.interface import Binding
-from pipeline.custody.recover import open_share
-from pipeline.errors import Code, NotEnoughShares, UsageProblem, WrongShare
-from pipeline.keys import armor
-from pipeline.keys.gnupg import GnuPG
-from pipeline.proving import recover_passphrase
-from pipeline.record import MANIFEST
-from pipeline.secret import Secret
-from pipeline.targets.directory import DirectoryTarget
+from pipeline.core.clock import Deadline, SystemClock
+from pipeline.core.errors import Code, NotEnoughShares, UsageProblem, WrongShare
+from pipeline.core.secret import Secret
+from pipeline.custody.holders.interface import Binding
+from pipeline.custody.shares import commitments as commit
+from pipeline.custody.shares import paths, slip39, witness
+from pipeline.custody.shares.commitments import Place
+from pipeline.custody.shares.recover import open_share
+from pipeline.openpgp.format import armor
+from pipeline.openpgp.gnupg.driver import GnuPG
+from pipeline.record import tar as record
+from pipeline.record import verify as authentic
+from pipeline.record.tar import MANIFEST
+from pipeline.storage.directory.target import DirectoryTarget
+from pipeline.unseal.prove import recover_passphrase
+from pipeline.workflows import drill, restore
 from tests.golden import holders, make_golden
 from tests.support import forkserver
 

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from pipeline.targets.interface import Slot
+from pipeline.storage.interface import Slot
 from tests.assets import openpgp_writer as writer
 from tests.contract.target_places import DirectoryPlace, S3Place, VaultPlace
 from tests.support import forkserver

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline import manifest as manifests
-from pipeline import mint, record
-from pipeline.authentic import Record
-from pipeline.clock import parse_stamp, stamp
-from pipeline.digest import sha256
-from pipeline.secret import Secret
+from pipeline.core.clock import parse_stamp, stamp
+from pipeline.core.digest import sha256
+from pipeline.core.secret import Secret
+from pipeline.record import create as mint
+from pipeline.record import manifest as manifests
+from pipeline.record import tar as record
+from pipeline.record.verify import Record
 from tests.assets import openpgp_writer as writer
 from tests.integration import commandline
 from tests.integration.commandline import KEYS, Desk
 from tests.support import leftovers
 
 if TYPE_CHECKING:
-    from pipeline.keys import UnlockedKey
+    from pipeline.openpgp import UnlockedKey
 
 
 def later(data: bytes, signer: str, *, years: int = 1, public: bytes | None = None) -> tuple[str, bytes]:
@@ -70,9 +71,10 @@ def other_secret(desk: Desk, monkeypatch: pytest.MonkeyPatch, *, whole: bool, ot
         other: The other key, of the same algorithm where it is not whole.
     """
     from pipeline import config as settings
-    from pipeline import keys, wiring
-    from pipeline.custody import paths
-    from pipeline.keys import armor
+    from pipeline import openpgp as keys
+    from pipeline.custody.shares import paths
+    from pipeline.openpgp.format import armor
+    from pipeline.wiring import factory as wiring
 
     config = settings.load(desk.config)
     context = wiring.context(

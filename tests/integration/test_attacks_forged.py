@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline import record
+from pipeline.record import tar as record
 from tests.integration import commandline, forgery
 from tests.integration.commandline import Desk, copies, fingerprint_of
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
-from pipeline.secret import Secret
+from pipeline.core.secret import Secret
 from tests.assets import authority as authorities
 from tests.assets import make_keys
 from tests.assets import openpgp_writer as writer
@@ -25,7 +25,7 @@ from tests.integration.commandline import Desk, Run, environment
 from tests.integration.leaks import Leak, Sampler, Searcher
 
 if TYPE_CHECKING:
-    from pipeline.authentic import Record
+    from pipeline.record.verify import Record
     from tests.conftest import Place
 
 LOUD = "-vvv"
@@ -104,7 +104,9 @@ class Watched:
 
     def record(self) -> Record:
         """The record as the driller reads it."""
-        from pipeline import config, overview, wiring
+        from pipeline import config
+        from pipeline.archive import overview
+        from pipeline.wiring import factory as wiring
 
         context = wiring.context(
             config.load(self.desk.config),
@@ -121,9 +123,9 @@ class Watched:
 
     def secrets(self) -> dict[str, bytes]:
         """All secrets by name; those that the escrow made are recovered from the record."""
-        from pipeline.custody import passphrase, recover
-        from pipeline.custody.interface import Binding
-        from pipeline.proving import recover_passphrase
+        from pipeline.custody.holders.interface import Binding
+        from pipeline.custody.shares import passphrase, recover
+        from pipeline.unseal.prove import recover_passphrase
 
         record = self.record()
         custody = record.manifest.custody
@@ -169,7 +171,7 @@ class Watched:
 
     def stored(self) -> dict[str, bytes]:
         """Every stored object of this place, and what it is made of."""
-        from pipeline import record
+        from pipeline.record import tar as record
 
         kv, s3, found = self.desk.at_vault.kv, self.desk.at_s3, {}
         for name in self.desk.stored_in_vault():

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipeline.authentic import Record
-from pipeline.secret import Secret
+from pipeline.core.secret import Secret
+from pipeline.record.verify import Record
 from tests.assets import people
 from tests.assets.people import FINGERPRINTS
 from tests.integration.commandline import Desk, converse, end_gpg, environment, gpg, next_second, orgkey

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.authentic import Record
-from pipeline.custody import passphrase
-from pipeline.proving import recover_passphrase
+from pipeline.custody.shares import passphrase
+from pipeline.record.verify import Record
+from pipeline.unseal.prove import recover_passphrase
 from tests.assets import people
 from tests.integration.commandline import NEW_PASSPHRASE, converse, environment, orgkey
 from tests.integration.leaks import Sampler, Searcher

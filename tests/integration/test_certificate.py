@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.record import unpack
+from pipeline.record.tar import unpack
 from tests.conftest import Place
 from tests.integration.commandline import Desk, end_gpg, gpg
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.record import unpack
-from pipeline.text import spaced
+from pipeline.core.text import spaced
+from pipeline.record.tar import unpack
 from tests.assets import authority as authorities
 from tests.assets.authority import Authority
 from tests.conftest import Place
@@ -167,7 +167,7 @@ def test_what_does_not_belong_together_is_named(desk: Desk, authority: Authority
 def test_a_failed_and_a_warned_drill_say_so(desk: Desk) -> None:
     """The statement of a drill in which a proof failed is signed all the same: 30; with a warning: 24."""
     from pipeline.cli.certificate_verify import CODES
-    from pipeline.errors import Code
+    from pipeline.core.errors import Code
 
     assert CODES == {"PASSED": Code.OK, "WARNED": Code.DEGRADED, "FAILED": Code.PROOF_FAILED}
     desk.escrow("--no-drill")
@@ -200,9 +200,10 @@ def test_any_byte_that_changes_is_found(desk: Desk, authority: Authority) -> Non
     public = public_of(desk).read_bytes()
     from datetime import UTC, datetime
 
-    from pipeline.clock import Deadline
-    from pipeline.errors import OrgkeyError
-    from pipeline.evidence import checking, timestamp
+    from pipeline.core.clock import Deadline
+    from pipeline.core.errors import OrgkeyError
+    from pipeline.evidence import timestamp
+    from pipeline.evidence import verify as checking
 
     trusted = timestamp.roots(authority.ca)
 

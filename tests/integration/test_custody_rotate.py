@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipeline import authentic
-from pipeline.authentic import Record
-from pipeline.clock import Deadline
+from pipeline.core.clock import Deadline
+from pipeline.record import verify as authentic
+from pipeline.record.verify import Record
 from tests.assets import people
 from tests.assets.people import FINGERPRINTS
 from tests.integration.commandline import Desk, next_second

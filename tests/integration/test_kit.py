@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.recovery import CHECK
+from pipeline.record.recovery_guide import CHECK
 from tests.assets import people
 from tests.assets.people import FINGERPRINTS
 from tests.integration.commandline import Desk, end_gpg, environment, gpg, orgkey

@@ -270,8 +270,8 @@ def test_scheduled_backups_arrive_as_time_passes(lab: Lab) -> None:
 
 
 def test_gnupg_looks_keys_up_at_it(lab: Lab) -> None:
-    from pipeline.lab import lookup
-    from pipeline.lab.server import Server
+    from pipeline.devstack.lab import lookup
+    from pipeline.devstack.lab.server import Server
 
     about = lab.setup()
     lab.run("user", "add", "Ada", "ada@acme.example")

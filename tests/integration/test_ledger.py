@@ -305,7 +305,7 @@ def test_a_newer_version_over_a_locked_entry_changes_nothing(desk: Desk) -> None
 
 KILLED = """
 import os, signal, sys
-from pipeline.evidence.ledger import Ledger
+from pipeline.evidence.ledger.store import Ledger
 real = Ledger.add
 def add(self, number, entry):
     os.kill(os.getpid(), signal.SIGKILL)

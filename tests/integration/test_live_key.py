@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pipeline.text import spaced
+from pipeline.core.text import spaced
 from tests.assets import key_server
 from tests.assets import openpgp_writer as writer
 from tests.assets.key_server import KeyServer

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.keys import reading, rewrap
-from pipeline.secret import Secret
+from pipeline.core.secret import Secret
+from pipeline.openpgp.key import parsing as reading
+from pipeline.openpgp.key import rewrap
 from tests.conftest import Place
 from tests.integration.commandline import KEYS, NEW_PASSPHRASE, Desk
 

@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline import config, restore, wiring
-from pipeline.clock import Deadline, SystemClock
-from pipeline.custody import posture
-from pipeline.custody.interface import Holder
-from pipeline.custody.section import CustodySection
-from pipeline.errors import NotEnoughShares, OrgkeyError
-from pipeline.keys import armor, unlock
-from pipeline.restore import Found, Request
-from pipeline.secret import Secret
+from pipeline import config
+from pipeline.core.clock import Deadline, SystemClock
+from pipeline.core.errors import NotEnoughShares, OrgkeyError
+from pipeline.core.secret import Secret
+from pipeline.custody.holders.interface import Holder
+from pipeline.custody.shares.section import CustodySection
+from pipeline.openpgp import unlock
+from pipeline.openpgp.format import armor
+from pipeline.posture import model as posture
+from pipeline.wiring import factory as wiring
+from pipeline.workflows import restore
+from pipeline.workflows.restore import Found, Request
 from tests.assets import people
 from tests.assets.people import EVERYBODY, FINGERPRINTS
 from tests.integration.commandline import Desk

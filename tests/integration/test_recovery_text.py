@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline import manifest, record
-from pipeline.custody.interface import Binding
+from pipeline.custody.holders.interface import Binding
 from pipeline.devstack import programs
-from pipeline.recovery import recovery_text
+from pipeline.record import manifest
+from pipeline.record import tar as record
+from pipeline.record.recovery_guide import recovery_text
 from tests.integration import commandline
 from tests.integration.commandline import Desk, orgkey
 from tests.support import leftovers

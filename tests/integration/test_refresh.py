@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.keys import armor, compare_public
+from pipeline.openpgp import compare_public
+from pipeline.openpgp.format import armor
 from tests.assets import people
 from tests.assets.openpgp_writer import PASSPHRASE
 from tests.integration.commandline import Desk, end_gpg, gpg, next_second

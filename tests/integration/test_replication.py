@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.targets.interface import REPLICATION_PATIENCE, Slot
+from pipeline.storage.interface import REPLICATION_PATIENCE, Slot
 from tests.contract.target_places import S3Place
 from tests.faults.balancer import Balancer, in_front_of
 from tests.integration.commandline import Desk, copies

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipeline.evidence import chain
-from pipeline.evidence.ledger import Ledger
+from pipeline.evidence.ledger import entry as chain
+from pipeline.evidence.ledger.store import Ledger
 from pipeline.report import bundle as bundles
 from pipeline.report import verify_page
 from pipeline.report.controls import controls

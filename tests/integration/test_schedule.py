@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.errors import Code
+from pipeline.core.errors import Code
 from tests.assets import exposition
 from tests.assets.listener import listening
 from tests.integration.scheduled import PINGED, SCHEDULE, Host

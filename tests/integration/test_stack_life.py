@@ -18,10 +18,10 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli.stack import app
+from pipeline.core.errors import LocalFilesProblem, ProgramMissing, UsageProblem
 from pipeline.devstack import processes, programs
 from pipeline.devstack.outside import Outside
 from pipeline.devstack.state import MEMBERS
-from pipeline.errors import LocalFilesProblem, ProgramMissing, UsageProblem
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import authentic
-from pipeline.authentic import Record
-from pipeline.clock import Deadline
+from pipeline.core.clock import Deadline
 from pipeline.devstack.programs import OPENBAO, find
+from pipeline.record import verify as authentic
+from pipeline.record.verify import Record
 from tests.assets import people
 from tests.integration.commandline import ROOT, Run, environment, next_second, orgkey
 from tests.runbooks.runner import execute

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.assets import infra_path
+from pipeline.core.resources import infra_path
 from pipeline.devstack import build, wire
 from pipeline.devstack.programs import OPENBAO
 from pipeline.devstack.progress import Quiet

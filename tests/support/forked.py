@@ -210,7 +210,7 @@ def _read_descriptions() -> None:
     """Read what botocore knows of the services: a third of a second in each process that asks one."""
     import botocore.session
 
-    from pipeline.clients.aws import _loader
+    from pipeline.providers.aws.session import _loader
 
     session = botocore.session.Session()
     session.register_component("data_loader", _loader())

@@ -32,7 +32,7 @@ ENTRIES: Final[dict[tuple[str, ...], str]] = {
     (sys.executable, str(ROOT / "tests" / "faults" / "faulty.py")): "tests.faults.faulty:main",
 }
 """What stands at the beginning of a command line, and the function that is called in its place."""
-_PROVER: Final = "pipeline.keys.proofs.pgpy_child"
+_PROVER: Final = "pipeline.openpgp.proofs.pgpy_child"
 CLOSED: Final = -100
 """Given as a standard stream: it is not open at all. For forked processes alone."""
 
@@ -327,7 +327,7 @@ def link(control: socket.socket) -> None:
 
 def fork_provers() -> None:
     """Let what this process proves with PGPy be forked, too: its child imports for half a second."""
-    from pipeline import process
+    from pipeline.core import process
 
     ENTRIES[tuple(process.isolated(_PROVER))] = f"{_PROVER}:main"
     wait_unreaped = process.wait_unreaped

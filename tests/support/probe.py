@@ -50,9 +50,9 @@ def prove() -> None:
     """Ask PGPy's child for a signature, with a wrong passphrase."""
     import base64
 
-    from pipeline.clock import Deadline, SystemClock
-    from pipeline.keys import known_answer
-    from pipeline.keys.proofs.pgpy_proof import Prestarted
+    from pipeline.core.clock import Deadline, SystemClock
+    from pipeline.openpgp.proofs import known_answer
+    from pipeline.openpgp.proofs.pgpy_proof import Prestarted
 
     words = {"secret": known_answer.SECRET, "passphrase": b"another one", "nonce": b"data"}
     request = {name: base64.b64encode(data).decode() for name, data in words.items()}

@@ -13,16 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import files
-from pipeline.errors import INSPECT_PRECEDENCE, Code, Unreachable
-from pipeline.keys import reading, validity
-from pipeline.keys import signatures as sig
-from pipeline.keys.preflight import examine
-from pipeline.redaction import MARK, Redactor
+from pipeline.core import files
+from pipeline.core.errors import INSPECT_PRECEDENCE, Code, Unreachable
+from pipeline.core.redaction import MARK, Redactor
+from pipeline.core.retry import Breaker
+from pipeline.core.secret import Secret
+from pipeline.openpgp.format import signatures as sig
+from pipeline.openpgp.key import parsing as reading
+from pipeline.openpgp.key import validity
+from pipeline.openpgp.key.preflight import examine
 from pipeline.report import judging
 from pipeline.report.facts import Facts
-from pipeline.retry import Breaker
-from pipeline.secret import Secret
 from tests.assets import certificate_writer as certificates
 from tests.assets import openpgp_writer as writer
 from tests.assets.sample_report import good, year
@@ -111,7 +112,7 @@ def test_each_attempt_that_failed_is_logged_with_its_reason_and_the_wait(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     fn, _ = failing(2, down())
-    with caplog.at_level(logging.INFO, "pipeline.retry"):
+    with caplog.at_level(logging.INFO, "pipeline.core.retry"):
         retrier(StillClock()).call(fn, "read s3")
     assert [record.getMessage() for record in caplog.records] == [
         "read s3: attempt 1 failed (it is down), the next one in 0.2 s",

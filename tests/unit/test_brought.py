@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import brought, inputs, logs
 from pipeline.cli import shares
-from pipeline.custody import slip39
-from pipeline.errors import UsageProblem, WrongPassphrase
-from pipeline.keys import load
-from pipeline.secret import Secret
+from pipeline.core import log as logs
+from pipeline.core import passphrases as inputs
+from pipeline.core import typed_text as brought
+from pipeline.core.errors import UsageProblem, WrongPassphrase
+from pipeline.core.secret import Secret
+from pipeline.custody.shares import slip39
+from pipeline.openpgp import load
 
 ASSETS = Path(__file__).parents[1] / "assets"
 CASES = sorted((ASSETS / "passphrases").iterdir())
@@ -101,8 +103,8 @@ def test_any_bytes_are_first_taken_as_they_stand(data: bytes) -> None:
 
 def words() -> str:
     raw = Secret(bytes(range(32)))
-    from pipeline.custody.paths import Need
-    from pipeline.custody.paths import Path as CustodyPath
+    from pipeline.custody.shares.paths import Need
+    from pipeline.custody.shares.paths import Path as CustodyPath
 
     return slip39.split(raw, CustodyPath("p", (Need("a", 1, 1),)), set()).shares["a"][0].text()
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import harden
-from pipeline.finding import Level
+from pipeline.core import hardening as harden
+from pipeline.core.finding import Level
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="prctl and /proc are Linux's")
 
 
 def in_a_process(code: str, tmp_path: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", "from pipeline import harden\n" + code],
+        [sys.executable, "-c", "from pipeline.core import hardening as harden\n" + code],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,

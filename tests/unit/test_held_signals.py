@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import files, signals
+from pipeline.core import files, signals
 
 WRITES = 400
 SECONDS = 10.0
@@ -138,7 +138,7 @@ def test_a_flag_is_set_by_a_handler_while_it_is_waited_for() -> None:
 
 FORCED = """
 import os, signal, threading, time
-from pipeline import signals
+from pipeline.core import signals
 signals._CLEANING_SECONDS = 0.2
 lock, flag = threading.Lock(), signals.Flag()
 signal.signal(signal.SIGTERM, lambda *_: flag.set())
@@ -158,7 +158,7 @@ def test_a_further_signal_ends_the_process_whatever_the_main_thread_holds() -> N
 def test_what_is_settled_is_not_taken_back() -> None:
     code = """
 import os, signal
-from pipeline import signals
+from pipeline.core import signals
 from pipeline.cli import app
 signal.signal(signal.SIGTERM, app._interrupt)
 with signals.held():

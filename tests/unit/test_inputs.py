@@ -13,15 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import inputs, logs
-from pipeline.errors import (
-    DeadlinePassed,
-    LocalFilesProblem,
-    OrgkeyError,
-    ProgramMissing,
-    UsageProblem,
-)
-from pipeline.secret import Secret
+from pipeline.core import log as logs
+from pipeline.core import passphrases as inputs
+from pipeline.core.errors import DeadlinePassed, LocalFilesProblem, OrgkeyError, ProgramMissing, UsageProblem
+from pipeline.core.secret import Secret
 
 OPTIONS = "--export-passphrase-file/-fd/-command"
 
@@ -211,7 +206,7 @@ def run_without_terminal(code: str) -> subprocess.CompletedProcess[str]:
 
 def test_without_a_terminal_nothing_prompts_and_the_option_is_named() -> None:
     code = (
-        "from pipeline import inputs\nfrom pipeline.errors import UsageProblem\n"
+        "from pipeline.core import passphrases as inputs\nfrom pipeline.core.errors import UsageProblem\n"
         f"source = inputs.from_options('passphrase of the export', option_names={OPTIONS!r})\n"
         "try:\n    source()\nexcept UsageProblem as error:\n    print(error.message, '|', error.hint)"
     )
@@ -224,8 +219,8 @@ def test_without_a_terminal_nothing_prompts_and_the_option_is_named() -> None:
 DIALOGUE = """
 import os, sys
 os.close(os.open(os.ttyname(0), os.O_RDWR))  # a session's leader thus takes it as its terminal
-from pipeline import inputs
-from pipeline.errors import OrgkeyError
+from pipeline.core import passphrases as inputs
+from pipeline.core.errors import OrgkeyError
 source = inputs.from_options("passphrase", confirm={confirm}, option_names="--x")
 try:
     sys.stdout.write("GOT " + source().reveal().hex())

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import files
-from pipeline.errors import LocalFilesProblem
+from pipeline.core import files
+from pipeline.core.errors import LocalFilesProblem
 
 
 @pytest.fixture(params=["EPERM", "EOPNOTSUPP", "ENOSYS"])

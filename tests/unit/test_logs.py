@@ -12,9 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from pipeline import logs
-from pipeline.redaction import MARK, Redactor
-from pipeline.secret import Secret
+from pipeline.core import log as logs
+from pipeline.core.redaction import MARK, Redactor
+from pipeline.core.secret import Secret
 
 SHARE = b"academic acid academic leaf briefing jury"
 CANARIES = {

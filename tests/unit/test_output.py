@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import logs, text
 from pipeline.cli.output import Output, report_error
-from pipeline.clock import SystemClock
-from pipeline.errors import NotPinned
-from pipeline.evidence import chain
+from pipeline.core import log as logs
+from pipeline.core import text
+from pipeline.core.clock import SystemClock
+from pipeline.core.errors import NotPinned
+from pipeline.evidence.ledger import entry as chain
 
 NASTY = "a\x1b[2J\x9b31m\u202egpj.exe\u2066\u200f\r\nb\x00\u2028\udcff"
 HARMLESS = "a\\x1b[2J\\x9b31m\\u202egpj.exe\\u2066\\u200f\\r\\nb\\x00\\u2028\\xff"

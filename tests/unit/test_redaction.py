@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.redaction import MARK, SHORTEST, Redactor
-from pipeline.secret import Secret
+from pipeline.core.redaction import MARK, SHORTEST, Redactor
+from pipeline.core.secret import Secret
 
 SHARE = " ".join(["academic", "acid", "ecology", "frost", "guitar", "husky"] * 6)[: 33 * 8]
 

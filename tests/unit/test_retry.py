@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipeline.clock import Deadline
-from pipeline.errors import Conflict, DeadlinePassed, Denied, OrgkeyError, Unreachable
-from pipeline.retry import Breaker, Breakers, Retrier, in_time, worth_another_attempt
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Conflict, DeadlinePassed, Denied, OrgkeyError, Unreachable
+from pipeline.core.retry import Breaker, Breakers, Retrier, in_time, worth_another_attempt
 
 
 class StillClock:

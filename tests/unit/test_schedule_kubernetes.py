@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from pipeline.errors import Code
+from pipeline.core.errors import Code
 from tests.assets import make_schedule
 from tests.assets.schedule import jobs
 from tests.unit.test_docs import complaint

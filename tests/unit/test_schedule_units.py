@@ -14,7 +14,7 @@ from typing import get_args
 import pytest
 
 from pipeline.config import Job as PingJob
-from pipeline.errors import Code
+from pipeline.core.errors import Code
 from tests.assets import make_schedule
 from tests.assets.schedule import confined, jobs, systemd, unitfile
 from tests.unit.test_docs import complaint

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import config, setup_file
-from pipeline.errors import LocalFilesProblem, UsageProblem
-from pipeline.setup_answers import OPTIONS, Setup, advice, complete, normal_fingerprint
+from pipeline import config
+from pipeline.config.setup import template as setup_file
+from pipeline.config.setup.answers import OPTIONS, Setup, advice, complete, normal_fingerprint
+from pipeline.core.errors import LocalFilesProblem, UsageProblem
 
 PIN = "0123456789ABCDEF0123456789ABCDEF01234567"
 CREDENTIALS = Path("/etc/orgkey/credentials")

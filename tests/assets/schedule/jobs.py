@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.config import Policy
-from pipeline.errors import Code
+from pipeline.core.errors import Code
 
 # Codes after which the same command, unchanged and later, cannot succeed: a person has to look.
 FINAL: Final = tuple(sorted(int(code) for code in Code if code is not Code.OK and not code.retry))

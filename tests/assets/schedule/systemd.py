@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pipeline.errors import Code
+from pipeline.core.errors import Code
 from tests.assets.schedule.jobs import FINAL, JOBS, RUN_SECONDS, STOP_SECONDS, TIMED, Job
 
 ORGKEY: Final = "/opt/orgkey/bin/orgkey"

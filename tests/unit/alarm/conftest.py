@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline import logs
-from pipeline.redaction import Redactor
+from pipeline.core import log as logs
+from pipeline.core.redaction import Redactor
 from tests.assets.listener import Listener, listening
 
 

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 import typer
 
-from pipeline import config, inputs
-from pipeline.alarm import job as alarms
-from pipeline.alarm.message import Outcome
+from pipeline import config
 from pipeline.cli import jobs
 from pipeline.config.sections import Job
-from pipeline.errors import Code, Denied
-from pipeline.gate import Rule
-from pipeline.signals import Signalled
+from pipeline.core import passphrases as inputs
+from pipeline.core.errors import Code, Denied
+from pipeline.core.signals import Signalled
+from pipeline.monitoring.notify import job as alarms
+from pipeline.monitoring.notify.message import Outcome
+from pipeline.monitoring.rules import Rule
 from tests.unit.core.configtext import GOOD
 
 CONFIG = config.parse(f'{GOOD}\n[notify]\ncommand = ["true"]\n'.encode(), "test.toml")

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline.alarm.message import Memory, Outcome, judge, remembered
-from pipeline.errors import Code
+from pipeline.core.errors import Code
+from pipeline.monitoring.notify.message import Memory, Outcome, judge, remembered
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 ALL = ("failure", "recovery", "overdue")

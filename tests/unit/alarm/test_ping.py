@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import logs
-from pipeline.alarm import address, ping
-from pipeline.alarm.post import post
 from pipeline.config import Ping
-from pipeline.errors import UsageProblem
+from pipeline.core import log as logs
+from pipeline.core.errors import UsageProblem
+from pipeline.monitoring.notify import address, ping
+from pipeline.monitoring.notify.post import post
 from tests.assets.listener import Listener
 
 RUN = "0123456789abcdef"

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.backups import engine, gpg_engine, head
-from pipeline.backups.container import Contents
-from pipeline.backups.content import unwrapped
-from pipeline.backups.cursor import Cursor
-from pipeline.backups.engine import Reading, SessionKey
-from pipeline.backups.opener import Opener
-from pipeline.clock import Deadline
-from pipeline.secret import Secret
+from pipeline.core.clock import Deadline
+from pipeline.core.secret import Secret
+from pipeline.sources.backups import engine, gpg_engine, head
+from pipeline.sources.backups.container import Contents
+from pipeline.sources.backups.content import unwrapped
+from pipeline.sources.backups.cursor import Cursor
+from pipeline.sources.backups.engine import Reading, SessionKey
+from pipeline.sources.backups.opener import Opener
 from tests.assets import openpgp_writer
 
 KEYS = Path(__file__).parents[2] / "assets" / "keys"

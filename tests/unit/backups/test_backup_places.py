@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import clock
-from pipeline.backups import head, reading
-from pipeline.backups.engine import SessionKey
-from pipeline.backups.reader import Reader
-from pipeline.backups.sources import Stream, local
-from pipeline.clock import Deadline
-from pipeline.errors import DeadlinePassed, Interrupted, LocalFilesProblem
-from pipeline.secret import Secret
+from pipeline.core import clock
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import DeadlinePassed, Interrupted, LocalFilesProblem
+from pipeline.core.secret import Secret
+from pipeline.sources.backups import head, reading
+from pipeline.sources.backups.engine import SessionKey
+from pipeline.sources.backups.reader import Reader
+from pipeline.sources.backups.sources import Stream, local
 from tests.assets import message_writer as writer
 from tests.unit.backups.conftest import pieces
 

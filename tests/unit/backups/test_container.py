@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.backups.container import Contents, Found
-from pipeline.errors import IntegrityProblem
+from pipeline.core.errors import IntegrityProblem
+from pipeline.sources.backups.container import Contents, Found
 
 
 def walk(data: bytes, size: int = 4096) -> Found:

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.backups import gpg_engine, head
-from pipeline.backups.cursor import PIECE, Cursor
-from pipeline.backups.engine import SessionKey
-from pipeline.backups.head import HIDDEN
-from pipeline.clock import Deadline, SystemClock
-from pipeline.errors import Code, DeadlinePassed, IntegrityProblem, OrgkeyError, Unsupported
-from pipeline.secret import Secret
+from pipeline.core.clock import Deadline, SystemClock
+from pipeline.core.errors import Code, DeadlinePassed, IntegrityProblem, OrgkeyError, Unsupported
+from pipeline.core.secret import Secret
+from pipeline.sources.backups import gpg_engine, head
+from pipeline.sources.backups.cursor import PIECE, Cursor
+from pipeline.sources.backups.engine import SessionKey
+from pipeline.sources.backups.head import HIDDEN
 from tests.assets import message_writer as writer
 from tests.assets import openpgp_writer
 from tests.assets.message_writer import INDETERMINATE, OLD, Framing

@@ -15,18 +15,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.backups import head, opener, reading
-from pipeline.backups.cursor import over
-from pipeline.backups.engine import SessionKey
-from pipeline.backups.opener import Opener
-from pipeline.backups.reader import Reader
-from pipeline.backups.sources import FileSource
-from pipeline.clock import Deadline
-from pipeline.errors import Degraded, IntegrityProblem, OrgkeyError, Unsupported
-from pipeline.keys import reading as reading_of_keys
-from pipeline.keys.packets import join
-from pipeline.keys.proofs.renewal import signed_anew
-from pipeline.secret import Secret
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Degraded, IntegrityProblem, OrgkeyError, Unsupported
+from pipeline.core.secret import Secret
+from pipeline.openpgp.format.packets import join
+from pipeline.openpgp.key import parsing as reading_of_keys
+from pipeline.openpgp.proofs.renewal import signed_anew
+from pipeline.sources.backups import head, opener, reading
+from pipeline.sources.backups.cursor import over
+from pipeline.sources.backups.engine import SessionKey
+from pipeline.sources.backups.opener import Opener
+from pipeline.sources.backups.reader import Reader
+from pipeline.sources.backups.sources import FileSource
 from tests.assets import message_writer as writer
 from tests.assets import openpgp_writer
 from tests.assets.key_forms import FORMS

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.backups import apart, engine, head
-from pipeline.backups import reader as reader_module
-from pipeline.backups.cursor import Cursor
-from pipeline.backups.engine import SessionKey
-from pipeline.backups.reader import Reader
-from pipeline.backups.sources import FileSource
-from pipeline.clock import Deadline
-from pipeline.errors import DeadlinePassed, IntegrityProblem, OrgkeyError, Unreachable, Unsupported
-from pipeline.secret import Secret
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import DeadlinePassed, IntegrityProblem, OrgkeyError, Unreachable, Unsupported
+from pipeline.core.secret import Secret
+from pipeline.sources.backups import apart, engine, head
+from pipeline.sources.backups import reader as reader_module
+from pipeline.sources.backups.cursor import Cursor
+from pipeline.sources.backups.engine import SessionKey
+from pipeline.sources.backups.reader import Reader
+from pipeline.sources.backups.sources import FileSource
 from tests.assets import message_writer as writer
 from tests.unit.backups.conftest import pieces
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.clients.aws import AwsSession
-from pipeline.clock import Deadline
 from pipeline.config import AwsIdentity, AwsPlace
-from pipeline.errors import Denied, ProgramMissing, Unreachable, UsageProblem
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Denied, ProgramMissing, Unreachable, UsageProblem
+from pipeline.providers.aws.session import AwsSession
 from tests.assets import sts
 from tests.unit.clients.scripted_server import Answer, Asked, ScriptedServer
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import botocore.exceptions as boto
 import pytest
 
-from pipeline.clients._aws_errors import translate
 from pipeline.config import AwsPlace
-from pipeline.errors import Archived, Code, OrgkeyError, Unsupported
+from pipeline.core.errors import Archived, Code, OrgkeyError, Unsupported
+from pipeline.providers.aws.errors import translate
 
 SSE_C = (
     "The object was stored using a form of Server Side Encryption. "

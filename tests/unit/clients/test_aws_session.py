@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.clients.aws import AwsSession
-from pipeline.clock import Deadline
 from pipeline.config import AwsIdentity, AwsPlace
-from pipeline.errors import DeadlinePassed, Denied, OrgkeyError, Unreachable, UsageProblem
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import DeadlinePassed, Denied, OrgkeyError, Unreachable, UsageProblem
+from pipeline.providers.aws.session import AwsSession
 from tests.contract.wire_faults import silent_server
 from tests.unit.clients.scripted_server import Answer, Asked, ScriptedServer, certificate
 

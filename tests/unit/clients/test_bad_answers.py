@@ -18,11 +18,6 @@ from typing import Any
 
 import pytest
 
-from pipeline import clock, signals
-from pipeline.backups import s3 as backups
-from pipeline.clients.aws import AwsSession
-from pipeline.clients.vault import VaultSession
-from pipeline.clock import Deadline
 from pipeline.config import (
     AwsIdentity,
     VaultIdentity,
@@ -39,20 +34,25 @@ from pipeline.config import (
 from pipeline.config import (
     VaultTarget as VaultSettings,
 )
-from pipeline.custody.interface import Binding, SealedShare
-from pipeline.custody.kms import KmsHolder
-from pipeline.custody.transit import TransitHolder
-from pipeline.errors import Code, Interrupted, OrgkeyError
-from pipeline.keys import reading
-from pipeline.keys.keyserver import MAX_BYTES, look_up
-from pipeline.mirrors.heads import VaultHeads
-from pipeline.mirrors.s3 import S3Mirror
-from pipeline.retry import Retrier
-from pipeline.secret import Secret
-from pipeline.targets.interface import Presence, Retention, Slot, Stored
-from pipeline.targets.s3 import S3Target
-from pipeline.targets.s3_retention import S3Retainer
-from pipeline.targets.vault import VaultTarget
+from pipeline.core import clock, signals
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Code, Interrupted, OrgkeyError
+from pipeline.core.retry import Retrier
+from pipeline.core.secret import Secret
+from pipeline.custody.holders.interface import Binding, SealedShare
+from pipeline.custody.holders.kms import KmsHolder
+from pipeline.custody.holders.transit import TransitHolder
+from pipeline.openpgp.gnupg.keyserver import MAX_BYTES, look_up
+from pipeline.openpgp.key import parsing as reading
+from pipeline.providers.aws.session import AwsSession
+from pipeline.providers.vault.session import VaultSession
+from pipeline.sources.backups import s3 as backups
+from pipeline.storage.interface import Presence, Retention, Slot, Stored
+from pipeline.storage.s3.ledger_mirror import S3Mirror
+from pipeline.storage.s3.retention import S3Retainer
+from pipeline.storage.s3.target import S3Target
+from pipeline.storage.vault.ledger_heads import VaultHeads
+from pipeline.storage.vault.target import VaultTarget
 from tests.unit.clients.bad_answers import ANSWERS, BadServer, head, raw, stalls
 
 FPR = "A" * 40

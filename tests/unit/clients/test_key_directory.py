@@ -10,9 +10,9 @@ from contextlib import suppress
 
 import pytest
 
-from pipeline.clock import Deadline
-from pipeline.errors import Unreachable
-from pipeline.keys.keyserver import Found, look_up
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Unreachable
+from pipeline.openpgp.gnupg.keyserver import Found, look_up
 
 Reply = Callable[[socket.socket, int], None]
 SEARCH, ENTRY, DONE = 0x63, 0x64, 0x65

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.clients import _answers
-from pipeline.clients.aws import AwsSession
-from pipeline.clients.vault import VaultSession
-from pipeline.clock import Deadline
 from pipeline.config import AwsIdentity, AwsPlace, Config, VaultIdentity, VaultPlace
 from pipeline.config import S3Target as S3Settings
-from pipeline.errors import Denied, OrgkeyError, Unreachable, UsageProblem
-from pipeline.targets._s3_object import Bucket
-from pipeline.targets.s3 import S3Target
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem
+from pipeline.providers import answers as _answers
+from pipeline.providers.aws.session import AwsSession
+from pipeline.providers.vault.session import VaultSession
+from pipeline.storage.s3.bucket import Bucket
+from pipeline.storage.s3.target import S3Target
 from tests.unit.clients.scripted_server import Answer, Asked, ScriptedServer
 
 QUOTA = 'request path "transit/decrypt": rate limit quota exceeded'
@@ -195,7 +195,7 @@ def test_a_login_at_a_server_that_is_full_or_busy_is_no_refusal(words: str, tmp_
 
 
 def test_one_login_for_each_role_and_run(tmp_path: Path) -> None:
-    from pipeline import wiring
+    from pipeline.wiring import factory as wiring
 
     def script(asked: Asked) -> Answer:
         if "login" in asked.path:

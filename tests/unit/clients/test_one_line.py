@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clients._text import one_line
+from pipeline.providers.text import one_line
 
 
 @given(st.text())

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from pipeline.clients import _proxy
 from pipeline.config import AwsPlace, VaultPlace, VaultTarget
-from pipeline.errors import Denied, OrgkeyError, Unreachable, UsageProblem
+from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem
+from pipeline.providers import proxy as _proxy
 
 ADDRESS = "https://vault.example:40700"
 PROXY = "http://127.0.0.1:40712"

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 import requests
 
-from pipeline import logs
 from pipeline.cli.output import Output, report_error
-from pipeline.clients._credentials import read_secret, read_token
-from pipeline.clients.aws import AwsSession
-from pipeline.clients.vault import VaultSession
-from pipeline.clock import Deadline
 from pipeline.config import AwsIdentity, AwsPlace, VaultIdentity, VaultPlace
-from pipeline.errors import Denied, OrgkeyError, Unreachable, UsageProblem
-from pipeline.evidence.ledger import Ledger
-from pipeline.redaction import MARK, Redactor
-from pipeline.secret import Secret
+from pipeline.core import log as logs
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem
+from pipeline.core.redaction import MARK, Redactor
+from pipeline.core.secret import Secret
+from pipeline.evidence.ledger.store import Ledger
+from pipeline.providers.aws.session import AwsSession
+from pipeline.providers.credentials import read_secret, read_token
+from pipeline.providers.vault.session import VaultSession
 from tests.unit.clients.scripted_server import Answer, Asked, ScriptedServer
 
 # Of no shape that is known: only who registered it can take it out.

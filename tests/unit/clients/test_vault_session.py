@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.clients._answers import ELECTION_SECONDS
-from pipeline.clients._credentials import read_token
-from pipeline.clients.vault import Health, VaultSession
-from pipeline.clock import Deadline
 from pipeline.config import VaultIdentity, VaultPlace
-from pipeline.errors import DeadlinePassed, Denied, OrgkeyError, Unreachable, UsageProblem
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import DeadlinePassed, Denied, OrgkeyError, Unreachable, UsageProblem
+from pipeline.providers.answers import ELECTION_SECONDS
+from pipeline.providers.credentials import read_token
+from pipeline.providers.vault.session import Health, VaultSession
 from tests.unit.clients.scripted_server import Answer, Asked, ScriptedServer, certificate
 
 TOKEN = "s.canary-token"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import keys
-from pipeline.authentic import Record
+from pipeline import openpgp as keys
+from pipeline.record.verify import Record
 from tests.unit.core.inmemory import World
 from tests.unit.core.provers import use_quick
 

@@ -16,32 +16,29 @@ import rfc8785
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from pipeline import config, keys, mint, record
-from pipeline.authentic import Record
-from pipeline.backups import sources
-from pipeline.backups.sources import Source
-from pipeline.clock import Deadline, SystemClock
+from pipeline import config
+from pipeline import openpgp as keys
+from pipeline.archive.context import Context, Role
 from pipeline.config import Config
-from pipeline.context import Context, Role
-from pipeline.custody import paths
-from pipeline.custody.interface import Binding, Coordinates, Holder, SealedShare
-from pipeline.custody.section import CustodySection
-from pipeline.digest import sha256
-from pipeline.errors import (
-    Conflict,
-    Denied,
-    IntegrityProblem,
-    OrgkeyError,
-    Unreachable,
-    WrongShare,
-)
-from pipeline.finding import Finding
-from pipeline.infra.desired import Site
-from pipeline.keys import UnlockedKey, armor, signing
-from pipeline.manifest import Reference
-from pipeline.mirrors.interface import Mirror
-from pipeline.secret import Secret
-from pipeline.targets.interface import Presence, Receipt, Retainer, Slot, Stored, Target
+from pipeline.core.clock import Deadline, SystemClock
+from pipeline.core.digest import sha256
+from pipeline.core.errors import Conflict, Denied, IntegrityProblem, OrgkeyError, Unreachable, WrongShare
+from pipeline.core.finding import Finding
+from pipeline.core.secret import Secret
+from pipeline.custody.holders.interface import Binding, Coordinates, Holder, SealedShare
+from pipeline.custody.shares import paths
+from pipeline.custody.shares.section import CustodySection
+from pipeline.openpgp import UnlockedKey, signing
+from pipeline.openpgp.format import armor
+from pipeline.provision.desired import Site
+from pipeline.record import create as mint
+from pipeline.record import tar as record
+from pipeline.record.manifest import Reference
+from pipeline.record.verify import Record
+from pipeline.sources.backups import sources
+from pipeline.sources.backups.sources import Source
+from pipeline.storage.interface import Presence, Receipt, Retainer, Slot, Stored, Target
+from pipeline.storage.ledger_mirror import Mirror
 from tests.assets.openpgp_writer import PASSPHRASE
 
 ASSETS = Path(__file__).parents[2] / "assets" / "keys"

@@ -13,10 +13,11 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.keys import proofs, reading
-from pipeline.keys import signatures as sig
-from pipeline.keys.proofs.interface import Checked, Exhibit, Job, Prover, Verdict
-from pipeline.keys.proofs.sequoia_proof import SequoiaProver
+from pipeline.openpgp import proofs
+from pipeline.openpgp.format import signatures as sig
+from pipeline.openpgp.key import parsing as reading
+from pipeline.openpgp.proofs.interface import Checked, Exhibit, Job, Prover, Verdict
+from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
 
 
 class QuickProver(SequoiaProver):

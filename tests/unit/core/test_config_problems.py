@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline import config
-from pipeline.errors import UsageProblem
+from pipeline.core.errors import UsageProblem
 
 PIN = "70FBA2750FD7F47DF6FB080908E6316C03A0DB7D"
 TEXT = f"""

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import record
-from pipeline.authentic import Record, open_record
-from pipeline.clock import Deadline
-from pipeline.errors import Code, IntegrityProblem, UsageProblem
-from pipeline.keys import armor
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Code, IntegrityProblem, UsageProblem
+from pipeline.openpgp.format import armor
+from pipeline.record import tar as record
+from pipeline.record.verify import Record, open_record
 from tests.unit.core.inmemory import ATTACKER, ORG, World, attackers, forged, repacked, signed, unlocked
 
 

@@ -10,18 +10,19 @@ from typing import Any
 
 import pytest
 
-from pipeline import checkin, history
-from pipeline.checkin import Seat
-from pipeline.custody import commit
-from pipeline.custody.interface import Binding
-from pipeline.custody.recover import open_share
-from pipeline.drill import Request, drill
-from pipeline.errors import Code
-from pipeline.evidence.chain import sense
+from pipeline.core.errors import Code
+from pipeline.custody.holders.interface import Binding
+from pipeline.custody.shares import commitments as commit
+from pipeline.custody.shares.recover import open_share
+from pipeline.evidence.ledger import drill_history as history
+from pipeline.evidence.ledger.entry import sense
+from pipeline.monitoring.status import status
 from pipeline.report import html, oscal, tables
 from pipeline.report.gather import gather
 from pipeline.report.model import Proof
-from pipeline.status import status
+from pipeline.workflows import checkin
+from pipeline.workflows.checkin import Seat
+from pipeline.workflows.drill import Request, drill
 from tests.unit.core.inmemory import MemoryMirror, World, denied
 
 POLICY = "max_drill_age_days = 400\nmax_copy_drill_age_days = 8\n"

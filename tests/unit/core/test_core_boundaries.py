@@ -13,22 +13,26 @@ from typing import Any
 import pytest
 import rfc8785
 
-from pipeline import gate, mint, record
-from pipeline.authentic import Record
-from pipeline.clock import Deadline
-from pipeline.custody import witness
-from pipeline.digest import sha256
-from pipeline.drill import Request, drill
-from pipeline.errors import IntegrityProblem, LedgerBroken, LocalFilesProblem, NotPinned
-from pipeline.evidence import chain, checking
-from pipeline.evidence.ledger import Ledger
-from pipeline.history import Drilled
-from pipeline.keys import armor, compare_public
-from pipeline.proving import recover_passphrase
-from pipeline.restore import Request as Restoring
-from pipeline.restore import find
-from pipeline.secret import Secret
-from pipeline.status import status
+from pipeline.core.clock import Deadline
+from pipeline.core.digest import sha256
+from pipeline.core.errors import IntegrityProblem, LedgerBroken, LocalFilesProblem, NotPinned
+from pipeline.core.secret import Secret
+from pipeline.custody.shares import witness
+from pipeline.evidence import verify as checking
+from pipeline.evidence.ledger import entry as chain
+from pipeline.evidence.ledger.drill_history import Drilled
+from pipeline.evidence.ledger.store import Ledger
+from pipeline.monitoring import rules as gate
+from pipeline.monitoring.status import status
+from pipeline.openpgp import compare_public
+from pipeline.openpgp.format import armor
+from pipeline.record import create as mint
+from pipeline.record import tar as record
+from pipeline.record.verify import Record
+from pipeline.unseal.prove import recover_passphrase
+from pipeline.workflows.drill import Request, drill
+from pipeline.workflows.restore import Request as Restoring
+from pipeline.workflows.restore import find
 from tests.unit.core.inmemory import ATTACKER, ORG, MemoryEstate, World, signed, slot_of, unlocked
 
 KEY = "A" * 40

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import ceremony
-from pipeline.authentic import Record
-from pipeline.ceremony import Ask, Brought, Gathered, Gathering
 from pipeline.cli import ceremony_prompt, drill_command, shares
-from pipeline.clock import Deadline
-from pipeline.drill import Drill, Request, drill
-from pipeline.errors import Code, NotEnoughShares, OrgkeyError, UsageProblem, WrongShare
-from pipeline.proving import Way, open_by
-from pipeline.results import Proof, Result
-from pipeline.secret import Secret
-from pipeline.status import status
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Code, NotEnoughShares, OrgkeyError, UsageProblem, WrongShare
+from pipeline.core.secret import Secret
+from pipeline.evidence.ledger.drill_results import Proof, Result
+from pipeline.monitoring.status import status
+from pipeline.record.verify import Record
+from pipeline.unseal import ceremony
+from pipeline.unseal.ceremony import Ask, Brought, Gathered, Gathering
+from pipeline.unseal.prove import Way, open_by
+from pipeline.workflows.drill import Drill, Request, drill
 from tests.assets import people
 from tests.assets.people import FINGERPRINTS
 from tests.unit.core.inmemory import MemoryEstate, World, denied

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.clock import Deadline
 from pipeline.config import Certificates
-from pipeline.custody import witness
-from pipeline.digest import sha256
-from pipeline.drill import Request, drill
-from pipeline.errors import Code, IntegrityProblem, NotPinned
-from pipeline.evidence import checking, timestamp
-from pipeline.evidence.checking import Checked
+from pipeline.core.clock import Deadline
+from pipeline.core.digest import sha256
+from pipeline.core.errors import Code, IntegrityProblem, NotPinned
+from pipeline.core.secret import Secret
+from pipeline.custody.shares import witness
+from pipeline.evidence import timestamp
+from pipeline.evidence import verify as checking
 from pipeline.evidence.timestamp import Stamped
-from pipeline.secret import Secret
+from pipeline.evidence.verify import Checked
+from pipeline.workflows.drill import Request, drill
 from tests.assets import authority as authorities
 from tests.assets.authority import Authority
 from tests.unit.core.inmemory import ATTACKER, ORG, World, signed, unlocked

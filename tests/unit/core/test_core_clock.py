@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.authentic import Record
+from pipeline.archive.catalog import Standing
+from pipeline.archive.overview import all_keys, judged, verdict
 from pipeline.cli.restore_command import _clock
-from pipeline.clock import Deadline, GivenClock, ServerDates
-from pipeline.drill import Request as DrillRequest
-from pipeline.drill import drill
-from pipeline.errors import Code, LocalFilesProblem, UsageProblem
-from pipeline.escrow import Wishes, escrow
-from pipeline.overview import all_keys, judged, verdict
-from pipeline.repair import repair
-from pipeline.restore import Request, find
-from pipeline.status import status
-from pipeline.survey import Standing
+from pipeline.core.clock import Deadline, GivenClock, ServerDates
+from pipeline.core.errors import Code, LocalFilesProblem, UsageProblem
+from pipeline.monitoring.status import status
+from pipeline.record.verify import Record
+from pipeline.workflows.drill import Request as DrillRequest
+from pipeline.workflows.drill import drill
+from pipeline.workflows.escrow import Wishes, escrow
+from pipeline.workflows.repair import repair
+from pipeline.workflows.restore import Request, find
 from tests.unit.core.inmemory import EXPORT_PASSPHRASE, MemoryEstate, World, export
 
 SHIFTS = [

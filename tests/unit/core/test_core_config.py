@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from pipeline import config
 from pipeline.config import Config, DirectoryTarget, S3Target, VaultTarget, load, locate, parse
-from pipeline.custody import posture
-from pipeline.errors import Code, UsageProblem
+from pipeline.core.errors import Code, UsageProblem
+from pipeline.posture import model as posture
 from tests.unit.core.configtext import GOOD, PIN, changed, put
 
 

@@ -9,17 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import coverage, keys, mint, opening, overview
-from pipeline.backups.opener import Opener
-from pipeline.backups.sources import FileSource
-from pipeline.clock import Deadline
-from pipeline.coverage import Backup, EscrowedKey
-from pipeline.errors import Archived, Code, OrgkeyError
-from pipeline.journal import Journal
-from pipeline.keys import armor
-from pipeline.keys.gnupg import GnuPG
-from pipeline.keys.rewrap import UnlockedKey
-from pipeline.status import status
+from pipeline import openpgp as keys
+from pipeline.archive import overview
+from pipeline.archive.journal import Journal
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Archived, Code, OrgkeyError
+from pipeline.monitoring.status import status
+from pipeline.openpgp.format import armor
+from pipeline.openpgp.gnupg.driver import GnuPG
+from pipeline.openpgp.key.rewrap import UnlockedKey
+from pipeline.record import create as mint
+from pipeline.sources.backups.opener import Opener
+from pipeline.sources.backups.sources import FileSource
+from pipeline.workflows.backups import map as coverage
+from pipeline.workflows.backups import verify as opening
+from pipeline.workflows.backups.map import Backup, EscrowedKey
 from tests.assets import message_writer as writer
 from tests.unit.core.inmemory import (
     ASSETS,

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import doctor, drift
-from pipeline.custody import posture
-from pipeline.errors import Code
-from pipeline.finding import Finding, Level
-from pipeline.keys import proofs
+from pipeline.core.errors import Code
+from pipeline.core.finding import Finding, Level
+from pipeline.monitoring import doctor
+from pipeline.openpgp import proofs
+from pipeline.posture import model as posture
+from pipeline.workflows import provision as drift
 from tests.unit.core.inmemory import World
 from tests.unit.core.provers import quick
 

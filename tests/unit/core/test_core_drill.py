@@ -14,14 +14,11 @@ from typing import Any
 import pytest
 import rfc8785
 
-from pipeline import journal, record
-from pipeline.authentic import Record
-from pipeline.backups import prove
-from pipeline.clock import Deadline, parse_stamp
-from pipeline.custody import passphrase, witness
-from pipeline.digest import sha256 as sha256_of
-from pipeline.drill import Drill, Request, drill, within
-from pipeline.errors import (
+from pipeline.archive import journal
+from pipeline.archive.catalog import Reader, State
+from pipeline.core.clock import Deadline, parse_stamp
+from pipeline.core.digest import sha256 as sha256_of
+from pipeline.core.errors import (
     Code,
     Denied,
     IntegrityProblem,
@@ -31,13 +28,19 @@ from pipeline.errors import (
     Unreachable,
     UsageProblem,
 )
-from pipeline.evidence import certificate
-from pipeline.evidence.ledger import Head
-from pipeline.files import no_room
-from pipeline.keys import armor, proofs, sealing, signing
-from pipeline.proving import Opened, recover_passphrase
-from pipeline.results import PROOFS, Proof, Result, result_json
-from pipeline.survey import Reader, State
+from pipeline.core.files import no_room
+from pipeline.custody.shares import passphrase, witness
+from pipeline.evidence import statement as certificate
+from pipeline.evidence.ledger.drill_results import PROOFS, Proof, Result, result_json
+from pipeline.evidence.ledger.store import Head
+from pipeline.openpgp import proofs, signing
+from pipeline.openpgp.format import armor
+from pipeline.openpgp.key import sealing
+from pipeline.record import tar as record
+from pipeline.record.verify import Record
+from pipeline.sources.backups import prove
+from pipeline.unseal.prove import Opened, recover_passphrase
+from pipeline.workflows.drill import Drill, Request, drill, within
 from tests.unit.core.inmemory import (
     ATTACKER,
     ORG,

@@ -10,21 +10,24 @@ from typing import Any, cast
 
 import pytest
 
-from pipeline.alarm import channels, job
-from pipeline.alarm.message import Outcome
-from pipeline.alarm.ping import Pinger
-from pipeline.clock import Deadline, SystemClock
 from pipeline.config import Config, Notify, Ping
-from pipeline.drill import Request, drill
-from pipeline.errors import Code, OrgkeyError, Unreachable
-from pipeline.evidence import anchors, chain, checking
-from pipeline.finding import Finding, Level
-from pipeline.infra import applying
-from pipeline.infra.differ import Change
-from pipeline.mirrors.interface import Mirror
+from pipeline.core.clock import Deadline, SystemClock
+from pipeline.core.errors import Code, OrgkeyError, Unreachable
+from pipeline.core.finding import Finding, Level
+from pipeline.core.retry import Retrier
+from pipeline.evidence import anchors
+from pipeline.evidence import verify as checking
+from pipeline.evidence.ledger import entry as chain
+from pipeline.monitoring.notify import channels, job
+from pipeline.monitoring.notify.message import Outcome
+from pipeline.monitoring.notify.ping import Pinger
+from pipeline.provision import applying
+from pipeline.provision.differ import Change
 from pipeline.report import certificates
-from pipeline.retry import Retrier
-from pipeline.targets import _s3_check, _vault_check
+from pipeline.storage.ledger_mirror import Mirror
+from pipeline.storage.s3 import check as _s3_check
+from pipeline.storage.vault import check as _vault_check
+from pipeline.workflows.drill import Request, drill
 from tests.unit.core.inmemory import MemoryMirror, World
 from tests.unit.core.test_core_isolation import UNFORESEEN, PanicException, raising
 from tests.unit.infra.test_differ import Losing, site

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pipeline
-from pipeline import errors
-from pipeline.errors import (
+from pipeline.core import errors
+from pipeline.core.errors import (
     INSPECT_PRECEDENCE,
     MEANINGS,
     PRECEDENCE,
@@ -69,14 +69,20 @@ def test_no_module_raises_an_error_outside_the_tree_by_a_class_of_its_own() -> N
 
 
 INTERNAL = frozenset(
-    f"pipeline.keys.proofs.{name}" for name in ("interface.TakesNoPart", "pgpy_child.Contradiction")
+    f"pipeline.{name}"
+    for name in (
+        "openpgp.proofs.interface.TakesNoPart",
+        "openpgp.proofs.pgpy_child.Contradiction",
+        *(f"providers.wire.{name}" for name in ("Broken", "Late", "TooLong", "Unlike", "WebPage")),
+    )
 )
 """Exceptions that never leave the room that has them."""
 
 
 def test_every_code_but_those_without_a_class_has_one() -> None:
     without = {Code.OK, Code.INTERNAL, Code.PENDING}
-    assert {kind.code for kind in everybody() if kind.__module__ == "pipeline.errors"} == set(Code) - without
+    ours = {kind.code for kind in everybody() if kind.__module__ == "pipeline.core.errors"}
+    assert ours == set(Code) - without
 
 
 def test_an_error_is_its_message_and_carries_a_hint() -> None:
@@ -107,7 +113,7 @@ def raised() -> Iterator[tuple[str, ast.Call]]:
         here = {
             name.asname or name.name
             for node in ast.walk(tree)
-            if isinstance(node, ast.ImportFrom) and node.module == "pipeline.errors"
+            if isinstance(node, ast.ImportFrom) and node.module == "pipeline.core.errors"
             for name in node.names
             if name.name in FAMILY
         }

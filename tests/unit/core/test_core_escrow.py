@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import journal, keys
-from pipeline.arrival import Arrival, Outcome
-from pipeline.errors import (
+from pipeline import openpgp as keys
+from pipeline.archive import journal
+from pipeline.core.errors import (
     Code,
     Conflict,
     DeadlinePassed,
@@ -28,12 +28,13 @@ from pipeline.errors import (
     UsageProblem,
     WrongPassphrase,
 )
-from pipeline.escrow import Wishes, escrow, rehearse
-from pipeline.proving import recover_passphrase
-from pipeline.restore import Found, Request, restore
-from pipeline.secret import Secret
-from pipeline.store import Stored
-from pipeline.targets.interface import Slot
+from pipeline.core.secret import Secret
+from pipeline.storage.interface import Slot
+from pipeline.unseal.prove import recover_passphrase
+from pipeline.workflows.escrow import Wishes, escrow, rehearse
+from pipeline.workflows.inbox_state import Arrival, Outcome
+from pipeline.workflows.publish import Stored
+from pipeline.workflows.restore import Found, Request, restore
 from tests.assets.openpgp_writer import PASSPHRASE
 from tests.unit.core.inmemory import (
     ATTACKER,
@@ -605,7 +606,7 @@ def test_a_full_disk_is_code_3_and_the_next_run_ends_well(
     world: World, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.fsync
-    from pipeline import files
+    from pipeline.core import files
 
     place = {"journal": "record.tar", "receipt": "receipts", "ledger": "ledger"}[when]
 

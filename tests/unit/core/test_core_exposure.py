@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import exposure
-from pipeline.context import Context
-from pipeline.errors import Code
+from pipeline.archive.context import Context
+from pipeline.core.errors import Code
+from pipeline.posture import analysis as exposure
 from tests.unit.core.inmemory import World, unreachable
 
 ADDRESS = "https://vault.example.com"
@@ -23,7 +23,7 @@ def world(tmp_path: Path) -> World:
 
 
 def parties(found: exposure.Exposure) -> list[list[str]]:
-    from pipeline.custody.posture import listed
+    from pipeline.posture.model import listed
 
     return listed(found.now.reconstruct.sets())
 

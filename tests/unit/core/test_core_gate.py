@@ -8,20 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import gate, overview
-from pipeline.backups.head import Head
-from pipeline.backups.sources import FileSource
+from pipeline.archive import overview
+from pipeline.archive.catalog import Copy
 from pipeline.cli import list_command, status_text
 from pipeline.config import Policy
-from pipeline.coverage import Backup
-from pipeline.digest import sha256
-from pipeline.drill import Request, drill
-from pipeline.errors import Code, first_of
-from pipeline.gate import Rule
-from pipeline.history import Drilled
-from pipeline.status import Status, newest_of, status
-from pipeline.survey import Copy
-from pipeline.targets.interface import Slot
+from pipeline.core.digest import sha256
+from pipeline.core.errors import Code, first_of
+from pipeline.evidence.ledger.drill_history import Drilled
+from pipeline.monitoring import rules as gate
+from pipeline.monitoring.rules import Rule
+from pipeline.monitoring.status import Status, newest_of, status
+from pipeline.sources.backups.head import Head
+from pipeline.sources.backups.sources import FileSource
+from pipeline.storage.interface import Slot
+from pipeline.workflows.backups.map import Backup
+from pipeline.workflows.drill import Request, drill
 from tests.unit.core.inmemory import World, denied
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import doctor, drill, escrow, isolation, record, repair, restore, status
-from pipeline.authentic import Record
-from pipeline.context import Context
-from pipeline.errors import (
+from pipeline.archive.catalog import Reader, Standing
+from pipeline.archive.context import Context
+from pipeline.archive.overview import all_keys, verdict
+from pipeline.core import isolation
+from pipeline.core.errors import (
     Code,
     Denied,
     IntegrityProblem,
@@ -25,11 +26,13 @@ from pipeline.errors import (
     Unreachable,
     first_of,
 )
-from pipeline.isolation import isolated
-from pipeline.overview import all_keys, verdict
-from pipeline.secret import Secret
-from pipeline.signals import Signalled
-from pipeline.survey import Reader, Standing
+from pipeline.core.isolation import isolated
+from pipeline.core.secret import Secret
+from pipeline.core.signals import Signalled
+from pipeline.monitoring import doctor, status
+from pipeline.record import tar as record
+from pipeline.record.verify import Record
+from pipeline.workflows import drill, escrow, repair, restore
 from tests.unit.core.inmemory import (
     EXPORT_PASSPHRASE,
     MemoryEstate,
@@ -102,7 +105,7 @@ def test_a_defect_names_the_line_of_the_program() -> None:
     found = isolated(lambda: record.pack({"../x": b""}), "it")
     assert isinstance(found, Unreachable)
     assert "(ValueError, line " in found.message
-    assert "of record.py)" in found.message
+    assert "of record/tar.py)" in found.message
     assert isolation.__file__ not in found.message
 
 
@@ -134,7 +137,7 @@ def three(world: World, first: World, genuine: Record) -> World:
 def test_a_copy_that_cannot_be_judged_is_named_and_the_others_are_used(
     three: World, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.keys import reading
+    from pipeline.openpgp.key import parsing as reading
 
     real, bad = reading.sole, three.targets["a"].places
     (slot,) = bad
@@ -216,7 +219,7 @@ def test_a_check_of_the_doctor_that_raises_anything_is_a_finding(
 def test_a_live_key_that_raises_anything_is_not_known(
     three: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline import live
+    from pipeline.archive import live_key as live
 
     three.key = 'live = "hkps://keys.example.com"'
     monkeypatch.setattr(live, "_server", raising(IndexError()))

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import files
-from pipeline.digest import sha256
-from pipeline.errors import Code, LocalFilesProblem, Locked, OrgkeyError
-from pipeline.journal import Entry, Journal, lock
-from pipeline.targets.interface import Receipt
+from pipeline.archive.journal import Entry, Journal, lock
+from pipeline.core import files
+from pipeline.core.digest import sha256
+from pipeline.core.errors import Code, LocalFilesProblem, Locked, OrgkeyError
+from pipeline.storage.interface import Receipt
 
 EPOCH = "20260131T080000Z-0a1b2c3d"
 LATER = "20260201T080000Z-0a1b2c3d"
@@ -215,8 +215,8 @@ def test_a_record_that_cannot_be_read_is_a_local_problem(entry: Entry) -> None:
 READ_ONLY = """
 import os, sys
 from pathlib import Path
-from pipeline.errors import OrgkeyError
-from pipeline.journal import Journal, lock
+from pipeline.core.errors import OrgkeyError
+from pipeline.archive.journal import Journal; from pipeline.archive.journal import lock
 root = Path(sys.argv[1])
 if os.geteuid() == 0:  # whom no permission stops
     os.chown(root, 65534, 65534)
@@ -278,7 +278,7 @@ def test_a_full_disk_leaves_no_epoch(journal: Journal, monkeypatch: pytest.Monke
 HOLD = """
 import sys
 from pathlib import Path
-from pipeline.journal import lock
+from pipeline.archive.journal import lock
 with lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import files
-from pipeline.clock import Deadline, SystemClock, parse_stamp, stamp
-from pipeline.digest import Digest, sha256
-from pipeline.errors import Code, DeadlinePassed, LocalFilesProblem, UsageProblem
-from pipeline.secret import Secret
+from pipeline.core import files
+from pipeline.core.clock import Deadline, SystemClock, parse_stamp, stamp
+from pipeline.core.digest import Digest, sha256
+from pipeline.core.errors import Code, DeadlinePassed, LocalFilesProblem, UsageProblem
+from pipeline.core.secret import Secret
 
 # -- secrets ---------------------------------------------------------------------------------------
 

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 import rfc8785
 
-from pipeline import files
-from pipeline.digest import sha256
-from pipeline.errors import Code, LedgerBroken, LocalFilesProblem, OrgkeyError
-from pipeline.evidence import chain, follower
-from pipeline.evidence.follower import Follower
-from pipeline.evidence.ledger import Ledger
-from pipeline.evidence.remembered import Memory
+from pipeline.core import files
+from pipeline.core.digest import sha256
+from pipeline.core.errors import Code, LedgerBroken, LocalFilesProblem, OrgkeyError
+from pipeline.evidence.ledger import entry as chain
+from pipeline.evidence.ledger import mirror_sync as follower
+from pipeline.evidence.ledger.mirror_state import Memory
+from pipeline.evidence.ledger.mirror_sync import Follower
+from pipeline.evidence.ledger.store import Ledger
 from tests.unit.core.inmemory import MemoryMirror
 
 ROOT = Path(__file__).parents[3]
@@ -292,7 +293,7 @@ APPEND = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from pipeline.evidence.ledger import Ledger
+from pipeline.evidence.ledger.store import Ledger
 ledger = Ledger(Path(sys.argv[1]), "A" * 40)
 sys.stdin.readline()
 for number in range(15):
@@ -355,8 +356,8 @@ TOO_LARGE = """
 import resource, signal, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from pipeline.errors import OrgkeyError
-from pipeline.evidence.ledger import Ledger
+from pipeline.core.errors import OrgkeyError
+from pipeline.evidence.ledger.store import Ledger
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
 try:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import rfc8785
 
-from pipeline.digest import sha256
-from pipeline.evidence import anchors, chain
-from pipeline.evidence.ledger import Ledger
-from pipeline.evidence.verification import Claim, verify
+from pipeline.core.digest import sha256
+from pipeline.evidence import anchors
+from pipeline.evidence.ledger import entry as chain
+from pipeline.evidence.ledger.store import Ledger
+from pipeline.evidence.ledger.verify import Claim, verify
 from pipeline.report import past
 from tests.unit.core.inmemory import MemoryMirror
 

@@ -19,11 +19,12 @@ import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.digest import sha256
-from pipeline.errors import IntegrityProblem, LocalFilesProblem
-from pipeline.evidence import anchors, chain
-from pipeline.evidence.ledger import Ledger
-from pipeline.evidence.verification import Claim, Verified, verify
+from pipeline.core.digest import sha256
+from pipeline.core.errors import IntegrityProblem, LocalFilesProblem
+from pipeline.evidence import anchors
+from pipeline.evidence.ledger import entry as chain
+from pipeline.evidence.ledger.store import Ledger
+from pipeline.evidence.ledger.verify import Claim, Verified, verify
 from tests.unit.core.inmemory import MemoryMirror
 
 KEY = "A" * 40

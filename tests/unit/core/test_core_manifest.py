@@ -12,10 +12,10 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import record
-from pipeline.authentic import Record
-from pipeline.errors import IntegrityProblem, UsageProblem
-from pipeline.manifest import SCHEMA, Reference, epoch_name, parse
+from pipeline.core.errors import IntegrityProblem, UsageProblem
+from pipeline.record import tar as record
+from pipeline.record.manifest import SCHEMA, Reference, epoch_name, parse
+from pipeline.record.verify import Record
 
 Document = dict[str, Any]
 

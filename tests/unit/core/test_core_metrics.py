@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline import metrics
-from pipeline.authentic import Record
-from pipeline.clock import stamp
-from pipeline.errors import Code
-from pipeline.status import status
+from pipeline.core.clock import stamp
+from pipeline.core.errors import Code
+from pipeline.monitoring import prometheus as metrics
+from pipeline.monitoring.status import status
+from pipeline.record.verify import Record
 from tests.assets import exposition
 from tests.unit.core.inmemory import ATTACKER, World, unlocked
 

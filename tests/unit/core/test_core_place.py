@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clock import Deadline, SystemClock
+from pipeline.archive.write import Placed, place, place_beside, place_one
 from pipeline.config import DirectoryTarget as DirectorySettings
-from pipeline.digest import sha256
-from pipeline.errors import (
+from pipeline.core.clock import Deadline, SystemClock
+from pipeline.core.digest import sha256
+from pipeline.core.errors import (
     Code,
     Conflict,
     Denied,
@@ -21,11 +22,10 @@ from pipeline.errors import (
     Unreachable,
     WrongShare,
 )
-from pipeline.place import Placed, place, place_beside, place_one
-from pipeline.retry import Retrier
-from pipeline.targets.directory import DirectoryTarget
-from pipeline.targets.interface import Presence, Receipt, Slot, Stored
-from pipeline.targets.retrying import RetryingTarget
+from pipeline.core.retry import Retrier
+from pipeline.storage.directory.target import DirectoryTarget
+from pipeline.storage.interface import Presence, Receipt, Slot, Stored
+from pipeline.storage.retrying import RetryingTarget
 from tests.unit.core.inmemory import MemoryTarget, as_targets, denied, named, unreachable
 
 SLOT = Slot("A" * 40, "20260131T080000Z-0a1b2c3d")

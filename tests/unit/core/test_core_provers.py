@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipeline.clock import Deadline
-from pipeline.keys import proofs
-from pipeline.keys.proofs.interface import Job, Made, Product, Prover, Task
-from pipeline.secret import Secret
+from pipeline.core.clock import Deadline
+from pipeline.core.secret import Secret
+from pipeline.openpgp import proofs
+from pipeline.openpgp.proofs.interface import Job, Made, Product, Prover, Task
 from tests.unit.core.inmemory import ATTACKER, ORG, unlocked
 from tests.unit.core.provers import QuickProver, quick
 

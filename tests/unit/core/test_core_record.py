@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline import record
-from pipeline.errors import IntegrityProblem
-from pipeline.record import pack, unpack
+from pipeline.core.errors import IntegrityProblem
+from pipeline.record import tar as record
+from pipeline.record.tar import pack, unpack
 
 PART = st.text("abzAZ019._-", min_size=1, max_size=20).filter(lambda text: not text.startswith("."))
 NAMES = st.lists(PART, min_size=1, max_size=3).map("/".join)

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import rfc8785
 
-from pipeline import record
-from pipeline.authentic import Record
-from pipeline.digest import sha256
-from pipeline.recovery import CHECK
+from pipeline.core.digest import sha256
+from pipeline.record import tar as record
+from pipeline.record.recovery_guide import CHECK
+from pipeline.record.verify import Record
 from tests.assets.hostile_key import HostileKey
 from tests.integration import commandline
 

@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import escrow, keys, mint, refresh
-from pipeline.authentic import Record
-from pipeline.custody import passphrase
-from pipeline.errors import Code, Unreachable
-from pipeline.keys import UnlockedKey, proofs
-from pipeline.keys.proofs.gnupg_proof import GnuPGProver
-from pipeline.keys.proofs.pgpy_proof import PgpyProver
-from pipeline.keys.proofs.sequoia_proof import SequoiaProver
-from pipeline.proving import Way, open_by
-from pipeline.secret import Secret
-from pipeline.store import Stored
+from pipeline import openpgp as keys
+from pipeline.core.errors import Code, Unreachable
+from pipeline.core.secret import Secret
+from pipeline.custody.shares import passphrase
+from pipeline.openpgp import UnlockedKey, proofs
+from pipeline.openpgp.proofs.gnupg_proof import GnuPGProver
+from pipeline.openpgp.proofs.pgpy_proof import PgpyProver
+from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
+from pipeline.record import create as mint
+from pipeline.record.verify import Record
+from pipeline.unseal.prove import Way, open_by
+from pipeline.workflows import escrow, refresh
+from pipeline.workflows.publish import Stored
 from tests.unit.core.inmemory import EXPORT_PASSPHRASE, World, export, unlocked
 from tests.unit.keys.test_keys_canonical import as_release_0_1
 

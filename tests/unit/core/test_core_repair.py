@@ -7,15 +7,15 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline import journal
+from pipeline.archive import journal
 from pipeline.cli import status_text
-from pipeline.drill import Request, drill
-from pipeline.errors import Code, Locked, UsageProblem
-from pipeline.repair import Repair, repair
+from pipeline.core.errors import Code, Locked, UsageProblem
+from pipeline.monitoring.status import status
 from pipeline.report.gather import gather
 from pipeline.report.model import Proof
-from pipeline.status import status
-from pipeline.targets.interface import Presence, Slot
+from pipeline.storage.interface import Presence, Slot
+from pipeline.workflows.drill import Request, drill
+from pipeline.workflows.repair import Repair, repair
 from tests.unit.core.inmemory import World, denied, slot_of, unreachable
 
 

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline import status
-from pipeline.drill import Request, drill
-from pipeline.errors import Code
-from pipeline.evidence import chain
+from pipeline.core.errors import Code
+from pipeline.evidence.ledger import entry as chain
+from pipeline.monitoring import status
 from pipeline.report import html, model, verdict
 from pipeline.report.gather import gather
 from pipeline.report.model import Answer, Cell, CopyFacts, PathFacts, Proof, Report
+from pipeline.workflows.drill import Request, drill
 from tests.unit.core.inmemory import MemoryMirror, World, denied, unreachable
 
 POLICY = "max_drill_age_days = 14\nrto_seconds = 600\n"

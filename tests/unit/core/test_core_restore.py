@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipeline import files, keys, record
-from pipeline.authentic import Record, open_record
-from pipeline.ceremony import Brought
-from pipeline.clock import Deadline
-from pipeline.custody import passphrase
-from pipeline.errors import (
+from pipeline import openpgp as keys
+from pipeline.core import files
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import (
     Code,
     DeadlinePassed,
     Denied,
@@ -26,10 +24,15 @@ from pipeline.errors import (
     UsageProblem,
     WrongShare,
 )
-from pipeline.keys import UnlockedKey, armor
-from pipeline.proving import recover_passphrase
-from pipeline.restore import Found, Request, Restored, check_output, find, restore
-from pipeline.secret import Secret
+from pipeline.core.secret import Secret
+from pipeline.custody.shares import passphrase
+from pipeline.openpgp import UnlockedKey
+from pipeline.openpgp.format import armor
+from pipeline.record import tar as record
+from pipeline.record.verify import Record, open_record
+from pipeline.unseal.ceremony import Brought
+from pipeline.unseal.prove import recover_passphrase
+from pipeline.workflows.restore import Found, Request, Restored, check_output, find, restore
 from tests.assets import openpgp_writer as writer
 from tests.unit.core.inmemory import (
     ASSETS,
@@ -155,7 +158,7 @@ def test_a_newer_public_part_of_the_same_key_is_merged(world: World, out: Path) 
 
 
 def mint_of(world: World, key: UnlockedKey) -> Record:
-    from pipeline import mint
+    from pipeline.record import create as mint
 
     return mint.mint(key, world.plan(), now=world.clock.now(), deadline=Deadline(60))
 
@@ -343,8 +346,8 @@ def test_a_share_that_is_damaged_is_named(world: World, out: Path) -> None:
 
 def test_words_that_people_bring_replace_a_holder(world: World, out: Path) -> None:
     made = world.store(world.mint())
-    from pipeline.custody.interface import Binding
-    from pipeline.custody.recover import open_share
+    from pipeline.custody.holders.interface import Binding
+    from pipeline.custody.shares.recover import open_share
 
     entry = made.manifest.custody.path("unattended")
     (share,) = entry.shares_of("aws")

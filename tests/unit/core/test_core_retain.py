@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.errors import UsageProblem
-from pipeline.retention import moment
+from pipeline.core.errors import UsageProblem
+from pipeline.workflows.retention.rules import moment
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from pipeline import files
-from pipeline.clock import Deadline, SystemClock
-from pipeline.digest import sha256
-from pipeline.errors import Conflict, LocalFilesProblem, UsageProblem
-from pipeline.evidence import chain
-from pipeline.evidence.chain import START
-from pipeline.evidence.ledger import Ledger
-from pipeline.evidence.remembered import Memory
-from pipeline.evidence.scribe import Scribe
-from pipeline.mirrors.interface import Mirror
+from pipeline.core import files
+from pipeline.core.clock import Deadline, SystemClock
+from pipeline.core.digest import sha256
+from pipeline.core.errors import Conflict, LocalFilesProblem, UsageProblem
+from pipeline.evidence.ledger import entry as chain
+from pipeline.evidence.ledger.entry import START
+from pipeline.evidence.ledger.mirror_state import Memory
+from pipeline.evidence.ledger.replicator import Scribe
+from pipeline.evidence.ledger.store import Ledger
+from pipeline.storage.ledger_mirror import Mirror
 from tests.unit.core.inmemory import MemoryMirror, denied, unreachable
 
 KEY = "A" * 40

@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import keys
-from pipeline.authentic import Record
-from pipeline.context import Context
-from pipeline.drill import Request as DrillRequest
-from pipeline.drill import drill
-from pipeline.errors import Code, IntegrityProblem, first_of
-from pipeline.escrow import Wishes, escrow
-from pipeline.journal import Journal
-from pipeline.overview import all_keys, verdict
-from pipeline.repair import repair
-from pipeline.restore import Request, find, restore
-from pipeline.secret import Secret
-from pipeline.status import status
-from pipeline.survey import Copy, Reader
-from pipeline.targets.interface import Presence, Slot, Stored
+from pipeline import openpgp as keys
+from pipeline.archive.catalog import Copy, Reader
+from pipeline.archive.context import Context
+from pipeline.archive.journal import Journal
+from pipeline.archive.overview import all_keys, verdict
+from pipeline.core.errors import Code, IntegrityProblem, first_of
+from pipeline.core.secret import Secret
+from pipeline.monitoring.status import status
+from pipeline.record.verify import Record
+from pipeline.storage.interface import Presence, Slot, Stored
+from pipeline.workflows.drill import Request as DrillRequest
+from pipeline.workflows.drill import drill
+from pipeline.workflows.escrow import Wishes, escrow
+from pipeline.workflows.repair import repair
+from pipeline.workflows.restore import Request, find, restore
 from tests.unit.core.inmemory import (
     ATTACKER,
     EXPORT_PASSPHRASE,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.authentic import Record
-from pipeline.clock import stamp
-from pipeline.drill import Request, drill
-from pipeline.errors import Code
-from pipeline.status import Status, status
+from pipeline.core.clock import stamp
+from pipeline.core.errors import Code
+from pipeline.monitoring.status import Status, status
+from pipeline.record.verify import Record
+from pipeline.workflows.drill import Request, drill
 from tests.unit.core.inmemory import ASSETS, ATTACKER, World, denied, slot_of, unlocked, unreachable
 
 
@@ -190,7 +190,8 @@ def test_a_key_that_renewed_itself_since_makes_the_escrow_stale(tmp_path: Path) 
         def fingerprint(self) -> str:
             return unlocked("renewed").fingerprint
 
-    from pipeline import keys, mint
+    from pipeline import openpgp as keys
+    from pipeline.record import create as mint
     from tests.unit.core.inmemory import EXPORT_PASSPHRASE
 
     world = Renewed(tmp_path / "state")

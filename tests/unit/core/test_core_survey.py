@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 
-from pipeline import doctor, retain, survey
-from pipeline.authentic import Record
+from pipeline.archive import catalog as survey
+from pipeline.archive.catalog import AT_ONCE, Copy, Reader, Standing, State, Survey, choose, passed_over
+from pipeline.archive.journal import Journal
+from pipeline.archive.overview import all_keys, copies_json, event, verdict
 from pipeline.cli.list_command import lines
-from pipeline.clock import Deadline
-from pipeline.errors import Code, IntegrityProblem, OrgkeyError, Unreachable, UsageProblem, first_of
-from pipeline.journal import Journal
-from pipeline.overview import all_keys, copies_json, event, verdict
-from pipeline.status import status
-from pipeline.survey import AT_ONCE, Copy, Reader, Standing, State, Survey, choose, passed_over
-from pipeline.targets.interface import Presence, Slot
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Code, IntegrityProblem, OrgkeyError, Unreachable, UsageProblem, first_of
+from pipeline.monitoring import doctor
+from pipeline.monitoring.status import status
+from pipeline.record.verify import Record
+from pipeline.storage.interface import Presence, Slot
+from pipeline.workflows.retention import records as retain
 from tests.unit.core.inmemory import (
     ATTACKER,
     ORG,

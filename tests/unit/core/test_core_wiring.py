@@ -12,21 +12,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import config, locations, logs, wiring
-from pipeline.clock import Deadline, SystemClock
+from pipeline import config
 from pipeline.config import Config
-from pipeline.custody.interface import Binding, SealedShare
-from pipeline.custody.paths import Description
-from pipeline.custody.section import CustodySection
-from pipeline.errors import Code, LocalFilesProblem, NotEnoughShares, OrgkeyError, UsageProblem
-from pipeline.reaching import Consent, reach
-from pipeline.secret import Secret
+from pipeline.core import log as logs
+from pipeline.core.clock import Deadline, SystemClock
+from pipeline.core.errors import Code, LocalFilesProblem, NotEnoughShares, OrgkeyError, UsageProblem
+from pipeline.core.secret import Secret
+from pipeline.custody.holders.interface import Binding, SealedShare
+from pipeline.custody.shares.paths import Description
+from pipeline.custody.shares.section import CustodySection
 from pipeline.sources.command import CommandSource
 from pipeline.sources.file import FileSource
 from pipeline.sources.gnupg import GnupgSource
 from pipeline.sources.inbox import InboxSource
-from pipeline.targets.interface import Slot
-from pipeline.wiring import Estate
+from pipeline.storage.interface import Slot
+from pipeline.wiring import factory as wiring
+from pipeline.wiring import record_locations as locations
+from pipeline.wiring.factory import Estate
+from pipeline.wiring.holder_addresses import Consent, reach
 from tests.unit.core.configtext import PIN, changed, put
 
 OTHER = "F" * 40
@@ -311,13 +314,13 @@ def test_a_variable_that_is_not_an_address_is_a_usage_problem(
 
 def test_only_one_place_makes_a_holder_of_what_a_record_says() -> None:
     """All that opens shares asks it: drill, restore, refresh, rotate, backups, report."""
-    package = Path(wiring.__file__).parent
+    package = Path(wiring.__file__).parents[1]
     makers = {
         path.name
         for path in package.rglob("*.py")
         if re.search(r"settings\.(TransitHolder|KmsHolder)\(", path.read_text())
     }
-    assert makers == {"reaching.py"}
+    assert makers == {"holder_addresses.py"}
 
 
 def test_people_are_not_opened_by_machines() -> None:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import escrow, refresh
-from pipeline.clock import parse_stamp
-from pipeline.context import Context
-from pipeline.drill import Request, drill
-from pipeline.errors import Code
-from pipeline.lab import passing
-from pipeline.lab.server import Server
-from pipeline.secret import Secret
-from pipeline.status import status
+from pipeline.archive.context import Context
+from pipeline.core.clock import parse_stamp
+from pipeline.core.errors import Code
+from pipeline.core.secret import Secret
+from pipeline.devstack.lab import passing
+from pipeline.devstack.lab.server import Server
+from pipeline.monitoring.status import status
+from pipeline.workflows import escrow, refresh
+from pipeline.workflows.drill import Request, drill
 from tests.unit.core.inmemory import MemoryHolder, ShiftedClock, World, named
 
 PASSPHRASE = Secret(b"correct horse battery staple")

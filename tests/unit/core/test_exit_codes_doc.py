@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from pipeline.errors import INSPECT_PRECEDENCE, MEANINGS, PRECEDENCE, Code
+from pipeline.core.errors import INSPECT_PRECEDENCE, MEANINGS, PRECEDENCE, Code
 from tests.assets.make_exit_codes import PAGE, render
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import config, setup_answers, setup_file
-from pipeline.errors import UsageProblem
-from pipeline.setup_answers import Setup
+from pipeline import config
+from pipeline.config.setup import answers as setup_answers
+from pipeline.config.setup import template as setup_file
+from pipeline.config.setup.answers import Setup
+from pipeline.core.errors import UsageProblem
 
 PIN = "70FBA2750FD7F47DF6FB080908E6316C03A0DB7D"
 ARN = "arn:aws:kms:eu-central-1:444455556666:key/2cb3a1a0-0000-4000-8000-000000000000"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from pipeline.authentic import Record
-from pipeline.clock import Deadline, SystemClock
 from pipeline.config import OpenpgpHolder
-from pipeline.custody.interface import Binding
-from pipeline.custody.openpgp import CustodianGroup
-from pipeline.custody.recover import open_share
-from pipeline.secret import Secret
+from pipeline.core.clock import Deadline, SystemClock
+from pipeline.core.secret import Secret
+from pipeline.custody.holders.interface import Binding
+from pipeline.custody.holders.openpgp import CustodianGroup
+from pipeline.custody.shares.recover import open_share
+from pipeline.record.verify import Record
 from tests.assets import people
 from tests.unit.core.inmemory import World
 

@@ -10,11 +10,11 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from pipeline.custody import paths
-from pipeline.custody.interface import Binding, Coordinates, Holder, SealedShare
-from pipeline.errors import NotEnoughShares, OrgkeyError, UsageProblem, WrongShare
-from pipeline.finding import Finding
-from pipeline.secret import Secret
+from pipeline.core.errors import NotEnoughShares, OrgkeyError, UsageProblem, WrongShare
+from pipeline.core.finding import Finding
+from pipeline.core.secret import Secret
+from pipeline.custody.holders.interface import Binding, Coordinates, Holder, SealedShare
+from pipeline.custody.shares import paths
 
 
 class MemoryHolder:

@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import config
-from pipeline.custody import certificate_check, certificates, shelf
-from pipeline.custody.certificates import Recipient
-from pipeline.errors import UsageProblem
-from pipeline.finding import Finding, Level
+from pipeline.core.errors import UsageProblem
+from pipeline.core.finding import Finding, Level
+from pipeline.custody.custodians import certificate_store as shelf
+from pipeline.custody.custodians import certificates
+from pipeline.custody.custodians import check as certificate_check
+from pipeline.custody.custodians.certificates import Recipient
 from tests.assets import certificate_writer as forge
 from tests.assets import openpgp_writer as writer
 from tests.assets import people

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipeline.custody import challenge, passphrase, slip39
-from pipeline.custody.commit import CODES
-from pipeline.custody.paths import Path
-from pipeline.custody.seal import seal
-from pipeline.custody.slip39 import Split
-from pipeline.errors import IntegrityProblem, UsageProblem
-from pipeline.secret import Secret
+from pipeline.core.errors import IntegrityProblem, UsageProblem
+from pipeline.core.secret import Secret
+from pipeline.custody.custodians import challenge
+from pipeline.custody.shares import passphrase, slip39
+from pipeline.custody.shares.commitments import CODES
+from pipeline.custody.shares.paths import Path
+from pipeline.custody.shares.seal import seal
+from pipeline.custody.shares.slip39 import Split
 from tests.unit.custody.test_custody_challenge import challenge_of
 from tests.unit.custody.test_custody_recover import Escrowed, _held
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.custody import challenge, commit
-from pipeline.custody.challenge import Asked, Challenge, Older
-from pipeline.errors import UsageProblem, WrongShare
-from pipeline.secret import Secret
+from pipeline.core.errors import UsageProblem, WrongShare
+from pipeline.core.secret import Secret
+from pipeline.custody.custodians import challenge
+from pipeline.custody.custodians.challenge import Asked, Challenge, Older
+from pipeline.custody.shares import commitments as commit
 from tests.assets.people import mistyped
 from tests.unit.custody.conftest import Plans
 from tests.unit.custody.test_custody_recover import Escrowed

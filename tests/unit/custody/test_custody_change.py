@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.custody import change, paths
-from pipeline.custody.change import Change
-from pipeline.custody.interface import JsonScalar
-from pipeline.custody.paths import Description, Need, Path
-from pipeline.custody.section import CustodySection, PathEntry, ShareEntry, member_name
+from pipeline.custody import plan_change as change
+from pipeline.custody.holders.interface import JsonScalar
+from pipeline.custody.plan_change import Change
+from pipeline.custody.shares import paths
+from pipeline.custody.shares.paths import Description, Need, Path
+from pipeline.custody.shares.section import CustodySection, PathEntry, ShareEntry, member_name
 
 PEOPLE = tuple(f"{number:040X}" for number in range(1, 8))
 VAULT = Description("vault-transit", {"address": "https://vault.example.com", "key_version": 3})

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.custody import commit, passphrase, slip39
-from pipeline.custody.commit import Place
-from pipeline.custody.paths import Need, Path
-from pipeline.errors import UsageProblem, WrongShare
-from pipeline.secret import Secret
+from pipeline.core.errors import UsageProblem, WrongShare
+from pipeline.core.secret import Secret
+from pipeline.custody.shares import commitments as commit
+from pipeline.custody.shares import passphrase, slip39
+from pipeline.custody.shares.commitments import Place
+from pipeline.custody.shares.paths import Need, Path
 
 SALT = "00112233445566778899aabbccddeeff"
 PLACE = Place("f" * 32, "unattended", "vault", 1)

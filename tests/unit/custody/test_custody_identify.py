@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.custody import identify, slip39
-from pipeline.custody.identify import Known
-from pipeline.errors import WrongShare
-from pipeline.secret import Secret
+from pipeline.core.errors import WrongShare
+from pipeline.core.secret import Secret
+from pipeline.custody.shares import identify, slip39
+from pipeline.custody.shares.identify import Known
 from tests.assets.people import mistyped
 from tests.unit.custody.conftest import Plans
 from tests.unit.custody.test_custody_recover import Escrowed

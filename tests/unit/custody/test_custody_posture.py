@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import config
-from pipeline.custody import paths, posture
-from pipeline.custody.posture import Model, Requirement, Thing
-from pipeline.errors import UsageProblem
+from pipeline.core.errors import UsageProblem
+from pipeline.custody.shares import paths
+from pipeline.posture import model as posture
+from pipeline.posture.model import Model, Requirement, Thing
 
 
 def settings_with(**changes: Any) -> config.Config:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.custody.posture import Model, Requirement, Thing
-from pipeline.custody.recover import recover
-from pipeline.errors import NotEnoughShares
+from pipeline.core.errors import NotEnoughShares
+from pipeline.custody.shares.recover import recover
+from pipeline.posture.model import Model, Requirement, Thing
 from tests.unit.custody.test_custody_recover import Escrowed
 
 if TYPE_CHECKING:

@@ -6,13 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.custody import commit, passphrase, slip39
-from pipeline.custody.commit import Place
-from pipeline.custody.interface import Binding
-from pipeline.custody.paths import Need, Path
-from pipeline.custody.recover import recover
-from pipeline.custody.seal import SealedCustody, seal
-from pipeline.errors import (
+from pipeline.core.errors import (
     Denied,
     IntegrityProblem,
     NotEnoughShares,
@@ -20,7 +14,14 @@ from pipeline.errors import (
     UsageProblem,
     WrongShare,
 )
-from pipeline.secret import Secret
+from pipeline.core.secret import Secret
+from pipeline.custody.holders.interface import Binding
+from pipeline.custody.shares import commitments as commit
+from pipeline.custody.shares import passphrase, slip39
+from pipeline.custody.shares.commitments import Place
+from pipeline.custody.shares.paths import Need, Path
+from pipeline.custody.shares.recover import recover
+from pipeline.custody.shares.seal import SealedCustody, seal
 
 if TYPE_CHECKING:
     from tests.unit.custody.conftest import Plan, Plans
@@ -38,7 +39,7 @@ class Escrowed:
     def words(self, path: str, holder: str, index: int = 1) -> Secret:
         entry = self.sealed.section.path(path)
         (share,) = (item for item in entry.shares_of(holder) if item.index == index)
-        from pipeline.custody.interface import SealedShare
+        from pipeline.custody.holders.interface import SealedShare
 
         data = self.sealed.members[share.member]
         return self.plan.holders[holder].open(SealedShare(index, "mem", data, ""), self.binding)

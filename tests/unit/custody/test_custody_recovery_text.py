@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.custody import passphrase, recovery_text
-from pipeline.custody.interface import SealedShare
-from pipeline.custody.paths import Description
-from pipeline.custody.seal import seal
-from pipeline.custody.section import CustodySection
-from pipeline.errors import UsageProblem
-from pipeline.secret import Secret
+from pipeline.core.errors import UsageProblem
+from pipeline.core.secret import Secret
+from pipeline.custody import recovery_guide as recovery_text
+from pipeline.custody.holders.interface import SealedShare
+from pipeline.custody.shares import passphrase
+from pipeline.custody.shares.paths import Description
+from pipeline.custody.shares.seal import seal
+from pipeline.custody.shares.section import CustodySection
 
 if TYPE_CHECKING:
     from tests.unit.custody.conftest import Plan, Plans

@@ -9,20 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.custody import passphrase, witness
-from pipeline.custody.interface import Binding, SealedShare
-from pipeline.custody.overlap import overlap
-from pipeline.custody.recover import recover
-from pipeline.custody.seal import SealedCustody, seal
-from pipeline.custody.section import CustodySection
-from pipeline.errors import (
-    Denied,
-    IntegrityProblem,
-    Unreachable,
-    UsageProblem,
-    WrongShare,
-)
-from pipeline.secret import Secret
+from pipeline.core.concurrency import overlap
+from pipeline.core.errors import Denied, IntegrityProblem, Unreachable, UsageProblem, WrongShare
+from pipeline.core.secret import Secret
+from pipeline.custody.holders.interface import Binding, SealedShare
+from pipeline.custody.shares import passphrase, witness
+from pipeline.custody.shares.recover import recover
+from pipeline.custody.shares.seal import SealedCustody, seal
+from pipeline.custody.shares.section import CustodySection
 
 if TYPE_CHECKING:
     from tests.unit.custody.conftest import Plan, Plans

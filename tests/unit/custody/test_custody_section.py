@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipeline.custody import passphrase
-from pipeline.custody.paths import Description, Need, Path, plan_digest
-from pipeline.custody.seal import seal
-from pipeline.custody.section import CustodySection
-from pipeline.errors import IntegrityProblem
+from pipeline.core.errors import IntegrityProblem
+from pipeline.custody.shares import passphrase
+from pipeline.custody.shares.paths import Description, Need, Path, plan_digest
+from pipeline.custody.shares.seal import seal
+from pipeline.custody.shares.section import CustodySection
 
 if TYPE_CHECKING:
     from tests.unit.custody.conftest import Plan, Plans

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.custody import passphrase, slip39
-from pipeline.custody.paths import Need, Path
-from pipeline.errors import NotEnoughShares, UsageProblem, WrongPassphrase, WrongShare
-from pipeline.secret import Secret
+from pipeline.core.errors import NotEnoughShares, UsageProblem, WrongPassphrase, WrongShare
+from pipeline.core.secret import Secret
+from pipeline.custody.shares import passphrase, slip39
+from pipeline.custody.shares.paths import Need, Path
 
 MACHINES = Path("unattended", (Need("vault", 1, 1), Need("aws", 1, 1)))
 MIXED = Path("mixed", (Need("vault", 1, 1), Need("people", 3, 5)))

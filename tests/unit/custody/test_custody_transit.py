@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.custody.transit import judge
+from pipeline.custody.holders.transit import judge
 
 SOUND = {
     "derived": True,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.custody import passphrase, witness
-from pipeline.errors import IntegrityProblem
-from pipeline.secret import Secret
+from pipeline.core.errors import IntegrityProblem
+from pipeline.core.secret import Secret
+from pipeline.custody.shares import passphrase, witness
 
 RAW = Secret(bytes(range(32)))
 RECORD = "0123456789abcdef" * 2

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from pipeline import config
-from pipeline.clock import Deadline, SystemClock
-from pipeline.custody import paths
-from pipeline.custody.interface import Binding
-from pipeline.custody.openpgp import CustodianGroup, encrypted_to_alone
-from pipeline.errors import IntegrityProblem, NotEnoughShares, UsageProblem
-from pipeline.finding import Level
-from pipeline.keys import armor
-from pipeline.keys.gnupg import GnuPG
-from pipeline.secret import Secret
+from pipeline.core.clock import Deadline, SystemClock
+from pipeline.core.errors import IntegrityProblem, NotEnoughShares, UsageProblem
+from pipeline.core.finding import Level
+from pipeline.core.secret import Secret
+from pipeline.custody.holders.interface import Binding
+from pipeline.custody.holders.openpgp import CustodianGroup, encrypted_to_alone
+from pipeline.custody.shares import paths
+from pipeline.openpgp.format import armor
+from pipeline.openpgp.gnupg.driver import GnuPG
 from tests.assets import certificate_writer as forge
 from tests.assets import openpgp_writer as writer
 from tests.assets import people

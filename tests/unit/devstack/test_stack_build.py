@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.errors import LocalFilesProblem, ProgramMissing
 from pipeline.devstack import build, programs
 from pipeline.devstack.programs import OPENBAO, VERSITYGW, Program
 from pipeline.devstack.progress import Plain, Quiet, Reporter
-from pipeline.errors import LocalFilesProblem, ProgramMissing
 
 
 class Listening:

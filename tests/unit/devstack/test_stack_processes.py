@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.errors import LocalFilesProblem
 from pipeline.devstack import processes
-from pipeline.errors import LocalFilesProblem
 
 SLEEP = ["/bin/sleep", "60"]
 

@@ -11,7 +11,8 @@ from threading import Thread
 
 import pytest
 
-from pipeline.assets import infra_path
+from pipeline.core.errors import LocalFilesProblem
+from pipeline.core.resources import infra_path
 from pipeline.devstack import members, state, wire
 from pipeline.devstack.environment import drop_ambient
 from pipeline.devstack.kms import Gate, Store
@@ -19,7 +20,6 @@ from pipeline.devstack.kms_member import KmsServer
 from pipeline.devstack.processes import Process
 from pipeline.devstack.s3 import S3Server
 from pipeline.devstack.state import Layout, Member, State
-from pipeline.errors import LocalFilesProblem
 
 
 def test_state_is_read_back_as_written(tmp_path: Path) -> None:

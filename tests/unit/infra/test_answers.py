@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from pipeline import config
-from pipeline.errors import Unreachable, UsageProblem
-from pipeline.infra import actual, plan
-from pipeline.infra.desired import Site, wanted
-from pipeline.infra.files import Files
+from pipeline.core.errors import Unreachable, UsageProblem
+from pipeline.provision import actual, plan
+from pipeline.provision.desired import Site, wanted
+from pipeline.provision.files import Files
 
 WRITER = "auth/approle/role/orgkey-writer"
 KEY = "transit/keys/orgkey-escrow"

@@ -333,7 +333,7 @@ def test_the_custody_key_splits_sealing_from_opening(
 
 
 def test_the_context_is_the_holders(estate: Estate, outputs: dict[str, Mapping[str, str]]) -> None:
-    from pipeline.custody.interface import Binding
+    from pipeline.custody.holders.interface import Binding
 
     found = key_policy(estate, outputs["custody"]["KeyArn"])["WriterSeals"]["Condition"]
     names = list(Binding("F", "R").mapping())

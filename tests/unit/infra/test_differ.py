@@ -9,15 +9,15 @@ import pytest
 
 from pipeline import config
 from pipeline.cli.infra_plan import lines
-from pipeline.clock import Deadline, SystemClock
-from pipeline.errors import Unreachable, UsageProblem
-from pipeline.infra import applying, differ
-from pipeline.infra.actual import Actual, Mount
-from pipeline.infra.desired import Site, Wanted, wanted
-from pipeline.infra.differ import Change
-from pipeline.infra.files import Files
-from pipeline.infra.plan import Plan, Server
-from pipeline.retry import Retrier
+from pipeline.core.clock import Deadline, SystemClock
+from pipeline.core.errors import Unreachable, UsageProblem
+from pipeline.core.retry import Retrier
+from pipeline.provision import applying, differ
+from pipeline.provision.actual import Actual, Mount
+from pipeline.provision.desired import Site, Wanted, wanted
+from pipeline.provision.differ import Change
+from pipeline.provision.files import Files
+from pipeline.provision.plan import Plan, Server
 
 WRITER = "auth/approle/role/orgkey-writer"
 

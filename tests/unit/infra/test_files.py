@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.assets import infra_path
-from pipeline.errors import UsageProblem
-from pipeline.infra.files import Files, plain
+from pipeline.core.errors import UsageProblem
+from pipeline.core.resources import infra_path
+from pipeline.provision.files import Files, plain
 
 
 @pytest.fixture

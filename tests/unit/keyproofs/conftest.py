@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from pipeline import keys
-from pipeline.clock import Deadline
-from pipeline.files import memory_root
-from pipeline.keys.gnupg import GnuPG
-from pipeline.keys.gnupg_home import PREFIX, agents_of
-from pipeline.keys.proofs import Proofs, prove
-from pipeline.secret import Secret
+from pipeline import openpgp as keys
+from pipeline.core.clock import Deadline
+from pipeline.core.files import memory_root
+from pipeline.core.secret import Secret
+from pipeline.openpgp.gnupg.driver import GnuPG
+from pipeline.openpgp.gnupg.home import PREFIX, agents_of
+from pipeline.openpgp.proofs import Proofs, prove
 from tests.assets.openpgp_writer import PASSPHRASE
 
 ASSETS = Path(__file__).parents[2] / "assets" / "keys"

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline import process
-from pipeline.clock import Deadline
-from pipeline.errors import Code, DeadlinePassed, LocalFilesProblem, OrgkeyError, WrongPassphrase
-from pipeline.keys import signing
-from pipeline.keys.proofs import Prestarted, pgpy_proof
-from pipeline.keys.proofs.guard import Guard
-from pipeline.keys.proofs.interface import Checked, Exhibit, Job, Made, TakesNoPart, Verdict
-from pipeline.keys.proofs.pgpy_proof import PgpyProver
-from pipeline.keys.proofs.sequoia_proof import SequoiaProver
-from pipeline.signals import Signalled
+from pipeline.core import process
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Code, DeadlinePassed, LocalFilesProblem, OrgkeyError, WrongPassphrase
+from pipeline.core.signals import Signalled
+from pipeline.openpgp import signing
+from pipeline.openpgp.proofs import Prestarted, pgpy_proof
+from pipeline.openpgp.proofs.guard import Guard
+from pipeline.openpgp.proofs.interface import Checked, Exhibit, Job, Made, TakesNoPart, Verdict
+from pipeline.openpgp.proofs.pgpy_proof import PgpyProver
+from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
 
 if TYPE_CHECKING:
     from tests.unit.keyproofs.conftest import Stored

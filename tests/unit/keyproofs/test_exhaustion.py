@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline import files, process
-from pipeline.clock import Deadline
-from pipeline.errors import LocalFilesProblem
-from pipeline.keys import gnupg_home, signing
-from pipeline.keys.gnupg import GnuPG
-from pipeline.keys.proofs import Prestarted, host
-from pipeline.keys.proofs.gnupg_proof import GnuPGProver
-from pipeline.keys.proofs.interface import Job, Made, Prover
-from pipeline.keys.proofs.pgpy_proof import PgpyProver
-from pipeline.keys.proofs.sequoia_proof import SequoiaProver
+from pipeline.core import files, process
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import LocalFilesProblem
+from pipeline.openpgp import signing
+from pipeline.openpgp.gnupg import home as gnupg_home
+from pipeline.openpgp.gnupg.driver import GnuPG
+from pipeline.openpgp.proofs import Prestarted, host
+from pipeline.openpgp.proofs.gnupg_proof import GnuPGProver
+from pipeline.openpgp.proofs.interface import Job, Made, Prover
+from pipeline.openpgp.proofs.pgpy_proof import PgpyProver
+from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
 
 if TYPE_CHECKING:
     from tests.unit.keyproofs.conftest import Stored
@@ -153,8 +154,8 @@ def test_24_descriptors() -> None:
     """In a process of its own: a hard limit cannot be raised again."""
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))\n"
-        "from pipeline.errors import LocalFilesProblem\n"
-        "from pipeline.files import require_descriptors\n"
+        "from pipeline.core.errors import LocalFilesProblem\n"
+        "from pipeline.core.files import require_descriptors\n"
         "try: require_descriptors(48, 'prove the key')\n"
         "except LocalFilesProblem as error: print(error.message)\n"
     )

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import keys
-from pipeline.clock import Deadline
-from pipeline.errors import Code
-from pipeline.keys import signing
-from pipeline.keys.proofs import Prestarted, Proofs, prove
-from pipeline.keys.proofs.gnupg_proof import GnuPGProver
-from pipeline.keys.proofs.interface import Prover
-from pipeline.keys.proofs.pgpy_proof import PgpyProver
-from pipeline.keys.proofs.sequoia_proof import SequoiaProver
-from pipeline.secret import Secret
+from pipeline import openpgp as keys
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Code
+from pipeline.core.secret import Secret
+from pipeline.openpgp import signing
+from pipeline.openpgp.proofs import Prestarted, Proofs, prove
+from pipeline.openpgp.proofs.gnupg_proof import GnuPGProver
+from pipeline.openpgp.proofs.interface import Prover
+from pipeline.openpgp.proofs.pgpy_proof import PgpyProver
+from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
 from tests.assets.key_forms import FORMS, SOON, Sig, sub, uid
 from tests.assets.openpgp_writer import PASSPHRASE
 

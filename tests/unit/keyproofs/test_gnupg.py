@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.clock import Deadline
-from pipeline.errors import LocalFilesProblem, ProgramMissing
-from pipeline.keys import gnupg_home
-from pipeline.keys.gnupg import GnuPG, GnuPGRefused, _status_lines, sweep_orphans
-from pipeline.keys.gnupg_home import MARKER, PREFIX, Home, agents_of
-from pipeline.secret import Secret
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import LocalFilesProblem, ProgramMissing
+from pipeline.core.secret import Secret
+from pipeline.openpgp.gnupg import home as gnupg_home
+from pipeline.openpgp.gnupg.driver import GnuPG, GnuPGRefused, _status_lines, sweep_orphans
+from pipeline.openpgp.gnupg.home import MARKER, PREFIX, Home, agents_of
 from tests.assets import openpgp_writer as writer
 from tests.assets.key_forms import FORMS
 from tests.assets.key_forms import public as forms_public
@@ -62,7 +62,7 @@ def test_the_agent_remembers_nothing(stored: Keys) -> None:
 def test_neither_arguments_nor_environment_carry_the_passphrase(
     stored: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline import process
+    from pipeline.core import process
 
     seen: list[str] = []
     original = process.start
@@ -103,13 +103,13 @@ CHILD = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from pipeline.clock import Deadline
-from pipeline.keys.gnupg import GnuPG
-from pipeline.secret import Secret
+from pipeline.core.clock import Deadline
+from pipeline.openpgp.gnupg.driver import GnuPG
+from pipeline.core.secret import Secret
 from tests.assets import openpgp_writer as writer
 from tests.assets.key_forms import FORMS
 from tests.assets.key_forms import public as forms_public
-from pipeline.keys import gnupg_home
+from pipeline.openpgp.gnupg import home as gnupg_home
 gnupg_home.memory_root = lambda: Path(sys.argv[3])
 tsk, passphrase, fingerprint = (Path(sys.argv[2]) / name for name in ("tsk", "passphrase", "fingerprint"))
 with GnuPG(Deadline(60)) as gpg:
@@ -267,9 +267,10 @@ def test_foreign_text_makes_no_status_line_of_its_own() -> None:
 
 
 def test_the_named_subkey_signs_with_the_named_digest(stored: Callable[[str], Stored]) -> None:
-    from pipeline.keys import armor, reading
-    from pipeline.keys.packets import parse
-    from pipeline.keys.signatures import read_signature
+    from pipeline.openpgp.format import armor
+    from pipeline.openpgp.format.packets import parse
+    from pipeline.openpgp.format.signatures import read_signature
+    from pipeline.openpgp.key import parsing as reading
 
     key = stored("signing-subkey-unprotected")
     parts = [one.public for one in reading.sole(key.public, "key").components if one.public.can_sign]

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline import process
-from pipeline.errors import Code
-from pipeline.keys import known_answer
-from pipeline.keys.proofs import pgpy_child, sequoia_proof
-from pipeline.keys.proofs.gnupg_proof import GnuPGProver
-from pipeline.keys.proofs.pgpy_proof import PgpyProver
-from pipeline.keys.proofs.sequoia_proof import SequoiaProver
+from pipeline.core import process
+from pipeline.core.errors import Code
+from pipeline.openpgp.proofs import known_answer, pgpy_child, sequoia_proof
+from pipeline.openpgp.proofs.gnupg_proof import GnuPGProver
+from pipeline.openpgp.proofs.pgpy_proof import PgpyProver
+from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
 
 if TYPE_CHECKING:
     from tests.unit.keyproofs.conftest import Stored

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.clock import Deadline
-from pipeline.errors import Code, DeadlinePassed
-from pipeline.keys import reading
-from pipeline.keys.packets import build, join
-from pipeline.keys.proofs import Prestarted
-from pipeline.keys.proofs.gnupg_proof import GnuPGProver
-from pipeline.keys.proofs.interface import (
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Code, DeadlinePassed
+from pipeline.core.secret import Secret
+from pipeline.openpgp.format.packets import build, join
+from pipeline.openpgp.key import parsing as reading
+from pipeline.openpgp.proofs import Prestarted
+from pipeline.openpgp.proofs.gnupg_proof import GnuPGProver
+from pipeline.openpgp.proofs.interface import (
     Checked,
     Done,
     Exhibit,
@@ -35,9 +36,8 @@ from pipeline.keys.proofs.interface import (
     Task,
     Verdict,
 )
-from pipeline.keys.proofs.pgpy_proof import PgpyProver
-from pipeline.keys.proofs.sequoia_proof import SequoiaProver
-from pipeline.secret import Secret
+from pipeline.openpgp.proofs.pgpy_proof import PgpyProver
+from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
 
 if TYPE_CHECKING:
     from tests.unit.keyproofs.conftest import Stored
@@ -155,8 +155,8 @@ def test_bytes_that_are_no_key(stored: Keys) -> None:
 def test_another_secret_under_the_right_public_numbers(stored: Keys) -> None:
     """A record of the right shape around a foreign secret: only using it can tell."""
     right, wrong = stored("nistp256-two-block"), stored("rsa2048-two-block")
-    from pipeline import keys
-    from pipeline.keys.protection import close_secret
+    from pipeline import openpgp as keys
+    from pipeline.openpgp.format.protection import close_secret
 
     foreign = keys.unlock(wrong.tsk, wrong.passphrase)
     twin = reading.sole(stored("rsa2048-two-block").tsk, "twin")
@@ -337,7 +337,7 @@ def test_no_implementation_no_proof(stored: Keys) -> None:
 
 
 def test_a_key_without_a_passphrase_fails_the_negative_control(stored: Keys) -> None:
-    from pipeline import keys
+    from pipeline import openpgp as keys
 
     good = stored("ed25519-two-block")
     opened = keys.unlock(good.tsk, good.passphrase)
@@ -358,7 +358,7 @@ def test_started_ahead(stored: Keys) -> None:
 
 def test_pgpys_process_ends_with_its_parent() -> None:
     code = (
-        "import sys, time; sys.path.insert(0, sys.argv[1]); from pipeline.keys.proofs import Prestarted; "
+        "import sys, time; sys.path.insert(0, sys.argv[1]); from pipeline.openpgp.proofs import Prestarted; "
         "child = Prestarted(); print(child._child.pid, flush=True); time.sleep(60)"
     )
     root = str(Path(__file__).parents[3])
@@ -387,7 +387,7 @@ def test_an_interrupt_ends_what_the_threads_wait_for(stored: Keys) -> None:
 
     class Slow(GnuPGProver):
         def make(self, job: Job) -> Made:
-            from pipeline import process
+            from pipeline.core import process
 
             process.run(["sleep", "60"], timeout=60, cancellation=job.cancellation)
             return Made({Task.UNLOCK: Done()}, Product(b""))

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.clock import Deadline
-from pipeline.errors import ClockProblem, IntegrityProblem, NotPinned, Unsupported, WrongPassphrase
-from pipeline.keys import armor, reading
-from pipeline.keys.gnupg import GnuPG
-from pipeline.keys.signing import sign_detached, verify_detached
-from pipeline.secret import Secret
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import ClockProblem, IntegrityProblem, NotPinned, Unsupported, WrongPassphrase
+from pipeline.core.secret import Secret
+from pipeline.openpgp.format import armor
+from pipeline.openpgp.gnupg.driver import GnuPG
+from pipeline.openpgp.key import parsing as reading
+from pipeline.openpgp.signing import sign_detached, verify_detached
 
 if TYPE_CHECKING:
     from tests.unit.keyproofs.conftest import Stored
@@ -100,7 +101,7 @@ def test_a_signature_is_judged_in_this_process(
     def no_process(*_: object, **__: object) -> None:
         raise AssertionError("a program was started for a signature")
 
-    monkeypatch.setattr("pipeline.process.start", no_process)
+    monkeypatch.setattr("pipeline.core.process.start", no_process)
     _verify(key, signature)
     with pytest.raises(IntegrityProblem, match="not by this key"):
         _verify(key, signature, data=b"other data")
@@ -173,7 +174,7 @@ def test_every_bit_of_the_signature_counts(stored: Keys) -> None:
 
 def test_a_foreign_subkey_without_a_binding(stored: Keys) -> None:
     """An attacker's primary key, put under the pinned one as a subkey, with and without its signatures."""
-    from pipeline.keys.packets import Tag, build, join
+    from pipeline.openpgp.format.packets import Tag, build, join
 
     key, other = stored("ed25519-two-block"), stored("rsa2048-two-block")
     foreign = reading.sole(other.public, "other")
@@ -218,8 +219,8 @@ def test_what_an_expired_key_signed_inside_and_after_its_validity(stored: Keys) 
 
 
 def test_an_expired_key_signs_inside_its_validity(stored: Keys) -> None:
-    from pipeline.keys.packets import parse
-    from pipeline.keys.signatures import read_signature
+    from pipeline.openpgp.format.packets import parse
+    from pipeline.openpgp.format.signatures import read_signature
 
     made = read_signature(parse(armor.dearmor(_sign(stored("expired-two-block"))))[0].body)
     assert made is not None
@@ -256,7 +257,7 @@ def test_a_false_signature_costs_no_process(stored: Keys, name: str, monkeypatch
     def no_process(*_: object, **__: object) -> None:
         raise AssertionError("a program was started for a false signature")
 
-    monkeypatch.setattr("pipeline.process.start", no_process)
+    monkeypatch.setattr("pipeline.core.process.start", no_process)
     for signature in false:
         with pytest.raises(IntegrityProblem, match="not by this key"):
             _verify(key, signature)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.secret import Secret
+from pipeline.core.secret import Secret
 from tests.assets import openpgp_writer as writer
 
 KEYS = Path(__file__).parents[2] / "assets" / "keys"

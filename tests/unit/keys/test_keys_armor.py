@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import NotAKey
-from pipeline.files import memory_root
-from pipeline.keys import armor, packets
+from pipeline.core.errors import NotAKey
+from pipeline.core.files import memory_root
+from pipeline.openpgp.format import armor, packets
 from tests.assets import openpgp_writer as writer
 
 

@@ -8,11 +8,11 @@ from datetime import datetime
 
 import pytest
 
-from pipeline.errors import ProofFailed
-from pipeline.keys import UnlockedKey, inspect, load, prove_rewrap, unlock
-from pipeline.keys.packets import build, join
-from pipeline.keys.protection import close_secret
-from pipeline.secret import Secret
+from pipeline.core.errors import ProofFailed
+from pipeline.core.secret import Secret
+from pipeline.openpgp import UnlockedKey, inspect, load, prove_rewrap, unlock
+from pipeline.openpgp.format.packets import build, join
+from pipeline.openpgp.format.protection import close_secret
 from tests.assets import openpgp_writer as writer
 
 Packets = Callable[[str], list[writer.Packet]]

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pipeline.errors import Code, TooManyCertificates
-from pipeline.keys import inspect, load
-from pipeline.secret import Secret
+from pipeline.core.errors import Code, TooManyCertificates
+from pipeline.core.secret import Secret
+from pipeline.openpgp import inspect, load
 from tests.assets import openpgp_writer as writer
 
 Packets = Callable[[str], list[writer.Packet]]

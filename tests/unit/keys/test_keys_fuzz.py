@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import Code, OrgkeyError
-from pipeline.keys import inspect, load
-from pipeline.secret import Secret
+from pipeline.core.errors import Code, OrgkeyError
+from pipeline.core.secret import Secret
+from pipeline.openpgp import inspect, load
 from tests.assets import openpgp_writer as writer
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import INSPECT_PRECEDENCE, Code, Expired, OrgkeyError, UsageProblem
-from pipeline.keys import inspect, load
-from pipeline.secret import Secret
+from pipeline.core.errors import INSPECT_PRECEDENCE, Code, Expired, OrgkeyError, UsageProblem
+from pipeline.core.secret import Secret
+from pipeline.openpgp import inspect, load
 from tests.assets import openpgp_writer as writer
 
 Packets = Callable[[str], list[writer.Packet]]

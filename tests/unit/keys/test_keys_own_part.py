@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipeline import keys, live
-from pipeline.errors import Code
-from pipeline.keys import reading, validity
-from pipeline.keys.packets import Tag, build, join, parse
-from pipeline.keys.proofs.sequoia_proof import SequoiaProver
-from pipeline.keys.signatures import read_signature
-from pipeline.secret import Secret
+from pipeline import openpgp as keys
+from pipeline.archive import live_key as live
+from pipeline.core.errors import Code
+from pipeline.core.secret import Secret
+from pipeline.openpgp.format.packets import Tag, build, join, parse
+from pipeline.openpgp.format.signatures import read_signature
+from pipeline.openpgp.key import parsing as reading
+from pipeline.openpgp.key import validity
+from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
 from tests.assets import key_forms as forms
 from tests.assets import openpgp_writer as writer
 from tests.assets.key_forms import FORMS, LATER, Form, P, Sig, sub, uid

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import Unsupported, WrongPassphrase
-from pipeline.keys import ESCROW_COUNT_OCTET, MAX_COUNT_OCTET, ciphers, load, protection, prove_rewrap, unlock
-from pipeline.secret import Secret
+from pipeline.core.errors import Unsupported, WrongPassphrase
+from pipeline.core.secret import Secret
+from pipeline.openpgp import ESCROW_COUNT_OCTET, MAX_COUNT_OCTET, load, prove_rewrap, unlock
+from pipeline.openpgp.format import ciphers, protection
 from tests.assets import openpgp_writer as writer
 
 Packets = Callable[[str], list[writer.Packet]]

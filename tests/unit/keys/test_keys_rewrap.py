@@ -10,17 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import (
-    Incomplete,
-    NotAKey,
-    NotPinned,
-    ProofFailed,
-    UsageProblem,
-    WrongPassphrase,
-)
-from pipeline.files import memory_root
-from pipeline.keys import ESCROW_COUNT_OCTET, UnlockedKey, armor, load, prove_rewrap, unlock
-from pipeline.secret import Secret
+from pipeline.core.errors import Incomplete, NotAKey, NotPinned, ProofFailed, UsageProblem, WrongPassphrase
+from pipeline.core.files import memory_root
+from pipeline.core.secret import Secret
+from pipeline.openpgp import ESCROW_COUNT_OCTET, UnlockedKey, load, prove_rewrap, unlock
+from pipeline.openpgp.format import armor
 from tests.assets import openpgp_writer as writer
 
 Packets = Callable[[str], list[writer.Packet]]
@@ -221,7 +215,7 @@ class TestProof:
         data = key.protect(NEW, s2k_count_octet=0)
         prove_rewrap(key, data, NEW, NEW)  # the same one again is no contradiction
         monkeypatch.setattr(
-            "pipeline.keys.rewrap.open_secret", lambda how, word: type("Opened", (), {"sound": True})()
+            "pipeline.openpgp.key.rewrap.open_secret", lambda how, word: type("Opened", (), {"sound": True})()
         )
         self.refused(key, data, "another passphrase", Secret("x"))
 

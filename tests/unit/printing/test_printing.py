@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import LocalFilesProblem
+from pipeline.core.errors import LocalFilesProblem
 from pipeline.printing import pdf, words
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)

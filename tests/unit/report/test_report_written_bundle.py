@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import Code, LocalFilesProblem
-from pipeline.evidence.ledger import Ledger
+from pipeline.core.errors import Code, LocalFilesProblem
+from pipeline.evidence.ledger.store import Ledger
 from pipeline.report import bundle, verify_page
 from pipeline.report.bundle import Parts
 from tests.assets.sample_report import NOW, good

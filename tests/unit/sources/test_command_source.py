@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import logs
-from pipeline.clock import Deadline
-from pipeline.errors import DeadlinePassed, LocalFilesProblem, OrgkeyError, ProgramMissing, UsageProblem
-from pipeline.secret import Secret
+from pipeline.core import log as logs
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import DeadlinePassed, LocalFilesProblem, OrgkeyError, ProgramMissing, UsageProblem
+from pipeline.core.secret import Secret
 from pipeline.sources.command import CommandSource
 from pipeline.sources.interface import NoExport
 

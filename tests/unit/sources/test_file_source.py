@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clock import Deadline
-from pipeline.errors import DeadlinePassed, LocalFilesProblem, NotAKey, OrgkeyError
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import DeadlinePassed, LocalFilesProblem, NotAKey, OrgkeyError
 from pipeline.sources.file import FileSource
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clock import Deadline
-from pipeline.errors import LocalFilesProblem, ProgramMissing, UsageProblem, WrongPassphrase
-from pipeline.keys import inspect
-from pipeline.secret import Secret
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import LocalFilesProblem, ProgramMissing, UsageProblem, WrongPassphrase
+from pipeline.core.secret import Secret
+from pipeline.openpgp import inspect
 from pipeline.sources.gnupg import GnupgSource
 from pipeline.sources.interface import Export, NoExport
 from tests.assets.openpgp_writer import PASSPHRASE

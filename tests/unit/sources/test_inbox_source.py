@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clock import Deadline
-from pipeline.errors import (
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import (
     DeadlinePassed,
     LocalFilesProblem,
     NotAKey,
@@ -18,7 +18,7 @@ from pipeline.errors import (
     PublicOnly,
     SeveralKeys,
 )
-from pipeline.keys import inspect
+from pipeline.openpgp import inspect
 from pipeline.sources.inbox import InboxSource
 from pipeline.sources.interface import Export, NoExport
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from pipeline import config
-from pipeline.clients.vault import VaultSession
-from pipeline.clock import Deadline
-from pipeline.custody.transit import TransitHolder
-from pipeline.errors import Code
-from pipeline.finding import Finding, Level
-from pipeline.targets._vault_check import check
-from pipeline.targets.vault import VaultTarget
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Code
+from pipeline.core.finding import Finding, Level
+from pipeline.custody.holders.transit import TransitHolder
+from pipeline.providers.vault.session import VaultSession
+from pipeline.storage.vault.check import check
+from pipeline.storage.vault.target import VaultTarget
 from tests.unit.clients.scripted_server import Answer, Asked, ScriptedServer
 
 ROLE = "driller"

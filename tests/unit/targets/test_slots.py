@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import UsageProblem
-from pipeline.targets._slots import checked, is_epoch
-from pipeline.targets.interface import Slot
+from pipeline.core.errors import UsageProblem
+from pipeline.storage.interface import Slot
+from pipeline.storage.names import checked, is_epoch
 
 GOOD = Slot("0123456789ABCDEF" * 2 + "01234567", "20260131T080000Z-0a1b2c3d")
 SAFE = set(string.ascii_letters + string.digits + "-")

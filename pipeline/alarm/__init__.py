@@ -1,1 +1,0 @@
-"""Telling others how a job ended. Nothing here ever changes how it ends."""

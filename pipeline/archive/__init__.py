@@ -1,0 +1,1 @@
+"""All targets as one: catalog, writing, journal, and the context of a run."""

@@ -1,0 +1,233 @@
+"""The journal: what a run must remember so that the next one can finish it.
+
+``<state>/<FINGERPRINT>/journal/<epoch>/`` holds the sealed record until it is proven, a receipt for each
+target, and a mark when the epoch is proven. Nothing in it is secret in the clear. Every file appears
+whole or not at all, so a kill at any instant leaves a state that the next run understands.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.core import files
+from pipeline.core.clock import parse_stamp, stamp
+from pipeline.core.digest import Digest
+from pipeline.core.errors import LocalFilesProblem, Locked
+from pipeline.storage.interface import Receipt
+
+_RECORD = "record.tar"
+_PROVEN = "proven.json"
+_RECEIPTS = "receipts"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One epoch in the journal.
+
+    Attributes:
+        epoch: Its name.
+        path: Its directory.
+    """
+
+    epoch: str
+    path: Path
+
+    def record_bytes(self) -> bytes | None:
+        """The sealed record, or ``None`` once the epoch is proven and the record lives at its targets."""
+        try:
+            return (self.path / _RECORD).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unreadable(self.path / _RECORD, error) from error
+
+    def receipts(self) -> dict[str, Receipt]:
+        """What the targets confirmed so far, by target."""
+        found: dict[str, Receipt] = {}
+        for path in sorted((self.path / _RECEIPTS).glob("*.json")):
+            receipt = _read_receipt(path)
+            found[receipt.target] = receipt
+        return found
+
+    def add_receipt(self, receipt: Receipt) -> None:
+        """Remember a receipt; an older one of the same target is replaced."""
+        files.replace(self.path / _RECEIPTS / f"{receipt.target}.json", _json(_receipt_json(receipt)))
+
+    def proven(self) -> dict[str, Any] | None:
+        """The mark of the drill that proved this epoch, if one did."""
+        try:
+            document = json.loads((self.path / _PROVEN).read_bytes())
+            if not isinstance(document, dict):
+                raise ValueError("it is not a JSON object")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            raise _unreadable(self.path / _PROVEN, error) from error
+        return document
+
+    def mark_proven(self, mark: dict[str, Any]) -> None:
+        """Remember that a drill proved this epoch; the sealed record is dropped from the host after it."""
+        files.replace(self.path / _PROVEN, _json(mark))
+        with suppress(FileNotFoundError):
+            (self.path / _RECORD).unlink()
+
+
+class Journal:
+    """All epochs of one key that this host knows.
+
+    Args:
+        root: The key's state directory, ``<state>/<FINGERPRINT>``.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._entries = root / "journal"
+
+    def entries(self) -> list[Entry]:
+        """The epochs, oldest first. Nothing is changed: what a kill left is :meth:`sweep`'s to remove."""
+        return [
+            Entry(epoch=path.name, path=path)
+            for path in self._paths()
+            if not path.name.startswith(".") and path.is_dir()
+        ]
+
+    def sweep(self) -> None:
+        """Remove what killed runs left; only for who holds the :func:`lock`, others may be at work."""
+        for path in self._paths():
+            if path.name.startswith("."):  # of begin()
+                shutil.rmtree(path, ignore_errors=True)
+            elif (path / _PROVEN).exists():  # of mark_proven()
+                (path / _RECORD).unlink(missing_ok=True)
+
+    def _paths(self) -> list[Path]:
+        try:
+            return sorted(self._entries.iterdir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _unreadable(self._entries, error) from error
+
+    def entry(self, epoch: str) -> Entry | None:
+        """One epoch, if this host knows it."""
+        path = self._entries / epoch
+        return Entry(epoch=epoch, path=path) if path.is_dir() else None
+
+    def begin(self, epoch: str, data: bytes | None) -> Entry:
+        """Start an epoch: it exists with its record, or not at all.
+
+        Args:
+            epoch: Its name.
+            data: The sealed record; ``None`` for an epoch that was found complete at its targets.
+
+        Raises:
+            LocalFilesProblem: The state directory cannot be written.
+        """
+        files.private_directory(self.root)
+        files.private_directory(self._entries)
+        draft = self._entries / f".{epoch}.{os.getpid()}"
+        final = self._entries / epoch
+        try:
+            shutil.rmtree(draft, ignore_errors=True)
+            (draft / _RECEIPTS).mkdir(parents=True, mode=0o700)
+            if data is not None:
+                files.write_new(draft / _RECORD, data)
+            files.fsync_directory(draft)
+            draft.rename(final)
+            files.fsync_directory(self._entries)
+        except BaseException as error:
+            shutil.rmtree(draft, ignore_errors=True)
+            if not isinstance(error, OSError):
+                raise
+            raise LocalFilesProblem(
+                f"cannot write the journal in {self._entries}: {error.strerror or error}",
+                hint="check free space and permissions, or name another place with --state-dir",
+            ) from error
+        return Entry(epoch=epoch, path=final)
+
+
+@contextmanager
+def lock(root: Path) -> Iterator[None]:
+    """Hold the key's lock on this host; what killed runs left in the journal is removed first.
+
+    Raises:
+        Locked: Another run holds it.
+    """
+    files.private_directory(root)
+    try:
+        handle = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unreadable(root / "lock", error) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Locked(
+                "another run works on this key on this host", hint="wait for it to end, then run this again"
+            ) from None
+        Journal(root).sweep()
+        yield
+    finally:
+        os.close(handle)
+
+
+def _receipt_json(receipt: Receipt) -> dict[str, Any]:
+    return {
+        "target": receipt.target,
+        "kind": receipt.kind,
+        "domain": receipt.domain,
+        "location": receipt.location,
+        "version": receipt.version,
+        "sha256": receipt.sha256.hex,
+        "retain_until": stamp(receipt.retain_until) if receipt.retain_until else None,
+        "slot": receipt.slot,
+    }
+
+
+def _read_receipt(path: Path) -> Receipt:
+    try:
+        document = json.loads(path.read_bytes())
+        until = document["retain_until"]
+        return Receipt(
+            target=str(document["target"]),
+            kind=str(document["kind"]),
+            domain=str(document["domain"]),
+            location=str(document["location"]),
+            version=_optional_text(document["version"]),
+            sha256=Digest("sha256", _digits(document["sha256"])),
+            retain_until=parse_stamp(until) if until else None,
+            slot=_optional_text(document["slot"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _optional_text(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError("a text has another form")
+    return value
+
+
+def _digits(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise ValueError("a digest has another form")
+    return value
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _unreadable(path: Path, error: Exception) -> LocalFilesProblem:
+    return LocalFilesProblem(
+        f"cannot use {path}: {error}",
+        hint="the state is rebuilt from the targets: move the key's state directory away and run this again",
+    )

@@ -1,0 +1,208 @@
+"""Which custody plan the newest epoch follows that anything here knows of.
+
+A new epoch hands out shares of the Org Key. Whoever can write to the configuration must not choose to whom:
+so a plan is compared with that of the newest epoch, as the stored records, the journal and the ledger know
+it. What was known once and cannot be read now is no reason to compare with less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from pipeline.archive.catalog import REPAIRED, Survey
+from pipeline.archive.context import Context
+from pipeline.core.errors import IntegrityProblem, OrgkeyError, Stale
+from pipeline.core.isolation import isolated
+from pipeline.custody import plan_change as change
+from pipeline.evidence.ledger import drill_history as history
+from pipeline.evidence.ledger import entry as chain
+from pipeline.record.create import Plan
+from pipeline.record.verify import Record, open_record
+from pipeline.storage.ledger_mirror import Mirror
+
+EVENTS: Final = frozenset({"escrow", "rotate", "refresh"})
+"""The ledger's events that tell of an epoch that was made."""
+_HINT: Final = (
+    "make sure that this plan is meant, and that the targets are where they were; then give "
+    "--accept-custody-change, or put the old plan back"
+)
+_LOOKED_AT: Final = 16
+"""How many of a mirror's newest entries are read for an epoch that this host does not know."""
+INSIST: Final = (
+    "If it is lost for good, `orgkey escrow --new-epoch` insists, with --accept-custody-change where "
+    "nothing else knows the last custody plan"
+)
+"""What an operator can do who has lost what is stored."""
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """An epoch that this host made or proved.
+
+    Attributes:
+        epoch: Its name.
+        plan: The digest of its custody plan; ``None`` where nothing says it.
+        where: What remembers it, for people.
+    """
+
+    epoch: str
+    plan: str | None
+    where: str
+
+
+def require_same(
+    context: Context, last: Record | None, plan: Plan, unread: OrgkeyError | None = None
+) -> None:
+    """Make sure that a new epoch follows the plan of the newest one.
+
+    Args:
+        context: The run.
+        last: The newest authentic record that could be read: of this key, else of a former one.
+        plan: The configured plan.
+        unread: Why what is stored is not known whole, where an operator goes on all the same.
+
+    Raises:
+        Stale: It is another plan, or what the newest one is cannot be told.
+    """
+    if require_remembered(context, last, plan):
+        return
+    if unread is not None:
+        raise Stale(
+            f"the custody plan cannot be compared with that of the last epoch: {unread.message}", hint=_HINT
+        )
+    if last is not None and not plan.is_of(last):
+        raise Stale(
+            f"the custody plan is not that of the last epoch, {last.epoch}: {difference(last, plan)}",
+            hint=_HINT,
+        )
+
+
+def require_remembered(context: Context, last: Record | None, plan: Plan) -> bool:
+    """Make sure that a plan is that of the epoch that this host remembers, where nothing newer was read.
+
+    Args:
+        context: The run.
+        last: The newest authentic record that could be read.
+        plan: The configured plan.
+
+    Returns:
+        Whether such an epoch is remembered, and the plan is its plan.
+
+    Raises:
+        Stale: It is another plan, or what was the plan cannot be told.
+    """
+    known = remembered(context)
+    if known is None or (last is not None and known.epoch <= last.epoch):
+        return False
+    if known.plan in plan.digests:
+        return True
+    raise Stale(
+        f"the custody plan is not that of epoch {known.epoch}, which {known.where} knows, "
+        "and which cannot be read at the configured targets"
+        if known.plan
+        else f"{known.where} knows of epoch {known.epoch}, which cannot be read at the configured targets: "
+        "whether the custody plan is still the same is not known",
+        hint=_HINT,
+    )
+
+
+def newer_known(context: Context, survey: Survey, chosen: str) -> str | None:
+    """Say that a newer epoch of this key than the latest is known, and that nobody shows it.
+
+    This host's state may be a backup's, or gone: the newest entries at the ledger's mirrors are looked at as
+    well, where the target answers anyway. Nothing proves those entries; what they tell is worth a warning.
+
+    Args:
+        context: The run.
+        survey: What is stored.
+        chosen: The latest epoch's name.
+
+    Returns:
+        What an operator should know; ``None`` when nothing newer is known.
+    """
+    known = [*_journal(context), *_ledger(context), *_mirrors(context, survey)]
+    newest = max(known, key=lambda item: item.epoch, default=None)
+    if newest is None or newest.epoch <= chosen or any(epoch.name == newest.epoch for epoch in survey.epochs):
+        return None
+    return (
+        f"{newest.where} knows of epoch {newest.epoch}, which is newer than {chosen}, "
+        "and no target shows it: was it taken away?"
+    )
+
+
+def difference(record: Record, plan: Plan) -> str:
+    """How a plan differs from a record's, in words."""
+    lines = change.compare(record.manifest.custody, plan.paths, plan.descriptions).lines
+    return "; ".join(lines) or "it was described in another way"
+
+
+def remembered(context: Context) -> Remembered | None:
+    """The newest epoch that this host knows of: of this key, else of the former ones.
+
+    Raises:
+        LedgerBroken, LocalFilesProblem: What is remembered cannot be read.
+    """
+    former = context.config.key.former if context.config.key else ()
+    for runs in ([context], [context.of(item) for item in former if item != context.fingerprint]):
+        found = [item for run in runs for item in (*_journal(run), *_ledger(run))]
+        # Of one epoch, what says its plan goes before what does not.
+        newest = max(found, key=lambda item: (item.epoch, item.plan is not None), default=None)
+        if newest is not None:
+            return newest
+    return None
+
+
+def _journal(context: Context) -> Iterator[Remembered]:
+    for entry in reversed(context.journal.entries()):
+        where = "this host's journal"
+        data, mark = entry.record_bytes(), entry.proven() or {}
+        plan = mark.get("plan")
+        if data is not None:
+            try:
+                record = open_record(
+                    data, context.fingerprint, deadline=context.deadline, now=context.clock.now()
+                )
+                plan = record.manifest.custody.plan_digest()
+            except IntegrityProblem:
+                plan = None
+        yield Remembered(entry.epoch, plan if isinstance(plan, str) else None, where)
+        return
+
+
+def _ledger(context: Context) -> Iterator[Remembered]:
+    for entry in context.ledger.entries():
+        details: Mapping[str, Any] = entry["details"]
+        epoch, plan = details.get("epoch"), details.get("plan")
+        if entry["event"] in EVENTS and isinstance(epoch, str) and REPAIRED.match(epoch):
+            yield Remembered(epoch, plan if isinstance(plan, str) else None, "this host's ledger")
+
+
+def _mirrors(context: Context, survey: Survey) -> Iterator[Remembered]:
+    """The epochs of which the newest entries at the mirrors tell that this host's ledger has not."""
+    answering = {copy.target for epoch in survey.epochs for copy in epoch.copies} - set(survey.unreachable)
+    if not answering.intersection(context.config.ledger.mirrors):
+        return
+    head = isolated(lambda: context.ledger.head().sequence, "this host's ledger")
+    after = head if isinstance(head, int) else 0
+    for name, mirror in context.estate("driller").mirrors(context.fingerprint).items():
+        if name not in answering:
+            continue
+        told = isolated(partial(_told, context, mirror, after), f"ledger mirror {name}")
+        if not isinstance(told, OrgkeyError):
+            yield from (Remembered(epoch, None, f"the ledger's mirror {name}") for epoch in told)
+
+
+def _told(context: Context, mirror: Mirror, after: int) -> list[str]:
+    listing = mirror.listing(after)
+    found = []
+    for number in sorted(listing)[-_LOOKED_AT:]:
+        for handle in listing[number][:1]:
+            try:
+                told = history.parts(chain.parse(mirror.get(handle), number, context.fingerprint))
+            except (IntegrityProblem, chain.Malformed, *history.MALFORMED):
+                continue
+            found += [item.epoch for item in told[0]] + [item.epoch for item in told[2]]
+    return [epoch for epoch in found if REPAIRED.match(epoch)]

@@ -1,0 +1,225 @@
+"""The live public key: what the server gives out today, where the configuration says how to get it.
+
+The pin decides. Whatever a server, or somebody on the way to it, answers: only what the pinned key itself has
+signed is ever taken, and another key is reported, never believed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pipeline.archive.catalog import Epoch
+from pipeline.archive.context import Context
+from pipeline.core.errors import LocalFilesProblem, OrgkeyError
+from pipeline.core.isolation import isolated
+from pipeline.record.verify import Record
+
+if TYPE_CHECKING:
+    from pipeline.openpgp.key.model import Key
+
+MAX_BYTES: Final = 4 * 1024 * 1024
+RENEWAL_DAYS: Final = (31, 1)
+"""How long before the Org Key expires the server renews it: since release 3.4.2, and before."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """How the live key stands to the escrowed one.
+
+    Attributes:
+        state: ``same``, ``renewed``, ``replaced`` or ``unknown``.
+        public: The live public part, when it is the pinned key's.
+        reason: Why it is unknown or replaced, in words.
+        others: Other keys that the server lists under the pinned key's names, former ones left out.
+    """
+
+    state: str
+    public: bytes | None = None
+    reason: str | None = None
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """When the server renews the key by itself.
+
+    Attributes:
+        state: ``never expires``; ``ahead``; ``due``: the days have come; ``overdue``: it has expired.
+        expires: When the present self-signatures end.
+        due: For each of :data:`RENEWAL_DAYS`, when the server does it.
+    """
+
+    state: str
+    expires: datetime | None = None
+    due: tuple[datetime, ...] = ()
+
+
+def live(context: Context, epoch: Epoch | None) -> Live:
+    """Get the live key and compare it.
+
+    Args:
+        context: The run.
+        epoch: The escrowed epoch to compare with.
+
+    Returns:
+        The comparison. A place that gives no answer is ``unknown`` with the reason, never an error.
+    """
+    place = context.config.key.live if context.config.key else None
+    record = epoch.record if epoch else None
+    if place is None or record is None:
+        return Live("unknown")
+    seen = isolated(partial(_seen, context, place, record), f"the live key at {place}")
+    if isinstance(seen, OrgkeyError):
+        context.say(f"warning: the live key is not known: {seen.message}")
+        return Live("unknown", reason=seen.message)
+    return seen
+
+
+def _seen(context: Context, place: str, record: Record) -> Live:
+    from pipeline.openpgp.key import parsing as reading
+
+    escrowed = reading.sole(record.public, "the escrowed public part")
+    found: bytes | None
+    others: tuple[str, ...] = ()
+    if "://" not in place:
+        found = _file(place)
+    else:
+        found, others = _server(context, place, escrowed)
+    if found is None:
+        if others:
+            reason = f"the server has no such key, but {_named(others)} under its name"
+            return Live("replaced", reason=reason, others=others)
+        return Live("unknown", reason="the server has no such key")
+    return _compare(escrowed, found, others, context.clock.now())
+
+
+def fetch(context: Context) -> bytes:
+    """Get what the configured place gives out, for a refresh; foreign bytes.
+
+    Raises:
+        UsageProblem: None is configured.
+        LocalFilesProblem: The file cannot be read.
+        Unreachable: The server does not answer, or does not have the key.
+    """
+    from pipeline.core.errors import Unreachable, UsageProblem
+    from pipeline.openpgp.gnupg import keyserver
+
+    place = context.config.key.live if context.config.key else None
+    if place is None:
+        raise UsageProblem("no newer public key is named", hint="give --public FILE, or set key.live")
+    if "://" not in place:
+        data = _file(place)
+    else:
+        found = keyserver.look_up(
+            place, context.fingerprint, (), seconds=context.config.policy.call_seconds,
+            deadline=context.deadline, ca_file=_ca_file(context),
+        ).key  # fmt: skip
+        if found is None:
+            raise Unreachable(
+                "the key server does not have this key",
+                hint="look it up by hand; was the Org Key regenerated?",
+                again=False,
+            )
+        data = found
+    return _own(data, context.fingerprint) or data
+
+
+def renewal(public: bytes, now: datetime) -> Renewal:
+    """Foretell when the server renews the key.
+
+    Args:
+        public: The public part.
+        now: The present time.
+
+    Raises:
+        OrgkeyError: It cannot be read.
+    """
+    from pipeline.openpgp.key import parsing as reading
+    from pipeline.openpgp.key import validity
+
+    expires = validity.judge(reading.sole(public, "the public part"), None).primary.expires
+    if expires is None:
+        return Renewal("never expires")
+    due = tuple(expires - timedelta(days=days) for days in RENEWAL_DAYS)
+    state = "overdue" if now >= expires else "due" if now >= due[0] else "ahead"
+    return Renewal(state, expires, due)
+
+
+def _file(place: str) -> bytes:
+    try:
+        # O_NONBLOCK: opening a named pipe would wait for a writer.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+        with os.fdopen(os.open(place, flags), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise LocalFilesProblem(
+                    f"{place} is not a regular file", hint="key.live names a file or a key server"
+                )
+            return stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise LocalFilesProblem(
+            f"cannot read {place}: {error.strerror or error}", hint="check key.live and its permissions"
+        ) from error
+
+
+def _server(context: Context, place: str, escrowed: Key) -> tuple[bytes | None, tuple[str, ...]]:
+    from pipeline.openpgp.gnupg import keyserver
+    from pipeline.openpgp.key import validity
+
+    found = keyserver.look_up(
+        place, escrowed.fingerprint, validity.user_ids(escrowed),
+        seconds=context.config.policy.call_seconds, deadline=context.deadline, ca_file=_ca_file(context),
+    )  # fmt: skip
+    former = context.config.key.former if context.config.key else ()
+    others = tuple(other for other in found.others if not any(one.endswith(other) for one in former))
+    return found.key, others
+
+
+def _ca_file(context: Context) -> Path | None:
+    named = context.config.key.live_ca_file if context.config.key else None
+    return Path(named) if named else None
+
+
+def _compare(escrowed: Key, found: bytes, others: tuple[str, ...], now: datetime) -> Live:
+    from pipeline.openpgp.key import compare, validity
+    from pipeline.openpgp.key import parsing as reading
+
+    own = _own(found, escrowed.fingerprint)
+    if own is None:
+        served = reading.read(found)
+        if served.keys:
+            names = tuple(key.fingerprint for key in served.keys)
+            return Live("replaced", reason=f"another key is given out: {_named(names)}", others=names)
+        why = served.problems[0].message if served.problems else "nothing was given out"
+        return Live("unknown", reason=f"what is given out is not a key: {why}", others=others)
+    key = reading.sole(own, "the live key")
+    if validity.judge(key, None).primary.revoked:
+        return Live("replaced", reason="the live key is revoked: another one has to follow it", others=others)
+    if missing := compare.unescrowed(escrowed, key, now):
+        reason = (
+            f"it has a new encryption subkey that is not escrowed ({_named(missing)}): "
+            "export the keypair and escrow it again"
+        )
+        return Live("replaced", reason=reason, others=others)
+    return Live(compare.compare_public(escrowed.public(), own), own, others=others)
+
+
+def _own(data: bytes, fingerprint: str) -> bytes | None:
+    """The pinned key alone, out of what may be several, with nothing that it has not signed itself."""
+    from pipeline.openpgp.key import parsing as reading
+    from pipeline.openpgp.key import validity
+
+    for key in reading.read(data).keys:
+        if key.fingerprint == fingerprint:
+            # One that cannot be judged stays as it is: its reader says why.
+            return key.public() if key.problems else validity.own_part(key).public()
+    return None
+
+
+def _named(keys: tuple[str, ...]) -> str:
+    return ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")

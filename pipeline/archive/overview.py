@@ -1,0 +1,196 @@
+"""What `list`, `verify` and `status` say of everything that is stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from pipeline.archive.catalog import Copy, Reader, Standing, Survey
+from pipeline.archive.context import Context
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Code, OrgkeyError, first_of
+from pipeline.custody.shares.section import PathEntry
+from pipeline.record.verify import Record
+
+_CALL = re.compile(r"^(?:target|holder) [^ ]+, [^:]+: ")
+"""What a message begins with where it names the call; the cause may be the same for several."""
+_PEOPLE = {"openpgp": "custodians", "paper": "sheets"}
+
+
+@dataclass(frozen=True)
+class Silence:
+    """One cause that keeps something from being looked at: what is behind it is not known.
+
+    Attributes:
+        subjects: What could not be looked at: targets, copies, holders.
+        code: The exit code that it stands for.
+        message: The cause.
+        hint: What to do.
+        stores: Whether a target or a copy is among them, so that it is not known what is stored.
+    """
+
+    subjects: tuple[str, ...]
+    code: Code
+    message: str
+    hint: str
+    stores: bool = True
+
+    @property
+    def text(self) -> str:
+        """In one line."""
+        how = "reached" if self.code in (Code.UNREACHABLE, Code.DEADLINE) else "asked"
+        named = (
+            f"{' and '.join(self.subjects)} cannot be {how}" if self.stores else "a holder cannot be asked"
+        )
+        return "; ".join(filter(None, (f"{named}: {self.message}", self.hint)))
+
+
+def silences(surveys: Iterable[Survey], holders: Iterable[tuple[str, OrgkeyError]] = ()) -> list[Silence]:
+    """What could not be looked at, one for each cause: a server may be target and holder at once.
+
+    Args:
+        surveys: What is stored.
+        holders: Holders that could not be asked, with the error.
+    """
+    silent = []
+    for survey in surveys:
+        silent += [
+            Silence((f"target {name}",), error.code, error.message, error.hint)
+            for name, error in survey.unreachable.items()
+        ]
+        silent += [
+            Silence(
+                (f"the copy at {copy.target}",),
+                copy.code,
+                copy.problem or "it cannot be read",
+                copy.hint or "",
+            )
+            for epoch in survey.epochs
+            for copy in epoch.copies
+            if copy.standing is Standing.UNREACHABLE and copy.target not in survey.unreachable
+        ]
+    silent += [
+        Silence((f"holder {name}",), error.code, error.message, error.hint, False) for name, error in holders
+    ]
+    found: dict[str, Silence] = {}
+    for item in silent:
+        cause = _CALL.sub("", item.message)
+        known = found.get(cause)
+        subjects = dict.fromkeys((*(known.subjects if known else ()), *item.subjects))
+        stores = item.stores or (known is not None and known.stores)
+        found[cause] = replace(known or item, subjects=tuple(subjects), stores=stores)
+    return list(found.values())
+
+
+def needs(record: Record, path: PathEntry) -> tuple[str, ...]:
+    """What a custody path needs, in words: ``3 of 5 custodians (people)``, ``vault``.
+
+    Args:
+        record: The record that the path is of.
+        path: The path.
+    """
+    kinds = {name: item.kind for name, item in record.manifest.custody.holders.items()}
+    return tuple(
+        f"{need.threshold} of {need.size} {_PEOPLE[kinds[need.holder]]} ({need.holder})"
+        if kinds[need.holder] in _PEOPLE
+        else f"holder {need.holder} ({kinds[need.holder]})"
+        for need in path.needs
+    )
+
+
+def copies_json(copies: Sequence[Copy]) -> list[dict[str, object]]:
+    """Copies as the documents of `verify`, `list` and `status` have them."""
+    return [
+        {
+            "target": copy.target,
+            "kind": copy.kind,
+            "domain": copy.domain,
+            "location": copy.location,
+            "version": copy.version,
+            "sha256": copy.sha256.hex if copy.sha256 else None,
+            "ok": copy.ok,
+            "standing": str(copy.standing),
+            "problem": copy.problem,
+            "unlocked": copy.unlocked,
+            "replication": copy.replication.status if copy.replication else None,
+        }
+        for copy in copies
+    ]
+
+
+def replication_problems(surveys: Iterable[Survey], now: datetime) -> list[str]:
+    """What to tell of copies whose replication failed, or takes long.
+
+    Args:
+        surveys: What is stored.
+        now: The present time.
+    """
+    return [
+        f"{copy.location}: {problem}"
+        for item in surveys
+        for epoch in item.epochs
+        for copy in epoch.copies
+        if copy.replication and (problem := copy.replication.problem(now))
+    ]
+
+
+def all_keys(context: Context) -> tuple[Survey, ...]:
+    """Survey the pinned key, and the former Org Keys that old backups still need.
+
+    Args:
+        context: The run; its driller's logins are used.
+    """
+    reader = Reader.of(context, context.estate("driller").targets())
+    former = context.config.key.former if context.config.key else ()
+    return tuple(
+        reader.survey(fingerprint, journal=context.of(fingerprint).journal)
+        for fingerprint in dict.fromkeys((context.fingerprint, *former))
+    )
+
+
+def verdict(survey: Survey, copies: int) -> list[Code]:
+    """The codes of everything that is wrong; too few good copies of an epoch weigh more than a missing one.
+
+    A copy that could not be read counts for neither: whether it is good is not known.
+
+    Args:
+        survey: What is stored.
+        copies: How many distinct failure domains must hold a good copy (``policy.copies``).
+    """
+    codes = survey.codes()
+    for epoch in survey.epochs:
+        known = {copy.domain for copy in epoch.copies if not copy.unread}
+        unknown = {copy.domain for copy in epoch.copies if copy.unread}
+        good = {copy.domain for copy in epoch.good}
+        if len(good | unknown) < min(copies, len(known | unknown)):
+            codes.append(Code.INTEGRITY)
+        if any(copy.unlocked for copy in epoch.good):
+            codes.append(Code.STALE)
+    return codes
+
+
+def judged(codes: Iterable[Code], deadline: Deadline) -> Code:
+    """How a run ends that only looks; a clock that is wrong is named where nothing weighs more.
+
+    Args:
+        codes: Those of everything that is wrong.
+        deadline: The run's, with what servers said of the time.
+    """
+    code = first_of(codes)
+    wrong = deadline.dates.problem()
+    return wrong.code if wrong and code in (Code.OK, Code.DEGRADED, Code.STALE) else code
+
+
+def event(surveys: Sequence[Survey], code: Code) -> dict[str, object]:
+    """What the ledger keeps of a verification."""
+    return {
+        "code": int(code),
+        "epochs": {
+            epoch.name: {copy.target: "good" if copy.ok else copy.problem for copy in epoch.copies}
+            for item in surveys
+            for epoch in item.epochs
+        },
+        "unreachable": sorted({name for item in surveys for name in item.unreachable}),
+    }

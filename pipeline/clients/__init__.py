@@ -1,1 +1,0 @@
-"""Connections to Vault and AWS, shared by targets and holders."""

@@ -1,0 +1,1 @@
+"""What `orgkey init` asks and writes."""

@@ -1,0 +1,1 @@
+"""Values and the operating system: errors and exit codes, time, secrets, files, processes, logs, retries."""

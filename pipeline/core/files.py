@@ -1,0 +1,374 @@
+"""Files that are whole or absent, and private places for what must not last."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import resource
+import secrets
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from pipeline.core import signals
+from pipeline.core.errors import LocalFilesProblem
+
+_EXHAUSTED: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EROFS}
+)
+"""What the system says when it has no room, memory, descriptors or processes left; EAGAIN is fork's."""
+NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+"""How a file system says that it has no hard links."""
+_TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}\.orgkey-tmp")
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the directory's entries survive a power cut."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_regular(path: Path, limit: int) -> bytes | None:
+    """Read a regular file; a pipe or a device that lies in its place is not waited for.
+
+    Args:
+        path: The file.
+        limit: The most bytes that are wanted; one more is read, so that a larger file shows.
+
+    Returns:
+        Its bytes; ``None`` where something else than a file lies there.
+
+    Raises:
+        OSError: It cannot be opened or read.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as stream:
+        return stream.read(limit + 1) if stat.S_ISREG(os.fstat(handle).st_mode) else None
+
+
+def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Write a new file: temporary file, fsync, link into place, fsync the directory.
+
+    Args:
+        path: Where the file is to appear; its directory exists.
+        data: The whole content.
+        mode: Permission bits of the file.
+
+    Raises:
+        LocalFilesProblem: Something is there already, or the disk refuses.
+    """
+    _write(path, data, mode=mode, replace=False)
+
+
+def replace(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Like :func:`write_new`, but an older file of that name is replaced at once.
+
+    Raises:
+        LocalFilesProblem: The disk refuses.
+    """
+    _write(path, data, mode=mode, replace=True)
+
+
+def _write(path: Path, data: bytes, *, mode: int, replace: bool) -> None:
+    try:
+        # A signal between two of these steps would leave the temporary file behind.
+        with signals.held():
+            _write_through(path, data, mode=mode, replace=replace)
+    except FileExistsError:
+        raise LocalFilesProblem(
+            f"{path} exists already", hint="nothing is ever overwritten; choose another name or move it away"
+        ) from None
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _write_through(path: Path, data: bytes, *, mode: int, replace: bool) -> None:
+    sweep(path.parent)
+    temporary, stream = _temporary(path, mode)
+    try:
+        with stream:
+            stream.write(data)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+            if replace:
+                temporary.replace(path)
+            else:
+                _appear(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+    fsync_directory(path.parent)
+
+
+def _appear(temporary: Path, path: Path) -> None:
+    """Give a file its name where nothing has it: link() refuses where rename() would overwrite."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        # FAT and many shares have no hard links: the name is taken first, then the file put over it.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        try:
+            temporary.replace(path)
+        except OSError:
+            path.unlink()
+            raise
+
+
+def try_out(path: Path) -> None:
+    """Write something beside ``path`` and remove it: before work whose result is to go there.
+
+    Raises:
+        LocalFilesProblem: The disk refuses.
+    """
+    try:
+        with signals.held():
+            temporary, stream = _temporary(path, 0o600)
+            try:
+                with stream:
+                    stream.write(bytes(4096))
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            finally:
+                temporary.unlink()
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: OSError) -> LocalFilesProblem:
+    missing = isinstance(error, FileNotFoundError)
+    return LocalFilesProblem(
+        f"cannot write {path}: {error.strerror or error}",
+        hint=f"make the directory {path.parent} first"
+        if missing
+        else "check the directory's permissions and the free space",
+    )
+
+
+def _temporary(path: Path, mode: int) -> tuple[Path, BinaryIO]:
+    """Make a temporary file beside ``path``, locked for as long as it is open; see :func:`sweep`."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.orgkey-tmp")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return temporary, os.fdopen(handle, "wb")
+        os.close(handle)  # swept by another run between its making and its lock
+
+
+def sweep(directory: Path) -> None:
+    """Remove the temporary files that killed runs left in a directory; those in use are locked."""
+    with os.scandir(directory) as entries:
+        names = [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+    for name in names:
+        with suppress(OSError):
+            handle = os.open(directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                facts = os.fstat(handle)
+                if stat.S_ISREG(facts.st_mode) and facts.st_uid == os.geteuid():
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    (directory / name).unlink()
+            finally:
+                os.close(handle)
+
+
+def expanded(path: Path) -> Path:
+    """A path with the home that its ``~`` or ``~user`` stands for.
+
+    Raises:
+        LocalFilesProblem: There is no such user.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise LocalFilesProblem(
+            f"{path} names the home of a user who is not known here", hint="write the path in full"
+        ) from None
+
+
+def private_directory(path: Path) -> Path:
+    """Make sure that ``path`` is a directory which only its owner can enter.
+
+    Raises:
+        LocalFilesProblem: It cannot be made, belongs to somebody else, or others can write to it.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        facts = path.stat()
+    except OSError as error:
+        raise LocalFilesProblem(
+            f"cannot use the directory {path}: {error.strerror or error}",
+            hint="check its permissions, or name another with --state-dir",
+        ) from error
+    if facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
+        raise LocalFilesProblem(
+            f"the directory {path} can be written by others",
+            hint=f"chmod 700 {path}, and make this user its owner",
+        )
+    return path
+
+
+EXHAUSTION: Final = tuple(os.strerror(number) for number in sorted(_EXHAUSTED))
+"""The same as other programs print it."""
+_UNLOADED: Final = ("failed to map segment", *EXHAUSTION)
+"""What the loader says of a library that finds no memory or descriptor."""
+_ADDRESS_SPACE: Final = 1 << 30
+"""Bytes of address space, of which little is memory: each thread reserves 8 MiB, and malloc 64 MiB."""
+_EXHAUSTED_HINT: Final = (
+    "free memory or space (df -h /dev/shm), or raise the limits on open files, processes and memory "
+    "(ulimit -a); then run the same command again"
+)
+
+
+def exhaustion(error: BaseException, what: str) -> LocalFilesProblem | None:
+    """Tell this host's own trouble from every other error: nothing follows from it about a key or a copy.
+
+    Args:
+        error: What was raised.
+        what: What was being done, for the message.
+
+    Returns:
+        The problem to raise instead; none where the host is not to blame.
+    """
+    text = ""
+    if isinstance(error, MemoryError):
+        text = "no memory is left"
+    elif isinstance(error, OSError) and error.errno in _EXHAUSTED:
+        text = error.strerror or str(error)
+    elif isinstance(error, RuntimeError) and str(error).startswith("can't start new thread"):
+        text = "no thread can be started"
+    elif isinstance(error, ImportError) and any(said in str(error) for said in _UNLOADED):
+        text = f"a part of this program cannot be loaded ({error.name or error.path or 'unnamed'})"
+    return no_room(what, text) if text else None
+
+
+@contextmanager
+def own_trouble(what: str) -> Iterator[None]:
+    """Turn trouble of this host, raised in the block, into the error that says so; see :func:`exhaustion`.
+
+    Args:
+        what: What is being done, for the message.
+
+    Raises:
+        LocalFilesProblem: The host has run out of something.
+    """
+    try:
+        yield
+    except Exception as error:
+        trouble = exhaustion(error, what)
+        if trouble is None:
+            raise
+        raise trouble from error
+
+
+def no_room(what: str, why: str) -> LocalFilesProblem:
+    """The error for a host that lacks something for a piece of work.
+
+    Args:
+        what: What could not be done.
+        why: What is lacking.
+    """
+    return LocalFilesProblem(f"this host cannot {what}: {why}", hint=_EXHAUSTED_HINT)
+
+
+def require_room(path: Path, size: int, what: str) -> None:
+    """Ask for room before it is needed.
+
+    Args:
+        path: A directory.
+        size: Bytes that must be free there.
+        what: What they are for, for the message.
+
+    Raises:
+        LocalFilesProblem: There is less.
+    """
+    try:
+        facts = os.statvfs(path)
+    except OSError as error:
+        raise no_room(what, f"{path}: {error.strerror or error}") from error
+    if facts.f_bavail * facts.f_frsize < size or (facts.f_files and facts.f_favail < 64):
+        raise no_room(what, f"{path} has no room left, {size // 1024} KiB are needed")
+
+
+def require_descriptors(count: int, what: str) -> None:
+    """Make sure that so many more files can be opened; the soft limit is raised where that is allowed.
+
+    Args:
+        count: How many.
+        what: What they are for, for the message.
+
+    Raises:
+        LocalFilesProblem: Fewer can.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        wanted = len(os.listdir("/proc/self/fd")) + count  # noqa: PTH208 - one descriptor less
+    except OSError:
+        wanted = count
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard == resource.RLIM_INFINITY or hard >= wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return
+    raise no_room(what, f"it may open {hard} files at most, {wanted} are needed")
+
+
+def require_address_space() -> None:
+    """Make sure that a limit of the address space leaves room for threads and libraries.
+
+    Where there is less, libraries abort and threads die before they begin, which nobody can answer for.
+
+    Raises:
+        LocalFilesProblem: It does not.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if soft == resource.RLIM_INFINITY or soft >= _ADDRESS_SPACE:
+        return
+    if hard == resource.RLIM_INFINITY or hard >= _ADDRESS_SPACE:
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+        return
+    raise LocalFilesProblem(
+        f"the address space is limited to {hard >> 20} MiB, {_ADDRESS_SPACE >> 20} MiB are needed",
+        hint="raise the limit (ulimit -v); a limit of memory itself, such as systemd's MemoryMax, may be lower",
+    )
+
+
+def memory_root() -> Path:
+    """The directory under which secrets may rest for a moment: memory-backed where there is one.
+
+    ``/dev/shm`` is also short, which the socket of a gpg agent needs.
+    """
+    for candidate in (Path("/dev/shm"), Path(f"/run/user/{os.geteuid()}")):  # noqa: S108 - made private below
+        if candidate.is_dir() and os.access(candidate, os.W_OK | os.X_OK):
+            return candidate
+    return Path(tempfile.gettempdir())
+
+
+def in_memory(path: Path) -> bool | None:
+    """Whether what lies there is in memory alone, and gone when it is removed; ``None`` where nothing tells.
+
+    Args:
+        path: A file or folder that exists.
+    """
+    try:
+        device = path.stat().st_dev
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for mount in mounts:
+        fields = mount.split()
+        if len(fields) > 2 and fields[2] == wanted and "-" in fields:
+            return fields[fields.index("-") + 1] in ("tmpfs", "ramfs")
+    return None

@@ -1,0 +1,186 @@
+"""The one layer that tries again, shared by targets and holders.
+
+SDKs retry nothing here (their own retries would multiply with these). What is worth another attempt is
+said by whoever made the call: an :class:`~pipeline.core.errors.Unreachable` whose ``again`` is true. A server
+that takes connections and never answers costs a time-out for every attempt, so a run stops insisting there:
+see :class:`Breaker`.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from pipeline.core.clock import Clock, Deadline, SystemClock
+from pipeline.core.errors import DeadlinePassed, Denied, OrgkeyError, Unreachable
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+def worth_another_attempt(error: BaseException) -> bool:
+    """Whether a failure says of itself that the same call may succeed later."""
+    return isinstance(error, Unreachable) and error.again
+
+
+def in_time(error: Unreachable, deadline: Deadline) -> OrgkeyError:
+    """Choose what a failure is called: when the time was up, it failed for that, whatever else it says.
+
+    Returns:
+        The failure itself, or a ``DeadlinePassed`` that keeps its message.
+    """
+    if deadline.left() > 0:
+        return error
+    return DeadlinePassed(
+        f"the deadline of {deadline.seconds:g} s has passed; the last failure: {error.message}",
+        hint=error.hint,
+    )
+
+
+class Breaker:
+    """Whether one server kept silent through all attempts of a call, in this run.
+
+    While it is open, a call to that server is made once; the first one that succeeds closes it. A server
+    that refuses or answers with an error never opens it: that costs no time-outs.
+    """
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+
+    @property
+    def open(self) -> bool:
+        """Whether calls are made only once."""
+        return self._open.is_set()
+
+    def trip(self) -> None:
+        """Note that every attempt of a call met silence."""
+        self._open.set()
+
+    def close(self) -> None:
+        """Note that a call succeeded."""
+        self._open.clear()
+
+
+class Breakers:
+    """One breaker for each server, shared by everything that a run talks to it with.
+
+    Attributes:
+        refusals: Logins that a server refused in this run, by server and identity.
+    """
+
+    def __init__(self) -> None:
+        self.refusals: dict[object, Denied] = {}
+        self._known: dict[str, Breaker] = {}
+        self._lock = threading.Lock()
+
+    def of(self, server: str) -> Breaker:
+        """The breaker of a server, by its address."""
+        with self._lock:
+            return self._known.setdefault(server, Breaker())
+
+
+def _error(state: RetryCallState) -> BaseException | None:
+    """What the attempt before raised; tenacity asks about nothing else than attempts that have ended."""
+    assert state.outcome is not None
+    return state.outcome.exception()
+
+
+class Retrier:
+    """Exponential backoff with full jitter, inside one deadline.
+
+    Full jitter (each wait is uniform between nothing and the exponential ceiling) spreads the clients
+    of a server that comes back; see M. Brooker, "Exponential Backoff And Jitter", AWS, 2015.
+
+    Args:
+        deadline: The end of the whole run; no wait reaches beyond it.
+        attempts: How often a call is made at most.
+        base: Ceiling of the first wait, in seconds; it doubles with every attempt.
+        cap: The highest ceiling, in seconds. A server's own ``Retry-After`` may exceed it.
+        clock: What sleeps.
+        rng: Where jitter comes from.
+        breaker: What the run knows of the server.
+    """
+
+    def __init__(
+        self,
+        deadline: Deadline,
+        *,
+        attempts: int = 5,
+        base: float = 0.2,
+        cap: float = 5.0,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        breaker: Breaker | None = None,
+    ) -> None:
+        self.deadline = deadline
+        self._attempts = attempts
+        self._base = base
+        self._cap = cap
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._breaker = breaker or Breaker()
+
+    def call(self, fn: Callable[[], T], what: str) -> T:
+        """Call ``fn`` until it succeeds, fails for good, or there is no time for another attempt.
+
+        Args:
+            fn: The call; safe to repeat.
+            what: What it does, for the log and for messages, for example ``read s3-eu``.
+
+        Returns:
+            What ``fn`` returned.
+
+        Raises:
+            DeadlinePassed: The time is up; the last failure is named in the message.
+            OrgkeyError: The last failure, unchanged.
+        """
+        import tenacity
+
+        self.deadline.check()
+        answers: list[bool] = []
+        ceiling = tenacity.wait_exponential(multiplier=self._base, max=self._cap)
+
+        def wait(state: RetryCallState) -> float:
+            pause = self._rng.uniform(0.0, ceiling(state))
+            error = _error(state)
+            asked = error.retry_after if isinstance(error, Unreachable) else None
+            # The server's wish is a floor: jitter comes on top, or all its clients would return at once.
+            return pause if asked is None else asked + pause
+
+        def enough(state: RetryCallState) -> bool:
+            error = _error(state)
+            answers.append(not (isinstance(error, Unreachable) and error.silent))
+            if state.attempt_number >= self._attempts and not any(answers):
+                self._breaker.trip()
+            most = 1 if self._breaker.open else self._attempts
+            return state.attempt_number >= most or state.upcoming_sleep >= self.deadline.left()
+
+        def note(state: RetryCallState) -> None:
+            log.info(
+                "%s: attempt %d failed (%s), the next one in %.1f s",
+                what,
+                state.attempt_number,
+                _error(state),
+                state.upcoming_sleep,
+            )
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(worth_another_attempt),
+            wait=wait,
+            stop=enough,
+            sleep=self._clock.sleep,
+            before_sleep=note,
+            reraise=True,
+        )
+        try:
+            result = retrying(fn)
+            self._breaker.close()
+            return result
+        except Unreachable as error:
+            raise in_time(error, self.deadline) from error.__cause__

@@ -1,0 +1,1 @@
+"""People: certificates and challenges."""

@@ -1,0 +1,206 @@
+"""What lies in the place where custodians' certificates are kept.
+
+Whoever can write there is not trusted: files are bounded, only regular ones are read, and nothing in
+them decides who a custodian is. Revocations count wherever they stand, since only the key itself, or
+whom it named, can make one.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pipeline.core.errors import NotAKey, UsageProblem
+
+if TYPE_CHECKING:
+    from pipeline.config import OpenpgpHolder
+    from pipeline.openpgp.format.packets import Packet
+    from pipeline.openpgp.key.model import Key
+
+ENDINGS: Final = (".asc", ".gpg", ".pgp", ".key")
+MAX_FILES: Final = 1000
+MAX_BYTES: Final = 4 << 20
+"""Of one file; a certificate has some kilobytes."""
+MAX_TOTAL: Final = 64 << 20
+"""Of all files; bounds the time that a filled place can cost."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A key, and where it lies.
+
+    Attributes:
+        fingerprint: Of the primary key, 40 upper-case hexadecimal digits.
+        user_ids: As the file has them; nothing says that they are true.
+        file: The file.
+    """
+
+    fingerprint: str
+    user_ids: tuple[str, ...]
+    file: Path
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What the configured place holds.
+
+    Attributes:
+        certificates: The certificates of members, by the primary key's fingerprint.
+        strangers: Certificates that lie there for nobody, which are not used.
+        problems: Files, or parts of them, that could not be used, in words.
+        secrets: Secret keys, of whomever. Only their public part is looked at.
+        files: How many files were looked at.
+    """
+
+    certificates: Mapping[str, Key]
+    strangers: tuple[Placed, ...] = ()
+    problems: tuple[str, ...] = ()
+    secrets: tuple[Placed, ...] = ()
+    files: int = 0
+
+
+def collect(item: OpenpgpHolder) -> Shelf:
+    """Read the certificates of a group; forms of one certificate in several files are merged.
+
+    Args:
+        item: The holder's configuration.
+
+    Raises:
+        UsageProblem: The place cannot be read, or holds far too much.
+    """
+    place = Path(item.certificates)
+    files = _files(place)
+    collector = _Collector({member.fingerprint for member in item.members})
+    total = 0
+    for path in files:
+        try:
+            data = _contents(path)
+        except OSError as error:
+            collector.problems.append(f"{path} cannot be read: {error.strerror or error}")
+            continue
+        except NotAKey as error:
+            collector.problems.append(error.message)
+            continue
+        total += len(data)
+        if total > MAX_TOTAL:
+            raise UsageProblem(
+                f"the files in {place} have more than {MAX_TOTAL >> 20} MiB",
+                hint="find out who put so much there; a certificate has some kilobytes",
+            )
+        collector.add(path, data)
+    return collector.finish(len(files))
+
+
+def _files(place: Path) -> list[Path]:
+    try:
+        if not place.is_dir():
+            return [place] if place.stat() else []
+        files = sorted(path for path in place.iterdir() if path.suffix.lower() in ENDINGS)
+    except OSError as error:
+        raise UsageProblem(
+            f"the custodians' certificates in {place} cannot be read: {error.strerror or error}",
+            hint=f"`certificates` names a file, or a folder of files that end in {', '.join(ENDINGS)}",
+        ) from None
+    if len(files) > MAX_FILES:
+        raise UsageProblem(f"{place} holds more than {MAX_FILES} files", hint="name a folder of its own")
+    return files
+
+
+def _contents(path: Path) -> bytes:
+    """Read a regular file, or a link to one: that is how container platforms mount files.
+
+    Raises:
+        OSError: It cannot be read.
+        NotAKey: It is something else, or too large.
+    """
+    # O_NONBLOCK: opening a named pipe would wait for a writer.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise NotAKey(f"{path} is not a regular file", hint="put a plain file there")
+        with os.fdopen(handle, "rb", closefd=False) as stream:
+            data = stream.read(MAX_BYTES + 1)
+    finally:
+        os.close(handle)
+    if len(data) > MAX_BYTES:
+        raise NotAKey(f"{path} has more than {MAX_BYTES >> 20} MiB", hint="put a certificate there")
+    return data
+
+
+@dataclass
+class _Collector:
+    """Sorts what is read."""
+
+    members: set[str]
+    found: dict[str, Key] = field(default_factory=dict)
+    strangers: dict[str, Placed] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    secrets: list[Placed] = field(default_factory=list)
+    revocations: list[tuple[Path, str, Packet]] = field(default_factory=list)
+
+    def add(self, path: Path, data: bytes) -> None:
+        from pipeline.openpgp.key import parsing as reading
+
+        read = reading.read(data)
+        if not read.keys and (alone := list(_revocations(data))):
+            self.revocations += [(path, issuer, packet) for issuer, packet in alone]
+            return
+        self.problems += [f"{path}: {problem.message}" for problem in read.problems]
+        for key in read.keys:
+            self._add_key(path, key)
+
+    def _add_key(self, path: Path, key: Key) -> None:
+        from pipeline.openpgp.key.model import merge
+        from pipeline.openpgp.key.validity import user_ids
+
+        placed = Placed(key.fingerprint, tuple(user_ids(key)), path)
+        if any(component.secret_here for component in key.components):
+            self.secrets.append(placed)
+        if key.fingerprint not in self.members:
+            self.strangers.setdefault(key.fingerprint, placed)
+            return
+        known = self.found.get(key.fingerprint)
+        # Without the bytes as they came: nobody needs them, and a thousand files would pile them up.
+        self.found[key.fingerprint] = replace(merge(known, key) if known else key, raw=b"")
+
+    def finish(self, files: int) -> Shelf:
+        for path, issuer, packet in self.revocations:
+            mine = [key for key in self.found.values() if key.primary.public.key_id == issuer]
+            if not mine:
+                self.problems.append(f"{path}: a revocation of a key that is nobody's in the group")
+            for key in mine:
+                self.found[key.fingerprint] = _with_revocations(key, [packet])
+        return Shelf(
+            self.found,
+            tuple(self.strangers[fingerprint] for fingerprint in sorted(self.strangers)),
+            tuple(self.problems),
+            tuple(self.secrets),
+            files,
+        )
+
+
+def _revocations(data: bytes) -> Iterable[tuple[str, Packet]]:
+    """Revocations of whole keys in a file that holds nothing else: what `gpg --gen-revoke` writes."""
+    from pipeline.openpgp.format import armor
+    from pipeline.openpgp.format.packets import IGNORED, Tag, parse
+    from pipeline.openpgp.format.signatures import KEY_REVOCATION, read_signature
+
+    try:
+        packets = [packet for packet in parse(armor.dearmor(data)) if packet.tag not in IGNORED]
+    except NotAKey:
+        return
+    for packet in packets:
+        made = read_signature(packet.body) if packet.tag == Tag.SIGNATURE else None
+        if made and made.kind == KEY_REVOCATION:
+            yield made.issuer, packet
+
+
+def _with_revocations(key: Key, packets: Iterable[Packet]) -> Key:
+    from pipeline.openpgp.key.model import union
+
+    primary = key.primary
+    return replace(key, primary=replace(primary, signatures=union(primary.signatures, packets)))

@@ -1,0 +1,329 @@
+"""Custodians' certificates: which are pinned, and whether a share may be encrypted to them today.
+
+Files only supply certificates. Which are used is the configuration's word alone, by the fingerprint of
+the primary key and, where one is pinned, of the encryption subkey; a file that lies there for anybody
+else is never used. Of a pinned certificate only what its own primary key has signed counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from pipeline.core.clock import stamp
+from pipeline.core.errors import UsageProblem
+from pipeline.custody.custodians.certificate_store import ENDINGS, Placed, Shelf, collect
+
+if TYPE_CHECKING:
+    from pipeline.config import Custodian, OpenpgpHolder
+    from pipeline.openpgp.format.material import PublicPart
+    from pipeline.openpgp.key.model import Component, Key
+    from pipeline.openpgp.key.validity import Judgement, Standing
+
+__all__ = [
+    "Placed",
+    "Recipient",
+    "REPLACE",
+    "RENEW",
+    "Shelf",
+    "called",
+    "collect",
+    "recipient",
+    "recipients",
+    "same_keys",
+]
+
+LEAST_BITS: Final = 2048
+"""Of RSA, DSA and ElGamal; NIST SP 800-131A allows no less since 2014."""
+LONGEST_NAME: Final = 80
+"""Of a user id, in characters; a configured name has no more."""
+_BROKEN: Final = 20
+"""ElGamal that also signs, which RFC 9580 section 9.1 has retired and gpg does not take."""
+
+_SEND = "put what `gpg --armor --export` prints into `certificates`"
+_NEWER = f"ask the custodian for a current certificate, {_SEND}, and check its fingerprint"
+RENEW = (
+    "ask the custodian to extend it (`gpg --quick-set-expire {0} 2y`, and again with '*' behind it for the "
+    f"subkeys) and to send it again, then {_SEND}; the fingerprint stays the same"
+)
+REPLACE = (
+    "talk to the custodian: a new key has a new fingerprint, put that into `members`, then "
+    "`orgkey custody rotate --remove OLD --add NEW`"
+)
+_CLOCK = "check this host's clock, then ask the custodian when the key was made"
+_ADD = (
+    "ask the custodian to add one (`gpg --quick-add-key {0} cv25519 encr 2y`) and to send it again, then "
+    f"{_SEND}"
+)
+_PIN = (
+    "ask the custodian which key to use; correct `subkey` in `members` only after checking its fingerprint "
+    "with the custodian"
+)
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """A custodian to whom a share can be encrypted now.
+
+    Attributes:
+        fingerprint: Of the primary key, 40 upper-case hexadecimal digits.
+        subkey: Of the key that encrypts.
+        name: What the configuration calls the custodian, else the certificate's first genuine user id.
+        expires: When the primary key or that subkey expires, if ever.
+        certificate: A transferable public key, binary, with that encryption key and nothing that the
+            primary key has not signed.
+        notes: What is odd about it, for people.
+        material: The numbers of the key that encrypts, as they are written; two custodians have no
+            such key in common.
+    """
+
+    fingerprint: str
+    subkey: str
+    name: str
+    expires: datetime | None
+    certificate: bytes = field(repr=False)
+    notes: tuple[str, ...] = ()
+    material: bytes = field(default=b"", repr=False)
+
+
+def recipient(name: str, member: Custodian, key: Key | None, now: datetime) -> Recipient:
+    """Judge one custodian's certificate.
+
+    Args:
+        name: The holder's name, for messages.
+        member: The custodian, as configured.
+        key: The certificate, if one was found.
+        now: The present time.
+
+    Raises:
+        UsageProblem: Nothing may be encrypted to it; said why.
+    """
+    from pipeline.openpgp.key.validity import judge
+
+    if key is None:
+        raise UsageProblem(
+            f"holder {name}: custodian {called(member, None)}: no certificate with the fingerprint "
+            f"{member.fingerprint} is there",
+            hint=f"{_NEWER}; files there end in {', '.join(ENDINGS)}",
+        )
+    who = f"holder {name}: custodian {called(member, key)}"
+    _require_few_signatures(who, key)
+    judged = judge(key, now)
+    _require_valid(who, key, judged, now)
+    chosen, standing = _encryption_key(who, member, key, judged, now)
+    public = chosen.public
+    ends = [moment for moment in (judged.primary.expires, standing.expires) if moment is not None]
+    return Recipient(
+        key.fingerprint,
+        public.fingerprint,
+        member.name or _user_id(key, judged) or member.fingerprint,
+        min(ends, default=None),
+        _reduced(key, chosen),
+        tuple(_notes(member, key, judged, public, now)),
+        public.raw[5:],  # without version and time
+    )
+
+
+def called(member: Custodian, key: Key | None) -> str:
+    """The person, for messages: by name as far as one is known, and by fingerprint.
+
+    Args:
+        member: The custodian, as configured.
+        key: The certificate, if one was found.
+    """
+    from pipeline.openpgp.key.validity import judge
+
+    known = member.name or (_user_id(key, judge(key, None)) if key else "")
+    return f"{known} ({member.fingerprint})" if known else member.fingerprint
+
+
+def _user_id(key: Key, judged: Judgement) -> str:
+    """The first user id that the key itself has certified: anybody can write others into a file."""
+    from pipeline.openpgp.format.packets import Tag
+    from pipeline.openpgp.key.validity import printable
+
+    for identity, certified in zip(key.identities, judged.identities, strict=True):
+        if certified and identity.packet.tag == Tag.USER_ID:
+            return printable(identity.packet.body)[:LONGEST_NAME]
+    return ""
+
+
+def _require_few_signatures(who: str, key: Key) -> None:
+    """Refuse a flood: a revocation behind it would not be looked at."""
+    from pipeline.openpgp.key.parsing import Flooded
+
+    for problem in key.problems:
+        if isinstance(problem, Flooded):
+            raise UsageProblem(f"{who}: {problem.message}", hint=_NEWER)
+
+
+def _require_valid(who: str, key: Key, judged: Judgement, now: datetime) -> None:
+    primary = judged.primary
+    public = key.primary.public
+    if primary.revoked:
+        reason, hint = "the certificate has been revoked", REPLACE
+    elif public.created > now or primary.later:
+        made = stamp(public.created)
+        reason = f"the certificate is not valid yet, by this host's clock: made {made}, now {stamp(now)}"
+        hint = _CLOCK
+    elif not primary.bound:
+        reason, hint = "the certificate has no genuine self-signature that counts now", _NEWER
+    elif primary.expires is not None and primary.expires <= now:
+        reason, hint = f"the certificate expired at {stamp(primary.expires)}", RENEW.format(key.fingerprint)
+    elif weakness := _weakness(public):
+        reason, hint = f"its primary key is {weakness}", REPLACE
+    else:
+        return
+    raise UsageProblem(f"{who}: {reason}", hint=hint)
+
+
+def _encryption_key(
+    who: str, member: Custodian, key: Key, judged: Judgement, now: datetime
+) -> tuple[Component, Standing]:
+    """The pinned encryption key, else the newest that may be used."""
+    usable = []
+    refused = []
+    for component, standing in zip(key.components, judged.standings, strict=True):
+        public = component.public
+        if member.subkey not in (None, public.fingerprint):
+            continue
+        reason = _unfit(public, standing, now)
+        if reason is None:
+            usable.append((public.created, public.fingerprint, component, standing))
+        elif member.subkey or (public.can_encrypt and reason != _OTHER_USE):
+            refused.append(f"{public.key_id} {reason}")
+    if usable:
+        *_, chosen, standing = max(usable, key=lambda item: item[:2])
+        return chosen, standing
+    refused += [problem.message for problem in key.problems]
+    told = f": {'; '.join(refused)}" if refused else ""
+    if member.subkey:
+        told = told or ": it is not in the certificate"
+        raise UsageProblem(
+            f"{who}: the pinned encryption key {member.subkey} cannot be used{told}", hint=_PIN
+        )
+    expired = refused and all(" expired at " in reason for reason in refused)
+    raise UsageProblem(
+        f"{who}: the certificate has no encryption key that can be used{told}",
+        hint=(RENEW if expired else _ADD).format(key.fingerprint),
+    )
+
+
+_OTHER_USE: Final = "is not meant for encryption"
+
+
+def _unfit(public: PublicPart, standing: Standing, now: datetime) -> str | None:
+    """Why nothing may be encrypted to a key or subkey now."""
+    from pipeline.openpgp.format.signatures import ENCRYPT
+
+    if standing.revoked:
+        return "is revoked"
+    if standing.later or public.created > now:
+        return "is not valid yet"
+    if not standing.bound:
+        return "has no genuine binding signature"
+    if not standing.usable(ENCRYPT):
+        return _OTHER_USE
+    if standing.expires is not None and standing.expires <= now:
+        return f"expired at {stamp(standing.expires)}"
+    return f"is {weakness}" if (weakness := _weakness(public)) else None
+
+
+def _weakness(public: PublicPart) -> str:
+    if public.algorithm == _BROKEN:
+        return f"{public.name} of a broken kind"
+    if not public.curve and public.numbers[0].bit_length() < LEAST_BITS:
+        return f"{public.name}, shorter than {LEAST_BITS} bits"
+    return ""
+
+
+def _reduced(key: Key, chosen: Component) -> bytes:
+    """The certificate with one key that encrypts, and only with what the primary key has signed."""
+    from pipeline.openpgp.key.validity import own_signatures
+
+    own = own_signatures(key)
+    identities = tuple(
+        replace(identity, signatures=made)
+        for identity, made in zip(key.identities, own.identities, strict=True)
+        if made
+    )
+    subkeys = tuple(
+        replace(subkey, signatures=made)
+        for subkey, made in zip(key.subkeys, own.subkeys, strict=True)
+        if subkey is chosen
+    )
+    primary = replace(key.primary, signatures=own.direct)
+    return replace(key, primary=primary, identities=identities, subkeys=subkeys).public()
+
+
+def _notes(
+    member: Custodian, key: Key, judged: Judgement, chosen: PublicPart, now: datetime
+) -> Iterator[str]:
+    from pipeline.openpgp.format.protection import AES256
+
+    if judged.primary.ciphers and AES256 not in judged.primary.ciphers:
+        yield "it does not name AES-256 among its ciphers; shares are encrypted with AES-256 nevertheless"
+    for component, standing in zip(key.components, judged.standings, strict=True):
+        public = component.public
+        if standing.weak and component in (key.primary, _component(key, chosen)):
+            yield (
+                f"the self-signature of {public.key_id} uses SHA-1, which is weak; "
+                "the next one by a current GnuPG does not"
+            )
+        if not (standing.bound or standing.later or standing.revoked):
+            yield (
+                f"the subkey {public.key_id} is not signed by the primary key and is never used; "
+                "somebody else may have added it"
+            )
+        elif member.subkey and public.created > chosen.created and _unfit(public, standing, now) is None:
+            yield f"it has a newer encryption key, {public.fingerprint}; the pinned one is used"
+    for problem in key.problems:
+        yield f"a part of it is not used: {problem.message}"
+
+
+def _component(key: Key, public: PublicPart) -> Component:
+    return next(one for one in key.components if one.public.fingerprint == public.fingerprint)
+
+
+def recipients(name: str, item: OpenpgpHolder, now: datetime) -> tuple[Recipient, ...]:
+    """Everybody in a group, in the configured order.
+
+    Args:
+        name: The holder's name.
+        item: Its configuration.
+        now: The present time.
+
+    Raises:
+        UsageProblem: A certificate is missing, nothing may be encrypted to it, or two custodians have
+            one encryption key.
+    """
+    shelf = collect(item)
+    found = []
+    for member in item.members:
+        try:
+            found.append(recipient(name, member, shelf.certificates.get(member.fingerprint), now))
+        except UsageProblem as error:
+            # A file that could not be read is often the reason.
+            beside = "".join(f"; {problem}" for problem in shelf.problems[:3])
+            raise UsageProblem(f"{error.message}{beside}", hint=error.hint) from None
+    for told in same_keys(found):
+        raise UsageProblem(f"holder {name}: {told}", hint=REPLACE)
+    return tuple(found)
+
+
+def same_keys(people: Iterable[Recipient]) -> Iterator[str]:
+    """Say who has the encryption key of another custodian: one person could open both shares.
+
+    Args:
+        people: The custodians of one group.
+    """
+    first: dict[bytes, Recipient] = {}
+    for person in people:
+        known = first.setdefault(person.material, person)
+        if known is not person:
+            yield (
+                f"custodians {known.name} ({known.fingerprint}) and {person.name} ({person.fingerprint}) "
+                f"have the same encryption key {known.subkey[-16:]}: one person could open both shares"
+            )

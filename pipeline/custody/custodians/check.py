@@ -1,0 +1,130 @@
+"""What `doctor` and `config validate` say about custodians' certificates. Reads local files only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from pipeline.core.clock import stamp
+from pipeline.core.errors import OrgkeyError, UsageProblem
+from pipeline.core.finding import Finding, Level
+from pipeline.custody.custodians.certificate_store import Shelf, collect
+from pipeline.custody.custodians.certificates import (
+    LONGEST_NAME,
+    RENEW,
+    REPLACE,
+    Recipient,
+    called,
+    recipient,
+    same_keys,
+)
+
+if TYPE_CHECKING:
+    from pipeline.config import OpenpgpHolder
+
+MOST_STRANGERS: Final = 20
+"""How many are listed one by one."""
+
+_ASK = "ask the custodian about it; if the custodian knows nothing of it, find out who changed the file"
+
+
+def findings(name: str, item: OpenpgpHolder, now: datetime, warning: timedelta) -> list[Finding]:
+    """Judge every certificate of a group, and everything else that lies there.
+
+    Args:
+        name: The holder's name.
+        item: Its configuration.
+        now: The present time.
+        warning: How long before an expiry to warn.
+
+    Returns:
+        What `doctor` should say; a failure for each custodian to whom nothing can be encrypted, and for
+        each secret key.
+    """
+    subject = f"holder {name}"
+    try:
+        shelf = collect(item)
+    except OrgkeyError as error:
+        return [Finding(Level.FAIL, subject, error.message, error.hint, error.code)]
+    found = []
+    people = []
+    for member in item.members:
+        try:
+            people.append(recipient(name, member, shelf.certificates.get(member.fingerprint), now))
+        except OrgkeyError as error:
+            message = error.message.removeprefix(f"{subject}: ")
+            found.append(Finding(Level.FAIL, subject, message, error.hint, error.code))
+    found += [Finding(Level.FAIL, subject, told, REPLACE, UsageProblem.code) for told in same_keys(people)]
+    found += _secrets(subject, shelf, item)
+    for person in people:
+        found += _warnings(subject, person, now, warning)
+    found += _same_names(subject, people)
+    found += [Finding(Level.WARN, subject, problem, "remove or replace it") for problem in shelf.problems]
+    found += _strangers(subject, shelf, people)
+    return found or [Finding(Level.OK, subject, f"{item.size} custodians, certificates are good")]
+
+
+def _warnings(subject: str, person: Recipient, now: datetime, warning: timedelta) -> Iterator[Finding]:
+    who = f"{person.name} ({person.fingerprint})"
+    if person.expires and person.expires - now < warning:
+        yield Finding(
+            Level.WARN,
+            subject,
+            f"the certificate of {who} expires at {stamp(person.expires)}",
+            f"no share can be encrypted to it afterwards: {RENEW.format(person.fingerprint)}",
+        )
+    for note in person.notes:
+        yield Finding(Level.WARN, subject, f"the certificate of {who}: {note}", _ASK)
+
+
+def _same_names(subject: str, people: Iterable[Recipient]) -> Iterator[Finding]:
+    first: dict[str, Recipient] = {}
+    for person in people:
+        known = first.setdefault(person.name, person)
+        if known is not person:
+            yield Finding(
+                Level.WARN,
+                subject,
+                f"two custodians are called {person.name}: {known.fingerprint} and {person.fingerprint}",
+                "one person must not have two shares; tell them apart with `name` in `members`",
+            )
+
+
+def _secrets(subject: str, shelf: Shelf, item: OpenpgpHolder) -> Iterator[Finding]:
+    names = {member.fingerprint: member for member in item.members}
+    for placed in shelf.secrets:
+        member = names.get(placed.fingerprint)
+        key = shelf.certificates.get(placed.fingerprint)
+        whose = f"custodian {called(member, key)}" if member else placed.fingerprint
+        yield Finding(
+            Level.FAIL,
+            subject,
+            f"{placed.file} holds the SECRET key of {whose}: it must not lie on this host",
+            "tell its owner, who has to take it for known to others; destroy the file, and put the "
+            "certificate there instead, which `gpg --armor --export` prints",
+            UsageProblem.code,
+        )
+
+
+def _strangers(subject: str, shelf: Shelf, people: Iterable[Recipient]) -> Iterator[Finding]:
+    from pipeline.openpgp.key.validity import user_ids
+
+    claimed = {
+        name: person
+        for person in people
+        for name in (person.name, *user_ids(shelf.certificates[person.fingerprint]))
+    }
+    for placed in shelf.strangers[:MOST_STRANGERS]:
+        same = next((claimed[name] for name in placed.user_ids if name in claimed), None)
+        called = f" ({placed.user_ids[0][:LONGEST_NAME]})" if placed.user_ids else ""
+        message = (
+            f"{placed.file} holds a certificate that is nobody's in the group, and is not used: "
+            f"{placed.fingerprint}{called}"
+        )
+        if same:
+            message += f"; it has the user id of custodian {same.name} ({same.fingerprint})"
+        yield Finding(Level.WARN, subject, message, "find out who put it there, then remove it")
+    if more := shelf.strangers[MOST_STRANGERS:]:
+        message = f"{len(more)} more certificates that are nobody's lie there, and are not used"
+        yield Finding(Level.WARN, subject, message, "find out who put them there, then remove them")

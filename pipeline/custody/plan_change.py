@@ -1,0 +1,129 @@
+"""What changes between a stored custody plan and another one, in words and by person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pipeline.custody.shares.paths import VOLATILE, WAY, Description, Need, Path
+from pipeline.custody.shares.section import CustodySection
+
+_PEOPLE = {"openpgp": "members", "paper": "kept_by"}
+"""The coordinate that lists people, for the kinds of holders that are people."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """The difference between two custody plans.
+
+    Attributes:
+        lines: Every difference, for people; empty when the plans are the same.
+        before: The custodians of the stored plan: fingerprints, and keepers of paper; sorted.
+        after: Those of the other plan.
+        machines: Whether anything differs besides who the custodians are.
+    """
+
+    lines: tuple[str, ...]
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    machines: bool
+
+    @property
+    def removed(self) -> frozenset[str]:
+        """Custodians who are no longer in the plan."""
+        return frozenset(self.before) - frozenset(self.after)
+
+    @property
+    def added(self) -> frozenset[str]:
+        """Custodians who are new."""
+        return frozenset(self.after) - frozenset(self.before)
+
+
+def compare(stored: CustodySection, paths: Iterable[Path], holders: Mapping[str, Description]) -> Change:
+    """Compare a stored plan with another one.
+
+    Args:
+        stored: The custody section of an authentic manifest.
+        paths: The other plan's paths.
+        holders: What its holders say of themselves, by name.
+    """
+    old = {entry.name: entry.path for entry in stored.paths}
+    new = {path.name: path for path in paths}
+    needed = {need.holder for path in new.values() for need in path.needs}
+    before, after = stored.holders, {name: holders[name] for name in sorted(needed)}
+    groups = _groups(before, after)
+    others = [*_paths(old, new), *_holders(before, after)]
+    return Change((*groups, *others), people(before), people(after), bool(others))
+
+
+def people(holders: Mapping[str, Description]) -> tuple[str, ...]:
+    """Everybody whom holders name: custodians' fingerprints, keepers of paper; sorted, each once."""
+    return tuple(sorted({person for item in holders.values() for person in _members(item)}))
+
+
+def _members(item: Description | None) -> list[str]:
+    listed = item.coordinates.get(_PEOPLE.get(item.kind, "")) if item else None
+    return list(listed) if isinstance(listed, list) else []
+
+
+def _groups(old: Mapping[str, Description], new: Mapping[str, Description]) -> list[str]:
+    lines = []
+    for name in sorted({*old, *new}):
+        before, after = _members(old.get(name)), _members(new.get(name))
+        names = _names(old.get(name)) | _names(new.get(name))
+        lines += [f"holder {name}: without {_called(who, names)}" for who in before if who not in after]
+        lines += [f"holder {name}: with {_called(who, names)}" for who in after if who not in before]
+    return lines
+
+
+def _names(item: Description | None) -> dict[str, str]:
+    listed = item.coordinates.get("names") if item else None
+    return dict(zip(_members(item), listed, strict=False)) if isinstance(listed, list) else {}
+
+
+def _called(who: str, names: Mapping[str, str]) -> str:
+    return f"{who} ({names[who]})" if names.get(who) else who
+
+
+def _paths(old: Mapping[str, Path], new: Mapping[str, Path]) -> list[str]:
+    lines = [f"path {name} is gone" for name in sorted({*old} - {*new})]
+    lines += [f"path {name} is new: it needs {_needs(new[name])}" for name in sorted({*new} - {*old})]
+    for name in sorted({*old} & {*new}):
+        if _rules(old[name]) != _rules(new[name]):
+            lines.append(f"path {name}: {_needs(old[name])} becomes {_needs(new[name])}")
+    return lines
+
+
+def _rules(path: Path) -> set[tuple[str, int]]:
+    """What a path asks for; the size of a group is its members' business."""
+    return {(need.holder, need.threshold) for need in path.needs}
+
+
+def _needs(path: Path) -> str:
+    return " and ".join(_need(need) for need in path.needs)
+
+
+def _need(need: Need) -> str:
+    return need.holder if need.size == 1 else f"{need.threshold} of {need.size} {need.holder}"
+
+
+def _holders(old: Mapping[str, Description], new: Mapping[str, Description]) -> list[str]:
+    lines = []
+    for name in sorted({*old} & {*new}):
+        before, after = _fixed(old[name]), _fixed(new[name])
+        untold = WAY - old[name].coordinates.keys()
+        lines += [
+            f"holder {name}: {key} {before.get(key)} becomes {after.get(key)}"
+            for key in sorted(({*before} | {*after}) - untold)
+            if before.get(key) != after.get(key)
+        ]
+    return lines
+
+
+def _fixed(item: Description) -> dict[str, object]:
+    skipped = VOLATILE | {_PEOPLE.get(item.kind, "")}
+    found: dict[str, object] = {"kind": item.kind}
+    for key, value in item.coordinates.items():
+        if key not in skipped and value is not None:
+            found[key] = sorted(value) if isinstance(value, list) else value
+    return found

@@ -1,0 +1,1 @@
+"""Splitting, sealing, recovering the escrow passphrase."""

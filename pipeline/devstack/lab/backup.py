@@ -1,0 +1,313 @@
+"""Backups of the stand-in server: an archive, encrypted to the Org Key as a stream; restoring from one."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Final, Literal
+
+from pipeline.core import files, process
+from pipeline.core.clock import Clock, SystemClock, stamp
+from pipeline.core.errors import (
+    IntegrityProblem,
+    LocalFilesProblem,
+    NotPinned,
+    TooManyCertificates,
+    UsageProblem,
+)
+from pipeline.core.secret import Secret
+from pipeline.devstack.lab import keywork
+from pipeline.devstack.lab.server import Server
+from pipeline.openpgp.format.protection import ESCROW_COUNT_OCTET
+from pipeline.openpgp.gnupg.home import Home
+from pipeline.openpgp.key import rewrap
+from pipeline.sources.backups import head
+from pipeline.sources.backups.armored import binary
+from pipeline.sources.backups.cursor import over
+
+if TYPE_CHECKING:
+    import subprocess
+
+Content = Literal["random", "compressible", "sparse"]
+CONTENTS: Final = ("random", "compressible", "sparse")
+CONTAINERS: Final = ("tar", "tar.gz")
+LARGEST_ORDINARY: Final = 2**31
+"""Bytes of a backup that the ordinary way of restoring takes: below 2 GiB."""
+_CERTIFICATES: Final = (
+    "a backup taken while more than one Organization Certificate hangs on the Org Key cannot be restored"
+)
+_FILLER: Final = "filler"
+_BLOCK: Final = 1 << 20
+
+
+@dataclass
+class _Filler:
+    """So many bytes of one kind, never all at once in memory."""
+
+    content: str
+    left: int
+    _at: int = 0
+
+    def __post_init__(self) -> None:
+        text = b"".join(b"%06d a line of a log that repeats itself\n" % number for number in range(30_000))
+        self._block = {"random": os.urandom(_BLOCK), "compressible": text[:_BLOCK]}.get(
+            self.content, bytes(_BLOCK)
+        )
+
+    def read(self, size: int) -> bytes:
+        """As a file does it. What repeats is longer than a compression's window, so random stays random."""
+        at = self._at % len(self._block)
+        found = self._block[at : at + min(size, self.left)]
+        self._at += len(found)
+        self.left -= len(found)
+        return found
+
+
+def make(
+    server: Server,
+    folder: Path | None = None,
+    *,
+    content: str = "random",
+    size: int = 0,
+    container: str = "tar",
+    compress: bool = True,
+) -> Path:
+    """Make a backup, encrypted to the Org Key as a stream; nothing of it is on disk in the clear.
+
+    Args:
+        server: Whose.
+        folder: Where to; the server's own folder when ``None``.
+        content: What fills it: ``random``, ``compressible`` or ``sparse``.
+        size: Bytes of filling.
+        container: ``tar`` or ``tar.gz``.
+        compress: Whether the message is compressed, as gpg does it.
+
+    Returns:
+        The file.
+
+    Raises:
+        UsageProblem: There is no such content or container.
+        LocalFilesProblem: It cannot be written.
+    """
+    if content not in CONTENTS or container not in CONTAINERS:
+        raise UsageProblem(
+            f"{content} in {container} is not known", hint=f"{', '.join(CONTENTS)}; {', '.join(CONTAINERS)}"
+        )
+    state = server.state
+    folder = folder or state.directory / "backups"
+    moment = state.now()
+    path = folder / f"backup-{state.get('domain')}-{moment.strftime('%Y%m%dT%H%M%SZ')}.pgp"
+    partial = folder / f".{path.name}.part"
+    options = ["--trust-model", "always", "--recipient", server.fingerprint, "--output", str(partial)]
+    options += [] if compress else ["--compress-algo", "none"]
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with keywork.gpg(moment) as gpg:
+            gpg.import_keys(server.public(), {server.fingerprint: False})
+            with _child(gpg.home, [*options, "--faked-system-time", _faked(moment), "--encrypt"]) as child:
+                assert child.stdin is not None
+                with child.stdin as pipe:
+                    _archive(server, pipe, content, size, container)
+                _drain(child)
+            if child.returncode:
+                raise LocalFilesProblem(
+                    f"gpg did not write the backup into {folder}",
+                    hint="is there room, and may it write there?",
+                )
+        with partial.open("rb") as stream:
+            os.fsync(stream.fileno())
+        partial.replace(path)
+        files.fsync_directory(folder)
+    except OSError as error:
+        raise LocalFilesProblem(
+            f"cannot write a backup into {folder}: {error.strerror or error}", hint="is there room?"
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+    state.rows("INSERT INTO backups VALUES (?, ?, ?)", stamp(moment), str(path), path.stat().st_size)
+    return path
+
+
+def _archive(server: Server, pipe: IO[bytes], content: str, size: int, container: str) -> None:
+    mode: Literal["w|gz", "w|"] = "w|gz" if container == "tar.gz" else "w|"
+    with tarfile.open(fileobj=_Whole(pipe), mode=mode) as tar:
+        _member(tar, "server.sqlite", server.state.copy())
+        keys = server.state.keys
+        for path in sorted(path for path in keys.rglob("*") if path.is_file()):
+            # The Org Key itself is not in its own backup: a restore brings it. Nor is an unlocked disk key.
+            if path.name not in ("org.secret", "disk-key"):
+                _member(tar, f"keys/{path.relative_to(keys)}", path.read_bytes())
+        info = tarfile.TarInfo(_FILLER)
+        info.size = size
+        tar.addfile(info, _Filler(content, size))  # type: ignore[arg-type]  # it reads, which is all it takes
+
+
+class _Whole(io.RawIOBase):
+    """Writes all of what it is given: a pipe may take less."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe = pipe
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        view = memoryview(data)
+        while view:
+            view = view[self._pipe.write(view) :]
+        return len(data)
+
+
+def _member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
+
+
+def restore(
+    directory: Path,
+    backup: Path,
+    keypair: bytes,
+    passphrase: Secret,
+    *,
+    large: bool = False,
+    clock: Clock | None = None,
+) -> Server:
+    """Restore a server from its backup and the Org Key's keypair.
+
+    Args:
+        directory: A new one.
+        backup: The backup.
+        keypair: An export of the Org Key, in whatever layout.
+        passphrase: What protects it.
+        large: Take the way for backups of 2 GiB and more.
+        clock: Real time.
+
+    Raises:
+        PublicOnly: The export has no secret part.
+        WrongPassphrase: The passphrase does not open it.
+        NotPinned: The backup is encrypted to another key.
+        TooManyCertificates: More than one Organization Certificate hung on the key.
+        UsageProblem: It is too large for the ordinary way.
+        IntegrityProblem: It was altered or cut off.
+    """
+    clock = clock or SystemClock()
+    try:
+        size = backup.stat().st_size
+        with backup.open("rb") as stream:
+            start = stream.read(head.LENGTH)
+    except OSError as error:
+        raise LocalFilesProblem(
+            f"cannot read {backup}: {error.strerror or error}", hint="check the path"
+        ) from error
+    if size >= LARGEST_ORDINARY and not large:
+        raise UsageProblem(
+            f"{backup.name} has {size:,} bytes: the ordinary restore takes less than 2 GiB",
+            hint="take the other path: --large",
+        )
+    accepted = frozenset({"expired", "certificates", "unprotected"})
+    key = rewrap.load(keypair, passphrase, pin=None, accept=accepted, now=clock.now())
+    about = head.read(binary(over(start)))
+    if not set(about.key_ids) & {component.public.key_id for component in key.key.components}:
+        raise NotPinned(
+            f"{backup.name} is encrypted to {', '.join(about.key_ids)}, not to {key.fingerprint}",
+            hint="`orgkey backups map` says which escrowed key it is for",
+        )
+    server = Server(directory, clock)
+    server.state.create()
+    try:
+        inner = Secret(os.urandom(32).hex().encode())
+        tsk = key.protect(inner, s2k_count_octet=ESCROW_COUNT_OCTET)
+        with Home() as home, process.secret_fd(inner) as descriptor:
+            _import(home, tsk)
+            options = ["--pinentry-mode", "loopback", "--passphrase-fd", str(descriptor), "--status-fd", "2"]
+            with _child(home.path, [*options, "--decrypt", str(backup.absolute())], descriptor) as child:
+                assert child.stdin is not None
+                assert child.stdout is not None
+                child.stdin.close()
+                problem = _unpack(server, child.stdout)
+                said = _drain(child)
+        if child.returncode or b"DECRYPTION_OKAY" not in said:
+            raise IntegrityProblem(
+                f"{backup.name} was altered, damaged or cut off", hint="take another copy of this backup"
+            )
+        if problem is not None:
+            raise problem
+        if len(server.certificates()) > 1:
+            raise TooManyCertificates(
+                _CERTIFICATES, hint="remove all but one from the server, and take another backup"
+            )
+        server.adopt(key, server.open_disk_key(key))
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    server.state.note(f"restored from {backup.name}")
+    return server
+
+
+def _unpack(server: Server, stream: IO[bytes]) -> IntegrityProblem | None:
+    """Take what belongs to the server; the filling is read and dropped."""
+    problem = None
+    database = b""
+    try:
+        with tarfile.open(fileobj=stream, mode="r|*") as tar:
+            for member in tar:
+                content = tar.extractfile(member)
+                if content is None or member.name == _FILLER:
+                    continue
+                data = content.read(64 << 20)
+                path = PurePosixPath(member.name)
+                if member.name == "server.sqlite":
+                    database = data
+                elif path.parts[0] == "keys" and ".." not in path.parts:
+                    files.replace(server.state.directory / path, data)
+        if not database:
+            problem = IntegrityProblem("it is not a backup of a stand-in server", hint="take another backup")
+        else:
+            server.state.adopt(database)
+    except (tarfile.TarError, EOFError) as error:
+        problem = IntegrityProblem(f"the archive inside is damaged ({error})", hint="take another backup")
+    while stream.read(_BLOCK):  # gpg judges the integrity at the very end
+        pass
+    return problem
+
+
+def _import(home: Home, tsk: bytes) -> None:
+    from pipeline.core.clock import Deadline
+
+    command = ["gpg", "--homedir", str(home.path), "--batch", "--quiet", "--import"]
+    done = process.run(
+        command, stdin=tsk, timeout=Deadline(keywork.SECONDS).limit(keywork.SECONDS),
+        env=process.clean_environment({"GNUPGHOME": str(home.path)}),
+    )  # fmt: skip
+    if done.returncode:
+        raise IntegrityProblem(
+            "gpg does not take the keypair", hint="`orgkey inspect` says what is wrong with it"
+        )
+
+
+@contextmanager
+def _child(home: Path, arguments: list[str], *descriptors: int) -> Iterator[subprocess.Popen[bytes]]:
+    child = process.start(
+        ["gpg", "--homedir", str(home), "--batch", "--yes", "--no-tty", "--quiet", *arguments],
+        env=process.clean_environment({"GNUPGHOME": str(home)}),
+        pass_fds=descriptors,
+    )
+    try:
+        yield child
+    finally:
+        process.end(child)
+
+
+def _drain(child: subprocess.Popen[bytes]) -> bytes:
+    said = child.stderr.read() if child.stderr else b""
+    child.wait()
+    return bytes(said)
+
+
+def _faked(moment: object) -> str:
+    return f"{moment:%Y%m%dT%H%M%S}!"

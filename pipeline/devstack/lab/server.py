@@ -1,0 +1,392 @@
+"""The stand-in server's story: set up, users, exports, renewals, reboots.
+
+Each behaviour is one that the vendor's articles and guides document; docs/lab.md says which, and where this
+stand-in is simpler than the product.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from pipeline.core import files
+from pipeline.core.clock import Clock, SystemClock, stamp
+from pipeline.core.errors import Conflict, NotPinned, Stale, UsageProblem, WrongPassphrase
+from pipeline.core.secret import Secret
+from pipeline.devstack.lab import keywork
+from pipeline.devstack.lab.state import State, User
+from pipeline.openpgp.format.protection import ESCROW_COUNT_OCTET
+from pipeline.openpgp.gnupg.driver import GnuPGRefused
+from pipeline.openpgp.key import rewrap
+from pipeline.openpgp.key.rewrap import UnlockedKey
+
+DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class About:
+    """What the stand-in server says of itself.
+
+    Attributes:
+        domain: Whose it is.
+        fingerprint: The Org Key's.
+        algorithm: Its algorithm.
+        expires: When it ends; ``None`` for never.
+        now: The server's own time.
+        booted: Whether its keys can be used.
+        ignition: Whether an ignition passphrase is asked for at boot.
+        live: Whether it went live.
+        users: How many there are.
+        certificates: Subjects of its Organization Certificates.
+    """
+
+    domain: str
+    fingerprint: str
+    algorithm: str
+    expires: str | None
+    now: str
+    booted: bool
+    ignition: bool
+    live: bool
+    users: int
+    certificates: tuple[str, ...]
+
+
+class Server:
+    """A stand-in for a PGP Encryption Server.
+
+    Args:
+        directory: Its whole state.
+        clock: Real time.
+    """
+
+    def __init__(self, directory: Path, clock: Clock | None = None) -> None:
+        self.state = State(directory, clock or SystemClock())
+
+    # -- set up -------------------------------------------------------------------------------------
+
+    def setup(
+        self, domain: str, *, algorithm: str = "rsa4096", days: int = 365, ignition: Secret | None = None
+    ) -> About:
+        """Run the Setup Assistant: make the one Org Key, named after the domain.
+
+        Args:
+            domain: For example ``example.com``.
+            algorithm: One of :data:`pipeline.devstack.lab.keywork.ALGORITHMS`.
+            days: The Org Key's lifetime; 0 for none.
+            ignition: Asked for at every boot from now on.
+
+        Raises:
+            LocalFilesProblem: Something is in the directory.
+            UsageProblem: The domain is none.
+        """
+        if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", domain):
+            raise UsageProblem(f"{domain} is not a domain", hint="for example example.com")
+        self.state.create()
+        for name, value in {
+            "domain": domain, "algorithm": algorithm, "days": days, "renew_days": 31, "live": False,
+            "id": secrets.token_hex(8), "offset_seconds": 0.0,
+        }.items():  # fmt: skip
+            self.state.put(name, value)
+        disk = Secret(secrets.token_hex(32).encode())
+        self._remember(disk)
+        self._new_key(disk)
+        if ignition is None:
+            files.replace(self.state.keys / "disk-key", disk.reveal())
+        else:
+            self._write_ignition(disk, ignition)
+        self.state.note(f"set up for {domain}")
+        return self.about()
+
+    def regenerate(self, *, algorithm: str | None = None, days: int | None = None) -> About:
+        """Make another Org Key with other settings: only before anybody relies on this one.
+
+        Raises:
+            Conflict: There are users, or the server is live.
+        """
+        if self.state.get("live") or self.state.users():
+            raise Conflict(
+                "the Org Key cannot be regenerated: the server is live, or has user keys, which it signed",
+                hint="the article allows it only before live deployment; set up another stand-in to try it",
+            )
+        disk = self._disk_key()
+        self.state.put("algorithm", algorithm or self.state.get("algorithm"))
+        self.state.put("days", self.state.get("days") if days is None else days)
+        self._new_key(disk)
+        self.state.note("the Org Key was regenerated: it is another key")
+        return self.about()
+
+    def go_live(self) -> None:
+        """Say that the server is in use."""
+        self.state.put("live", True)
+        self.state.note("went live")
+
+    def about(self) -> About:
+        """What it is now."""
+        state = self.state
+        ends = keywork.expires(self.public())
+        return About(
+            domain=state.get("domain"),
+            fingerprint=state.get("fingerprint"),
+            algorithm=state.get("algorithm"),
+            expires=stamp(ends) if ends else None,
+            now=stamp(state.now()),
+            booted=self._booted() is not None,
+            ignition=self._ignition.exists(),
+            live=bool(state.get("live")),
+            users=len(state.users()),
+            certificates=tuple(row[0] for row in state.rows("SELECT subject FROM certificates")),
+        )
+
+    # -- users --------------------------------------------------------------------------------------
+
+    def add_user(self, name: str, mail: str) -> User:
+        """Make a user's key, and sign it with the Org Key.
+
+        Raises:
+            Conflict: There is such a user.
+        """
+        if any(user.mail == mail for user in self.state.users()):
+            raise Conflict(f"{mail} is a user already", hint="choose another address")
+        if not re.fullmatch(r"[^<>\x00-\x1f]+", name) or not re.fullmatch(r"[^<>\s@]+@[^<>\s@]+", mail):
+            raise UsageProblem(
+                "that is not a name and address", hint='for example "Ada Lovelace" ada@example.com'
+            )
+        disk = self._disk_key()
+        tsk = keywork.make(f"{name} <{mail}>", "ed25519", 0, disk, self.state.now())
+        key = keywork.unlock(tsk, disk)
+        user = User(key.fingerprint, name, mail)
+        with keywork.gpg(self.state.now()) as gpg:
+            gpg.import_keys(self._tsk(), {self.fingerprint: True})
+            gpg.import_keys(tsk, {user.fingerprint: True})
+            public = gpg.certify(user.fingerprint, user.user_id, self.fingerprint, disk)
+        folder = self.state.keys / "users"
+        files.replace(folder / f"{user.fingerprint}.public", public)
+        files.replace(folder / f"{user.fingerprint}.secret", tsk)
+        now = stamp(self.state.now())
+        self.state.rows("INSERT INTO users VALUES (?, ?, ?, ?)", user.fingerprint, name, mail, now)
+        return user
+
+    def users(self) -> list[tuple[User, bool]]:
+        """All users, and whether the present Org Key's signature on each verifies."""
+        public, now = self.public(), self.state.now()
+        return [
+            (user, keywork.certifies(public, self.user_key(user), user.fingerprint, user.user_id, now))
+            for user in self.state.users()
+        ]
+
+    def user_key(self, user: User) -> bytes:
+        """A user's public key, binary."""
+        return (self.state.keys / "users" / f"{user.fingerprint}.public").read_bytes()
+
+    # -- the Org Key --------------------------------------------------------------------------------
+
+    @property
+    def fingerprint(self) -> str:
+        """The Org Key's."""
+        return str(self.state.get("fingerprint"))
+
+    def public(self) -> bytes:
+        """The Org Key's public part without Organization Certificates, binary."""
+        self.state.get("domain")
+        return (self.state.keys / "org.public").read_bytes()
+
+    def export_public(self) -> bytes:
+        """What *Export Public Key* gives."""
+        return keywork.export_public(self._key(), self._certificates())
+
+    def export_keypair(self, passphrase: Secret | None) -> bytes:
+        """What *Export Keypair* gives.
+
+        Args:
+            passphrase: Protects it; ``None`` only after a person insisted.
+        """
+        self.state.note("the keypair was exported" + ("" if passphrase else " WITHOUT A PASSPHRASE"))
+        return keywork.export_keypair(self._key(), self._certificates(), passphrase)
+
+    @property
+    def export_name(self) -> str:
+        """What the product calls the file: by the Key ID."""
+        return f"0x{self.fingerprint[-8:]}.asc"
+
+    def add_certificate(self, subject: str, days: int) -> None:
+        """Hang another Organization Certificate on the Org Key."""
+        packets, ends = keywork.organization_certificate(subject, days, self.state.now())
+        self.state.rows(
+            "INSERT INTO certificates (subject, not_after, packets) VALUES (?, ?, ?)",
+            subject,
+            stamp(ends),
+            packets,
+        )
+
+    def certificates(self) -> list[tuple[int, str, str]]:
+        """Number, subject and end of each; none ever renews itself."""
+        return list(self.state.rows("SELECT number, subject, not_after FROM certificates ORDER BY number"))
+
+    def remove_certificate(self, number: int) -> None:
+        """Take one off.
+
+        Raises:
+            UsageProblem: There is no such number.
+        """
+        if not any(row[0] == number for row in self.certificates()):
+            raise UsageProblem(f"there is no certificate {number}", hint="`orgkey lab certificate list`")
+        self.state.rows("DELETE FROM certificates WHERE number = ?", number)
+
+    def renew(self) -> bool:
+        """Renew the Org Key, when that is due: same key, same settings, a later end."""
+        ends, now = keywork.expires(self.public()), self.state.now()
+        if ends is None or now < ends - self.state.get("renew_days") * DAY:
+            return False
+        disk = self._disk_key()
+        tsk = keywork.renew(self._tsk(), self.fingerprint, self.state.get("days"), disk, now)
+        self._keep(keywork.unlock(tsk, disk), tsk)
+        return True
+
+    # -- booting ------------------------------------------------------------------------------------
+
+    def reboot(self) -> None:
+        """Forget what opens the disk."""
+        if self._room.is_dir():
+            self._memory().unlink(missing_ok=True)
+            with suppress(OSError):
+                self._room.rmdir()
+        self.state.note("rebooted")
+
+    def boot(
+        self,
+        ignition: Secret | None = None,
+        *,
+        keypair: bytes | None = None,
+        passphrase: Secret | None = None,
+    ) -> None:
+        """Open the disk: by the ignition passphrase, or by the Org Key where that is lost.
+
+        Args:
+            ignition: The ignition passphrase.
+            keypair: The Org Key's keypair.
+            passphrase: What protects it.
+
+        Raises:
+            WrongPassphrase: The ignition passphrase is not the one.
+            NotPinned: The keypair is another key's.
+            UsageProblem: Nothing was given, and something is needed.
+        """
+        if keypair is not None:
+            key = rewrap.load(
+                keypair, passphrase or Secret(b""), pin=self.fingerprint,
+                accept=frozenset({"expired", "certificates", "unprotected"}), now=self.state.now(),
+            )  # fmt: skip
+            self._remember(self.open_disk_key(key))
+        elif not self._ignition.exists():
+            self._remember(Secret((self.state.keys / "disk-key").read_bytes()))
+        elif ignition is None:
+            raise UsageProblem(
+                "the stand-in server asks for its ignition passphrase",
+                hint="give --ignition-passphrase-file; or, where it is lost, --keypair",
+            )
+        else:
+            with keywork.gpg(self.state.now()) as gpg:
+                try:
+                    self._remember(Secret(gpg.decrypt(self._ignition.read_bytes(), ignition)))
+                except GnuPGRefused as error:
+                    raise WrongPassphrase(
+                        "that is not the ignition passphrase", hint="where it is lost, boot with --keypair"
+                    ) from error
+        self.state.note(
+            "booted by " + ("the Org Key" if keypair else "the ignition key" if ignition else "itself")
+        )
+
+    def open_disk_key(self, key: UnlockedKey) -> Secret:
+        """Open the disk's key with the Org Key.
+
+        Raises:
+            NotPinned: It is not encrypted to this key.
+        """
+        inner = Secret(secrets.token_hex(32).encode())
+        with keywork.gpg(self.state.now()) as gpg:
+            tsk = key.protect(inner, s2k_count_octet=ESCROW_COUNT_OCTET)
+            gpg.import_keys(tsk, {key.fingerprint: True})
+            try:
+                return Secret(gpg.decrypt((self.state.keys / "disk-key.org").read_bytes(), inner))
+            except GnuPGRefused as error:
+                raise NotPinned(
+                    "this Org Key does not open the disk", hint="it takes the key that the server has"
+                ) from error
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    @property
+    def _ignition(self) -> Path:
+        return self.state.keys / "disk-key.ignition"
+
+    @property
+    def _room(self) -> Path:
+        return files.memory_root() / f"orgkey-lab-{self.state.get('id')}"
+
+    def _memory(self) -> Path:
+        return files.private_directory(self._room) / "disk-key"
+
+    def _booted(self) -> Secret | None:
+        if not self._room.is_dir():
+            return None
+        place = self._memory()
+        return Secret(place.read_bytes()) if place.exists() else None
+
+    def _disk_key(self) -> Secret:
+        found = self._booted()
+        if found is None and not self._ignition.exists():
+            self.boot()
+            found = self._booted()
+        if found is None:
+            raise Stale("the stand-in server is not booted: its keys are locked", hint="`orgkey lab boot`")
+        return found
+
+    def _remember(self, disk: Secret) -> None:
+        files.replace(self._memory(), disk.reveal())
+
+    def _write_ignition(self, disk: Secret, ignition: Secret) -> None:
+        with keywork.gpg(self.state.now()) as gpg:
+            made = gpg.demand(
+                "lock the disk",
+                gpg.call("--symmetric", "--cipher-algo", "AES256", stdin=disk.reveal(), passphrase=ignition),
+            )
+        files.replace(self._ignition, made.output)
+
+    def _new_key(self, disk: Secret) -> None:
+        domain = self.state.get("domain")
+        user_id = f"{domain} Organization Key <keys@{domain}>"
+        tsk = keywork.make(
+            user_id, self.state.get("algorithm"), self.state.get("days"), disk, self.state.now()
+        )
+        key = keywork.unlock(tsk, disk)
+        self._keep(key, tsk)
+        with keywork.gpg(self.state.now()) as gpg:
+            gpg.import_keys(key.public, {key.fingerprint: False})
+            files.replace(self.state.keys / "disk-key.org", gpg.encrypt(disk.reveal(), key.fingerprint))
+
+    def _keep(self, key: UnlockedKey, tsk: bytes) -> None:
+        files.replace(self.state.keys / "org.secret", tsk)
+        files.replace(self.state.keys / "org.public", key.public)
+        self.state.put("fingerprint", key.fingerprint)
+
+    def _tsk(self) -> bytes:
+        return (self.state.keys / "org.secret").read_bytes()
+
+    def _key(self) -> UnlockedKey:
+        return keywork.unlock(self._tsk(), self._disk_key())
+
+    def _certificates(self) -> bytes:
+        return b"".join(row[0] for row in self.state.rows("SELECT packets FROM certificates ORDER BY number"))
+
+    def adopt(self, key: UnlockedKey, disk: Secret) -> None:
+        """Take the Org Key of a restored server."""
+        self._keep(key, key.protect(disk, s2k_count_octet=ESCROW_COUNT_OCTET))
+        self._remember(disk)
+        if not self._ignition.exists():  # it boots by itself, and the backup has no disk key in the clear
+            files.replace(self.state.keys / "disk-key", disk.reveal())

@@ -1,0 +1,98 @@
+"""What a drill found out: proofs, by copy and path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.core.digest import Digest
+from pipeline.core.errors import Code
+
+PROOFS = ("digest", "authentic", "recover", "unlock", "fingerprint", "sign", "certify", "decrypt", "negative")
+"""What a drill proves, in order. Behind them ``original``, the export, where the record has its digest, and
+``backup`` where one was given."""
+
+NOT_REACHED = "not reached"
+"""The problem of a proof that was not tried, since one before it failed."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One thing that a drill set out to prove.
+
+    Attributes:
+        ok: Whether it was proven.
+        by: The implementations that agree, or what else showed it.
+        problem: Why not.
+    """
+
+    ok: bool
+    by: tuple[str, ...]
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one copy proved on one path.
+
+    Attributes:
+        epoch: The epoch's name.
+        copy: The target whose copy it was.
+        path: The custody path; ``-`` when the copy was not good enough to try one.
+        record_sha256: Digest of the record, when the copy is authentic.
+        proofs: By name, see :data:`PROOFS`.
+        seconds: By stage: ``fetch``, ``gather`` (people's own time), ``recover``, ``prove``, ``backup``;
+            ``total`` is the way to a proven key, without the last.
+        code: ``OK`` or the code of what went wrong.
+        notes: For people: why an implementation took no part, and the like.
+        expired_public: Whether the public part had expired, so that proofs were made at a time inside it.
+        certificate: The signed certificate's file, when one was made.
+        participants: Whose shares people brought: fingerprints of certificates, keepers of paper.
+        dual_control: Whether at least two different people took part; ``None`` where none had to.
+        names: What the participants are called.
+        held: Whether anything was tried; a ceremony that too few people came to is not held.
+        hint: What to do about what went wrong.
+    """
+
+    epoch: str
+    copy: str
+    path: str
+    record_sha256: Digest | None
+    proofs: Mapping[str, Proof]
+    seconds: Mapping[str, float]
+    code: Code
+    notes: tuple[str, ...] = ()
+    expired_public: bool = False
+    certificate: str | None = None
+    participants: tuple[str, ...] = ()
+    dual_control: bool | None = None
+    names: tuple[str, ...] = ()
+    held: bool = True
+    hint: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything was proven, even if by fewer implementations than wanted."""
+        return bool(self.proofs) and all(proof.ok for proof in self.proofs.values())
+
+
+def result_json(result: Result) -> dict[str, Any]:
+    """One result, as the drill's document and the certificate have it."""
+    return {
+        "epoch": result.epoch,
+        "copy": result.copy,
+        "path": result.path,
+        "record_sha256": result.record_sha256.hex if result.record_sha256 else None,
+        "passed": result.passed,
+        "proofs": {
+            name: {"ok": proof.ok, "by": list(proof.by)}
+            | ({"problem": proof.problem} if proof.problem else {})
+            for name, proof in result.proofs.items()
+        },
+        "seconds": {stage: round(value, 3) for stage, value in result.seconds.items()},
+        "expired_public": result.expired_public,
+        "participants": list(result.participants),
+        "dual_control": result.dual_control,
+        "notes": list(result.notes),
+    }

@@ -1,0 +1,131 @@
+"""What makes a test restore in the ledger believable: the witness's signature over its results.
+
+An entry may come from another host, or from who could write to a mirror. Only who recovered the escrow
+passphrase has the witness's key, so a passed test restore counts where that key signed the results and their
+time. One that failed counts always: nobody gains by a false failure that a drill takes back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.core import files
+from pipeline.core import log as logs
+from pipeline.core.clock import stamp
+from pipeline.core.errors import OrgkeyError
+from pipeline.core.secret import Secret
+from pipeline.custody.shares import witness
+from pipeline.evidence.ledger.drill_history import Drilled, Witnessed
+from pipeline.evidence.ledger.drill_results import Result, result_json
+from pipeline.evidence.statement import FOLDER
+from pipeline.record.verify import Record
+
+UNSIGNED: Final = (
+    "{} results of test restores in the ledger say passed without a witness's signature that fits: "
+    "they do not count"
+)
+_LARGEST: Final = 4096
+
+
+def results(made: Sequence[Result]) -> list[dict[str, Any]]:
+    """Results as an entry keeps them: what is signed is what is read again.
+
+    Args:
+        made: What the copies of one epoch proved.
+    """
+    import rfc8785
+
+    told = logs.document_without_logins({"results": [result_json(result) for result in made]})
+    found: list[dict[str, Any]] = json.loads(rfc8785.dumps(told))["results"]
+    return found
+
+
+def sign(told: Sequence[Mapping[str, Any]], record: Record, raw: Secret, now: datetime) -> dict[str, str]:
+    """Sign the results of one record.
+
+    Args:
+        told: As of :func:`results`.
+        record: The record that was restored.
+        raw: Its escrow passphrase, as it was recovered.
+        now: When.
+    """
+    made = Witnessed.of(record.manifest.record_id, record.sha256.hex, stamp(now), told)
+    return {
+        "record_id": made.record_id,
+        "record_sha256": made.record_sha256,
+        "at": stamp(now),
+        "signature": witness.sign(raw, made.record_id, made.statement).hex(),
+    }
+
+
+class Witnesses:
+    """The witnesses' public keys that this host knows.
+
+    Args:
+        root: The key's state directory; the certificates of this host's own drills name their witness.
+        records: Authentic records.
+    """
+
+    def __init__(self, root: Path, records: Iterable[Record | None]) -> None:
+        self._folder = root / FOLDER
+        self._known = {
+            record.manifest.record_id: record.manifest.custody.witness for record in records if record
+        }
+        self._judged: dict[tuple[str, bytes], bool] = {}
+
+    def believed(self, drills: Iterable[Drilled]) -> tuple[tuple[Drilled, ...], int]:
+        """Leave out what passed and is not believed; a signed time goes before the entry's.
+
+        Args:
+            drills: As the ledger tells them.
+
+        Returns:
+            Those that count, oldest first; and how many were left out.
+        """
+        kept: dict[object, Drilled] = {}
+        left_out = 0
+        for item in drills:
+            signed = item.witnessed
+            if not item.passed:
+                kept[item.sequence, item.epoch, item.copy, item.path] = item
+            elif signed is not None and self._signed(item, signed):
+                # The same entry, written again by whoever, is the same test restore.
+                kept.setdefault(
+                    (signed.signature, item.epoch, item.copy, item.path), replace(item, at=signed.at)
+                )
+            else:
+                left_out += 1
+        return tuple(sorted(kept.values(), key=lambda item: item.at)), left_out
+
+    def _signed(self, item: Drilled, signed: Witnessed) -> bool:
+        judged = (signed.record_id, signed.signature + signed.statement)
+        if judged not in self._judged:
+            known = self._known.get(signed.record_id)
+            keys = [known] if known else self._of_this_host(item)
+            self._judged[judged] = any(_fits(key, signed) for key in keys)
+        return self._judged[judged]
+
+    def _of_this_host(self, item: Drilled) -> list[str]:
+        """The witnesses that this host's certificates of the drill name: the record may be gone since."""
+        found = []
+        for name in item.certificates:
+            path = self._folder / f"{Path(name).stem}.witness.pem"
+            try:
+                data = files.read_regular(path, _LARGEST)
+            except OSError:
+                continue
+            found += [data.decode("ascii", errors="replace")] if data else []
+        return found
+
+
+def _fits(key: str, signed: Witnessed) -> bool:
+    try:
+        witness.verify(key, signed.statement, signed.signature)
+    except OrgkeyError:
+        return False
+    return True

@@ -1,1 +1,0 @@
-"""Places off this host that the ledger is mirrored to."""

@@ -1,0 +1,1 @@
+"""Status, gate, doctor, metrics."""

@@ -1,0 +1,108 @@
+"""How far the ledger is mirrored: for `doctor`, `status` and reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from pipeline.archive.context import Context
+from pipeline.core.errors import Code, OrgkeyError
+from pipeline.core.finding import Finding, Level
+from pipeline.core.isolation import isolated
+from pipeline.evidence.ledger.mirror_state import Memory
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What one mirror lacks, as this host remembers it.
+
+    Attributes:
+        name: The target's name.
+        kind: ``entries`` for a mirror of whole entries, ``heads`` for a place for heads.
+        confirmed: The last entry that the mirror has confirmed.
+        waiting: How many entries wait for it.
+        problem: What is wrong with it, in words; then nothing is written to it.
+    """
+
+    name: str
+    kind: str
+    confirmed: int
+    waiting: int
+    problem: str | None
+
+
+def pending(context: Context) -> tuple[Pending, ...]:
+    """What waits for each mirror; empty without ``[ledger]``. Asks no server.
+
+    Args:
+        context: The run.
+
+    Raises:
+        LocalFilesProblem, LedgerBroken: The state cannot be read.
+    """
+    section = context.config.ledger
+    places = [*((name, "entries") for name in section.mirrors), *((name, "heads") for name in section.heads)]
+    if not places:
+        return ()
+    last, memory = context.ledger.head().sequence, Memory(context.root)
+    found = []
+    for name, kind in places:
+        known = memory.known(name)
+        waiting = max(last - known.head.sequence, 0)
+        found.append(Pending(name, kind, known.head.sequence, waiting, known.problem))
+    return tuple(found)
+
+
+def waiting(context: Context) -> int | None:
+    """How many entries no mirror has yet; ``None`` where no mirror of whole entries is configured.
+
+    Args:
+        context: The run.
+
+    Raises:
+        LocalFilesProblem, LedgerBroken: The state cannot be read.
+    """
+    return min((item.waiting for item in pending(context) if item.kind == "entries"), default=None)
+
+
+def findings(context: Context) -> list[Finding]:
+    """Ask every mirror whether it can be read, and say what waits for it. Writes nothing.
+
+    Args:
+        context: The run.
+    """
+    section = context.config.ledger
+    if not (section.mirrors or section.heads):
+        return []
+    try:
+        known = {(item.name, item.kind): item for item in pending(context)}
+    except OrgkeyError as error:
+        return [Finding(Level.FAIL, "ledger", error.message, error.hint, error.code)]
+    driller = context.estate("driller")
+    found = []
+    for kind, places in (
+        ("entries", driller.mirrors(context.fingerprint)),
+        ("heads", driller.heads(context.fingerprint)),
+    ):
+        for name, place in places.items():
+            item, subject = known[name, kind], f"ledger mirror {name}"
+            if item.problem:
+                hint = f"`orgkey ledger verify --mirror {name}` names the entry"
+                found.append(Finding(Level.FAIL, subject, item.problem, hint, Code.LEDGER_BROKEN))
+                continue
+            listed = isolated(partial(place.listing, item.confirmed), subject)
+            if isinstance(listed, OrgkeyError):
+                hint = f"{listed.hint}; {item.waiting} entries wait for it"
+                found.append(Finding(Level.WARN, subject, listed.message, hint))
+                continue
+            found.append(
+                Finding(
+                    Level.WARN,
+                    subject,
+                    f"{item.waiting} entries wait for it",
+                    "`orgkey ledger sync` pushes them",
+                )
+                if item.waiting and kind == "entries"
+                else Finding(Level.OK, subject, f"reachable, has {kind} up to {item.confirmed}")
+            )
+    return found

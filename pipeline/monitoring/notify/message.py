@@ -1,0 +1,177 @@
+"""What is told of a job's end, and whether anything is."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+from pipeline.core.clock import parse_stamp, stamp
+from pipeline.core.errors import Code
+
+SCHEMA: Final = "orgkey.notification/1"
+STATE_SCHEMA: Final = "orgkey.job/1"
+NO_FAILURE: Final = frozenset({Code.OK, Code.INTERRUPTED})
+"""Ends that nobody is alarmed by; an interrupted run is resumed, and missed by the ping if it is not."""
+
+Event = Literal["failure", "recovery", "overdue", "test"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        code: Its exit code.
+        message: What happened, in words.
+        hint: What to do; may be empty.
+        broken: The gate's broken rules, in words, where the job judged it.
+        overdue: Those that are broken only because time has passed, by a name that stays the same.
+    """
+
+    code: Code
+    message: str
+    hint: str = ""
+    broken: tuple[str, ...] = ()
+    overdue: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Message:
+    """The document orgkey.notification/1. What others wrote passed :func:`pipeline.core.log.clean`.
+
+    Attributes:
+        event: What is told.
+        command: The command that ended.
+        code: Its exit code.
+        name: The code's name.
+        message: What happened.
+        hint: What to do.
+        host: Where.
+        fingerprint: The key; ``None`` when it is not known.
+        run: The run's correlation id.
+        at: When.
+        broken: The gate's broken rules, in words.
+    """
+
+    event: Event
+    command: str
+    code: int
+    name: str
+    message: str
+    hint: str
+    host: str
+    fingerprint: str | None
+    run: str
+    at: str
+    broken: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document."""
+        return {"schema": SCHEMA} | dataclasses.asdict(self) | {"broken": list(self.broken)}
+
+    @property
+    def title(self) -> str:
+        """One line for people."""
+        what = {
+            "failure": f"failed ({self.code}, {self.name})",
+            "recovery": "works again",
+            "overdue": "finds something overdue",
+            "test": "is a test",
+        }[self.event]
+        return f"orgkey {self.command} on {self.host} {what}"
+
+    @property
+    def text(self) -> str:
+        """A few lines for people."""
+        facts = [self.message, self.hint, *(f"- {rule}" for rule in self.broken)]
+        facts += [f"key {self.fingerprint}" if self.fingerprint else "", f"run {self.run}, {self.at}"]
+        return "\n".join(filter(None, facts))
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is remembered of a job between its runs.
+
+    Attributes:
+        failed: Whether its last run failed.
+        code: With which code.
+        told: When that was told; ``None`` when it never was.
+        overdue: What was overdue, with the time when that was told.
+    """
+
+    failed: bool = False
+    code: int = 0
+    told: datetime | None = None
+    overdue: Mapping[str, datetime] = field(default_factory=dict)
+
+    def render(self) -> bytes:
+        """As a file."""
+        document = {
+            "schema": STATE_SCHEMA,
+            "failed": self.failed,
+            "code": self.code,
+            "told": stamp(self.told) if self.told else None,
+            "overdue": {name: stamp(at) for name, at in self.overdue.items()},
+        }
+        return (json.dumps(document, sort_keys=True, indent=1) + "\n").encode()
+
+
+def remembered(data: bytes) -> Memory:
+    """Read what :meth:`Memory.render` wrote.
+
+    Raises:
+        ValueError: The file has another form.
+    """
+    try:
+        found = json.loads(data)
+        if found["schema"] != STATE_SCHEMA:
+            raise ValueError("another schema")
+        return Memory(
+            bool(found["failed"]),
+            int(found["code"]),
+            parse_stamp(found["told"]) if found["told"] else None,
+            {str(name): parse_stamp(at) for name, at in found["overdue"].items()},
+        )
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(type(error).__name__) from error
+
+
+def judge(
+    before: Memory, ended: Outcome, now: datetime, repeat: timedelta, wanted: Collection[str]
+) -> tuple[Event | None, Memory, Memory]:
+    """Decide whether a run's end is told, and as what.
+
+    Args:
+        before: What is remembered.
+        ended: How the run ended.
+        now: The present time.
+        repeat: After how long the same is told again.
+        wanted: Which events are.
+
+    Returns:
+        The event, or ``None``; what to remember once it is told; what to remember when it could not be.
+    """
+    if ended.code is not Code.OK and ended.code in NO_FAILURE:
+        return None, before, before
+
+    def due(told: datetime | None) -> bool:
+        # A clock that was wrong must not silence for years.
+        return told is None or not timedelta(0) <= now - told < repeat
+
+    kept = {name: at for name, at in before.overdue.items() if name in ended.overdue}
+    if ended.code is Code.OK:
+        event: Event | None = "recovery" if before.failed and "recovery" in wanted else None
+        return event, Memory(), before if event else Memory()
+    news = any(due(kept.get(name)) for name in ended.overdue) and "overdue" in wanted
+    only_time = 0 < len(ended.overdue) == len(ended.broken) and "overdue" in wanted
+    failing = not only_time and (not before.failed or before.code != ended.code or due(before.told))
+    untold = Memory(True, int(ended.code), before.told if before.code == ended.code else None, kept)
+    event = "failure" if failing and "failure" in wanted else "overdue" if news else None
+    if event is None:
+        return None, untold, untold
+    told = now if event == "failure" else untold.told
+    return event, Memory(True, int(ended.code), told, dict.fromkeys(ended.overdue, now)), untold

@@ -1,0 +1,123 @@
+"""The dead-man ping: a service with a clock of its own misses the job that does not report.
+
+Speaks as Healthchecks does: ``<url>/start``, ``<url>`` and ``<url>/<exit code>``, with ``rid``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from pipeline.config import Ping
+from pipeline.core.errors import OrgkeyError, UsageProblem
+from pipeline.core.isolation import isolated
+from pipeline.monitoring.notify import address
+from pipeline.monitoring.notify.post import post
+
+SECONDS: Final = 5.0
+_READING_SECONDS: Final = 10.0
+_LONGEST: Final = 2000
+
+
+class Pinger:
+    """Reports one run of one job.
+
+    Args:
+        config: Where to.
+        job: The job's name.
+        run: The run's correlation id.
+        warn: Told when it does not work.
+    """
+
+    def __init__(self, config: Ping, job: str, run: str, warn: Callable[[str], None]) -> None:
+        self._config = config
+        self._job = job
+        self._run = run
+        self._warn = warn
+        self._problem: str | None = None
+        self._started: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Say that the run begins, while it does."""
+        self._started = threading.Thread(target=self._start, name="ping", daemon=True)
+        self._started.start()
+
+    def end(self, code: int, text: str) -> None:
+        """Say how the run ended.
+
+        Args:
+            code: Its exit code.
+            text: A few words, without a secret.
+        """
+        if self._started is not None:
+            self._started.join(SECONDS)  # in order, where the service keeps pace
+        attempts = 1 if self._problem or (self._started and self._started.is_alive()) else 2
+        told = self.send("" if code == 0 else f"/{code}", text, attempts=attempts)
+        if told:
+            self._warn(f"ping.{self._job} was not told how the run ended: {told}")
+
+    def _start(self) -> None:
+        told = isolated(lambda: self.send("/start", f"run {self._run}", attempts=1), "ping")
+        self._problem = told.message if isinstance(told, OrgkeyError) else told
+
+    def send(self, suffix: str, text: str, *, attempts: int = 2) -> str | None:
+        """Send one ping.
+
+        Args:
+            suffix: What is added to the address's path.
+            text: The body, without a secret; what is too long of it is left out.
+            attempts: How often it is tried.
+
+        Returns:
+            Why it was not taken; ``None`` when it was.
+        """
+        try:
+            where = found(self._config, self._job)
+        except OrgkeyError as error:
+            return error.message
+        body = text.encode()[:_LONGEST]
+        return post(target(where, suffix, self._run), body, seconds=SECONDS, attempts=attempts)
+
+
+def found(config: Ping, job: str) -> str:
+    """The configured address.
+
+    Args:
+        config: Where it stands.
+        job: The job's name.
+
+    Raises:
+        UsageProblem: It cannot be read, or is none.
+    """
+    name = f"ping.{job}.url"
+    addresses = address.read(config.url_file, config.url_command, name, _READING_SECONDS)
+    if len(addresses) > 1 or not addresses[0].startswith(("https://", "http://")):
+        raise UsageProblem(
+            f"{name} is not one address with https://", hint="write the one that the service shows"
+        )
+    return addresses[0]
+
+
+def target(where: str, suffix: str, run: str) -> str:
+    """The address of one kind of ping; what the configured one asks for stays.
+
+    Args:
+        where: The configured address.
+        suffix: What is added to its path.
+        run: The run's correlation id.
+    """
+    parts = urlsplit(where)
+    query = "&".join(filter(None, (parts.query, urlencode({"rid": rid(run)}))))
+    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + suffix, query, ""))
+
+
+def rid(run: str) -> str:
+    """The correlation id in the form of a UUID, which the protocol asks for; it begins with the id's digits.
+
+    Args:
+        run: 16 hexadecimal digits.
+    """
+    digits = f"{run:0<16.16}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-8{digits[15]}00-000000000000"

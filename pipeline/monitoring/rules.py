@@ -1,0 +1,363 @@
+"""The rules of the gate: what must hold for an escrow to be good enough, each measured and in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipeline.archive.catalog import Copy, Epoch, Standing, State, Survey
+from pipeline.config import Policy
+from pipeline.core.errors import Code
+from pipeline.evidence.ledger import drill_history as history
+from pipeline.evidence.ledger.drill_history import Drilled
+from pipeline.record.verify import Record
+
+DAY = 86400.0
+OVERDUE = frozenset(
+    {
+        "max_age_days",
+        "max_drill_age_days",
+        "max_copy_drill_age_days",
+        "max_path_drill_age_days",
+        "max_check_in_age_days",
+        "max_backup_age_days",
+    }
+)
+"""The rules about ages."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule.
+
+    Attributes:
+        name: Most often the setting of ``[policy]`` that asks for it.
+        ok: Whether it holds.
+        text: What was measured, against what; and what to do where it does not hold.
+        value: What was measured, where it is a number; ages in days, times in seconds.
+        limit: What the policy allows.
+        subject: What it was measured of, where there are several: a copy, a path, a custodian.
+        warned: Whether it holds only since nothing asks for more: a reader has to know.
+    """
+
+    name: str
+    ok: bool
+    text: str
+    value: float | None = None
+    limit: float | None = None
+    subject: str = ""
+    warned: bool = False
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it is broken only because time has passed, so that doing the work again mends it."""
+        return not self.ok and self.name in OVERDUE
+
+
+def told(name: str, broken: Iterable[str], fine: str) -> list[Rule]:
+    """A rule that is broken once for each sentence, or holds.
+
+    Args:
+        name: The rule's name.
+        broken: What is wrong.
+        fine: What is said when nothing is.
+    """
+    return [Rule(name, False, text) for text in broken] or [Rule(name, True, fine)]
+
+
+def copies(policy: Policy, latest: Epoch) -> list[Rule]:
+    """Every copy is good, and enough of them stand apart.
+
+    Copies that could not be read are told by what keeps them away, once, and not here: where they decide
+    whether enough stand apart, that is not known.
+    """
+    unread = {copy.domain for copy in latest.copies if copy.standing is Standing.UNREACHABLE}
+    domains = {copy.domain for copy in latest.good}
+    wrong = [
+        "; ".join(filter(None, (f"{copy.target}: {copy.problem}", copy.hint)))
+        for copy in latest.copies
+        if copy.code != 0 and copy.standing is not Standing.UNREACHABLE
+    ]
+    rules = told("copy", wrong, f"{len(latest.good)} of {len(latest.copies)} copies are good")
+    enough = len(domains) >= policy.copies
+    if enough or len(domains | unread) < policy.copies:
+        good = f"good copies stand in {len(domains)} failure domain{'s' if len(domains) != 1 else ''}"
+        mend = "" if enough else "; run `orgkey repair`"
+        said = f"{good}, policy.copies asks for {policy.copies}{mend}"
+        rules.append(Rule("copies", enough, said, len(domains), policy.copies))
+    return rules
+
+
+def unlimited(policy: Policy, record: Record, *, backups: bool) -> list[Rule]:
+    """The ages that nothing limits: such a rule holds for ever, so each is named.
+
+    Args:
+        policy: The limits.
+        record: The latest epoch's.
+        backups: Whether places of backups are configured.
+    """
+    paths = record.manifest.custody.paths
+    people = any(share.checks for path in paths for share in path.shares)
+    asked = (
+        ("max_drill_age_days", "a drill", True),
+        ("max_path_drill_age_days", "a drill of each custody path", len(paths) > 1),
+        ("max_check_in_age_days", "a custodian's check-in", people),
+        ("max_backup_age_days", "the newest backup", backups),
+    )
+    return [
+        Rule(name, True, f"no limit for the age of {what}: set policy.{name}", warned=True)
+        for name, what, concerned in asked
+        if concerned and getattr(policy, name) is None
+    ]
+
+
+def ages(policy: Policy, latest: Epoch, age: float, drill_age: float | None) -> list[Rule]:
+    """The escrow and its proof are young enough.
+
+    Args:
+        policy: The limits.
+        latest: The latest epoch.
+        age: Its age in seconds.
+        drill_age: Of its last test restore on this host, in seconds; ``None`` when there is none.
+    """
+    rules = []
+    run = f"run `{drill_command(latest.record)}`"
+    if latest.state not in (State.PROVEN, State.SUPERSEDED) or drill_age is None:
+        rules.append(Rule("drill", False, f"this host knows of no drill that proved the latest epoch; {run}"))
+    else:
+        rules.append(Rule("drill", True, "this host has proven the latest epoch"))
+        rules += _age("the last drill", "max_drill_age_days", policy.max_drill_age_days, drill_age, run)
+    if min(age, drill_age or 0.0) < -DAY:
+        # No age limit would ever be reached: a clock was wrong, then or now.
+        rules.append(
+            Rule(
+                "clock",
+                False,
+                "the escrow or its drill is dated in the future: check the clocks of the hosts",
+            )
+        )
+    mend = "export the key again and run `orgkey escrow`, or run `orgkey custody rotate`"
+    return rules + _age("the escrow", "max_age_days", policy.max_age_days, age, mend)
+
+
+def proofs(
+    policy: Policy, latest: Epoch, record: Record, drills: Sequence[Drilled], now: datetime
+) -> list[Rule]:
+    """Every copy and every path was restored lately and fast enough, and nothing failed since.
+
+    Args:
+        policy: The limits.
+        latest: The latest epoch.
+        record: Its record.
+        drills: All test restores that the ledger has, oldest first.
+        now: The present time.
+    """
+    mine = [item for item in drills if item.epoch == latest.name]
+    passed = history.last_passed(mine, frozenset({latest.name}))
+    names = [entry.name for entry in record.manifest.custody.paths]
+    rules = told(
+        "drill-failed", failures(mine, record), "no test restore of the latest epoch has failed since"
+    )
+    if policy.max_copy_drill_age_days is not None:
+        for copy in latest.copies:
+            times = [
+                item.at for (target, _), item in passed.items() if target == copy.target and not item.replaced
+            ]
+            rules.append(
+                _proven(
+                    "copy",
+                    copy.target,
+                    "max_copy_drill_age_days",
+                    policy.max_copy_drill_age_days,
+                    max(times, default=None),
+                    now,
+                    f"orgkey drill --from {copy.target}",
+                )
+            )
+    if policy.max_path_drill_age_days is not None:
+        for name in names:
+            times = [item.at for (_, path), item in passed.items() if path == name]
+            rules.append(
+                _proven(
+                    "path",
+                    name,
+                    "max_path_drill_age_days",
+                    policy.max_path_drill_age_days,
+                    max(times, default=None),
+                    now,
+                    f"orgkey drill --via {name}",
+                )
+            )
+    return rules + _objective(policy.rto_seconds, passed)
+
+
+def foreign(policy: Policy, survey: Survey, latest: Epoch | None) -> list[Rule]:
+    """Nothing lies among the records that the Org Key has not signed: somebody could write there.
+
+    Args:
+        policy: Which ones are known.
+        survey: What is stored.
+        latest: The latest epoch, whose copies have a rule of their own.
+    """
+    count = Counter(
+        copy.target
+        for epoch in survey.epochs
+        for copy in epoch.copies
+        if epoch is not latest and epoch.name not in policy.known_false and copy.code is Code.INTEGRITY
+    )
+    broken = [
+        f"{target}: {number} of the stored records {'is' if number == 1 else 'are'} not authentic: "
+        "`orgkey verify` names them; find out who could write there, then put their epochs into "
+        "policy.known_false"
+        for target, number in count.items()
+    ]
+    broken += [
+        f"{target} lists {number} more epochs than there was time to read: find out who writes there"
+        for target, number in survey.left_out.items()
+    ]
+    return told("foreign", broken, "nothing false lies among the records") if broken else []
+
+
+def locks(found: Sequence[Copy], locked: frozenset[str]) -> list[Rule]:
+    """Every copy has the lock that its target asks for.
+
+    Args:
+        found: The latest epoch's copies.
+        locked: Targets that are configured to lock.
+    """
+    if not any(copy.ok and (copy.target in locked or copy.unlocked) for copy in found):
+        return []
+    wrong = [
+        f"{copy.target}: not locked as configured: {copy.unlocked}; `orgkey retain --until DATE` locks it"
+        for copy in found
+        if copy.ok and copy.unlocked
+    ]
+    return told("lock", wrong, "every copy has the lock that its target asks for")
+
+
+def retention(policy: Policy, found: Sequence[Copy], locked: frozenset[str], now: datetime) -> list[Rule]:
+    """The locks of the copies last long enough.
+
+    Args:
+        policy: The limit.
+        found: The latest epoch's copies.
+        locked: Targets that are configured to lock.
+        now: The present time.
+    """
+    if policy.min_retention_days is None:
+        return []
+    rules = []
+    for copy in found:
+        if not copy.ok or (copy.target not in locked and copy.retain_until is None):
+            continue
+        left = (copy.retain_until - now).total_seconds() / DAY if copy.retain_until else 0.0
+        what = f"{left:.1f} days of retention are left" if copy.retain_until else "no retention is set"
+        mend = "" if left >= policy.min_retention_days else "; extend it with `orgkey retain --until DATE`"
+        rules.append(
+            Rule(
+                "min_retention_days",
+                left >= policy.min_retention_days,
+                f"{copy.target}: {what}, policy.min_retention_days is {policy.min_retention_days:g}{mend}",
+                round(left, 1),
+                policy.min_retention_days,
+                copy.target,
+            )
+        )
+    return rules
+
+
+def backups(policy: Policy, newest: datetime | None, now: datetime) -> list[Rule]:
+    """The newest backup is young enough: else the server has stopped making them, or they arrive elsewhere.
+
+    Args:
+        policy: The limit.
+        newest: When the newest one was written; ``None`` when none tells.
+        now: The present time.
+    """
+    name, limit = "max_backup_age_days", policy.max_backup_age_days
+    if limit is None:
+        return []
+    mend = "look at the server's backup job and at the way to [backups]"
+    if newest is None:
+        return [
+            Rule(name, False, f"no backup tells its age, policy.{name} is {limit:g}; {mend}", None, limit)
+        ]
+    return _age("the newest backup", name, limit, max((now - newest).total_seconds(), 0.0), mend)
+
+
+def _age(what: str, name: str, limit: float | None, seconds: float, mend: str) -> list[Rule]:
+    if limit is None:
+        return []
+    days = seconds / DAY
+    said = f"{what} is {days:.1f} days old, policy.{name} is {limit:g}"
+    ok = seconds <= limit * DAY
+    return [Rule(name, ok, said if ok else f"{said}; {mend}", round(days, 1), limit)]
+
+
+def _proven(
+    kind: str, which: str, name: str, limit: float, at: datetime | None, now: datetime, command: str
+) -> Rule:
+    what, asked = f"{kind} {which}", f"policy.{name} is {limit:g}; run `{command}`"
+    if at is None:
+        said = f"{what} of the latest epoch was never restored in a drill of this host, {asked}"
+        return Rule(name, False, said, None, limit, which)
+    days = (now - at).total_seconds() / DAY
+    if days < -1:
+        said = f"the last restore of {what} is dated {-days:.1f} days in the future, {asked}"
+        return Rule(name, False, said, round(days, 1), limit, which)
+    said = f"{what} was last restored {days:.1f} days ago, "
+    if days <= limit:
+        return Rule(name, True, f"{said}policy.{name} is {limit:g}", round(days, 1), limit, which)
+    return Rule(name, False, said + asked, round(days, 1), limit, which)
+
+
+def _objective(limit: float | None, passed: Mapping[tuple[str, str], Drilled]) -> list[Rule]:
+    """The last passed test restore of each copy and path was fast enough."""
+    if limit is None:
+        return []
+    rules = []
+    for (copy, path), item in sorted(passed.items()):
+        if item.seconds is None:
+            continue
+        ok = item.seconds <= limit
+        said = (
+            f"the last restore of {copy} by {path} took {item.seconds:.1f} s, policy.rto_seconds is {limit:g}"
+        )
+        mend = "; `orgkey drill` tells the seconds of each stage" if not ok else ""
+        rules.append(Rule("rto_seconds", ok, said + mend, round(item.seconds, 3), limit, f"{copy} by {path}"))
+    return rules
+
+
+def drill_command(record: Record | None, path: str | None = None) -> str:
+    """The command that proves a record again: as a ceremony where only people can do it.
+
+    Args:
+        record: The latest epoch's.
+        path: The custody path that is to be proven; any when ``None``.
+    """
+    paths = record.manifest.custody.paths if record else ()
+    attended = [entry.name for entry in paths if any(share.checks for share in entry.shares)]
+    if path in attended:
+        return f"orgkey drill --via {path}"
+    return f"orgkey drill --via {attended[0]}" if attended and len(attended) == len(paths) else "orgkey drill"
+
+
+def failures(mine: Sequence[Drilled], record: Record | None = None) -> list[str]:
+    """The newest test restore of each copy and path, where it failed.
+
+    Args:
+        mine: An epoch's, oldest first.
+        record: The epoch's record, which says what only people can mend.
+    """
+    newest = {(item.copy, item.path): item for item in mine}
+    healed = {item.copy: item.at for item in mine if item.passed}
+    return [
+        f"the drill of {item.copy}{'' if item.path == '-' else f' by {item.path}'} failed on "
+        f"{item.at:%Y-%m-%d}: {'; '.join(item.problems)}; "
+        f"put that right, then run `{drill_command(record, item.path)}`"
+        for item in newest.values()
+        # A copy that was too bad for any path is well once any path opens it.
+        if not item.passed and not (item.path == "-" and healed.get(item.copy, item.at) > item.at)
+    ]

@@ -1,0 +1,1 @@
+"""OpenPGP packets and their fields."""

@@ -1,0 +1,1 @@
+"""GnuPG as a program."""

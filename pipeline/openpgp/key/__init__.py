@@ -1,0 +1,1 @@
+"""Transferable keys: parse, judge, unlock, re-wrap."""

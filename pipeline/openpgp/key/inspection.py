@@ -1,0 +1,135 @@
+"""What `orgkey inspect` says about an export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pipeline.core.clock import stamp
+from pipeline.core.errors import INSPECT_PRECEDENCE, Code, first_of
+from pipeline.core.secret import Secret
+from pipeline.openpgp.format import signatures as sig
+from pipeline.openpgp.key.model import Component, Key
+from pipeline.openpgp.key.preflight import Examination, examine
+from pipeline.openpgp.key.validity import Judgement, Standing, user_ids
+
+SCHEMA = "orgkey.inspect/1"
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The classification of an export.
+
+    Attributes:
+        code: The exit code: ``Code.OK``, or the first problem's by precedence.
+        document: The document ``orgkey.inspect/1``.
+    """
+
+    code: Code
+    document: dict[str, Any]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing speaks against escrowing this export."""
+        return self.code is Code.OK
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The chosen key's fingerprint, if there is one."""
+        found: str | None = self.document["fingerprint"]
+        return found
+
+    @property
+    def problems(self) -> list[dict[str, Any]]:
+        """Every problem: ``code``, ``name``, ``message``, ``hint``; in order of precedence."""
+        found: list[dict[str, Any]] = self.document["problems"]
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """The document ``orgkey.inspect/1``."""
+        return dict(self.document)
+
+
+def inspect(
+    data: bytes, *, pin: str | None = None, passphrase: Secret | None = None, now: datetime
+) -> Inspection:
+    """Classify an export by its content. Never raises for what the bytes are.
+
+    Args:
+        data: The file.
+        pin: The fingerprint that the key must have; it also chooses among several.
+        passphrase: With it, also that every secret part unlocks, its checksum holds, and it fits.
+        now: The present time, with a zone.
+
+    Raises:
+        UsageProblem: The pin is no fingerprint.
+    """
+    found = examine(data, pin=pin, passphrase=passphrase, now=now)
+    code = first_of((problem.error.code for problem in found.problems), INSPECT_PRECEDENCE)
+    document: dict[str, Any] = {"schema": SCHEMA, "verdict": code.label, "exit_code": int(code)}
+    document |= _key_fields(found)
+    document["problems"] = [
+        {
+            "code": int(problem.error.code),
+            "name": problem.error.code.label,
+            "message": problem.error.message,
+            "hint": problem.error.hint,
+        }
+        for problem in found.problems
+    ]
+    document["notes"] = list(found.notes)
+    return Inspection(code, document)
+
+
+def _key_fields(found: Examination) -> dict[str, Any]:
+    if found.key is None or found.judgement is None:
+        return {
+            "fingerprint": None,
+            "key_id": None,
+            "user_ids": [],
+            "algorithm": None,
+            "created": None,
+            "expires": None,
+            "layout": None,
+            "protection": None,
+            "subkeys": [],
+            "organization_certificates": [],
+        }
+    return describe(found.key, found.judgement) | {
+        "organization_certificates": [one.to_json() for one in found.certificates]
+    }
+
+
+def describe(key: Key, judgement: Judgement) -> dict[str, Any]:
+    """The fields of a key that documents show, nothing secret among them."""
+    primary = part(key.primary, judgement.primary)
+    return {
+        "fingerprint": primary["fingerprint"],
+        "key_id": primary["key_id"],
+        "user_ids": user_ids(key),
+        "algorithm": primary["algorithm"],
+        "created": primary["created"],
+        "expires": primary["expires"],
+        "layout": "two-block" if key.parts > 1 else "single",
+        "protection": primary["protection"],
+        "subkeys": [
+            part(subkey, standing) for subkey, standing in zip(key.subkeys, judgement.subkeys, strict=True)
+        ],
+    }
+
+
+def part(component: Component, standing: Standing) -> dict[str, Any]:
+    """What documents show of the primary key or of a subkey."""
+    public = component.public
+    uses = {"certify": sig.CERTIFY, "sign": sig.SIGN, "encrypt": sig.ENCRYPT}
+    return {
+        "fingerprint": public.fingerprint,
+        "key_id": public.key_id,
+        "algorithm": public.name,
+        "created": stamp(public.created),
+        "expires": stamp(standing.expires) if standing.expires else None,
+        "usage": [name for name, flag in uses.items() if standing.flags & flag],
+        "revoked": standing.revoked,
+        "protection": component.protection.describe() if component.protection else None,
+    }

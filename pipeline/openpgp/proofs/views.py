@@ -1,0 +1,178 @@
+"""What the implementations are given: one view of the key, the same for all of them.
+
+The secret parts come from the stored keypair, everything else from the public part that the proofs are
+judged by: a stored key whose self-signatures have expired works again with the live key's newer ones.
+The views are in memory only, for as long as the proofs last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from pipeline.openpgp.format import signatures as sig
+from pipeline.openpgp.format.material import PublicPart
+from pipeline.openpgp.format.packets import Packet, join
+from pipeline.openpgp.key import parsing as reading
+from pipeline.openpgp.key import validity
+from pipeline.openpgp.key.model import Component, Key
+from pipeline.openpgp.key.validity import Judgement, Standing
+
+_REVOCATIONS = frozenset({sig.KEY_REVOCATION, sig.SUBKEY_REVOCATION})
+
+
+@dataclass(frozen=True)
+class Views:
+    """A key as the implementations are given it.
+
+    Attributes:
+        fingerprint: Of the public part's primary key, 40 upper-case hexadecimal digits.
+        stored_fingerprint: The same of the stored keypair.
+        stored: The stored keypair, binary, without user ids that it has not signed.
+        secret: The stored secret packets in the frame of the public part, binary.
+        public: The public part without revocations of keys, binary.
+        moment: A time at which what is needed is inside its validity; ``None`` when that is now.
+        expired: Whether what is needed has expired.
+        revoked: Whether revocations were left out.
+        parts: The public parts of the primary key and the subkeys.
+        signing: Public parts of what may sign, the one that lasts longest first.
+        encrypting: Public parts of what may be encrypted to, in the same order.
+    """
+
+    fingerprint: str
+    stored_fingerprint: str
+    stored: bytes
+    secret: bytes
+    public: bytes
+    moment: datetime | None
+    expired: bool
+    revoked: bool
+    parts: tuple[PublicPart, ...]
+    signing: tuple[PublicPart, ...]
+    encrypting: tuple[PublicPart, ...]
+
+    @property
+    def primary(self) -> PublicPart:
+        """The primary key's public part."""
+        return self.parts[0]
+
+
+def view(tsk: bytes, public: bytes, now: datetime) -> Views:
+    """Lay the stored secret parts into the frame of the public part.
+
+    Args:
+        tsk: The stored transferable secret key.
+        public: The public part to prove with.
+        now: The present time.
+
+    Raises:
+        NotAKey: One of them is damaged, or holds another number of keys than one.
+        Unsupported: One of them has a form that cannot be handled.
+    """
+    stored = without_foreign(reading.sole(tsk, "the stored keypair"))
+    whole = without_foreign(reading.sole(public, "the public part"))
+    frame = without_revocations(_of_same_parts(whole, stored))
+    judged = validity.judge(frame, None)
+    ends, starts = _needed_validity(frame, judged)
+    moment = None
+    if ends is not None and ends <= now:
+        moment = max(ends - timedelta(seconds=1), starts)
+    elif starts > now:
+        moment = starts
+    return Views(
+        fingerprint=whole.fingerprint,
+        stored_fingerprint=stored.fingerprint,
+        stored=join(stored.packets(one.packet for one in stored.components)),
+        secret=splice(frame, stored),
+        public=frame.public(),
+        moment=moment,
+        expired=ends is not None and ends <= now,
+        revoked=frame != _of_same_parts(whole, stored),
+        parts=tuple(one.public for one in frame.components),
+        signing=_able(frame, judged, sig.SIGN),
+        encrypting=_able(frame, judged, sig.ENCRYPT),
+    )
+
+
+def _able(key: Key, judged: Judgement, use: int) -> tuple[PublicPart, ...]:
+    pairs = zip(key.components, judged.standings, strict=True)
+    able = [pair for pair in pairs if pair[1].usable(use)]
+    # Of two that last equally long the newer one, as GnuPG chooses.
+    able.sort(key=lambda pair: (_lasting(pair[1]), pair[0].public.created), reverse=True)
+    return tuple(component.public for component, _ in able)
+
+
+def _of_same_parts(frame: Key, stored: Key) -> Key:
+    """Leave out subkeys that the stored keypair has never had: nothing can be proven of those."""
+    known = {one.public.fingerprint for one in stored.components}
+    return replace(frame, subkeys=tuple(one for one in frame.subkeys if one.public.fingerprint in known))
+
+
+def splice(frame: Key, stored: Key) -> bytes:
+    """Write ``frame`` down with the key packets of ``stored`` where both have the same key."""
+    packets = {one.public.fingerprint: one.packet for one in stored.components}
+    return join(frame.packets(packets.get(one.public.fingerprint, one.packet) for one in frame.components))
+
+
+def without_foreign(key: Key) -> Key:
+    """Leave out what the key has not signed, and user ids that it has not signed where it has signed others.
+
+    An Organization Certificate hangs on such a user id, in a packet that only looks like a signature: PGPy
+    cannot read a key that has one. No proof needs it. A secret subkey stays: it is what the proofs are about.
+    """
+    own = validity.own_part(key)
+    signed = {one.public.fingerprint: one for one in own.subkeys}
+    return replace(
+        own,
+        identities=own.identities or key.identities,
+        subkeys=tuple(
+            signed.get(one.public.fingerprint, replace(one, signatures=()))
+            for one in key.subkeys
+            if one.public.fingerprint in signed or one.protection is not None
+        ),
+    )
+
+
+def without_revocations(key: Key) -> Key:
+    """Leave out revocations of the primary key and of subkeys.
+
+    A revocation says not to use a key any more. Whether its secret was kept is another question, and
+    the one that is asked here: old backups are encrypted to it whatever has happened since.
+    """
+    return replace(
+        key,
+        primary=_unrevoked(key.primary),
+        subkeys=tuple(_unrevoked(subkey) for subkey in key.subkeys),
+    )
+
+
+def _unrevoked(component: Component) -> Component:
+    return replace(component, signatures=tuple(_not_revoking(component.signatures)))
+
+
+def _not_revoking(signatures: Iterable[Packet]) -> Iterable[Packet]:
+    for packet in signatures:
+        made = sig.read_signature(packet.body)
+        if made is None or made.kind not in _REVOCATIONS:
+            yield packet
+
+
+def _needed_validity(key: Key, judged: Judgement) -> tuple[datetime | None, datetime]:
+    """When the first of the parts that the proofs need expires, and when the last of them was made.
+
+    Needed are the primary key and, of those that may sign and of those that may encrypt, the one that
+    lasts longest: a subkey that was replaced has every right to have expired.
+    """
+    needed = [(key.primary, judged.primary)]
+    pairs = list(zip(key.components, judged.standings, strict=True))
+    for use in (sig.SIGN, sig.ENCRYPT):
+        able = [pair for pair in pairs if pair[1].usable(use)]
+        if able:
+            needed.append(max(able, key=lambda pair: _lasting(pair[1])))
+    ends = [standing.expires for _, standing in needed if standing.expires is not None]
+    return min(ends, default=None), max(component.public.created for component, _ in needed)
+
+
+def _lasting(standing: Standing) -> tuple[bool, float]:
+    return standing.expires is None, standing.expires.timestamp() if standing.expires else 0.0

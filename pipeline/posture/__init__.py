@@ -1,0 +1,1 @@
+"""Who can reconstruct the key, and what loss is fatal."""

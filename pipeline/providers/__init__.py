@@ -1,0 +1,1 @@
+"""Sessions at Vault and AWS; errors of the SDKs end here."""

@@ -1,0 +1,248 @@
+"""One identity at AWS, or at a service that speaks its protocol; botocore without the layer above it."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pipeline.core import log as logs
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import OrgkeyError, Unreachable
+from pipeline.core.retry import in_time
+from pipeline.core.secret import Secret
+from pipeline.providers.imports import load_requests
+
+if TYPE_CHECKING:
+    from pipeline.config import AwsIdentity, AwsPlace
+    from pipeline.providers.aws.wire import Sender
+
+T = TypeVar("T")
+Service = Literal["s3", "kms", "sts"]
+
+# "auto" is the host name at AWS, and the path wherever an endpoint_url is given.
+_STYLES = {True: "path", False: "virtual", None: "auto"}
+_MAKING = threading.Lock()
+
+
+@cache
+def _loader() -> Any:
+    """The descriptions of AWS's services, read once for all sessions: most of a client's cost."""
+    import botocore.loaders
+
+    return botocore.loaders.create_loader()
+
+
+class AwsSession:
+    """Makes clients late, bounds every call, and lets only ``OrgkeyError`` out.
+
+    Sessions may be used from several threads. botocore's own retries are off, since
+    :class:`pipeline.core.retry.Retrier` is the one layer that tries again.
+
+    Args:
+        place: Region, endpoint and CA file. Without ``endpoint_url`` botocore looks at
+            ``AWS_ENDPOINT_URL_S3`` and its like.
+        identity: A profile, in AWS's own files or in others; ``None`` takes botocore's own chain.
+        call_seconds: Time allowed for connecting, and for each wait on the answer, in seconds; also in the
+            calls by which the chain itself gets credentials.
+        deadline: The end of the run.
+        role: ``writer`` or ``driller``, for messages.
+        apart: Whether that role has a login of its own. Then whatever it may beyond its role is too much.
+        path_style: Whether the bucket goes into the path of an address, which most servers other than
+            AWS want, or into the host name; ``None``: as the place says, else as botocore chooses.
+    """
+
+    def __init__(
+        self,
+        place: AwsPlace,
+        identity: AwsIdentity | None,
+        *,
+        call_seconds: float,
+        deadline: Deadline,
+        role: str,
+        apart: bool = True,
+        path_style: bool | None = None,
+    ) -> None:
+        self.place = place
+        self.role = role
+        self.apart = apart
+        self.deadline = deadline
+        self.request_ids: list[str] = []
+        self._identity = identity
+        self._call_seconds = call_seconds
+        self._path_style = getattr(place, "path_style", None) if path_style is None else path_style
+        self._lock = threading.Lock()
+        self._session: Any = None
+        self._kept: list[Secret] = []
+        self._clients: dict[Service, Any] = {}
+        self._senders: dict[Service, Sender] = {}
+        self._chain: Sender | None = None
+
+    def call(self, fn: Callable[[Any], T], service: Service, what: str) -> T:
+        """Make one call.
+
+        Args:
+            fn: Makes it, with botocore's client for ``service``; errors of its own that descend from
+                ``OrgkeyError`` pass unchanged.
+            service: Which service.
+            what: What it is for, as the beginning of a message: ``target s3-eu, write``.
+
+        Returns:
+            What ``fn`` returned.
+
+        Raises:
+            Denied: The credentials or the call were refused.
+            Unreachable: No answer, or one that says the service cannot serve.
+            DeadlinePassed: There was no time left, before or during the call.
+            Conflict: A condition of the request did not hold.
+            UsageProblem: Bucket, key, region or request are not what the service knows.
+        """
+        load_requests()
+        self._log_in(what)
+        try:
+            client = self._client(service)
+            self._senders[service].begin()
+            return fn(client)
+        except OrgkeyError as error:
+            raise self._timely(error) from error.__cause__
+        except MemoryError:
+            raise
+        except Exception as error:
+            from pipeline.providers.aws.errors import translate
+
+            seconds = max(0.1, min(self._call_seconds, self.deadline.left()))
+            where = self.where(service)
+            translated = translate(error, what, self.role, service, where, self.place, seconds)
+            raise self._timely(translated) from error
+
+    def _timely(self, error: OrgkeyError) -> OrgkeyError:
+        return in_time(error, self.deadline) if isinstance(error, Unreachable) else error
+
+    def _log_in(self, what: str) -> None:
+        """Have the credentials read, or renewed where they run out: a failure is a login's, not a call's."""
+        self.deadline.check()
+        with self._lock:
+            try:
+                if self._session is None:
+                    self._session = self._open()
+                found = self._session.get_credentials()
+                if found is not None:
+                    self._keep(found.get_frozen_credentials())
+            except OrgkeyError as error:
+                raise self._timely(error) from error.__cause__
+            except MemoryError:
+                raise
+            except Exception as error:
+                from pipeline.providers.aws.login_errors import translate_login
+
+                translated = translate_login(error, what, self.role, self._session, self.place)
+                raise self._timely(translated) from error
+
+    def _keep(self, credentials: Any) -> None:
+        """Keep credentials from being shown, once each: a service may repeat what it was sent."""
+        secrets = [Secret(value) for value in (credentials.secret_key, credentials.token) if value]
+        if secrets != self._kept:
+            for secret in secrets:
+                logs.redact_login(secret)
+            self._kept = secrets
+
+    def where(self, service: Service) -> str:
+        """The service's address, for messages."""
+        known = self._clients.get(service)
+        return known.meta.endpoint_url if known else self.place.endpoint_url or service
+
+    def listed(self, page: Mapping[str, Any], what: str) -> Mapping[str, Any]:
+        """See that a good answer is a listing of S3's, never to take another one for an empty bucket.
+
+        Raises:
+            Unreachable: It is not.
+        """
+        return self._like(page, what, "IsTruncated", "Name", "KeyCount")
+
+    def tagged(self, answer: Mapping[str, Any], what: str) -> Mapping[str, Any]:
+        """See that a good answer is S3's about an object: every one has the object's tag.
+
+        Raises:
+            Unreachable: It is not.
+        """
+        return self._like(answer, what, "ETag")
+
+    def _like(self, answer: Mapping[str, Any], what: str, *names: str) -> Mapping[str, Any]:
+        if not any(name in answer for name in names):
+            from pipeline.providers.broken import foreign
+
+            raise foreign(what, self.where("s3"), f"the answer has no {names[0]}")
+        return answer
+
+    def client(self, service: Service) -> Any:
+        """The botocore client for ``service``, made on first use; its calls belong into :meth:`call`.
+
+        Raises:
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`call`.
+        """
+        return self.call(lambda client: client, service, service)
+
+    def _client(self, service: Service) -> Any:
+        with self._lock:
+            if service not in self._clients:
+                self._clients[service] = self._make(service)
+            return self._clients[service]
+
+    def _make(self, service: Service) -> Any:
+        from pipeline.providers.aws.wire import Sender
+        from pipeline.providers.wire import Wire
+
+        trusted = self.place.ca_file or self._session.get_config_variable("ca_bundle")
+        limit = partial(self.deadline.limit, self._call_seconds)
+        wire = Wire(self.place, limit, ca_file=trusted, dated=self.deadline.note_date)
+        # One at a time: the first client of a service reads megabytes of JSON, the next finds them read.
+        with _MAKING:
+            client = self._session.create_client(
+                service,
+                region_name=self.place.region,
+                endpoint_url=self.place.endpoint_url,
+                config=self._config(),
+            )
+        # None of these refers to this object: the connections end with it.
+        self._senders[service] = Sender(wire, service)
+        client.meta.events.unregister("before-send", self._chain)
+        client.meta.events.register("before-send", self._senders[service])
+        client.meta.events.register("after-call.*.*", partial(_note, self.request_ids))
+        weakref.finalize(self, wire.close)
+        return client
+
+    def _config(self) -> Any:
+        from botocore.config import Config
+
+        return Config(
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            # The newer defaults upset some servers; the one upload names its SHA-256 itself.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"addressing_style": _STYLES[self._path_style]},
+            user_agent_extra="orgkey-escrow",
+        )
+
+    def _open(self) -> Any:
+        from pipeline.providers.aws.login import open_session
+        from pipeline.providers.aws.wire import Sender
+        from pipeline.providers.wire import Wire
+
+        limit = partial(self.deadline.limit, self._call_seconds)
+        session = open_session(self.place, self._identity, limit)
+        session.register_component("data_loader", _loader())
+        # The chain's own calls, to STS and SSO, are bounded like all others.
+        session.set_default_client_config(self._config())
+        trusted = session.get_config_variable("ca_bundle")
+        wire = Wire(self.place, limit, ca_file=trusted, dated=self.deadline.note_date)
+        weakref.finalize(self, wire.close)
+        self._chain = Sender(wire, "sts")
+        session.register("before-send", self._chain)
+        return session
+
+
+def _note(request_ids: list[str], parsed: dict[str, Any], **_: Any) -> None:
+    if request_id := parsed.get("ResponseMetadata", {}).get("RequestId"):
+        request_ids.append(request_id)

@@ -1,0 +1,20 @@
+"""What servers say, made fit for one line of a message."""
+
+from __future__ import annotations
+
+from pipeline.core import log as logs
+
+PLAIN_TO_TLS = "HTTP request to an HTTPS server"  # how servers written in Go answer that, with 400
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """Make one printable line of at most ``limit`` characters from a server's text.
+
+    Control characters, which could forge lines or drive a terminal, become spaces. Secrets that the server
+    repeats go first: of one that is cut off, a part would be left. A web page is not shown.
+    """
+    if text[:256].lstrip().lower().startswith(("<!doctype html", "<html")):
+        return "a web page"
+    text = logs.clean(text)
+    clean = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"

@@ -1,0 +1,102 @@
+"""Certificates that will not last: those that servers show, and our own for logins. For ``doctor``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pipeline import config as settings
+from pipeline.core.clock import Clock, Deadline
+from pipeline.core.errors import Code, OrgkeyError
+from pipeline.core.finding import Finding, Level
+from pipeline.providers import proxy as _proxy
+from pipeline.providers.tls.files import day, read_certificate
+from pipeline.providers.tls.handshake import peek
+
+if TYPE_CHECKING:
+    from pipeline.providers.tls.files import Pair, Shown
+
+SUBJECT = "certificates"
+
+
+def findings(config: settings.Config, clock: Clock, deadline: Deadline) -> list[Finding]:
+    """Look at every server that is reached over TLS, and at every client certificate.
+
+    What does not answer, or cannot be read, is left out: the checks of targets and holders say so.
+
+    Args:
+        config: Its ``policy.certificate_warning_days`` is how long before the end a warning begins.
+        clock: What time it is.
+        deadline: The end of the run; each handshake has ``policy.call_seconds`` at most.
+
+    Returns:
+        A finding for each certificate that ends soon or has ended; else one for all, if there are any.
+    """
+    now, span = clock.now(), timedelta(days=config.policy.certificate_warning_days)
+    seen: list[datetime] = []
+    found = []
+    for label, code, shown in _all(config, deadline):
+        seen.append(shown.ends)
+        if shown.ends > now + span:
+            continue
+        ended = shown.ends <= now
+        found.append(
+            Finding(
+                Level.FAIL if ended else Level.WARN,
+                SUBJECT,
+                f"{label} {'expired' if ended else 'expires'} {day(shown.ends)}",
+                "renew it before the next job needs it",
+                code if ended else Code.OK,
+            )
+        )
+    if seen and not found:
+        found.append(Finding(Level.OK, SUBJECT, f"{len(seen)} seen, the first expires {day(min(seen))}"))
+    return found
+
+
+def _all(config: settings.Config, deadline: Deadline) -> Iterator[tuple[str, Code, Shown]]:
+    for address, place, pair in _servers(config):
+        try:
+            proxy = _proxy.effective(place, address)
+            seconds = deadline.limit(config.policy.call_seconds)
+        except OrgkeyError:
+            continue
+        if (shown := peek(address, proxy=proxy, seconds=seconds, pair=pair)) is not None:
+            yield f"the certificate of {address}", Code.UNREACHABLE, shown
+    for path in _own(config):
+        if (shown := read_certificate(path)) is not None:
+            yield f"the client certificate in {path}", Code.DENIED, shown
+
+
+def _servers(
+    config: settings.Config,
+) -> Iterator[tuple[str, settings.VaultPlace | settings.AwsPlace, Pair | None]]:
+    """Each server once. AWS renews its own."""
+    known = set()
+    for place in (*config.target.values(), *config.holder.values(), *config.backups.values()):
+        pair = None
+        if isinstance(place, settings.VaultPlace):
+            address: str | None = place.address
+            if place.client_cert_file and place.client_key_file:
+                pair = (place.client_cert_file, place.client_key_file)
+        else:
+            address = place.endpoint_url if isinstance(place, settings.AwsPlace) else None
+        if address is None or not address.startswith("https://") or address in known:
+            continue
+        assert isinstance(place, settings.VaultPlace | settings.AwsPlace)
+        known.add(address)
+        yield address, place, pair
+
+
+def _own(config: settings.Config) -> list[str]:
+    """The files with our own certificates, each once."""
+    owners: list[settings.VaultPlace | settings.VaultIdentity] = [
+        place
+        for place in (*config.target.values(), *config.holder.values())
+        if isinstance(place, settings.VaultPlace)
+    ]
+    for identity in config.identity.values():
+        logins = (identity.vault, *identity.at.values())
+        owners += [login for login in logins if isinstance(login, settings.VaultIdentity)]
+    return list(dict.fromkeys(owner.client_cert_file for owner in owners if owner.client_cert_file))

@@ -1,0 +1,124 @@
+"""Files with certificates: those that are trusted, and our own; and what a certificate says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.core.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+Pair = tuple[str, str]  # files with a client's certificate and its key
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a certificate says of itself; nothing of it is verified.
+
+    Attributes:
+        names: Host names and addresses that it is for.
+        issuer: Who signed it.
+        begins: When it becomes valid.
+        ends: When it expires.
+    """
+
+    names: tuple[str, ...]
+    issuer: str
+    begins: datetime
+    ends: datetime
+
+
+def require_authority(path: str | None) -> None:
+    """See that a ``ca_file`` can be used.
+
+    Raises:
+        UsageProblem: It cannot be read, or holds no certificate.
+    """
+    if path is None:
+        return
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except FileNotFoundError as error:
+        raise UsageProblem(f"the CA file {path} does not exist", hint="correct ca_file") from error
+    except ssl.SSLError as error:
+        raise UsageProblem(
+            f"the CA file {path} holds no certificate",
+            hint="write the authority's certificate there, as PEM (-----BEGIN CERTIFICATE-----)",
+        ) from error
+    except OSError as error:
+        raise UsageProblem(
+            f"the CA file {path} cannot be read: {error.strerror or error}",
+            hint="correct ca_file, or the file's permissions",
+        ) from error
+
+
+def require_pair(pair: Pair | None) -> None:
+    """See that a client's certificate and key can be used, and belong together.
+
+    Raises:
+        UsageProblem: One cannot be read, is none, or they do not fit.
+    """
+    if pair is None:
+        return
+    import ssl
+
+    hint = "correct client_cert_file and client_key_file"
+    for path in pair:
+        try:
+            Path(path).read_bytes()
+        except OSError as error:
+            problem = f"the client certificate's file {path} cannot be read: {error.strerror or error}"
+            raise UsageProblem(problem, hint=hint) from error
+    try:
+        # Without a callable, OpenSSL would ask for a passphrase on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(*pair, password=lambda: "-")
+    except (ssl.SSLError, ValueError) as error:
+        if "KEY_VALUES_MISMATCH" in str(error):
+            problem = f"the key in {pair[1]} is not that of the certificate in {pair[0]}"
+            raise UsageProblem(problem, hint=hint) from error
+        raise UsageProblem(
+            f"{pair[0]} and {pair[1]} hold no client certificate and key that can be used",
+            hint="both are PEM, the key without a passphrase and the certificate first in its file",
+        ) from error
+
+
+def read_certificate(path: str) -> Shown | None:
+    """Read the first certificate of a PEM file; ``None`` when there is none."""
+    from cryptography import x509
+
+    try:
+        return shown(x509.load_pem_x509_certificates(Path(path).read_bytes())[0])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def shown(certificate: x509.Certificate) -> Shown:
+    """Read what a certificate says of itself."""
+    from cryptography import x509
+
+    from pipeline.providers.text import one_line
+
+    try:
+        known = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = tuple(
+            one_line(str(item.value), 80) for item in known if isinstance(item, x509.DNSName | x509.IPAddress)
+        )
+    except (x509.ExtensionNotFound, ValueError):
+        names = ()
+    return Shown(
+        names=names,
+        issuer=one_line(certificate.issuer.rfc4514_string(), 120),
+        begins=certificate.not_valid_before_utc,
+        ends=certificate.not_valid_after_utc,
+    )
+
+
+def day(moment: datetime) -> str:
+    """A moment as messages have it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,112 @@
+"""The ways to log in to Vault that give a fresh token, one function each."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pipeline.providers.credentials import read_secret
+from pipeline.providers.text import one_line
+from pipeline.providers.tls.files import day, read_certificate
+
+if TYPE_CHECKING:
+    import hvac
+
+    from pipeline.config import VaultIdentity
+    from pipeline.core.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One login that can be made.
+
+    Attributes:
+        called: What messages call the way.
+        make: Makes it, on a client without a token.
+        hint: What to look at when the server refuses.
+    """
+
+    called: str
+    make: Callable[[hvac.Client], Any]
+    hint: str
+
+
+def prepare(identity: VaultIdentity) -> Attempt | None:
+    """Read what the login needs, afresh each time: credentials on disk are renewed by others.
+
+    Returns:
+        ``None`` for an identity that has only a token.
+
+    Raises:
+        UsageProblem: A file cannot be read, or is empty.
+    """
+    if identity.way == "approle":
+        return _approle(identity)
+    if identity.way in ("kubernetes", "jwt"):
+        return _jwt(identity)
+    return _certificate(identity) if identity.way == "cert" else None
+
+
+def _approle(identity: VaultIdentity) -> Attempt:
+    role_id = read_secret(identity.role_id_file, "role id", public=True)
+    secret_id = read_secret(identity.secret_id_file, "secret id")
+    return Attempt(
+        "AppRole",
+        lambda client: client.auth.approle.login(
+            role_id.text(), secret_id.text(), use_token=False, mount_point=identity.mounted
+        ),
+        f"make a new secret id for the role; check {identity.role_id_file} and {identity.secret_id_file}",
+    )
+
+
+def _jwt(identity: VaultIdentity) -> Attempt:
+    """Kubernetes' and any other issuer's tokens are sent alike; the server checks them differently."""
+    token = read_secret(identity.token_of_workload, "JSON web token")
+    body = {"role": identity.role}
+    return Attempt(
+        "Kubernetes" if identity.way == "kubernetes" else "JWT",
+        lambda client: client.login(
+            f"/v1/auth/{identity.mounted}/login", use_token=False, json=body | {"jwt": token.text()}
+        ),
+        f"check the role {identity.role} at auth/{identity.mounted} (it must exist, and accept this issuer, "
+        f"subject and audience), and the token in {identity.token_of_workload}{_claims(token)}",
+    )
+
+
+def _certificate(identity: VaultIdentity) -> Attempt:
+    named = f"the role {identity.role}" if identity.role else "a role"
+    shown = read_certificate(identity.client_cert_file or "")
+    until = f", valid until {day(shown.ends)}" if shown else ""
+    return Attempt(
+        "certificate",
+        lambda client: client.login(
+            f"/v1/auth/{identity.mounted}/login",
+            use_token=False,
+            json={"name": identity.role} if identity.role else {},
+        ),
+        f"{named} at auth/{identity.mounted} must accept the certificate in "
+        f"{identity.client_cert_file}{until}; the listener must ask clients for one",
+    )
+
+
+def _claims(token: Secret) -> str:
+    """What a token says of itself that is no secret: whom it is for, and until when."""
+    try:
+        middle = token.text().split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
+        until = claims.get("exp")
+        audience = claims.get("aud", "none")
+        ends = datetime.fromtimestamp(float(until), UTC) if until is not None else None
+    except (IndexError, ValueError, AttributeError, TypeError, OverflowError, OSError, binascii.Error):
+        return ": it is not a JSON web token"
+    names = audience if isinstance(audience, list) else [audience]
+    told = f" (audience {one_line(', '.join(str(name) for name in names), 80)}"
+    if ends is None:
+        return f"{told})"
+    word = "expired" if ends < datetime.now(UTC) else "valid until"
+    return f"{told}; {word} {day(ends)})"

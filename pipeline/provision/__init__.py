@@ -1,0 +1,1 @@
+"""Vault's side: plan and apply."""

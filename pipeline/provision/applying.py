@@ -1,0 +1,110 @@
+"""Makes exactly the changes of a plan, one object at a time, and says how far it came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from pipeline.core.errors import Code, OrgkeyError, UsageProblem
+from pipeline.core.isolation import isolated
+from pipeline.core.retry import Retrier
+from pipeline.provision.answers import Answer
+from pipeline.provision.desired import Site
+from pipeline.provision.differ import Change
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one change.
+
+    Attributes:
+        change: The change.
+        state: ``done``, ``failed``, ``not-done`` after a failure at that server, or ``by-hand``.
+        error: Why it failed.
+    """
+
+    change: Change
+    state: str
+    error: OrgkeyError | None = None
+
+
+def apply(sites: Sequence[Site], changes: Sequence[Change], retrier: Retrier) -> list[Outcome]:
+    """Send what the changes say; changes of one object go in one request.
+
+    At the first failure at a server it stops there; the other servers go on.
+
+    Args:
+        sites: The servers, with logins that may write.
+        changes: As :func:`pipeline.provision.differ.compare` found them.
+        retrier: Waits while a server takes a new mount into use.
+
+    Returns:
+        One outcome for each change, in their order.
+    """
+    by_label = {site.label: site for site in sites}
+    outcomes: list[Outcome] = []
+    failed: dict[tuple[str, str], OrgkeyError] = {}
+    stopped: set[str] = set()
+    sent: set[tuple[str, str]] = set()
+    for change in changes:
+        request = (change.server, change.call)
+        if not change.call:
+            outcomes.append(Outcome(change, "by-hand"))
+            continue
+        if request not in sent and change.server not in stopped:
+            body: dict[str, Any] = {}
+            for other in changes:
+                if (other.server, other.call) == request:
+                    body |= other.body
+            send = partial(_send, by_label[change.server], change.call, body, retrier)
+            error = isolated(send, f"apply, write {change.call} at {change.server}")
+            if error is None:
+                sent.add(request)
+            else:
+                failed[request] = error
+                stopped.add(change.server)
+        if request in sent:
+            outcomes.append(Outcome(change, "done"))
+        elif request in failed:
+            outcomes.append(Outcome(change, "failed", failed[request]))
+        else:
+            outcomes.append(Outcome(change, "not-done"))
+    return outcomes
+
+
+def code(outcomes: Sequence[Outcome]) -> Code:
+    """The exit code of the first failure."""
+    for outcome in outcomes:
+        if outcome.error is not None:
+            return outcome.error.code
+    return Code.OK
+
+
+def _send(site: Site, path: str, body: Mapping[str, Any], retrier: Retrier) -> None:
+    what = f"apply, write {path}"
+    tries = 0
+
+    def attempt() -> None:
+        nonlocal tries
+        tries += 1
+        try:
+            site.session.write(path, body, what)
+        except UsageProblem:
+            # An earlier attempt may have done it and lost its answer; what is made once is refused twice.
+            if tries == 1 or not _made(site, path, body):
+                raise
+
+    retrier.call(attempt, what)
+
+
+def _made(site: Site, path: str, body: Mapping[str, Any]) -> bool:
+    """Whether a mount, a login or an audit device is there as it was asked for."""
+    for table in ("sys/mounts", "sys/auth", "sys/audit"):
+        if path.startswith(f"{table}/"):
+            what = f"apply, read {table}"
+            answer = Answer(site.session.read(table, what) or {}, f"{what} at {site.label}")
+            found = answer.inner(f"{path.removeprefix(f'{table}/')}/")
+            return found is not None and found.text("type") == body.get("type")
+    return False

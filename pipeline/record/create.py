@@ -1,0 +1,297 @@
+"""Mint a record: re-wrap the key, split and seal the escrow passphrase, describe, sign, pack.
+
+Everything is sealed, opened again and proven here, in memory, before any target sees a byte.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pipeline import __version__
+from pipeline.core.clock import Deadline
+from pipeline.core.digest import sha256
+from pipeline.core.errors import IntegrityProblem, OrgkeyError
+from pipeline.core.secret import Secret
+from pipeline.custody import plan_change as change
+from pipeline.custody.holders.interface import Binding, Holder
+from pipeline.custody.shares import passphrase, seal
+from pipeline.custody.shares.paths import WAY, Description, Path, plan_digest
+from pipeline.record import tar as record
+from pipeline.record import verify as authentic
+from pipeline.record.manifest import Manifest, Reference, epoch_name
+from pipeline.record.recovery_guide import recovery_text
+from pipeline.record.verify import Record
+
+if TYPE_CHECKING:
+    from pipeline.openpgp import UnlockedKey
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who is to open the new record.
+
+    Attributes:
+        paths: The custody paths.
+        holders: Seal shares, under the writer's identity.
+        openers: Open them again, under the driller's.
+        descriptions: What the holders say of themselves today.
+    """
+
+    paths: tuple[Path, ...]
+    holders: Mapping[str, Holder]
+    openers: Mapping[str, Holder]
+    descriptions: Mapping[str, Description]
+
+    @property
+    def digest(self) -> str:
+        """What a manifest has of it."""
+        return plan_digest(self.paths, self.descriptions)
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """What this plan may be remembered by: version 0.1 did not digest the way to a holder."""
+        without = {
+            name: Description(
+                item.kind, {key: value for key, value in item.coordinates.items() if key not in WAY}
+            )
+            for name, item in self.descriptions.items()
+        }
+        return frozenset({self.digest, plan_digest(self.paths, without)})
+
+    def is_of(self, record: Record) -> bool:
+        """Whether it is the plan that a record follows, by all that its manifest says."""
+        return not change.compare(record.manifest.custody, self.paths, self.descriptions).lines
+
+
+def mint(
+    key: UnlockedKey,
+    plan: Plan,
+    *,
+    now: datetime,
+    deadline: Deadline,
+    previous: Reference | None = None,
+    supersedes: Record | None = None,
+    export_passphrase: Secret | None = None,
+) -> Record:
+    """Make a new record of an unlocked key.
+
+    Args:
+        key: The Org Key, open.
+        plan: The custody plan.
+        now: The record's time.
+        deadline: Bounds every call.
+        previous: The newest authentic epoch of the same key, where one is known.
+        supersedes: The record that this one replaces by intent; what it says of the export is kept.
+        export_passphrase: The passphrase that opened the key until now; proven not to open the new form.
+
+    Returns:
+        The record, already accepted by the same reader that every later run uses.
+
+    Raises:
+        OrgkeyError: A holder does not seal, a sealed share does not open, or the re-wrap is not proven.
+    """
+    now = now.replace(microsecond=0)
+    binding = Binding(fingerprint=key.fingerprint, record_id=secrets.token_hex(16))
+    raw = passphrase.mint()
+    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="mint") as pool:
+        sealing = pool.submit(seal.seal, raw, plan.paths, plan.holders, plan.openers, binding)
+        keypair, members = _wrap(key, raw, export_passphrase)
+        sealed = sealing.result()
+    members.update(sealed.members)
+    members[record.RECOVERY] = recovery_text(
+        sealed.section, binding, epoch=epoch_name(now, binding.record_id), user_ids=_user_ids(key)
+    ).encode()
+    manifest = Manifest(
+        record_id=binding.record_id,
+        created=now,
+        fingerprint=key.fingerprint,
+        key_state=key.key_state,
+        key=supersedes.manifest.key if supersedes else key.summary(),
+        members={name: sha256(content).hex for name, content in members.items()},
+        custody=sealed.section,
+        plan=plan.digest,
+        previous=previous,
+        supersedes=Reference(supersedes.epoch, supersedes.sha256.hex) if supersedes else None,
+        program=f"orgkey-escrow {__version__}",
+        original=sha256(key.original).hex,
+    )
+    return _sign(manifest, members, keypair, raw, key.public, now=now, deadline=deadline)
+
+
+def reopen(old: Record, written: Secret) -> UnlockedKey:
+    """Open the key of a record, as it was when it was escrowed: with the export that it came from.
+
+    Args:
+        old: An authentic record.
+        written: Its escrow passphrase, as it is written.
+
+    Raises:
+        IntegrityProblem: The record was made from a wrong key, or its parts do not belong together.
+    """
+    from pipeline.openpgp import unlock
+
+    try:
+        key = replace(unlock(old.keypair, written), original=original(old, written))
+        if old.manifest.original not in (None, sha256(key.original).hex):
+            raise IntegrityProblem(
+                "its export is not the one that was escrowed", hint="take another epoch with --epoch"
+            )
+        if key.key_state != old.manifest.key_state:  # a refreshed record's public part is newer
+            key = key.merge_public(old.public)
+        fits = key.fingerprint == old.fingerprint and key.key_state == old.manifest.key_state
+    except OrgkeyError as error:
+        raise IntegrityProblem(
+            f"epoch {old.epoch} does not open with its recovered escrow passphrase: {error.message}",
+            hint="drill it, and take another epoch with --epoch",
+        ) from error
+    if not fits:
+        raise IntegrityProblem(
+            f"epoch {old.epoch} holds another key than its manifest says",
+            hint="drill it, and take another epoch with --epoch",
+        )
+    return key
+
+
+def refresh(old: Record, key: UnlockedKey, raw: Secret, *, now: datetime, deadline: Deadline) -> Record:
+    """Make a record with the same secret and a newer public part.
+
+    Keypair, original, custody and record id are carried over byte for byte: shares, kits and paper stay good.
+    Only a keypair whose secret numbers are not in canonical form is written anew, under the same passphrase.
+
+    Args:
+        old: The record that it replaces.
+        key: Its key, open, with the newer self-signatures.
+        raw: Its escrow passphrase, 32 bytes.
+        now: The new record's time.
+        deadline: Bounds the signing.
+
+    Returns:
+        The record, already accepted by the same reader that every later run uses.
+
+    Raises:
+        OrgkeyError: The recovered key does not sign.
+    """
+    from pipeline.openpgp.format import armor
+
+    now = now.replace(microsecond=0)
+    binding = Binding(fingerprint=old.fingerprint, record_id=old.manifest.record_id)
+    made = (record.MANIFEST, record.MANIFEST_SIGNATURE, record.PUBLIC, record.RECOVERY)
+    members = {name: content for name, content in old.members.items() if name not in made}
+    keypair = old.keypair
+    if not key.canonical:
+        keypair = _rewrap(key, passphrase.written(raw), None)
+        members[record.KEYPAIR] = armor.armor(keypair, "PRIVATE KEY BLOCK")
+    members[record.PUBLIC] = armor.armor(key.public, "PUBLIC KEY BLOCK")
+    members[record.RECOVERY] = recovery_text(
+        old.manifest.custody,
+        binding,
+        epoch=epoch_name(now, binding.record_id),
+        user_ids=_user_ids(key),
+    ).encode()
+    reference = Reference(old.epoch, old.sha256.hex)
+    manifest = replace(
+        old.manifest,
+        created=now,
+        key_state=key.key_state,
+        key=_renewed(old.manifest.key, key.summary()),
+        members={name: sha256(content).hex for name, content in members.items()},
+        previous=reference,
+        supersedes=reference,
+        program=f"orgkey-escrow {__version__}",
+        original=sha256(key.original).hex,
+    )
+    return _sign(manifest, members, keypair, raw, key.public, now=now, deadline=deadline)
+
+
+def _renewed(told: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The newer key in words, with what was said of the export's form, which has not changed."""
+    before = {part["fingerprint"]: part["protection"] for part in told.get("subkeys", [])}
+    subkeys = [
+        {**part, "protection": before.get(part["fingerprint"], part["protection"])}
+        for part in summary["subkeys"]
+    ]
+    kept = {name: told[name] for name in ("layout", "protection") if name in told}
+    return {**summary, **kept, "subkeys": subkeys}
+
+
+def original(old: Record, written: Secret) -> bytes:
+    """The export that a record was made from, byte for byte.
+
+    Args:
+        old: An authentic record.
+        written: Its escrow passphrase, as it is written.
+
+    Raises:
+        IntegrityProblem: The passphrase does not open it.
+    """
+    from pipeline.openpgp.key import sealing
+
+    try:
+        return sealing.unseal(old.members[record.ORIGINAL], written)
+    except IntegrityProblem as error:
+        # The member is authentic, so the passphrase does not belong to it.
+        raise IntegrityProblem(
+            "the stored export does not open with the recovered escrow passphrase",
+            hint="restore without --original; then drill this epoch",
+        ) from error
+
+
+def _wrap(key: UnlockedKey, raw: Secret, export_passphrase: Secret | None) -> tuple[bytes, dict[str, bytes]]:
+    """Re-wrap the key under the escrow passphrase and seal the export as it came."""
+    from pipeline.openpgp.format import armor
+    from pipeline.openpgp.key import sealing
+
+    written = passphrase.written(raw)
+    keypair = _rewrap(key, written, export_passphrase)
+    original = sealing.seal(key.original, written)
+    if sealing.unseal(original, written) != key.original:
+        raise IntegrityProblem(
+            "the export that was sealed is not the one that comes out again",
+            hint="nothing was written; this is a defect, please report it",
+        )
+    return keypair, {
+        record.KEYPAIR: armor.armor(keypair, "PRIVATE KEY BLOCK"),
+        record.ORIGINAL: original,
+        record.PUBLIC: armor.armor(key.public, "PUBLIC KEY BLOCK"),
+    }
+
+
+def _rewrap(key: UnlockedKey, written: Secret, former: Secret | None) -> bytes:
+    from pipeline.openpgp import ESCROW_COUNT_OCTET, prove_rewrap
+
+    keypair = key.protect(written, s2k_count_octet=ESCROW_COUNT_OCTET)
+    prove_rewrap(key, keypair, written, former)
+    return keypair
+
+
+def _sign(
+    manifest: Manifest,
+    members: dict[str, bytes],
+    keypair: bytes,
+    raw: Secret,
+    public: bytes,
+    *,
+    now: datetime,
+    deadline: Deadline,
+) -> Record:
+    """Sign the manifest with the re-wrapped key, pack, and accept the result as a reader would."""
+    from pipeline.openpgp import signing
+
+    body = manifest.to_bytes()
+    signature = signing.sign_detached(
+        keypair, passphrase.written(raw), public, body, deadline=deadline, now=now
+    )
+    whole = members | {record.MANIFEST: body, record.MANIFEST_SIGNATURE: signature}
+    return authentic.open_record(
+        record.pack(whole), manifest.fingerprint, deadline=deadline, now=now, epoch=manifest.epoch
+    )
+
+
+def _user_ids(key: UnlockedKey) -> Sequence[str]:
+    listed = key.summary().get("user_ids", [])
+    return [str(item) for item in listed] if isinstance(listed, list) else []

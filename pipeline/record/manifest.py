@@ -1,0 +1,174 @@
+"""The manifest: what a record is, what it holds, and who can open it; signed by the Org Key."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pipeline.core.clock import parse_stamp, stamp
+from pipeline.core.errors import IntegrityProblem, UsageProblem
+from pipeline.custody.shares.section import CustodySection
+
+SCHEMA = "orgkey.record/1"
+_SCHEMA = re.compile(r"^orgkey\.record/([1-9][0-9]{0,5})\Z")
+_FIELDS = frozenset(
+    {
+        "schema",
+        "record_id",
+        "created",
+        "fingerprint",
+        "key_state",
+        "key",
+        "members",
+        "custody",
+        "plan",
+        "previous",
+        "supersedes",
+        "program",
+    }
+)
+_OPTIONAL = frozenset({"original"})
+"""Fields that records of version 0.1 do not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Another record that this one follows or replaces.
+
+    Attributes:
+        epoch: The name of its epoch.
+        sha256: The digest of its bytes, lower-case hexadecimal.
+    """
+
+    epoch: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The signed description of a record.
+
+    Attributes:
+        record_id: 128 random bits, 32 lower-case hexadecimal digits, minted before anything is split.
+        created: When the record was minted; whole seconds.
+        fingerprint: The Org Key's, 40 upper-case hexadecimal digits.
+        key_state: Digest of the canonical secret and public packets, independent of salts.
+        key: The key in words: algorithm, dates, user ids, subkeys.
+        members: SHA-256 of every other member, by name; the manifest and its signature excepted.
+        custody: Holders, paths, commitments, check codes and the witness's public key.
+        plan: Digest of the custody plan that the record follows.
+        previous: The authentic epoch before this one, as far as its maker knew.
+        supersedes: The epoch that this one replaces by intent.
+        program: Name and version of the program that made it.
+        original: SHA-256 of the export as it came in; ``None`` where the record does not say it.
+    """
+
+    record_id: str
+    created: datetime
+    fingerprint: str
+    key_state: str
+    key: Mapping[str, Any]
+    members: Mapping[str, str]
+    custody: CustodySection
+    plan: str
+    previous: Reference | None
+    supersedes: Reference | None
+    program: str
+    original: str | None = None
+
+    @property
+    def epoch(self) -> str:
+        """The name of the record's epoch."""
+        return epoch_name(self.created, self.record_id)
+
+    def to_bytes(self) -> bytes:
+        """Write the manifest as canonical JSON (RFC 8785), the bytes that are signed."""
+        import rfc8785
+
+        return rfc8785.dumps(
+            {
+                "schema": SCHEMA,
+                "record_id": self.record_id,
+                "created": stamp(self.created),
+                "fingerprint": self.fingerprint,
+                "key_state": self.key_state,
+                "key": dict(self.key),
+                "members": dict(self.members),
+                "custody": self.custody.to_json(),
+                "plan": self.plan,
+                "previous": _reference_json(self.previous),
+                "supersedes": _reference_json(self.supersedes),
+                "program": self.program,
+                **({} if self.original is None else {"original": self.original}),
+            }
+        )
+
+
+def epoch_name(created: datetime, record_id: str) -> str:
+    """Name an epoch: ``YYYYMMDDTHHMMSSZ-<first 8 hex of the record id>``."""
+    return f"{created:%Y%m%dT%H%M%SZ}-{record_id[:8]}"
+
+
+def parse(data: bytes) -> Manifest:
+    """Read a manifest whose signature has been checked already.
+
+    Raises:
+        UsageProblem: It was written in a newer schema than this program knows.
+        IntegrityProblem: It is no manifest.
+    """
+    try:
+        document = json.loads(data)
+        match = _SCHEMA.match(document["schema"])
+    except (ValueError, RecursionError, KeyError, TypeError):
+        raise _odd("it is not a JSON document with a schema") from None
+    if match and int(match[1]) > 1:
+        raise UsageProblem(
+            f"this record was written in the newer schema {document['schema']}",
+            hint="upgrade orgkey-escrow on this host; the record itself is authentic",
+        )
+    if document["schema"] != SCHEMA or set(document) - _OPTIONAL != _FIELDS:
+        raise _odd("its fields are not those of a manifest")
+    try:
+        return Manifest(
+            record_id=_text(document["record_id"], r"[0-9a-f]{32}"),
+            created=parse_stamp(document["created"]),
+            fingerprint=_text(document["fingerprint"], r"[0-9A-F]{40}"),
+            key_state=_text(document["key_state"], r"[0-9a-f]{64}"),
+            key=dict(document["key"]),
+            members={str(name): _text(value, r"[0-9a-f]{64}") for name, value in document["members"].items()},
+            custody=CustodySection.from_json(document["custody"]),
+            plan=_text(document["plan"], r"[0-9a-f]{64}"),
+            previous=_reference(document["previous"]),
+            supersedes=_reference(document["supersedes"]),
+            program=_text(document["program"], r"[ -~]{1,80}"),
+            original=_text(document["original"], r"[0-9a-f]{64}") if "original" in document else None,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _odd("a field has a form that it never has") from None
+
+
+def _text(value: object, pattern: str) -> str:
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise ValueError(pattern)
+    return value
+
+
+def _reference(value: Any) -> Reference | None:
+    if value is None:
+        return None
+    return Reference(
+        epoch=_text(value["epoch"], r"\d{8}T\d{6}Z-[0-9a-f]{8}"),
+        sha256=_text(value["sha256"], r"[0-9a-f]{64}"),
+    )
+
+
+def _reference_json(value: Reference | None) -> dict[str, str] | None:
+    return None if value is None else {"epoch": value.epoch, "sha256": value.sha256}
+
+
+def _odd(why: str) -> IntegrityProblem:
+    return IntegrityProblem(f"the manifest is damaged: {why}", hint="use another copy of this epoch")

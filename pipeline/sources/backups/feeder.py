@@ -1,0 +1,39 @@
+"""A stream handed to another process."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from typing import IO
+
+from pipeline.core.errors import OrgkeyError
+from pipeline.sources.backups.cursor import Cursor
+
+
+class Feeder(threading.Thread):
+    """Writes a stream into a pipe; what goes wrong with its source is kept for the caller.
+
+    Args:
+        cursor: The stream.
+        pipe: An unbuffered pipe; closed at the end.
+
+    Attributes:
+        problem: What kept the source from being read.
+    """
+
+    def __init__(self, cursor: Cursor, pipe: IO[bytes] | None) -> None:
+        super().__init__(name="feeder", daemon=True)
+        self.problem: OrgkeyError | None = None
+        self._cursor = cursor
+        self._pipe = pipe
+
+    def run(self) -> None:
+        """Write all of it, as long as somebody reads."""
+        assert self._pipe is not None
+        with suppress(OSError), self._pipe:  # the reader may have seen enough
+            try:
+                while piece := self._cursor.some():
+                    while piece:
+                        piece = piece[self._pipe.write(piece) :]
+            except OrgkeyError as error:
+                self.problem = error

@@ -1,0 +1,156 @@
+"""Backups in a bucket, read in parallel ranges that arrive in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.core.errors import Conflict, IntegrityProblem
+from pipeline.core.retry import Retrier
+from pipeline.sources.backups.cursor import Cursor
+from pipeline.sources.backups.head import LENGTH
+from pipeline.sources.backups.sources import wanted
+
+if TYPE_CHECKING:
+    from pipeline.providers.aws.session import AwsSession
+
+RANGE: Final = 4 << 20
+"""Bytes of one request."""
+AHEAD: Final = 4
+"""Requests under way at once: with what is being read, some 20 MiB of memory."""
+
+
+class S3Source:
+    """One object.
+
+    Args:
+        session: Who reads.
+        bucket: The parameters that name the bucket and its owner.
+        key: The object's key.
+        size: Its length in bytes.
+        etag: Its tag when it was listed: another version is never mixed in.
+        retrier: Repeats failed requests.
+        modified: When it was written.
+    """
+
+    again = True
+
+    def __init__(
+        self,
+        session: AwsSession,
+        bucket: dict[str, Any],
+        key: str,
+        size: int,
+        etag: str,
+        retrier: Retrier,
+        modified: datetime | None = None,
+    ) -> None:
+        self.name = f"s3://{bucket['Bucket']}/{key}"
+        self.modified = modified
+        self.size: int | None = size
+        self.path: Path | None = None
+        self._length = size
+        self._session = session
+        self._request = bucket | {"Key": key, "IfMatch": etag}
+        self._retrier = retrier
+
+    def start(self) -> bytes:
+        """See :meth:`pipeline.sources.backups.sources.Source.start`."""
+        return self._get(0, min(LENGTH, self._length)) if self._length else b""
+
+    @contextmanager
+    def open(self) -> Iterator[Cursor]:
+        """See :meth:`pipeline.sources.backups.sources.Source.open`."""
+        offsets = iter(range(0, self._length, RANGE))
+        under_way: deque[Future[bytes]] = deque()
+        with ThreadPoolExecutor(AHEAD, thread_name_prefix="ranges") as pool:
+
+            def ask() -> None:
+                at = next(offsets, None)
+                if at is not None:
+                    under_way.append(pool.submit(self._get, at, min(at + RANGE, self._length)))
+
+            def more() -> bytes:
+                if not under_way:
+                    return b""
+                piece = under_way.popleft().result()
+                ask()
+                return piece
+
+            for _ in range(AHEAD):
+                ask()
+            try:
+                yield Cursor(more)
+            finally:
+                for job in under_way:
+                    job.cancel()
+
+    def _get(self, start: int, end: int) -> bytes:
+        what = f"backup {self.name}, read"
+        request = self._request | {"Range": f"bytes={start}-{end - 1}"}
+
+        def read(client: Any) -> bytes:
+            data: bytes = client.get_object(**request)["Body"].read()
+            if len(data) != end - start:
+                raise IntegrityProblem(
+                    f"{what}: the server sent other bytes than were asked for",
+                    hint="check the endpoint and any proxy before it",
+                )
+            return data
+
+        try:
+            return self._retrier.call(lambda: self._session.call(read, "s3", what), what)
+        except Conflict as error:
+            raise Conflict(
+                f"{what}: it was replaced while it was read", hint="run again when the upload is done"
+            ) from error
+
+
+def listed(
+    session: AwsSession,
+    bucket: dict[str, Any],
+    prefix: str,
+    ignore: Sequence[str],
+    retrier: Retrier,
+) -> list[S3Source]:
+    """The backups under a prefix: the object of that very name, else those below it, as in a folder.
+
+    Args:
+        session: Who reads.
+        bucket: The parameters that name the bucket and its owner.
+        prefix: A key, or the beginning of keys up to a slash; the slash may be left out.
+        ignore: Patterns of names that are no backups; one that is named whole is not asked.
+        retrier: Repeats failed requests.
+
+    Raises:
+        OrgkeyError: The bucket cannot be listed.
+    """
+    what = f"backups s3://{bucket['Bucket']}/{prefix}, list"
+    folder = f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
+    found: list[S3Source] = []
+    token: str | None = None
+    while True:
+        request = bucket | {"Prefix": prefix} | ({"ContinuationToken": token} if token else {})
+        page = retrier.call(lambda: session.call(_lister(request), "s3", what), what)  # noqa: B023
+        session.listed(page, what)
+        for entry in page.get("Contents") or ():
+            key = entry["Key"]
+            if key != prefix and not key.startswith(folder):
+                continue  # b.pgp.sha256 next to b.pgp, pgp-old next to pgp
+            facts = (entry["Size"], entry["ETag"], retrier, entry.get("LastModified"))
+            if key == prefix and not key.endswith("/"):
+                return [S3Source(session, bucket, key, *facts)]  # it is listed before all others
+            if not key.endswith("/") and wanted(key.rpartition("/")[2], ignore):
+                found.append(S3Source(session, bucket, key, *facts))
+        token = page.get("NextContinuationToken")
+        if not token:
+            return sorted(found, key=lambda source: source.name)
+
+
+def _lister(request: dict[str, Any]) -> Callable[[Any], Any]:
+    return lambda client: client.list_objects_v2(**request)

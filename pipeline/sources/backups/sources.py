@@ -1,0 +1,236 @@
+"""Where backups lie: files, folders, standard input; a bucket in :mod:`pipeline.sources.backups.s3`."""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import os
+import select
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Protocol
+
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import LocalFilesProblem, OrgkeyError
+from pipeline.sources.backups.cursor import Cursor, descriptor
+from pipeline.sources.backups.head import LENGTH
+
+_LOOK_MILLISECONDS: Final = 200
+"""How long a silent pipe is waited for at a time; in between, the run may be over."""
+_NOTHING: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""What the system says of a path that leads to nothing."""
+
+
+class Source(Protocol):
+    """One backup, not opened yet.
+
+    Attributes:
+        name: What people call it.
+        size: Its length in bytes; ``None`` where it cannot be known.
+        again: Whether it can be opened more than once.
+        path: The file that it is, which another process can read by itself; ``None`` for what is no file.
+        modified: When it was written, as its place says; ``None`` where that is not known.
+    """
+
+    name: str
+    size: int | None
+    again: bool
+    path: Path | None
+    modified: datetime | None
+
+    def start(self) -> bytes:
+        """Its first :data:`~pipeline.sources.backups.head.LENGTH` bytes.
+
+        Raises:
+            OrgkeyError: It cannot be read.
+        """
+        ...
+
+    def open(self) -> AbstractContextManager[Cursor]:
+        """Open it at its first byte.
+
+        Raises:
+            OrgkeyError: It cannot be read.
+        """
+        ...
+
+
+class FileSource:
+    """A file.
+
+    Args:
+        path: Where it is.
+    """
+
+    again = True
+
+    def __init__(self, path: Path) -> None:
+        self.name = called(path)
+        self.size: int | None = None
+        self.path: Path | None = path
+        self.modified: datetime | None = None
+        with suppress(OSError):  # opening it will say why
+            facts = path.stat()
+            if stat.S_ISREG(facts.st_mode):
+                self.size = facts.st_size
+                self.modified = datetime.fromtimestamp(facts.st_mtime, UTC)
+
+    def start(self) -> bytes:
+        """See :meth:`Source.start`."""
+        try:
+            with self._file.open("rb", buffering=0) as stream:
+                found = b""
+                while len(found) < LENGTH and (piece := stream.read(LENGTH - len(found))):
+                    found += piece
+                return found
+        except OSError as error:
+            raise self._failed(error) from error
+
+    @contextmanager
+    def open(self) -> Iterator[Cursor]:
+        """See :meth:`Source.open`."""
+        try:
+            stream = self._file.open("rb", buffering=0)
+        except OSError as error:
+            raise self._failed(error) from error
+        with stream:
+            yield descriptor(stream.fileno(), self.name)
+
+    @property
+    def _file(self) -> Path:
+        assert self.path is not None
+        return self.path
+
+    def _failed(self, error: OSError) -> OrgkeyError:
+        return LocalFilesProblem(
+            f"cannot read {self.name}: {error.strerror or error}", hint="check the path and its permissions"
+        )
+
+
+class Stream:
+    """Standard input, or a pipe that has a name: it can be read once.
+
+    Whoever writes it may stop at any byte and stay. Neither the deadline nor a signal would be noticed in a
+    call that reads, so it is asked first whether something is there.
+
+    Args:
+        deadline: How long it may keep the run waiting.
+        name: What people call it.
+        number: Its open descriptor.
+
+    Raises:
+        LocalFilesProblem: Standard input is closed.
+    """
+
+    size: int | None = None
+    again = False
+    path: Path | None = None
+    modified: datetime | None = None
+
+    def __init__(self, deadline: Deadline, name: str = "standard input", number: int | None = None) -> None:
+        self.name = name
+        self._deadline = deadline
+        if number is None:
+            if sys.stdin is None:  # its starter has closed it
+                raise LocalFilesProblem(
+                    "standard input is closed", hint="pipe the backup into the command, or name a file"
+                )
+            number = sys.stdin.fileno()
+        self._cursor = descriptor(number, name, self._wait)
+        self._poll = select.poll()
+        self._poll.register(number, select.POLLIN)
+
+    def start(self) -> bytes:
+        """See :meth:`Source.start`."""
+        return self._cursor.peek(LENGTH)
+
+    def open(self) -> AbstractContextManager[Cursor]:
+        """See :meth:`Source.open`."""
+        self._deadline.renew()  # people may have taken their time with their shares since it was named
+        return nullcontext(self._cursor)
+
+    def _wait(self) -> None:
+        while not self._poll.poll(_LOOK_MILLISECONDS):
+            self._deadline.check()
+
+
+def local(place: Path, deadline: Deadline, ignore: Sequence[str] = ()) -> Sequence[Source]:
+    """The backups at a path: the file, or every file below a folder, in the order of their names.
+
+    Args:
+        place: A file or a folder. Hidden files are left out, since a copy in the making often is one.
+        deadline: How long a pipe may keep the run waiting.
+        ignore: Patterns of file names that are no backups, as a shell has them.
+
+    Raises:
+        LocalFilesProblem: It cannot be looked at, or not be listed.
+    """
+    mode = _mode(place)
+    if not stat.S_ISDIR(mode):
+        return [_single(place, mode, deadline)]
+    found: list[Path] = []
+
+    def failed(error: OSError) -> None:
+        raise LocalFilesProblem(
+            f"cannot list {called(Path(error.filename))}: {error.strerror}",
+            hint="check the path and its permissions",
+        ) from error
+
+    for folder, below, names in os.walk(place, onerror=failed):
+        below[:] = [name for name in below if not name.startswith(".")]
+        found += [Path(folder) / name for name in names if wanted(name, ignore)]
+    return [FileSource(path) for path in sorted(found) if _may_be_file(path)]
+
+
+def _mode(place: Path) -> int:
+    """What kind of thing is there; 0 for nothing.
+
+    Raises:
+        LocalFilesProblem: It does not tell.
+    """
+    try:
+        return place.stat().st_mode
+    except OSError as error:
+        if error.errno in _NOTHING:
+            return 0
+        raise LocalFilesProblem(
+            f"cannot look at {called(place)}: {error.strerror or error}",
+            hint="check the path and its permissions",
+        ) from error
+
+
+def _may_be_file(path: Path) -> bool:
+    """Whether it is a file; one that cannot be looked at is kept, so that it is named and not left out."""
+    try:
+        return stat.S_ISREG(_mode(path))
+    except LocalFilesProblem:
+        return True
+
+
+def _single(place: Path, mode: int, deadline: Deadline) -> Source:
+    if stat.S_ISREG(mode) or not mode:
+        return FileSource(place)
+    try:
+        # A pipe, a shell's <(...) for example. Opening it would wait for whoever writes it.
+        number = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(number, True)
+        return Stream(deadline, called(place), number)
+    except OSError as error:
+        raise LocalFilesProblem(
+            f"cannot read {called(place)}: {error.strerror or error}",
+            hint="check the path and its permissions",
+        ) from error
+
+
+def called(path: Path) -> str:
+    """A path as text that every document and log can hold: bytes that are no UTF-8 are written as escapes."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def wanted(name: str, ignore: Sequence[str]) -> bool:
+    """Whether a file of that name may be a backup."""
+    return not name.startswith(".") and not any(fnmatch.fnmatchcase(name, pattern) for pattern in ignore)

@@ -1,0 +1,1 @@
+"""Backends for records and for the ledger's mirror."""

@@ -1,0 +1,117 @@
+"""Records in a directory: a mounted disk or share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.core.digest import sha256
+from pipeline.core.errors import Code, OrgkeyError
+from pipeline.core.finding import Finding, Level
+from pipeline.storage.directory.tree import Tree
+from pipeline.storage.interface import Presence, Receipt, Slot, Stored
+from pipeline.storage.names import checked, checked_epoch, checked_fingerprint, is_epoch, nothing_there
+
+if TYPE_CHECKING:
+    from pipeline.config import DirectoryTarget as Settings
+
+_LOW_SPACE = 16 * 1024 * 1024
+
+
+class DirectoryTarget:
+    """Records at ``<dir>/<FINGERPRINT>/<epoch>.tar``, read-only, never overwritten.
+
+    The directory itself is never made: a disk that is not mounted must not be mistaken for its empty
+    mount point.
+
+    Args:
+        name: The target's name in the config.
+        settings: Its table in the config.
+    """
+
+    kind = "directory"
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name = name
+        self.domain = settings.domain or name
+        self._top = Path(settings.path)
+        self._tree = Tree(name, self._top)
+
+    def put(self, slot: Slot, data: bytes) -> Receipt:
+        """See :meth:`pipeline.storage.interface.Target.put`."""
+        path = self._path(checked(slot))
+        self._tree.put_new(path, data)
+        return Receipt(
+            target=self.name,
+            kind=self.kind,
+            domain=self.domain,
+            location=str(path),
+            version=None,
+            sha256=sha256(data),
+        )
+
+    def get(self, slot: Slot, version: str | None = None) -> bytes:
+        """See :meth:`pipeline.storage.interface.Target.get`; a directory has no versions."""
+        path = self._path(checked(slot))
+        if version is not None:
+            raise nothing_there(f"target {self.name}, read: {path}", f"has no version {version!r}")
+        return self._tree.get(path)
+
+    def find(self, fingerprint: str, epoch: str | None = None) -> list[Stored]:
+        """See :meth:`pipeline.storage.interface.Target.find`."""
+        if epoch is not None:
+            checked_epoch(epoch)
+        place = self._top / checked_fingerprint(fingerprint)
+        found = [
+            Stored(slot, str(self._path(slot)), None, Presence.CURRENT)
+            for name in self._tree.names(place)
+            if name.endswith(".tar") and is_epoch(name.removesuffix(".tar"))
+            for slot in [Slot(fingerprint, name.removesuffix(".tar"))]
+            if epoch in (None, slot.epoch)
+        ]
+        return sorted(found, key=lambda stored: stored.slot.epoch)
+
+    def check(self) -> list[Finding]:
+        """See :meth:`pipeline.storage.interface.Target.check`."""
+        try:
+            self._tree.enter(self._top)
+            facts = self._top.stat()
+            free = shutil.disk_usage(self._top).free
+        except OrgkeyError as error:
+            return [self._finding(Level.FAIL, error.message, error.hint, error.code)]
+        except OSError as error:
+            told = self._tree.translate(error, "check", self._top)
+            return [self._finding(Level.FAIL, told.message, told.hint, told.code)]
+        findings = []
+        if facts.st_uid not in (0, os.geteuid()) or facts.st_mode & 0o022:
+            findings.append(
+                self._finding(
+                    Level.WARN,
+                    f"others can change {self._top}",
+                    f"chmod go-w {self._top}, and let it belong to this user or to root",
+                )
+            )
+        if not os.access(self._top, os.W_OK | os.X_OK):
+            findings.append(
+                self._finding(
+                    Level.FAIL, f"{self._top} cannot be written", "check its permissions and mount options",
+                    Code.DENIED,
+                )
+            )  # fmt: skip
+        if free < _LOW_SPACE:
+            findings.append(
+                self._finding(
+                    Level.WARN, f"only {free // 1024} KiB are free at {self._top}", "make room on that disk"
+                )
+            )
+        return findings or [self._finding(Level.OK, f"{self._top} can be read and written")]
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _path(self, slot: Slot) -> Path:
+        return self._top / slot.fingerprint / f"{slot.epoch}.tar"
+
+    def _finding(self, level: Level, message: str, hint: str = "", code: Code = Code.OK) -> Finding:
+        return Finding(level, f"target {self.name}", message, hint, code)

@@ -1,0 +1,338 @@
+"""Objects in a bucket, written once and read whole: what records and the ledger's mirror share."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.core.clock import stamp
+from pipeline.core.digest import Digest, sha256
+from pipeline.core.errors import Conflict, IntegrityProblem, OrgkeyError, Unreachable
+from pipeline.storage.names import nothing_there, too_large
+
+if TYPE_CHECKING:
+    from pipeline.config import S3Target as Settings
+    from pipeline.providers.aws.session import AwsSession
+
+MISSING = {"NoSuchKey", "NoSuchVersion", "404", "NotFound"}
+NO_RETENTION = {"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"}
+# What two clocks and a slow run may differ by: a lock that ends this much early is still the configured one.
+_LOCK_SLACK = timedelta(days=1)
+# A delete marker read by its version; a version id of another form than this server's.
+_NO_VERSION = {"MethodNotAllowed", "405", "InvalidArgument", "InvalidVersionId"}
+
+
+class Bucket:
+    """A bucket as one identity sees it.
+
+    Args:
+        settings: The target's table in the config.
+        session: The identity.
+    """
+
+    def __init__(self, settings: Settings, session: AwsSession) -> None:
+        self.settings = settings
+        self.session = session
+
+    def named(self) -> dict[str, Any]:
+        """The parameters that name the bucket and, where one is configured, its owner."""
+        named: dict[str, Any] = {"Bucket": self.settings.bucket}
+        if self.settings.expected_bucket_owner is not None:
+            named["ExpectedBucketOwner"] = self.settings.expected_bucket_owner
+        return named
+
+    def address(self, key: str, version: str | None) -> dict[str, Any]:
+        """The parameters that name an object, or one version of it."""
+        return self.named() | {"Key": key} | ({"VersionId": version} if version is not None else {})
+
+    def location(self, key: str) -> str:
+        """An object, for people."""
+        return f"s3://{self.settings.bucket}/{key}"
+
+    def put_new(
+        self, key: str, data: bytes, content_type: str, what: str
+    ) -> tuple[str | None, datetime | None]:
+        """Write an object where there is none, locked where that is configured.
+
+        The object is looked at again under its version: a server may have ignored what it was asked.
+
+        Returns:
+            Its version, and the end of the retention that the server confirms.
+
+        Raises:
+            Conflict: There is one.
+            IntegrityProblem: The server did something else than it was asked.
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
+        """
+        digest = sha256(data)
+        until = self._retain_until()
+        request = self.named() | {
+            "Key": key,
+            "Body": data,
+            "ContentType": content_type,
+            "IfNoneMatch": "*",
+            # Named besides: some servers look for the algorithm's header alone before they lock.
+            "ChecksumAlgorithm": "SHA256",
+            "ChecksumSHA256": base64.b64encode(digest.raw).decode(),
+        }
+        if until is not None:
+            request |= {"ObjectLockMode": self.settings.lock_mode, "ObjectLockRetainUntilDate": until}
+        if self.settings.kms_key_id is not None:
+            request |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.settings.kms_key_id}
+        try:
+            answer = self.session.call(
+                lambda client: self.session.tagged(client.put_object(**request), what), "s3", what
+            )
+        except Conflict as error:
+            raise Conflict(
+                f"{what}: {self.location(key)} exists already, or lies behind a delete marker",
+                hint="nothing is overwritten; compare what is there with `orgkey verify`",
+            ) from error
+        version = answer.get("VersionId")
+        return version, self._confirm(key, version, digest, len(data), until, what)
+
+    def get(self, key: str, version: str | None, what: str) -> bytes:
+        """Read an object whole, the current version or the one named.
+
+        Raises:
+            IntegrityProblem: Nothing readable is there, or its checksum does not fit.
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
+        """
+        place = f"{what}: {self.location(key)}" + (f" version {version}" if version else "")
+        request = self.address(key, version) | {"ChecksumMode": "ENABLED"}
+
+        def read(client: Any) -> bytes:
+            import botocore.exceptions
+
+            from pipeline.providers.wire import Broken, TooLong
+
+            try:
+                answer = self.session.tagged(client.get_object(**request), place)
+                data: bytes = answer["Body"].read()
+            except botocore.exceptions.ClientError as error:
+                if (unreadable := self._unreadable(error, place, version)) is not None:
+                    raise unreadable from error
+                raise
+            except botocore.exceptions.FlexibleChecksumError as error:
+                raise _damaged(place, "its checksum does not fit its bytes") from error
+            except Broken as error:
+                if isinstance(error.reason, TooLong):
+                    raise too_large(place) from error
+                raise
+            stored = str(answer.get("ChecksumSHA256") or "")
+            if stored and "-" not in stored and stored != base64.b64encode(sha256(data).raw).decode():
+                raise _damaged(place, "its checksum does not fit its bytes")
+            return data
+
+        return self.session.call(read, "s3", what)
+
+    def pages(self, prefix: str, what: str, *, after: str | None = None) -> Iterator[Mapping[str, Any]]:
+        """List the versions directly below a prefix; what lies deeper is left out.
+
+        Args:
+            prefix: Where keys begin.
+            what: As in :meth:`AwsSession.call`.
+            after: The key behind which to begin.
+
+        Raises:
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
+        """
+        fixed = self.named() | {"Prefix": prefix, "Delimiter": "/"}
+        request = fixed | ({"KeyMarker": after} if after else {})
+        while True:
+            # Each page is a call of its own, with its own time-out and the deadline in sight.
+            page = self.session.listed(self.session.call(partial(_list_page, request), "s3", what), what)
+            yield page
+            marks = {
+                "KeyMarker": page.get("NextKeyMarker"),
+                "VersionIdMarker": page.get("NextVersionIdMarker"),
+            }
+            marks = {key: value for key, value in marks.items() if value}
+            if not page.get("IsTruncated") or not marks:
+                return
+            if all(request.get(key) == value for key, value in marks.items()):
+                raise Unreachable(
+                    f"{what}: the server repeats the same page of its listing",
+                    hint="report it to the maker of that server",
+                    again=False,
+                )
+            request = fixed | marks
+
+    def head(self, key: str, version: str | None, what: str) -> Mapping[str, Any]:
+        """Ask for an object's properties, of the current version or the one named.
+
+        Raises:
+            IntegrityProblem: Nothing readable is there.
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
+        """
+        request = self.address(key, version) | {"ChecksumMode": "ENABLED"}
+
+        def look(client: Any) -> Mapping[str, Any]:
+            import botocore.exceptions
+
+            try:
+                facts = self.session.tagged(client.head_object(**request), f"{what}: {self.location(key)}")
+            except botocore.exceptions.ClientError as error:
+                place = f"{what}: {self.location(key)}"
+                if (unreadable := self._unreadable(error, place, version)) is not None:
+                    raise unreadable from error
+                raise
+            return facts
+
+        return self.session.call(look, "s3", what)
+
+    def retention(
+        self, key: str, version: str | None, what: str
+    ) -> tuple[Literal["GOVERNANCE", "COMPLIANCE"] | None, datetime | None]:
+        """Ask for the lock of one version; a HEAD need not tell it of any but the current one (versitygw).
+
+        Returns:
+            Its mode and its end; ``None`` twice where it has none.
+
+        Raises:
+            IntegrityProblem: The version is gone.
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
+        """
+        request = self.address(key, version)
+
+        def ask(client: Any) -> Mapping[str, Any]:
+            import botocore.exceptions
+
+            try:
+                told: Mapping[str, Any] = client.get_object_retention(**request)["Retention"]
+            except botocore.exceptions.ClientError as error:
+                code = error.response.get("Error", {}).get("Code")
+                said = str(error.response.get("Error", {}).get("Message", "")).lower()
+                # Some servers have a plain 404 for it, with words.
+                if code in NO_RETENTION or (
+                    code in MISSING and ("lock configuration" in said or "retention" in said)
+                ):
+                    return {}
+                if code in MISSING:
+                    raise nothing_there(f"{what}: {self.location(key)} version {version}") from error
+                raise
+            return told
+
+        told = self.session.call(ask, "s3", what)
+        until: datetime | None = told.get("RetainUntilDate")
+        return told.get("Mode"), until.astimezone(UTC) if until is not None else None
+
+    def demand_lock(self, key: str, version: str | None, made: datetime, what: str) -> datetime | None:
+        """Demand the configured lock, or a stronger one, of a version that an earlier try left.
+
+        Args:
+            key: The object.
+            version: Its version.
+            made: From when on it was to be locked, at the earliest.
+            what: As in :meth:`AwsSession.call`.
+
+        Returns:
+            The end of its retention; ``None`` where no lock is configured, and nothing is asked.
+
+        Raises:
+            IntegrityProblem: It is not locked like that, or not there.
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
+        """
+        mode, anew = self.settings.lock_mode, self._retain_until()
+        if anew is None:
+            return None
+        found, has = self.retention(key, version, what)
+        problem = self.lock_problem(found, has, made)
+        if problem is None:
+            return has
+        weak = mode == "COMPLIANCE" and found == "GOVERNANCE"
+        mend = f"`orgkey retain --until {stamp(anew)}{' --mode COMPLIANCE' if weak else ''}`"
+        raise IntegrityProblem(
+            f"{what}: {self.location(key)}: {problem}",
+            hint=f"extend its lock: {mend}"
+            if has
+            else "check the bucket's Object Lock and that this identity may s3:GetObjectRetention; "
+            f"then lock it: {mend}",
+        )
+
+    def lock_problem(self, found: str | None, has: datetime | None, made: datetime) -> str | None:
+        """Compare a lock with the configured one, or a stronger one.
+
+        Args:
+            found: Its mode; ``None`` where there is none.
+            has: Its end.
+            made: From when on it was to be locked, at the earliest.
+
+        Returns:
+            What is wrong with it, in words; ``None`` when nothing is, or no lock is configured.
+        """
+        anew = self._retain_until()
+        if self.settings.lock_days is None or anew is None:
+            return None
+        # A record whose maker's clock was ahead is not asked for more than one of this moment.
+        until = min(made + timedelta(days=self.settings.lock_days), anew)
+        if found in (self.settings.lock_mode, "COMPLIANCE") and has and has >= until - _LOCK_SLACK:
+            return None
+        asked = f"{self.settings.lock_mode} until {stamp(until)}"
+        return f"{asked} is configured, the server says {_lock(found, has)}"
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _retain_until(self) -> datetime | None:
+        if self.settings.lock_days is None:
+            return None
+        now = self.session.deadline.clock.now().replace(microsecond=0)
+        return now + timedelta(days=self.settings.lock_days)
+
+    def _confirm(
+        self, key: str, version: str | None, digest: Digest, size: int, until: datetime | None, what: str
+    ) -> datetime | None:
+        """Look at what was written, by its version, and compare it with what was asked.
+
+        Returns:
+            The end of the retention that the server confirms.
+
+        Raises:
+            IntegrityProblem: The server did something else.
+        """
+        place = f"{what}, look at what was written: {self.location(key)}"
+        facts = self.head(key, version, f"{what}, look at what was written")
+        checksum = facts.get("ChecksumSHA256")
+        if facts.get("ContentLength") != size or (
+            checksum is not None and checksum != base64.b64encode(digest.raw).decode()
+        ):
+            raise _damaged(place, "the server holds other bytes than were sent")
+        stored: datetime | None = facts.get("ObjectLockRetainUntilDate")
+        if until is not None and (
+            facts.get("ObjectLockMode") != self.settings.lock_mode or stored is None or stored < until
+        ):
+            raise IntegrityProblem(
+                f"{place}: asked for {self.settings.lock_mode} until {until:%Y-%m-%dT%H:%M:%SZ}, the server "
+                f"says {_lock(facts.get('ObjectLockMode'), facts.get('ObjectLockRetainUntilDate'))}",
+                hint="check the bucket's Object Lock and that this identity may s3:GetObjectRetention",
+            )
+        return stored.astimezone(UTC) if stored is not None else None
+
+    def _unreadable(self, error: Any, place: str, version: str | None) -> OrgkeyError | None:
+        """Say why an object cannot be read, where that is about the object; ``None`` otherwise."""
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        if version is not None and code in _NO_VERSION | MISSING:
+            return nothing_there(place, "does not exist, or is a delete marker")
+        if code in MISSING and headers.get("x-amz-delete-marker") == "true":
+            return nothing_there(place, "is hidden by a delete marker; its versions can still be read")
+        return nothing_there(place) if code in MISSING else None
+
+
+def _list_page(request: Mapping[str, Any], client: Any) -> Mapping[str, Any]:
+    page: Mapping[str, Any] = client.list_object_versions(**request)
+    return page
+
+
+def _lock(mode: str | None, until: datetime | None) -> str:
+    return f"{mode or 'no retention'}" + (f" until {until}" if until else "")
+
+
+def _damaged(place: str, why: str) -> IntegrityProblem:
+    return IntegrityProblem(
+        f"{place} is damaged: {why}",
+        hint="`orgkey verify` looks at every copy, `orgkey repair` restores one from a good copy",
+    )

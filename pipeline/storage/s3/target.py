@@ -1,0 +1,202 @@
+"""Records in a bucket of S3, or of a service that speaks its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pipeline.core.digest import sha256
+from pipeline.core.errors import Denied, IntegrityProblem, UsageProblem
+from pipeline.core.finding import Finding
+from pipeline.storage.interface import Presence, Receipt, Replication, Slot, Stored
+from pipeline.storage.names import checked, checked_epoch, checked_fingerprint, epoch_time, is_epoch
+from pipeline.storage.s3.bucket import Bucket
+
+if TYPE_CHECKING:
+    from pipeline.config import S3Target as Settings
+    from pipeline.providers.aws.session import AwsSession
+
+T = TypeVar("T")
+
+
+class S3Target:
+    """One object for each epoch, written only where there is none, locked where that is configured.
+
+    Args:
+        name: The target's name in the config.
+        settings: Its table in the config.
+        session: The identity.
+    """
+
+    kind = "s3"
+
+    def __init__(self, name: str, settings: Settings, session: AwsSession) -> None:
+        self.name = name
+        self.domain = settings.domain or name
+        self.settings = settings
+        self.session = session
+
+    def put(self, slot: Slot, data: bytes) -> Receipt:
+        """See :meth:`pipeline.storage.interface.Target.put`."""
+        version, confirmed = self._bucket.put_new(
+            self.key(checked(slot)), data, "application/x-tar", f"target {self.name}, write"
+        )
+        return Receipt(
+            target=self.name,
+            kind=self.kind,
+            domain=self.domain,
+            location=self.location(slot),
+            version=version,
+            sha256=sha256(data),
+            retain_until=confirmed,
+        )
+
+    def get(self, slot: Slot, version: str | None = None) -> bytes:
+        """See :meth:`pipeline.storage.interface.Target.get`."""
+        return self._bucket.get(self.key(checked(slot)), version, f"target {self.name}, read")
+
+    def find(self, fingerprint: str, epoch: str | None = None) -> list[Stored]:
+        """See :meth:`pipeline.storage.interface.Target.find`.
+
+        The end of the retention is asked for one epoch, or where a lock is configured: it costs a
+        request for each version. So does its replication, which is asked where the bucket is said to have
+        it (``replicated``).
+        """
+        what = f"target {self.name}, list"
+        prefix = self._prefix(checked_fingerprint(fingerprint))
+        below = prefix if epoch is None else f"{prefix}{checked_epoch(epoch)}.tar"
+        # By version, since servers have been seen to repeat the last entry of a page on the next one.
+        known: dict[tuple[Slot, str | None], Mapping[str, Any]] = {}
+        hidden: set[Slot] = set()
+        for page in self._bucket.pages(below, what):
+            for entry in page.get("Versions") or ():
+                if slot := _slot(fingerprint, prefix, entry):
+                    known[slot, entry.get("VersionId")] = entry
+            markers = [entry for entry in page.get("DeleteMarkers") or () if entry.get("IsLatest")]
+            hidden.update(slot for entry in markers if (slot := _slot(fingerprint, prefix, entry)))
+        versions = [(slot, entry) for (slot, _), entry in known.items()]
+        # Python's sort is stable: newest first, then by epoch.
+        versions.sort(key=lambda item: item[1]["LastModified"], reverse=True)
+        versions.sort(key=lambda item: (item[0].epoch, not item[1].get("IsLatest")))
+        locks = self._each(
+            versions, self._lock, wanted=epoch is not None or self.settings.lock_mode is not None
+        )
+        replications = self._each(versions, self._replication, wanted=self.settings.replicated)
+        return [
+            Stored(
+                slot, self.location(slot), entry.get("VersionId"), _presence(entry, slot in hidden),
+                lock[1] if lock else None, replication, self._unlocked(slot, lock),
+            )
+            for (slot, entry), lock, replication in zip(versions, locks, replications, strict=True)
+        ]  # fmt: skip
+
+    def slots(self, fingerprint: str) -> list[str]:
+        """See :meth:`pipeline.storage.interface.Listing.slots`: the listing alone, without locks."""
+        prefix = self._prefix(checked_fingerprint(fingerprint))
+        pages = self._bucket.pages(prefix, f"target {self.name}, list")
+        entries = (entry for page in pages for entry in page.get("Versions") or ())
+        found = (_slot(fingerprint, prefix, entry) for entry in entries)
+        return list(dict.fromkeys(slot.epoch for slot in found if slot))
+
+    def confirm(self, stored: Stored) -> datetime | None:
+        """See :meth:`pipeline.storage.interface.Locking.confirm`.
+
+        Its time is the epoch's: whenever it was written, the lock was to last for ``lock_days`` from then.
+        """
+        made = epoch_time(checked(stored.slot).epoch)
+        what = f"target {self.name}, look at the lock"
+        return self._bucket.demand_lock(*self.place(stored), made, what) or stored.retain_until
+
+    def check(self) -> list[Finding]:
+        """See :meth:`pipeline.storage.interface.Target.check`."""
+        from pipeline.storage.s3.check import check
+
+        return check(self)
+
+    def key(self, slot: Slot) -> str:
+        """The object's key."""
+        return f"{self._prefix(slot.fingerprint)}{slot.epoch}.tar"
+
+    def place(self, stored: Stored) -> tuple[str, str | None]:
+        """The key and the version of what was listed."""
+        return self.key(checked(stored.slot)), stored.version
+
+    def location(self, slot: Slot) -> str:
+        """The object, for people."""
+        return self._bucket.location(self.key(slot))
+
+    def bucket(self) -> dict[str, Any]:
+        """The parameters that name the bucket and, where one is configured, its owner."""
+        return self._bucket.named()
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    @property
+    def _bucket(self) -> Bucket:
+        return Bucket(self.settings, self.session)
+
+    def _prefix(self, fingerprint: str) -> str:
+        return f"{self.settings.prefix}/{fingerprint}/".lstrip("/")
+
+    def _each(
+        self,
+        versions: list[tuple[Slot, Mapping[str, Any]]],
+        ask: Callable[[Slot, Mapping[str, Any]], T | None],
+        *,
+        wanted: bool,
+    ) -> list[T | None]:
+        """Ask something of each version, while the server tells."""
+        told: list[T | None] = []
+        for slot, entry in versions:
+            answer: T | None = None
+            if wanted:
+                try:
+                    answer = ask(slot, entry)
+                except (Denied, UsageProblem):
+                    # A right that a small policy does not give, or a bucket without Object Lock: the
+                    # answer would be the same for every version.
+                    wanted = False
+            told.append(answer)
+        return told
+
+    def _replication(self, slot: Slot, entry: Mapping[str, Any]) -> Replication | None:
+        try:
+            facts = self._bucket.head(
+                self.key(slot), entry.get("VersionId"), f"target {self.name}, look at replication"
+            )
+        except IntegrityProblem:
+            return None  # it went away since the listing
+        status, since = facts.get("ReplicationStatus"), entry["LastModified"].astimezone(UTC)
+        # One state has two words: COMPLETE in S3's list of values, COMPLETED in its answers.
+        return Replication({"COMPLETE": "COMPLETED"}.get(status, status), since) if status else None
+
+    def _lock(self, slot: Slot, entry: Mapping[str, Any]) -> tuple[str | None, datetime | None] | None:
+        what = f"target {self.name}, look at retention"
+        try:
+            return self._bucket.retention(self.key(slot), entry.get("VersionId"), what)
+        except IntegrityProblem:  # it went away since the listing
+            return None
+
+    def _unlocked(self, slot: Slot, lock: tuple[str | None, datetime | None] | None) -> str | None:
+        mode = self.settings.lock_mode
+        if mode is None or lock is not None:
+            return (
+                self._bucket.lock_problem(*(lock or (None, None)), epoch_time(slot.epoch)) if mode else None
+            )
+        return (
+            f"{mode} is configured, and no lock can be seen: check the bucket's Object Lock and that this "
+            "identity may s3:GetObjectRetention"
+        )
+
+
+def _slot(fingerprint: str, prefix: str, entry: Mapping[str, Any]) -> Slot | None:
+    key = str(entry.get("Key", ""))
+    name = key.removeprefix(prefix).removesuffix(".tar")
+    return Slot(fingerprint, name) if is_epoch(name) and key == f"{prefix}{name}.tar" else None
+
+
+def _presence(entry: Mapping[str, Any], hidden: bool) -> Presence:
+    if hidden:
+        return Presence.HIDDEN
+    return Presence.CURRENT if entry.get("IsLatest") else Presence.OLDER

@@ -1,0 +1,1 @@
+"""Opening an epoch: machines and people."""

@@ -1,0 +1,472 @@
+"""The only place that chooses implementations."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pipeline import config as settings
+from pipeline.archive.context import Context, Role
+from pipeline.config import Config
+from pipeline.core import log as logs
+from pipeline.core.clock import Clock, Deadline, SystemClock
+from pipeline.core.errors import OrgkeyError, UsageProblem
+from pipeline.core.finding import Finding
+from pipeline.core.isolation import isolated
+from pipeline.core.retry import Breakers
+from pipeline.core.secret import SecretSource
+from pipeline.custody.holders.interface import Holder
+from pipeline.custody.shares.paths import Description
+from pipeline.custody.shares.section import CustodySection
+from pipeline.provision.desired import Site
+from pipeline.sources.backups.sources import Source as BackupSource
+from pipeline.sources.interface import Source
+from pipeline.storage.interface import Retainer, Stored, Target
+from pipeline.storage.ledger_mirror import Mirror
+from pipeline.wiring.holder_addresses import Consent, reach
+from pipeline.wiring.sessions import Sessions
+
+if TYPE_CHECKING:
+    from pipeline.providers.vault.session import VaultSession
+
+T = TypeVar("T")
+
+
+@dataclass
+class Estate:
+    """Targets and holders as one role sees them. Nothing is contacted before it is used.
+
+    Attributes:
+        config: The configuration; ``None`` for a restore that has none.
+        role: Whose logins are used.
+        deadline: Bounds every call.
+        clock: Where time comes from.
+        breakers: Which servers keep silent; shared by all roles of a run.
+        consent: Which addresses of a record may be contacted where no configuration names any.
+    """
+
+    config: Config | None
+    role: Role
+    deadline: Deadline
+    clock: Clock
+    breakers: Breakers = field(default_factory=Breakers)
+    consent: Consent = field(default_factory=Consent)
+
+    def __post_init__(self) -> None:
+        """Prepare the logins; none is made yet."""
+        self._sessions = Sessions(self.config, self.role, self.deadline, self.clock, self.breakers)
+
+    def targets(self) -> dict[str, Target]:
+        """The configured targets by name, with retries."""
+        assert self.config is not None
+        return {name: self.target(name, item) for name, item in self.config.target.items()}
+
+    def target(self, name: str, item: settings.TargetConfig) -> Target:
+        """Build one target."""
+        from pipeline.storage.retrying import RetryingTarget
+
+        target: Target
+        if isinstance(item, settings.VaultTarget):
+            from pipeline.storage.vault.target import VaultTarget
+
+            key = self.config.key if self.config else None
+            pins = (key.fingerprint, *key.former) if key else ()
+            target = VaultTarget(name, item, self._sessions.vault(name, item), pins=pins)
+        elif isinstance(item, settings.S3Target):
+            from pipeline.storage.s3.target import S3Target
+
+            target = S3Target(name, item, self._sessions.cloud(name, item))
+        else:
+            from pipeline.storage.directory.target import DirectoryTarget
+
+            target = DirectoryTarget(name, item)
+        return RetryingTarget(target, self._sessions.retrier(item))
+
+    def retainers(self) -> dict[str, Retainer[Stored]]:
+        """The configured targets that have a retention, by name, with retries."""
+        from pipeline.storage.s3.target import S3Target
+
+        assert self.config is not None
+        return {
+            name: self._retainer(name, item, S3Target(name, item, self._sessions.cloud(name, item)).place)
+            for name, item in self.config.target.items()
+            if isinstance(item, settings.S3Target)
+        }
+
+    def entry_retainers(self) -> dict[str, Retainer[str]]:
+        """The ledger's mirrors that have a retention, by name, with retries."""
+        from pipeline.storage.s3.ledger_mirror import split
+
+        assert self.config is not None
+        return {
+            name: self._retainer(name, item, split)
+            for name in self.config.ledger.mirrors
+            if isinstance(item := self.config.target[name], settings.S3Target)
+        }
+
+    def _retainer(
+        self, name: str, item: settings.S3Target, place: Callable[[T], tuple[str, str | None]]
+    ) -> Retainer[T]:
+        from pipeline.storage.retrying import RetryingRetainer
+        from pipeline.storage.s3.retention import S3Retainer
+
+        retainer = S3Retainer(name, item, self._sessions.cloud(name, item), place)
+        return RetryingRetainer(retainer, self._sessions.retrier(item))
+
+    def holders(self) -> dict[str, Holder]:
+        """The configured holders by name, with retries."""
+        assert self.config is not None
+        return {name: self.holder(name, item) for name, item in self.config.holder.items()}
+
+    def holder(self, name: str, item: settings.HolderConfig) -> Holder:
+        """Build one holder."""
+        from pipeline.custody.holders.retrying import RetryingHolder
+
+        holder: Holder
+        if isinstance(item, settings.TransitHolder):
+            from pipeline.custody.holders.transit import TransitHolder
+
+            holder = TransitHolder(name, item, self._sessions.vault(name, item))
+        elif isinstance(item, settings.OpenpgpHolder):
+            from pipeline.custody.holders.openpgp import CustodianGroup
+
+            days = self.config.policy.certificate_warning_days if self.config else 0.0
+            return CustodianGroup(name, item, deadline=self.deadline, clock=self.clock, warning_days=days)
+        elif isinstance(item, settings.PaperHolder):
+            from pipeline.custody.holders.paper import PaperSheets
+
+            return PaperSheets(name, item, deadline=self.deadline)  # printing is never tried again by itself
+        else:
+            from pipeline.custody.holders.kms import KmsHolder
+
+            sealer = Sessions(self.config, "writer", self.deadline, self.clock, self.breakers)
+            holder = KmsHolder(name, item, self._sessions.cloud(name, item), lambda: sealer.cloud(name, item))
+        return RetryingHolder(holder, self._sessions.retrier(item))
+
+    def openers(self, section: CustodySection) -> dict[str, Holder]:
+        """Build the holders that open a record's shares, from the record's own coordinates.
+
+        The manifest is authentic by now; that is no reason to send a login to an address that only it
+        names. :mod:`pipeline.wiring.holder_addresses` decides, when a holder is first used; which key is used
+        stays the record's word.
+        """
+        from pipeline.custody.holders.late import LateHolder
+
+        def late(name: str, description: Description) -> Holder:
+            made = partial(reach, self.config, name, description, self.consent)
+            return LateHolder(name, description.kind, lambda: self.holder(name, made()))
+
+        return {
+            name: late(name, description)
+            for name, description in section.holders.items()
+            if description.kind in ("vault-transit", "aws-kms")
+        }
+
+    def seal_types(self) -> dict[str, str | OrgkeyError]:
+        """How each configured Vault server says that it is unsealed, by address."""
+        assert self.config is not None
+        told: dict[str, str | OrgkeyError] = {}
+        for name, place in (*self.config.target.items(), *self.config.holder.items()):
+            if isinstance(place, settings.VaultPlace) and place.address not in told:
+                session = partial(self._sessions.vault, name, place)
+                told[place.address] = isolated(partial(_seal_type, session), "its seal")
+        return told
+
+    def certificates(self) -> list[Finding]:
+        """What is said of the certificates of servers, and of our own for logins."""
+        from pipeline.providers.tls import expiry
+
+        assert self.config is not None
+        return expiry.findings(self.config, self.clock, self.deadline)
+
+    def backups(self, places: Sequence[str] = (), *, whole: bool = True) -> list[BackupSource]:
+        """The server's backups at these places; at the configured ones when none is named.
+
+        Args:
+            places: Names in ``[backups]``, files, folders, ``s3://bucket/prefix``, or ``-`` for standard
+                input.
+            whole: Whether they are going to be read whole; else the run's own deadline bounds them, too.
+
+        Raises:
+            OrgkeyError: A place cannot be listed, or none is configured.
+        """
+        known = self.config.backups if self.config else {}
+        wanted = [known.get(place, place) for place in places] or list(known.values())
+        if not wanted:
+            raise UsageProblem(
+                "no backups are named",
+                hint="give files, folders or s3://bucket/prefix; or configure [backups.<name>]",
+            )
+        reader = self
+        if whole:
+            # Reading takes as long as a backup is large: another deadline than the rest of the run has.
+            seconds = (self.config.policy if self.config else settings.Policy()).backup_seconds
+            deadline = Deadline(seconds, self.clock, "policy.backup_seconds")
+            reader = Estate(self.config, self.role, deadline, self.clock, self.breakers)
+        return [source for place in wanted for source in reader._backups_at(place)]
+
+    def _backups_at(self, place: settings.BackupPlace | str) -> Sequence[BackupSource]:
+        from pipeline.core import files
+        from pipeline.sources.backups import s3, sources
+
+        if place == "":
+            raise UsageProblem(
+                "an empty name is not a place of backups", hint="give a file, a folder or s3://bucket/prefix"
+            )
+        if place == "-":
+            return [sources.Stream(self.deadline)]
+        if isinstance(place, str) and not place.startswith("s3://"):
+            return sources.local(files.expanded(Path(place)), self.deadline)
+        name, item = self._backup_place(place)
+        if not item.location.startswith("s3://"):
+            return sources.local(Path(item.location), self.deadline, item.ignore)
+        bucket, _, prefix = item.location.removeprefix("s3://").partition("/")
+        named: dict[str, Any] = {"Bucket": bucket}
+        if item.expected_bucket_owner is not None:
+            named["ExpectedBucketOwner"] = item.expected_bucket_owner
+        return s3.listed(
+            self._sessions.cloud(name, item), named, prefix, item.ignore, self._sessions.retrier(item)
+        )
+
+    def _backup_place(self, place: settings.BackupPlace | str) -> tuple[str, settings.BackupPlace]:
+        """A place with its name; one that is only an address borrows what is known of its bucket."""
+        known = self.config.backups if self.config else {}
+        for name, item in known.items():
+            if item is place:
+                return name, item
+        assert isinstance(place, str)
+        asked = f"{place}/"
+        for name, item in known.items():
+            if item.location.startswith("s3://") and asked.startswith(item.location.rstrip("/") + "/"):
+                return name, item.model_copy(update={"location": place})
+        for name, target in (self.config.target if self.config else {}).items():
+            if isinstance(target, settings.S3Target) and asked.startswith(f"s3://{target.bucket}/"):
+                shared = settings.BackupPlace.model_fields.keys() & settings.S3Target.model_fields.keys()
+                values = {field: getattr(target, field) for field in shared}
+                return name, settings.BackupPlace(location=place, **values)
+        try:
+            return "", settings.BackupPlace(
+                location=place,
+                region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+            )
+        except ValueError:
+            raise UsageProblem(f"{place} is not a place of backups", hint="give s3://bucket/prefix") from None
+
+    def mirrors(self, fingerprint: str) -> dict[str, Mirror]:
+        """The places that a key's ledger is mirrored to, by name. Each call is made once, without retries."""
+        from pipeline.storage.directory.ledger_mirror import DirectoryMirror
+        from pipeline.storage.s3.ledger_mirror import S3Mirror
+
+        assert self.config is not None
+        found: dict[str, Mirror] = {}
+        for name in self.config.ledger.mirrors:
+            item = self.config.target[name]
+            if isinstance(item, settings.S3Target):
+                found[name] = S3Mirror(name, item, self._sessions.cloud(name, item), fingerprint)
+            elif isinstance(item, settings.DirectoryTarget):
+                found[name] = DirectoryMirror(name, item, fingerprint)
+        return found
+
+    def patient_mirrors(self, fingerprint: str) -> dict[str, Mirror]:
+        """The same, whose reading is tried again."""
+        from pipeline.storage.retrying_mirror import RetryingMirror
+
+        assert self.config is not None
+        known = self.config.target
+        return {
+            name: RetryingMirror(mirror, self._sessions.retrier(known[name]))
+            for name, mirror in self.mirrors(fingerprint).items()
+        }
+
+    def heads(self, fingerprint: str) -> dict[str, Mirror]:
+        """The places for a key's ledger's heads, by name."""
+        from pipeline.storage.vault.ledger_heads import VaultHeads
+
+        assert self.config is not None
+        return {
+            name: VaultHeads(name, item, self._sessions.vault(name, item), fingerprint)
+            for name in self.config.ledger.heads
+            if isinstance(item := self.config.target[name], settings.VaultTarget)
+        }
+
+    def sites(self) -> list[Site]:
+        """The configured Vault servers, each namespace by itself, with what belongs there."""
+        assert self.config is not None
+        found: dict[tuple[str, str | None], Site] = {}
+        for group in (self.config.target, self.config.holder):
+            for name, item in group.items():
+                if not isinstance(item, settings.VaultTarget | settings.TransitHolder):
+                    continue
+                key = (item.address, item.namespace)
+                known = found.get(key) or Site(item, {}, {}, self._sessions.vault(name, item))
+                if isinstance(item, settings.VaultTarget):
+                    found[key] = replace(known, targets={**known.targets, name: item})
+                else:
+                    found[key] = replace(known, holders={**known.holders, name: item})
+        return list(found.values())
+
+    def request_ids(self) -> dict[str, Sequence[str]]:
+        """The request ids that the services gave, by service."""
+        return self._sessions.request_ids()
+
+
+class Estates:
+    """One estate for each role of a run: a login is made once, whoever needs it.
+
+    Args:
+        make: Makes one.
+    """
+
+    def __init__(self, make: Callable[[Role], Estate]) -> None:
+        self._make = make
+        self._made: dict[Role, Estate] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, role: Role) -> Estate:
+        """The estate of a role."""
+        with self._lock:
+            if role not in self._made:
+                self._made[role] = self._make(role)
+            return self._made[role]
+
+
+def context(
+    config: Config,
+    *,
+    fingerprint: str | None,
+    state_dir: Path | None,
+    say: Callable[[str], None],
+    clock: Clock | None = None,
+) -> Context:
+    """Put a run together.
+
+    Args:
+        config: The configuration.
+        fingerprint: The value of ``--fingerprint``, or what an operator confirmed; else the pin is used.
+        state_dir: The value of ``--state-dir``.
+        say: Tells a person what happens.
+        clock: Where time comes from.
+
+    Raises:
+        UsageProblem: No key is pinned, or the option contradicts the pin.
+    """
+    clock = clock or SystemClock()
+    pin = pinned(config, fingerprint)
+    if pin is None:
+        raise UsageProblem(
+            "no key is pinned",
+            hint="put its fingerprint into [key] of the configuration (`orgkey init --from EXPORT`), "
+            "or give --fingerprint",
+        )
+    deadline = Deadline(config.policy.deadline_seconds, clock)
+    breakers = Breakers()
+    return Context(
+        config=config,
+        fingerprint=pin,
+        clock=clock,
+        deadline=deadline,
+        run=logs.run_id(),
+        root=state_root(state_dir) / pin,
+        say=say,
+        estate=Estates(lambda role: Estate(config, role, deadline, clock, breakers)),
+    )
+
+
+def pinned(config: Config | None, option: str | None) -> str | None:
+    """The fingerprint that is trusted, or ``None`` where nothing says which.
+
+    Raises:
+        UsageProblem: ``--fingerprint`` is none, or is neither the pin nor a former Org Key.
+    """
+    key = config.key if config else None
+    if option is None:
+        return key.fingerprint if key else None
+    try:
+        given = settings.Key(fingerprint=option).fingerprint
+    except ValueError:
+        raise UsageProblem(
+            f"--fingerprint {option!r} is not a fingerprint", hint="give all 40 hexadecimal digits"
+        ) from None
+    if key and given not in {key.fingerprint, *key.former}:
+        raise UsageProblem(
+            f"--fingerprint {given} is not the pinned key",
+            hint=f"the configuration pins {key.fingerprint}; list a former Org Key in key.former",
+        )
+    return given
+
+
+def state_root(option: Path | None) -> Path:
+    """Where state lives: the option, ``ORGKEY_STATE_DIR``, systemd's, or the user's."""
+    if option is not None:
+        return option
+    for variable in ("ORGKEY_STATE_DIR", "STATE_DIRECTORY"):
+        if value := os.environ.get(variable):
+            return Path(value.split(":")[0])
+    import platformdirs
+
+    return platformdirs.user_state_path("orgkey")
+
+
+def source(config: Config, export: Path | None, *, pin: str | None, passphrase: SecretSource) -> Source:
+    """Build the place that an export comes from.
+
+    Args:
+        config: The configuration.
+        export: A file that was named on the command line; it goes before the configured source.
+        pin: The fingerprint that is trusted, when one is.
+        passphrase: Opens the export; a GnuPG keyring needs it to export at all.
+
+    Raises:
+        UsageProblem: Neither a file nor a source is given.
+    """
+    item = config.source
+    if export is not None or (item is not None and item.kind == "file"):
+        from pipeline.sources.file import FileSource
+
+        path = export or Path(_required(item.path if item else None))
+        return FileSource(path, item.max_bytes) if item else FileSource(path)
+    if item is None:
+        raise UsageProblem(
+            "no export is named", hint="give the file: `orgkey escrow EXPORT`, or configure [source]"
+        )
+    if item.kind == "inbox":
+        from pipeline.sources.inbox import InboxSource
+
+        return InboxSource(
+            Path(_required(item.path)), pin=pin, settle_seconds=item.settle_seconds, limit=item.max_bytes
+        )
+    if item.kind == "command":
+        from pipeline.sources.command import CommandSource
+
+        return CommandSource(
+            item.command or (), fingerprint=pin, seconds=item.timeout_seconds, limit=item.max_bytes
+        )
+    from pipeline.sources.gnupg import GnupgSource
+
+    if pin is None:
+        raise UsageProblem(
+            "a keyring holds many keys, and none is pinned",
+            hint="put the Org Key's fingerprint into [key], or give --fingerprint",
+        )
+    return GnupgSource(
+        pin,
+        passphrase,
+        home=Path(item.path) if item.path else None,
+        seconds=item.timeout_seconds,
+        limit=item.max_bytes,
+    )
+
+
+def _seal_type(session: Callable[[], VaultSession]) -> str:
+    return session().seal_type()
+
+
+def _required(value: str | None) -> str:
+    if not value:  # the configuration's validation has seen to it
+        raise UsageProblem("the source has no path", hint="add path to [source]")
+    return value

@@ -1,0 +1,85 @@
+"""Records that are named by where they lie, for a restore with neither configuration nor state."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from pipeline import config as settings
+from pipeline.core.errors import UsageProblem
+from pipeline.record.tar import MAX_BYTES
+from pipeline.storage.interface import Slot
+from pipeline.wiring.factory import Estate
+
+
+def read_record(place: str, estate: Estate) -> bytes:
+    """Read a record from anywhere.
+
+    Args:
+        place: A file, ``s3://BUCKET/[PREFIX/]FPR/EPOCH.tar[?version=ID]`` or
+            ``vault://HOST:PORT/MOUNT/[PREFIX/]FPR/EPOCH[?version=N]``.
+        estate: Whose logins are used for Vault and S3; AWS's own variables name an endpoint.
+
+    Raises:
+        UsageProblem: The place has none of these forms.
+        OrgkeyError: It cannot be read.
+    """
+    if place.partition(":")[0].lower() not in ("s3", "vault"):
+        from pipeline.sources.file import read_regular
+
+        return read_regular(Path(place), MAX_BYTES)[0]
+    try:
+        item, slot, version = _named(place)
+    except ValueError:
+        raise UsageProblem(
+            f"{place} names no record",
+            hint="it looks like s3://BUCKET/PREFIX/FPR/EPOCH.tar or vault://HOST:PORT/MOUNT/PREFIX/FPR/EPOCH",
+        ) from None
+    return estate.target("record", item).get(slot, version)
+
+
+def addresses(place: str) -> list[str]:
+    """The addresses that an operator names by naming a record's place: Vault's, where it lies there."""
+    try:
+        item = _named(place)[0]
+    except ValueError:
+        return []
+    return [item.address] if isinstance(item, settings.VaultTarget) else []
+
+
+def _named(place: str) -> tuple[settings.TargetConfig, Slot, str | None]:
+    """Take the address of a record apart.
+
+    Raises:
+        ValueError: It has another form.
+    """
+    parts = urlsplit(place)
+    keys = [unquote(part) for part in parts.path.split("/") if part]
+    shape = 3 if parts.scheme == "vault" else 2
+    if not parts.netloc or len(keys) < shape:
+        raise ValueError("a part is missing")
+    item: settings.TargetConfig
+    if parts.scheme == "s3":
+        item = settings.S3Target(
+            kind="s3",
+            controlled_by=("record",),
+            bucket=parts.netloc,
+            prefix="/".join(keys[:-2]),
+            region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+            path_style=True,
+        )
+    else:
+        scheme = "http" if parts.hostname in ("127.0.0.1", "localhost", "::1") else "https"
+        item = settings.VaultTarget(
+            kind="vault",
+            controlled_by=("record",),
+            address=f"{scheme}://{parts.netloc}",
+            ca_file=os.environ.get("VAULT_CACERT"),
+            **settings.ambient_client_pair(),
+            namespace=os.environ.get("VAULT_NAMESPACE"),
+            mount=keys[0],
+            prefix="/".join(keys[1:-2]),
+        )
+    slot = Slot(keys[-2].upper(), keys[-1].removesuffix(".tar"))
+    return item, slot, parse_qs(parts.query).get("version", [None])[0]

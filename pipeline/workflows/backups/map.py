@@ -1,0 +1,149 @@
+"""Which escrowed key opens which backup, told from the backups' heads without decrypting anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pipeline.archive.catalog import Epoch, State, Survey
+from pipeline.core.errors import Archived, Code, OrgkeyError, first_of
+from pipeline.core.isolation import isolated
+from pipeline.sources.backups import reading
+from pipeline.sources.backups.head import HIDDEN, Head
+from pipeline.sources.backups.sources import Source
+
+
+@dataclass(frozen=True)
+class EscrowedKey:
+    """A key that is escrowed, by one of its authentic epochs.
+
+    Attributes:
+        fingerprint: The key's.
+        epoch: The epoch that would be opened.
+        key_ids: Of its (sub)keys that no epoch before it in the order has.
+    """
+
+    fingerprint: str
+    epoch: Epoch
+    key_ids: frozenset[str]
+
+    @property
+    def proven(self) -> bool:
+        """Whether a drill of this host has proven the epoch."""
+        return self.epoch.state in (State.PROVEN, State.SUPERSEDED)
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What the head of one backup says.
+
+    Attributes:
+        source: The backup.
+        head: ``None`` when it cannot be read.
+        keys: The escrowed keys that may open it, most likely the first.
+        problem: Why none does for sure, in words.
+        code: ``OK``; ``STALE`` when no escrowed key opens it.
+        archived: Whether it has to be brought back from an archive before it can be read.
+    """
+
+    source: Source
+    head: Head | None
+    keys: tuple[EscrowedKey, ...]
+    problem: str | None
+    code: Code
+    archived: bool = False
+
+    @property
+    def key(self) -> EscrowedKey | None:
+        """The key that it is known to be encrypted to."""
+        return self.keys[0] if self.code is Code.OK else None
+
+
+def escrowed(surveys: Sequence[Survey]) -> tuple[EscrowedKey, ...]:
+    """The keys that have an authentic epoch, in the surveys' order.
+
+    A key is there once more for each epoch that has subkeys which its latest one lacks: a newer one that is
+    not proven yet, or an older one.
+    """
+    from pipeline.openpgp.key import parsing as keyreading
+
+    found: list[EscrowedKey] = []
+    for survey in surveys:
+        seen: set[str] = set()
+        for epoch in (survey.latest(), *reversed(survey.epochs)):
+            if epoch is None or epoch.record is None:
+                continue
+            public = keyreading.sole(epoch.record.public, "the escrowed public part")
+            key_ids = frozenset(component.public.key_id for component in public.components) - seen
+            if key_ids:
+                found.append(EscrowedKey(survey.fingerprint, epoch, key_ids))
+            seen |= key_ids
+    return tuple(found)
+
+
+def missing(surveys: Sequence[Survey]) -> tuple[Code, ...]:
+    """What keeps the copies of keys from being read that no authentic epoch is known of.
+
+    Empty where such a key was never escrowed.
+    """
+    without = [survey for survey in surveys if survey.newest() is None]
+    return tuple(code for survey in without for code in survey.codes() if code is not Code.OK)
+
+
+def judged(codes: Sequence[Code], missed: Sequence[Code]) -> Code:
+    """How a run ends that is to open backups.
+
+    Args:
+        codes: Those of the backups.
+        missed: What :func:`missing` says. It counts where a backup is not opened.
+    """
+    return first_of([*codes, *(missed if Code.STALE in codes else ())])
+
+
+def cover(
+    sources: Sequence[Source], keys: Sequence[EscrowedKey], missed: Sequence[Code] = ()
+) -> tuple[Backup, ...]:
+    """Map backups to escrowed keys.
+
+    Args:
+        sources: The backups.
+        keys: What is escrowed.
+        missed: What :func:`missing` says.
+
+    Returns:
+        One for each backup: first those that no escrowed key opens, then other problems, then the rest.
+    """
+    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="heads") as pool:
+        found = list(pool.map(lambda source: _look(source, keys, missed), sources))
+    rank = {Code.STALE: 0, Code.OK: 2}
+    return tuple(sorted(found, key=lambda backup: rank.get(backup.code, 1)))
+
+
+def _look(source: Source, keys: Sequence[EscrowedKey], missed: Sequence[Code]) -> Backup:
+    about = isolated(lambda: reading.head_of(source), "it")
+    if isinstance(about, OrgkeyError):
+        return Backup(source, None, (), about.message, about.code, isinstance(about, Archived))
+    named = tuple(key for key in keys if not key.key_ids.isdisjoint(about.key_ids))
+    if named:
+        return Backup(source, about, named, None, Code.OK)
+    if HIDDEN in about.key_ids and keys:
+        said = "its recipient is hidden; `orgkey backups verify` tries every escrowed key"
+        return Backup(source, about, tuple(keys), said, Code.DEGRADED)
+    # A key that no copy could be read of may be the one.
+    unread = ", or its copies cannot be read now" if missed else ""
+    said = f"no escrowed key opens it{unread}: it is encrypted to {', '.join(about.key_ids)}"
+    return Backup(source, about, (), said, Code.STALE)
+
+
+def event(backups: Sequence[Backup]) -> dict[str, object]:
+    """What the ledger keeps of a map."""
+    return {
+        "backups": len(backups),
+        "unopened": [backup.source.name for backup in backups if backup.code is Code.STALE],
+        "problems": {
+            backup.source.name: backup.problem
+            for backup in backups
+            if backup.code not in (Code.OK, Code.STALE)
+        },
+    }

@@ -1,0 +1,249 @@
+"""Open real backups with the escrowed key, as streams, and say what was proved of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+
+from pipeline.archive import overview
+from pipeline.archive.catalog import Survey
+from pipeline.archive.context import Context
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Code, OrgkeyError
+from pipeline.core.isolation import isolated
+from pipeline.custody.shares import passphrase
+from pipeline.sources.backups import reading
+from pipeline.sources.backups.engine import Reading, SessionKey
+from pipeline.sources.backups.opener import Opener
+from pipeline.sources.backups.reader import Meter, Reader
+from pipeline.sources.backups.sources import Source
+from pipeline.unseal.ceremony import Ask, Given
+from pipeline.unseal.prove import Way, open_by
+from pipeline.workflows.backups import map as coverage
+from pipeline.workflows.backups.map import Backup, EscrowedKey
+
+UNPROTECTED = "it has no integrity code: it was read to its end, but an alteration would not be noticed"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be opened, and how.
+
+    Attributes:
+        sources: The backups.
+        engine: ``auto`` or ``gpg``.
+        path: Only this custody path opens the stored epochs.
+        shares: Words that people brought.
+        ask: How people are asked for more, where somebody is there.
+        watch: Makes the meter of one backup: is told of progress.
+    """
+
+    sources: Sequence[Source]
+    engine: reading.Engine = "auto"
+    path: str | None = None
+    shares: tuple[Given, ...] = field(default=(), repr=False)
+    ask: Ask | None = None
+    watch: Callable[[Source], Meter] = lambda _: lambda _: None
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What became of one backup.
+
+    Attributes:
+        source: The backup.
+        reading: What it was; ``None`` when it could not be read to its end.
+        key: The escrowed key that opened it.
+        seconds: How long reading it took, the session key included; recovering the Org Key's is not.
+        problem: What is wrong, in words.
+        code: ``OK``; ``DEGRADED`` where no integrity code protects it; else what went wrong.
+    """
+
+    source: Source
+    reading: Reading | None
+    key: EscrowedKey | None
+    seconds: float
+    problem: str | None
+    code: Code
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was decrypted, its integrity code is right, and its content lists to its end."""
+        return self.code is Code.OK
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of all.
+
+    Attributes:
+        backups: One for each, in the order that they were named.
+        code: How the run ends.
+    """
+
+    backups: tuple[Verified, ...]
+    code: Code
+
+
+def verify(context: Context, request: Request) -> Outcome:
+    """Open backups with the escrowed keys that they are for.
+
+    Args:
+        context: The run.
+        request: What is asked for.
+
+    Returns:
+        What was proved of each backup.
+
+    Raises:
+        OrgkeyError: The evidence could not be kept.
+    """
+    from pipeline.openpgp.gnupg import driver as gnupg
+
+    gnupg.sweep_orphans()
+    with Reader() as reader:
+        prepared, missed = _prepare(context, request)
+        deadline = context.backup_deadline()
+        results = tuple(_read(context, item, request, reader, deadline) for item in prepared)
+    code = coverage.judged([item.code for item in results], missed)
+    context.record_event("backups-verify", _event(results, code))
+    return Outcome(results, code)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A backup, with its session key or the reason why there is none."""
+
+    backup: Backup
+    session: SessionKey | None = None
+    key: EscrowedKey | None = None
+    seconds: float = 0.0
+    problem: str | None = None
+    code: Code = Code.OK
+
+
+def _prepare(context: Context, request: Request) -> tuple[list[_Prepared], tuple[Code, ...]]:
+    """Get all session keys, and what keeps other keys away; the Org Keys are at hand only here."""
+    surveys = overview.all_keys(context)
+    keys = coverage.escrowed(surveys)
+    missed = coverage.missing(surveys)
+    with ExitStack() as stack:
+        keyring = _Keyring(context, request, surveys, stack)
+        found = {
+            id(backup.source): _unlock(backup, keyring, missed)
+            for backup in coverage.cover(request.sources, keys, missed)
+        }
+    return [found[id(source)] for source in request.sources], missed
+
+
+class _Keyring:
+    """The escrowed keys, each recovered when the first backup asks for it."""
+
+    def __init__(
+        self, context: Context, request: Request, surveys: Sequence[Survey], stack: ExitStack
+    ) -> None:
+        self._context = context
+        self._estate = context.estate("driller")
+        self._request = request
+        self._records = [
+            epoch.record for survey in surveys for epoch in survey.epochs if epoch.record is not None
+        ]
+        self._stack = stack
+        self._openers: dict[tuple[str, str], Opener | OrgkeyError] = {}
+
+    def opener(self, key: EscrowedKey) -> Opener:
+        """The recovered key.
+
+        Raises:
+            OrgkeyError: It cannot be recovered.
+        """
+        epoch = (key.fingerprint, key.epoch.name)
+        if epoch not in self._openers:
+            self._openers[epoch] = isolated(partial(self._recover, key), f"epoch {key.epoch.name}")
+        found = self._openers[epoch]
+        if isinstance(found, OrgkeyError):
+            raise found
+        return found
+
+    def _recover(self, key: EscrowedKey) -> Opener:
+        record = key.epoch.record
+        assert record is not None
+        others = [other for other in self._records if other is not record]
+        way = Way(self._request.path, self._request.shares, self._request.ask, others)
+        opened = open_by(record, self._estate, way)
+        self._context.say(f"epoch {record.epoch}: the escrow passphrase is back by path {opened.path}")
+        return self._stack.enter_context(
+            Opener(record.keypair, passphrase.written(opened.raw), record.fingerprint, self._context.deadline)
+        )
+
+
+def _unlock(backup: Backup, keyring: _Keyring, missed: Sequence[Code]) -> _Prepared:
+    if backup.head is None or not backup.keys:
+        return _Prepared(backup, problem=backup.problem, code=backup.code)
+    failed: _Prepared | None = None
+    for key in backup.keys:
+        opener = isolated(partial(keyring.opener, key), f"epoch {key.epoch.name}")
+        started = time.monotonic()
+        session = (
+            opener
+            if isinstance(opener, OrgkeyError)
+            else isolated(partial(opener.session_key, backup.head), "it")
+        )
+        if isinstance(session, OrgkeyError):  # another key may open it
+            failed = failed or _Prepared(backup, key=key, problem=session.message, code=session.code)
+            continue
+        if session is not None:
+            return _Prepared(backup, session, key, time.monotonic() - started)
+    if failed is not None:
+        return failed
+    told = "no escrowed key opens it, although " + (
+        "it names one: its beginning is damaged, or that part of the key is not escrowed"
+        if backup.code is Code.OK
+        else "all that can be read were tried"
+        if missed
+        else "all were tried"
+    )
+    return _Prepared(backup, problem=told, code=Code.STALE)
+
+
+def _read(
+    context: Context, item: _Prepared, request: Request, reader: Reader, deadline: Deadline
+) -> Verified:
+    source, head = item.backup.source, item.backup.head
+    if item.session is None or head is None:
+        return Verified(source, None, item.key, 0.0, item.problem, item.code)
+    context.say(f"reading {source.name}")
+    started = time.monotonic() - item.seconds
+    result = isolated(
+        partial(
+            reading.read, source, head, item.session, reader,
+            deadline=deadline, wanted=request.engine, meter=request.watch(source),
+        ),
+        "it",
+    )  # fmt: skip
+    seconds = time.monotonic() - started
+    if isinstance(result, OrgkeyError):
+        return Verified(source, None, item.key, seconds, result.message, result.code)
+    if result.integrity == "none":
+        return Verified(source, result, item.key, seconds, UNPROTECTED, Code.DEGRADED)
+    return Verified(source, result, item.key, seconds, None, Code.OK)
+
+
+def _event(results: Sequence[Verified], code: Code) -> dict[str, object]:
+    return {
+        "code": int(code),
+        "backups": [
+            {
+                "source": item.source.name,
+                "ok": item.ok,
+                "bytes": item.source.size,
+                "fingerprint": item.key.fingerprint if item.key else None,
+                "epoch": item.key.epoch.name if item.key else None,
+                "problem": item.problem,
+            }
+            for item in results
+        ],
+    }

@@ -1,0 +1,412 @@
+"""Check-ins, the operator's side: which custodian was asked for which code, and who has answered.
+
+What is pending lies in ``<state>/<FINGERPRINT>/checkins/``; what was accepted is in the ledger, so a code
+counts once even if that directory is lost or put back. Hashes come from the authentic manifest alone.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pipeline.archive.catalog import Reader, Survey, choose
+from pipeline.archive.context import Context
+from pipeline.archive.journal import lock
+from pipeline.core import files
+from pipeline.core.clock import stamp
+from pipeline.core.errors import Conflict, LocalFilesProblem, OrgkeyError, UsageProblem, WrongShare
+from pipeline.core.secret import Secret
+from pipeline.custody.custodians.challenge import Asked, Challenge, Older
+from pipeline.custody.holders.interface import Binding
+from pipeline.custody.shares import commitments as commit
+from pipeline.custody.shares.identify import place_of
+from pipeline.custody.shares.section import PathEntry, ShareEntry
+from pipeline.evidence.ledger import drill_history as history
+from pipeline.evidence.ledger.drill_history import CheckIn, Drilled
+from pipeline.record.verify import Record
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One share of one custodian in one epoch.
+
+    Attributes:
+        record: The record.
+        path: The custody path.
+        share: What the manifest says of it; ``label`` is the custodian.
+        kind: The holder's kind.
+        name: What the custodian is called.
+    """
+
+    record: Record
+    path: PathEntry
+    share: ShareEntry
+    kind: str
+    name: str
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What tells it from every other. A share belongs to its record id, whatever epoch carries it."""
+        return (self.record.manifest.record_id, self.path.name, self.share.holder, self.share.index)
+
+    @property
+    def place(self) -> commit.Place:
+        """Where the share belongs."""
+        return place_of(
+            self.path, self.share, Binding(self.record.fingerprint, self.record.manifest.record_id)
+        )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one custodian's share stands.
+
+    Attributes:
+        seat: The share.
+        last: When it was last proven; ``None`` when it never was.
+        age_seconds: Since then, or since the epoch was made.
+        overdue: Whether that is longer than ``policy.max_check_in_age_days``.
+        pending: Whether a challenge is open.
+        sequence: The ledger entry that says when it was last proven.
+    """
+
+    seat: Seat
+    last: datetime | None
+    age_seconds: float
+    overdue: bool
+    pending: bool
+    sequence: int | None = None
+
+
+def seats(record: Record) -> list[Seat]:
+    """The shares of people in a record, by path, holder and index."""
+    found = []
+    for path in record.manifest.custody.paths:
+        for share in path.shares:
+            holder = record.manifest.custody.holders[share.holder]
+            if share.checks:
+                found.append(Seat(record, path, share, holder.kind, _name(holder.coordinates, share)))
+    return found
+
+
+def _name(coordinates: Mapping[str, Any], share: ShareEntry) -> str:
+    members, names = coordinates.get("members"), coordinates.get("names")
+    if isinstance(members, list) and isinstance(names, list) and len(members) == len(names):
+        named = dict(zip(members, names, strict=True)).get(share.label)
+        if named:
+            return str(named)
+    return share.label
+
+
+def accepted(context: Context, taken: Iterable[Seat]) -> dict[tuple[str, str, str, int], dict[int, CheckIn]]:
+    """The check-ins that were accepted, by share and by number of the code.
+
+    An entry may come from another host, or from who could write to a mirror: it counts where the code that
+    it reveals is the one that the authentic manifest has the hash of.
+
+    Args:
+        context: The run.
+        taken: The shares that are asked about.
+
+    Raises:
+        LedgerBroken: The ledger's chain does not hold.
+    """
+    by_key = {seat.key: seat for seat in taken}
+    found: dict[tuple[str, str, str, int], dict[int, CheckIn]] = {}
+    if not by_key:
+        return found
+    for told in history.read(entry for entry, _ in context.ledger.each()).check_ins:
+        seat = by_key.get(told.share)
+        if seat is not None and _reveals(seat, told):
+            found.setdefault(seat.key, {}).setdefault(told.number, told)
+    return found
+
+
+def standings(context: Context, record: Record, drills: Iterable[Drilled] = ()) -> list[Standing]:
+    """How every custodian's share of a record stands.
+
+    A share that opened the record in a drill was proven no less than by a check-in.
+
+    Args:
+        context: The run.
+        record: The record.
+        drills: Test restores that are believed.
+
+    Raises:
+        LedgerBroken: The ledger's chain does not hold.
+    """
+    limit = context.config.policy.max_check_in_age_days
+    drills = tuple(drills)
+    taken = seats(record)
+    known = accepted(context, taken)
+    now = context.clock.now()
+    found = []
+    for seat in taken:
+        shown: list[CheckIn | Drilled] = [*known.get(seat.key, {}).values(), *_brought(seat, drills)]
+        last = max(shown, key=lambda item: item.at, default=None)
+        age = now - (last.at if last else record.manifest.created)
+        # A sealed envelope stays sealed: paper is not asked for.
+        overdue = limit is not None and seat.kind != "paper" and age > timedelta(days=limit)
+        pending = _pending(context, seat) is not None
+        found.append(
+            Standing(
+                seat,
+                last.at if last else None,
+                age.total_seconds(),
+                overdue,
+                pending,
+                last.sequence if last else None,
+            )
+        )
+    return found
+
+
+def _brought(seat: Seat, drills: Iterable[Drilled]) -> list[Drilled]:
+    """The drills in which a share opened its record."""
+    return [
+        item
+        for item in drills
+        if item.witnessed is not None
+        and item.witnessed.record_id == seat.record.manifest.record_id
+        and item.path == seat.path.name
+        and item.passed
+        and seat.share.label in item.participants
+    ]
+
+
+def challenge(context: Context, who: Collection[str] = (), *, new: bool = False) -> list[Challenge]:
+    """Ask custodians for a code of each of their shares in the latest epoch.
+
+    Args:
+        context: The run.
+        who: Fingerprints or names; empty for everybody who holds a certificate.
+        new: Draw other numbers where a challenge is still open.
+
+    Raises:
+        UsageProblem: The epoch has no such custodian, or none at all.
+        Conflict: Every code of a share was used.
+        OrgkeyError: The record cannot be read, or what is pending not be kept.
+    """
+    survey = _survey(context)
+    record = _latest(survey)
+    wanted = _chosen(seats(record), who)
+    with lock(context.root):
+        known = accepted(context, wanted)
+        numbers = {seat.key: _number(context, seat, known.get(seat.key, {}), new=new) for seat in wanted}
+    people: dict[str, list[Seat]] = {}
+    for seat in wanted:
+        people.setdefault(seat.share.label, []).append(seat)
+    made = [_challenge(survey, record, mine, numbers) for mine in people.values()]
+    context.record_event("challenge", {"epoch": record.epoch, "custodians": sorted(people)})
+    return made
+
+
+def confirm(context: Context, codes: Iterable[str]) -> list[Seat]:
+    """Accept check codes.
+
+    Args:
+        context: The run.
+        codes: As the custodians told them.
+
+    Returns:
+        The shares that are proven now, one for each code.
+
+    Raises:
+        WrongShare: A code was used before, is another one than was asked for, or nobody's; those before
+            it in the list are accepted all the same.
+        UsageProblem: A text has not the form of a code.
+    """
+    survey = _survey(context)
+    with lock(context.root):
+        found = []
+        for code in codes:
+            try:
+                seat = _confirm(context, survey, Secret(code.strip()))
+            except OrgkeyError as error:
+                context.record_event("check-in-refused", {"code": int(error.code), "message": error.message})
+                raise
+            context.say(f"accepted: {seat.name}, {seat.place}")
+            found.append(seat)
+        return found
+
+
+def _confirm(context: Context, survey: Survey, code: Secret) -> Seat:
+    latest = _latest(survey)
+    mine = seats(latest)
+    known = accepted(context, mine)
+    for seat in mine:
+        number = _matches(seat, code)
+        if number is None:
+            continue
+        if number in known.get(seat.key, {}):
+            raise WrongShare(
+                f"this is code {number} of {seat.name} ({seat.place}), which was accepted "
+                f"at {stamp(known[seat.key][number].at)} already",
+                hint="each code counts once: send a new challenge with `orgkey custody challenge`",
+            )
+        pending = _pending(context, seat)
+        if pending != number:
+            asked = "no code of it is asked for here" if pending is None else f"code {pending} is asked for"
+            raise WrongShare(
+                f"this is code {number} of {seat.name} ({seat.place}), but {asked}",
+                hint="send the challenge with `orgkey custody challenge`, and take the code that answers it",
+            )
+        context.record_event(
+            history.CHECK_IN,
+            {
+                "epoch": latest.epoch,
+                "record_id": latest.manifest.record_id,
+                "path": seat.path.name,
+                "holder": seat.share.holder,
+                "index": seat.share.index,
+                "custodian": seat.share.label,
+                "number": number,
+                "code": code.text(),
+            },
+        )
+        _pending_file(context, seat).unlink(missing_ok=True)
+        return seat
+    for epoch in survey.epochs:
+        if epoch.record and epoch.record.epoch != latest.epoch:
+            for seat in seats(epoch.record):
+                if _matches(seat, code) is not None:
+                    raise WrongShare(
+                        f"this code is of {seat.name}'s share of the older epoch {epoch.name}",
+                        hint=f"the share of {latest.epoch} has to be proven: send its challenge",
+                    )
+    raise WrongShare(
+        f"this code fits no share of epoch {latest.epoch}",
+        hint="compare it with what the custodian sees, letter by letter",
+    )
+
+
+def _reveals(seat: Seat, told: CheckIn) -> bool:
+    """Whether the code that an entry reveals is the one that the manifest has the hash of."""
+    if not 0 <= told.number < len(seat.share.checks):
+        return False
+    try:
+        shown = commit.code_hash(seat.share.salt, seat.place, told.number, Secret(told.code))
+    except OrgkeyError:
+        return False
+    return shown == seat.share.checks[told.number]
+
+
+def _matches(seat: Seat, code: Secret) -> int | None:
+    for number, published in enumerate(seat.share.checks):
+        if commit.code_hash(seat.share.salt, seat.place, number, code) == published:
+            return number
+    return None
+
+
+def _survey(context: Context) -> Survey:
+    reader = Reader.of(context, context.estate("driller").targets())
+    return reader.survey(context.fingerprint, journal=context.journal)
+
+
+def _latest(survey: Survey) -> Record:
+    (epoch,) = choose(survey, ())
+    assert epoch.record is not None  # the latest is an authentic one
+    return epoch.record
+
+
+def _chosen(all_seats: list[Seat], who: Collection[str]) -> list[Seat]:
+    people = [seat for seat in all_seats if seat.kind != "paper"]
+    if not people:
+        raise UsageProblem(
+            "the latest epoch has no custodians",
+            hint="a group of custodians is a [holder.*] of kind openpgp; `orgkey custody rotate` applies it",
+        )
+    names = {_plain(text) for text in who}
+    chosen = [seat for seat in people if not names or {_plain(seat.share.label), _plain(seat.name)} & names]
+    unknown = names - {_plain(text) for seat in chosen for text in (seat.share.label, seat.name)}
+    if unknown:
+        raise UsageProblem(
+            "no custodian of the latest epoch is called " + ", ".join(sorted(unknown)),
+            hint="it has " + ", ".join(sorted({f"{seat.name} ({seat.share.label})" for seat in people})),
+        )
+    return chosen
+
+
+def _plain(text: str) -> str:
+    return "".join(text.split()).upper()
+
+
+def _number(context: Context, seat: Seat, used: Collection[int], *, new: bool) -> int:
+    pending = _pending(context, seat)
+    if pending is not None and pending not in used and not new:
+        return pending
+    free = [number for number in range(len(seat.share.checks)) if number not in used and number != pending]
+    if not free:
+        raise Conflict(
+            f"all {len(seat.share.checks)} codes of {seat.name} ({seat.place}) were used",
+            hint="`orgkey custody rotate` gives new shares, with new codes",
+        )
+    number = secrets.choice(free)
+    path = _pending_file(context, seat)
+    files.private_directory(path.parent)
+    document = {"number": number, "at": stamp(context.clock.now())}
+    files.replace(path, (json.dumps(document, sort_keys=True) + "\n").encode())
+    return number
+
+
+def _pending_file(context: Context, seat: Seat) -> Path:
+    return context.root / "checkins" / ".".join(["challenge", *map(str, seat.key)])
+
+
+def _pending(context: Context, seat: Seat) -> int | None:
+    path = _pending_file(context, seat)
+    try:
+        return int(json.loads(path.read_bytes())["number"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise LocalFilesProblem(
+            f"cannot use {path}: {type(error).__name__}", hint="remove it, and send a new challenge"
+        ) from error
+
+
+def _challenge(
+    survey: Survey, record: Record, mine: list[Seat], numbers: Mapping[tuple[str, str, str, int], int]
+) -> Challenge:
+    first = mine[0]
+    older = [
+        Older(
+            epoch.name,
+            epoch.record.manifest.record_id,
+            seat.path.name,
+            seat.share.holder,
+            seat.share.index,
+            seat.share.salt,
+            seat.share.commitment,
+        )
+        for epoch in survey.epochs
+        if epoch.record and epoch.record.epoch != record.epoch
+        for seat in seats(epoch.record)
+        if seat.share.label == first.share.label
+    ]
+    return Challenge(
+        record.fingerprint,
+        record.epoch,
+        record.manifest.record_id,
+        first.share.label,
+        "".join(char if char.isprintable() else "?" for char in first.name)[:200],
+        tuple(
+            Asked(
+                seat.path.name,
+                seat.share.holder,
+                seat.share.index,
+                seat.share.salt,
+                seat.share.commitment,
+                numbers[seat.key],
+                seat.share.checks[numbers[seat.key]],
+                record.members[seat.share.member].decode("ascii", errors="replace"),
+            )
+            for seat in mine
+        ),
+        tuple(older),
+    )

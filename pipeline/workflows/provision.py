@@ -1,0 +1,151 @@
+"""Whether Vault's side is as `infra/vault/` says: look, mend, and what `doctor` says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.archive.context import Context
+from pipeline.core.errors import Code, OrgkeyError
+from pipeline.core.finding import Finding, Level
+from pipeline.core.retry import Retrier
+from pipeline.provision import applying, plan
+from pipeline.provision.applying import Outcome
+from pipeline.provision.desired import Site
+from pipeline.provision.differ import Fault
+from pipeline.provision.files import Files
+from pipeline.provision.plan import Plan
+
+EVENT = "infra"
+
+
+@dataclass(frozen=True)
+class Look:
+    """Servers, and how they differ.
+
+    Attributes:
+        files: What should be there.
+        sites: The servers.
+        plan: The differences.
+    """
+
+    files: Files
+    sites: tuple[Site, ...]
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Mended:
+    """What an apply did.
+
+    Attributes:
+        outcomes: One for each change.
+        left: What the plan shows afterwards; ``None`` where it was not made, after a failure.
+        code: The exit code.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    left: Plan | None
+    code: Code
+
+
+def look(context: Context, directory: Path | None = None) -> Look:
+    """Compare every Vault server of the configuration, logged in as the administrator; changes nothing.
+
+    Args:
+        context: The run.
+        directory: Own copies of `infra/vault/`.
+
+    Raises:
+        Denied: The login may not look.
+        Unreachable, DeadlinePassed: A server does not answer.
+        UsageProblem: The files or the configuration do not fit.
+    """
+    files = Files(directory)
+    sites = tuple(context.estate("administrator").sites())
+    return Look(files, sites, plan.make(files, context.config, sites))
+
+
+def mend(context: Context, found: Look) -> Mended:
+    """Make the changes of a plan, and look again.
+
+    Raises:
+        Denied, Unreachable, DeadlinePassed, UsageProblem: The second look failed.
+    """
+    retrier = Retrier(context.deadline, clock=context.clock)
+    outcomes = tuple(applying.apply(found.sites, found.plan.changes, retrier))
+    code = applying.code(outcomes)
+    if any(item.state == "failed" for item in outcomes):
+        return Mended(outcomes, None, code)
+    left = plan.make(found.files, context.config, found.sites)
+    if left.faults or any(change.call for change in left.changes):
+        code = Code.CONFLICT
+    return Mended(outcomes, left, code)
+
+
+def remember(context: Context, found: Look, mended: Mended | None = None) -> None:
+    """Write what was found, or done, to the ledger.
+
+    Raises:
+        LocalFilesProblem: It cannot be kept here.
+    """
+    entry: dict[str, Any] = {
+        "action": "plan" if mended is None else "apply",
+        "servers": [server.label for server in found.plan.servers],
+        "changes": [
+            {"server": item.server, "what": item.summary, "surplus": list(item.surplus)}
+            for item in found.plan.changes
+        ],
+        "problems": [{"server": item.server, "what": _fault(item)} for item in found.plan.faults],
+        "code": int(found.plan.code if mended is None else mended.code),
+    }
+    if mended is not None:
+        entry["states"] = [item.state for item in mended.outcomes]
+        entry["left"] = None if mended.left is None else _left(mended.left)
+        context.record_event(EVENT, entry)
+    else:
+        context.note_event(EVENT, entry)
+
+
+def findings(context: Context) -> list[Finding]:
+    """What `doctor` says: one finding for each difference, a failure where it gives more than it should."""
+    if not any(item.kind in ("vault", "vault-transit") for item in _places(context)):
+        return []
+    subject = "vault's side"
+    if "administrator" not in context.config.identity:
+        said = "whether policies and roles drift is not looked at: there is no [identity.administrator]"
+        return [Finding(Level.UNSEEN, subject, said)]
+    try:
+        found = look(context).plan
+    except OrgkeyError as error:
+        return [Finding(Level.FAIL, subject, error.message, error.hint, error.code)]
+    told = [
+        Finding(Level.FAIL, f"{subject}, {item.server}", _fault(item), item.hint, Code.CONFLICT)
+        for item in found.faults
+    ]
+    for change in found.changes:
+        more = f"; it gives more: {', '.join(change.surplus)}" if change.widens else ""
+        told.append(
+            Finding(
+                Level.FAIL if change.widens else Level.WARN,
+                f"{subject}, {change.server}",
+                change.summary + more,
+                change.by_hand or "`orgkey infra plan` shows it, `orgkey infra apply` mends it",
+                Code.PENDING if change.widens else Code.OK,
+            )
+        )
+    return told or [Finding(Level.OK, subject, "as infra/vault says, no differences")]
+
+
+def _places(context: Context) -> Sequence[Any]:
+    return [*context.config.target.values(), *context.config.holder.values()]
+
+
+def _fault(fault: Fault) -> str:
+    return f"{fault.object}: {fault.message}"
+
+
+def _left(left: Plan) -> list[str]:
+    return [change.summary for change in left.changes] + [_fault(item) for item in left.faults]

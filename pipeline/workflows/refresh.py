@@ -1,0 +1,253 @@
+"""Refresh: the same secret with a newer public part, after the Org Key has renewed itself.
+
+The server renews its key every year: the key stays, only its self-signatures are new. A refreshed epoch has
+them, so that drills and restores speak of a valid key; everything secret is carried over byte for byte, so
+custodians' shares, kits and paper stay good and nobody has to be asked for a new one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pipeline.archive import journal, lineage
+from pipeline.archive.catalog import Reader, Survey, choose, not_read
+from pipeline.archive.context import Context
+from pipeline.core.errors import Code, Expired, NotAKey, NotPinned, OrgkeyError
+from pipeline.custody.shares import passphrase
+from pipeline.record import create as mint
+from pipeline.record.manifest import Reference
+from pipeline.record.verify import Record
+from pipeline.unseal.ceremony import Ask, Given
+from pipeline.unseal.prove import Recovered, Way, open_by
+from pipeline.workflows import publish as storing
+from pipeline.workflows.publish import Stored
+
+if TYPE_CHECKING:
+    from pipeline.openpgp import UnlockedKey
+    from pipeline.openpgp.proofs import Prestarted
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be refreshed.
+
+    Attributes:
+        public: The newer public key, as the server gives it out; foreign bytes.
+        path: Only this custody path opens the stored epoch.
+        shares: Words that people brought.
+        ask: How people are asked for more, where somebody is there.
+    """
+
+    public: bytes
+    path: str | None = None
+    shares: tuple[Given, ...] = ()
+    ask: Ask | None = None
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What a refresh achieved.
+
+    Attributes:
+        stored: The new epoch; ``None`` when the stored public part is as new already.
+        old: The epoch that was looked at.
+    """
+
+    stored: Stored | None
+    old: Reference
+
+
+def refresh(context: Context, request: Request) -> Refreshed:
+    """Store the latest epoch again with a newer public part.
+
+    Args:
+        context: The run.
+        request: What is asked for.
+
+    Returns:
+        The outcome, also when it is degraded or a proof failed.
+
+    Raises:
+        NotPinned: The public key is another key's.
+        NotAKey: It cannot be read.
+        Expired: It has been revoked.
+        OrgkeyError: The stored epoch does not open, or nothing that counts was stored.
+    """
+    from pipeline.openpgp import proofs
+    from pipeline.openpgp.gnupg import driver as gnupg
+
+    with journal.lock(context.root):
+        gnupg.sweep_orphans()
+        try:
+            with proofs.Prestarted() as prestarted:
+                return _refresh(context, request, prestarted)
+        except OrgkeyError as error:
+            storing.remember_failure(context, "refresh-failed", error)
+            raise
+
+
+def rehearse(context: Context, request: Request) -> tuple[str, str]:
+    """Say what :func:`refresh` would do; nothing is opened, and nothing changes anywhere.
+
+    Returns:
+        The epoch that it would start from, and what it would do, in words.
+
+    Raises:
+        OrgkeyError: What would make it fail before it opens anything.
+    """
+    old = _latest(_survey(context))
+    if _compared(old, request.public) == "same":
+        if _elliptic(old):
+            return old.epoch, (
+                "open it, and store it again only if its secret numbers are not in canonical form: "
+                "the stored public part is as new already"
+            )
+        return old.epoch, "do nothing: the stored public part is as new already"
+    return old.epoch, "store it again with the newer public part, under the same shares"
+
+
+def _refresh(context: Context, request: Request, prestarted: Prestarted) -> Refreshed:
+    survey = _survey(context)
+    old = _latest(survey)
+    chosen = storing.unfinished(
+        context,
+        lambda record: (
+            record.manifest.record_id == old.manifest.record_id
+            and record.manifest.supersedes is not None
+            and _compared(record, request.public) == "same"
+        ),
+    )
+    if chosen is not None:
+        context.say(f"resuming the interrupted refresh, epoch {chosen.record.epoch}")
+    elif _compared(old, request.public) != "same":
+        _require_history(context, survey)
+        chosen = storing.begin(context, _mint(context, survey, old, request))
+    elif (written := _written_anew(context, survey, old, request)) is not None:
+        _require_history(context, survey)
+        chosen = storing.begin(context, written)
+    else:
+        _catch_up(context, old)
+        return Refreshed(None, Reference(old.epoch, old.sha256.hex))
+    stored = storing.store(context, context.estate("writer").targets(), chosen, prestarted=prestarted)
+    reference = chosen.record.manifest.supersedes or Reference(old.epoch, old.sha256.hex)
+    context.record_event("refresh", storing.event(stored) | {"supersedes": reference.epoch})
+    return Refreshed(stored, reference)
+
+
+def _require_history(context: Context, survey: Survey) -> None:
+    insist = lineage.INSIST
+    storing.require_history(context, context.estate("writer").targets(), survey, insist)
+
+
+def _catch_up(context: Context, record: Record) -> None:
+    """Enter a refresh in the ledger that this host has finished, killed before its entry was written."""
+    entry = context.journal.entry(record.epoch)
+    if record.manifest.supersedes is None or entry is None or not entry.receipts() or not entry.proven():
+        return
+    if any(
+        item["details"].get("epoch") == record.epoch
+        for item in context.ledger.entries()
+        if item["event"] in ("escrow", "rotate", "refresh")
+    ):
+        return
+    details = {
+        "epoch": record.epoch,
+        "record_sha256": record.sha256.hex,
+        "supersedes": record.manifest.supersedes.epoch,
+        "already": True,
+        "proven": True,
+        "code": int(Code.OK),
+    }
+    context.record_event("refresh", details)
+
+
+def _survey(context: Context) -> Survey:
+    reader = Reader.of(context, context.estate("writer").targets())
+    return reader.survey(context.fingerprint, journal=context.journal)
+
+
+def _latest(survey: Survey) -> Record:
+    epoch = choose(survey, ())[0]
+    if epoch.record is None:
+        raise not_read(epoch)
+    return epoch.record
+
+
+def _compared(record: Record, public: bytes) -> str:
+    """Whether a public key is newer than a record's: ``same`` or ``renewed``.
+
+    Raises:
+        NotPinned: It is another key: nothing of it is ever taken.
+        NotAKey: It cannot be read.
+        Expired: It has been revoked.
+    """
+    from pipeline.openpgp import compare_public
+    from pipeline.openpgp.key import parsing as reading
+    from pipeline.openpgp.key import validity
+
+    state = compare_public(record.public, public)
+    if state == "replaced":
+        raise NotPinned(
+            f"the public key is not that of {record.fingerprint}",
+            hint="a regenerated Org Key is another key: pin it, list this one in key.former, and escrow it",
+        )
+    if state == "unknown":
+        raise NotAKey(
+            "the public key cannot be read", hint="give the server's public key, one key, armored or binary"
+        )
+    if validity.judge(reading.sole(public, "the public key"), None).primary.revoked:
+        raise Expired(
+            "the public key has been revoked: a refreshed epoch would give a revoked key back",
+            hint="what is escrowed stays good for old backups; escrow the key that replaced it",
+        )
+    return state
+
+
+def _elliptic(record: Record) -> bool:
+    from pipeline.openpgp.key import parsing as reading
+
+    key = reading.sole(record.public, "the stored public part")
+    return any(component.public.curve for component in key.components)
+
+
+def _written_anew(context: Context, survey: Survey, old: Record, request: Request) -> Record | None:
+    """Mint an epoch again whose secret numbers are stored in a form that strict programs refuse.
+
+    Earlier releases stored elliptic numbers as GnuPG 2.3 and newer export them. That shows only when the
+    record is open: machines open it, or people who came with shares or named their path, nobody else.
+    """
+    if not _elliptic(old):
+        return None
+    called = request.path is not None or request.shares
+    try:
+        opened, key = _open(context, survey, old, request if called else replace(request, ask=None))
+    except OrgkeyError as error:
+        context.say(f"whether its secret numbers are in canonical form is not known: {error.message}")
+        return None
+    if key.canonical:
+        return None
+    context.say("the secret numbers are stored in a form that strict programs refuse: written anew")
+    return _store_again(context, survey, old, opened, key)
+
+
+def _mint(context: Context, survey: Survey, old: Record, request: Request) -> Record:
+    return _store_again(context, survey, old, *_open(context, survey, old, request))
+
+
+def _open(context: Context, survey: Survey, old: Record, request: Request) -> tuple[Recovered, UnlockedKey]:
+    others = [epoch.record for epoch in survey.epochs if epoch.record and epoch.record.epoch != old.epoch]
+    way = Way(request.path, request.shares, request.ask, others)
+    opened = open_by(old, context.estate("driller"), way)
+    context.say(f"epoch {old.epoch}: the escrow passphrase is back by path {opened.path}")
+    return opened, mint.reopen(old, passphrase.written(opened.raw)).merge_public(request.public)
+
+
+def _store_again(
+    context: Context, survey: Survey, old: Record, opened: Recovered, key: UnlockedKey
+) -> Record:
+    newest = survey.newest()
+    last = newest.record if newest and newest.record else old
+    return mint.refresh(
+        old, key, opened.raw, now=storing.moment_after(context, last), deadline=context.deadline
+    )

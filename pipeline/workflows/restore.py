@@ -1,0 +1,253 @@
+"""Get the keypair back: from any copy, epoch, path and version, into a new file.
+
+Nothing here judges whether the key has expired or what hangs on it: a restore is never refused for that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pipeline.archive import lineage
+from pipeline.archive import live_key as lives
+from pipeline.archive.catalog import Epoch, Reader, State, Survey, choose, not_read, passed_over
+from pipeline.archive.context import Context, Estate
+from pipeline.core import files, signals
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError, UsageProblem
+from pipeline.core.isolation import isolated
+from pipeline.core.secret import Secret, SecretSource
+from pipeline.custody.shares import passphrase
+from pipeline.record import create as mint
+from pipeline.record.verify import Record
+from pipeline.storage.interface import Slot
+from pipeline.unseal.ceremony import Ask, Given
+from pipeline.unseal.prove import Way, open_by
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be restored.
+
+    Attributes:
+        out: The new file.
+        epoch: An epoch's name, or ``latest``.
+        source: Only this target's copy.
+        version: Only this version of that copy.
+        path: Only this custody path.
+        shares: Words that people brought.
+        original: The export as it came in, under its old passphrase, instead of the re-wrapped key.
+        ask: How people are asked for their shares, where somebody is there.
+    """
+
+    out: Path
+    epoch: str = "latest"
+    source: str | None = None
+    version: str | None = None
+    path: str | None = None
+    shares: tuple[Given, ...] = ()
+    original: bool = False
+    ask: Ask | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The record that a restore starts from.
+
+    Attributes:
+        record: The authentic record.
+        origin: The target or place that it came from.
+        newer_public: Public parts of the same key from other epochs, oldest first.
+        others: Other authentic records of the same key, to name the epoch that a wrong share is of.
+    """
+
+    record: Record
+    origin: str
+    newer_public: tuple[bytes, ...] = ()
+    others: tuple[Record, ...] = ()
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was restored.
+
+    Attributes:
+        epoch: The epoch's name.
+        fingerprint: The key's.
+        origin: The target or place that the record came from.
+        path: The custody path that opened it.
+        out: The new file.
+        participants: Whose shares people brought: fingerprints of certificates, keepers of paper.
+    """
+
+    epoch: str
+    fingerprint: str
+    origin: str
+    path: str
+    out: Path
+    participants: tuple[str, ...] = ()
+
+
+def check_output(path: Path) -> None:
+    """Refuse early what writing would refuse late: nobody brings a share for nothing.
+
+    Raises:
+        LocalFilesProblem: The file exists, or its directory does not, or nothing can be written there.
+    """
+    try:
+        taken = path.is_symlink() or path.exists()
+    except OSError as error:
+        raise LocalFilesProblem(
+            f"cannot use {path}: {error.strerror or error}", hint="choose another name or directory"
+        ) from error
+    if taken:
+        raise LocalFilesProblem(
+            f"{path} exists already", hint="a restore never overwrites; choose another name"
+        )
+    if not path.parent.is_dir():
+        raise LocalFilesProblem(
+            f"the directory {path.parent} does not exist", hint="make it first, readable by you alone"
+        )
+    files.try_out(path)
+
+
+def find(context: Context, estate: Estate, request: Request) -> Found:
+    """Find the record at the configured targets.
+
+    Raises:
+        OrgkeyError: No authentic copy of what was asked for is there.
+    """
+    targets = estate.targets()
+    if request.source is not None and request.source not in targets:
+        raise UsageProblem(
+            f"no target is called {request.source}",
+            hint="the configuration has " + ", ".join(sorted(targets)),
+        )
+    if request.source is not None:
+        targets = {request.source: targets[request.source]}
+    reader = Reader.of(context, targets)
+    if request.version is not None:
+        return _one_version(reader, context.fingerprint, request)
+    survey = reader.survey(context.fingerprint, journal=context.journal, everything=request.epoch != "latest")
+    epoch = choose(survey, () if request.epoch == "latest" else (request.epoch,))[0]
+    if request.epoch == "latest" and epoch.state not in (State.PROVEN, State.SUPERSEDED):
+        context.say(
+            f"warning: epoch {epoch.name} is authentic, but this host knows of no drill that proved it"
+        )
+    if problem := context.deadline.dates.problem():
+        context.say(f"warning: {problem.message}; what is stored is judged by the servers' time")
+    for name, error in survey.unreachable.items():
+        context.say(f"warning: {name} was left out: {error.message}")
+    for copy in epoch.copies:
+        if copy.problem:
+            context.say(f"warning: {copy.target}: {copy.problem}")
+    if request.epoch == "latest":
+        known = isolated(lambda: lineage.newer_known(context, survey, epoch.name), "this host's state")
+        more = [known.message] if isinstance(known, OrgkeyError) else filter(None, [known])
+        for line in (*passed_over(survey, epoch), *more):
+            context.say(f"warning: {line}")
+    if not epoch.good:
+        raise not_read(epoch)
+    copy = epoch.good[0]
+    assert copy.record is not None
+    lived = lives.live(context, epoch).public
+    newer = _newer_public(survey, copy.record) + ((lived,) if lived else ())
+    others = tuple(
+        other.record for other in survey.epochs if other.record and other.record.epoch != copy.record.epoch
+    )
+    return Found(copy.record, copy.target, newer, others)
+
+
+def _one_version(reader: Reader, fingerprint: str, request: Request) -> Found:
+    if request.source is None or request.epoch == "latest":
+        raise UsageProblem(
+            "--version-id names a version of one copy of one epoch",
+            hint="give --from TARGET and --epoch ID, too; `orgkey list` shows them",
+        )
+    copy = reader.copy(request.source, Slot(fingerprint, request.epoch), version=request.version)
+    if copy.record is None:
+        raise not_read(Epoch(request.epoch, fingerprint, (copy,), State.WRITTEN))
+    return Found(copy.record, copy.target)
+
+
+def _newer_public(survey: Survey, record: Record) -> tuple[bytes, ...]:
+    """Public parts that later epochs of the same key carry: self-signatures are renewed every year."""
+    return tuple(
+        epoch.record.public
+        for epoch in survey.epochs
+        if epoch.record and epoch.record.manifest.created > record.manifest.created
+    )
+
+
+def restore(
+    found: Found,
+    request: Request,
+    estate: Estate,
+    new_passphrase: SecretSource,
+    *,
+    deadline: Deadline,
+    now: datetime,
+) -> Restored:
+    """Open a record and write the key to a new file.
+
+    Args:
+        found: The record.
+        request: What is to be written, and how to open the record.
+        estate: Whose logins open it.
+        new_passphrase: Asked once the key is open; protects the restored key. Unused for the original.
+        deadline: Bounds the work.
+        now: The present time.
+
+    Returns:
+        What was written. Only a key that was opened, fits the fingerprint and opens again with the new
+        passphrase is ever written.
+
+    Raises:
+        OrgkeyError: No path opens the record, or the file cannot be written; then there is no file.
+    """
+    way = Way(request.path, request.shares, request.ask, found.others)
+    opened = open_by(found.record, estate, way)
+    written = passphrase.written(opened.raw)
+    if request.original:
+        content = mint.original(found.record, written)
+    else:
+        content = _rewrapped(found, written, new_passphrase)
+    deadline.check()
+    with signals.held():
+        files.write_new(request.out, content)
+        signals.settle()  # the file is there, and the answer says so whatever signal comes now
+    return Restored(
+        found.record.epoch,
+        found.record.fingerprint,
+        found.origin,
+        opened.path,
+        request.out,
+        tuple(person.share.label for person in opened.gathered.people),
+    )
+
+
+def _rewrapped(found: Found, written: Secret, new_passphrase: SecretSource) -> bytes:
+    from pipeline.openpgp import MAX_COUNT_OCTET, prove_rewrap, unlock
+    from pipeline.openpgp.format import armor
+
+    try:
+        key = unlock(found.record.keypair, written)
+    except OrgkeyError as error:
+        # The record is authentic and its passphrase is the escrowed one: so it was made like this.
+        raise IntegrityProblem(
+            f"epoch {found.record.epoch}: its keypair does not open with the recovered escrow passphrase: "
+            f"{error.message}",
+            hint="use another epoch; this one was made from a wrong key",
+        ) from error
+    if key.fingerprint != found.record.fingerprint:
+        raise IntegrityProblem(
+            f"epoch {found.record.epoch}: its keypair is {key.fingerprint}, not {found.record.fingerprint}",
+            hint="use another epoch; this one was made from a wrong key",
+        )
+    for public in (found.record.public, *found.newer_public):
+        key = key.merge_public(public)
+    chosen = new_passphrase()
+    keypair = key.protect(chosen, s2k_count_octet=MAX_COUNT_OCTET)
+    prove_rewrap(key, keypair, chosen, None)
+    return armor.armor(keypair, "PRIVATE KEY BLOCK")

@@ -1,0 +1,302 @@
+"""Extend the retention of stored records: read and judged by the driller, extended by an identity of its own.
+
+Nothing is ever shortened, so a run that was killed is finished by running it again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from pipeline.archive import journal
+from pipeline.archive.catalog import AT_ONCE, WORKERS, Reader, choose, epoch_of
+from pipeline.archive.context import Context
+from pipeline.config import S3Target
+from pipeline.core.clock import stamp
+from pipeline.core.errors import Code, Degraded, OrgkeyError, UsageProblem, first_of
+from pipeline.core.isolation import isolated
+from pipeline.storage.interface import Presence, Retainer, Stored, Target
+from pipeline.workflows.retention import ledger as retain_ledger
+from pipeline.workflows.retention.ledger import Mirrored
+from pipeline.workflows.retention.rules import Action, Fate, Request, configured_mode, decide, each, extend
+
+
+@dataclass(frozen=True)
+class Version:
+    """One stored version.
+
+    Attributes:
+        target: Where.
+        epoch: The epoch's name.
+        stored: As the target lists it; ``None`` where the target has no copy of the epoch.
+        fate: What becomes of its retention.
+    """
+
+    target: str
+    epoch: str
+    stored: Stored | None
+    fate: Fate = field(default_factory=Fate)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be done, or was.
+
+    Attributes:
+        request: What was asked for.
+        versions: Every readable version of the chosen epochs, by target and epoch.
+        without: The kind of every target that has no retention, by name.
+        failures: Targets that could not be read.
+        ledger: The ledger at those of its mirrors that are among the targets; empty where single epochs
+            were asked for.
+    """
+
+    request: Request
+    versions: tuple[Version, ...]
+    without: Mapping[str, str]
+    failures: Mapping[str, OrgkeyError]
+    ledger: tuple[Mirrored, ...] = ()
+
+    @property
+    def code(self) -> Code:
+        """How the run ends."""
+        return first_of(
+            [
+                *(item.fate.code for item in self.versions),
+                *(item.code for item in self.ledger),
+                *(error.code for error in self.failures.values()),
+            ]
+        )
+
+    @property
+    def irrevocable(self) -> int:
+        """How many versions nobody could delete, or unlock, before the new date."""
+        fates = [item.fate for item in self.versions]
+        fates += [item.fate for mirrored in self.ledger for item in mirrored.entries]
+        return sum(fate.irrevocable for fate in fates)
+
+
+def plan(context: Context, request: Request, *, sync: bool) -> Plan:
+    """Find the authentic versions, look at their retention, and decide.
+
+    Args:
+        context: The run.
+        request: What is asked for.
+        sync: Whether the ledger and its mirrors are brought level first; else nothing is written.
+
+    Raises:
+        UsageProblem: The date, a target, a mode or an epoch is not possible; nothing is stored.
+        OrgkeyError: No target could be read: the first one's error.
+    """
+    _check_date(context, request.until)
+    chosen, without = _targets(context, request.targets)
+    estate = context.estate("driller")
+    reader = Reader.of(context, estate.targets())
+    wanted = request.epochs
+    if wanted is not None and not wanted:
+        survey = reader.survey(context.fingerprint, journal=context.journal)
+        wanted = [choose(survey, ())[0].name]
+    found: dict[str, tuple[Version, ...]] = {}
+    failures: dict[str, OrgkeyError] = {}
+    for name in chosen:
+        seen = isolated(partial(_read, context, reader, reader.targets[name], wanted), f"target {name}")
+        if isinstance(seen, OrgkeyError):
+            failures[name] = seen
+            continue
+        found[name], left_out = seen
+        if left_out:
+            failures[name] = Degraded(
+                f"{name} lists {left_out} more epochs than there was time to read",
+                hint="find out who writes there, or name the epochs with --epoch",
+            )
+    if not found:
+        raise next(iter(failures.values()))
+    names = {item.epoch for items in found.values() for item in items}
+    if not names or (wanted is not None and not names & set(wanted)):
+        if failures:
+            raise next(iter(failures.values()))
+        which = f"epoch {', '.join(sorted(wanted))}" if wanted else "epoch"
+        raise UsageProblem(
+            f"no {which} of {context.fingerprint} is stored at {', '.join(chosen)}",
+            hint="`orgkey list` shows what is stored",
+        )
+    extender = context.estate("retention")
+    retainers, versions = extender.retainers(), []
+    for name, items in found.items():
+        decided = _decided(context, request, retainers[name], items)
+        versions += [*decided, *_missing(name, decided, names)]
+    ledger: tuple[Mirrored, ...] = ()
+    if request.epochs is None:
+        mirrors = {name: item for name, item in extender.entry_retainers().items() if name in chosen}
+        ledger = retain_ledger.plan(context, request, mirrors, sync=sync)
+    return Plan(request, tuple(versions), without, failures, ledger)
+
+
+def retain(context: Context, planned: Plan) -> Plan:
+    """Do what was planned, and enter it in the ledger.
+
+    Args:
+        context: The run.
+        planned: What :func:`plan` found.
+
+    Returns:
+        What was done; see ``code``.
+
+    Raises:
+        Locked: Another run works on this key.
+        LocalFilesProblem: The ledger cannot be written.
+    """
+    with journal.lock(context.root):
+        extender = context.estate("retention")
+        retainers = extender.retainers()
+
+        def one(item: Version) -> Version:
+            if item.stored is None:
+                return item
+            done = replace(item, fate=extend(retainers[item.target], item.stored, item.fate))
+            _tell(context, done)
+            return done
+
+        versions = each(planned.versions, one)
+        ledger = retain_ledger.carry_out(context, planned.ledger, extender.entry_retainers())
+        result = replace(planned, versions=versions, ledger=ledger)
+        context.record_event("retain", _event(result))
+    return result
+
+
+# -- inside --------------------------------------------------------------------------------------
+
+
+def _check_date(context: Context, until: datetime) -> None:
+    now, limit = context.clock.now(), context.config.policy.max_lock_days
+    if until <= now:
+        raise UsageProblem(
+            f"--until {stamp(until)} has passed", hint="give a date in the future; nothing is ever shortened"
+        )
+    if until > now + timedelta(days=limit):
+        raise UsageProblem(
+            f"--until {stamp(until)} is more than {limit} days away, which policy.max_lock_days forbids",
+            hint="give an earlier date, or raise policy.max_lock_days",
+        )
+
+
+def _targets(context: Context, asked: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Choose the targets that have a retention, and say which have none."""
+    known = context.config.target
+    for name in asked:
+        if name not in known:
+            raise UsageProblem(f"there is no target {name}", hint=f"configured are {', '.join(known)}")
+        if not isinstance(known[name], S3Target):
+            raise UsageProblem(
+                f"target {name} has no retention: it is of kind {known[name].kind}",
+                hint="only S3 with Object Lock has one",
+            )
+    chosen = tuple(name for name in known if isinstance(known[name], S3Target) and name in (asked or known))
+    if not chosen:
+        raise UsageProblem("no target has a retention", hint="only S3 with Object Lock has one")
+    return chosen, {name: item.kind for name, item in known.items() if not isinstance(item, S3Target)}
+
+
+def _read(
+    context: Context, reader: Reader, target: Target, wanted: Collection[str] | None
+) -> tuple[tuple[Version, ...], int]:
+    """Read every version that a target has of the epochs, and judge it, in half of the time that is left.
+
+    Returns:
+        The versions, and how many more epochs it lists.
+    """
+    listed, order = reader.at(target, context.fingerprint, context.journal, wanted)
+    half = context.deadline.left() / 2
+    read: list[Version] = []
+    begun = False
+    with ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="retain") as pool:
+        while order and (not begun or context.deadline.left() > half):
+            chunk, order, begun = order[:AT_ONCE], order[AT_ONCE:], True
+            stored = [item for items in pool.map(lambda name: listed[name](), chunk) for item in items]
+            found = [Version(target.name, epoch_of(item.slot), item) for item in stored if item.readable]
+            read += each(found, lambda item: _judge(reader, target, item))
+    return tuple(read), len(order)
+
+
+def _judge(reader: Reader, target: Target, item: Version) -> Version:
+    assert item.stored is not None
+    outcome = reader.read(target, item.stored).outcome
+    if isinstance(outcome, OrgkeyError):
+        return replace(item, fate=Fate(problem=outcome.message, code=outcome.code))
+    hidden = item.stored.presence is Presence.HIDDEN
+    return replace(item, fate=Fate(problem="hidden behind a delete marker" if hidden else None))
+
+
+def _missing(name: str, items: Iterable[Version], epochs: Iterable[str]) -> list[Version]:
+    """An epoch of which other targets have a copy, and this one has none."""
+    gap = sorted(set(epochs) - {item.epoch for item in items})
+    why = "no copy of this epoch is there: `orgkey repair`"
+    return [Version(name, epoch, None, Fate(problem=why, code=Code.DEGRADED)) for epoch in gap]
+
+
+def _decided(
+    context: Context, request: Request, retainer: Retainer[Stored], items: Collection[Version]
+) -> tuple[Version, ...]:
+    configured = configured_mode(context.config, retainer.name)
+
+    def one(item: Version) -> Version:
+        assert item.stored is not None
+        where = f"{item.stored.location} at {item.target}"
+        return replace(
+            item,
+            fate=decide(request, retainer, item.stored, item.fate, configured=configured, where=where),
+        )
+
+    return each(items, one)
+
+
+def _tell(context: Context, item: Version) -> None:
+    if item.fate.action is Action.EXTENDED and item.stored and item.fate.wanted:
+        until = stamp(item.fate.wanted.until)
+        context.say(f"{item.target}: {item.stored.location} is retained until {until}")
+    elif item.fate.action is Action.FAILED:
+        context.say(f"warning: {item.fate.problem}")
+
+
+def _event(result: Plan) -> dict[str, Any]:
+    """What the ledger keeps of it."""
+    count = Counter(item.fate.action for item in result.versions)
+    return {
+        "code": int(result.code),
+        "until": stamp(result.request.until),
+        "mode": result.request.mode,
+        "epochs": sorted({item.epoch for item in result.versions}),
+        "targets": sorted({item.target for item in result.versions}),
+        "extended": count[Action.EXTENDED],
+        "kept": count[Action.KEPT],
+        "ledger": [
+            {
+                "target": item.target,
+                "extended": item.counts.get(Action.EXTENDED, 0),
+                "kept": item.counts.get(Action.KEPT, 0),
+                "code": int(item.code),
+                "message": item.problem,
+            }
+            for item in result.ledger
+        ],
+        "failures": [
+            {
+                "target": item.target,
+                "epoch": item.epoch,
+                "version": item.stored.version if item.stored else None,
+                "code": int(item.fate.code),
+                "message": item.fate.problem,
+            }
+            for item in result.versions
+            if item.fate.code is not Code.OK
+        ]
+        + [
+            {"target": name, "code": int(error.code), "message": error.message}
+            for name, error in result.failures.items()
+        ],
+    }
