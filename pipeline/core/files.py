@@ -340,7 +340,7 @@ def require_address_space() -> None:
         return
     raise LocalFilesProblem(
         f"the address space is limited to {hard >> 20} MiB, {_ADDRESS_SPACE >> 20} MiB are needed",
-        hint="raise the limit (ulimit -v); a limit of memory itself, such as systemd's MemoryMax, may be lower",
+        hint="raise the limit (ulimit -v); systemd's MemoryMax, which limits memory itself, may be lower",
     )
 
 
