@@ -35,6 +35,7 @@ _cache: str = ""
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the run's directory and keep the place of the built servers before HOME is changed."""
+    from pipeline.devstack import processes
     from pipeline.devstack.programs import cache_root
 
     global _run_directory, _cache
@@ -43,6 +44,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         _run_directory = Path(os.environ[RUN_DIRECTORY])
         leftovers.join(_run_directory)
+        # Each worker draws ports of its own: between the choice and the start another one might take them.
+        worker, count = int(config.workerinput["workerid"][2:]), config.workerinput["workercount"]
+        processes.PORTS = processes.PORTS[worker::count]
     else:
         _run_directory = leftovers.begin()
         os.environ[RUN_DIRECTORY] = str(_run_directory)

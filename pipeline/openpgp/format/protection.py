@@ -213,6 +213,17 @@ def _checksum(usage: int, clear: bytes) -> bytes:
     return (sum(clear) & 0xFFFF).to_bytes(2, "big")
 
 
+def _random(size: int) -> bytes:
+    """Random bytes that the agent of GnuPG keeps as they are: the first bit is set.
+
+    Its key files are text. A salt or IV in which each byte could be a character is written there as a quoted
+    string, and loses a space where the line is folded: from then on the passphrase is called wrong (seen with
+    2.2.40, for one key in some 2,500). What begins with a set bit is written in hexadecimal digits.
+    """
+    data = secrets.token_bytes(size)
+    return bytes([data[0] | 0x80]) + data[1:]
+
+
 def close_secret(clear: Secret, passphrase: Secret, *, s2k_count_octet: int, digest: int = SHA256) -> bytes:
     """Protect secret numbers in the one form that production code ever writes.
 
@@ -235,9 +246,9 @@ def close_secret(clear: Secret, passphrase: Secret, *, s2k_count_octet: int, dig
         AES256,
         3,
         digest,
-        secrets.token_bytes(8),
+        _random(8),
         s2k_count_octet,
-        secrets.token_bytes(16),
+        _random(16),
     )
     plain = clear.reveal()
     sealed = crypt(

@@ -18,6 +18,7 @@ import pytest
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import LocalFilesProblem, ProgramMissing
 from pipeline.core.secret import Secret
+from pipeline.openpgp import ESCROW_COUNT_OCTET, unlock
 from pipeline.openpgp.gnupg import home as gnupg_home
 from pipeline.openpgp.gnupg.driver import GnuPG, GnuPGRefused, _status_lines, sweep_orphans
 from pipeline.openpgp.gnupg.home import MARKER, PREFIX, Home, agents_of
@@ -25,6 +26,7 @@ from tests.assets import openpgp_writer as writer
 from tests.assets.key_forms import FORMS
 from tests.assets.key_forms import public as forms_public
 from tests.support import leftovers
+from tests.unit.keyproofs.conftest import ASSETS, PASSPHRASE
 
 if TYPE_CHECKING:
     from tests.unit.keyproofs.conftest import Stored
@@ -293,3 +295,18 @@ def test_a_key_that_prefers_old_ciphers_is_encrypted_to_with_aes256() -> None:
         told = gpg.call("--show-session-key", "--decrypt", stdin=message, passphrase=Secret(b""))
     assert told.output == b"a share"
     assert [line[0].partition(":")[0] for line in told.lines("SESSION_KEY")] == ["9"]
+
+
+def test_a_salt_that_could_be_text_does_not_make_gpg_call_the_passphrase_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its agent writes such a salt as a string, and loses the space at its end."""
+    opened = unlock((ASSETS / "ed25519-two-block.asc").read_bytes(), Secret(PASSPHRASE))
+    monkeypatch.setattr(
+        "secrets.token_bytes", lambda size: bytes.fromhex("3d48e3c352702820") if size == 8 else b"\x01" * size
+    )
+    passphrase = Secret("0" * 64)
+    tsk = opened.protect(passphrase, s2k_count_octet=ESCROW_COUNT_OCTET)
+    with GnuPG(Deadline(60)) as gpg:
+        gpg.import_keys(tsk, {opened.fingerprint: True})
+        assert gpg.sign(b"data", opened.fingerprint, passphrase)
