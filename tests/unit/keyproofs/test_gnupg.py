@@ -26,7 +26,7 @@ from tests.assets import openpgp_writer as writer
 from tests.assets.key_forms import FORMS
 from tests.assets.key_forms import public as forms_public
 from tests.support import leftovers
-from tests.unit.keyproofs.conftest import ASSETS, PASSPHRASE
+from tests.unit.keyproofs.conftest import ASSETS
 
 if TYPE_CHECKING:
     from tests.unit.keyproofs.conftest import Stored
@@ -301,7 +301,7 @@ def test_a_salt_that_could_be_text_does_not_make_gpg_call_the_passphrase_wrong(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its agent writes such a salt as a string, and loses the space at its end."""
-    opened = unlock((ASSETS / "ed25519-two-block.asc").read_bytes(), Secret(PASSPHRASE))
+    opened = unlock((ASSETS / "ed25519-two-block.asc").read_bytes(), Secret(writer.PASSPHRASE))
     monkeypatch.setattr(
         "secrets.token_bytes", lambda size: bytes.fromhex("3d48e3c352702820") if size == 8 else b"\x01" * size
     )
