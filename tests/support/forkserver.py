@@ -238,11 +238,34 @@ class _Job:
             signal.pidfd_send_signal(self._handle, number)
 
 
-class _Server:
+class _Link:
+    """The server that forked this process."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be asked."""
+        return True
+
+    def close(self) -> None:
+        """It is not this process's to end."""
+
+    def start(self, request: Mapping[str, Any], given: Mapping[int, int]) -> _Job:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            whole = json.dumps({**request, "numbers": list(given)}).encode()
+            socket.send_fds(self._control, [whole], [theirs.fileno(), *given.values()])
+        return _Job(ours)
+
+
+class _Server(_Link):
     """The server of this process."""
 
     def __init__(self) -> None:
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        super().__init__(ours)
         self._owner = os.getpid()
         with theirs:
             self._process = subprocess.Popen(
@@ -276,38 +299,12 @@ class _Server:
             self._control.close()
             self._process.wait()
 
-    def start(self, request: Mapping[str, Any], given: Mapping[int, int]) -> _Job:
-        return _ask(self._control, request, given)
 
-
-class _Link:
-    """The server that forked this process."""
-
-    usable: Final = True
-
-    def __init__(self, control: socket.socket) -> None:
-        self._control = control
-
-    def close(self) -> None:
-        """It is not this process's to end."""
-
-    def start(self, request: Mapping[str, Any], given: Mapping[int, int]) -> _Job:
-        return _ask(self._control, request, given)
-
-
-def _ask(control: socket.socket, request: Mapping[str, Any], given: Mapping[int, int]) -> _Job:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        whole = json.dumps({**request, "numbers": list(given)}).encode()
-        socket.send_fds(control, [whole], [theirs.fileno(), *given.values()])
-    return _Job(ours)
-
-
-_made: _Server | _Link | None = None
+_made: _Link | None = None
 _making: Final = threading.Lock()
 
 
-def _server() -> _Server | _Link:
+def _server() -> _Link:
     global _made
     with _making:
         if _made is None or not _made.usable:
