@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.config._base import Strict, expand, fingerprint_of
 from pipeline.config.places import AwsPlace, Party, VaultPlace
@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
+
+
+_ARN = re.compile(r"arn:[\w-]+:kms:([a-z0-9-]+):\d{12}:")
+
+
+def kms_region(key_id: object) -> str | None:
+    """The region that a KMS key's ARN names; ``None`` where it is not an ARN."""
+    match = _ARN.match(key_id) if isinstance(key_id, str) else None
+    return match[1] if match else None
 
 
 class TransitHolder(Party, VaultPlace):
@@ -29,6 +38,13 @@ class KmsHolder(Party, AwsPlace):
 
     kind: Literal["aws-kms"]
     key_id: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _region_of_the_key(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "region" not in value and (region := kms_region(value.get("key_id"))):
+            return {**value, "region": region}
+        return value
 
 
 class Custodian(Strict):

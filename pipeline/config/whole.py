@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from pydantic import Field, model_validator
 
 from pipeline.config._base import NAME, Strict, meant
-from pipeline.config.holders import HolderConfig, Need, OpenpgpHolder, PaperHolder, PathConfig
+from pipeline.config.holders import (
+    HolderConfig,
+    KmsHolder,
+    Need,
+    OpenpgpHolder,
+    PaperHolder,
+    PathConfig,
+    kms_region,
+)
 from pipeline.config.identities import Identity, IdentityName
 from pipeline.config.places import BackupPlace, DirectoryTarget, S3Target, TargetConfig, VaultTarget
 from pipeline.config.sections import Certificates, Job, Key, LedgerSection, Notify, Ping, Policy, Source
@@ -56,6 +64,12 @@ class Config(Strict):
         for name, target in self.target.items():
             if isinstance(target, S3Target) and (target.lock_days or 0) > self.policy.max_lock_days:
                 raise ValueError(f"[target.{name}] lock_days is above max_lock_days of [policy]")
+        for name, holder in self.holder.items():
+            if isinstance(holder, KmsHolder) and kms_region(holder.key_id) not in (None, holder.region):
+                raise ValueError(
+                    f"[holder.{name}] region is {holder.region}, but the ARN in key_id names "
+                    f"{kms_region(holder.key_id)}"
+                )
         _check_places("mirrors", self.ledger.mirrors, self.target, (S3Target, DirectoryTarget))
         _check_places("heads", self.ledger.heads, self.target, (VaultTarget,))
         return self

@@ -104,7 +104,8 @@ WORDS: dict[str, dict[str, str]] = {
         **_PARTY,
         **_AWS_PLACE,
         "kind": "A symmetric KMS key.",
-        "key_id": "ARN, key id, or `alias/NAME`; of another account's key the ARN. The record keeps the ARN.",
+        "key_id": "ARN, key id, or `alias/NAME`; of another account's key the ARN. The record keeps the ARN. "
+        "`region` is the ARN's where it is left out.",
     },
     "OpenpgpHolder": {
         "kind": "A group of custodians: people, each with a share encrypted to their OpenPGP certificate.",

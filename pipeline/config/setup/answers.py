@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from pipeline.config.holders import kms_region
 from pipeline.core.errors import UsageProblem
 from pipeline.core.text import counted
 
@@ -22,7 +23,6 @@ OPTIONS: Final[Mapping[str, str]] = {
     "transit": "--vault-address",
     "region": "--region",
 }
-ARN: Final = re.compile(r"^arn:[\w-]+:kms:([a-z0-9-]+):\d{12}:")
 LOCKS: Final = ("GOVERNANCE", "COMPLIANCE")
 
 
@@ -65,8 +65,7 @@ class Setup:
     @property
     def kms_region(self) -> str | None:
         """The region of the KMS key: its ARN names it."""
-        match = ARN.match(self.kms_key or "")
-        return match[1] if match else self.region
+        return kms_region(self.kms_key) or self.region
 
     def targets(self) -> tuple[str, ...]:
         """The names of the targets that the file will have."""
@@ -192,8 +191,8 @@ def _with_region(given: Setup) -> Setup:
     """Take the region that an answer names anyway: the key's, or what servers other than AWS are given."""
     if given.region or not (given.s3_bucket or given.kms_key):
         return given
-    if match := ARN.match(given.kms_key or ""):
-        return replace(given, region=match[1])
+    if region := kms_region(given.kms_key):
+        return replace(given, region=region)
     others = (not given.s3_bucket or given.s3_endpoint) and (not given.kms_key or given.kms_endpoint)
     return replace(given, region="us-east-1") if others else given
 

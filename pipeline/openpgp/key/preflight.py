@@ -21,6 +21,7 @@ from pipeline.core.errors import (
     UsageProblem,
 )
 from pipeline.core.secret import Secret
+from pipeline.core.text import counted
 from pipeline.openpgp.format.material import UNSUPPORTED_HINT
 from pipeline.openpgp.format.protection import State
 from pipeline.openpgp.key.model import Key, without_unbound
@@ -113,7 +114,7 @@ def examine(data: bytes, *, pin: str | None, passphrase: Secret | None, now: dat
     notes = [*reading.notes, *judgement.notes]
     others = len(reading.keys) - 1
     if others:
-        notes.append(f"the file holds {others} more key{'s' if others > 1 else ''}, which were ignored")
+        notes.append(f"{counted(others, 'other key')} in the file {'was' if others == 1 else 'were'} ignored")
     kept = without_unbound(key, (one.bound or one.later or one.revoked for one in judgement.subkeys))
     if kept is not key and len(kept.subkeys) != len(key.subkeys):
         notes.append("subkeys that the key never signed were left out")

@@ -325,7 +325,7 @@ def test_several_keys(export: Export, packets: Packets, passphrase: Secret, now:
         assert chosen.fingerprint == first
         assert len(chosen.original) < len(data)
         assert load(chosen.original, passphrase, pin=None, now=now).key_state == chosen.key_state
-        assert any("1 more key" in note for note in chosen.notes)
+        assert any("1 other key in the file was ignored" in note for note in chosen.notes)
         assert codes(inspect(data, pin="B" * 40, now=now)) == [18, 14]
 
 
@@ -334,7 +334,7 @@ def test_foreign_public_key_is_ignored(export: Export, passphrase: Secret, now: 
     data = foreign.encode() + export("rsa2048-two-block")
     found = inspect(data, passphrase=passphrase, now=now)
     assert found.ok
-    assert any("1 more key" in note for note in found.document["notes"])
+    assert any("1 other key in the file was ignored" in note for note in found.document["notes"])
     pinned = inspect(foreign.encode(), now=now).fingerprint
     assert inspect(data, pin=pinned, now=now).code is Code.PUBLIC_ONLY
 
