@@ -227,6 +227,12 @@ def _json(document: dict[str, Any]) -> bytes:
 
 
 def _unreadable(path: Path, error: Exception) -> LocalFilesProblem:
+    if isinstance(error, OSError):
+        # The disk or the rights may be to blame: what is kept there, the ledger above all, stays.
+        return LocalFilesProblem(
+            f"cannot use {path}: {error.strerror or error}",
+            hint="check its permissions and its disk, or name another place with --state-dir",
+        )
     return LocalFilesProblem(
         f"cannot use {path}: {error}",
         hint="the state is rebuilt from the targets: move the key's state directory away and run this again",

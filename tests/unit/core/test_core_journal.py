@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -331,3 +333,17 @@ def test_the_lock_is_exclusive_between_threads_and_given_back_after_errors(tmp_p
         fails_inside()
     try_it()
     assert told == ["locked", "in"]
+
+
+def test_state_that_may_not_be_read_is_not_told_to_be_moved_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path) -> Iterator[Path]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(LocalFilesProblem) as caught:
+        Journal(tmp_path).entries()
+    assert caught.value.message.endswith(": Permission denied")
+    assert "--state-dir" in caught.value.hint
+    assert "move" not in caught.value.hint
