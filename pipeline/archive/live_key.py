@@ -6,8 +6,6 @@ signed is ever taken, and another key is reported, never believed.
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.archive.catalog import Epoch
 from pipeline.archive.context import Context
+from pipeline.core import files
 from pipeline.core.errors import LocalFilesProblem, OrgkeyError
 from pipeline.core.isolation import isolated
 from pipeline.record.verify import Record
@@ -153,18 +152,16 @@ def renewal(public: bytes, now: datetime) -> Renewal:
 
 def _file(place: str) -> bytes:
     try:
-        # O_NONBLOCK: opening a named pipe would wait for a writer.
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-        with os.fdopen(os.open(place, flags), "rb") as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise LocalFilesProblem(
-                    f"{place} is not a regular file", hint="key.live names a file or a key server"
-                )
-            return stream.read(MAX_BYTES + 1)
+        data = files.read_regular(Path(place), MAX_BYTES)
     except OSError as error:
         raise LocalFilesProblem(
             f"cannot read {place}: {error.strerror or error}", hint="check key.live and its permissions"
         ) from error
+    if data is None:
+        raise LocalFilesProblem(
+            f"{place} is not a regular file", hint="key.live names a file or a key server"
+        )
+    return data
 
 
 def _server(context: Context, place: str, escrowed: Key) -> tuple[bytes | None, tuple[str, ...]]:

@@ -264,11 +264,11 @@ def _pin_of(speak: Output, export: Path, given: str | None, *, trusted: bool, as
     from pipeline import openpgp as keys
     from pipeline.config.setup import answers as setup_answers
     from pipeline.core.clock import SystemClock
-    from pipeline.sources.file import read_regular
+    from pipeline.sources.file import read_export
     from pipeline.sources.interface import LARGEST
 
     pin = None if given is None else setup_answers.normal_fingerprint(given)
-    data, _ = read_regular(export, LARGEST)
+    data, _ = read_export(export, LARGEST)
     seen = keys.inspect(data, pin=pin, now=SystemClock().now())
     if seen.fingerprint is None:
         kind = SeveralKeys if seen.code is SeveralKeys.code else NotAKey

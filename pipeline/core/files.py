@@ -36,22 +36,47 @@ def fsync_directory(path: Path) -> None:
         os.close(handle)
 
 
-def read_regular(path: Path, limit: int) -> bytes | None:
-    """Read a regular file; a pipe or a device that lies in its place is not waited for.
+@contextmanager
+def open_regular(path: Path, *, follow: bool = True) -> Iterator[BinaryIO | None]:
+    """Open a regular file for reading; a pipe or a device in its place is not waited for.
+
+    Args:
+        path: The file.
+        follow: Whether a symbolic link is followed.
+
+    Yields:
+        The file; ``None`` where something else lies there.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    # O_NONBLOCK: opening a named pipe would wait for a writer.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
+    handle = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        yield None
+        return
+    with os.fdopen(handle, "rb") as stream:
+        yield stream
+
+
+def read_regular(path: Path, limit: int, *, follow: bool = True) -> bytes | None:
+    """Read a regular file; see :func:`open_regular`.
 
     Args:
         path: The file.
         limit: The most bytes that are wanted; one more is read, so that a larger file shows.
+        follow: Whether a symbolic link is followed.
 
     Returns:
-        Its bytes; ``None`` where something else than a file lies there.
+        Its bytes; ``None`` where something else lies there.
 
     Raises:
         OSError: It cannot be opened or read.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as stream:
-        return stream.read(limit + 1) if stat.S_ISREG(os.fstat(handle).st_mode) else None
+    with open_regular(path, follow=follow) as stream:
+        return stream.read(limit + 1) if stream is not None else None
 
 
 def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
-import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pipeline.config.places import api_path
 from pipeline.config.problems import describe
 from pipeline.core.errors import UsageProblem
+from pipeline.core.files import read_regular
 from pipeline.core.resources import infra_path
 
 IdentityName = Literal["writer", "driller", "auditor", "planner"]
@@ -287,11 +286,9 @@ class Files:
     @staticmethod
     def _read(path: Path) -> str:
         try:
-            # O_NONBLOCK: opening a named pipe would wait for a writer.
-            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-                if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                    raise ValueError("it is not a regular file")
-                data = stream.read(_LARGEST + 1)
+            data = read_regular(path, _LARGEST)
+            if data is None:
+                raise ValueError("it is not a regular file")
             if len(data) > _LARGEST:
                 raise ValueError("it is larger than 1 MiB")
             return data.decode()

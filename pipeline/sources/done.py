@@ -13,7 +13,7 @@ from typing import Final
 from pipeline.core import files
 from pipeline.core.digest import sha256
 from pipeline.core.errors import LocalFilesProblem, OrgkeyError
-from pipeline.sources.file import read_regular
+from pipeline.sources.file import read_export
 from pipeline.sources.interface import STILL_A_KEY, Taken
 
 _LONGEST: Final = 200  # bytes of a file's old name that are kept; most systems end at 255
@@ -62,7 +62,7 @@ def put_aside(items: Iterable[Taken], folder: Path, note: str, now: datetime, li
 
 def _unchanged(taken: Taken, limit: int) -> bool:
     try:
-        return sha256(read_regular(taken.path, limit, follow=False)[0]) == taken.digest
+        return sha256(read_export(taken.path, limit, follow=False)[0]) == taken.digest
     except OrgkeyError:  # gone, or no plain file any more
         return False
 

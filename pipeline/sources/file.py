@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 from typing import Final
 
+from pipeline.core import files
 from pipeline.core import passphrases as inputs
 from pipeline.core.clock import Deadline
 from pipeline.core.digest import sha256
@@ -16,7 +16,7 @@ from pipeline.sources.interface import LARGEST, STILL_A_KEY, Export, Taken
 STANDARD_INPUT: Final = Path("-")
 
 
-def read_regular(path: Path, limit: int, *, follow: bool = True) -> tuple[bytes, os.stat_result]:
+def read_export(path: Path, limit: int, *, follow: bool = True) -> tuple[bytes, os.stat_result]:
     """Read a whole regular file, and make sure that it did not change meanwhile.
 
     Args:
@@ -28,18 +28,16 @@ def read_regular(path: Path, limit: int, *, follow: bool = True) -> tuple[bytes,
         Its bytes, and what the system said of it.
 
     Raises:
-        LocalFilesProblem: It cannot be read, is no regular file, or changed.
+        LocalFilesProblem: It cannot be read, is not a regular file, or changed.
         NotAKey: It is larger than ``limit``.
     """
-    # O_NONBLOCK: opening a named pipe would wait for a writer.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
     try:
-        with os.fdopen(os.open(path, flags), "rb") as stream:
-            before = os.fstat(stream.fileno())
-            if not stat.S_ISREG(before.st_mode):
+        with files.open_regular(path, follow=follow) as stream:
+            if stream is None:
                 raise LocalFilesProblem(
                     f"{path} is not a regular file", hint="name the exported file; to pipe one in, give -"
                 )
+            before = os.fstat(stream.fileno())
             if before.st_size > limit:
                 raise too_large(str(path), limit)
             data = stream.read(limit + 1)
@@ -84,7 +82,7 @@ class FileSource:
         deadline.check()
         if self._path == STANDARD_INPUT:
             return self._standard_input()
-        data, facts = read_regular(self._path, self._limit)
+        data, facts = read_export(self._path, self._limit)
         notes: tuple[str, ...] = ()
         if facts.st_mode & 0o077:
             notes = (f"{self._path} can be read by others: chmod 600 it",)

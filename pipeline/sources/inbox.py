@@ -29,7 +29,7 @@ from pipeline.core.errors import (
 )
 from pipeline.core.isolation import isolated
 from pipeline.sources import done
-from pipeline.sources.file import read_regular
+from pipeline.sources.file import read_export
 from pipeline.sources.interface import LARGEST, Export, NoExport, Taken
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ class InboxSource:
         from pipeline.openpgp import inspect
 
         def look() -> _Found:
-            data, facts = read_regular(path, self._limit, follow=False)
+            data, facts = read_export(path, self._limit, follow=False)
             return _Found(path, data, facts.st_mtime, inspect(data, pin=self._pin, now=self._clock.now()))
 
         found = isolated(look, "it", NotAKey)

@@ -26,9 +26,9 @@ def read_record(place: str, estate: Estate) -> bytes:
         OrgkeyError: It cannot be read.
     """
     if place.partition(":")[0].lower() not in ("s3", "vault"):
-        from pipeline.sources.file import read_regular
+        from pipeline.sources.file import read_export
 
-        return read_regular(Path(place), MAX_BYTES)[0]
+        return read_export(Path(place), MAX_BYTES)[0]
     try:
         item, slot, version = _named(place)
     except ValueError:

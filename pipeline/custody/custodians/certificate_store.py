@@ -7,14 +7,13 @@ whom it named, can make one.
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipeline.core.errors import NotAKey, UsageProblem
+from pipeline.core.files import read_regular
 
 if TYPE_CHECKING:
     from pipeline.config import OpenpgpHolder
@@ -117,15 +116,9 @@ def _contents(path: Path) -> bytes:
         OSError: It cannot be read.
         NotAKey: It is something else, or too large.
     """
-    # O_NONBLOCK: opening a named pipe would wait for a writer.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise NotAKey(f"{path} is not a regular file", hint="put a plain file there")
-        with os.fdopen(handle, "rb", closefd=False) as stream:
-            data = stream.read(MAX_BYTES + 1)
-    finally:
-        os.close(handle)
+    data = read_regular(path, MAX_BYTES)
+    if data is None:
+        raise NotAKey(f"{path} is not a regular file", hint="put a plain file there")
     if len(data) > MAX_BYTES:
         raise NotAKey(f"{path} has more than {MAX_BYTES >> 20} MiB", hint="put a certificate there")
     return data

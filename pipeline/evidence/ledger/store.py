@@ -8,9 +8,7 @@ is kept below ``forks/``.
 from __future__ import annotations
 
 import errno
-import os
 import re
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -200,10 +198,9 @@ def read_entry(path: Path) -> bytes:
         LocalFilesProblem: It cannot be read.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as stream:
-            if stat.S_ISREG(os.fstat(handle).st_mode):
-                return stream.read(chain.LARGEST + 1)
+        data = files.read_regular(path, chain.LARGEST, follow=False)
+        if data is not None:
+            return data
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.EISDIR, errno.ELOOP, errno.ENXIO):
             raise LocalFilesProblem(

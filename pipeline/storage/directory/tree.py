@@ -15,7 +15,7 @@ from pipeline.core.errors import (
     OrgkeyError,
     Unreachable,
 )
-from pipeline.core.files import fsync_directory, write_new
+from pipeline.core.files import fsync_directory, read_regular, write_new
 from pipeline.storage.names import MAX_RECORD, nothing_there, too_large
 
 
@@ -153,12 +153,5 @@ class Tree:
 
 
 def _read_file(path: Path) -> bytes | None:
-    """Read at most one byte more than a record may have; ``None`` for what is no regular file."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return None
-        with os.fdopen(handle, "rb", closefd=False) as stream:
-            return stream.read(MAX_RECORD + 1)
-    finally:
-        os.close(handle)
+    """Read at most one byte more than a record may have; ``None`` for what is not a regular file."""
+    return read_regular(path, MAX_RECORD, follow=False)
