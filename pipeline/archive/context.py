@@ -13,6 +13,7 @@ from pipeline.core import log as logs
 from pipeline.core.clock import Clock, Deadline
 from pipeline.core.errors import OrgkeyError
 from pipeline.core.finding import Finding
+from pipeline.core.reporter import Reporter
 from pipeline.custody.holders.interface import Holder
 from pipeline.custody.shares.section import CustodySection
 from pipeline.evidence.ledger.mirror_state import Memory
@@ -93,7 +94,7 @@ class Context:
         deadline: When the run stops trying.
         run: The correlation id of this run.
         root: The key's state directory.
-        say: Tells a person what happens, one line at a time.
+        reporter: Tells a person what happens.
         estate: Gives targets and holders under a role's logins; the same for a role throughout the run.
     """
 
@@ -103,7 +104,7 @@ class Context:
     deadline: Deadline
     run: str
     root: Path
-    say: Callable[[str], None]
+    reporter: Reporter
     estate: Callable[[Role], Estate]
     _scribes: dict[str, Scribe] = field(default_factory=dict, repr=False, compare=False)
 
@@ -138,7 +139,7 @@ class Context:
                 deadline=self.deadline,
                 call_seconds=self.config.policy.call_seconds,
                 clock=self.clock,
-                say=self.say,
+                reporter=self.reporter,
             )
         return self._scribes[self.fingerprint]
 
@@ -158,4 +159,4 @@ class Context:
         try:
             self.record_event(event, details)
         except OrgkeyError as error:
-            self.say(f"warning: the ledger has no entry of this: {error.message}")
+            self.reporter.warn(f"the ledger has no entry of this: {error.message}")

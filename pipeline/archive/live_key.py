@@ -75,7 +75,7 @@ def live(context: Context, epoch: Epoch | None) -> Live:
         return Live("unknown")
     seen = isolated(partial(_seen, context, place, record), f"the live key at {place}")
     if isinstance(seen, OrgkeyError):
-        context.say(f"warning: the live key is not known: {seen.message}")
+        context.reporter.warn(f"the live key is not known: {seen.message}")
         return Live("unknown", reason=seen.message)
     return seen
 

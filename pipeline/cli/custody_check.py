@@ -47,7 +47,7 @@ def check(
     logs.setup(-1 if quiet else verbose)
     out = Output(json=json, quiet=quiet)
     asked = protocol.read(_file(challenge, protocol.LARGEST))
-    out.say(f"challenge for {printable(asked.name)}: epoch {printable(asked.epoch)} of the Org Key "
+    out.progress(f"challenge for {printable(asked.name)}: epoch {printable(asked.epoch)} of the Org Key "
             f"{spaced(asked.fingerprint)}")  # fmt: skip
     given = _given(asked, share or [], words=words, deadline=Deadline(SECONDS))
     found = protocol.answers(asked, given)

@@ -87,9 +87,9 @@ def escrow(
         if pin is not None and error.code >= Code.PUBLIC_ONLY and not dry_run:
             remember_failure(common.context(out, loaded, pin), "escrow-failed", error)
         raise
-    out.say(f"export: {fetched.origin}")
+    out.progress(f"export: {fetched.origin}")
     for note in fetched.notes:
-        out.say(note)
+        out.progress(note)
     context = common.context(out, loaded, pin or _confirm_pin(fetched.data))
     wishes = story.Wishes(frozenset(accept or ()), accept_custody_change, not no_drill, new_epoch)
     secret = needed(context, fetched.data, passphrase, wishes.accept)
@@ -117,7 +117,7 @@ def finish(out: Output, source: Source, fetched: Export, result: Stored) -> Code
     if result.proven:
         try:
             for line in source.finish(fetched, f"escrowed and proven as {result.record.epoch}"):
-                out.say(line)
+                out.progress(line)
         except OrgkeyError as error:
             # The escrow stands; that the export still lies there is the next run's to see again.
             out.warn(f"{error.message}; {error.hint}")

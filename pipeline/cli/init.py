@@ -281,8 +281,8 @@ def _pin_of(speak: Output, export: Path, given: str | None, *, trusted: bool, as
         speak.warn(f"{export} cannot be escrowed as it is: {seen.problems[0]['message']}")
     if pin is not None:
         return pin
-    speak.say(f"key in {export}: {', '.join(seen.document['user_ids']) or '(no user id)'}")
-    speak.say(f"fingerprint: {spaced(seen.fingerprint)}")
+    speak.progress(f"key in {export}: {', '.join(seen.document['user_ids']) or '(no user id)'}")
+    speak.progress(f"fingerprint: {spaced(seen.fingerprint)}")
     if trusted:
         return seen.fingerprint
     if not asking:

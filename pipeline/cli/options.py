@@ -143,7 +143,7 @@ class Common:
         path = config.locate(self.config)
         loaded = config.load(path)
         jobs.configured(loaded, self.state_dir, self.fingerprint)
-        out.say(f"configuration: {path}")
+        out.progress(f"configuration: {path}")
         return loaded
 
     def context(
@@ -170,7 +170,7 @@ class Common:
             loaded or self.load(out),
             fingerprint=fingerprint or self.fingerprint,
             state_dir=self.state_dir,
-            say=out.say,
+            reporter=out,
             clock=clock,
         )
 

@@ -34,13 +34,11 @@ class Output:
     quiet: bool = False
     _started: float = field(default_factory=time.monotonic)
 
-    def say(self, line: str) -> None:
-        """Tell a person what happens, on stderr; a warning also when quiet."""
+    def progress(self, line: str) -> None:
+        """Tell a person what happens, on stderr."""
         from pipeline.core import log as logs
 
-        if line.startswith("warning: "):
-            self.warn(line.removeprefix("warning: "))
-        elif logs.as_json():
+        if logs.as_json():
             logs.event("progress", printable(line), seconds=round(time.monotonic() - self._started, 3))
         elif not self.quiet:
             self._line(f"{time.monotonic() - self._started:6.1f}s  {line}" if sys.stderr.isatty() else line)

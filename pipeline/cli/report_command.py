@@ -119,7 +119,7 @@ def _catch_up(context: Context) -> None:
     try:
         context.scribe.catch_up(now=context.clock.now(), run=context.run)
     except OrgkeyError as error:
-        context.say(f"warning: the ledger is not level with its mirrors: {error.message}")
+        context.reporter.warn(f"the ledger is not level with its mirrors: {error.message}")
 
 
 def _write(path: Path, data: bytes) -> str:

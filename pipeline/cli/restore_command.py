@@ -225,7 +225,7 @@ def _from_record(
     estate = wiring.Estate(loaded, "driller", deadline, clock, consent=consent)
     data = locations.read_record(place, estate)
     found = story.Found(authentic.open_record(data, pin, deadline=deadline, now=deadline.time()), place)
-    out.say(f"record of epoch {found.record.epoch} is authentic")
+    out.progress(f"record of epoch {found.record.epoch} is authentic")
     request = replace(request, ask=ceremony_prompt.at_terminal(out, deadline))
     return story.restore(found, request, estate, new_passphrase, deadline=deadline, now=clock.now())
 

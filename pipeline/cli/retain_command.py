@@ -77,7 +77,7 @@ def retain(
             store.remember_failure(context, "retain-failed", error)
         raise
     for name, kind in result.without.items():
-        out.say(f"{name}: has no retention ({kind})")
+        out.progress(f"{name}: has no retention ({kind})")
     for failure in result.failures.values():
         out.warn(failure.message)
     out.emit(_document(result, dry_run=dry_run), _lines(result, dry_run=dry_run))

@@ -52,7 +52,7 @@ class Transfer:
             sys.stderr.flush()
             self._drawn = True
         else:
-            self.out.say(line)
+            self.out.progress(line)
 
     def line(self, seconds: float) -> str:
         """What is told.

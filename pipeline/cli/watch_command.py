@@ -55,7 +55,7 @@ def watch(
         if once or lines != told:
             out.emit(found.document(), lines)
             if not once and inputs.interactive():
-                out.say(f"next round in {every:g} s, told where something has changed; Ctrl-C ends it")
+                out.progress(f"next round in {every:g} s, told where something has changed; Ctrl-C ends it")
         if once:
             return found.code
         told = lines
@@ -65,7 +65,7 @@ def watch(
                 raise Signalled
             _pause(every)
         except (Signalled, KeyboardInterrupt):
-            out.say("stopped between two rounds")
+            out.progress("stopped between two rounds")
             return Code.OK
         logs.begin_run()
         jobs.begin()
@@ -179,7 +179,7 @@ def _inbox(common: Common, out: Output, loaded: Config) -> tuple[str | None, Cod
     arrival = Arrival(context, fetched.data)
     if before := arrival.held():
         return None, before.code, _held(before)
-    out.say(f"export: {fetched.origin}")
+    out.progress(f"export: {fetched.origin}")
     secret = escrow_command.needed(context, fetched.data, passphrase)
     result = escrow.escrow(context, fetched.data, secret, arrival=arrival)
     code = escrow_command.finish(out, source, fetched, result)

@@ -346,7 +346,7 @@ def _exposed(context: Context, surveys: tuple[Survey, ...]) -> tuple[CustodyFact
     try:
         found = exposure.expose(context, surveys)
     except OrgkeyError as error:
-        context.say(f"warning: the custody posture cannot be computed: {error.message}")
+        context.reporter.warn(f"the custody posture cannot be computed: {error.message}")
         return None, None
     document = (json.dumps(posture_text.document(found), indent=2, sort_keys=True) + "\n").encode()
     return _custody(found), document

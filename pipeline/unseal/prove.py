@@ -224,7 +224,7 @@ def open_and_prove(
     recovered = time.monotonic()
     proofs = {"recover": Proof(True, tuple(need.holder for need in path.needs))}
     seconds["recover"] = recovered - started - gathered.seconds
-    context.say(f"path {path.name}: the escrow passphrase is back, proving the key")
+    context.reporter.progress(f"path {path.name}: the escrow passphrase is back, proving the key")
     single_ok = context.config.policy.single_implementation
     try:
         report = keyproofs.prove(

@@ -18,6 +18,7 @@ from pipeline.core.clock import Clock, Deadline, SystemClock
 from pipeline.core.errors import OrgkeyError, UsageProblem
 from pipeline.core.finding import Finding
 from pipeline.core.isolation import isolated
+from pipeline.core.reporter import Reporter
 from pipeline.core.retry import Breakers
 from pipeline.core.secret import SecretSource
 from pipeline.custody.holders.interface import Holder
@@ -340,7 +341,7 @@ def context(
     *,
     fingerprint: str | None,
     state_dir: Path | None,
-    say: Callable[[str], None],
+    reporter: Reporter,
     clock: Clock | None = None,
 ) -> Context:
     """Put a run together.
@@ -349,7 +350,7 @@ def context(
         config: The configuration.
         fingerprint: The value of ``--fingerprint``, or what an operator confirmed; else the pin is used.
         state_dir: The value of ``--state-dir``.
-        say: Tells a person what happens.
+        reporter: Tells a person what happens.
         clock: Where time comes from.
 
     Raises:
@@ -372,7 +373,7 @@ def context(
         deadline=deadline,
         run=logs.run_id(),
         root=state_root(state_dir) / pin,
-        say=say,
+        reporter=reporter,
         estate=Estates(lambda role: Estate(config, role, deadline, clock, breakers)),
     )
 

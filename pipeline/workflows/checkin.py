@@ -230,7 +230,7 @@ def confirm(context: Context, codes: Iterable[str]) -> list[Seat]:
             except OrgkeyError as error:
                 context.record_event("check-in-refused", {"code": int(error.code), "message": error.message})
                 raise
-            context.say(f"accepted: {seat.name}, {seat.place}")
+            context.reporter.progress(f"accepted: {seat.name}, {seat.place}")
             found.append(seat)
         return found
 

@@ -178,9 +178,11 @@ def _drill(context: Context, request: Request, prestarted: Prestarted) -> Drill:
     _require_one_ceremony(estate, chosen, request)
     if request.epochs is not None and not request.epochs:
         for line in passed_over(survey, chosen[0]):
-            context.say(f"warning: {line}")
+            context.reporter.warn(line)
     for epoch in chosen:
-        context.say(f"drilling epoch {epoch.name} from {', '.join(copy.target for copy in epoch.copies)}")
+        context.reporter.progress(
+            f"drilling epoch {epoch.name} from {', '.join(copy.target for copy in epoch.copies)}"
+        )
         others = tuple(other.record for other in survey.epochs if other.record and other is not epoch)
         results.extend(_drill_epoch(context, estate, epoch, request, spare, others))
     codes = [result.code for result in results] + [error.code for error in survey.unreachable.values()]
@@ -279,7 +281,7 @@ def _open_backups(context: Context, record: Record, opened: Opened, backups: Seq
     problems: list[str] = []
     codes: list[Code] = []
     for source in backups:
-        context.say(f"opening the backup {source.name}")
+        context.reporter.progress(f"opening the backup {source.name}")
         result = isolated(
             partial(
                 prove.opens,
@@ -412,7 +414,7 @@ def _certify(
         if error.code is Code.LOCAL_FILES:
             raise  # evidence that cannot be kept is a failure
         # A key that does not sign has failed its proof already, and is reported by it.
-        context.say(f"no certificate for {record.epoch}: {error.message}")
+        context.reporter.progress(f"no certificate for {record.epoch}: {error.message}")
         return None
     _stamp(context, path)
     return str(path)
@@ -429,7 +431,7 @@ def _stamp(context: Context, path: Path) -> None:
     if made.state == "stamped":
         timestamp.ask_all(path.parent, settings, limit=context.deadline.limit)
     else:
-        context.say(f"warning: the certificate's time-stamp is pending: {made.reason}")
+        context.reporter.warn(f"the certificate's time-stamp is pending: {made.reason}")
 
 
 def _proved(results: Sequence[Result], digest: Digest) -> bool:

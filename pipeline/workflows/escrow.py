@@ -101,9 +101,11 @@ def escrow(
                 data, passphrase, pin=context.fingerprint, accept=wishes.accept, now=context.clock.now()
             )
             opened = True
-            context.say(f"key {key.fingerprint} is open and complete")
+            context.reporter.progress(f"key {key.fingerprint} is open and complete")
             for note in key.notes:
-                context.say(note if note.startswith("warning: ") else f"note: {note}")
+                context.reporter.progress(f"note: {note}")
+            for warning in key.warnings:
+                context.reporter.warn(warning)
             with ExitStack() as stack:
                 # PGPy takes longest to load: let it, while the servers are talked to.
                 prestarted = stack.enter_context(proofs.Prestarted()) if wishes.with_drill else None
@@ -128,9 +130,11 @@ def _escrow(
     chosen = _unfinished(context, key, plan) or _stored(context, targets, key, plan, wishes)
     if isinstance(chosen, Chosen):
         how = "resuming the interrupted" if chosen.resumed else "the key is stored already: checking"
-        context.say(f"{how} epoch {chosen.record.epoch}")
+        context.reporter.progress(f"{how} epoch {chosen.record.epoch}")
     else:
-        context.say("minting a new record: re-wrapping the key, splitting and sealing its escrow passphrase")
+        context.reporter.progress(
+            "minting a new record: re-wrapping the key, splitting and sealing its escrow passphrase"
+        )
         chosen = storing.begin(
             context,
             mint.mint(

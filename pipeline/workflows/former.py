@@ -43,7 +43,7 @@ def drill(context: Context, request: Request) -> tuple[Former, ...]:
 
 
 def _drill(context: Context, request: Request) -> Former:
-    context.say(f"former key {context.fingerprint}")
+    context.reporter.progress(f"former key {context.fingerprint}")
     try:
         done = drills.drill(context, request)
     except OrgkeyError as error:

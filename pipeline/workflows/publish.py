@@ -224,9 +224,9 @@ def store(
         beside=chosen.already,
     )
     for receipt in placed.receipts.values():
-        context.say(f"{receipt.target}: stored and read back, {receipt.location}")
+        context.reporter.progress(f"{receipt.target}: stored and read back, {receipt.location}")
     for name, failure in placed.failures.items():
-        context.say(f"{name}: {failure.message}")
+        context.reporter.progress(f"{name}: {failure.message}")
     result = Stored(
         record,
         placed,
@@ -242,8 +242,8 @@ def store(
     if result.code not in (Code.OK, Code.DEGRADED) or prestarted is None or result.proven:
         return result
     if not drills.unattended_paths(context.estate("driller"), record):
-        context.say(
-            "warning: every custody path needs people, so nothing is proven yet: "
+        context.reporter.warn(
+            "every custody path needs people, so nothing is proven yet: "
             f"drill it as a ceremony, orgkey drill --epoch {record.epoch} --via PATH"
         )
         return replace(result, code=first_of([result.code, Code.DEGRADED]))
@@ -300,4 +300,4 @@ def remember_failure(
     try:
         enter(event, details)
     except OrgkeyError as unkept:
-        context.say(f"warning: the ledger has no entry of this: {unkept.message}")
+        context.reporter.warn(f"the ledger has no entry of this: {unkept.message}")

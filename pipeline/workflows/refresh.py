@@ -119,7 +119,7 @@ def _refresh(context: Context, request: Request, prestarted: Prestarted) -> Refr
         ),
     )
     if chosen is not None:
-        context.say(f"resuming the interrupted refresh, epoch {chosen.record.epoch}")
+        context.reporter.progress(f"resuming the interrupted refresh, epoch {chosen.record.epoch}")
     elif _compared(old, request.public) != "same":
         _require_history(context, survey)
         chosen = storing.begin(context, _mint(context, survey, old, request))
@@ -223,11 +223,15 @@ def _written_anew(context: Context, survey: Survey, old: Record, request: Reques
     try:
         opened, key = _open(context, survey, old, request if called else replace(request, ask=None))
     except OrgkeyError as error:
-        context.say(f"whether its secret numbers are in canonical form is not known: {error.message}")
+        context.reporter.progress(
+            f"whether its secret numbers are in canonical form is not known: {error.message}"
+        )
         return None
     if key.canonical:
         return None
-    context.say("the secret numbers are stored in a form that strict programs refuse: written anew")
+    context.reporter.progress(
+        "the secret numbers are stored in a form that strict programs refuse: written anew"
+    )
     return _store_again(context, survey, old, opened, key)
 
 
@@ -239,7 +243,7 @@ def _open(context: Context, survey: Survey, old: Record, request: Request) -> tu
     others = [epoch.record for epoch in survey.epochs if epoch.record and epoch.record.epoch != old.epoch]
     way = Way(request.path, request.shares, request.ask, others)
     opened = open_by(old, context.estate("driller"), way)
-    context.say(f"epoch {old.epoch}: the escrow passphrase is back by path {opened.path}")
+    context.reporter.progress(f"epoch {old.epoch}: the escrow passphrase is back by path {opened.path}")
     return opened, mint.reopen(old, passphrase.written(opened.raw)).merge_public(request.public)
 
 

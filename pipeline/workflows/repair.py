@@ -135,5 +135,5 @@ def _repair_copy(
         return Repaired(
             name, copy.target, "failed", copy.location, copy.version, receipt.message, receipt.code
         ), None
-    context.say(f"{target.name}: copied to {receipt.location}")
+    context.reporter.progress(f"{target.name}: copied to {receipt.location}")
     return Repaired(name, copy.target, "copied", receipt.location, receipt.version, bad, Code.OK), receipt

@@ -132,21 +132,21 @@ def find(context: Context, estate: Estate, request: Request) -> Found:
     survey = reader.survey(context.fingerprint, journal=context.journal, everything=request.epoch != "latest")
     epoch = choose(survey, () if request.epoch == "latest" else (request.epoch,))[0]
     if request.epoch == "latest" and epoch.state not in (State.PROVEN, State.SUPERSEDED):
-        context.say(
-            f"warning: epoch {epoch.name} is authentic, but this host knows of no drill that proved it"
+        context.reporter.warn(
+            f"epoch {epoch.name} is authentic, but this host knows of no drill that proved it"
         )
     if problem := context.deadline.dates.problem():
-        context.say(f"warning: {problem.message}; what is stored is judged by the servers' time")
+        context.reporter.warn(f"{problem.message}; what is stored is judged by the servers' time")
     for name, error in survey.unreachable.items():
-        context.say(f"warning: {name} was left out: {error.message}")
+        context.reporter.warn(f"{name} was left out: {error.message}")
     for copy in epoch.copies:
         if copy.problem:
-            context.say(f"warning: {copy.target}: {copy.problem}")
+            context.reporter.warn(f"{copy.target}: {copy.problem}")
     if request.epoch == "latest":
         known = isolated(lambda: lineage.newer_known(context, survey, epoch.name), "this host's state")
         more = [known.message] if isinstance(known, OrgkeyError) else filter(None, [known])
         for line in (*passed_over(survey, epoch), *more):
-            context.say(f"warning: {line}")
+            context.reporter.warn(line)
     if not epoch.good:
         raise not_read(epoch)
     copy = epoch.good[0]

@@ -143,7 +143,7 @@ def _rotate(context: Context, request: Request, prestarted: Prestarted) -> Rotat
         chosen, old = None, _chosen(survey, request.epoch)
     difference = _difference(old if chosen else _newest(survey, old), plan)
     if chosen is not None:
-        context.say(f"resuming the interrupted rotation, epoch {chosen.record.epoch}")
+        context.reporter.progress(f"resuming the interrupted rotation, epoch {chosen.record.epoch}")
     else:
         refusal = _refusal(context, _newest(survey, old), difference, plan, request)
         if refusal is not None:
@@ -250,10 +250,12 @@ def _mint(context: Context, survey: Survey, old: Record, plan: mint.Plan, reques
     others = [epoch.record for epoch in survey.epochs if epoch.record and epoch.record.epoch != old.epoch]
     way = Way(request.path, request.shares, request.ask, others)
     opened = open_by(old, context.estate("driller"), way)
-    context.say(f"epoch {old.epoch}: the escrow passphrase is back by path {opened.path}")
+    context.reporter.progress(f"epoch {old.epoch}: the escrow passphrase is back by path {opened.path}")
     written = passphrase.written(opened.raw)
     key = mint.reopen(old, written)
-    context.say("minting a new record: re-wrapping the key, splitting and sealing a new escrow passphrase")
+    context.reporter.progress(
+        "minting a new record: re-wrapping the key, splitting and sealing a new escrow passphrase"
+    )
     before = _newest(survey, old)
     return mint.mint(
         key,

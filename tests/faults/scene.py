@@ -24,6 +24,7 @@ from pipeline.storage.interface import Presence, Slot, Target
 from pipeline.wiring import factory as wiring
 from tests.faults.faulty import WORDS
 from tests.support import forkserver, leftovers
+from tests.support.reporter import Lines
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -234,7 +235,7 @@ class Scene:
     def context(self, state: Path | None = None) -> Context:
         """A run's context in this process, for looking only."""
         return wiring.context(
-            config.load(self.config), fingerprint=None, state_dir=state or self.state, say=lambda _: None
+            config.load(self.config), fingerprint=None, state_dir=state or self.state, reporter=Lines()
         )
 
     @cached_property

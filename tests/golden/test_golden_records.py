@@ -39,6 +39,7 @@ from pipeline.unseal.prove import recover_passphrase
 from pipeline.workflows import drill, restore
 from tests.golden import holders, make_golden
 from tests.support import forkserver
+from tests.support.reporter import Lines
 
 HERE = Path(__file__).parent
 INDEX = make_golden.load()
@@ -100,7 +101,7 @@ class Shelf:
             deadline=Deadline(120, clock),
             run="0" * 16,
             root=self.path.parent / "state" / fingerprint,
-            say=lambda _: None,
+            reporter=Lines(),
             estate=lambda _: holders.GoldenEstate({"disk": place}),
         )
 

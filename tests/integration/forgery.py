@@ -19,6 +19,7 @@ from tests.assets import openpgp_writer as writer
 from tests.integration import commandline
 from tests.integration.commandline import KEYS, Desk
 from tests.support import leftovers
+from tests.support.reporter import Lines
 
 if TYPE_CHECKING:
     from pipeline.openpgp import UnlockedKey
@@ -77,9 +78,7 @@ def other_secret(desk: Desk, monkeypatch: pytest.MonkeyPatch, *, whole: bool, ot
     from pipeline.wiring import factory as wiring
 
     config = settings.load(desk.config)
-    context = wiring.context(
-        config, fingerprint=desk.fingerprint, state_dir=desk.state, say=lambda _line: None
-    )
+    context = wiring.context(config, fingerprint=desk.fingerprint, state_dir=desk.state, reporter=Lines())
     now = context.clock.now()
     key = keys.load(desk.export.read_bytes(), Secret(writer.PASSPHRASE), pin=desk.fingerprint, now=now)
     real = mint._wrap

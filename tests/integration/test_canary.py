@@ -23,6 +23,7 @@ from tests.assets import openpgp_writer as writer
 from tests.assets.listener import listening
 from tests.integration.commandline import Desk, Run, environment
 from tests.integration.leaks import Leak, Sampler, Searcher
+from tests.support.reporter import Lines
 
 if TYPE_CHECKING:
     from pipeline.record.verify import Record
@@ -112,7 +113,7 @@ class Watched:
             config.load(self.desk.config),
             fingerprint=None,
             state_dir=self.folder / "none",
-            say=lambda _: None,
+            reporter=Lines(),
         )
         (found,) = overview.all_keys(context)
         latest = found.latest()

@@ -33,7 +33,7 @@ def test_nothing_that_is_shown_steers_a_terminal(
     json_wanted: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = Output(json=json_wanted)
-    out.say(NASTY)
+    out.progress(NASTY)
     out.warn(NASTY)
     out.emit({"name": NASTY, NASTY: [NASTY]}, [NASTY])
     shown = capsys.readouterr()

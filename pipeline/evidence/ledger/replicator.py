@@ -17,6 +17,7 @@ from pipeline.core.clock import Clock, Deadline
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, Conflict, Interrupted, LedgerBroken, OrgkeyError, UsageProblem
 from pipeline.core.isolation import isolated
+from pipeline.core.reporter import Reporter
 from pipeline.core.retry import Retrier
 from pipeline.evidence.ledger import entry as chain
 from pipeline.evidence.ledger.entry import START, Head
@@ -45,7 +46,7 @@ class Scribe:
         deadline: The end of the run.
         call_seconds: Time for one call.
         clock: Where time comes from.
-        say: Tells a person what happens.
+        reporter: Tells a person what happens.
 
     Attributes:
         failed: Mirrors that could not be asked in this run, with the error.
@@ -61,7 +62,7 @@ class Scribe:
         deadline: Deadline,
         call_seconds: float,
         clock: Clock,
-        say: Callable[[str], None],
+        reporter: Reporter,
     ) -> None:
         self._ledger = ledger
         self._memory = memory
@@ -70,7 +71,7 @@ class Scribe:
         self._deadline = deadline
         self._call_seconds = call_seconds
         self._clock = clock
-        self._say = say
+        self._reporter = reporter
         self.failed: dict[str, OrgkeyError] = {}
         self._out: set[str] = set()
         self._begun = False
@@ -170,9 +171,9 @@ class Scribe:
         if not outcome.level:
             self._leave_out(follower.name, "there is no time left for what waits for it")
         if (adopted := self._ledger.head().sequence - before.sequence) > 0:
-            self._say(f"ledger: {adopted} entries fetched from mirror {follower.name}")
+            self._reporter.progress(f"ledger: {adopted} entries fetched from mirror {follower.name}")
         for note in follower.notes:
-            self._say(f"warning: ledger mirror {follower.name}: {note}")
+            self._reporter.warn(f"ledger mirror {follower.name}: {note}")
         follower.notes.clear()
 
     def _settled(self, follower: Follower, number: int) -> bool:
@@ -244,8 +245,8 @@ class Scribe:
     def _give_way(self, follower: Follower, number: int) -> None:
         """Another host's entries keep the numbers: ours are kept aside, to be written again behind them."""
         ours = self._ledger.head().sequence - number + 1
-        self._say(
-            f"warning: the ledger forked at entry {number}: mirror {follower.name} has another host's. "
+        self._reporter.warn(
+            f"the ledger forked at entry {number}: mirror {follower.name} has another host's. "
             f"{ours} entries of this host are kept in {self._ledger.directory / 'forks'} and written again "
             "behind it"
         )
@@ -277,7 +278,7 @@ class Scribe:
                 if entry["event"] == "fork" and isinstance(told, list):  # a mirror's entry may say anything
                     forks |= set(map(str, told))
         except LedgerBroken as error:
-            self._say(f"warning: {error.message}; entries that gave way in a fork are not written again")
+            self._reporter.warn(f"{error.message}; entries that gave way in a fork are not written again")
             return
         lost = [
             (number, data, path) for number, data, path in waiting if here.get(number) != sha256(data).hex
@@ -352,16 +353,18 @@ class Scribe:
         told = why if isinstance(why, str) else why.message
         if isinstance(why, UsageProblem) and self._memory.known(name).head == START:
             # Before the first escrow a host need not have the writer's logins.
-            self._say(f"ledger: entries wait for {name} until a run has the writer's logins: {told}")
+            self._reporter.progress(
+                f"ledger: entries wait for {name} until a run has the writer's logins: {told}"
+            )
         else:
-            self._say(f"warning: the ledger is not mirrored to {name} in this run, entries wait: {told}")
+            self._reporter.warn(f"the ledger is not mirrored to {name} in this run, entries wait: {told}")
 
     def _distrust(self, name: str, problem: str) -> None:
         """Say what is wrong with a mirror, in each run; enter it in the ledger once."""
         known = self._memory.known(name)
         if name not in self._out:
             self._out.add(name)
-            self._say(f"warning: the ledger is not mirrored to {name}: {problem}")
+            self._reporter.warn(f"the ledger is not mirrored to {name}: {problem}")
         if known.problem != problem:
             self._memory.keep(name, Known(known.head, problem))
             self._untold.append(

@@ -78,7 +78,7 @@ def inspect(
         }
         for problem in found.problems
     ]
-    document["notes"] = list(found.notes)
+    document["notes"] = [*found.notes, *(f"warning: {warning}" for warning in found.warnings)]
     return Inspection(code, document)
 
 

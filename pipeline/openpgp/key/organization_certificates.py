@@ -61,16 +61,16 @@ class OrganizationCertificate:
             "sha256": self.sha256,
         }
 
-    def notes(self, now: datetime) -> Iterator[str]:
+    def warnings(self, now: datetime) -> Iterator[str]:
         """What people should know of its validity; it is no matter of the key's."""
         if self.not_after is not None and self.not_after <= now:
             yield (
-                f"warning: the Organization Certificate {self.subject} expired at {stamp(self.not_after)}: "
+                f"the Organization Certificate {self.subject} expired at {stamp(self.not_after)}: "
                 "none renews itself, replace it on the server"
             )
         if self.not_before is not None and self.not_before > now:
             from_when = stamp(self.not_before)
-            yield f"warning: the Organization Certificate {self.subject} is valid from {from_when} only"
+            yield f"the Organization Certificate {self.subject} is valid from {from_when} only"
 
 
 def find_certificates(key: Key) -> tuple[OrganizationCertificate, ...]:

@@ -47,6 +47,7 @@ class Examination:
         secrets: Secret numbers of each component, as far as they were opened.
         problems: In order of precedence.
         notes: For people.
+        warnings: What people have to do something about one day.
     """
 
     reading: Reading
@@ -56,6 +57,7 @@ class Examination:
     secrets: tuple[Secret | None, ...]
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def protected(self) -> bool:
@@ -121,7 +123,7 @@ def examine(data: bytes, *, pin: str | None, passphrase: Secret | None, now: dat
         key = kept
         judgement = judge(key, now)
     certificates = find_certificates(key)
-    notes += [note for one in certificates for note in one.notes(now)]
+    warnings = tuple(warning for one in certificates for warning in one.warnings(now))
     problems += [Problem(error) for error in key.problems]
     secrets: tuple[Secret | None, ...] = ()
     if not key.has_secret:
@@ -133,7 +135,9 @@ def examine(data: bytes, *, pin: str | None, passphrase: Secret | None, now: dat
         problems += [Problem(error) for error in wrong]
     problems += usability(key, judgement, now)
     problems += _certificates(certificates)
-    return Examination(reading, key, judgement, certificates, secrets, _ordered(problems), tuple(notes))
+    return Examination(
+        reading, key, judgement, certificates, secrets, _ordered(problems), tuple(notes), warnings
+    )
 
 
 def _ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -34,6 +34,7 @@ class UnlockedKey:
         secrets: The secret numbers of each component, in canonical form.
         original: The chosen key's packets as they came in; the whole file where it holds nothing else.
         notes: What was tolerated while reading.
+        warnings: What has to be done about it one day.
         canonical: Whether the numbers were in canonical form when they were read: GnuPG 2.3 and newer
             protects elliptic ones with a bit count of whole octets, which strict programs refuse.
     """
@@ -42,6 +43,7 @@ class UnlockedKey:
     secrets: tuple[Secret, ...] = field(repr=False)
     original: bytes = field(repr=False)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     canonical: bool = True
 
     @property
@@ -188,7 +190,8 @@ def load(
     if passphrase is None and found.protected:
         raise WrongPassphrase("the export has a passphrase, and none was given", hint="give its passphrase")
     alone = len(found.reading.keys) == 1
-    return _opened(found.key, found.secrets, data if alone else found.key.raw, found.notes)
+    key = _opened(found.key, found.secrets, data if alone else found.key.raw)
+    return replace(key, notes=found.notes, warnings=found.warnings)
 
 
 def unlock(tsk: bytes, passphrase: Secret) -> UnlockedKey:
@@ -212,16 +215,14 @@ def unlock(tsk: bytes, passphrase: Secret) -> UnlockedKey:
     return _opened(key, opened, tsk)
 
 
-def _opened(
-    key: Key, opened: Iterable[Secret | None], original: bytes, notes: tuple[str, ...] = ()
-) -> UnlockedKey:
+def _opened(key: Key, opened: Iterable[Secret | None], original: bytes) -> UnlockedKey:
     found = []
     canonical = True
     for component, clear in zip(key.components, opened, strict=True):
         assert clear is not None, "a part that was not opened has no problem to its name"
         found.append(Secret(write_numbers(read_secret(component.public, clear.reveal()))))
         canonical &= found[-1] == clear
-    return UnlockedKey(key, tuple(found), original, notes, canonical)
+    return UnlockedKey(key, tuple(found), original, canonical=canonical)
 
 
 def prove_rewrap(before: UnlockedKey, protected: bytes, new: Secret, old: Secret | None) -> None:

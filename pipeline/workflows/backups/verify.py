@@ -174,7 +174,9 @@ class _Keyring:
         others = [other for other in self._records if other is not record]
         way = Way(self._request.path, self._request.shares, self._request.ask, others)
         opened = open_by(record, self._estate, way)
-        self._context.say(f"epoch {record.epoch}: the escrow passphrase is back by path {opened.path}")
+        self._context.reporter.progress(
+            f"epoch {record.epoch}: the escrow passphrase is back by path {opened.path}"
+        )
         return self._stack.enter_context(
             Opener(record.keypair, passphrase.written(opened.raw), record.fingerprint, self._context.deadline)
         )
@@ -215,7 +217,7 @@ def _read(
     source, head = item.backup.source, item.backup.head
     if item.session is None or head is None:
         return Verified(source, None, item.key, 0.0, item.problem, item.code)
-    context.say(f"reading {source.name}")
+    context.reporter.progress(f"reading {source.name}")
     started = time.monotonic() - item.seconds
     result = isolated(
         partial(

@@ -142,9 +142,9 @@ def carry_out(
 
         done = replace(mirrored, entries=each(mirrored.entries, one))
         if extended := done.counts.get(Action.EXTENDED):
-            context.say(f"{done.target}: {extended} entries of the ledger are retained longer")
+            context.reporter.progress(f"{done.target}: {extended} entries of the ledger are retained longer")
         if failed := done.counts.get(Action.FAILED):
-            context.say(f"warning: {done.target}: {failed} entries of the ledger could not be extended")
+            context.reporter.warn(f"{done.target}: {failed} entries of the ledger could not be extended")
         return done
 
     return tuple(at(item) for item in planned)

@@ -258,9 +258,9 @@ def _decided(
 def _tell(context: Context, item: Version) -> None:
     if item.fate.action is Action.EXTENDED and item.stored and item.fate.wanted:
         until = stamp(item.fate.wanted.until)
-        context.say(f"{item.target}: {item.stored.location} is retained until {until}")
+        context.reporter.progress(f"{item.target}: {item.stored.location} is retained until {until}")
     elif item.fate.action is Action.FAILED:
-        context.say(f"warning: {item.fate.problem}")
+        context.reporter.warn(f"{item.fate.problem}")
 
 
 def _event(result: Plan) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pipeline.providers.aws.session import AwsSession
 from pipeline.providers.vault.session import VaultSession
 from pipeline.storage.s3.bucket import Bucket
 from pipeline.storage.s3.target import S3Target
+from tests.support.reporter import Lines
 from tests.unit.clients.scripted_server import Answer, Asked, ScriptedServer
 
 QUOTA = 'request path "transit/decrypt": rate limit quota exceeded'
@@ -224,7 +225,7 @@ def test_one_login_for_each_role_and_run(tmp_path: Path) -> None:
                 "policy": {"copies": 1, "accept_single_party": True, "accept_single_loss": True},
             }
         )
-        context = wiring.context(config, fingerprint=None, state_dir=tmp_path, say=lambda _: None)
+        context = wiring.context(config, fingerprint=None, state_dir=tmp_path, reporter=Lines())
         for _ in range(3):
             assert context.estate("driller").targets()["vault"].find("A" * 40) == []
         assert [asked.path for asked in server.asked if "login" in asked.path] == ["/v1/auth/approle/login"]

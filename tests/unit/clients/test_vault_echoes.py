@@ -264,7 +264,7 @@ def test_results_and_the_ledger_hold_no_login(tmp_path: Path, capsys: pytest.Cap
     document = {"schema": "orgkey.x/1", "findings": [{"message": f"it said {TOKEN}", "code": 2}]}
     Output(json=True).emit(document, [])
     Output().emit({}, [f"it said {TOKEN}"])
-    Output().say(f"it said {TOKEN}")
+    Output().progress(f"it said {TOKEN}")
     Output().warn(f"it said {TOKEN}")
     shown = capsys.readouterr()
     assert TOKEN not in shown.out + shown.err

@@ -40,6 +40,7 @@ from pipeline.sources.backups.sources import Source
 from pipeline.storage.interface import Presence, Receipt, Retainer, Slot, Stored, Target
 from pipeline.storage.ledger_mirror import Mirror
 from tests.assets.openpgp_writer import PASSPHRASE
+from tests.support.reporter import Lines
 
 ASSETS = Path(__file__).parents[2] / "assets" / "keys"
 EXPORT_PASSPHRASE = Secret(PASSPHRASE)
@@ -329,7 +330,7 @@ class World:
     policy: str = ""
     backups: str = ""
     clock: ShiftedClock = field(default_factory=ShiftedClock)
-    lines: list[str] = field(default_factory=list)
+    lines: Lines = field(default_factory=Lines)
     roles: list[Role] = field(default_factory=list)
     seconds: float = 120.0
     seals: dict[str, str | OrgkeyError] = field(default_factory=dict)
@@ -375,7 +376,7 @@ class World:
             deadline=deadline,
             run=secrets.token_hex(8),
             root=self.root / self.fingerprint,
-            say=self.lines.append,
+            reporter=self.lines,
             estate=estate,
         )
 

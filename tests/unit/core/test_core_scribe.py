@@ -21,6 +21,7 @@ from pipeline.evidence.ledger.mirror_state import Memory
 from pipeline.evidence.ledger.replicator import Scribe
 from pipeline.evidence.ledger.store import Ledger
 from pipeline.storage.ledger_mirror import Mirror
+from tests.support.reporter import Lines
 from tests.unit.core.inmemory import MemoryMirror, denied, unreachable
 
 KEY = "A" * 40
@@ -34,7 +35,7 @@ class Host:
         self.root = root
         self.mirrors = mirrors
         self.heads = heads
-        self.lines: list[str] = []
+        self.lines = Lines()
 
     @property
     def ledger(self) -> Ledger:
@@ -50,7 +51,7 @@ class Host:
         heads: dict[str, Mirror] = {head.name: head for head in self.heads}
         return Scribe(
             self.ledger, self.memory, mirrors, heads,
-            deadline=Deadline(60), call_seconds=5, clock=SystemClock(), say=self.lines.append,
+            deadline=Deadline(60), call_seconds=5, clock=SystemClock(), reporter=self.lines,
         )  # fmt: skip
 
     def add(self, *numbers: int) -> None:

@@ -30,6 +30,7 @@ from pipeline.wiring import factory as wiring
 from pipeline.wiring import record_locations as locations
 from pipeline.wiring.factory import Estate
 from pipeline.wiring.holder_addresses import Consent, reach
+from tests.support.reporter import Lines
 from tests.unit.core.configtext import PIN, changed, put
 
 OTHER = "F" * 40
@@ -87,7 +88,7 @@ def test_each_role_of_a_run_takes_its_credentials_for_aws_once(tmp_path: Path) -
         (tmp_path / f"{role}.ini").write_text(f"[profile job]\ncredential_process = {program} {role}\n")
         login = {"config_file": str(tmp_path / f"{role}.ini"), "profile": "job"}
         changes.append(put(f"identity/{role}", {"aws": login}))
-    run = wiring.context(settings(*changes), fingerprint=PIN, state_dir=tmp_path, say=print)
+    run = wiring.context(settings(*changes), fingerprint=PIN, state_dir=tmp_path, reporter=Lines())
     for _ in range(2):
         for role in ("writer", "driller"):
             made = run.estate(role)  # type: ignore[arg-type]  # one of the two
@@ -332,7 +333,7 @@ def test_people_are_not_opened_by_machines() -> None:
 
 
 def run(read: Config, **more: Any) -> Any:
-    given: dict[str, Any] = {"fingerprint": None, "state_dir": Path("/state"), "say": print}
+    given: dict[str, Any] = {"fingerprint": None, "state_dir": Path("/state"), "reporter": Lines()}
     return wiring.context(read, **given | more)
 
 
