@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 WORKERS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers tools stack demo check test lint format bench newest lock wheel clean
+.PHONY: help setup servers tools stack demo check test lint format generate bench newest lock wheel clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ demo: ## The whole job on real servers that it starts itself
 	@PYTHON="$(PYTHON)" MAKE="$(MAKE)" sh infra/demo/demo.sh
 
 tools: setup ## Build what only tests run: kustomize; a minute, once
-	@$(BIN)/python -m tests.tools.build
+	@$(BIN)/python -m tools.build
 
 # The servers are built first: no test's time-out has to cover that.
 test: servers tools ## Run all tests; with T=PATH those of a file or folder
@@ -53,6 +53,10 @@ format: setup ## Apply the format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+GENERATED := exit_codes permissions reference schedule stack_policies
+generate: setup ## Make the generated pages and files anew: docs/reference, exit codes, schedule, policies
+	@for name in $(GENERATED); do $(BIN)/python -m tools.make_$$name >/dev/null || exit 1; done
+
 bench: setup ## Measure against peers, side by side in one run
 	@$(BIN)/python -m tests.bench
 
@@ -61,7 +65,7 @@ newest: ## Prove keys with the newest releases that the constraints allow; fetch
 	@$(PYTHON) -m venv --clear .newest
 	@.newest/bin/python -m pip install --quiet --disable-pip-version-check . hypothesis pytest pytest-timeout
 	@.newest/bin/python -m pip list --disable-pip-version-check | grep -iE '^(cryptography|pgpy|pysequoia) '
-	@.newest/bin/python -m pytest -q -p no:cacheprovider tests/unit/keyproofs/test_forms_of_keys.py tests/unit/keyproofs/test_known_answer.py
+	@.newest/bin/python -m pytest -q -p no:cacheprovider tests/component/proofs/test_forms_of_keys.py tests/component/proofs/test_known_answer.py
 	@rm -rf .newest
 
 # The second is what a production host installs, the third what builds the wheel: the first's versions.

@@ -157,7 +157,7 @@ def kustomize() -> Path:
     """The program that builds Kubernetes manifests; built once, beside the servers."""
     from pipeline.devstack.build import ensure
     from pipeline.devstack.progress import reporter
-    from tests.tools.build import KUSTOMIZE
+    from tools.build import KUSTOMIZE
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ORGKEY_STACK_CACHE", _cache)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from tests.assets import openpgp_writer
 from tests.bench.measure import CannotMeasure, Sample, alternate, run
 from tests.bench.subjects import ORGKEY, Bench
 from tests.bench.verdict import Comparison
+from tests.support import openpgp_writer
 
 GIB = 1 << 30
 LIMIT = 0.5

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.devstack.stack import Stack
 from pipeline.storage.interface import Slot
-from tests.contract.target_places import DirectoryPlace, Place, S3Place, VaultPlace
+from tests.support.target_places import DirectoryPlace, Place, S3Place, VaultPlace
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ from pipeline.custody.shares.seal import seal
 from pipeline.openpgp.format import armor
 from pipeline.providers.aws.session import AwsSession
 from pipeline.providers.vault.session import VaultSession
-from tests.assets import people
+from tests.support import people
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack

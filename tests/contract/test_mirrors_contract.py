@@ -16,8 +16,8 @@ from pipeline.storage.interface import Slot
 from pipeline.storage.ledger_mirror import Mirror
 from pipeline.storage.s3.ledger_mirror import S3Mirror
 from pipeline.storage.vault.ledger_heads import VaultHeads
-from tests.contract.target_places import CONTROL, DirectoryPlace, S3Place, VaultPlace
-from tests.unit.core.inmemory import MemoryMirror
+from tests.support.inmemory import MemoryMirror
+from tests.support.target_places import CONTROL, DirectoryPlace, S3Place, VaultPlace
 
 Make = Callable[..., Mirror]
 

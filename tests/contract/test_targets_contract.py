@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.core.errors import Conflict, IntegrityProblem, OrgkeyError, Unreachable, UsageProblem
 from pipeline.storage.interface import Listing, Presence, Receipt, Slot
-from tests.contract.target_places import Place
+from tests.support.target_places import Place
 
 RECORD = bytes(range(256)) * 200 + b"\r\n\0end"
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.core.errors import Denied, IntegrityProblem, OrgkeyError, Unreachable
 from pipeline.storage.interface import Slot
-from tests.contract.target_places import DirectoryPlace
+from tests.support.target_places import DirectoryPlace
 
 RECORD = b"record" * 1000
 

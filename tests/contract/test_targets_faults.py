@@ -13,8 +13,8 @@ from pipeline.core.errors import Conflict, DeadlinePassed, Denied, Unreachable
 from pipeline.core.retry import Retrier
 from pipeline.storage.interface import Slot
 from pipeline.storage.retrying import RetryingTarget
-from tests.contract.target_places import S3Place, VaultPlace
-from tests.contract.wire_faults import CuttingProxy, dead_port, silent_server
+from tests.support.target_places import S3Place, VaultPlace
+from tests.support.wire_faults import CuttingProxy, dead_port, silent_server
 
 RECORD = b"record" * 1000
 ServerPlace = VaultPlace | S3Place

@@ -15,7 +15,7 @@ from pipeline.core.errors import Conflict, Denied, IntegrityProblem, OrgkeyError
 from pipeline.storage.interface import Presence, Retention, Slot, Stored
 from pipeline.storage.s3.retention import S3Retainer
 from pipeline.storage.s3.target import S3Target
-from tests.contract.target_places import S3Place
+from tests.support.target_places import S3Place
 
 RECORD = b"record" * 1000
 LOCK: dict[str, Any] = {"lock_mode": "GOVERNANCE", "lock_days": 1}

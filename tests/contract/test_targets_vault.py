@@ -16,7 +16,7 @@ from pipeline.core.clock import Deadline
 from pipeline.core.errors import Denied, IntegrityProblem, Unreachable, UsageProblem
 from pipeline.providers.vault.session import Health, VaultSession
 from pipeline.storage.interface import Presence, Slot
-from tests.contract.target_places import VaultPlace
+from tests.support.target_places import VaultPlace
 
 RECORD = b"record" * 1000
 

@@ -19,8 +19,8 @@ from pipeline.devstack.programs import OPENBAO
 from pipeline.devstack.progress import Quiet
 from pipeline.devstack.state import IDENTITIES, Layout
 from pipeline.devstack.vault import VaultServer
-from tests.assets.ports import distinct_ports
 from tests.support import leftovers
+from tests.support.ports import distinct_ports
 
 if TYPE_CHECKING:
     from tests.faults.scene import Scene

@@ -13,9 +13,9 @@ import pytest
 
 from pipeline.record import verify as authentic
 from tests.faults import cluster as clusters
-from tests.faults.balancer import in_front_of
 from tests.faults.replacing import Before, adopt, with_people
 from tests.faults.scene import Scene
+from tests.support.balancer import in_front_of
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack

@@ -20,12 +20,12 @@ import pytest
 
 from pipeline import openpgp as keys
 from pipeline.core.clock import SystemClock
-from tests.cli.forked import Started
 from tests.conftest import Place
-from tests.faults.balancer import Balancer
-from tests.integration.commandline import KEYS, Desk, Run, end_gpg, gpg
 from tests.support import forked
-from tests.unit.core.provers import use_quick
+from tests.support.balancer import Balancer
+from tests.support.commandline import KEYS, Desk, Run, end_gpg, gpg
+from tests.support.provers import use_quick
+from tests.support.started import Started
 
 if TYPE_CHECKING:
     import socket

@@ -9,8 +9,8 @@ from pathlib import Path
 from pipeline.record import verify as authentic
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Slot
-from tests.assets import people
 from tests.faults.scene import FINGERPRINT, Scene
+from tests.support import people
 
 
 @dataclass(frozen=True)

@@ -22,15 +22,15 @@ from pipeline.record import verify as authentic
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Presence, Slot, Target
 from pipeline.wiring import factory as wiring
-from tests.faults.faulty import WORDS
 from tests.support import forkserver, leftovers
+from tests.support.faulty import WORDS
 from tests.support.reporter import Lines
 
 if TYPE_CHECKING:
     from tests.conftest import Place
 
 ROOT = Path(__file__).parents[2]
-FAULTY = Path(__file__).with_name("faulty.py")
+FAULTY = ROOT / "tests" / "support" / "faulty.py"
 ASSETS = ROOT / "tests" / "assets" / "keys"
 KEY = "ed25519-two-block"
 FINGERPRINT = "70FBA2750FD7F47DF6FB080908E6316C03A0DB7D"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.balancer import in_front_of
 from tests.faults.cluster import Cluster, reroute, wait_until
 from tests.faults.scene import Ended, Scene
 from tests.faults.test_kill_leader import complete
+from tests.support.balancer import in_front_of
 
 LIMITS = "copies = 2\ncall_seconds = 5\ndeadline_seconds = 60"
 WRITE = "POST /v1/orgkey/data/records/PLACE/FPR/EPOCH #1"

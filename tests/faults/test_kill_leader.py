@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.balancer import When, in_front_of
 from tests.faults.cluster import Cluster, reroute
 from tests.faults.scene import Ended, Scene
+from tests.support.balancer import When, in_front_of
 
 CALLS = 13
 """How many requests to Vault a clean escrow makes. Whoever adds one changes this number, and has it swept."""

@@ -14,11 +14,11 @@ import pytest
 
 from pipeline.openpgp import compare_public
 from pipeline.record import verify as authentic
-from tests.assets.openpgp_writer import PASSPHRASE
 from tests.faults.conftest import set_up
 from tests.faults.replacing import Before, adopt, check_ended, check_proven, check_stands, with_people
 from tests.faults.scene import ASSETS, FINGERPRINT, Scene
-from tests.integration.commandline import end_gpg, gpg
+from tests.support.commandline import end_gpg, gpg
+from tests.support.openpgp_writer import PASSPHRASE
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.relayed import Relayed, Request, relayed
-from tests.integration.commandline import ORGKEY, environment
 from tests.support import forkserver
+from tests.support.commandline import ORGKEY, environment
 
 if TYPE_CHECKING:
     import socket

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.devstack import processes
-from tests.faults.balancer import When, in_front_of
 from tests.faults.cluster import reroute
 from tests.faults.conftest import port_of
 from tests.faults.scene import Scene
 from tests.faults.test_kill_leader import LATER, complete
+from tests.support.balancer import When, in_front_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -95,7 +95,7 @@ def custodians(names: Sequence[str]) -> Holder:
     from pipeline.config import Custodian, OpenpgpHolder
     from pipeline.core.clock import Deadline, SystemClock
     from pipeline.custody.holders.openpgp import CustodianGroup
-    from tests.assets import people
+    from tests.support import people
 
     class Then(SystemClock):
         def now(self) -> datetime:

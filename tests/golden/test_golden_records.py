@@ -256,7 +256,7 @@ def test_the_custodians_words_commitments_and_check_codes() -> None:
 
 def test_custodians_and_paper_as_they_were_sealed() -> None:
     """Shares that real certificates' keys open, and words that were printed."""
-    from tests.assets import people
+    from tests.support import people
 
     name = make_golden.WITH_CUSTODIANS
     found = opened(name)

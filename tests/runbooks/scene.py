@@ -15,9 +15,9 @@ from pipeline.core.clock import Deadline
 from pipeline.devstack.programs import OPENBAO, find
 from pipeline.record import verify as authentic
 from pipeline.record.verify import Record
-from tests.assets import people
-from tests.integration.commandline import ROOT, Run, environment, next_second, orgkey
 from tests.runbooks.runner import execute
+from tests.support import people
+from tests.support.commandline import ROOT, Run, environment, next_second, orgkey
 
 if TYPE_CHECKING:
     from tests.conftest import Place

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.assets.people import FINGERPRINTS
-from tests.integration.commandline import end_gpg, gpg, next_second
 from tests.runbooks.scene import PAGES, Scene
+from tests.support.commandline import end_gpg, gpg, next_second
+from tests.support.people import FINGERPRINTS
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack

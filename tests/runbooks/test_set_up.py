@@ -23,12 +23,12 @@ from pipeline.core.resources import infra_path
 from pipeline.devstack import build, wire
 from pipeline.devstack.programs import OPENBAO
 from pipeline.devstack.progress import Quiet
-from tests.assets.ports import distinct_ports
-from tests.integration.commandline import ROOT, converse, environment, orgkey
 from tests.runbooks import pages
 from tests.runbooks.pages import Command
 from tests.runbooks.runner import Typist, execute
 from tests.support import leftovers
+from tests.support.commandline import ROOT, converse, environment, orgkey
+from tests.support.ports import distinct_ports
 
 if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack

@@ -29,7 +29,7 @@ ROOT: Final = Path(__file__).parents[2]
 ENTRIES: Final[dict[tuple[str, ...], str]] = {
     (sys.executable, "-m", "pipeline.cli.app"): "pipeline.cli.app:main",
     (str(Path(sys.executable).with_name("orgkey")),): "pipeline.cli.entry:main",
-    (sys.executable, str(ROOT / "tests" / "faults" / "faulty.py")): "tests.faults.faulty:main",
+    (sys.executable, str(ROOT / "tests" / "support" / "faulty.py")): "tests.support.faulty:main",
 }
 """What stands at the beginning of a command line, and the function that is called in its place."""
 _PROVER: Final = "pipeline.openpgp.proofs.pgpy_child"

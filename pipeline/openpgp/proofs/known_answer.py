@@ -1,6 +1,6 @@
 """A known answer: what an implementation has to read rightly on this host before it judges a key.
 
-Made by :mod:`tests.assets.make_known_answer`. The key is published, and protects nothing.
+Made by :mod:`tools.make_known_answer`. The key is published, and protects nothing.
 """
 
 from __future__ import annotations

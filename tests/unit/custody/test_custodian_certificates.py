@@ -19,12 +19,12 @@ from pipeline.custody.custodians import certificate_store as shelf
 from pipeline.custody.custodians import certificates
 from pipeline.custody.custodians import check as certificate_check
 from pipeline.custody.custodians.certificates import Recipient
-from tests.assets import certificate_writer as forge
-from tests.assets import openpgp_writer as writer
-from tests.assets import people
-from tests.assets.certificate_writer import MADE, NOW, Person, committed, person
-from tests.assets.key_forms import FORMS
-from tests.assets.make_keys import Home
+from tests.support import certificate_writer as forge
+from tests.support import openpgp_writer as writer
+from tests.support import people
+from tests.support.certificate_writer import MADE, NOW, Person, committed, person
+from tests.support.key_forms import FORMS
+from tools.make_keys import Home
 
 DAY = timedelta(days=1)
 BESIDE = Person("somebody else").fingerprint

@@ -21,7 +21,7 @@ from tests.unit.custody.test_custody_challenge import challenge_of
 from tests.unit.custody.test_custody_recover import Escrowed, _held
 
 if TYPE_CHECKING:
-    from tests.unit.custody.conftest import Plans
+    from tests.support.plans import Plans
 
 
 @pytest.mark.parametrize("opened_again", [True, False])

@@ -15,8 +15,8 @@ from pipeline.core.secret import Secret
 from pipeline.custody.custodians import challenge
 from pipeline.custody.custodians.challenge import Asked, Challenge, Older
 from pipeline.custody.shares import commitments as commit
-from tests.assets.people import mistyped
-from tests.unit.custody.conftest import Plans
+from tests.support.people import mistyped
+from tests.support.plans import Plans
 from tests.unit.custody.test_custody_recover import Escrowed
 
 NUMBER = 7

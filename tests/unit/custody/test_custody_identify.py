@@ -8,8 +8,8 @@ from pipeline.core.errors import WrongShare
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import identify, slip39
 from pipeline.custody.shares.identify import Known
-from tests.assets.people import mistyped
-from tests.unit.custody.conftest import Plans
+from tests.support.people import mistyped
+from tests.support.plans import Plans
 from tests.unit.custody.test_custody_recover import Escrowed
 
 

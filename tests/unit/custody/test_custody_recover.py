@@ -24,7 +24,7 @@ from pipeline.custody.shares.recover import recover
 from pipeline.custody.shares.seal import SealedCustody, seal
 
 if TYPE_CHECKING:
-    from tests.unit.custody.conftest import Plan, Plans
+    from tests.support.plans import Plan, Plans
 
 
 class Escrowed:

@@ -20,7 +20,7 @@ from pipeline.custody.shares.seal import seal
 from pipeline.custody.shares.section import CustodySection
 
 if TYPE_CHECKING:
-    from tests.unit.custody.conftest import Plan, Plans
+    from tests.support.plans import Plan, Plans
 
 NASTY = "x'; touch PWNED; '"
 

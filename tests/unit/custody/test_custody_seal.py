@@ -19,7 +19,7 @@ from pipeline.custody.shares.seal import SealedCustody, seal
 from pipeline.custody.shares.section import CustodySection
 
 if TYPE_CHECKING:
-    from tests.unit.custody.conftest import Plan, Plans
+    from tests.support.plans import Plan, Plans
 
 NAMES = ("alpha", "beta", "gamma")
 

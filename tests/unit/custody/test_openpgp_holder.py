@@ -19,11 +19,11 @@ from pipeline.custody.holders.openpgp import CustodianGroup, encrypted_to_alone
 from pipeline.custody.shares import paths
 from pipeline.openpgp.format import armor
 from pipeline.openpgp.gnupg.driver import GnuPG
-from tests.assets import certificate_writer as forge
-from tests.assets import openpgp_writer as writer
-from tests.assets import people
-from tests.assets.certificate_writer import MADE, NOW, Person, committed, person
-from tests.assets.make_keys import KEYS, Home
+from tests.support import certificate_writer as forge
+from tests.support import openpgp_writer as writer
+from tests.support import people
+from tests.support.certificate_writer import MADE, NOW, Person, committed, person
+from tools.make_keys import KEYS, Home
 
 BINDING = Binding("A" * 40, "0123456789abcdef" * 2)
 DAY = timedelta(days=1)

@@ -16,7 +16,7 @@ from pypdf import PdfReader
 
 from pipeline.report import chart, html, model, oscal, pdf, tables
 from pipeline.report.model import Control, Report, Support
-from tests.assets import sample_report as samples
+from tests.support import sample_report as samples
 
 SAMPLES: dict[str, Callable[[], Report]] = {
     "good": samples.good,

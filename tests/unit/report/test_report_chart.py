@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from pipeline.report import chart
 from pipeline.report.model import DrillFacts
-from tests.assets import sample_report as samples
+from tests.support import sample_report as samples
 
 
 def chart_of(*drills: DrillFacts) -> ElementTree.Element:

@@ -12,7 +12,7 @@ import pytest
 from pipeline.report import html, judging, tables
 from pipeline.report.controls import HIPAA, PCI, controls
 from pipeline.report.model import Answer, Control, Proof, Report, Support
-from tests.assets.sample_report import NOW, bad, good, year
+from tests.support.sample_report import NOW, bad, good, year
 
 FULL, PARTIAL, NONE = Support.SUPPORTED, Support.PARTIAL, Support.NONE
 PAGE = [

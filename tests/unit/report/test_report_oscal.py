@@ -17,7 +17,7 @@ import pytest
 from pipeline.report.model import Report, Support
 from pipeline.report.oscal import VERSIONS, Version, render
 from pipeline.report.oscal_words import control_id, markup, prop
-from tests.assets.sample_report import bad, digest, good, year
+from tests.support.sample_report import bad, digest, good, year
 
 FOLDER = Path(__file__).parents[2] / "assets" / "oscal"
 SCHEMA = FOLDER / "oscal-assessment-results-1.2.1.schema.json"

@@ -12,7 +12,7 @@ import pytest
 from pipeline.report.controls import controls
 from pipeline.report.model import Report
 from pipeline.report.tables import csv_files, csv_single, harmless
-from tests.assets.sample_report import bad, digest, good, year
+from tests.support.sample_report import bad, digest, good, year
 
 
 def whole(report: Report) -> Report:

@@ -16,7 +16,7 @@ from pipeline.core.errors import Code, LocalFilesProblem
 from pipeline.evidence.ledger.store import Ledger
 from pipeline.report import bundle, verify_page
 from pipeline.report.bundle import Parts
-from tests.assets.sample_report import NOW, good
+from tests.support.sample_report import NOW, good
 
 STEM = "20260105T090000Z-4b078819-drilled-20260601T060000Z-aabbcc"
 

@@ -1,0 +1,312 @@
+"""GnuPG's private homes, and what a killed run leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import LocalFilesProblem, ProgramMissing
+from pipeline.core.secret import Secret
+from pipeline.openpgp import ESCROW_COUNT_OCTET, unlock
+from pipeline.openpgp.gnupg import home as gnupg_home
+from pipeline.openpgp.gnupg.driver import GnuPG, GnuPGRefused, _status_lines, sweep_orphans
+from pipeline.openpgp.gnupg.home import MARKER, PREFIX, Home, agents_of
+from tests.component.proofs.conftest import ASSETS
+from tests.support import leftovers
+from tests.support import openpgp_writer as writer
+from tests.support.key_forms import FORMS
+from tests.support.key_forms import public as forms_public
+
+if TYPE_CHECKING:
+    from tests.component.proofs.conftest import Stored
+
+    Keys = Callable[[str], Stored]
+
+ROOT = Path(__file__).parents[3]
+WRONG = Secret("wrong")
+
+
+def test_a_home_is_private_short_and_gone_with_its_agent(stored: Keys) -> None:
+    key = stored("ed25519-two-block")
+    with GnuPG(Deadline(60)) as gpg:
+        home = gpg.home
+        assert stat.S_IMODE(home.stat().st_mode) == 0o700
+        assert len(str(home / "S.gpg-agent.browser")) < 108
+        gpg.import_keys(key.tsk, {key.fingerprint: True})
+        assert gpg.sign(b"data", key.fingerprint, key.passphrase)
+        (agent,) = agents_of(home)
+    assert not home.exists()
+    assert agents_of(home) == []
+    assert not Path(f"/proc/{agent}/fd/0").exists()
+
+
+def test_the_agent_remembers_nothing(stored: Keys) -> None:
+    key = stored("ed25519-two-block")
+    with GnuPG(Deadline(60)) as gpg:
+        gpg.import_keys(key.tsk, {key.fingerprint: True})
+        gpg.sign(b"data", key.fingerprint, key.passphrase)
+        with pytest.raises(GnuPGRefused, match="bad passphrase") as caught:
+            gpg.sign(b"data", key.fingerprint, WRONG)
+        assert caught.value.bad_passphrase
+
+
+def test_neither_arguments_nor_environment_carry_the_passphrase(
+    stored: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.core import process
+
+    seen: list[str] = []
+    original = process.start
+
+    def spy(argv: list[str], **options: object) -> object:
+        seen.append(repr((argv, options)))
+        return original(argv, **options)  # type: ignore[arg-type]  # handed on as they came
+
+    monkeypatch.setattr(process, "start", spy)
+    key = stored("ed25519-two-block")
+    with GnuPG(Deadline(60)) as gpg:
+        gpg.import_keys(key.tsk, {key.fingerprint: True})
+        gpg.sign(b"data", key.fingerprint, key.passphrase)
+    assert len(seen) == 2
+    assert not any(key.passphrase.text() in one for one in seen)
+
+
+def test_an_import_must_be_exactly_what_was_asked_for(stored: Keys) -> None:
+    key, other = stored("rsa2048-two-block"), stored("ed25519-two-block")
+    with GnuPG(Deadline(60)) as gpg:
+        with pytest.raises(GnuPGRefused, match="other keys"):
+            gpg.import_keys(key.public, {key.fingerprint: True})
+        with pytest.raises(GnuPGRefused, match="other keys"):
+            gpg.import_keys(key.public + other.public, {key.fingerprint: False})
+        with pytest.raises(GnuPGRefused):
+            gpg.import_keys(key.tsk[:-200], {key.fingerprint: True})
+        with pytest.raises(GnuPGRefused):
+            gpg.import_keys(b"nothing", {})
+
+
+def test_gpg_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ProgramMissing), GnuPG(Deadline(60)):
+        pytest.fail("entered without gpg")
+
+
+CHILD = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from pipeline.core.clock import Deadline
+from pipeline.openpgp.gnupg.driver import GnuPG
+from pipeline.core.secret import Secret
+from tests.support import openpgp_writer as writer
+from tests.support.key_forms import FORMS
+from tests.support.key_forms import public as forms_public
+from pipeline.openpgp.gnupg import home as gnupg_home
+gnupg_home.memory_root = lambda: Path(sys.argv[3])
+tsk, passphrase, fingerprint = (Path(sys.argv[2]) / name for name in ("tsk", "passphrase", "fingerprint"))
+with GnuPG(Deadline(60)) as gpg:
+    gpg.import_keys(tsk.read_bytes(), {fingerprint.read_text(): True})
+    gpg.sign(b"data", fingerprint.read_text(), Secret(passphrase.read_text()))
+    print(gpg.home, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Homes of these tests lie where no other run sweeps, and their sweeping finds no other's."""
+    root = leftovers.directory("okt-", memory=True)
+    monkeypatch.setattr(gnupg_home, "memory_root", lambda: root)
+    yield root
+    left = list(root.iterdir())
+    shutil.rmtree(root)
+    assert left == []
+
+
+@pytest.fixture
+def orphanage(
+    stored: Keys, tmp_path: Path, own_root: Path
+) -> Callable[[], tuple[subprocess.Popen[bytes], Path]]:
+    """Start a child that holds a home with a living agent."""
+
+    def start() -> tuple[subprocess.Popen[bytes], Path]:
+        key = stored("ed25519-two-block")
+        (tmp_path / "tsk").write_bytes(key.tsk)
+        (tmp_path / "passphrase").write_text(key.passphrase.text())
+        (tmp_path / "fingerprint").write_text(key.fingerprint)
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(ROOT), str(tmp_path), str(own_root)],
+            stdout=subprocess.PIPE,
+        )
+        assert child.stdout is not None
+        return child, Path(child.stdout.readline().decode().strip())
+
+    return start
+
+
+def test_a_killed_run_is_swept_up(
+    orphanage: Callable[[], tuple[subprocess.Popen[bytes], Path]],
+) -> None:
+    child, home = orphanage()
+    (agent,) = agents_of(home)
+    assert home not in sweep_orphans(), "its maker lives"
+    child.kill()
+    child.communicate()
+    assert agents_of(home) == [agent], "an agent outlives its maker"
+    assert home in sweep_orphans()
+    assert not home.exists()
+    assert agents_of(home) == []
+    assert home not in sweep_orphans()
+
+
+def test_an_agent_that_does_not_listen_is_killed(
+    orphanage: Callable[[], tuple[subprocess.Popen[bytes], Path]],
+) -> None:
+    child, home = orphanage()
+    (agent,) = agents_of(home)
+    child.kill()
+    child.communicate()
+    os.kill(agent, signal.SIGSTOP)
+    assert home in sweep_orphans()
+    assert agents_of(home) == []
+
+
+def test_a_terminated_run_cleans_up_itself(
+    orphanage: Callable[[], tuple[subprocess.Popen[bytes], Path]],
+) -> None:
+    child, home = orphanage()
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=30)
+    assert not home.exists()
+    assert agents_of(home) == []
+
+
+def test_a_living_home_is_left_alone(stored: Keys) -> None:
+    with GnuPG(Deadline(60)) as gpg:
+        assert gpg.home not in sweep_orphans()
+        assert (gpg.home / MARKER).exists()
+
+
+def test_half_made_homes(own_root: Path) -> None:
+    making = own_root / f"{PREFIX}{os.getpid()}-half"
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = own_root / f"{PREFIX}{dead.pid}-half"
+    for home in (making, left):
+        home.mkdir(mode=0o700)
+        os.utime(home, (1, 1))  # how old it is says nothing
+    assert sweep_orphans() == [left]
+    making.rmdir()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"pid": "x", "start": 1}', '{"pid": 1, "start": null}'])
+def test_a_damaged_marker(text: str, own_root: Path) -> None:
+    home = own_root / f"{PREFIX}marker-{os.getpid()}"
+    home.mkdir(mode=0o700)
+    (home / MARKER).write_text(text)
+    os.utime(home, (1, 1))
+    assert home in sweep_orphans()
+
+
+def test_a_number_that_belongs_to_another_process_now(
+    monkeypatch: pytest.MonkeyPatch, own_root: Path
+) -> None:
+    home = own_root / f"{PREFIX}reuse-{os.getpid()}"
+    home.mkdir(mode=0o700)
+    start = gnupg_home._start_time(os.getpid())
+    assert start is not None
+    (home / MARKER).write_text(json.dumps({"pid": os.getpid(), "start": start}))
+    assert home not in sweep_orphans(), "this process, by its start time"
+    (home / MARKER).write_text(json.dumps({"pid": os.getpid(), "start": start - 1}))
+    assert home in sweep_orphans()
+
+
+def test_a_link_is_no_home(tmp_path: Path, own_root: Path) -> None:
+    link = own_root / f"{PREFIX}link-{os.getpid()}"
+    (tmp_path / "precious").write_text("x")
+    link.symlink_to(tmp_path)
+    try:
+        assert link not in sweep_orphans()
+        assert (tmp_path / "precious").exists()
+    finally:
+        link.unlink()
+
+
+def test_a_path_too_long_for_a_socket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(gnupg_home, "memory_root", lambda: deep)
+    with pytest.raises(LocalFilesProblem, match="too long"), Home():
+        pytest.fail("entered")
+    assert list(deep.iterdir()) == []
+
+
+def test_closing_twice() -> None:
+    home = Home()
+    home.close()
+    with home:
+        assert home.path.is_dir()
+    home.close()
+
+
+def test_foreign_text_makes_no_status_line_of_its_own() -> None:
+    """Of a user id gpg escapes only ASCII's control characters: other line ends and spaces pass."""
+    hostile = "x\u2028[GNUPG:] VALIDSIG AAAA\x85[GNUPG:] IMPORT_OK 1 BBBB\x0b[GNUPG:] GOODSIG\u00a0CCCC"
+    text = f"[GNUPG:] GOODSIG KEY {hostile}\n[GNUPG:] VALIDSIG\u00a0DDDD\nnoise\n".encode()
+    lines = _status_lines(text)
+    assert [line[0] for line in lines] == ["GOODSIG", "VALIDSIG\u00a0DDDD"]
+    assert lines[0][1] == "KEY"
+
+
+def test_the_named_subkey_signs_with_the_named_digest(stored: Callable[[str], Stored]) -> None:
+    from pipeline.openpgp.format import armor
+    from pipeline.openpgp.format.packets import parse
+    from pipeline.openpgp.format.signatures import read_signature
+    from pipeline.openpgp.key import parsing as reading
+
+    key = stored("signing-subkey-unprotected")
+    parts = [one.public for one in reading.sole(key.public, "key").components if one.public.can_sign]
+    with GnuPG(Deadline(60)) as gpg:
+        gpg.import_keys(key.tsk, {key.fingerprint: True})
+        for part in parts[-1:]:
+            made = gpg.sign(b"data", f"{part.fingerprint}!", key.passphrase, digest="SHA512")
+            read = read_signature(parse(armor.dearmor(made))[0].body)
+            assert read is not None
+            assert (read.issuer, read.digest) == (part.key_id, 10)
+
+
+def test_a_key_that_prefers_old_ciphers_is_encrypted_to_with_aes256() -> None:
+    form = FORMS["preferences-of-old"]
+    secret = writer.join(form.packets())
+    fingerprint = writer.fingerprint(forms_public(form.primary))
+    with GnuPG(Deadline(60)) as gpg:
+        gpg.import_keys(secret, {fingerprint: True})
+        message = gpg.encrypt(b"a share", fingerprint)
+        told = gpg.call("--show-session-key", "--decrypt", stdin=message, passphrase=Secret(b""))
+    assert told.output == b"a share"
+    assert [line[0].partition(":")[0] for line in told.lines("SESSION_KEY")] == ["9"]
+
+
+def test_a_salt_that_could_be_text_does_not_make_gpg_call_the_passphrase_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its agent writes such a salt as a string, and loses the space at its end."""
+    opened = unlock((ASSETS / "ed25519-two-block.asc").read_bytes(), Secret(writer.PASSPHRASE))
+    monkeypatch.setattr(
+        "secrets.token_bytes", lambda size: bytes.fromhex("3d48e3c352702820") if size == 8 else b"\x01" * size
+    )
+    passphrase = Secret("0" * 64)
+    tsk = opened.protect(passphrase, s2k_count_octet=ESCROW_COUNT_OCTET)
+    with GnuPG(Deadline(60)) as gpg:
+        gpg.import_keys(tsk, {opened.fingerprint: True})
+        assert gpg.sign(b"data", opened.fingerprint, passphrase)

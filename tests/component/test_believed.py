@@ -1,0 +1,229 @@
+"""Entries of other hosts are told; what decides proves itself, and what is malformed is skipped and named."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.core.errors import Code
+from pipeline.custody.holders.interface import Binding
+from pipeline.custody.shares import commitments as commit
+from pipeline.custody.shares.recover import open_share
+from pipeline.evidence.ledger import drill_history as history
+from pipeline.evidence.ledger.entry import sense
+from pipeline.monitoring.status import status
+from pipeline.report import html, oscal, tables
+from pipeline.report.gather import gather
+from pipeline.report.model import Proof
+from pipeline.workflows import checkin
+from pipeline.workflows.checkin import Seat
+from pipeline.workflows.drill import Request, drill
+from tests.support.inmemory import MemoryMirror, World, denied
+
+POLICY = "max_drill_age_days = 400\nmax_copy_drill_age_days = 8\n"
+
+
+@pytest.fixture
+def told(world: World) -> World:
+    """A complete epoch, drilled a moment ago; the ledger has one entry."""
+    world.policy = POLICY
+    world.store(world.mint())
+    assert drill(world.context, Request()).code is Code.OK
+    return world
+
+
+def details(world: World) -> dict[str, Any]:
+    """What the first entry says, to forge others from."""
+    told: dict[str, Any] = world.context.ledger.entries()[0]["details"]
+    return copy.deepcopy(told)
+
+
+def stale(world: World) -> bool:
+    return any(" restored " in text for text in status(world.context).broken)
+
+
+def test_a_drill_that_nobody_made_keeps_no_gate_green(told: World) -> None:
+    told.clock.shift = timedelta(days=9)
+    assert stale(told)
+    forged = details(told)
+    del forged["witnessed"]
+    told.context.record_event("drill", forged)
+    assert stale(told), "without a signature"
+    told.context.record_event("drill", details(told))
+    assert stale(told), "an old one, written again with a new time"
+    forged = details(told)
+    forged["witnessed"][0]["at"] = "2099-01-01T00:00:00Z"
+    told.context.record_event("drill", forged)
+    assert stale(told), "another time than was signed"
+    found = gather(told.context).report
+    assert {cell.state for cell in found.matrix} == {Proof.OVERDUE}
+    assert found.runs == (1, 0)
+    assert any("6 results of test restores" in text for text in status(told.context).warned)
+    told.clock.shift += timedelta(seconds=2)
+    assert drill(told.context, Request()).code is Code.OK
+    assert not stale(told)
+
+
+def test_another_host_s_drill_counts_by_its_witness(told: World, make_world: Callable[[str], World]) -> None:
+    other = make_world("other")
+    other.targets, other.holders, other.mirrors = told.targets, told.holders, {"a": MemoryMirror("a")}
+    other.clock = told.clock
+    told.mirrors = other.mirrors
+    told.clock.shift = timedelta(days=9)
+    assert drill(other.context, Request()).code is Code.OK
+    assert stale(told)
+    told.context.scribe.catch_up(now=told.clock.now(), run="r")
+    assert not stale(told)
+
+
+def test_a_false_pass_heals_no_failure(told: World) -> None:
+    told.holders["aws"].failures["open"] = denied("holder aws")
+    told.clock.shift = timedelta(seconds=2)
+    drill(told.context, Request())
+    told.holders["aws"].failures.clear()
+    told.clock.shift = timedelta(seconds=4)
+    forged = details(told)
+    told.context.record_event("drill", forged)
+    del forged["witnessed"]
+    told.context.record_event("drill", forged)
+    assert any("the drill of a by unattended failed" in text for text in status(told.context).broken)
+
+
+# -- check-ins ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def seated(world: World) -> tuple[Seat, Callable[[int], str]]:
+    """A machine's share with check codes, as a person's has them; and what answers a challenge."""
+    made = world.store(world.mint())
+    path = made.manifest.custody.paths[0]
+    share = path.shares_of("vault")[0]
+    seat = Seat(made, path, share, "openpgp", "Bob")
+    words = open_share(
+        path, share, made.members, world.holders["vault"], Binding(made.fingerprint, made.manifest.record_id)
+    )
+    checks = commit.code_hashes(share.salt, seat.place, words)
+    object.__setattr__(share, "checks", checks)
+    return seat, lambda number: commit.code(seat.place, number, words).text()
+
+
+def check_in(seat: Seat, number: object, code: object) -> dict[str, object]:
+    return {
+        "epoch": seat.record.epoch, "record_id": seat.record.manifest.record_id, "path": seat.path.name,
+        "holder": seat.share.holder, "index": seat.share.index, "custodian": seat.share.label,
+        "number": number, "code": code,
+    }  # fmt: skip
+
+
+def test_a_check_in_counts_by_the_code_that_it_reveals(
+    world: World, seated: tuple[Seat, Callable[[int], str]]
+) -> None:
+    seat, answer = seated
+    for number, code in ((3, answer(4)), (3, ""), (3, "AAAA-AAAA-AAAA-AAAA"), (64, ""), (-61, answer(3))):
+        world.context.record_event("check-in", check_in(seat, number, code))
+    assert checkin.accepted(world.context, [seat]) == {}
+    world.context.record_event("check-in", check_in(seat, 3, answer(3)))
+    first = world.clock.now()
+    world.clock.shift = timedelta(days=100)
+    world.context.record_event("check-in", check_in(seat, 3, answer(3)))
+    (found,) = checkin.accepted(world.context, [seat]).values()
+    assert list(found) == [3]
+    assert abs(found[3].at - first) < timedelta(minutes=1), "written again, it is not newer"
+
+
+# -- what is malformed -------------------------------------------------------------------------------
+
+
+MALFORMED: list[tuple[str, dict[str, Any]]] = [
+    ("check-in", {}),
+    ("check-in", {"record_id": 1, "path": [], "holder": None, "index": "x", "number": {}, "custodian": 1}),
+    ("check-in", {"record_id": "r", "path": "p", "holder": "h", "index": 1, "number": "3", "custodian": "c"}),
+    ("drill", {}),
+    ("drill", {"results": 3}),
+    ("drill", {"results": [{}]}),
+    ("drill-failed", {"results": [None]}),
+    ("drill", {"results": {"a": 1}, "witnessed": [{"record_sha256": []}]}),
+    ("drill", {"results": [], "witnessed": 7}),
+    ("escrow", {"copies": 3, "epoch": 4}),
+    ("escrow", {"copies": ["a"]}),
+    ("rotate", {"copies": {"a": {}}, "epoch": ["E"]}),
+    ("report", {"through": {}, "files": 1}),
+    ("backups-verify", {"backups": [1]}),
+    ("backups-verify", {}),
+    ("infra", {"action": 3}),
+]
+
+
+@pytest.mark.parametrize(("event", "said"), MALFORMED)
+def test_what_is_malformed_is_skipped_and_named(told: World, event: str, said: dict[str, Any]) -> None:
+    told.context.record_event(event, said)
+    found = status(told.context)
+    assert (found.code, found.broken) == (Code.OK, ())
+    page = gather(told.context).report
+    assert page.ledger.ok
+    assert any("L2" in change.evidence for change in page.changes) or event in ("drill", "escrow")
+    if event in ("check-in", "drill", "drill-failed", "rotate") and said != {"results": [], "witnessed": 7}:
+        assert any("ledger entry 2 says something else" in text for text in found.warned)
+
+
+@pytest.mark.parametrize("field", ["at", "passed", "proofs", "seconds", "epoch", "copy", "path"])
+@pytest.mark.parametrize("value", [None, "x", 7, [], {"a": 1}, {"a": {"ok": "yes", "by": 3}}])
+def test_no_field_of_a_result_breaks_the_reader(told: World, field: str, value: object) -> None:
+    entry = told.context.ledger.entries()[0]
+    entry["details"]["results"][0][field] = value
+    found = history.read([entry])
+    assert len(found.drills) in (0, 3)
+    assert sense(entry)
+
+
+# -- order of time ------------------------------------------------------------------------------------
+
+
+def test_a_failed_drill_that_arrives_late_is_not_the_last_one(told: World) -> None:
+    """Behind a fork the ledger's order is not that of time."""
+    late = details(told)
+    for result in late["results"]:
+        result |= {"passed": False, "proofs": {"recover": {"ok": False, "by": [], "problem": "denied"}}}
+    told.clock.shift = -timedelta(days=2)
+    told.context.record_event("drill-failed", late)
+    told.clock.shift = timedelta(seconds=5)
+    assert [entry["event"] for entry in told.context.ledger.entries()] == ["drill", "drill-failed"]
+    assert status(told.context).broken == ()
+    found = gather(told.context).report
+    assert {cell.state for cell in found.matrix} == {Proof.PROVEN}
+    assert [one.passed for one in found.drills][-1]
+
+
+# -- backups -----------------------------------------------------------------------------------------
+
+
+def verified(world: World, ok: bool, at: timedelta) -> None:
+    world.clock.shift = at
+    item = {"source": "full.gpg", "ok": ok, "problem": None if ok else "it was altered"}
+    world.context.record_event("backups-verify", {"code": 0 if ok else 23, "backups": [item]})
+
+
+def test_a_backup_that_failed_later_is_not_read_to_its_end(told: World, tmp_path: Path) -> None:
+    from pipeline.report.model import BackupFacts
+    from pipeline.report.past import read
+
+    verified(told, True, timedelta(seconds=2))
+    assert read(told.context.ledger).backups["full.gpg"].ok
+    verified(told, False, timedelta(seconds=4))
+    verified(told, True, timedelta(seconds=3))  # arrived late
+    tried = read(told.context.ledger).backups["full.gpg"]
+    assert (tried.ok, tried.problem) == (False, "it was altered")
+    from dataclasses import replace
+
+    at: datetime = tried.at
+    facts = BackupFacts("full.gpg", 1, (), "E", True, None, None, ("L2",), at, tried.problem)
+    found = replace(gather(told.context).report, backups=(facts,))
+    for page in (html.render(found), tables.csv_single(found), oscal.render(found)):
+        assert b"FAILED" in page
+        assert b"it was altered" in page
+        assert b"read to its end 20" not in page

@@ -1,0 +1,109 @@
+"""What the doctor says of this host, without a server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.errors import Code
+from pipeline.core.finding import Finding, Level
+from pipeline.monitoring import doctor
+from pipeline.openpgp import proofs
+from pipeline.posture import model as posture
+from pipeline.workflows import provision as drift
+from tests.support.inmemory import World
+from tests.support.provers import quick
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    made = tmp_path / "state"
+    (made / "ledger").mkdir(parents=True, mode=0o700)
+    made.chmod(0o700)
+    return made
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder and allowed(path, mode))
+
+
+def state(root: Path) -> Finding:
+    (found,) = (item for item in doctor._state(root) if item.subject == "state")
+    return found
+
+
+def test_a_state_that_can_be_written_is_ok(root: Path) -> None:
+    assert state(root).level is Level.OK
+    assert "made by the first run" in state(root / "absent" / "below").message
+    assert not (root / "absent").exists()
+
+
+@pytest.mark.parametrize("part", [".", "ledger"])
+def test_a_state_that_no_run_can_write_is_a_failure(
+    part: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(monkeypatch, root / part)
+    found = state(root)
+    assert (found.level, found.code) == (Level.FAIL, Code.LOCAL_FILES)
+    assert "Permission denied" in found.message
+    assert "--state-dir" in found.hint
+
+
+def test_a_state_that_the_first_run_cannot_make_is_a_failure(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(monkeypatch, root)
+    assert state(root / "absent" / "below").level is Level.FAIL
+
+
+def test_a_read_only_file_system_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse(monkeypatch, root)
+    facts = os.statvfs(root)
+    read_only = os.statvfs_result((*facts[:8], facts.f_flag | os.ST_RDONLY, facts[9]))
+    monkeypatch.setattr(os, "statvfs", lambda path: read_only)
+    assert "Read-only file system" in state(root).message
+
+
+def test_what_was_not_looked_at_is_not_ok(world: World) -> None:
+    (found,) = drift.findings(world.context)
+    assert found.level is Level.UNSEEN
+    assert doctor.verdict([found]) is Code.OK
+
+
+def test_the_doctor_sees_that_a_drill_would_have_no_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = [item for item in doctor.examine(world.context) if item.subject == "proofs"]
+    assert [item.level for item in good] == [Level.OK]
+    facts = os.statvfs("/")
+    small = os.statvfs_result((*facts[:3], 0, 0, *facts[5:]))
+    monkeypatch.setattr(os, "statvfs", lambda _: small)
+    found = doctor.examine(world.context)
+    assert any(item.code is Code.LOCAL_FILES and "prove the key" in item.message for item in found), found
+
+
+def test_the_doctor_names_an_implementation_that_does_not_work(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = proofs.prove
+    first = [quick()[0]]
+    monkeypatch.setattr(proofs, "prove", lambda *args, **more: real(*args, **(more | {"provers": first})))
+    found = [item for item in doctor.examine(world.context) if item.subject == "proofs"]
+    assert found
+    assert {item.level for item in found} == {Level.WARN}
+
+
+def test_the_remedy_of_a_fatal_loss_fits_what_would_be_lost(world: World) -> None:
+    machines = world.config
+    losses = posture.single_losses(machines)
+    assert posture.against_losses(machines, losses).startswith("add another custody path with other holders")
+    alone = machines.model_copy(update={"target": {"a": machines.target["a"]}})
+    losses = posture.single_losses(alone)
+    assert {"target a", "domain a", "party a-admins", "holder vault"} <= set(losses)
+    assert posture.against_losses(alone, losses).startswith("add a target in another domain")
+    assert (
+        posture.against_losses(alone, ["target a"]) == "add a target in another domain, controlled by others"
+    )

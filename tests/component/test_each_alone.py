@@ -1,0 +1,151 @@
+"""What one of several raises, foreseen or not, is a verdict about that one: the places that ask several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from pipeline.config import Config, Notify, Ping
+from pipeline.core.clock import Deadline, SystemClock
+from pipeline.core.errors import Code, OrgkeyError, Unreachable
+from pipeline.core.finding import Finding, Level
+from pipeline.core.retry import Retrier
+from pipeline.evidence import anchors
+from pipeline.evidence import verify as checking
+from pipeline.evidence.ledger import entry as chain
+from pipeline.monitoring.notify import channels, job
+from pipeline.monitoring.notify.message import Outcome
+from pipeline.monitoring.notify.ping import Pinger
+from pipeline.provision import applying
+from pipeline.provision.differ import Change
+from pipeline.report import certificates
+from pipeline.storage.ledger_mirror import Mirror
+from pipeline.storage.s3 import check as _s3_check
+from pipeline.storage.vault import check as _vault_check
+from pipeline.workflows.drill import Request, drill
+from tests.component.test_isolation import UNFORESEEN, PanicException, raising
+from tests.support.inmemory import MemoryMirror, World
+from tests.unit.provision.test_differ import Losing, site
+
+PANIC = PanicException("index out of bounds")
+foreseen_or_not = pytest.mark.parametrize(
+    "error", [Unreachable("no", hint="look"), *UNFORESEEN], ids=lambda error: type(error).__name__
+)
+
+
+class Takes:
+    """A server that takes everything, or raises."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+    def write(self, *_: object) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+@foreseen_or_not
+def test_a_server_that_takes_no_change_stops_its_own_alone(error: BaseException) -> None:
+    bad, good = replace(site(), session=cast("Losing", Takes(error))), site(namespace="other")
+    good = replace(good, session=cast("Losing", Takes()))
+    changes = [
+        Change(where.label, path, "exists", False, True, path, {})
+        for path in ("sys/mounts/a", "sys/mounts/b")
+        for where in (bad, good)
+    ]
+    retrier = Retrier(Deadline(60), attempts=1)
+    outcomes = applying.apply([bad, good], changes, retrier)
+    assert [outcome.state for outcome in outcomes] == ["failed", "done", "not-done", "done"]
+    assert applying.code(outcomes) is Code.UNREACHABLE
+
+
+@foreseen_or_not
+def test_a_way_to_people_that_fails_leaves_the_others(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "_command", raising(error))
+    monkeypatch.setattr(channels, "_services", lambda *_: None)
+    notify = Notify(command=("/bin/true",), urls_file="/nowhere")
+    told = channels.deliver(notify, cast("Any", None))
+    assert isinstance(told["notify.command"], OrgkeyError)
+    assert told["notify.urls"] is None
+
+
+def test_an_alarm_that_breaks_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    warned: list[str] = []
+    config = SimpleNamespace(notify=Notify(command=("/bin/true",)), ping={"drill": Ping(url_file="/x")})
+    alarm = job.Alarm(
+        cast("Config", config), "drill", "drill", fingerprint=None, root=None, warn=warned.append
+    )
+    monkeypatch.setattr(Pinger, "end", raising(PANIC))
+    monkeypatch.setattr(channels, "deliver", raising(PANIC))
+    alarm.end(Outcome(Code.UNREACHABLE, "no", "look"))
+    assert [line.partition(" ")[0] for line in warned] == ["ping", "notify"]
+
+
+@pytest.mark.parametrize("error", UNFORESEEN, ids=lambda error: type(error).__name__)
+def test_an_entry_of_a_mirror_that_cannot_be_read_says_nothing(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, mirror = chain.parse, MemoryMirror("m")
+    monkeypatch.setattr(
+        chain, "parse", lambda data, *more: raising(error)() if data == b"bad" else real(data, *more)
+    )
+    body = chain.write(chain.START, "A" * 40, "escrow", {}, now=SystemClock().now(), run="0" * 16)
+    mirror.entries = {1: [b"bad", body]}
+    (claim,) = anchors.entries(cast("Mirror", mirror), "A" * 40)
+    assert len(claim.digests) == 1
+
+
+@foreseen_or_not
+def test_a_certificate_that_cannot_be_checked_leaves_the_others(
+    error: BaseException, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = world.store(world.mint())
+    for _ in range(2):
+        assert drill(world.context, Request()).code is Code.OK
+    bad = max(Path(world.context.root).glob("certificates/*.json"))
+    real = checking.check
+
+    def check(path: Path, *args: Any, **named: Any) -> Any:
+        return raising(error)() if path == bad else real(path, *args, **named)
+
+    monkeypatch.setattr(checking, "check", check)
+    found, problems = certificates.issued(world.context, made)
+    assert len(found) == 1
+    assert problems[0].startswith(f"certificate {bad.name}: ")
+
+
+@pytest.mark.parametrize("module", [_s3_check, _vault_check])
+@foreseen_or_not
+def test_a_look_at_a_target_that_breaks_leaves_the_others(
+    error: BaseException, module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = {
+        _s3_check: ("_bucket", "_abilities", "_rights", "_versioning", "_lock", "_public", "_administration"),
+        _vault_check: ("_server", "_login", "_rights", "_mount", "_entries"),
+    }[module]
+
+    class Target:
+        name = "t"
+
+    done: list[str] = []
+
+    def quiet(name: str) -> Callable[..., Iterator[Finding]]:
+        def look(*_: object) -> Iterator[Finding]:
+            done.append(name)
+            return iter(())
+
+        return look
+
+    for name in looks:
+        monkeypatch.setattr(module, name, quiet(name))
+    monkeypatch.setattr(module, "_rights", raising(error))
+    (finding,) = module.check(Target())
+    assert (finding.level, finding.code) == (Level.FAIL, Code.UNREACHABLE)
+    assert done == [name for name in looks if name != "_rights"]

@@ -1,0 +1,88 @@
+"""What servers say changes who can reconstruct the key."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.archive.context import Context
+from pipeline.core.errors import Code
+from pipeline.posture import analysis as exposure
+from tests.support.inmemory import World, unreachable
+
+ADDRESS = "https://vault.example.com"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path)
+    world.store(world.mint())
+    return world
+
+
+def parties(found: exposure.Exposure) -> list[list[str]]:
+    from pipeline.posture.model import listed
+
+    return listed(found.now.reconstruct.sets())
+
+
+def told(context: Context) -> exposure.Exposure:
+    return exposure.expose(context)
+
+
+def test_a_vault_that_is_unsealed_by_hand_adds_nobody(world: World) -> None:
+    world.seals = {ADDRESS: "shamir"}
+    found = told(world.context)
+    assert ["a-admins", "aws-admins", "vault-admins"] in parties(found)
+    assert all("vault-admins" in item for item in parties(found))
+    assert (found.facts, found.unknown, found.code) == ((), (), Code.OK)
+
+
+def test_a_vault_that_aws_unseals_is_open_to_aws(world: World) -> None:
+    world.seals = {ADDRESS: "awskms"}
+    found = told(world.context)
+    assert ["a-admins", "aws-admins"] in parties(found), "one party holds both shares now"
+    assert any("is unsealed by awskms: aws-admins can open its storage" in fact for fact in found.facts)
+
+
+def test_who_unseals_it_is_taken_from_the_configuration_where_it_says_so(world: World) -> None:
+    world.seals = {ADDRESS: "awskms"}
+    known = world.context
+    holder = known.config.holder["vault"].model_copy(update={"unsealed_by": ("security",)})
+    config = known.config.model_copy(update={"holder": {**known.config.holder, "vault": holder}})
+    found = told(replace(known, config=config))
+    assert ["a-admins", "aws-admins", "security"] in parties(found)
+    assert ["a-admins", "aws-admins"] not in parties(found)
+
+
+def test_another_kind_of_auto_unseal_is_a_party_of_its_own(world: World) -> None:
+    world.seals = {ADDRESS: "transit"}
+    assert [
+        "a-admins",
+        "aws-admins",
+        f"whoever holds the transit seal of {ADDRESS}",
+    ] in parties(told(world.context))
+
+
+def test_what_cannot_be_asked_is_unknown(world: World) -> None:
+    world.seals = {ADDRESS: unreachable("Vault")}
+    world.targets["b"].failures["find"] = unreachable("b")
+    found = told(world.context)
+    assert any(text.startswith(f"how {ADDRESS} is unsealed") for text in found.unknown)
+    assert any(text.startswith("target b:") for text in found.unknown)
+    assert found.code is Code.DEGRADED
+
+
+def test_a_holder_that_the_configuration_has_no_more_is_controlled_by_whoever_has_it(world: World) -> None:
+    world.holders["vault"].where = "somewhere else"
+    found = told(world.context)
+    assert all("vault-admins" not in item for item in parties(found))
+    assert any("whoever controls" in name for item in parties(found) for name in item)
+
+
+def test_without_any_record_the_configuration_is_computed(tmp_path: Path) -> None:
+    found = told(World(tmp_path).context)
+    assert found.stored is None
+    assert ["a-admins", "aws-admins", "vault-admins"] in parties(found)

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.clock import stamp
+from pipeline.core.errors import Code
+from pipeline.monitoring.status import Status, status
+from pipeline.record.verify import Record
+from pipeline.workflows.drill import Request, drill
+from tests.support.inmemory import ASSETS, ATTACKER, World, denied, slot_of, unlocked, unreachable
+
+
+@pytest.fixture
+def proven(world: World) -> Record:
+    """A complete epoch that this host has just proven."""
+    made = world.store(world.mint())
+    world.context.journal.begin(made.epoch, None).mark_proven(
+        {"record_sha256": made.sha256.hex, "at": stamp(world.clock.now())}
+    )
+    return made
+
+
+def broken(world: World) -> str:
+    found = status(world.context)
+    assert found.code is not Code.OK
+    return " | ".join(found.broken)
+
+
+def test_a_fresh_proven_escrow_is_well(world: World, proven: Record) -> None:
+    found = status(world.context)
+    assert (found.code, found.broken, found.live.state) == (Code.OK, (), "unknown")
+    assert found.epoch is not None
+    assert found.epoch.name == proven.epoch
+    assert found.age_seconds is not None
+    assert 0 <= found.age_seconds < 120
+    assert found.last_drill_age_seconds is not None
+    assert 0 <= found.last_drill_age_seconds < 120
+
+
+def test_a_former_key_s_failed_drill_breaks_the_gate_until_one_passes(world: World, proven: Record) -> None:
+    key = unlocked(ATTACKER).fingerprint
+    world.key = f'former = ["{key}"]'
+    world.store(world.mint(key=ATTACKER))
+    its = world.context.of(key)
+    assert drill(its, Request()).code is Code.OK
+    assert status(world.context).code is Code.OK
+    world.holders["aws"].failures["open"] = denied("holder aws")
+    drill(world.context.of(key), Request())
+    assert f"former key {key}: the drill of a by unattended failed on " in broken(world)
+    world.holders["aws"].failures.clear()
+    world.clock.shift += timedelta(seconds=2)
+    assert drill(world.context.of(key), Request()).code is Code.OK
+    assert status(world.context).code is Code.OK
+    (its.root / "ledger" / "000000001.json").unlink()
+    assert status(world.context).code is Code.LEDGER_BROKEN
+
+
+def test_nothing_stored_is_stale(world: World) -> None:
+    found = status(world.context)
+    assert (found.epoch, found.age_seconds, found.last_drill_age_seconds) == (None, None, None)
+    assert found.code is Code.STALE
+    assert "nothing authentic" in found.broken[0]
+
+
+def test_an_escrow_that_was_never_drilled_is_stale(world: World) -> None:
+    world.store(world.mint())
+    assert "orgkey drill" in broken(world)
+    assert status(world.context).code is Code.STALE
+
+
+AGES: list[tuple[str, str]] = [
+    ("max_age_days = 30", "the escrow is 31.0 days old"),
+    ("max_drill_age_days = 30", "the last drill is 31.0 days old"),
+]
+
+
+@pytest.mark.parametrize(("rule", "told"), AGES)
+def test_an_old_escrow_or_drill_breaks_the_gate(world: World, proven: Record, rule: str, told: str) -> None:
+    world.policy = rule
+    world.clock.shift = timedelta(days=29)
+    assert status(world.context).code is Code.OK
+    world.clock.shift = timedelta(days=31)
+    assert told in broken(world)
+    assert status(world.context).code is Code.STALE
+    world.policy = ""
+    assert status(world.context).code is Code.OK, "no rule, no gate"
+
+
+def test_a_missing_copy_is_named(world: World, proven: Record) -> None:
+    del world.targets["c"].places[slot_of(proven)]
+    assert "c: no copy of this epoch" in broken(world)
+    assert status(world.context).code is Code.STALE
+
+
+def test_a_damaged_copy_is_an_integrity_problem(world: World, proven: Record) -> None:
+    world.targets["c"].damage(slot_of(proven))
+    found = status(world.context)
+    assert found.code is Code.INTEGRITY
+    assert any(line.startswith("c: ") for line in found.broken)
+
+
+def test_too_few_failure_domains_break_the_gate(world: World, proven: Record) -> None:
+    for name in "bc":
+        del world.targets[name].places[slot_of(proven)]
+    assert "1 failure domain, policy.copies asks for 2" in broken(world)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(unreachable("b"), Code.UNREACHABLE), (denied("b"), Code.DENIED)]
+)
+def test_a_target_that_cannot_be_asked_is_named(
+    world: World, proven: Record, error: object, code: Code
+) -> None:
+    world.targets["b"].failures["find"] = error  # type: ignore[assignment]  # both are OrgkeyErrors
+    found = status(world.context)
+    assert found.code is code
+    how = "reached" if code is Code.UNREACHABLE else "asked"
+    assert len([line for line in found.broken if line.startswith(f"target b cannot be {how}: ")]) == 1
+
+
+def test_another_custody_plan_breaks_the_gate(world: World, proven: Record) -> None:
+    world.holders["aws"].where = "another account"
+    assert "another custody plan" in broken(world)
+
+
+def test_a_holder_that_cannot_be_asked_is_told(world: World, proven: Record) -> None:
+    world.holders["aws"].failures["describe"] = unreachable("holder aws")
+    assert "a holder cannot be asked: holder aws does not answer; look at its network" in broken(world)
+
+
+# -- the live key ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def live(tmp_path: Path, world: World) -> Callable[[bytes], Status]:
+    def look(data: bytes) -> Status:
+        path = tmp_path / "live.asc"
+        path.write_bytes(data)
+        world.key = f'live = "{path}"'
+        return status(world.context)
+
+    return look
+
+
+def test_the_live_key_is_the_escrowed_one(
+    world: World, proven: Record, live: Callable[[bytes], Status]
+) -> None:
+    found = live(unlocked().public)
+    assert (found.live.state, found.code) == ("same", Code.OK)
+
+
+def test_another_live_key_breaks_the_gate(
+    world: World, proven: Record, live: Callable[[bytes], Status]
+) -> None:
+    found = live(unlocked(ATTACKER).public)
+    assert (found.live.state, found.code) == ("replaced", Code.STALE)
+    assert any("another key" in line for line in found.broken)
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", (ASSETS / "ed25519-two-block.asc").read_bytes()[:300]])
+def test_a_live_key_that_cannot_be_read_is_unknown_and_breaks_the_gate(
+    world: World, proven: Record, live: Callable[[bytes], Status], data: bytes
+) -> None:
+    found = live(data)
+    assert (found.live.state, found.code) == ("unknown", Code.STALE)
+    assert found.live.reason
+
+
+def test_a_live_key_that_is_not_there_is_unknown_and_told(world: World, proven: Record) -> None:
+    world.key = 'live = "/nowhere/live.asc"'
+    assert status(world.context).live.state == "unknown"
+    assert any("/nowhere/live.asc" in line for line in world.lines)
+
+
+def test_a_live_key_in_a_pipe_is_not_waited_for(world: World, proven: Record, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    world.key = f'live = "{tmp_path}/pipe"'
+    found = status(world.context)
+    assert (found.live.state, "not a regular file" in str(found.live.reason)) == ("unknown", True)
+
+
+def test_a_key_that_renewed_itself_since_makes_the_escrow_stale(tmp_path: Path) -> None:
+    class Renewed(World):
+        @property
+        def fingerprint(self) -> str:
+            return unlocked("renewed").fingerprint
+
+    from pipeline import openpgp as keys
+    from pipeline.record import create as mint
+    from tests.support.inmemory import EXPORT_PASSPHRASE
+
+    world = Renewed(tmp_path / "state")
+    old = keys.unlock((ASSETS / "expired-two-block.asc").read_bytes(), EXPORT_PASSPHRASE)
+    context = world.context
+    made = world.store(mint.mint(old, world.plan(), now=context.clock.now(), deadline=context.deadline))
+    context.journal.begin(made.epoch, None).mark_proven(
+        {"record_sha256": made.sha256.hex, "at": stamp(context.clock.now())}
+    )
+    path = tmp_path / "live.asc"
+    path.write_bytes(unlocked("renewed").public)
+    world.key = f'live = "{path}"'
+    found = status(world.context)
+    assert (found.live.state, found.code) == ("renewed", Code.STALE)
+    assert any("`orgkey refresh` stores them" in line for line in found.broken)

@@ -1,0 +1,51 @@
+"""What these tests share: a server for each module with room for many namespaces, and one behind TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.teams import Team
+from tests.support.secure_stack import SecureStack, secure_stack
+
+if TYPE_CHECKING:
+    from pipeline.devstack.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    from pipeline.devstack.stack import Stack
+
+    made = Stack(tmp_path_factory.mktemp("infra") / "stack")
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down(wipe=True)
+
+
+@pytest.fixture
+def team(server: Stack, tmp_path: Path) -> Team:
+    return Team(server, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def made(server: Stack, tmp_path_factory: pytest.TempPathFactory) -> Team:
+    """A namespace that is as planned; each test leaves it so."""
+    team = Team(server, tmp_path_factory.mktemp("made"))
+    team.apply()
+    return team
+
+
+@pytest.fixture(scope="module")
+def secure() -> Iterator[SecureStack]:
+    """Servers that are reached by TLS, good ones and bad ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        from tests import conftest
+
+        patch.setenv("ORGKEY_STACK_CACHE", conftest._cache)
+        with secure_stack() as made:
+            yield made

@@ -1,0 +1,212 @@
+"""The report's page in a real browser: at every width, in print, in the dark, and for a screen reader."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+from pypdf import PdfReader
+
+from pipeline.report import controls, html
+from pipeline.report.model import Report
+from tests.support import sample_report as samples
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+SAMPLES: dict[str, Callable[[], Report]] = {
+    "good": samples.good,
+    "bad": samples.bad,
+    "year": samples.year,
+}
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+BEYOND = """() => [...document.querySelectorAll('body *')]
+  .filter(e => !e.closest('.scroll') && !e.matches('.skip'))
+  .filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+  .map(e => e.tagName + ' ' + e.textContent.trim().slice(0, 60))"""
+
+
+def report_of(name: str) -> Report:
+    """A sample with everything that a real report has."""
+    report = SAMPLES[name]()
+    return replace(report, controls=controls.controls(report))
+
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None and not os.environ.get("CI"), reason="no chromium on PATH (Debian: apt install chromium)"
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    assert CHROMIUM is not None, "CI installs chromium"
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+class Looked:
+    """A page that was opened, and what it did besides."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        page.on("console", lambda message: self.said.append(message.text))
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("request", lambda request: self.asked.append(request.url))
+
+
+@pytest.fixture
+def look(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Looked]]:
+    """Open a sample."""
+    contexts: list[Any] = []
+
+    def made(name: str, width: int = 1280, scheme: Literal["light", "dark"] = "light") -> Looked:
+        path = tmp_path / f"{name}.html"
+        path.write_bytes(html.render(report_of(name)))
+        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        contexts.append(context)
+        looked = Looked(context.new_page())
+        looked.page.goto(path.as_uri())
+        return looked
+
+    yield made
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("name", SAMPLES)
+def test_nothing_overflows_and_nothing_is_fetched(look: Callable[..., Looked], name: str, width: int) -> None:
+    looked = look(name, width)
+    page = looked.page
+    wide = page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth")
+    assert wide <= 0
+    assert page.evaluate(BEYOND) == []
+    assert looked.said == []
+    assert [url for url in looked.asked if not url.startswith(("file:", "data:"))] == []
+    assert page.title().startswith("Escrow report")
+    # The answer is in sight without scrolling.
+    box = page.locator(".answer").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] < 800
+
+
+def test_a_phone_shows_without_scrolling_aside_what_failed(look: Callable[..., Looked]) -> None:
+    page = look("bad", 360).page
+    for text in ("✗ failed", "✗ not good", "✗ unreadable", "✗ overdue", "✗ no escrowed key"):
+        box = page.locator(".scroll .word", has_text=text).first.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 360, text
+    assert page.locator(".chart.narrow").is_visible()
+    assert page.locator(".chart.wide").is_hidden()
+    chart = page.get_by_role("region", name="Chart of test restores")
+    assert chart.evaluate("element => element.scrollWidth <= element.clientWidth")
+
+
+def test_links_to_evidence_lead_to_its_row(look: Callable[..., Looked]) -> None:
+    page = look("good").page
+    page.locator(".rests a").first.click()
+    assert page.evaluate("document.querySelector(':target').tagName") == "TR"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_accessibility_checker_finds_nothing(look: Callable[..., Looked], name: str, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    for width in (360, 1280):
+        found = Axe().run(
+            look(name, width, scheme).page, options={"runOnly": {"type": "tag", "values": TAGS}}
+        )
+        wrong = [
+            (item["id"], [node["html"][:120] for node in item["nodes"][:3]])
+            for item in found.response["violations"]
+        ]
+        assert wrong == []
+        assert len(found.response["passes"]) > 15, "the checker looked at something"
+
+
+def test_the_checker_would_find_something(look: Callable[..., Looked]) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = look("good").page
+    page.evaluate("document.documentElement.removeAttribute('lang')")
+    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": TAGS}})
+    assert "html-has-lang" in [item["id"] for item in found.response["violations"]]
+
+
+def test_dark_is_dark(look: Callable[..., Looked]) -> None:
+    colours = {
+        scheme: look("good", 1280, scheme).page.evaluate("getComputedStyle(document.body).backgroundColor")
+        for scheme in ("light", "dark")
+    }
+    assert colours == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 31)"}
+
+
+def test_it_can_be_used_by_keyboard(look: Callable[..., Looked]) -> None:
+    page = look("year", 360).page
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    assert page.locator(".skip").bounding_box()["x"] >= 0  # type: ignore[index]  # it is in sight now
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    regions = page.locator(".scroll")
+    for number in range(regions.count()):
+        region = regions.nth(number)
+        assert region.get_attribute("tabindex") == "0"
+        assert region.get_attribute("aria-label")
+    region = page.get_by_role("region", name="Table of copies")
+    region.focus()
+    page.keyboard.press("ArrowRight")
+    for _ in range(100):
+        if region.evaluate("element => element.scrollLeft") > 0:
+            break
+        page.wait_for_timeout(50)
+    assert region.evaluate("element => element.scrollLeft") > 0
+
+
+@pytest.mark.parametrize("paper", ["A4", "Letter"])
+@pytest.mark.parametrize("name", SAMPLES)
+def test_it_prints_well(look: Callable[..., Looked], name: str, paper: str) -> None:
+    page = look(name, 1280, "dark").page
+    pages = PdfReader(io.BytesIO(page.pdf(format=paper))).pages
+    first = pages[0].extract_text()
+    report = SAMPLES[name]()
+    assert "Can the Org Key be restored today?" in first
+    for gap in report.verdict.gaps:
+        assert gap[:30] in first.replace("\n", " ")
+    for said in (f"{report.runs[0]}", "passed", "failed", "missed", "Ledger"):
+        assert said in first
+    printed = "".join(sheet.extract_text() for sheet in pages)
+    # No heading of a column and no name is broken within a word.
+    for word in ("Evidence", "Target", "Retained", "unattended", "custodians", "vault-eu", "Support"):
+        assert word in printed
+        assert f"{word[:-1]}\n{word[-1:]}" not in printed
+    # At the width of the paper between its margins nothing is cut off, and ink goes on white.
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 680, "height": 1000})
+    assert page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth") <= 0
+    cut = "() => [...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1)"
+    assert page.evaluate(cut + ".length") == 0
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

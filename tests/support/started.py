@@ -1,0 +1,74 @@
+"""`orgkey` in a fork of the test's process: as cheap as a call, with streams and descriptors of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.cli import app as program
+from tests.support.commandline import environment
+
+Open = Callable[[], int | None]
+
+
+class Started:
+    """`orgkey` in a fork of this process, with the descriptors that a caller could give it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.out = self.err = b""
+
+    def run(self, *words: str, before: Callable[[], object] | None = None, **broken: Open) -> int:
+        """Run it, with ``stdin``, ``stdout`` or ``stderr`` replaced.
+
+        Args:
+            words: Its arguments.
+            before: What is done in the new process first.
+            broken: What opens a stream's descriptor; ``None`` is a closed one.
+
+        Returns:
+            Its exit code.
+        """
+        files = [self._folder / name for name in ("stdout", "stderr")]
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # other threads of pytest, which a fork leaves
+            child = os.fork()
+        if not child:
+            with contextlib.suppress(BaseException):
+                self._become(words, files, before, broken)
+            os._exit(99)
+        _, status = os.waitpid(child, 0)
+        self.out, self.err = (file.read_bytes() for file in files)
+        return os.waitstatus_to_exitcode(status)
+
+    def _become(
+        self,
+        words: tuple[str, ...],
+        files: list[Path],
+        before: Callable[[], object] | None,
+        broken: dict[str, Open],
+    ) -> None:
+        os.chdir(self._folder)
+        variables = environment(self._folder)
+        os.environ.clear()
+        os.environ.update(variables)
+        usual: list[int | None] = [os.open(os.devnull, os.O_RDONLY)]
+        usual += [os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for file in files]
+        for number, name in enumerate(("stdin", "stdout", "stderr")):
+            given = broken[name]() if name in broken else usual[number]
+            if given is None:
+                os.close(number)
+                setattr(sys, name, None)
+            else:
+                os.dup2(given, number)
+                setattr(sys, name, open(number, "r" if not number else "w", closefd=False))  # noqa: SIM115
+        if before is not None:
+            before()
+        sys.argv = ["orgkey", *words]
+        program.main()

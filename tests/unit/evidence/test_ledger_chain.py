@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rfc8785
+
+from pipeline.core import files
+from pipeline.core.digest import sha256
+from pipeline.core.errors import Code, LedgerBroken, LocalFilesProblem, OrgkeyError
+from pipeline.evidence.ledger import entry as chain
+from pipeline.evidence.ledger import mirror_sync as follower
+from pipeline.evidence.ledger.mirror_state import Memory
+from pipeline.evidence.ledger.mirror_sync import Follower
+from pipeline.evidence.ledger.store import Ledger
+from tests.support.inmemory import MemoryMirror
+
+ROOT = Path(__file__).parents[3]
+NOW = datetime(2026, 1, 31, 8, tzinfo=UTC)
+KEY = "A" * 40
+
+
+def add(ledger: Ledger, event: str, **details: Any) -> None:
+    ledger.append(event, details, now=NOW, run="0123456789abcdef")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "state", KEY)
+
+
+@pytest.fixture
+def full(ledger: Ledger) -> Ledger:
+    for number in range(1, 6):
+        add(ledger, "escrow", number=number)
+    return ledger
+
+
+def place(ledger: Ledger) -> Path:
+    return ledger.directory
+
+
+def entry(**more: Any) -> dict[str, Any]:
+    return {
+        "schema": chain.SCHEMA, "sequence": 1, "previous": chain.START.digest.hex,
+        "at": "2026-01-31T08:00:00Z", "fingerprint": KEY, "event": "kit", "run": "r", "program": "p",
+        "details": {}, **more,
+    }  # fmt: skip
+
+
+ODD: dict[str, tuple[dict[str, Any], str]] = {
+    "another key": ({"fingerprint": "B" * 40}, "is of another key"),
+    "no key": ({"fingerprint": "b" * 40}, "is of another key"),
+    "previous too long": ({"previous": "0" * 65}, "has another previous"),
+    "previous no digits": ({"previous": "g" * 64}, "has another previous"),
+    "number": ({"sequence": 2}, "says that it is entry 2"),
+    "time": ({"at": "2026-01-31 08:00:00Z"}, "has no time"),
+}
+
+
+@pytest.mark.parametrize("how", ODD)
+def test_what_is_no_entry_of_this_ledger_is_refused(how: str) -> None:
+    change, said = ODD[how]
+    assert chain.parse(rfc8785.dumps(entry()), 1, KEY)["event"] == "kit"
+    with pytest.raises(chain.Malformed, match=said):
+        chain.parse(rfc8785.dumps(entry(**change)), 1, KEY)
+
+
+def test_a_chain_of_another_key_is_not_taken_from_a_mirror(ledger: Ledger, tmp_path: Path) -> None:
+    other, mirror = Ledger(tmp_path / "other", "B" * 40), MemoryMirror("m")
+    add(other, "drill")
+    mirror.put(1, other.read(1))
+    follower = Follower(mirror, ledger, Memory(tmp_path / "state"), lambda *_: False)
+    assert follower.level(lambda _: True).level
+    assert ledger.entries() == []
+    assert follower.notes == ["entry 1 there does not continue the chain, and is left alone"]
+
+
+def test_a_mirror_does_not_fill_the_disk(
+    ledger: Ledger, full: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror, mine = MemoryMirror("m"), Ledger(tmp_path / "mine", KEY)
+    for number in range(1, 6):
+        mirror.put(number, full.read(number))
+    for name, limit in (("MOST", 4), ("MOST_BYTES", 100)):
+        with monkeypatch.context() as patch:
+            patch.setattr(follower, name, limit)
+            one = Follower(mirror, mine, Memory(tmp_path / "mine"), lambda *_: False)
+            assert not one.level(lambda _: True).level
+            assert "are not taken over in one run" in one.notes[0]
+            assert mine.entries() == []
+    assert Follower(mirror, mine, Memory(tmp_path / "mine"), lambda *_: False).level(lambda _: True).level
+    assert len(mine.entries()) == 5
+
+
+@pytest.mark.parametrize(("more", "whole"), [(0, True), (1, False)])
+def test_an_entry_has_a_largest_size(more: int, whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = rfc8785.dumps(entry())
+    monkeypatch.setattr(chain, "LARGEST", len(data) - more)
+    if whole:
+        assert chain.parse(data, 1)
+    else:
+        with pytest.raises(chain.Malformed, match="larger"):
+            chain.parse(data, 1)
+
+
+@pytest.mark.parametrize(("digits", "said"), [(40, "canonically"), (41, "is not JSON")])
+def test_a_number_has_a_largest_length(digits: int, said: str) -> None:
+    data = rfc8785.dumps(entry(details={"n": 7})).replace(b'"n":7', b'"n":' + b"7" * digits)
+    with pytest.raises(chain.Malformed, match=said):
+        chain.parse(data, 1)
+
+
+def test_an_empty_ledger(ledger: Ledger) -> None:
+    assert ledger.entries() == []
+    assert ledger.head().sequence == 0
+    assert ledger.head().digest == sha256(b"")
+
+
+def test_each_entry_carries_the_digest_of_the_one_before(full: Ledger) -> None:
+    paths = sorted(place(full).iterdir())
+    assert [path.name for path in paths] == [f"{number:09d}.json" for number in range(1, 6)]
+    previous = sha256(b"").hex
+    for number, path in enumerate(paths, 1):
+        data = path.read_bytes()
+        document = json.loads(data)
+        assert rfc8785.dumps(document) == data
+        assert document == {
+            "schema": "orgkey.ledger/1", "sequence": number, "previous": previous, "event": "escrow",
+            "at": "2026-01-31T08:00:00Z", "fingerprint": KEY, "run": "0123456789abcdef",
+            "program": document["program"], "details": {"number": number},
+        }  # fmt: skip
+        previous = sha256(data).hex
+    assert full.head().digest.hex == previous
+    assert full.entries() == [json.loads(path.read_bytes()) for path in paths]
+
+
+def test_append_returns_the_new_head(ledger: Ledger) -> None:
+    head = ledger.append("drill", {}, now=NOW, run="r")
+    assert head == ledger.head()
+    assert head.sequence == 1
+
+
+def test_entries_are_never_replaced(full: Ledger) -> None:
+    before = {path: path.read_bytes() for path in place(full).iterdir()}
+    add(full, "escrow")
+    assert {path: path.read_bytes() for path in before} == before
+    assert {path.stat().st_mode & 0o777 for path in before} == {0o600}
+
+
+# -- tampering -------------------------------------------------------------------------------------
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    path.write_bytes(rfc8785.dumps(json.loads(path.read_bytes()) | changes))
+
+
+def swap(one: Path, other: Path) -> None:
+    left, right = one.read_bytes(), other.read_bytes()
+    one.write_bytes(right)
+    other.write_bytes(left)
+
+
+def shift(folder: Path) -> None:
+    """Remove an entry and renumber what follows, inside and out."""
+    (folder / "000000003.json").unlink()
+    for number in (4, 5):
+        path = folder / f"{number:09d}.json"
+        rewrite(path, sequence=number - 1)
+        path.rename(folder / f"{number - 1:09d}.json")
+
+
+def turn_into_a_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def start_anew(folder: Path) -> None:
+    for number in (1, 2, 3, 4):
+        (folder / f"{number:09d}.json").unlink()
+
+
+TAMPERING: dict[str, Callable[[Path], object]] = {
+    "details changed": lambda at: rewrite(at / "000000002.json", details={"number": 7}),
+    "time changed": lambda at: rewrite(at / "000000001.json", at="2025-01-31T08:00:00Z"),
+    "white space added": lambda at: (at / "000000004.json").write_bytes(
+        (at / "000000004.json").read_bytes() + b"\n"
+    ),
+    "removed in the middle": lambda at: (at / "000000003.json").unlink(),
+    "removed and renumbered": lambda at: shift(at),
+    "removed at the start": lambda at: (at / "000000001.json").unlink(),
+    "two swapped": lambda at: swap(at / "000000002.json", at / "000000003.json"),
+    "one repeated": lambda at: shutil.copy(at / "000000005.json", at / "000000006.json"),
+    "emptied": lambda at: (at / "000000005.json").write_bytes(b""),
+    "no JSON": lambda at: (at / "000000002.json").write_bytes(b"{"),
+    "another document": lambda at: (at / "000000002.json").write_bytes(b"[]"),
+    "another schema": lambda at: rewrite(at / "000000005.json", schema="orgkey.ledger/9"),
+    "another link": lambda at: rewrite(at / "000000005.json", previous="00" * 32),
+    "another number": lambda at: rewrite(at / "000000005.json", sequence=6),
+    "nested too deep": lambda at: (at / "000000002.json").write_bytes(b"[" * 200_000),
+    "a directory": lambda at: turn_into_a_directory(at / "000000002.json"),
+    "started anew": start_anew,
+    "renamed": lambda at: (at / "000000005.json").rename(at / "000000007.json"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", TAMPERING)
+def test_tampering_is_found(full: Ledger, how: str) -> None:
+    TAMPERING[how](place(full))
+    with pytest.raises(LedgerBroken) as caught:
+        full.entries()
+    assert caught.value.code is Code.LEDGER_BROKEN
+    assert caught.value.hint
+
+
+def test_the_first_bad_entry_is_named(full: Ledger) -> None:
+    rewrite(place(full) / "000000002.json", details={})
+    with pytest.raises(LedgerBroken, match="entry 3"):
+        full.entries()
+
+
+def test_a_cut_off_end_shows_in_the_head_only(full: Ledger) -> None:
+    # Certificates carry the head: that is what anchors the chain's end.
+    head = full.head()
+    (place(full) / "000000005.json").unlink()
+    assert len(full.entries()) == 4
+    assert full.head() != head
+
+
+def test_a_changed_last_entry_shows_in_the_head(full: Ledger) -> None:
+    head = full.head()
+    rewrite(place(full) / "000000005.json", details={"number": 9})
+    assert full.head().digest != head.digest
+
+
+@pytest.mark.parametrize(
+    "name", ["notes.txt", ".000000006.json.tmp", "x.json", "5.json", "²².json", "٣.json"]
+)
+def test_files_that_are_no_entries_are_left_alone(full: Ledger, name: str) -> None:
+    (place(full) / name).write_bytes(b"hello")
+    assert len(full.entries()) == 5
+    assert full.head().sequence == 5
+    add(full, "escrow")
+    assert full.head().sequence == 6
+
+
+def test_a_head_that_cannot_be_read_is_told_as_such(full: Ledger) -> None:
+    (place(full) / "000000005.json").unlink()
+    (place(full) / "000000005.json").mkdir()
+    with pytest.raises(OrgkeyError) as caught:
+        full.head()
+    assert caught.value.code in (Code.LEDGER_BROKEN, Code.LOCAL_FILES)
+    with pytest.raises(OrgkeyError):
+        add(full, "escrow")
+
+
+# -- at the same time ------------------------------------------------------------------------------
+
+
+def test_threads_keep_one_chain(ledger: Ledger) -> None:
+    failures: list[BaseException] = []
+
+    def work(name: str) -> None:
+        try:
+            for number in range(8):
+                add(ledger, name, number=number)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(f"t{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    entries = ledger.entries()
+    assert len(entries) == 32
+    for name in ("t0", "t1", "t2", "t3"):
+        mine = [entry["details"]["number"] for entry in entries if entry["event"] == name]
+        assert mine == list(range(8))
+
+
+APPEND = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from pipeline.evidence.ledger.store import Ledger
+ledger = Ledger(Path(sys.argv[1]), "A" * 40)
+sys.stdin.readline()
+for number in range(15):
+    ledger.append(sys.argv[2], {"number": number}, now=datetime.now(UTC), run="r")
+"""
+
+
+def test_processes_keep_one_chain(ledger: Ledger, tmp_path: Path) -> None:
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", APPEND, str(tmp_path / "state"), name],
+            cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for name in ("one", "other")
+    ]  # fmt: skip
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+    for process in running:
+        _, told = process.communicate(timeout=60)
+        assert process.returncode == 0, told.decode()
+    events = [entry["event"] for entry in ledger.entries()]
+    assert sorted(events) == ["one"] * 15 + ["other"] * 15
+
+
+# -- a disk that refuses ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["fsync", "write", "link"])
+def test_a_full_disk_is_code_3_and_leaves_the_chain_whole(
+    full: Ledger, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **more: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, {"fsync": "fsync", "write": "open", "link": "link"}[step], refuse)
+        with pytest.raises(LocalFilesProblem, match="No space left") as caught:
+            add(full, "escrow", lost=True)
+    assert caught.value.code is Code.LOCAL_FILES
+    assert len(full.entries()) == 5
+    assert len(list(place(full).iterdir())) == 5, "no temporary file is left"
+
+
+def test_an_entry_whose_directory_cannot_be_synced_is_a_failure_and_there_once(
+    full: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "fsync_directory", refuse)
+        with pytest.raises(LocalFilesProblem, match="Input/output"):
+            add(full, "escrow", once=True)
+    assert len(full.entries()) == 6
+
+
+TOO_LARGE = """
+import resource, signal, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from pipeline.core.errors import OrgkeyError
+from pipeline.evidence.ledger.store import Ledger
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+try:
+    Ledger(Path(sys.argv[1]), "A" * 40).append("escrow", {}, now=datetime.now(UTC), run="r")
+    print("written")
+except OrgkeyError as error:
+    print(int(error.code))
+"""
+
+
+def test_a_write_that_the_system_cuts_short_is_code_3(full: Ledger, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TOO_LARGE, str(tmp_path / "state")],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("3\n", "")
+    assert len(full.entries()) == 5
+    assert len(list(place(full).iterdir())) == 5

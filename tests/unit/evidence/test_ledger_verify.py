@@ -1,0 +1,396 @@
+"""Verifying a copied ledger: what the chain shows, what only an anchor shows, what is said of the rest."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import shutil
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import rfc8785
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.core.digest import sha256
+from pipeline.core.errors import IntegrityProblem, LocalFilesProblem
+from pipeline.evidence import anchors
+from pipeline.evidence.ledger import entry as chain
+from pipeline.evidence.ledger.store import Ledger
+from pipeline.evidence.ledger.verify import Claim, Verified, verify
+from tests.support.inmemory import MemoryMirror
+
+KEY = "A" * 40
+NOW = datetime(2026, 1, 31, 8, tzinfo=UTC)
+COUNT = 6
+
+
+def fill(root: Path, count: int = COUNT) -> Ledger:
+    ledger = Ledger(root, KEY)
+    for number in range(1, count + 1):
+        ledger.append("noted", {"number": number, "name": "Jürgen", "seconds": 0.25}, now=NOW, run="r")
+    return ledger
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fill(tmp_path_factory.mktemp("original")).directory
+
+
+@contextmanager
+def copied(original: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(shutil.copytree(original, Path(folder) / "ledger"))
+
+
+@pytest.fixture
+def folder(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "ledger"))
+
+
+def entry(number: int) -> str:
+    return f"{number:09d}.json"
+
+
+def head_of(folder: Path, number: int) -> Claim:
+    return anchors.head(f"{number}:{sha256((folder / entry(number)).read_bytes()).hex}")
+
+
+def rewrite(path: Path, **changes: object) -> None:
+    path.write_bytes(rfc8785.dumps(json.loads(path.read_bytes()) | changes))
+
+
+def test_a_sound_ledger_without_an_anchor_is_never_called_complete(folder: Path) -> None:
+    found = verify(folder)
+    assert (found.ok, found.entries, found.head.sequence) == (True, COUNT, COUNT)
+    assert (found.anchored_to, found.unauthenticated, found.first_bad) == (0, COUNT, None)
+
+
+@pytest.mark.parametrize("number", range(1, COUNT + 1))
+def test_an_anchor_vouches_for_all_before_it(folder: Path, number: int) -> None:
+    found = verify(folder, [head_of(folder, number)])
+    assert (found.ok, found.anchored_to, found.unauthenticated) == (True, number, COUNT - number)
+    assert found.anchored_by == f"the head {number}"
+
+
+# -- any one byte ----------------------------------------------------------------------------------
+
+
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_any_one_byte_of_an_entry_that_another_follows_is_found_and_named(
+    original: Path, data: st.DataObject
+) -> None:
+    number = data.draw(st.integers(1, COUNT - 1))
+    with copied(original) as folder:
+        change_one_byte(folder / entry(number), data)
+        found = verify(folder)
+        # The last but one and the last vouch for each other only: either may have been changed.
+        assert found.first_bad == number, found
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_any_one_byte_of_the_last_entry_is_found_with_an_anchor_and_the_limit_said_without(
+    original: Path, data: st.DataObject
+) -> None:
+    with copied(original) as folder:
+        claim = head_of(folder, COUNT)
+        change_one_byte(folder / entry(COUNT), data)
+        anchored, alone = verify(folder, [claim]), verify(folder)
+        assert anchored.first_bad == COUNT
+        if alone.ok:
+            assert alone.unauthenticated == COUNT
+        else:
+            assert alone.first_bad in (COUNT - 1, COUNT)
+
+
+def change_one_byte(path: Path, data: st.DataObject) -> None:
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] = data.draw(st.integers(0, 255).filter(lambda value: value != content[place]))
+    path.write_bytes(bytes(content))
+
+
+def test_every_byte_of_one_entry_changed_in_turn(original: Path) -> None:
+    with copied(original) as folder:
+        path = folder / entry(3)
+        content = path.read_bytes()
+        for place in range(len(content)):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+            assert verify(folder).first_bad == 3, place
+
+
+# -- entries removed, moved, repeated --------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(first=st.integers(1, COUNT), second=st.integers(1, COUNT))
+def test_removed_swapped_and_repeated(original: Path, first: int, second: int) -> None:
+    with copied(original) as folder:
+        one, other = folder / entry(first), folder / entry(second)
+        left, right = one.read_bytes(), other.read_bytes()
+        if first != second:
+            one.write_bytes(right)
+            other.write_bytes(left)
+            assert verify(folder).first_bad == min(first, second)
+            one.write_bytes(right)
+            other.write_bytes(right)
+            assert verify(folder).first_bad == first
+            one.write_bytes(left)
+            other.write_bytes(right)
+        one.unlink()
+        found = verify(folder)
+        assert found.first_bad == (first if first < COUNT else None)
+        assert found.entries == first - 1
+
+
+@pytest.mark.parametrize("kept", range(COUNT))
+def test_a_cut_tail_is_found_with_an_anchor_beyond_it_only(original: Path, kept: int) -> None:
+    with copied(original) as folder:
+        claims = [head_of(folder, number) for number in range(1, COUNT + 1)]
+        for number in range(kept + 1, COUNT + 1):
+            (folder / entry(number)).unlink()
+        alone = verify(folder)
+        assert (alone.ok, alone.unauthenticated) == (True, kept)
+        for number, claim in enumerate(claims, 1):
+            found = verify(folder, [claim])
+            assert found.ok == (number <= kept)
+            assert found.first_bad == (None if number <= kept else kept + 1)
+
+
+def fork_in(folder: Path) -> None:
+    """Entries 4 to 6 of another chain behind entry 3."""
+    before = Ledger(folder.parent, KEY).at(3)
+    for number in (4, 5, 6):
+        data = chain.write(before, KEY, "noted", {"number": 100 + number}, now=NOW, run="x")
+        (folder / entry(number)).write_bytes(data)
+        before = chain.Head(number, sha256(data))
+
+
+def all_anew(folder: Path) -> None:
+    shutil.rmtree(folder)
+    fill(folder.parent, COUNT + 2)
+    rewrite(folder / entry(1), run="x")
+    for number in range(2, COUNT + 3):
+        before = sha256((folder / entry(number - 1)).read_bytes()).hex
+        rewrite(folder / entry(number), previous=before)
+
+
+def renumbered(folder: Path) -> None:
+    (folder / entry(3)).unlink()
+    for number in (4, 5, 6):
+        rewrite(folder / entry(number), sequence=number - 1)
+        (folder / entry(number)).rename(folder / entry(number - 1))
+
+
+def instead(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
+
+
+HOW: dict[str, tuple[Callable[[Path], object], int]] = {
+    "removed and renumbered": (renumbered, 3),
+    "white space": (lambda at: (at / entry(6)).write_bytes((at / entry(6)).read_bytes() + b"\n"), 6),
+    "keys in another order": (
+        lambda at: (at / entry(6)).write_bytes(
+            json.dumps(json.loads((at / entry(6)).read_bytes()), ensure_ascii=False).encode()
+        ),
+        6,
+    ),
+    "another number's form": (
+        lambda at: (at / entry(6)).write_bytes((at / entry(6)).read_bytes().replace(b"0.25", b"2.5e-1")),
+        6,
+    ),
+    "another key's": (lambda at: rewrite(at / entry(6), fingerprint="B" * 40), 6),
+    "another schema": (lambda at: rewrite(at / entry(6), schema="orgkey.ledger/2"), 6),
+    "one more field": (lambda at: rewrite(at / entry(6), more=1), 6),
+    "no event": (lambda at: rewrite(at / entry(6), event=None), 6),
+    "a date that is none": (lambda at: rewrite(at / entry(6), at="2026-02-30T00:00:00Z"), 6),
+    "a truth for a number": (lambda at: rewrite(at / entry(1), sequence=True), 1),
+    "emptied": (lambda at: (at / entry(4)).write_bytes(b""), 4),
+    "nested too deep": (lambda at: (at / entry(4)).write_bytes(b"[" * 200_000), 4),
+    "huge": (lambda at: os.truncate(at / entry(4), 1 << 40), 4),
+    "many digits": (lambda at: (at / entry(4)).write_bytes(b'{"sequence":' + b"9" * 10_000 + b"}"), 4),
+    "a link": (lambda at: instead(at / entry(4), lambda path: path.symlink_to(at / entry(3))), 4),
+    "a pipe": (lambda at: instead(at / entry(4), os.mkfifo), 4),
+    "a directory": (lambda at: instead(at / entry(4), Path.mkdir), 4),
+}
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_what_the_chain_alone_shows(folder: Path, how: str) -> None:
+    change, first_bad = HOW[how]
+    change(folder)
+    found = verify(folder)
+    assert (found.ok, found.first_bad, found.entries) == (False, first_bad, first_bad - 1)
+    assert found.problem
+    assert f"entry {first_bad}" in found.problem
+
+
+def test_a_rewritten_branch_shows_with_an_anchor_only(folder: Path) -> None:
+    claims = [head_of(folder, 2), head_of(folder, 5)]
+    fork_in(folder)
+    assert verify(folder).ok
+    found = verify(folder, claims)
+    assert (found.ok, found.first_bad, found.anchored_to) == (False, 5, 2)
+    assert "or one since entry 2" in str(found.problem)
+
+
+def test_a_ledger_that_was_written_anew_as_a_whole_shows_with_an_anchor_only(folder: Path) -> None:
+    claim = head_of(folder, 4)
+    all_anew(folder)
+    assert verify(folder).ok
+    assert verify(folder, [claim]).first_bad == 4
+
+
+def test_which_of_the_last_two_was_changed_shows_with_an_anchor(folder: Path) -> None:
+    last, before = head_of(folder, COUNT), head_of(folder, COUNT - 1)
+    path = folder / entry(COUNT - 1)
+    genuine = path.read_bytes()
+    rewrite(path, run="x")
+    assert "one of the two" in str(verify(folder).problem)
+    assert verify(folder, [last]).first_bad == COUNT - 1
+    path.write_bytes(genuine)
+    rewrite(folder / entry(COUNT), previous="0" * 64)
+    assert verify(folder, [before]).first_bad == COUNT
+
+
+# -- a mirror as the anchor ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mirror(original: Path) -> MemoryMirror:
+    made = MemoryMirror("m")
+    for number in range(1, COUNT + 1):
+        made.put(number, (original / entry(number)).read_bytes())
+    return made
+
+
+def by(mirror: MemoryMirror, folder: Path) -> Verified:
+    return verify(folder, anchors.entries(mirror, KEY))
+
+
+def test_a_mirror_vouches_for_what_it_has(folder: Path, mirror: MemoryMirror) -> None:
+    assert by(mirror, folder).anchored_to == COUNT
+    del mirror.entries[COUNT]
+    found = by(mirror, folder)
+    assert (found.ok, found.anchored_to, found.unauthenticated) == (True, COUNT - 1, 1)
+    mirror.entries[2].append(b"another version")
+    assert by(mirror, folder).ok
+
+
+def test_a_mirror_shows_a_cut_tail_a_rewritten_entry_and_its_own_hole(
+    folder: Path, mirror: MemoryMirror
+) -> None:
+    (folder / entry(COUNT)).unlink()
+    assert by(mirror, folder).first_bad == COUNT
+    mirror.entries[COUNT] = [b"garbage"]
+    assert by(mirror, folder).ok
+    data = chain.write(Ledger(folder.parent, KEY).at(3), KEY, "x", {}, now=NOW, run="r")
+    genuine, mirror.entries[4] = mirror.entries[4], [data]
+    assert by(mirror, folder).first_bad == 4
+    mirror.entries[4] = genuine
+    del mirror.entries[2]
+    found = by(mirror, folder)
+    assert found.first_bad == 2
+    assert "not at mirror m" in str(found.problem)
+
+
+def test_a_number_says_nothing_of_how_many_there_are(folder: Path, mirror: MemoryMirror) -> None:
+    mirror.entries[999_999_999] = [b"whatever"]
+    told = list(anchors.entries(mirror, KEY))
+    assert len(told) == COUNT + 2, "what is listed, and the beginning of the gap"
+    assert by(mirror, folder).anchored_to == COUNT
+    del mirror.entries[3], mirror.entries[4]
+    assert next(claim.number for claim in anchors.entries(mirror, KEY) if not claim.digests) == 3
+    assert by(mirror, folder).first_bad == 3
+
+
+def test_a_mirror_of_too_many_entries_is_not_read(
+    mirror: MemoryMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anchors, "MOST", COUNT - 1)
+    with pytest.raises(IntegrityProblem, match="more than"):
+        list(anchors.entries(mirror, KEY))
+    assert mirror.calls[-1] == "listing"
+
+
+# -- folders ---------------------------------------------------------------------------------------
+
+
+def test_the_folder_above_will_do_and_other_files_are_told(folder: Path) -> None:
+    for name in ("notes.txt", "7.json", "0000000008.json", "²².json", "a\nb"):
+        (folder / name).write_bytes(b"x")
+    found = verify(folder.parent)
+    assert (found.entries, found.folder) == (COUNT, folder)
+    assert found.notes[0].startswith("5 other files are left alone")
+    assert "\n" not in found.notes[0]
+
+
+@pytest.mark.parametrize("how", ["missing", "a file", "a pipe", "something else"])
+def test_what_is_no_ledger_is_refused(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "x"
+    if how == "a file":
+        path.write_bytes(b"x")
+    elif how == "a pipe":
+        os.mkfifo(path)
+    elif how == "something else":
+        path.mkdir()
+        (path / "notes.txt").write_bytes(b"x")
+    with pytest.raises(LocalFilesProblem) as caught:
+        verify(path)
+    assert caught.value.hint
+
+
+def written(folder: Path, count: int) -> chain.Head:
+    """A ledger of so many entries, written without waiting for the disk."""
+    folder.mkdir()
+    before = chain.START
+    details = {
+        "epoch": "20260131T080000Z-0a1b2c3d",
+        "proofs": {f"p{n}": {"ok": True, "s": 0.125} for n in range(20)},
+    }
+    for _ in range(count):
+        data = chain.write(before, KEY, "noted", details, now=NOW, run="r")
+        before = chain.Head(before.sequence + 1, sha256(data))
+        (folder / entry(before.sequence)).write_bytes(data)
+    return before
+
+
+def test_ten_thousand_entries_take_seconds(tmp_path: Path) -> None:
+    folder = tmp_path / "ledger"
+    before = written(folder, 10_000)
+    started = time.monotonic()
+    found = verify(folder, [Claim(before.sequence, frozenset({before.digest.hex}), "the head")])
+    took = time.monotonic() - started
+    assert (found.ok, found.anchored_to) == (True, 10_000)
+    assert took < 20, took
+    print(f"10,000 entries: {took:.1f} s")
+
+
+def test_ten_thousand_entries_take_little_memory(tmp_path: Path) -> None:
+    """Measured by what each entry adds, since watching every allocation of so many takes long."""
+    folders = {count: tmp_path / str(count) for count in (100, 1_100)}
+    for count, folder in folders.items():
+        written(folder, count)
+    # The lower of two: what else the process does at that moment counts, too.
+    few, many = (min(peak_of(folder) for _ in range(2)) for folder in folders.values())
+    assert few + 9 * (many - few) < 16 * 1024 * 1024, (few, many)
+
+
+def peak_of(folder: Path) -> int:
+    gc.collect()
+    tracemalloc.start()
+    try:
+        verify(folder)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

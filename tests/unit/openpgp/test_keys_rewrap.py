@@ -1,0 +1,265 @@
+"""The re-wrap changes the protected parts only, and says so with proof."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.errors import Incomplete, NotAKey, NotPinned, ProofFailed, UsageProblem, WrongPassphrase
+from pipeline.core.files import memory_root
+from pipeline.core.secret import Secret
+from pipeline.openpgp import ESCROW_COUNT_OCTET, UnlockedKey, load, prove_rewrap, unlock
+from pipeline.openpgp.format import armor
+from tests.support import openpgp_writer as writer
+
+Packets = Callable[[str], list[writer.Packet]]
+Export = Callable[[str], bytes]
+
+NEW = Secret("8c" * 32)
+NAMES = [
+    "rsa4096",
+    "rsa2048",
+    "ed25519",
+    "nistp256",
+    "nistp384",
+    "nistp521",
+    "brainpoolp256",
+    "brainpoolp384",
+    "brainpoolp512",
+    "secp256k1",
+    "dsa2048",
+]
+
+
+def loaded(export: Export, name: str, now: datetime) -> UnlockedKey:
+    return load(export(f"{name}-two-block"), Secret(writer.PASSPHRASE), pin=None, now=now)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_algorithm(name: str, export: Export, packets: Packets, now: datetime) -> None:
+    key = loaded(export, name, now)
+    wrapped = key.protect(NEW, s2k_count_octet=ESCROW_COUNT_OCTET)
+    prove_rewrap(key, wrapped, NEW, Secret(writer.PASSPHRASE))
+    again = unlock(wrapped, NEW)
+    assert (again.fingerprint, again.key_state, again.public) == (key.fingerprint, key.key_state, key.public)
+    # Independently: public parts and secret numbers are those that gpg exported.
+    expected = [(tag, body[: writer.public_size(body)]) for tag, body in packets(name) if tag in (5, 7)]
+    made = [(tag, body[: writer.public_size(body)]) for tag, body in writer.split(wrapped) if tag in (5, 7)]
+    assert made == expected
+    numbers = [body[writer.public_size(body) + 1 : -2] for tag, body in packets(name) if tag in (5, 7)]
+    assert [clear.reveal() for clear in key.secrets] == numbers
+    # All else is byte for byte the same, in the same order.
+    rest = [one for one in writer.split(wrapped) if one[0] not in (5, 7)]
+    assert rest == [one for one in packets(name) if one[0] not in (5, 7)]
+    with pytest.raises(WrongPassphrase):
+        unlock(wrapped, Secret(writer.PASSPHRASE))
+
+
+def test_what_is_written(export: Export, now: datetime) -> None:
+    wrapped = loaded(export, "rsa2048", now).protect(NEW, s2k_count_octet=0xFF)
+    for tag, body in writer.split(wrapped):
+        if tag in (5, 7):
+            after = body[writer.public_size(body) :]
+            assert after[:4] == bytes([254, 9, 3, 8])
+            assert after[12] == 0xFF
+
+
+def test_header_form_is_kept(packets: Packets, now: datetime, passphrase: Secret) -> None:
+    for new in (False, True):
+        data = writer.join(writer.protect_all(packets("ed25519")), new=new)
+        key = load(data, passphrase, pin=None, now=now)
+        wrapped = key.protect(NEW, s2k_count_octet=0)
+        assert bool(wrapped[0] & 0x40) is new
+        assert bool(key.public[0] & 0x40) is new
+        prove_rewrap(key, wrapped, NEW, passphrase)
+        assert key.original == data
+
+
+def test_key_state_is_independent_of_form(packets: Packets, now: datetime) -> None:
+    found = packets("rsa2048")
+    forms = [
+        writer.two_block(found).encode(),
+        writer.single(found, b"another", writer.Protection("cast5", "md5", 1, usage=255)).encode(),
+        writer.join(writer.protect_all(found), new=True),
+    ]
+    states = set()
+    for data, word in zip(forms[:3], (writer.PASSPHRASE, b"another", writer.PASSPHRASE), strict=True):
+        states.add(load(data, Secret(word), pin=None, now=now).key_state)
+    assert len(states) == 1
+    assert len(states.pop()) == 64
+
+
+def test_key_state_ignores_the_order_of_signatures(export: Export, now: datetime) -> None:
+    old, new = export("expired-two-block"), export("renewed-two-block")
+    one, other = (
+        load(data, Secret(writer.PASSPHRASE), pin=None, now=now).key_state for data in (old + new, new + old)
+    )
+    assert one == other
+
+
+def test_key_state_changes_with_a_renewal(export: Export, now: datetime, passphrase: Secret) -> None:
+    accept = frozenset({"expired"})
+    old = load(export("expired-two-block"), passphrase, pin=None, now=now, accept=accept)
+    new = load(export("renewed-two-block"), passphrase, pin=None, now=now)
+    assert old.fingerprint == new.fingerprint
+    assert old.key_state != new.key_state
+
+
+def test_merge_public(export: Export, now: datetime, passphrase: Secret) -> None:
+    accept = frozenset({"expired"})
+    old = load(export("expired-two-block"), passphrase, pin=None, now=now, accept=accept)
+    new = load(export("renewed-two-block"), passphrase, pin=None, now=now)
+    assert old.summary()["expires"] == "2026-01-01T12:00:00Z"
+    for public in (new.public, armor.armor(new.public, "PUBLIC KEY BLOCK")):
+        merged = old.merge_public(public)
+        assert merged.summary()["expires"] == new.summary()["expires"]
+        assert merged.secrets == old.secrets
+        assert merged.original == old.original
+        wrapped = merged.protect(NEW, s2k_count_octet=0)
+        prove_rewrap(merged, wrapped, NEW, None)
+    assert old.merge_public(old.public).key_state == old.key_state
+
+
+def test_merge_public_takes_nothing_that_the_key_has_not_signed(
+    export: Export, packets: Packets, now: datetime
+) -> None:
+    key = loaded(export, "rsa2048", now)
+    public = writer.public_of(packets("rsa2048"))
+    foreign = writer.public_of(packets("ed25519"))
+    stranger = [(writer.USER_ID, b"Mallory"), foreign[2]]
+    forged = public[2][1][:-1] + bytes([public[2][1][-1] ^ 1])
+    data = writer.join([*public[:3], (2, forged), *stranger, *public[3:], *foreign[3:]])
+    assert key.merge_public(data).key_state == key.key_state
+    with pytest.raises(NotPinned):
+        key.merge_public(writer.join(foreign))
+    with pytest.raises(NotAKey):
+        key.merge_public(b"nonsense")
+
+
+def test_original(export: Export, now: datetime, passphrase: Secret) -> None:
+    data = export("rsa2048-two-block")
+    assert load(data, passphrase, pin=None, now=now).original == data
+
+
+def test_unlock_judges_no_dates(export: Export, packets: Packets, passphrase: Secret) -> None:
+    assert unlock(writer.join(writer.protect_all(packets("rsa2048"))), passphrase)
+    assert unlock(writer.single(packets("ed25519")).encode(), passphrase)
+    with pytest.raises(Incomplete):
+        unlock(writer.join(writer.public_of(packets("ed25519"))), passphrase)
+    with pytest.raises(NotAKey):
+        unlock(writer.single(packets("ed25519")).encode() + export("rsa2048-single"), passphrase)
+    with pytest.raises(NotAKey):
+        unlock(b"", passphrase)
+
+
+def test_nothing_shows_a_secret(packets: Packets, now: datetime) -> None:
+    found = packets("ed25519")
+    data = writer.join(found)
+    key = load(data, Secret(b""), pin=None, accept=frozenset({"unprotected"}), now=now)
+    seed = key.secrets[0].reveal()[2:]
+    shown = repr(key) + str(key) + repr(key.key) + repr(key.key.components) + f"{key}" + repr(key.summary())
+    for form in (repr(seed)[2:-1], seed.hex(), str(int.from_bytes(seed, "big"))):
+        assert form not in shown
+
+
+def test_a_key_is_never_written_without_a_passphrase(export: Export, now: datetime) -> None:
+    key = loaded(export, "ed25519", now)
+    with pytest.raises(UsageProblem):
+        key.protect(Secret(b""), s2k_count_octet=0)
+    with pytest.raises(UsageProblem):
+        key.protect(NEW, s2k_count_octet=256)
+
+
+class TestProof:
+    """A proof that cannot fail proves nothing."""
+
+    @pytest.fixture
+    def key(self, export: Export, now: datetime) -> UnlockedKey:
+        return loaded(export, "rsa2048", now)
+
+    def refused(self, key: UnlockedKey, data: bytes, what: str, old: Secret | None = None) -> None:
+        with pytest.raises(ProofFailed, match=what):
+            prove_rewrap(key, data, NEW, old)
+
+    def test_another_key(self, key: UnlockedKey, export: Export, now: datetime) -> None:
+        other = loaded(export, "ed25519", now).protect(NEW, s2k_count_octet=0)
+        self.refused(key, other, "outside")
+
+    def test_another_passphrase(self, key: UnlockedKey) -> None:
+        self.refused(key, key.protect(Secret("other"), s2k_count_octet=0), "does not open")
+
+    def test_cut_off(self, key: UnlockedKey) -> None:
+        self.refused(key, key.protect(NEW, s2k_count_octet=0)[:-10], "does not open")
+
+    def test_a_signature_less(self, key: UnlockedKey) -> None:
+        found = writer.split(key.protect(NEW, s2k_count_octet=0))
+        self.refused(key, writer.join(found[:-1]), "outside")
+
+    def test_something_more(self, key: UnlockedKey) -> None:
+        data = key.protect(NEW, s2k_count_octet=0)
+        self.refused(key, data + writer.packet(12, b"\x06"), "outside")
+        self.refused(key, armor.armor(data, "PRIVATE KEY BLOCK"), "outside")
+
+    def test_an_old_protection(self, key: UnlockedKey, packets: Packets) -> None:
+        weak = writer.join(writer.protect_all(packets("rsa2048"), NEW.reveal()))
+        self.refused(key, weak, "protected as it should")
+
+    def test_the_old_passphrase_still_opens_it(
+        self, key: UnlockedKey, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        data = key.protect(NEW, s2k_count_octet=0)
+        prove_rewrap(key, data, NEW, NEW)  # the same one again is no contradiction
+        monkeypatch.setattr(
+            "pipeline.openpgp.key.rewrap.open_secret", lambda how, word: type("Opened", (), {"sound": True})()
+        )
+        self.refused(key, data, "another passphrase", Secret("x"))
+
+
+# --- other programs read what is written ---
+
+
+def gpg(home: Path, *argv: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = ["gpg", "--homedir", str(home), "--batch", "--no-tty", "--pinentry-mode", "loopback"]
+    return subprocess.run([*command, *argv], input=stdin, capture_output=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gpg_imports_it_in_one_pass(name: str, export: Export, now: datetime) -> None:
+    key = loaded(export, name, now)
+    data = armor.armor(key.protect(NEW, s2k_count_octet=0xFF), "PRIVATE KEY BLOCK")
+    with tempfile.TemporaryDirectory(prefix="t-", dir=memory_root()) as folder:
+        home = Path(folder)
+        try:
+            done = gpg(home, "--import", stdin=data)
+            assert done.returncode == 0, done.stderr.decode()
+            listing = gpg(home, "--with-colons", "--list-secret-keys").stdout.decode().splitlines()
+            rows = [line.split(":") for line in listing]
+            kinds = [(row[0], row[14]) for row in rows if row[0] in ("sec", "ssb")]
+            assert kinds == [("sec", "+"), ("ssb", "+")]
+            assert key.fingerprint in [row[9] for row in rows if row[0] == "fpr"]
+            word = home / "word"
+            word.write_bytes(NEW.reveal())
+            signed = gpg(home, "--passphrase-file", str(word), "--detach-sign", stdin=b"data")
+            assert signed.returncode == 0, signed.stderr.decode()
+        finally:
+            subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], timeout=30, check=False)
+
+
+@pytest.mark.parametrize("name", ["rsa4096", "rsa2048", "ed25519", "nistp256", "nistp384", "nistp521"])
+def test_sequoia_and_pgpy_read_it(name: str, export: Export, now: datetime) -> None:
+    import pgpy
+    import pysequoia
+
+    wrapped = loaded(export, name, now).protect(NEW, s2k_count_octet=ESCROW_COUNT_OCTET)
+    tsk = pysequoia.Tsk.from_bytes(wrapped)
+    assert pysequoia.sign(tsk.signer(NEW.text()), b"data")
+    with pytest.raises(Exception, match=r".+"):
+        tsk.signer("wrong")
+    key, _ = pgpy.PGPKey.from_blob(wrapped)
+    with key.unlock(NEW.text()):
+        assert key.sign("data")

@@ -1,0 +1,51 @@
+"""What the program imports is what it says that it needs."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+TYPES_ONLY = {"_typeshed"}  # comes with the type checker, and is imported for it alone
+
+
+def test_every_import_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["lab"], *extras["notify"]]
+    declared = {_normal(re.split(r"[^\w.-]", name)[0]) for name in wanted}
+    brings = metadata.packages_distributions()
+    undeclared = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in (ROOT / "pipeline").rglob("*.py")
+        for name in _imports(path) - sys.stdlib_module_names - TYPES_ONLY - {"pipeline"}
+        if not {_normal(distribution) for distribution in brings.get(name, ())} & declared
+    }
+    assert not undeclared
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def test_types_are_shipped() -> None:
+    assert (ROOT / "pipeline" / "py.typed").exists()
+
+
+def test_the_linter_sees_all_of_the_program_and_its_tests() -> None:
+    excluded = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["extend-exclude"]
+    assert all(name.startswith("/") for name in excluded), "a bare name excludes every folder of that name"

@@ -1,0 +1,268 @@
+"""What the table of answers says of answers that were met in the field, each played to a session."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config import AwsIdentity, AwsPlace, Config, VaultIdentity, VaultPlace
+from pipeline.config import S3Target as S3Settings
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem
+from pipeline.providers import answers as _answers
+from pipeline.providers.aws.session import AwsSession
+from pipeline.providers.vault.session import VaultSession
+from pipeline.storage.s3.bucket import Bucket
+from pipeline.storage.s3.target import S3Target
+from tests.support.reporter import Lines
+from tests.support.scripted_server import Answer, Asked, ScriptedServer
+
+QUOTA = 'request path "transit/decrypt": rate limit quota exceeded'
+FULL = "Storage backend has reached its minimum free drive threshold."
+IMPLIES = "A header you provided implies functionality that is not implemented."
+MFA = {"auth": {"client_token": "", "mfa_requirement": {"mfa_request_id": "d0c9eec7"}}}
+WRAPPED = {"auth": None, "wrap_info": {"token": "hvs.wrap", "ttl": 300}}
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "VAULT_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def vault(url: str, tmp_path: Path, refusals: dict[object, Denied] | None = None) -> VaultSession:
+    (tmp_path / "role").write_text("role")
+    (tmp_path / "secret").write_text("secret-id")
+    ids = VaultIdentity(role_id_file=str(tmp_path / "role"), secret_id_file=str(tmp_path / "secret"))
+    place = VaultPlace(address=url)
+    return VaultSession(place, ids, call_seconds=3, deadline=Deadline(30), role="driller", refusals=refusals)
+
+
+def aws(url: str, tmp_path: Path) -> AwsSession:
+    (tmp_path / "keys").write_text("[default]\naws_access_key_id = A\naws_secret_access_key = not-secret\n")
+    identity = AwsIdentity(credentials_file=str(tmp_path / "keys"))
+    return AwsSession(
+        AwsPlace(endpoint_url=url), identity, call_seconds=3, deadline=Deadline(30), role="writer",
+        path_style=True,
+    )  # fmt: skip
+
+
+def told(*errors: str) -> bytes:
+    return json.dumps({"errors": list(errors)}).encode()
+
+
+def xml(code: str, message: str = "") -> bytes:
+    return f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+
+
+def logged_in(uses: int = 0) -> Answer:
+    auth = {"client_token": "s.x", "lease_duration": 3600, "renewable": True, "num_uses": uses}
+    return Answer(body=json.dumps({"auth": auth}).encode())
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "again", "said", "hint"),
+    [
+        (429, told(QUOTA), Unreachable, True, "limits how often", "quota"),
+        (429, told("lease count quota exceeded"), Unreachable, True, "limits how often", "quota"),
+        (400, told("Upgrading from non-versioned to versioned data. This backend will be unavailable for a "
+                   "brief period and will resume service shortly."), Unreachable, True, "upgraded", "later"),
+        (500, told("write /vault/data: no space left on device"), Unreachable, True, "is full", "make room"),
+        (507, told("insufficient storage"), Unreachable, True, "is full", "make room"),
+        (403, told("permission denied"), Denied, None, "refuses", "policy"),
+    ],
+)  # fmt: skip
+def test_vault(
+    status: int,
+    body: bytes,
+    kind: type[OrgkeyError],
+    again: bool | None,
+    said: str,
+    hint: str,
+    tmp_path: Path,
+) -> None:
+    def script(asked: Asked) -> Answer:
+        return logged_in() if "login" in asked.path else Answer(status, body)
+
+    with ScriptedServer(script) as server, pytest.raises(kind, match=said) as raised:
+        vault(server.url, tmp_path).write("orgkey/data/x", {}, "write")
+    assert getattr(raised.value, "again", None) is again
+    assert hint in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "again", "said", "hint"),
+    [
+        (507, xml("XMinioStorageFull", FULL), Unreachable, True, "is full", "make room"),
+        (507, b"", Unreachable, True, "is full", "make room"),
+        (403, xml("QuotaExceeded"), Unreachable, True, "is full", "quota"),
+        (400, xml("InvalidRequest", "the bucket is full"), Unreachable, True, "is full", "make room"),
+        (501, xml("NotImplemented", IMPLIES), UsageProblem, None, "does not know", "If-None-Match"),
+        (400, xml("InvalidRequest", "Bucket is missing Object Lock Configuration"), UsageProblem, None,
+         "has no Object Lock", "take lock_mode out"),
+        (503, xml("SlowDown"), Unreachable, True, "cannot serve now", "later"),
+        (400, xml("KMS.DisabledException"), Unreachable, False, "disabled", "enable-key"),
+        (500, b"<html><body>oops</body></html>", Unreachable, True, "cannot serve now", "later"),
+    ],
+)  # fmt: skip
+def test_s3(
+    status: int,
+    body: bytes,
+    kind: type[OrgkeyError],
+    again: bool | None,
+    said: str,
+    hint: str,
+    tmp_path: Path,
+) -> None:
+    def put(client: Any) -> object:
+        return client.put_object(Bucket="b", Key="k.tar", Body=b"x", IfNoneMatch="*")
+
+    answer = Answer(status, body, content_type="application/xml")
+    with ScriptedServer(lambda _: answer) as server, pytest.raises(kind, match=said) as raised:
+        aws(server.url, tmp_path).call(put, "s3", "write")
+    assert getattr(raised.value, "again", None) is again
+    assert hint in raised.value.hint
+    assert "oops" not in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("state", "first"),
+    [("is pending deletion", "cancel its deletion"), ("is disabled", "enable it")],
+)
+def test_what_can_be_had_back_is_named_first(state: str, first: str, tmp_path: Path) -> None:
+    body = json.dumps({"__type": "KMSInvalidStateException", "message": f"arn:x {state}."}).encode()
+    answer = Answer(400, body, content_type="application/x-amz-json-1.1")
+    with ScriptedServer(lambda _: answer) as server, pytest.raises(Unreachable) as raised:
+        aws(server.url, tmp_path).call(lambda kms: kms.decrypt(KeyId="k", CiphertextBlob=b"x"), "kms", "open")
+    assert raised.value.hint.startswith(first)
+    assert not raised.value.again
+
+
+@pytest.mark.parametrize(("answer", "said"), [(MFA, "needs a second factor"), (WRAPPED, "login wrapped")])
+def test_a_login_that_asks_for_more(answer: dict[str, Any], said: str, tmp_path: Path) -> None:
+    body = json.dumps(answer).encode()
+    with (
+        ScriptedServer(lambda _: Answer(body=body)) as server,
+        pytest.raises(Denied, match=said),
+    ):
+        vault(server.url, tmp_path).read("x", "look")
+
+
+def test_a_token_of_few_uses_is_named(tmp_path: Path) -> None:
+    def script(asked: Asked) -> Answer:
+        return logged_in(uses=2) if "login" in asked.path else Answer(403, told("permission denied"))
+
+    with ScriptedServer(script) as server:
+        session = vault(server.url, tmp_path)
+        with pytest.raises(Denied):
+            session.read("x", "look")
+        with pytest.raises(Denied, match="used 2 times only"):
+            raise session.login.worn_out("look")
+
+
+def test_a_refused_login_is_made_once_in_a_run(tmp_path: Path) -> None:
+    """Five of them lock a role; the hint knows that."""
+    with ScriptedServer(lambda _: Answer(400, told("invalid role or secret ID"))) as server:
+        refusals: dict[object, Denied] = {}
+        for what in ("target vault, read", "holder vault, open", "ledger"):
+            for _ in range(2):
+                with pytest.raises(
+                    Denied, match=f"^{what}: vault at .* refuses the driller's AppRole"
+                ) as raised:
+                    vault(server.url, tmp_path, refusals).read("x", what)
+                assert "vault read sys/locked-users" in raised.value.hint
+        assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "words", [QUOTA, "no space left on device", "Upgrading from non-versioned to versioned"]
+)
+def test_a_login_at_a_server_that_is_full_or_busy_is_no_refusal(words: str, tmp_path: Path) -> None:
+    """No word against the secret id, and nothing is remembered of it."""
+    with ScriptedServer(lambda _: Answer(400, told(words))) as server:
+        refusals: dict[object, Denied] = {}
+        with pytest.raises(Unreachable) as raised:
+            vault(server.url, tmp_path, refusals).read("x", "look")
+    assert raised.value.again
+    assert "secret id" not in raised.value.hint
+    assert refusals == {}
+
+
+def test_one_login_for_each_role_and_run(tmp_path: Path) -> None:
+    from pipeline.wiring import factory as wiring
+
+    def script(asked: Asked) -> Answer:
+        if "login" in asked.path:
+            return logged_in()
+        mount = {"data": {"type": "kv", "options": {"version": "2"}}}
+        return Answer(body=json.dumps(mount).encode()) if "mounts" in asked.path else Answer(404, told())
+
+    (tmp_path / "role").write_text("role")
+    (tmp_path / "secret").write_text("secret-id")
+    with ScriptedServer(script) as server:
+        place = {"address": server.url, "controlled_by": ["team"]}
+        config = Config.model_validate(
+            {
+                "key": {"fingerprint": "A" * 40},
+                "identity": {
+                    "driller": {
+                        "vault": {
+                            "role_id_file": str(tmp_path / "role"),
+                            "secret_id_file": str(tmp_path / "secret"),
+                        }
+                    }
+                },
+                "target": {"vault": {"kind": "vault", "mount": "orgkey", "prefix": "r", **place}},
+                "holder": {"vault": {"kind": "vault-transit", "mount": "transit", "key": "k", **place}},
+                "path": {"unattended": {"needs": ["vault"]}},
+                "policy": {"copies": 1, "accept_single_party": True, "accept_single_loss": True},
+            }
+        )
+        context = wiring.context(config, fingerprint=None, state_dir=tmp_path, reporter=Lines())
+        for _ in range(3):
+            assert context.estate("driller").targets()["vault"].find("A" * 40) == []
+        assert [asked.path for asked in server.asked if "login" in asked.path] == ["/v1/auth/approle/login"]
+
+
+LISTING = b"<ListVersionsResult><Name>b</Name><IsTruncated>false</IsTruncated></ListVersionsResult>"
+
+
+def test_doctor_names_what_the_server_lacks(tmp_path: Path) -> None:
+    """Before anything is written: the one write that is tried cannot be stored by its checksum."""
+
+    def script(asked: Asked) -> Answer:
+        if asked.method == "PUT":
+            return Answer(501, xml("NotImplemented", IMPLIES), content_type="application/xml")
+        body = LISTING if "versions" in asked.path else xml("NoSuchKey")
+        return Answer(200 if "versions" in asked.path else 404, body, content_type="application/xml")
+
+    with ScriptedServer(script) as server:
+        place = S3Settings(kind="s3", bucket="b", endpoint_url=server.url, prefix="r", controlled_by=("x",))
+        findings = S3Target("s3", place, aws(server.url, tmp_path)).check()
+        puts = [asked for asked in server.asked if asked.method == "PUT"]
+    assert any(finding.code == 2 and "If-None-Match" in finding.hint for finding in findings), findings
+    assert all(asked.headers.get("x-amz-checksum-sha256") for asked in puts)
+
+
+def test_a_404_that_speaks_of_a_lock_means_no_lock(tmp_path: Path) -> None:
+    body = xml("NotFound", "There is no Object Lock configuration for this object")
+    with ScriptedServer(lambda _: Answer(404, body, content_type="application/xml")) as server:
+        place = S3Settings(kind="s3", bucket="b", endpoint_url=server.url, controlled_by=("x",))
+        assert Bucket(place, aws(server.url, tmp_path)).retention("k", "v", "look") == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(412, "PreconditionFailed"), (301, "PermanentRedirect"), (400, "AuthorizationHeaderMalformed")],
+)
+def test_of_kms_nothing_is_said_of_buckets_or_of_what_is_stored(status: int, code: str) -> None:
+    row = _answers.meaning(_answers.Said("kms", "w", "driller", "endpoint_url", status, code, "no", {}))
+    assert row.error is UsageProblem
+    assert not re.search("bucket is|there already|orgkey list", f"{row.says} {row.hint}")

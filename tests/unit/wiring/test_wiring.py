@@ -1,0 +1,493 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import config
+from pipeline.config import Config
+from pipeline.core import log as logs
+from pipeline.core.clock import Deadline, SystemClock
+from pipeline.core.errors import Code, LocalFilesProblem, NotEnoughShares, OrgkeyError, UsageProblem
+from pipeline.core.secret import Secret
+from pipeline.custody.holders.interface import Binding, SealedShare
+from pipeline.custody.shares.paths import Description
+from pipeline.custody.shares.section import CustodySection
+from pipeline.sources.command import CommandSource
+from pipeline.sources.file import FileSource
+from pipeline.sources.gnupg import GnupgSource
+from pipeline.sources.inbox import InboxSource
+from pipeline.storage.interface import Slot
+from pipeline.wiring import factory as wiring
+from pipeline.wiring import record_locations as locations
+from pipeline.wiring.factory import Estate
+from pipeline.wiring.holder_addresses import Consent, reach
+from tests.support.configtext import PIN, changed, put
+from tests.support.reporter import Lines
+
+OTHER = "F" * 40
+
+
+def settings(*changes: Any) -> Config:
+    return config.parse(changed(lambda document: [change(document) for change in changes]), "orgkey.toml")
+
+
+def estate(read: Config | None = None, role: Any = "writer") -> Estate:
+    return Estate(read, role, Deadline(5), SystemClock())
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_contacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: socket.socket, address: Any) -> None:
+        raise AssertionError(f"contacted {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+# -- targets, holders, logins ------------------------------------------------------------------------
+
+
+def test_every_kind_is_built_with_its_name_kind_and_domain_and_without_contact() -> None:
+    made = estate(settings())
+    assert {name: (item.name, item.kind, item.domain) for name, item in made.targets().items()} == {
+        "vault-eu": ("vault-eu", "vault", "dc-1"),
+        "s3-eu": ("s3-eu", "s3", "s3-eu"),
+        "disk": ("disk", "directory", "disk"),
+    }
+    assert {name: (item.kind, item.size, item.unattended) for name, item in made.holders().items()} == {
+        "vault": ("vault-transit", 1, True),
+        "aws": ("aws-kms", 1, True),
+    }
+    assert made.request_ids() == {"vault": [], "aws": []}
+
+
+def test_one_login_serves_a_services_target_and_holder() -> None:
+    made = estate(settings())
+    made.targets()
+    made.holders()
+    assert len(made._sessions._vaults) == 1
+
+
+def test_each_role_of_a_run_takes_its_credentials_for_aws_once(tmp_path: Path) -> None:
+    program = tmp_path / "credentials"
+    program.write_text(
+        f"#!/bin/sh\necho >> {tmp_path}/$1\n"
+        'echo \'{"Version": 1, "AccessKeyId": "AKIA", "SecretAccessKey": "secret"}\'\n'
+    )
+    program.chmod(0o700)
+    changes = [put(f"{place}/region", "eu-central-1") for place in ("target/s3-eu", "holder/aws")]
+    for role in ("writer", "driller"):
+        (tmp_path / f"{role}.ini").write_text(f"[profile job]\ncredential_process = {program} {role}\n")
+        login = {"config_file": str(tmp_path / f"{role}.ini"), "profile": "job"}
+        changes.append(put(f"identity/{role}", {"aws": login}))
+    run = wiring.context(settings(*changes), fingerprint=PIN, state_dir=tmp_path, reporter=Lines())
+    for _ in range(2):
+        for role in ("writer", "driller"):
+            made = run.estate(role)  # type: ignore[arg-type]  # one of the two
+            made.targets()
+            made.holders()
+            for session in made._sessions._clouds.values():  # type: ignore[attr-defined]
+                session.client("s3")
+                session.client("kms")
+    for role in ("writer", "driller"):
+        assert (tmp_path / role).read_text() == "\n", role
+
+
+def test_a_login_of_its_own_is_not_shared() -> None:
+    own = put("identity/writer/at", {"vault-eu": {"token_file": "/run/other"}})
+    made = estate(settings(own))
+    made.targets()
+    made.holders()
+    assert len(made._sessions._vaults) == 2
+
+
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        ({"vault-eu": {"profile": "x"}}, "not a login for Vault"),
+        ({"s3-eu": {"token_file": "/run/token"}}, "not a login for AWS"),
+    ],
+)
+def test_a_login_for_another_service_is_refused(at: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageProblem, match=told):
+        estate(settings(put("identity/writer/at", at))).targets()
+
+
+def logins(read: Config, role: Any) -> set[str]:
+    made = estate(read, role)
+    made.targets()
+    made.holders()
+    told = [str(key[-1]) for key in (*made._sessions._vaults, *made._sessions._clouds)]
+    return {word for line in told for word in re.findall(r"'([^']+)'", line)}
+
+
+def test_each_role_has_its_own_logins() -> None:
+    read = settings()
+    assert "/etc/orgkey/role-id" in logins(read, "writer")
+    assert "/run/token" in logins(read, "driller")
+    assert "/etc/orgkey/aws" in logins(read, "driller")
+    assert not {"/etc/orgkey/role-id", "writer"} & logins(read, "driller")
+
+
+def test_without_a_driller_the_writers_logins_drill() -> None:
+    read = settings(put("identity/driller", None))
+    assert logins(read, "driller") == logins(read, "writer")
+
+
+# -- holders from a record -------------------------------------------------------------------------
+
+
+def section(**holders: Description) -> CustodySection:
+    return CustodySection(holders, (), "")
+
+
+TRANSIT = Description(
+    "vault-transit",
+    {"address": "https://old.example.com", "namespace": None, "mount": "t", "key": "k", "key_version": 1},
+)
+KMS = Description(
+    "aws-kms", {"region": "eu-west-1", "key_arn": "arn:aws:kms:eu-west-1:1:key/2", "endpoint_url": None}
+)
+
+
+def reached(made: Estate, name: str, description: Description) -> dict[str, Any]:
+    return reach(made.config, name, description).model_dump()
+
+
+def test_openers_take_the_key_from_the_record_and_the_way_from_the_configuration() -> None:
+    made = estate(settings(put("holder/vault/mount", "elsewhere"), put("holder/vault/key", "renamed")))
+    reach = reached(made, "vault", TRANSIT)
+    assert (reach["address"], reach["mount"], reach["key"]) == ("https://vault.example.com:8200", "t", "k")
+    cloud = reached(made, "aws", KMS)
+    assert (cloud["region"], cloud["key_id"]) == ("eu-west-1", "arn:aws:kms:eu-west-1:1:key/2")
+
+
+def refused(made: Estate, name: str, description: Description) -> OrgkeyError:
+    with pytest.raises(OrgkeyError) as caught:
+        reach(made.config, name, description, made.consent)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("name", "description"),
+    [
+        ("gone", TRANSIT),
+        ("aws", TRANSIT),  # configured, but as a KMS key
+        ("vault", KMS),
+        ("gone", Description("vault-transit", {**TRANSIT.coordinates, "address": "http://127.0.0.1:1"})),
+        ("gone", Description("vault-transit", {**TRANSIT.coordinates, "address": "no address"})),
+        (
+            "gone",
+            Description("vault-transit", {**TRANSIT.coordinates, "address": "https://vault.example.com"}),
+        ),
+        (
+            "gone",
+            Description(
+                "vault-transit",
+                {**TRANSIT.coordinates, "address": "https://vault.example.com:8200", "namespace": "other"},
+            ),
+        ),
+        (
+            "gone",
+            Description(
+                "aws-kms", {**KMS.coordinates, "region": "eu-central-1", "endpoint_url": "https://x.y"}
+            ),
+        ),
+    ],
+)
+def test_with_a_configuration_nothing_is_contacted_that_only_the_record_names(
+    name: str, description: Description, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where the environment or an option agrees with the record: the configuration says it all."""
+    address = str(description.coordinates.get("address", ""))
+    monkeypatch.setenv("VAULT_ADDR", address)
+    made = replace(estate(settings()), consent=Consent([address], lambda holder, shown: True))
+    error = refused(made, name, description)
+    assert error.code is Code.NOT_ENOUGH_SHARES
+    assert f"holder {name}" in error.message
+    assert f"[holder.{name}]" in error.hint
+    openers = made.openers(section(**{name: description}))
+    assert set(openers) == {name}, "it stays a machine: its path is closed, and is not a path of people"
+    with pytest.raises(NotEnoughShares):
+        openers[name].open(SealedShare(1, "transit", b"", name), Binding(PIN, "0" * 32))
+
+
+def test_a_server_that_the_configuration_names_otherwise_is_reached_as_it_says() -> None:
+    read = settings(put("holder/vault/ca_file", "/ca.pem"), put("target/vault-eu/ca_file", "/other.pem"))
+    moved = Description(
+        "vault-transit", {**TRANSIT.coordinates, "address": "https://VAULT.example.com:8200/"}
+    )
+    reach = reached(estate(read), "before", moved)
+    assert (reach["address"], reach["ca_file"]) == ("https://vault.example.com:8200", "/ca.pem")
+    assert (reach["mount"], reach["key"]) == ("t", "k")
+    twin = Description("aws-kms", {**KMS.coordinates, "region": "eu-central-1"})
+    assert reached(estate(settings()), "before", twin)["key_id"] == "arn:aws:kms:eu-west-1:1:key/2"
+
+
+def alone(*addresses: str, ask: Any = None) -> Estate:
+    return replace(estate(None), consent=Consent(addresses, ask))
+
+
+def test_without_a_configuration_an_address_of_the_record_alone_is_asked_about_or_named() -> None:
+    shown: list[tuple[str, ...]] = []
+    assert refused(estate(None), "vault", TRANSIT).code is Code.NOT_ENOUGH_SHARES
+    assert "--allow-address https://old.example.com" in refused(estate(None), "vault", TRANSIT).hint
+
+    def no_thanks(*words: str) -> bool:
+        shown.append(words)
+        return False
+
+    no = alone(ask=no_thanks)
+    assert refused(no, "vault", TRANSIT).code is Code.NOT_ENOUGH_SHARES
+    assert shown == [("vault", "https://old.example.com")]
+    for yes in (alone("https://OLD.example.com:443"), alone(ask=lambda *_: True)):
+        assert reach(None, "vault", TRANSIT, yes.consent).model_dump()["address"] == "https://old.example.com"
+    assert refused(alone("https://other.example.com"), "vault", TRANSIT).code is Code.NOT_ENOUGH_SHARES
+    assert reached(estate(None), "aws", KMS)["endpoint_url"] is None, "AWS's own endpoints are nobody else's"
+
+
+def test_the_tools_own_variables_agree_with_the_record_or_are_confirmed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("VAULT_ADDR", "https://old.example.com/")
+    assert reached(estate(None), "vault", TRANSIT)["address"] == "https://old.example.com/".rstrip("/")
+    monkeypatch.setenv("VAULT_ADDR", "https://new.example.com:8200")
+    error = refused(estate(None), "vault", TRANSIT)
+    assert error.code is Code.NOT_ENOUGH_SHARES
+    assert "https://old.example.com" in error.message
+    assert "https://new.example.com:8200" in error.message
+    for address in ("https://new.example.com:8200", "https://old.example.com"):
+        made = alone(address)
+        assert reach(None, "vault", TRANSIT, made.consent).model_dump()["address"] == address
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9999")
+    assert refused(estate(None), "aws", KMS).code is Code.NOT_ENOUGH_SHARES
+    here = Description("aws-kms", {**KMS.coordinates, "endpoint_url": "http://127.0.0.1:9999/"})
+    assert reached(estate(None), "aws", here)["endpoint_url"] == "http://127.0.0.1:9999"
+    assert reached(estate(settings()), "vault", TRANSIT)["address"] == "https://vault.example.com:8200"
+
+
+@pytest.mark.parametrize(
+    ("address", "fine"),
+    [
+        ("http://127.0.0.1:8200", True),
+        ("http://[::1]:8200", True),
+        ("http://localhost:8200", True),
+        ("HTTP://vault.example.com:8200", False),
+        ("http://127.0.0.1.example.com", False),
+        ("http://10.0.0.1:8200", False),
+        ("http://0.0.0.0:8200", False),
+    ],
+)
+def test_without_a_configuration_no_login_leaves_the_host_in_the_clear(address: str, fine: bool) -> None:
+    description = Description("vault-transit", {**TRANSIT.coordinates, "address": address})
+    made = alone(address, ask=lambda *_: True)
+    if fine:
+        assert reach(None, "vault", description, made.consent)
+    else:
+        assert "in the clear" in refused(made, "vault", description).message
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "vault.example.com",
+        "https://vault.example.com/ui",
+        "::::",
+        "https://a.example@b.example",
+        "https://a\\@b.example",
+    ],
+)
+def test_a_variable_that_is_not_an_address_is_a_usage_problem(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAULT_ADDR", address)
+    with pytest.raises(UsageProblem):
+        reach(None, "vault", TRANSIT, Consent([address, "https://old.example.com"], lambda *_: True))
+
+
+def test_only_one_place_makes_a_holder_of_what_a_record_says() -> None:
+    """All that opens shares asks it: drill, restore, refresh, rotate, backups, report."""
+    package = Path(wiring.__file__).parents[1]
+    makers = {
+        path.name
+        for path in package.rglob("*.py")
+        if re.search(r"settings\.(TransitHolder|KmsHolder)\(", path.read_text())
+    }
+    assert makers == {"holder_addresses.py"}
+
+
+def test_people_are_not_opened_by_machines() -> None:
+    people = Description("openpgp", {"members": [PIN]})
+    assert set(estate(settings()).openers(section(custodians=people, vault=TRANSIT))) == {"vault"}
+
+
+# -- a run -----------------------------------------------------------------------------------------
+
+
+def run(read: Config, **more: Any) -> Any:
+    given: dict[str, Any] = {"fingerprint": None, "state_dir": Path("/state"), "reporter": Lines()}
+    return wiring.context(read, **given | more)
+
+
+def test_a_run_is_put_together() -> None:
+    read = settings(put("key/former", [OTHER]), put("policy/deadline_seconds", 7))
+    made = run(read)
+    assert (made.fingerprint, made.root) == (PIN, Path("/state") / PIN)
+    assert made.deadline.seconds == 7
+    assert re.fullmatch(r"[0-9a-f]{16}", made.run)
+    assert made.run == logs.run_id() == run(read).run, "one id for a run's log, ledger and certificates"
+    assert logs.begin_run() == run(read).run != made.run
+    assert made.estate("writer").role == "writer"
+    assert made.estate("writer") is made.estate("writer"), "a login is made once in a run"
+    assert made.estate("driller") is not made.estate("writer")
+
+
+def test_a_pin_is_needed() -> None:
+    with pytest.raises(UsageProblem, match="no key is pinned") as caught:
+        run(settings(put("key", None)))
+    assert "orgkey init" in caught.value.hint
+    assert run(settings(put("key", None)), fingerprint=OTHER).fingerprint == OTHER
+
+
+def test_the_option_may_repeat_the_pin_or_name_a_former_key_and_nothing_else() -> None:
+    read = settings(put("key/former", [OTHER]))
+    assert wiring.pinned(read, None) == PIN
+    assert wiring.pinned(read, PIN.lower()) == PIN
+    assert wiring.pinned(read, OTHER) == OTHER
+    assert wiring.pinned(None, None) is None
+    assert wiring.pinned(None, f"0x{OTHER}") == OTHER
+    with pytest.raises(UsageProblem, match="not the pinned key"):
+        wiring.pinned(read, "A" * 40)
+    for wrong in ("", "A" * 16, "latest"):
+        with pytest.raises(UsageProblem, match="is not a fingerprint"):
+            wiring.pinned(read, wrong)
+
+
+def test_where_state_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert wiring.state_root(None) == Path(os.environ["XDG_STATE_HOME"]) / "orgkey"
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/orgkey:/var/lib/other")
+    assert wiring.state_root(None) == Path("/var/lib/orgkey")
+    monkeypatch.setenv("ORGKEY_STATE_DIR", "/srv/state")
+    assert wiring.state_root(None) == Path("/srv/state")
+    assert wiring.state_root(Path("/option")) == Path("/option")
+
+
+# -- a record by its place --------------------------------------------------------------------------
+
+
+class Looked(Estate):
+    """Remembers what would have been read."""
+
+    def target(self, name: str, item: Any) -> Any:
+        self.seen: dict[str, Any] = {"item": item}
+
+        class Target:
+            def get(_, slot: Slot, version: str | None) -> bytes:  # noqa: N805 - the estate is self here
+                self.seen |= {"slot": slot, "version": version}
+                return b"the record"
+
+        return Target()
+
+
+def looked(place: str) -> dict[str, Any]:
+    made = Looked(None, "driller", Deadline(5), SystemClock())
+    assert locations.read_record(place, made) == b"the record"
+    return made.seen
+
+
+EPOCH = "20260131T080000Z-0a1b2c3d"
+
+
+def test_a_record_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "record.tar").write_bytes(b"x" * 100)
+    assert locations.read_record(str(tmp_path / "record.tar"), estate()) == b"x" * 100
+    with pytest.raises(LocalFilesProblem):
+        locations.read_record(str(tmp_path / "none.tar"), estate())
+    with (tmp_path / "large.tar").open("wb") as stream:
+        stream.truncate(9 * 1024 * 1024)
+    with pytest.raises(OrgkeyError) as caught:
+        locations.read_record(str(tmp_path / "large.tar"), estate())
+    assert caught.value.code is not Code.INTERNAL
+
+
+def test_a_record_in_s3(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = looked(f"s3://bucket/some/prefix/{PIN.lower()}/{EPOCH}.tar?version=abc%2B1")
+    assert (seen["slot"], seen["version"]) == (Slot(PIN, EPOCH), "abc+1")
+    assert (seen["item"].bucket, seen["item"].prefix) == ("bucket", "some/prefix")
+    assert seen["item"].region == "us-east-1"
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    assert looked(f"s3://bucket/{PIN}/{EPOCH}.tar")["item"].prefix == ""
+    assert looked(f"s3://bucket/{PIN}/{EPOCH}.tar")["item"].region == "eu-west-1"
+
+
+def test_a_record_in_vault() -> None:
+    seen = looked(f"vault://vault.example.com:8200/kv/a/b/{PIN}/{EPOCH}?version=2")
+    assert (seen["slot"], seen["version"]) == (Slot(PIN, EPOCH), "2")
+    assert (seen["item"].mount, seen["item"].prefix) == ("kv", "a/b")
+    assert seen["item"].address == "https://vault.example.com:8200"
+    assert looked(f"vault://127.0.0.1:8200/kv/{PIN}/{EPOCH}")["item"].address == "http://127.0.0.1:8200"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "s3://bucket", "s3://bucket/x.tar", "s3:///a/b", "vault://host/kv/x", "vault://", "vault://[::1/a/b/c/d",
+        "vault://host name/kv/a/b", f"s3://bucket/p/{PIN[:8]}/{EPOCH}.tar", f"s3://bucket/p/{PIN}/../x.tar",
+        f"vault://vault.example.com/kv/a/{PIN}/latest",
+    ],
+)  # fmt: skip
+def test_a_place_that_names_no_record_is_a_usage_problem(place: str) -> None:
+    with pytest.raises(UsageProblem):
+        locations.read_record(place, estate())
+
+
+@given(st.sampled_from(["s3://", "vault://"]), st.text(max_size=60))
+def test_any_place_is_refused_in_order(scheme: str, text: str) -> None:
+    with contextlib.suppress(OrgkeyError):
+        looked(scheme + text)
+
+
+# -- sources ---------------------------------------------------------------------------------------
+
+
+def no_passphrase() -> Secret:
+    raise AssertionError("nothing is asked while a source is built")
+
+
+def source(read: Config, export: Path | None = None, pin: str | None = PIN) -> object:
+    return wiring.source(read, export, pin=pin, passphrase=no_passphrase)
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        ({"kind": "file", "path": "/x.asc"}, FileSource),
+        ({"kind": "inbox", "path": "/inbox"}, InboxSource),
+        ({"kind": "gnupg"}, GnupgSource),
+        ({"kind": "command", "command": ["export"]}, CommandSource),
+    ],
+)
+def test_the_configured_source_is_built(written: dict[str, Any], kind: type[object]) -> None:
+    read = settings(put("source", written))
+    assert isinstance(source(read), kind)
+    assert isinstance(source(read, Path("/named.asc")), FileSource), "a file that is named goes first"
+
+
+def test_a_source_is_needed() -> None:
+    read = settings(put("source", None))
+    with pytest.raises(UsageProblem, match="no export is named"):
+        source(read)
+    assert isinstance(source(read, Path("/named.asc")), FileSource)
+
+
+def test_a_keyring_needs_a_pin() -> None:
+    with pytest.raises(UsageProblem, match="none is pinned"):
+        source(settings(put("source", {"kind": "gnupg"})), pin=None)
