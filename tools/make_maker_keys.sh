@@ -6,7 +6,7 @@ set -eu
 out=$(cd "$(dirname "$0")/../tests/assets/keys/makers" && pwd)
 work=$(mktemp -d)
 word='correct horse battery staple'
-debootstrap --variant=minbase --include=gnupg,sqop,gosop,rnp,sq trixie "$work/trixie"
+debootstrap --variant=minbase --include=gnupg,sqop,gosop,rnp,sq,pgpainless-cli trixie "$work/trixie"
 inside() { chroot "$work/trixie" "$@"; }
 printf '%s' "$word" >"$work/trixie/tmp/word"
 
@@ -29,6 +29,10 @@ gnupg brainpoolp256 brainpoolP256r1 brainpoolP256r1
 
 inside sqop generate-key --with-key-password /tmp/word "sqop <key@example.com>" >"$out/sqop-ed25519.asc"
 inside gosop generate-key --with-key-password /tmp/word "gosop <key@example.com>" >"$out/gosop-ed25519.asc"
+inside pgpainless-cli generate-key --with-key-password /tmp/word "PGPainless <key@example.com>" \
+  >"$out/pgpainless-ed25519.asc"
+inside pgpainless-cli generate-key --profile rfc4880 --with-key-password /tmp/word \
+  "PGPainless <key@example.com>" >"$out/pgpainless-rsa4096.asc"
 inside sq --home /tmp/sq key generate --own-key --name sq --email sq@example.com --expiration 30y \
   --cipher-suite cv25519 --new-password-file /tmp/word --output /tmp/sq.pgp --rev-cert /tmp/sq.rev
 cp "$work/trixie/tmp/sq.pgp" "$out/sq-ed25519.asc"

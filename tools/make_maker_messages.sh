@@ -8,7 +8,7 @@ out=$here/messages/makers
 mkdir -p "$out"
 work=$(mktemp -d)
 root=$work/trixie
-debootstrap --variant=minbase --include=gnupg,sqop,gosop,rnp,sq trixie "$root"
+debootstrap --variant=minbase --include=gnupg,sqop,gosop,rnp,sq,pgpainless-cli trixie "$root"
 inside() { chroot "$root" "$@"; }
 cp "$here/keys/rsa2048-unprotected.asc" "$root/tmp/rsa.asc"
 cp "$here/keys/ed25519-unprotected.asc" "$root/tmp/ecc.asc"
@@ -27,9 +27,11 @@ for key in rsa ecc; do
   eval "$key=$print"
 done
 
-for program in sqop gosop; do
-  inside $program encrypt --no-armor /tmp/ecc.cert <"$root/tmp/text" >"$out/$program-binary.pgp"
-  inside $program encrypt --as text --sign-with /tmp/rsa.asc /tmp/rsa.cert <"$root/tmp/text" >"$out/$program-signed.asc"
+for program in sqop gosop pgpainless; do
+  command=$program
+  [ $program = pgpainless ] && command=pgpainless-cli
+  inside $command encrypt --no-armor /tmp/ecc.cert <"$root/tmp/text" >"$out/$program-binary.pgp"
+  inside $command encrypt --as text --sign-with /tmp/rsa.asc /tmp/rsa.cert <"$root/tmp/text" >"$out/$program-signed.asc"
 done
 sq() { inside sq --home none --quiet encrypt --output - "$@" /tmp/text; }
 sq --binary --without-signature --for-file /tmp/ecc.cert >"$out/sq-binary.pgp"
