@@ -1,4 +1,4 @@
-"""Write docs/reference/commands.md and docs/reference/config.md from the program itself.
+"""Write the pages and schemas of docs/reference from the program itself.
 
 Run from the project's root: ``.venv/bin/python -m tools.make_reference``. A test compares the
 committed pages with what this prints. Commands, options, types, defaults and limits come from the
@@ -9,12 +9,13 @@ without words is an error.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from tools import make_documents
 from tools.config_words import TITLES, WORDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -265,14 +266,22 @@ def _limits(facts: Mapping[str, Any]) -> str:
     return f", {', '.join(parts)}" if parts else ""
 
 
-PAGES = {"commands.md": commands_page, "config.md": config_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "commands.md": commands_page,
+    "config.md": config_page,
+    "json.md": make_documents.page,
+}
 
 
 def main() -> None:
-    """Write both pages."""
+    """Write the pages and the schemas."""
     REFERENCE.mkdir(parents=True, exist_ok=True)
-    for name, text in PAGES.items():
-        (REFERENCE / name).write_text(text(), encoding="utf-8")
+    texts = {name: text() for name, text in PAGES.items()} | {
+        f"schemas/{name}": text for name, text in make_documents.schemas().items()
+    }
+    (REFERENCE / "schemas").mkdir(exist_ok=True)
+    for name, text in texts.items():
+        (REFERENCE / name).write_text(text, encoding="utf-8")
         print(f"wrote {REFERENCE / name}")
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from pipeline.cli import backups_map, ceremony_prompt, jobs, options, shares
-from pipeline.cli.options import Common
+from pipeline.cli import backups_map, ceremony_prompt, shares
+from pipeline.cli.command import Invocation, command
+from pipeline.cli.documents.backups import BackupsVerifyDocument, VerifiedBackupItem
+from pipeline.cli.help import COPY_CODES, SHARE_CODES
+from pipeline.cli.options import UNSEAL, opt
 from pipeline.cli.output import table
 from pipeline.cli.transfer import Transfer, amount
 from pipeline.core.errors import Code, UsageProblem
@@ -17,26 +18,20 @@ if TYPE_CHECKING:
     from pipeline.workflows.backups.verify import Outcome, Verified
 
 
-@jobs.job("backups", "backups verify")
+@command(
+    "orgkey backups verify /srv/backups/today.pgp",
+    (*COPY_CODES, *SHARE_CODES, Code.STALE, Code.UNSUPPORTED),
+    takes=UNSEAL,
+    job="backups",
+    words="backups verify",
+)
 def verify(
+    call: Invocation,
     places: backups_map.Places = None,
     engine: Annotated[
         str,
-        typer.Option(
-            "--engine", metavar="auto|gpg", help="gpg reads everything; auto leaves to it what only it knows."
-        ),
+        opt("--engine", "gpg reads everything; auto leaves to it what only it knows.", "auto|gpg"),
     ] = "auto",
-    via: Annotated[
-        str | None, typer.Option("--via", metavar="PATH", help="Open the epochs by this custody path.")
-    ] = None,
-    share: shares.ShareFiles = None,
-    share_fd: shares.ShareFds = None,
-    config: options.ConfigFile = None,
-    state_dir: options.StateDir = None,
-    fingerprint: options.Fingerprint = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
 ) -> Code:
     """Open backups with the escrowed key, and prove that they are whole.
 
@@ -45,64 +40,33 @@ def verify(
 
     Needs the targets and the holders, under the driller's logins: the key that opens is the escrowed one.
     """
-    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
-    out = common.output()
     if engine not in ("auto", "gpg"):
         raise UsageProblem(f"--engine {engine} is not known", hint="give auto or gpg")
-    context = common.context(out)
-    from pipeline.workflows.backups import verify as opening
+    from pipeline.workflows.backups import verify as story
 
+    context = call.context()
     sources = context.estate("driller").backups(places or ())
     names = Counter(source.name for source in sources)
     twice = next((name for name, count in names.items() if count > 1), None)
     if twice is not None:
         raise UsageProblem(f"{twice} is named twice", hint="name each backup once")
-    result = opening.verify(
+    result = story.verify(
         context,
-        opening.Request(
+        story.Request(
             sources,
             "gpg" if engine == "gpg" else "auto",
-            via,
-            shares.read(share, context.deadline, share_fd),
-            ceremony_prompt.at_terminal(out, context.deadline),
-            lambda source: Transfer(out, source.name, source.size).add,
+            call.via,
+            shares.read(call.share, context.deadline, call.share_fd),
+            ceremony_prompt.at_terminal(call.out, context.deadline),
+            lambda source: Transfer(call.out, source.name, source.size).add,
         ),
     )
     code = result.code
     if not result.backups:
         code = Code.STALE
-        out.warn("no backup is there")
-    out.emit(document(result, code), lines(result, code))
-    return code
-
-
-def document(result: Outcome, code: Code) -> dict[str, Any]:
-    """The document orgkey.backups-verify/1."""
-    return {
-        "schema": "orgkey.backups-verify/1",
-        "backups": [_backup(item) for item in result.backups],
-        "exit_code": int(code),
-    }
-
-
-def _backup(item: Verified) -> dict[str, Any]:
-    read = item.reading
-    return {
-        "source": item.source.name,
-        "ok": item.ok,
-        "bytes": item.source.size,
-        "content_bytes": read.found.size if read else None,
-        "container": read.found.container if read else None,
-        "entries": read.found.entries if read else None,
-        "compression": read.compression if read else None,
-        "integrity": read.integrity if read else None,
-        "engine": read.engine if read else None,
-        "fingerprint": item.key.fingerprint if item.key else None,
-        "epoch": item.key.epoch.name if item.key else None,
-        "seconds": round(item.seconds, 3),
-        "problem": item.problem,
-        "exit_code": int(item.code),
-    }
+        call.out.warn("no backup is there")
+    backups = tuple(VerifiedBackupItem.of(item, seconds=round(item.seconds, 3)) for item in result.backups)
+    return call.answer(BackupsVerifyDocument(backups=backups, exit_code=code), lines(result, code))
 
 
 def lines(result: Outcome, code: Code) -> list[str]:
@@ -116,12 +80,12 @@ def lines(result: Outcome, code: Code) -> list[str]:
             held = f"{found.container}{entries}, {amount(found.size)}"
         verdict = "verified" if item.ok else "NOT PROTECTED" if item.reading else "FAILED"
         rows.append((item.source.name, verdict, held, _how(item)))
-    told = [f"{item.source.name}: {item.problem}" for item in result.backups if item.problem]
+    problems = [f"{item.source.name}: {item.problem}" for item in result.backups if item.problem]
     good = sum(item.ok for item in result.backups)
     return [
         *table(("backup", "", "holds", "read"), rows),
         "",
-        *(f"  - {line}" for line in told),
+        *(f"  - {line}" for line in problems),
         f"{good} of {len(result.backups)} backups verified; exit code {int(code)}: {code.meaning}",
     ]
 

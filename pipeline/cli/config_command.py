@@ -2,61 +2,45 @@
 
 from __future__ import annotations
 
-import json as jsonlib
+import json
 from typing import TYPE_CHECKING
 
 import typer
 
-from pipeline.cli import options
-from pipeline.cli.options import Common
+from pipeline.cli.command import Invocation, command
+from pipeline.cli.documents.setup import ConfigValidateDocument
 from pipeline.core.errors import Code, ProgramMissing, UsageProblem
+from pipeline.core.finding import Level
 
 if TYPE_CHECKING:
     from pipeline.cli.output import Output
     from pipeline.config import Config
 
-app = typer.Typer(help="Check the configuration, or print its schema.", no_args_is_help=True)
 
-
-@app.command("validate")
-def validate(
-    config: options.ConfigFile = None,
-    state_dir: options.StateDir = None,
-    fingerprint: options.Fingerprint = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
-) -> Code:
+@command("orgkey config validate", (Code.PROGRAM_MISSING,))
+def validate(call: Invocation) -> Code:
     """Read the configuration and the custodians' certificates, and say whether they are valid.
 
     Contacts nothing.
     """
-    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
-    out = common.output()
     from pipeline.config import locate
-    from pipeline.posture import model as posture
+    from pipeline.posture import model
 
-    path = locate(common.config)
-    loaded = common.load(out)
-    posture.require_no_single_party(loaded)
-    _judge_certificates(out, loaded)
-    _judge_alarms(loaded)
-    out.emit(
-        {
-            "schema": "orgkey.config-validate/1",
-            "path": str(path),
-            "valid": True,
-            "fingerprint": loaded.key.fingerprint if loaded.key else None,
-            "targets": sorted(loaded.target),
-            "holders": sorted(loaded.holder),
-            "paths": sorted(loaded.path),
-        },
-        [f"{path} is valid" + ("" if loaded.key else "; no key is pinned yet")],
+    path, config = locate(call.config), call.loaded
+    model.require_no_single_party(config)
+    _judge_certificates(call.out, config)
+    _judge_alarms(config)
+    document = ConfigValidateDocument(
+        path=path,
+        fingerprint=config.key.fingerprint if config.key else None,
+        targets=tuple(sorted(config.target)),
+        holders=tuple(sorted(config.holder)),
+        paths=tuple(sorted(config.path)),
     )
-    return Code.OK
+    return call.answer(document, [f"{path} is valid" + ("" if config.key else "; no key is pinned yet")])
 
 
-def _judge_certificates(out: Output, loaded: Config) -> None:
+def _judge_certificates(out: Output, config: Config) -> None:
     """Look at the certificates of every group of custodians as a split of this moment would.
 
     Raises:
@@ -66,20 +50,19 @@ def _judge_certificates(out: Output, loaded: Config) -> None:
 
     from pipeline.config import OpenpgpHolder
     from pipeline.core.clock import SystemClock
-    from pipeline.core.finding import Level
-    from pipeline.custody.custodians import check as certificate_check
+    from pipeline.custody.custodians import check
 
-    warning = timedelta(days=loaded.policy.certificate_warning_days)
-    now = SystemClock().now()
-    failed = []
-    for name, item in sorted(loaded.holder.items()):
-        if not isinstance(item, OpenpgpHolder):
-            continue
-        for finding in certificate_check.findings(name, item, now, warning):
-            if finding.level is Level.WARN:
-                out.warn(f"{finding.subject}: {finding.message}")
-            elif finding.level is Level.FAIL:
-                failed.append(finding)
+    warning = timedelta(days=config.policy.certificate_warning_days)
+    findings = [
+        finding
+        for name, holder in sorted(config.holder.items())
+        if isinstance(holder, OpenpgpHolder)
+        for finding in check.findings(name, holder, SystemClock().now(), warning)
+    ]
+    for finding in findings:
+        if finding.level is Level.WARN:
+            out.warn(f"{finding.subject}: {finding.message}")
+    failed = [finding for finding in findings if finding.level is Level.FAIL]
     if failed:
         raise UsageProblem(
             "; ".join(f"{finding.subject}: {finding.message}" for finding in failed),
@@ -87,26 +70,25 @@ def _judge_certificates(out: Output, loaded: Config) -> None:
         )
 
 
-def _judge_alarms(loaded: Config) -> None:
+def _judge_alarms(config: Config) -> None:
     """See that [notify] and [ping.*] can be used; nothing is sent.
 
     Raises:
-        UsageProblem: An address cannot be read, or is none.
+        UsageProblem: An address cannot be read, or is missing.
         ProgramMissing: What one of them needs is not installed.
     """
-    from pipeline.core.finding import Level
     from pipeline.monitoring.notify import channels
 
-    for finding in channels.findings(loaded):
+    for finding in channels.findings(config):
         if finding.level is Level.FAIL:
             kind = ProgramMissing if finding.code is Code.PROGRAM_MISSING else UsageProblem
             raise kind(f"{finding.subject}: {finding.message}", hint=finding.hint)
 
 
-@app.command("schema")
-def schema(json: options.Json = False) -> Code:  # noqa: ARG001, RUF100 - the schema is JSON either way
+@command("orgkey config schema > schema.json", shared=("json",))
+def schema(call: Invocation) -> Code:  # noqa: ARG001, RUF100 - the schema is JSON either way
     """Print the configuration's JSON schema."""
     from pipeline.config import Config
 
-    typer.echo(jsonlib.dumps(Config.model_json_schema(), indent=2))
+    typer.echo(json.dumps(Config.model_json_schema(), indent=2))
     return Code.OK

@@ -3,87 +3,91 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli import ceremony_prompt, escrow_command, jobs, options, shares
-from pipeline.cli.options import Common
+from pipeline.cli import ceremony_prompt, escrow_command, options, shares
+from pipeline.cli.command import Invocation, command
+from pipeline.cli.documents.escrow import RotateDocument, RotatePlanDocument
+from pipeline.cli.help import COPY_CODES, SHARE_CODES
+from pipeline.cli.options import UNSEAL, opt
 from pipeline.cli.output import report_error
 from pipeline.core.errors import Code, UsageProblem
 
 if TYPE_CHECKING:
-    from pipeline.workflows.rotate import Rehearsal, Rotation
+    from pipeline.workflows.rotate import Rotation
 
 
-@jobs.job("rotate", "custody rotate")
+@command(
+    "orgkey custody rotate --remove FPR --reason 'has left'",
+    (*COPY_CODES, *SHARE_CODES, Code.PROOF_FAILED),
+    takes=UNSEAL,
+    job="rotate",
+    words="custody rotate",
+)
 def rotate(
+    call: Invocation,
     remove: Annotated[
         list[str] | None,
-        typer.Option("--remove", metavar="FPR", help="A custodian who leaves, as the configuration has it."),
+        opt("--remove", "A custodian who leaves, as the configuration has it.", "FPR"),
     ] = None,
     add: Annotated[
         list[str] | None,
-        typer.Option("--add", metavar="FPR", help="A custodian who joins, as the configuration has it."),
+        opt("--add", "A custodian who joins, as the configuration has it.", "FPR"),
     ] = None,
-    reason: Annotated[
-        str | None, typer.Option("--reason", metavar="TEXT", help="Why, for the ledger.")
-    ] = None,
+    reason: Annotated[str | None, opt("--reason", "Why, for the ledger.", "TEXT")] = None,
     accept_custody_change: options.AcceptCustodyChange = False,
-    epoch: Annotated[
-        str, typer.Option("--epoch", metavar="latest|ID", help="The epoch to start from.")
-    ] = "latest",
-    via: Annotated[
-        str | None, typer.Option("--via", metavar="PATH", help="Open the old epoch by this custody path.")
-    ] = None,
-    share: shares.ShareFiles = None,
-    share_fd: shares.ShareFds = None,
+    epoch: Annotated[str, opt("--epoch", "The epoch to start from.", "latest|ID")] = "latest",
     dry_run: options.DryRun = False,
-    config: options.ConfigFile = None,
-    state_dir: options.StateDir = None,
-    fingerprint: options.Fingerprint = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
 ) -> Code:
     """Give the same key a new escrow passphrase, new shares and a new record.
 
     Applies the configured custody plan. Who leaves and who joins is named here, too: the configuration
     alone does not change the custodians. The old epoch stays where it is, and stays open to its holders.
     """
-    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
-    out = common.output()
     from pipeline.workflows import rotate as story
 
     for line in story.LIMITS:
-        out.warn(line)
-    context = common.context(out)
+        call.out.warn(line)
+    context = call.context()
     request = story.Request(
         reason=_reason(reason, needed=not dry_run),
         epoch=None if epoch == "latest" else epoch,
-        path=via,
-        shares=shares.read(share, context.deadline, share_fd),
-        ask=ceremony_prompt.at_terminal(out, context.deadline),
-        remove=frozenset(_person(item) for item in remove or ()),
-        add=frozenset(_person(item) for item in add or ()),
+        path=call.via,
+        shares=shares.read(call.share, context.deadline, call.share_fd),
+        ask=ceremony_prompt.at_terminal(call.out, context.deadline),
+        remove=frozenset(map(_person, remove or ())),
+        add=frozenset(map(_person, add or ())),
         accept_custody_change=accept_custody_change,
     )
     if dry_run:
         plan = story.rehearse(context, request)
-        out.emit(*_plan(plan))
+        document = RotatePlanDocument.of(plan)
+        call.answer(document, document.lines())
         if plan.refusal:
             report_error(plan.refusal, as_json=False)
             return plan.refusal.code
         return Code.OK
     result = story.rotate(context, request)
-    out.emit(_document(result), _lines(result))
-    return result.stored.code
+    return call.answer(
+        RotateDocument.about(
+            result.stored,
+            supersedes=result.old.epoch,
+            reason=result.reason,
+            custodians_before=tuple(result.change.before),
+            custodians_after=tuple(result.change.after),
+            changes=tuple(result.change.lines),
+            limits=tuple(story.LIMITS),
+        ),
+        _lines(result),
+    )
 
 
 def _reason(given: str | None, *, needed: bool) -> str:
-    from pipeline.core import passphrases as inputs
+    from pipeline.core import passphrases
 
-    if given is None and needed and inputs.interactive():
+    if given is None and needed and passphrases.interactive():
         given = str(typer.prompt("Why is custody rotated (for the ledger)", err=True))
     text = (given or "").strip()
     if needed and not (text and len(text) <= 500 and text.isprintable()):
@@ -99,20 +103,6 @@ def _person(text: str) -> str:
     return digits if re.fullmatch(r"[0-9A-F]{40}", digits) else text.strip()
 
 
-def _document(result: Rotation) -> dict[str, Any]:
-    from pipeline.workflows.rotate import LIMITS
-
-    return escrow_command.document(result.stored) | {
-        "schema": "orgkey.custody-rotate/1",
-        "supersedes": result.old.epoch,
-        "reason": result.reason,
-        "custodians_before": list(result.change.before),
-        "custodians_after": list(result.change.after),
-        "changes": list(result.change.lines),
-        "limits": list(LIMITS),
-    }
-
-
 def _lines(result: Rotation) -> list[str]:
     stored = result.stored
     lines = [
@@ -124,21 +114,3 @@ def _lines(result: Rotation) -> list[str]:
     if result.change.after:
         lines.append("next: `orgkey custody kit` for the custodians; their old shares are of the old epoch")
     return lines
-
-
-def _plan(plan: Rehearsal) -> tuple[dict[str, Any], list[str]]:
-    """What a dry run prints."""
-    body = {
-        "schema": "orgkey.custody-rotate-plan/1",
-        "supersedes": plan.old,
-        "action": plan.action,
-        "custodians_before": list(plan.change.before),
-        "custodians_after": list(plan.change.after),
-        "changes": list(plan.change.lines),
-        "targets": list(plan.targets),
-        "refused": plan.refusal.message if plan.refusal else None,
-    }
-    lines = [f"dry run: would {plan.action}"]
-    lines += [f"  {line}" for line in plan.change.lines]
-    lines += [f"  to {name}" for name in plan.targets]
-    return body, [*lines, "nothing was written"]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from pipeline.cli import ceremony_prompt, jobs, options, shares
-from pipeline.cli.options import Common
+from pipeline.cli import ceremony_prompt, options, shares
+from pipeline.cli.command import Invocation, command
+from pipeline.cli.documents.escrow import DrillDocument
+from pipeline.cli.help import COPY_CODES, SHARE_CODES, WHERE
+from pipeline.cli.options import UNSEAL, opt
 from pipeline.cli.output import printable, spaced, table
-from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
+from pipeline.core.errors import Code, UsageProblem, first_of
 
 if TYPE_CHECKING:
     from pipeline.evidence.ledger.drill_results import Proof, Result
@@ -18,34 +20,31 @@ if TYPE_CHECKING:
     from pipeline.workflows.former import Former
 
 
-@jobs.job("drill")
+@command(
+    "orgkey drill --from s3 --via custodians",
+    (*COPY_CODES, *SHARE_CODES, Code.PROOF_FAILED),
+    takes=UNSEAL,
+    job="drill",
+)
 def drill(
+    call: Invocation,
     source: Annotated[
         list[str] | None,
-        typer.Option("--from", metavar="TARGET", help="Only this target's copies; repeatable."),
+        opt("--from", "Only this target's copies; repeatable.", "TARGET", WHERE),
     ] = None,
-    via: Annotated[str | None, typer.Option("--via", metavar="PATH", help="Only this custody path.")] = None,
     epoch: options.EpochChoice = "latest",
-    share: shares.ShareFiles = None,
-    share_fd: shares.ShareFds = None,
     nonce: Annotated[
         str | None,
-        typer.Option("--nonce", metavar="TEXT", help="A verifier's nonce, to be in the certificate."),
+        opt("--nonce", "A verifier's nonce, to be in the certificate.", "TEXT"),
     ] = None,
     backup: Annotated[
         list[str] | None,
-        typer.Option(
+        opt(
             "--backup",
-            metavar="PLACE",
-            help="Have the recovered key open this backup too: a file, a folder or s3://; repeatable.",
+            "Have the recovered key open this backup too: a file, a folder or s3://; repeatable.",
+            "PLACE",
         ),
     ] = None,
-    config: options.ConfigFile = None,
-    state_dir: options.StateDir = None,
-    fingerprint: options.Fingerprint = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
 ) -> Code:
     """Restore from the stored copies, and prove that the key works.
 
@@ -60,12 +59,9 @@ def drill(
     With --via and a path that needs people it is a ceremony: they bring their shares, one at a time, and the
     certificate says who took part, whether two different people did, and how long it took.
     """
-    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
-    out = common.output()
-    context = common.context(out)
     from pipeline.workflows import drill as story
-    from pipeline.workflows import publish as store
 
+    context = call.context()
     backups = tuple(context.estate("driller").backups(backup)) if backup else ()
     once = next((item.name for item in backups if not item.again), None)
     if once is not None:
@@ -76,82 +72,28 @@ def drill(
     request = story.Request(
         epochs=options.epochs(epoch),
         targets=tuple(source or ()),
-        path=via,
+        path=call.via,
         nonce=_nonce(nonce),
-        shares=shares.read(share, context.deadline, share_fd),
-        ask=ceremony_prompt.at_terminal(out, context.deadline),
+        shares=shares.read(call.share, context.deadline, call.share_fd),
+        ask=ceremony_prompt.at_terminal(call.out, context.deadline),
         backups=backups,
     )
-    try:
+    # A drill that meets the lock of another run was not refused.
+    with call.remembered(context, "drill-refused", but=Code.LOCKED):
         result = story.drill(context, request)
-    except OrgkeyError as error:
-        if error.code is not Code.LOCKED:  # nothing was refused: another run is at it
-            store.remember_failure(context, "drill-refused", error)
-        raise
     former: tuple[Former, ...] = ()
-    if fingerprint is None and not (request.epochs or via or request.shares or backup):
+    if call.fingerprint is None and not (request.epochs or call.via or request.shares or backup):
         from pipeline.workflows import former as formers
 
         former = formers.drill(context, request)
     code = first_of([result.code, *(item.code for item in former)])
-    out.emit(document(result, former, code), [*_former(former), *lines(result)])
-    return code
+    return call.answer(DrillDocument.about(result, former, code), [*_former(former), *lines(result)])
 
 
 def _nonce(value: str | None) -> str | None:
     if value is not None and not (1 <= len(value) <= 256 and value.isprintable()):
         raise UsageProblem("--nonce is not usable", hint="give 1 to 256 printable characters")
     return value
-
-
-def document(result: Drill, former: Sequence[Former] = (), code: Code | None = None) -> dict[str, Any]:
-    """The document orgkey.drill/1.
-
-    Args:
-        result: The drill of the key that was asked for.
-        former: Those of former keys.
-        code: How the run ends, where that is not how the drill ends.
-    """
-    return {
-        "schema": "orgkey.drill/1",
-        "passed": result.passed,
-        "held": result.held,
-        "results": _results(result),
-        "rto_seconds": round(result.rto_seconds, 3),
-        "certificate": result.certificate,
-        "timestamp": _stamped(result),
-        "former": [
-            {
-                "fingerprint": item.fingerprint,
-                "passed": item.drill is not None and item.drill.passed,
-                "results": _results(item.drill) if item.drill else [],
-                "rto_seconds": round(item.drill.rto_seconds, 3) if item.drill else None,
-                "certificate": item.drill.certificate if item.drill else None,
-                "problem": item.problem,
-                "exit_code": int(item.code),
-            }
-            for item in former
-        ],
-        "exit_code": int(result.code if code is None else code),
-    }
-
-
-def _stamped(result: Drill) -> str | None:
-    """Whether the certificate is time-stamped; ``None`` where there is none."""
-    from pathlib import Path
-
-    from pipeline.evidence import timestamp
-
-    return timestamp.state(Path(result.certificate)).state if result.certificate else None
-
-
-def _results(result: Drill) -> list[dict[str, Any]]:
-    from pipeline.evidence.ledger.drill_results import result_json
-
-    return [
-        {**result_json(item), "hint": item.hint, "certificate": item.certificate, "exit_code": int(item.code)}
-        for item in result.results
-    ]
 
 
 def _former(former: Sequence[Former]) -> list[str]:
@@ -178,7 +120,9 @@ def lines(result: Drill) -> list[str]:
         shown.append("drill FAILED" if result.held else "drill not held: too few people brought a share")
         shown += [f"hint: {printable(hint)}" for hint in result.hints]
     if result.certificate:
-        stamped = _stamped(result)
+        from pipeline.evidence import timestamp
+
+        stamped = timestamp.state(Path(result.certificate)).state
         shown.append(
             f"certificate {result.certificate}" + ("" if stamped == "none" else f", time-stamp {stamped}")
         )
@@ -213,5 +157,5 @@ def _proof(proof: Proof) -> tuple[str, str]:
 
     if proof.problem == NOT_REACHED:
         return "-", NOT_REACHED
-    told = "; ".join(part for part in (", ".join(proof.by), proof.problem) if part)
-    return "ok" if proof.ok else "FAILED", printable(told) or "-"
+    text = "; ".join(part for part in (", ".join(proof.by), proof.problem) if part)
+    return "ok" if proof.ok else "FAILED", printable(text) or "-"

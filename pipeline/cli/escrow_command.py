@@ -3,103 +3,93 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli import jobs, options
-from pipeline.cli.options import Common
+from pipeline.cli import options
+from pipeline.cli.command import Invocation, command
+from pipeline.cli.documents.escrow import EscrowDocument, EscrowPlanDocument, PathItem
+from pipeline.cli.help import COPY_CODES, KEY_CODES
+from pipeline.cli.options import EXPORT_PASSPHRASE, opt
 from pipeline.cli.output import Output, printable, spaced, table
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
 
 if TYPE_CHECKING:
     from pipeline.archive.context import Context
-    from pipeline.config import Config
     from pipeline.core.passphrases import Once
     from pipeline.core.secret import Secret
     from pipeline.sources.interface import Export, Source
-    from pipeline.workflows.escrow import Rehearsal
     from pipeline.workflows.publish import Stored
 
 ACCEPTABLE = ("unprotected", "expired", "certificates")
 
 
-@jobs.job("escrow")
+@command(
+    "orgkey escrow export.asc",
+    (*KEY_CODES, *COPY_CODES, Code.PROOF_FAILED),
+    takes=EXPORT_PASSPHRASE,
+    job="escrow",
+)
 def escrow(
+    call: Invocation,
     export: Annotated[
         Path | None,
         typer.Argument(metavar="EXPORT", help="The keypair export; else the configured source."),
     ] = None,
     accept: Annotated[
         list[str] | None,
-        typer.Option(
+        opt(
             "--accept",
-            metavar="unprotected|expired|certificates",
-            help="Override a refusal: unprotected (11), expired (15), certificates (17); never a revocation.",
+            "Override a refusal: unprotected (11), expired (15), certificates (17); never a revocation.",
+            "unprotected|expired|certificates",
         ),
     ] = None,
     accept_custody_change: options.AcceptCustodyChange = False,
     no_drill: Annotated[
-        bool, typer.Option("--no-drill", help="Leave the drill to another host; the epoch stays unproven.")
+        bool, opt("--no-drill", "Leave the drill to another host; the epoch stays unproven.")
     ] = False,
     new_epoch: Annotated[
         bool,
-        typer.Option(
-            "--new-epoch", help="Make a new epoch although what is stored already could not be read."
-        ),
+        opt("--new-epoch", "Make a new epoch although what is stored already could not be read."),
     ] = False,
     dry_run: options.DryRun = False,
-    export_passphrase_file: options.ExportPassphraseFile = None,
-    export_passphrase_fd: options.ExportPassphraseFd = None,
-    export_passphrase_command: options.ExportPassphraseCommand = None,
-    config: options.ConfigFile = None,
-    state_dir: options.StateDir = None,
-    fingerprint: options.Fingerprint = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
 ) -> Code:
     """Store sealed copies of the Org Key, and prove that they restore.
 
     Reads the export, re-wraps it under a fresh escrow passphrase, splits that passphrase among the
     holders, writes the same bytes to every target, reads every copy back, and then restores from them.
     """
-    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
-    out = common.output()
-    unknown = set(accept or ()) - set(ACCEPTABLE)
-    if unknown:
+    if unknown := set(accept or ()) - set(ACCEPTABLE):
         raise UsageProblem(f"--accept {min(unknown)} is unknown", hint="it takes " + ", ".join(ACCEPTABLE))
-    loaded = common.load(out)
-    passphrase = export_passphrase(
-        loaded, export, export_passphrase_file, export_passphrase_fd, export_passphrase_command
-    )
+    passphrase = export_passphrase(call, export)
     from pipeline.core.clock import Deadline
-    from pipeline.wiring import factory as wiring
+    from pipeline.wiring import factory
     from pipeline.workflows import escrow as story
     from pipeline.workflows.publish import remember_failure
 
-    pin = wiring.pinned(loaded, common.fingerprint)
-    source = wiring.source(loaded, export, pin=pin, passphrase=passphrase)
+    pin = factory.pinned(call.loaded, call.fingerprint)
+    source = factory.source(call.loaded, export, pin=pin, passphrase=passphrase)
     try:
-        fetched = source.fetch(Deadline(loaded.policy.deadline_seconds))
+        fetched = source.fetch(Deadline(call.loaded.policy.deadline_seconds))
     except OrgkeyError as error:
         # An export that is refused is entered; that there is none is not.
         if pin is not None and error.code >= Code.PUBLIC_ONLY and not dry_run:
-            remember_failure(common.context(out, loaded, pin), "escrow-failed", error)
+            remember_failure(call.context(pin), "escrow-failed", error)
         raise
-    out.progress(f"export: {fetched.origin}")
+    call.out.progress(f"export: {fetched.origin}")
     for note in fetched.notes:
-        out.progress(note)
-    context = common.context(out, loaded, pin or _confirm_pin(fetched.data))
+        call.out.progress(note)
+    context = call.context(pin or _confirm_pin(fetched.data))
     wishes = story.Wishes(frozenset(accept or ()), accept_custody_change, not no_drill, new_epoch)
     secret = needed(context, fetched.data, passphrase, wishes.accept)
     if dry_run:
         plan = story.rehearse(context, fetched.data, secret, wishes)
-        out.emit(*_plan(plan))
-        return Code.OK
+        document = EscrowPlanDocument.of(plan, paths=PathItem.all(plan.paths))
+        return call.answer(document, document.lines())
     result = story.escrow(context, fetched.data, secret, wishes)
-    out.emit(document(result), lines(result))
-    return finish(out, source, fetched, result)
+    call.answer(EscrowDocument.about(result), lines(result))
+    return finish(call.out, source, fetched, result)
 
 
 def finish(out: Output, source: Source, fetched: Export, result: Stored) -> Code:
@@ -125,17 +115,14 @@ def finish(out: Output, source: Source, fetched: Export, result: Stored) -> Code
     return result.code
 
 
-def export_passphrase(
-    config: Config, export: Path | None, file: Path | None, fd: int | None, command: str | None
-) -> Once:
+def export_passphrase(call: Invocation, export: Path | None = None) -> Once:
     """The options first, then the configured source's own way, then a prompt."""
-    from pipeline.core import passphrases as inputs
+    from pipeline.core import passphrases
 
-    told: str | tuple[str, ...] | None = command
-    if export is None and config.source and not any((file, fd is not None, command)):
-        file = Path(config.source.passphrase_file) if config.source.passphrase_file else None
-        told = config.source.passphrase_command
-    return inputs.once(options.passphrase_source("export", "passphrase of the export", file, fd, told))
+    source = call.loaded.source if export is None else None
+    file = Path(source.passphrase_file) if source and source.passphrase_file else None
+    command = source.passphrase_command if source else None
+    return passphrases.once(call.passphrase("export", "passphrase of the export", file, command))
 
 
 def needed(
@@ -193,62 +180,6 @@ def _confirm_pin(data: bytes) -> str:
     return found.fingerprint
 
 
-def document(result: Stored) -> dict[str, Any]:
-    """The document orgkey.escrow/1."""
-    from pipeline.cli import drill_command
-    from pipeline.core.clock import stamp
-
-    record = result.record
-    return {
-        "schema": "orgkey.escrow/1",
-        "epoch": record.epoch,
-        "record_id": record.manifest.record_id,
-        "fingerprint": record.fingerprint,
-        "record_sha256": record.sha256.hex,
-        "copies": [
-            {
-                "target": receipt.target,
-                "kind": receipt.kind,
-                "domain": receipt.domain,
-                "location": receipt.location,
-                "version": receipt.version,
-                "sha256": receipt.sha256.hex,
-                "verified": True,
-                "retain_until": stamp(receipt.retain_until) if receipt.retain_until else None,
-            }
-            for receipt in result.placed.receipts.values()
-        ]
-        + [
-            {
-                "target": name,
-                "kind": result.kinds[name],
-                "domain": result.domains[name],
-                "location": None,
-                "version": None,
-                "sha256": None,
-                "verified": False,
-                "retain_until": None,
-                "error": {
-                    "code": int(error.code),
-                    "name": error.code.label,
-                    "message": error.message,
-                    "hint": error.hint,
-                },
-            }
-            for name, error in result.placed.failures.items()
-        ],
-        "paths": [
-            {"name": path.name, "needs": [need.holder for need in path.needs]}
-            for path in record.manifest.custody.paths
-        ],
-        "drill": drill_command.document(result.drill) if result.drill else None,
-        "proven": result.proven,
-        "resumed": result.resumed,
-        "already": result.already,
-        "exit_code": int(result.code),
-    }
-
-
 def lines(result: Stored) -> list[str]:
     """What a person reads."""
     from pipeline.cli import drill_command
@@ -288,21 +219,3 @@ def _outcome(result: Stored) -> str:
         return f"INCOMPLETE: {count}"
     how = "already escrowed" if result.already else "resumed" if result.resumed else "escrowed"
     return f"{how}, {count}" if result.placed.failures else how
-
-
-def _plan(plan: Rehearsal) -> tuple[dict[str, Any], list[str]]:
-    """What a dry run prints."""
-    body = {
-        "schema": "orgkey.escrow-plan/1",
-        "fingerprint": plan.fingerprint,
-        "action": plan.action,
-        "epoch": plan.epoch,
-        "targets": list(plan.targets),
-        "paths": [{"name": path.name, "needs": [need.holder for need in path.needs]} for path in plan.paths],
-    }
-    lines = [f"dry run: would {plan.action}" + (f" (epoch {plan.epoch})" if plan.epoch else "")]
-    lines += [f"  to {name}" for name in plan.targets]
-    lines += [
-        f"  opened by {path.name}: {' and '.join(need.holder for need in path.needs)}" for path in plan.paths
-    ]
-    return body, [*lines, "nothing was written"]

@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli import options
-from pipeline.cli.infra_plan import FilesDirectory, describe, is_pinned, lines, problems, servers, start
-from pipeline.cli.options import Common
+from pipeline.cli.command import Invocation, command
+from pipeline.cli.documents.infra import (
+    AppliedChangeItem,
+    ChangeItem,
+    CredentialItem,
+    FaultItem,
+    InfraApplyDocument,
+    ServerItem,
+)
+from pipeline.cli.help import SERVER_CODES
+from pipeline.cli.infra_plan import FilesDirectory, is_pinned, lines, start
+from pipeline.cli.options import opt
 from pipeline.core.errors import Code, UsageProblem
 from pipeline.core.text import counted
 
@@ -19,59 +28,48 @@ if TYPE_CHECKING:
     from pipeline.workflows.provision import Mended
 
 
+@command("orgkey infra apply", (*SERVER_CODES, Code.CONFLICT))
 def apply(
+    call: Invocation,
     files: FilesDirectory = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    config: options.ConfigFile = None,
-    state_dir: options.StateDir = None,
-    fingerprint: options.Fingerprint = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
+    yes: Annotated[bool, opt("--yes", "Do not ask.")] = False,
 ) -> Code:
     """Make exactly what `orgkey infra plan` shows, then compare again.
 
     Removes nothing, makes no secret id, and leaves what belongs to others alone. It prints the commands
     that make each identity's role id and secret id files.
     """
-    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
-    context, found, out = start(common, files)
+    from pipeline import config
     from pipeline.provision.plan import NEVER
-    from pipeline.workflows import provision as drift
+    from pipeline.workflows import provision
 
+    context, found = start(call, files)
     count = len(found.plan.changes) - len(found.plan.by_hand)
     if count:
-        shown = [*lines(found.plan, whole=verbose > 0), *(f"never: {line}" for line in NEVER)]
-        out.show(shown)
+        shown = [*lines(found.plan, whole=call.verbose > 0), *(f"never: {line}" for line in NEVER)]
+        call.out.show(shown)
         if not yes:
-            _ask(count, shown if quiet else [])
-    mended = drift.mend(context, found)
+            _ask(count, shown if call.quiet else [])
+    mended = provision.mend(context, found)
     if is_pinned(context):
-        drift.remember(context, found, mended)
-    commands = credentials(found.plan, _folder(common))
-    out.emit(
-        {
-            "schema": "orgkey.infra-apply/1",
-            "servers": servers(found.plan),
-            "changes": [
-                {
-                    **describe(item.change),
-                    "state": item.state,
-                    "error": None if item.error is None else item.error.message,
-                }
-                for item in mended.outcomes
-            ],
-            "problems": problems(mended.left or found.plan),
-            "left": None if mended.left is None else [describe(item) for item in mended.left.changes],
-            "credentials": commands,
-            "exit_code": int(mended.code),
-        },
-        _text(mended, found.plan, commands),
+        provision.remember(context, found, mended)
+    document = InfraApplyDocument(
+        servers=ServerItem.all(found.plan),
+        changes=tuple(
+            AppliedChangeItem.about(
+                item.change, state=item.state, error=None if item.error is None else item.error.message
+            )
+            for item in mended.outcomes
+        ),
+        problems=FaultItem.each((mended.left or found.plan).faults),
+        left=None if mended.left is None else tuple(map(ChangeItem.about, mended.left.changes)),
+        credentials=credentials(found.plan, config.locate(call.config).absolute().parent),
+        exit_code=mended.code,
     )
-    return mended.code
+    return call.answer(document, _text(mended, found.plan, document.credentials))
 
 
-def credentials(plan: Plan, beside: Path) -> list[dict[str, str]]:
+def credentials(plan: Plan, beside: Path) -> tuple[CredentialItem, ...]:
     """The commands that make each identity's role id and secret id files, all in one folder.
 
     Args:
@@ -95,28 +93,22 @@ def credentials(plan: Plan, beside: Path) -> list[dict[str, str]]:
             read = shlex.join([tool, "read", *where, "-field=role_id", f"{login.role}/role-id"])
             write = shlex.join([tool, "write", *where, "-f", "-field=secret_id", f"{login.role}/secret-id"])
             made.append(
-                {
-                    "server": server.label,
-                    "identity": login.identity,
-                    "folder": str(Path(role_id).parent),
-                    "role_id": f"(umask 077; {read} > {shlex.quote(role_id)})",
-                    "secret_id": f"(umask 077; {write} > {shlex.quote(secret_id)})",
-                }
+                CredentialItem(
+                    server=server.label,
+                    identity=login.identity,
+                    folder=str(Path(role_id).parent),
+                    role_id=f"(umask 077; {read} > {shlex.quote(role_id)})",
+                    secret_id=f"(umask 077; {write} > {shlex.quote(secret_id)})",
+                )
             )
-    return made
-
-
-def _folder(common: Common) -> Path:
-    from pipeline import config
-
-    return config.locate(common.config).absolute().parent
+    return tuple(made)
 
 
 def _ask(count: int, unseen: list[str]) -> None:
     """Ask, after showing what was not shown yet: nobody agrees to what they have not seen."""
-    from pipeline.core import passphrases as inputs
+    from pipeline.core import passphrases
 
-    if not inputs.interactive():
+    if not passphrases.interactive():
         raise UsageProblem("nothing was changed without consent", hint="look at the plan, then give --yes")
     for line in unseen:
         typer.echo(line, err=True)
@@ -124,7 +116,7 @@ def _ask(count: int, unseen: list[str]) -> None:
         raise UsageProblem("not confirmed, nothing was changed", hint="`orgkey infra plan` only shows")
 
 
-def _text(mended: Mended, plan: Plan, commands: list[dict[str, str]]) -> list[str]:
+def _text(mended: Mended, plan: Plan, commands: tuple[CredentialItem, ...]) -> list[str]:
     shown = [
         f"{item.change.server}  {item.change.made}"
         if item.state == "done"
@@ -147,7 +139,7 @@ def _text(mended: Mended, plan: Plan, commands: list[dict[str, str]]) -> list[st
         shown.append("no differences, nothing to do")
     if mended.left is not None:
         shown += ["", "role ids and secret ids, for whoever may make them:"]
-        folders = dict.fromkeys(item["folder"] for item in commands)
+        folders = dict.fromkeys(item.folder for item in commands)
         shown += [f"  mkdir -p -m 700 {shlex.quote(folder)}" for folder in folders]
-        shown += [f"  {item[kind]}" for item in commands for kind in ("role_id", "secret_id")]
+        shown += [f"  {line}" for item in commands for line in (item.role_id, item.secret_id)]
     return shown

@@ -3,130 +3,77 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from pipeline.cli import jobs, options
-from pipeline.cli.options import Common
-from pipeline.cli.output import Output
+from pipeline.cli.command import NO_PIN, Invocation, command
+from pipeline.cli.documents.infra import ChangeItem, FaultItem, InfraPlanDocument, ServerItem
+from pipeline.cli.help import SERVER_CODES, WHERE
+from pipeline.cli.options import opt
 from pipeline.core.errors import Code, UsageProblem
 from pipeline.core.text import counted
 
 if TYPE_CHECKING:
     from pipeline.archive.context import Context
-    from pipeline.provision.differ import Change
     from pipeline.provision.plan import Plan
     from pipeline.workflows.provision import Look
 
 FilesDirectory = Annotated[
     Path | None,
-    typer.Option(
-        "--files", metavar="DIR", help="Your own copy of infra/vault; the one that came with it otherwise."
-    ),
+    opt("--files", "Your own copy of infra/vault; the one that came with it otherwise.", "DIR", WHERE),
 ]
 
 
-@jobs.job("infra", "infra plan")
+@command("orgkey infra plan", (*SERVER_CODES, Code.CONFLICT, Code.PENDING), job="infra", words="infra plan")
 def plan(
+    call: Invocation,
     files: FilesDirectory = None,
-    config: options.ConfigFile = None,
-    state_dir: options.StateDir = None,
-    fingerprint: options.Fingerprint = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
 ) -> Code:
     """Compare each Vault server of the configuration with the files of infra/vault. Changes nothing.
 
     Logs in as [identity.administrator], else with VAULT_TOKEN or ~/.vault-token. Ends with 0 when nothing
     differs, with 42 when something does, with 22 when something is wrong that cannot be changed.
     """
-    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
-    context, found, out = start(common, files)
     from pipeline.provision.plan import NEVER
-    from pipeline.workflows import provision as drift
+    from pipeline.workflows import provision
 
+    context, found = start(call, files)
     if is_pinned(context):
-        drift.remember(context, found)
+        provision.remember(context, found)
     result = found.plan
-    out.emit(
-        {
-            "schema": "orgkey.infra-plan/1",
-            "servers": servers(result),
-            "changes": [describe(change) for change in result.changes],
-            "problems": problems(result),
-            "never": list(NEVER),
-            "exit_code": int(result.code),
-        },
-        [*lines(result, whole=verbose > 0), "", *(f"never: {line}" for line in NEVER)],
+    document = InfraPlanDocument(
+        servers=ServerItem.all(result),
+        changes=tuple(map(ChangeItem.about, result.changes)),
+        problems=FaultItem.each(result.faults),
+        never=tuple(NEVER),
+        exit_code=result.code,
     )
-    return result.code
+    never = [f"never: {line}" for line in NEVER]
+    return call.answer(document, [*lines(result, whole=call.verbose > 0), "", *never])
 
 
-_NO_PIN = "0" * 40
-
-
-def start(common: Common, files: Path | None) -> tuple[Context, Look, Output]:
+def start(call: Invocation, files: Path | None) -> tuple[Context, Look]:
     """Read the configuration and compare.
 
     Raises:
         OrgkeyError: There is nothing to compare, or a server does not let itself be.
     """
-    out = common.output()
-    loaded = common.load(out)
-    # Vault's side is set up before there is a pin; the ledger is a key's, so without one nothing is noted.
-    pin = common.fingerprint or (loaded.key.fingerprint if loaded.key else _NO_PIN)
-    context = common.context(out, loaded, pin)
-    from pipeline.workflows import provision as drift
+    from pipeline.workflows import provision
 
-    found = drift.look(context, files)
+    # Vault's side is set up before there is a pin; the ledger is a key's, so without one nothing is noted.
+    pin = call.fingerprint or (call.loaded.key.fingerprint if call.loaded.key else NO_PIN)
+    context = call.context(pin)
+    found = provision.look(context, files)
     if not found.sites:
         raise UsageProblem(
             "the configuration has no Vault",
             hint="`orgkey infra` looks after targets of kind vault and vault-transit holders",
         )
-    return context, found, out
+    return context, found
 
 
 def is_pinned(context: Context) -> bool:
     """Whether there is a key whose ledger can have an entry."""
-    return context.fingerprint != _NO_PIN
-
-
-def servers(result: Plan) -> list[dict[str, Any]]:
-    """The servers, for a document."""
-    return [
-        {
-            "address": server.address,
-            "namespace": server.namespace,
-            "product": "OpenBao" if server.openbao else "Vault",
-            "version": server.version,
-        }
-        for server in result.servers
-    ]
-
-
-def describe(change: Change) -> dict[str, Any]:
-    """A change, for a document."""
-    return {
-        "server": change.server,
-        "object": change.object,
-        "field": change.field,
-        "have": change.have,
-        "want": change.want,
-        "diff": change.diff or None,
-        "surplus": list(change.surplus),
-        "by_hand": change.by_hand or None,
-    }
-
-
-def problems(result: Plan) -> list[dict[str, Any]]:
-    """What cannot be mended, for a document."""
-    return [
-        {"server": item.server, "object": item.object, "message": item.message, "hint": item.hint}
-        for item in result.faults
-    ]
+    return context.fingerprint != NO_PIN
 
 
 def lines(result: Plan, *, whole: bool) -> list[str]:

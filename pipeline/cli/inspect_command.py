@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli import options
-from pipeline.cli.options import Common
+from pipeline.cli.command import Invocation, command
+from pipeline.cli.help import KEY_CODES
+from pipeline.cli.options import EXPORT_PASSPHRASE
 from pipeline.cli.output import grouped, printable, spaced
 from pipeline.core.errors import Code
 
@@ -17,36 +18,28 @@ if TYPE_CHECKING:
     from pipeline.core.secret import Secret
 
 
+@command("orgkey inspect export.asc", KEY_CODES, takes=EXPORT_PASSPHRASE)
 def inspect(
+    call: Invocation,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The export; - reads standard input.")],
-    export_passphrase_file: options.ExportPassphraseFile = None,
-    export_passphrase_fd: options.ExportPassphraseFd = None,
-    export_passphrase_command: options.ExportPassphraseCommand = None,
-    config: options.ConfigFile = None,
-    state_dir: options.StateDir = None,
-    fingerprint: options.Fingerprint = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
 ) -> Code:
     """Say what an export is, and whether it could restore a server.
 
     Needs no configuration and contacts nothing. With a passphrase it also opens every secret part and
     checks it. The exit code is the verdict.
     """
-    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
-    out = common.output()
+    out = call.out
     from pipeline import openpgp as keys
     from pipeline.core.clock import Deadline
     from pipeline.sources.file import FileSource
     from pipeline.wiring import factory as wiring
 
-    pin = wiring.pinned(None, fingerprint)
+    pin = wiring.pinned(None, call.fingerprint)
     data = FileSource(file).fetch(Deadline(60)).data
     found = keys.inspect(
         data,
         pin=pin,
-        passphrase=_passphrase(export_passphrase_file, export_passphrase_fd, export_passphrase_command),
+        passphrase=_passphrase(call),
         now=datetime.now(UTC),
     )
     document = found.to_json()
@@ -54,10 +47,9 @@ def inspect(
     return Code(document["exit_code"])
 
 
-def _passphrase(file: Path | None, fd: int | None, command: str | None) -> Secret | None:
-    if file is None and fd is None and command is None:
-        return None
-    return options.passphrase_source("export", "passphrase of the export", file, fd, command)()
+def _passphrase(call: Invocation) -> Secret | None:
+    ways = (call.export_passphrase_file, call.export_passphrase_fd, call.export_passphrase_command)
+    return call.passphrase("export", "passphrase of the export")() if ways != (None, None, None) else None
 
 
 def _lines(document: dict[str, Any]) -> list[str]:

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+
+from pipeline.cli.help import HelpCommand, HelpGroup
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A command that was not imported yet.
+    """A command that is not imported yet, or a group of them.
 
     Attributes:
-        where: Its module in this package, a colon, and the function, or the group's ``typer.Typer``.
         help: Its line on the help page; a test compares it with what the command says itself.
+        where: Its module in this package, a colon, and the function or the ``typer.Typer``.
+        task: The heading under which the help page lists it.
         needs: A package of the extra `lab`; without it the help page does not show the command.
+        commands: The commands of a group.
     """
 
-    where: str
     help: str
+    where: str = ""
+    task: str = "Commands"
     needs: str = ""
+    commands: Mapping[str, Entry] = field(default_factory=dict)
 
     @property
     def shown(self) -> bool:
@@ -37,14 +42,29 @@ class Entry:
         Args:
             name: What it is called.
         """
-        module, _, attribute = self.where.partition(":")
-        found = getattr(import_module(f"{__package__}.{module}"), attribute)
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        if not isinstance(found, typer.Typer):
-            alone.command(name)(found)
-            return typer.main.get_command(alone)
-        alone.add_typer(found, name=name)
-        return typer.main.get_group(alone).commands[name]
+        if self.commands:
+            alone.add_typer(
+                typer.Typer(cls=group(self.commands), help=self.help, no_args_is_help=True), name=name
+            )
+            return typer.main.get_group(alone).commands[name]
+        module, _, attribute = self.where.partition(":")
+        command = getattr(import_module(f"{__package__}.{module}"), attribute)
+        if isinstance(command, typer.Typer):
+            _with_help_pages(command)
+            alone.add_typer(command, name=name)
+            return typer.main.get_group(alone).commands[name]
+        alone.command(name, cls=HelpCommand, short_help=self.help)(command)
+        return typer.main.get_command(alone)
+
+
+def _with_help_pages(app: typer.Typer) -> None:
+    """Let every command of an application have the same kind of help page."""
+    for command in app.registered_commands:
+        command.cls = HelpCommand
+    for inner in app.registered_groups:
+        if inner.typer_instance is not None:
+            _with_help_pages(inner.typer_instance)
 
 
 class _Commands(MutableMapping[str, Any]):
@@ -75,14 +95,14 @@ class _Commands(MutableMapping[str, Any]):
         return name in self._entries
 
 
-def group(entries: Mapping[str, Entry]) -> type[TyperGroup]:
+def group(entries: Mapping[str, Entry]) -> type[HelpGroup]:
     """Make the class of a group whose commands are built late.
 
     Args:
         entries: The commands by name, in the order of the help page.
     """
 
-    class LateGroup(TyperGroup):
+    class LateGroup(HelpGroup):
         def __init__(self, **attributes: Any) -> None:
             super().__init__(**(attributes | {"commands": _Commands(entries)}))
 
@@ -90,7 +110,10 @@ def group(entries: Mapping[str, Entry]) -> type[TyperGroup]:
             return list(entries)
 
         def format_commands(self, ctx: Any, formatter: Any) -> None:
-            with formatter.section("Commands"):
-                formatter.write_dl([(name, entry.help) for name, entry in entries.items() if entry.shown])
+            shown = {name: entry for name, entry in entries.items() if entry.shown}
+            for task in dict.fromkeys(entry.task for entry in shown.values()):
+                with formatter.section(task):
+                    rows = [(name, entry.help) for name, entry in shown.items() if entry.task == task]
+                    formatter.write_dl(rows)
 
     return LateGroup

@@ -6,10 +6,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from pipeline.cli import options
-from pipeline.cli.options import Common
+from pipeline.cli.command import Invocation, command
+from pipeline.cli.options import opt
 from pipeline.cli.output import table
 from pipeline.core.errors import Code, LedgerBroken
 
@@ -17,19 +15,14 @@ if TYPE_CHECKING:
     from pipeline.evidence.ledger.store import Head
 
 
+@command("orgkey ledger show --last 50", (Code.LEDGER_BROKEN,))
 def show(
-    last: Annotated[int, typer.Option("--last", metavar="N", min=1, max=100_000, help="How many.")] = 20,
-    config: options.ConfigFile = None,
-    state_dir: options.StateDir = None,
-    fingerprint: options.Fingerprint = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
+    call: Invocation,
+    last: Annotated[int, opt("--last", "How many.", "N", min=1, max=100_000)] = 20,
 ) -> Code:
     """Show the last entries of this host's ledger, oldest first. The chain is checked on the way."""
-    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
-    out = common.output()
-    context = common.context(out)
+    out = call.out
+    context = call.context()
     kept: deque[tuple[dict[str, Any], Head]] = deque(maxlen=last)
     problem = None
     try:

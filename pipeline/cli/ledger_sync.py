@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pipeline.cli import options
-from pipeline.cli.options import Common
+from pipeline.cli.command import Invocation, command
+from pipeline.cli.help import SERVER_CODES
 from pipeline.cli.output import table
 from pipeline.core.errors import Code, UsageProblem, first_of
 
 
+@command("orgkey ledger sync", (*SERVER_CODES, Code.DEGRADED, Code.LEDGER_BROKEN))
 def sync(
-    config: options.ConfigFile = None,
-    state_dir: options.StateDir = None,
-    fingerprint: options.Fingerprint = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
+    call: Invocation,
 ) -> Code:
     """Fetch the entries that mirrors have and this host lacks, and push those that wait.
 
@@ -22,9 +18,8 @@ def sync(
     still wait afterwards it ends with 24, where a mirror is not believed with 41. Where no mirror could be
     asked, or one will not answer without a change, it ends with that failure's code.
     """
-    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
-    out = common.output()
-    context = common.context(out)
+    out = call.out
+    context = call.context()
     if not (context.config.ledger.mirrors or context.config.ledger.heads):
         raise UsageProblem(
             "the ledger has no mirrors", hint="name targets in [ledger], see `orgkey config schema`"

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli import options
-from pipeline.cli.options import Common
+from pipeline.cli.command import Invocation, command
+from pipeline.cli.help import WHERE
+from pipeline.cli.options import opt
 from pipeline.cli.output import Output, spaced
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
 from pipeline.core.isolation import isolated
@@ -33,35 +34,29 @@ class _Given:
     silent: list[OrgkeyError] = field(default_factory=list)
 
 
+@command("orgkey ledger verify", (Code.INTEGRITY, Code.LEDGER_BROKEN))
 def verify(
+    call: Invocation,
     folder: Annotated[
         Path | None,
         typer.Argument(metavar="[FOLDER]", help="A copy of a ledger; without it, this host's own."),
     ] = None,
     head: Annotated[
         list[str] | None,
-        typer.Option("--head", metavar="N:SHA256", help="A head that you noted elsewhere; repeatable."),
+        opt("--head", "A head that you noted elsewhere; repeatable.", "N:SHA256"),
     ] = None,
     certificate: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--certificate", metavar="FILE", help="A drill certificate, which has a head; repeatable."
-        ),
+        opt("--certificate", "A drill certificate, which has a head; repeatable.", "FILE"),
     ] = None,
     public: Annotated[
         Path | None,
-        typer.Option("--public", metavar="FILE", help="The Org Key's public part: checks FILE.asc, too."),
+        opt("--public", "The Org Key's public part: checks FILE.asc, too.", "FILE", WHERE),
     ] = None,
     mirror: Annotated[
         list[str] | None,
-        typer.Option("--mirror", metavar="TARGET", help="A mirror of the configuration; repeatable."),
+        opt("--mirror", "A mirror of the configuration; repeatable.", "TARGET"),
     ] = None,
-    config: options.ConfigFile = None,
-    state_dir: options.StateDir = None,
-    fingerprint: options.Fingerprint = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
 ) -> Code:
     """Check that the ledger is one whole chain, and say what vouches for it.
 
@@ -71,13 +66,12 @@ def verify(
     The folder alone does not show whether its end was cut off, or all of it written anew: a head, a
     certificate or a mirror does.
     """
-    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
-    out = common.output()
+    out = call.out
     from pipeline.evidence import anchors
     from pipeline.evidence.ledger import verify as story
 
     claims = [anchors.head(text) for text in head or ()]
-    given = _subject(common, out, folder, mirror or [])
+    given = _subject(call, out, folder, mirror or [])
     given.claims += claims
     if given.silent and len(given.silent) == len(mirror or ()) and not (head or certificate):
         raise given.silent[0]
@@ -92,14 +86,14 @@ def verify(
     return code
 
 
-def _subject(common: Common, out: Output, folder: Path | None, mirrors: list[str]) -> _Given:
+def _subject(call: Invocation, out: Output, folder: Path | None, mirrors: list[str]) -> _Given:
     """The folder, whose ledger it should be, and what the named mirrors say of it."""
     from pipeline.wiring import factory as wiring
 
     if folder is not None and not mirrors:
-        pin = common.fingerprint and wiring.pinned(None, common.fingerprint)
+        pin = call.fingerprint and wiring.pinned(None, call.fingerprint)
         return _Given(folder, pin or None)
-    context = common.context(out)
+    context = call.context()
     estate = context.estate("auditor")
     whole, heads = estate.mirrors(context.fingerprint), estate.heads(context.fingerprint)
     given = _Given(folder or context.ledger.directory, context.fingerprint)

@@ -1,106 +1,101 @@
-"""`orgkey list`."""
+"""`orgkey list` and `orgkey verify`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pipeline.cli import options
-from pipeline.cli.options import Common
-from pipeline.cli.output import spaced, table
+from pipeline.cli.command import Invocation, command
+from pipeline.cli.documents.stored import ListDocument, VerifyDocument, listing
+from pipeline.cli.help import COPY_CODES
+from pipeline.cli.output import Output, spaced, table
 from pipeline.core.errors import Code
 
 if TYPE_CHECKING:
     from pipeline.archive.catalog import Copy, Survey
     from pipeline.archive.context import Context
-    from pipeline.evidence.ledger.drill_history import History, Known
+    from pipeline.evidence.ledger.drill_history import Known
     from pipeline.evidence.ledger.store import Ledger
 
 
-def list_epochs(
-    config: options.ConfigFile = None,
-    state_dir: options.StateDir = None,
-    fingerprint: options.Fingerprint = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
-) -> Code:
+@command("orgkey list --json", COPY_CODES)
+def list_epochs(call: Invocation) -> Code:
     """Show epochs, copies, versions and states.
 
     Of the pinned key and of former Org Keys, which old backups still need.
     """
-    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
-    out = common.output()
-    context = common.context(out)
     from pipeline.archive import overview
 
+    context = call.context()
     surveys = overview.all_keys(context)
-    for silence in overview.silences(surveys):
-        out.warn(silence.text)
-    for line in overview.replication_problems(surveys, context.deadline.time()):
-        out.warn(line)
-    if problem := context.deadline.dates.problem():
-        out.warn(f"{problem.message}; {problem.hint}")
+    _warn(call.out, context, surveys)
     known = last_known(context, surveys)
-    out.emit(document(surveys, "orgkey.list/1", known), lines(context, surveys, known))
+    call.answer(ListDocument(**listing(surveys, known)), lines(context, surveys, known))
     unread = [copy.code for item in surveys for epoch in item.epochs for copy in epoch.copies if copy.unread]
     silent = [error.code for item in surveys for error in item.unreachable.values()]
     more = [Code.DEGRADED for item in surveys for _ in item.left_out]
     return overview.judged([*silent, *unread, *more], context.deadline)
 
 
+@command("orgkey verify", (*COPY_CODES, Code.STALE), job="verify")
+def verify(call: Invocation) -> Code:
+    """Read every copy whole and check that it is authentic.
+
+    Every epoch, every target. Needs no passphrase.
+    """
+    from pipeline.archive import overview
+
+    context = call.context()
+    with call.remembered(context, "verify-failed"):
+        surveys = overview.all_keys(context)
+    code = overview.judged(
+        (code for item in surveys for code in overview.verdict(item, context.config.policy.copies)),
+        context.deadline,
+    )
+    if code is Code.OK and not any(item.epochs for item in surveys):
+        code = Code.STALE
+        call.out.warn("nothing is stored for this key")
+    _warn(call.out, context, surveys)
+    known = last_known(context, surveys)
+    context.note_event("verify", overview.event(surveys, code))
+    return call.answer(
+        VerifyDocument(**listing(surveys, known), exit_code=code),
+        [*lines(context, surveys, known), f"exit code {int(code)}: {code.meaning}"],
+    )
+
+
+def _warn(out: Output, context: Context, surveys: Sequence[Survey]) -> None:
+    """Say what a reader of the answer has to know."""
+    from pipeline.archive import overview
+
+    for silence in overview.silences(surveys):
+        out.warn(silence.text)
+    for line in overview.replication_problems(surveys, context.deadline.time()):
+        out.warn(line)
+    if problem := context.deadline.dates.problem():
+        out.warn(f"{problem.message}; {problem.hint}")
+
+
 def last_known(context: Context, surveys: Sequence[Survey]) -> dict[str, Known]:
     """What this host's ledger knows of the newest epoch, for each key that could not be looked at whole."""
     from pipeline.core.isolation import isolated
-    from pipeline.evidence.ledger import drill_history as history
+    from pipeline.evidence.ledger.drill_history import Known
 
     found = {}
     for item in surveys:
         if item.unreachable or item.unread():
             ledger = context.of(item.fingerprint).ledger
-            told = isolated(partial(_newest, history.read, ledger), "the ledger")
-            if isinstance(told, history.Known):
-                found[item.fingerprint] = told
+            newest = isolated(partial(_newest, ledger), "the ledger")
+            if isinstance(newest, Known):
+                found[item.fingerprint] = newest
     return found
 
 
-def _newest(read: Callable[..., History], ledger: Ledger) -> Known | None:
+def _newest(ledger: Ledger) -> Known | None:
+    from pipeline.evidence.ledger.drill_history import read
+
     return read(entry for entry, _ in ledger.each()).known
-
-
-def document(surveys: Sequence[Survey], schema: str, known: Mapping[str, Known]) -> dict[str, Any]:
-    """The documents orgkey.list/1 and orgkey.verify/1."""
-    from pipeline.archive.overview import copies_json
-    from pipeline.core.clock import stamp
-
-    return {
-        "schema": schema,
-        "epochs": [
-            {
-                "epoch": epoch.name,
-                "fingerprint": epoch.fingerprint,
-                "state": str(epoch.state),
-                "authentic": epoch.record is not None,
-                "copies": copies_json(epoch.copies),
-            }
-            for item in surveys
-            for epoch in item.epochs
-        ],
-        "unreachable": {
-            name: {"code": int(error.code), "message": error.message}
-            for item in surveys
-            for name, error in item.unreachable.items()
-        },
-        "last_known": {
-            fingerprint: {
-                "epoch": item.epoch,
-                "copies": list(item.copies),
-                "proven": stamp(item.proven) if item.proven else None,
-            }
-            for fingerprint, item in known.items()
-        },
-    }
 
 
 def lines(context: Context, surveys: Sequence[Survey], known: Mapping[str, Known]) -> list[str]:

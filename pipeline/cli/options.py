@@ -1,178 +1,111 @@
-"""Options that many commands share, and the start of a run."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
-from pipeline.cli import jobs
-from pipeline.cli.output import Output
+from pipeline.cli.help import COMMON, OPENED, PASSPHRASES, WHAT
 
-if TYPE_CHECKING:
-    from pipeline.archive.context import Context
-    from pipeline.config import Config
-    from pipeline.core.clock import Clock
-    from pipeline.core.secret import SecretSource
 
-_COMMON = "Every command"
-_SECRETS = "Passphrases"
+def opt(name: str, text: str, metavar: str | None = None, panel: str = WHAT, **more: Any) -> Any:
+    """An option.
 
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", help="The configuration to use.", rich_help_panel=_COMMON),
-]
-StateDir = Annotated[
-    Path | None,
-    typer.Option("--state-dir", metavar="DIR", help="Where state is kept.", rich_help_panel=_COMMON),
-]
-Fingerprint = Annotated[
-    str | None,
-    typer.Option(
-        "--fingerprint",
-        metavar="FPR",
-        help="The Org Key's fingerprint: one of key.former, or where none is pinned.",
-        rich_help_panel=_COMMON,
-    ),
-]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on stdout.", rich_help_panel=_COMMON)
-]
-Quiet = Annotated[
-    bool,
-    typer.Option("--quiet", "-q", help="No progress, only warnings and errors.", rich_help_panel=_COMMON),
-]
-Verbose = Annotated[
-    int,
-    typer.Option(
-        "-v", "--verbose", count=True, help="More logs on stderr; repeat for more.", rich_help_panel=_COMMON
-    ),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-EpochChoice = Annotated[str, typer.Option("--epoch", metavar="latest|all|ID", help="Which epoch.")]
+    Args:
+        name: How it is written; several spellings with a slash between.
+        text: Its line on the help page.
+        metavar: What stands for its value; ``None`` for a flag.
+        panel: The heading under which the help page shows it.
+        more: What else :func:`typer.Option` takes.
+    """
+    return typer.Option(*name.split("/"), metavar=metavar, help=text, rich_help_panel=panel, **more)
+
+
+DryRun = Annotated[bool, opt("--dry-run", "Say what would be done, and do nothing.")]
+EpochChoice = Annotated[str, opt("--epoch", "Which epoch.", "latest|all|ID")]
+OneEpoch = Annotated[str, opt("--epoch", "An epoch's name from `orgkey list`, or latest.", "latest|ID")]
 AcceptCustodyChange = Annotated[
     bool,
-    typer.Option(
+    opt(
         "--accept-custody-change",
-        help="Follow the configured custody plan although it is not the last epoch's.",
-    ),
-]
-ExportPassphraseFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--export-passphrase-file", metavar="FILE", help="The export's passphrase.", rich_help_panel=_SECRETS
-    ),
-]
-ExportPassphraseFd = Annotated[
-    int | None,
-    typer.Option(
-        "--export-passphrase-fd",
-        metavar="N",
-        help="The same, from an open file descriptor.",
-        rich_help_panel=_SECRETS,
-    ),
-]
-ExportPassphraseCommand = Annotated[
-    str | None,
-    typer.Option(
-        "--export-passphrase-command",
-        metavar="COMMAND",
-        help="The same, printed by a command.",
-        rich_help_panel=_SECRETS,
-    ),
-]
-NewPassphraseFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--new-passphrase-file",
-        metavar="FILE",
-        help="The passphrase for the restored key.",
-        rich_help_panel=_SECRETS,
-    ),
-]
-NewPassphraseFd = Annotated[
-    int | None,
-    typer.Option(
-        "--new-passphrase-fd",
-        metavar="N",
-        help="The same, from an open file descriptor.",
-        rich_help_panel=_SECRETS,
-    ),
-]
-NewPassphraseCommand = Annotated[
-    str | None,
-    typer.Option(
-        "--new-passphrase-command",
-        metavar="COMMAND",
-        help="The same, printed by a command.",
-        rich_help_panel=_SECRETS,
+        "Follow the configured custody plan although it is not the last epoch's.",
     ),
 ]
 
+SHARED: Final[dict[str, tuple[Any, Any]]] = {
+    "via": (str | None, opt("--via", "Only this custody path.", "PATH", OPENED)),
+    "share": (
+        list[str] | None,
+        opt(
+            "--share",
+            "A custodian's share: words, or encrypted to you (gpg opens it here); - for standard input; "
+            "repeatable.",
+            "FILE",
+            OPENED,
+        ),
+    ),
+    "share_fd": (
+        list[int] | None,
+        opt("--share-fd", "The same, from an open file descriptor; repeatable.", "N", OPENED),
+    ),
+    "export_passphrase_file": (
+        Path | None,
+        opt("--export-passphrase-file", "The export's passphrase.", "FILE", PASSPHRASES),
+    ),
+    "export_passphrase_fd": (
+        int | None,
+        opt("--export-passphrase-fd", "The same, from an open file descriptor.", "N", PASSPHRASES),
+    ),
+    "export_passphrase_command": (
+        str | None,
+        opt("--export-passphrase-command", "The same, printed by a command.", "COMMAND", PASSPHRASES),
+    ),
+    "new_passphrase_file": (
+        Path | None,
+        opt("--new-passphrase-file", "The passphrase for the restored key.", "FILE", PASSPHRASES),
+    ),
+    "new_passphrase_fd": (
+        int | None,
+        opt("--new-passphrase-fd", "The same, from an open file descriptor.", "N", PASSPHRASES),
+    ),
+    "new_passphrase_command": (
+        str | None,
+        opt("--new-passphrase-command", "The same, printed by a command.", "COMMAND", PASSPHRASES),
+    ),
+    "config": (Path | None, opt("--config", "The configuration to use.", "FILE", COMMON)),
+    "state_dir": (Path | None, opt("--state-dir", "Where state is kept.", "DIR", COMMON)),
+    "fingerprint": (
+        str | None,
+        opt(
+            "--fingerprint",
+            "The Org Key's fingerprint: one of key.former, or where none is pinned.",
+            "FPR",
+            COMMON,
+        ),
+    ),
+    "json": (bool, opt("--json", "Print one JSON document on stdout.", None, COMMON)),
+    "quiet": (bool, opt("--quiet/-q", "No progress, only warnings and errors.", None, COMMON)),
+    "verbose": (
+        int,
+        opt(
+            "-v/--verbose",
+            "More logs on stderr; repeat for more.",
+            None,
+            COMMON,
+            count=True,
+            show_default=False,
+        ),
+    ),
+}
+"""Type and option for each field of :class:`pipeline.cli.command.Invocation`."""
 
-@dataclass(frozen=True)
-class Common:
-    """The values of the options that every command has."""
-
-    config: Path | None
-    state_dir: Path | None
-    fingerprint: str | None
-    json: bool
-    quiet: bool
-    verbose: int
-
-    def output(self) -> Output:
-        """Start logging, remove what killed runs left in memory, and say where the command speaks."""
-        from pipeline.core import log as logs
-        from pipeline.openpgp.gnupg import home as gnupg_home
-
-        gnupg_home.sweep_orphans()
-        logs.setup(-1 if self.quiet else self.verbose)
-        return Output(json=self.json, quiet=self.quiet)
-
-    def load(self, out: Output) -> Config:
-        """Find and read the configuration, and say which one it is.
-
-        Raises:
-            UsageProblem: There is none, or it is not valid.
-        """
-        from pipeline import config
-
-        path = config.locate(self.config)
-        loaded = config.load(path)
-        jobs.configured(loaded, self.state_dir, self.fingerprint)
-        out.progress(f"configuration: {path}")
-        return loaded
-
-    def context(
-        self,
-        out: Output,
-        loaded: Config | None = None,
-        fingerprint: str | None = None,
-        clock: Clock | None = None,
-    ) -> Context:
-        """Put the run together.
-
-        Args:
-            out: Where progress goes.
-            loaded: The configuration, when it was read before.
-            fingerprint: What an operator confirmed as the pin of this run.
-            clock: Where time comes from; this host's own when ``None``.
-
-        Raises:
-            UsageProblem: The configuration is missing or not valid, or no key is pinned.
-        """
-        from pipeline.wiring import factory as wiring
-
-        return wiring.context(
-            loaded or self.load(out),
-            fingerprint=fingerprint or self.fingerprint,
-            state_dir=self.state_dir,
-            reporter=out,
-            clock=clock,
-        )
+SPEAKING: Final = ("json", "quiet", "verbose")
+COMMON_OPTIONS: Final = ("config", "state_dir", "fingerprint", *SPEAKING)
+UNSEAL: Final = ("via", "share", "share_fd")
+EXPORT_PASSPHRASE: Final = ("export_passphrase_file", "export_passphrase_fd", "export_passphrase_command")
+NEW_PASSPHRASE: Final = ("new_passphrase_file", "new_passphrase_fd", "new_passphrase_command")
 
 
 def epochs(choice: str) -> tuple[str, ...] | None:
@@ -180,38 +113,3 @@ def epochs(choice: str) -> tuple[str, ...] | None:
     if choice == "all":
         return None
     return () if choice == "latest" else (choice,)
-
-
-def passphrase_source(
-    kind: str,
-    prompt: str,
-    file: Path | None,
-    fd: int | None,
-    command: str | tuple[str, ...] | None,
-    *,
-    confirm: bool = False,
-) -> SecretSource:
-    """Say where a passphrase comes from, without asking for it yet.
-
-    Args:
-        kind: ``export`` or ``new``; names the options in errors.
-        prompt: What a person is asked.
-        file: From ``--<kind>-passphrase-file``.
-        fd: From ``--<kind>-passphrase-fd``.
-        command: From ``--<kind>-passphrase-command``.
-        confirm: Whether a person types it twice.
-
-    Raises:
-        UsageProblem: More than one way is given.
-    """
-    from pipeline.core import passphrases as inputs
-
-    return inputs.from_options(
-        prompt,
-        file=file,
-        fd=fd,
-        command=command,
-        confirm=confirm,
-        new=kind == "new",
-        option_names=f"--{kind}-passphrase-file, --{kind}-passphrase-fd or --{kind}-passphrase-command",
-    )

@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
-import typer
+from pipeline.cli import ceremony_prompt, escrow_command, options, shares
+from pipeline.cli.command import Invocation, command, read_file
+from pipeline.cli.documents.escrow import (
+    NothingToRefreshDocument,
+    RefreshDocument,
+    RefreshPlanDocument,
+)
+from pipeline.cli.help import COPY_CODES, SHARE_CODES, WHERE
+from pipeline.cli.options import UNSEAL, opt
+from pipeline.core.errors import Code
 
-from pipeline.cli import ceremony_prompt, escrow_command, jobs, options, shares
-from pipeline.cli.options import Common
-from pipeline.core.errors import Code, LocalFilesProblem
 
-if TYPE_CHECKING:
-    from pipeline.archive.context import Context
-    from pipeline.workflows.refresh import Refreshed
-
-
-@jobs.job("refresh")
+@command(
+    "orgkey refresh --public live.asc",
+    (*COPY_CODES, *SHARE_CODES, Code.PROOF_FAILED),
+    takes=UNSEAL,
+    job="refresh",
+)
 def refresh(
+    call: Invocation,
     public: Annotated[
         Path | None,
-        typer.Option("--public", metavar="FILE", help="The server's public key; else what key.live gives."),
+        opt("--public", "The server's public key; else what key.live gives.", "FILE", WHERE),
     ] = None,
-    via: Annotated[
-        str | None, typer.Option("--via", metavar="PATH", help="Open the epoch by this custody path.")
-    ] = None,
-    share: shares.ShareFiles = None,
-    share_fd: shares.ShareFds = None,
     dry_run: options.DryRun = False,
-    config: options.ConfigFile = None,
-    state_dir: options.StateDir = None,
-    fingerprint: options.Fingerprint = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
 ) -> Code:
     """Store a renewed public part with the same secret.
 
@@ -41,56 +37,28 @@ def refresh(
     secret, its shares and the record id are carried over: custodians' shares, kits and paper stay good.
     Another key is never taken.
     """
-    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
-    out = common.output()
+    from pipeline.archive import live_key
     from pipeline.workflows import refresh as story
 
-    context = common.context(out)
+    context = call.context()
     request = story.Request(
-        _public(context, public),
-        via,
-        shares.read(share, context.deadline, share_fd),
-        ceremony_prompt.at_terminal(out, context.deadline),
+        read_file(public, live_key.MAX_BYTES) if public else live_key.fetch(context),
+        call.via,
+        shares.read(call.share, context.deadline, call.share_fd),
+        ceremony_prompt.at_terminal(call.out, context.deadline),
     )
     if dry_run:
         old, action = story.rehearse(context, request)
-        body = {"schema": "orgkey.refresh-plan/1", "supersedes": old, "action": action}
-        out.emit(body, [f"dry run: epoch {old}: would {action}", "nothing was written"])
-        return Code.OK
+        document = RefreshPlanDocument(supersedes=old, action=action)
+        return call.answer(document, [f"dry run: epoch {old}: would {action}", "nothing was written"])
     done = story.refresh(context, request)
-    out.emit(_document(done), _lines(done))
-    return done.stored.code if done.stored else Code.OK
-
-
-def _public(context: Context, named: Path | None) -> bytes:
-    from pipeline.archive import live_key as live
-    from pipeline.core import files
-
-    if named is None:
-        return live.fetch(context)
-    try:
-        with files.expanded(named).open("rb") as stream:
-            return stream.read(live.MAX_BYTES + 1)
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot read {named}: {error.strerror or error}", hint="check the path and its permissions"
-        ) from error
-
-
-def _document(done: Refreshed) -> dict[str, Any]:
-    stored = escrow_command.document(done.stored) if done.stored else {"epoch": None, "exit_code": 0}
-    return stored | {
-        "schema": "orgkey.refresh/1",
-        "supersedes": done.old.epoch,
-        "refreshed": done.stored is not None,
-    }
-
-
-def _lines(done: Refreshed) -> list[str]:
+    old = done.old.epoch
     if done.stored is None:
-        return [f"epoch {done.old.epoch} has this public part, or a newer one, already"]
-    return [
+        nothing = NothingToRefreshDocument(supersedes=old)
+        return call.answer(nothing, [f"epoch {old} has this public part, or a newer one, already"])
+    lines = [
         *escrow_command.lines(done.stored),
         "",
-        f"replaces epoch {done.old.epoch}; shares, kits and paper stay as they are",
+        f"replaces epoch {old}; shares, kits and paper stay as they are",
     ]
+    return call.answer(RefreshDocument.about(done.stored, supersedes=old), lines)

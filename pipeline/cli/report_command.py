@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from pipeline.cli import jobs, options
-from pipeline.cli.options import Common
+from pipeline.cli.command import Invocation, command
+from pipeline.cli.help import COPY_CODES, WHERE
+from pipeline.cli.options import opt
 from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError, UsageProblem
 
 if TYPE_CHECKING:
@@ -36,42 +35,34 @@ class OscalVersion(StrEnum):
     OLD = "1.1.2"
 
 
-@jobs.job("report")
+@command("orgkey report --bundle report.zip", COPY_CODES, job="report")
 def report(
+    call: Invocation,
     form: Annotated[
         Format | None,
-        typer.Option(
-            "--format", metavar="html|pdf|csv|oscal|json", help="How; by the ending of FILE if left out."
-        ),
+        opt("--format", "How; by the ending of FILE if left out.", "html|pdf|csv|oscal|json"),
     ] = None,
-    out_file: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write it into this new file.")
-    ] = None,
+    out_file: Annotated[Path | None, opt("--out", "Write it into this new file.", "FILE", WHERE)] = None,
     bundle: Annotated[
         Path | None,
-        typer.Option(
+        opt(
             "--bundle",
-            metavar="FILE",
-            help="Write every format, with ledger, certificates, public key and a page that says how to "
+            "Write every format, with ledger, certificates, public key and a page that says how to "
             "verify them, into this new folder, or .zip file.",
+            "FILE",
+            WHERE,
         ),
     ] = None,
     oscal_version: Annotated[
-        OscalVersion, typer.Option("--oscal-version", metavar="1.2.1|1.1.2", help="Which OSCAL to write.")
+        OscalVersion, opt("--oscal-version", "Which OSCAL to write.", "1.2.1|1.1.2")
     ] = OscalVersion.NEW,
     findings: Annotated[
-        bool, typer.Option("--findings", help="OSCAL: also findings, which are an assessor's to make.")
+        bool, opt("--findings", "OSCAL: also findings, which are an assessor's to make.")
     ] = False,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="DATE", help="The period of test restores; a year if left out."),
+        opt("--since", "The period of test restores; a year if left out.", "DATE"),
     ] = None,
-    config: options.ConfigFile = None,
-    state_dir: options.StateDir = None,
-    fingerprint: options.Fingerprint = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
 ) -> Code:
     """Compute a report that an auditor can check.
 
@@ -81,13 +72,12 @@ def report(
     whether the report could be made: `orgkey status` is the gate. Where nobody answers, the verdict is
     UNKNOWN, with what this host knows, and the exit code says why.
     """
-    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
-    out = common.output()
     begin = _date(since)
     chosen = _format(form, out_file)
     _check_new(out_file)
     _check_new(bundle)
-    context = common.context(out)
+    context = call.context()
+    from pipeline.report import model
     from pipeline.report.gather import gather
 
     _catch_up(context)
@@ -107,8 +97,8 @@ def report(
             "report",
             {"verdict": verdict, "files": written, "through": through, "bundle": bundle is not None},
         )
-    document = _document(found.report, written) if common.json else {}
-    out.emit(document, _lines(found.report, [out_file, bundle]))
+    document = model.document(found.report) | {"files": written} if call.json else {}
+    call.out.emit(document, _lines(found.report, [out_file, bundle]))
     return found.code
 
 
@@ -186,12 +176,6 @@ def _check_new(path: Path | None) -> None:
         raise LocalFilesProblem(
             f"{path} exists already", hint="nothing is ever overwritten; choose another name"
         )
-
-
-def _document(report: Report, written: dict[str, str]) -> dict[str, Any]:
-    from pipeline.report import model
-
-    return model.document(report) | {"files": written}
 
 
 def _lines(report: Report, written: list[Path | None]) -> list[str]:

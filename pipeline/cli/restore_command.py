@@ -6,13 +6,14 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from pipeline.cli import ceremony_prompt, options, shares
-from pipeline.cli.options import Common
-from pipeline.cli.output import Output, printable, spaced
+from pipeline.cli import ceremony_prompt, shares
+from pipeline.cli.command import Invocation, command
+from pipeline.cli.documents.escrow import RestoreDocument
+from pipeline.cli.help import COPY_CODES, SHARE_CODES, WHERE
+from pipeline.cli.options import NEW_PASSPHRASE, UNSEAL, opt
+from pipeline.cli.output import printable, spaced
 from pipeline.core.errors import Code, UsageProblem
 
 if TYPE_CHECKING:
@@ -23,112 +24,99 @@ if TYPE_CHECKING:
     from pipeline.workflows.restore import Request, Restored
 
 
+@command(
+    "orgkey restore --out /dev/shm/orgkey.asc", (*COPY_CODES, *SHARE_CODES), takes=(*UNSEAL, *NEW_PASSPHRASE)
+)
 def restore(
-    out_file: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="The new file; never an existing one.")
-    ],
-    source: Annotated[
-        str | None, typer.Option("--from", metavar="TARGET", help="Only this target's copy.")
-    ] = None,
-    via: Annotated[str | None, typer.Option("--via", metavar="PATH", help="Only this custody path.")] = None,
+    call: Invocation,
+    out_file: Annotated[Path, opt("--out", "The new file; never an existing one.", "FILE", WHERE)],
+    source: Annotated[str | None, opt("--from", "Only this target's copy.", "TARGET", WHERE)] = None,
     epoch: Annotated[
         str,
-        typer.Option("--epoch", metavar="latest|ID", help="An epoch's name from `orgkey list`, or latest."),
+        opt("--epoch", "An epoch's name from `orgkey list`, or latest.", "latest|ID"),
     ] = "latest",
     version_id: Annotated[
         str | None,
-        typer.Option(
-            "--version-id", metavar="ID", help="Only this version of that copy; needs --from and --epoch."
-        ),
+        opt("--version-id", "Only this version of that copy; needs --from and --epoch.", "ID", WHERE),
     ] = None,
-    share: shares.ShareFiles = None,
-    share_fd: shares.ShareFds = None,
     original: Annotated[
         bool,
-        typer.Option("--original", help="The export as it came in, under its own old passphrase."),
+        opt("--original", "The export as it came in, under its own old passphrase."),
     ] = False,
     record: Annotated[
         str | None,
-        typer.Option(
+        opt(
             "--record",
-            metavar="FILE|s3://…|vault://…",
-            help="A record anywhere; needs --fingerprint, and neither configuration nor state.",
+            "A record anywhere; needs --fingerprint, and neither configuration nor state.",
+            "FILE|s3://…|vault://…",
+            WHERE,
         ),
     ] = None,
     allow_address: Annotated[
         list[str] | None,
-        typer.Option(
+        opt(
             "--allow-address",
-            metavar="ADDRESS",
-            help="With --record and no configuration: send logins to this address that the record names. "
+            "With --record and no configuration: send logins to this address that the record names. "
             "Repeat for more.",
+            "ADDRESS",
+            WHERE,
         ),
     ] = None,
     at: Annotated[
         str | None,
-        typer.Option(
+        opt(
             "--at",
-            metavar="TIME",
-            help="The present time, like 2027-12-31T12:00:00Z, where this host's clock is wrong and no "
+            "The present time, like 2027-12-31T12:00:00Z, where this host's clock is wrong and no "
             "server tells it.",
+            "TIME",
         ),
     ] = None,
-    new_passphrase_file: options.NewPassphraseFile = None,
-    new_passphrase_fd: options.NewPassphraseFd = None,
-    new_passphrase_command: options.NewPassphraseCommand = None,
-    config: options.ConfigFile = None,
-    state_dir: options.StateDir = None,
-    fingerprint: options.Fingerprint = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
 ) -> Code:
     """Get the keypair back under a passphrase that you choose.
 
     The new file is ready for the server and for `gpg --import`. Nothing about the key's expiry or
     certificates ever blocks a restore.
     """
-    common = Common(config, state_dir, fingerprint, json, quiet, verbose)
-    out = common.output()
-    from pipeline.core import files
-    from pipeline.core import passphrases as inputs
+    from pipeline.core import files, passphrases
     from pipeline.core.clock import Deadline
-    from pipeline.openpgp.gnupg import user as own_gpg
+    from pipeline.openpgp.gnupg import user
     from pipeline.workflows import restore as story
 
     story.check_output(out_file)
-    new_passphrase = options.passphrase_source(
-        "new",
-        "new passphrase for the restored key",
-        new_passphrase_file,
-        new_passphrase_fd,
-        new_passphrase_command,
-        confirm=True,
-    )
+    passphrase = call.passphrase("new", "new passphrase for the restored key", confirm=True)
     if not original:
-        new_passphrase = inputs.early(new_passphrase)
+        passphrase = passphrases.early(passphrase)
     request = story.Request(
         out=out_file,
         epoch=epoch,
         source=source,
         version=version_id,
-        path=via,
-        shares=shares.read(share, Deadline(own_gpg.SECONDS), share_fd),
+        path=call.via,
+        shares=shares.read(call.share, Deadline(user.SECONDS), call.share_fd),
         original=original,
     )
+    clock = _clock(at)
     if record is not None:
-        restored = _from_record(common, out, record, request, new_passphrase, allow_address or [], _clock(at))
+        restored = _from_record(call, record, request, passphrase, allow_address or [], clock)
     elif allow_address:
         raise UsageProblem("--allow-address goes with --record", hint="the configuration names the addresses")
     else:
-        restored = _from_targets(common, out, request, new_passphrase, _clock(at))
+        restored = _from_targets(call, request, passphrase, clock)
     if files.in_memory(out_file) is False:
-        out.warn(
+        call.out.warn(
             f"{printable(str(out_file))} is on a disk, where a removed file can be found again: "
             "next time restore to /dev/shm"
         )
-    out.emit(_document(restored, original), _lines(restored, original))
-    return Code.OK
+    how = (
+        "the export as it came in, under its own old passphrase" if original else "under your new passphrase"
+    )
+    lines = [
+        f"restored: {spaced(restored.fingerprint)}",
+        f"from {restored.origin}, epoch {restored.epoch}, opened by path {restored.path}",
+        f"to {restored.out} (0600), {how}",
+        "this file is the Org Key: hand it to the server, then destroy it",
+    ]
+    return call.answer(RestoreDocument.of(restored, original=original), lines)
 
 
 def _clock(given: str | None) -> Clock:
@@ -154,19 +142,17 @@ def _clock(given: str | None) -> Clock:
     return GivenClock(moment)
 
 
-def _from_targets(
-    common: Common, out: Output, request: Request, new_passphrase: SecretSource, clock: Clock
-) -> Restored:
+def _from_targets(call: Invocation, request: Request, passphrase: SecretSource, clock: Clock) -> Restored:
     from pipeline.core.errors import NotHeld, OrgkeyError
     from pipeline.workflows import restore as story
 
-    context = common.context(out, clock=clock)
+    context = call.context(clock=clock)
     estate = context.estate("driller")
-    request = replace(request, ask=ceremony_prompt.at_terminal(out, context.deadline))
+    request = replace(request, ask=ceremony_prompt.at_terminal(call.out, context.deadline))
     try:
         found = story.find(context, estate, request)
         restored = story.restore(
-            found, request, estate, new_passphrase, deadline=context.deadline, now=context.clock.now()
+            found, request, estate, passphrase, deadline=context.deadline, now=context.clock.now()
         )
     except NotHeld as error:
         context.note_event("restore-not-held", {"message": error.message})
@@ -190,52 +176,50 @@ def _from_targets(
 
 
 def _from_record(
-    common: Common,
-    out: Output,
+    call: Invocation,
     place: str,
     request: Request,
-    new_passphrase: SecretSource,
+    passphrase: SecretSource,
     allowed: list[str],
     clock: Clock,
 ) -> Restored:
     from pipeline.config import Policy
     from pipeline.core.clock import Deadline
-    from pipeline.record import verify as authentic
-    from pipeline.wiring import factory as wiring
-    from pipeline.wiring import record_locations as locations
+    from pipeline.record.verify import open_record
+    from pipeline.wiring import factory, record_locations
     from pipeline.wiring.holder_addresses import Consent
     from pipeline.workflows import restore as story
 
-    if not common.fingerprint:
+    if not call.fingerprint:
         raise UsageProblem(
             "--record needs --fingerprint",
             hint="give the Org Key's 40 digits from a source that you trust: they tell true from false",
         )
     if request.source or request.version or request.epoch != "latest":
         raise UsageProblem("--record names one record", hint="leave out --from, --epoch and --version-id")
-    pin = wiring.pinned(None, common.fingerprint)
+    pin = factory.pinned(None, call.fingerprint)
     assert pin is not None, "one was given"
     deadline = Deadline(Policy().deadline_seconds, clock)
-    loaded = common.load(out) if common.config else None
-    if loaded and allowed:
+    config = call.loaded if call.config else None
+    if config and allowed:
         raise UsageProblem(
             "--allow-address and --config exclude each other", hint="the configuration names the addresses"
         )
-    consent = Consent([*_addresses(allowed), *locations.addresses(place)], _asks(deadline))
-    estate = wiring.Estate(loaded, "driller", deadline, clock, consent=consent)
-    data = locations.read_record(place, estate)
-    found = story.Found(authentic.open_record(data, pin, deadline=deadline, now=deadline.time()), place)
-    out.progress(f"record of epoch {found.record.epoch} is authentic")
-    request = replace(request, ask=ceremony_prompt.at_terminal(out, deadline))
-    return story.restore(found, request, estate, new_passphrase, deadline=deadline, now=clock.now())
+    consent = Consent([*_addresses(allowed), *record_locations.addresses(place)], _asks(deadline))
+    estate = factory.Estate(config, "driller", deadline, clock, consent=consent)
+    data = record_locations.read_record(place, estate)
+    found = story.Found(open_record(data, pin, deadline=deadline, now=deadline.time()), place)
+    call.out.progress(f"record of epoch {found.record.epoch} is authentic")
+    request = replace(request, ask=ceremony_prompt.at_terminal(call.out, deadline))
+    return story.restore(found, request, estate, passphrase, deadline=deadline, now=clock.now())
 
 
 def _addresses(allowed: list[str]) -> list[str]:
-    from pipeline.wiring import holder_addresses as reaching
+    from pipeline.wiring import holder_addresses
 
     for address in allowed:
         try:
-            reaching.canonical(address)
+            holder_addresses.canonical(address)
         except ValueError as error:
             raise UsageProblem(f"--allow-address {address!r} is not an address", hint=str(error)) from None
     return allowed
@@ -243,9 +227,9 @@ def _addresses(allowed: list[str]) -> list[str]:
 
 def _asks(deadline: Deadline) -> Callable[[str, str], bool] | None:
     """How a person is asked whether a login may go to an address; ``None`` without a terminal."""
-    from pipeline.core import passphrases as inputs
+    from pipeline.core import passphrases
 
-    if not inputs.interactive():
+    if not passphrases.interactive():
         return None
 
     one_at_a_time = Lock()  # holders are asked side by side, a person is not
@@ -261,28 +245,3 @@ def _asks(deadline: Deadline) -> Callable[[str, str], bool] | None:
         return answer.lower() in ("y", "yes")
 
     return ask
-
-
-def _document(restored: Restored, original: bool) -> dict[str, Any]:
-    return {
-        "schema": "orgkey.restore/1",
-        "epoch": restored.epoch,
-        "fingerprint": restored.fingerprint,
-        "from": restored.origin,
-        "via": restored.path,
-        "participants": list(restored.participants),
-        "out": str(restored.out),
-        "original": original,
-    }
-
-
-def _lines(restored: Restored, original: bool) -> list[str]:
-    what = (
-        "the export as it came in, under its own old passphrase" if original else "under your new passphrase"
-    )
-    return [
-        f"restored: {spaced(restored.fingerprint)}",
-        f"from {restored.origin}, epoch {restored.epoch}, opened by path {restored.path}",
-        f"to {restored.out} (0600), {what}",
-        "this file is the Org Key: hand it to the server, then destroy it",
-    ]

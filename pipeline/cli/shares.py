@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
-
-import typer
+from typing import TYPE_CHECKING, Final
 
 from pipeline.cli.output import printable
 from pipeline.core import passphrases as inputs
@@ -20,20 +18,6 @@ if TYPE_CHECKING:
 
 LARGEST: Final = 1 << 20
 """Of a file with shares, in bytes."""
-
-ShareFiles = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--share",
-        metavar="FILE",
-        help="A custodian's share: words, or encrypted to you (gpg opens it here); - for standard input; "
-        "repeatable.",
-    ),
-]
-ShareFds = Annotated[
-    list[int] | None,
-    typer.Option("--share-fd", metavar="N", help="The same, from an open file descriptor; repeatable."),
-]
 
 
 def read(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import ceremony_prompt, drill_command, shares
+from pipeline.cli.documents.escrow import DrillDocument
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, NotEnoughShares, OrgkeyError, UsageProblem, WrongShare
 from pipeline.core.secret import Secret
@@ -246,7 +247,7 @@ def test_giving_up_before_enough_came_is_not_held_and_fails_nothing(
     assert "RTO" not in shown
     assert "FAILED" not in shown
     assert "hint: bring more shares with --via custodians" in shown
-    assert drill_command.document(done)["held"] is False
+    assert DrillDocument.about(done).held is False
 
 
 def test_who_took_part_is_called_by_name(world: World, scene: Scene) -> None:

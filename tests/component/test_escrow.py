@@ -851,7 +851,8 @@ def test_one_silent_target_does_not_keep_an_escrow_away(world: World) -> None:
     ],
 )
 def test_nothing_that_is_not_stored_is_called_escrowed(world: World, silent: str, said: str) -> None:
-    from pipeline.cli.escrow_command import document, lines
+    from pipeline.cli.documents.escrow import EscrowDocument
+    from pipeline.cli.escrow_command import lines
 
     for name in silent:
         world.targets[name].failures["put"] = unreachable(name)
@@ -862,8 +863,8 @@ def test_nothing_that_is_not_stored_is_called_escrowed(world: World, silent: str
     assert [line for line in shown if line.endswith(": look at its network")] == [
         f"{name}: look at its network" for name in silent
     ]
-    failed = [item for item in document(done)["copies"] if not item["verified"]]
-    assert all(item["error"]["hint"] for item in failed)
+    failed = [item for item in EscrowDocument.about(done).copies if not item.verified]
+    assert all(item.error and item.error.hint for item in failed)
 
 
 def test_a_record_that_one_target_does_not_take_is_written_nowhere(world: World) -> None:

@@ -11,6 +11,7 @@ import pytest
 from pipeline.archive import overview
 from pipeline.archive.catalog import Copy
 from pipeline.cli import list_command, status_text
+from pipeline.cli.documents.stored import listing
 from pipeline.config import Policy
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, first_of
@@ -187,8 +188,8 @@ def test_a_copy_without_the_lock_that_its_target_asks_for_breaks_the_gate(world:
     surveys = overview.all_keys(world.context)
     assert first_of(overview.verdict(surveys[0], 2)) is Code.STALE
     assert f"NOT LOCKED: {why}" in "\n".join(list_command.lines(world.context, surveys, {}))
-    told = list_command.document(surveys, "orgkey.list/1", {})["epochs"][0]["copies"]
-    assert [item["unlocked"] for item in told] == [None, why, None]
+    copies = listing(surveys, {})["epochs"][0].copies
+    assert [item.unlocked for item in copies] == [None, why, None]
     assert surveys[0].epochs[0].copies[1].ok, "it restores all the same"
 
 

@@ -12,6 +12,7 @@ from pypdf import PdfReader
 
 from pipeline.archive.overview import all_keys
 from pipeline.cli import list_command, report_command, status_text
+from pipeline.cli.documents.stored import listing
 from pipeline.core.errors import Code
 from pipeline.monitoring.status import status
 from pipeline.record.verify import Record
@@ -171,8 +172,7 @@ def listed(world: World) -> str:
     context = world.context
     surveys = all_keys(context)
     known = list_command.last_known(context, surveys)
-    told = list_command.document(surveys, "orgkey.list/1", known)["last_known"]
-    assert set(told) == set(known)
+    assert set(listing(surveys, known)["last_known"]) == set(known)
     return "\n".join(list_command.lines(context, surveys, known))
 
 

@@ -86,11 +86,11 @@ def made(place: Place, tmp_path: Path) -> Made:
 
 
 def bundle_of(desk: Desk) -> tuple[bytes, Report]:
-    from pipeline.cli.options import Common
+    from pipeline.cli.command import Invocation
     from pipeline.report.gather import gather
 
-    common = Common(desk.config, desk.state, None, False, True, 0)
-    found = gather(common.context(common.output()))
+    call = Invocation(desk.config, desk.state, quiet=True)
+    found = gather(call.context())
     report = replace(found.report, controls=controls(found.report))
     root = desk.state / desk.fingerprint
     parts = bundles.Parts(

@@ -1,10 +1,10 @@
-"""What `orgkey init` asks, and what it does with the answers before a file is written."""
+"""What `orgkey init` has to know: its options, its questions, and what follows from the answers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from pipeline.config.holders import kms_region
@@ -23,49 +23,91 @@ OPTIONS: Final[Mapping[str, str]] = {
     "transit": "--vault-address",
     "region": "--region",
 }
-LOCKS: Final = ("GOVERNANCE", "COMPLIANCE")
+PARTIES: Final = "Who can read, write or wipe it; repeatable."
+
+_VAULT, _S3, _PEOPLE, _OTHER = "Vault", "S3 and KMS", "Custodians", "Other"
+
+
+def _option(panel: str, default: Any, text: str, metavar: str | None = None, name: str | None = None) -> Any:
+    """An answer that has an option.
+
+    Args:
+        panel: The heading under which the help page shows it.
+        default: What most installations use; ``None`` is "not answered".
+        text: Its line on the help page.
+        metavar: What stands for its value.
+        name: How the option is called, where not as the field.
+    """
+    return field(default=default, metadata={"panel": panel, "text": text, "metavar": metavar, "name": name})
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What `init` needs to know; ``None`` is "not answered", an empty text "none".
-
-    The names of the fields are those of the options. Defaults that are not ``None`` are what most
-    installations use.
-    """
+    """What `init` needs to know; ``None`` is "not answered", an empty text "none"."""
 
     fingerprint: str | None = None
-    vault_address: str | None = None
-    vault_namespace: str | None = None
-    vault_ca_file: str | None = None
-    vault_mount: str = "orgkey"
-    vault_prefix: str = "records"
-    s3_bucket: str | None = None
-    s3_prefix: str = "orgkey"
-    s3_endpoint: str | None = None
-    s3_lock_mode: str | None = None
-    s3_lock_days: int | None = None
-    s3_owner: str | None = None
-    region: str | None = None
-    directory: str | None = None
-    transit_key: str | None = None
-    transit_mount: str = "transit"
-    kms_key: str | None = None
-    kms_endpoint: str | None = None
-    inbox: str | None = None
-    vault_controlled_by: tuple[str, ...] = ("vault-admins",)
-    aws_controlled_by: tuple[str, ...] = ("aws-admins",)
-    directory_controlled_by: tuple[str, ...] = ("host-admins",)
-    custodians: tuple[str, ...] = ()
-    custodian_threshold: int | None = None
-    custodian_certificates: str | None = None
-    accept_single_party: bool = False
-    accept_single_loss: bool = False
+    vault_address: str | None = _option(_VAULT, None, "For example https://vault.example.com:8200.", "URL")
+    vault_namespace: str | None = _option(_VAULT, None, "Namespace, where Vault has them.", "NAME")
+    vault_ca_file: str | None = _option(
+        _VAULT, None, "PEM file of the authority of Vault's certificate.", "FILE"
+    )
+    vault_mount: str = _option(_VAULT, "orgkey", "KV v2 mount.")
+    vault_prefix: str = _option(_VAULT, "records", "Path below the mount.", "PATH")
+    vault_controlled_by: tuple[str, ...] = _option(_VAULT, ("vault-admins",), PARTIES, "PARTY")
+    transit_key: str | None = _option(_VAULT, None, "Transit key that opens a share.")
+    transit_mount: str = _option(_VAULT, "transit", "Transit mount.", "MOUNT")
+    s3_bucket: str | None = _option(_S3, None, "Bucket.")
+    s3_prefix: str = _option(_S3, "orgkey", "Start of every object's key.", "PATH")
+    s3_endpoint: str | None = _option(_S3, None, "URL of another S3 server than AWS.", "URL")
+    s3_owner: str | None = _option(_S3, None, "Account that must own the bucket (12 digits).", "ID")
+    s3_lock_mode: str | None = _option(_S3, None, "GOVERNANCE or COMPLIANCE.")
+    s3_lock_days: int | None = _option(_S3, None, "Days of retention; with --s3-lock-mode.", "N")
+    region: str | None = _option(_S3, None, "Of the bucket and the KMS key, unless its ARN names it.")
+    kms_key: str | None = _option(_S3, None, "KMS key that opens a share.")
+    kms_endpoint: str | None = _option(_S3, None, "URL of another KMS server than AWS.", "URL")
+    aws_controlled_by: tuple[str, ...] = _option(_S3, ("aws-admins",), PARTIES, "PARTY")
+    custodians: tuple[str, ...] = _option(
+        _PEOPLE,
+        (),
+        "A person who gets a share: the fingerprint of an OpenPGP certificate; repeatable.",
+        "FPR",
+        "--custodian",
+    )
+    custodian_threshold: int | None = _option(
+        _PEOPLE, None, "How many of them suffice; default: more than half.", "N"
+    )
+    custodian_certificates: str | None = _option(
+        _PEOPLE, None, "Where their certificates lie; default: custodians beside the new file.", "DIR"
+    )
+    directory: str | None = _option(_OTHER, None, "Keep one more copy here.")
+    directory_controlled_by: tuple[str, ...] = _option(_OTHER, ("host-admins",), PARTIES, "PARTY")
+    inbox: str | None = _option(_OTHER, None, "Folder in which exports are dropped.")
+    accept_single_party: bool = _option(
+        _OTHER, False, "Allow a plan under which one party gets the key alone."
+    )
+    accept_single_loss: bool = _option(_OTHER, False, "Allow a plan under which one loss ends every restore.")
 
     @property
     def kms_region(self) -> str | None:
         """The region of the KMS key: its ARN names it."""
         return kms_region(self.kms_key) or self.region
+
+    @property
+    def on_aws(self) -> bool:
+        """Whether the bucket is one of AWS itself."""
+        return bool(self.s3_bucket) and not self.s3_endpoint
+
+    @property
+    def lacks_region(self) -> bool:
+        """Whether a region is needed and not known."""
+        return bool(self.s3_bucket or self.kms_key) and not self.with_region().region
+
+    def with_region(self) -> Setup:
+        """Take the region that an answer names anyway: the key's, or one for servers other than AWS."""
+        if self.region or not (self.s3_bucket or self.kms_key):
+            return self
+        others = (not self.s3_bucket or self.s3_endpoint) and (not self.kms_key or self.kms_endpoint)
+        return replace(self, region=self.kms_region or ("us-east-1" if others else None))
 
     def targets(self) -> tuple[str, ...]:
         """The names of the targets that the file will have."""
@@ -88,31 +130,36 @@ def normal_fingerprint(text: str) -> str:
     Raises:
         UsageProblem: It is not a fingerprint.
     """
-    from pydantic import ValidationError
-
-    from pipeline.config import Key
+    from pipeline.config._base import fingerprint_of
 
     try:
-        return Key(fingerprint=text).fingerprint
-    except ValidationError:
+        return fingerprint_of(text)
+    except ValueError:
         raise UsageProblem(
             f"{text!r} is not a fingerprint: it has 40 hexadecimal digits, a key id is not enough",
             hint="`orgkey inspect EXPORT` shows it; compare it with the server's",
         ) from None
 
 
-def custodian(text: str) -> str:
-    """Write a custodian's fingerprint as the configuration has it.
+def group(members: tuple[str, ...]) -> tuple[str, ...]:
+    """Write the custodians of a group as the configuration has them.
 
     Raises:
-        UsageProblem: It is not a fingerprint.
+        UsageProblem: One is not a fingerprint, or they are not a group.
     """
     try:
-        return normal_fingerprint(text)
+        normal = tuple(map(normal_fingerprint, members))
     except UsageProblem as error:
         raise UsageProblem(
             f"--custodian: {error.message}", hint="the custodian reads it to you from `gpg --fingerprint`"
         ) from None
+    people = len(set(normal))
+    if not 2 <= people <= MOST_CUSTODIANS or people != len(normal):
+        raise UsageProblem(
+            f"{counted(people, 'custodian')} in {len(normal)} entries cannot be a group",
+            hint=f"a group has 2 to {MOST_CUSTODIANS} custodians, each named once",
+        )
+    return normal
 
 
 def _with_custodians(given: Setup, certificates: str) -> Setup:
@@ -121,32 +168,21 @@ def _with_custodians(given: Setup, certificates: str) -> Setup:
     Raises:
         UsageProblem: It is not a group, or the threshold does not fit it.
     """
-    size, threshold = len(given.custodians), given.custodian_threshold
-    if not size:
-        if threshold is not None or given.custodian_certificates:
+    if not given.custodians:
+        if given.custodian_threshold is not None or given.custodian_certificates:
             raise UsageProblem(
                 "there are no custodians", hint="name each with --custodian and a certificate's fingerprint"
             )
         return given
-    members = tuple(custodian(text) for text in given.custodians)
-    if not 2 <= size <= MOST_CUSTODIANS or len(set(members)) != size:
-        raise UsageProblem(
-            f"--custodian was given {size} times, for {len(set(members))} people",
-            hint=f"a group has 2 to {MOST_CUSTODIANS} custodians, each named once",
-        )
-    if threshold is None:
-        threshold = size // 2 + 1
+    members, size = group(given.custodians), len(given.custodians)
+    threshold = size // 2 + 1 if given.custodian_threshold is None else given.custodian_threshold
     if not 2 <= threshold <= size:
         raise UsageProblem(
             f"{threshold} of {size} custodians is not a group",
             hint=f"--custodian-threshold is from 2 to {size}",
         )
-    return replace(
-        given,
-        custodians=members,
-        custodian_threshold=threshold,
-        custodian_certificates=given.custodian_certificates or certificates,
-    )
+    folder = given.custodian_certificates or certificates
+    return replace(given, custodians=members, custodian_threshold=threshold, custodian_certificates=folder)
 
 
 def complete(given: Setup, ask: Ask | None, certificates: str) -> Setup:
@@ -165,18 +201,15 @@ def complete(given: Setup, ask: Ask | None, certificates: str) -> Setup:
     """
     if ask is not None:
         given = _asked(given, ask)
-    given = _with_region(given)
-    missing = [
-        OPTIONS[name]
-        for name, lacking in (
-            ("fingerprint", not given.fingerprint),
-            ("places", not given.targets()),
-            ("holders", not given.holders()),
-            ("transit", bool(given.transit_key and not given.vault_address)),
-            ("region", _without_region(given)),
-        )
-        if lacking
-    ]
+    given = given.with_region()
+    lacking = {
+        "fingerprint": not given.fingerprint,
+        "places": not given.targets(),
+        "holders": not given.holders(),
+        "transit": bool(given.transit_key and not given.vault_address),
+        "region": given.lacks_region,
+    }
+    missing = [OPTIONS[name] for name, absent in lacking.items() if absent]
     if missing:
         raise UsageProblem(
             "not all that a configuration needs was answered", hint=f"give {'; and '.join(missing)}"
@@ -185,20 +218,6 @@ def complete(given: Setup, ask: Ask | None, certificates: str) -> Setup:
         raise UsageProblem("a lock has a mode and days", hint="give both --s3-lock-mode and --s3-lock-days")
     given = _with_custodians(given, certificates)
     return replace(given, fingerprint=normal_fingerprint(given.fingerprint or ""))
-
-
-def _with_region(given: Setup) -> Setup:
-    """Take the region that an answer names anyway: the key's, or what servers other than AWS are given."""
-    if given.region or not (given.s3_bucket or given.kms_key):
-        return given
-    if region := kms_region(given.kms_key):
-        return replace(given, region=region)
-    others = (not given.s3_bucket or given.s3_endpoint) and (not given.kms_key or given.kms_endpoint)
-    return replace(given, region="us-east-1") if others else given
-
-
-def _without_region(given: Setup) -> bool:
-    return bool(given.s3_bucket or given.kms_key) and not given.region
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +234,7 @@ class Question:
 
     field: str
     text: str
-    read: Callable[[str], Any]
+    read: Callable[[str], Any] = str
     applies: Callable[[Setup], bool] = lambda _: True
     default: str = ""
 
@@ -228,88 +247,64 @@ def _address(text: str) -> str:
     try:
         return VaultPlace(address=text).address if text else ""
     except ValidationError as error:
-        said = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UsageProblem(f"{text!r}: {said}", hint="write the scheme and the port, too") from None
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UsageProblem(f"{text!r}: {reason}", hint="write the scheme and the port, too") from None
 
 
-def _region(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", text):
-        raise UsageProblem(f"{text!r} is not a region", hint="it looks like eu-central-1")
-    return text
+def _matching(pattern: str, what: str, hint: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise UsageProblem(f"{text!r} is not {what}", hint=hint)
+        return text
+
+    return read
 
 
-def _owner(text: str) -> str:
-    if text and not re.fullmatch(r"\d{12}", text):
-        raise UsageProblem(f"{text!r} is not an account's number", hint="it has 12 digits")
-    return text
-
-
-def _lock(text: str) -> str:
-    if text.upper() in LOCKS:
-        return text.upper()
-    if text.lower() == "none":
-        return ""
-    raise UsageProblem(f"{text!r} is not a lock mode", hint=f"write {', '.join(LOCKS)} or none")
-
-
-def _days(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageProblem(f"{text!r} is not a number of days", hint="write a whole number, for example 2")
-    return int(text)
-
-
-def _people(text: str) -> tuple[str, ...]:
-    members = tuple(custodian(item) for item in text.split(",") if item.strip())
-    if members and (not 2 <= len(members) <= MOST_CUSTODIANS or len(set(members)) != len(members)):
-        raise UsageProblem(
-            f"{counted(len(set(members)), 'custodian')} cannot be a group",
-            hint=f"a group has 2 to {MOST_CUSTODIANS} custodians, each named once",
-        )
-    return members
-
-
-def _on_aws(so_far: Setup) -> bool:
-    return bool(so_far.s3_bucket) and not so_far.s3_endpoint
-
+_lock_mode = _matching("GOVERNANCE|COMPLIANCE|NONE", "a lock mode", "write GOVERNANCE, COMPLIANCE or none")
+_number = _matching("[1-9][0-9]*", "a number", "write a whole number, for example 2")
 
 # In the order in which the file has them.
 QUESTIONS: Final = (
     Question("fingerprint", "Fingerprint of the Org Key (40 hexadecimal digits)", normal_fingerprint),
     Question("vault_address", "Address of Vault or OpenBao (empty for none)", _address),
-    Question("s3_bucket", "S3 bucket for records (empty for none)", str),
-    Question("s3_owner", "Account that owns the bucket (12 digits; empty: not checked)", _owner, _on_aws),
+    Question("s3_bucket", "S3 bucket for records (empty for none)"),
+    Question(
+        "s3_owner",
+        "Account that owns the bucket (12 digits; empty: not checked)",
+        _matching(r"(\d{12})?", "an account's number", "it has 12 digits"),
+        lambda so_far: so_far.on_aws,
+    ),
     Question(
         "s3_lock_mode",
         "Object Lock: GOVERNANCE (an administrator can lift it), COMPLIANCE (nobody can) or none",
-        _lock,
+        lambda text: _lock_mode(text.upper()).replace("NONE", ""),
         lambda so_far: bool(so_far.s3_bucket) and so_far.s3_lock_days is None,
         "GOVERNANCE",
     ),
     Question(
         "s3_lock_days",
         "Days for which each record is locked (2 to try it)",
-        _days,
+        lambda text: int(_number(text)),
         lambda so_far: bool(so_far.s3_lock_mode),
     ),
-    Question("directory", "Directory for one more copy (empty for none)", str),
+    Question("directory", "Directory for one more copy (empty for none)"),
     Question("transit_key", "Transit key", str, lambda so_far: bool(so_far.vault_address), "orgkey-escrow"),
-    Question("kms_key", "AWS KMS key: ARN, id or alias (empty for none)", str),
+    Question("kms_key", "AWS KMS key: ARN, id or alias (empty for none)"),
     Question(
         "region",
         "Region of the bucket and the KMS key",
-        _region,
-        lambda so_far: _without_region(_with_region(so_far)),
+        _matching("[a-z0-9]+(-[a-z0-9]+)+", "a region", "it looks like eu-central-1"),
+        lambda so_far: so_far.lacks_region,
     ),
     Question(
         "custodians",
         "Custodians: fingerprints of their certificates, with commas between (empty for none yet)",
-        _people,
-        lambda so_far: not so_far.custodians,
+        lambda text: group(tuple(item for item in text.split(",") if item.strip())) if text else (),
     ),
     Question(
         "custodian_threshold",
         "How many of the custodians suffice (empty for more than half)",
-        lambda text: _days(text) if text else None,
+        lambda text: int(_number(text)) if text else None,
         lambda so_far: bool(so_far.custodians),
     ),
 )
@@ -339,31 +334,23 @@ def advice(setup: Setup) -> tuple[str, ...]:
     Args:
         setup: Complete answers.
     """
-    told = []
     parties = {
         *(setup.vault_controlled_by if setup.transit_key else ()),
         *(setup.aws_controlled_by if setup.kms_key else ()),
     }
-    if len(parties) == 1 and not setup.accept_single_party:
-        told.append(
-            f"{', '.join(sorted(parties))} alone can reconstruct the key, so `orgkey escrow` will refuse: "
-            "add a holder that somebody else controls, or give --accept-single-party"
-        )
-    if len(setup.targets()) < 2:
-        told.append("there is one copy only, and losing it loses everything: add a second target")
-    if setup.s3_bucket and not setup.s3_lock_mode:
-        told.append(
-            "records in the bucket are not locked, so whoever may delete there can: give --s3-lock-mode and "
-            "--s3-lock-days"
-        )
-    if setup.custodians:
-        told.append(
-            f"put the certificates of the {len(setup.custodians)} custodians into "
-            f"{setup.custodian_certificates}, and have each custodian read out the fingerprint: "
-            "`orgkey config validate` looks at them"
-        )
-    if setup.s3_lock_mode == "COMPLIANCE":
-        told.append(
-            f"nobody, not even AWS, can delete a record or shorten its lock for {setup.s3_lock_days} days"
-        )
-    return tuple(told)
+    sentences = {
+        f"{', '.join(sorted(parties))} alone can reconstruct the key, so `orgkey escrow` will refuse: add a "
+        "holder that somebody else controls, or give --accept-single-party": len(parties) == 1
+        and not setup.accept_single_party,
+        "there is one copy only, and losing it loses everything: add a second target": len(setup.targets())
+        < 2,
+        "records in the bucket are not locked, so whoever may delete there can: give --s3-lock-mode and "
+        "--s3-lock-days": setup.s3_bucket and not setup.s3_lock_mode,
+        f"put the certificates of the {len(setup.custodians)} custodians into "
+        f"{setup.custodian_certificates}, and have each custodian read out the fingerprint: "
+        "`orgkey config validate` looks at them": setup.custodians,
+        f"nobody, not even AWS, can delete a record or shorten its lock for {setup.s3_lock_days} days": (
+            setup.s3_lock_mode == "COMPLIANCE"
+        ),
+    }
+    return tuple(text for text, applies in sentences.items() if applies)

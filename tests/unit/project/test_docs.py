@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shlex
 import tomllib
@@ -14,7 +13,7 @@ from typing import get_args
 import pytest
 
 from pipeline import config
-from tools import config_words, make_permissions, make_reference
+from tools import config_words, make_documents, make_permissions, make_reference
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted(
@@ -205,55 +204,9 @@ def test_the_design_names_every_module() -> None:
 # -- documents and examples ----------------------------------------------------------------------
 
 
-def _documents() -> dict[str, set[str]]:
-    """Top-level keys of every document that the command line builds, by schema, from its source."""
-    found: dict[str, set[str]] = {}
-    for path in sorted((ROOT / "pipeline/cli").glob("*.py")):
-        for node in ast.walk(ast.parse(_text(path))):
-            if not isinstance(node, ast.Dict):
-                continue
-            items = {
-                key.value: value
-                for key, value in zip(node.keys, node.values, strict=True)
-                if isinstance(key, ast.Constant) and isinstance(key.value, str)
-            }
-            schema = items.pop("schema", None)
-            if isinstance(schema, ast.Constant):
-                found.setdefault(str(schema.value), set()).update(items)
-    return found
-
-
-def _documented() -> dict[str, set[str]]:
-    page = _text(ROOT / "docs/reference/json.md")
-    found: dict[str, set[str]] = {}
-    for section in re.split(r"^## ", page, flags=re.MULTILINE)[1:]:
-        heading, _, body = section.partition("\n")
-        schema = next(iter(re.findall(r"orgkey\.[a-z-]+/\d+", heading)[-1:]), heading)
-        cells = re.findall(r"^\| ([^|]+) \|", body, re.MULTILINE)
-        found[schema] = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
-    return found
-
-
-def test_json_documents_are_documented_key_by_key() -> None:
-    documented, built = _documented(), _documents()
-    assert {"orgkey.error/1", "orgkey.escrow/1", "orgkey.drill/1", "orgkey.status/1"} <= set(built)
-    for schema, keys in built.items():
-        assert documented.get(schema) == keys, schema
-
-
-def test_documents_that_are_built_elsewhere_are_documented() -> None:
-    from datetime import UTC, datetime
-
-    from pipeline import openpgp as keys
-    from pipeline.cli.list_command import document
-
-    now = datetime(2026, 6, 1, tzinfo=UTC)
-    data = (ROOT / "tests/assets/keys/ed25519-two-block.asc").read_bytes()
-    documented = _documented()
-    assert documented["orgkey.inspect/1"] | {"schema"} == set(keys.inspect(data, now=now).to_json())
-    listed = set(document([], "orgkey.list/1", {}))
-    assert documented["orgkey.list/1"] | {"schema"} == listed
-    assert documented["orgkey.verify/1"] | {"schema"} == listed | {"exit_code"}
+def test_committed_schemas_are_what_the_documents_say() -> None:
+    folder = make_reference.REFERENCE / "schemas"
+    assert {path.name: _text(path) for path in folder.glob("*.json")} == make_documents.schemas()
 
 
 def test_examples_of_configuration_hold_known_settings() -> None:

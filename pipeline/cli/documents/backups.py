@@ -1,0 +1,54 @@
+"""The document of `backups verify`."""
+
+from __future__ import annotations
+
+from pipeline.cli.documents import Document, Part, at
+from pipeline.core.errors import Code
+
+
+class VerifiedBackupItem(Part):
+    """One backup that was read.
+
+    Attributes:
+        source: Where it is.
+        ok: Whether it is whole.
+        bytes: How large it is; null where that is not known.
+        content_bytes: The same after decompression, or null.
+        container: ``tar``, ``tar.gz``, ``gzip`` or ``bytes``; null where it could not be read.
+        entries: How many the archive has, or null.
+        compression: ``none``, ``zip``, ``zlib``, ``bzip2``; null where gpg did not say.
+        integrity: ``mdc``, ``aead``; ``none``: no alteration would be noticed, and ``ok`` is false.
+        engine: ``orgkey`` or ``gnupg``; null where it could not be read.
+        fingerprint: Of the key that opened it, or null.
+        epoch: Of the key that opened it, or null.
+        seconds: How long that took.
+        problem: What is wrong, or null.
+        exit_code: The exit code that it stands for.
+    """
+
+    source: str = at("source.name")
+    ok: bool
+    bytes: int | None = at("source.size")
+    content_bytes: int | None = at("reading.found.size")
+    container: str | None = at("reading.found.container")
+    entries: int | None = at("reading.found.entries")
+    compression: str | None = at("reading.compression")
+    integrity: str | None = at("reading.integrity")
+    engine: str | None = at("reading.engine")
+    fingerprint: str | None = at("key.fingerprint")
+    epoch: str | None = at("key.epoch.name")
+    seconds: float
+    problem: str | None
+    exit_code: Code = at("code")
+
+
+class BackupsVerifyDocument(Document, schema="orgkey.backups-verify/1", printed_by="orgkey backups verify"):
+    """Which backups the escrowed keys open, and whether they are whole.
+
+    Attributes:
+        backups: One for each backup, in the order in which they were named.
+        exit_code: How the run ended.
+    """
+
+    backups: tuple[VerifiedBackupItem, ...]
+    exit_code: Code

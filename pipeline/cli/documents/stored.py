@@ -1,0 +1,428 @@
+"""Documents of what is stored: `list`, `verify`, `status`, `watch`, `backups map`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pipeline.archive.catalog import Standing, State
+from pipeline.cli.documents import Document, Part, at
+from pipeline.core.errors import Code
+
+if TYPE_CHECKING:
+    from pipeline.archive.catalog import Survey
+    from pipeline.evidence.ledger.drill_history import Known
+    from pipeline.monitoring.status import Status
+
+
+class CopyItem(Part):
+    """One copy of a record.
+
+    Attributes:
+        target: The target that has it.
+        kind: The target's kind.
+        domain: What fails together with it.
+        location: Where it is.
+        version: Its version there, or null.
+        sha256: Its SHA-256, or null where it could not be read.
+        ok: Whether it is good.
+        standing: How it is; ``unreachable`` is not known.
+        problem: What is wrong, or null.
+        unlocked: What is wrong with a lock that its target asks for, or null.
+        replication: S3's word for that version (``PENDING``, ``COMPLETED``, ``FAILED``, ``REPLICA``); null
+            where the bucket is not said to be ``replicated`` or does not say. It never counts as a copy.
+    """
+
+    target: str
+    kind: str
+    domain: str
+    location: str
+    version: str | None
+    sha256: str | None = at("sha256.hex")
+    ok: bool
+    standing: Standing
+    problem: str | None
+    unlocked: str | None
+    replication: str | None = at("replication.status")
+
+
+class EpochItem(Part):
+    """One epoch.
+
+    Attributes:
+        epoch: Its name.
+        fingerprint: The key.
+        state: How far it is.
+        authentic: Whether an authentic copy was read.
+        copies: Its copies.
+    """
+
+    epoch: str
+    fingerprint: str
+    state: State
+    authentic: bool
+    copies: tuple[CopyItem, ...]
+
+
+class SilentItem(Part):
+    """A target that could not be asked.
+
+    Attributes:
+        code: The exit code that it stands for.
+        message: Why.
+    """
+
+    code: Code
+    message: str
+
+
+class LastKnownItem(Part):
+    """What this host's ledger knows of the newest epoch.
+
+    Attributes:
+        epoch: Its name.
+        copies: Names of the targets that have a copy.
+        proven: When it was proven, or null.
+    """
+
+    epoch: str
+    copies: tuple[str, ...]
+    proven: datetime | None
+
+
+class ListDocument(Document, schema="orgkey.list/1", printed_by="orgkey list"):
+    """What is stored, of the pinned key and of former keys.
+
+    Attributes:
+        epochs: Every epoch.
+        unreachable: Targets that could not be asked, by name.
+        last_known: By fingerprint, where not all could be looked at.
+    """
+
+    epochs: tuple[EpochItem, ...]
+    unreachable: Mapping[str, SilentItem]
+    last_known: Mapping[str, LastKnownItem]
+
+
+class VerifyDocument(Document, schema="orgkey.verify/1", printed_by="orgkey verify"):
+    """What is stored, each copy read whole.
+
+    Attributes:
+        epochs: Every epoch.
+        unreachable: Targets that could not be asked, by name.
+        last_known: By fingerprint, where not all could be looked at.
+        exit_code: How the run ended.
+    """
+
+    epochs: tuple[EpochItem, ...]
+    unreachable: Mapping[str, SilentItem]
+    last_known: Mapping[str, LastKnownItem]
+    exit_code: Code
+
+
+def listing(surveys: tuple[Survey, ...], known: Mapping[str, Known]) -> dict[str, Any]:
+    """The fields that `list` and `verify` share.
+
+    Args:
+        surveys: What is stored, key by key.
+        known: What this host's ledger knows, by fingerprint.
+    """
+    return {
+        "epochs": tuple(
+            EpochItem(
+                epoch=epoch.name,
+                fingerprint=epoch.fingerprint,
+                state=epoch.state,
+                authentic=epoch.record is not None,
+                copies=CopyItem.each(epoch.copies),
+            )
+            for item in surveys
+            for epoch in item.epochs
+        ),
+        "unreachable": {
+            name: SilentItem.of(error) for item in surveys for name, error in item.unreachable.items()
+        },
+        "last_known": {fingerprint: LastKnownItem.of(item) for fingerprint, item in known.items()},
+    }
+
+
+class BackupItem(Part):
+    """One backup, and the escrowed key that opens it.
+
+    Attributes:
+        source: Where it is.
+        bytes: How large it is; null where that is not known.
+        key_ids: Key ids of its recipients.
+        fingerprint: Of the escrowed key that opens it; null where none does.
+        epoch: The newest authentic epoch of that key, or null.
+        proven: Whether that epoch is proven, or null.
+        problem: Why it is not known, or null.
+    """
+
+    source: str = at("source.name")
+    bytes: int | None = at("source.size")
+    key_ids: tuple[str, ...]
+    fingerprint: str | None = at("key.fingerprint")
+    epoch: str | None = at("key.epoch.name")
+    proven: bool | None = at("key.proven")
+    problem: str | None
+
+    @classmethod
+    def all(cls, backups: Any) -> tuple[BackupItem, ...]:
+        """The same for several of :class:`pipeline.workflows.backups.map.Backup`."""
+        return tuple(cls.of(item, key_ids=tuple(item.head.key_ids) if item.head else ()) for item in backups)
+
+
+class BackupsMapDocument(Document, schema="orgkey.backups-map/1", printed_by="orgkey backups map"):
+    """Which escrowed key opens which backup.
+
+    Attributes:
+        backups: One for each backup; those that no escrowed key opens come first.
+        exit_code: How the run ended; 40 when no escrowed key opens one of them.
+    """
+
+    backups: tuple[BackupItem, ...]
+    exit_code: Code
+
+
+class RenewalItem(Part):
+    """When the server renews the key by itself.
+
+    Attributes:
+        state: ``never expires``, ``ahead``, ``due`` or ``overdue``.
+        expires: When the key expires, or null.
+        due_31_days: When servers that renew 31 days ahead do it, or null.
+        due_1_day: When servers that renew one day ahead do it, or null.
+    """
+
+    state: str
+    expires: datetime | None
+    due_31_days: datetime | None
+    due_1_day: datetime | None
+
+
+class PlannedEpochItem(Part):
+    """One epoch of the pinned key.
+
+    Attributes:
+        epoch: Its name.
+        state: How far it is.
+        plan: ``current``, or ``old`` when it follows another custody plan than the configuration.
+    """
+
+    epoch: str
+    state: State
+    plan: str
+
+
+class FormerKeyItem(Part):
+    """A key of ``key.former``.
+
+    Attributes:
+        fingerprint: The key.
+        epoch: Its latest epoch, or null.
+        state: How far that is, or null.
+        copies: The copies of that.
+    """
+
+    fingerprint: str
+    epoch: str | None
+    state: State | None
+    copies: tuple[CopyItem, ...]
+
+
+class CheckInItem(Part):
+    """A share of a person in the latest epoch.
+
+    Attributes:
+        custodian: Fingerprint of a certificate, or name of a keeper of paper.
+        name: What the custodian is called.
+        path: The custody path.
+        holder: The group.
+        index: The number of the share in the group.
+        last_check_in: When the custodian last proved the share, or null.
+        age_seconds: Since then, or since the epoch was made.
+        overdue: Whether that is longer than the policy allows.
+        pending: Whether a challenge is open.
+    """
+
+    custodian: str = at("seat.share.label")
+    name: str = at("seat.name")
+    path: str = at("seat.path.name")
+    holder: str = at("seat.share.holder")
+    index: int = at("seat.share.index")
+    last_check_in: datetime | None = at("last")
+    age_seconds: float
+    overdue: bool
+    pending: bool
+
+
+class RuleItem(Part):
+    """One rule of the gate.
+
+    Attributes:
+        name: Most often the setting of ``[policy]``.
+        subject: The copy, path or custodian, where there are several.
+        ok: Whether it holds.
+        warned: Whether it holds only because nothing asks for more.
+        text: What was measured.
+        value: The same, where it is a number.
+        limit: What the policy allows, where it is a number.
+    """
+
+    name: str
+    subject: str
+    ok: bool
+    warned: bool
+    text: str
+    value: float | None
+    limit: float | None
+
+
+class GateItem(Part):
+    """The gate.
+
+    Attributes:
+        ok: Whether every rule holds.
+        broken: The rules that do not hold, in words.
+        warned: Those that hold only because nothing asks for more, such as an age without a limit.
+        rules: All of them.
+    """
+
+    ok: bool
+    broken: tuple[str, ...]
+    warned: tuple[str, ...]
+    rules: tuple[RuleItem, ...]
+
+
+class StatusDocument(Document, schema="orgkey.status/1", printed_by="orgkey status"):
+    """How fresh and how proven the escrow is.
+
+    Attributes:
+        fingerprint: The pinned key.
+        epoch: The latest epoch; null when nothing authentic is stored.
+        state: How far it is, or null.
+        age_seconds: Since it was made.
+        last_drill_age_seconds: Since this host last proved it; null when it never did.
+        live: ``same``, ``renewed``, ``replaced`` or ``unknown``.
+        live_reason: Why it is replaced or unknown, or null.
+        live_others: Other keys that the key server lists under the pinned key's names.
+        renewal: When the server renews the key by itself; null when nothing is stored.
+        copies: The copies of the latest epoch.
+        last_known: What this host knows without asking anyone; null when its ledger knows of no epoch.
+        epochs: All that are stored, oldest first.
+        former: One for each key of ``key.former``.
+        backups: The map of the configured backups.
+        custodians: One for each share of a person in the latest epoch.
+        gate: The rules that must hold.
+        exit_code: How the run ended.
+    """
+
+    fingerprint: str
+    epoch: str | None
+    state: State | None
+    age_seconds: float | None
+    last_drill_age_seconds: float | None
+    live: str
+    live_reason: str | None
+    live_others: tuple[str, ...]
+    renewal: RenewalItem | None
+    copies: tuple[CopyItem, ...]
+    last_known: LastKnownItem | None
+    epochs: tuple[PlannedEpochItem, ...]
+    former: tuple[FormerKeyItem, ...]
+    backups: tuple[BackupItem, ...]
+    custodians: tuple[CheckInItem, ...]
+    gate: GateItem
+    exit_code: Code
+
+    @classmethod
+    def about(cls, status: Status, code: Code) -> StatusDocument:
+        """The document of a status.
+
+        Args:
+            status: The status.
+            code: How the run ends.
+        """
+        latest = {former.fingerprint: former.latest() for former in (status.survey, *status.former)}
+        return cls(
+            fingerprint=status.survey.fingerprint,
+            epoch=status.epoch.name if status.epoch else None,
+            state=status.epoch.state if status.epoch else None,
+            age_seconds=status.age_seconds,
+            last_drill_age_seconds=status.last_drill_age_seconds,
+            live=status.live.state,
+            live_reason=status.live.reason,
+            live_others=tuple(status.live.others),
+            renewal=_renewal(status),
+            copies=CopyItem.each(status.epoch.copies if status.epoch else ()),
+            last_known=LastKnownItem.of(status.known) if status.known else None,
+            epochs=tuple(
+                PlannedEpochItem(
+                    epoch=epoch.name,
+                    state=epoch.state,
+                    plan="old" if epoch.name in status.outdated else "current",
+                )
+                for epoch in status.survey.epochs
+            ),
+            former=tuple(
+                FormerKeyItem(
+                    fingerprint=former.fingerprint,
+                    epoch=epoch.name if (epoch := latest[former.fingerprint]) else None,
+                    state=epoch.state if epoch else None,
+                    copies=CopyItem.each(epoch.copies if epoch else ()),
+                )
+                for former in status.former
+            ),
+            backups=BackupItem.all(status.backups),
+            custodians=CheckInItem.each(status.custodians),
+            gate=GateItem(
+                ok=not status.broken,
+                broken=tuple(status.broken),
+                warned=tuple(status.warned),
+                rules=RuleItem.each(status.rules),
+            ),
+            exit_code=code,
+        )
+
+
+def _renewal(status: Status) -> RenewalItem | None:
+    if status.renewal is None:
+        return None
+    early, late = status.renewal.due or (None, None)
+    return RenewalItem.of(status.renewal, due_31_days=early, due_1_day=late)
+
+
+class RoundGateItem(Part):
+    """The gate after a round.
+
+    Attributes:
+        ok: Whether it could be judged and every rule holds.
+        broken: The rules that do not hold, in words.
+    """
+
+    ok: bool
+    broken: tuple[str, ...]
+
+
+class WatchDocument(Document, schema="orgkey.watch/1", printed_by="orgkey watch"):
+    """What one round did and found. One document with ``--once``; else one for each round that differs.
+
+    Attributes:
+        escrowed: The epoch of an export that had arrived in the inbox, or null.
+        refreshed: The epoch that ``key.auto_refresh`` stored, or null.
+        live: As in ``orgkey.status/1``.
+        unopened: Backups that no escrowed key opens.
+        gate: The rules that must hold.
+        problems: What went wrong in the round, in words.
+        exit_code: How the round ended.
+    """
+
+    escrowed: str | None
+    refreshed: str | None
+    live: str
+    unopened: tuple[str, ...]
+    gate: RoundGateItem
+    problems: tuple[str, ...]
+    exit_code: Code
