@@ -52,7 +52,7 @@ class Entry:
         command = getattr(import_module(f"{__package__}.{module}"), attribute)
         if isinstance(command, typer.Typer):
             _with_help_pages(command)
-            alone.add_typer(command, name=name)
+            alone.add_typer(command, name=name, cls=HelpGroup)
             return typer.main.get_group(alone).commands[name]
         alone.command(name, cls=HelpCommand, short_help=self.help)(command)
         return typer.main.get_command(alone)

@@ -110,7 +110,7 @@ def test_wrong_usage_is_2_and_named(words: tuple[str, ...], named: str, tmp_path
 @pytest.mark.parametrize("words", [(), ("config",), ("stack",)])
 def test_no_command_shows_the_help(words: tuple[str, ...], tmp_path: Path) -> None:
     done = orgkey(tmp_path, *words, expect=2)
-    assert "Commands" in done.err
+    assert "COMMAND [ARGS]" in done.err
     assert "Usage:" in done.err
     assert "orgkey: error" not in done.err
     assert done.out == ""
