@@ -12,6 +12,7 @@ from pipeline.core.errors import Code
 
 if TYPE_CHECKING:
     from pipeline.custody.shares import paths as custody_paths
+    from pipeline.custody.shares.section import PathEntry
     from pipeline.evidence.ledger.drill_results import Result
     from pipeline.workflows.drill import Drill
     from pipeline.workflows.former import Former
@@ -206,7 +207,7 @@ class PathItem(Part):
     needs: tuple[str, ...]
 
     @classmethod
-    def all(cls, paths: Iterable[custody_paths.Path]) -> tuple[PathItem, ...]:
+    def all(cls, paths: Iterable[PathEntry | custody_paths.Path]) -> tuple[PathItem, ...]:
         """The same for several paths."""
         return tuple(cls(name=path.name, needs=tuple(need.holder for need in path.needs)) for path in paths)
 
