@@ -17,8 +17,8 @@ from enum import StrEnum
 from functools import partial
 from typing import Final, TypeVar
 
-from pipeline.archive.context import Context
 from pipeline.archive.journal import Journal
+from pipeline.archive.run import KeyScope
 from pipeline.core.clock import Deadline
 from pipeline.core.digest import Digest, sha256
 from pipeline.core.errors import (
@@ -261,7 +261,7 @@ class Reader:
     copies: int = 1
 
     @classmethod
-    def of(cls, context: Context, targets: Mapping[str, Target]) -> Reader:
+    def of(cls, context: KeyScope, targets: Mapping[str, Target]) -> Reader:
         """A reader for one run.
 
         Args:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from pipeline.archive.catalog import REPAIRED, Survey
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.core.errors import IntegrityProblem, OrgkeyError, Stale
 from pipeline.core.isolation import isolated
 from pipeline.custody import plan_change as change
@@ -54,7 +54,7 @@ class Remembered:
 
 
 def require_same(
-    context: Context, last: Record | None, plan: Plan, unread: OrgkeyError | None = None
+    context: KeyScope, last: Record | None, plan: Plan, unread: OrgkeyError | None = None
 ) -> None:
     """Make sure that a new epoch follows the plan of the newest one.
 
@@ -80,7 +80,7 @@ def require_same(
         )
 
 
-def require_remembered(context: Context, last: Record | None, plan: Plan) -> bool:
+def require_remembered(context: KeyScope, last: Record | None, plan: Plan) -> bool:
     """Make sure that a plan is that of the epoch that this host remembers, where nothing newer was read.
 
     Args:
@@ -109,7 +109,7 @@ def require_remembered(context: Context, last: Record | None, plan: Plan) -> boo
     )
 
 
-def newer_known(context: Context, survey: Survey, chosen: str) -> str | None:
+def newer_known(context: KeyScope, survey: Survey, chosen: str) -> str | None:
     """Say that a newer epoch of this key than the latest is known, and that nobody shows it.
 
     This host's state may be a backup's, or gone: the newest entries at the ledger's mirrors are looked at as
@@ -139,14 +139,13 @@ def difference(record: Record, plan: Plan) -> str:
     return "; ".join(lines) or "it was described in another way"
 
 
-def remembered(context: Context) -> Remembered | None:
+def remembered(context: KeyScope) -> Remembered | None:
     """The newest epoch that this host knows of: of this key, else of the former ones.
 
     Raises:
         LedgerBroken, LocalFilesProblem: What is remembered cannot be read.
     """
-    former = context.config.key.former if context.config.key else ()
-    for runs in ([context], [context.of(item) for item in former if item != context.fingerprint]):
+    for runs in ((context,), context.former()):
         found = [item for run in runs for item in (*_journal(run), *_ledger(run))]
         # Of one epoch, what says its plan goes before what does not.
         newest = max(found, key=lambda item: (item.epoch, item.plan is not None), default=None)
@@ -155,7 +154,7 @@ def remembered(context: Context) -> Remembered | None:
     return None
 
 
-def _journal(context: Context) -> Iterator[Remembered]:
+def _journal(context: KeyScope) -> Iterator[Remembered]:
     for entry in reversed(context.journal.entries()):
         where = "this host's journal"
         data, mark = entry.record_bytes(), entry.proven() or {}
@@ -172,7 +171,7 @@ def _journal(context: Context) -> Iterator[Remembered]:
         return
 
 
-def _ledger(context: Context) -> Iterator[Remembered]:
+def _ledger(context: KeyScope) -> Iterator[Remembered]:
     for entry in context.ledger.entries():
         details: Mapping[str, Any] = entry["details"]
         epoch, plan = details.get("epoch"), details.get("plan")
@@ -180,14 +179,14 @@ def _ledger(context: Context) -> Iterator[Remembered]:
             yield Remembered(epoch, plan if isinstance(plan, str) else None, "this host's ledger")
 
 
-def _mirrors(context: Context, survey: Survey) -> Iterator[Remembered]:
+def _mirrors(context: KeyScope, survey: Survey) -> Iterator[Remembered]:
     """The epochs of which the newest entries at the mirrors tell that this host's ledger has not."""
     answering = {copy.target for epoch in survey.epochs for copy in epoch.copies} - set(survey.unreachable)
     if not answering.intersection(context.config.ledger.mirrors):
         return
     head = isolated(lambda: context.ledger.head().sequence, "this host's ledger")
     after = head if isinstance(head, int) else 0
-    for name, mirror in context.estate("driller").mirrors(context.fingerprint).items():
+    for name, mirror in context.backends("driller").mirrors(context.fingerprint).items():
         if name not in answering:
             continue
         told = isolated(partial(_told, context, mirror, after), f"ledger mirror {name}")
@@ -195,7 +194,7 @@ def _mirrors(context: Context, survey: Survey) -> Iterator[Remembered]:
             yield from (Remembered(epoch, None, f"the ledger's mirror {name}") for epoch in told)
 
 
-def _told(context: Context, mirror: Mirror, after: int) -> list[str]:
+def _told(context: KeyScope, mirror: Mirror, after: int) -> list[str]:
     listing = mirror.listing(after)
     found = []
     for number in sorted(listing)[-_LOOKED_AT:]:

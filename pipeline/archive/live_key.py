@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipeline.archive.catalog import Epoch
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.core import files
 from pipeline.core.errors import LocalFilesProblem, OrgkeyError
 from pipeline.core.isolation import isolated
@@ -59,7 +59,7 @@ class Renewal:
     due: tuple[datetime, ...] = ()
 
 
-def live(context: Context, epoch: Epoch | None) -> Live:
+def live(context: KeyScope, epoch: Epoch | None) -> Live:
     """Get the live key and compare it.
 
     Args:
@@ -80,7 +80,7 @@ def live(context: Context, epoch: Epoch | None) -> Live:
     return seen
 
 
-def _seen(context: Context, place: str, record: Record) -> Live:
+def _seen(context: KeyScope, place: str, record: Record) -> Live:
     from pipeline.openpgp.key import parsing as reading
 
     escrowed = reading.sole(record.public, "the escrowed public part")
@@ -98,7 +98,7 @@ def _seen(context: Context, place: str, record: Record) -> Live:
     return _compare(escrowed, found, others, context.clock.now())
 
 
-def fetch(context: Context) -> bytes:
+def fetch(context: KeyScope) -> bytes:
     """Get what the configured place gives out, for a refresh; foreign bytes.
 
     Raises:
@@ -164,7 +164,7 @@ def _file(place: str) -> bytes:
     return data
 
 
-def _server(context: Context, place: str, escrowed: Key) -> tuple[bytes | None, tuple[str, ...]]:
+def _server(context: KeyScope, place: str, escrowed: Key) -> tuple[bytes | None, tuple[str, ...]]:
     from pipeline.openpgp.gnupg import keyserver
     from pipeline.openpgp.key import validity
 
@@ -177,7 +177,7 @@ def _server(context: Context, place: str, escrowed: Key) -> tuple[bytes | None, 
     return found.key, others
 
 
-def _ca_file(context: Context) -> Path | None:
+def _ca_file(context: KeyScope) -> Path | None:
     named = context.config.key.live_ca_file if context.config.key else None
     return Path(named) if named else None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pipeline.archive.catalog import Copy, Reader, Standing, Survey
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, OrgkeyError, first_of
 from pipeline.custody.shares.section import PathEntry
@@ -136,18 +136,14 @@ def replication_problems(surveys: Iterable[Survey], now: datetime) -> list[str]:
     ]
 
 
-def all_keys(context: Context) -> tuple[Survey, ...]:
+def all_keys(context: KeyScope) -> tuple[Survey, ...]:
     """Survey the pinned key, and the former Org Keys that old backups still need.
 
     Args:
         context: The run; its driller's logins are used.
     """
-    reader = Reader.of(context, context.estate("driller").targets())
-    former = context.config.key.former if context.config.key else ()
-    return tuple(
-        reader.survey(fingerprint, journal=context.of(fingerprint).journal)
-        for fingerprint in dict.fromkeys((context.fingerprint, *former))
-    )
+    reader = Reader.of(context, context.backends("driller").targets())
+    return tuple(reader.survey(key.fingerprint, journal=key.journal) for key in (context, *context.former()))
 
 
 def verdict(survey: Survey, copies: int) -> list[Code]:

@@ -37,7 +37,7 @@ def map_backups(call: Invocation, places: Places = None) -> Code:
     from pipeline.workflows.backups import map as coverage
 
     context = call.context()
-    sources = context.estate("driller").backups(places or (), whole=False)
+    sources = context.backends("driller").backups(places or (), whole=False)
     surveys = overview.all_keys(context)
     missed = coverage.missing(surveys)
     backups = coverage.cover(sources, coverage.escrowed(surveys), missed)

@@ -45,7 +45,7 @@ def verify(
     from pipeline.workflows.backups import verify as story
 
     context = call.context()
-    sources = context.estate("driller").backups(places or ())
+    sources = context.backends("driller").backups(places or ())
     names = Counter(source.name for source in sources)
     twice = next((name for name, count in names.items() if count > 1), None)
     if twice is not None:

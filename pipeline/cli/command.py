@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +25,7 @@ from pipeline.cli.output import Output
 from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError
 
 if TYPE_CHECKING:
-    from pipeline.archive.context import Context
+    from pipeline.archive.run import KeyScope
     from pipeline.cli.documents import Document
     from pipeline.config import Config, Job
     from pipeline.core.clock import Clock
@@ -85,7 +84,7 @@ class Invocation:
         self.out.progress(f"configuration: {path}")
         return loaded
 
-    def context(self, fingerprint: str | None = None, clock: Clock | None = None) -> Context:
+    def context(self, fingerprint: str | None = None, clock: Clock | None = None) -> KeyScope:
         """Put a run together.
 
         Args:
@@ -104,27 +103,6 @@ class Invocation:
             reporter=self.out,
             clock=clock,
         )
-
-    @contextmanager
-    def remembered(
-        self, context: Context, event: str, *, unless: bool = False, but: Code | None = None
-    ) -> Iterator[None]:
-        """Enter into the ledger what a run refuses or fails with.
-
-        Args:
-            context: The run.
-            event: The ledger's event.
-            unless: Whether nothing is entered, as in a dry run.
-            but: The code of failures that are not entered.
-        """
-        from pipeline.workflows import publish
-
-        try:
-            yield
-        except OrgkeyError as error:
-            if not unless and error.code is not but:
-                publish.remember_failure(context, event, error)
-            raise
 
     def answer(self, document: Document, lines: Iterable[str]) -> Code:
         """Print the result, as a document or for a person.

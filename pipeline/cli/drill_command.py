@@ -16,8 +16,7 @@ from pipeline.core.errors import Code, UsageProblem, first_of
 
 if TYPE_CHECKING:
     from pipeline.evidence.ledger.drill_results import Proof, Result
-    from pipeline.workflows.drill import Drill
-    from pipeline.workflows.former import Former
+    from pipeline.workflows.drill import Drill, Former
 
 
 @command(
@@ -62,7 +61,7 @@ def drill(
     from pipeline.workflows import drill as story
 
     context = call.context()
-    backups = tuple(context.estate("driller").backups(backup)) if backup else ()
+    backups = tuple(context.backends("driller").backups(backup)) if backup else ()
     once = next((item.name for item in backups if not item.again), None)
     if once is not None:
         raise UsageProblem(
@@ -78,14 +77,10 @@ def drill(
         ask=ceremony_prompt.at_terminal(call.out, context.deadline),
         backups=backups,
     )
-    # A drill that meets the lock of another run was not refused.
-    with call.remembered(context, "drill-refused", but=Code.LOCKED):
-        result = story.drill(context, request)
+    result = story.drill(context, request)
     former: tuple[Former, ...] = ()
     if call.fingerprint is None and not (request.epochs or call.via or request.shares or backup):
-        from pipeline.workflows import former as formers
-
-        former = formers.drill(context, request)
+        former = story.drill_former(context, request)
     code = first_of([result.code, *(item.code for item in former)])
     return call.answer(DrillDocument.about(result, former, code), [*_former(former), *lines(result)])
 

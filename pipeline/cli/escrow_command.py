@@ -16,7 +16,7 @@ from pipeline.cli.output import Output, printable, spaced, table
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
 
 if TYPE_CHECKING:
-    from pipeline.archive.context import Context
+    from pipeline.archive.run import KeyScope
     from pipeline.core.passphrases import Once
     from pipeline.core.secret import Secret
     from pipeline.sources.interface import Export, Source
@@ -66,7 +66,6 @@ def escrow(
     from pipeline.core.clock import Deadline
     from pipeline.wiring import factory
     from pipeline.workflows import escrow as story
-    from pipeline.workflows.publish import remember_failure
 
     pin = factory.pinned(call.loaded, call.fingerprint)
     source = factory.source(call.loaded, export, pin=pin, passphrase=passphrase)
@@ -75,7 +74,7 @@ def escrow(
     except OrgkeyError as error:
         # An export that is refused is entered; that there is none is not.
         if pin is not None and error.code >= Code.PUBLIC_ONLY and not dry_run:
-            remember_failure(call.context(pin), "escrow-failed", error)
+            call.context(pin).note_failure("escrow-failed", error)
         raise
     call.out.progress(f"export: {fetched.origin}")
     for note in fetched.notes:
@@ -126,7 +125,7 @@ def export_passphrase(call: Invocation, export: Path | None = None) -> Once:
 
 
 def needed(
-    context: Context, data: bytes, source: Once, accept: frozenset[str] = frozenset()
+    context: KeyScope, data: bytes, source: Once, accept: frozenset[str] = frozenset()
 ) -> Secret | None:
     """The passphrase of an export, where it takes one; a person may type it several times.
 

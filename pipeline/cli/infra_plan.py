@@ -13,7 +13,7 @@ from pipeline.core.errors import Code, UsageProblem
 from pipeline.core.text import counted
 
 if TYPE_CHECKING:
-    from pipeline.archive.context import Context
+    from pipeline.archive.run import KeyScope
     from pipeline.provision.plan import Plan
     from pipeline.workflows.provision import Look
 
@@ -51,7 +51,7 @@ def plan(
     return call.answer(document, [*lines(result, whole=call.verbose > 0), "", *never])
 
 
-def start(call: Invocation, files: Path | None) -> tuple[Context, Look]:
+def start(call: Invocation, files: Path | None) -> tuple[KeyScope, Look]:
     """Read the configuration and compare.
 
     Raises:
@@ -71,7 +71,7 @@ def start(call: Invocation, files: Path | None) -> tuple[Context, Look]:
     return context, found
 
 
-def is_pinned(context: Context) -> bool:
+def is_pinned(context: KeyScope) -> bool:
     """Whether there is a key whose ledger can have an entry."""
     return context.fingerprint != NO_PIN
 

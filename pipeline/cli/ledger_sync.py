@@ -26,7 +26,7 @@ def sync(
         )
     from pipeline.monitoring import ledger_lag as mirrored
 
-    head = context.scribe.sync(now=context.clock.now(), run=context.run)
+    head = context.scribe.sync(now=context.clock.now(), run=context.run_id)
     places, failed = mirrored.pending(context), context.scribe.failed
     some = any(item.name not in failed for item in places)
     codes = [Code.DEGRADED if some and error.code.retry else error.code for error in failed.values()]

@@ -18,7 +18,7 @@ from pipeline.core.isolation import isolated
 from pipeline.core.retry import Retrier
 
 if TYPE_CHECKING:
-    from pipeline.archive.context import Context
+    from pipeline.archive.run import KeyScope
     from pipeline.evidence.ledger.verify import Claim, Verified
     from pipeline.storage.ledger_mirror import Mirror
 
@@ -94,7 +94,7 @@ def _subject(call: Invocation, out: Output, folder: Path | None, mirrors: list[s
         pin = call.fingerprint and wiring.pinned(None, call.fingerprint)
         return _Given(folder, pin or None)
     context = call.context()
-    estate = context.estate("auditor")
+    estate = context.backends("auditor")
     whole, heads = estate.mirrors(context.fingerprint), estate.heads(context.fingerprint)
     given = _Given(folder or context.ledger.directory, context.fingerprint)
     for name in mirrors:
@@ -112,7 +112,7 @@ def _subject(call: Invocation, out: Output, folder: Path | None, mirrors: list[s
     return given
 
 
-def _claims(context: Context, whole: Mirror | None, heads: Mirror | None) -> list[Claim]:
+def _claims(context: KeyScope, whole: Mirror | None, heads: Mirror | None) -> list[Claim]:
     """What one place says of the ledger, as a mirror of entries, of heads, or both."""
     from pipeline.evidence import anchors
     from pipeline.storage.retrying_mirror import RetryingMirror

@@ -14,7 +14,7 @@ from pipeline.core.errors import Code
 
 if TYPE_CHECKING:
     from pipeline.archive.catalog import Copy, Survey
-    from pipeline.archive.context import Context
+    from pipeline.archive.run import KeyScope
     from pipeline.evidence.ledger.drill_history import Known
     from pipeline.evidence.ledger.store import Ledger
 
@@ -47,7 +47,7 @@ def verify(call: Invocation) -> Code:
     from pipeline.archive import overview
 
     context = call.context()
-    with call.remembered(context, "verify-failed"):
+    with context.recorded("verify-failed"):
         surveys = overview.all_keys(context)
     code = overview.judged(
         (code for item in surveys for code in overview.verdict(item, context.config.policy.copies)),
@@ -65,7 +65,7 @@ def verify(call: Invocation) -> Code:
     )
 
 
-def _warn(out: Output, context: Context, surveys: Sequence[Survey]) -> None:
+def _warn(out: Output, context: KeyScope, surveys: Sequence[Survey]) -> None:
     """Say what a reader of the answer has to know."""
     from pipeline.archive import overview
 
@@ -77,7 +77,7 @@ def _warn(out: Output, context: Context, surveys: Sequence[Survey]) -> None:
         out.warn(f"{problem.message}; {problem.hint}")
 
 
-def last_known(context: Context, surveys: Sequence[Survey]) -> dict[str, Known]:
+def last_known(context: KeyScope, surveys: Sequence[Survey]) -> dict[str, Known]:
     """What this host's ledger knows of the newest epoch, for each key that could not be looked at whole."""
     from pipeline.core.isolation import isolated
     from pipeline.evidence.ledger.drill_history import Known
@@ -98,7 +98,7 @@ def _newest(ledger: Ledger) -> Known | None:
     return read(entry for entry, _ in ledger.each()).known
 
 
-def lines(context: Context, surveys: Sequence[Survey], known: Mapping[str, Known]) -> list[str]:
+def lines(context: KeyScope, surveys: Sequence[Survey], known: Mapping[str, Known]) -> list[str]:
     """What a person reads."""
     shown: list[str] = []
     for item in surveys:

@@ -19,7 +19,6 @@ def repair(call: Invocation, epoch: options.EpochChoice = "all", dry_run: option
     from pipeline.workflows import repair as story
 
     context = call.context()
-    with call.remembered(context, "repair-failed", unless=dry_run):
-        result = story.repair(context, options.epochs(epoch), dry_run=dry_run)
+    result = story.repair(context, options.epochs(epoch), dry_run=dry_run)
     document = RepairDocument(dry_run=dry_run, copies=RepairedItem.each(result.copies), exit_code=result.code)
     return call.answer(document, document.lines())

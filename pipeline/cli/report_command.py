@@ -13,7 +13,7 @@ from pipeline.cli.options import opt
 from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError, UsageProblem
 
 if TYPE_CHECKING:
-    from pipeline.archive.context import Context
+    from pipeline.archive.run import KeyScope
     from pipeline.report.gather import Gathered
     from pipeline.report.model import Report
 
@@ -102,12 +102,12 @@ def report(
     return found.code
 
 
-def _catch_up(context: Context) -> None:
+def _catch_up(context: KeyScope) -> None:
     """Take in what other hosts have entered; a mirror that cannot be read is a gap of the report."""
     if not context.config.ledger.mirrors:
         return
     try:
-        context.scribe.catch_up(now=context.clock.now(), run=context.run)
+        context.scribe.catch_up(now=context.clock.now(), run=context.run_id)
     except OrgkeyError as error:
         context.reporter.warn(f"the ledger is not level with its mirrors: {error.message}")
 
@@ -120,7 +120,7 @@ def _write(path: Path, data: bytes) -> str:
     return sha256(data).hex
 
 
-def _bundle(context: Context, found: Gathered, path: Path) -> str:
+def _bundle(context: KeyScope, found: Gathered, path: Path) -> str:
     from pipeline.evidence.statement import FOLDER
     from pipeline.report import bundle
 

@@ -147,7 +147,7 @@ def _from_targets(call: Invocation, request: Request, passphrase: SecretSource, 
     from pipeline.workflows import restore as story
 
     context = call.context(clock=clock)
-    estate = context.estate("driller")
+    estate = context.backends("driller")
     request = replace(request, ask=ceremony_prompt.at_terminal(call.out, context.deadline))
     try:
         found = story.find(context, estate, request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,12 +52,13 @@ def retain(
         rules.moment(until), options.epochs(epoch), tuple(target or ()), mode.value if mode else None
     )
     context = call.context()
-    with call.remembered(context, "retain-failed", unless=dry_run):
+    with nullcontext() if dry_run else context.recorded("retain-failed"):
         result = records.plan(context, request, sync=not dry_run)
-        if not dry_run:
-            if result.irrevocable and _confirm(call.out, result, yes=yes):
-                context = call.context()  # the time that a person took is not the run's
-            result = records.retain(context, result)
+        asked = not dry_run and result.irrevocable and _confirm(call.out, result, yes=yes)
+    if not dry_run:
+        if asked:
+            context = call.context()  # the time that a person took is not the run's
+        result = records.retain(context, result)
     for name, kind in result.without.items():
         call.out.progress(f"{name}: has no retention ({kind})")
     for failure in result.failures.values():

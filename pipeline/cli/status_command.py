@@ -13,7 +13,7 @@ from pipeline.cli.options import opt
 from pipeline.core.errors import Code, OrgkeyError, first_of
 
 if TYPE_CHECKING:
-    from pipeline.archive.context import Context
+    from pipeline.archive.run import KeyScope
     from pipeline.cli.output import Output
 
 Metrics = Annotated[
@@ -60,11 +60,11 @@ def status(call: Invocation, metrics: Metrics = None) -> Code:
     return call.answer(StatusDocument.about(result, code), status_text.lines(result))
 
 
-def _name(context: Context) -> str:
+def _name(context: KeyScope) -> str:
     return (context.config.key.name or "") if context.config.key else ""
 
 
-def _write_failure(out: Output, metrics: Path | None, error: Exception, context: Context | None) -> None:
+def _write_failure(out: Output, metrics: Path | None, error: Exception, context: KeyScope | None) -> None:
     """What stood in the file must not look fresh for ever."""
     if metrics is None:
         return

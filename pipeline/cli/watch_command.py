@@ -157,7 +157,7 @@ def _inbox(call: Invocation) -> tuple[str | None, Code, str | None]:
     from pipeline.sources.interface import NoExport
     from pipeline.wiring import factory
     from pipeline.workflows import escrow
-    from pipeline.workflows.inbox_state import Arrival
+    from pipeline.workflows.inbox_state import InboxState
 
     passphrase = escrow_command.export_passphrase(call)
     source = factory.source(config, None, pin=factory.pinned(config, call.fingerprint), passphrase=passphrase)
@@ -166,15 +166,15 @@ def _inbox(call: Invocation) -> tuple[str | None, Code, str | None]:
     except NoExport:
         return None, Code.OK, None
     context = call.context()
-    arrival = Arrival(context, fetched.data)
-    if before := arrival.held():
+    inbox = InboxState(context, fetched.data)
+    if before := inbox.held():
         return None, before.code, _held(before)
     call.out.progress(f"export: {fetched.origin}")
     secret = escrow_command.needed(context, fetched.data, passphrase)
-    result = escrow.escrow(context, fetched.data, secret, arrival=arrival)
+    result = escrow.escrow(inbox.scope(), fetched.data, secret)
     code = escrow_command.finish(call.out, source, fetched, result)
     if not any(taken.path.exists() for taken in fetched.files):
-        arrival.forget()
+        inbox.forget()
     return result.record.epoch, code, None
 
 

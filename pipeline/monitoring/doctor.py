@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.archive.catalog import AT_ONCE, Reader
-from pipeline.archive.context import Context, Estate
+from pipeline.archive.run import Estate, KeyScope
 from pipeline.config import Config
 from pipeline.core import files, process
 from pipeline.core import hardening as harden
@@ -31,7 +31,7 @@ from pipeline.workflows import provision as drift
 OLDEST_GPG = (2, 2, 0)
 
 
-def examine(context: Context) -> list[Finding]:
+def examine(context: KeyScope) -> list[Finding]:
     """Run every check; those that ask servers overlap.
 
     Args:
@@ -40,7 +40,7 @@ def examine(context: Context) -> list[Finding]:
     Returns:
         The findings: host first, then configuration, targets and holders.
     """
-    writer, driller = context.estate("writer"), context.estate("driller")
+    writer, driller = context.backends("writer"), context.backends("driller")
     jobs: list[Callable[[], list[Finding]]] = [target.check for target in writer.targets().values()]
     jobs += [target.check for target in driller.targets().values()]
     jobs += [holder.check for holder in writer.holders().values()]
@@ -64,7 +64,7 @@ def examine(context: Context) -> list[Finding]:
     return list(dict.fromkeys(findings))  # what several logins see of one key is said once
 
 
-def _further(context: Context, role: Literal["auditor", "retention"]) -> list[Callable[[], list[Finding]]]:
+def _further(context: KeyScope, role: Literal["auditor", "retention"]) -> list[Callable[[], list[Finding]]]:
     """The checks of an identity that not every estate has, where it has a login."""
     known = context.config.identity.get(role)
     if known is None:
@@ -74,7 +74,7 @@ def _further(context: Context, role: Literal["auditor", "retention"]) -> list[Ca
         service = {"vault": known.vault, "vault-transit": known.vault}.get(kind, known.aws)
         return kind not in ("directory", "openpgp", "paper") and bool(known.at.get(name, service))
 
-    estate, config = context.estate(role), context.config
+    estate, config = context.backends(role), context.config
     jobs = [
         target.check for name, target in estate.targets().items() if logs_in(name, config.target[name].kind)
     ]
@@ -92,7 +92,7 @@ def verdict(findings: list[Finding]) -> Code:
     return first_of(finding.code for finding in findings if finding.level is Level.FAIL)
 
 
-def _implementations(context: Context) -> list[Finding]:
+def _implementations(context: KeyScope) -> list[Finding]:
     """Have each implementation of OpenPGP work with a known key: on this host, with what is installed now.
 
     Raises:
@@ -117,7 +117,7 @@ def _implementations(context: Context) -> list[Finding]:
     return [Finding(Level.WARN, "proofs", problem, hint) for problem in told]
 
 
-def _gnupg(context: Context) -> list[Finding]:
+def _gnupg(context: KeyScope) -> list[Finding]:
     try:
         shown = process.run(["gpg", "--version"], timeout=context.deadline.limit(10)).stdout.decode()
     except ProgramMissing as error:
@@ -192,7 +192,7 @@ def _state_problem(message: str) -> Finding:
     return Finding(Level.FAIL, "state", message, hint, Code.LOCAL_FILES)
 
 
-def _replication(context: Context, estate: Estate) -> list[Finding]:
+def _replication(context: KeyScope, estate: Estate) -> list[Finding]:
     """What the buckets that are said to be replicated say of the records' versions."""
     findings: list[Finding] = []
     for name, target in estate.targets().items():
@@ -218,7 +218,7 @@ def _replication(context: Context, estate: Estate) -> list[Finding]:
     return findings
 
 
-def _newest(context: Context, target: Target) -> list[Stored]:
+def _newest(context: KeyScope, target: Target) -> list[Stored]:
     """What a target stores of the newest epochs, and of those that this host knows."""
     listed, order = Reader.of(context, {target.name: target}).at(target, context.fingerprint, context.journal)
     return [item for name in order[:AT_ONCE] for item in listed[name]()]
@@ -272,7 +272,7 @@ def _configuration(config: Config) -> list[Finding]:
     return findings
 
 
-def _live_key(context: Context) -> list[Finding]:
+def _live_key(context: KeyScope) -> list[Finding]:
     """Whether the place of the live key gives the pinned key out."""
     place = context.config.key.live if context.config.key else None
     if place is None:
@@ -296,12 +296,12 @@ def _live_key(context: Context) -> list[Finding]:
     ]
 
 
-def _backups(context: Context) -> list[Finding]:
+def _backups(context: KeyScope) -> list[Finding]:
     """Whether the places of backups can be listed, and have some."""
     findings = []
     for name in context.config.backups:
         subject = f"backups {name}"
-        look = partial(context.estate("driller").backups, [name], whole=False)
+        look = partial(context.backends("driller").backups, [name], whole=False)
         listed = isolated(look, subject)
         if isinstance(listed, OrgkeyError):
             findings.append(Finding(Level.FAIL, subject, listed.message, listed.hint, listed.code))

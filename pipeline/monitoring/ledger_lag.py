@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.finding import Finding, Level
 from pipeline.core.isolation import isolated
@@ -31,7 +31,7 @@ class Pending:
     problem: str | None
 
 
-def pending(context: Context) -> tuple[Pending, ...]:
+def pending(context: KeyScope) -> tuple[Pending, ...]:
     """What waits for each mirror; empty without ``[ledger]``. Asks no server.
 
     Args:
@@ -53,7 +53,7 @@ def pending(context: Context) -> tuple[Pending, ...]:
     return tuple(found)
 
 
-def waiting(context: Context) -> int | None:
+def waiting(context: KeyScope) -> int | None:
     """How many entries no mirror has yet; ``None`` where no mirror of whole entries is configured.
 
     Args:
@@ -65,7 +65,7 @@ def waiting(context: Context) -> int | None:
     return min((item.waiting for item in pending(context) if item.kind == "entries"), default=None)
 
 
-def findings(context: Context) -> list[Finding]:
+def findings(context: KeyScope) -> list[Finding]:
     """Ask every mirror whether it can be read, and say what waits for it. Writes nothing.
 
     Args:
@@ -78,7 +78,7 @@ def findings(context: Context) -> list[Finding]:
         known = {(item.name, item.kind): item for item in pending(context)}
     except OrgkeyError as error:
         return [Finding(Level.FAIL, "ledger", error.message, error.hint, error.code)]
-    driller = context.estate("driller")
+    driller = context.backends("driller")
     found = []
     for kind, places in (
         ("entries", driller.mirrors(context.fingerprint)),

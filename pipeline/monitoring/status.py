@@ -10,8 +10,8 @@ from functools import partial
 from pipeline.archive import live_key as lives
 from pipeline.archive import overview
 from pipeline.archive.catalog import Epoch, State, Survey, not_read
-from pipeline.archive.context import Context, Estate
 from pipeline.archive.overview import Silence
+from pipeline.archive.run import Estate, KeyScope
 from pipeline.core.clock import parse_stamp
 from pipeline.core.concurrency import overlap
 from pipeline.core.errors import Code, OrgkeyError
@@ -91,14 +91,14 @@ class Status:
         return tuple(rule.text for rule in self.rules if not rule.ok)
 
 
-def status(context: Context) -> Status:
+def status(context: KeyScope) -> Status:
     """Judge the escrow of the pinned key.
 
     Args:
         context: The run.
     """
     now = context.clock.now()
-    estate = context.estate("driller")
+    estate = context.backends("driller")
     survey, *former = overview.all_keys(context)
     latest = survey.latest()
     drilled = _last_drill(context, latest)
@@ -194,7 +194,7 @@ def _other_plan(latest: Epoch, outdated: frozenset[str]) -> list[str]:
     ]
 
 
-def _history(context: Context, survey: Survey) -> tuple[History, list[OrgkeyError]]:
+def _history(context: KeyScope, survey: Survey) -> tuple[History, list[OrgkeyError]]:
     """What the ledger tells that is believed; or why it cannot tell it."""
     try:
         told = history.read(entry for entry, _ in context.ledger.each())
@@ -207,7 +207,7 @@ def _history(context: Context, survey: Survey) -> tuple[History, list[OrgkeyErro
 
 
 def _check_ins(
-    context: Context, record: Record, drills: Sequence[Drilled], standings: list[checkin.Standing]
+    context: KeyScope, record: Record, drills: Sequence[Drilled], standings: list[checkin.Standing]
 ) -> tuple[list[Rule], list[Code]]:
     """How the custodians' shares stand; they are added to ``standings``."""
     try:
@@ -232,7 +232,7 @@ def _check_ins(
     return rules or gate.told("max_check_in_age_days", [], "every custodian has checked in"), []
 
 
-def _rules(context: Context, latest: Epoch, age: float, drill_age: float | None) -> list[Rule]:
+def _rules(context: KeyScope, latest: Epoch, age: float, drill_age: float | None) -> list[Rule]:
     policy, now = context.config.policy, context.clock.now()
     locked = _locked(context)
     return [
@@ -243,13 +243,13 @@ def _rules(context: Context, latest: Epoch, age: float, drill_age: float | None)
     ]
 
 
-def _locked(context: Context) -> frozenset[str]:
+def _locked(context: KeyScope) -> frozenset[str]:
     """The targets that are configured to lock."""
     targets = context.config.target.items()
     return frozenset(name for name, target in targets if getattr(target, "lock_mode", None))
 
 
-def _live_rules(context: Context, live: lives.Live, renewal: lives.Renewal | None) -> list[str]:
+def _live_rules(context: KeyScope, live: lives.Live, renewal: lives.Renewal | None) -> list[str]:
     if context.config.key is None or context.config.key.live is None:
         return []
     if live.state == "replaced":
@@ -268,7 +268,7 @@ def _live_rules(context: Context, live: lives.Live, renewal: lives.Renewal | Non
     return broken
 
 
-def _former_rules(context: Context, survey: Survey) -> tuple[list[str], list[Code]]:
+def _former_rules(context: KeyScope, survey: Survey) -> tuple[list[str], list[Code]]:
     """A former key is needed as long as there are backups that were made with it."""
     latest = survey.latest()
     name = f"former key {survey.fingerprint}"
@@ -301,7 +301,7 @@ def _former_rules(context: Context, survey: Survey) -> tuple[list[str], list[Cod
 
 
 def _backups(
-    context: Context, estate: Estate, surveys: Sequence[Survey]
+    context: KeyScope, estate: Estate, surveys: Sequence[Survey]
 ) -> tuple[tuple[Backup, ...], list[str], list[Code]]:
     """The map of the configured backups, and what is wrong with it."""
     if not context.config.backups:
@@ -329,9 +329,9 @@ def _backups(
     return found, broken, [backup.code for backup in damaged]
 
 
-def _plan(context: Context) -> tuple[Plan | None, list[tuple[str, OrgkeyError]]]:
+def _plan(context: KeyScope) -> tuple[Plan | None, list[tuple[str, OrgkeyError]]]:
     """The configured custody plan; and which holders could not be asked for it."""
-    holders = context.estate("driller").holders()
+    holders = context.backends("driller").holders()
     paths = from_config(context.config, holders)
     names = sorted({need.holder for path in paths for need in path.needs})
 
@@ -363,13 +363,13 @@ def _overdue(item: checkin.Standing, limit: float) -> str:
     return f"custodian {item.seat.name} ({item.seat.path.name}) {last}, {asked}"
 
 
-def _last_drill(context: Context, latest: Epoch | None) -> datetime | None:
+def _last_drill(context: KeyScope, latest: Epoch | None) -> datetime | None:
     entry = context.journal.entry(latest.name) if latest else None
     mark = entry.proven() if entry else None
     return parse_stamp(str(mark["at"])) if mark else None
 
 
-def _vanished(context: Context, survey: Survey) -> list[str]:
+def _vanished(context: KeyScope, survey: Survey) -> list[str]:
     """Epochs that this host has proven and that no target shows any more: somebody rolled them back."""
     if survey.unreachable or survey.left_out:
         return []  # they may be there

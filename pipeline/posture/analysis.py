@@ -18,7 +18,7 @@ from pathlib import Path
 from pipeline import config as settings
 from pipeline.archive import overview
 from pipeline.archive.catalog import Epoch, Survey
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.config import Config
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Code, OrgkeyError, first_of
@@ -143,7 +143,7 @@ def _fixed(item: Description) -> dict[str, object]:
     return {key: value for key, value in item.coordinates.items() if key not in skipped and value is not None}
 
 
-def expose(context: Context, surveys: Sequence[Survey] | None = None) -> Exposure:
+def expose(context: KeyScope, surveys: Sequence[Survey] | None = None) -> Exposure:
     """Compute the posture.
 
     Args:
@@ -216,12 +216,12 @@ def _model(control: _Control, epoch: Epoch) -> Model:
 # -- what servers tell -----------------------------------------------------------------------------
 
 
-def _control(context: Context) -> tuple[_Control, list[str]]:
+def _control(context: KeyScope) -> tuple[_Control, list[str]]:
     unknown: list[str] = []
     described: dict[str, Description] = {}
     known = context.config.identity
     # The writer may describe keys; a host that only drills has no writer's login.
-    holders = context.estate(
+    holders = context.backends(
         "driller" if "driller" in known and "writer" not in known else "writer"
     ).holders()
     for name, holder in holders.items():
@@ -269,7 +269,7 @@ def _at_vault(config: Config) -> dict[str, dict[str, settings.VaultPlace]]:
     return found
 
 
-def _unsealed(context: Context, control: _Control) -> list[str]:
+def _unsealed(context: KeyScope, control: _Control) -> list[str]:
     """Whoever holds the key of an auto-unseal can open that Vault's storage, and so use what is in it."""
     config = context.config
     controlled = _controlled(config)
@@ -280,7 +280,7 @@ def _unsealed(context: Context, control: _Control) -> list[str]:
         for party in item.controlled_by
     }
     unknown = []
-    kinds = context.estate("driller").seal_types()
+    kinds = context.backends("driller").seal_types()
     for address, things in _at_vault(config).items():
         kind = kinds.get(address)
         if isinstance(kind, OrgkeyError):
@@ -348,7 +348,7 @@ def _older(
     return found
 
 
-def _exports(context: Context) -> list[Lingering]:
+def _exports(context: KeyScope) -> list[Lingering]:
     """Exports that an inbox keeps after they were escrowed: each is the key, under its old passphrase."""
     source = context.config.source
     if source is None or source.kind != "inbox" or not source.path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.core.errors import OrgkeyError
 from pipeline.core.isolation import isolated
 from pipeline.evidence import anchors
@@ -19,7 +19,7 @@ _NEAR = 100
 """So far below the ledger's own end a mirror's is looked for first."""
 
 
-def outside(context: Context, head: Head) -> tuple[tuple[Claim, ...], tuple[str, ...]]:
+def outside(context: KeyScope, head: Head) -> tuple[tuple[Claim, ...], tuple[str, ...]]:
     """Ask every mirror, and every place for heads, for the newest entry that it shares with this host.
 
     Args:
@@ -31,7 +31,7 @@ def outside(context: Context, head: Head) -> tuple[tuple[Claim, ...], tuple[str,
     """
     if not (context.config.ledger.mirrors or context.config.ledger.heads):
         return (), ()
-    estate = context.estate("auditor")
+    estate = context.backends("auditor")
     memory = Memory(context.root)
     found: list[Claim] = []
     gaps = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.core.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError
 from pipeline.core.isolation import isolated
 from pipeline.evidence import timestamp
@@ -15,7 +15,7 @@ from pipeline.evidence.verify import Checked
 from pipeline.record.verify import Record
 
 
-def issued(context: Context, record: Record | None) -> tuple[tuple[Checked, ...], tuple[str, ...]]:
+def issued(context: KeyScope, record: Record | None) -> tuple[tuple[Checked, ...], tuple[str, ...]]:
     """Read the certificates of this host's drills.
 
     Args:

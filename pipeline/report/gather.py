@@ -13,7 +13,7 @@ from pipeline import __version__
 from pipeline import config as settings
 from pipeline.archive import overview
 from pipeline.archive.catalog import Copy, Epoch, Survey
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.core.clock import parse_stamp
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, OrgkeyError, first_of
@@ -85,7 +85,7 @@ class Gathered:
     code: Code
 
 
-def gather(context: Context, *, since: datetime | None = None) -> Gathered:
+def gather(context: KeyScope, *, since: datetime | None = None) -> Gathered:
     """Compute a report. Nothing is opened, and nothing is written.
 
     Args:
@@ -126,7 +126,7 @@ def gather(context: Context, *, since: datetime | None = None) -> Gathered:
     report = Report(
         generated=now,
         host=platform.node(),
-        run=context.run,
+        run=context.run_id,
         program=f"orgkey-escrow {__version__}",
         since=begin,
         previous=told.bundled,
@@ -185,7 +185,7 @@ def _code(report: Report, found: Status) -> Code:
     )
 
 
-def _copies(context: Context, epoch: Epoch | None) -> tuple[CopyFacts, ...]:
+def _copies(context: KeyScope, epoch: Epoch | None) -> tuple[CopyFacts, ...]:
     return tuple(_copy(context.config, copy) for copy in epoch.copies) if epoch else ()
 
 
@@ -216,12 +216,12 @@ def _path(entry: PathEntry, record: Record) -> PathFacts:
     return PathFacts(entry.name, overview.needs(record, entry), people)
 
 
-def _closed(context: Context, record: Record | None, paths: Iterable[PathFacts]) -> dict[str, str]:
+def _closed(context: KeyScope, record: Record | None, paths: Iterable[PathFacts]) -> dict[str, str]:
     """The paths that cannot be opened today, since a machine among their holders does not answer."""
     if record is None:
         return {}
     section = record.manifest.custody
-    openers = context.estate("driller").openers(section)
+    openers = context.backends("driller").openers(section)
     silent: dict[str, str] = {}
     for name, holder in openers.items():
         try:
@@ -236,7 +236,7 @@ def _closed(context: Context, record: Record | None, paths: Iterable[PathFacts])
     }
 
 
-def _key(context: Context, found: Status, record: Record | None) -> KeyFacts:
+def _key(context: KeyScope, found: Status, record: Record | None) -> KeyFacts:
     told = record.manifest.key if record else {}
     former = tuple((survey.fingerprint, _former(survey)) for survey in found.former)
     return KeyFacts(
@@ -342,7 +342,7 @@ def _custodian(item: Standing) -> CustodianFacts:
     )
 
 
-def _exposed(context: Context, surveys: tuple[Survey, ...]) -> tuple[CustodyFacts | None, bytes | None]:
+def _exposed(context: KeyScope, surveys: tuple[Survey, ...]) -> tuple[CustodyFacts | None, bytes | None]:
     try:
         found = exposure.expose(context, surveys)
     except OrgkeyError as error:
@@ -376,7 +376,7 @@ def _custody(found: Exposure) -> CustodyFacts:
     )
 
 
-def _not_covered(context: Context, report: Report) -> Iterable[str]:
+def _not_covered(context: KeyScope, report: Report) -> Iterable[str]:
     policy, config = context.config.policy, context.config
     for cell in report.matrix:
         if cell.state is Proof.NEVER:

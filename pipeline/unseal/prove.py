@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pipeline.archive.context import Context, Estate
+from pipeline.archive.run import Estate, KeyScope
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, NotEnoughShares, NotHeld, OrgkeyError, first_of
 from pipeline.core.isolation import isolated
@@ -177,7 +177,7 @@ def recover_passphrase(
 
 
 def open_and_prove(
-    context: Context,
+    context: KeyScope,
     estate: Estate,
     record: Record,
     path: PathEntry,

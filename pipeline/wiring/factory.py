@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline import config as settings
-from pipeline.archive.context import Context, Role
+from pipeline.archive.run import KeyScope, Role
 from pipeline.config import Config
 from pipeline.core import log as logs
 from pipeline.core.clock import Clock, Deadline, SystemClock
@@ -343,7 +343,7 @@ def context(
     state_dir: Path | None,
     reporter: Reporter,
     clock: Clock | None = None,
-) -> Context:
+) -> KeyScope:
     """Put a run together.
 
     Args:
@@ -366,15 +366,15 @@ def context(
         )
     deadline = Deadline(config.policy.deadline_seconds, clock)
     breakers = Breakers()
-    return Context(
+    return KeyScope(
         config=config,
         fingerprint=pin,
         clock=clock,
         deadline=deadline,
-        run=logs.run_id(),
+        run_id=logs.run_id(),
         root=state_root(state_dir) / pin,
         reporter=reporter,
-        estate=Estates(lambda role: Estate(config, role, deadline, clock, breakers)),
+        backends=Estates(lambda role: Estate(config, role, deadline, clock, breakers)),
     )
 
 

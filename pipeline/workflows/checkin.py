@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.archive.catalog import Reader, Survey, choose
-from pipeline.archive.context import Context
-from pipeline.archive.journal import lock
+from pipeline.archive.run import KeyScope
 from pipeline.core import files
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Conflict, LocalFilesProblem, OrgkeyError, UsageProblem, WrongShare
@@ -103,7 +102,7 @@ def _name(coordinates: Mapping[str, Any], share: ShareEntry) -> str:
     return share.label
 
 
-def accepted(context: Context, taken: Iterable[Seat]) -> dict[tuple[str, str, str, int], dict[int, CheckIn]]:
+def accepted(context: KeyScope, taken: Iterable[Seat]) -> dict[tuple[str, str, str, int], dict[int, CheckIn]]:
     """The check-ins that were accepted, by share and by number of the code.
 
     An entry may come from another host, or from who could write to a mirror: it counts where the code that
@@ -127,7 +126,7 @@ def accepted(context: Context, taken: Iterable[Seat]) -> dict[tuple[str, str, st
     return found
 
 
-def standings(context: Context, record: Record, drills: Iterable[Drilled] = ()) -> list[Standing]:
+def standings(context: KeyScope, record: Record, drills: Iterable[Drilled] = ()) -> list[Standing]:
     """How every custodian's share of a record stands.
 
     A share that opened the record in a drill was proven no less than by a check-in.
@@ -179,7 +178,7 @@ def _brought(seat: Seat, drills: Iterable[Drilled]) -> list[Drilled]:
     ]
 
 
-def challenge(context: Context, who: Collection[str] = (), *, new: bool = False) -> list[Challenge]:
+def challenge(context: KeyScope, who: Collection[str] = (), *, new: bool = False) -> list[Challenge]:
     """Ask custodians for a code of each of their shares in the latest epoch.
 
     Args:
@@ -195,7 +194,7 @@ def challenge(context: Context, who: Collection[str] = (), *, new: bool = False)
     survey = _survey(context)
     record = _latest(survey)
     wanted = _chosen(seats(record), who)
-    with lock(context.root):
+    with context.locked():
         known = accepted(context, wanted)
         numbers = {seat.key: _number(context, seat, known.get(seat.key, {}), new=new) for seat in wanted}
     people: dict[str, list[Seat]] = {}
@@ -206,7 +205,7 @@ def challenge(context: Context, who: Collection[str] = (), *, new: bool = False)
     return made
 
 
-def confirm(context: Context, codes: Iterable[str]) -> list[Seat]:
+def confirm(context: KeyScope, codes: Iterable[str]) -> list[Seat]:
     """Accept check codes.
 
     Args:
@@ -222,7 +221,7 @@ def confirm(context: Context, codes: Iterable[str]) -> list[Seat]:
         UsageProblem: A text has not the form of a code.
     """
     survey = _survey(context)
-    with lock(context.root):
+    with context.locked():
         found = []
         for code in codes:
             try:
@@ -235,7 +234,7 @@ def confirm(context: Context, codes: Iterable[str]) -> list[Seat]:
         return found
 
 
-def _confirm(context: Context, survey: Survey, code: Secret) -> Seat:
+def _confirm(context: KeyScope, survey: Survey, code: Secret) -> Seat:
     latest = _latest(survey)
     mine = seats(latest)
     known = accepted(context, mine)
@@ -303,8 +302,8 @@ def _matches(seat: Seat, code: Secret) -> int | None:
     return None
 
 
-def _survey(context: Context) -> Survey:
-    reader = Reader.of(context, context.estate("driller").targets())
+def _survey(context: KeyScope) -> Survey:
+    reader = Reader.of(context, context.backends("driller").targets())
     return reader.survey(context.fingerprint, journal=context.journal)
 
 
@@ -336,7 +335,7 @@ def _plain(text: str) -> str:
     return "".join(text.split()).upper()
 
 
-def _number(context: Context, seat: Seat, used: Collection[int], *, new: bool) -> int:
+def _number(context: KeyScope, seat: Seat, used: Collection[int], *, new: bool) -> int:
     pending = _pending(context, seat)
     if pending is not None and pending not in used and not new:
         return pending
@@ -354,11 +353,11 @@ def _number(context: Context, seat: Seat, used: Collection[int], *, new: bool) -
     return number
 
 
-def _pending_file(context: Context, seat: Seat) -> Path:
+def _pending_file(context: KeyScope, seat: Seat) -> Path:
     return context.root / "checkins" / ".".join(["challenge", *map(str, seat.key)])
 
 
-def _pending(context: Context, seat: Seat) -> int | None:
+def _pending(context: KeyScope, seat: Seat) -> int | None:
     path = _pending_file(context, seat)
     try:
         return int(json.loads(path.read_bytes())["number"])

@@ -14,10 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.archive import journal
 from pipeline.archive import live_key as lives
 from pipeline.archive.catalog import Copy, Epoch, Reader, choose, passed_over
-from pipeline.archive.context import Context, Estate
+from pipeline.archive.run import Estate, KeyScope
 from pipeline.core.clock import stamp
 from pipeline.core.digest import Digest
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
@@ -116,7 +115,24 @@ class Drill:
         return _proved(self.results, digest)
 
 
-def drill(context: Context, request: Request) -> Drill:
+@dataclass(frozen=True)
+class Former:
+    """What became of the drill of one former key.
+
+    Attributes:
+        fingerprint: The key's.
+        drill: The outcome; ``None`` when nothing could be drilled.
+        problem: Why nothing could.
+        code: How it ends.
+    """
+
+    fingerprint: str
+    drill: Drill | None
+    problem: str | None
+    code: Code
+
+
+def drill(context: KeyScope, request: Request) -> Drill:
     """Run a drill and keep its evidence.
 
     It holds the key's lock: two at once would each begin the same epoch in the journal, and lose what the
@@ -133,11 +149,34 @@ def drill(context: Context, request: Request) -> Drill:
         Locked: Another run works on this key on this host.
         OrgkeyError: Nothing could be drilled at all, or the evidence could not be kept.
     """
-    with journal.lock(context.root):
+    with context.locked("drill-refused"):
         return within(context, request)
 
 
-def within(context: Context, request: Request, prestarted: Prestarted | None = None) -> Drill:
+def drill_former(context: KeyScope, request: Request) -> tuple[Former, ...]:
+    """Drill every former key of the configuration: old backups still need them.
+
+    Raises:
+        OrgkeyError: The evidence could not be kept.
+    """
+    return tuple(_drill_former(key, request) for key in context.former())
+
+
+def _drill_former(context: KeyScope, request: Request) -> Former:
+    context.reporter.progress(f"former key {context.fingerprint}")
+    try:
+        with context.locked():
+            done = within(context, request)
+    except OrgkeyError as error:
+        if error.code is Code.LOCAL_FILES:
+            raise  # evidence that cannot be kept is a failure
+        # Nothing is stored, or every path needs people: the old backups may not open any more.
+        code = Code.STALE if isinstance(error, UsageProblem) else error.code
+        return Former(context.fingerprint, None, error.message, code)
+    return Former(context.fingerprint, done, None, done.code)
+
+
+def within(context: KeyScope, request: Request, prestarted: Prestarted | None = None) -> Drill:
     """The same, as a part of a run that holds the key's lock already.
 
     Args:
@@ -146,15 +185,13 @@ def within(context: Context, request: Request, prestarted: Prestarted | None = N
         prestarted: PGPy's process, for the first record; started here when not before.
     """
     from pipeline.openpgp import proofs
-    from pipeline.openpgp.gnupg import driver as gnupg
 
-    gnupg.sweep_orphans()
     with prestarted or proofs.Prestarted() as ready:
         return _drill(context, request, ready)
 
 
-def _drill(context: Context, request: Request, prestarted: Prestarted) -> Drill:
-    estate = context.estate("driller")
+def _drill(context: KeyScope, request: Request, prestarted: Prestarted) -> Drill:
+    estate = context.backends("driller")
     targets = estate.targets()
     unknown = set(request.targets) - set(targets)
     if unknown:
@@ -207,7 +244,7 @@ def _require_one_ceremony(estate: Estate, chosen: Sequence[Epoch], request: Requ
 
 
 def _drill_epoch(
-    context: Context,
+    context: KeyScope,
     estate: Estate,
     epoch: Epoch,
     request: Request,
@@ -268,7 +305,7 @@ def _drill_epoch(
     return results
 
 
-def _open_backups(context: Context, record: Record, opened: Opened, backups: Sequence[Source]) -> None:
+def _open_backups(context: KeyScope, record: Record, opened: Opened, backups: Sequence[Source]) -> None:
     """Have the recovered key open real backups, and add what came of it to the proofs."""
     from pipeline.sources.backups import prove
 
@@ -370,7 +407,7 @@ def _result(epoch: Epoch, copy: Copy, record: Record, path: PathEntry, opened: O
 
 
 def _certify(
-    context: Context,
+    context: KeyScope,
     estate: Estate,
     record: Record,
     copies: Sequence[Copy],
@@ -390,7 +427,7 @@ def _certify(
         nonce=nonce or secrets.token_hex(16),
         nonce_from="verifier" if nonce else "random",
         at=now,
-        run=context.run,
+        run=context.run_id,
         public_from="live" if lived.public else "record",
         requests=estate.request_ids(),
         ledger_head=context.ledger.head(),
@@ -420,7 +457,7 @@ def _certify(
     return str(path)
 
 
-def _stamp(context: Context, path: Path) -> None:
+def _stamp(context: KeyScope, path: Path) -> None:
     """Have the certificate's time stamped where that is configured; and those that still wait for it."""
     from pipeline.evidence import timestamp
 
@@ -444,7 +481,7 @@ def _recovered(opened: Mapping[tuple[str, str], Opened], record: str) -> Secret 
     return next((item.raw for (digest, _), item in opened.items() if digest == record and item.raw), None)
 
 
-def _remember(context: Context, epoch: Epoch, results: Sequence[Result], told: Mapping[str, Any]) -> None:
+def _remember(context: KeyScope, epoch: Epoch, results: Sequence[Result], told: Mapping[str, Any]) -> None:
     """Enter the drill in the ledger, then mark the epoch as proven where it is."""
     context.record_event(
         "drill" if all(result.passed for result in results) else "drill-failed",

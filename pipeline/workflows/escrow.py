@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.archive import journal, lineage
 from pipeline.archive.catalog import Reader, Survey
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, OrgkeyError, Stale
 from pipeline.core.secret import Secret
 from pipeline.custody import plan_change as change
@@ -21,7 +20,6 @@ from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Receipt, Target
 from pipeline.workflows import publish as storing
-from pipeline.workflows.inbox_state import Arrival
 from pipeline.workflows.publish import Chosen, Stored
 
 if TYPE_CHECKING:
@@ -66,11 +64,10 @@ class Rehearsal:
 
 
 def escrow(
-    context: Context,
+    context: KeyScope,
     data: bytes,
     passphrase: Secret | None,
     wishes: Wishes = Wishes(),
-    arrival: Arrival | None = None,
 ) -> Stored:
     """Escrow a keypair export.
 
@@ -79,8 +76,6 @@ def escrow(
         data: The export.
         passphrase: Opens it; ``None`` for one that has no passphrase.
         wishes: What else the operator asks for.
-        arrival: What is remembered of this export, where nobody asks but the next round: the ledger gets
-            only what has changed.
 
     Returns:
         The outcome, also when it is degraded or a proof failed: see ``code``.
@@ -88,43 +83,43 @@ def escrow(
     Raises:
         OrgkeyError: Nothing that counts was stored; a later run starts again or resumes.
     """
-    from pipeline import openpgp as keys
     from pipeline.openpgp import proofs
-    from pipeline.openpgp.gnupg import driver as gnupg
 
-    with journal.lock(context.root):
-        gnupg.sweep_orphans()
-        opened = False
-        try:
-            posture.require_no_single_party(context.config)
-            key = keys.load(
-                data, passphrase, pin=context.fingerprint, accept=wishes.accept, now=context.clock.now()
-            )
-            opened = True
-            context.reporter.progress(f"key {key.fingerprint} is open and complete")
-            for note in key.notes:
-                context.reporter.progress(f"note: {note}")
-            for warning in key.warnings:
-                context.reporter.warn(warning)
-            with ExitStack() as stack:
-                # PGPy takes longest to load: let it, while the servers are talked to.
-                prestarted = stack.enter_context(proofs.Prestarted()) if wishes.with_drill else None
-                return _escrow(context, key, passphrase, wishes, prestarted, arrival)
-        except OrgkeyError as error:
-            enter = partial(arrival.enter, final=not opened) if arrival else None
-            storing.remember_failure(context, "escrow-failed", error, enter=enter)
-            raise
+    key = _open(context, data, passphrase, wishes)
+    context.reporter.progress(f"key {key.fingerprint} is open and complete")
+    for note in key.notes:
+        context.reporter.progress(f"note: {note}")
+    for warning in key.warnings:
+        context.reporter.warn(warning)
+    # PGPy takes longest to load: let it, while the servers are talked to.
+    ready: AbstractContextManager[Prestarted | None]
+    ready = proofs.Prestarted() if wishes.with_drill else nullcontext()
+    with context.locked("escrow-failed"), ready as prestarted:
+        return _escrow(context, key, passphrase, wishes, prestarted)
+
+
+def _open(context: KeyScope, data: bytes, passphrase: Secret | None, wishes: Wishes) -> UnlockedKey:
+    """Open the export; that it does not open is entered in the ledger as final: it never will."""
+    from pipeline import openpgp as keys
+
+    try:
+        posture.require_no_single_party(context.config)
+        return keys.load(
+            data, passphrase, pin=context.fingerprint, accept=wishes.accept, now=context.clock.now()
+        )
+    except OrgkeyError as error:
+        context.note_failure("escrow-failed", error, final=True)
+        raise
 
 
 def _escrow(
-    context: Context,
+    context: KeyScope,
     key: UnlockedKey,
     passphrase: Secret | None,
     wishes: Wishes,
     prestarted: Prestarted | None,
-    arrival: Arrival | None,
 ) -> Stored:
-    writer = context.estate("writer")
+    writer = context.backends("writer")
     targets = writer.targets()
     plan = storing.plan(context, writer)
     chosen = _unfinished(context, key, plan) or _stored(context, targets, key, plan, wishes)
@@ -152,18 +147,14 @@ def _escrow(
         "accepted_custody_change": wishes.accept_custody_change,
         "custodians": list(change.people(result.record.manifest.custody.holders)),
     }
-    said = storing.event(result) | details
-    if arrival is None:
-        context.record_event("escrow", said)
-    else:
-        # All is stored, and only people can prove it: what they prove is seen in the journal.
-        waiting = result.code is Code.DEGRADED and result.drill is None and not result.placed.failures
-        arrival.enter("escrow", said, final=waiting)
+    # All is stored, and only people can prove it: what they prove is seen in the journal.
+    waiting = result.code is Code.DEGRADED and result.drill is None and not result.placed.failures
+    context.record_event("escrow", storing.event(result) | details, final=waiting)
     return result
 
 
 def rehearse(
-    context: Context, data: bytes, passphrase: Secret | None, wishes: Wishes = Wishes()
+    context: KeyScope, data: bytes, passphrase: Secret | None, wishes: Wishes = Wishes()
 ) -> Rehearsal:
     """Say what :func:`escrow` would do, and change nothing anywhere.
 
@@ -180,7 +171,7 @@ def rehearse(
 
     posture.require_no_single_party(context.config)
     key = keys.load(data, passphrase, pin=context.fingerprint, accept=wishes.accept, now=context.clock.now())
-    writer = context.estate("writer")
+    writer = context.backends("writer")
     targets = writer.targets()
     plan = storing.plan(context, writer)
     chosen = _unfinished(context, key, plan)
@@ -196,7 +187,7 @@ def rehearse(
     )
 
 
-def _unfinished(context: Context, key: UnlockedKey, plan: mint.Plan) -> Chosen | None:
+def _unfinished(context: KeyScope, key: UnlockedKey, plan: mint.Plan) -> Chosen | None:
     """The epoch of this key and plan that an earlier run left unproven."""
     return storing.unfinished(
         context,
@@ -205,7 +196,7 @@ def _unfinished(context: Context, key: UnlockedKey, plan: mint.Plan) -> Chosen |
 
 
 def _stored(
-    context: Context,
+    context: KeyScope,
     targets: Mapping[str, Target],
     key: UnlockedKey,
     plan: mint.Plan,
@@ -264,7 +255,7 @@ def _stored(
     return Chosen(record, entry or journal.Entry(latest.name, context.root), confirmed, already=True)
 
 
-def _unread(context: Context, targets: Mapping[str, Target], survey: Survey) -> OrgkeyError | None:
+def _unread(context: KeyScope, targets: Mapping[str, Target], survey: Survey) -> OrgkeyError | None:
     """Why what is stored is not known whole; ``None`` where it is."""
     try:
         storing.require_history(context, targets, survey, lineage.INSIST)
@@ -274,7 +265,7 @@ def _unread(context: Context, targets: Mapping[str, Target], survey: Survey) -> 
 
 
 def _newest_former(
-    context: Context, targets: Mapping[str, Target], reader: Reader
+    context: KeyScope, targets: Mapping[str, Target], reader: Reader
 ) -> tuple[Record | None, OrgkeyError | None]:
     """The former Org Keys' newest record, which a first escrow is compared with; or why it is not known."""
     former = context.config.key.former if context.config.key else ()

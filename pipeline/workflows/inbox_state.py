@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.core import files
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, LocalFilesProblem
@@ -50,7 +50,7 @@ class Outcome:
         return other is not None and _masked(self) == _masked(other)
 
 
-class Arrival:
+class InboxState:
     """One export, and what the rounds before made of it under the same configuration.
 
     Args:
@@ -58,7 +58,7 @@ class Arrival:
         data: The export.
     """
 
-    def __init__(self, context: Context, data: bytes) -> None:
+    def __init__(self, context: KeyScope, data: bytes) -> None:
         self._context = context
         self._file = context.root / "arrival.json"
         self._subject = sha256(data + context.config.model_dump_json().encode()).hex
@@ -76,6 +76,11 @@ class Arrival:
         entry = self._context.journal.entry(before.epoch)
         whole = entry is not None and set(entry.receipts()) >= set(self._context.config.target)
         return before if entry is not None and whole and not entry.proven() else None
+
+    def scope(self) -> KeyScope:
+        """The run's scope, whose ledger gets only what has changed since the round before."""
+        own = {item.name: getattr(self._context, item.name) for item in fields(KeyScope)}
+        return _InboxScope(**own, inbox=self)
 
     def enter(self, event: str, details: Mapping[str, Any], *, final: bool) -> None:
         """Keep how it ended, and enter it in the ledger where the round before ended otherwise.
@@ -135,6 +140,17 @@ class Arrival:
             raise LocalFilesProblem(
                 f"cannot read {self._file}: {error.strerror or error}", hint="check its permissions"
             ) from error
+
+
+@dataclass(frozen=True)
+class _InboxScope(KeyScope):
+    inbox: InboxState = field(kw_only=True)
+
+    def record_event(self, event: str, details: Mapping[str, Any], *, final: bool = False) -> None:
+        if event in ("escrow", "escrow-failed"):
+            self.inbox.enter(event, details, final=final)
+        else:
+            super().record_event(event, details, final=final)
 
 
 def _masked(outcome: Outcome) -> Outcome:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.finding import Finding, Level
 from pipeline.core.retry import Retrier
@@ -51,7 +51,7 @@ class Mended:
     code: Code
 
 
-def look(context: Context, directory: Path | None = None) -> Look:
+def look(context: KeyScope, directory: Path | None = None) -> Look:
     """Compare every Vault server of the configuration, logged in as the administrator; changes nothing.
 
     Args:
@@ -64,11 +64,11 @@ def look(context: Context, directory: Path | None = None) -> Look:
         UsageProblem: The files or the configuration do not fit.
     """
     files = Files(directory)
-    sites = tuple(context.estate("administrator").sites())
+    sites = tuple(context.backends("administrator").sites())
     return Look(files, sites, plan.make(files, context.config, sites))
 
 
-def mend(context: Context, found: Look) -> Mended:
+def mend(context: KeyScope, found: Look) -> Mended:
     """Make the changes of a plan, and look again.
 
     Raises:
@@ -85,7 +85,7 @@ def mend(context: Context, found: Look) -> Mended:
     return Mended(outcomes, left, code)
 
 
-def remember(context: Context, found: Look, mended: Mended | None = None) -> None:
+def remember(context: KeyScope, found: Look, mended: Mended | None = None) -> None:
     """Write what was found, or done, to the ledger.
 
     Raises:
@@ -109,7 +109,7 @@ def remember(context: Context, found: Look, mended: Mended | None = None) -> Non
         context.note_event(EVENT, entry)
 
 
-def findings(context: Context) -> list[Finding]:
+def findings(context: KeyScope) -> list[Finding]:
     """What `doctor` says: one finding for each difference, a failure where it gives more than it should."""
     if not any(item.kind in ("vault", "vault-transit") for item in _places(context)):
         return []
@@ -139,7 +139,7 @@ def findings(context: Context) -> list[Finding]:
     return told or [Finding(Level.OK, subject, "as infra/vault says, no differences")]
 
 
-def _places(context: Context) -> Sequence[Any]:
+def _places(context: KeyScope) -> Sequence[Any]:
     return [*context.config.target.values(), *context.config.holder.values()]
 
 

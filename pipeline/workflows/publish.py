@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.archive import journal
 from pipeline.archive.catalog import Survey, not_read
-from pipeline.archive.context import Context, Estate
+from pipeline.archive.run import Estate, KeyScope
 from pipeline.archive.write import Placed, place
 from pipeline.core.errors import (
     Code,
     IntegrityProblem,
     LocalFilesProblem,
-    NotHeld,
-    OrgkeyError,
     error_of,
     first_of,
 )
@@ -82,7 +80,7 @@ class Stored:
     enough: bool = True
 
 
-def plan(context: Context, writer: Estate) -> mint.Plan:
+def plan(context: KeyScope, writer: Estate) -> mint.Plan:
     """The custody plan as the configuration has it and the holders describe themselves today.
 
     Args:
@@ -98,12 +96,12 @@ def plan(context: Context, writer: Estate) -> mint.Plan:
     return mint.Plan(
         paths=wanted,
         holders=holders,
-        openers=context.estate("driller").holders(),
+        openers=context.backends("driller").holders(),
         descriptions=paths.describe(holders, needed),
     )
 
 
-def moment_after(context: Context, last: Record | None) -> datetime:
+def moment_after(context: KeyScope, last: Record | None) -> datetime:
     """The time of a new record: later than the last one's, since epochs are ordered by whole seconds.
 
     Waits for the next second where that is all it takes. A last record from the future (a clock was wrong,
@@ -124,7 +122,7 @@ def moment_after(context: Context, last: Record | None) -> datetime:
     return now
 
 
-def require_history(context: Context, targets: Mapping[str, Target], survey: Survey, insist: str) -> None:
+def require_history(context: KeyScope, targets: Mapping[str, Target], survey: Survey, insist: str) -> None:
     """Make sure that what was stored before was seen, so that nothing is minted over it unawares.
 
     An epoch that counts lies in ``policy.copies`` failure domains: while fewer than that keep silent, it was
@@ -153,20 +151,20 @@ def require_history(context: Context, targets: Mapping[str, Target], survey: Sur
     )
 
 
-def begin(context: Context, record: Record) -> Chosen:
+def begin(context: KeyScope, record: Record) -> Chosen:
     """Take a new record into the journal: from here on it will be finished, by this run or a later one.
 
     Raises:
         UsageProblem: A target does not take a record of that size; nothing was written anywhere.
         LocalFilesProblem: The journal cannot be written.
     """
-    for name, target in context.estate("writer").targets().items():
+    for name, target in context.backends("writer").targets().items():
         if isinstance(target, Bounded) and len(record.data) > target.largest:
             raise refused_size(name, len(record.data), target.largest)
     return Chosen(record, context.journal.begin(record.epoch, record.data), {})
 
 
-def unfinished(context: Context, wanted: Callable[[Record], bool]) -> Chosen | None:
+def unfinished(context: KeyScope, wanted: Callable[[Record], bool]) -> Chosen | None:
     """The newest epoch that an earlier run left unproven, interrupted or not drilled.
 
     Args:
@@ -201,7 +199,7 @@ def unfinished(context: Context, wanted: Callable[[Record], bool]) -> Chosen | N
 
 
 def store(
-    context: Context, targets: Mapping[str, Target], chosen: Chosen, *, prestarted: Prestarted | None
+    context: KeyScope, targets: Mapping[str, Target], chosen: Chosen, *, prestarted: Prestarted | None
 ) -> Stored:
     """Write the record to all targets, read every copy back, and drill what is stored.
 
@@ -241,7 +239,7 @@ def store(
     )
     if result.code not in (Code.OK, Code.DEGRADED) or prestarted is None or result.proven:
         return result
-    if not drills.unattended_paths(context.estate("driller"), record):
+    if not drills.unattended_paths(context.backends("driller"), record):
         context.reporter.warn(
             "every custody path needs people, so nothing is proven yet: "
             f"drill it as a ceremony, orgkey drill --epoch {record.epoch} --via PATH"
@@ -272,32 +270,3 @@ def event(result: Stored) -> dict[str, Any]:
         "proven": result.proven,
         "code": int(result.code),
     }
-
-
-def remember_failure(
-    context: Context,
-    event: str,
-    error: OrgkeyError,
-    *,
-    enter: Callable[[str, Mapping[str, Any]], None] | None = None,
-) -> None:
-    """Enter a failure in the ledger; that it cannot be kept must not hide the failure itself.
-
-    Args:
-        context: The run.
-        event: The entry's kind, for example ``escrow-failed``.
-        error: What went wrong.
-        enter: Enters it, in place of the run.
-    """
-    details: dict[str, Any] = {"name": error.code.label, "message": error.message}
-    if isinstance(error, NotHeld):
-        event = event.replace("-failed", "-not-held")
-    else:
-        details["code"] = int(error.code)
-    if enter is None:
-        context.note_event(event, details)
-        return
-    try:
-        enter(event, details)
-    except OrgkeyError as unkept:
-        context.reporter.warn(f"the ledger has no entry of this: {unkept.message}")

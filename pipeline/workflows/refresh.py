@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.archive import journal, lineage
+from pipeline.archive import lineage
 from pipeline.archive.catalog import Reader, Survey, choose, not_read
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, Expired, NotAKey, NotPinned, OrgkeyError
 from pipeline.custody.shares import passphrase
 from pipeline.record import create as mint
@@ -58,7 +58,7 @@ class Refreshed:
     old: Reference
 
 
-def refresh(context: Context, request: Request) -> Refreshed:
+def refresh(context: KeyScope, request: Request) -> Refreshed:
     """Store the latest epoch again with a newer public part.
 
     Args:
@@ -75,19 +75,12 @@ def refresh(context: Context, request: Request) -> Refreshed:
         OrgkeyError: The stored epoch does not open, or nothing that counts was stored.
     """
     from pipeline.openpgp import proofs
-    from pipeline.openpgp.gnupg import driver as gnupg
 
-    with journal.lock(context.root):
-        gnupg.sweep_orphans()
-        try:
-            with proofs.Prestarted() as prestarted:
-                return _refresh(context, request, prestarted)
-        except OrgkeyError as error:
-            storing.remember_failure(context, "refresh-failed", error)
-            raise
+    with context.locked("refresh-failed"), proofs.Prestarted() as prestarted:
+        return _refresh(context, request, prestarted)
 
 
-def rehearse(context: Context, request: Request) -> tuple[str, str]:
+def rehearse(context: KeyScope, request: Request) -> tuple[str, str]:
     """Say what :func:`refresh` would do; nothing is opened, and nothing changes anywhere.
 
     Returns:
@@ -107,7 +100,7 @@ def rehearse(context: Context, request: Request) -> tuple[str, str]:
     return old.epoch, "store it again with the newer public part, under the same shares"
 
 
-def _refresh(context: Context, request: Request, prestarted: Prestarted) -> Refreshed:
+def _refresh(context: KeyScope, request: Request, prestarted: Prestarted) -> Refreshed:
     survey = _survey(context)
     old = _latest(survey)
     chosen = storing.unfinished(
@@ -129,18 +122,18 @@ def _refresh(context: Context, request: Request, prestarted: Prestarted) -> Refr
     else:
         _catch_up(context, old)
         return Refreshed(None, Reference(old.epoch, old.sha256.hex))
-    stored = storing.store(context, context.estate("writer").targets(), chosen, prestarted=prestarted)
+    stored = storing.store(context, context.backends("writer").targets(), chosen, prestarted=prestarted)
     reference = chosen.record.manifest.supersedes or Reference(old.epoch, old.sha256.hex)
     context.record_event("refresh", storing.event(stored) | {"supersedes": reference.epoch})
     return Refreshed(stored, reference)
 
 
-def _require_history(context: Context, survey: Survey) -> None:
+def _require_history(context: KeyScope, survey: Survey) -> None:
     insist = lineage.INSIST
-    storing.require_history(context, context.estate("writer").targets(), survey, insist)
+    storing.require_history(context, context.backends("writer").targets(), survey, insist)
 
 
-def _catch_up(context: Context, record: Record) -> None:
+def _catch_up(context: KeyScope, record: Record) -> None:
     """Enter a refresh in the ledger that this host has finished, killed before its entry was written."""
     entry = context.journal.entry(record.epoch)
     if record.manifest.supersedes is None or entry is None or not entry.receipts() or not entry.proven():
@@ -162,8 +155,8 @@ def _catch_up(context: Context, record: Record) -> None:
     context.record_event("refresh", details)
 
 
-def _survey(context: Context) -> Survey:
-    reader = Reader.of(context, context.estate("writer").targets())
+def _survey(context: KeyScope) -> Survey:
+    reader = Reader.of(context, context.backends("writer").targets())
     return reader.survey(context.fingerprint, journal=context.journal)
 
 
@@ -211,7 +204,7 @@ def _elliptic(record: Record) -> bool:
     return any(component.public.curve for component in key.components)
 
 
-def _written_anew(context: Context, survey: Survey, old: Record, request: Request) -> Record | None:
+def _written_anew(context: KeyScope, survey: Survey, old: Record, request: Request) -> Record | None:
     """Mint an epoch again whose secret numbers are stored in a form that strict programs refuse.
 
     Earlier releases stored elliptic numbers as GnuPG 2.3 and newer export them. That shows only when the
@@ -235,20 +228,20 @@ def _written_anew(context: Context, survey: Survey, old: Record, request: Reques
     return _store_again(context, survey, old, opened, key)
 
 
-def _mint(context: Context, survey: Survey, old: Record, request: Request) -> Record:
+def _mint(context: KeyScope, survey: Survey, old: Record, request: Request) -> Record:
     return _store_again(context, survey, old, *_open(context, survey, old, request))
 
 
-def _open(context: Context, survey: Survey, old: Record, request: Request) -> tuple[Recovered, UnlockedKey]:
+def _open(context: KeyScope, survey: Survey, old: Record, request: Request) -> tuple[Recovered, UnlockedKey]:
     others = [epoch.record for epoch in survey.epochs if epoch.record and epoch.record.epoch != old.epoch]
     way = Way(request.path, request.shares, request.ask, others)
-    opened = open_by(old, context.estate("driller"), way)
+    opened = open_by(old, context.backends("driller"), way)
     context.reporter.progress(f"epoch {old.epoch}: the escrow passphrase is back by path {opened.path}")
     return opened, mint.reopen(old, passphrase.written(opened.raw)).merge_public(request.public)
 
 
 def _store_again(
-    context: Context, survey: Survey, old: Record, opened: Recovered, key: UnlockedKey
+    context: KeyScope, survey: Survey, old: Record, opened: Recovered, key: UnlockedKey
 ) -> Record:
     newest = survey.newest()
     last = newest.record if newest and newest.record else old

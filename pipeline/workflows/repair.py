@@ -6,9 +6,8 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pipeline.archive import journal
 from pipeline.archive.catalog import Copy, Epoch, Reader, choose
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.archive.write import place_beside
 from pipeline.core.errors import Code, OrgkeyError, first_of
 from pipeline.core.isolation import isolated
@@ -52,7 +51,7 @@ class Repair:
     code: Code
 
 
-def repair(context: Context, epochs: Collection[str] | None = None, *, dry_run: bool = False) -> Repair:
+def repair(context: KeyScope, epochs: Collection[str] | None = None, *, dry_run: bool = False) -> Repair:
     """Copy records to where they are missing or damaged.
 
     Args:
@@ -63,8 +62,8 @@ def repair(context: Context, epochs: Collection[str] | None = None, *, dry_run: 
     Raises:
         OrgkeyError: Nothing is stored, or no copy is good.
     """
-    with journal.lock(context.root):
-        targets = context.estate("writer").targets()
+    with context.locked(None if dry_run else "repair-failed"):
+        targets = context.backends("writer").targets()
         reader = Reader.of(context, targets)
         survey = reader.survey(context.fingerprint, journal=context.journal)
         done: list[Repaired] = []
@@ -87,7 +86,7 @@ def repair(context: Context, epochs: Collection[str] | None = None, *, dry_run: 
 
 
 def _repair_epoch(
-    context: Context, targets: dict[str, Target], epoch: Epoch, *, dry_run: bool
+    context: KeyScope, targets: dict[str, Target], epoch: Epoch, *, dry_run: bool
 ) -> list[Repaired]:
     record = epoch.record
     if record is None:
@@ -118,7 +117,7 @@ def _repair_epoch(
 
 
 def _repair_copy(
-    context: Context, target: Target, record: Record, copy: Copy, dry_run: bool
+    context: KeyScope, target: Target, record: Record, copy: Copy, dry_run: bool
 ) -> tuple[Repaired, Receipt | None]:
     name, bad = record.epoch, copy.problem
     if copy.ok:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.archive import lineage
 from pipeline.archive import live_key as lives
 from pipeline.archive.catalog import Epoch, Reader, State, Survey, choose, not_read, passed_over
-from pipeline.archive.context import Context, Estate
+from pipeline.archive.run import Estate, KeyScope
 from pipeline.core import files, signals
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError, UsageProblem
@@ -112,7 +112,7 @@ def check_output(path: Path) -> None:
     files.try_out(path)
 
 
-def find(context: Context, estate: Estate, request: Request) -> Found:
+def find(context: KeyScope, estate: Estate, request: Request) -> Found:
     """Find the record at the configured targets.
 
     Raises:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.archive import journal, lineage
+from pipeline.archive import lineage
 from pipeline.archive.catalog import Epoch, Reader, Survey, choose, not_read
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.core.errors import OrgkeyError, Stale
 from pipeline.custody import plan_change as change
 from pipeline.custody.plan_change import Change
@@ -98,7 +98,7 @@ class Rehearsal:
     targets: tuple[str, ...]
 
 
-def rotate(context: Context, request: Request) -> Rotation:
+def rotate(context: KeyScope, request: Request) -> Rotation:
     """Replace the latest epoch by one with a new escrow passphrase and the configured custody plan.
 
     The old epoch stays as it is: storage is create-only. The new one counts once it is written, read back
@@ -116,21 +116,15 @@ def rotate(context: Context, request: Request) -> Rotation:
         OrgkeyError: The old epoch does not open, or nothing that counts was stored.
     """
     from pipeline.openpgp import proofs
-    from pipeline.openpgp.gnupg import driver as gnupg
 
-    with journal.lock(context.root):
-        gnupg.sweep_orphans()
-        try:
-            posture.require_no_single_party(context.config)
-            with proofs.Prestarted() as prestarted:
-                return _rotate(context, request, prestarted)
-        except OrgkeyError as error:
-            storing.remember_failure(context, "rotate-failed", error)
-            raise
+    with context.locked("rotate-failed"):
+        posture.require_no_single_party(context.config)
+        with proofs.Prestarted() as prestarted:
+            return _rotate(context, request, prestarted)
 
 
-def _rotate(context: Context, request: Request, prestarted: Prestarted) -> Rotation:
-    writer = context.estate("writer")
+def _rotate(context: KeyScope, request: Request, prestarted: Prestarted) -> Rotation:
+    writer = context.backends("writer")
     targets = writer.targets()
     plan = storing.plan(context, writer)
     survey = _survey(context, targets)
@@ -156,14 +150,14 @@ def _rotate(context: Context, request: Request, prestarted: Prestarted) -> Rotat
     return result
 
 
-def rehearse(context: Context, request: Request) -> Rehearsal:
+def rehearse(context: KeyScope, request: Request) -> Rehearsal:
     """Say what :func:`rotate` would do; nothing is opened, and nothing changes anywhere.
 
     Raises:
         OrgkeyError: There is nothing to rotate, or the plan cannot be carried out.
     """
     posture.require_no_single_party(context.config)
-    writer = context.estate("writer")
+    writer = context.backends("writer")
     targets = writer.targets()
     plan = storing.plan(context, writer)
     survey = _survey(context, targets)
@@ -180,12 +174,12 @@ def rehearse(context: Context, request: Request) -> Rehearsal:
     return Rehearsal(old.epoch, action, difference, refusal, tuple(targets))
 
 
-def _survey(context: Context, targets: Mapping[str, Target]) -> Survey:
+def _survey(context: KeyScope, targets: Mapping[str, Target]) -> Survey:
     reader = Reader.of(context, targets)
     return reader.survey(context.fingerprint, journal=context.journal)
 
 
-def _interrupted(context: Context, plan: mint.Plan) -> Chosen | None:
+def _interrupted(context: KeyScope, plan: mint.Plan) -> Chosen | None:
     """A rotation to this very plan that an earlier run left unproven."""
     return storing.unfinished(
         context,
@@ -218,7 +212,7 @@ def _difference(record: Record, plan: mint.Plan) -> Change:
 
 
 def _refusal(
-    context: Context, last: Record, difference: Change, plan: mint.Plan, request: Request
+    context: KeyScope, last: Record, difference: Change, plan: mint.Plan, request: Request
 ) -> Stale | None:
     """Whoever can write to the configuration must not choose the custodians: the operator names them, too."""
     if not request.accept_custody_change:
@@ -246,10 +240,10 @@ def _refusal(
     )
 
 
-def _mint(context: Context, survey: Survey, old: Record, plan: mint.Plan, request: Request) -> Record:
+def _mint(context: KeyScope, survey: Survey, old: Record, plan: mint.Plan, request: Request) -> Record:
     others = [epoch.record for epoch in survey.epochs if epoch.record and epoch.record.epoch != old.epoch]
     way = Way(request.path, request.shares, request.ask, others)
-    opened = open_by(old, context.estate("driller"), way)
+    opened = open_by(old, context.backends("driller"), way)
     context.reporter.progress(f"epoch {old.epoch}: the escrow passphrase is back by path {opened.path}")
     written = passphrase.written(opened.raw)
     key = mint.reopen(old, written)

@@ -32,7 +32,7 @@ from pipeline.core.secret import Secret
 from pipeline.storage.interface import Slot
 from pipeline.unseal.prove import recover_passphrase
 from pipeline.workflows.escrow import Wishes, escrow, rehearse
-from pipeline.workflows.inbox_state import Arrival, Outcome
+from pipeline.workflows.inbox_state import InboxState, Outcome
 from pipeline.workflows.publish import Stored
 from pipeline.workflows.restore import Found, Request, restore
 from tests.support.inmemory import (
@@ -693,11 +693,11 @@ def round_of(
     world: World, data: bytes | None = None, passphrase: Secret = EXPORT_PASSPHRASE
 ) -> Outcome | None:
     """A round of a process of its own; what kept it from trying."""
-    arrival = Arrival(world.context, data or export())
-    if held := arrival.held():
+    inbox_state = InboxState(world.context, data or export())
+    if held := inbox_state.held():
         return held
     with suppress(OrgkeyError):
-        escrow(world.context, data or export(), passphrase, Wishes(), arrival)
+        escrow(inbox_state.scope(), data or export(), passphrase)
     return None
 
 
@@ -795,7 +795,7 @@ def test_a_damaged_memory_of_rounds_is_no_memory(inbox: World, content: bytes) -
 def test_an_export_that_was_put_aside_is_forgotten(inbox: World) -> None:
     for _ in range(2):
         assert round_of(inbox) is None
-        Arrival(inbox.context, export()).forget()
+        InboxState(inbox.context, export()).forget()
     assert inbox.events().count("escrow") == 2
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code
 from pipeline.posture import analysis as exposure
 from tests.support.inmemory import World, unreachable
@@ -28,7 +28,7 @@ def parties(found: exposure.Exposure) -> list[list[str]]:
     return listed(found.now.reconstruct.sets())
 
 
-def told(context: Context) -> exposure.Exposure:
+def told(context: KeyScope) -> exposure.Exposure:
     return exposure.expose(context)
 
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.archive.catalog import Reader, Standing
-from pipeline.archive.context import Context
 from pipeline.archive.overview import all_keys, verdict
+from pipeline.archive.run import KeyScope
 from pipeline.core import isolation
 from pipeline.core.errors import (
     Code,
@@ -265,7 +265,7 @@ def members(draw: st.DrawFn, whole: dict[str, bytes]) -> bytes:
     return data
 
 
-def judged(context: Context, world: World, made: Record, data: bytes) -> None:
+def judged(context: KeyScope, world: World, made: Record, data: bytes) -> None:
     """The whole path from bytes to verdict; then each command that reads, on a host without state."""
     world.targets["a"].places[slot_of(made)][0].data = data
     reader = Reader.of(context, as_targets(world.targets))

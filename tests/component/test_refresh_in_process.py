@@ -47,7 +47,7 @@ def escrowed(world: Curve) -> Stored:
 
 
 def opened(world: Curve, record: Record) -> UnlockedKey:
-    raw = open_by(record, world.context.estate("driller"), Way(None)).raw
+    raw = open_by(record, world.context.backends("driller"), Way(None)).raw
     return keys.unlock(record.keypair, passphrase.written(raw))
 
 
@@ -60,7 +60,7 @@ def test_an_old_record_is_proven_then_written_anew(world: Curve, monkeypatch: py
     # It restores and is proven; the strict engine takes no part, and a note says what to do.
     proven = proofs.prove(
         before.keypair,
-        passphrase.written(open_by(before, world.context.estate("driller"), Way(None)).raw),
+        passphrase.written(open_by(before, world.context.backends("driller"), Way(None)).raw),
         before.public,
         before.fingerprint,
         deadline=world.context.deadline,

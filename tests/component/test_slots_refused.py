@@ -9,9 +9,9 @@ import pytest
 
 from pipeline import openpgp as keys
 from pipeline.archive.catalog import Copy, Reader
-from pipeline.archive.context import Context
 from pipeline.archive.journal import Journal
 from pipeline.archive.overview import all_keys, verdict
+from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, IntegrityProblem, first_of
 from pipeline.core.secret import Secret
 from pipeline.monitoring.status import status
@@ -79,7 +79,7 @@ def planted(world: World, minted: Minted, slots: tuple[str, str]) -> tuple[Recor
     return own, foreign
 
 
-def context(world: World, fingerprint: str) -> Context:
+def context(world: World, fingerprint: str) -> KeyScope:
     return world.context.of(fingerprint)
 
 

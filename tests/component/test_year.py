@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.core.clock import parse_stamp
 from pipeline.core.errors import Code
 from pipeline.core.secret import Secret
@@ -140,7 +140,7 @@ def test_two_years_without_a_live_key(world: Estate, tmp_path: Path, age: int) -
     assert found.renewal.state == ("overdue" if expired else "due" if age == 364 else "ahead")
 
 
-def _first_end(context: Context) -> str:
+def _first_end(context: KeyScope) -> str:
     latest = status(context).epoch
     assert latest is not None
     assert latest.record is not None

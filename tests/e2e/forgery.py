@@ -87,11 +87,11 @@ def other_secret(desk: Desk, monkeypatch: pytest.MonkeyPatch, *, whole: bool, ot
         false = _mixed(desk.key, other, raw.reveal().hex().encode(), whole=whole)
         return keypair, members | {record.KEYPAIR: armor.armor(false, "PRIVATE KEY BLOCK")}
 
-    holders = context.estate("writer").holders()
+    holders = context.backends("writer").holders()
     plan = mint.Plan(
         paths.from_config(config, holders),
         holders,
-        context.estate("driller").holders(),
+        context.backends("driller").holders(),
         paths.describe(holders, holders),
     )
     with monkeypatch.context() as patch:

@@ -119,7 +119,7 @@ class Watched:
         latest = found.latest()
         assert latest is not None
         assert latest.record is not None
-        self.openers = context.estate("driller").openers(latest.record.manifest.custody)
+        self.openers = context.backends("driller").openers(latest.record.manifest.custody)
         return latest.record
 
     def secrets(self) -> dict[str, bytes]:

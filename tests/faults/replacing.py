@@ -41,7 +41,7 @@ def adopt(scene: Scene, before: Before) -> None:
     slot = Slot(FINGERPRINT, before.record.epoch)
     entry = context.journal.entry(before.record.epoch)
     assert entry is not None
-    for target in context.estate("writer").targets().values():
+    for target in context.backends("writer").targets().values():
         entry.add_receipt(target.put(slot, before.record.data))
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline import config
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.record import verify as authentic
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Presence, Slot, Target
@@ -232,7 +232,7 @@ class Scene:
         """The key's state directory."""
         return self.state / FINGERPRINT
 
-    def context(self, state: Path | None = None) -> Context:
+    def context(self, state: Path | None = None) -> KeyScope:
         """A run's context in this process, for looking only."""
         return wiring.context(
             config.load(self.config), fingerprint=None, state_dir=state or self.state, reporter=Lines()
@@ -241,7 +241,7 @@ class Scene:
     @cached_property
     def _targets(self) -> Mapping[str, Target]:
         """One login for all looks."""
-        return self.context().estate("driller").targets()
+        return self.context().backends("driller").targets()
 
     def stored(self) -> dict[str, dict[str, bytes]]:
         """Bytes by epoch and target; every place has exactly one version, which a plain read returns."""

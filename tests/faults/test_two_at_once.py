@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 from pipeline.archive.catalog import Reader, State
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from tests.faults.scene import FINGERPRINT, Ended, Scene
 
 HOLD = "rename state/FPR/journal/EPOCH #1"
@@ -81,9 +81,9 @@ def test_on_two_hosts(scene: Scene) -> None:
     assert status.document["epoch"] in epochs, status
 
 
-def states_of(context: Context) -> dict[str, State]:
+def states_of(context: KeyScope) -> dict[str, State]:
     """The state of every stored epoch, as one host sees it."""
-    targets = context.estate("driller").targets()
+    targets = context.backends("driller").targets()
     reader = Reader.of(context, targets)
     survey = reader.survey(FINGERPRINT, journal=context.journal)
     return {epoch.name: epoch.state for epoch in survey.epochs}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipeline.archive.catalog import Reader
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.core.clock import SystemClock
 from pipeline.core.errors import Code, Expired
 from pipeline.core.secret import Secret
@@ -35,7 +35,7 @@ class ShiftedClock(SystemClock):
         return datetime.now(UTC) + self.shift
 
 
-def on(scene: Scene, clock: ShiftedClock) -> Context:
+def on(scene: Scene, clock: ShiftedClock) -> KeyScope:
     return replace(scene.context(), clock=clock)
 
 
@@ -59,7 +59,7 @@ def test_a_record_dated_in_the_future(scene: Scene) -> None:
     scene.check_whole()
 
     today = scene.context()
-    survey = Reader.of(today, today.estate("driller").targets()).survey(FINGERPRINT, journal=today.journal)
+    survey = Reader.of(today, today.backends("driller").targets()).survey(FINGERPRINT, journal=today.journal)
     assert survey.codes() == [Code.OK, Code.OK]
     judged = status.status(today)
     assert judged.code is Code.STALE
@@ -73,7 +73,7 @@ def test_a_reader_whose_clock_is_behind(scene: Scene) -> None:
     """The signature seems to be from the future: not taken for good, and the clock is named."""
     assert scene.run(scene.escrow()).code == 0
     behind = on(scene, ShiftedClock(-timedelta(days=3)))
-    reader = Reader.of(behind, behind.estate("driller").targets())
+    reader = Reader.of(behind, behind.backends("driller").targets())
     survey = reader.survey(FINGERPRINT)
     for epoch in survey.epochs:
         for copy in epoch.copies:

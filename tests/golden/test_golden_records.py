@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from pipeline import config
 from pipeline import openpgp as keys
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.config import DirectoryTarget as Settings
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import Code, NotEnoughShares, UsageProblem, WrongShare
@@ -90,19 +90,19 @@ class Shelf:
     path: Path
     config: Path
 
-    def context(self, name: str) -> Context:
+    def context(self, name: str) -> KeyScope:
         clock = SystemClock()
         place = DirectoryTarget("disk", Settings(kind="directory", controlled_by=("x",), path=str(self.path)))
         fingerprint = RECORDS[name]["fingerprint"]
-        return Context(
+        return KeyScope(
             config=config.load(self.config),
             fingerprint=fingerprint,
             clock=clock,
             deadline=Deadline(120, clock),
-            run="0" * 16,
+            run_id="0" * 16,
             root=self.path.parent / "state" / fingerprint,
             reporter=Lines(),
-            estate=lambda _: holders.GoldenEstate({"disk": place}),
+            backends=lambda _: holders.GoldenEstate({"disk": place}),
         )
 
     def orgkey(self, *words: str) -> tuple[int, dict[str, Any], str]:
@@ -335,7 +335,7 @@ def test_drill(name: str, shelf: Shelf) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_restore(name: str, shelf: Shelf, tmp_path: Path) -> None:
     context = shelf.context(name)
-    estate = context.estate("driller")
+    estate = context.backends("driller")
     request = restore.Request(out=tmp_path / "restored.asc", path="unattended")
     found = restore.find(context, estate, request)
     done = restore.restore(
@@ -356,7 +356,7 @@ def test_restore(name: str, shelf: Shelf, tmp_path: Path) -> None:
 def test_restore_by_people(shelf: Shelf, tmp_path: Path) -> None:
     name = make_golden.WITH_PEOPLE
     context = shelf.context(name)
-    estate = context.estate("driller")
+    estate = context.backends("driller")
     words = tuple(Secret(told["words"]) for told in RECORDS[name]["people"][1:])
     request = restore.Request(out=tmp_path / "restored.asc", path="people", shares=words)
     found = restore.find(context, estate, request)
@@ -409,7 +409,7 @@ def test_latest_is_what_this_version_can_read(make_shelf: Callable[..., Shelf], 
     shelf = make_shelf("records", "newer")
     context = shelf.context(make_golden.NEWER)
     request = restore.Request(out=tmp_path / "restored.asc")
-    found = restore.find(context, context.estate("driller"), request)
+    found = restore.find(context, context.backends("driller"), request)
     assert found.record.epoch == RECORDS[make_golden.NEWER]["epoch"]
 
 

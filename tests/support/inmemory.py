@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pipeline import config
 from pipeline import openpgp as keys
-from pipeline.archive.context import Context, Role
+from pipeline.archive.run import KeyScope, Role
 from pipeline.config import Config
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.digest import sha256
@@ -358,7 +358,7 @@ class World:
         return config.parse(text.encode(), "test.toml")
 
     @property
-    def context(self) -> Context:
+    def context(self) -> KeyScope:
         """A new run."""
 
         def estate(role: Role) -> MemoryEstate:
@@ -369,15 +369,15 @@ class World:
         if self.dated:
             for target in self.targets.values():
                 target.answered = lambda name: deadline.note_date(name, format_datetime(datetime.now(UTC)))
-        return Context(
+        return KeyScope(
             config=self.config,
             fingerprint=self.fingerprint,
             clock=self.clock,
             deadline=deadline,
-            run=secrets.token_hex(8),
+            run_id=secrets.token_hex(8),
             root=self.root / self.fingerprint,
             reporter=self.lines,
-            estate=estate,
+            backends=estate,
         )
 
     def plan(self) -> mint.Plan:

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from pipeline.custody.shares import paths as custody_paths
     from pipeline.custody.shares.section import PathEntry
     from pipeline.evidence.ledger.drill_results import Result
-    from pipeline.workflows.drill import Drill
-    from pipeline.workflows.former import Former
+    from pipeline.workflows.drill import Drill, Former
     from pipeline.workflows.publish import Stored
 
 

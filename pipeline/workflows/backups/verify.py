@@ -10,7 +10,7 @@ from functools import partial
 
 from pipeline.archive import overview
 from pipeline.archive.catalog import Survey
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.isolation import isolated
@@ -88,7 +88,7 @@ class Outcome:
     code: Code
 
 
-def verify(context: Context, request: Request) -> Outcome:
+def verify(context: KeyScope, request: Request) -> Outcome:
     """Open backups with the escrowed keys that they are for.
 
     Args:
@@ -125,7 +125,7 @@ class _Prepared:
     code: Code = Code.OK
 
 
-def _prepare(context: Context, request: Request) -> tuple[list[_Prepared], tuple[Code, ...]]:
+def _prepare(context: KeyScope, request: Request) -> tuple[list[_Prepared], tuple[Code, ...]]:
     """Get all session keys, and what keeps other keys away; the Org Keys are at hand only here."""
     surveys = overview.all_keys(context)
     keys = coverage.escrowed(surveys)
@@ -143,10 +143,10 @@ class _Keyring:
     """The escrowed keys, each recovered when the first backup asks for it."""
 
     def __init__(
-        self, context: Context, request: Request, surveys: Sequence[Survey], stack: ExitStack
+        self, context: KeyScope, request: Request, surveys: Sequence[Survey], stack: ExitStack
     ) -> None:
         self._context = context
-        self._estate = context.estate("driller")
+        self._estate = context.backends("driller")
         self._request = request
         self._records = [
             epoch.record for survey in surveys for epoch in survey.epochs if epoch.record is not None
@@ -212,7 +212,7 @@ def _unlock(backup: Backup, keyring: _Keyring, missed: Sequence[Code]) -> _Prepa
 
 
 def _read(
-    context: Context, item: _Prepared, request: Request, reader: Reader, deadline: Deadline
+    context: KeyScope, item: _Prepared, request: Request, reader: Reader, deadline: Deadline
 ) -> Verified:
     source, head = item.backup.source, item.backup.head
     if item.session is None or head is None:

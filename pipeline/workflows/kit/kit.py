@@ -15,7 +15,7 @@ from typing import Any
 from pipeline import __version__
 from pipeline import config as settings
 from pipeline.archive.catalog import Reader, choose, not_read
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.core import files
 from pipeline.core.clock import stamp
 from pipeline.core.digest import sha256
@@ -66,7 +66,7 @@ class Kit:
 
 
 def make(
-    context: Context, out: Path, *, epoch: str | None = None, with_bundle: bool = True, paper: str = "a4"
+    context: KeyScope, out: Path, *, epoch: str | None = None, with_bundle: bool = True, paper: str = "a4"
 ) -> Kit:
     """Make the kit of one epoch from its stored copies.
 
@@ -115,8 +115,8 @@ def make(
     return Kit(record.epoch, out, sheets, made, wheels)
 
 
-def _record(context: Context, epoch: str | None) -> Record:
-    reader = Reader.of(context, context.estate("driller").targets())
+def _record(context: KeyScope, epoch: str | None) -> Record:
+    reader = Reader.of(context, context.backends("driller").targets())
     survey = reader.survey(context.fingerprint, journal=context.journal)
     chosen = choose(survey, [epoch] if epoch else ())[0]
     if chosen.record is None:
@@ -191,7 +191,7 @@ PATH is one of: {", ".join(path.name for path in record.manifest.custody.paths)}
 # -- the custodians --------------------------------------------------------------------------------------
 
 
-def _custodians(context: Context, record: Record, folder: Path, paper: str) -> tuple[Sheet, ...]:
+def _custodians(context: KeyScope, record: Record, folder: Path, paper: str) -> tuple[Sheet, ...]:
     folder.mkdir(mode=0o700)
     people: dict[str, list[Seat]] = {}
     for seat in seats(record):
@@ -200,7 +200,7 @@ def _custodians(context: Context, record: Record, folder: Path, paper: str) -> t
     return tuple(_custodian(context, record, mine, folder, paper) for mine in people.values())
 
 
-def _custodian(context: Context, record: Record, mine: list[Seat], folder: Path, paper: str) -> Sheet:
+def _custodian(context: KeyScope, record: Record, mine: list[Seat], folder: Path, paper: str) -> Sheet:
     from pipeline.printing import pdf
 
     first = mine[0]
@@ -224,7 +224,7 @@ def _file(seat: Seat) -> str:
     return f"{seat.path.name}-{seat.share.holder}.asc" if same else f"{seat.path.name}.asc"
 
 
-def _sheet(context: Context, record: Record, mine: list[Seat], paper: str) -> dict[str, Any]:
+def _sheet(context: KeyScope, record: Record, mine: list[Seat], paper: str) -> dict[str, Any]:
     """The facts of one custodian's sheet."""
     from pipeline.printing import pdf, words
 
@@ -266,7 +266,7 @@ def _share(seat: Seat) -> dict[str, Any]:
     }
 
 
-def _people(context: Context, record: Record) -> list[dict[str, str]]:
+def _people(context: KeyScope, record: Record) -> list[dict[str, str]]:
     """Everybody in the custodians' groups, with what the configuration says of how to reach them."""
     known = {
         member.fingerprint: member

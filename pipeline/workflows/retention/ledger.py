@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.core.digest import Digest, sha256
 from pipeline.core.errors import Code, OrgkeyError, first_of
 from pipeline.core.isolation import isolated
@@ -93,7 +93,7 @@ class Mirrored:
 
 
 def plan(
-    context: Context, request: Request, retainers: Mapping[str, Retainer[str]], *, sync: bool
+    context: KeyScope, request: Request, retainers: Mapping[str, Retainer[str]], *, sync: bool
 ) -> tuple[Mirrored, ...]:
     """Find the entries, look at their retention, and decide.
 
@@ -108,11 +108,11 @@ def plan(
     """
     try:
         if sync and retainers:
-            context.scribe.sync(now=context.clock.now(), run=context.run)
+            context.scribe.sync(now=context.clock.now(), run=context.run_id)
         ours = {head.sequence: head.digest for _, head in context.ledger.each()} if retainers else {}
     except OrgkeyError as error:
         return tuple(Mirrored(name, failure=error) for name in retainers)
-    mirrors = context.estate("driller").patient_mirrors(context.fingerprint)
+    mirrors = context.backends("driller").patient_mirrors(context.fingerprint)
     found = []
     for name, retainer in retainers.items():
         seen = isolated(partial(_look, mirrors[name], ours), f"ledger mirror {name}")
@@ -124,7 +124,7 @@ def plan(
 
 
 def carry_out(
-    context: Context, planned: Collection[Mirrored], retainers: Mapping[str, Retainer[str]]
+    context: KeyScope, planned: Collection[Mirrored], retainers: Mapping[str, Retainer[str]]
 ) -> tuple[Mirrored, ...]:
     """Do what was planned.
 

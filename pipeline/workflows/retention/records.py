@@ -13,9 +13,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from pipeline.archive import journal
 from pipeline.archive.catalog import AT_ONCE, WORKERS, Reader, choose, epoch_of
-from pipeline.archive.context import Context
+from pipeline.archive.run import KeyScope
 from pipeline.config import S3Target
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Code, Degraded, OrgkeyError, UsageProblem, first_of
@@ -81,7 +80,7 @@ class Plan:
         return sum(fate.irrevocable for fate in fates)
 
 
-def plan(context: Context, request: Request, *, sync: bool) -> Plan:
+def plan(context: KeyScope, request: Request, *, sync: bool) -> Plan:
     """Find the authentic versions, look at their retention, and decide.
 
     Args:
@@ -95,7 +94,7 @@ def plan(context: Context, request: Request, *, sync: bool) -> Plan:
     """
     _check_date(context, request.until)
     chosen, without = _targets(context, request.targets)
-    estate = context.estate("driller")
+    estate = context.backends("driller")
     reader = Reader.of(context, estate.targets())
     wanted = request.epochs
     if wanted is not None and not wanted:
@@ -125,7 +124,7 @@ def plan(context: Context, request: Request, *, sync: bool) -> Plan:
             f"no {which} of {context.fingerprint} is stored at {', '.join(chosen)}",
             hint="`orgkey list` shows what is stored",
         )
-    extender = context.estate("retention")
+    extender = context.backends("retention")
     retainers, versions = extender.retainers(), []
     for name, items in found.items():
         decided = _decided(context, request, retainers[name], items)
@@ -137,7 +136,7 @@ def plan(context: Context, request: Request, *, sync: bool) -> Plan:
     return Plan(request, tuple(versions), without, failures, ledger)
 
 
-def retain(context: Context, planned: Plan) -> Plan:
+def retain(context: KeyScope, planned: Plan) -> Plan:
     """Do what was planned, and enter it in the ledger.
 
     Args:
@@ -151,8 +150,8 @@ def retain(context: Context, planned: Plan) -> Plan:
         Locked: Another run works on this key.
         LocalFilesProblem: The ledger cannot be written.
     """
-    with journal.lock(context.root):
-        extender = context.estate("retention")
+    with context.locked("retain-failed"):
+        extender = context.backends("retention")
         retainers = extender.retainers()
 
         def one(item: Version) -> Version:
@@ -172,7 +171,7 @@ def retain(context: Context, planned: Plan) -> Plan:
 # -- inside --------------------------------------------------------------------------------------
 
 
-def _check_date(context: Context, until: datetime) -> None:
+def _check_date(context: KeyScope, until: datetime) -> None:
     now, limit = context.clock.now(), context.config.policy.max_lock_days
     if until <= now:
         raise UsageProblem(
@@ -185,7 +184,7 @@ def _check_date(context: Context, until: datetime) -> None:
         )
 
 
-def _targets(context: Context, asked: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
+def _targets(context: KeyScope, asked: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
     """Choose the targets that have a retention, and say which have none."""
     known = context.config.target
     for name in asked:
@@ -203,7 +202,7 @@ def _targets(context: Context, asked: tuple[str, ...]) -> tuple[tuple[str, ...],
 
 
 def _read(
-    context: Context, reader: Reader, target: Target, wanted: Collection[str] | None
+    context: KeyScope, reader: Reader, target: Target, wanted: Collection[str] | None
 ) -> tuple[tuple[Version, ...], int]:
     """Read every version that a target has of the epochs, and judge it, in half of the time that is left.
 
@@ -240,7 +239,7 @@ def _missing(name: str, items: Iterable[Version], epochs: Iterable[str]) -> list
 
 
 def _decided(
-    context: Context, request: Request, retainer: Retainer[Stored], items: Collection[Version]
+    context: KeyScope, request: Request, retainer: Retainer[Stored], items: Collection[Version]
 ) -> tuple[Version, ...]:
     configured = configured_mode(context.config, retainer.name)
 
@@ -255,7 +254,7 @@ def _decided(
     return each(items, one)
 
 
-def _tell(context: Context, item: Version) -> None:
+def _tell(context: KeyScope, item: Version) -> None:
     if item.fate.action is Action.EXTENDED and item.stored and item.fate.wanted:
         until = stamp(item.fate.wanted.until)
         context.reporter.progress(f"{item.target}: {item.stored.location} is retained until {until}")

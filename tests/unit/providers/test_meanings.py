@@ -227,7 +227,7 @@ def test_one_login_for_each_role_and_run(tmp_path: Path) -> None:
         )
         context = wiring.context(config, fingerprint=None, state_dir=tmp_path, reporter=Lines())
         for _ in range(3):
-            assert context.estate("driller").targets()["vault"].find("A" * 40) == []
+            assert context.backends("driller").targets()["vault"].find("A" * 40) == []
         assert [asked.path for asked in server.asked if "login" in asked.path] == ["/v1/auth/approle/login"]
 
 

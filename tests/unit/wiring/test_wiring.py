@@ -91,7 +91,7 @@ def test_each_role_of_a_run_takes_its_credentials_for_aws_once(tmp_path: Path) -
     run = wiring.context(settings(*changes), fingerprint=PIN, state_dir=tmp_path, reporter=Lines())
     for _ in range(2):
         for role in ("writer", "driller"):
-            made = run.estate(role)  # type: ignore[arg-type]  # one of the two
+            made = run.backends(role)  # type: ignore[arg-type]  # one of the two
             made.targets()
             made.holders()
             for session in made._sessions._clouds.values():  # type: ignore[attr-defined]
@@ -345,9 +345,9 @@ def test_a_run_is_put_together() -> None:
     assert re.fullmatch(r"[0-9a-f]{16}", made.run)
     assert made.run == logs.run_id() == run(read).run, "one id for a run's log, ledger and certificates"
     assert logs.begin_run() == run(read).run != made.run
-    assert made.estate("writer").role == "writer"
-    assert made.estate("writer") is made.estate("writer"), "a login is made once in a run"
-    assert made.estate("driller") is not made.estate("writer")
+    assert made.backends("writer").role == "writer"
+    assert made.backends("writer") is made.backends("writer"), "a login is made once in a run"
+    assert made.backends("driller") is not made.backends("writer")
 
 
 def test_a_pin_is_needed() -> None:

@@ -1,17 +1,27 @@
-"""What one run works with."""
+"""What one run works with, and what it knows of one key.
+
+A story takes the scope of a key, and holds its lock while it changes anything::
+
+    with scope.locked("rotate-failed"):
+        targets = scope.backends("writer").targets()
+        ...
+        scope.record_event("rotate", details)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipeline.archive import journal
 from pipeline.archive.journal import Journal
 from pipeline.config import Config, IdentityName
 from pipeline.core import log as logs
 from pipeline.core.clock import Clock, Deadline
-from pipeline.core.errors import OrgkeyError
+from pipeline.core.errors import NotHeld, OrgkeyError
 from pipeline.core.finding import Finding
 from pipeline.core.reporter import Reporter
 from pipeline.custody.holders.interface import Holder
@@ -84,37 +94,80 @@ class Estate(Protocol):
 
 
 @dataclass(frozen=True)
-class Context:
-    """Everything that one run works with.
+class Run:
+    """Everything that one run works with, whichever key it is about.
 
     Attributes:
         config: The configuration.
-        fingerprint: The pin.
         clock: Where time comes from.
         deadline: When the run stops trying.
-        run: The correlation id of this run.
-        root: The key's state directory.
+        run_id: What correlates its log, ledger entries and certificates.
         reporter: Tells a person what happens.
-        estate: Gives targets and holders under a role's logins; the same for a role throughout the run.
+        backends: Gives targets and holders under a role's logins; the same for a role throughout the run.
     """
 
     config: Config
-    fingerprint: str
     clock: Clock
     deadline: Deadline
-    run: str
-    root: Path
+    run_id: str
     reporter: Reporter
-    estate: Callable[[Role], Estate]
-    _scribes: dict[str, Scribe] = field(default_factory=dict, repr=False, compare=False)
+    backends: Callable[[Role], Estate]
 
     def backup_deadline(self) -> Deadline:
         """A new deadline for reading backups, from now."""
         return Deadline(self.config.policy.backup_seconds, self.clock, "policy.backup_seconds")
 
-    def of(self, fingerprint: str) -> Context:
+
+@dataclass(frozen=True)
+class KeyScope(Run):
+    """A run, and this host's state of one key.
+
+    Attributes:
+        fingerprint: The key's.
+        root: Its state directory.
+    """
+
+    fingerprint: str
+    root: Path
+    _scribes: dict[str, Scribe] = field(default_factory=dict, repr=False, compare=False)
+
+    def of(self, fingerprint: str) -> KeyScope:
         """The same run for another key of the configuration: its own state, journal and ledger."""
         return replace(self, fingerprint=fingerprint, root=self.root.parent / fingerprint)
+
+    def former(self) -> tuple[KeyScope, ...]:
+        """The same run for each former Org Key, which old backups still need."""
+        listed = dict.fromkeys(self.config.key.former if self.config.key else ())
+        return tuple(self.of(fingerprint) for fingerprint in listed if fingerprint != self.fingerprint)
+
+    @contextmanager
+    def locked(self, failure: str | None = None) -> Iterator[None]:
+        """Hold the key's lock on this host; what killed runs left is removed first.
+
+        Args:
+            failure: The ledger's event for an error that ends the work.
+
+        Raises:
+            Locked: Another run holds it, which is not a failure of this one.
+        """
+        from pipeline.openpgp.gnupg import driver as gnupg
+
+        with journal.lock(self.root):
+            gnupg.sweep_orphans()
+            if failure is None:
+                yield
+                return
+            with self.recorded(failure):
+                yield
+
+    @contextmanager
+    def recorded(self, failure: str) -> Iterator[None]:
+        """Enter an error that ends the work in the ledger, as this event."""
+        try:
+            yield
+        except OrgkeyError as error:
+            self.note_failure(failure, error)
+            raise
 
     @property
     def journal(self) -> Journal:
@@ -130,7 +183,7 @@ class Context:
     def scribe(self) -> Scribe:
         """What writes the ledger and its mirrors: one in a run for a key, so a dead mirror costs one call."""
         if self.fingerprint not in self._scribes:
-            writer = self.estate("writer")
+            writer = self.backends("writer")
             self._scribes[self.fingerprint] = Scribe(
                 self.ledger,
                 Memory(self.root),
@@ -143,20 +196,34 @@ class Context:
             )
         return self._scribes[self.fingerprint]
 
-    def record_event(self, event: str, details: Mapping[str, Any]) -> None:
+    def record_event(self, event: str, details: Mapping[str, Any], *, final: bool = False) -> None:
         """Write an entry to the ledger; a mirror that cannot have it now gets it later.
+
+        Args:
+            event: Its kind.
+            details: What it says.
+            final: Whether another try can only end the same, for a scope that remembers it.
 
         Raises:
             LocalFilesProblem: It cannot be kept here, which is a failure of the run.
         """
         mirrored = self.config.ledger.mirrors or self.config.ledger.heads
         writer = self.scribe if mirrored else self.ledger
-        head = writer.append(event, details, now=self.clock.now(), run=self.run)
+        head = writer.append(event, details, now=self.clock.now(), run=self.run_id)
         logs.event("ledger", f"ledger entry {head.sequence}: {event}", entry=event, sequence=head.sequence)
 
-    def note_event(self, event: str, details: Mapping[str, Any]) -> None:
+    def note_event(self, event: str, details: Mapping[str, Any], *, final: bool = False) -> None:
         """Write an entry of a query or a failure: that it cannot be kept must not hide the answer itself."""
         try:
-            self.record_event(event, details)
+            self.record_event(event, details, final=final)
         except OrgkeyError as error:
             self.reporter.warn(f"the ledger has no entry of this: {error.message}")
+
+    def note_failure(self, event: str, error: OrgkeyError, *, final: bool = False) -> None:
+        """Write the entry of a failure; of too few people ``…-failed`` becomes ``…-not-held``."""
+        details: dict[str, Any] = {"name": error.code.label, "message": error.message}
+        if isinstance(error, NotHeld):
+            event = event.replace("-failed", "-not-held")
+        else:
+            details["code"] = int(error.code)
+        self.note_event(event, details, final=final)
