@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.archive import journal
 from pipeline.archive.journal import Journal
@@ -33,6 +33,9 @@ from pipeline.provision.desired import Site
 from pipeline.sources.backups.sources import Source
 from pipeline.storage.interface import Retainer, Stored, Target
 from pipeline.storage.ledger_mirror import Mirror
+
+if TYPE_CHECKING:
+    from pipeline.openpgp.proofs import Prestarted
 
 Role = IdentityName
 
@@ -130,6 +133,7 @@ class KeyScope(Run):
     fingerprint: str
     root: Path
     _scribes: dict[str, Scribe] = field(default_factory=dict, repr=False, compare=False)
+    _provers: list[Prestarted] = field(default_factory=list, repr=False, compare=False)
 
     def of(self, fingerprint: str) -> KeyScope:
         """The same run for another key of the configuration: its own state, journal and ledger."""
@@ -159,6 +163,25 @@ class KeyScope(Run):
                 return
             with self.recorded(failure):
                 yield
+
+    @contextmanager
+    def prover(self) -> Iterator[None]:
+        """Have PGPy loaded while servers are talked to, since it takes longest; the next proof uses it."""
+        from pipeline.openpgp import proofs
+
+        if self._provers:
+            yield
+            return
+        with proofs.Prestarted() as ready:
+            self._provers.append(ready)
+            try:
+                yield
+            finally:
+                self._provers.clear()
+
+    def take_prover(self) -> Prestarted | None:
+        """PGPy's process, where one was started and not yet used."""
+        return self._provers.pop() if self._provers else None
 
     @contextmanager
     def recorded(self, failure: str) -> Iterator[None]:

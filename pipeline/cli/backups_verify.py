@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
-from pipeline.cli import backups_map, ceremony_prompt, shares
+from pipeline.cli import backups_map
 from pipeline.cli.command import Invocation, command
 from pipeline.cli.documents.backups import BackupsVerifyDocument, VerifiedBackupItem
 from pipeline.cli.help import COPY_CODES, SHARE_CODES
@@ -55,9 +55,7 @@ def verify(
         story.Request(
             sources,
             "gpg" if engine == "gpg" else "auto",
-            call.via,
-            shares.read(call.share, context.deadline, call.share_fd),
-            ceremony_prompt.at_terminal(call.out, context.deadline),
+            call.unseal_request(context.deadline),
             lambda source: Transfer(call.out, source.name, source.size).add,
         ),
     )

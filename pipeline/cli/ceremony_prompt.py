@@ -246,17 +246,17 @@ class _Ceremony:
     def _hand_over(self) -> bool:
         """Write what was collected for the next operator, encrypted; the ceremony ends here."""
         from pipeline.core import files
-        from pipeline.unseal import handover
+        from pipeline.unseal import relay
 
         if not self._gathering.shares:
             raise UsageProblem("there is no share to hand over yet", hint="the next operator can just begin")
-        certificate = handover.read_certificate(Path(self._seen("Certificate file of the next operator")))
+        certificate = relay.read_certificate(Path(self._seen("Certificate file of the next operator")))
         self._say(f"next operator: {printable(certificate.name)}")
         self._say(f"fingerprint:   {spaced(certificate.fingerprint)}")
         if self._seen("Has that operator confirmed this fingerprint? [y/N]").lower() not in ("y", "yes"):
             return False
         path = Path(self._seen("New file"))
-        files.write_new(path, handover.encrypt(self._gathering.shares, certificate))
+        files.write_new(path, relay.encrypt(self._gathering.shares, certificate))
         self._say(
             f"{path} holds {counted(len(self._gathering.shares), 'share')}, encrypted to the next operator,"
         )

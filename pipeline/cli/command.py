@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from pipeline.archive.run import KeyScope
     from pipeline.cli.documents import Document
     from pipeline.config import Config, Job
-    from pipeline.core.clock import Clock
+    from pipeline.core.clock import Clock, Deadline
     from pipeline.core.secret import SecretSource
+    from pipeline.unseal.ceremony import UnsealRequest
 
 
 NO_PIN: Final = "0" * 40
@@ -103,6 +104,14 @@ class Invocation:
             reporter=self.out,
             clock=clock,
         )
+
+    def unseal_request(self, deadline: Deadline) -> UnsealRequest:
+        """How records are opened: as the options say, and by asking people where somebody is there."""
+        from pipeline.cli import ceremony_prompt, shares
+        from pipeline.unseal.ceremony import UnsealRequest
+
+        given = shares.read(self.share, deadline, self.share_fd)
+        return UnsealRequest(self.via, given, ceremony_prompt.at_terminal(self.out, deadline))
 
     def answer(self, document: Document, lines: Iterable[str]) -> Code:
         """Print the result, as a document or for a person.

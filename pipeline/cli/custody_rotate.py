@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli import ceremony_prompt, escrow_command, options, shares
+from pipeline.cli import escrow_command, options
 from pipeline.cli.command import Invocation, command
 from pipeline.cli.documents.escrow import RotateDocument, RotatePlanDocument
 from pipeline.cli.help import COPY_CODES, SHARE_CODES
@@ -51,12 +51,10 @@ def rotate(
     for line in story.LIMITS:
         call.out.warn(line)
     context = call.context()
-    request = story.Request(
+    request = story.RotationRequest(
         reason=_reason(reason, needed=not dry_run),
         epoch=None if epoch == "latest" else epoch,
-        path=call.via,
-        shares=shares.read(call.share, context.deadline, call.share_fd),
-        ask=ceremony_prompt.at_terminal(call.out, context.deadline),
+        unseal=call.unseal_request(context.deadline),
         remove=frozenset(map(_person, remove or ())),
         add=frozenset(map(_person, add or ())),
         accept_custody_change=accept_custody_change,

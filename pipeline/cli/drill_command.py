@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pipeline.cli import ceremony_prompt, options, shares
+from pipeline.cli import options
 from pipeline.cli.command import Invocation, command
 from pipeline.cli.documents.escrow import DrillDocument
 from pipeline.cli.help import COPY_CODES, SHARE_CODES, WHERE
@@ -68,18 +68,16 @@ def drill(
             f"{once} can be read only once, and a drill opens a backup for every path",
             hint="give a file, a folder or s3://; `orgkey backups verify` reads a pipe",
         )
-    request = story.Request(
+    request = story.DrillRequest(
         epochs=options.epochs(epoch),
         targets=tuple(source or ()),
-        path=call.via,
         nonce=_nonce(nonce),
-        shares=shares.read(call.share, context.deadline, call.share_fd),
-        ask=ceremony_prompt.at_terminal(call.out, context.deadline),
+        unseal=call.unseal_request(context.deadline),
         backups=backups,
     )
     result = story.drill(context, request)
     former: tuple[Former, ...] = ()
-    if call.fingerprint is None and not (request.epochs or call.via or request.shares or backup):
+    if call.fingerprint is None and not (request.epochs or call.via or request.unseal.shares or backup):
         former = story.drill_former(context, request)
     code = first_of([result.code, *(item.code for item in former)])
     return call.answer(DrillDocument.about(result, former, code), [*_former(former), *lines(result)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pipeline.cli import ceremony_prompt, escrow_command, options, shares
+from pipeline.cli import escrow_command, options
 from pipeline.cli.command import Invocation, command, read_file
 from pipeline.cli.documents.escrow import (
     NothingToRefreshDocument,
@@ -41,11 +41,9 @@ def refresh(
     from pipeline.workflows import refresh as story
 
     context = call.context()
-    request = story.Request(
+    request = story.RefreshRequest(
         read_file(public, live_key.MAX_BYTES) if public else live_key.fetch(context),
-        call.via,
-        shares.read(call.share, context.deadline, call.share_fd),
-        ceremony_prompt.at_terminal(call.out, context.deadline),
+        call.unseal_request(context.deadline),
     )
     if dry_run:
         old, action = story.rehearse(context, request)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pipeline.core.clock import Clock, Deadline
     from pipeline.core.secret import SecretSource
-    from pipeline.workflows.restore import Request, Restored
+    from pipeline.workflows.restore import Restored, RestoreRequest
 
 
 @command(
@@ -80,20 +80,20 @@ def restore(
     from pipeline.core import files, passphrases
     from pipeline.core.clock import Deadline
     from pipeline.openpgp.gnupg import user
+    from pipeline.unseal.ceremony import UnsealRequest
     from pipeline.workflows import restore as story
 
     story.check_output(out_file)
     passphrase = call.passphrase("new", "new passphrase for the restored key", confirm=True)
     if not original:
         passphrase = passphrases.early(passphrase)
-    request = story.Request(
+    request = story.RestoreRequest(
         out=out_file,
         epoch=epoch,
         source=source,
         version=version_id,
-        path=call.via,
-        shares=shares.read(call.share, Deadline(user.SECONDS), call.share_fd),
         original=original,
+        unseal=UnsealRequest(call.via, shares.read(call.share, Deadline(user.SECONDS), call.share_fd)),
     )
     clock = _clock(at)
     if record is not None:
@@ -142,13 +142,15 @@ def _clock(given: str | None) -> Clock:
     return GivenClock(moment)
 
 
-def _from_targets(call: Invocation, request: Request, passphrase: SecretSource, clock: Clock) -> Restored:
+def _from_targets(
+    call: Invocation, request: RestoreRequest, passphrase: SecretSource, clock: Clock
+) -> Restored:
     from pipeline.core.errors import NotHeld, OrgkeyError
     from pipeline.workflows import restore as story
 
     context = call.context(clock=clock)
     estate = context.backends("driller")
-    request = replace(request, ask=ceremony_prompt.at_terminal(call.out, context.deadline))
+    request = _asking(call, request, context.deadline)
     try:
         found = story.find(context, estate, request)
         restored = story.restore(
@@ -178,7 +180,7 @@ def _from_targets(call: Invocation, request: Request, passphrase: SecretSource, 
 def _from_record(
     call: Invocation,
     place: str,
-    request: Request,
+    request: RestoreRequest,
     passphrase: SecretSource,
     allowed: list[str],
     clock: Clock,
@@ -210,7 +212,7 @@ def _from_record(
     data = record_locations.read_record(place, estate)
     found = story.Found(open_record(data, pin, deadline=deadline, now=deadline.time()), place)
     call.out.progress(f"record of epoch {found.record.epoch} is authentic")
-    request = replace(request, ask=ceremony_prompt.at_terminal(call.out, deadline))
+    request = _asking(call, request, deadline)
     return story.restore(found, request, estate, passphrase, deadline=deadline, now=clock.now())
 
 
@@ -245,3 +247,9 @@ def _asks(deadline: Deadline) -> Callable[[str, str], bool] | None:
         return answer.lower() in ("y", "yes")
 
     return ask
+
+
+def _asking(call: Invocation, request: RestoreRequest, deadline: Deadline) -> RestoreRequest:
+    """The request, by which people are asked for shares where somebody is there."""
+    ask = ceremony_prompt.at_terminal(call.out, deadline)
+    return replace(request, unseal=replace(request.unseal, ask=ask))

@@ -193,5 +193,5 @@ def _held(before: Outcome) -> str:
 def _refresh(call: Invocation, public: bytes) -> tuple[str | None, Code]:
     from pipeline.workflows import refresh
 
-    done = refresh.refresh(call.context(), refresh.Request(public))
+    done = refresh.refresh(call.context(), refresh.RefreshRequest(public))
     return (done.stored.record.epoch, done.stored.code) if done.stored else (None, Code.OK)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from pipeline.core.errors import NotHeld, WrongShare
 from pipeline.core.secret import Secret
@@ -201,6 +202,25 @@ Ask = Callable[[Gathering], None]
 
 
 @dataclass(frozen=True)
+class UnsealRequest:
+    """How a record is to be opened.
+
+    Attributes:
+        path: Only on this custody path.
+        shares: Words that people brought.
+        ask: How people are asked for more, where somebody is there.
+    """
+
+    path: str | None = None
+    shares: tuple[Given, ...] = field(default=(), repr=False)
+    ask: Ask | None = None
+
+
+UNATTENDED: Final = UnsealRequest()
+"""By machines alone."""
+
+
+@dataclass(frozen=True)
 class Gathered:
     """What people brought.
 
@@ -231,11 +251,10 @@ def gather(
     record: Record,
     path: PathEntry,
     machines: Collection[str],
-    given: Iterable[Given] = (),
-    ask: Ask | None = None,
+    request: UnsealRequest = UNATTENDED,
     others: Sequence[Record] = (),
     because: Sequence[str] = (),
-    first: Callable[[Collection[str]], None] | None = None,
+    first: Callable[[Collection[str]], None] = lambda brought: None,
 ) -> Gathered:
     """Collect the shares that a path needs from people.
 
@@ -243,8 +262,7 @@ def gather(
         record: The record.
         path: The path.
         machines: Holders that are opened without people.
-        given: Shares that were brought already.
-        ask: How people are asked for more, where somebody is there.
+        request: The shares that were brought already, and how people are asked for more.
         others: Other records of the same key.
         because: Why people are needed, for them to read.
         first: Called before anybody is asked, with the holders whose shares were given: whatever would
@@ -256,12 +274,11 @@ def gather(
     """
     started = time.monotonic()
     gathering = Gathering(record, path, machines, others, because)
-    for item in _named(given):
+    for item in _named(request.shares):
         gathering.add(item.words, item.what)
-    if not gathering.complete and ask is not None:
-        if first is not None:
-            first(gathering.holders)
-        ask(gathering)
+    if not gathering.complete and request.ask is not None:
+        first(gathering.holders)
+        request.ask(gathering)
     gathering.require_complete()
     return Gathered(gathering.shares, gathering.present, time.monotonic() - started)
 
@@ -273,12 +290,12 @@ def _named(given: Iterable[Given]) -> list[Brought]:
     ]
 
 
-def meant(record: Record, given: Sequence[Given], others: Sequence[Record] = ()) -> str | None:
+def path_of(record: Record, shares: Sequence[Given], others: Sequence[Record] = ()) -> str | None:
     """The custody path of the first share that this record knows.
 
     Args:
         record: The record.
-        given: Shares that were brought.
+        shares: Those that were brought.
         others: Other records of the same key.
 
     Returns:
@@ -287,7 +304,7 @@ def meant(record: Record, given: Sequence[Given], others: Sequence[Record] = ())
     Raises:
         WrongShare: None of them is of this record.
     """
-    named = _named(given)
+    named = _named(shares)
     first = record.manifest.custody.paths[0].name
     for item in named:
         try:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pipeline.archive import live_key as lives
 from pipeline.archive.catalog import Copy, Epoch, Reader, choose, passed_over
@@ -30,33 +30,26 @@ from pipeline.evidence.ledger.drill_results import NOT_REACHED, PROOFS, Proof, R
 from pipeline.record.verify import Record
 from pipeline.sources.backups.sources import Source
 from pipeline.unseal import ceremony
-from pipeline.unseal.ceremony import Ask, Given
-from pipeline.unseal.prove import Opened, Way, open_and_prove
-
-if TYPE_CHECKING:
-    from pipeline.openpgp.proofs import Prestarted
+from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
+from pipeline.unseal.unseal import UnsealedEpoch, unseal_and_prove
 
 
 @dataclass(frozen=True)
-class Request:
+class DrillRequest:
     """What is to be drilled.
 
     Attributes:
         epochs: Names of epochs; ``None`` for all, empty for the latest.
         targets: Only copies at these; all when empty.
-        path: Only this custody path; all that can run unattended when ``None``.
         nonce: A verifier's nonce for the certificate.
-        shares: Words that people brought, for a path that needs people.
-        ask: How people are asked for more, where somebody is there.
+        unseal: How they are opened; on every path that needs no people where none is named or meant.
         backups: Backups of the server that the recovered key has to open, as a last proof.
     """
 
     epochs: Collection[str] | None = ()
     targets: tuple[str, ...] = ()
-    path: str | None = None
     nonce: str | None = None
-    shares: tuple[Given, ...] = field(default=(), repr=False)
-    ask: Ask | None = None
+    unseal: UnsealRequest = UNATTENDED
     backups: tuple[Source, ...] = ()
 
 
@@ -132,7 +125,7 @@ class Former:
     code: Code
 
 
-def drill(context: KeyScope, request: Request) -> Drill:
+def drill(context: KeyScope, request: DrillRequest) -> Drill:
     """Run a drill and keep its evidence.
 
     It holds the key's lock: two at once would each begin the same epoch in the journal, and lose what the
@@ -153,7 +146,7 @@ def drill(context: KeyScope, request: Request) -> Drill:
         return within(context, request)
 
 
-def drill_former(context: KeyScope, request: Request) -> tuple[Former, ...]:
+def drill_former(context: KeyScope, request: DrillRequest) -> tuple[Former, ...]:
     """Drill every former key of the configuration: old backups still need them.
 
     Raises:
@@ -162,7 +155,7 @@ def drill_former(context: KeyScope, request: Request) -> tuple[Former, ...]:
     return tuple(_drill_former(key, request) for key in context.former())
 
 
-def _drill_former(context: KeyScope, request: Request) -> Former:
+def _drill_former(context: KeyScope, request: DrillRequest) -> Former:
     context.reporter.progress(f"former key {context.fingerprint}")
     try:
         with context.locked():
@@ -176,21 +169,13 @@ def _drill_former(context: KeyScope, request: Request) -> Former:
     return Former(context.fingerprint, done, None, done.code)
 
 
-def within(context: KeyScope, request: Request, prestarted: Prestarted | None = None) -> Drill:
-    """The same, as a part of a run that holds the key's lock already.
-
-    Args:
-        context: The run.
-        request: What is to be drilled.
-        prestarted: PGPy's process, for the first record; started here when not before.
-    """
-    from pipeline.openpgp import proofs
-
-    with prestarted or proofs.Prestarted() as ready:
-        return _drill(context, request, ready)
+def within(context: KeyScope, request: DrillRequest) -> Drill:
+    """The same, as a part of a run that holds the key's lock already."""
+    with context.prover():
+        return _drill(context, request)
 
 
-def _drill(context: KeyScope, request: Request, prestarted: Prestarted) -> Drill:
+def _drill(context: KeyScope, request: DrillRequest) -> Drill:
     estate = context.backends("driller")
     targets = estate.targets()
     unknown = set(request.targets) - set(targets)
@@ -210,7 +195,6 @@ def _drill(context: KeyScope, request: Request, prestarted: Prestarted) -> Drill
     )
     context.deadline.require_clock()  # proofs are signatures, and those are judged by time
     results: list[Result] = []
-    spare: list[Prestarted] = [prestarted]
     chosen = choose(survey, request.epochs)
     _require_one_ceremony(estate, chosen, request)
     if request.epochs is not None and not request.epochs:
@@ -221,12 +205,12 @@ def _drill(context: KeyScope, request: Request, prestarted: Prestarted) -> Drill
             f"drilling epoch {epoch.name} from {', '.join(copy.target for copy in epoch.copies)}"
         )
         others = tuple(other.record for other in survey.epochs if other.record and other is not epoch)
-        results.extend(_drill_epoch(context, estate, epoch, request, spare, others))
+        results.extend(_drill_epoch(context, estate, epoch, request, others))
     codes = [result.code for result in results] + [error.code for error in survey.unreachable.values()]
     return Drill(tuple(results), first_of(codes))
 
 
-def _require_one_ceremony(estate: Estate, chosen: Sequence[Epoch], request: Request) -> None:
+def _require_one_ceremony(estate: Estate, chosen: Sequence[Epoch], request: DrillRequest) -> None:
     """People bring the shares of one epoch; those of another are foreign to it.
 
     Raises:
@@ -236,7 +220,8 @@ def _require_one_ceremony(estate: Estate, chosen: Sequence[Epoch], request: Requ
         return
     for record in (epoch.record for epoch in chosen if epoch.record):
         alone = {path.name for path in unattended_paths(estate, record)}
-        if request.shares or (request.path is not None and request.path not in alone):
+        named = request.unseal.path
+        if request.unseal.shares or (named is not None and named not in alone):
             raise UsageProblem(
                 f"a drill with people is of one epoch, and {len(chosen)} were asked for",
                 hint="name it with --epoch ID, or leave --epoch out for the latest",
@@ -247,13 +232,12 @@ def _drill_epoch(
     context: KeyScope,
     estate: Estate,
     epoch: Epoch,
-    request: Request,
-    spare: list[Prestarted],
+    request: DrillRequest,
     others: Sequence[Record] = (),
 ) -> list[Result]:
     """Drill every copy of one epoch on every path, each distinct record once, and keep the evidence."""
     lived = lives.live(context, epoch)
-    opened: dict[tuple[str, str], Opened] = {}
+    opened: dict[tuple[str, str], UnsealedEpoch] = {}
     records: dict[str, Record] = {}
     results: list[Result] = []
     for copy in epoch.copies:
@@ -262,17 +246,16 @@ def _drill_epoch(
             continue
         digest = copy.record.sha256.hex
         records[digest] = copy.record
-        wanted = request.path or ceremony.meant(copy.record, request.shares, others)
+        wanted = request.unseal.path or ceremony.path_of(copy.record, request.unseal.shares, others)
         for path in _paths(estate, copy.record, wanted):
             if (digest, path.name) not in opened:
-                opened[digest, path.name] = open_and_prove(
+                opened[digest, path.name] = unseal_and_prove(
                     context,
-                    estate,
                     copy.record,
                     path,
+                    request.unseal,
+                    others,
                     public=lived.public or copy.record.public,
-                    way=Way(path.name, request.shares, request.ask, others),
-                    prestarted=spare.pop() if spare else None,
                 )
                 if request.backups:
                     _open_backups(context, copy.record, opened[digest, path.name], request.backups)
@@ -305,7 +288,9 @@ def _drill_epoch(
     return results
 
 
-def _open_backups(context: KeyScope, record: Record, opened: Opened, backups: Sequence[Source]) -> None:
+def _open_backups(
+    context: KeyScope, record: Record, opened: UnsealedEpoch, backups: Sequence[Source]
+) -> None:
     """Have the recovered key open real backups, and add what came of it to the proofs."""
     from pipeline.sources.backups import prove
 
@@ -379,7 +364,7 @@ def _bad_copy(epoch: Epoch, copy: Copy) -> Result:
     )
 
 
-def _result(epoch: Epoch, copy: Copy, record: Record, path: PathEntry, opened: Opened) -> Result:
+def _result(epoch: Epoch, copy: Copy, record: Record, path: PathEntry, opened: UnsealedEpoch) -> Result:
     proofs = {
         "digest": Proof(True, ("sha256",)),
         "authentic": Proof(True, ("manifest signature",)),
@@ -412,7 +397,7 @@ def _certify(
     record: Record,
     copies: Sequence[Copy],
     results: Sequence[Result],
-    opened: Mapping[tuple[str, str], Opened],
+    opened: Mapping[tuple[str, str], UnsealedEpoch],
     nonce: str | None,
     lived: lives.Live,
 ) -> str | None:
@@ -476,7 +461,7 @@ def _proved(results: Sequence[Result], digest: Digest) -> bool:
     return bool(tried) and all(result.passed for result in tried)
 
 
-def _recovered(opened: Mapping[tuple[str, str], Opened], record: str) -> Secret | None:
+def _recovered(opened: Mapping[tuple[str, str], UnsealedEpoch], record: str) -> Secret | None:
     """The escrow passphrase of a record, by any path that brought it back."""
     return next((item.raw for (digest, _), item in opened.items() if digest == record and item.raw), None)
 

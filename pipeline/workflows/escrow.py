@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,6 @@ from pipeline.workflows.publish import Chosen, Stored
 
 if TYPE_CHECKING:
     from pipeline.openpgp import UnlockedKey
-    from pipeline.openpgp.proofs import Prestarted
 
 
 @dataclass(frozen=True)
@@ -83,19 +82,14 @@ def escrow(
     Raises:
         OrgkeyError: Nothing that counts was stored; a later run starts again or resumes.
     """
-    from pipeline.openpgp import proofs
-
     key = _open(context, data, passphrase, wishes)
     context.reporter.progress(f"key {key.fingerprint} is open and complete")
     for note in key.notes:
         context.reporter.progress(f"note: {note}")
     for warning in key.warnings:
         context.reporter.warn(warning)
-    # PGPy takes longest to load: let it, while the servers are talked to.
-    ready: AbstractContextManager[Prestarted | None]
-    ready = proofs.Prestarted() if wishes.with_drill else nullcontext()
-    with context.locked("escrow-failed"), ready as prestarted:
-        return _escrow(context, key, passphrase, wishes, prestarted)
+    with context.locked("escrow-failed"), context.prover() if wishes.with_drill else nullcontext():
+        return _escrow(context, key, passphrase, wishes)
 
 
 def _open(context: KeyScope, data: bytes, passphrase: Secret | None, wishes: Wishes) -> UnlockedKey:
@@ -117,7 +111,6 @@ def _escrow(
     key: UnlockedKey,
     passphrase: Secret | None,
     wishes: Wishes,
-    prestarted: Prestarted | None,
 ) -> Stored:
     writer = context.backends("writer")
     targets = writer.targets()
@@ -141,7 +134,7 @@ def _escrow(
                 export_passphrase=passphrase,
             ),
         )
-    result = storing.store(context, targets, chosen, prestarted=prestarted)
+    result = storing.store(context, targets, chosen, with_drill=wishes.with_drill)
     details = {
         "accepted": sorted(wishes.accept),
         "accepted_custody_change": wishes.accept_custody_change,

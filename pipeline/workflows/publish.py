@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pipeline.archive import journal
 from pipeline.archive.catalog import Survey, not_read
@@ -23,11 +23,7 @@ from pipeline.record import create as mint
 from pipeline.record.verify import Record, open_record
 from pipeline.storage.interface import Bounded, Receipt, Slot, Target, refused_size
 from pipeline.workflows import drill as drills
-from pipeline.workflows.drill import Drill
-
-if TYPE_CHECKING:
-    from pipeline.openpgp.proofs import Prestarted
-
+from pipeline.workflows.drill import Drill, DrillRequest
 
 SOON: Final = timedelta(seconds=2)
 
@@ -199,7 +195,7 @@ def unfinished(context: KeyScope, wanted: Callable[[Record], bool]) -> Chosen | 
 
 
 def store(
-    context: KeyScope, targets: Mapping[str, Target], chosen: Chosen, *, prestarted: Prestarted | None
+    context: KeyScope, targets: Mapping[str, Target], chosen: Chosen, *, with_drill: bool = True
 ) -> Stored:
     """Write the record to all targets, read every copy back, and drill what is stored.
 
@@ -207,7 +203,7 @@ def store(
         context: The run.
         targets: By name, under the writer's logins.
         chosen: The record.
-        prestarted: PGPy's process for the drill; ``None`` leaves the drill out.
+        with_drill: Whether what is stored is proven at once.
 
     Returns:
         The outcome, also when it is degraded or a proof failed: see ``code``.
@@ -237,7 +233,7 @@ def store(
         {name: target.domain for name, target in targets.items()},
         len(placed.domains) >= context.config.policy.copies,
     )
-    if result.code not in (Code.OK, Code.DEGRADED) or prestarted is None or result.proven:
+    if result.code not in (Code.OK, Code.DEGRADED) or not with_drill or result.proven:
         return result
     if not drills.unattended_paths(context.backends("driller"), record):
         context.reporter.warn(
@@ -246,9 +242,7 @@ def store(
         )
         return replace(result, code=first_of([result.code, Code.DEGRADED]))
     drill = drills.within(
-        context,
-        drills.Request(epochs=frozenset({record.epoch}), targets=tuple(placed.receipts)),
-        prestarted,
+        context, DrillRequest(epochs=frozenset({record.epoch}), targets=tuple(placed.receipts))
     )
     code = first_of([result.code, drill.code])
     return replace(result, drill=drill, code=code, proven=drill.proved(record.sha256))

@@ -18,31 +18,26 @@ from pipeline.custody.shares import passphrase
 from pipeline.record import create as mint
 from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
-from pipeline.unseal.ceremony import Ask, Given
-from pipeline.unseal.prove import Recovered, Way, open_by
+from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
+from pipeline.unseal.unseal import Unsealed, unseal
 from pipeline.workflows import publish as storing
 from pipeline.workflows.publish import Stored
 
 if TYPE_CHECKING:
     from pipeline.openpgp import UnlockedKey
-    from pipeline.openpgp.proofs import Prestarted
 
 
 @dataclass(frozen=True)
-class Request:
+class RefreshRequest:
     """What is to be refreshed.
 
     Attributes:
         public: The newer public key, as the server gives it out; foreign bytes.
-        path: Only this custody path opens the stored epoch.
-        shares: Words that people brought.
-        ask: How people are asked for more, where somebody is there.
+        unseal: How the stored epoch is opened.
     """
 
     public: bytes
-    path: str | None = None
-    shares: tuple[Given, ...] = ()
-    ask: Ask | None = None
+    unseal: UnsealRequest = UNATTENDED
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ class Refreshed:
     old: Reference
 
 
-def refresh(context: KeyScope, request: Request) -> Refreshed:
+def refresh(context: KeyScope, request: RefreshRequest) -> Refreshed:
     """Store the latest epoch again with a newer public part.
 
     Args:
@@ -74,13 +69,11 @@ def refresh(context: KeyScope, request: Request) -> Refreshed:
         Expired: It has been revoked.
         OrgkeyError: The stored epoch does not open, or nothing that counts was stored.
     """
-    from pipeline.openpgp import proofs
-
-    with context.locked("refresh-failed"), proofs.Prestarted() as prestarted:
-        return _refresh(context, request, prestarted)
+    with context.locked("refresh-failed"), context.prover():
+        return _refresh(context, request)
 
 
-def rehearse(context: KeyScope, request: Request) -> tuple[str, str]:
+def rehearse(context: KeyScope, request: RefreshRequest) -> tuple[str, str]:
     """Say what :func:`refresh` would do; nothing is opened, and nothing changes anywhere.
 
     Returns:
@@ -100,7 +93,7 @@ def rehearse(context: KeyScope, request: Request) -> tuple[str, str]:
     return old.epoch, "store it again with the newer public part, under the same shares"
 
 
-def _refresh(context: KeyScope, request: Request, prestarted: Prestarted) -> Refreshed:
+def _refresh(context: KeyScope, request: RefreshRequest) -> Refreshed:
     survey = _survey(context)
     old = _latest(survey)
     chosen = storing.unfinished(
@@ -122,7 +115,7 @@ def _refresh(context: KeyScope, request: Request, prestarted: Prestarted) -> Ref
     else:
         _catch_up(context, old)
         return Refreshed(None, Reference(old.epoch, old.sha256.hex))
-    stored = storing.store(context, context.backends("writer").targets(), chosen, prestarted=prestarted)
+    stored = storing.store(context, context.backends("writer").targets(), chosen)
     reference = chosen.record.manifest.supersedes or Reference(old.epoch, old.sha256.hex)
     context.record_event("refresh", storing.event(stored) | {"supersedes": reference.epoch})
     return Refreshed(stored, reference)
@@ -204,7 +197,7 @@ def _elliptic(record: Record) -> bool:
     return any(component.public.curve for component in key.components)
 
 
-def _written_anew(context: KeyScope, survey: Survey, old: Record, request: Request) -> Record | None:
+def _written_anew(context: KeyScope, survey: Survey, old: Record, request: RefreshRequest) -> Record | None:
     """Mint an epoch again whose secret numbers are stored in a form that strict programs refuse.
 
     Earlier releases stored elliptic numbers as GnuPG 2.3 and newer export them. That shows only when the
@@ -212,9 +205,9 @@ def _written_anew(context: KeyScope, survey: Survey, old: Record, request: Reque
     """
     if not _elliptic(old):
         return None
-    called = request.path is not None or request.shares
+    called = request.unseal.path is not None or request.unseal.shares
     try:
-        opened, key = _open(context, survey, old, request if called else replace(request, ask=None))
+        opened, key = _open(context, survey, old, request if called else replace(request, unseal=UNATTENDED))
     except OrgkeyError as error:
         context.reporter.progress(
             f"whether its secret numbers are in canonical form is not known: {error.message}"
@@ -228,20 +221,21 @@ def _written_anew(context: KeyScope, survey: Survey, old: Record, request: Reque
     return _store_again(context, survey, old, opened, key)
 
 
-def _mint(context: KeyScope, survey: Survey, old: Record, request: Request) -> Record:
+def _mint(context: KeyScope, survey: Survey, old: Record, request: RefreshRequest) -> Record:
     return _store_again(context, survey, old, *_open(context, survey, old, request))
 
 
-def _open(context: KeyScope, survey: Survey, old: Record, request: Request) -> tuple[Recovered, UnlockedKey]:
+def _open(
+    context: KeyScope, survey: Survey, old: Record, request: RefreshRequest
+) -> tuple[Unsealed, UnlockedKey]:
     others = [epoch.record for epoch in survey.epochs if epoch.record and epoch.record.epoch != old.epoch]
-    way = Way(request.path, request.shares, request.ask, others)
-    opened = open_by(old, context.backends("driller"), way)
+    opened = unseal(old, context.backends("driller"), request.unseal, others)
     context.reporter.progress(f"epoch {old.epoch}: the escrow passphrase is back by path {opened.path}")
     return opened, mint.reopen(old, passphrase.written(opened.raw)).merge_public(request.public)
 
 
 def _store_again(
-    context: KeyScope, survey: Survey, old: Record, opened: Recovered, key: UnlockedKey
+    context: KeyScope, survey: Survey, old: Record, opened: Unsealed, key: UnlockedKey
 ) -> Record:
     newest = survey.newest()
     last = newest.record if newest and newest.record else old

@@ -22,12 +22,12 @@ from pipeline.custody.shares import passphrase
 from pipeline.record import create as mint
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Slot
-from pipeline.unseal.ceremony import Ask, Given
-from pipeline.unseal.prove import Way, open_by
+from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
+from pipeline.unseal.unseal import unseal
 
 
 @dataclass(frozen=True)
-class Request:
+class RestoreRequest:
     """What is to be restored.
 
     Attributes:
@@ -35,20 +35,16 @@ class Request:
         epoch: An epoch's name, or ``latest``.
         source: Only this target's copy.
         version: Only this version of that copy.
-        path: Only this custody path.
-        shares: Words that people brought.
         original: The export as it came in, under its old passphrase, instead of the re-wrapped key.
-        ask: How people are asked for their shares, where somebody is there.
+        unseal: How the record is opened.
     """
 
     out: Path
     epoch: str = "latest"
     source: str | None = None
     version: str | None = None
-    path: str | None = None
-    shares: tuple[Given, ...] = ()
     original: bool = False
-    ask: Ask | None = None
+    unseal: UnsealRequest = UNATTENDED
 
 
 @dataclass(frozen=True)
@@ -112,7 +108,7 @@ def check_output(path: Path) -> None:
     files.try_out(path)
 
 
-def find(context: KeyScope, estate: Estate, request: Request) -> Found:
+def find(context: KeyScope, estate: Estate, request: RestoreRequest) -> Found:
     """Find the record at the configured targets.
 
     Raises:
@@ -159,7 +155,7 @@ def find(context: KeyScope, estate: Estate, request: Request) -> Found:
     return Found(copy.record, copy.target, newer, others)
 
 
-def _one_version(reader: Reader, fingerprint: str, request: Request) -> Found:
+def _one_version(reader: Reader, fingerprint: str, request: RestoreRequest) -> Found:
     if request.source is None or request.epoch == "latest":
         raise UsageProblem(
             "--version-id names a version of one copy of one epoch",
@@ -182,7 +178,7 @@ def _newer_public(survey: Survey, record: Record) -> tuple[bytes, ...]:
 
 def restore(
     found: Found,
-    request: Request,
+    request: RestoreRequest,
     estate: Estate,
     new_passphrase: SecretSource,
     *,
@@ -206,8 +202,7 @@ def restore(
     Raises:
         OrgkeyError: No path opens the record, or the file cannot be written; then there is no file.
     """
-    way = Way(request.path, request.shares, request.ask, found.others)
-    opened = open_by(found.record, estate, way)
+    opened = unseal(found.record, estate, request.unseal, found.others)
     written = passphrase.written(opened.raw)
     if request.original:
         content = mint.original(found.record, written)

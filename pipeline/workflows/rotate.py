@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pipeline.archive import lineage
 from pipeline.archive.catalog import Epoch, Reader, Survey, choose, not_read
@@ -21,13 +21,10 @@ from pipeline.record import create as mint
 from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Target
-from pipeline.unseal.ceremony import Ask, Given
-from pipeline.unseal.prove import Way, open_by
+from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
+from pipeline.unseal.unseal import unseal
 from pipeline.workflows import publish as storing
 from pipeline.workflows.publish import Chosen, Stored
-
-if TYPE_CHECKING:
-    from pipeline.openpgp.proofs import Prestarted
 
 LIMITS: Final = (
     "a rotation gives new shares to the same key: the Org Key itself does not change",
@@ -38,15 +35,13 @@ LIMITS: Final = (
 
 
 @dataclass(frozen=True)
-class Request:
+class RotationRequest:
     """What is to be rotated, and what the operator knows of the change.
 
     Attributes:
         reason: Why, for the ledger.
         epoch: The epoch to start from; the latest when ``None``.
-        path: Only this path of it opens the old epoch.
-        shares: Words that people brought to open it.
-        ask: How people are asked for more, where somebody is there.
+        unseal: How it is opened.
         remove: Custodians who are to leave, by fingerprint.
         add: Custodians who are to join.
         accept_custody_change: Whether every other change of the plan is meant, too.
@@ -54,9 +49,7 @@ class Request:
 
     reason: str
     epoch: str | None = None
-    path: str | None = None
-    shares: tuple[Given, ...] = ()
-    ask: Ask | None = None
+    unseal: UnsealRequest = UNATTENDED
     remove: frozenset[str] = frozenset()
     add: frozenset[str] = frozenset()
     accept_custody_change: bool = False
@@ -98,7 +91,7 @@ class Rehearsal:
     targets: tuple[str, ...]
 
 
-def rotate(context: KeyScope, request: Request) -> Rotation:
+def rotate(context: KeyScope, request: RotationRequest) -> Rotation:
     """Replace the latest epoch by one with a new escrow passphrase and the configured custody plan.
 
     The old epoch stays as it is: storage is create-only. The new one counts once it is written, read back
@@ -115,15 +108,12 @@ def rotate(context: KeyScope, request: Request) -> Rotation:
         Stale: The plan changes in a way that the operator has not named.
         OrgkeyError: The old epoch does not open, or nothing that counts was stored.
     """
-    from pipeline.openpgp import proofs
-
-    with context.locked("rotate-failed"):
-        posture.require_no_single_party(context.config)
-        with proofs.Prestarted() as prestarted:
-            return _rotate(context, request, prestarted)
+    with context.locked("rotate-failed"), context.prover():
+        return _rotate(context, request)
 
 
-def _rotate(context: KeyScope, request: Request, prestarted: Prestarted) -> Rotation:
+def _rotate(context: KeyScope, request: RotationRequest) -> Rotation:
+    posture.require_no_single_party(context.config)
     writer = context.backends("writer")
     targets = writer.targets()
     plan = storing.plan(context, writer)
@@ -144,13 +134,13 @@ def _rotate(context: KeyScope, request: Request, prestarted: Prestarted) -> Rota
             raise refusal
         record = _mint(context, survey, old, plan, request)
         chosen = storing.begin(context, record)
-    stored = storing.store(context, targets, chosen, prestarted=prestarted)
+    stored = storing.store(context, targets, chosen)
     result = Rotation(stored, Reference(old.epoch, old.sha256.hex), difference, request.reason)
     context.record_event("rotate", _event(result, request))
     return result
 
 
-def rehearse(context: KeyScope, request: Request) -> Rehearsal:
+def rehearse(context: KeyScope, request: RotationRequest) -> Rehearsal:
     """Say what :func:`rotate` would do; nothing is opened, and nothing changes anywhere.
 
     Raises:
@@ -212,7 +202,7 @@ def _difference(record: Record, plan: mint.Plan) -> Change:
 
 
 def _refusal(
-    context: KeyScope, last: Record, difference: Change, plan: mint.Plan, request: Request
+    context: KeyScope, last: Record, difference: Change, plan: mint.Plan, request: RotationRequest
 ) -> Stale | None:
     """Whoever can write to the configuration must not choose the custodians: the operator names them, too."""
     if not request.accept_custody_change:
@@ -240,10 +230,11 @@ def _refusal(
     )
 
 
-def _mint(context: KeyScope, survey: Survey, old: Record, plan: mint.Plan, request: Request) -> Record:
+def _mint(
+    context: KeyScope, survey: Survey, old: Record, plan: mint.Plan, request: RotationRequest
+) -> Record:
     others = [epoch.record for epoch in survey.epochs if epoch.record and epoch.record.epoch != old.epoch]
-    way = Way(request.path, request.shares, request.ask, others)
-    opened = open_by(old, context.backends("driller"), way)
+    opened = unseal(old, context.backends("driller"), request.unseal, others)
     context.reporter.progress(f"epoch {old.epoch}: the escrow passphrase is back by path {opened.path}")
     written = passphrase.written(opened.raw)
     key = mint.reopen(old, written)
@@ -262,7 +253,7 @@ def _mint(context: KeyScope, survey: Survey, old: Record, plan: mint.Plan, reque
     )
 
 
-def _event(result: Rotation, request: Request) -> dict[str, Any]:
+def _event(result: Rotation, request: RotationRequest) -> dict[str, Any]:
     return storing.event(result.stored) | {
         "supersedes": result.old.epoch,
         "reason": request.reason,

@@ -22,7 +22,7 @@ from pipeline.report.gather import gather
 from pipeline.report.model import Proof
 from pipeline.workflows import checkin
 from pipeline.workflows.checkin import Seat
-from pipeline.workflows.drill import Request, drill
+from pipeline.workflows.drill import DrillRequest, drill
 from tests.support.inmemory import MemoryMirror, World, denied
 
 POLICY = "max_drill_age_days = 400\nmax_copy_drill_age_days = 8\n"
@@ -33,7 +33,7 @@ def told(world: World) -> World:
     """A complete epoch, drilled a moment ago; the ledger has one entry."""
     world.policy = POLICY
     world.store(world.mint())
-    assert drill(world.context, Request()).code is Code.OK
+    assert drill(world.context, DrillRequest()).code is Code.OK
     return world
 
 
@@ -65,7 +65,7 @@ def test_a_drill_that_nobody_made_keeps_no_gate_green(told: World) -> None:
     assert found.runs == (1, 0)
     assert any("6 results of test restores" in text for text in status(told.context).warned)
     told.clock.shift += timedelta(seconds=2)
-    assert drill(told.context, Request()).code is Code.OK
+    assert drill(told.context, DrillRequest()).code is Code.OK
     assert not stale(told)
 
 
@@ -75,7 +75,7 @@ def test_another_host_s_drill_counts_by_its_witness(told: World, make_world: Cal
     other.clock = told.clock
     told.mirrors = other.mirrors
     told.clock.shift = timedelta(days=9)
-    assert drill(other.context, Request()).code is Code.OK
+    assert drill(other.context, DrillRequest()).code is Code.OK
     assert stale(told)
     told.context.scribe.catch_up(now=told.clock.now(), run="r")
     assert not stale(told)
@@ -84,7 +84,7 @@ def test_another_host_s_drill_counts_by_its_witness(told: World, make_world: Cal
 def test_a_false_pass_heals_no_failure(told: World) -> None:
     told.holders["aws"].failures["open"] = denied("holder aws")
     told.clock.shift = timedelta(seconds=2)
-    drill(told.context, Request())
+    drill(told.context, DrillRequest())
     told.holders["aws"].failures.clear()
     told.clock.shift = timedelta(seconds=4)
     forged = details(told)

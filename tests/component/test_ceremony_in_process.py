@@ -16,9 +16,9 @@ from pipeline.evidence.ledger.drill_results import Proof, Result
 from pipeline.monitoring.status import status
 from pipeline.record.verify import Record
 from pipeline.unseal import ceremony
-from pipeline.unseal.ceremony import Ask, Brought, Gathered, Gathering
-from pipeline.unseal.prove import Way, open_by
-from pipeline.workflows.drill import Drill, Request, drill
+from pipeline.unseal.ceremony import Ask, Brought, Gathered, Gathering, UnsealRequest
+from pipeline.unseal.unseal import unseal
+from pipeline.workflows.drill import Drill, DrillRequest, drill
 from tests.support import people
 from tests.support.inmemory import MemoryEstate, World, denied
 from tests.support.people import FINGERPRINTS
@@ -49,7 +49,11 @@ class Scene:
         others: Sequence[Record] = (),
     ) -> Gathered:
         return ceremony.gather(
-            self.new, self.new.manifest.custody.path(path), MACHINES, given, ask, others or (self.old,)
+            self.new,
+            self.new.manifest.custody.path(path),
+            MACHINES,
+            UnsealRequest(None, given, ask),
+            others or (self.old,),
         )
 
     def of(self, *names: str, path: str = "custodians", epoch: Record | None = None) -> list[Brought]:
@@ -126,7 +130,7 @@ def test_shares_without_a_name_are_called_by_their_number(scene: Scene) -> None:
     entry = scene.new.manifest.custody.path("custodians")
     words = [people.words("alice", scene.new), people.words("bob", scene.new, "mixed")]
     with pytest.raises(WrongShare, match="the share given as number 2 belongs to path mixed"):
-        ceremony.gather(scene.new, entry, MACHINES, words)
+        ceremony.gather(scene.new, entry, MACHINES, UnsealRequest(shares=tuple(words)))
 
 
 @pytest.mark.parametrize(
@@ -167,30 +171,41 @@ def test_a_machines_share_brought_by_hand_is_nobodys(scene: Scene) -> None:
 def test_nothing_secret_shows(scene: Scene) -> None:
     (item,) = scene.of("alice")
     done = scene.gather(*scene.of("alice", "bob", "erin"))
-    for shown in (repr(item), repr(done), repr(Way(shares=(item,))), repr(Request(shares=(item,)))):
+    for shown in (
+        repr(item),
+        repr(done),
+        repr(UnsealRequest(shares=(item,))),
+        repr(DrillRequest(unseal=UnsealRequest(shares=(item,)))),
+    ):
         assert item.words.text() not in shown
 
 
 # -- which path is taken -----------------------------------------------------------------------------
 
 
-def opened(world: World, record: Record, way: Way) -> str:
-    return open_by(record, MemoryEstate(world), way).path
+def opened(world: World, record: Record, way: UnsealRequest) -> str:
+    return unseal(record, MemoryEstate(world), way).path
 
 
 def test_machines_open_it_while_they_can_and_nobody_is_asked(world: World, scene: Scene) -> None:
-    assert opened(world, scene.new, Way(ask=never)) == "unattended"
+    assert opened(world, scene.new, UnsealRequest(ask=never)) == "unattended"
 
 
 def test_shares_say_which_path_is_meant(world: World, scene: Scene) -> None:
-    assert opened(world, scene.new, Way(shares=tuple(scene.of("alice", "bob", "erin")))) == "custodians"
-    assert opened(world, scene.new, Way(shares=tuple(scene.of("erin", "dave", path="mixed")))) == "mixed"
+    assert (
+        opened(world, scene.new, UnsealRequest(shares=tuple(scene.of("alice", "bob", "erin"))))
+        == "custodians"
+    )
+    assert (
+        opened(world, scene.new, UnsealRequest(shares=tuple(scene.of("erin", "dave", path="mixed"))))
+        == "mixed"
+    )
 
 
 def test_a_share_of_no_path_is_named_by_its_file(world: World, scene: Scene) -> None:
     for words in ("not a share at all", "<html>"):
         with pytest.raises(WrongShare, match=r"the share in junk\.txt"):
-            opened(world, scene.new, Way(shares=(Brought(Secret(words), "the share in junk.txt"),)))
+            opened(world, scene.new, UnsealRequest(shares=(Brought(Secret(words), "the share in junk.txt"),)))
 
 
 def test_the_only_path_of_people_is_offered_when_no_machine_opens_it(tmp_path: Path) -> None:
@@ -204,10 +219,10 @@ def test_the_only_path_of_people_is_offered_when_no_machine_opens_it(tmp_path: P
         for name in ("alice", "bob", "carol"):
             gathering.add(people.words(name, record), name)
 
-    assert opened(world, record, Way(ask=ask)) == "custodians"
+    assert opened(world, record, UnsealRequest(ask=ask)) == "custodians"
     assert "unattended: " in seen[0].because[0]
     with pytest.raises(OrgkeyError) as caught:
-        opened(world, record, Way(ask=lambda gathering: None))
+        opened(world, record, UnsealRequest(ask=lambda gathering: None))
     assert "unattended: " in caught.value.message
     assert "custodians: " in caught.value.message
 
@@ -215,7 +230,7 @@ def test_the_only_path_of_people_is_offered_when_no_machine_opens_it(tmp_path: P
 def test_of_several_paths_of_people_none_is_chosen_for_them(world: World, scene: Scene) -> None:
     world.holders["aws"].failures["open"] = denied("holder aws")
     with pytest.raises(OrgkeyError, match="custodians: it needs the shares of custodians") as caught:
-        opened(world, scene.new, Way(ask=never))
+        opened(world, scene.new, UnsealRequest(ask=never))
     assert "--via" in caught.value.hint
 
 
@@ -224,7 +239,7 @@ def test_of_several_paths_of_people_none_is_chosen_for_them(world: World, scene:
 
 def test_a_drill_with_people_names_the_epoch_of_a_wrong_share(world: World, scene: Scene) -> None:
     given = (*scene.of("alice", "bob"), *scene.of("carol", epoch=scene.old))
-    done = drill(world.context, Request(path="custodians", shares=given))
+    done = drill(world.context, DrillRequest(unseal=UnsealRequest(path="custodians", shares=given)))
     assert done.code is Code.WRONG_SHARE
     problem = done.results[0].proofs["recover"].problem or ""
     assert f"carol.txt is of another epoch, {scene.old.epoch}" in problem
@@ -235,7 +250,9 @@ def test_giving_up_before_enough_came_is_not_held_and_fails_nothing(
     brought: tuple[str, ...], world: World, scene: Scene
 ) -> None:
     """The gate stays as it was, there is no time to a proven key, and the hint can help."""
-    done = drill(world.context, Request(path="custodians", ask=bringing(scene, *brought)))
+    done = drill(
+        world.context, DrillRequest(unseal=UnsealRequest(path="custodians", ask=bringing(scene, *brought)))
+    )
     assert (done.code, done.passed, done.held) == (Code.NOT_ENOUGH_SHARES, False, False)
     assert world.events() == ["drill-not-held"]
     ((entry),) = world.context.ledger.entries()
@@ -251,7 +268,10 @@ def test_giving_up_before_enough_came_is_not_held_and_fails_nothing(
 
 
 def test_who_took_part_is_called_by_name(world: World, scene: Scene) -> None:
-    done = drill(world.context, Request(path="custodians", ask=bringing(scene, "alice", "bob", "erin")))
+    done = drill(
+        world.context,
+        DrillRequest(unseal=UnsealRequest(path="custodians", ask=bringing(scene, "alice", "bob", "erin"))),
+    )
     assert done.passed
     shown = "\n".join(drill_command.lines(done))
     assert "people: Alice Custodian" in shown
@@ -260,7 +280,7 @@ def test_who_took_part_is_called_by_name(world: World, scene: Scene) -> None:
 
 def test_a_failed_path_of_people_is_mended_by_people(world: World, scene: Scene) -> None:
     given = (*scene.of("alice", "bob"), *scene.of("carol", epoch=scene.old))
-    drill(world.context, Request(path="custodians", shares=given))
+    drill(world.context, DrillRequest(unseal=UnsealRequest(path="custodians", shares=given)))
     broken = [rule for rule in status(world.context).rules if rule.name == "drill-failed"]
     assert broken
     assert all("run `orgkey drill --via custodians`" in rule.text for rule in broken)
@@ -268,7 +288,7 @@ def test_a_failed_path_of_people_is_mended_by_people(world: World, scene: Scene)
 
 def test_a_failed_drill_says_what_to_do_and_not_what_was_not_reached(world: World) -> None:
     world.holders["vault"].failures["open"] = denied("vault")
-    shown = "\n".join(drill_command.lines(drill(world.context, Request())))
+    shown = "\n".join(drill_command.lines(drill(world.context, DrillRequest())))
     assert "hint: look at its policy" in shown
     assert "FAILED      not reached" not in shown
     assert re.search(r"unlock +- +not reached", shown)
@@ -333,12 +353,12 @@ def test_a_wrong_word_is_named_by_its_place_before_the_rest_is_typed(
     assert "word 12 of 33" in shown
 
 
-@pytest.mark.parametrize("more", [{"path": "custodians"}, {"path": "mixed"}, {"shares": True}])
-def test_a_drill_with_people_is_of_one_epoch(world: World, scene: Scene, more: dict[str, object]) -> None:
-    given = tuple(scene.of("alice", "bob", "erin")) if more.pop("shares", False) else ()
+@pytest.mark.parametrize("path", ["custodians", "mixed", None])
+def test_a_drill_with_people_is_of_one_epoch(world: World, scene: Scene, path: str | None) -> None:
+    given = () if path else tuple(scene.of("alice", "bob", "erin"))
     with pytest.raises(UsageProblem, match="of one epoch, and 2 were asked for"):
-        drill(world.context, Request(epochs=None, shares=given, ask=never, **more))  # type: ignore[arg-type]
-    assert world.events() == []
+        drill(world.context, DrillRequest(epochs=None, unseal=UnsealRequest(path, given, never)))
+    assert world.events() == ["drill-refused"]
 
 
 # -- time --------------------------------------------------------------------------------------------

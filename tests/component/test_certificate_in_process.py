@@ -23,7 +23,7 @@ from pipeline.evidence import timestamp
 from pipeline.evidence import verify as checking
 from pipeline.evidence.timestamp import Stamped
 from pipeline.evidence.verify import Checked
-from pipeline.workflows.drill import Request, drill
+from pipeline.workflows.drill import DrillRequest, drill
 from tests.support import authority as authorities
 from tests.support.authority import Authority
 from tests.support.inmemory import ATTACKER, ORG, World, signed, unlocked
@@ -92,7 +92,7 @@ def issued(serving: Authority, tmp_path_factory: pytest.TempPathFactory) -> Issu
     made = world.store(world.mint())
     with pytest.MonkeyPatch.context() as patch:
         use_quick(patch)
-        done = drill(world.context, Request(nonce="auditor-4711"))
+        done = drill(world.context, DrillRequest(nonce="auditor-4711"))
     assert done.certificate is not None
     path = Path(done.certificate)
     assert ask(path, serving).state == "stamped"

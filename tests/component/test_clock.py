@@ -15,11 +15,10 @@ from pipeline.core.clock import Deadline, GivenClock, ServerDates
 from pipeline.core.errors import Code, LocalFilesProblem, UsageProblem
 from pipeline.monitoring.status import status
 from pipeline.record.verify import Record
-from pipeline.workflows.drill import Request as DrillRequest
-from pipeline.workflows.drill import drill
+from pipeline.workflows.drill import DrillRequest, drill
 from pipeline.workflows.escrow import Wishes, escrow
 from pipeline.workflows.repair import repair
-from pipeline.workflows.restore import Request, find
+from pipeline.workflows.restore import RestoreRequest, find
 from tests.support.inmemory import EXPORT_PASSPHRASE, MemoryEstate, World, export
 
 SHIFTS = [
@@ -94,7 +93,7 @@ def test_list_verify_and_status_name_the_clock(wrong: World) -> None:
 
 
 def test_a_restore_goes_on_by_the_servers_time(wrong: World, genuine: Record) -> None:
-    found = find(wrong.context, MemoryEstate(wrong), Request(Path("x")))
+    found = find(wrong.context, MemoryEstate(wrong), RestoreRequest(Path("x")))
     assert found.record == genuine
     assert any("this host's clock differs" in line for line in wrong.lines)
 
@@ -124,7 +123,7 @@ def test_where_no_server_tells_the_time_a_slow_clock_is_no_verdict(world: World,
     assert {copy.standing for copy in survey.epochs[0].copies} == {Standing.UNREACHABLE}
     assert Code.INTEGRITY not in verdict(survey, 2)
     with pytest.raises(LocalFilesProblem, match="is from the future") as caught:
-        find(world.context, MemoryEstate(world), Request(Path("x")))
+        find(world.context, MemoryEstate(world), RestoreRequest(Path("x")))
     assert "orgkey restore --at" in caught.value.hint
 
 

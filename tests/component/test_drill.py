@@ -39,8 +39,9 @@ from pipeline.openpgp.key import sealing
 from pipeline.record import tar as record
 from pipeline.record.verify import Record
 from pipeline.sources.backups import prove
-from pipeline.unseal.prove import Opened, recover_passphrase
-from pipeline.workflows.drill import Drill, Request, drill, within
+from pipeline.unseal.ceremony import UnsealRequest
+from pipeline.unseal.unseal import UnsealedEpoch, recover_passphrase
+from pipeline.workflows.drill import Drill, DrillRequest, drill, within
 from tests.support.inmemory import (
     ATTACKER,
     ORG,
@@ -68,7 +69,7 @@ def wrong(made: Record, world: World, name: str = ATTACKER) -> bytes:
 @pytest.mark.usefixtures("real_provers")
 def test_every_copy_is_proven_and_the_epoch_marked(world: World) -> None:
     made = world.store(world.mint())
-    done = drill(world.context, Request())
+    done = drill(world.context, DrillRequest())
     assert done.passed
     assert done.code is Code.OK
     assert set(by_copy(done)) == {"a", "b", "c"}
@@ -101,7 +102,7 @@ def test_another_export_than_was_escrowed_fails_its_proof(content: bytes, world:
     made = world.mint()
     for target in world.targets.values():
         target.plant(slot_of(made), resealed(made, world, content))
-    done = drill(world.context, Request())
+    done = drill(world.context, DrillRequest())
     assert done.code is Code.PROOF_FAILED
     assert {result.proofs["original"].ok for result in done.results} == {False}
     assert world.events() == ["drill-failed"]
@@ -113,7 +114,7 @@ def test_a_record_without_the_exports_digest_is_proven_without_it(world: World) 
     older = forged(made, by=ORG, describe=lambda document: document.pop("original"))
     for target in world.targets.values():
         target.plant(slot_of(made), older)
-    done = drill(world.context, Request())
+    done = drill(world.context, DrillRequest())
     assert done.passed
     assert all("original" not in result.proofs for result in done.results)
 
@@ -121,22 +122,22 @@ def test_a_record_without_the_exports_digest_is_proven_without_it(world: World) 
 def test_it_is_given_the_drillers_logins_and_nothing_of_the_run_that_wrote(world: World) -> None:
     world.store(world.mint())
     world.roles.clear()
-    drill(world.context, Request())
-    assert world.roles == ["driller"]
+    drill(world.context, DrillRequest())
+    assert set(world.roles) == {"driller"}
 
 
 def test_copies_of_the_same_bytes_are_opened_once(world: World) -> None:
     world.store(world.mint())
     for holder in world.holders.values():
         holder.calls.clear()
-    drill(world.context, Request())
+    drill(world.context, DrillRequest())
     assert [holder.calls.count("open") for holder in world.holders.values()] == [1, 1]
 
 
 def test_a_damaged_copy_fails_and_is_named_and_the_others_prove_the_epoch(world: World) -> None:
     made = world.store(world.mint())
     world.targets["b"].damage(slot_of(made))
-    done = drill(world.context, Request())
+    done = drill(world.context, DrillRequest())
     assert done.code is Code.INTEGRITY
     assert not done.passed
     bad = by_copy(done)["b"]
@@ -151,7 +152,7 @@ def test_a_damaged_copy_fails_and_is_named_and_the_others_prove_the_epoch(world:
 def test_an_attackers_record_is_not_drilled(world: World) -> None:
     made = world.store(world.mint(), "a", "b")
     world.targets["c"].plant(slot_of(made), attackers(made))
-    bad = by_copy(drill(world.context, Request()))["c"]
+    bad = by_copy(drill(world.context, DrillRequest()))["c"]
     assert (bad.path, bad.code) == ("-", Code.INTEGRITY)
     assert ATTACKER not in str(bad.proofs["authentic"].by)
 
@@ -165,7 +166,7 @@ def test_an_authentic_record_of_a_wrong_key_fails_its_proofs(world: World) -> No
     made = world.mint()
     for target in world.targets.values():
         target.plant(slot_of(made), wrong(made, world))
-    done = drill(world.context, Request())
+    done = drill(world.context, DrillRequest())
     assert done.code is Code.PROOF_FAILED
     assert not done.passed
     assert done.certificate is None, "a key that is not the Org Key certifies nothing"
@@ -176,7 +177,7 @@ def test_an_authentic_record_of_a_wrong_key_fails_its_proofs(world: World) -> No
 
 def test_a_missing_copy_is_degraded(world: World) -> None:
     world.store(world.mint(), "a", "b")
-    done = drill(world.context, Request())
+    done = drill(world.context, DrillRequest())
     assert done.code is Code.DEGRADED
     missing = by_copy(done)["c"]
     assert not missing.proofs["digest"].ok
@@ -185,7 +186,7 @@ def test_a_missing_copy_is_degraded(world: World) -> None:
 def test_a_holder_that_does_not_answer_is_the_result_and_named(world: World) -> None:
     made = world.store(world.mint())
     world.holders["aws"].failures["open"] = unreachable("holder aws")
-    done = drill(world.context, Request())
+    done = drill(world.context, DrillRequest())
     assert done.code is Code.UNREACHABLE
     recover = done.results[0].proofs["recover"]
     assert not recover.ok
@@ -197,20 +198,25 @@ def test_a_holder_that_does_not_answer_is_the_result_and_named(world: World) -> 
 
 def test_only_what_is_asked_for_is_drilled(world: World) -> None:
     one, two = world.store(world.mint()), world.store(world.mint(later=5))
-    done = drill(world.context, Request(epochs={one.epoch}, targets=("b",)))
+    done = drill(world.context, DrillRequest(epochs={one.epoch}, targets=("b",)))
     assert [(result.epoch, result.copy) for result in done.results] == [(one.epoch, "b")]
-    latest = drill(world.context, Request(targets=("c",)))
+    latest = drill(world.context, DrillRequest(targets=("c",)))
     assert [(result.epoch, result.copy) for result in latest.results] == [(one.epoch, "c")], (
         "the latest is the newest proven one"
     )
-    everything = drill(world.context, Request(epochs=None, targets=("a",)))
+    everything = drill(world.context, DrillRequest(epochs=None, targets=("a",)))
     assert {result.epoch for result in everything.results} == {one.epoch, two.epoch}
 
 
 @pytest.mark.parametrize(
-    "request_", [Request(targets=("nowhere",)), Request(path="nowhere"), Request(epochs={"nothing"})]
+    "request_",
+    [
+        DrillRequest(targets=("nowhere",)),
+        DrillRequest(unseal=UnsealRequest(path="nowhere")),
+        DrillRequest(epochs={"nothing"}),
+    ],
 )
-def test_what_is_asked_for_must_be_there(world: World, request_: Request) -> None:
+def test_what_is_asked_for_must_be_there(world: World, request_: DrillRequest) -> None:
     world.store(world.mint())
     with pytest.raises(UsageProblem):
         drill(world.context, request_)
@@ -220,7 +226,7 @@ def test_no_target_answers(world: World) -> None:
     for target in world.targets.values():
         target.failures["find"] = unreachable(target.name)
     with pytest.raises(Unreachable):
-        drill(world.context, Request())
+        drill(world.context, DrillRequest())
 
 
 def test_one_implementation_alone_is_degraded_unless_the_policy_takes_it(
@@ -234,11 +240,11 @@ def test_one_implementation_alone_is_degraded_unless_the_policy_takes_it(
 
     made = world.store(world.mint())
     monkeypatch.setattr(proofs, "prove", alone)
-    done = drill(world.context, Request())
+    done = drill(world.context, DrillRequest())
     assert (done.code, done.passed, done.proved(made.sha256)) == (Code.DEGRADED, True, True)
     assert certified(done)["predicate"]["result"] == "WARNED"
     world.policy = "single_implementation = true"
-    assert drill(world.context, Request()).code is Code.OK
+    assert drill(world.context, DrillRequest()).code is Code.OK
 
 
 def test_a_drill_that_tried_nothing_proves_nothing(genuine: Record) -> None:
@@ -256,7 +262,7 @@ def test_evidence_that_cannot_be_kept_is_a_failure(world: World) -> None:
     world.context.journal.begin(made.epoch, None)
     (world.context.root / "certificates").write_text("in the way")
     with pytest.raises(LocalFilesProblem):
-        drill(world.context, Request())
+        drill(world.context, DrillRequest())
     entry = world.context.journal.entry(made.epoch)
     assert entry is not None
     assert entry.proven() is None
@@ -264,7 +270,7 @@ def test_evidence_that_cannot_be_kept_is_a_failure(world: World) -> None:
 
 def test_a_recovered_passphrase_is_not_in_representations(world: World) -> None:
     raw = recover_passphrase(world.mint(), "unattended", dict(world.holders))
-    opened = Opened({}, {}, Code.OK, raw=raw)
+    opened = UnsealedEpoch({}, {}, Code.OK, raw=raw)
     assert raw.reveal().hex() not in repr(opened)
     assert "secret" not in repr(opened)
 
@@ -282,7 +288,7 @@ def test_the_certificate_names_every_copy_with_its_digest(world: World) -> None:
     made = world.store(world.mint())
     world.targets["b"].damage(slot_of(made))
     world.targets["c"].failures["find"] = unreachable("c")
-    statement = certified(drill(world.context, Request()))
+    statement = certified(drill(world.context, DrillRequest()))
     assert statement["predicate"]["result"] == "FAILED"
     assert {"b/-/authentic", "c/-/digest"} <= set(statement["predicate"]["failedTests"])
     told = details(statement)
@@ -302,7 +308,7 @@ def test_the_certificate_names_every_copy_with_its_digest(world: World) -> None:
 def test_a_false_version_beside_a_good_one_is_a_warning_in_the_certificate(world: World) -> None:
     made = world.store(world.mint())
     world.targets["c"].plant(slot_of(made), attackers(made))
-    done = drill(world.context, Request())
+    done = drill(world.context, DrillRequest())
     assert by_copy(done)["c"].passed
     assert done.code is Code.INTEGRITY
     said = certified(done)["predicate"]
@@ -317,7 +323,7 @@ def details(statement: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_certificate_says_what_was_proven_and_is_signed_twice(world: World, tmp_path: Path) -> None:
     made = world.store(world.mint())
-    done = drill(world.context, Request(nonce="a verifier's nonce"))
+    done = drill(world.context, DrillRequest(nonce="a verifier's nonce"))
     assert done.certificate is not None
     path = Path(done.certificate)
     body = path.read_bytes()
@@ -355,9 +361,9 @@ def test_the_certificate_says_what_was_proven_and_is_signed_twice(world: World, 
 
 def test_two_drills_certificates_differ_and_chain_to_the_ledger(world: World) -> None:
     world.store(world.mint())
-    first = drill(world.context, Request(targets=("a",))).certificate
+    first = drill(world.context, DrillRequest(targets=("a",))).certificate
     head = world.context.ledger.head()
-    second = drill(world.context, Request(targets=("a",))).certificate
+    second = drill(world.context, DrillRequest(targets=("a",))).certificate
     assert first is not None
     assert second is not None
     assert first != second
@@ -423,7 +429,7 @@ def test_results_as_documents_have_them(genuine: Record) -> None:
 
 def test_a_proven_epoch_is_the_latest(world: World) -> None:
     world.store(world.mint())
-    drill(world.context, Request())
+    drill(world.context, DrillRequest())
     context = world.context
     reader = Reader.of(context, as_targets(world.targets))
     latest = reader.survey(world.fingerprint, journal=context.journal).latest()
@@ -435,12 +441,12 @@ def test_two_drills_at_once_are_kept_apart(world: World) -> None:
     """On a fresh state both would begin the epoch in the journal, and one would lose its path."""
     made = world.store(world.mint())
     with journal.lock(world.context.root), pytest.raises(Locked):
-        drill(world.context, Request())
+        drill(world.context, DrillRequest())
     assert world.events() == []
     assert world.context.journal.entries() == []
-    assert drill(world.context, Request()).passed
+    assert drill(world.context, DrillRequest()).passed
     with journal.lock(world.context.root):  # as the drill at the end of an escrow
-        assert within(world.context, Request(epochs=frozenset({made.epoch}))).passed
+        assert within(world.context, DrillRequest(epochs=frozenset({made.epoch}))).passed
 
 
 def _full(*_: object, **__: object) -> None:
@@ -453,10 +459,10 @@ def test_trouble_of_the_host_is_no_failed_drill(world: World, monkeypatch: pytes
     with monkeypatch.context() as full:
         full.setattr(proofs, "prove", _full)
         with pytest.raises(LocalFilesProblem, match="no room left"):
-            drill(world.context, Request())
-    assert [item["event"] for item in world.context.ledger.entries() if "drill" in item["event"]] == []
+            drill(world.context, DrillRequest())
+    assert [item["event"] for item in world.context.ledger.entries()] == ["drill-refused"]
     assert list(world.context.root.rglob("*drilled*")) == []
-    assert drill(world.context, Request()).code is Code.OK
+    assert drill(world.context, DrillRequest()).code is Code.OK
 
 
 def test_what_nobody_can_show_here_is_19_and_no_failed_proof(
@@ -465,7 +471,7 @@ def test_what_nobody_can_show_here_is_19_and_no_failed_proof(
     world.store(world.mint())
     real = proofs.prove
     monkeypatch.setattr(proofs, "prove", lambda *args, **more: real(*args, **(more | {"provers": []})))
-    done = drill(world.context, Request())
+    done = drill(world.context, DrillRequest())
     assert (done.passed, done.code) == (False, Code.UNSUPPORTED)
     assert "no implementation on this host" in str(by_copy(done)["a"].proofs["sign"].problem)
 
@@ -473,7 +479,7 @@ def test_what_nobody_can_show_here_is_19_and_no_failed_proof(
 def test_a_drill_of_the_latest_tells_of_a_newer_epoch_that_it_passed_over(world: World) -> None:
     made = world.store(world.mint())
     newer = world.store(world.mint(later=60), "a")
-    assert {result.epoch for result in drill(world.context, Request()).results} == {made.epoch}
+    assert {result.epoch for result in drill(world.context, DrillRequest()).results} == {made.epoch}
     assert f"warning: epoch {newer.epoch} is newer, written at a: take it with --epoch" in world.lines
 
 
@@ -493,7 +499,7 @@ def test_a_backup_that_could_not_be_read_is_no_verdict_on_the_key(
 
     world.store(world.mint())
     monkeypatch.setattr(prove, "opens", opens)
-    found = drill(world.context, Request(backups=(SimpleNamespace(name="b.pgp"),)))
+    found = drill(world.context, DrillRequest(backups=(SimpleNamespace(name="b.pgp"),)))
     assert found.code is code
     assert "b.pgp" in str(found.results[0].proofs["backup"].problem)
     assert (found.results[0].hint == error.hint) == (code is not Code.PROOF_FAILED)

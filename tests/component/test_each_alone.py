@@ -27,7 +27,7 @@ from pipeline.report import certificates
 from pipeline.storage.ledger_mirror import Mirror
 from pipeline.storage.s3 import check as _s3_check
 from pipeline.storage.vault import check as _vault_check
-from pipeline.workflows.drill import Request, drill
+from pipeline.workflows.drill import DrillRequest, drill
 from tests.component.test_isolation import UNFORESEEN, PanicException, raising
 from tests.support.inmemory import MemoryMirror, World
 from tests.unit.provision.test_differ import Losing, site
@@ -108,7 +108,7 @@ def test_a_certificate_that_cannot_be_checked_leaves_the_others(
 ) -> None:
     made = world.store(world.mint())
     for _ in range(2):
-        assert drill(world.context, Request()).code is Code.OK
+        assert drill(world.context, DrillRequest()).code is Code.OK
     bad = max(Path(world.context.root).glob("certificates/*.json"))
     real = checking.check
 

@@ -30,11 +30,11 @@ from pipeline.core.errors import (
 )
 from pipeline.core.secret import Secret
 from pipeline.storage.interface import Slot
-from pipeline.unseal.prove import recover_passphrase
+from pipeline.unseal.unseal import recover_passphrase
 from pipeline.workflows.escrow import Wishes, escrow, rehearse
 from pipeline.workflows.inbox_state import InboxState, Outcome
 from pipeline.workflows.publish import Stored
-from pipeline.workflows.restore import Found, Request, restore
+from pipeline.workflows.restore import Found, RestoreRequest, restore
 from tests.support.inmemory import (
     ATTACKER,
     EXPORT_PASSPHRASE,
@@ -120,7 +120,7 @@ def test_what_was_escrowed_is_what_was_exported(world: World, tmp_path: Path) ->
     done = run(world)
     out = tmp_path / "key.asc"
     restore(
-        Found(done.record, "a"), Request(out), MemoryEstate(world), lambda: Secret("mine"),
+        Found(done.record, "a"), RestoreRequest(out), MemoryEstate(world), lambda: Secret("mine"),
         deadline=world.context.deadline, now=world.clock.now(),
     )  # fmt: skip
     assert keys.unlock(out.read_bytes(), Secret("mine")).key_state == unlocked().key_state

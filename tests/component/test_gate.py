@@ -23,7 +23,7 @@ from pipeline.sources.backups.head import Head
 from pipeline.sources.backups.sources import FileSource
 from pipeline.storage.interface import Slot
 from pipeline.workflows.backups.map import Backup
-from pipeline.workflows.drill import Request, drill
+from pipeline.workflows.drill import DrillRequest, drill
 from tests.support.inmemory import World, denied
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -33,7 +33,7 @@ NOW = datetime(2026, 5, 1, tzinfo=UTC)
 def drilled(world: World) -> World:
     """A complete epoch, drilled a moment ago."""
     world.store(world.mint())
-    assert drill(world.context, Request()).code is Code.OK
+    assert drill(world.context, DrillRequest()).code is Code.OK
     return world
 
 
@@ -54,7 +54,7 @@ def test_every_copy_must_have_been_restored_lately(drilled: World) -> None:
         ("c", True, 8.0),
     ]
     drilled.clock.shift = timedelta(days=9)
-    assert drill(drilled.context, Request(targets=("a", "b"))).code is Code.OK
+    assert drill(drilled.context, DrillRequest(targets=("a", "b"))).code is Code.OK
     found = status(drilled.context)
     assert found.code is Code.STALE
     (late,) = broken(found, "max_copy_drill_age_days")
@@ -68,7 +68,7 @@ def test_every_copy_must_have_been_restored_lately(drilled: World) -> None:
 def test_a_copy_that_was_never_restored_is_named(world: World) -> None:
     world.policy = "max_copy_drill_age_days = 8\nmax_path_drill_age_days = 8"
     world.store(world.mint())
-    assert drill(world.context, Request(targets=("a",))).code is Code.OK
+    assert drill(world.context, DrillRequest(targets=("a",))).code is Code.OK
     late = broken(status(world.context), "max_copy_drill_age_days")
     assert [rule.subject for rule in late] == ["b", "c"]
     assert all("never restored in a drill of this host" in rule.text for rule in late)
@@ -87,7 +87,7 @@ def test_a_drill_of_an_older_epoch_proves_nothing_about_the_latest(drilled: Worl
     drilled.policy = "max_copy_drill_age_days = 8"
     newer = drilled.store(drilled.mint(later=5))
     drilled.clock.shift = timedelta(seconds=10)
-    assert drill(drilled.context, Request(epochs=(newer.epoch,), targets=("a",))).code is Code.OK
+    assert drill(drilled.context, DrillRequest(epochs=(newer.epoch,), targets=("a",))).code is Code.OK
     found = status(drilled.context)
     assert found.epoch is not None
     assert found.epoch.name == newer.epoch
@@ -97,7 +97,7 @@ def test_a_drill_of_an_older_epoch_proves_nothing_about_the_latest(drilled: Worl
 def test_a_drill_that_is_dated_in_the_future_does_not_hold_the_gate(world: World) -> None:
     world.store(world.mint())
     world.clock.shift = timedelta(days=300)
-    assert drill(world.context, Request()).code is Code.OK
+    assert drill(world.context, DrillRequest()).code is Code.OK
     world.clock.shift = timedelta()
     world.policy = "max_copy_drill_age_days = 8"
     late = broken(status(world.context), "max_copy_drill_age_days")
@@ -108,7 +108,7 @@ def test_a_drill_that_is_dated_in_the_future_does_not_hold_the_gate(world: World
 def test_a_failed_drill_breaks_the_gate_until_one_passes(drilled: World) -> None:
     drilled.clock.shift = timedelta(seconds=2)
     drilled.holders["aws"].failures["open"] = denied("holder aws")
-    assert drill(drilled.context, Request(targets=("b",))).code is Code.DENIED
+    assert drill(drilled.context, DrillRequest(targets=("b",))).code is Code.DENIED
     drilled.holders["aws"].failures.clear()
     found = status(drilled.context)
     (failed,) = broken(found, "drill-failed")
@@ -117,7 +117,7 @@ def test_a_failed_drill_breaks_the_gate_until_one_passes(drilled: World) -> None
     assert not failed.overdue, "time did not break it"
     assert found.code is Code.STALE
     drilled.clock.shift = timedelta(seconds=4)
-    assert drill(drilled.context, Request(targets=("b",))).code is Code.OK
+    assert drill(drilled.context, DrillRequest(targets=("b",))).code is Code.OK
     assert status(drilled.context).code is Code.OK
 
 
@@ -247,7 +247,7 @@ def test_the_newest_backup_may_not_be_old() -> None:
 
 
 def test_a_broken_ledger_has_a_code_of_its_own_and_is_told_once(drilled: World) -> None:
-    drill(drilled.context, Request())
+    drill(drilled.context, DrillRequest())
     first = min((drilled.root / drilled.fingerprint / "ledger").iterdir())
     first.write_bytes(first.read_bytes().replace(b'"passed":true', b'"passed":false', 1))
     found = status(drilled.context)
@@ -291,7 +291,7 @@ def test_the_summary_fits_one_screen(world: World, monkeypatch: pytest.MonkeyPat
     del world.targets["c"]
     world.policy = "max_copy_drill_age_days = 8\nmax_path_drill_age_days = 8\nrto_seconds = 60"
     world.store(world.mint())
-    assert drill(world.context, Request()).code is Code.OK
+    assert drill(world.context, DrillRequest()).code is Code.OK
     for columns in (80, 100):
         monkeypatch.setenv("COLUMNS", str(columns))
         lines = status_text.lines(status(world.context))

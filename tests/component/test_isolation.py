@@ -165,7 +165,7 @@ def test_a_target_that_answers_nonsense_is_unreachable_and_the_others_are_used(
     (survey,) = all_keys(three.context)
     assert survey.epochs[0].copies[0].standing is Standing.UNREACHABLE
     assert first_of(verdict(survey, 2)) is Code.UNREACHABLE
-    found = restore.find(three.context, MemoryEstate(three), restore.Request(tmp_path / "key.asc"))
+    found = restore.find(three.context, MemoryEstate(three), restore.RestoreRequest(tmp_path / "key.asc"))
     assert found.origin == "b"
 
 
@@ -174,7 +174,7 @@ def test_a_target_that_answers_nonsense_is_unreachable_and_the_others_are_used(
 
 def restored(world: World, out: Path) -> str:
     context, estate = world.context, MemoryEstate(world)
-    request = restore.Request(out)
+    request = restore.RestoreRequest(out)
     return restore.restore(
         restore.find(context, estate, request), request, estate, lambda: Secret("a new one"),
         deadline=context.deadline, now=context.clock.now(),
@@ -192,7 +192,7 @@ def test_a_write_that_raises_anything_fails_at_that_target_alone(world: World) -
 
 def test_a_holder_that_raises_anything_leaves_the_other_paths(three: World) -> None:
     three.holders["vault"].failures["open"] = KeyError("Plaintext")  # type: ignore[assignment]
-    done = drill.drill(three.context, drill.Request())
+    done = drill.drill(three.context, drill.DrillRequest())
     assert done.code is Code.UNREACHABLE
     problems = {str(result.proofs["recover"].problem) for result in done.results}
     assert all("this is a defect of the program (KeyError" in problem for problem in problems)
@@ -278,7 +278,7 @@ def judged(context: KeyScope, world: World, made: Record, data: bytes) -> None:
         assert copies["a"].code is Code.INTEGRITY, copies["a"].problem
         assert "defect" not in str(copies["a"].problem), "no reader raises what can be foreseen"
     assert repair.repair(context, dry_run=True).copies[1].action == "kept"
-    assert restore.find(context, MemoryEstate(world), restore.Request(Path("x"))).record == made
+    assert restore.find(context, MemoryEstate(world), restore.RestoreRequest(Path("x"))).record == made
 
 
 @settings(
@@ -311,7 +311,7 @@ def test_every_command_goes_on_beside_a_hostile_record(
     (survey,) = all_keys(three.context)
     assert first_of(verdict(survey, 2)) is Code.INTEGRITY
     assert status.status(three.context).code is Code.INTEGRITY
-    assert drill.drill(three.context, drill.Request()).code is Code.INTEGRITY
+    assert drill.drill(three.context, drill.DrillRequest()).code is Code.INTEGRITY
     done = repair.repair(three.context)
     assert [item.action for item in done.copies] == ["copied", "kept", "kept"]
     assert restored(three, tmp_path / "key.asc") in ("a", "b")

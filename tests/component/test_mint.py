@@ -16,7 +16,7 @@ from pipeline.record import tar as record
 from pipeline.record.manifest import Reference
 from pipeline.record.recovery_guide import recovery_text
 from pipeline.record.verify import Record
-from pipeline.unseal.prove import recover_passphrase
+from pipeline.unseal.unseal import recover_passphrase
 from tests.support.inmemory import EXPORT_PASSPHRASE, MemoryHolder, World, export, unlocked
 from tests.support.openpgp_writer import PASSPHRASE
 

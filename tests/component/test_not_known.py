@@ -19,7 +19,7 @@ from pipeline.record.verify import Record
 from pipeline.report import html, model, oscal, pdf, tables
 from pipeline.report.gather import Gathered, gather
 from pipeline.report.model import Answer, Support
-from pipeline.workflows.drill import Request, drill
+from pipeline.workflows.drill import DrillRequest, drill
 from tests.support.inmemory import World, denied, slot_of, unreachable
 
 SILENT = [("find", unreachable), ("find", denied), ("get", unreachable), ("get", denied)]
@@ -31,7 +31,7 @@ def proven(world: World) -> Record:
     made = world.store(world.mint())
     copies = {name: {"location": name, "version": "1"} for name in world.targets}
     world.context.record_event("escrow", {"epoch": made.epoch, "copies": copies})
-    assert drill(world.context, Request()).code is Code.OK
+    assert drill(world.context, DrillRequest()).code is Code.OK
     return made
 
 

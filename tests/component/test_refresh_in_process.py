@@ -17,7 +17,8 @@ from pipeline.openpgp.proofs.pgpy_proof import PgpyProver
 from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
 from pipeline.record import create as mint
 from pipeline.record.verify import Record
-from pipeline.unseal.prove import Way, open_by
+from pipeline.unseal.ceremony import UnsealRequest
+from pipeline.unseal.unseal import unseal
 from pipeline.workflows import escrow, refresh
 from pipeline.workflows.publish import Stored
 from tests.support.inmemory import EXPORT_PASSPHRASE, World, export, unlocked
@@ -47,7 +48,7 @@ def escrowed(world: Curve) -> Stored:
 
 
 def opened(world: Curve, record: Record) -> UnlockedKey:
-    raw = open_by(record, world.context.backends("driller"), Way(None)).raw
+    raw = unseal(record, world.context.backends("driller"), UnsealRequest()).raw
     return keys.unlock(record.keypair, passphrase.written(raw))
 
 
@@ -60,7 +61,7 @@ def test_an_old_record_is_proven_then_written_anew(world: Curve, monkeypatch: py
     # It restores and is proven; the strict engine takes no part, and a note says what to do.
     proven = proofs.prove(
         before.keypair,
-        passphrase.written(open_by(before, world.context.backends("driller"), Way(None)).raw),
+        passphrase.written(unseal(before, world.context.backends("driller"), UnsealRequest()).raw),
         before.public,
         before.fingerprint,
         deadline=world.context.deadline,
@@ -74,7 +75,7 @@ def test_an_old_record_is_proven_then_written_anew(world: Curve, monkeypatch: py
     assert escrowed(world).already
 
     world.clock.shift += timedelta(seconds=5)
-    request = refresh.Request(unlocked("ed25519").public)
+    request = refresh.RefreshRequest(unlocked("ed25519").public)
     assert "canonical" in refresh.rehearse(world.context, request)[1]
     done = refresh.refresh(world.context, request)
     assert done.stored is not None
@@ -91,6 +92,6 @@ def test_an_old_record_is_proven_then_written_anew(world: Curve, monkeypatch: py
 def test_holders_that_do_not_open_are_no_failure_of_a_refresh_that_is_not_needed(world: Curve) -> None:
     assert escrowed(world).code is Code.OK
     world.holders["vault"].failures["open"] = Unreachable("vault does not answer", hint="try again")
-    done = refresh.refresh(world.context, refresh.Request(unlocked("ed25519").public))
+    done = refresh.refresh(world.context, refresh.RefreshRequest(unlocked("ed25519").public))
     assert done.stored is None
     assert any("not known: " in line for line in world.lines), world.lines

@@ -14,7 +14,7 @@ from pipeline.monitoring.status import status
 from pipeline.report.gather import gather
 from pipeline.report.model import Proof
 from pipeline.storage.interface import Presence, Slot
-from pipeline.workflows.drill import Request, drill
+from pipeline.workflows.drill import DrillRequest, drill
 from pipeline.workflows.repair import Repair, repair
 from tests.support.inmemory import World, denied, slot_of, unreachable
 
@@ -150,7 +150,7 @@ def test_it_waits_for_no_other_run(world: World) -> None:
 
 def test_a_copy_that_was_written_anew_counts_as_restored_only_after_the_next_drill(world: World) -> None:
     world.store(world.mint())
-    assert drill(world.context, Request()).code is Code.OK
+    assert drill(world.context, DrillRequest()).code is Code.OK
     world.targets["b"].places.clear()
     world.clock.shift += timedelta(seconds=40)
     assert repair(world.context).code is Code.OK
@@ -171,6 +171,6 @@ def test_a_copy_that_was_written_anew_counts_as_restored_only_after_the_next_dri
     states = {cell.copy: cell.state for cell in gather(world.context).report.matrix}
     assert states == {"a": Proof.PROVEN, "b": Proof.NEVER, "c": Proof.PROVEN}
     world.clock.shift += timedelta(seconds=40)
-    assert drill(world.context, Request()).code is Code.OK
+    assert drill(world.context, DrillRequest()).code is Code.OK
     assert status(world.context).broken == ()
     assert "not since" not in "".join(restored())

@@ -12,7 +12,7 @@ from pipeline.monitoring import status
 from pipeline.report import html, model, verdict
 from pipeline.report.gather import gather
 from pipeline.report.model import Answer, Cell, CopyFacts, PathFacts, Proof, Report
-from pipeline.workflows.drill import Request, drill
+from pipeline.workflows.drill import DrillRequest, drill
 from tests.support.inmemory import MemoryMirror, World, denied, unreachable
 
 POLICY = "max_drill_age_days = 14\nrto_seconds = 600\n"
@@ -23,7 +23,7 @@ def told(world: World) -> World:
     """A complete epoch, drilled a moment ago."""
     world.policy = POLICY
     world.store(world.mint())
-    assert drill(world.context, Request()).code is Code.OK
+    assert drill(world.context, DrillRequest()).code is Code.OK
     return world
 
 
@@ -103,7 +103,7 @@ def test_an_overdue_drill_is_on_the_first_page(told: World) -> None:
 
 def test_a_failed_drill_is_on_the_first_page_until_one_passes(told: World) -> None:
     told.holders["aws"].failures["open"] = denied("holder aws")
-    assert drill(told.context, Request()).code is Code.DENIED
+    assert drill(told.context, DrillRequest()).code is Code.DENIED
     told.holders["aws"].failures.clear()
     found = report(told)
     assert found.verdict.answer is Answer.NO
@@ -112,7 +112,7 @@ def test_a_failed_drill_is_on_the_first_page_until_one_passes(told: World) -> No
     assert ": recover: holder aws refuses; put that right" in gaps(told)
     assert any(change.failure and change.event == "drill-failed" for change in found.changes)
     told.clock.shift += timedelta(seconds=2)
-    assert drill(told.context, Request()).code is Code.OK
+    assert drill(told.context, DrillRequest()).code is Code.OK
     assert report(told).verdict.answer is Answer.YES
 
 
@@ -128,7 +128,7 @@ def test_a_slow_drill_is_a_gap(told: World) -> None:
 def test_a_ledger_that_was_touched_is_loud(told: World, how: str) -> None:
     for _ in range(2):  # the second certificate names the entry that the first drill made
         told.clock.shift += timedelta(seconds=2)
-        assert drill(told.context, Request()).code is Code.OK
+        assert drill(told.context, DrillRequest()).code is Code.OK
     assert report(told).ledger.anchored_to == 2
     folder = told.context.root / "ledger"
     if how == "changed":
@@ -149,7 +149,7 @@ def test_a_ledger_that_was_touched_is_loud(told: World, how: str) -> None:
 
 def test_a_forged_certificate_anchors_nothing(told: World) -> None:
     told.clock.shift += timedelta(seconds=2)
-    assert drill(told.context, Request()).code is Code.OK
+    assert drill(told.context, DrillRequest()).code is Code.OK
     newest = max((told.context.root / "certificates").glob("*.json"))
     newest.chmod(0o600)
     newest.write_bytes(newest.read_bytes().replace(b'"result":"PASSED"', b'"result":"WARNED"'))
@@ -166,7 +166,7 @@ def test_a_year_with_missed_and_failed_drills(world: World) -> None:
             continue
         failing = {"open": denied("holder aws")} if number in (10, 11, 18) else {}
         world.holders["aws"].failures = dict(failing)
-        drill(world.context, Request())
+        drill(world.context, DrillRequest())
     world.clock.shift = timedelta(days=364)
     found = report(world)
     assert len(found.drills) == 23 * 3

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +29,9 @@ from pipeline.openpgp import UnlockedKey
 from pipeline.openpgp.format import armor
 from pipeline.record import tar as record
 from pipeline.record.verify import Record, open_record
-from pipeline.unseal.ceremony import Brought
-from pipeline.unseal.prove import recover_passphrase
-from pipeline.workflows.restore import Found, Request, Restored, check_output, find, restore
+from pipeline.unseal.ceremony import Brought, UnsealRequest
+from pipeline.unseal.unseal import recover_passphrase
+from pipeline.workflows.restore import Found, Restored, RestoreRequest, check_output, find, restore
 from tests.support import openpgp_writer as writer
 from tests.support.inmemory import (
     ASSETS,
@@ -76,7 +75,8 @@ def run(
     **more: Any,
 ) -> Restored:
     context, estate = world.context, MemoryEstate(world)
-    request = Request(out, **more)
+    unseal = UnsealRequest(more.pop("path", None), more.pop("shares", ()))
+    request = RestoreRequest(out, unseal=unseal, **more)
     return restore(
         found or find(context, estate, request), request, estate, ask,
         deadline=context.deadline, now=context.clock.now(),
@@ -453,7 +453,7 @@ def test_an_empty_passphrase_is_refused(world: World, out: Path) -> None:
 
 def test_a_deadline_that_passes_leaves_nothing(world: World, out: Path) -> None:
     made = world.store(world.mint())
-    request, estate = Request(out, original=True), MemoryEstate(world)
+    request, estate = RestoreRequest(out, original=True), MemoryEstate(world)
     with pytest.raises(DeadlinePassed):
         restore(Found(made, "a"), request, estate, never, deadline=Deadline(0.0), now=world.clock.now())
     assert list(out.parent.iterdir()) == []
@@ -478,7 +478,7 @@ def test_nothing_secret_is_said(world: World, out: Path) -> None:
     run(world, out)
     assert NEW.text() not in "\n".join(world.lines)
     for given in (NEW, Brought(NEW, "the share in a file")):
-        assert NEW.text() not in repr(replace(Request(out), shares=(given,)))
+        assert NEW.text() not in repr(RestoreRequest(out, unseal=UnsealRequest(shares=(given,))))
 
 
 def test_a_write_never_leaves_a_temporary_file(out: Path) -> None:
@@ -497,7 +497,7 @@ def test_a_newer_epoch_that_this_host_knows_and_nobody_shows_is_told(
         world.context.journal.begin(newer, None)
     else:
         world.context.record_event("escrow", {"epoch": newer})
-    assert find(world.context, MemoryEstate(world), Request(out)).record == made
+    assert find(world.context, MemoryEstate(world), RestoreRequest(out)).record == made
     assert any(f"this host's {where} knows of epoch {newer}" in line for line in world.lines)
 
 
@@ -513,12 +513,12 @@ def test_a_newer_epoch_of_which_only_a_mirror_of_the_ledger_tells_is_told(
     elsewhere.context.record_event("drill", {"epoch": newer})  # has another form than its event has
     world.mirrors["a"].entries[3] = [b"nonsense"]
     world.mirrors["b"].failure = unreachable("b")
-    assert find(world.context, MemoryEstate(world), Request(out)).record == made
+    assert find(world.context, MemoryEstate(world), RestoreRequest(out)).record == made
     (said,) = (line for line in world.lines if newer in line)
     assert said.startswith(f"warning: the ledger's mirror a knows of epoch {newer}, which is newer than")
     world.lines.clear()
     world.targets["a"].failures["find"] = unreachable("a")
     world.mirrors["a"].calls.clear()
-    find(world.context, MemoryEstate(world), Request(out))
+    find(world.context, MemoryEstate(world), RestoreRequest(out))
     assert world.mirrors["a"].calls == [], "who did not answer as a target is not asked again"
     assert not any(newer in line for line in world.lines)

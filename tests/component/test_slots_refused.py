@@ -17,11 +17,10 @@ from pipeline.core.secret import Secret
 from pipeline.monitoring.status import status
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Presence, Slot, Stored
-from pipeline.workflows.drill import Request as DrillRequest
-from pipeline.workflows.drill import drill
+from pipeline.workflows.drill import DrillRequest, drill
 from pipeline.workflows.escrow import Wishes, escrow
 from pipeline.workflows.repair import repair
-from pipeline.workflows.restore import Request, find, restore
+from pipeline.workflows.restore import RestoreRequest, find, restore
 from tests.support.inmemory import (
     ATTACKER,
     EXPORT_PASSPHRASE,
@@ -117,7 +116,7 @@ def test_restore_gives_the_right_key_back(
         Journal(run.root).begin(foreign.epoch, None).mark_proven(
             {"record_sha256": foreign.sha256.hex, "at": "2026-01-31T08:00:00Z"}
         )
-    request = Request(tmp_path / "key.asc")
+    request = RestoreRequest(tmp_path / "key.asc")
     found = find(run, MemoryEstate(world), request)
     assert found.record == own
     if proven:
@@ -136,12 +135,12 @@ def test_restore_of_the_false_epoch_is_refused(
 ) -> None:
     run = context(world, slots[0])
     with pytest.raises(IntegrityProblem, match="a: version 1: this record is not authentic"):
-        find(run, MemoryEstate(world), Request(tmp_path / "key.asc", epoch=planted[1].epoch))
+        find(run, MemoryEstate(world), RestoreRequest(tmp_path / "key.asc", epoch=planted[1].epoch))
     with pytest.raises(IntegrityProblem, match="in the place of"):
         find(
             run,
             MemoryEstate(world),
-            Request(tmp_path / "key.asc", epoch=planted[1].epoch, source="a", version="1"),
+            RestoreRequest(tmp_path / "key.asc", epoch=planted[1].epoch, source="a", version="1"),
         )
 
 

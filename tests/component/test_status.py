@@ -11,7 +11,7 @@ from pipeline.core.clock import stamp
 from pipeline.core.errors import Code
 from pipeline.monitoring.status import Status, status
 from pipeline.record.verify import Record
-from pipeline.workflows.drill import Request, drill
+from pipeline.workflows.drill import DrillRequest, drill
 from tests.support.inmemory import ASSETS, ATTACKER, World, denied, slot_of, unlocked, unreachable
 
 
@@ -47,14 +47,14 @@ def test_a_former_key_s_failed_drill_breaks_the_gate_until_one_passes(world: Wor
     world.key = f'former = ["{key}"]'
     world.store(world.mint(key=ATTACKER))
     its = world.context.of(key)
-    assert drill(its, Request()).code is Code.OK
+    assert drill(its, DrillRequest()).code is Code.OK
     assert status(world.context).code is Code.OK
     world.holders["aws"].failures["open"] = denied("holder aws")
-    drill(world.context.of(key), Request())
+    drill(world.context.of(key), DrillRequest())
     assert f"former key {key}: the drill of a by unattended failed on " in broken(world)
     world.holders["aws"].failures.clear()
     world.clock.shift += timedelta(seconds=2)
-    assert drill(world.context.of(key), Request()).code is Code.OK
+    assert drill(world.context.of(key), DrillRequest()).code is Code.OK
     assert status(world.context).code is Code.OK
     (its.root / "ledger" / "000000001.json").unlink()
     assert status(world.context).code is Code.LEDGER_BROKEN

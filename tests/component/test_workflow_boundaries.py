@@ -29,10 +29,9 @@ from pipeline.openpgp.format import armor
 from pipeline.record import create as mint
 from pipeline.record import tar as record
 from pipeline.record.verify import Record
-from pipeline.unseal.prove import recover_passphrase
-from pipeline.workflows.drill import Request, drill
-from pipeline.workflows.restore import Request as Restoring
-from pipeline.workflows.restore import find
+from pipeline.unseal.unseal import recover_passphrase
+from pipeline.workflows.drill import DrillRequest, drill
+from pipeline.workflows.restore import RestoreRequest, find
 from tests.support.inmemory import ATTACKER, ORG, MemoryEstate, World, signed, slot_of, unlocked
 
 KEY = "A" * 40
@@ -107,7 +106,7 @@ class Issued:
         self.world = world
         self.made = world.store(world.mint())
         self.raw: Secret = recover_passphrase(self.made, "unattended", dict(world.holders))
-        self.path = Path(drill(world.context, Request(nonce="n")).certificate or "")
+        self.path = Path(drill(world.context, DrillRequest(nonce="n")).certificate or "")
         self.public = self.made.public
 
     def check(self) -> checking.Checked:
@@ -198,7 +197,7 @@ def test_each_record_of_one_drill_is_witnessed_by_its_own_passphrase(
     assert one.manifest.custody.witness != two.manifest.custody.witness
     world.store(one, "a", "c")
     world.store(two, "b")
-    found = drill(world.context, Request())
+    found = drill(world.context, DrillRequest())
     certificates = {result.record_sha256: result.certificate for result in found.results}
     for made in (one, two):
         checked = checking.check(
@@ -251,13 +250,13 @@ def test_a_retention_of_exactly_the_limit_is_enough(world: World, seconds: int, 
 
 def found_in(world: World, tmp_path: Path) -> tuple[Record, tuple[bytes, ...]]:
     estate = MemoryEstate(world)
-    found = find(world.context, estate, Restoring(tmp_path / "out.asc"))
+    found = find(world.context, estate, RestoreRequest(tmp_path / "out.asc"))
     return found.record, found.newer_public
 
 
 def test_a_restore_without_anything_odd_warns_of_nothing(world: World, tmp_path: Path) -> None:
     world.store(world.mint())
-    drill(world.context, Request())
+    drill(world.context, DrillRequest())
     world.lines.clear()
     found_in(world, tmp_path)
     assert [line for line in world.lines if line.startswith("warning")] == []

@@ -16,7 +16,7 @@ from pipeline.devstack.lab import passing
 from pipeline.devstack.lab.server import Server
 from pipeline.monitoring.status import status
 from pipeline.workflows import escrow, refresh
-from pipeline.workflows.drill import Request, drill
+from pipeline.workflows.drill import DrillRequest, drill
 from tests.support.inmemory import MemoryHolder, ShiftedClock, World, named
 
 PASSPHRASE = Secret(b"correct horse battery staple")
@@ -83,7 +83,7 @@ def test_a_year_with_a_renewal_and_a_replacement(world: Estate, tmp_path: Path, 
             assert (found.live.state, found.code) == ("renewed", Code.STALE), number
             assert any("orgkey refresh" in rule for rule in found.broken)
             world.clock.shift += timedelta(seconds=5)
-            done = refresh.refresh(world.context, refresh.Request(live.read_bytes()))
+            done = refresh.refresh(world.context, refresh.RefreshRequest(live.read_bytes()))
             assert done.stored is not None
             assert done.stored.code is Code.OK
             ends = parse_stamp(str(world.server.about().expires))
@@ -129,7 +129,7 @@ def test_two_years_without_a_live_key(world: Estate, tmp_path: Path, age: int) -
         passing.tick(world.server)
     assert (world.server.about().expires != _first_end(world.context)) == (age > 334)
 
-    outcome = drill(world.context, Request())
+    outcome = drill(world.context, DrillRequest())
     expired = age > 365
     assert outcome.code is Code.OK
     assert {result.passed for result in outcome.results} == {True}

@@ -126,7 +126,7 @@ class Watched:
         """All secrets by name; those that the escrow made are recovered from the record."""
         from pipeline.custody.holders.interface import Binding
         from pipeline.custody.shares import passphrase, recover
-        from pipeline.unseal.prove import recover_passphrase
+        from pipeline.unseal.unseal import recover_passphrase
 
         record = self.record()
         custody = record.manifest.custody

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.custody.shares import passphrase
 from pipeline.record.verify import Record
-from pipeline.unseal.prove import recover_passphrase
+from pipeline.unseal.unseal import recover_passphrase
 from tests.e2e.leaks import Sampler, Searcher
 from tests.support import people
 from tests.support.commandline import NEW_PASSPHRASE, converse, environment, orgkey

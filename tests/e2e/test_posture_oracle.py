@@ -22,9 +22,10 @@ from pipeline.custody.shares.section import CustodySection
 from pipeline.openpgp import unlock
 from pipeline.openpgp.format import armor
 from pipeline.posture import model as posture
+from pipeline.unseal.ceremony import UnsealRequest
 from pipeline.wiring import factory as wiring
 from pipeline.workflows import restore
-from pipeline.workflows.restore import Found, Request
+from pipeline.workflows.restore import Found, RestoreRequest
 from tests.e2e.test_custody_rotate import record_at
 from tests.support import people
 from tests.support.commandline import Desk
@@ -68,7 +69,7 @@ class Escrowed:
         for path in ("custodians", "mixed", "unattended"):
             out = self.desk.folder / f"{path}.out"
             shares = tuple(self.words[path, name] for name in members if (path, name) in self.words)
-            request = Request(out, path=path, shares=shares, original=original)
+            request = RestoreRequest(out, original=original, unseal=UnsealRequest(path=path, shares=shares))
             try:
                 restore.restore(
                     self.found,
@@ -166,7 +167,7 @@ def test_a_machine_that_refuses_counts_like_one_that_is_missing(escrowed: Escrow
     with pytest.raises(OrgkeyError):
         restore.restore(
             escrowed.found,
-            Request(out, path="unattended", original=True),
+            RestoreRequest(out, original=True, unseal=UnsealRequest(path="unattended")),
             estate,
             lambda: NEW,
             deadline=estate.deadline,

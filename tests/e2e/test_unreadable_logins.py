@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import Code
-from pipeline.workflows.drill import Request, drill
+from pipeline.workflows.drill import DrillRequest, drill
 from tests.support.inmemory import World, named
 from tests.support.started import Started
 from tests.support.worlds import _quick as _quick
@@ -78,7 +78,7 @@ def host(tmp_path: Path) -> Path:
     made = world.store(world.mint())
     copies = {name: {"location": name, "version": "1"} for name in world.targets}
     world.context.record_event("escrow", {"epoch": made.epoch, "copies": copies})
-    assert drill(world.context, Request()).code is Code.OK
+    assert drill(world.context, DrillRequest()).code is Code.OK
     logins = tmp_path / "credentials"
     logins.mkdir()
     for name in ("role-id", "secret-id", "aws"):

@@ -29,7 +29,7 @@ from pipeline.record import create as mint
 from pipeline.record import manifest
 from pipeline.record import tar as record
 from pipeline.record.verify import Record
-from pipeline.unseal.prove import recover_passphrase
+from pipeline.unseal.unseal import recover_passphrase
 from tests.golden import holders
 
 HERE = Path(__file__).parent

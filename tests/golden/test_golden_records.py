@@ -35,7 +35,8 @@ from pipeline.record import tar as record
 from pipeline.record import verify as authentic
 from pipeline.record.tar import MANIFEST
 from pipeline.storage.directory.target import DirectoryTarget
-from pipeline.unseal.prove import recover_passphrase
+from pipeline.unseal.ceremony import UnsealRequest
+from pipeline.unseal.unseal import recover_passphrase
 from pipeline.workflows import drill, restore
 from tests.golden import holders, make_golden
 from tests.support import forkserver
@@ -323,7 +324,7 @@ def test_list_and_verify(shelf: Shelf) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_drill(name: str, shelf: Shelf) -> None:
     context = shelf.context(name)
-    result = drill.drill(context, drill.Request(path="unattended"))
+    result = drill.drill(context, drill.DrillRequest(unseal=UnsealRequest(path="unattended")))
     assert result.code is (Code.DEGRADED if name in SINGLE else Code.OK)
     (one,) = result.results
     assert all(proof.ok for proof in one.proofs.values()), one.proofs
@@ -336,7 +337,7 @@ def test_drill(name: str, shelf: Shelf) -> None:
 def test_restore(name: str, shelf: Shelf, tmp_path: Path) -> None:
     context = shelf.context(name)
     estate = context.backends("driller")
-    request = restore.Request(out=tmp_path / "restored.asc", path="unattended")
+    request = restore.RestoreRequest(out=tmp_path / "restored.asc", unseal=UnsealRequest(path="unattended"))
     found = restore.find(context, estate, request)
     done = restore.restore(
         found, request, estate, lambda: NEW, deadline=context.deadline, now=context.clock.now()
@@ -348,7 +349,9 @@ def test_restore(name: str, shelf: Shelf, tmp_path: Path) -> None:
         gpg.import_keys(restored, {RECORDS[name]["fingerprint"]: True})
         assert gpg.verify(b"data", gpg.sign(b"data", RECORDS[name]["fingerprint"], NEW))
 
-    original = restore.Request(out=tmp_path / "original.asc", path="unattended", original=True)
+    original = restore.RestoreRequest(
+        out=tmp_path / "original.asc", original=True, unseal=UnsealRequest(path="unattended")
+    )
     restore.restore(found, original, estate, lambda: NEW, deadline=context.deadline, now=context.clock.now())
     assert original.out.read_bytes() == (make_golden.EXPORTS / f"{name}-two-block.asc").read_bytes()
 
@@ -358,7 +361,9 @@ def test_restore_by_people(shelf: Shelf, tmp_path: Path) -> None:
     context = shelf.context(name)
     estate = context.backends("driller")
     words = tuple(Secret(told["words"]) for told in RECORDS[name]["people"][1:])
-    request = restore.Request(out=tmp_path / "restored.asc", path="people", shares=words)
+    request = restore.RestoreRequest(
+        out=tmp_path / "restored.asc", unseal=UnsealRequest(path="people", shares=words)
+    )
     found = restore.find(context, estate, request)
     restore.restore(found, request, estate, lambda: NEW, deadline=context.deadline, now=context.clock.now())
     restored = armor.dearmor(request.out.read_bytes())
@@ -408,7 +413,7 @@ def test_a_newer_schema_at_the_command_line(make_shelf: Callable[..., Shelf], tm
 def test_latest_is_what_this_version_can_read(make_shelf: Callable[..., Shelf], tmp_path: Path) -> None:
     shelf = make_shelf("records", "newer")
     context = shelf.context(make_golden.NEWER)
-    request = restore.Request(out=tmp_path / "restored.asc")
+    request = restore.RestoreRequest(out=tmp_path / "restored.asc")
     found = restore.find(context, context.backends("driller"), request)
     assert found.record.epoch == RECORDS[make_golden.NEWER]["epoch"]
 

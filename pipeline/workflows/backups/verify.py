@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from pipeline.archive import overview
@@ -20,8 +20,8 @@ from pipeline.sources.backups.engine import Reading, SessionKey
 from pipeline.sources.backups.opener import Opener
 from pipeline.sources.backups.reader import Meter, Reader
 from pipeline.sources.backups.sources import Source
-from pipeline.unseal.ceremony import Ask, Given
-from pipeline.unseal.prove import Way, open_by
+from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
+from pipeline.unseal.unseal import unseal
 from pipeline.workflows.backups import map as coverage
 from pipeline.workflows.backups.map import Backup, EscrowedKey
 
@@ -35,17 +35,13 @@ class Request:
     Attributes:
         sources: The backups.
         engine: ``auto`` or ``gpg``.
-        path: Only this custody path opens the stored epochs.
-        shares: Words that people brought.
-        ask: How people are asked for more, where somebody is there.
+        unseal: How the stored epochs are opened.
         watch: Makes the meter of one backup: is told of progress.
     """
 
     sources: Sequence[Source]
     engine: reading.Engine = "auto"
-    path: str | None = None
-    shares: tuple[Given, ...] = field(default=(), repr=False)
-    ask: Ask | None = None
+    unseal: UnsealRequest = UNATTENDED
     watch: Callable[[Source], Meter] = lambda _: lambda _: None
 
 
@@ -172,8 +168,7 @@ class _Keyring:
         record = key.epoch.record
         assert record is not None
         others = [other for other in self._records if other is not record]
-        way = Way(self._request.path, self._request.shares, self._request.ask, others)
-        opened = open_by(record, self._estate, way)
+        opened = unseal(record, self._estate, self._request.unseal, others)
         self._context.reporter.progress(
             f"epoch {record.epoch}: the escrow passphrase is back by path {opened.path}"
         )

@@ -342,9 +342,9 @@ def test_a_run_is_put_together() -> None:
     made = run(read)
     assert (made.fingerprint, made.root) == (PIN, Path("/state") / PIN)
     assert made.deadline.seconds == 7
-    assert re.fullmatch(r"[0-9a-f]{16}", made.run)
-    assert made.run == logs.run_id() == run(read).run, "one id for a run's log, ledger and certificates"
-    assert logs.begin_run() == run(read).run != made.run
+    assert re.fullmatch(r"[0-9a-f]{16}", made.run_id)
+    assert made.run_id == logs.run_id() == run(read).run_id, "one id for a run's log, ledger and certificates"
+    assert logs.begin_run() == run(read).run_id != made.run_id
     assert made.backends("writer").role == "writer"
     assert made.backends("writer") is made.backends("writer"), "a login is made once in a run"
     assert made.backends("driller") is not made.backends("writer")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pipeline.archive.run import Estate, KeyScope
 from pipeline.core.digest import sha256
@@ -20,14 +19,26 @@ from pipeline.evidence.ledger.drill_results import Proof
 from pipeline.record.tar import ORIGINAL
 from pipeline.record.verify import Record
 from pipeline.unseal import ceremony
-from pipeline.unseal.ceremony import Ask, Gathered, Given
+from pipeline.unseal.ceremony import UNATTENDED, Gathered, UnsealRequest
 
-if TYPE_CHECKING:
-    from pipeline.openpgp.proofs import Prestarted
+
+@dataclass(frozen=True)
+class Unsealed:
+    """An escrow passphrase that came back.
+
+    Attributes:
+        raw: Its 32 bytes.
+        path: The custody path that gave it.
+        gathered: What people brought for it.
+    """
+
+    raw: Secret = field(repr=False)
+    path: str
+    gathered: Gathered
 
 
 @dataclass
-class Opened:
+class UnsealedEpoch:
     """What one record gave on one path; shared by all copies with the same digest.
 
     Attributes:
@@ -54,105 +65,84 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Way:
-    """How a record is to be opened.
+class _Opening:
+    """A record, the holders that open shares of it, and other records of the same key."""
 
-    Attributes:
-        path: Only this custody path.
-        shares: Words that people brought.
-        ask: How people are asked for more, where somebody is there.
-        others: Other records of the same key, to name the epoch that a wrong share is of.
-    """
+    record: Record
+    openers: Mapping[str, Holder]
+    others: Sequence[Record]
 
-    path: str | None = None
-    shares: tuple[Given, ...] = field(default=(), repr=False)
-    ask: Ask | None = None
-    others: Sequence[Record] = ()
+    def people(self, path: PathEntry) -> list[str]:
+        """The groups whose shares no machine opens."""
+        return sorted({need.holder for need in path.needs} - set(self.openers))
 
+    def gather(self, path: PathEntry, request: UnsealRequest, because: Sequence[str] = ()) -> Gathered:
+        """Collect people's shares; the machines' are tried before anybody is asked."""
+        machines = partial(self._machines_open, path)
+        return ceremony.gather(self.record, path, set(self.openers), request, self.others, because, machines)
 
-@dataclass(frozen=True)
-class Recovered:
-    """An escrow passphrase that came back.
+    def by(self, path: PathEntry, request: UnsealRequest, because: Sequence[str] = ()) -> Unsealed:
+        """Get the escrow passphrase back on one path."""
+        gathered = self.gather(path, request, because)
+        raw = recover_passphrase(self.record, path.name, self.openers, gathered.shares)
+        return Unsealed(raw, path.name, gathered)
 
-    Attributes:
-        raw: Its 32 bytes.
-        path: The custody path that gave it.
-        gathered: What people brought for it.
-    """
-
-    raw: Secret = field(repr=False)
-    path: str
-    gathered: Gathered
+    def _machines_open(self, path: PathEntry, brought: Collection[str]) -> None:
+        binding = Binding(self.record.fingerprint, self.record.manifest.record_id)
+        for share in path.shares:
+            if share.holder in self.openers and share.holder not in brought:
+                recover.open_share(path, share, self.record.members, self.openers[share.holder], binding)
 
 
-def open_by(record: Record, estate: Estate, way: Way) -> Recovered:
+def unseal(
+    record: Record, backends: Estate, request: UnsealRequest = UNATTENDED, others: Sequence[Record] = ()
+) -> Unsealed:
     """Get a record's escrow passphrase back: on the path that is named or that shares are of, or by machines.
 
     Args:
         record: An authentic record.
-        estate: Whose logins open machines' shares.
-        way: How.
+        backends: Whose logins open machines' shares.
+        request: On which path, and with which shares.
+        others: Other records of the same key, to name the epoch that a wrong share is of.
 
     Raises:
         UsageProblem: The record has no such path.
         OrgkeyError: No path opens it; each is told with its reason.
     """
     section = record.manifest.custody
-    openers = estate.openers(section)
-    name = way.path or ceremony.meant(record, way.shares, way.others)
+    opening = _Opening(record, backends.openers(section), others)
+    name = request.path or ceremony.path_of(record, request.shares, others)
     if name is not None:
-        entry = section.path(name)
-        machines = _machines_open(record, entry, openers)
-        gathered = ceremony.gather(
-            record, entry, set(openers), way.shares, way.ask, way.others, first=machines
-        )
-        return Recovered(recover_passphrase(record, name, openers, gathered.shares), name, gathered)
+        return opening.by(section.path(name), request)
     failures: dict[str, OrgkeyError] = {}
-    attended = [entry for entry in section.paths if {need.holder for need in entry.needs} - set(openers)]
-    for entry in (entry for entry in section.paths if entry not in attended):
-        raw = isolated(partial(recover_passphrase, record, entry.name, openers), f"custody path {entry.name}")
-        if not isinstance(raw, OrgkeyError):
-            return Recovered(raw, entry.name, Gathered())
-        failures[entry.name] = raw
-    for entry in attended:
-        people = sorted({need.holder for need in entry.needs} - set(openers))
-        try:
-            if way.ask is None or len(attended) > 1:  # which of several is not for the program to choose
-                raise NotEnoughShares(
-                    f"it needs the shares of {' and '.join(people)}",
-                    hint=f"bring them with --via {entry.name}: at a terminal, or with --share FILE",
-                )
-            because = [f"{name}: {error.message}" for name, error in failures.items()]
-            machines = _machines_open(record, entry, openers)
-            gathered = ceremony.gather(
-                record, entry, set(openers), (), way.ask, way.others, because, machines
+    attended = [path for path in section.paths if opening.people(path)]
+    for path in sorted(section.paths, key=lambda path: path in attended):
+        people = opening.people(path)
+        if people and (request.ask is None or len(attended) > 1):
+            # Which of several is not for the program to choose.
+            failures[path.name] = NotEnoughShares(
+                f"it needs the shares of {' and '.join(people)}",
+                hint=f"bring them with --via {path.name}: at a terminal, or with --share FILE",
             )
-            together = recover_passphrase(record, entry.name, openers, gathered.shares)
-            return Recovered(together, entry.name, gathered)
-        except OrgkeyError as error:
-            failures[entry.name] = error
+            continue
+        because = [f"{name}: {error.message}" for name, error in failures.items()]
+        asked = request if people else UNATTENDED
+        opened = isolated(partial(opening.by, path, asked, because), f"custody path {path.name}")
+        if not isinstance(opened, OrgkeyError):
+            return opened
+        failures[path.name] = opened
+    raise _no_path(failures)
+
+
+def _no_path(failures: Mapping[str, OrgkeyError]) -> OrgkeyError:
     worst = first_of(error.code for error in failures.values())
-    chosen = next(error for error in failures.values() if error.code is worst)
-    if len(failures) == 1 and not isinstance(chosen, NotEnoughShares):
-        raise chosen
-    told = "; ".join(f"{name}: {error.message}" for name, error in failures.items())
+    cause = next(error for error in failures.values() if error.code is worst)
+    if len(failures) == 1 and not isinstance(cause, NotEnoughShares):
+        return cause
+    reasons = "; ".join(f"{name}: {error.message}" for name, error in failures.items())
     hints = [error.hint for error in failures.values() if isinstance(error, NotEnoughShares)]
-    hint = chosen.hint if chosen.hint in hints or not hints else f"{chosen.hint}; or: {hints[0]}"
-    raise type(chosen)(f"no custody path opens this record: {told}", hint=hint)
-
-
-def _machines_open(
-    record: Record, entry: PathEntry, openers: Mapping[str, Holder]
-) -> Callable[[Collection[str]], None]:
-    """Make sure that a path's machines open their shares, before people are asked for theirs."""
-    binding = Binding(record.fingerprint, record.manifest.record_id)
-
-    def check(brought: Collection[str]) -> None:
-        for share in entry.shares:
-            if share.holder in openers and share.holder not in brought:
-                recover.open_share(entry, share, record.members, openers[share.holder], binding)
-
-    return check
+    hint = cause.hint if cause.hint in hints or not hints else f"{cause.hint}; or: {hints[0]}"
+    return type(cause)(f"no custody path opens this record: {reasons}", hint=hint)
 
 
 def recover_passphrase(
@@ -176,44 +166,39 @@ def recover_passphrase(
     return recover.recover(record.manifest.custody, record.members, path, openers, binding, tuple(shares))
 
 
-def open_and_prove(
-    context: KeyScope,
-    estate: Estate,
+def unseal_and_prove(
+    scope: KeyScope,
     record: Record,
     path: PathEntry,
+    request: UnsealRequest = UNATTENDED,
+    others: Sequence[Record] = (),
     *,
     public: bytes,
-    way: Way = Way(),
-    prestarted: Prestarted | None = None,
-) -> Opened:
+) -> UnsealedEpoch:
     """Recover the passphrase on one path and prove the key that it opens. Failures are results.
 
     Args:
-        context: The run.
-        estate: The driller's.
+        scope: The key; the driller's logins open.
         record: An authentic record.
         path: One of its custody paths.
+        request: What people brought, and how they are asked for more.
+        others: Other records of the same key.
         public: The public part to judge by: the live key's, else the record's.
-        way: What people brought, and how they are asked for more.
-        prestarted: PGPy's process, started while something else was waited for.
     """
     from pipeline.openpgp import proofs as keyproofs
 
     started = time.monotonic()
-    openers = estate.openers(record.manifest.custody)
+    opening = _Opening(record, scope.backends("driller").openers(record.manifest.custody), others)
     seconds: dict[str, float] = {}
     gathered = Gathered()
     try:
-        if {need.holder for need in path.needs} - set(openers):
-            machines = _machines_open(record, path, openers)
-            gathered = ceremony.gather(
-                record, path, set(openers), way.shares, way.ask, way.others, first=machines
-            )
+        if opening.people(path):
+            gathered = opening.gather(path, request)
             seconds["gather"] = gathered.seconds
-        raw = recover_passphrase(record, path.name, openers, gathered.shares)
+        raw = recover_passphrase(record, path.name, opening.openers, gathered.shares)
     except OrgkeyError as error:
         seconds["recover"] = time.monotonic() - started - gathered.seconds
-        return Opened(
+        return UnsealedEpoch(
             {"recover": Proof(False, (), error.message)},
             seconds,
             error.code,
@@ -224,32 +209,31 @@ def open_and_prove(
     recovered = time.monotonic()
     proofs = {"recover": Proof(True, tuple(need.holder for need in path.needs))}
     seconds["recover"] = recovered - started - gathered.seconds
-    context.reporter.progress(f"path {path.name}: the escrow passphrase is back, proving the key")
-    single_ok = context.config.policy.single_implementation
+    scope.reporter.progress(f"path {path.name}: the escrow passphrase is back, proving the key")
     try:
         report = keyproofs.prove(
             record.keypair,
             passphrase.written(raw),
             public,
             record.fingerprint,
-            deadline=context.deadline,
-            now=context.clock.now(),
-            single_ok=single_ok,
-            prestarted=prestarted,
+            deadline=scope.deadline,
+            now=scope.clock.now(),
+            single_ok=scope.config.policy.single_implementation,
+            prestarted=scope.take_prover(),
         )
     except OrgkeyError as error:
         if error.code in (Code.LOCAL_FILES, Code.INTERRUPTED):
             raise  # this host's own trouble: no verdict on the key
         proofs["unlock"] = Proof(False, (), error.message)
         seconds["prove"] = time.monotonic() - recovered
-        return Opened(proofs, seconds, error.code, raw=raw, gathered=gathered, hint=error.hint)
+        return UnsealedEpoch(proofs, seconds, error.code, raw=raw, gathered=gathered, hint=error.hint)
     seconds["prove"] = time.monotonic() - recovered
     proofs |= {name: Proof(item.ok, item.by, item.problem) for name, item in report.results.items()}
     code = report.code
     if (original := _original(record, passphrase.written(raw))) is not None:
         proofs["original"] = original
         code = first_of([code, Code.OK if original.ok else Code.PROOF_FAILED])
-    return Opened(proofs, seconds, code, tuple(report.notes), report.expired_public, raw, gathered)
+    return UnsealedEpoch(proofs, seconds, code, tuple(report.notes), report.expired_public, raw, gathered)
 
 
 def _original(record: Record, written: Secret) -> Proof | None:
@@ -259,9 +243,9 @@ def _original(record: Record, written: Secret) -> Proof | None:
     if record.manifest.original is None:
         return None
     try:
-        came = sealing.unseal(record.members[ORIGINAL], written)
+        export = sealing.unseal(record.members[ORIGINAL], written)
     except OrgkeyError as error:
         return Proof(False, (), error.message)
-    if sha256(came).hex != record.manifest.original:
+    if sha256(export).hex != record.manifest.original:
         return Proof(False, (), "another export comes out than was escrowed")
     return Proof(True, (sealing.BY,))
