@@ -5,9 +5,6 @@ import errno
 import json
 import os
 import stat
-import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,7 +17,7 @@ from hypothesis import strategies as st
 from pipeline.archive.journal import Entry, Journal, lock
 from pipeline.core import files
 from pipeline.core.digest import sha256
-from pipeline.core.errors import Code, LocalFilesProblem, Locked, OrgkeyError
+from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError
 from pipeline.storage.interface import Receipt
 
 EPOCH = "20260131T080000Z-0a1b2c3d"
@@ -214,40 +211,6 @@ def test_a_record_that_cannot_be_read_is_a_local_problem(entry: Entry) -> None:
 # -- a disk that refuses ---------------------------------------------------------------------------
 
 
-READ_ONLY = """
-import os, sys
-from pathlib import Path
-from pipeline.core.errors import OrgkeyError
-from pipeline.archive.journal import Journal; from pipeline.archive.journal import lock
-root = Path(sys.argv[1])
-if os.geteuid() == 0:  # whom no permission stops
-    os.chown(root, 65534, 65534)
-    os.seteuid(65534)
-for attempt in (lambda: Journal(root).begin("e", b"x"), lambda: lock(root).__enter__()):
-    try:
-        attempt()
-        print("written")
-    except OrgkeyError as error:
-        print(int(error.code), error.hint)
-"""
-
-
-def test_a_read_only_state_directory_is_code_3() -> None:
-    with tempfile.TemporaryDirectory() as top:
-        Path(top).chmod(0o711)
-        place = Path(top) / "state"
-        place.mkdir()
-        place.chmod(0o500)
-        done = subprocess.run(
-            [sys.executable, "-c", READ_ONLY, str(place)], cwd=Path(__file__).parents[3],
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-    assert done.stderr == ""
-    lines = done.stdout.splitlines()
-    assert len(lines) == 2
-    assert all(line.startswith("3 ") and len(line) > 10 for line in lines), lines
-
-
 def test_a_file_in_the_place_of_the_directory_is_code_3(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
     with pytest.raises(LocalFilesProblem):
@@ -276,35 +239,6 @@ def test_a_full_disk_leaves_no_epoch(journal: Journal, monkeypatch: pytest.Monke
 
 
 # -- the lock --------------------------------------------------------------------------------------
-
-HOLD = """
-import sys
-from pathlib import Path
-from pipeline.archive.journal import lock
-with lock(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_another_process_is_kept_out_until_the_first_ends(tmp_path: Path) -> None:
-    place = tmp_path / "state"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(place)], cwd=Path(__file__).parents[3], text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(Locked) as caught, lock(place):
-            pass
-        assert caught.value.code is Code.LOCKED
-        assert caught.value.code.retry
-    finally:
-        holder.kill()
-        holder.communicate(timeout=30)
-    with lock(place):
-        pass
 
 
 def test_one_key_does_not_wait_for_another(tmp_path: Path) -> None:

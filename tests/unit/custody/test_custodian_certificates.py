@@ -24,7 +24,6 @@ from tests.support import openpgp_writer as writer
 from tests.support import people
 from tests.support.certificate_writer import MADE, NOW, Person, committed, person
 from tests.support.key_forms import FORMS
-from tools.make_keys import Home
 
 DAY = timedelta(days=1)
 BESIDE = Person("somebody else").fingerprint
@@ -225,30 +224,6 @@ def test_a_short_key_does_not_keep_a_good_one_from_use(folder: Folder) -> None:
     made.subkey("short", kind="rsa1024", made=MADE + DAY)
     folder.put("a.asc", made)
     assert folder.judge(made.fingerprint).subkey == GOOD
-
-
-@pytest.fixture(scope="session")
-def short_keys() -> dict[str, bytes]:
-    """Keys with a short primary key, as gpg itself makes them."""
-    made = {}
-    for primary, subkey in (("rsa1024", "rsa2048"), ("dsa1024", "elg1024")):
-        home = Home()
-        try:
-            home.make(f"{primary} <short@example.com>", primary, subkey)
-            made[primary] = writer.join(home.public())
-        finally:
-            home.close()
-    return made
-
-
-@pytest.mark.parametrize(("primary", "name"), [("rsa1024", "RSA-1024"), ("dsa1024", "DSA-1024")])
-def test_a_short_primary_key_is_refused(
-    folder: Folder, short_keys: dict[str, bytes], primary: str, name: str
-) -> None:
-    data = short_keys[primary]
-    folder.put("a.gpg", data)
-    message = folder.refusal(writer.fingerprint(writer.split(data)[0][1])).message
-    assert f"its primary key is {name}, shorter than 2048 bits" in message
 
 
 def test_a_missing_certificate_names_the_person_and_the_endings_of_files(folder: Folder) -> None:

@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path as FilePath
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -119,20 +115,6 @@ def test_words_may_be_written_by_hand() -> None:
     by_hand = Secret("\ufeff" + split.shares["vault"][0].text().upper().replace(" ", "\r\n ") + "\n")
     assert slip39.normalise(by_hand) == split.shares["vault"][0]
     assert slip39.combine([by_hand, *split.shares["aws"]]) == raw
-
-
-def test_the_shamir_command_prints_the_escrow_passphrase() -> None:
-    raw = passphrase.mint()
-    split = slip39.split(raw, MIXED, set())
-    words = [*split.shares["people"][1:4], *split.shares["vault"]]
-    result = subprocess.run(
-        [str(FilePath(sys.executable).with_name("shamir")), "recover"],
-        input=b"".join(item.reveal() + b"\n" for item in words),
-        capture_output=True,
-        timeout=60,
-        check=True,
-    )
-    assert result.stdout.splitlines()[-1].endswith(passphrase.written(raw).reveal())
 
 
 def test_a_passphrase_is_written_as_64_digits_and_read_again() -> None:

@@ -107,17 +107,6 @@ def test_an_address_that_is_none_is_said_so(tmp_path: Path, text: str) -> None:
         ping.found(Ping(url_file=str(file)), "drill")
 
 
-def test_a_command_gives_the_address_and_its_failure_is_a_warning(tmp_path: Path, listener: Listener) -> None:
-    warnings: list[str] = []
-    good = Ping(url_command=("echo", f"{listener.address}/{TOKEN}"))
-    ping.Pinger(good, "drill", RUN, warnings.append).end(0, "well")
-    assert listener.paths == [f"/{TOKEN}"]
-    assert warnings == []
-    ping.Pinger(Ping(url_command=("false",)), "drill", RUN, warnings.append).end(0, "well")
-    (told,) = warnings
-    assert "the command false ended with code 1 and no address" in told
-
-
 @pytest.mark.parametrize(
     ("where", "hidden", "shown"),
     [

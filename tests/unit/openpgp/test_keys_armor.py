@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import NotAKey
-from pipeline.core.files import memory_root
 from pipeline.openpgp.format import armor, packets
 from tests.support import openpgp_writer as writer
 
@@ -27,20 +23,6 @@ def test_round_trip(data: bytes) -> None:
 @given(st.binary(max_size=300))
 def test_checksum_is_that_of_the_test_writer(data: bytes) -> None:
     assert armor.crc24(data) == writer.crc24(data)
-
-
-def test_gpg_reads_our_armor() -> None:
-    data = packets.build(packets.Tag.USER_ID, b"somebody").raw
-    with tempfile.TemporaryDirectory(prefix="t-", dir=memory_root()) as folder:
-        home = Path(folder)
-        done = subprocess.run(
-            ["gpg", "--homedir", str(home), "--dearmor"],
-            input=armor.armor(data, "PUBLIC KEY BLOCK"),
-            capture_output=True,
-            timeout=30,
-            check=True,
-        )
-    assert done.stdout == data
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_one_that_is_not_valid_now_is_a_warning(
     assert [str(said) in note for note in notes] == ([True] if said else [])
     assert inspect(data, now=moment).code is not Code.CERTIFICATES
     accepted = load(data, passphrase, pin=None, now=moment, accept=frozenset({"expired"}))
-    assert [note for note in accepted.notes if "CN=One" in note] == notes
+    assert [f"warning: {warning}" for warning in accepted.warnings if "CN=One" in warning] == notes
 
 
 @pytest.mark.parametrize("form", range(8))

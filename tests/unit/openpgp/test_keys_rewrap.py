@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import Incomplete, NotAKey, NotPinned, ProofFailed, UsageProblem, WrongPassphrase
-from pipeline.core.files import memory_root
+from pipeline.core.errors import Incomplete, NotAKey, NotPinned, UsageProblem, WrongPassphrase
 from pipeline.core.secret import Secret
 from pipeline.openpgp import ESCROW_COUNT_OCTET, UnlockedKey, load, prove_rewrap, unlock
 from pipeline.openpgp.format import armor
@@ -175,79 +171,7 @@ def test_a_key_is_never_written_without_a_passphrase(export: Export, now: dateti
         key.protect(NEW, s2k_count_octet=256)
 
 
-class TestProof:
-    """A proof that cannot fail proves nothing."""
-
-    @pytest.fixture
-    def key(self, export: Export, now: datetime) -> UnlockedKey:
-        return loaded(export, "rsa2048", now)
-
-    def refused(self, key: UnlockedKey, data: bytes, what: str, old: Secret | None = None) -> None:
-        with pytest.raises(ProofFailed, match=what):
-            prove_rewrap(key, data, NEW, old)
-
-    def test_another_key(self, key: UnlockedKey, export: Export, now: datetime) -> None:
-        other = loaded(export, "ed25519", now).protect(NEW, s2k_count_octet=0)
-        self.refused(key, other, "outside")
-
-    def test_another_passphrase(self, key: UnlockedKey) -> None:
-        self.refused(key, key.protect(Secret("other"), s2k_count_octet=0), "does not open")
-
-    def test_cut_off(self, key: UnlockedKey) -> None:
-        self.refused(key, key.protect(NEW, s2k_count_octet=0)[:-10], "does not open")
-
-    def test_a_signature_less(self, key: UnlockedKey) -> None:
-        found = writer.split(key.protect(NEW, s2k_count_octet=0))
-        self.refused(key, writer.join(found[:-1]), "outside")
-
-    def test_something_more(self, key: UnlockedKey) -> None:
-        data = key.protect(NEW, s2k_count_octet=0)
-        self.refused(key, data + writer.packet(12, b"\x06"), "outside")
-        self.refused(key, armor.armor(data, "PRIVATE KEY BLOCK"), "outside")
-
-    def test_an_old_protection(self, key: UnlockedKey, packets: Packets) -> None:
-        weak = writer.join(writer.protect_all(packets("rsa2048"), NEW.reveal()))
-        self.refused(key, weak, "protected as it should")
-
-    def test_the_old_passphrase_still_opens_it(
-        self, key: UnlockedKey, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        data = key.protect(NEW, s2k_count_octet=0)
-        prove_rewrap(key, data, NEW, NEW)  # the same one again is no contradiction
-        monkeypatch.setattr(
-            "pipeline.openpgp.key.rewrap.open_secret", lambda how, word: type("Opened", (), {"sound": True})()
-        )
-        self.refused(key, data, "another passphrase", Secret("x"))
-
-
 # --- other programs read what is written ---
-
-
-def gpg(home: Path, *argv: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command = ["gpg", "--homedir", str(home), "--batch", "--no-tty", "--pinentry-mode", "loopback"]
-    return subprocess.run([*command, *argv], input=stdin, capture_output=True, timeout=60, check=False)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_gpg_imports_it_in_one_pass(name: str, export: Export, now: datetime) -> None:
-    key = loaded(export, name, now)
-    data = armor.armor(key.protect(NEW, s2k_count_octet=0xFF), "PRIVATE KEY BLOCK")
-    with tempfile.TemporaryDirectory(prefix="t-", dir=memory_root()) as folder:
-        home = Path(folder)
-        try:
-            done = gpg(home, "--import", stdin=data)
-            assert done.returncode == 0, done.stderr.decode()
-            listing = gpg(home, "--with-colons", "--list-secret-keys").stdout.decode().splitlines()
-            rows = [line.split(":") for line in listing]
-            kinds = [(row[0], row[14]) for row in rows if row[0] in ("sec", "ssb")]
-            assert kinds == [("sec", "+"), ("ssb", "+")]
-            assert key.fingerprint in [row[9] for row in rows if row[0] == "fpr"]
-            word = home / "word"
-            word.write_bytes(NEW.reveal())
-            signed = gpg(home, "--passphrase-file", str(word), "--detach-sign", stdin=b"data")
-            assert signed.returncode == 0, signed.stderr.decode()
-        finally:
-            subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], timeout=30, check=False)
 
 
 @pytest.mark.parametrize("name", ["rsa4096", "rsa2048", "ed25519", "nistp256", "nistp384", "nistp521"])

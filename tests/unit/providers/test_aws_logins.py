@@ -6,8 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import shlex
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,19 +63,6 @@ def assuming(url: str, more: str = "") -> str:
         f"[profile job]\nrole_arn = {ROLE}\nsource_profile = base\nservices = here\n{more}\n"
         f"[services here]\nsts =\n  endpoint_url = {url}\nsso =\n  endpoint_url = {url}\n"
     )
-
-
-def process(folder: Path, body: str) -> str:
-    """A profile whose credentials come from a program."""
-    script = folder / "credentials.py"
-    script.write_text(f"import json, os, sys, time\n{body}\n")
-    return f"[profile job]\ncredential_process = {shlex.join([sys.executable, str(script)])}\n"
-
-
-PRINTS = """
-print(json.dumps({"Version": 1, "AccessKeyId": f"KEY{number}", "SecretAccessKey": "process-secret",
-                  "SessionToken": "t", "Expiration": ends}))
-"""
 
 
 def test_moto_s_sts(s3: ScriptedServer, tmp_path: Path) -> None:
@@ -151,63 +136,6 @@ def test_nobody_is_asked_for_a_code(s3: ScriptedServer, tmp_path: Path) -> None:
 def test_a_profile_that_makes_no_sense(s3: ScriptedServer, tmp_path: Path) -> None:
     with pytest.raises(UsageProblem, match="profile cannot be used"):
         look(s3.url, tmp_path, f"[profile job]\nrole_arn = {ROLE}\nsource_profile = nobody\n")
-
-
-def test_credentials_that_end_are_renewed(s3: ScriptedServer, tmp_path: Path) -> None:
-    # Five minutes are so few that botocore renews before each use; what it had is never used again.
-    count = tmp_path / "count"
-    body = f"""
-number = int(open({str(count)!r}).read()) + 1 if os.path.exists({str(count)!r}) else 1
-open({str(count)!r}, "w").write(str(number))
-ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + (300 if number > 1 else -60)))
-"""
-    session = look(s3.url, tmp_path, process(tmp_path, body + PRINTS))
-    session.call(buckets, "s3", "look")
-    keys = [asked.headers["Authorization"].split("Credential=")[1].split("/")[0] for asked in s3.asked]
-    assert keys[0] != "KEY1", "it had expired"
-    assert keys[0] != keys[1]
-    assert len(set(keys)) == 2
-
-
-def test_credentials_that_are_never_fresh(s3: ScriptedServer, tmp_path: Path) -> None:
-    body = 'number, ends = 1, "2020-01-01T00:00:00Z"\n' + PRINTS
-    with pytest.raises(Denied, match="credentials cannot be used"):
-        look(s3.url, tmp_path, process(tmp_path, body))
-    assert s3.asked == []
-
-
-@pytest.mark.parametrize(
-    ("body", "kind", "text"),
-    [
-        ('print("no json")', Denied, "not a JSON document"),
-        ('print("[]")', Denied, "not a JSON document"),
-        ('print(json.dumps({"Version": 1}))', Denied, "Missing required key"),
-        ('sys.exit("the vault is closed")', Denied, "the vault is closed"),
-    ],
-)
-def test_a_program_that_gives_no_credentials(
-    s3: ScriptedServer, tmp_path: Path, body: str, kind: type[Exception], text: str
-) -> None:
-    with pytest.raises(kind, match=text) as raised:
-        look(s3.url, tmp_path, process(tmp_path, body))
-    assert "credential_process of the profile job" in getattr(raised.value, "hint", "")
-
-
-@pytest.mark.parametrize("through", ["itself", "source_profile"])
-def test_a_program_that_does_not_end(s3: ScriptedServer, tmp_path: Path, through: str) -> None:
-    # Its child keeps the pipes open, as a shell script's would: both are ended.
-    body = """
-import subprocess
-subprocess.Popen(["sleep", "20"])
-time.sleep(20)
-number, ends = 1, None
-"""
-    text = process(tmp_path, body + PRINTS)
-    if through == "source_profile":
-        text = text.replace("[profile job]", "[profile base]")
-        text += f"[profile job]\nrole_arn = {ROLE}\nsource_profile = base\n"
-    with pytest.raises(Unreachable, match="credential_process did not end within"):
-        look(s3.url, tmp_path, text, call_seconds=1)
 
 
 def test_a_program_that_is_not_there(s3: ScriptedServer, tmp_path: Path) -> None:

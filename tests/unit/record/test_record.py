@@ -2,11 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
-import subprocess
 import tarfile
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -61,17 +58,6 @@ def test_the_container_is_the_documented_one() -> None:
         (0o600, 0, 0, 0, "", "")
     }
     assert data[257:265] == b"ustar\x0000"
-
-
-def test_the_hosts_own_tar_lists_and_extracts_it(tmp_path: Path) -> None:
-    program = shutil.which("tar")
-    assert program, "tar is needed to recover a record"
-    path = tmp_path / "record.tar"
-    path.write_bytes(pack(SMALL))
-    listed = subprocess.run([program, "-tf", path], capture_output=True, text=True, check=True, timeout=30)
-    assert listed.stdout.split() == sorted(SMALL)
-    subprocess.run([program, "-xf", path, "-C", tmp_path], check=True, timeout=30)
-    assert {name: (tmp_path / name).read_bytes() for name in SMALL} == SMALL
 
 
 def test_every_changed_byte_of_header_and_padding_is_found() -> None:

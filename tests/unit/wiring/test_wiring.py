@@ -76,49 +76,12 @@ def test_one_login_serves_a_services_target_and_holder() -> None:
     assert len(made._sessions._vaults) == 1
 
 
-def test_each_role_of_a_run_takes_its_credentials_for_aws_once(tmp_path: Path) -> None:
-    program = tmp_path / "credentials"
-    program.write_text(
-        f"#!/bin/sh\necho >> {tmp_path}/$1\n"
-        'echo \'{"Version": 1, "AccessKeyId": "AKIA", "SecretAccessKey": "secret"}\'\n'
-    )
-    program.chmod(0o700)
-    changes = [put(f"{place}/region", "eu-central-1") for place in ("target/s3-eu", "holder/aws")]
-    for role in ("writer", "driller"):
-        (tmp_path / f"{role}.ini").write_text(f"[profile job]\ncredential_process = {program} {role}\n")
-        login = {"config_file": str(tmp_path / f"{role}.ini"), "profile": "job"}
-        changes.append(put(f"identity/{role}", {"aws": login}))
-    run = wiring.context(settings(*changes), fingerprint=PIN, state_dir=tmp_path, reporter=Lines())
-    for _ in range(2):
-        for role in ("writer", "driller"):
-            made = run.backends(role)  # type: ignore[arg-type]  # one of the two
-            made.targets()
-            made.holders()
-            for session in made._sessions._clouds.values():  # type: ignore[attr-defined]
-                session.client("s3")
-                session.client("kms")
-    for role in ("writer", "driller"):
-        assert (tmp_path / role).read_text() == "\n", role
-
-
 def test_a_login_of_its_own_is_not_shared() -> None:
     own = put("identity/writer/at", {"vault-eu": {"token_file": "/run/other"}})
     made = estate(settings(own))
     made.targets()
     made.holders()
     assert len(made._sessions._vaults) == 2
-
-
-@pytest.mark.parametrize(
-    ("at", "told"),
-    [
-        ({"vault-eu": {"profile": "x"}}, "not a login for Vault"),
-        ({"s3-eu": {"token_file": "/run/token"}}, "not a login for AWS"),
-    ],
-)
-def test_a_login_for_another_service_is_refused(at: dict[str, Any], told: str) -> None:
-    with pytest.raises(UsageProblem, match=told):
-        estate(settings(put("identity/writer/at", at))).targets()
 
 
 def logins(read: Config, role: Any) -> set[str]:

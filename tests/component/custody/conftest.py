@@ -1,0 +1,3 @@
+"""Plans whose holders live in memory."""
+
+from tests.support.plans import plans as plans

@@ -1,0 +1,118 @@
+"""Certificates that are too short, made by gpg."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline import config
+from pipeline.core.errors import UsageProblem
+from pipeline.core.finding import Finding
+from pipeline.custody.custodians import certificate_store as shelf
+from pipeline.custody.custodians import certificates
+from pipeline.custody.custodians import check as certificate_check
+from pipeline.custody.custodians.certificates import Recipient
+from tests.support import openpgp_writer as writer
+from tests.support.certificate_writer import NOW, Person, person
+from tools.make_keys import Home
+
+BESIDE = Person("somebody else").fingerprint
+
+
+class Folder:
+    """The place of the certificates, and the configuration that nobody can write to."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        place.mkdir()
+
+    def put(self, name: str, data: bytes | str | Person) -> Path:
+        path = self.place / name
+        if isinstance(data, Person):
+            return data.write(path)
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+        return path
+
+    def holder(
+        self, *members: str | dict[str, str], certificates: Path | None = None
+    ) -> config.OpenpgpHolder:
+        listed = [*members, BESIDE][: max(2, len(members))]
+        return config.OpenpgpHolder.model_validate(
+            {"kind": "openpgp", "members": listed, "certificates": str(certificates or self.place)}
+        )
+
+    def judge(self, member: str | dict[str, str], now: datetime = NOW) -> Recipient:
+        """One member, as a split would."""
+        item = self.holder(member)
+        key = shelf.collect(item).certificates.get(item.members[0].fingerprint)
+        return certificates.recipient("custodians", item.members[0], key, now)
+
+    def refusal(self, member: str | dict[str, str], now: datetime = NOW) -> UsageProblem:
+        with pytest.raises(UsageProblem) as caught:
+            self.judge(member, now)
+        assert caught.value.hint
+        assert not caught.value.message.endswith(".")
+        return caught.value
+
+    def findings(
+        self, *members: str | dict[str, str], now: datetime = NOW, days: float = 60
+    ) -> list[Finding]:
+        """What `doctor` says; the group is filled up by somebody who is good."""
+        if len(members) < 2:
+            self.put("beside.asc", person("somebody else"))
+        return certificate_check.findings("custodians", self.holder(*members), now, timedelta(days=days))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "certificates")
+
+
+# -- what is good ------------------------------------------------------------------------------
+
+
+# -- what is refused ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def short_keys() -> dict[str, bytes]:
+    """Keys with a short primary key, as gpg itself makes them."""
+    made = {}
+    for primary, subkey in (("rsa1024", "rsa2048"), ("dsa1024", "elg1024")):
+        home = Home()
+        try:
+            home.make(f"{primary} <short@example.com>", primary, subkey)
+            made[primary] = writer.join(home.public())
+        finally:
+            home.close()
+    return made
+
+
+@pytest.mark.parametrize(("primary", "name"), [("rsa1024", "RSA-1024"), ("dsa1024", "DSA-1024")])
+def test_a_short_primary_key_is_refused(
+    folder: Folder, short_keys: dict[str, bytes], primary: str, name: str
+) -> None:
+    data = short_keys[primary]
+    folder.put("a.gpg", data)
+    message = folder.refusal(writer.fingerprint(writer.split(data)[0][1])).message
+    assert f"its primary key is {name}, shorter than 2048 bits" in message
+
+
+# -- SHA-1 -------------------------------------------------------------------------------------
+
+
+# -- the pinned subkey -------------------------------------------------------------------------
+
+
+# -- somebody writes into the folder ----------------------------------------------------------------
+
+
+# -- one certificate in several files ------------------------------------------------------------
+
+
+# -- files -------------------------------------------------------------------------------------
+
+
+# -- doctor ------------------------------------------------------------------------------------
