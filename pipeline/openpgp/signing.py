@@ -34,7 +34,7 @@ from pipeline.openpgp.key import parsing as reading
 from pipeline.openpgp.key import validity
 from pipeline.openpgp.key.model import Key
 from pipeline.openpgp.key.validity import Standing
-from pipeline.openpgp.proofs.gnupg_proof import sign
+from pipeline.openpgp.proofs.gnupg_proof import AGENT_LOST_IT, sign
 from pipeline.openpgp.proofs.guard import Guard
 from pipeline.openpgp.proofs.interface import TakesNoPart
 from pipeline.openpgp.proofs.pgpy_proof import sign_with_pgpy
@@ -146,6 +146,8 @@ def _by_gnupg(views: Views, passphrase: Secret, data: bytes, deadline: Deadline)
             gpg.import_keys(views.secret, {views.fingerprint: True})
             return sign(gpg, data, views.signing[0], passphrase)
         except GnuPGRefused as error:
+            if error.bad_passphrase and views.text_like:
+                raise _no(AGENT_LOST_IT) from None
             if error.bad_passphrase:
                 raise WrongPassphrase(
                     "the passphrase does not open the key", hint="give the passphrase of this keypair"

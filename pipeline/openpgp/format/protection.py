@@ -27,6 +27,7 @@ ESCROW_COUNT_OCTET = 0x60
 and the least that no program calls weak (GnuPG's own floor) is taken for speed."""
 
 _CHUNK = 1 << 16
+_NO_CHARACTERS = bytes({*range(0x20), *range(0x7F, 0xA1)} - {*b"\b\t\v\n\f\r"})
 
 
 class State(StrEnum):
@@ -66,6 +67,19 @@ class Protection:
     iv: bytes = b""
     data: bytes = field(default=b"", repr=False)
     problem: str = ""
+
+    @property
+    def text_like(self) -> bool:
+        """Whether the agent of GnuPG may lose a byte of the salt or the IV, and refuse the right passphrase.
+
+        Its key files are text. A value in which each byte could be a character is written there as a quoted
+        string, and loses a space where the line is folded (seen with 2.2.40, for one key in some 2,500). What
+        begins with a set bit is written in hexadecimal digits.
+        """
+        return any(
+            data and data[0] < 0x80 and not any(byte in _NO_CHARACTERS for byte in data)
+            for data in (self.salt, self.iv)
+        )
 
     def describe(self) -> dict[str, str | int | bool | None]:
         """The protection as the JSON documents show it."""
@@ -214,12 +228,7 @@ def _checksum(usage: int, clear: bytes) -> bytes:
 
 
 def _random(size: int) -> bytes:
-    """Random bytes that the agent of GnuPG keeps as they are: the first bit is set.
-
-    Its key files are text. A salt or IV in which each byte could be a character is written there as a quoted
-    string, and loses a space where the line is folded: from then on the passphrase is called wrong (seen with
-    2.2.40, for one key in some 2,500). What begins with a set bit is written in hexadecimal digits.
-    """
+    """Random bytes that are not :attr:`Protection.text_like`: the first bit is set."""
     data = secrets.token_bytes(size)
     return bytes([data[0] | 0x80]) + data[1:]
 

@@ -30,6 +30,11 @@ from pipeline.openpgp.proofs.interface import (
 )
 
 NAME: Final = "gnupg"
+AGENT_LOST_IT: Final = (
+    "GnuPG's agent loses a byte of how this keypair is protected, and then calls the passphrase wrong: "
+    "`orgkey rotate` writes it anew"
+)
+"""A refusal that says nothing about the key: see :attr:`Protection.text_like`."""
 
 
 class GnuPGProver:
@@ -73,19 +78,25 @@ class GnuPGProver:
         outcomes: dict[Task, Outcome] = {
             Task.FINGERPRINT: Product(name.encode()),
             Task.SIGN: _with(
-                job.views.signing, lambda part: sign(gpg, job.nonce, part, job.passphrase), "sign"
+                job, job.views.signing, lambda part: sign(gpg, job.nonce, part, job.passphrase), "sign"
             ),
             Task.CERTIFY: _attempt(
-                lambda: gpg.certify(user, job.user_id, name, job.passphrase, digest=job.views.primary.digest)
+                job,
+                lambda: gpg.certify(user, job.user_id, name, job.passphrase, digest=job.views.primary.digest),
             ),
         }
+        if Unsupported(AGENT_LOST_IT) in outcomes.values():
+            raise TakesNoPart(AGENT_LOST_IT)
         others = [one for one in outcomes.values() if isinstance(one, Failure | Unsupported)]
         # What was not opened for one of these is opened for the decryption, which fails by itself.
         outcomes[Task.UNLOCK] = next((one for one in others if isinstance(one, Failure)), None) or (
             others[0] if len(others) == 2 else Done()
         )
         message = _with(
-            job.views.encrypting, lambda part: gpg.encrypt(job.plaintext, f"{part.fingerprint}!"), "encrypt"
+            job,
+            job.views.encrypting,
+            lambda part: gpg.encrypt(job.plaintext, f"{part.fingerprint}!"),
+            "encrypt",
         )
         return outcomes, message if isinstance(message, Product) else Unsupported(message.reason)
 
@@ -97,7 +108,7 @@ class GnuPGProver:
             return Checked()
         signatures = {one.maker: _verify(gpg, job, one) for one in exhibits if one.signature}
         plaintexts = first_opened(
-            exhibits, lambda message: _attempt(lambda: gpg.decrypt(message, job.passphrase))
+            exhibits, lambda message: _attempt(job, lambda: gpg.decrypt(message, job.passphrase))
         )
         return Checked(signatures, _certifications(gpg, job, exhibits), plaintexts, time.monotonic() - begun)
 
@@ -117,20 +128,22 @@ def sign(gpg: GnuPG, data: bytes, part: PublicPart, passphrase: Secret) -> bytes
     return gpg.sign(data, f"{part.fingerprint}!", passphrase, digest=part.digest)
 
 
-def _attempt(act: Callable[[], bytes]) -> Product | Failure | Unsupported:
+def _attempt(job: Job, act: Callable[[], bytes]) -> Product | Failure | Unsupported:
     try:
         return Product(act())
     except GnuPGRefused as error:
+        if error.bad_passphrase and job.views.text_like:
+            return Unsupported(AGENT_LOST_IT)
         return Failure(error.message) if error.bad_passphrase else Unsupported(error.message)
 
 
 def _with(
-    parts: Sequence[PublicPart], act: Callable[[PublicPart], bytes], use: str
+    job: Job, parts: Sequence[PublicPart], act: Callable[[PublicPart], bytes], use: str
 ) -> Product | Failure | Unsupported:
     """Do something with the part that lasts longest."""
     if not parts:
         return Unsupported(f"no part of the key can {use}")
-    return _attempt(lambda: act(parts[0]))
+    return _attempt(job, lambda: act(parts[0]))
 
 
 def _refuses(job: Job) -> Done | Failure | Unsupported:

@@ -36,6 +36,7 @@ class Views:
         expired: Whether what is needed has expired.
         revoked: Whether revocations were left out.
         parts: The public parts of the primary key and the subkeys.
+        text_like: Whether GnuPG's agent may lose a byte of the stored keypair's protection.
         signing: Public parts of what may sign, the one that lasts longest first.
         encrypting: Public parts of what may be encrypted to, in the same order.
     """
@@ -48,6 +49,7 @@ class Views:
     moment: datetime | None
     expired: bool
     revoked: bool
+    text_like: bool
     parts: tuple[PublicPart, ...]
     signing: tuple[PublicPart, ...]
     encrypting: tuple[PublicPart, ...]
@@ -89,6 +91,7 @@ def view(tsk: bytes, public: bytes, now: datetime) -> Views:
         moment=moment,
         expired=ends is not None and ends <= now,
         revoked=frame != _of_same_parts(whole, stored),
+        text_like=any(one.protection is not None and one.protection.text_like for one in stored.components),
         parts=tuple(one.public for one in frame.components),
         signing=_able(frame, judged, sig.SIGN),
         encrypting=_able(frame, judged, sig.ENCRYPT),

@@ -10,18 +10,21 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import LocalFilesProblem, ProgramMissing
+from pipeline.core.errors import Code, LocalFilesProblem, ProgramMissing
 from pipeline.core.secret import Secret
-from pipeline.openpgp import ESCROW_COUNT_OCTET, unlock
+from pipeline.openpgp import ESCROW_COUNT_OCTET, signing, unlock
+from pipeline.openpgp.format import protection
 from pipeline.openpgp.gnupg import home as gnupg_home
 from pipeline.openpgp.gnupg.driver import GnuPG, GnuPGRefused, _status_lines, sweep_orphans
 from pipeline.openpgp.gnupg.home import MARKER, PREFIX, Home, agents_of
+from pipeline.openpgp.proofs.gnupg_proof import AGENT_LOST_IT
 from tests.component.proofs.conftest import ASSETS
 from tests.support import leftovers
 from tests.support import openpgp_writer as writer
@@ -297,16 +300,86 @@ def test_a_key_that_prefers_old_ciphers_is_encrypted_to_with_aes256() -> None:
     assert [line[0].partition(":")[0] for line in told.lines("SESSION_KEY")] == ["9"]
 
 
+LOST = bytes.fromhex("3d48e3c352702820")
+"""A salt in which each byte could be a character; GnuPG 2.2's agent loses the space at its end."""
+
+
 def test_a_salt_that_could_be_text_does_not_make_gpg_call_the_passphrase_wrong(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its agent writes such a salt as a string, and loses the space at its end."""
     opened = unlock((ASSETS / "ed25519-two-block.asc").read_bytes(), Secret(writer.PASSPHRASE))
-    monkeypatch.setattr(
-        "secrets.token_bytes", lambda size: bytes.fromhex("3d48e3c352702820") if size == 8 else b"\x01" * size
-    )
+    monkeypatch.setattr("secrets.token_bytes", lambda size: LOST if size == 8 else b"\x01" * size)
     passphrase = Secret("0" * 64)
     tsk = opened.protect(passphrase, s2k_count_octet=ESCROW_COUNT_OCTET)
     with GnuPG(Deadline(60)) as gpg:
         gpg.import_keys(tsk, {opened.fingerprint: True})
         assert gpg.sign(b"data", opened.fingerprint, passphrase)
+
+
+@pytest.fixture
+def lost(monkeypatch: pytest.MonkeyPatch) -> Stored:
+    """A keypair of an earlier release, whose salts GnuPG 2.2 does not keep."""
+    from tests.component.proofs.conftest import Stored
+
+    opened = unlock((ASSETS / "ed25519-two-block.asc").read_bytes(), Secret(writer.PASSPHRASE))
+    monkeypatch.setattr(
+        protection, "_random", lambda size: LOST if size == 8 else bytes(range(0x80, 0x80 + size))
+    )
+    passphrase = Secret("0" * 64)
+    tsk = opened.protect(passphrase, s2k_count_octet=ESCROW_COUNT_OCTET)
+    return Stored(tsk, opened.public, opened.fingerprint, passphrase)
+
+
+def test_gpg_takes_no_part_where_its_agent_loses_a_byte_of_the_salt(lost: Stored) -> None:
+    keeps = True  # a GnuPG whose agent does
+    with GnuPG(Deadline(60)) as gpg:
+        gpg.import_keys(lost.tsk, {lost.fingerprint: True})
+        try:
+            gpg.sign(b"data", lost.fingerprint, lost.passphrase)
+        except GnuPGRefused as error:
+            keeps = not error.bad_passphrase
+    proofs = lost.prove()
+    assert proofs.code is Code.OK, proofs
+    assert {"pgpy", "sequoia"} <= set(proofs.results["sign"].by)
+    assert ("gnupg" in proofs.results["sign"].by) is keeps
+    assert (f"gnupg takes no part: {AGENT_LOST_IT}" in proofs.notes) is not keeps
+
+
+def test_a_wrong_passphrase_is_still_told_by_the_others(lost: Stored) -> None:
+    proofs = lost.prove(passphrase=Secret("1" * 64))
+    assert proofs.code is Code.PROOF_FAILED
+    assert "does not open" in (proofs.results["unlock"].problem or "")
+
+
+def test_another_implementation_signs_where_the_agent_loses_a_byte(
+    lost: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing, "supports", lambda part: False)  # Sequoia, which signs first
+    signature = signing.sign_detached(
+        lost.tsk, lost.passphrase, lost.public, b"data", deadline=Deadline(60), now=datetime.now(UTC)
+    )
+    assert b"BEGIN PGP SIGNATURE" in signature
+
+
+@pytest.mark.parametrize(
+    ("salt", "text_like"),
+    [
+        (LOST, True),
+        (b"\x80" + LOST[1:], False),  # written in hexadecimal digits
+        (b"\0" + LOST[1:], False),
+        (b"12345678", True),
+        (b"1234\x7f678", False),
+        (b"1234\xa0678", False),
+        (b"1234\xa1678", True),
+        (b"\t2345678", True),
+    ],
+)
+def test_what_the_agent_takes_for_text(salt: bytes, text_like: bool) -> None:
+    kept = b"\x80" * 16
+    found = protection.Protection(protection.State.PROTECTED, 254, 9, 3, 8, salt, 96, kept)
+    assert found.text_like is text_like
+    assert (
+        protection.Protection(protection.State.PROTECTED, 254, 9, 3, 8, kept[:8], 96, salt * 2).text_like
+        is text_like
+    )
