@@ -10,10 +10,11 @@ import base64
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline import openpgp as keys
 from pipeline.core.clock import Deadline
 from pipeline.core.secret import Secret
+from pipeline.openpgp.format import protection
 from pipeline.openpgp.gnupg.driver import GnuPG
+from pipeline.openpgp.key import rewrap
 
 OUT = Path(__file__).parents[1] / "pipeline" / "openpgp" / "proofs" / "known_answer.py"
 PASSPHRASE = Secret("known-answer")
@@ -44,9 +45,9 @@ def main() -> None:
         listed = call("--with-colons", "--list-keys").decode().splitlines()
         fingerprint = next(line.split(":")[9] for line in listed if line.startswith("fpr"))
         call("--quick-add-key", fingerprint, "cv25519", "encr", "never")
-        key = keys.unlock(call("--export-secret-keys"), PASSPHRASE)
+        key = rewrap.unlock(call("--export-secret-keys"), PASSPHRASE)
         made = {
-            "SECRET": key.protect(PASSPHRASE, s2k_count_octet=keys.ESCROW_COUNT_OCTET),
+            "SECRET": key.protect(PASSPHRASE, s2k_count_octet=protection.ESCROW_COUNT_OCTET),
             "PUBLIC": key.public,
             "MESSAGE": call(
                 "-z", "0", "--digest-algo", "SHA256", "--recipient", fingerprint, "--sign", "--encrypt",

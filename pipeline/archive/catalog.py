@@ -32,7 +32,7 @@ from pipeline.core.errors import (
     first_of,
 )
 from pipeline.core.isolation import isolated
-from pipeline.record import verify as authentic
+from pipeline.record import verify
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Listing, Presence, Replication, Slot, Stored, Target
 
@@ -420,7 +420,7 @@ class Reader:
             return Read(None, data)
         now = self.now + self.deadline.dates.off()
         outcome = isolated(
-            lambda: authentic.open_record(
+            lambda: verify.verify_record(
                 data, place.fingerprint, deadline=self.deadline, now=now, epoch=epoch_of(place)
             ),
             called,

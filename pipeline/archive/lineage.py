@@ -16,11 +16,11 @@ from pipeline.archive.catalog import REPAIRED, Survey
 from pipeline.archive.run import KeyScope
 from pipeline.core.errors import IntegrityProblem, OrgkeyError, Stale
 from pipeline.core.isolation import isolated
-from pipeline.custody import plan_change as change
+from pipeline.custody import plan_change
 from pipeline.evidence.ledger import drill_history as history
 from pipeline.evidence.ledger import entry as chain
-from pipeline.record.create import Plan
-from pipeline.record.verify import Record, open_record
+from pipeline.record.create import CustodyPlan
+from pipeline.record.verify import Record, verify_record
 from pipeline.storage.ledger_mirror import Mirror
 
 EVENTS: Final = frozenset({"escrow", "rotate", "refresh"})
@@ -54,7 +54,7 @@ class Remembered:
 
 
 def require_same(
-    context: KeyScope, last: Record | None, plan: Plan, unread: OrgkeyError | None = None
+    context: KeyScope, last: Record | None, plan: CustodyPlan, unread: OrgkeyError | None = None
 ) -> None:
     """Make sure that a new epoch follows the plan of the newest one.
 
@@ -80,7 +80,7 @@ def require_same(
         )
 
 
-def require_remembered(context: KeyScope, last: Record | None, plan: Plan) -> bool:
+def require_remembered(context: KeyScope, last: Record | None, plan: CustodyPlan) -> bool:
     """Make sure that a plan is that of the epoch that this host remembers, where nothing newer was read.
 
     Args:
@@ -133,9 +133,9 @@ def newer_known(context: KeyScope, survey: Survey, chosen: str) -> str | None:
     )
 
 
-def difference(record: Record, plan: Plan) -> str:
+def difference(record: Record, plan: CustodyPlan) -> str:
     """How a plan differs from a record's, in words."""
-    lines = change.compare(record.manifest.custody, plan.paths, plan.descriptions).lines
+    lines = plan_change.compare_plans(record.manifest.custody, plan.paths, plan.descriptions).lines
     return "; ".join(lines) or "it was described in another way"
 
 
@@ -161,7 +161,7 @@ def _journal(context: KeyScope) -> Iterator[Remembered]:
         plan = mark.get("plan")
         if data is not None:
             try:
-                record = open_record(
+                record = verify_record(
                     data, context.fingerprint, deadline=context.deadline, now=context.clock.now()
                 )
                 plan = record.manifest.custody.plan_digest()

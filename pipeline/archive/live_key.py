@@ -20,7 +20,7 @@ from pipeline.core.isolation import isolated
 from pipeline.record.verify import Record
 
 if TYPE_CHECKING:
-    from pipeline.openpgp.key.model import Key
+    from pipeline.openpgp.key.model import TransferableKey
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 RENEWAL_DAYS: Final = (31, 1)
@@ -81,9 +81,9 @@ def live(context: KeyScope, epoch: Epoch | None) -> Live:
 
 
 def _seen(context: KeyScope, place: str, record: Record) -> Live:
-    from pipeline.openpgp.key import parsing as reading
+    from pipeline.openpgp.key import parsing
 
-    escrowed = reading.sole(record.public, "the escrowed public part")
+    escrowed = parsing.read_one(record.public, "the escrowed public part")
     found: bytes | None
     others: tuple[str, ...] = ()
     if "://" not in place:
@@ -139,10 +139,9 @@ def renewal(public: bytes, now: datetime) -> Renewal:
     Raises:
         OrgkeyError: It cannot be read.
     """
-    from pipeline.openpgp.key import parsing as reading
-    from pipeline.openpgp.key import validity
+    from pipeline.openpgp.key import parsing, validity
 
-    expires = validity.judge(reading.sole(public, "the public part"), None).primary.expires
+    expires = validity.judge(parsing.read_one(public, "the public part"), None).primary.expires
     if expires is None:
         return Renewal("never expires")
     due = tuple(expires - timedelta(days=days) for days in RENEWAL_DAYS)
@@ -164,7 +163,7 @@ def _file(place: str) -> bytes:
     return data
 
 
-def _server(context: KeyScope, place: str, escrowed: Key) -> tuple[bytes | None, tuple[str, ...]]:
+def _server(context: KeyScope, place: str, escrowed: TransferableKey) -> tuple[bytes | None, tuple[str, ...]]:
     from pipeline.openpgp.gnupg import keyserver
     from pipeline.openpgp.key import validity
 
@@ -182,19 +181,18 @@ def _ca_file(context: KeyScope) -> Path | None:
     return Path(named) if named else None
 
 
-def _compare(escrowed: Key, found: bytes, others: tuple[str, ...], now: datetime) -> Live:
-    from pipeline.openpgp.key import compare, validity
-    from pipeline.openpgp.key import parsing as reading
+def _compare(escrowed: TransferableKey, found: bytes, others: tuple[str, ...], now: datetime) -> Live:
+    from pipeline.openpgp.key import compare, parsing, validity
 
     own = _own(found, escrowed.fingerprint)
     if own is None:
-        served = reading.read(found)
+        served = parsing.read_all(found)
         if served.keys:
             names = tuple(key.fingerprint for key in served.keys)
             return Live("replaced", reason=f"another key is given out: {_named(names)}", others=names)
         why = served.problems[0].message if served.problems else "nothing was given out"
         return Live("unknown", reason=f"what is given out is not a key: {why}", others=others)
-    key = reading.sole(own, "the live key")
+    key = parsing.read_one(own, "the live key")
     if validity.judge(key, None).primary.revoked:
         return Live("replaced", reason="the live key is revoked: another one has to follow it", others=others)
     if missing := compare.unescrowed(escrowed, key, now):
@@ -208,10 +206,9 @@ def _compare(escrowed: Key, found: bytes, others: tuple[str, ...], now: datetime
 
 def _own(data: bytes, fingerprint: str) -> bytes | None:
     """The pinned key alone, out of what may be several, with nothing that it has not signed itself."""
-    from pipeline.openpgp.key import parsing as reading
-    from pipeline.openpgp.key import validity
+    from pipeline.openpgp.key import parsing, validity
 
-    for key in reading.read(data).keys:
+    for key in parsing.read_all(data).keys:
         if key.fingerprint == fingerprint:
             # One that cannot be judged stays as it is: its reader says why.
             return key.public() if key.problems else validity.own_part(key).public()

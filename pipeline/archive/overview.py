@@ -11,7 +11,7 @@ from pipeline.archive.catalog import Copy, Reader, Standing, Survey
 from pipeline.archive.run import KeyScope
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, OrgkeyError, first_of
-from pipeline.custody.shares.section import PathEntry
+from pipeline.custody.shares.manifest_section import PathEntry
 from pipeline.record.verify import Record
 
 _CALL = re.compile(r"^(?:target|holder) [^ ]+, [^:]+: ")

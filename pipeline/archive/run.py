@@ -25,7 +25,7 @@ from pipeline.core.errors import NotHeld, OrgkeyError
 from pipeline.core.finding import Finding
 from pipeline.core.reporter import Reporter
 from pipeline.custody.holders.interface import Holder
-from pipeline.custody.shares.section import CustodySection
+from pipeline.custody.shares.manifest_section import CustodySection
 from pipeline.evidence.ledger.mirror_state import Memory
 from pipeline.evidence.ledger.replicator import Scribe
 from pipeline.evidence.ledger.store import Ledger
@@ -154,10 +154,10 @@ class KeyScope(Run):
         Raises:
             Locked: Another run holds it, which is not a failure of this one.
         """
-        from pipeline.openpgp.gnupg import driver as gnupg
+        from pipeline.openpgp.gnupg import home as gnupg_home
 
         with journal.lock(self.root):
-            gnupg.sweep_orphans()
+            gnupg_home.sweep_orphans()
             if failure is None:
                 yield
                 return

@@ -101,12 +101,12 @@ def verify(
 def _belongs(checked: Checked, path: Path) -> None:
     """Whether the certificate is of this record, and its witness the one that the record names."""
     from pipeline.core.clock import Deadline
-    from pipeline.record.verify import open_record
+    from pipeline.record.verify import verify_record
     from pipeline.report.certificates import of_record
 
     assert checked.fingerprint is not None
     data = read_file(path, LARGEST, UsageProblem)
-    record = open_record(data, checked.fingerprint, deadline=Deadline(SECONDS), now=datetime.now(UTC))
+    record = verify_record(data, checked.fingerprint, deadline=Deadline(SECONDS), now=datetime.now(UTC))
     if record.sha256.hex != checked.record_sha256:
         raise IntegrityProblem(
             "the certificate is about another record", hint=f"it is about epoch {printable(checked.epoch)}"

@@ -161,10 +161,10 @@ def _confirm_pin(data: bytes) -> str:
     """
     from datetime import UTC, datetime
 
-    from pipeline import openpgp as keys
     from pipeline.core import passphrases as inputs
+    from pipeline.openpgp.key import inspection
 
-    found = keys.inspect(data, now=datetime.now(UTC))
+    found = inspection.inspect(data, now=datetime.now(UTC))
     hint = "put the fingerprint into [key] (`orgkey init --from EXPORT`), or give --fingerprint"
     if found.fingerprint is None:
         raise UsageProblem("no key is pinned, and the export shows none", hint="`orgkey inspect` says why")

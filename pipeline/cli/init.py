@@ -111,14 +111,14 @@ def _pin_of(out: Output, export: Path, given: str | None, *, trusted: bool, aski
         NotPinned: The export holds another key than ``--fingerprint`` says.
         UsageProblem: Its fingerprint was not compared.
     """
-    from pipeline import openpgp as keys
     from pipeline.core.clock import SystemClock
+    from pipeline.openpgp.key import inspection
     from pipeline.sources.file import read_export
     from pipeline.sources.interface import LARGEST
 
     pin = None if given is None else normal_fingerprint(given)
     data, _ = read_export(export, LARGEST)
-    seen = keys.inspect(data, pin=pin, now=SystemClock().now())
+    seen = inspection.inspect(data, pin=pin, now=SystemClock().now())
     if seen.fingerprint is None:
         kind = SeveralKeys if seen.code is SeveralKeys.code else NotAKey
         raise kind(f"no pin can be read from {export}", hint=f"`orgkey inspect {export}` says what is in it")

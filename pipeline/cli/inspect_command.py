@@ -29,14 +29,14 @@ def inspect(
     checks it. The exit code is the verdict.
     """
     out = call.out
-    from pipeline import openpgp as keys
     from pipeline.core.clock import Deadline
+    from pipeline.openpgp.key import inspection
     from pipeline.sources.file import FileSource
     from pipeline.wiring import factory as wiring
 
     pin = wiring.pinned(None, call.fingerprint)
     data = FileSource(file).fetch(Deadline(60)).data
-    found = keys.inspect(
+    found = inspection.inspect(
         data,
         pin=pin,
         passphrase=_passphrase(call),

@@ -187,7 +187,7 @@ def _from_record(
 ) -> Restored:
     from pipeline.config import Policy
     from pipeline.core.clock import Deadline
-    from pipeline.record.verify import open_record
+    from pipeline.record.verify import verify_record
     from pipeline.wiring import factory, record_locations
     from pipeline.wiring.holder_addresses import Consent
     from pipeline.workflows import restore as story
@@ -210,7 +210,7 @@ def _from_record(
     consent = Consent([*_addresses(allowed), *record_locations.addresses(place)], _asks(deadline))
     estate = factory.Estate(config, "driller", deadline, clock, consent=consent)
     data = record_locations.read_record(place, estate)
-    found = story.Found(open_record(data, pin, deadline=deadline, now=deadline.time()), place)
+    found = story.Found(verify_record(data, pin, deadline=deadline, now=deadline.time()), place)
     call.out.progress(f"record of epoch {found.record.epoch} is authentic")
     request = _asking(call, request, deadline)
     return story.restore(found, request, estate, passphrase, deadline=deadline, now=clock.now())

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pipeline.custody.shares.paths import VOLATILE, WAY, Description, Need, Path
-from pipeline.custody.shares.section import CustodySection
+from pipeline.custody.shares.manifest_section import CustodySection
+from pipeline.custody.shares.paths import VOLATILE, WAY, HolderDescription, Path, PathNeed
 
 _PEOPLE = {"openpgp": "members", "paper": "kept_by"}
 """The coordinate that lists people, for the kinds of holders that are people."""
 
 
 @dataclass(frozen=True)
-class Change:
+class PlanChange:
     """The difference between two custody plans.
 
     Attributes:
@@ -39,7 +39,9 @@ class Change:
         return frozenset(self.after) - frozenset(self.before)
 
 
-def compare(stored: CustodySection, paths: Iterable[Path], holders: Mapping[str, Description]) -> Change:
+def compare_plans(
+    stored: CustodySection, paths: Iterable[Path], holders: Mapping[str, HolderDescription]
+) -> PlanChange:
     """Compare a stored plan with another one.
 
     Args:
@@ -53,20 +55,20 @@ def compare(stored: CustodySection, paths: Iterable[Path], holders: Mapping[str,
     before, after = stored.holders, {name: holders[name] for name in sorted(needed)}
     groups = _groups(before, after)
     others = [*_paths(old, new), *_holders(before, after)]
-    return Change((*groups, *others), people(before), people(after), bool(others))
+    return PlanChange((*groups, *others), people(before), people(after), bool(others))
 
 
-def people(holders: Mapping[str, Description]) -> tuple[str, ...]:
+def people(holders: Mapping[str, HolderDescription]) -> tuple[str, ...]:
     """Everybody whom holders name: custodians' fingerprints, keepers of paper; sorted, each once."""
     return tuple(sorted({person for item in holders.values() for person in _members(item)}))
 
 
-def _members(item: Description | None) -> list[str]:
+def _members(item: HolderDescription | None) -> list[str]:
     listed = item.coordinates.get(_PEOPLE.get(item.kind, "")) if item else None
     return list(listed) if isinstance(listed, list) else []
 
 
-def _groups(old: Mapping[str, Description], new: Mapping[str, Description]) -> list[str]:
+def _groups(old: Mapping[str, HolderDescription], new: Mapping[str, HolderDescription]) -> list[str]:
     lines = []
     for name in sorted({*old, *new}):
         before, after = _members(old.get(name)), _members(new.get(name))
@@ -76,7 +78,7 @@ def _groups(old: Mapping[str, Description], new: Mapping[str, Description]) -> l
     return lines
 
 
-def _names(item: Description | None) -> dict[str, str]:
+def _names(item: HolderDescription | None) -> dict[str, str]:
     listed = item.coordinates.get("names") if item else None
     return dict(zip(_members(item), listed, strict=False)) if isinstance(listed, list) else {}
 
@@ -103,11 +105,11 @@ def _needs(path: Path) -> str:
     return " and ".join(_need(need) for need in path.needs)
 
 
-def _need(need: Need) -> str:
+def _need(need: PathNeed) -> str:
     return need.holder if need.size == 1 else f"{need.threshold} of {need.size} {need.holder}"
 
 
-def _holders(old: Mapping[str, Description], new: Mapping[str, Description]) -> list[str]:
+def _holders(old: Mapping[str, HolderDescription], new: Mapping[str, HolderDescription]) -> list[str]:
     lines = []
     for name in sorted({*old} & {*new}):
         before, after = _fixed(old[name]), _fixed(new[name])
@@ -120,7 +122,7 @@ def _holders(old: Mapping[str, Description], new: Mapping[str, Description]) -> 
     return lines
 
 
-def _fixed(item: Description) -> dict[str, object]:
+def _fixed(item: HolderDescription) -> dict[str, object]:
     skipped = VOLATILE | {_PEOPLE.get(item.kind, "")}
     found: dict[str, object] = {"kind": item.kind}
     for key, value in item.coordinates.items():

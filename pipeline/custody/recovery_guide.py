@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from textwrap import fill
 
 from pipeline.custody.holders.interface import Binding, Coordinates
-from pipeline.custody.shares.paths import Need
-from pipeline.custody.shares.section import CustodySection, PathEntry, ShareEntry
+from pipeline.custody.shares.manifest_section import CustodySection, PathEntry, ShareEntry
+from pipeline.custody.shares.paths import PathNeed
 
 WIDTH = 96
 
@@ -94,7 +94,7 @@ def _command(line: str) -> str:
     return f"    $ {line}"
 
 
-def _explain(need: Need, kind: str) -> str:
+def _explain(need: PathNeed, kind: str) -> str:
     """What a person has to do before the commands of one holder work."""
     who = {
         "vault-transit": "Log in to Vault (or OpenBao) first as somebody with update on the key's decrypt "
@@ -108,7 +108,7 @@ def _explain(need: Need, kind: str) -> str:
     return f"Holder {need.holder} ({kind}){count}. {who}"
 
 
-def _people_text(section: CustodySection, entry: PathEntry, need: Need, before: int) -> list[str]:
+def _people_text(section: CustodySection, entry: PathEntry, need: PathNeed, before: int) -> list[str]:
     """Whose shares these are, and what to do about those who are absent or bring words.
 
     Args:

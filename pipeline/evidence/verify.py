@@ -90,7 +90,7 @@ def check(
         NotPinned: It is whole, and signed by another key.
         LocalFilesProblem: A file cannot be read.
     """
-    from pipeline.openpgp.key import parsing as reading
+    from pipeline.openpgp.key import parsing
 
     body = _bytes(path)
     by_key, by_witness = (
@@ -100,7 +100,7 @@ def check(
     pem = _bytes(path.with_name(f"{path.stem}.witness.pem")).decode("ascii", errors="replace")
     fingerprint = None
     if public is not None:
-        fingerprint = reading.sole(public, "the public key").fingerprint
+        fingerprint = parsing.read_one(public, "the public key").fingerprint
     witness.verify(pem, body, by_witness)
     if public is not None and fingerprint is not None:
         _signed(public, fingerprint, body, by_key, deadline, now)
@@ -139,7 +139,7 @@ def _signed(
     """Whether the key signed; and the armor is what a drill writes, so that no byte of it is free."""
     from pipeline.openpgp import signing
     from pipeline.openpgp.format import armor
-    from pipeline.openpgp.key import parsing as reading
+    from pipeline.openpgp.key import parsing
 
     try:
         packet = armor.dearmor(signature)
@@ -151,7 +151,7 @@ def _signed(
         signing.verify_detached(public, fingerprint, body, signature, deadline=deadline, now=now)
     except IntegrityProblem as error:
         maker = signing.issuer(signature)
-        ours = {one.public.key_id for one in reading.sole(public, "the public key").components}
+        ours = {one.public.key_id for one in parsing.read_one(public, "the public key").components}
         if maker and maker not in ours:
             raise NotPinned(
                 f"it was signed by the key {maker}, not by {fingerprint}",

@@ -278,9 +278,9 @@ def _live_key(context: KeyScope) -> list[Finding]:
     if place is None:
         return []
     from pipeline.archive import live_key as live
-    from pipeline.openpgp.key import parsing as reading
+    from pipeline.openpgp.key import parsing
 
-    served = isolated(lambda: reading.read(live.fetch(context)).keys, f"the live key at {place}")
+    served = isolated(lambda: parsing.read_all(live.fetch(context)).keys, f"the live key at {place}")
     if isinstance(served, OrgkeyError):
         return [Finding(Level.FAIL, "live key", served.message, served.hint, served.code)]
     if any(key.fingerprint == context.fingerprint for key in served):

@@ -17,13 +17,13 @@ from pipeline.core.concurrency import overlap
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.isolation import isolated
 from pipeline.core.text import counted
-from pipeline.custody.shares.paths import Description, describe, from_config
+from pipeline.custody.shares.paths import HolderDescription, describe, from_config
 from pipeline.evidence.ledger import drill_history as history
 from pipeline.evidence.ledger.drill_history import Drilled, History, Known
 from pipeline.evidence.ledger.witnessed import UNSIGNED, Witnesses
 from pipeline.monitoring import rules as gate
 from pipeline.monitoring.rules import DAY, Rule
-from pipeline.record.create import Plan
+from pipeline.record.create import CustodyPlan
 from pipeline.record.verify import Record
 from pipeline.workflows import checkin
 from pipeline.workflows.backups import map as coverage
@@ -329,19 +329,19 @@ def _backups(
     return found, broken, [backup.code for backup in damaged]
 
 
-def _plan(context: KeyScope) -> tuple[Plan | None, list[tuple[str, OrgkeyError]]]:
+def _plan(context: KeyScope) -> tuple[CustodyPlan | None, list[tuple[str, OrgkeyError]]]:
     """The configured custody plan; and which holders could not be asked for it."""
     holders = context.backends("driller").holders()
     paths = from_config(context.config, holders)
     names = sorted({need.holder for path in paths for need in path.needs})
 
-    def ask(name: str) -> Description | OrgkeyError:
+    def ask(name: str) -> HolderDescription | OrgkeyError:
         return isolated(lambda: describe(holders, [name])[name], f"holder {name}")
 
     told = dict(zip(names, overlap([partial(ask, name) for name in names]), strict=True))
     unasked = [(name, item) for name, item in told.items() if isinstance(item, OrgkeyError)]
-    described = {name: item for name, item in told.items() if isinstance(item, Description)}
-    return (None if unasked else Plan(paths, {}, {}, described)), unasked
+    described = {name: item for name, item in told.items() if isinstance(item, HolderDescription)}
+    return (None if unasked else CustodyPlan(paths, {}, {}, described)), unasked
 
 
 def newest_of(found: Sequence[Backup], now: datetime) -> datetime | None:

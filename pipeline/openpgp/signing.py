@@ -30,12 +30,11 @@ from pipeline.openpgp.format.material import DSA, RSA, PublicPart
 from pipeline.openpgp.format.packets import Tag, parse
 from pipeline.openpgp.format.signatures import Signature
 from pipeline.openpgp.gnupg.driver import GnuPG, GnuPGRefused
-from pipeline.openpgp.key import parsing as reading
-from pipeline.openpgp.key import validity
-from pipeline.openpgp.key.model import Key
-from pipeline.openpgp.key.validity import Standing
+from pipeline.openpgp.key import parsing, validity
+from pipeline.openpgp.key.model import TransferableKey
+from pipeline.openpgp.key.validity import ComponentValidity
 from pipeline.openpgp.proofs.gnupg_proof import AGENT_LOST_IT, sign
-from pipeline.openpgp.proofs.guard import Guard
+from pipeline.openpgp.proofs.guard import ImplementationGuard
 from pipeline.openpgp.proofs.interface import TakesNoPart
 from pipeline.openpgp.proofs.pgpy_proof import sign_with_pgpy
 from pipeline.openpgp.proofs.sequoia_proof import first_line, supports
@@ -83,7 +82,7 @@ def sign_detached(
             hint="give the two parts of the same key",
         )
     reasons = []
-    guard = Guard(deadline, passes=(WrongPassphrase,))
+    guard = ImplementationGuard(deadline, passes=(WrongPassphrase,))
     engines: tuple[tuple[str, Engine], ...] = (
         ("sequoia", _by_sequoia),
         ("gnupg", _by_gnupg),
@@ -197,7 +196,7 @@ def verify_detached(
     """
     deadline.check()
     try:
-        key = reading.sole(public, "the public part")
+        key = parsing.read_one(public, "the public part")
     except OrgkeyError as error:
         raise _not_authentic(error.message) from error
     if key.fingerprint != fingerprint.upper():
@@ -225,7 +224,7 @@ def verify_detached(
     here = datetime.now(UTC)  # Sequoia looks at this host's clock, which may be slow
     if made.created > here or any(one.later for one in validity.judge(key, here).standings):
         return
-    if Guard(deadline)(partial(_verified_by_sequoia, key, data, packet)) is False:
+    if ImplementationGuard(deadline)(partial(_verified_by_sequoia, key, data, packet)) is False:
         raise _not_authentic("the signature is not by this key over these bytes, says Sequoia")
 
 
@@ -261,7 +260,7 @@ def _one_signature(data: bytes) -> tuple[Signature, bytes]:
     return made, packets[0].raw
 
 
-def _without_primary_revocation(key: Key) -> Key:
+def _without_primary_revocation(key: TransferableKey) -> TransferableKey:
     kept = []
     for packet in key.primary.signatures:
         made = sig.read_signature(packet.body)
@@ -270,11 +269,11 @@ def _without_primary_revocation(key: Key) -> Key:
     return replace(key, primary=replace(key.primary, signatures=tuple(kept)))
 
 
-def _valid_at(standing: Standing, made: Signature) -> bool:
+def _valid_at(standing: ComponentValidity, made: Signature) -> bool:
     return standing.bound and (standing.expires is None or made.created < standing.expires)
 
 
-def _verified_by_sequoia(key: Key, data: bytes, packet: bytes) -> bool | None:
+def _verified_by_sequoia(key: TransferableKey, data: bytes, packet: bytes) -> bool | None:
     """Ask Sequoia; it does not tell whether mathematics or policy made it refuse.
 
     Returns:
@@ -297,7 +296,7 @@ def _verified_by_sequoia(key: Key, data: bytes, packet: bytes) -> bool | None:
     return [one.certificate.upper() for one in found] == [key.fingerprint]
 
 
-def _beyond_policy(key: Key) -> bool:
+def _beyond_policy(key: TransferableKey) -> bool:
     """Whether no program has a reason of its own to refuse a key: strong, and of one mind about itself."""
     if any(_may_be_too_weak(one.public) for one in key.components):
         return False

@@ -25,7 +25,7 @@ from pipeline.core.errors import Code, OrgkeyError, first_of
 from pipeline.core.isolation import isolated
 from pipeline.core.text import counted
 from pipeline.custody.shares import paths
-from pipeline.custody.shares.paths import VOLATILE, WAY, Description
+from pipeline.custody.shares.paths import VOLATILE, WAY, HolderDescription
 from pipeline.posture import model as posture
 from pipeline.posture.minimal_sets import one
 from pipeline.posture.model import Answer, Model, Posture, Requirement, Thing
@@ -104,7 +104,7 @@ class _Control:
     """Who controls what, by the configuration and by facts."""
 
     config: Config
-    described: Mapping[str, Description]
+    described: Mapping[str, HolderDescription]
     accounts: Mapping[str, str]
     extra: dict[str, set[str]] = field(default_factory=dict)
     facts: list[str] = field(default_factory=list)
@@ -118,7 +118,7 @@ class _Control:
         target = self.config.target[name]
         return self.of(Thing(f"target {name}", frozenset(target.controlled_by), target.domain))
 
-    def shares(self, name: str, description: Description, labels: Iterable[str]) -> tuple[Thing, ...]:
+    def shares(self, name: str, description: HolderDescription, labels: Iterable[str]) -> tuple[Thing, ...]:
         """The shares of a holder as a manifest describes it."""
         if description.kind == "openpgp":
             return tuple(posture.custodian(label) for label in labels)
@@ -137,7 +137,7 @@ class _Control:
         return (Thing(f"holder {name} at {where}", frozenset({party})),)
 
 
-def _fixed(item: Description) -> dict[str, object]:
+def _fixed(item: HolderDescription) -> dict[str, object]:
     """Which key it is, however it is reached."""
     skipped = VOLATILE | WAY | {"endpoint_url"}
     return {key: value for key, value in item.coordinates.items() if key not in skipped and value is not None}
@@ -218,7 +218,7 @@ def _model(control: _Control, epoch: Epoch) -> Model:
 
 def _control(context: KeyScope) -> tuple[_Control, list[str]]:
     unknown: list[str] = []
-    described: dict[str, Description] = {}
+    described: dict[str, HolderDescription] = {}
     known = context.config.identity
     # The writer may describe keys; a host that only drills has no writer's login.
     holders = context.backends(
@@ -237,7 +237,7 @@ def _control(context: KeyScope) -> tuple[_Control, list[str]]:
     return control, unknown
 
 
-def _accounts(config: Config, described: Mapping[str, Description]) -> dict[str, str]:
+def _accounts(config: Config, described: Mapping[str, HolderDescription]) -> dict[str, str]:
     """The AWS account behind each thing, where it is known."""
     found = {}
     for name, item in described.items():
@@ -381,7 +381,7 @@ def _hosts(config: Config) -> tuple[str, ...]:
     return (f"host {platform.node()} ({login}, path {', '.join(sorted(paths_here))})",)
 
 
-def _names(records: Iterable[Record], described: Mapping[str, Description]) -> dict[str, str]:
+def _names(records: Iterable[Record], described: Mapping[str, HolderDescription]) -> dict[str, str]:
     """What custodians are called, by the newest record that has them, else by the configuration."""
     found: dict[str, str] = {}
     sections = [described, *(record.manifest.custody.holders for record in records)]

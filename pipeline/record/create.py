@@ -17,22 +17,21 @@ from pipeline.core.clock import Deadline
 from pipeline.core.digest import sha256
 from pipeline.core.errors import IntegrityProblem, OrgkeyError
 from pipeline.core.secret import Secret
-from pipeline.custody import plan_change as change
+from pipeline.custody import plan_change
 from pipeline.custody.holders.interface import Binding, Holder
 from pipeline.custody.shares import passphrase, seal
-from pipeline.custody.shares.paths import WAY, Description, Path, plan_digest
-from pipeline.record import tar as record
-from pipeline.record import verify as authentic
+from pipeline.custody.shares.paths import WAY, HolderDescription, Path, plan_digest
+from pipeline.record import tar, verify
 from pipeline.record.manifest import Manifest, Reference, epoch_name
 from pipeline.record.recovery_guide import recovery_text
 from pipeline.record.verify import Record
 
 if TYPE_CHECKING:
-    from pipeline.openpgp import UnlockedKey
+    from pipeline.openpgp.key.rewrap import UnlockedKey
 
 
 @dataclass(frozen=True)
-class Plan:
+class CustodyPlan:
     """Who is to open the new record.
 
     Attributes:
@@ -45,7 +44,7 @@ class Plan:
     paths: tuple[Path, ...]
     holders: Mapping[str, Holder]
     openers: Mapping[str, Holder]
-    descriptions: Mapping[str, Description]
+    descriptions: Mapping[str, HolderDescription]
 
     @property
     def digest(self) -> str:
@@ -56,7 +55,7 @@ class Plan:
     def digests(self) -> frozenset[str]:
         """What this plan may be remembered by: version 0.1 did not digest the way to a holder."""
         without = {
-            name: Description(
+            name: HolderDescription(
                 item.kind, {key: value for key, value in item.coordinates.items() if key not in WAY}
             )
             for name, item in self.descriptions.items()
@@ -65,12 +64,12 @@ class Plan:
 
     def is_of(self, record: Record) -> bool:
         """Whether it is the plan that a record follows, by all that its manifest says."""
-        return not change.compare(record.manifest.custody, self.paths, self.descriptions).lines
+        return not plan_change.compare_plans(record.manifest.custody, self.paths, self.descriptions).lines
 
 
-def mint(
+def create_record(
     key: UnlockedKey,
-    plan: Plan,
+    plan: CustodyPlan,
     *,
     now: datetime,
     deadline: Deadline,
@@ -97,13 +96,13 @@ def mint(
     """
     now = now.replace(microsecond=0)
     binding = Binding(fingerprint=key.fingerprint, record_id=secrets.token_hex(16))
-    raw = passphrase.mint()
+    raw = passphrase.draw()
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="mint") as pool:
         sealing = pool.submit(seal.seal, raw, plan.paths, plan.holders, plan.openers, binding)
         keypair, members = _wrap(key, raw, export_passphrase)
         sealed = sealing.result()
     members.update(sealed.members)
-    members[record.RECOVERY] = recovery_text(
+    members[tar.RECOVERY] = recovery_text(
         sealed.section, binding, epoch=epoch_name(now, binding.record_id), user_ids=_user_ids(key)
     ).encode()
     manifest = Manifest(
@@ -123,7 +122,7 @@ def mint(
     return _sign(manifest, members, keypair, raw, key.public, now=now, deadline=deadline)
 
 
-def reopen(old: Record, written: Secret) -> UnlockedKey:
+def reopen_key(old: Record, written: Secret) -> UnlockedKey:
     """Open the key of a record, as it was when it was escrowed: with the export that it came from.
 
     Args:
@@ -133,10 +132,10 @@ def reopen(old: Record, written: Secret) -> UnlockedKey:
     Raises:
         IntegrityProblem: The record was made from a wrong key, or its parts do not belong together.
     """
-    from pipeline.openpgp import unlock
+    from pipeline.openpgp.key.rewrap import unlock
 
     try:
-        key = replace(unlock(old.keypair, written), original=original(old, written))
+        key = replace(unlock(old.keypair, written), original=original_export(old, written))
         if old.manifest.original not in (None, sha256(key.original).hex):
             raise IntegrityProblem(
                 "its export is not the one that was escrowed", hint="take another epoch with --epoch"
@@ -157,7 +156,9 @@ def reopen(old: Record, written: Secret) -> UnlockedKey:
     return key
 
 
-def refresh(old: Record, key: UnlockedKey, raw: Secret, *, now: datetime, deadline: Deadline) -> Record:
+def refresh_record(
+    old: Record, key: UnlockedKey, raw: Secret, *, now: datetime, deadline: Deadline
+) -> Record:
     """Make a record with the same secret and a newer public part.
 
     Keypair, original, custody and record id are carried over byte for byte: shares, kits and paper stay good.
@@ -180,14 +181,14 @@ def refresh(old: Record, key: UnlockedKey, raw: Secret, *, now: datetime, deadli
 
     now = now.replace(microsecond=0)
     binding = Binding(fingerprint=old.fingerprint, record_id=old.manifest.record_id)
-    made = (record.MANIFEST, record.MANIFEST_SIGNATURE, record.PUBLIC, record.RECOVERY)
+    made = (tar.MANIFEST, tar.MANIFEST_SIGNATURE, tar.PUBLIC, tar.RECOVERY)
     members = {name: content for name, content in old.members.items() if name not in made}
     keypair = old.keypair
     if not key.canonical:
         keypair = _rewrap(key, passphrase.written(raw), None)
-        members[record.KEYPAIR] = armor.armor(keypair, "PRIVATE KEY BLOCK")
-    members[record.PUBLIC] = armor.armor(key.public, "PUBLIC KEY BLOCK")
-    members[record.RECOVERY] = recovery_text(
+        members[tar.KEYPAIR] = armor.armor(keypair, "PRIVATE KEY BLOCK")
+    members[tar.PUBLIC] = armor.armor(key.public, "PUBLIC KEY BLOCK")
+    members[tar.RECOVERY] = recovery_text(
         old.manifest.custody,
         binding,
         epoch=epoch_name(now, binding.record_id),
@@ -219,7 +220,7 @@ def _renewed(told: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, A
     return {**summary, **kept, "subkeys": subkeys}
 
 
-def original(old: Record, written: Secret) -> bytes:
+def original_export(old: Record, written: Secret) -> bytes:
     """The export that a record was made from, byte for byte.
 
     Args:
@@ -232,7 +233,7 @@ def original(old: Record, written: Secret) -> bytes:
     from pipeline.openpgp.key import sealing
 
     try:
-        return sealing.unseal(old.members[record.ORIGINAL], written)
+        return sealing.unseal(old.members[tar.ORIGINAL], written)
     except IntegrityProblem as error:
         # The member is authentic, so the passphrase does not belong to it.
         raise IntegrityProblem(
@@ -255,14 +256,15 @@ def _wrap(key: UnlockedKey, raw: Secret, export_passphrase: Secret | None) -> tu
             hint="nothing was written; this is a defect, please report it",
         )
     return keypair, {
-        record.KEYPAIR: armor.armor(keypair, "PRIVATE KEY BLOCK"),
-        record.ORIGINAL: original,
-        record.PUBLIC: armor.armor(key.public, "PUBLIC KEY BLOCK"),
+        tar.KEYPAIR: armor.armor(keypair, "PRIVATE KEY BLOCK"),
+        tar.ORIGINAL: original,
+        tar.PUBLIC: armor.armor(key.public, "PUBLIC KEY BLOCK"),
     }
 
 
 def _rewrap(key: UnlockedKey, written: Secret, former: Secret | None) -> bytes:
-    from pipeline.openpgp import ESCROW_COUNT_OCTET, prove_rewrap
+    from pipeline.openpgp.format.protection import ESCROW_COUNT_OCTET
+    from pipeline.openpgp.key.rewrap import prove_rewrap
 
     keypair = key.protect(written, s2k_count_octet=ESCROW_COUNT_OCTET)
     prove_rewrap(key, keypair, written, former)
@@ -286,9 +288,9 @@ def _sign(
     signature = signing.sign_detached(
         keypair, passphrase.written(raw), public, body, deadline=deadline, now=now
     )
-    whole = members | {record.MANIFEST: body, record.MANIFEST_SIGNATURE: signature}
-    return authentic.open_record(
-        record.pack(whole), manifest.fingerprint, deadline=deadline, now=now, epoch=manifest.epoch
+    whole = members | {tar.MANIFEST: body, tar.MANIFEST_SIGNATURE: signature}
+    return verify.verify_record(
+        tar.pack(whole), manifest.fingerprint, deadline=deadline, now=now, epoch=manifest.epoch
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.core.clock import parse_stamp, stamp
 from pipeline.core.errors import IntegrityProblem, UsageProblem
-from pipeline.custody.shares.section import CustodySection
+from pipeline.custody.shares.manifest_section import CustodySection
 
 SCHEMA = "orgkey.record/1"
 _SCHEMA = re.compile(r"^orgkey\.record/([1-9][0-9]{0,5})\Z")
@@ -113,7 +113,7 @@ def epoch_name(created: datetime, record_id: str) -> str:
     return f"{created:%Y%m%dT%H%M%SZ}-{record_id[:8]}"
 
 
-def parse(data: bytes) -> Manifest:
+def parse_manifest(data: bytes) -> Manifest:
     """Read a manifest whose signature has been checked already.
 
     Raises:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.custody import recovery_guide as custody_text
+from pipeline.custody import recovery_guide
 from pipeline.custody.holders.interface import Binding
-from pipeline.custody.shares.section import CustodySection
+from pipeline.custody.shares.manifest_section import CustodySection
 
 _INTRO = """\
 RECOVERY OF AN ORGANIZATION KEY
@@ -117,7 +117,7 @@ def recovery_text(section: CustodySection, binding: Binding, *, epoch: str, user
     }
     return (
         _INTRO.format(**known)
-        + custody_text.render(section, binding, binding.fingerprint)
+        + recovery_guide.render(section, binding, binding.fingerprint)
         + _OUTRO.format(**known)
     )
 

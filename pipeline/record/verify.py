@@ -15,7 +15,7 @@ from pipeline.core.clock import Deadline
 from pipeline.core.digest import Digest, sha256
 from pipeline.core.errors import IntegrityProblem, OrgkeyError
 from pipeline.record import manifest as manifests
-from pipeline.record import tar as record
+from pipeline.record import tar
 from pipeline.record.manifest import Manifest
 
 
@@ -50,17 +50,17 @@ class Record:
         """The binary public key that the record holds."""
         from pipeline.openpgp.format import armor
 
-        return armor.dearmor(self.members[record.PUBLIC])
+        return armor.dearmor(self.members[tar.PUBLIC])
 
     @property
     def keypair(self) -> bytes:
         """The binary secret key, protected by the escrow passphrase."""
         from pipeline.openpgp.format import armor
 
-        return armor.dearmor(self.members[record.KEYPAIR])
+        return armor.dearmor(self.members[tar.KEYPAIR])
 
 
-def open_record(
+def verify_record(
     data: bytes, fingerprint: str, *, deadline: Deadline, now: datetime, epoch: str | None = None
 ) -> Record:
     """Accept stored bytes as a record, or refuse them.
@@ -77,27 +77,27 @@ def open_record(
         UsageProblem: They are authentic, but of a schema newer than this program.
     """
     from pipeline.openpgp import signing
-    from pipeline.openpgp.key import parsing as reading
+    from pipeline.openpgp.key import parsing
 
-    members = record.unpack(data)
-    missing = {record.MANIFEST, record.MANIFEST_SIGNATURE, record.PUBLIC} - set(members)
+    members = tar.unpack(data)
+    missing = {tar.MANIFEST, tar.MANIFEST_SIGNATURE, tar.PUBLIC} - set(members)
     if missing:
         raise _false(f"it has no {', '.join(sorted(missing))}")
     try:
-        key = reading.sole(members[record.PUBLIC], "the record's public key")
+        key = parsing.read_one(members[tar.PUBLIC], "the record's public key")
     except OrgkeyError as error:
         raise _false(error.message) from error
     if key.fingerprint != fingerprint:
         raise _false(f"it is of another key, {key.fingerprint}, and stands in the place of {fingerprint}")
     signing.verify_detached(
-        members[record.PUBLIC],
+        members[tar.PUBLIC],
         fingerprint,
-        members[record.MANIFEST],
-        members[record.MANIFEST_SIGNATURE],
+        members[tar.MANIFEST],
+        members[tar.MANIFEST_SIGNATURE],
         deadline=deadline,
         now=now,
     )
-    manifest = manifests.parse(members[record.MANIFEST])
+    manifest = manifests.parse_manifest(members[tar.MANIFEST])
     _check_members(manifest, members)
     if manifest.fingerprint != fingerprint:
         raise _false("its manifest speaks of another key")
@@ -107,13 +107,13 @@ def open_record(
 
 
 def _check_members(manifest: Manifest, members: Mapping[str, bytes]) -> None:
-    described = set(manifest.members) | {record.MANIFEST, record.MANIFEST_SIGNATURE}
+    described = set(manifest.members) | {tar.MANIFEST, tar.MANIFEST_SIGNATURE}
     if described != set(members):
         raise _false("its members are not those that the manifest names")
     for name, digest in manifest.members.items():
         if sha256(members[name]).hex != digest:
             raise _false(f"its member {name} was changed")
-    if not {record.KEYPAIR, record.ORIGINAL, record.RECOVERY} <= set(members):
+    if not {tar.KEYPAIR, tar.ORIGINAL, tar.RECOVERY} <= set(members):
         raise _false("it lacks a member that every record has")
 
 

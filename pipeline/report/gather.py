@@ -17,16 +17,15 @@ from pipeline.archive.run import KeyScope
 from pipeline.core.clock import parse_stamp
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, OrgkeyError, first_of
-from pipeline.custody.shares.paths import Description
-from pipeline.custody.shares.section import PathEntry
+from pipeline.custody.shares.manifest_section import PathEntry
+from pipeline.custody.shares.paths import HolderDescription
 from pipeline.evidence.ledger.verify import Claim
 from pipeline.evidence.ledger.witnessed import Witnesses
 from pipeline.evidence.verify import Checked
 from pipeline.monitoring import ledger_lag as mirrored
 from pipeline.monitoring import status
 from pipeline.monitoring.status import Status
-from pipeline.openpgp.key import parsing as reading
-from pipeline.openpgp.key import validity
+from pipeline.openpgp.key import parsing, validity
 from pipeline.openpgp.key.inspection import part
 from pipeline.posture import analysis as exposure
 from pipeline.posture import diagram as picture
@@ -262,7 +261,7 @@ def _former(survey: Survey) -> str:
 
 def _capabilities(record: Record) -> tuple[tuple[str, str, str], ...]:
     """What each part of the key may do, by its own signatures."""
-    key = reading.sole(record.public, "the record's public part")
+    key = parsing.read_one(record.public, "the record's public part")
     judged = validity.judge(key, None)
     standings = (judged.primary, *judged.subkeys)
     parts = [part(component, standing) for component, standing in zip(key.components, standings, strict=True)]
@@ -300,7 +299,7 @@ def _epoch(found: Status, record: Record | None) -> EpochFacts | None:
     )
 
 
-def _sealed(name: str, item: Description) -> str:
+def _sealed(name: str, item: HolderDescription) -> str:
     told = item.coordinates
     where = [
         f"{key.replace('_', ' ')} {told[key]}" for key in ("key", "key_arn", "key_version") if told.get(key)

@@ -33,7 +33,7 @@ from pipeline.sources.file import read_export
 from pipeline.sources.interface import LARGEST, Export, NoExport, Taken
 
 if TYPE_CHECKING:
-    from pipeline.openpgp import Inspection
+    from pipeline.openpgp.key.inspection import Inspection
 
 # Endings that browsers, editors and copying programs give to what is not finished.
 UNFINISHED: Final = (
@@ -197,7 +197,7 @@ class InboxSource:
         return "", facts
 
     def _look(self, path: Path, notes: list[str]) -> _Found | None:
-        from pipeline.openpgp import inspect
+        from pipeline.openpgp.key.inspection import inspect
 
         def look() -> _Found:
             data, facts = read_export(path, self._limit, follow=False)

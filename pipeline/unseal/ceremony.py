@@ -14,9 +14,9 @@ from pipeline.core.errors import NotHeld, WrongShare
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding
 from pipeline.custody.shares import slip39
-from pipeline.custody.shares.identify import Identity, Known, identify, require
-from pipeline.custody.shares.paths import Need
-from pipeline.custody.shares.section import PathEntry, ShareEntry
+from pipeline.custody.shares.identify import KnownRecord, ShareOrigin, identify, require
+from pipeline.custody.shares.manifest_section import PathEntry, ShareEntry
+from pipeline.custody.shares.paths import PathNeed
 from pipeline.record.verify import Record
 
 
@@ -85,7 +85,7 @@ class Gathering:
     machines: Collection[str]
     others: Sequence[Record] = ()
     because: Sequence[str] = ()
-    needs: tuple[Need, ...] = field(init=False)
+    needs: tuple[PathNeed, ...] = field(init=False)
     people: dict[tuple[str, int], Person] = field(init=False)
     _numbers: dict[tuple[str, int], int] = field(init=False)
     _shares: dict[tuple[str, int], Secret] = field(default_factory=dict, repr=False)
@@ -137,7 +137,7 @@ class Gathering:
         self._shares[place] = slip39.normalise(words)
         return Accepted(self.people[place], again)
 
-    def count(self, need: Need) -> int:
+    def count(self, need: PathNeed) -> int:
         """How many shares of a holder are there."""
         return sum(holder == need.holder for holder, _ in self._shares)
 
@@ -240,9 +240,9 @@ class Gathered:
         return len({person.share.label for person in self.people}) > 1
 
 
-def known(record: Record) -> Known:
+def known(record: Record) -> KnownRecord:
     """A record, as shares are identified by."""
-    return Known(
+    return KnownRecord(
         record.epoch, record.manifest.custody, Binding(record.fingerprint, record.manifest.record_id)
     )
 
@@ -308,7 +308,7 @@ def path_of(record: Record, shares: Sequence[Given], others: Sequence[Record] = 
     first = record.manifest.custody.paths[0].name
     for item in named:
         try:
-            found: Identity | None = identify(item.words, [known(record)])
+            found: ShareOrigin | None = identify(item.words, [known(record)])
         except WrongShare as error:
             raise WrongShare(f"{item.what}: {error.message}", hint=error.hint) from None
         if found is not None:

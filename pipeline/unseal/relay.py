@@ -22,7 +22,7 @@ def read_certificate(path: Path) -> Recipient:
         UsageProblem: It holds not exactly one certificate, or nothing may be encrypted to it.
     """
     from pipeline.config import Custodian
-    from pipeline.openpgp.key import parsing as reading
+    from pipeline.openpgp.key import parsing
 
     try:
         data = path.read_bytes()
@@ -30,7 +30,7 @@ def read_certificate(path: Path) -> Recipient:
         raise LocalFilesProblem(
             f"cannot read {path}: {error.strerror or error}", hint="check the path and its permissions"
         ) from error
-    keys = reading.read(data).keys
+    keys = parsing.read_all(data).keys
     if len(keys) != 1:
         raise UsageProblem(
             f"{path} holds {len(keys)} certificates, not one", hint="export the next operator's alone"

@@ -14,7 +14,7 @@ from pipeline.core.isolation import isolated
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding, Holder
 from pipeline.custody.shares import passphrase, recover
-from pipeline.custody.shares.section import PathEntry
+from pipeline.custody.shares.manifest_section import PathEntry
 from pipeline.evidence.ledger.drill_results import Proof
 from pipeline.record.tar import ORIGINAL
 from pipeline.record.verify import Record

@@ -22,8 +22,8 @@ from pipeline.core.reporter import Reporter
 from pipeline.core.retry import Breakers
 from pipeline.core.secret import SecretSource
 from pipeline.custody.holders.interface import Holder
-from pipeline.custody.shares.paths import Description
-from pipeline.custody.shares.section import CustodySection
+from pipeline.custody.shares.manifest_section import CustodySection
+from pipeline.custody.shares.paths import HolderDescription
 from pipeline.provision.desired import Site
 from pipeline.sources.backups.sources import Source as BackupSource
 from pipeline.sources.interface import Source
@@ -130,9 +130,9 @@ class Estate:
 
         holder: Holder
         if isinstance(item, settings.TransitHolder):
-            from pipeline.custody.holders.transit import TransitHolder
+            from pipeline.custody.holders.transit import TransitKeyHolder
 
-            holder = TransitHolder(name, item, self._sessions.vault(name, item))
+            holder = TransitKeyHolder(name, item, self._sessions.vault(name, item))
         elif isinstance(item, settings.OpenpgpHolder):
             from pipeline.custody.holders.openpgp import CustodianGroup
 
@@ -143,10 +143,12 @@ class Estate:
 
             return PaperSheets(name, item, deadline=self.deadline)  # printing is never tried again by itself
         else:
-            from pipeline.custody.holders.kms import KmsHolder
+            from pipeline.custody.holders.kms import KmsKeyHolder
 
             sealer = Sessions(self.config, "writer", self.deadline, self.clock, self.breakers)
-            holder = KmsHolder(name, item, self._sessions.cloud(name, item), lambda: sealer.cloud(name, item))
+            holder = KmsKeyHolder(
+                name, item, self._sessions.cloud(name, item), lambda: sealer.cloud(name, item)
+            )
         return RetryingHolder(holder, self._sessions.retrier(item))
 
     def openers(self, section: CustodySection) -> dict[str, Holder]:
@@ -158,7 +160,7 @@ class Estate:
         """
         from pipeline.custody.holders.late import LateHolder
 
-        def late(name: str, description: Description) -> Holder:
+        def late(name: str, description: HolderDescription) -> Holder:
             made = partial(reach, self.config, name, description, self.consent)
             return LateHolder(name, description.kind, lambda: self.holder(name, made()))
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from pipeline import config as settings
 from pipeline.config import Config
 from pipeline.core.errors import NotEnoughShares, UsageProblem
-from pipeline.custody.shares.paths import Description
+from pipeline.custody.shares.paths import HolderDescription
 
 _AWS: Final = "AWS"
 """Stands for its own endpoints."""
@@ -44,7 +44,7 @@ class Consent:
 
 
 def reach(
-    config: Config | None, name: str, description: Description, consent: Consent = Consent()
+    config: Config | None, name: str, description: HolderDescription, consent: Consent = Consent()
 ) -> settings.HolderConfig:
     """Say how the holder of a record is reached today.
 
@@ -71,7 +71,7 @@ def reach(
 
 
 def _transit(
-    config: Config | None, name: str, description: Description, consent: Consent
+    config: Config | None, name: str, description: HolderDescription, consent: Consent
 ) -> settings.TransitHolder:
     told = description.coordinates
     key = {"mount": str(told["mount"]), "key": str(told["key"])}
@@ -92,7 +92,9 @@ def _transit(
     )
 
 
-def _kms(config: Config | None, name: str, description: Description, consent: Consent) -> settings.KmsHolder:
+def _kms(
+    config: Config | None, name: str, description: HolderDescription, consent: Consent
+) -> settings.KmsHolder:
     told = description.coordinates
     key = {"region": str(told["region"]), "key_id": str(told["key_arn"])}
     recorded = _optional(told.get("endpoint_url"))

@@ -22,9 +22,9 @@ from pipeline.core.errors import Conflict, LocalFilesProblem, OrgkeyError, Usage
 from pipeline.core.secret import Secret
 from pipeline.custody.custodians.challenge import Asked, Challenge, Older
 from pipeline.custody.holders.interface import Binding
-from pipeline.custody.shares import commitments as commit
+from pipeline.custody.shares import commitments
 from pipeline.custody.shares.identify import place_of
-from pipeline.custody.shares.section import PathEntry, ShareEntry
+from pipeline.custody.shares.manifest_section import PathEntry, ShareEntry
 from pipeline.evidence.ledger import drill_history as history
 from pipeline.evidence.ledger.drill_history import CheckIn, Drilled
 from pipeline.record.verify import Record
@@ -54,7 +54,7 @@ class Seat:
         return (self.record.manifest.record_id, self.path.name, self.share.holder, self.share.index)
 
     @property
-    def place(self) -> commit.Place:
+    def place(self) -> commitments.Place:
         """Where the share belongs."""
         return place_of(
             self.path, self.share, Binding(self.record.fingerprint, self.record.manifest.record_id)
@@ -289,7 +289,7 @@ def _reveals(seat: Seat, told: CheckIn) -> bool:
     if not 0 <= told.number < len(seat.share.checks):
         return False
     try:
-        shown = commit.code_hash(seat.share.salt, seat.place, told.number, Secret(told.code))
+        shown = commitments.code_hash(seat.share.salt, seat.place, told.number, Secret(told.code))
     except OrgkeyError:
         return False
     return shown == seat.share.checks[told.number]
@@ -297,7 +297,7 @@ def _reveals(seat: Seat, told: CheckIn) -> bool:
 
 def _matches(seat: Seat, code: Secret) -> int | None:
     for number, published in enumerate(seat.share.checks):
-        if commit.code_hash(seat.share.salt, seat.place, number, code) == published:
+        if commitments.code_hash(seat.share.salt, seat.place, number, code) == published:
             return number
     return None
 

@@ -23,7 +23,7 @@ from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
 from pipeline.core.isolation import isolated
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import passphrase
-from pipeline.custody.shares.section import PathEntry
+from pipeline.custody.shares.manifest_section import PathEntry
 from pipeline.evidence import statement as certificate
 from pipeline.evidence.ledger import witnessed
 from pipeline.evidence.ledger.drill_results import NOT_REACHED, PROOFS, Proof, Result

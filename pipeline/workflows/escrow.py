@@ -12,10 +12,10 @@ from pipeline.archive.catalog import Reader, Survey
 from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, OrgkeyError, Stale
 from pipeline.core.secret import Secret
-from pipeline.custody import plan_change as change
+from pipeline.custody import plan_change
 from pipeline.custody.shares import paths
 from pipeline.posture import model as posture
-from pipeline.record import create as mint
+from pipeline.record import create
 from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Receipt, Target
@@ -23,7 +23,7 @@ from pipeline.workflows import publish as storing
 from pipeline.workflows.publish import Chosen, Stored
 
 if TYPE_CHECKING:
-    from pipeline.openpgp import UnlockedKey
+    from pipeline.openpgp.key.rewrap import UnlockedKey
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,11 @@ def escrow(
 
 def _open(context: KeyScope, data: bytes, passphrase: Secret | None, wishes: Wishes) -> UnlockedKey:
     """Open the export; that it does not open is entered in the ledger as final: it never will."""
-    from pipeline import openpgp as keys
+    from pipeline.openpgp.key import rewrap
 
     try:
         posture.require_no_single_party(context.config)
-        return keys.load(
+        return rewrap.load(
             data, passphrase, pin=context.fingerprint, accept=wishes.accept, now=context.clock.now()
         )
     except OrgkeyError as error:
@@ -125,7 +125,7 @@ def _escrow(
         )
         chosen = storing.begin(
             context,
-            mint.mint(
+            create.create_record(
                 key,
                 plan,
                 now=storing.moment_after(context, chosen),
@@ -138,7 +138,7 @@ def _escrow(
     details = {
         "accepted": sorted(wishes.accept),
         "accepted_custody_change": wishes.accept_custody_change,
-        "custodians": list(change.people(result.record.manifest.custody.holders)),
+        "custodians": list(plan_change.people(result.record.manifest.custody.holders)),
     }
     # All is stored, and only people can prove it: what they prove is seen in the journal.
     waiting = result.code is Code.DEGRADED and result.drill is None and not result.placed.failures
@@ -160,10 +160,12 @@ def rehearse(
     Raises:
         OrgkeyError: What would make the escrow fail before it writes.
     """
-    from pipeline import openpgp as keys
+    from pipeline.openpgp.key import rewrap
 
     posture.require_no_single_party(context.config)
-    key = keys.load(data, passphrase, pin=context.fingerprint, accept=wishes.accept, now=context.clock.now())
+    key = rewrap.load(
+        data, passphrase, pin=context.fingerprint, accept=wishes.accept, now=context.clock.now()
+    )
     writer = context.backends("writer")
     targets = writer.targets()
     plan = storing.plan(context, writer)
@@ -180,7 +182,7 @@ def rehearse(
     )
 
 
-def _unfinished(context: KeyScope, key: UnlockedKey, plan: mint.Plan) -> Chosen | None:
+def _unfinished(context: KeyScope, key: UnlockedKey, plan: create.CustodyPlan) -> Chosen | None:
     """The epoch of this key and plan that an earlier run left unproven."""
     return storing.unfinished(
         context,
@@ -192,7 +194,7 @@ def _stored(
     context: KeyScope,
     targets: Mapping[str, Target],
     key: UnlockedKey,
-    plan: mint.Plan,
+    plan: create.CustodyPlan,
     wishes: Wishes,
     *,
     begin: bool = True,

@@ -19,8 +19,8 @@ from pipeline.core.errors import (
     first_of,
 )
 from pipeline.custody.shares import paths
-from pipeline.record import create as mint
-from pipeline.record.verify import Record, open_record
+from pipeline.record import create
+from pipeline.record.verify import Record, verify_record
 from pipeline.storage.interface import Bounded, Receipt, Slot, Target, refused_size
 from pipeline.workflows import drill as drills
 from pipeline.workflows.drill import Drill, DrillRequest
@@ -76,7 +76,7 @@ class Stored:
     enough: bool = True
 
 
-def plan(context: KeyScope, writer: Estate) -> mint.Plan:
+def plan(context: KeyScope, writer: Estate) -> create.CustodyPlan:
     """The custody plan as the configuration has it and the holders describe themselves today.
 
     Args:
@@ -89,7 +89,7 @@ def plan(context: KeyScope, writer: Estate) -> mint.Plan:
     holders = writer.holders()
     wanted = paths.from_config(context.config, holders)
     needed = {need.holder for path in wanted for need in path.needs}
-    return mint.Plan(
+    return create.CustodyPlan(
         paths=wanted,
         holders=holders,
         openers=context.backends("driller").holders(),
@@ -175,7 +175,7 @@ def unfinished(context: KeyScope, wanted: Callable[[Record], bool]) -> Chosen | 
         if data is None or entry.proven():
             continue
         try:
-            record = open_record(
+            record = verify_record(
                 data,
                 context.fingerprint,
                 deadline=context.deadline,

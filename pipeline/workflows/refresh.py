@@ -15,7 +15,7 @@ from pipeline.archive.catalog import Reader, Survey, choose, not_read
 from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, Expired, NotAKey, NotPinned, OrgkeyError
 from pipeline.custody.shares import passphrase
-from pipeline.record import create as mint
+from pipeline.record import create
 from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
 from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
@@ -24,7 +24,7 @@ from pipeline.workflows import publish as storing
 from pipeline.workflows.publish import Stored
 
 if TYPE_CHECKING:
-    from pipeline.openpgp import UnlockedKey
+    from pipeline.openpgp.key.rewrap import UnlockedKey
 
 
 @dataclass(frozen=True)
@@ -168,9 +168,8 @@ def _compared(record: Record, public: bytes) -> str:
         NotAKey: It cannot be read.
         Expired: It has been revoked.
     """
-    from pipeline.openpgp import compare_public
-    from pipeline.openpgp.key import parsing as reading
-    from pipeline.openpgp.key import validity
+    from pipeline.openpgp.key import parsing, validity
+    from pipeline.openpgp.key.compare import compare_public
 
     state = compare_public(record.public, public)
     if state == "replaced":
@@ -182,7 +181,7 @@ def _compared(record: Record, public: bytes) -> str:
         raise NotAKey(
             "the public key cannot be read", hint="give the server's public key, one key, armored or binary"
         )
-    if validity.judge(reading.sole(public, "the public key"), None).primary.revoked:
+    if validity.judge(parsing.read_one(public, "the public key"), None).primary.revoked:
         raise Expired(
             "the public key has been revoked: a refreshed epoch would give a revoked key back",
             hint="what is escrowed stays good for old backups; escrow the key that replaced it",
@@ -191,9 +190,9 @@ def _compared(record: Record, public: bytes) -> str:
 
 
 def _elliptic(record: Record) -> bool:
-    from pipeline.openpgp.key import parsing as reading
+    from pipeline.openpgp.key import parsing
 
-    key = reading.sole(record.public, "the stored public part")
+    key = parsing.read_one(record.public, "the stored public part")
     return any(component.public.curve for component in key.components)
 
 
@@ -231,7 +230,7 @@ def _open(
     others = [epoch.record for epoch in survey.epochs if epoch.record and epoch.record.epoch != old.epoch]
     opened = unseal(old, context.backends("driller"), request.unseal, others)
     context.reporter.progress(f"epoch {old.epoch}: the escrow passphrase is back by path {opened.path}")
-    return opened, mint.reopen(old, passphrase.written(opened.raw)).merge_public(request.public)
+    return opened, create.reopen_key(old, passphrase.written(opened.raw)).merge_public(request.public)
 
 
 def _store_again(
@@ -239,6 +238,6 @@ def _store_again(
 ) -> Record:
     newest = survey.newest()
     last = newest.record if newest and newest.record else old
-    return mint.refresh(
+    return create.refresh_record(
         old, key, opened.raw, now=storing.moment_after(context, last), deadline=context.deadline
     )

@@ -19,7 +19,7 @@ from pipeline.core.errors import IntegrityProblem, LocalFilesProblem, OrgkeyErro
 from pipeline.core.isolation import isolated
 from pipeline.core.secret import Secret, SecretSource
 from pipeline.custody.shares import passphrase
-from pipeline.record import create as mint
+from pipeline.record import create
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Slot
 from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
@@ -205,7 +205,7 @@ def restore(
     opened = unseal(found.record, estate, request.unseal, found.others)
     written = passphrase.written(opened.raw)
     if request.original:
-        content = mint.original(found.record, written)
+        content = create.original_export(found.record, written)
     else:
         content = _rewrapped(found, written, new_passphrase)
     deadline.check()
@@ -223,8 +223,9 @@ def restore(
 
 
 def _rewrapped(found: Found, written: Secret, new_passphrase: SecretSource) -> bytes:
-    from pipeline.openpgp import MAX_COUNT_OCTET, prove_rewrap, unlock
     from pipeline.openpgp.format import armor
+    from pipeline.openpgp.format.protection import MAX_COUNT_OCTET
+    from pipeline.openpgp.key.rewrap import prove_rewrap, unlock
 
     try:
         key = unlock(found.record.keypair, written)

@@ -13,11 +13,11 @@ from pipeline.archive import lineage
 from pipeline.archive.catalog import Epoch, Reader, Survey, choose, not_read
 from pipeline.archive.run import KeyScope
 from pipeline.core.errors import OrgkeyError, Stale
-from pipeline.custody import plan_change as change
-from pipeline.custody.plan_change import Change
+from pipeline.custody import plan_change
+from pipeline.custody.plan_change import PlanChange
 from pipeline.custody.shares import passphrase
 from pipeline.posture import model as posture
-from pipeline.record import create as mint
+from pipeline.record import create
 from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Target
@@ -68,7 +68,7 @@ class Rotation:
 
     stored: Stored
     old: Reference
-    change: Change
+    change: PlanChange
     reason: str
 
 
@@ -86,7 +86,7 @@ class Rehearsal:
 
     old: str
     action: str
-    change: Change
+    change: PlanChange
     refusal: OrgkeyError | None
     targets: tuple[str, ...]
 
@@ -169,7 +169,7 @@ def _survey(context: KeyScope, targets: Mapping[str, Target]) -> Survey:
     return reader.survey(context.fingerprint, journal=context.journal)
 
 
-def _interrupted(context: KeyScope, plan: mint.Plan) -> Chosen | None:
+def _interrupted(context: KeyScope, plan: create.CustodyPlan) -> Chosen | None:
     """A rotation to this very plan that an earlier run left unproven."""
     return storing.unfinished(
         context,
@@ -197,12 +197,16 @@ def _newest(survey: Survey, old: Record) -> Record:
     return newest.record if newest and newest.record else old
 
 
-def _difference(record: Record, plan: mint.Plan) -> Change:
-    return change.compare(record.manifest.custody, plan.paths, plan.descriptions)
+def _difference(record: Record, plan: create.CustodyPlan) -> PlanChange:
+    return plan_change.compare_plans(record.manifest.custody, plan.paths, plan.descriptions)
 
 
 def _refusal(
-    context: KeyScope, last: Record, difference: Change, plan: mint.Plan, request: RotationRequest
+    context: KeyScope,
+    last: Record,
+    difference: PlanChange,
+    plan: create.CustodyPlan,
+    request: RotationRequest,
 ) -> Stale | None:
     """Whoever can write to the configuration must not choose the custodians: the operator names them, too."""
     if not request.accept_custody_change:
@@ -231,18 +235,18 @@ def _refusal(
 
 
 def _mint(
-    context: KeyScope, survey: Survey, old: Record, plan: mint.Plan, request: RotationRequest
+    context: KeyScope, survey: Survey, old: Record, plan: create.CustodyPlan, request: RotationRequest
 ) -> Record:
     others = [epoch.record for epoch in survey.epochs if epoch.record and epoch.record.epoch != old.epoch]
     opened = unseal(old, context.backends("driller"), request.unseal, others)
     context.reporter.progress(f"epoch {old.epoch}: the escrow passphrase is back by path {opened.path}")
     written = passphrase.written(opened.raw)
-    key = mint.reopen(old, written)
+    key = create.reopen_key(old, written)
     context.reporter.progress(
         "minting a new record: re-wrapping the key, splitting and sealing a new escrow passphrase"
     )
     before = _newest(survey, old)
-    return mint.mint(
+    return create.create_record(
         key,
         plan,
         now=storing.moment_after(context, before),

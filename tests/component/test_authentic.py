@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, IntegrityProblem, UsageProblem
 from pipeline.openpgp.format import armor
-from pipeline.record import tar as record
-from pipeline.record.verify import Record, open_record
+from pipeline.record import tar
+from pipeline.record.verify import Record, verify_record
 from tests.support.inmemory import ATTACKER, ORG, World, attackers, forged, repacked, signed, unlocked
 
 
 def accept(
     data: bytes, fingerprint: str | None = None, epoch: str | None = None, ahead: timedelta = timedelta()
 ) -> Record:
-    return open_record(
+    return verify_record(
         data,
         fingerprint or unlocked(ORG).fingerprint,
         deadline=Deadline(60),
@@ -75,16 +75,16 @@ def test_another_signature_under_the_right_public_part_is_refused(genuine: Recor
 
 def test_the_right_signature_under_another_public_part_is_refused(genuine: Record) -> None:
     public = armor.armor(unlocked(ATTACKER).public, "PUBLIC KEY BLOCK")
-    data = repacked(genuine.members, {record.PUBLIC: public})
+    data = repacked(genuine.members, {tar.PUBLIC: public})
     refused(data)
     refused(data, unlocked(ATTACKER).fingerprint)
-    refused(forged(genuine, by=ORG, members={record.PUBLIC: public}))
+    refused(forged(genuine, by=ORG, members={tar.PUBLIC: public}))
 
 
 def test_two_public_keys_in_one_member_are_refused(genuine: Record) -> None:
-    both = genuine.members[record.PUBLIC] + armor.armor(unlocked(ATTACKER).public, "PUBLIC KEY BLOCK")
-    refused(forged(genuine, by=ORG, members={record.PUBLIC: both}))
-    refused(forged(genuine, by=ATTACKER, members={record.PUBLIC: both}))
+    both = genuine.members[tar.PUBLIC] + armor.armor(unlocked(ATTACKER).public, "PUBLIC KEY BLOCK")
+    refused(forged(genuine, by=ORG, members={tar.PUBLIC: both}))
+    refused(forged(genuine, by=ATTACKER, members={tar.PUBLIC: both}))
 
 
 def test_a_manifest_that_speaks_of_another_key_is_refused(genuine: Record) -> None:
@@ -95,18 +95,18 @@ def test_a_manifest_that_speaks_of_another_key_is_refused(genuine: Record) -> No
 
 
 SWAPPED: dict[str, Callable[[Record], dict[str, bytes | None]]] = {
-    "changed": lambda made: {record.KEYPAIR: made.members[record.KEYPAIR] + b"\n"},
+    "changed": lambda made: {tar.KEYPAIR: made.members[tar.KEYPAIR] + b"\n"},
     "changed share": lambda made: {"custody/unattended/aws.mem": b"other"},
-    "emptied": lambda made: {record.ORIGINAL: b""},
+    "emptied": lambda made: {tar.ORIGINAL: b""},
     "added": lambda made: {"extra.txt": b"hello"},
     "added share": lambda made: {"custody/other/aws.mem": b"hello"},
-    "missing keypair": lambda made: {record.KEYPAIR: None},
-    "missing original": lambda made: {record.ORIGINAL: None},
-    "missing recovery": lambda made: {record.RECOVERY: None},
+    "missing keypair": lambda made: {tar.KEYPAIR: None},
+    "missing original": lambda made: {tar.ORIGINAL: None},
+    "missing recovery": lambda made: {tar.RECOVERY: None},
     "missing share": lambda made: {"custody/unattended/aws.mem": None},
-    "missing public": lambda made: {record.PUBLIC: None},
-    "missing manifest": lambda made: {record.MANIFEST: None},
-    "missing signature": lambda made: {record.MANIFEST_SIGNATURE: None},
+    "missing public": lambda made: {tar.PUBLIC: None},
+    "missing manifest": lambda made: {tar.MANIFEST: None},
+    "missing signature": lambda made: {tar.MANIFEST_SIGNATURE: None},
 }
 
 
@@ -120,21 +120,21 @@ def test_they_are_refused_with_a_manifest_that_fits_but_an_attacker_signed(genui
     refused(forged(genuine, by=ATTACKER, members=SWAPPED[how](genuine)))
 
 
-@pytest.mark.parametrize("name", [record.KEYPAIR, record.ORIGINAL, record.RECOVERY])
+@pytest.mark.parametrize("name", [tar.KEYPAIR, tar.ORIGINAL, tar.RECOVERY])
 def test_no_record_lacks_what_every_record_has_whoever_signed(genuine: Record, name: str) -> None:
     assert "lacks" in refused(forged(genuine, by=ORG, members={name: None})).message
 
 
 @pytest.mark.parametrize("position", ["first", "middle", "last"])
 def test_a_manifest_with_one_changed_byte_is_refused(genuine: Record, position: str) -> None:
-    body = bytearray(genuine.members[record.MANIFEST])
+    body = bytearray(genuine.members[tar.MANIFEST])
     body[{"first": 0, "middle": len(body) // 2, "last": len(body) - 1}[position]] ^= 1
-    refused(repacked(genuine.members, {record.MANIFEST: bytes(body)}))
+    refused(repacked(genuine.members, {tar.MANIFEST: bytes(body)}))
 
 
 def test_the_same_manifest_in_other_words_is_refused(genuine: Record) -> None:
-    spaced = json.dumps(json.loads(genuine.members[record.MANIFEST]), indent=1).encode()
-    refused(repacked(genuine.members, {record.MANIFEST: spaced}))
+    spaced = json.dumps(json.loads(genuine.members[tar.MANIFEST]), indent=1).encode()
+    refused(repacked(genuine.members, {tar.MANIFEST: spaced}))
 
 
 def test_a_record_in_another_epochs_place_is_refused(genuine: Record) -> None:
@@ -145,9 +145,9 @@ def test_a_record_in_another_epochs_place_is_refused(genuine: Record) -> None:
 
 def test_two_epochs_signatures_are_not_exchangeable(world: World, genuine: Record) -> None:
     other = world.mint(later=5)
-    swapped = {record.MANIFEST_SIGNATURE: other.members[record.MANIFEST_SIGNATURE]}
+    swapped = {tar.MANIFEST_SIGNATURE: other.members[tar.MANIFEST_SIGNATURE]}
     refused(repacked(genuine.members, swapped))
-    pair = {name: other.members[name] for name in (record.MANIFEST, record.MANIFEST_SIGNATURE)}
+    pair = {name: other.members[name] for name in (tar.MANIFEST, tar.MANIFEST_SIGNATURE)}
     refused(repacked(genuine.members, pair))
 
 
@@ -164,8 +164,8 @@ SIGNATURES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("how", SIGNATURES)
 def test_any_other_signature_is_refused(genuine: Record, how: str) -> None:
-    made = SIGNATURES[how](genuine.members[record.MANIFEST_SIGNATURE])
-    refused(repacked(genuine.members, {record.MANIFEST_SIGNATURE: made}))
+    made = SIGNATURES[how](genuine.members[tar.MANIFEST_SIGNATURE])
+    refused(repacked(genuine.members, {tar.MANIFEST_SIGNATURE: made}))
 
 
 def newer(document: dict[str, Any]) -> None:
@@ -182,13 +182,13 @@ def test_a_newer_schema_that_is_authentic_asks_for_an_upgrade(genuine: Record) -
 
 def test_a_newer_schema_that_is_not_authentic_is_just_false(genuine: Record) -> None:
     refused(forged(genuine, by=ATTACKER, describe=newer))
-    body = genuine.members[record.MANIFEST].replace(b"orgkey.record/1", b"orgkey.record/2")
-    refused(repacked(genuine.members, {record.MANIFEST: body}))
+    body = genuine.members[tar.MANIFEST].replace(b"orgkey.record/1", b"orgkey.record/2")
+    refused(repacked(genuine.members, {tar.MANIFEST: body}))
 
 
 def test_a_signed_manifest_that_is_none_is_refused(genuine: Record) -> None:
     body = b"{}"
-    refused(repacked(genuine.members, {record.MANIFEST: body, record.MANIFEST_SIGNATURE: signed(ORG, body)}))
+    refused(repacked(genuine.members, {tar.MANIFEST: body, tar.MANIFEST_SIGNATURE: signed(ORG, body)}))
 
 
 def test_nothing_of_a_tar_with_a_link_is_used(genuine: Record) -> None:

@@ -40,10 +40,10 @@ from pipeline.core.errors import Code, Interrupted, OrgkeyError
 from pipeline.core.retry import Retrier
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding, SealedShare
-from pipeline.custody.holders.kms import KmsHolder
-from pipeline.custody.holders.transit import TransitHolder
+from pipeline.custody.holders.kms import KmsKeyHolder
+from pipeline.custody.holders.transit import TransitKeyHolder
 from pipeline.openpgp.gnupg.keyserver import MAX_BYTES, look_up
-from pipeline.openpgp.key import parsing as reading
+from pipeline.openpgp.key import parsing
 from pipeline.providers.aws.session import AwsSession
 from pipeline.providers.vault.session import VaultSession
 from pipeline.sources.backups import s3 as backups
@@ -131,10 +131,10 @@ def of_vault(url: str, folder: Path, deadline: Deadline, seconds: float = CALL) 
         "vault read": lambda: session().read("sys/mounts", "look"),
         "vault write": lambda: session().write("sys/mounts/x", {}, "make"),
         "vault login": lambda: session(ids).token("look"),
-        "transit describe": lambda: TransitHolder("vault", key, session()).describe(),
-        "transit seal": lambda: TransitHolder("vault", key, session()).seal([Secret(b"s")], BINDING),
-        "transit open": lambda: TransitHolder("vault", key, session()).open(sealed, BINDING),
-        "transit check": lambda: TransitHolder("vault", key, session()).check(),
+        "transit describe": lambda: TransitKeyHolder("vault", key, session()).describe(),
+        "transit seal": lambda: TransitKeyHolder("vault", key, session()).seal([Secret(b"s")], BINDING),
+        "transit open": lambda: TransitKeyHolder("vault", key, session()).open(sealed, BINDING),
+        "transit check": lambda: TransitKeyHolder("vault", key, session()).check(),
     }
 
 
@@ -184,10 +184,10 @@ def of_aws(url: str, folder: Path, deadline: Deadline, seconds: float = CALL) ->
         "backups listed": lambda: backups.listed(shared, {"Bucket": "b"}, "p", (), once),
         "backup start": backup.start,
         "backup whole": whole,
-        "kms describe": lambda: KmsHolder("aws", key, kms).describe(),
-        "kms seal": lambda: KmsHolder("aws", key, kms).seal([Secret(b"s")], BINDING),
-        "kms open": lambda: KmsHolder("aws", key, kms).open(sealed, BINDING),
-        "kms check": lambda: KmsHolder("aws", key, kms).check(),
+        "kms describe": lambda: KmsKeyHolder("aws", key, kms).describe(),
+        "kms seal": lambda: KmsKeyHolder("aws", key, kms).seal([Secret(b"s")], BINDING),
+        "kms open": lambda: KmsKeyHolder("aws", key, kms).open(sealed, BINDING),
+        "kms check": lambda: KmsKeyHolder("aws", key, kms).check(),
     }
 
 
@@ -286,7 +286,7 @@ def test_a_key_server(name: str, scene: Scene) -> None:
     assert time.monotonic() - begun < 3 + 5
     key = found.key if found and found.key else b""
     assert len(key) <= MAX_BYTES
-    assert not reading.read(key).keys
+    assert not parsing.read_all(key).keys
 
 
 @pytest.mark.parametrize("cut", ["cut", "stalled"])

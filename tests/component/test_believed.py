@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.core.errors import Code
 from pipeline.custody.holders.interface import Binding
-from pipeline.custody.shares import commitments as commit
+from pipeline.custody.shares import commitments
 from pipeline.custody.shares.recover import open_share
 from pipeline.evidence.ledger import drill_history as history
 from pipeline.evidence.ledger.entry import sense
@@ -107,9 +107,9 @@ def seated(world: World) -> tuple[Seat, Callable[[int], str]]:
     words = open_share(
         path, share, made.members, world.holders["vault"], Binding(made.fingerprint, made.manifest.record_id)
     )
-    checks = commit.code_hashes(share.salt, seat.place, words)
+    checks = commitments.code_hashes(share.salt, seat.place, words)
     object.__setattr__(share, "checks", checks)
-    return seat, lambda number: commit.code(seat.place, number, words).text()
+    return seat, lambda number: commitments.code(seat.place, number, words).text()
 
 
 def check_in(seat: Seat, number: object, code: object) -> dict[str, object]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import openpgp as keys
 from pipeline.archive import overview
 from pipeline.archive.journal import Journal
 from pipeline.core.clock import Deadline
@@ -17,8 +16,9 @@ from pipeline.core.errors import Archived, Code, OrgkeyError
 from pipeline.monitoring.status import status
 from pipeline.openpgp.format import armor
 from pipeline.openpgp.gnupg.driver import GnuPG
+from pipeline.openpgp.key import rewrap
 from pipeline.openpgp.key.rewrap import UnlockedKey
-from pipeline.record import create as mint
+from pipeline.record import create
 from pipeline.sources.backups.opener import Opener
 from pipeline.sources.backups.sources import FileSource
 from pipeline.workflows.backups import map as coverage
@@ -61,7 +61,7 @@ def two_generations() -> tuple[UnlockedKey, bytes]:
         gpg.import_keys(armor.dearmor(data), {unlocked().fingerprint: True})
         options = ("--passphrase", "", "--quick-add-key", unlocked().fingerprint, "cv25519", "encr", "1y")
         assert gpg.call(*options).returncode == 0
-        made = keys.unlock(gpg.call("--export-secret-keys").output, EXPORT_PASSPHRASE)
+        made = rewrap.unlock(gpg.call("--export-secret-keys").output, EXPORT_PASSPHRASE)
         (added,) = {part.public.key_id for part in made.key.components} - {
             part.public.key_id for part in unlocked().key.components
         }
@@ -142,7 +142,7 @@ def test_a_newer_epoch_opens_what_the_proven_one_does_not(world: World, tmp_path
     )
     now = datetime.now(UTC) + timedelta(seconds=1)
     new = world.store(
-        mint.mint(
+        create.create_record(
             made, world.plan(), now=now, deadline=Deadline(60), previous=None,
             export_passphrase=EXPORT_PASSPHRASE,
         )

@@ -36,7 +36,7 @@ from pipeline.evidence.ledger.store import Head
 from pipeline.openpgp import proofs, signing
 from pipeline.openpgp.format import armor
 from pipeline.openpgp.key import sealing
-from pipeline.record import tar as record
+from pipeline.record import tar
 from pipeline.record.verify import Record
 from pipeline.sources.backups import prove
 from pipeline.unseal.ceremony import UnsealRequest
@@ -63,7 +63,7 @@ def wrong(made: Record, world: World, name: str = ATTACKER) -> bytes:
     """An authentic record of the Org Key that holds another key's secret."""
     raw = recover_passphrase(made, "unattended", dict(world.holders))
     keypair = unlocked(name).protect(passphrase.written(raw), s2k_count_octet=0)
-    return forged(made, by=ORG, members={record.KEYPAIR: armor.armor(keypair, "PRIVATE KEY BLOCK")})
+    return forged(made, by=ORG, members={tar.KEYPAIR: armor.armor(keypair, "PRIVATE KEY BLOCK")})
 
 
 @pytest.mark.usefixtures("real_provers")
@@ -94,7 +94,7 @@ def test_every_copy_is_proven_and_the_epoch_marked(world: World) -> None:
 def resealed(made: Record, world: World, content: bytes) -> bytes:
     """An authentic record of the Org Key whose export is another one."""
     raw = recover_passphrase(made, "unattended", dict(world.holders))
-    return forged(made, by=ORG, members={record.ORIGINAL: sealing.seal(content, passphrase.written(raw))})
+    return forged(made, by=ORG, members={tar.ORIGINAL: sealing.seal(content, passphrase.written(raw))})
 
 
 @pytest.mark.parametrize("content", [b"other bytes", b""])
@@ -234,7 +234,7 @@ def test_one_implementation_alone_is_degraded_unless_the_policy_takes_it(
 ) -> None:
     real = proofs.prove
 
-    def alone(*args: Any, single_ok: bool, **more: Any) -> proofs.Proofs:
+    def alone(*args: Any, single_ok: bool, **more: Any) -> proofs.KeyProofs:
         report = real(*args, single_ok=single_ok, **more)
         return replace(report, single=("sign",), single_ok=single_ok)
 

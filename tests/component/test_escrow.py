@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from pipeline import openpgp as keys
 from pipeline.archive import journal
 from pipeline.core.errors import (
     Code,
@@ -29,6 +28,7 @@ from pipeline.core.errors import (
     WrongPassphrase,
 )
 from pipeline.core.secret import Secret
+from pipeline.openpgp.key import rewrap
 from pipeline.storage.interface import Slot
 from pipeline.unseal.unseal import recover_passphrase
 from pipeline.workflows.escrow import Wishes, escrow, rehearse
@@ -123,7 +123,7 @@ def test_what_was_escrowed_is_what_was_exported(world: World, tmp_path: Path) ->
         Found(done.record, "a"), RestoreRequest(out), MemoryEstate(world), lambda: Secret("mine"),
         deadline=world.context.deadline, now=world.clock.now(),
     )  # fmt: skip
-    assert keys.unlock(out.read_bytes(), Secret("mine")).key_state == unlocked().key_state
+    assert rewrap.unlock(out.read_bytes(), Secret("mine")).key_state == unlocked().key_state
 
 
 def test_nothing_secret_stays_in_the_state_directory_or_is_said(world: World) -> None:

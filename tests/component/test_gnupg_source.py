@@ -13,7 +13,7 @@ import pytest
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import LocalFilesProblem, ProgramMissing, UsageProblem, WrongPassphrase
 from pipeline.core.secret import Secret
-from pipeline.openpgp import inspect
+from pipeline.openpgp.key.inspection import inspect
 from pipeline.sources.gnupg import GnupgSource
 from pipeline.sources.interface import Export, NoExport
 from tests.support import leftovers

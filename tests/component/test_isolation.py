@@ -30,7 +30,7 @@ from pipeline.core.isolation import isolated
 from pipeline.core.secret import Secret
 from pipeline.core.signals import Signalled
 from pipeline.monitoring import doctor, status
-from pipeline.record import tar as record
+from pipeline.record import tar
 from pipeline.record.verify import Record
 from pipeline.workflows import drill, escrow, repair, restore
 from tests.support.inmemory import (
@@ -102,7 +102,7 @@ def test_an_installation_that_is_not_whole_says_nothing_of_a_copy() -> None:
 
 
 def test_a_defect_names_the_line_of_the_program() -> None:
-    found = isolated(lambda: record.pack({"../x": b""}), "it")
+    found = isolated(lambda: tar.pack({"../x": b""}), "it")
     assert isinstance(found, Unreachable)
     assert "(ValueError, line " in found.message
     assert "of record/tar.py)" in found.message
@@ -137,16 +137,16 @@ def three(world: World, first: World, genuine: Record) -> World:
 def test_a_copy_that_cannot_be_judged_is_named_and_the_others_are_used(
     three: World, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.openpgp.key import parsing as reading
+    from pipeline.openpgp.key import parsing
 
-    real, bad = reading.sole, three.targets["a"].places
+    real, bad = parsing.read_one, three.targets["a"].places
     (slot,) = bad
-    bad[slot][0].data = repacked(record.unpack(bad[slot][0].data), {record.PUBLIC: b"bad"})
+    bad[slot][0].data = repacked(tar.unpack(bad[slot][0].data), {tar.PUBLIC: b"bad"})
 
     def sole(data: bytes, what: str) -> Any:
         return raising(error)() if data == b"bad" else real(data, what)
 
-    monkeypatch.setattr(reading, "sole", sole)
+    monkeypatch.setattr(parsing, "sole", sole)
     (survey,) = all_keys(three.context)
     copies = {item.target: item for item in survey.epochs[0].copies}
     assert {name: item.standing for name, item in copies.items()} == {
@@ -258,7 +258,7 @@ def members(draw: st.DrawFn, whole: dict[str, bytes]) -> bytes:
         )
     for name in draw(st.lists(st.sampled_from(sorted(whole)), max_size=1)):
         changed.pop(name, None)
-    data = record.pack(changed)
+    data = tar.pack(changed)
     if draw(st.booleans()):
         at = draw(st.integers(0, len(data)))
         data = data[:at] + draw(SPICES | st.binary(max_size=40)) + data[at + draw(st.integers(0, 600)) :]
@@ -295,11 +295,11 @@ def test_whatever_a_record_holds_the_other_copies_are_used(
 @pytest.mark.parametrize(
     "change",
     [
-        {record.PUBLIC: EMPTY_BLOCK},
-        {record.PUBLIC: EMPTY_BLOCK + b"x" * 20_000},
-        {record.MANIFEST: b"[" * 100_000},
-        {record.MANIFEST_SIGNATURE: EMPTY_BLOCK.replace(b"PUBLIC KEY BLOCK", b"SIGNATURE")},
-        {"zz": bytes(record.MAX_BYTES)},
+        {tar.PUBLIC: EMPTY_BLOCK},
+        {tar.PUBLIC: EMPTY_BLOCK + b"x" * 20_000},
+        {tar.MANIFEST: b"[" * 100_000},
+        {tar.MANIFEST_SIGNATURE: EMPTY_BLOCK.replace(b"PUBLIC KEY BLOCK", b"SIGNATURE")},
+        {"zz": bytes(tar.MAX_BYTES)},
     ],
     ids=["empty block", "20 KB", "deep", "empty signature", "too large"],
 )
@@ -318,6 +318,6 @@ def test_every_command_goes_on_beside_a_hostile_record(
 
 
 def test_a_record_that_is_too_large_is_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "pack", raising(AssertionError("a byte of it was looked at")))
+    monkeypatch.setattr(tar, "pack", raising(AssertionError("a byte of it was looked at")))
     with pytest.raises(OrgkeyError, match="larger than"):
-        record.unpack(bytes(record.MAX_BYTES + 1))
+        tar.unpack(bytes(tar.MAX_BYTES + 1))

@@ -19,8 +19,7 @@ from pipeline.core.redaction import MARK, Redactor
 from pipeline.core.retry import Breaker
 from pipeline.core.secret import Secret
 from pipeline.openpgp.format import signatures as sig
-from pipeline.openpgp.key import parsing as reading
-from pipeline.openpgp.key import validity
+from pipeline.openpgp.key import parsing, validity
 from pipeline.openpgp.key.preflight import examine
 from pipeline.report import judging
 from pipeline.report.facts import Facts
@@ -143,7 +142,7 @@ def test_a_self_signature_without_flags_allows_what_the_algorithm_can() -> None:
         key = certificates.body(kind, kind)
         hashed = b"\x99" + len(key).to_bytes(2, "big") + key
         person.packets += [(writer.PUBLIC_SUBKEY, key), person.sign(certificates.BINDING, hashed)]
-    judged = validity.judge(reading.sole(person.binary, "it"), certificates.NOW)
+    judged = validity.judge(parsing.read_one(person.binary, "it"), certificates.NOW)
     assert judged.primary.flags == sig.CERTIFY | sig.SIGN
     assert [standing.flags for standing in judged.subkeys] == [sig.ENCRYPT, sig.ENCRYPT]
     assert all(standing.bound for standing in judged.standings)

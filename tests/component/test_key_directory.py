@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Unreachable
-from pipeline.openpgp.gnupg.keyserver import Found, look_up
+from pipeline.openpgp.gnupg.keyserver import KeyServerAnswer, look_up
 
 Reply = Callable[[socket.socket, int], None]
 SEARCH, ENTRY, DONE = 0x63, 0x64, 0x65
@@ -112,12 +112,12 @@ def test_a_directory(name: str, directory: Callable[[Reply], str]) -> None:
     reply, told = REPLIES[name]
     begun = time.monotonic()
 
-    def ask() -> Found:
+    def ask() -> KeyServerAnswer:
         seconds = 5.0 if name == "endless" else 0.7
         return look_up(directory(reply), "A" * 40, (), seconds=seconds, deadline=Deadline(30))
 
     if told is None:
-        assert ask() == Found(None)
+        assert ask() == KeyServerAnswer(None)
     else:
         with pytest.raises(Unreachable, match=told):
             ask()

@@ -6,13 +6,12 @@ import re
 import pysequoia
 import pytest
 
-from pipeline import openpgp as keys
 from pipeline.core.errors import IntegrityProblem, OrgkeyError, ProofFailed, WrongShare
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import passphrase, witness
 from pipeline.openpgp.format import armor
-from pipeline.record import create as mint
-from pipeline.record import tar as record
+from pipeline.openpgp.key import rewrap
+from pipeline.record import create, tar
 from pipeline.record.manifest import Reference
 from pipeline.record.recovery_guide import recovery_text
 from pipeline.record.verify import Record
@@ -33,9 +32,9 @@ def test_a_record_holds_what_gets_the_key_back(world: World) -> None:
     }  # fmt: skip
     raw = reopened(world, made)
     written = passphrase.written(raw)
-    opened = keys.unlock(made.keypair, written)
+    opened = rewrap.unlock(made.keypair, written)
     assert opened.key_state == unlocked().key_state == made.manifest.key_state
-    original = pysequoia.decrypt(made.members[record.ORIGINAL], passwords=[written.text()])
+    original = pysequoia.decrypt(made.members[tar.ORIGINAL], passwords=[written.text()])
     assert bytes(original.bytes or b"") == export()
     assert made.manifest.custody.witness == witness.public_pem(raw, made.manifest.record_id)
 
@@ -43,7 +42,7 @@ def test_a_record_holds_what_gets_the_key_back(world: World) -> None:
 def test_the_exports_passphrase_does_not_open_it(world: World) -> None:
     made = world.mint()
     with pytest.raises(OrgkeyError):
-        keys.unlock(made.keypair, EXPORT_PASSPHRASE)
+        rewrap.unlock(made.keypair, EXPORT_PASSPHRASE)
 
 
 def test_two_records_of_one_key_share_no_secret_and_no_bytes(world: World) -> None:
@@ -51,7 +50,7 @@ def test_two_records_of_one_key_share_no_secret_and_no_bytes(world: World) -> No
     assert reopened(world, one) != reopened(world, other)
     assert one.manifest.record_id != other.manifest.record_id
     assert one.manifest.key_state == other.manifest.key_state
-    for name in (record.KEYPAIR, record.ORIGINAL, "custody/unattended/vault.mem"):
+    for name in (tar.KEYPAIR, tar.ORIGINAL, "custody/unattended/vault.mem"):
         assert one.members[name] != other.members[name]
 
 
@@ -79,9 +78,9 @@ def test_its_time_is_whole_seconds_and_names_the_epoch(world: World) -> None:
 def test_a_holder_that_does_not_open_what_it_sealed_stops_it(world: World) -> None:
     plan = world.plan()
     strangers = {"vault": MemoryHolder("vault"), "aws": world.holders["aws"]}
-    other = mint.Plan(plan.paths, plan.holders, dict(strangers), plan.descriptions)
+    other = create.CustodyPlan(plan.paths, plan.holders, dict(strangers), plan.descriptions)
     with pytest.raises(WrongShare):
-        mint.mint(unlocked(), other, now=world.clock.now(), deadline=world.context.deadline)
+        create.create_record(unlocked(), other, now=world.clock.now(), deadline=world.context.deadline)
 
 
 def test_a_rewrap_that_is_not_proven_stops_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,14 +96,14 @@ def test_a_rewrap_that_is_not_proven_stops_it(world: World, monkeypatch: pytest.
 
 
 def test_the_old_passphrase_is_proven_not_to_open_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = keys.prove_rewrap
+    real = rewrap.prove_rewrap
     tried: list[Secret | None] = []
 
-    def prove(before: keys.UnlockedKey, protected: bytes, new: Secret, old: Secret | None) -> None:
+    def prove(before: rewrap.UnlockedKey, protected: bytes, new: Secret, old: Secret | None) -> None:
         tried.append(old)
         real(before, protected, new, old)
 
-    monkeypatch.setattr(keys, "prove_rewrap", prove)
+    monkeypatch.setattr(rewrap, "prove_rewrap", prove)
     world.mint()
     assert tried == [EXPORT_PASSPHRASE]
 
@@ -118,7 +117,7 @@ def commands(text: str) -> list[str]:
 
 
 def test_recovery_names_this_key_and_record(genuine: Record) -> None:
-    text = genuine.members[record.RECOVERY].decode()
+    text = genuine.members[tar.RECOVERY].decode()
     for fact in (genuine.fingerprint, genuine.manifest.record_id, genuine.epoch, "ed25519 Organization Key"):
         assert fact in text
     assert not re.search(r"\{(fingerprint|epoch|record_id|user_ids)\}", text)
@@ -134,15 +133,15 @@ def test_recoverys_text_takes_no_command_from_a_user_id(genuine: Record) -> None
         epoch=genuine.epoch,
         user_ids=[nasty],
     )
-    assert commands(text) == commands(genuine.members[record.RECOVERY].decode())
+    assert commands(text) == commands(genuine.members[tar.RECOVERY].decode())
     assert "\x1b" not in text
     assert len(max(text.splitlines(), key=len)) < 400
 
 
 def test_the_manifests_description_of_the_key_is_json(genuine: Record) -> None:
-    document = json.loads(genuine.members[record.MANIFEST])
+    document = json.loads(genuine.members[tar.MANIFEST])
     assert document["key"]["user_ids"] == ["ed25519 Organization Key <keys@example.com>"]
-    assert genuine.members[record.KEYPAIR] == armor.armor(genuine.keypair, "PRIVATE KEY BLOCK")
+    assert genuine.members[tar.KEYPAIR] == armor.armor(genuine.keypair, "PRIVATE KEY BLOCK")
 
 
 def test_an_export_that_does_not_come_out_again_is_not_written(

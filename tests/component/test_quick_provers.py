@@ -39,7 +39,7 @@ class Bending(QuickProver):
 
 def prove(
     name: str = ORG, public: str = ORG, passphrase: Secret = PASSPHRASE, first: Prover | None = None
-) -> proofs.Proofs:
+) -> proofs.KeyProofs:
     tsk = unlocked(name).protect(PASSPHRASE, s2k_count_octet=0)
     pair = quick()
     return proofs.prove(

@@ -17,7 +17,7 @@ import pytest
 import rfc8785
 
 from pipeline.core.digest import sha256
-from pipeline.record import tar as record
+from pipeline.record import tar
 from pipeline.record.recovery_guide import CHECK
 from pipeline.record.verify import Record
 from tests.support import commandline
@@ -62,21 +62,21 @@ def run(
 def signed_by_a_stranger(genuine: Record, user_id: str, text: bytes | None = None) -> bytes:
     """The genuine record, changed and signed anew by a key that calls itself ``user_id``."""
     key = HostileKey(user_id.encode())
-    both = genuine.members[record.PUBLIC].decode() + key.public
+    both = genuine.members[tar.PUBLIC].decode() + key.public
     whole = {name: data for name, data in genuine.members.items() if name not in _SIGNED}
-    whole[record.PUBLIC] = both.encode()
-    whole[record.RECOVERY] = text or whole[record.RECOVERY]
-    document = json.loads(genuine.members[record.MANIFEST])
+    whole[tar.PUBLIC] = both.encode()
+    whole[tar.RECOVERY] = text or whole[tar.RECOVERY]
+    document = json.loads(genuine.members[tar.MANIFEST])
     document["members"] = {name: sha256(data).hex for name, data in whole.items()}
     body = rfc8785.dumps(document)
-    return record.pack(whole | {record.MANIFEST: body, record.MANIFEST_SIGNATURE: key.sign(body).encode()})
+    return tar.pack(whole | {tar.MANIFEST: body, tar.MANIFEST_SIGNATURE: key.sign(body).encode()})
 
 
-_SIGNED = (record.MANIFEST, record.MANIFEST_SIGNATURE)
+_SIGNED = (tar.MANIFEST, tar.MANIFEST_SIGNATURE)
 
 
 def test_the_genuine_record_is_authentic(genuine: Record, scratch: Path) -> None:
-    lines = first_step(genuine.members[record.RECOVERY].decode())
+    lines = first_step(genuine.members[tar.RECOVERY].decode())
     done = run(scratch, lines, genuine.data)
     assert done.returncode == 0, done
     assert f"AUTHENTIC: signed by {genuine.fingerprint}" in done.stdout
@@ -98,7 +98,7 @@ def test_the_genuine_record_is_authentic(genuine: Record, scratch: Path) -> None
 def test_a_record_of_a_key_that_is_called_as_gpg_speaks_is_false(
     user_id: str, genuine: Record, scratch: Path
 ) -> None:
-    lines = first_step(genuine.members[record.RECOVERY].decode())
+    lines = first_step(genuine.members[tar.RECOVERY].decode())
     hostile = signed_by_a_stranger(genuine, user_id.format(genuine.fingerprint))
     done = run(scratch, lines, hostile)
     assert done.returncode != 0
@@ -108,7 +108,7 @@ def test_a_record_of_a_key_that_is_called_as_gpg_speaks_is_false(
 
 
 def run_gpg(folder: Path) -> str:
-    files = [str(folder / "record" / name) for name in (record.MANIFEST_SIGNATURE, record.MANIFEST)]
+    files = [str(folder / "record" / name) for name in (tar.MANIFEST_SIGNATURE, tar.MANIFEST)]
     shown = commandline.gpg(folder / "gnupg", "--status-fd", "1", "--verify", *files)
     return shown.stdout.decode(errors="replace")
 
@@ -126,7 +126,7 @@ def with_files(data: bytes, **files: bytes) -> bytes:
 
 def test_what_else_lies_in_a_record_is_not_run(genuine: Record, scratch: Path) -> None:
     """Neither a module beside the manifest nor settings for gpg; and what is put over a member is noticed."""
-    lines = first_step(genuine.members[record.RECOVERY].decode())
+    lines = first_step(genuine.members[tar.RECOVERY].decode())
     trap = b"open('../trapped', 'w').close()\nfrom sys import exit; exit(0)\n"
     files: dict[str, Any] = {"json.py": trap, "gnupg/gpg.conf": b"no-such-option\n", "gnupg/x": b""}
     done = run(scratch, lines, with_files(genuine.data, **files))
@@ -145,7 +145,7 @@ def test_what_else_lies_in_a_record_is_not_run(genuine: Record, scratch: Path) -
 def test_the_same_commands_stand_wherever_somebody_would_look_before_opening_a_record(
     genuine: Record,
 ) -> None:
-    assert first_step(genuine.members[record.RECOVERY].decode()) == [
+    assert first_step(genuine.members[tar.RECOVERY].decode()) == [
         f"FINGERPRINT={genuine.fingerprint}",
         *CHECK,
     ]

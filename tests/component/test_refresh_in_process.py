@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import openpgp as keys
 from pipeline.core.errors import Code, Unreachable
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import passphrase
-from pipeline.openpgp import UnlockedKey, proofs
+from pipeline.openpgp import proofs
+from pipeline.openpgp.key import rewrap
+from pipeline.openpgp.key.rewrap import UnlockedKey
 from pipeline.openpgp.proofs.gnupg_proof import GnuPGProver
 from pipeline.openpgp.proofs.pgpy_proof import PgpyProver
 from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
-from pipeline.record import create as mint
+from pipeline.record import create
 from pipeline.record.verify import Record
 from pipeline.unseal.ceremony import UnsealRequest
 from pipeline.unseal.unseal import unseal
@@ -49,12 +50,12 @@ def escrowed(world: Curve) -> Stored:
 
 def opened(world: Curve, record: Record) -> UnlockedKey:
     raw = unseal(record, world.context.backends("driller"), UnsealRequest()).raw
-    return keys.unlock(record.keypair, passphrase.written(raw))
+    return rewrap.unlock(record.keypair, passphrase.written(raw))
 
 
 def test_an_old_record_is_proven_then_written_anew(world: Curve, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as old_release:
-        old_release.setattr(mint, "_rewrap", release_0_1)
+        old_release.setattr(create, "_rewrap", release_0_1)
         assert escrowed(world).code is Code.OK
     before = refresh._latest(refresh._survey(world.context))
     assert not opened(world, before).canonical

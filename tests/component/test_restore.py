@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from pipeline import openpgp as keys
 from pipeline.core import files
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import (
@@ -25,10 +24,11 @@ from pipeline.core.errors import (
 )
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import passphrase
-from pipeline.openpgp import UnlockedKey
 from pipeline.openpgp.format import armor
-from pipeline.record import tar as record
-from pipeline.record.verify import Record, open_record
+from pipeline.openpgp.key import rewrap
+from pipeline.openpgp.key.rewrap import UnlockedKey
+from pipeline.record import tar
+from pipeline.record.verify import Record, verify_record
 from pipeline.unseal.ceremony import Brought, UnsealRequest
 from pipeline.unseal.unseal import recover_passphrase
 from pipeline.workflows.restore import Found, Restored, RestoreRequest, check_output, find, restore
@@ -98,7 +98,7 @@ def test_the_key_comes_back_under_the_passphrase_that_was_chosen(world: World, o
     made = world.store(world.mint())
     restored = run(world, out)
     assert restored == Restored(made.epoch, made.fingerprint, "a", "unattended", out)
-    back = keys.unlock(out.read_bytes(), NEW)
+    back = rewrap.unlock(out.read_bytes(), NEW)
     assert back.key_state == unlocked().key_state
     assert list(out.parent.iterdir()) == [out]
 
@@ -138,29 +138,29 @@ def test_the_escrow_passphrase_does_not_open_the_restored_key(world: World, out:
     run(world, out)
     raw = recover_passphrase(made, "unattended", dict(world.holders))
     with pytest.raises(OrgkeyError):
-        keys.unlock(out.read_bytes(), passphrase.written(raw))
+        rewrap.unlock(out.read_bytes(), passphrase.written(raw))
 
 
 def test_a_newer_public_part_of_the_same_key_is_merged(world: World, out: Path) -> None:
     old = (ASSETS / "expired-two-block.asc").read_bytes()
     renewed = (ASSETS / "renewed-two-block.asc").read_bytes()
     phrase = Secret(writer.PASSPHRASE)
-    before, after = keys.unlock(old, phrase), keys.unlock(renewed, phrase)
+    before, after = rewrap.unlock(old, phrase), rewrap.unlock(renewed, phrase)
     assert before.fingerprint == after.fingerprint
     made = mint_of(world, before)
     run(world, out, found=Found(made, "a"))
-    alone = keys.unlock(out.read_bytes(), NEW)
+    alone = rewrap.unlock(out.read_bytes(), NEW)
     out.unlink()
     run(world, out, found=Found(made, "a", (after.public,)))
-    merged = keys.unlock(out.read_bytes(), NEW)
+    merged = rewrap.unlock(out.read_bytes(), NEW)
     assert alone.summary()["expires"] == before.summary()["expires"]
     assert merged.summary()["expires"] == after.summary()["expires"] != before.summary()["expires"]
 
 
 def mint_of(world: World, key: UnlockedKey) -> Record:
-    from pipeline.record import create as mint
+    from pipeline.record import create
 
-    return mint.mint(key, world.plan(), now=world.clock.now(), deadline=Deadline(60))
+    return create.create_record(key, world.plan(), now=world.clock.now(), deadline=Deadline(60))
 
 
 # -- which record ----------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ def test_an_attackers_later_record_is_not_restored(world: World, out: Path) -> N
     for target in world.targets.values():
         target.plant(slot_of(made), attackers(made))
     assert run(world, out).epoch == made.epoch
-    assert keys.unlock(out.read_bytes(), NEW).fingerprint == unlocked(ORG).fingerprint
+    assert rewrap.unlock(out.read_bytes(), NEW).fingerprint == unlocked(ORG).fingerprint
 
 
 def test_one_version_of_one_copy(world: World, out: Path) -> None:
@@ -293,9 +293,9 @@ def wrong_keypair(made: Record, world: World, how: str) -> Record:
         packets = unlocked(ORG).public
     else:
         packets = b"\x95\x00\x03abc"
-    changed = {record.KEYPAIR: armor.armor(packets, "PRIVATE KEY BLOCK")}
+    changed = {tar.KEYPAIR: armor.armor(packets, "PRIVATE KEY BLOCK")}
     data = forged(made, by=ORG, members=changed)
-    return open_record(data, made.fingerprint, deadline=Deadline(60), now=world.clock.now())
+    return verify_record(data, made.fingerprint, deadline=Deadline(60), now=world.clock.now())
 
 
 @pytest.mark.parametrize(
@@ -316,8 +316,8 @@ def test_a_wrong_keypair_in_an_authentic_record_is_never_written(world: World, o
 
 def test_an_original_that_does_not_open_is_an_integrity_problem(world: World, out: Path) -> None:
     made = world.mint()
-    data = forged(made, by=ORG, members={record.ORIGINAL: world.mint().members[record.ORIGINAL]})
-    false = open_record(data, made.fingerprint, deadline=Deadline(60), now=world.clock.now())
+    data = forged(made, by=ORG, members={tar.ORIGINAL: world.mint().members[tar.ORIGINAL]})
+    false = verify_record(data, made.fingerprint, deadline=Deadline(60), now=world.clock.now())
     failing(world, out, IntegrityProblem, ask=never, found=Found(false, "a"), original=True)
 
 
@@ -340,7 +340,7 @@ def test_a_share_that_is_damaged_is_named(world: World, out: Path) -> None:
     made = world.mint()
     share = "custody/unattended/vault.mem"
     data = forged(made, by=ORG, members={share: made.members[share][:-1] + b"?"})
-    false = open_record(data, made.fingerprint, deadline=Deadline(60), now=world.clock.now())
+    false = verify_record(data, made.fingerprint, deadline=Deadline(60), now=world.clock.now())
     assert "holder vault" in failing(world, out, WrongShare, ask=never, found=Found(false, "a")).message
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import openpgp as keys
 from pipeline.archive.catalog import Copy, Reader
 from pipeline.archive.journal import Journal
 from pipeline.archive.overview import all_keys, verdict
@@ -15,6 +14,7 @@ from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, IntegrityProblem, first_of
 from pipeline.core.secret import Secret
 from pipeline.monitoring.status import status
+from pipeline.openpgp.key import rewrap
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Presence, Slot, Stored
 from pipeline.workflows.drill import DrillRequest, drill
@@ -126,7 +126,7 @@ def test_restore_gives_the_right_key_back(
         deadline=run.deadline, now=run.clock.now(),
     )  # fmt: skip
     assert (done.epoch, done.fingerprint) == (own.epoch, slots[0])
-    back = keys.load((tmp_path / "key.asc").read_bytes(), NEW, pin=slots[0], now=run.clock.now())
+    back = rewrap.load((tmp_path / "key.asc").read_bytes(), NEW, pin=slots[0], now=run.clock.now())
     assert back.fingerprint == slots[0]
 
 

@@ -190,14 +190,16 @@ def test_a_key_that_renewed_itself_since_makes_the_escrow_stale(tmp_path: Path) 
         def fingerprint(self) -> str:
             return unlocked("renewed").fingerprint
 
-    from pipeline import openpgp as keys
-    from pipeline.record import create as mint
+    from pipeline.openpgp.key import rewrap
+    from pipeline.record import create
     from tests.support.inmemory import EXPORT_PASSPHRASE
 
     world = Renewed(tmp_path / "state")
-    old = keys.unlock((ASSETS / "expired-two-block.asc").read_bytes(), EXPORT_PASSPHRASE)
+    old = rewrap.unlock((ASSETS / "expired-two-block.asc").read_bytes(), EXPORT_PASSPHRASE)
     context = world.context
-    made = world.store(mint.mint(old, world.plan(), now=context.clock.now(), deadline=context.deadline))
+    made = world.store(
+        create.create_record(old, world.plan(), now=context.clock.now(), deadline=context.deadline)
+    )
     context.journal.begin(made.epoch, None).mark_proven(
         {"record_sha256": made.sha256.hex, "at": stamp(context.clock.now())}
     )

@@ -24,10 +24,9 @@ from pipeline.evidence.ledger.drill_history import Drilled
 from pipeline.evidence.ledger.store import Ledger
 from pipeline.monitoring import rules as gate
 from pipeline.monitoring.status import status
-from pipeline.openpgp import compare_public
 from pipeline.openpgp.format import armor
-from pipeline.record import create as mint
-from pipeline.record import tar as record
+from pipeline.openpgp.key.compare import compare_public
+from pipeline.record import create, tar
 from pipeline.record.verify import Record
 from pipeline.unseal.unseal import recover_passphrase
 from pipeline.workflows.drill import DrillRequest, drill
@@ -191,7 +190,7 @@ def test_each_record_of_one_drill_is_witnessed_by_its_own_passphrase(
     with monkeypatch.context() as patch:
         patch.setattr(secrets, "token_hex", lambda size: "ab" * size)
         one, two = (
-            mint.mint(unlocked(), world.plan(), now=now, deadline=Deadline(60)) for _ in range(2)
+            create.create_record(unlocked(), world.plan(), now=now, deadline=Deadline(60)) for _ in range(2)
         )  # fmt: skip
     assert one.epoch == two.epoch
     assert one.manifest.custody.witness != two.manifest.custody.witness
@@ -277,6 +276,6 @@ def test_the_public_part_of_the_live_key_is_used_where_there_is_one(world: World
 
 def test_a_member_s_name_has_a_longest_form() -> None:
     longest = f"{'a' * 60}/{'b' * 39}"
-    assert record.unpack(record.pack({longest: b"x"})) == {longest: b"x"}
+    assert tar.unpack(tar.pack({longest: b"x"})) == {longest: b"x"}
     with pytest.raises(ValueError, match="member"):
-        record.pack({longest + "b": b"x"})
+        tar.pack({longest + "b": b"x"})

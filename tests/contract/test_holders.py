@@ -31,12 +31,12 @@ from pipeline.core.errors import (
 from pipeline.core.finding import Level
 from pipeline.core.retry import Retrier
 from pipeline.core.secret import Secret
-from pipeline.custody import recovery_guide as recovery_text
+from pipeline.custody import recovery_guide
 from pipeline.custody.holders.interface import Binding, Holder, SealedShare
-from pipeline.custody.holders.kms import KmsHolder, accept, judge
+from pipeline.custody.holders.kms import KmsKeyHolder, accept, judge
 from pipeline.custody.holders.openpgp import CustodianGroup
 from pipeline.custody.holders.retrying import RetryingHolder
-from pipeline.custody.holders.transit import TransitHolder
+from pipeline.custody.holders.transit import TransitKeyHolder
 from pipeline.custody.shares import passphrase, paths
 from pipeline.custody.shares.recover import recover
 from pipeline.custody.shares.seal import seal
@@ -70,7 +70,7 @@ class World:
 
     def transit(
         self, role: str = "writer", *, key: str = "orgkey-escrow", mount: str = "transit", call: float = 5.0
-    ) -> TransitHolder:
+    ) -> TransitKeyHolder:
         place = config.TransitHolder(
             kind="vault-transit",
             controlled_by=("vault-admins",),
@@ -81,7 +81,7 @@ class World:
         session = VaultSession(
             place, self.vault_identity(role), call_seconds=call, deadline=Deadline(60), role=role
         )
-        return TransitHolder("vault", place, session)
+        return TransitKeyHolder("vault", place, session)
 
     def kms(
         self,
@@ -90,7 +90,7 @@ class World:
         key: str | None = None,
         call: float = 5.0,
         credentials: Path | None = None,
-    ) -> KmsHolder:
+    ) -> KmsKeyHolder:
         place = config.KmsHolder(
             kind="aws-kms",
             controlled_by=("aws-admins",),
@@ -105,7 +105,7 @@ class World:
             deadline=Deadline(60),
             role=role,
         )
-        return KmsHolder("aws", place, session)
+        return KmsKeyHolder("aws", place, session)
 
     def holder(self, kind: str, role: str = "writer", *, call: float = 5.0) -> Holder:
         return self.transit(role, call=call) if kind == "vault-transit" else self.kms(role, call=call)
@@ -520,7 +520,7 @@ def test_rotation_is_looked_at(world: World) -> None:
 
 
 def _plan() -> tuple[paths.Path, ...]:
-    return (paths.Path("unattended", (paths.Need("vault", 1, 1), paths.Need("aws", 1, 1))),)
+    return (paths.Path("unattended", (paths.PathNeed("vault", 1, 1), paths.PathNeed("aws", 1, 1))),)
 
 
 def _both(world: World, role: str) -> dict[str, Holder]:
@@ -528,7 +528,7 @@ def _both(world: World, role: str) -> dict[str, Holder]:
 
 
 def test_an_escrow_passphrase_goes_round(world: World) -> None:
-    raw, binding = passphrase.mint(), Binding("C" * 40, secrets.token_hex(16))
+    raw, binding = passphrase.draw(), Binding("C" * 40, secrets.token_hex(16))
     done = seal(raw, _plan(), _both(world, "writer"), _both(world, "driller"), binding)
     assert sorted(done.members) == ["custody/unattended/aws.kms", "custody/unattended/vault.transit"]
     for data in done.members.values():
@@ -543,7 +543,7 @@ def test_an_escrow_passphrase_goes_round(world: World) -> None:
 
 
 def test_kms_off_stops_a_recovery_and_is_named(world: World) -> None:
-    raw = passphrase.mint()
+    raw = passphrase.draw()
     done = seal(raw, _plan(), _both(world, "writer"), _both(world, "driller"), BINDING)
     world.stack.stop_member("kms")
     try:
@@ -560,15 +560,15 @@ def test_the_printed_commands_recover_the_passphrase(world: World, tmp_path: Pat
     from pipeline.devstack.programs import OPENBAO
     from pipeline.devstack.progress import Quiet
 
-    raw = passphrase.mint()
+    raw = passphrase.draw()
     done = seal(raw, _plan(), _both(world, "writer"), _both(world, "driller"), BINDING)
     for name, data in done.members.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(data)
-    text = recovery_text.render(done.section, BINDING, BINDING.fingerprint)
+    text = recovery_guide.render(done.section, BINDING, BINDING.fingerprint)
     assert text.isascii()
     commands = re.findall(r"^    \$ (.+)$", text, re.MULTILINE)
-    assert commands == recovery_text.commands_for(done.section, "unattended", BINDING)
+    assert commands == recovery_guide.commands_for(done.section, "unattended", BINDING)
 
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "bao").symlink_to(build.ensure(OPENBAO, Quiet()))
@@ -623,7 +623,7 @@ def custodians(tmp_path: Path) -> CustodianGroup:
     return CustodianGroup("custodians", item, deadline=Deadline(60), clock=SystemClock())
 
 
-MIXED = (paths.Path("mixed", (paths.Need("vault", 1, 1), paths.Need("custodians", 2, 5))),)
+MIXED = (paths.Path("mixed", (paths.PathNeed("vault", 1, 1), paths.PathNeed("custodians", 2, 5))),)
 
 
 def test_a_group_keeps_to_the_contract_except_that_it_never_opens(custodians: CustodianGroup) -> None:
@@ -640,7 +640,7 @@ def test_a_group_keeps_to_the_contract_except_that_it_never_opens(custodians: Cu
 def test_a_machine_and_two_custodians_recover_together_and_one_does_not(
     world: World, custodians: CustodianGroup
 ) -> None:
-    raw, openers = passphrase.mint(), {"vault": world.transit("driller")}
+    raw, openers = passphrase.draw(), {"vault": world.transit("driller")}
     holders: dict[str, Holder] = {"vault": world.transit(), "custodians": custodians}
     done = seal(raw, MIXED, holders, dict(openers), BINDING)
 
@@ -665,13 +665,13 @@ def test_the_printed_commands_recover_with_those_who_are_here(
     from pipeline.devstack.progress import Quiet
     from pipeline.openpgp.gnupg.driver import GnuPG
 
-    raw = passphrase.mint()
+    raw = passphrase.draw()
     holders: dict[str, Holder] = {"vault": world.transit(), "custodians": custodians}
     done = seal(raw, MIXED, holders, {"vault": world.transit("driller")}, BINDING)
     for name, data in done.members.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(data)
-    text = recovery_text.render(done.section, BINDING, BINDING.fingerprint)
+    text = recovery_guide.render(done.section, BINDING, BINDING.fingerprint)
     assert text.isascii()
     commands = re.findall(r"^    \$ (.+)$", text, re.MULTILINE)
     for number, name in enumerate(people.EVERYBODY, 1):

@@ -11,9 +11,8 @@ import pytest
 from pipeline.core.clock import parse_stamp, stamp
 from pipeline.core.digest import sha256
 from pipeline.core.secret import Secret
-from pipeline.record import create as mint
+from pipeline.record import create, tar
 from pipeline.record import manifest as manifests
-from pipeline.record import tar as record
 from pipeline.record.verify import Record
 from tests.support import commandline, leftovers
 from tests.support import openpgp_writer as writer
@@ -21,7 +20,7 @@ from tests.support.commandline import KEYS, Desk
 from tests.support.reporter import Lines
 
 if TYPE_CHECKING:
-    from pipeline.openpgp import UnlockedKey
+    from pipeline.openpgp.key.rewrap import UnlockedKey
 
 
 def later(data: bytes, signer: str, *, years: int = 1, public: bytes | None = None) -> tuple[str, bytes]:
@@ -36,17 +35,17 @@ def later(data: bytes, signer: str, *, years: int = 1, public: bytes | None = No
     Returns:
         The epoch's new name, and the bytes.
     """
-    members = record.unpack(data)
+    members = tar.unpack(data)
     if public is not None:
-        members[record.PUBLIC] = public
-    document = json.loads(members[record.MANIFEST])
+        members[tar.PUBLIC] = public
+    document = json.loads(members[tar.MANIFEST])
     created = parse_stamp(document["created"])
     created = created.replace(year=created.year + years, day=min(created.day, 28))
     document["created"] = stamp(created)
     document["members"] = {name: sha256(members[name]).hex for name in document["members"]}
-    members[record.MANIFEST] = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
-    members[record.MANIFEST_SIGNATURE] = signed(signer, members[record.MANIFEST])
-    return manifests.epoch_name(created, document["record_id"]), record.pack(members)
+    members[tar.MANIFEST] = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    members[tar.MANIFEST_SIGNATURE] = signed(signer, members[tar.MANIFEST])
+    return manifests.epoch_name(created, document["record_id"]), tar.pack(members)
 
 
 def signed(signer: str, data: bytes) -> bytes:
@@ -71,32 +70,32 @@ def other_secret(desk: Desk, monkeypatch: pytest.MonkeyPatch, *, whole: bool, ot
         other: The other key, of the same algorithm where it is not whole.
     """
     from pipeline import config as settings
-    from pipeline import openpgp as keys
     from pipeline.custody.shares import paths
     from pipeline.openpgp.format import armor
+    from pipeline.openpgp.key import rewrap
     from pipeline.wiring import factory as wiring
 
     config = settings.load(desk.config)
     context = wiring.context(config, fingerprint=desk.fingerprint, state_dir=desk.state, reporter=Lines())
     now = context.clock.now()
-    key = keys.load(desk.export.read_bytes(), Secret(writer.PASSPHRASE), pin=desk.fingerprint, now=now)
-    real = mint._wrap
+    key = rewrap.load(desk.export.read_bytes(), Secret(writer.PASSPHRASE), pin=desk.fingerprint, now=now)
+    real = create._wrap
 
     def swapped(key: UnlockedKey, raw: Secret, passphrase: Secret | None) -> tuple[bytes, dict[str, bytes]]:
         keypair, members = real(key, raw, passphrase)
         false = _mixed(desk.key, other, raw.reveal().hex().encode(), whole=whole)
-        return keypair, members | {record.KEYPAIR: armor.armor(false, "PRIVATE KEY BLOCK")}
+        return keypair, members | {tar.KEYPAIR: armor.armor(false, "PRIVATE KEY BLOCK")}
 
     holders = context.backends("writer").holders()
-    plan = mint.Plan(
+    plan = create.CustodyPlan(
         paths.from_config(config, holders),
         holders,
         context.backends("driller").holders(),
         paths.describe(holders, holders),
     )
     with monkeypatch.context() as patch:
-        patch.setattr(mint, "_wrap", swapped)
-        return mint.mint(key, plan, now=now, deadline=context.deadline)
+        patch.setattr(create, "_wrap", swapped)
+        return create.create_record(key, plan, now=now, deadline=context.deadline)
 
 
 def _mixed(right: str, other: str, passphrase: bytes, *, whole: bool) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.record import tar as record
+from pipeline.record import tar
 from tests.e2e import forgery
 from tests.support import commandline
 from tests.support.commandline import Desk, copies, fingerprint_of
@@ -31,7 +31,7 @@ def test_false_records_with_a_later_time_are_never_the_latest(
     attackers = commandline.record_of(stack, fresh_place, "nistp256")[1]
     # The attacker's own record, whole and rightly signed; the same with the victim's public key in it;
     # the victim's own record, moved into the future. All are signed by the attacker.
-    public = record.unpack(data)[record.PUBLIC]
+    public = tar.unpack(data)[tar.PUBLIC]
     false = {}
     for targets, (later, forged) in (
         (("vault", "s3", "disk"), forgery.later(attackers, "nistp256", years=1)),

@@ -172,7 +172,7 @@ class Watched:
 
     def stored(self) -> dict[str, bytes]:
         """Every stored object of this place, and what it is made of."""
-        from pipeline.record import tar as record
+        from pipeline.record import tar
 
         kv, s3, found = self.desk.at_vault.kv, self.desk.at_s3, {}
         for name in self.desk.stored_in_vault():
@@ -191,7 +191,7 @@ class Watched:
             found[f"s3 {key}"] = s3.client.get_object(Bucket=s3.bucket, Key=key)["Body"].read()
         for where, data in list(found.items()):
             if where.endswith("record"):
-                for name, content in record.unpack(data).items():
+                for name, content in tar.unpack(data).items():
                     found[f"{where}, {name}"] = content
                     if content.startswith(b"-----BEGIN"):
                         found[f"{where}, {name}, without armor"] = writer.dearmor(content.decode())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline.core.clock import Deadline
-from pipeline.record import verify as authentic
+from pipeline.record import verify
 from pipeline.record.verify import Record
 from tests.support import people
 from tests.support.commandline import Desk, next_second
@@ -26,7 +26,7 @@ LEFT = ("--reason", "Bob has left the company")
 def record_at(desk: Desk, epoch: str) -> Record:
     """The record of an epoch, from the directory."""
     data = desk.at_disk.file(desk.slot(epoch)).read_bytes()
-    return authentic.open_record(
+    return verify.verify_record(
         data, desk.fingerprint, deadline=Deadline(60), now=datetime.now(UTC), epoch=epoch
     )
 

@@ -14,7 +14,7 @@ from pipeline.core.clock import Deadline
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding, Coordinates, Holder, SealedShare
 from pipeline.custody.shares import paths
-from pipeline.record import create as mint
+from pipeline.record import create
 from tests.support import inmemory
 from tests.support.commandline import NEW_PASSPHRASE, converse, environment, orgkey
 from tests.support.inmemory import MemoryHolder, slot_of
@@ -92,13 +92,16 @@ def record(stranger: Stranger, tmp_path: Path) -> Path:
             "two", "aws-kms", {"key_arn": arn, "region": "eu-west-1", "endpoint_url": stranger.address}
         ),
     }
-    plan = mint.Plan(
-        (paths.Path("cloud", (paths.Need("two", 1, 1),)), paths.Path("onsite", (paths.Need("one", 1, 1),))),
+    plan = create.CustodyPlan(
+        (
+            paths.Path("cloud", (paths.PathNeed("two", 1, 1),)),
+            paths.Path("onsite", (paths.PathNeed("one", 1, 1),)),
+        ),
         holders,
         holders,
         paths.describe(holders, holders),
     )
-    made = mint.mint(inmemory.unlocked(), plan, now=datetime.now(UTC), deadline=Deadline(60))
+    made = create.create_record(inmemory.unlocked(), plan, now=datetime.now(UTC), deadline=Deadline(60))
     file = tmp_path / "disk" / made.fingerprint / f"{slot_of(made).epoch}.tar"
     file.parent.mkdir(parents=True)
     file.write_bytes(made.data)

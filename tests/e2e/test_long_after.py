@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import openpgp as keys
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import Code
-from pipeline.record import verify as authentic
+from pipeline.openpgp.format import protection
+from pipeline.record import verify
 from tests.support import people
 from tests.support.commandline import export_of, fingerprint_of
 from tests.support.openpgp_writer import PASSPHRASE
@@ -24,7 +24,7 @@ KEY = "ed25519"
 def _quick() -> None:
     patch = pytest.MonkeyPatch()
     use_quick(patch)
-    patch.setattr(keys, "MAX_COUNT_OCTET", keys.ESCROW_COUNT_OCTET)
+    patch.setattr(protection, "MAX_COUNT_OCTET", protection.ESCROW_COUNT_OCTET)
 
 
 def _later() -> None:
@@ -50,7 +50,7 @@ def test_900_days_after_its_drill_the_gate_is_broken_and_the_report_does_not_say
     escrowed = ("escrow", str(export_of(KEY)), "--export-passphrase-file", "passphrase", "--no-drill")
     assert run(*escrowed) == 0, orgkey.err
     (stored,) = (tmp_path / "disk" / fingerprint_of(KEY)).glob("*.tar")
-    record = authentic.open_record(
+    record = verify.verify_record(
         stored.read_bytes(),
         fingerprint_of(KEY),
         deadline=Deadline(60),

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.secret import Secret
-from pipeline.openpgp.key import parsing as reading
-from pipeline.openpgp.key import rewrap
+from pipeline.openpgp.key import parsing, rewrap
 from tests.conftest import Place
 from tests.support.commandline import KEYS, NEW_PASSPHRASE, Desk
 
@@ -19,7 +18,7 @@ from tests.support.commandline import KEYS, NEW_PASSPHRASE, Desk
 def test_a_key_of_another_program(place: Place, tmp_path: Path, name: str, code: int) -> None:
     data = (KEYS / "makers" / f"{name}.asc").read_bytes()
     desk = Desk(place, tmp_path, pin=False)
-    desk.config = place.write_config(tmp_path / "pinned.toml", reading.sole(data, "the key").fingerprint)
+    desk.config = place.write_config(tmp_path / "pinned.toml", parsing.read_one(data, "the key").fingerprint)
     desk.write("export.asc", data)
     assert desk.escrow(expect=code)["proven"] is True
     desk.restore()

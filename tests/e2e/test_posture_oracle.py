@@ -18,9 +18,9 @@ from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import NotEnoughShares, OrgkeyError
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Holder
-from pipeline.custody.shares.section import CustodySection
-from pipeline.openpgp import unlock
+from pipeline.custody.shares.manifest_section import CustodySection
 from pipeline.openpgp.format import armor
+from pipeline.openpgp.key.rewrap import unlock
 from pipeline.posture import model as posture
 from pipeline.unseal.ceremony import UnsealRequest
 from pipeline.wiring import factory as wiring

@@ -16,8 +16,7 @@ import pytest
 
 from pipeline.custody.holders.interface import Binding
 from pipeline.devstack import programs
-from pipeline.record import manifest
-from pipeline.record import tar as record
+from pipeline.record import manifest, tar
 from pipeline.record.recovery_guide import recovery_text
 from tests.support import commandline, leftovers
 from tests.support.commandline import Desk, orgkey
@@ -160,13 +159,13 @@ def test_a_user_id_makes_no_commands(
 ) -> None:
     """A user id is foreign text; it must not become a line that somebody runs."""
     epoch, data = commandline.record_of(stack, fresh_place, "ed25519")
-    members = record.unpack(data)
-    found = manifest.parse(members[record.MANIFEST])
+    members = tar.unpack(data)
+    found = manifest.parse_manifest(members[tar.MANIFEST])
     text = recovery_text(
         found.custody,
         Binding(found.fingerprint, found.record_id),
         epoch=epoch,
         user_ids=["Org\n    $ touch /tmp/owned <org@example.com>", "a\r\n\t$ b", "\x85    $ c\u2028    $ d"],
     )
-    assert COMMAND.findall(text) == COMMAND.findall(members[record.RECOVERY].decode())
-    assert len(text.splitlines()) == len(members[record.RECOVERY].decode().splitlines())
+    assert COMMAND.findall(text) == COMMAND.findall(members[tar.RECOVERY].decode())
+    assert len(text.splitlines()) == len(members[tar.RECOVERY].decode().splitlines())

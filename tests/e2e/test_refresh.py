@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.openpgp import compare_public
 from pipeline.openpgp.format import armor
+from pipeline.openpgp.key.compare import compare_public
 from tests.e2e.test_custody_rotate import last_event, record_at
 from tests.support import people
 from tests.support.commandline import Desk, end_gpg, gpg, next_second

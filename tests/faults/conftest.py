@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.record import verify as authentic
+from pipeline.record import verify
 from tests.faults import cluster as clusters
 from tests.faults.replacing import Before, adopt, with_people
 from tests.faults.scene import Scene
@@ -100,7 +100,7 @@ def before(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
         assert ended.code == 0, ended
         (copies,) = scene.stored().values()
         context = scene.context()
-        record = authentic.open_record(
+        record = verify.verify_record(
             copies["vault"], context.fingerprint, deadline=context.deadline, now=context.clock.now()
         )
         yield Before(record, scene.state)

@@ -18,8 +18,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from pipeline import openpgp as keys
 from pipeline.core.clock import SystemClock
+from pipeline.openpgp.format import protection
 from tests.conftest import Place
 from tests.support import forked
 from tests.support.balancer import Balancer
@@ -252,7 +252,7 @@ def relayed(stack: Stack, folder: Path, *, call: float = 5, deadline: float = 60
         forked._import_everything()  # once here, and not in each fork of this process
         with pytest.MonkeyPatch.context() as patch:
             use_quick(patch)
-            patch.setattr(keys, "MAX_COUNT_OCTET", keys.ESCROW_COUNT_OCTET)
+            patch.setattr(protection, "MAX_COUNT_OCTET", protection.ESCROW_COUNT_OCTET)
             # How long is left between two attempts is seen in the retrier's own tests.
             patch.setattr(SystemClock, "sleep", lambda _clock, _seconds: None)
             yield Relayed(desk, relays)

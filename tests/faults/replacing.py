@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.record import verify as authentic
+from pipeline.record import verify
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Slot
 from tests.faults.scene import FINGERPRINT, Scene
@@ -84,7 +84,7 @@ def check_ended(scene: Scene, before: Before, event: str) -> set[str]:
         assert copies["vault"] == copies["s3"]
     new = set(stored) - {before.record.epoch}
     for epoch in new:
-        record = authentic.open_record(
+        record = verify.verify_record(
             stored[epoch]["s3"],
             context.fingerprint,
             deadline=context.deadline,

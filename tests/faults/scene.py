@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pipeline import config
 from pipeline.archive.run import KeyScope
-from pipeline.record import verify as authentic
+from pipeline.record import verify
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Presence, Slot, Target
 from pipeline.wiring import factory as wiring
@@ -298,7 +298,7 @@ class Scene:
         assert copies["s3"] == data
         for name, earlier in (committed or {}).items():
             assert (name, earlier) == (epoch, data)
-        record = authentic.open_record(
+        record = verify.verify_record(
             data, context.fingerprint, deadline=context.deadline, now=context.clock.now(), epoch=epoch
         )
         (entry,) = context.journal.entries()

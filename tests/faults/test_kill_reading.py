@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import openpgp as keys
 from pipeline.core.secret import Secret
 from pipeline.openpgp.format import armor
+from pipeline.openpgp.key import rewrap
 from tests.faults.scene import FINGERPRINT, NEW_PASSPHRASE, Scene
 
 TRYING = ["open out/.restored.asc.HEX.orgkey-tmp #1", "unlink out/.restored.asc.HEX.orgkey-tmp #1"]
@@ -36,7 +36,7 @@ DRILLING = {
 def opens(path: Path) -> bool:
     """Whether a file is the whole key under the new passphrase."""
     assert path.stat().st_mode & 0o777 == 0o600
-    opened = keys.unlock(armor.dearmor(path.read_bytes()), Secret(NEW_PASSPHRASE))
+    opened = rewrap.unlock(armor.dearmor(path.read_bytes()), Secret(NEW_PASSPHRASE))
     return opened.fingerprint == FINGERPRINT
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.openpgp import compare_public
-from pipeline.record import verify as authentic
+from pipeline.openpgp.key.compare import compare_public
+from pipeline.record import verify
 from tests.faults.conftest import set_up
 from tests.faults.replacing import Before, adopt, check_ended, check_proven, check_stands, with_people
 from tests.faults.scene import ASSETS, FINGERPRINT, Scene
@@ -69,7 +69,7 @@ def check_refreshed(scene: Scene, before: Before, renewed: Path) -> str:
     """
     (epoch,) = check_ended(scene, before, "refresh")
     context = scene.context()
-    new = authentic.open_record(
+    new = verify.verify_record(
         scene.stored()[epoch]["vault"],
         context.fingerprint,
         deadline=context.deadline,

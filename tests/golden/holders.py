@@ -17,7 +17,7 @@ from pipeline.core.errors import OrgkeyError
 from pipeline.core.finding import Finding
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding, Coordinates, Holder, SealedShare
-from pipeline.custody.shares.section import CustodySection
+from pipeline.custody.shares.manifest_section import CustodySection
 from pipeline.provision.desired import Site
 from pipeline.sources.backups.sources import Source
 from pipeline.storage.interface import Retainer, Stored, Target

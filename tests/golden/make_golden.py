@@ -14,20 +14,17 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from pipeline import openpgp as keys
 from pipeline.core.clock import Deadline
 from pipeline.core.digest import sha256
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding, Holder
-from pipeline.custody.shares import commitments as commit
-from pipeline.custody.shares import passphrase, paths
+from pipeline.custody.shares import commitments, passphrase, paths
 from pipeline.custody.shares.commitments import Place
 from pipeline.openpgp import signing
 from pipeline.openpgp.gnupg.driver import GnuPG
+from pipeline.openpgp.key import rewrap
 from pipeline.openpgp.proofs.views import Views
-from pipeline.record import create as mint
-from pipeline.record import manifest
-from pipeline.record import tar as record
+from pipeline.record import create, manifest, tar
 from pipeline.record.verify import Record
 from pipeline.unseal.unseal import recover_passphrase
 from tests.golden import holders
@@ -55,20 +52,20 @@ def load() -> dict[str, Any]:
     return dict(json.loads(INDEX.read_text())) if INDEX.exists() else {"records": {}, "newer": {}}
 
 
-def plan(name: str) -> mint.Plan:
+def plan(name: str) -> create.CustodyPlan:
     """The unattended path; for one key, custodians besides."""
     known: dict[str, Holder] = holders.machines()
-    ways = [paths.Path("unattended", (paths.Need("vault", 1, 1), paths.Need("aws", 1, 1)))]
+    ways = [paths.Path("unattended", (paths.PathNeed("vault", 1, 1), paths.PathNeed("aws", 1, 1)))]
     if name == WITH_PEOPLE:
         known["people"] = holders.people()
-        ways.append(paths.Path("people", (paths.Need("people", 2, 3),)))
+        ways.append(paths.Path("people", (paths.PathNeed("people", 2, 3),)))
     if name == WITH_CUSTODIANS:
         known["custodians"] = holders.custodians(CUSTODIANS)
         known["sheets"] = holders.Sheets(KEEPERS)
-        ways.append(paths.Path("custodians", (paths.Need("custodians", 2, 3),)))
-        ways.append(paths.Path("paper", (paths.Need("sheets", 2, 2),)))
-        ways.append(paths.Path("mixed", (paths.Need("vault", 1, 1), paths.Need("custodians", 2, 3))))
-    return mint.Plan(tuple(ways), known, holders.machines(), paths.describe(known, known))
+        ways.append(paths.Path("custodians", (paths.PathNeed("custodians", 2, 3),)))
+        ways.append(paths.Path("paper", (paths.PathNeed("sheets", 2, 2),)))
+        ways.append(paths.Path("mixed", (paths.PathNeed("vault", 1, 1), paths.PathNeed("custodians", 2, 3))))
+    return create.CustodyPlan(tuple(ways), known, holders.machines(), paths.describe(known, known))
 
 
 def at(moment: datetime) -> Any:
@@ -85,10 +82,12 @@ def at(moment: datetime) -> Any:
 def make(name: str, moment: datetime) -> Record:
     """Mint one record as an escrow does."""
     data = (EXPORTS / f"{name}-two-block.asc").read_bytes()
-    key = keys.load(data, EXPORT_PASSPHRASE, pin=None, now=moment)
+    key = rewrap.load(data, EXPORT_PASSPHRASE, pin=None, now=moment)
     chosen = plan(name)
     with at(moment):
-        made = mint.mint(key, chosen, now=moment, deadline=Deadline(120), export_passphrase=EXPORT_PASSPHRASE)
+        made = create.create_record(
+            key, chosen, now=moment, deadline=Deadline(120), export_passphrase=EXPORT_PASSPHRASE
+        )
     sheets = chosen.holders.get("sheets")
     if isinstance(sheets, holders.Sheets):
         PRINTED[name] = [words.text() for words in sheets.printed]
@@ -97,13 +96,13 @@ def make(name: str, moment: datetime) -> Record:
 
 def make_newer(old: Record, moment: datetime) -> bytes:
     """The same record as a version to come might write it: authentic, of a schema not known today."""
-    document = json.loads(old.members[record.MANIFEST])
+    document = json.loads(old.members[tar.MANIFEST])
     document |= {"schema": "orgkey.record/2", "created": f"{moment:%Y-%m-%dT%H:%M:%SZ}", "novelty": True}
     body = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
     opens = passphrase.written(recover_passphrase(old, "unattended", holders.machines()))
     with at(moment):
         made = signing.sign_detached(old.keypair, opens, old.public, body, deadline=Deadline(120), now=moment)
-    return record.pack({**old.members, record.MANIFEST: body, record.MANIFEST_SIGNATURE: made})
+    return tar.pack({**old.members, tar.MANIFEST: body, tar.MANIFEST_SIGNATURE: made})
 
 
 def describe(made: Record) -> dict[str, Any]:
@@ -134,7 +133,7 @@ def _people(made: Record) -> list[Mapping[str, Any]]:
     for share in entry.shares:
         words = open_share(entry, share, made.members, holders.people(), binding)
         place = Place(made.manifest.record_id, entry.name, share.holder, share.index)
-        codes = [commit.code(place, number, words).text() for number in range(3)]
+        codes = [commitments.code(place, number, words).text() for number in range(3)]
         told.append({"words": words.text(), "commitment": share.commitment, "codes": codes})
     return told
 

@@ -18,21 +18,19 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from pipeline import config
-from pipeline import openpgp as keys
 from pipeline.archive.run import KeyScope
 from pipeline.config import DirectoryTarget as Settings
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import Code, NotEnoughShares, UsageProblem, WrongShare
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding
-from pipeline.custody.shares import commitments as commit
-from pipeline.custody.shares import paths, slip39, witness
+from pipeline.custody.shares import commitments, paths, slip39, witness
 from pipeline.custody.shares.commitments import Place
 from pipeline.custody.shares.recover import open_share
 from pipeline.openpgp.format import armor
 from pipeline.openpgp.gnupg.driver import GnuPG
-from pipeline.record import tar as record
-from pipeline.record import verify as authentic
+from pipeline.openpgp.key import rewrap
+from pipeline.record import tar, verify
 from pipeline.record.tar import MANIFEST
 from pipeline.storage.directory.target import DirectoryTarget
 from pipeline.unseal.ceremony import UnsealRequest
@@ -144,9 +142,9 @@ def file_of(name: str, folder: str = "records") -> Path:
     return HERE / folder / str(told["fingerprint"]) / f"{told['epoch']}.tar"
 
 
-def opened(name: str) -> authentic.Record:
+def opened(name: str) -> verify.Record:
     told = RECORDS[name]
-    return authentic.open_record(
+    return verify.verify_record(
         file_of(name).read_bytes(),
         told["fingerprint"],
         deadline=Deadline(60),
@@ -174,7 +172,7 @@ def test_which_there_are() -> None:
 def test_nobody_has_touched_them(folder: str, name: str) -> None:
     data = file_of(name, folder).read_bytes()
     assert hashlib.sha256(data).hexdigest() == INDEX[folder][name]["sha256"]
-    assert record.pack(record.unpack(data)) == data
+    assert tar.pack(tar.unpack(data)) == data
 
 
 def test_the_script_makes_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,9 +199,9 @@ def test_authentic_and_as_it_was_described(name: str) -> None:
     assert manifest.key["algorithm"]
     # "Escrowed already" is judged by these two: they must come out the same in every version.
     written = Secret(told["escrow_passphrase"])
-    assert keys.unlock(found.keypair, written).key_state == manifest.key_state
+    assert rewrap.unlock(found.keypair, written).key_state == manifest.key_state
     export = (make_golden.EXPORTS / f"{name}-two-block.asc").read_bytes()
-    loaded = keys.load(export, make_golden.EXPORT_PASSPHRASE, pin=None, now=now())
+    loaded = rewrap.load(export, make_golden.EXPORT_PASSPHRASE, pin=None, now=now())
     assert loaded.key_state == manifest.key_state
     assert manifest.custody.plan_digest() == manifest.plan == told["plan"]
     described = {key: item.coordinates for key, item in manifest.custody.holders.items()}
@@ -223,7 +221,7 @@ def test_shares_commitments_and_witness(name: str) -> None:
     for share in entry.shares:
         opened_share = open_share(entry, share, found.members, openers[share.holder], binding)
         place = Place(record_id, entry.name, share.holder, share.index)
-        assert commit.verify(share.commitment, share.salt, place, opened_share)
+        assert commitments.verify(share.commitment, share.salt, place, opened_share)
         assert share.checks == ()
         words.append(opened_share)
     assert slip39.combine(words) == raw_of(name)
@@ -241,11 +239,11 @@ def test_the_custodians_words_commitments_and_check_codes() -> None:
     for share, told in zip(entry.shares, RECORDS[name]["people"], strict=True):
         words = Secret(told["words"])
         place = Place(record_id, "people", "people", share.index)
-        assert share.commitment == told["commitment"] == commit.commitment(share.salt, place, words)
-        assert share.checks == commit.code_hashes(share.salt, place, words)
+        assert share.commitment == told["commitment"] == commitments.commitment(share.salt, place, words)
+        assert share.checks == commitments.code_hashes(share.salt, place, words)
         for number, code in enumerate(told["codes"]):
-            assert commit.code(place, number, words).text() == code
-            assert commit.code_hash(share.salt, place, number, Secret(code)) == share.checks[number]
+            assert commitments.code(place, number, words).text() == code
+            assert commitments.code_hash(share.salt, place, number, Secret(code)) == share.checks[number]
     all_words = [Secret(told["words"]) for told in RECORDS[name]["people"]]
     assert slip39.combine(all_words[1:]) == raw_of(name)
     assert recover_passphrase(found, "people", {}, all_words[:2]) == raw_of(name)
@@ -275,7 +273,7 @@ def test_custodians_and_paper_as_they_were_sealed() -> None:
     sheets = [Secret(text) for text in RECORDS[name]["sheets"]]
     assert recover_passphrase(found, "paper", {}, sheets) == raw_of(name)
     for share in section.path("custodians").shares:
-        assert len(share.checks) == commit.CODES
+        assert len(share.checks) == commitments.CODES
         assert found.members[share.member].startswith(b"-----BEGIN PGP MESSAGE-----")
 
 
@@ -344,7 +342,7 @@ def test_restore(name: str, shelf: Shelf, tmp_path: Path) -> None:
     )
     assert (done.epoch, done.origin, done.path) == (RECORDS[name]["epoch"], "disk", "unattended")
     restored = armor.dearmor(done.out.read_bytes())
-    assert keys.unlock(restored, NEW).key_state == RECORDS[name]["key_state"]
+    assert rewrap.unlock(restored, NEW).key_state == RECORDS[name]["key_state"]
     with GnuPG(Deadline(60)) as gpg:
         gpg.import_keys(restored, {RECORDS[name]["fingerprint"]: True})
         assert gpg.verify(b"data", gpg.sign(b"data", RECORDS[name]["fingerprint"], NEW))
@@ -367,7 +365,7 @@ def test_restore_by_people(shelf: Shelf, tmp_path: Path) -> None:
     found = restore.find(context, estate, request)
     restore.restore(found, request, estate, lambda: NEW, deadline=context.deadline, now=context.clock.now())
     restored = armor.dearmor(request.out.read_bytes())
-    assert keys.unlock(restored, NEW).key_state == RECORDS[name]["key_state"]
+    assert rewrap.unlock(restored, NEW).key_state == RECORDS[name]["key_state"]
 
 
 # -- a record of a version to come ---------------------------------------------------------------
@@ -377,7 +375,7 @@ def test_a_newer_schema_is_said_to_be_newer() -> None:
     told = INDEX["newer"][make_golden.NEWER]
     data = file_of(make_golden.NEWER, "newer").read_bytes()
     with pytest.raises(UsageProblem, match=r"orgkey\.record/2") as caught:
-        authentic.open_record(data, told["fingerprint"], deadline=Deadline(60), now=now())
+        verify.verify_record(data, told["fingerprint"], deadline=Deadline(60), now=now())
     assert "upgrade" in caught.value.hint
 
 

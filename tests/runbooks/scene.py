@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.clock import Deadline
 from pipeline.devstack.programs import OPENBAO, find
-from pipeline.record import verify as authentic
+from pipeline.record import verify
 from pipeline.record.verify import Record
 from tests.runbooks.runner import execute
 from tests.support import people
@@ -151,7 +151,7 @@ WORK={self.work}
         """An epoch's record, from the directory."""
         name = epoch or self.epoch
         data = (self.disk / self.fingerprint / f"{name}.tar").read_bytes()
-        return authentic.open_record(
+        return verify.verify_record(
             data, self.fingerprint, deadline=Deadline(60), now=datetime.now(UTC), epoch=name
         )
 

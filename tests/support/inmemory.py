@@ -17,7 +17,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pipeline import config
-from pipeline import openpgp as keys
 from pipeline.archive.run import KeyScope, Role
 from pipeline.config import Config
 from pipeline.core.clock import Deadline, SystemClock
@@ -27,12 +26,13 @@ from pipeline.core.finding import Finding
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding, Coordinates, Holder, SealedShare
 from pipeline.custody.shares import paths
-from pipeline.custody.shares.section import CustodySection
-from pipeline.openpgp import UnlockedKey, signing
+from pipeline.custody.shares.manifest_section import CustodySection
+from pipeline.openpgp import signing
 from pipeline.openpgp.format import armor
+from pipeline.openpgp.key import rewrap
+from pipeline.openpgp.key.rewrap import UnlockedKey
 from pipeline.provision.desired import Site
-from pipeline.record import create as mint
-from pipeline.record import tar as record
+from pipeline.record import create, tar
 from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
 from pipeline.sources.backups import sources
@@ -271,7 +271,7 @@ def export(name: str = ORG) -> bytes:
 @cache
 def unlocked(name: str = ORG) -> UnlockedKey:
     """The same, open."""
-    return keys.load(export(name), EXPORT_PASSPHRASE, pin=None, now=datetime.now(UTC))
+    return rewrap.load(export(name), EXPORT_PASSPHRASE, pin=None, now=datetime.now(UTC))
 
 
 def signed(name: str, data: bytes) -> bytes:
@@ -380,10 +380,10 @@ class World:
             backends=estate,
         )
 
-    def plan(self) -> mint.Plan:
+    def plan(self) -> create.CustodyPlan:
         """The custody plan as an escrow makes it."""
         holders: dict[str, Holder] = dict(self.holders)
-        return mint.Plan(
+        return create.CustodyPlan(
             paths.from_config(self.config, holders), holders, holders, paths.describe(holders, holders)
         )
 
@@ -395,7 +395,7 @@ class World:
             key: Whose.
             previous: The epoch before it.
         """
-        return mint.mint(
+        return create.create_record(
             unlocked(key),
             self.plan(),
             now=datetime.now(UTC) + timedelta(seconds=later),
@@ -474,7 +474,7 @@ def slot_of(made: Record) -> Slot:
 def repacked(members: Mapping[str, bytes], changes: Mapping[str, bytes | None]) -> bytes:
     """A well-formed tar with changed, added or (``None``) missing members."""
     changed = {name: content for name, content in {**members, **changes}.items() if content is not None}
-    return record.pack(changed)
+    return tar.pack(changed)
 
 
 def forged(
@@ -495,13 +495,13 @@ def forged(
     whole = {
         name: content
         for name, content in {**genuine.members, **(members or {})}.items()
-        if content is not None and name not in (record.MANIFEST, record.MANIFEST_SIGNATURE)
+        if content is not None and name not in (tar.MANIFEST, tar.MANIFEST_SIGNATURE)
     }
-    document = json.loads(genuine.members[record.MANIFEST])
+    document = json.loads(genuine.members[tar.MANIFEST])
     document["members"] = {name: sha256(content).hex for name, content in whole.items()}
     describe(document)
     body = rfc8785.dumps(document)
-    return record.pack(whole | {record.MANIFEST: body, record.MANIFEST_SIGNATURE: signed(by, body)})
+    return tar.pack(whole | {tar.MANIFEST: body, tar.MANIFEST_SIGNATURE: signed(by, body)})
 
 
 def attackers(genuine: Record, *, created: str = "2099-01-01T00:00:00Z") -> bytes:
@@ -515,7 +515,7 @@ def attackers(genuine: Record, *, created: str = "2099-01-01T00:00:00Z") -> byte
     return forged(
         genuine,
         by=ATTACKER,
-        members={record.PUBLIC: armor.armor(key.public, "PUBLIC KEY BLOCK")},
+        members={tar.PUBLIC: armor.armor(key.public, "PUBLIC KEY BLOCK")},
         describe=mine,
     )
 

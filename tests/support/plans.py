@@ -83,7 +83,8 @@ class Plan:
     def paths(self) -> tuple[paths.Path, ...]:
         return tuple(
             paths.Path(
-                name, tuple(paths.Need(holder, count, self.sizes[holder]) for holder, count in needs.items())
+                name,
+                tuple(paths.PathNeed(holder, count, self.sizes[holder]) for holder, count in needs.items()),
             )
             for name, needs in self.needs.items()
         )

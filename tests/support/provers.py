@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.openpgp import proofs
 from pipeline.openpgp.format import signatures as sig
-from pipeline.openpgp.key import parsing as reading
+from pipeline.openpgp.key import parsing
 from pipeline.openpgp.proofs.interface import Checked, Exhibit, Job, Prover, Verdict
 from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
 
@@ -44,7 +44,7 @@ class NoProcess(proofs.Prestarted):
 
 
 def _certified(job: Job, exhibit: Exhibit) -> Verdict:
-    user = reading.sole(exhibit.certified or b"", "the certified key")
+    user = parsing.read_one(exhibit.certified or b"", "the certified key")
     data = sig.hashed_key(user.primary.public)
     for identity in user.identities:
         if identity.packet.body == exhibit.user_id.encode():

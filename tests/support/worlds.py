@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import openpgp as keys
+from pipeline.openpgp.format import protection
 from pipeline.record.verify import Record
 from tests.support.inmemory import World
 from tests.support.provers import use_quick
@@ -29,7 +29,7 @@ def _quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     if "real_provers" not in request.fixturenames:
         use_quick(monkeypatch)
     if "full_stretching" not in request.fixturenames:
-        monkeypatch.setattr(keys, "MAX_COUNT_OCTET", keys.ESCROW_COUNT_OCTET)
+        monkeypatch.setattr(protection, "MAX_COUNT_OCTET", protection.ESCROW_COUNT_OCTET)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pipeline.core.errors import Code
 
 if TYPE_CHECKING:
     from pipeline.custody.shares import paths as custody_paths
-    from pipeline.custody.shares.section import PathEntry
+    from pipeline.custody.shares.manifest_section import PathEntry
     from pipeline.evidence.ledger.drill_results import Result
     from pipeline.workflows.drill import Drill, Former
     from pipeline.workflows.publish import Stored

@@ -18,7 +18,7 @@ from pipeline.core.files import read_regular
 if TYPE_CHECKING:
     from pipeline.config import OpenpgpHolder
     from pipeline.openpgp.format.packets import Packet
-    from pipeline.openpgp.key.model import Key
+    from pipeline.openpgp.key.model import TransferableKey
 
 ENDINGS: Final = (".asc", ".gpg", ".pgp", ".key")
 MAX_FILES: Final = 1000
@@ -29,7 +29,7 @@ MAX_TOTAL: Final = 64 << 20
 
 
 @dataclass(frozen=True)
-class Placed:
+class StoredCertificate:
     """A key, and where it lies.
 
     Attributes:
@@ -44,7 +44,7 @@ class Placed:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class CertificateStore:
     """What the configured place holds.
 
     Attributes:
@@ -55,14 +55,14 @@ class Shelf:
         files: How many files were looked at.
     """
 
-    certificates: Mapping[str, Key]
-    strangers: tuple[Placed, ...] = ()
+    certificates: Mapping[str, TransferableKey]
+    strangers: tuple[StoredCertificate, ...] = ()
     problems: tuple[str, ...] = ()
-    secrets: tuple[Placed, ...] = ()
+    secrets: tuple[StoredCertificate, ...] = ()
     files: int = 0
 
 
-def collect(item: OpenpgpHolder) -> Shelf:
+def read_store(item: OpenpgpHolder) -> CertificateStore:
     """Read the certificates of a group; forms of one certificate in several files are merged.
 
     Args:
@@ -129,16 +129,16 @@ class _Collector:
     """Sorts what is read."""
 
     members: set[str]
-    found: dict[str, Key] = field(default_factory=dict)
-    strangers: dict[str, Placed] = field(default_factory=dict)
+    found: dict[str, TransferableKey] = field(default_factory=dict)
+    strangers: dict[str, StoredCertificate] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    secrets: list[Placed] = field(default_factory=list)
+    secrets: list[StoredCertificate] = field(default_factory=list)
     revocations: list[tuple[Path, str, Packet]] = field(default_factory=list)
 
     def add(self, path: Path, data: bytes) -> None:
-        from pipeline.openpgp.key import parsing as reading
+        from pipeline.openpgp.key import parsing
 
-        read = reading.read(data)
+        read = parsing.read_all(data)
         if not read.keys and (alone := list(_revocations(data))):
             self.revocations += [(path, issuer, packet) for issuer, packet in alone]
             return
@@ -146,11 +146,11 @@ class _Collector:
         for key in read.keys:
             self._add_key(path, key)
 
-    def _add_key(self, path: Path, key: Key) -> None:
+    def _add_key(self, path: Path, key: TransferableKey) -> None:
         from pipeline.openpgp.key.model import merge
         from pipeline.openpgp.key.validity import user_ids
 
-        placed = Placed(key.fingerprint, tuple(user_ids(key)), path)
+        placed = StoredCertificate(key.fingerprint, tuple(user_ids(key)), path)
         if any(component.secret_here for component in key.components):
             self.secrets.append(placed)
         if key.fingerprint not in self.members:
@@ -160,14 +160,14 @@ class _Collector:
         # Without the bytes as they came: nobody needs them, and a thousand files would pile them up.
         self.found[key.fingerprint] = replace(merge(known, key) if known else key, raw=b"")
 
-    def finish(self, files: int) -> Shelf:
+    def finish(self, files: int) -> CertificateStore:
         for path, issuer, packet in self.revocations:
             mine = [key for key in self.found.values() if key.primary.public.key_id == issuer]
             if not mine:
                 self.problems.append(f"{path}: a revocation of a key that is nobody's in the group")
             for key in mine:
                 self.found[key.fingerprint] = _with_revocations(key, [packet])
-        return Shelf(
+        return CertificateStore(
             self.found,
             tuple(self.strangers[fingerprint] for fingerprint in sorted(self.strangers)),
             tuple(self.problems),
@@ -192,7 +192,7 @@ def _revocations(data: bytes) -> Iterable[tuple[str, Packet]]:
             yield made.issuer, packet
 
 
-def _with_revocations(key: Key, packets: Iterable[Packet]) -> Key:
+def _with_revocations(key: TransferableKey, packets: Iterable[Packet]) -> TransferableKey:
     from pipeline.openpgp.key.model import union
 
     primary = key.primary

@@ -14,26 +14,16 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.core.clock import stamp
 from pipeline.core.errors import UsageProblem
-from pipeline.custody.custodians.certificate_store import ENDINGS, Placed, Shelf, collect
+from pipeline.custody.custodians.certificate_store import (
+    ENDINGS,
+    read_store,
+)
 
 if TYPE_CHECKING:
     from pipeline.config import Custodian, OpenpgpHolder
     from pipeline.openpgp.format.material import PublicPart
-    from pipeline.openpgp.key.model import Component, Key
-    from pipeline.openpgp.key.validity import Judgement, Standing
-
-__all__ = [
-    "Placed",
-    "Recipient",
-    "REPLACE",
-    "RENEW",
-    "Shelf",
-    "called",
-    "collect",
-    "recipient",
-    "recipients",
-    "same_keys",
-]
+    from pipeline.openpgp.key.model import Component, TransferableKey
+    from pipeline.openpgp.key.validity import ComponentValidity, KeyValidity
 
 LEAST_BITS: Final = 2048
 """Of RSA, DSA and ElGamal; NIST SP 800-131A allows no less since 2014."""
@@ -88,7 +78,7 @@ class Recipient:
     material: bytes = field(default=b"", repr=False)
 
 
-def recipient(name: str, member: Custodian, key: Key | None, now: datetime) -> Recipient:
+def recipient(name: str, member: Custodian, key: TransferableKey | None, now: datetime) -> Recipient:
     """Judge one custodian's certificate.
 
     Args:
@@ -126,7 +116,7 @@ def recipient(name: str, member: Custodian, key: Key | None, now: datetime) -> R
     )
 
 
-def called(member: Custodian, key: Key | None) -> str:
+def called(member: Custodian, key: TransferableKey | None) -> str:
     """The person, for messages: by name as far as one is known, and by fingerprint.
 
     Args:
@@ -139,7 +129,7 @@ def called(member: Custodian, key: Key | None) -> str:
     return f"{known} ({member.fingerprint})" if known else member.fingerprint
 
 
-def _user_id(key: Key, judged: Judgement) -> str:
+def _user_id(key: TransferableKey, judged: KeyValidity) -> str:
     """The first user id that the key itself has certified: anybody can write others into a file."""
     from pipeline.openpgp.format.packets import Tag
     from pipeline.openpgp.key.validity import printable
@@ -150,7 +140,7 @@ def _user_id(key: Key, judged: Judgement) -> str:
     return ""
 
 
-def _require_few_signatures(who: str, key: Key) -> None:
+def _require_few_signatures(who: str, key: TransferableKey) -> None:
     """Refuse a flood: a revocation behind it would not be looked at."""
     from pipeline.openpgp.key.parsing import Flooded
 
@@ -159,7 +149,7 @@ def _require_few_signatures(who: str, key: Key) -> None:
             raise UsageProblem(f"{who}: {problem.message}", hint=_NEWER)
 
 
-def _require_valid(who: str, key: Key, judged: Judgement, now: datetime) -> None:
+def _require_valid(who: str, key: TransferableKey, judged: KeyValidity, now: datetime) -> None:
     primary = judged.primary
     public = key.primary.public
     if primary.revoked:
@@ -180,8 +170,8 @@ def _require_valid(who: str, key: Key, judged: Judgement, now: datetime) -> None
 
 
 def _encryption_key(
-    who: str, member: Custodian, key: Key, judged: Judgement, now: datetime
-) -> tuple[Component, Standing]:
+    who: str, member: Custodian, key: TransferableKey, judged: KeyValidity, now: datetime
+) -> tuple[Component, ComponentValidity]:
     """The pinned encryption key, else the newest that may be used."""
     usable = []
     refused = []
@@ -214,7 +204,7 @@ def _encryption_key(
 _OTHER_USE: Final = "is not meant for encryption"
 
 
-def _unfit(public: PublicPart, standing: Standing, now: datetime) -> str | None:
+def _unfit(public: PublicPart, standing: ComponentValidity, now: datetime) -> str | None:
     """Why nothing may be encrypted to a key or subkey now."""
     from pipeline.openpgp.format.signatures import ENCRYPT
 
@@ -239,7 +229,7 @@ def _weakness(public: PublicPart) -> str:
     return ""
 
 
-def _reduced(key: Key, chosen: Component) -> bytes:
+def _reduced(key: TransferableKey, chosen: Component) -> bytes:
     """The certificate with one key that encrypts, and only with what the primary key has signed."""
     from pipeline.openpgp.key.validity import own_signatures
 
@@ -259,7 +249,7 @@ def _reduced(key: Key, chosen: Component) -> bytes:
 
 
 def _notes(
-    member: Custodian, key: Key, judged: Judgement, chosen: PublicPart, now: datetime
+    member: Custodian, key: TransferableKey, judged: KeyValidity, chosen: PublicPart, now: datetime
 ) -> Iterator[str]:
     from pipeline.openpgp.format.protection import AES256
 
@@ -283,7 +273,7 @@ def _notes(
         yield f"a part of it is not used: {problem.message}"
 
 
-def _component(key: Key, public: PublicPart) -> Component:
+def _component(key: TransferableKey, public: PublicPart) -> Component:
     return next(one for one in key.components if one.public.fingerprint == public.fingerprint)
 
 
@@ -299,7 +289,7 @@ def recipients(name: str, item: OpenpgpHolder, now: datetime) -> tuple[Recipient
         UsageProblem: A certificate is missing, nothing may be encrypted to it, or two custodians have
             one encryption key.
     """
-    shelf = collect(item)
+    shelf = read_store(item)
     found = []
     for member in item.members:
         try:

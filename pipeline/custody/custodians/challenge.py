@@ -17,10 +17,9 @@ from typing import Any, Final
 
 from pipeline.core.errors import UsageProblem, WrongShare
 from pipeline.core.secret import Secret
-from pipeline.custody.shares import commitments as commit
-from pipeline.custody.shares import slip39
+from pipeline.custody.shares import commitments, slip39
 from pipeline.custody.shares.commitments import CODES, Place
-from pipeline.custody.shares.section import DIGEST, NAME, SALT
+from pipeline.custody.shares.manifest_section import DIGEST, NAME, SALT
 
 SCHEMA: Final = "orgkey.challenge/1"
 LARGEST: Final = 1 << 20
@@ -98,7 +97,7 @@ class Challenge:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RevealedCode:
     """A code that proves one share.
 
     Attributes:
@@ -167,7 +166,7 @@ def _numbers(*ranges: tuple[object, int, int]) -> None:
             raise ValueError("number")
 
 
-def answer(challenge: Challenge, words: Secret, what: str) -> Answer:
+def answer(challenge: Challenge, words: Secret, what: str) -> RevealedCode:
     """Prove one share.
 
     The code is given only for a share that fits its commitment, and only if it is the code whose hash was
@@ -187,8 +186,8 @@ def answer(challenge: Challenge, words: Secret, what: str) -> Answer:
         raise WrongShare(f"{what}: {error.message}", hint=error.hint) from None
     for asked in challenge.shares:
         place = asked.place(challenge.record_id)
-        if commit.verify(asked.commitment, asked.salt, place, words):
-            return Answer(asked, _code(asked, place, words))
+        if commitments.verify(asked.commitment, asked.salt, place, words):
+            return RevealedCode(asked, _code(asked, place, words))
     damage = slip39.damage(words)
     if damage:
         raise WrongShare(
@@ -197,7 +196,7 @@ def answer(challenge: Challenge, words: Secret, what: str) -> Answer:
         )
     for old in challenge.older:
         place = Place(old.record_id, old.path, old.holder, old.index)
-        if commit.verify(old.commitment, old.salt, place, words):
+        if commitments.verify(old.commitment, old.salt, place, words):
             raise WrongShare(
                 f"{what} is of the older epoch {old.epoch} ({place}), not of {challenge.epoch}",
                 hint="find the newer share, or decrypt the one that came with the challenge; "
@@ -210,8 +209,8 @@ def answer(challenge: Challenge, words: Secret, what: str) -> Answer:
 
 
 def _code(asked: Asked, place: Place, words: Secret) -> str:
-    code = commit.code(place, asked.number, words)
-    if not hmac.compare_digest(commit.code_hash(asked.salt, place, asked.number, code), asked.code_hash):
+    code = commitments.code(place, asked.number, words)
+    if not hmac.compare_digest(commitments.code_hash(asked.salt, place, asked.number, code), asked.code_hash):
         raise WrongShare(
             f"the share is good ({place}), but the challenge asks for a code that was never published",
             hint="the challenge was changed on its way: ask the operator for it again, by another way",
@@ -219,7 +218,7 @@ def _code(asked: Asked, place: Place, words: Secret) -> str:
     return code.text()
 
 
-def answers(challenge: Challenge, given: Sequence[tuple[str, Secret]]) -> list[Answer]:
+def answers(challenge: Challenge, given: Sequence[tuple[str, Secret]]) -> list[RevealedCode]:
     """Prove several shares; each is proven once, in the order of the challenge.
 
     Raises:

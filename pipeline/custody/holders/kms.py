@@ -27,7 +27,7 @@ _WRONG = {"InvalidCiphertextException", "IncorrectKeyException"}
 
 
 @dataclass(frozen=True, slots=True)
-class KeyFacts:
+class KmsKey:
     """What KMS says of a key.
 
     Attributes:
@@ -45,7 +45,7 @@ class KeyFacts:
     managed_by_aws: bool
 
 
-class KmsHolder:
+class KmsKeyHolder:
     """Seals a share to a KMS key and opens it again.
 
     Args:
@@ -70,7 +70,7 @@ class KmsHolder:
         self._sealer = sealer
         self._settings = settings
         self._session = session
-        self._facts: KeyFacts | None = None
+        self._facts: KmsKey | None = None
 
     def describe(self) -> Coordinates:
         """The key's ARN and region, and the endpoint where it is not AWS's own.
@@ -170,7 +170,7 @@ class KmsHolder:
             findings += self._rotation(facts)
         return findings + kms_rights.check(self._session, subject, facts.arn, self._sealer)
 
-    def _rotation(self, facts: KeyFacts) -> list[Finding]:
+    def _rotation(self, facts: KmsKey) -> list[Finding]:
         try:
             rotates = self._session.call(
                 lambda client: bool(client.get_key_rotation_status(KeyId=facts.arn)["KeyRotationEnabled"]),
@@ -192,7 +192,7 @@ class KmsHolder:
             )
         ]
 
-    def _sound(self) -> KeyFacts:
+    def _sound(self) -> KmsKey:
         """The key's facts, read once; refused when it cannot hold a share."""
         if self._facts is None:
             facts = self._read()
@@ -200,10 +200,10 @@ class KmsHolder:
             self._facts = facts
         return self._facts
 
-    def _read(self) -> KeyFacts:
+    def _read(self) -> KmsKey:
         from botocore.exceptions import ClientError
 
-        def read(client: Any) -> KeyFacts:
+        def read(client: Any) -> KmsKey:
             try:
                 return judge(taken(client.describe_key(KeyId=self._settings.key_id), "KeyMetadata", dict))
             except ClientError as error:
@@ -241,10 +241,10 @@ def _code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def judge(data: Any) -> KeyFacts:
+def judge(data: Any) -> KmsKey:
     """Take what matters from the answer to ``DescribeKey`` (its ``KeyMetadata``)."""
     arn = taken(data, "Arn", str)
-    return KeyFacts(
+    return KmsKey(
         arn=arn,
         region=arn.split(":")[3],
         state=str(data.get("KeyState", "Enabled" if data.get("Enabled") else "Disabled")),
@@ -254,7 +254,7 @@ def judge(data: Any) -> KeyFacts:
     )
 
 
-def accept(name: str, facts: KeyFacts) -> None:
+def accept(name: str, facts: KmsKey) -> None:
     """Refuse a key that cannot hold a share.
 
     Args:

@@ -14,8 +14,7 @@ from pipeline.core.clock import Clock, Deadline
 from pipeline.core.errors import IntegrityProblem, NotAKey, NotEnoughShares, UsageProblem
 from pipeline.core.finding import Finding
 from pipeline.core.secret import Secret
-from pipeline.custody.custodians import certificates
-from pipeline.custody.custodians import check as certificate_check
+from pipeline.custody.custodians import certificate_check, certificates
 from pipeline.custody.holders.interface import Binding, Coordinates, SealedShare
 
 if TYPE_CHECKING:

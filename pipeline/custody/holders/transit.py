@@ -42,7 +42,7 @@ _DAMAGED = (
 
 
 @dataclass(frozen=True, slots=True)
-class KeyFacts:
+class TransitKey:
     """What the server says of a Transit key.
 
     Attributes:
@@ -56,7 +56,7 @@ class KeyFacts:
     faults: tuple[str, ...]
 
 
-class TransitHolder:
+class TransitKeyHolder:
     """Seals a share to a Transit key and opens it again.
 
     Args:
@@ -73,7 +73,7 @@ class TransitHolder:
         self.name = name
         self._settings = settings
         self._session = session
-        self._facts: KeyFacts | None = None
+        self._facts: TransitKey | None = None
 
     def describe(self) -> Coordinates:
         """Address, namespace, mount, key and its present version.
@@ -185,7 +185,7 @@ class TransitHolder:
             findings.append(Finding(Level.FAIL, subject, error.message, error.hint, error.code))
         return findings
 
-    def _judged(self, facts: KeyFacts) -> list[Finding]:
+    def _judged(self, facts: TransitKey) -> list[Finding]:
         subject = f"holder {self.name}"
         if facts.faults:
             told = f"its Transit key {self._settings.key} is {', '.join(facts.faults)}"
@@ -252,7 +252,7 @@ class TransitHolder:
             )
         return findings or [Finding(Level.OK, subject, f"the {role} may do what it needs, and no more")]
 
-    def _sound(self) -> KeyFacts:
+    def _sound(self) -> TransitKey:
         """The key's facts, read once; refused when it cannot be trusted with a share."""
         if self._facts is None:
             facts = self._read()
@@ -264,7 +264,7 @@ class TransitHolder:
             self._facts = facts
         return self._facts
 
-    def _remedy(self, facts: KeyFacts) -> str:
+    def _remedy(self, facts: TransitKey) -> str:
         """What to do about its faults: first what brings old shares back."""
         key = f"{self._settings.mount.strip('/')}/keys/{self._settings.key}"
         anew = (
@@ -279,14 +279,14 @@ class TransitHolder:
             return f"forbid its deletion: vault write {key}/config deletion_allowed=false"
         return anew
 
-    def _read(self) -> KeyFacts:
+    def _read(self) -> TransitKey:
         import hvac.exceptions
 
         place = self._settings
 
         what = f"holder {self.name}, read its key {place.key}"
 
-        def read(client: Any) -> KeyFacts:
+        def read(client: Any) -> TransitKey:
             try:
                 answer = client.secrets.transit.read_key(name=place.key, mount_point=place.mount)
                 return judge(mapping(answer, what, "data"))
@@ -346,7 +346,7 @@ def taken(answer: Any, what: str, name: str) -> str:
     return value
 
 
-def judge(data: Mapping[str, Any]) -> KeyFacts:
+def judge(data: Mapping[str, Any]) -> TransitKey:
     """Judge what the server says of a key (``GET <mount>/keys/<key>``)."""
     faults = []
     if not data.get("derived"):
@@ -362,4 +362,6 @@ def judge(data: Mapping[str, Any]) -> KeyFacts:
     ):
         if data.get(name):
             faults.append(fault)
-    return KeyFacts(int(data["latest_version"]), int(data.get("min_decryption_version") or 1), tuple(faults))
+    return TransitKey(
+        int(data["latest_version"]), int(data.get("min_decryption_version") or 1), tuple(faults)
+    )

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pipeline.core.errors import WrongShare
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding
-from pipeline.custody.shares import commitments as commit
-from pipeline.custody.shares import slip39
+from pipeline.custody.shares import commitments, slip39
 from pipeline.custody.shares.commitments import Place
-from pipeline.custody.shares.section import CustodySection, PathEntry, ShareEntry
+from pipeline.custody.shares.manifest_section import CustodySection, PathEntry, ShareEntry
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownRecord:
     """A record that a share may belong to.
 
     Attributes:
@@ -30,7 +29,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Identity:
+class ShareOrigin:
     """Where a share belongs.
 
     Attributes:
@@ -39,7 +38,7 @@ class Identity:
         share: What the manifest says of it; ``label`` tells whose it is.
     """
 
-    known: Known
+    known: KnownRecord
     path: PathEntry
     share: ShareEntry
 
@@ -54,7 +53,7 @@ def place_of(entry: PathEntry, share: ShareEntry, binding: Binding) -> Place:
     return Place(binding.record_id, entry.name, share.holder, share.index)
 
 
-def identify(words: Secret, known: Sequence[Known]) -> Identity | None:
+def identify(words: Secret, known: Sequence[KnownRecord]) -> ShareOrigin | None:
     """Find the share that was committed to.
 
     Args:
@@ -72,12 +71,14 @@ def identify(words: Secret, known: Sequence[Known]) -> Identity | None:
         for entry in item.section.paths:
             for share in entry.shares:
                 place = place_of(entry, share, item.binding)
-                if commit.verify(share.commitment, share.salt, place, words):
-                    return Identity(item, entry, share)
+                if commitments.verify(share.commitment, share.salt, place, words):
+                    return ShareOrigin(item, entry, share)
     return None
 
 
-def require(words: Secret, wanted: Known, path: str, others: Sequence[Known] = (), *, what: str) -> Identity:
+def require(
+    words: Secret, wanted: KnownRecord, path: str, others: Sequence[KnownRecord] = (), *, what: str
+) -> ShareOrigin:
     """Identify a share that is meant for one path of one record, or say why it is not that.
 
     Args:

@@ -17,7 +17,7 @@ SIZE = 32
 """Bytes of an escrow passphrase: 256 bits, so that stretching it adds nothing."""
 
 
-def mint() -> Secret:
+def draw() -> Secret:
     """Draw a new escrow passphrase from the operating system's generator, as 32 raw bytes."""
     return Secret(secrets.token_bytes(SIZE))
 

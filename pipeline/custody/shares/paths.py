@@ -28,7 +28,7 @@ WAY = frozenset({"ca_file", "proxy"})
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class PathNeed:
     """One holder that a path needs.
 
     Attributes:
@@ -52,11 +52,11 @@ class Path:
     """
 
     name: str
-    needs: tuple[Need, ...]
+    needs: tuple[PathNeed, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
+class HolderDescription:
     """What a manifest says of a holder.
 
     Attributes:
@@ -68,7 +68,7 @@ class Description:
     coordinates: Coordinates
 
 
-def check_need(path: str, need: Need) -> None:
+def check_need(path: str, need: PathNeed) -> None:
     """Make sure that SLIP-39 can express what a path asks of a holder.
 
     Raises:
@@ -98,7 +98,8 @@ def from_config(config: Config, holders: Mapping[str, Holder]) -> tuple[Path, ..
     paths = []
     for name in sorted(config.path):
         needs = tuple(
-            Need(need.holder, need.threshold, holders[need.holder].size) for need in config.path[name].needs
+            PathNeed(need.holder, need.threshold, holders[need.holder].size)
+            for need in config.path[name].needs
         )
         for need in needs:
             check_need(name, need)
@@ -106,7 +107,9 @@ def from_config(config: Config, holders: Mapping[str, Holder]) -> tuple[Path, ..
     return tuple(paths)
 
 
-def describe(holders: Mapping[str, Holder | Description], names: Iterable[str]) -> dict[str, Description]:
+def describe(
+    holders: Mapping[str, Holder | HolderDescription], names: Iterable[str]
+) -> dict[str, HolderDescription]:
     """Ask holders what they are; the questions to servers overlap.
 
     Args:
@@ -120,15 +123,15 @@ def describe(holders: Mapping[str, Holder | Description], names: Iterable[str]) 
         Unreachable, Denied, UsageProblem: A server or a key is not as configured.
     """
 
-    def one(item: Holder | Description) -> Description:
-        return item if isinstance(item, Description) else Description(item.kind, item.describe())
+    def one(item: Holder | HolderDescription) -> HolderDescription:
+        return item if isinstance(item, HolderDescription) else HolderDescription(item.kind, item.describe())
 
     wanted = sorted(set(names))
     found = overlap([partial(one, holders[name]) for name in wanted])
     return dict(zip(wanted, found, strict=True))
 
 
-def plan_digest(paths: Iterable[Path], holders: Mapping[str, Holder | Description]) -> str:
+def plan_digest(paths: Iterable[Path], holders: Mapping[str, Holder | HolderDescription]) -> str:
     """Digest a custody plan, so that a configuration and a manifest can be compared.
 
     The order of paths, needs, holders and members does not matter, and neither do the versions of the

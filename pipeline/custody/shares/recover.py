@@ -14,11 +14,10 @@ from pipeline.core.errors import IntegrityProblem, NotEnoughShares, OrgkeyError,
 from pipeline.core.isolation import isolated
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding, Holder, SealedShare
-from pipeline.custody.shares import commitments as commit
-from pipeline.custody.shares import slip39, witness
-from pipeline.custody.shares.identify import Known, place_of, require
-from pipeline.custody.shares.paths import Need
-from pipeline.custody.shares.section import CustodySection, PathEntry, ShareEntry
+from pipeline.custody.shares import commitments, slip39, witness
+from pipeline.custody.shares.identify import KnownRecord, place_of, require
+from pipeline.custody.shares.manifest_section import CustodySection, PathEntry, ShareEntry
+from pipeline.custody.shares.paths import PathNeed
 
 
 def recover(
@@ -76,7 +75,7 @@ def _place(
     section: CustodySection, entry: PathEntry, binding: Binding, extra_shares: Sequence[Secret]
 ) -> dict[tuple[str, int], Secret]:
     """Find out by the commitments whose shares people brought."""
-    wanted = Known("this record", section, binding)
+    wanted = KnownRecord("this record", section, binding)
     brought: dict[tuple[str, int], Secret] = {}
     for number, given in enumerate(extra_shares, 1):
         found = require(given, wanted, entry.name, what=f"the share given as number {number}")
@@ -86,7 +85,7 @@ def _place(
 
 def _satisfy(
     entry: PathEntry,
-    need: Need,
+    need: PathNeed,
     members: Mapping[str, bytes],
     opener: Holder | None,
     binding: Binding,
@@ -151,7 +150,7 @@ def open_share(
     sealed = SealedShare(share.index, share.suffix, members[share.member], share.label)
     try:
         words = slip39.normalise(opener.open(sealed, binding))
-        right = commit.verify(share.commitment, share.salt, place, words)
+        right = commitments.verify(share.commitment, share.salt, place, words)
     except WrongShare as error:
         raise WrongShare(f"{place}: {error.message}", hint=error.hint) from error
     if not right:

@@ -14,11 +14,10 @@ from pipeline.core.concurrency import overlap
 from pipeline.core.errors import IntegrityProblem, UsageProblem, WrongShare
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding, Holder, SealedShare
-from pipeline.custody.shares import commitments as commit
-from pipeline.custody.shares import slip39, witness
+from pipeline.custody.shares import commitments, slip39, witness
 from pipeline.custody.shares.commitments import Place
-from pipeline.custody.shares.paths import Need, Path, describe
-from pipeline.custody.shares.section import CustodySection, PathEntry, ShareEntry, member_name
+from pipeline.custody.shares.manifest_section import CustodySection, PathEntry, ShareEntry, member_name
+from pipeline.custody.shares.paths import Path, PathNeed, describe
 from pipeline.custody.shares.slip39 import Split
 
 
@@ -40,7 +39,7 @@ class _Sealed:
     """One holder's sealed shares on one path."""
 
     path: Path
-    need: Need
+    need: PathNeed
     words: tuple[Secret, ...]
     shares: tuple[SealedShare, ...]
 
@@ -108,7 +107,9 @@ def _split(raw: Secret, paths: Sequence[Path]) -> dict[str, Split]:
     return splits
 
 
-def _seal_one(path: Path, need: Need, words: tuple[Secret, ...], holder: Holder, binding: Binding) -> _Sealed:
+def _seal_one(
+    path: Path, need: PathNeed, words: tuple[Secret, ...], holder: Holder, binding: Binding
+) -> _Sealed:
     shares = tuple(sorted(holder.seal(words, binding), key=lambda share: share.index))
     if [share.index for share in shares] != list(range(1, need.size + 1)):
         raise IntegrityProblem(
@@ -174,13 +175,13 @@ def _prove(
 
 def _entry(part: _Sealed, words: Secret, share: SealedShare, binding: Binding, *, codes: bool) -> ShareEntry:
     place = Place(binding.record_id, part.path.name, part.need.holder, share.index)
-    salt = secrets.token_hex(commit.SALT_BYTES)
+    salt = secrets.token_hex(commitments.SALT_BYTES)
     return ShareEntry(
         holder=part.need.holder,
         index=share.index,
         label=share.label,
         member=member_name(part.path.name, part.need.holder, share.index, part.need.size, share.suffix),
         salt=salt,
-        commitment=commit.commitment(salt, place, words),
-        checks=commit.code_hashes(salt, place, words) if codes else (),
+        commitment=commitments.commitment(salt, place, words),
+        checks=commitments.code_hashes(salt, place, words) if codes else (),
     )

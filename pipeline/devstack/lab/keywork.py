@@ -18,8 +18,7 @@ from pipeline.openpgp.format import armor
 from pipeline.openpgp.format.packets import Packet, Tag, build, join, parse
 from pipeline.openpgp.format.protection import close_secret
 from pipeline.openpgp.gnupg.driver import GnuPG
-from pipeline.openpgp.key import parsing as reading
-from pipeline.openpgp.key import rewrap, validity
+from pipeline.openpgp.key import parsing, rewrap, validity
 from pipeline.openpgp.key.rewrap import UnlockedKey
 
 SECONDS: Final = 120.0
@@ -94,7 +93,7 @@ def exported(home: GnuPG, fingerprint: str, passphrase: Secret) -> bytes:
 
 def expires(public: bytes) -> datetime | None:
     """When a key ends by its newest self-signatures."""
-    return validity.judge(reading.sole(public, "the key"), None).primary.expires
+    return validity.judge(parsing.read_one(public, "the key"), None).primary.expires
 
 
 def export_public(key: UnlockedKey, certificates: bytes) -> bytes:
@@ -171,7 +170,7 @@ def organization_certificate(subject: str, days: int, moment: datetime) -> tuple
 
 def certifies(public: bytes, user: bytes, user_fingerprint: str, user_id: str, moment: datetime) -> bool:
     """Whether a user's key carries a good certification by the Org Key, checked by gpg."""
-    org = reading.sole(public, "the Org Key")
+    org = parsing.read_one(public, "the Org Key")
     with gpg(moment) as home:
         try:
             home.import_keys(public, {org.fingerprint: False})

@@ -11,9 +11,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from pipeline.devstack.lab.server import Server
 from pipeline.openpgp.format import armor
-from pipeline.openpgp.key import parsing as reading
-from pipeline.openpgp.key import validity
-from pipeline.openpgp.key.model import Key
+from pipeline.openpgp.key import parsing, validity
+from pipeline.openpgp.key.model import TransferableKey
 
 
 def answer(server: Server, path: str) -> tuple[HTTPStatus, bytes]:
@@ -43,19 +42,19 @@ def answer(server: Server, path: str) -> tuple[HTTPStatus, bytes]:
     return HTTPStatus.OK, ("\n".join(lines) + "\n").encode()
 
 
-def reading_public(server: Server, key: Key) -> bytes:
+def reading_public(server: Server, key: TransferableKey) -> bytes:
     """A key's public part; the Org Key's comes with its Organization Certificates."""
     if key.fingerprint != server.fingerprint:
         return key.public()
     return armor.dearmor(server.export_public())
 
 
-def _keys(server: Server) -> list[Key]:
+def _keys(server: Server) -> list[TransferableKey]:
     data = [server.public(), *(server.user_key(user) for user in server.state.users())]
-    return [reading.sole(one, "a key of the stand-in server") for one in data]
+    return [parsing.read_one(one, "a key of the stand-in server") for one in data]
 
 
-def _matches(key: Key, search: str) -> bool:
+def _matches(key: TransferableKey, search: str) -> bool:
     if search[:2].lower() == "0x":
         return key.fingerprint.endswith(search[2:].upper())
     return any(search.casefold() in name.casefold() for name in validity.user_ids(key))

@@ -33,7 +33,7 @@ _CRC = re.compile(rb"^=([A-Za-z0-9+/]{4})$")
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class ArmorBlock:
     """One armor block.
 
     Attributes:
@@ -46,7 +46,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class NormalisedText:
     """Input whose byte order mark and line ends are normalised.
 
     Attributes:
@@ -114,7 +114,7 @@ def is_armored(data: bytes) -> bool:
     return _BEGIN.search(data) is not None
 
 
-def normalise(data: bytes) -> Text:
+def normalise(data: bytes) -> NormalisedText:
     """Take a byte order mark away, and make all line ends one kind where the data is armored text."""
     notes = []
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -132,10 +132,10 @@ def normalise(data: bytes) -> Text:
     if (data[:1] < b"\x80" or is_armored(data)) and _JOINED.search(data):
         data = _JOINED.sub(b"\n", data)
         notes.append("a line break between two armor blocks, or before the end of one, was missing")
-    return Text(data, tuple(notes))
+    return NormalisedText(data, tuple(notes))
 
 
-def blocks(data: bytes) -> list[Block]:
+def blocks(data: bytes) -> list[ArmorBlock]:
     """Read all armor blocks of a normalised file, in their order.
 
     Raises:
@@ -151,7 +151,7 @@ def blocks(data: bytes) -> list[Block]:
             raise NotAKey(f"the armor block {kind} has no end, the file is cut off", hint=DAMAGED_HINT)
         if end.group(1) != begin.group(1):
             raise NotAKey(f"the armor block {kind} ends as another kind of block", hint=DAMAGED_HINT)
-        found.append(Block(kind, _decode(kind, data[begin.end() : end.start()])))
+        found.append(ArmorBlock(kind, _decode(kind, data[begin.end() : end.start()])))
         at = end.end()
     return found
 

@@ -15,7 +15,7 @@ from functools import cached_property
 
 from pipeline.core.errors import NotAKey, Unsupported
 from pipeline.openpgp.format.armor import DAMAGED_HINT
-from pipeline.openpgp.format.packets import Reader
+from pipeline.openpgp.format.packets import FieldReader
 
 RSA = frozenset({1, 2, 3})
 ELGAMAL = frozenset({16, 20})
@@ -111,7 +111,7 @@ def read_public(body: bytes) -> PublicPart:
         NotAKey: It is cut off or its numbers make no sense.
         Unsupported: Another version than 4, an unknown algorithm or curve.
     """
-    reader = Reader(body, "a key packet")
+    reader = FieldReader(body, "a key packet")
     version = reader.octet()
     if version != 4:
         raise Unsupported(f"the key has version {version}, not 4", hint=UNSUPPORTED_HINT)
@@ -138,7 +138,7 @@ def read_public(body: bytes) -> PublicPart:
     return PublicPart(body[: reader.at], created, algorithm, numbers, curve, point)
 
 
-def _numbers(reader: Reader, count: int, limit: int) -> tuple[int, ...]:
+def _numbers(reader: FieldReader, count: int, limit: int) -> tuple[int, ...]:
     numbers = tuple(reader.mpi() for _ in range(count))
     if any(number < 2 for number in numbers):
         raise NotAKey("a public number of the key is 0 or 1", hint=DAMAGED_HINT)
@@ -171,7 +171,7 @@ def read_secret(public: PublicPart, clear: bytes) -> tuple[int, ...]:
     Raises:
         NotAKey: They are cut off, or bytes are left over.
     """
-    reader = Reader(clear, "the secret part")
+    reader = FieldReader(clear, "the secret part")
     numbers = tuple(reader.mpi() for _ in range(4 if public.algorithm in RSA else 1))
     if reader.left:
         raise NotAKey("the secret part is longer than its numbers", hint=DAMAGED_HINT)

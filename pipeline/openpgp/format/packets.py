@@ -138,7 +138,7 @@ def join(packets: Iterable[Packet]) -> bytes:
     return b"".join(packet.raw for packet in packets)
 
 
-class Reader:
+class FieldReader:
     """Takes fields off the front of a packet's body.
 
     Args:

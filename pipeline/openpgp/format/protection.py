@@ -16,7 +16,7 @@ from pipeline.core.errors import NotAKey
 from pipeline.core.secret import Secret
 from pipeline.openpgp.format.armor import DAMAGED_HINT
 from pipeline.openpgp.format.ciphers import CIPHERS, DIGESTS, cipher_available, crypt, digest_available
-from pipeline.openpgp.format.packets import Reader
+from pipeline.openpgp.format.packets import FieldReader
 
 AES256, SHA256 = 9, 8
 S2K_NAMES = {0: "simple", 1: "salted", 3: "iterated-salted"}
@@ -30,7 +30,7 @@ _CHUNK = 1 << 16
 _NO_CHARACTERS = bytes({*range(0x20), *range(0x7F, 0xA1)} - {*b"\b\t\v\n\f\r"})
 
 
-class State(StrEnum):
+class ProtectionState(StrEnum):
     """What the secret part of a packet is."""
 
     PROTECTED = "protected"
@@ -54,10 +54,10 @@ class Protection:
         count: The coded count octet of an iterated one.
         iv: Initialisation vector.
         data: The encrypted numbers with their checksum; the plain ones when unprotected.
-        problem: Why it cannot be handled, for :attr:`State.UNSUPPORTED`.
+        problem: Why it cannot be handled, for :attr:`ProtectionState.UNSUPPORTED`.
     """
 
-    state: State
+    state: ProtectionState
     usage: int
     cipher: int = 0
     s2k: int = -1
@@ -83,7 +83,7 @@ class Protection:
 
     def describe(self) -> dict[str, str | int | bool | None]:
         """The protection as the JSON documents show it."""
-        if self.state is not State.PROTECTED:
+        if self.state is not ProtectionState.PROTECTED:
             return {
                 "state": self.state.value,
                 "cipher": None,
@@ -117,47 +117,49 @@ def read_protection(body: bytes, at: int) -> Protection:
     Raises:
         NotAKey: It is cut off.
     """
-    reader = Reader(body, "the secret part of a key packet", at)
+    reader = FieldReader(body, "the secret part of a key packet", at)
     usage = reader.octet()
     if usage == 0:
-        return Protection(State.UNPROTECTED, usage, data=reader.rest())
+        return Protection(ProtectionState.UNPROTECTED, usage, data=reader.rest())
     if usage in (254, 255):
         return _read_s2k(reader, usage)
     if usage in CIPHERS:
-        return _with_cipher(reader, Protection(State.PROTECTED, usage, usage))
+        return _with_cipher(reader, Protection(ProtectionState.PROTECTED, usage, usage))
     what = "AEAD" if usage == 253 else f"the unknown usage octet {usage}"
-    return Protection(State.UNSUPPORTED, usage, problem=f"protected with {what}")
+    return Protection(ProtectionState.UNSUPPORTED, usage, problem=f"protected with {what}")
 
 
-def _read_s2k(reader: Reader, usage: int) -> Protection:
+def _read_s2k(reader: FieldReader, usage: int) -> Protection:
     cipher, kind = reader.octet(), reader.octet()
     if kind == 101:
         # GnuPG's extension: digest octet, "GNU", mode 1 (nothing there) or 2 (card, then its serial)
         mark = reader.rest()
         mode = mark[4] if len(mark) > 4 and mark[1:4] == b"GNU" else 0
         if mode in (1, 2):
-            return Protection(State.DUMMY if mode == 1 else State.CARD, usage)
-        return Protection(State.UNSUPPORTED, usage, problem="protected with an unknown GNU extension")
+            return Protection(ProtectionState.DUMMY if mode == 1 else ProtectionState.CARD, usage)
+        return Protection(
+            ProtectionState.UNSUPPORTED, usage, problem="protected with an unknown GNU extension"
+        )
     if kind not in S2K_NAMES:
         name = "Argon2" if kind == 4 else f"the unknown string-to-key {kind}"
-        return Protection(State.UNSUPPORTED, usage, problem=f"protected with {name}")
+        return Protection(ProtectionState.UNSUPPORTED, usage, problem=f"protected with {name}")
     digest = reader.octet()
     salt = reader.take(8) if kind else b""
     count = reader.octet() if kind == 3 else 0
-    found = Protection(State.PROTECTED, usage, cipher, kind, digest, salt, count)
+    found = Protection(ProtectionState.PROTECTED, usage, cipher, kind, digest, salt, count)
     if digest not in DIGESTS or not digest_available(digest):
         name = DIGESTS[digest][0] if digest in DIGESTS else f"number {digest}"
         problem = f"protected with the digest {name}, which is not available"
-        return replace(found, state=State.UNSUPPORTED, problem=problem)
+        return replace(found, state=ProtectionState.UNSUPPORTED, problem=problem)
     return _with_cipher(reader, found)
 
 
-def _with_cipher(reader: Reader, found: Protection) -> Protection:
+def _with_cipher(reader: FieldReader, found: Protection) -> Protection:
     known = CIPHERS.get(found.cipher)
     if known is None or not cipher_available(found.cipher):
         name = known[0] if known else f"number {found.cipher}"
         problem = f"protected with the cipher {name}, which is not available"
-        return replace(found, state=State.UNSUPPORTED, problem=problem)
+        return replace(found, state=ProtectionState.UNSUPPORTED, problem=problem)
     return replace(found, iv=reader.take(known[3]), data=reader.rest())
 
 
@@ -188,7 +190,7 @@ def derive(how: Protection, passphrase: bytes) -> bytes:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedSecret:
     """What a passphrase made of a protected part.
 
     Attributes:
@@ -200,7 +202,7 @@ class Opened:
     sound: bool
 
 
-def open_secret(how: Protection, passphrase: bytes) -> Opened:
+def open_secret(how: Protection, passphrase: bytes) -> OpenedSecret:
     """Decrypt, and look at the checksum; what a wrong one means is the caller's to say.
 
     Args:
@@ -215,10 +217,10 @@ def open_secret(how: Protection, passphrase: bytes) -> Opened:
     if len(how.data) < width + 2:
         raise NotAKey("the secret part of a key packet is cut off", hint=DAMAGED_HINT)
     plain = how.data
-    if how.state is State.PROTECTED:
+    if how.state is ProtectionState.PROTECTED:
         plain = crypt(how.cipher, derive(how, passphrase), how.iv, how.data, encrypt=False)
     clear, check = plain[:-width], plain[-width:]
-    return Opened(Secret(clear), hmac.compare_digest(check, _checksum(how.usage, clear)))
+    return OpenedSecret(Secret(clear), hmac.compare_digest(check, _checksum(how.usage, clear)))
 
 
 def _checksum(usage: int, clear: bytes) -> bytes:
@@ -250,7 +252,7 @@ def close_secret(clear: Secret, passphrase: Secret, *, s2k_count_octet: int, dig
         The secret part of the packet, from the usage octet on.
     """
     how = Protection(
-        State.PROTECTED,
+        ProtectionState.PROTECTED,
         254,
         AES256,
         3,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline.core.errors import NotAKey
 from pipeline.openpgp.format.ciphers import DIGESTS
 from pipeline.openpgp.format.material import CURVES, DSA, ECDSA, EDDSA, RSA, PublicPart
-from pipeline.openpgp.format.packets import Reader
+from pipeline.openpgp.format.packets import FieldReader
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives import hashes
@@ -108,7 +108,7 @@ def read_signature(body: bytes) -> Signature | None:
 
 
 def _read_v4(body: bytes) -> Signature:
-    reader = Reader(body, "a signature", 1)
+    reader = FieldReader(body, "a signature", 1)
     kind, algorithm, digest = reader.octet(), reader.octet(), reader.octet()
     hashed, unknown = _subpackets(reader.take(reader.number(2)))
     end = reader.at
@@ -146,7 +146,7 @@ def _issuer(subpackets: tuple[tuple[int, bytes], ...]) -> str:
 
 
 def _read_v3(body: bytes) -> Signature:
-    reader = Reader(body, "a signature", 1)
+    reader = FieldReader(body, "a signature", 1)
     if reader.octet() != 5:
         raise NotAKey("a signature's hashed part has another length than 5", hint="it is left out")
     hashed = reader.take(5)
@@ -157,7 +157,7 @@ def _read_v3(body: bytes) -> Signature:
     return Signature(3, hashed[0], algorithm, digest, created, (), (), hashed, left, _mpis(reader), issuer)
 
 
-def _mpis(reader: Reader) -> tuple[int, ...]:
+def _mpis(reader: FieldReader) -> tuple[int, ...]:
     numbers: list[int] = []
     while reader.left and len(numbers) < 4:
         numbers.append(reader.mpi())
@@ -165,7 +165,7 @@ def _mpis(reader: Reader) -> tuple[int, ...]:
 
 
 def _subpackets(area: bytes) -> tuple[tuple[tuple[int, bytes], ...], tuple[str, ...]]:
-    reader = Reader(area, "a signature's subpackets")
+    reader = FieldReader(area, "a signature's subpackets")
     found = []
     unknown = []
     while reader.left:

@@ -20,9 +20,7 @@ from pipeline.core.clock import Deadline
 from pipeline.core.errors import ProofFailed
 from pipeline.core.files import EXHAUSTION, no_room, own_trouble, require_room
 from pipeline.core.secret import Secret
-from pipeline.openpgp.gnupg.home import WHAT, Home, sweep_orphans
-
-__all__ = ["Answer", "Certification", "GnuPG", "GnuPGRefused", "Verification", "sweep_orphans"]
+from pipeline.openpgp.gnupg.home import WHAT, Home
 
 CALL_SECONDS: Final = 60.0
 """The longest that one call of gpg may take."""
@@ -65,7 +63,7 @@ class GnuPGRefused(ProofFailed):
 
 
 @dataclass(frozen=True)
-class Answer:
+class GpgResult:
     """What one call of gpg said.
 
     Attributes:
@@ -159,7 +157,7 @@ class GnuPG:
 
     def call(
         self, *arguments: str, stdin: bytes = b"", passphrase: Secret | None = None, real_time: bool = False
-    ) -> Answer:
+    ) -> GpgResult:
         """Run gpg once, whatever its exit status.
 
         Args:
@@ -191,7 +189,7 @@ class GnuPG:
             )
         if done.returncode:
             self._require_host()
-        return Answer(done.returncode, done.stdout, _status_lines(done.stderr))
+        return GpgResult(done.returncode, done.stdout, _status_lines(done.stderr))
 
     def _require_host(self) -> None:
         """Tell a host without room, memory or descriptors from what gpg has to say about a key.
@@ -204,7 +202,7 @@ class GnuPG:
             raise no_room(WHAT, next(line for line in said if line.endswith(_EXHAUSTED)))
         require_room(self.home, _LEAST_ROOM, WHAT)
 
-    def demand(self, what: str, answer: Answer) -> Answer:
+    def demand(self, what: str, answer: GpgResult) -> GpgResult:
         """Insist that a call, the last one, did what it was for.
 
         Args:

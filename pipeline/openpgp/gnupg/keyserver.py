@@ -21,7 +21,7 @@ from pipeline.core import process
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import DeadlinePassed, LocalFilesProblem, Unreachable
 from pipeline.openpgp.gnupg.home import Home
-from pipeline.openpgp.key import parsing as reading
+from pipeline.openpgp.key import parsing
 
 SCHEMES: Final = ("hkp", "hkps", "ldap", "ldaps")
 MAX_BYTES: Final = 1024 * 1024
@@ -36,7 +36,7 @@ _HINT: Final = "check the address in key.live, and that the server answers"
 
 
 @dataclass(frozen=True)
-class Found:
+class KeyServerAnswer:
     """What a key server has.
 
     Attributes:
@@ -56,7 +56,7 @@ def look_up(
     seconds: float,
     deadline: Deadline,
     ca_file: Path | None = None,
-) -> Found:
+) -> KeyServerAnswer:
     """Ask a server for a key, and for others under its names.
 
     Args:
@@ -86,7 +86,7 @@ def look_up(
         key = next((one for one in found if one is not None), None)
         terms = [*(f"={quote(name)}" for name in asked), *(f"<{mail}>" for mail in mails)]
         answers = _ask(url, [f"KS_GET -- {term}" for term in terms], seconds, deadline, ca_file)
-        listed = [one.fingerprint for answer in answers if answer for one in reading.read(answer).keys]
+        listed = [one.fingerprint for answer in answers if answer for one in parsing.read_all(answer).keys]
     else:
         (key,) = _ask(url, [f"KS_GET -- 0x{fingerprint}"], seconds, deadline, ca_file)
         terms = [
@@ -95,7 +95,9 @@ def look_up(
         ]
         answers = _ask(url, [f"KS_SEARCH -- {term}" for term in terms], seconds, deadline, ca_file)
         listed = [other for answer in answers for other in _listed(answer or b"")]
-    return Found(key, tuple(dict.fromkeys(other for other in listed if not fingerprint.endswith(other))))
+    return KeyServerAnswer(
+        key, tuple(dict.fromkeys(other for other in listed if not fingerprint.endswith(other)))
+    )
 
 
 def _mail(name: str) -> str | None:

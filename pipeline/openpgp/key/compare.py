@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.core.errors import OrgkeyError
 
 if TYPE_CHECKING:
-    from pipeline.openpgp.key.model import Key
+    from pipeline.openpgp.key.model import TransferableKey
 
 
 def compare_public(escrowed: bytes, live: bytes) -> str:
@@ -23,10 +23,13 @@ def compare_public(escrowed: bytes, live: bytes) -> str:
         ``same``; ``renewed`` when the live key has signed itself since, new subkeys aside, which no
         refresh can take; ``replaced`` when it is another key; ``unknown`` when it cannot be read.
     """
-    from pipeline.openpgp.key import parsing as reading
+    from pipeline.openpgp.key import parsing
 
     try:
-        ours, theirs = reading.sole(escrowed, "the escrowed public part"), reading.sole(live, "the live key")
+        ours, theirs = (
+            parsing.read_one(escrowed, "the escrowed public part"),
+            parsing.read_one(live, "the live key"),
+        )
     except OrgkeyError:
         return "unknown"
     if theirs.fingerprint != ours.fingerprint:
@@ -35,7 +38,7 @@ def compare_public(escrowed: bytes, live: bytes) -> str:
     return "renewed" if _newest(theirs, known) > _newest(ours, known) else "same"
 
 
-def unescrowed(escrowed: Key, live: Key, now: datetime) -> tuple[str, ...]:
+def unescrowed(escrowed: TransferableKey, live: TransferableKey, now: datetime) -> tuple[str, ...]:
     """Name the subkeys to which the live key has messages encrypted, and whose secret part is not escrowed.
 
     Args:
@@ -60,7 +63,7 @@ def unescrowed(escrowed: Key, live: Key, now: datetime) -> tuple[str, ...]:
     )
 
 
-def _newest(key: Key, known: Collection[str]) -> datetime:
+def _newest(key: TransferableKey, known: Collection[str]) -> datetime:
     """When the key last signed itself; what others added, and subkeys that are not known, do not count."""
     from pipeline.openpgp.format.signatures import read_signature
     from pipeline.openpgp.key.validity import own_signatures

@@ -10,9 +10,9 @@ from pipeline.core.clock import stamp
 from pipeline.core.errors import INSPECT_PRECEDENCE, Code, first_of
 from pipeline.core.secret import Secret
 from pipeline.openpgp.format import signatures as sig
-from pipeline.openpgp.key.model import Component, Key
+from pipeline.openpgp.key.model import Component, TransferableKey
 from pipeline.openpgp.key.preflight import Examination, examine
-from pipeline.openpgp.key.validity import Judgement, Standing, user_ids
+from pipeline.openpgp.key.validity import ComponentValidity, KeyValidity, user_ids
 
 SCHEMA = "orgkey.inspect/1"
 
@@ -101,7 +101,7 @@ def _key_fields(found: Examination) -> dict[str, Any]:
     }
 
 
-def describe(key: Key, judgement: Judgement) -> dict[str, Any]:
+def describe(key: TransferableKey, judgement: KeyValidity) -> dict[str, Any]:
     """The fields of a key that documents show, nothing secret among them."""
     primary = part(key.primary, judgement.primary)
     return {
@@ -119,7 +119,7 @@ def describe(key: Key, judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def part(component: Component, standing: Standing) -> dict[str, Any]:
+def part(component: Component, standing: ComponentValidity) -> dict[str, Any]:
     """What documents show of the primary key or of a subkey."""
     public = component.public
     uses = {"certify": sig.CERTIFY, "sign": sig.SIGN, "encrypt": sig.ENCRYPT}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pipeline.core.errors import Incomplete, OrgkeyError, Unsupported
 from pipeline.openpgp.format.material import UNSUPPORTED_HINT, PublicPart
 from pipeline.openpgp.format.packets import Packet, Tag, build, join
-from pipeline.openpgp.format.protection import Protection, State
+from pipeline.openpgp.format.protection import Protection, ProtectionState
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,14 @@ class Component:
     @property
     def secret_here(self) -> bool:
         """Whether secret numbers are in the file, in whatever protection."""
-        return self.protection is not None and self.protection.state not in (State.DUMMY, State.CARD)
+        return self.protection is not None and self.protection.state not in (
+            ProtectionState.DUMMY,
+            ProtectionState.CARD,
+        )
 
 
 @dataclass(frozen=True)
-class Identity:
+class KeyIdentity:
     """A user id or user attribute with its signatures."""
 
     packet: Packet
@@ -42,7 +45,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Key:
+class TransferableKey:
     """One transferable key, merged from all its blocks.
 
     Attributes:
@@ -55,7 +58,7 @@ class Key:
     """
 
     primary: Component
-    identities: tuple[Identity, ...]
+    identities: tuple[KeyIdentity, ...]
     subkeys: tuple[Component, ...]
     raw: bytes = field(repr=False)
     parts: int = 1
@@ -105,7 +108,7 @@ class Key:
         )
 
 
-def merge(one: Key, other: Key) -> Key:
+def merge(one: TransferableKey, other: TransferableKey) -> TransferableKey:
     """Merge two forms of the same key: every component, identity and signature of both, once.
 
     The order is that of the form which has the secrets, then what only the other has.
@@ -121,7 +124,7 @@ def merge(one: Key, other: Key) -> Key:
     for subkey in second.subkeys:
         mine = subkeys.get(subkey.public.fingerprint)
         subkeys[subkey.public.fingerprint] = _merge_component(mine, subkey) if mine else subkey
-    return Key(
+    return TransferableKey(
         _merge_component(first.primary, second.primary),
         tuple(identities.values()),
         tuple(subkeys.values()),
@@ -131,7 +134,13 @@ def merge(one: Key, other: Key) -> Key:
     )
 
 
-_PREFERENCE = (State.PROTECTED, State.UNPROTECTED, State.UNSUPPORTED, State.CARD, State.DUMMY)
+_PREFERENCE = (
+    ProtectionState.PROTECTED,
+    ProtectionState.UNPROTECTED,
+    ProtectionState.UNSUPPORTED,
+    ProtectionState.CARD,
+    ProtectionState.DUMMY,
+)
 
 
 def _merge_component(one: Component, other: Component) -> Component:
@@ -150,7 +159,7 @@ def union(one: Iterable[Packet], other: Iterable[Packet]) -> tuple[Packet, ...]:
     return tuple(found.values())
 
 
-def without_unbound(key: Key, bound: Iterable[bool]) -> Key:
+def without_unbound(key: TransferableKey, bound: Iterable[bool]) -> TransferableKey:
     """Leave out subkeys that are neither bound by a self-signature nor secret: anybody can add those.
 
     Args:
@@ -165,7 +174,7 @@ def without_unbound(key: Key, bound: Iterable[bool]) -> Key:
     return replace(key, subkeys=kept)
 
 
-def require_secret(key: Key) -> None:
+def require_secret(key: TransferableKey) -> None:
     """Demand that every component has its secret numbers here, in a form that can be opened.
 
     Raises:
@@ -178,7 +187,7 @@ def require_secret(key: Key) -> None:
                 f"the secret part of {component.public.key_id} is missing",
                 hint="this copy cannot restore the key; use another",
             )
-        if component.protection.state is State.UNSUPPORTED:
+        if component.protection.state is ProtectionState.UNSUPPORTED:
             raise Unsupported(
                 f"{component.public.key_id} is {component.protection.problem}", hint=UNSUPPORTED_HINT
             )

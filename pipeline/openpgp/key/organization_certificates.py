@@ -20,9 +20,9 @@ from datetime import datetime
 
 from pipeline.core.clock import stamp
 from pipeline.core.errors import NotAKey
-from pipeline.openpgp.format.packets import Reader, Tag
+from pipeline.openpgp.format.packets import FieldReader, Tag
 from pipeline.openpgp.format.signatures import read_signature
-from pipeline.openpgp.key.model import Key
+from pipeline.openpgp.key.model import TransferableKey
 
 _PRIVATE = range(100, 111)
 _IMAGE = 1
@@ -73,7 +73,7 @@ class OrganizationCertificate:
             yield f"the Organization Certificate {self.subject} is valid from {from_when} only"
 
 
-def find_certificates(key: Key) -> tuple[OrganizationCertificate, ...]:
+def find_certificates(key: TransferableKey) -> tuple[OrganizationCertificate, ...]:
     """All distinct certificates that hang on a key, in the order of their appearance."""
     found: dict[str, OrganizationCertificate] = {}
     for data, certain in _places(key):
@@ -88,7 +88,7 @@ def find_certificates(key: Key) -> tuple[OrganizationCertificate, ...]:
     return tuple(found.values())
 
 
-def _places(key: Key) -> Iterator[tuple[bytes, bool]]:
+def _places(key: TransferableKey) -> Iterator[tuple[bytes, bool]]:
     """Bytes in which a certificate may be, and whether the product's own mark says that there is one."""
     carriers = [*key.primary.signatures]
     for identity in key.identities:
@@ -108,7 +108,7 @@ def _places(key: Key) -> Iterator[tuple[bytes, bool]]:
 
 def _attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
     """The subpackets of a user attribute (RFC 4880 section 5.12); stops where they are malformed."""
-    reader = Reader(body, "a user attribute")
+    reader = FieldReader(body, "a user attribute")
     try:
         while reader.left:
             size = reader.octet()

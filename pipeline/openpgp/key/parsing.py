@@ -27,7 +27,7 @@ from pipeline.openpgp.format.packets import (
 )
 from pipeline.openpgp.format.protection import read_protection
 from pipeline.openpgp.format.signatures import KEY_REVOCATION, read_signature
-from pipeline.openpgp.key.model import Component, Identity, Key, merge, union
+from pipeline.openpgp.key.model import Component, KeyIdentity, TransferableKey, merge, union
 
 MAX_BYTES = 4 << 20  # an Org Key with all that hangs on it has some ten kilobytes
 MAX_SUBKEYS = 100  # each costs a string-to-key run
@@ -37,7 +37,7 @@ MESSAGE_HINT = "a server backup is such a message; give the file that `Export Ke
 
 
 @dataclass(frozen=True)
-class Reading:
+class KeyFile:
     """What a file holds.
 
     Attributes:
@@ -46,7 +46,7 @@ class Reading:
         notes: What was tolerated, for people.
     """
 
-    keys: tuple[Key, ...] = ()
+    keys: tuple[TransferableKey, ...] = ()
     problems: tuple[OrgkeyError, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -62,17 +62,17 @@ class _Group:
     packets: list[Packet] = field(default_factory=list)
     problems: list[OrgkeyError] = field(default_factory=list)
 
-    def finish(self) -> Key:
-        return Key(
+    def finish(self) -> TransferableKey:
+        return TransferableKey(
             replace(self.primary, signatures=tuple(self.direct)),
-            tuple(Identity(packet, tuple(made)) for packet, made in self.identities),
+            tuple(KeyIdentity(packet, tuple(made)) for packet, made in self.identities),
             tuple(replace(one, signatures=tuple(made)) for one, made in self.subkeys),
             join(self.packets),
             problems=tuple(self.problems),
         )
 
 
-def read(data: bytes) -> Reading:
+def read_all(data: bytes) -> KeyFile:
     """Read all keys of a file. Never raises, whatever the bytes.
 
     Args:
@@ -80,10 +80,10 @@ def read(data: bytes) -> Reading:
     """
     if len(data) > MAX_BYTES:
         size = f"the file has {len(data):,} bytes, more than any key"
-        return Reading(problems=(NotAKey(size, hint=NOT_A_KEY_HINT),))
+        return KeyFile(problems=(NotAKey(size, hint=NOT_A_KEY_HINT),))
     text = armor.normalise(data)
     problems: list[OrgkeyError] = []
-    groups: list[Key] = []
+    groups: list[TransferableKey] = []
     strays: list[Packet] = []
     try:
         found = [one.data for one in armor.blocks(text.data)] if armor.is_armored(text.data) else [text.data]
@@ -91,7 +91,7 @@ def read(data: bytes) -> Reading:
         if not pieces or not pieces[0][0] & 0x80:
             raise NotAKey("there is no OpenPGP key in this file", hint=NOT_A_KEY_HINT)
     except NotAKey as error:
-        return Reading(problems=(error,), notes=text.notes)
+        return KeyFile(problems=(error,), notes=text.notes)
     for piece in pieces:
         try:
             packets = parse(piece)
@@ -99,17 +99,17 @@ def read(data: bytes) -> Reading:
             problems.append(error)
             continue
         for one in _groups(packets, strays):
-            if isinstance(one, Key):
+            if isinstance(one, TransferableKey):
                 groups.append(one)
             else:
                 problems.append(one)
     keys = _merge_all(groups, strays)
     if not keys and not problems:
         problems.append(NotAKey("there is no OpenPGP key in this file", hint=NOT_A_KEY_HINT))
-    return Reading(tuple(keys), tuple(problems), text.notes)
+    return KeyFile(tuple(keys), tuple(problems), text.notes)
 
 
-def _groups(packets: list[Packet], strays: list[Packet]) -> Iterator[Key | OrgkeyError]:
+def _groups(packets: list[Packet], strays: list[Packet]) -> Iterator[TransferableKey | OrgkeyError]:
     """Cut one block's packets into keys; signatures before the first key go to ``strays``."""
     group: _Group | None = None
     skipping = False
@@ -178,8 +178,8 @@ def _component(packet: Packet) -> Component:
     return Component(public, packet, read_protection(packet.body, len(public.raw)))
 
 
-def _merge_all(groups: list[Key], strays: list[Packet]) -> list[Key]:
-    merged: dict[str, Key] = {}
+def _merge_all(groups: list[TransferableKey], strays: list[Packet]) -> list[TransferableKey]:
+    merged: dict[str, TransferableKey] = {}
     for group in groups:
         known = merged.get(group.fingerprint)
         merged[group.fingerprint] = merge(known, group) if known else group
@@ -190,7 +190,7 @@ class Flooded(Unsupported):
     """A key carries more signatures in its own name than can be judged."""
 
 
-def _bounded(key: Key) -> Key:
+def _bounded(key: TransferableKey) -> TransferableKey:
     """Refuse a key with too many signatures to judge: what is not looked at could be its revocation."""
     own = ("", key.primary.public.key_id)
     packets = [packet for component in key.components for packet in component.signatures]
@@ -207,7 +207,7 @@ def _bounded(key: Key) -> Key:
     return replace(key, problems=(*key.problems, error))
 
 
-def _with_strays(key: Key, strays: list[Packet]) -> Key:
+def _with_strays(key: TransferableKey, strays: list[Packet]) -> TransferableKey:
     """Add revocations that stand before any key: that is how revocation certificates are exported."""
     mine = []
     for packet in strays:
@@ -220,7 +220,7 @@ def _with_strays(key: Key, strays: list[Packet]) -> Key:
     return replace(key, primary=primary, raw=key.raw + join(mine))
 
 
-def sole(data: bytes, what: str) -> Key:
+def read_one(data: bytes, what: str) -> TransferableKey:
     """Read bytes that hold exactly one key.
 
     Args:
@@ -232,7 +232,7 @@ def sole(data: bytes, what: str) -> Key:
         Unsupported: A form that cannot be handled.
         Incomplete: It holds no secret key packet.
     """
-    reading = read(data)
+    reading = read_all(data)
     problems = (*reading.problems, *(problem for key in reading.keys for problem in key.problems))
     if problems:
         raise problems[0]

@@ -23,13 +23,13 @@ from pipeline.core.errors import (
 from pipeline.core.secret import Secret
 from pipeline.core.text import counted
 from pipeline.openpgp.format.material import UNSUPPORTED_HINT
-from pipeline.openpgp.format.protection import State
-from pipeline.openpgp.key.model import Key, without_unbound
+from pipeline.openpgp.format.protection import ProtectionState
+from pipeline.openpgp.key.model import TransferableKey, without_unbound
 from pipeline.openpgp.key.organization_certificates import OrganizationCertificate, find_certificates
-from pipeline.openpgp.key.parsing import Reading, read
+from pipeline.openpgp.key.parsing import KeyFile, read_all
 from pipeline.openpgp.key.unlocking import name_of, open_all
 from pipeline.openpgp.key.usability import Problem, usability
-from pipeline.openpgp.key.validity import Judgement, judge
+from pipeline.openpgp.key.validity import KeyValidity, judge
 
 ACCEPTABLE = frozenset({"unprotected", "expired", "certificates"})
 """What an operator can accept: codes 11, 15 (never a revocation) and 17."""
@@ -50,9 +50,9 @@ class Examination:
         warnings: What people have to do something about one day.
     """
 
-    reading: Reading
-    key: Key | None
-    judgement: Judgement | None
+    reading: KeyFile
+    key: TransferableKey | None
+    judgement: KeyValidity | None
     certificates: tuple[OrganizationCertificate, ...]
     secrets: tuple[Secret | None, ...]
     problems: tuple[Problem, ...]
@@ -63,7 +63,7 @@ class Examination:
     def protected(self) -> bool:
         """Whether a secret part takes a passphrase."""
         return self.key is not None and any(
-            part.protection is not None and part.protection.state is State.PROTECTED
+            part.protection is not None and part.protection.state is ProtectionState.PROTECTED
             for part in self.key.components
         )
 
@@ -106,7 +106,7 @@ def examine(data: bytes, *, pin: str | None, passphrase: Secret | None, now: dat
         UsageProblem: The pin is no fingerprint.
     """
     wanted = normalise_pin(pin) if pin is not None else None
-    reading = read(data)
+    reading = read_all(data)
     problems = [Problem(error) for error in reading.problems]
     key, choice = _choose(reading.keys, wanted)
     problems += [Problem(error) for error in choice]
@@ -145,7 +145,9 @@ def _ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(problems, key=lambda one: order.get(one.error.code, -1)))
 
 
-def _choose(keys: tuple[Key, ...], wanted: str | None) -> tuple[Key | None, list[OrgkeyError]]:
+def _choose(
+    keys: tuple[TransferableKey, ...], wanted: str | None
+) -> tuple[TransferableKey | None, list[OrgkeyError]]:
     """Choose the key that is meant: the pinned one, or the only one that has a secret, or the only one."""
     found: list[OrgkeyError] = []
     if wanted is not None:
@@ -179,7 +181,7 @@ def _public_only() -> PublicOnly:
     )
 
 
-def _secret_parts(key: Key) -> Iterable[Problem]:
+def _secret_parts(key: TransferableKey) -> Iterable[Problem]:
     bare = []
     for index, component in enumerate(key.components):
         name = name_of(key, index)
@@ -191,23 +193,23 @@ def _secret_parts(key: Key) -> Iterable[Problem]:
                     hint="export the whole keypair, with the secret parts of all subkeys",
                 )
             )
-        elif how.state is State.DUMMY:
+        elif how.state is ProtectionState.DUMMY:
             yield Problem(
                 Incomplete(
                     f"the secret part of {name} is a gnu-dummy: only a mark that it is kept elsewhere",
                     hint="export the keypair from the server itself, not from a gpg key ring that lacks it",
                 )
             )
-        elif how.state is State.CARD:
+        elif how.state is ProtectionState.CARD:
             yield Problem(
                 Incomplete(
                     f"the secret part of {name} is on a smart card, the file has only a stub of it",
                     hint="export the keypair from where its secret can be exported",
                 )
             )
-        elif how.state is State.UNSUPPORTED:
+        elif how.state is ProtectionState.UNSUPPORTED:
             yield Problem(Unsupported(f"{name} is {how.problem}", hint=UNSUPPORTED_HINT))
-        elif how.state is State.UNPROTECTED:
+        elif how.state is ProtectionState.UNPROTECTED:
             bare.append(name)
     if bare:
         yield Problem(

@@ -16,13 +16,13 @@ from pipeline.openpgp.format.material import read_secret, write_numbers
 from pipeline.openpgp.format.packets import SECRETS, Packet, build, join
 from pipeline.openpgp.format.protection import AES256, SHA256, close_secret, open_secret
 from pipeline.openpgp.format.signatures import hashed_key
-from pipeline.openpgp.key import parsing as reading
+from pipeline.openpgp.key import parsing
 from pipeline.openpgp.key.inspection import describe
-from pipeline.openpgp.key.model import Key, merge, require_secret
+from pipeline.openpgp.key.model import TransferableKey, merge, require_secret
 from pipeline.openpgp.key.organization_certificates import find_certificates
 from pipeline.openpgp.key.preflight import ACCEPTABLE, examine
 from pipeline.openpgp.key.unlocking import open_all
-from pipeline.openpgp.key.validity import Judgement, judge, own_part
+from pipeline.openpgp.key.validity import KeyValidity, judge, own_part
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class UnlockedKey:
             protects elliptic ones with a bit count of whole octets, which strict programs refuse.
     """
 
-    key: Key = field(repr=False)
+    key: TransferableKey = field(repr=False)
     secrets: tuple[Secret, ...] = field(repr=False)
     original: bytes = field(repr=False)
     notes: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class UnlockedKey:
         return self.key.public()
 
     @cached_property
-    def _judgement(self) -> Judgement:
+    def _judgement(self) -> KeyValidity:
         # Without a time: what the newest self-signatures say, whether or not that is still true.
         return judge(self.key, None)
 
@@ -133,7 +133,7 @@ class UnlockedKey:
             NotAKey: It is damaged.
             NotPinned: It is another key's.
         """
-        newer = reading.sole(public, "the public key")
+        newer = parsing.read_one(public, "the public key")
         if newer.fingerprint != self.fingerprint:
             raise NotPinned(
                 f"the public key {newer.fingerprint} is not {self.fingerprint}",
@@ -207,7 +207,7 @@ def unlock(tsk: bytes, passphrase: Secret) -> UnlockedKey:
         Incomplete: A secret part is missing.
         Unsupported: A form that cannot be handled.
     """
-    key = reading.sole(tsk, "the keypair")
+    key = parsing.read_one(tsk, "the keypair")
     require_secret(key)
     opened, problems = open_all(key, passphrase)
     if problems:
@@ -215,7 +215,7 @@ def unlock(tsk: bytes, passphrase: Secret) -> UnlockedKey:
     return _opened(key, opened, tsk)
 
 
-def _opened(key: Key, opened: Iterable[Secret | None], original: bytes) -> UnlockedKey:
+def _opened(key: TransferableKey, opened: Iterable[Secret | None], original: bytes) -> UnlockedKey:
     found = []
     canonical = True
     for component, clear in zip(key.components, opened, strict=True):
@@ -262,11 +262,11 @@ def prove_rewrap(before: UnlockedKey, protected: bytes, new: Secret, old: Secret
             raise _failed("another passphrase opens it too")
 
 
-def _packets(key: Key) -> list[Packet]:
+def _packets(key: TransferableKey) -> list[Packet]:
     return key.packets(component.packet for component in key.components)
 
 
-def _visible(key: Key) -> list[tuple[int, bytes]]:
+def _visible(key: TransferableKey) -> list[tuple[int, bytes]]:
     """Every packet in its order, secret ones up to the end of their public part."""
     public = {component.packet.body: component.public.raw for component in key.components}
     return [

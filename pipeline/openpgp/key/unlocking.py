@@ -10,8 +10,8 @@ from pipeline.core.errors import NotAKey, OrgkeyError, WrongPassphrase
 from pipeline.core.secret import Secret
 from pipeline.openpgp.format.armor import DAMAGED_HINT
 from pipeline.openpgp.format.material import RSA, fits, read_secret
-from pipeline.openpgp.format.protection import State, open_secret
-from pipeline.openpgp.key.model import Component, Key
+from pipeline.openpgp.format.protection import ProtectionState, open_secret
+from pipeline.openpgp.key.model import Component, TransferableKey
 
 
 def candidates(passphrase: Secret) -> list[bytes]:
@@ -39,12 +39,14 @@ def candidates(passphrase: Secret) -> list[bytes]:
     return list(dict.fromkeys(found))
 
 
-def name_of(key: Key, index: int) -> str:
+def name_of(key: TransferableKey, index: int) -> str:
     """What messages call a component: the primary key, or a subkey by its key id."""
     return "the primary key" if index == 0 else f"the subkey {key.components[index].public.key_id}"
 
 
-def open_all(key: Key, passphrase: Secret | None) -> tuple[list[Secret | None], list[OrgkeyError]]:
+def open_all(
+    key: TransferableKey, passphrase: Secret | None
+) -> tuple[list[Secret | None], list[OrgkeyError]]:
     """Open every secret part that can be opened.
 
     Args:
@@ -61,9 +63,9 @@ def open_all(key: Key, passphrase: Secret | None) -> tuple[list[Secret | None], 
     for index, component in enumerate(key.components):
         clear: Secret | None = None
         state = component.protection.state if component.protection else None
-        if state is State.UNPROTECTED or (state is State.PROTECTED and attempts):
+        if state is ProtectionState.UNPROTECTED or (state is ProtectionState.PROTECTED and attempts):
             try:
-                clear = _open(component, attempts if state is State.PROTECTED else [b""])
+                clear = _open(component, attempts if state is ProtectionState.PROTECTED else [b""])
                 if clear is None:
                     failed.append(index)
             except OrgkeyError as error:
@@ -93,7 +95,7 @@ def _open(component: Component, attempts: Sequence[bytes]) -> Secret | None:
             numbers = read_secret(component.public, result.clear.reveal())
         except NotAKey:
             # Garbage passes a 16-bit sum once in 65,536 times: only a digest tells that it is damage.
-            if how.state is State.UNPROTECTED or (result.sound and how.usage == 254):
+            if how.state is ProtectionState.UNPROTECTED or (result.sound and how.usage == 254):
                 raise
             continue
         matching = fits(component.public, numbers)
@@ -102,12 +104,14 @@ def _open(component: Component, attempts: Sequence[bytes]) -> Secret | None:
         if result.sound:
             raise NotAKey("its secret numbers do not belong to its public ones", hint=DAMAGED_HINT)
         # Four numbers of the announced lengths, or one that fits, do not come from a wrong passphrase.
-        if matching or how.state is State.UNPROTECTED or component.public.algorithm in RSA:
+        if matching or how.state is ProtectionState.UNPROTECTED or component.public.algorithm in RSA:
             raise NotAKey("the checksum of its secret part is wrong", hint=DAMAGED_HINT)
     return None
 
 
-def _wrong(key: Key, failed: list[int], opened: list[Secret | None], passphrase: Secret) -> WrongPassphrase:
+def _wrong(
+    key: TransferableKey, failed: list[int], opened: list[Secret | None], passphrase: Secret
+) -> WrongPassphrase:
     names = " and ".join(name_of(key, index) for index in failed)
     message = f"the passphrase does not open {names}"
     others = [index for index, clear in enumerate(opened) if clear is not None]
@@ -125,4 +129,4 @@ def _wrong(key: Key, failed: list[int], opened: list[Secret | None], passphrase:
 
 
 def _protected(component: Component) -> bool:
-    return component.protection is not None and component.protection.state is State.PROTECTED
+    return component.protection is not None and component.protection.state is ProtectionState.PROTECTED

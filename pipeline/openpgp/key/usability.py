@@ -9,9 +9,9 @@ from datetime import datetime
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Expired, Incomplete, OrgkeyError
 from pipeline.openpgp.format import signatures as sig
-from pipeline.openpgp.key.model import Key
+from pipeline.openpgp.key.model import TransferableKey
 from pipeline.openpgp.key.unlocking import name_of
-from pipeline.openpgp.key.validity import Judgement, Standing
+from pipeline.openpgp.key.validity import ComponentValidity, KeyValidity
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ PUBLIC_TOO = (
 )
 
 
-def usability(key: Key, judgement: Judgement, now: datetime) -> Iterator[Problem]:
+def usability(key: TransferableKey, judgement: KeyValidity, now: datetime) -> Iterator[Problem]:
     """Find what speaks against using a key now: expiry, revocation, missing signatures and capabilities.
 
     Args:
@@ -79,7 +79,7 @@ def usability(key: Key, judgement: Judgement, now: datetime) -> Iterator[Problem
     yield from _capabilities(judgement, now)
 
 
-def _unsigned(name: str, judgement: Judgement) -> Incomplete:
+def _unsigned(name: str, judgement: KeyValidity) -> Incomplete:
     if not judgement.discounted:
         return Incomplete(f"{name} has no genuine self-signature", hint=PUBLIC_TOO)
     return Incomplete(
@@ -89,7 +89,7 @@ def _unsigned(name: str, judgement: Judgement) -> Incomplete:
     )
 
 
-def _capabilities(judgement: Judgement, now: datetime) -> Iterator[Problem]:
+def _capabilities(judgement: KeyValidity, now: datetime) -> Iterator[Problem]:
     """The Org Key signs user keys and encrypts backups: the key must be able to, and now."""
     whole = judgement.primary
     for need, verb, holders in (
@@ -108,7 +108,10 @@ def _capabilities(judgement: Judgement, now: datetime) -> Iterator[Problem]:
 
 
 def _missing(
-    verb: str, able: list[Standing], revoked: list[Standing], holders: tuple[Standing, ...]
+    verb: str,
+    able: list[ComponentValidity],
+    revoked: list[ComponentValidity],
+    holders: tuple[ComponentValidity, ...],
 ) -> Problem:
     if able or any(one.later for one in holders):
         return Problem(

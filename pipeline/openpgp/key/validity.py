@@ -13,14 +13,14 @@ from pipeline.openpgp.format import signatures as sig
 from pipeline.openpgp.format.material import PublicPart
 from pipeline.openpgp.format.packets import Packet, Tag
 from pipeline.openpgp.format.signatures import Signature
-from pipeline.openpgp.key.model import Component, Identity, Key
+from pipeline.openpgp.key.model import Component, KeyIdentity, TransferableKey
 
 _NOT_UNDERSTOOD = "which this and most programs do not understand"
 _REVOCATIONS = frozenset({sig.KEY_REVOCATION, sig.SUBKEY_REVOCATION, sig.CERTIFICATION_REVOCATION})
 
 
 @dataclass(frozen=True)
-class Standing:
+class ComponentValidity:
     """What self-signatures say of one key or subkey.
 
     Attributes:
@@ -47,7 +47,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class KeyValidity:
     """What self-signatures say of a whole key at a time.
 
     Attributes:
@@ -58,14 +58,14 @@ class Judgement:
         discounted: Why genuine self-signatures do not count, each in words that follow "they".
     """
 
-    primary: Standing
-    subkeys: tuple[Standing, ...]
+    primary: ComponentValidity
+    subkeys: tuple[ComponentValidity, ...]
     identities: tuple[bool, ...]
     notes: tuple[str, ...] = ()
     discounted: tuple[str, ...] = ()
 
     @property
-    def standings(self) -> tuple[Standing, ...]:
+    def standings(self) -> tuple[ComponentValidity, ...]:
         """The primary key's and the subkeys'."""
         return (self.primary, *self.subkeys)
 
@@ -94,7 +94,7 @@ class _Checker:
                 found.append(made)
         return found
 
-    def identity(self, identity: Identity) -> list[Signature]:
+    def identity(self, identity: KeyIdentity) -> list[Signature]:
         kinds = sig.CERTIFICATIONS | {sig.CERTIFICATION_REVOCATION}
         found = []
         for packet in identity.signatures:
@@ -105,7 +105,7 @@ class _Checker:
         return found
 
 
-def judge(key: Key, now: datetime | None) -> Judgement:
+def judge(key: TransferableKey, now: datetime | None) -> KeyValidity:
     """Evaluate all self-signatures of a key.
 
     Args:
@@ -128,7 +128,7 @@ def judge(key: Key, now: datetime | None) -> Judgement:
         notes.append("self-signatures use SHA-1, which some programs (Sequoia) refuse by policy")
     discounted = tuple(dict.fromkeys(checker.discounted))
     notes += [f"some self-signatures do not count: they {reason}" for reason in discounted]
-    return Judgement(primary, subkeys, identities, tuple(notes), discounted)
+    return KeyValidity(primary, subkeys, identities, tuple(notes), discounted)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class OwnSignatures:
     subkeys: tuple[tuple[Packet, ...], ...]
 
 
-def own_signatures(key: Key) -> OwnSignatures:
+def own_signatures(key: TransferableKey) -> OwnSignatures:
     """Sort out the genuine self-signatures of a key, revocations included."""
     checker = _Checker(key.primary.public)
     head = sig.hashed_key(key.primary.public)
@@ -160,7 +160,7 @@ def own_signatures(key: Key) -> OwnSignatures:
             tuple(
                 packet
                 for packet in identity.signatures
-                if checker.identity(Identity(identity.packet, (packet,)))
+                if checker.identity(KeyIdentity(identity.packet, (packet,)))
             )
             for identity in key.identities
         ),
@@ -175,7 +175,7 @@ def own_signatures(key: Key) -> OwnSignatures:
     )
 
 
-def own_part(key: Key) -> Key:
+def own_part(key: TransferableKey) -> TransferableKey:
     """Reduce a key to what it has signed itself: its own signatures, and the parts that have one.
 
     Anybody can add the rest to a key that a server gives out. A revocation by a designated revoker stays.
@@ -192,7 +192,7 @@ def own_part(key: Key) -> Key:
         key,
         primary=replace(key.primary, signatures=direct),
         identities=tuple(
-            Identity(identity.packet, made)
+            KeyIdentity(identity.packet, made)
             for identity, made in zip(key.identities, own.identities, strict=True)
             if made
         ),
@@ -216,13 +216,13 @@ def _certified(made: list[Signature], now: datetime | None) -> bool:
 
 
 def _primary(
-    key: Key,
+    key: TransferableKey,
     checker: _Checker,
     certifications: list[list[Signature]],
     identities: tuple[bool, ...],
     now: datetime | None,
     notes: list[str],
-) -> Standing:
+) -> ComponentValidity:
     public = key.primary.public
     kinds = frozenset({sig.DIRECT, sig.KEY_REVOCATION})
     direct = checker.genuine(key.primary.signatures, kinds, sig.hashed_key(public))
@@ -237,12 +237,14 @@ def _primary(
     chosen = _newest(bindings, now)
     every = [one for made in certifications for one in made if one.kind in sig.CERTIFICATIONS]
     if chosen is None:
-        return Standing(later=now is not None and any(one.created > now for one in every), revoked=revoked)
+        return ComponentValidity(
+            later=now is not None and any(one.created > now for one in every), revoked=revoked
+        )
     default = (sig.CERTIFY | sig.SIGN if public.can_sign else 0) | (sig.ENCRYPT if public.can_encrypt else 0)
     return _standing(public, chosen, default, revoked=revoked)
 
 
-def _revoked_by_another(key: Key, made: list[Signature]) -> bool:
+def _revoked_by_another(key: TransferableKey, made: list[Signature]) -> bool:
     """Whether somebody whom the key names as revoker has revoked it, as far as key ids tell."""
     named = _revokers(made)
     return bool(named) and any(_revokes(packet, named) for packet in key.primary.signatures)
@@ -262,7 +264,9 @@ def _revokes(packet: Packet, named: frozenset[str]) -> bool:
     return made is not None and made.kind == sig.KEY_REVOCATION and made.issuer in named
 
 
-def _subkey(subkey: Component, checker: _Checker, now: datetime | None, notes: list[str]) -> Standing:
+def _subkey(
+    subkey: Component, checker: _Checker, now: datetime | None, notes: list[str]
+) -> ComponentValidity:
     public = subkey.public
     data = sig.hashed_key(checker.primary) + sig.hashed_key(public)
     kinds = frozenset({sig.SUBKEY_BINDING, sig.SUBKEY_REVOCATION})
@@ -271,7 +275,9 @@ def _subkey(subkey: Component, checker: _Checker, now: datetime | None, notes: l
     revoked = any(one.kind == sig.SUBKEY_REVOCATION for one in made)
     chosen = _newest(bindings, now)
     if chosen is None:
-        return Standing(later=now is not None and any(one.created > now for one in bindings), revoked=revoked)
+        return ComponentValidity(
+            later=now is not None and any(one.created > now for one in bindings), revoked=revoked
+        )
     default = (sig.SIGN if public.can_sign else 0) | (sig.ENCRYPT if public.can_encrypt else 0)
     standing = _standing(public, chosen, default, revoked=revoked)
     if standing.flags & sig.SIGN and not _signed_back(chosen, public, data):
@@ -290,14 +296,14 @@ def _signed_back(binding: Signature, subkey: PublicPart, data: bytes) -> bool:
     return False
 
 
-def _standing(public: PublicPart, chosen: Signature, default: int, *, revoked: bool) -> Standing:
+def _standing(public: PublicPart, chosen: Signature, default: int, *, revoked: bool) -> ComponentValidity:
     lifetime = chosen.span(sig.KEY_EXPIRES)
     flags = default if chosen.flags is None else chosen.flags
     if not public.can_encrypt:
         flags &= ~sig.ENCRYPT
     if not public.can_sign:
         flags &= ~(sig.SIGN | sig.CERTIFY)
-    return Standing(
+    return ComponentValidity(
         True,
         False,
         flags,
@@ -308,7 +314,7 @@ def _standing(public: PublicPart, chosen: Signature, default: int, *, revoked: b
     )
 
 
-def user_ids(key: Key) -> list[str]:
+def user_ids(key: TransferableKey) -> list[str]:
     """The user ids as text that is safe to print; user attributes are not among them."""
     return [
         printable(identity.packet.body) for identity in key.identities if identity.packet.tag == Tag.USER_ID

@@ -25,7 +25,7 @@ from pipeline.core.secret import Secret
 from pipeline.openpgp.key.rewrap import UnlockedKey, unlock
 from pipeline.openpgp.proofs import arithmetic
 from pipeline.openpgp.proofs.gnupg_proof import GnuPGProver
-from pipeline.openpgp.proofs.guard import Guard
+from pipeline.openpgp.proofs.guard import ImplementationGuard
 from pipeline.openpgp.proofs.host import WHAT, require_host
 from pipeline.openpgp.proofs.interface import (
     Checked,
@@ -38,14 +38,14 @@ from pipeline.openpgp.proofs.interface import (
     Task,
     Unsupported,
 )
-from pipeline.openpgp.proofs.judgement import Evidence, Proof, Proofs, judge, unproven
+from pipeline.openpgp.proofs.judgement import KeyProof, KeyProofs, ProofEvidence, judge, unproven
 from pipeline.openpgp.proofs.pgpy_proof import PgpyProver, Prestarted
 from pipeline.openpgp.proofs.renewal import resigned
 from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
 from pipeline.openpgp.proofs.userkey import fresh_user
 from pipeline.openpgp.proofs.views import Views, view
 
-__all__ = ["Prestarted", "Proof", "Proofs", "Task", "prove"]
+__all__ = ["KeyProof", "KeyProofs", "Prestarted", "Task", "prove"]
 
 T = TypeVar("T")
 _NOT_CANONICAL: Final = (
@@ -65,7 +65,7 @@ def prove(
     single_ok: bool = False,
     prestarted: Prestarted | None = None,
     provers: Sequence[Prover] | None = None,
-) -> Proofs:
+) -> KeyProofs:
     """Prove that a stored keypair, opened by a passphrase, is a key and works.
 
     Args:
@@ -93,7 +93,7 @@ def prove(
     if provers is not None:
         chosen = list(provers)
     cancellation = Cancellation()
-    guard = Guard(deadline)
+    guard = ImplementationGuard(deadline)
     try:
         try:
             views = view(tsk, public, now)
@@ -157,7 +157,7 @@ class _Run:
         views: Views,
         jobs: Mapping[str, Job],
         cancellation: Cancellation,
-        guard: Guard,
+        guard: ImplementationGuard,
     ) -> None:
         self.provers = {one.name: one for one in provers}
         self.views = views
@@ -167,7 +167,7 @@ class _Run:
         self.notes: list[str] = []
         self.opened: UnlockedKey | None = None
 
-    def prove(self) -> Proofs:
+    def prove(self) -> KeyProofs:
         refused = self._read()
         self._renew()
         for name in list(self.provers):
@@ -182,7 +182,7 @@ class _Run:
                 self._leave(name, str(one) if isinstance(one, TakesNoPart) else _reason(one))
         exhibits = {name: self._exhibit(name, one) for name, one in made.items()}
         checked = self._each(lambda name: self._check(name, _others(exhibits, name)))
-        evidence = Evidence(
+        evidence = ProofEvidence(
             self.views.fingerprint,
             made,
             exhibits,
@@ -263,7 +263,7 @@ class _Run:
     def _check(self, name: str, exhibits: list[Exhibit]) -> Checked:
         return self.provers[name].check(self.jobs[name], exhibits)
 
-    def _alone(self, evidence: Evidence) -> Evidence:
+    def _alone(self, evidence: ProofEvidence) -> ProofEvidence:
         """Let an implementation judge itself where it is the only one that can; it is noted."""
         more = []
         for name, exhibit in evidence.exhibits.items():

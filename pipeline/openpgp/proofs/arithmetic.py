@@ -11,7 +11,7 @@ from pipeline.openpgp.format import armor
 from pipeline.openpgp.format import signatures as sig
 from pipeline.openpgp.format.material import PublicPart
 from pipeline.openpgp.format.packets import Tag, parse
-from pipeline.openpgp.key import parsing as reading
+from pipeline.openpgp.key import parsing
 from pipeline.openpgp.proofs.interface import Exhibit, Task
 
 _DOCUMENT = 0x00
@@ -51,7 +51,7 @@ def _signed(exhibit: Exhibit, parts: tuple[PublicPart, ...]) -> bool:
 
 
 def _certified(exhibit: Exhibit, primary: PublicPart) -> bool:
-    user = reading.sole(exhibit.certified or b"", "the certified key")
+    user = parsing.read_one(exhibit.certified or b"", "the certified key")
     identity = next((one for one in user.identities if one.packet.body == exhibit.user_id.encode()), None)
     if identity is None:
         return False

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Guard:
+class ImplementationGuard:
     """Calls implementations.
 
     Attributes:

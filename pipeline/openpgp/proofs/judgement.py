@@ -25,7 +25,7 @@ AGREEING: Final = (Task.UNLOCK, Task.FINGERPRINT, Task.SIGN, Task.CERTIFY, Task.
 
 
 @dataclass(frozen=True)
-class Proof:
+class KeyProof:
     """One thing that the recovered key has shown, or not.
 
     Attributes:
@@ -40,7 +40,7 @@ class Proof:
 
 
 @dataclass(frozen=True)
-class Proofs:
+class KeyProofs:
     """All that the recovered key has shown.
 
     Attributes:
@@ -53,7 +53,7 @@ class Proofs:
         refuted: Whether something speaks against the key; otherwise what is missing could not be shown here.
     """
 
-    results: Mapping[str, Proof]
+    results: Mapping[str, KeyProof]
     single: tuple[str, ...] = ()
     single_ok: bool = False
     expired_public: bool = False
@@ -95,9 +95,9 @@ class Proofs:
         }
 
 
-def unproven(problem: str) -> Proofs:
+def unproven(problem: str) -> KeyProofs:
     """The result when the stored keypair is not even the key that it should be."""
-    return Proofs({task.value: Proof(False, (), problem) for task in Task}, refuted=True)
+    return KeyProofs({task.value: KeyProof(False, (), problem) for task in Task}, refuted=True)
 
 
 @dataclass
@@ -116,15 +116,15 @@ class _Tally:
         elif isinstance(outcome, Unsupported):
             self.notes.append(f"{name} takes no part in {task}: {outcome.reason}")
 
-    def proof(self) -> Proof:
+    def proof(self) -> KeyProof:
         if self.by and not self.failures:
-            return Proof(True, tuple(self.by))
+            return KeyProof(True, tuple(self.by))
         reasons = self.failures or ["no implementation on this host could show it"]
-        return Proof(False, tuple(self.by), "; ".join([*reasons, *_unique(self.notes)]))
+        return KeyProof(False, tuple(self.by), "; ".join([*reasons, *_unique(self.notes)]))
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ProofEvidence:
     """All that was made and found.
 
     Attributes:
@@ -166,7 +166,7 @@ class Evidence:
         return not settled and isinstance(self.made[name].message, Product)
 
 
-def judge(evidence: Evidence) -> Proofs:
+def judge(evidence: ProofEvidence) -> KeyProofs:
     """Weigh the evidence.
 
     Returns:
@@ -196,7 +196,7 @@ def judge(evidence: Evidence) -> Proofs:
         parts = tuple(f"{name} takes no part in {task}:" for name in tally.by)
         tally.notes = [note for note in tally.notes if not note.startswith(parts)]
     results = {task.value: tally.proof() for task, tally in tallies.items()}
-    return Proofs(
+    return KeyProofs(
         results,
         single=tuple(task.value for task in AGREEING if results[task].ok and len(results[task].by) < 2),
         notes=tuple(note for tally in tallies.values() for note in _unique(tally.notes)),
@@ -210,7 +210,7 @@ def _same(outcome: Outcome | None, wanted: bytes, otherwise: str) -> Outcome | N
     return outcome
 
 
-def _weigh(tally: _Tally, task: Task, maker: str, evidence: Evidence) -> None:
+def _weigh(tally: _Tally, task: Task, maker: str, evidence: ProofEvidence) -> None:
     """Count what one implementation made by what the others say of it."""
     outcome = evidence.made[maker].outcomes.get(task)
     if not isinstance(outcome, Product):

@@ -14,11 +14,10 @@ from pipeline.openpgp.format import signatures as sig
 from pipeline.openpgp.format.material import read_secret
 from pipeline.openpgp.format.packets import Packet
 from pipeline.openpgp.format.signature_writer import sign, subpacket
-from pipeline.openpgp.key import parsing as reading
-from pipeline.openpgp.key import validity
+from pipeline.openpgp.key import parsing, validity
 from pipeline.openpgp.key.model import Component
 from pipeline.openpgp.key.rewrap import UnlockedKey, unlock
-from pipeline.openpgp.key.validity import Standing
+from pipeline.openpgp.key.validity import ComponentValidity
 from pipeline.openpgp.proofs.views import Views, splice, view
 
 _AES256, _SHA256 = 9, 8
@@ -41,14 +40,14 @@ def signed_anew(tsk: bytes, passphrase: Secret) -> bytes:
         OrgkeyError: It does not open, or this program cannot sign with it.
     """
     opened = unlock(tsk, passphrase)
-    copy = reading.sole(resigned(opened, view(tsk, opened.public, datetime.now(UTC))), "the copy")
+    copy = parsing.read_one(resigned(opened, view(tsk, opened.public, datetime.now(UTC))), "the copy")
     frame = replace(
         copy,
         primary=replace(copy.primary, signatures=()),
         identities=tuple(replace(one, signatures=one.signatures[-1:]) for one in copy.identities),
         subkeys=tuple(replace(one, signatures=one.signatures[-1:]) for one in copy.subkeys),
     )
-    return splice(frame, reading.sole(tsk, "the keypair"))
+    return splice(frame, parsing.read_one(tsk, "the keypair"))
 
 
 def resigned(opened: UnlockedKey, views: Views) -> bytes:
@@ -65,7 +64,7 @@ def resigned(opened: UnlockedKey, views: Views) -> bytes:
         Unsupported: This program cannot sign with this key.
     """
     now = datetime.now(UTC)
-    key = reading.sole(views.public, "the public part")
+    key = parsing.read_one(views.public, "the public part")
     judged = validity.judge(key, None)
     secrets = {
         component.public.fingerprint: read_secret(component.public, clear.reveal())
@@ -75,7 +74,7 @@ def resigned(opened: UnlockedKey, views: Views) -> bytes:
     head = sig.hashed_key(primary)
     own = secrets[primary.fingerprint]
 
-    def flags(standing: Standing) -> bytes:
+    def flags(standing: ComponentValidity) -> bytes:
         return subpacket(sig.FLAGS, bytes([standing.flags]))
 
     def certified(tag: int, body: bytes) -> Packet:
@@ -84,7 +83,7 @@ def resigned(opened: UnlockedKey, views: Views) -> bytes:
         data = head + sig.hashed_identity(tag, body)
         return sign(primary, own, 0x13, data, now, (flags(judged.primary), *more))
 
-    def bound(subkey: Component, standing: Standing) -> Component:
+    def bound(subkey: Component, standing: ComponentValidity) -> Component:
         if not standing.bound or subkey.public.fingerprint not in secrets:
             return subkey
         data = head + sig.hashed_key(subkey.public)

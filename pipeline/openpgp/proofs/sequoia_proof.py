@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from pipeline.core.errors import UsageProblem
 from pipeline.openpgp.format.material import CURVES, DSA, ECDH, ECDSA, EDDSA, RSA, PublicPart
-from pipeline.openpgp.key import parsing as reading
+from pipeline.openpgp.key import parsing
 from pipeline.openpgp.proofs import known_answer
 from pipeline.openpgp.proofs.interface import (
     Checked,
@@ -137,8 +137,8 @@ def _public(job: Job) -> bytes:
 def _secret(job: Job) -> bytes:
     if job.resigned is None:
         return job.views.secret
-    frame = reading.sole(job.resigned, "the public part signed again")
-    return splice(frame, reading.sole(job.tsk, "the stored keypair"))
+    frame = parsing.read_one(job.resigned, "the public part signed again")
+    return splice(frame, parsing.read_one(job.tsk, "the stored keypair"))
 
 
 def _show_known_answer() -> None:

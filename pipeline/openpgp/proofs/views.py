@@ -14,10 +14,9 @@ from datetime import datetime, timedelta
 from pipeline.openpgp.format import signatures as sig
 from pipeline.openpgp.format.material import PublicPart
 from pipeline.openpgp.format.packets import Packet, join
-from pipeline.openpgp.key import parsing as reading
-from pipeline.openpgp.key import validity
-from pipeline.openpgp.key.model import Component, Key
-from pipeline.openpgp.key.validity import Judgement, Standing
+from pipeline.openpgp.key import parsing, validity
+from pipeline.openpgp.key.model import Component, TransferableKey
+from pipeline.openpgp.key.validity import ComponentValidity, KeyValidity
 
 _REVOCATIONS = frozenset({sig.KEY_REVOCATION, sig.SUBKEY_REVOCATION})
 
@@ -72,8 +71,8 @@ def view(tsk: bytes, public: bytes, now: datetime) -> Views:
         NotAKey: One of them is damaged, or holds another number of keys than one.
         Unsupported: One of them has a form that cannot be handled.
     """
-    stored = without_foreign(reading.sole(tsk, "the stored keypair"))
-    whole = without_foreign(reading.sole(public, "the public part"))
+    stored = without_foreign(parsing.read_one(tsk, "the stored keypair"))
+    whole = without_foreign(parsing.read_one(public, "the public part"))
     frame = without_revocations(_of_same_parts(whole, stored))
     judged = validity.judge(frame, None)
     ends, starts = _needed_validity(frame, judged)
@@ -98,7 +97,7 @@ def view(tsk: bytes, public: bytes, now: datetime) -> Views:
     )
 
 
-def _able(key: Key, judged: Judgement, use: int) -> tuple[PublicPart, ...]:
+def _able(key: TransferableKey, judged: KeyValidity, use: int) -> tuple[PublicPart, ...]:
     pairs = zip(key.components, judged.standings, strict=True)
     able = [pair for pair in pairs if pair[1].usable(use)]
     # Of two that last equally long the newer one, as GnuPG chooses.
@@ -106,19 +105,19 @@ def _able(key: Key, judged: Judgement, use: int) -> tuple[PublicPart, ...]:
     return tuple(component.public for component, _ in able)
 
 
-def _of_same_parts(frame: Key, stored: Key) -> Key:
+def _of_same_parts(frame: TransferableKey, stored: TransferableKey) -> TransferableKey:
     """Leave out subkeys that the stored keypair has never had: nothing can be proven of those."""
     known = {one.public.fingerprint for one in stored.components}
     return replace(frame, subkeys=tuple(one for one in frame.subkeys if one.public.fingerprint in known))
 
 
-def splice(frame: Key, stored: Key) -> bytes:
+def splice(frame: TransferableKey, stored: TransferableKey) -> bytes:
     """Write ``frame`` down with the key packets of ``stored`` where both have the same key."""
     packets = {one.public.fingerprint: one.packet for one in stored.components}
     return join(frame.packets(packets.get(one.public.fingerprint, one.packet) for one in frame.components))
 
 
-def without_foreign(key: Key) -> Key:
+def without_foreign(key: TransferableKey) -> TransferableKey:
     """Leave out what the key has not signed, and user ids that it has not signed where it has signed others.
 
     An Organization Certificate hangs on such a user id, in a packet that only looks like a signature: PGPy
@@ -137,7 +136,7 @@ def without_foreign(key: Key) -> Key:
     )
 
 
-def without_revocations(key: Key) -> Key:
+def without_revocations(key: TransferableKey) -> TransferableKey:
     """Leave out revocations of the primary key and of subkeys.
 
     A revocation says not to use a key any more. Whether its secret was kept is another question, and
@@ -161,7 +160,7 @@ def _not_revoking(signatures: Iterable[Packet]) -> Iterable[Packet]:
             yield packet
 
 
-def _needed_validity(key: Key, judged: Judgement) -> tuple[datetime | None, datetime]:
+def _needed_validity(key: TransferableKey, judged: KeyValidity) -> tuple[datetime | None, datetime]:
     """When the first of the parts that the proofs need expires, and when the last of them was made.
 
     Needed are the primary key and, of those that may sign and of those that may encrypt, the one that
@@ -177,5 +176,5 @@ def _needed_validity(key: Key, judged: Judgement) -> tuple[datetime | None, date
     return min(ends, default=None), max(component.public.created for component, _ in needed)
 
 
-def _lasting(standing: Standing) -> tuple[bool, float]:
+def _lasting(standing: ComponentValidity) -> tuple[bool, float]:
     return standing.expires is None, standing.expires.timestamp() if standing.expires else 0.0

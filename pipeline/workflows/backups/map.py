@@ -66,7 +66,7 @@ def escrowed(surveys: Sequence[Survey]) -> tuple[EscrowedKey, ...]:
     A key is there once more for each epoch that has subkeys which its latest one lacks: a newer one that is
     not proven yet, or an older one.
     """
-    from pipeline.openpgp.key import parsing as keyreading
+    from pipeline.openpgp.key import parsing
 
     found: list[EscrowedKey] = []
     for survey in surveys:
@@ -74,7 +74,7 @@ def escrowed(surveys: Sequence[Survey]) -> tuple[EscrowedKey, ...]:
         for epoch in (survey.latest(), *reversed(survey.epochs)):
             if epoch is None or epoch.record is None:
                 continue
-            public = keyreading.sole(epoch.record.public, "the escrowed public part")
+            public = parsing.read_one(epoch.record.public, "the escrowed public part")
             key_ids = frozenset(component.public.key_id for component in public.components) - seen
             if key_ids:
                 found.append(EscrowedKey(survey.fingerprint, epoch, key_ids))

@@ -97,9 +97,9 @@ def verify(context: KeyScope, request: Request) -> Outcome:
     Raises:
         OrgkeyError: The evidence could not be kept.
     """
-    from pipeline.openpgp.gnupg import driver as gnupg
+    from pipeline.openpgp.gnupg import home as gnupg_home
 
-    gnupg.sweep_orphans()
+    gnupg_home.sweep_orphans()
     with Reader() as reader:
         prepared, missed = _prepare(context, request)
         deadline = context.backup_deadline()

@@ -19,7 +19,7 @@ from pipeline.core.clock import Deadline
 from pipeline.core.errors import Degraded, IntegrityProblem, OrgkeyError, Unsupported
 from pipeline.core.secret import Secret
 from pipeline.openpgp.format.packets import join
-from pipeline.openpgp.key import parsing as reading_of_keys
+from pipeline.openpgp.key import parsing
 from pipeline.openpgp.proofs.renewal import signed_anew
 from pipeline.sources.backups import head, opener, reading
 from pipeline.sources.backups.cursor import over
@@ -99,10 +99,10 @@ def test_a_key_whose_self_signatures_gpg_refuses_opens_what_is_for_it(refused: s
 
     pair = (KEYS / "makers" / "pgpy-nistp521.asc").read_bytes()
     word = Secret(openpgp_writer.PASSPHRASE)
-    key = reading_of_keys.sole(pair, "the key")
+    key = parsing.read_one(pair, "the key")
     message = pysequoia.encrypt(TEXT, [pysequoia.Cert.from_bytes(key.public())], armor=False)
     if refused == "the subkey's alone":
-        anew = reading_of_keys.sole(signed_anew(pair, word), "the copy")
+        anew = parsing.read_one(signed_anew(pair, word), "the copy")
         key = replace(anew, subkeys=key.subkeys)
     with Opener(
         join(key.packets(one.packet for one in key.components)), word, key.fingerprint, Deadline(60)
@@ -116,7 +116,7 @@ def test_a_key_whose_self_signatures_gpg_refuses_opens_what_is_for_it(refused: s
 def test_a_form_of_key_that_gpg_alone_refuses_opens_what_is_for_it(form: str) -> None:
     message = (MESSAGES / "makers" / "rnp-bzip2.pgp").read_bytes()
     pair, word = FORMS[form].export(), Secret(openpgp_writer.PASSPHRASE)
-    with Opener(pair, word, reading_of_keys.sole(pair, "the key").fingerprint, Deadline(60)) as opened:
+    with Opener(pair, word, parsing.read_one(pair, "the key").fingerprint, Deadline(60)) as opened:
         assert opened.session_key(head.read(over(message))) is not None
 
 

@@ -10,8 +10,7 @@ import pytest
 from pipeline import config
 from pipeline.core.errors import UsageProblem
 from pipeline.core.finding import Finding
-from pipeline.custody.custodians import certificate_store as shelf
-from pipeline.custody.custodians import certificates
+from pipeline.custody.custodians import certificate_store, certificates
 from pipeline.custody.custodians import check as certificate_check
 from pipeline.custody.custodians.certificates import Recipient
 from tests.support import openpgp_writer as writer
@@ -46,7 +45,7 @@ class Folder:
     def judge(self, member: str | dict[str, str], now: datetime = NOW) -> Recipient:
         """One member, as a split would."""
         item = self.holder(member)
-        key = shelf.collect(item).certificates.get(item.members[0].fingerprint)
+        key = certificate_store.read_store(item).certificates.get(item.members[0].fingerprint)
         return certificates.recipient("custodians", item.members[0], key, now)
 
     def refusal(self, member: str | dict[str, str], now: datetime = NOW) -> UsageProblem:

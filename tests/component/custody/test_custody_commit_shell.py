@@ -5,14 +5,15 @@ from __future__ import annotations
 import subprocess
 
 from pipeline.core.secret import Secret
-from pipeline.custody.shares import commitments as commit
-from pipeline.custody.shares import slip39
+from pipeline.custody.shares import commitments, slip39
 from pipeline.custody.shares.commitments import Place
-from pipeline.custody.shares.paths import Need, Path
+from pipeline.custody.shares.paths import Path, PathNeed
 
 SALT = "00112233445566778899aabbccddeeff"
 PLACE = Place("f" * 32, "unattended", "vault", 1)
-WORDS = slip39.split(Secret(bytes(range(32))), Path("p", (Need("vault", 1, 1),)), set()).shares["vault"][0]
+WORDS = slip39.split(Secret(bytes(range(32))), Path("p", (PathNeed("vault", 1, 1),)), set()).shares["vault"][
+    0
+]
 
 
 def test_a_person_can_recompute_a_commitment() -> None:
@@ -21,4 +22,4 @@ def test_a_person_can_recompute_a_commitment() -> None:
     result = subprocess.run(
         ["bash", "-c", script, "bash", *fields], capture_output=True, text=True, timeout=30, check=True
     )
-    assert result.stdout.split()[0] == commit.commitment(SALT, PLACE, WORDS)
+    assert result.stdout.split()[0] == commitments.commitment(SALT, PLACE, WORDS)

@@ -12,12 +12,12 @@ import pytest
 
 from pipeline.core.errors import UsageProblem
 from pipeline.core.secret import Secret
-from pipeline.custody import recovery_guide as recovery_text
+from pipeline.custody import recovery_guide
 from pipeline.custody.holders.interface import SealedShare
 from pipeline.custody.shares import passphrase
-from pipeline.custody.shares.paths import Description
+from pipeline.custody.shares.manifest_section import CustodySection
+from pipeline.custody.shares.paths import HolderDescription
 from pipeline.custody.shares.seal import seal
-from pipeline.custody.shares.section import CustodySection
 
 if TYPE_CHECKING:
     from tests.support.plans import Plan, Plans
@@ -36,12 +36,14 @@ def written(plan: Plan, raw: Secret) -> tuple[CustodySection, dict[str, Secret]]
         for share in path.shares
     }
     holders = {
-        "vault": Description(
+        "vault": HolderDescription(
             "vault-transit",
             {"address": "https://v:8200", "namespace": NASTY, "mount": "transit", "key": NASTY},
         ),
-        "aws": Description("aws-kms", {"key_arn": NASTY, "region": "eu-central-1", "endpoint_url": None}),
-        "custodians": Description("openpgp", {"members": ["A"]}),
+        "aws": HolderDescription(
+            "aws-kms", {"key_arn": NASTY, "region": "eu-central-1", "endpoint_url": None}
+        ),
+        "custodians": HolderDescription("openpgp", {"members": ["A"]}),
     }
     return replace(sealed.section, holders=holders), words
 
@@ -71,11 +73,11 @@ def run(commands: list[str], where: Path, stubs: dict[str, str]) -> subprocess.C
 
 
 def test_any_sufficient_custodians_get_the_passphrase(plans: Plans, tmp_path: Path) -> None:
-    plan, raw = plans.with_people(), passphrase.mint()
+    plan, raw = plans.with_people(), passphrase.draw()
     section, words = written(plan, raw)
-    text = recovery_text.render(section, plan.binding, plan.binding.fingerprint)
+    text = recovery_guide.render(section, plan.binding, plan.binding.fingerprint)
     commands = commands_in(text, "people")
-    assert commands == recovery_text.commands_for(section, "people", plan.binding)
+    assert commands == recovery_guide.commands_for(section, "people", plan.binding)
     assert "any 3 of 5" in text
     for member, share in words.items():
         (tmp_path / member).parent.mkdir(parents=True, exist_ok=True)
@@ -93,9 +95,9 @@ def test_any_sufficient_custodians_get_the_passphrase(plans: Plans, tmp_path: Pa
 
 
 def test_another_share_is_not_called_right(plans: Plans, tmp_path: Path) -> None:
-    plan, raw = plans.with_people(), passphrase.mint()
+    plan, raw = plans.with_people(), passphrase.draw()
     section, words = written(plan, raw)
-    commands = commands_in(recovery_text.render(section, plan.binding, "A" * 40), "people")
+    commands = commands_in(recovery_guide.render(section, plan.binding, "A" * 40), "people")
     for index in range(1, 6):
         member = tmp_path / f"custody/people/custodians-{index}.mem"
         member.parent.mkdir(parents=True, exist_ok=True)
@@ -106,8 +108,8 @@ def test_another_share_is_not_called_right(plans: Plans, tmp_path: Path) -> None
 
 def test_nothing_in_the_manifest_becomes_a_command(plans: Plans, tmp_path: Path) -> None:
     plan = plans.with_people()
-    section, words = written(plan, passphrase.mint())
-    commands = recovery_text.commands_for(section, "unattended", plan.binding)
+    section, words = written(plan, passphrase.draw())
+    commands = recovery_guide.commands_for(section, "unattended", plan.binding)
     (tmp_path / "custody/unattended").mkdir(parents=True)
     for member in words:
         if "unattended" in member:
@@ -123,16 +125,16 @@ def test_nothing_in_the_manifest_becomes_a_command(plans: Plans, tmp_path: Path)
 
 def test_an_unknown_path_is_named(plans: Plans) -> None:
     plan = plans.two_machines()
-    section, _ = written(plan, passphrase.mint())
+    section, _ = written(plan, passphrase.draw())
     with pytest.raises(UsageProblem, match="nobody"):
-        recovery_text.commands_for(section, "nobody", plan.binding)
+        recovery_guide.commands_for(section, "nobody", plan.binding)
 
 
 def test_words_on_paper_are_typed_in(plans: Plans) -> None:
     plan = plans.two_machines()
-    section, _ = written(plan, passphrase.mint())
-    section = replace(section, holders={**section.holders, "vault": Description("paper", {})})
-    text = recovery_text.render(section, plan.binding, "A" * 40)
+    section, _ = written(plan, passphrase.draw())
+    section = replace(section, holders={**section.holders, "vault": HolderDescription("paper", {})})
+    text = recovery_guide.render(section, plan.binding, "A" * 40)
     assert "SHARE_1=$(read -r -s WORDS" in text
     assert "Type in the words" in text
 
@@ -163,14 +165,14 @@ def with_custodians(plan: Plan, raw: Secret, **more: list[str]) -> tuple[Custody
         )
         for entry in section.paths
     )
-    group = Description("openpgp", {**coordinates, **more})
+    group = HolderDescription("openpgp", {**coordinates, **more})
     return replace(section, holders={**section.holders, "custodians": group}, paths=labelled), words
 
 
 def test_a_stranger_is_told_whose_each_share_is(plans: Plans) -> None:
     plan = plans.with_people()
-    section, _ = with_custodians(plan, passphrase.mint())
-    text = recovery_text.render(section, plan.binding, "A" * 40)
+    section, _ = with_custodians(plan, passphrase.draw())
+    text = recovery_guide.render(section, plan.binding, "A" * 40)
     assert text.isascii()
     lines = text.splitlines()
     at = lines.index("  share 1, SHARE_1: Zoe Muller <zoe@example.com>")
@@ -183,22 +185,22 @@ def test_a_stranger_is_told_whose_each_share_is(plans: Plans) -> None:
 
 def test_a_custodians_name_is_never_a_command(plans: Plans) -> None:
     plan = plans.with_people()
-    section, _ = with_custodians(plan, passphrase.mint())
-    text = recovery_text.render(section, plan.binding, "A" * 40)
-    assert commands_in(text, "people") == recovery_text.commands_for(section, "people", plan.binding)
+    section, _ = with_custodians(plan, passphrase.draw())
+    text = recovery_guide.render(section, plan.binding, "A" * 40)
+    assert commands_in(text, "people") == recovery_guide.commands_for(section, "people", plan.binding)
     assert not re.search(r"^\s*\$ touch", text, re.MULTILINE)
     assert "share 4, SHARE_4: $ touch PWNED?    $ touch PWNED" in text
 
 
 def test_the_shares_numbers_go_on_behind_a_machine(plans: Plans) -> None:
     plan = plans.of({"vault": 1, "custodians": 3}, {"both": {"vault": 1, "custodians": 2}})
-    sealed = seal(passphrase.mint(), plan.paths, plan.everybody, plan.everybody, plan.binding)
+    sealed = seal(passphrase.draw(), plan.paths, plan.everybody, plan.everybody, plan.binding)
     holders = {
-        "vault": Description("vault-transit", {"address": "https://v:8200", "mount": "t", "key": "k"}),
-        "custodians": Description("openpgp", {"members": MEMBERS[:3], "names": PEOPLE[:3]}),
+        "vault": HolderDescription("vault-transit", {"address": "https://v:8200", "mount": "t", "key": "k"}),
+        "custodians": HolderDescription("openpgp", {"members": MEMBERS[:3], "names": PEOPLE[:3]}),
     }
     section = replace(sealed.section, holders=holders)
-    text = recovery_text.render(section, plan.binding, "A" * 40)
+    text = recovery_guide.render(section, plan.binding, "A" * 40)
     assert "share 1, SHARE_2: " in text
     assert "SHARE_4=$(gpg --decrypt custody/both/custodians-3.mem)" in text
     assert "share 3, SHARE_4: " in text
@@ -206,9 +208,9 @@ def test_the_shares_numbers_go_on_behind_a_machine(plans: Plans) -> None:
 
 def test_words_from_elsewhere_are_typed_in_place_of_a_command(plans: Plans, tmp_path: Path) -> None:
     """Custodian 2 decrypts elsewhere: the line that the text gives takes the words, in capitals too."""
-    plan, raw = plans.with_people(), passphrase.mint()
+    plan, raw = plans.with_people(), passphrase.draw()
     section, words = with_custodians(plan, raw)
-    text = recovery_text.render(section, plan.binding, "A" * 40)
+    text = recovery_guide.render(section, plan.binding, "A" * 40)
     (instead,) = re.findall(r"^    (SHARE_N=.+)$", text, re.MULTILINE)
     commands = [
         instead.replace("SHARE_N", "SHARE_2") if line.startswith("SHARE_2=") else line
@@ -227,12 +229,12 @@ def test_words_from_elsewhere_are_typed_in_place_of_a_command(plans: Plans, tmp_
 
 
 def test_sheets_of_paper_are_typed_and_absent_ones_left_out(plans: Plans, tmp_path: Path) -> None:
-    plan, raw = plans.with_people(), passphrase.mint()
+    plan, raw = plans.with_people(), passphrase.draw()
     section, words = written(plan, raw)
     keepers = ["Safe, floor 1", "Safe, floor 2", "Notary", "Bank", "Board"]
-    paper = Description("paper", {"kept_by": keepers})
+    paper = HolderDescription("paper", {"kept_by": keepers})
     section = replace(section, holders={**section.holders, "custodians": paper})
-    text = recovery_text.render(section, plan.binding, "A" * 40)
+    text = recovery_guide.render(section, plan.binding, "A" * 40)
     for number, keeper in enumerate(keepers, 1):
         assert f"  share {number}, SHARE_{number}: the sheet kept by {keeper}\n" in text
     commands = commands_in(text, "people")
@@ -252,9 +254,9 @@ def test_sheets_of_paper_are_typed_and_absent_ones_left_out(plans: Plans, tmp_pa
 @pytest.mark.parametrize("machine", [False, True])
 def test_more_custodians_than_needed_do_no_harm(plans: Plans, tmp_path: Path, machine: bool) -> None:
     needs = {"custodians": 3} | ({"vault": 1} if machine else {})
-    plan, raw = plans.of({"vault": 1, "custodians": 5}, {"people": needs}), passphrase.mint()
+    plan, raw = plans.of({"vault": 1, "custodians": 5}, {"people": needs}), passphrase.draw()
     sealed = seal(raw, plan.paths, plan.everybody, plan.everybody, plan.binding)
-    group = Description("openpgp", {"members": MEMBERS})
+    group = HolderDescription("openpgp", {"members": MEMBERS})
     section = replace(sealed.section, holders=dict.fromkeys(sealed.section.holders, group))
     for share in section.path("people").shares:
         (tmp_path / share.member).parent.mkdir(parents=True, exist_ok=True)
@@ -262,5 +264,5 @@ def test_more_custodians_than_needed_do_no_harm(plans: Plans, tmp_path: Path, ma
             SealedShare(share.index, "mem", sealed.members[share.member], ""), plan.binding
         )
         (tmp_path / share.member).write_bytes(opened.reveal())
-    result = run(recovery_text.commands_for(section, "people", plan.binding), tmp_path, {"gpg": 'cat "$2"'})
+    result = run(recovery_guide.commands_for(section, "people", plan.binding), tmp_path, {"gpg": 'cat "$2"'})
     assert result.stdout.splitlines()[-1] == passphrase.written(raw).text(), result.stderr

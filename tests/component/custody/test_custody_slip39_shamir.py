@@ -7,13 +7,13 @@ import sys
 from pathlib import Path as FilePath
 
 from pipeline.custody.shares import passphrase, slip39
-from pipeline.custody.shares.paths import Need, Path
+from pipeline.custody.shares.paths import Path, PathNeed
 
-MIXED = Path("mixed", (Need("vault", 1, 1), Need("people", 3, 5)))
+MIXED = Path("mixed", (PathNeed("vault", 1, 1), PathNeed("people", 3, 5)))
 
 
 def test_the_shamir_command_prints_the_escrow_passphrase() -> None:
-    raw = passphrase.mint()
+    raw = passphrase.draw()
     split = slip39.split(raw, MIXED, set())
     words = [*split.shares["people"][1:4], *split.shares["vault"]]
     result = subprocess.run(

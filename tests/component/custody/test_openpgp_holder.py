@@ -284,7 +284,7 @@ def test_a_group_says_who_it_is_and_a_newer_subkey_or_name_is_no_other_plan(plac
     assert set(coordinates) == {"members", "encrypted_to", "names"}
 
     def digest(holder: CustodianGroup) -> str:
-        path = paths.Path("people", (paths.Need("custodians", 2, 2),))
+        path = paths.Path("people", (paths.PathNeed("custodians", 2, 2),))
         return paths.plan_digest([path], {"custodians": holder})
 
     plan = digest(holder)

@@ -12,8 +12,8 @@ import pytest
 
 from pipeline.core.files import memory_root
 from pipeline.core.secret import Secret
-from pipeline.openpgp import UnlockedKey, load
 from pipeline.openpgp.format import armor
+from pipeline.openpgp.key.rewrap import UnlockedKey, load
 from tests.support import openpgp_writer as writer
 
 Export = Callable[[str], bytes]

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from pipeline import openpgp as keys
 from pipeline.core.clock import Deadline
 from pipeline.core.files import memory_root
 from pipeline.core.secret import Secret
+from pipeline.openpgp.format import protection
 from pipeline.openpgp.gnupg.driver import GnuPG
 from pipeline.openpgp.gnupg.home import PREFIX, agents_of
-from pipeline.openpgp.proofs import Proofs, prove
+from pipeline.openpgp.key import rewrap
+from pipeline.openpgp.proofs import KeyProofs, prove
 from tests.support.openpgp_writer import PASSPHRASE
 
 ASSETS = Path(__file__).parents[2] / "assets" / "keys"
@@ -33,7 +34,7 @@ class Stored:
     fingerprint: str
     passphrase: Secret
 
-    def prove(self, **more: Any) -> Proofs:
+    def prove(self, **more: Any) -> KeyProofs:
         """Prove it, with defaults."""
         given: dict[str, Any] = {
             "tsk": self.tsk,
@@ -66,9 +67,9 @@ def weak() -> Stored:
 
 
 def _wrap(data: bytes) -> Stored:
-    opened = keys.unlock(data, Secret(PASSPHRASE))
+    opened = rewrap.unlock(data, Secret(PASSPHRASE))
     passphrase = Secret(secrets.token_hex(32))
-    tsk = opened.protect(passphrase, s2k_count_octet=keys.ESCROW_COUNT_OCTET)
+    tsk = opened.protect(passphrase, s2k_count_octet=protection.ESCROW_COUNT_OCTET)
     return Stored(tsk, opened.public, opened.fingerprint, passphrase)
 
 

@@ -16,7 +16,7 @@ from pipeline.core.errors import Code, DeadlinePassed, LocalFilesProblem, Orgkey
 from pipeline.core.signals import Signalled
 from pipeline.openpgp import signing
 from pipeline.openpgp.proofs import Prestarted, pgpy_proof
-from pipeline.openpgp.proofs.guard import Guard
+from pipeline.openpgp.proofs.guard import ImplementationGuard
 from pipeline.openpgp.proofs.interface import Checked, Exhibit, Job, Made, TakesNoPart, Verdict
 from pipeline.openpgp.proofs.pgpy_proof import PgpyProver
 from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
@@ -106,13 +106,13 @@ def test_what_is_about_the_run_ends_it() -> None:
         def act() -> None:
             raise error
 
-        return Guard(Deadline(60))(act)
+        return ImplementationGuard(Deadline(60))(act)
 
     for error in (Signalled(), KeyboardInterrupt(), SystemExit()):
         with pytest.raises(type(error)):
             end(error)
     with pytest.raises(DeadlinePassed):
-        Guard(Deadline(0))(lambda: Deadline(0).check())
+        ImplementationGuard(Deadline(0))(lambda: Deadline(0).check())
 
 
 CHILDREN = {

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import openpgp as keys
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code
 from pipeline.core.secret import Secret
 from pipeline.openpgp import signing
-from pipeline.openpgp.proofs import Prestarted, Proofs, prove
+from pipeline.openpgp.format import protection
+from pipeline.openpgp.key import inspection, rewrap
+from pipeline.openpgp.proofs import KeyProofs, Prestarted, prove
 from pipeline.openpgp.proofs.gnupg_proof import GnuPGProver
 from pipeline.openpgp.proofs.interface import Prover
 from pipeline.openpgp.proofs.pgpy_proof import PgpyProver
@@ -77,13 +78,13 @@ def export(name: str) -> bytes:
     return FORMS[name].export() if name in FORMS else (MAKERS / f"{name}.asc").read_bytes()
 
 
-def proven(data: bytes, pgpy: KeptPgpy, *more: Prover, accept: AbstractSet[str] = frozenset()) -> Proofs:
+def proven(data: bytes, pgpy: KeptPgpy, *more: Prover, accept: AbstractSet[str] = frozenset()) -> KeyProofs:
     """What `escrow` does with an export: re-wrap it, sign with it, prove it."""
     now = datetime.now(UTC)
-    key = keys.load(data, Secret(PASSPHRASE), pin=None, now=now, accept=frozenset(accept))
+    key = rewrap.load(data, Secret(PASSPHRASE), pin=None, now=now, accept=frozenset(accept))
     phrase = Secret(secrets.token_hex(32))
-    tsk = key.protect(phrase, s2k_count_octet=keys.ESCROW_COUNT_OCTET)
-    keys.prove_rewrap(key, tsk, phrase, Secret(PASSPHRASE))
+    tsk = key.protect(phrase, s2k_count_octet=protection.ESCROW_COUNT_OCTET)
+    rewrap.prove_rewrap(key, tsk, phrase, Secret(PASSPHRASE))
     signing.sign_detached(tsk, phrase, key.public, b"a manifest", deadline=Deadline(60), now=now)
     provers: list[Prover] = [pgpy, SequoiaProver(), *more]
     return prove(tsk, phrase, key.public, key.fingerprint, deadline=Deadline(60), now=now, provers=provers)
@@ -92,7 +93,7 @@ def proven(data: bytes, pgpy: KeptPgpy, *more: Prover, accept: AbstractSet[str] 
 @pytest.mark.parametrize("name", NAMES)
 def test_inspect_and_the_proofs_agree(name: str, pgpy: KeptPgpy) -> None:
     data = export(name)
-    found = keys.inspect(data, passphrase=Secret(PASSPHRASE), now=datetime.now(UTC))
+    found = inspection.inspect(data, passphrase=Secret(PASSPHRASE), now=datetime.now(UTC))
     if name in REFUSED:
         code, reason = REFUSED[name]
         assert int(found.code) == code, found.problems

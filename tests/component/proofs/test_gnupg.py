@@ -19,11 +19,13 @@ import pytest
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, LocalFilesProblem, ProgramMissing
 from pipeline.core.secret import Secret
-from pipeline.openpgp import ESCROW_COUNT_OCTET, signing, unlock
+from pipeline.openpgp import signing
 from pipeline.openpgp.format import protection
+from pipeline.openpgp.format.protection import ESCROW_COUNT_OCTET
 from pipeline.openpgp.gnupg import home as gnupg_home
-from pipeline.openpgp.gnupg.driver import GnuPG, GnuPGRefused, _status_lines, sweep_orphans
-from pipeline.openpgp.gnupg.home import MARKER, PREFIX, Home, agents_of
+from pipeline.openpgp.gnupg.driver import GnuPG, GnuPGRefused, _status_lines
+from pipeline.openpgp.gnupg.home import MARKER, PREFIX, Home, agents_of, sweep_orphans
+from pipeline.openpgp.key.rewrap import unlock
 from pipeline.openpgp.proofs.gnupg_proof import AGENT_LOST_IT
 from tests.component.proofs.conftest import ASSETS
 from tests.support import leftovers
@@ -275,10 +277,10 @@ def test_the_named_subkey_signs_with_the_named_digest(stored: Callable[[str], St
     from pipeline.openpgp.format import armor
     from pipeline.openpgp.format.packets import parse
     from pipeline.openpgp.format.signatures import read_signature
-    from pipeline.openpgp.key import parsing as reading
+    from pipeline.openpgp.key import parsing
 
     key = stored("signing-subkey-unprotected")
-    parts = [one.public for one in reading.sole(key.public, "key").components if one.public.can_sign]
+    parts = [one.public for one in parsing.read_one(key.public, "key").components if one.public.can_sign]
     with GnuPG(Deadline(60)) as gpg:
         gpg.import_keys(key.tsk, {key.fingerprint: True})
         for part in parts[-1:]:
@@ -377,9 +379,11 @@ def test_another_implementation_signs_where_the_agent_loses_a_byte(
 )
 def test_what_the_agent_takes_for_text(salt: bytes, text_like: bool) -> None:
     kept = b"\x80" * 16
-    found = protection.Protection(protection.State.PROTECTED, 254, 9, 3, 8, salt, 96, kept)
+    found = protection.Protection(protection.ProtectionState.PROTECTED, 254, 9, 3, 8, salt, 96, kept)
     assert found.text_like is text_like
     assert (
-        protection.Protection(protection.State.PROTECTED, 254, 9, 3, 8, kept[:8], 96, salt * 2).text_like
+        protection.Protection(
+            protection.ProtectionState.PROTECTED, 254, 9, 3, 8, kept[:8], 96, salt * 2
+        ).text_like
         is text_like
     )

@@ -21,7 +21,7 @@ from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, DeadlinePassed
 from pipeline.core.secret import Secret
 from pipeline.openpgp.format.packets import build, join
-from pipeline.openpgp.key import parsing as reading
+from pipeline.openpgp.key import parsing
 from pipeline.openpgp.proofs import Prestarted
 from pipeline.openpgp.proofs.gnupg_proof import GnuPGProver
 from pipeline.openpgp.proofs.interface import (
@@ -155,11 +155,11 @@ def test_bytes_that_are_no_key(stored: Keys) -> None:
 def test_another_secret_under_the_right_public_numbers(stored: Keys) -> None:
     """A record of the right shape around a foreign secret: only using it can tell."""
     right, wrong = stored("nistp256-two-block"), stored("rsa2048-two-block")
-    from pipeline import openpgp as keys
     from pipeline.openpgp.format.protection import close_secret
+    from pipeline.openpgp.key import rewrap
 
-    foreign = keys.unlock(wrong.tsk, wrong.passphrase)
-    twin = reading.sole(stored("rsa2048-two-block").tsk, "twin")
+    foreign = rewrap.unlock(wrong.tsk, wrong.passphrase)
+    twin = parsing.read_one(stored("rsa2048-two-block").tsk, "twin")
     clear = foreign.secrets
     # The subkey's numbers in the primary key and the other way round: whole, unlockable, wrong.
     packets = [
@@ -175,7 +175,7 @@ def test_another_secret_under_the_right_public_numbers(stored: Keys) -> None:
 
 def test_a_dummy_primary_still_decrypts_and_fails(stored: Keys) -> None:
     good = stored("rsa2048-two-block")
-    key = reading.sole(good.tsk, "key")
+    key = parsing.read_one(good.tsk, "key")
     dummy = key.primary.public.raw + bytes([255, 0, 101, 2]) + b"GNU\x01"
     packets = [build(5, dummy), *(one.packet for one in key.subkeys)]
     proofs = good.prove(tsk=join(key.packets(packets)))
@@ -337,10 +337,10 @@ def test_no_implementation_no_proof(stored: Keys) -> None:
 
 
 def test_a_key_without_a_passphrase_fails_the_negative_control(stored: Keys) -> None:
-    from pipeline import openpgp as keys
+    from pipeline.openpgp.key import rewrap
 
     good = stored("ed25519-two-block")
-    opened = keys.unlock(good.tsk, good.passphrase)
+    opened = rewrap.unlock(good.tsk, good.passphrase)
     packets = []
     for one, clear in zip(opened.key.components, opened.secrets, strict=True):
         checksum = (sum(clear.reveal()) & 0xFFFF).to_bytes(2, "big")

@@ -16,7 +16,7 @@ from pipeline.core.errors import ClockProblem, IntegrityProblem, NotPinned, Unsu
 from pipeline.core.secret import Secret
 from pipeline.openpgp.format import armor
 from pipeline.openpgp.gnupg.driver import GnuPG
-from pipeline.openpgp.key import parsing as reading
+from pipeline.openpgp.key import parsing
 from pipeline.openpgp.signing import sign_detached, verify_detached
 
 if TYPE_CHECKING:
@@ -177,14 +177,14 @@ def test_a_foreign_subkey_without_a_binding(stored: Keys) -> None:
     from pipeline.openpgp.format.packets import Tag, build, join
 
     key, other = stored("ed25519-two-block"), stored("rsa2048-two-block")
-    foreign = reading.sole(other.public, "other")
+    foreign = parsing.read_one(other.public, "other")
     subkey = build(Tag.PUBLIC_SUBKEY, foreign.primary.public.raw)
     signature = _sign(other)
     bindings = foreign.subkeys[0].signatures
     for public in (
         key.public + subkey.raw,
         key.public + subkey.raw + join(bindings),
-        key.public + subkey.raw + join(reading.sole(key.public, "key").subkeys[0].signatures),
+        key.public + subkey.raw + join(parsing.read_one(key.public, "key").subkeys[0].signatures),
     ):
         with pytest.raises(IntegrityProblem):
             _verify(key, signature, public=public)

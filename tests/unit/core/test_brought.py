@@ -16,7 +16,7 @@ from pipeline.core import typed_text as brought
 from pipeline.core.errors import UsageProblem, WrongPassphrase
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import slip39
-from pipeline.openpgp import load
+from pipeline.openpgp.key.rewrap import load
 
 ASSETS = Path(__file__).parents[2] / "assets"
 CASES = sorted((ASSETS / "passphrases").iterdir())
@@ -103,10 +103,10 @@ def test_any_bytes_are_first_taken_as_they_stand(data: bytes) -> None:
 
 def words() -> str:
     raw = Secret(bytes(range(32)))
-    from pipeline.custody.shares.paths import Need
     from pipeline.custody.shares.paths import Path as CustodyPath
+    from pipeline.custody.shares.paths import PathNeed
 
-    return slip39.split(raw, CustodyPath("p", (Need("a", 1, 1),)), set()).shares["a"][0].text()
+    return slip39.split(raw, CustodyPath("p", (PathNeed("a", 1, 1),)), set()).shares["a"][0].text()
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,7 @@ from hypothesis import strategies as st
 from pipeline import config
 from pipeline.core.errors import UsageProblem
 from pipeline.core.finding import Finding, Level
-from pipeline.custody.custodians import certificate_store as shelf
-from pipeline.custody.custodians import certificates
-from pipeline.custody.custodians import check as certificate_check
+from pipeline.custody.custodians import certificate_check, certificate_store, certificates
 from pipeline.custody.custodians.certificates import Recipient
 from tests.support import certificate_writer as forge
 from tests.support import openpgp_writer as writer
@@ -55,7 +53,7 @@ class Folder:
     def judge(self, member: str | dict[str, str], now: datetime = NOW) -> Recipient:
         """One member, as a split would."""
         item = self.holder(member)
-        key = shelf.collect(item).certificates.get(item.members[0].fingerprint)
+        key = certificate_store.read_store(item).certificates.get(item.members[0].fingerprint)
         return certificates.recipient("custodians", item.members[0], key, now)
 
     def refusal(self, member: str | dict[str, str], now: datetime = NOW) -> UsageProblem:
@@ -112,7 +110,7 @@ def test_the_configured_name_goes_before_the_user_id(folder: Folder) -> None:
     assert folder.judge({"fingerprint": alice().fingerprint, "name": "Alice A."}).name == "Alice A."
 
 
-@pytest.mark.parametrize("ending", [*shelf.ENDINGS, ".ASC"])
+@pytest.mark.parametrize("ending", [*certificate_store.ENDINGS, ".ASC"])
 def test_armored_and_binary_files_are_read_whatever_their_ending(folder: Folder, ending: str) -> None:
     folder.put(f"a{ending}", alice().binary)
     assert folder.judge(alice().fingerprint).fingerprint == alice().fingerprint
@@ -531,7 +529,7 @@ def _unreadable(path: Path) -> None:
 
 def _huge(path: Path) -> None:
     with path.open("wb") as stream:
-        stream.truncate(shelf.MAX_BYTES + 1)
+        stream.truncate(certificate_store.MAX_BYTES + 1)
 
 
 MISFITS: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -584,21 +582,21 @@ def test_files_with_other_endings_are_not_looked_at(folder: Folder) -> None:
 def test_a_missing_folder_is_a_failure_that_names_it(folder: Folder) -> None:
     folder.place.rmdir()
     with pytest.raises(UsageProblem, match=re.escape(str(folder.place))):
-        shelf.collect(folder.holder(alice().fingerprint))
+        certificate_store.read_store(folder.holder(alice().fingerprint))
     (finding,) = certificate_check.findings("custodians", folder.holder(alice().fingerprint), NOW, DAY)
     assert (finding.level, finding.code) == (Level.FAIL, UsageProblem.code)
 
 
 def test_far_too_many_files_or_bytes_are_refused(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shelf, "MAX_FILES", 3)
+    monkeypatch.setattr(certificate_store, "MAX_FILES", 3)
     for number in range(4):
         folder.put(f"{number}.asc", alice())
     with pytest.raises(UsageProblem, match="more than 3 files"):
-        shelf.collect(folder.holder(alice().fingerprint))
-    monkeypatch.setattr(shelf, "MAX_FILES", 4)
-    monkeypatch.setattr(shelf, "MAX_TOTAL", 100)
+        certificate_store.read_store(folder.holder(alice().fingerprint))
+    monkeypatch.setattr(certificate_store, "MAX_FILES", 4)
+    monkeypatch.setattr(certificate_store, "MAX_TOTAL", 100)
     with pytest.raises(UsageProblem, match="MiB"):
-        shelf.collect(folder.holder(alice().fingerprint))
+        certificate_store.read_store(folder.holder(alice().fingerprint))
 
 
 # -- doctor ------------------------------------------------------------------------------------

@@ -32,10 +32,10 @@ def test_a_split_that_does_not_give_the_passphrase_back_is_never_written(
     real = slip39.split
 
     def another(raw: Secret, path: Path, taken: set[int]) -> Split:
-        return real(passphrase.mint(), path, taken)
+        return real(passphrase.draw(), path, taken)
 
     plan = plans.with_people()
-    raw = passphrase.mint()
+    raw = passphrase.draw()
     openers = plan.everybody if opened_again else None
     assert seal(raw, plan.paths, plan.everybody, openers, plan.binding).members
     monkeypatch.setattr(slip39, "split", another)

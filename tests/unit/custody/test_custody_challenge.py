@@ -14,7 +14,7 @@ from pipeline.core.errors import UsageProblem, WrongShare
 from pipeline.core.secret import Secret
 from pipeline.custody.custodians import challenge
 from pipeline.custody.custodians.challenge import Asked, Challenge, Older
-from pipeline.custody.shares import commitments as commit
+from pipeline.custody.shares import commitments
 from tests.support.people import mistyped
 from tests.support.plans import Plans
 from tests.unit.custody.test_custody_recover import Escrowed
@@ -65,10 +65,10 @@ def test_a_good_share_gives_the_code_whose_hash_is_published(done: Escrowed) -> 
     found = challenge.answer(asked, words, "the share")
     place = found.asked.place(done.binding.record_id)
     assert (
-        commit.code_hash(found.asked.salt, place, NUMBER, Secret(found.code.lower()))
+        commitments.code_hash(found.asked.salt, place, NUMBER, Secret(found.code.lower()))
         == asked.shares[0].code_hash
     )
-    others = [commit.code(place, number, words).text() for number in range(64) if number != NUMBER]
+    others = [commitments.code(place, number, words).text() for number in range(64) if number != NUMBER]
     assert found.code not in others
 
 

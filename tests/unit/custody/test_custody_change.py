@@ -9,28 +9,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.custody import plan_change as change
+from pipeline.custody import plan_change
 from pipeline.custody.holders.interface import JsonScalar
-from pipeline.custody.plan_change import Change
+from pipeline.custody.plan_change import PlanChange
 from pipeline.custody.shares import paths
-from pipeline.custody.shares.paths import Description, Need, Path
-from pipeline.custody.shares.section import CustodySection, PathEntry, ShareEntry, member_name
+from pipeline.custody.shares.manifest_section import CustodySection, PathEntry, ShareEntry, member_name
+from pipeline.custody.shares.paths import HolderDescription, Path, PathNeed
 
 PEOPLE = tuple(f"{number:040X}" for number in range(1, 8))
-VAULT = Description("vault-transit", {"address": "https://vault.example.com", "key_version": 3})
-AWS = Description("aws-kms", {"key_arn": "arn:aws:kms:eu-west-1:1:key/a", "endpoint_url": None})
+VAULT = HolderDescription("vault-transit", {"address": "https://vault.example.com", "key_version": 3})
+AWS = HolderDescription("aws-kms", {"key_arn": "arn:aws:kms:eu-west-1:1:key/a", "endpoint_url": None})
 
 
-def group(members: Sequence[str], **more: str) -> Description:
+def group(members: Sequence[str], **more: str) -> HolderDescription:
     told: dict[str, JsonScalar | list[str]] = {
         "members": list(members),
         "encrypted_to": [f"{who}-sub" for who in members],
         "names": [f"Person {who[-1]}" for who in members],
     }
-    return Description("openpgp", {**told, **more})
+    return HolderDescription("openpgp", {**told, **more})
 
 
-def section(plan: Sequence[Path], holders: Mapping[str, Description]) -> CustodySection:
+def section(plan: Sequence[Path], holders: Mapping[str, HolderDescription]) -> CustodySection:
     """What a manifest of that plan says, as far as the plan goes."""
     entries = [
         PathEntry(
@@ -56,13 +56,13 @@ def section(plan: Sequence[Path], holders: Mapping[str, Description]) -> Custody
     return CustodySection(dict(holders), tuple(entries), "")
 
 
-MACHINES = Path("unattended", (Need("aws", 1, 1), Need("vault", 1, 1)))
-TRIO = Path("custodians", (Need("custodians", 2, 3),))
+MACHINES = Path("unattended", (PathNeed("aws", 1, 1), PathNeed("vault", 1, 1)))
+TRIO = Path("custodians", (PathNeed("custodians", 2, 3),))
 HOLDERS = {"aws": AWS, "custodians": group(PEOPLE[:3]), "vault": VAULT}
 
 
-def compared(plan: Sequence[Path], holders: Mapping[str, Description]) -> Change:
-    return change.compare(section([TRIO, MACHINES], HOLDERS), plan, holders)
+def compared(plan: Sequence[Path], holders: Mapping[str, HolderDescription]) -> PlanChange:
+    return plan_change.compare_plans(section([TRIO, MACHINES], HOLDERS), plan, holders)
 
 
 def test_the_same_plan_has_no_difference() -> None:
@@ -93,23 +93,23 @@ def test_who_leaves_and_who_joins_is_named() -> None:
     [
         ([MACHINES], {}, "path custodians is gone"),
         (
-            [TRIO, MACHINES, Path("vault-alone", (Need("vault", 1, 1),))],
+            [TRIO, MACHINES, Path("vault-alone", (PathNeed("vault", 1, 1),))],
             {},
             "path vault-alone is new: it needs vault",
         ),
         (
-            [Path("custodians", (Need("custodians", 3, 3),)), MACHINES],
+            [Path("custodians", (PathNeed("custodians", 3, 3),)), MACHINES],
             {},
             "path custodians: 2 of 3 custodians becomes 3 of 3 custodians",
         ),
         (
-            [TRIO, Path("unattended", (Need("vault", 1, 1),))],
+            [TRIO, Path("unattended", (PathNeed("vault", 1, 1),))],
             {},
             "path unattended: aws and vault becomes vault",
         ),
         (
             [TRIO, MACHINES],
-            {"vault": Description("vault-transit", {"address": "https://evil.example.com"})},
+            {"vault": HolderDescription("vault-transit", {"address": "https://evil.example.com"})},
             "holder vault: address https://vault.example.com becomes https://evil.example.com",
         ),
         (
@@ -124,29 +124,31 @@ def test_who_leaves_and_who_joins_is_named() -> None:
         ),
     ],
 )
-def test_any_other_difference_is_told(plan: list[Path], holders: dict[str, Description], line: str) -> None:
+def test_any_other_difference_is_told(
+    plan: list[Path], holders: dict[str, HolderDescription], line: str
+) -> None:
     new = compared(plan, HOLDERS | holders)
     assert line in new.lines
     assert new.machines
 
 
 def test_keepers_of_paper_are_people_too() -> None:
-    safe = {"safe": Description("paper", {"kept_by": ["berlin", "paris"]})}
-    plan = [TRIO, MACHINES, Path("paper", (Need("safe", 2, 2),))]
+    safe = {"safe": HolderDescription("paper", {"kept_by": ["berlin", "paris"]})}
+    plan = [TRIO, MACHINES, Path("paper", (PathNeed("safe", 2, 2),))]
     new = compared(plan, HOLDERS | safe)
     assert new.added == {"berlin", "paris"}
     assert new.machines, "a new path is more than new people"
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> tuple[list[Path], dict[str, Description]]:
+def plans(draw: st.DrawFn) -> tuple[list[Path], dict[str, HolderDescription]]:
     members = draw(st.lists(st.sampled_from(PEOPLE), min_size=2, max_size=6, unique=True))
     threshold = draw(st.integers(2, len(members)))
     address = draw(st.sampled_from(["https://a.example.com", "https://b.example.com"]))
     version = draw(st.integers(1, 3))
     holders = {
         "aws": AWS,
-        "vault": Description("vault-transit", {"address": address, "key_version": version}),
+        "vault": HolderDescription("vault-transit", {"address": address, "key_version": version}),
         "custodians": group(members),
     }
     chosen = draw(
@@ -154,8 +156,8 @@ def plans(draw: st.DrawFn) -> tuple[list[Path], dict[str, Description]]:
             st.sampled_from(
                 [
                     MACHINES,
-                    Path("custodians", (Need("custodians", threshold, len(members)),)),
-                    Path("mixed", (Need("custodians", 2, len(members)), Need("vault", 1, 1))),
+                    Path("custodians", (PathNeed("custodians", threshold, len(members)),)),
+                    Path("mixed", (PathNeed("custodians", 2, len(members)), PathNeed("vault", 1, 1))),
                 ]
             ),
             min_size=1,
@@ -168,10 +170,10 @@ def plans(draw: st.DrawFn) -> tuple[list[Path], dict[str, Description]]:
 
 @given(plans(), plans())
 def test_there_is_a_difference_exactly_where_the_plans_digests_differ(
-    old: tuple[list[Path], dict[str, Description]], new: tuple[list[Path], dict[str, Description]]
+    old: tuple[list[Path], dict[str, HolderDescription]], new: tuple[list[Path], dict[str, HolderDescription]]
 ) -> None:
     stored = section(*old)
-    found = change.compare(stored, *new)
+    found = plan_change.compare_plans(stored, *new)
     assert bool(found.lines) == (stored.plan_digest() != paths.plan_digest(*new))
 
 
@@ -186,24 +188,28 @@ def test_there_is_a_difference_exactly_where_the_plans_digests_differ(
 )
 def test_where_a_share_is_sent_is_part_of_the_plan(name: str, more: dict[str, JsonScalar]) -> None:
     told = {
-        key: Description(item.kind, {**item.coordinates, "ca_file": None, "proxy": None})
+        key: HolderDescription(item.kind, {**item.coordinates, "ca_file": None, "proxy": None})
         for key, item in HOLDERS.items()
     }
-    moved = told | {name: Description(told[name].kind, {**told[name].coordinates, **more})}
+    moved = told | {name: HolderDescription(told[name].kind, {**told[name].coordinates, **more})}
     plan = [MACHINES, TRIO]
-    found = change.compare(section(plan, told), plan, moved)
+    found = plan_change.compare_plans(section(plan, told), plan, moved)
     ((key, value),) = more.items()
     assert found.lines == (f"holder {name}: {key} None becomes {value}",)
     assert found.machines
-    assert not change.compare(section(plan, told), plan, told).lines
+    assert not plan_change.compare_plans(section(plan, told), plan, told).lines
 
 
 def test_of_a_record_that_does_not_tell_the_way_nothing_is_said_of_it() -> None:
     """Records of version 0.1 under an unchanged configuration; what they do tell still counts."""
     plan = [MACHINES, TRIO]
     today = HOLDERS | {
-        "vault": Description("vault-transit", {**VAULT.coordinates, "ca_file": "/ca.pem", "proxy": "none"})
+        "vault": HolderDescription(
+            "vault-transit", {**VAULT.coordinates, "ca_file": "/ca.pem", "proxy": "none"}
+        )
     }
-    assert not change.compare(section(plan, HOLDERS), plan, today).lines
-    moved = today | {"aws": Description("aws-kms", {**AWS.coordinates, "endpoint_url": "https://x.example"})}
-    assert change.compare(section(plan, HOLDERS), plan, moved).lines
+    assert not plan_change.compare_plans(section(plan, HOLDERS), plan, today).lines
+    moved = today | {
+        "aws": HolderDescription("aws-kms", {**AWS.coordinates, "endpoint_url": "https://x.example"})
+    }
+    assert plan_change.compare_plans(section(plan, HOLDERS), plan, moved).lines

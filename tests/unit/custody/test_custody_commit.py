@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import UsageProblem, WrongShare
 from pipeline.core.secret import Secret
-from pipeline.custody.shares import commitments as commit
-from pipeline.custody.shares import passphrase, slip39
+from pipeline.custody.shares import commitments, passphrase, slip39
 from pipeline.custody.shares.commitments import Place
-from pipeline.custody.shares.paths import Need, Path
+from pipeline.custody.shares.paths import Path, PathNeed
 
 SALT = "00112233445566778899aabbccddeeff"
 PLACE = Place("f" * 32, "unattended", "vault", 1)
-WORDS = slip39.split(Secret(bytes(range(32))), Path("p", (Need("vault", 1, 1),)), set()).shares["vault"][0]
+WORDS = slip39.split(Secret(bytes(range(32))), Path("p", (PathNeed("vault", 1, 1),)), set()).shares["vault"][
+    0
+]
 
 names = st.from_regex(r"[a-z0-9][a-z0-9-]{0,10}", fullmatch=True)
 places = st.builds(Place, st.from_regex(r"[0-9a-f]{32}", fullmatch=True), names, names, st.integers(1, 16))
@@ -24,71 +25,71 @@ places = st.builds(Place, st.from_regex(r"[0-9a-f]{32}", fullmatch=True), names,
 def test_the_formula_never_changes() -> None:
     # Made with sha256sum and a plain HMAC: records that exist cannot be changed.
     assert (
-        commit.commitment(SALT, PLACE, Secret("Academic  acid\n"))
+        commitments.commitment(SALT, PLACE, Secret("Academic  acid\n"))
         == "cb929ad2e5f6c8f57ec54a262a5524653e19355f1ad8bdab9e5e5eea317e0f07"
     )
-    assert commit.code(PLACE, 7, Secret("academic acid")).text() == "9EBA-EX3K-98GH-9W81"
+    assert commitments.code(PLACE, 7, Secret("academic acid")).text() == "9EBA-EX3K-98GH-9W81"
 
 
 @settings(max_examples=200, deadline=None)
 @given(places, places)
 def test_places_never_collide(one: Place, two: Place) -> None:
-    same = commit.commitment(SALT, one, WORDS) == commit.commitment(SALT, two, WORDS)
+    same = commitments.commitment(SALT, one, WORDS) == commitments.commitment(SALT, two, WORDS)
     assert same == (one == two)
 
 
 def test_every_part_of_the_place_counts() -> None:
-    value = commit.commitment(SALT, PLACE, WORDS)
-    assert commit.verify(value, SALT, PLACE, Secret(WORDS.text().upper()))
+    value = commitments.commitment(SALT, PLACE, WORDS)
+    assert commitments.verify(value, SALT, PLACE, Secret(WORDS.text().upper()))
     for changed in (
         replace(PLACE, record_id="e" * 32),
         replace(PLACE, path="other"),
         replace(PLACE, holder="aws"),
         replace(PLACE, index=2),
     ):
-        assert not commit.verify(value, SALT, changed, WORDS)
-    assert not commit.verify(value, "1" * 32, PLACE, WORDS)
+        assert not commitments.verify(value, SALT, changed, WORDS)
+    assert not commitments.verify(value, "1" * 32, PLACE, WORDS)
     with pytest.raises(WrongShare):
-        commit.verify(value, SALT, PLACE, Secret("12 34"))
+        commitments.verify(value, SALT, PLACE, Secret("12 34"))
 
 
 def test_a_newline_cannot_shift_the_fields() -> None:
     with pytest.raises(UsageProblem):
-        commit.commitment(SALT, Place("f" * 32, "a\nb", "c", 1), WORDS)
+        commitments.commitment(SALT, Place("f" * 32, "a\nb", "c", 1), WORDS)
 
 
 def test_check_codes_are_distinct_and_found_by_their_hash() -> None:
-    hashes = commit.code_hashes(SALT, PLACE, WORDS)
-    assert len(set(hashes)) == commit.CODES
+    hashes = commitments.code_hashes(SALT, PLACE, WORDS)
+    assert len(set(hashes)) == commitments.CODES
     for number in (0, 17, 63):
-        code = commit.code(PLACE, number, WORDS)
-        assert commit.code_hash(SALT, PLACE, number, code) == hashes[number]
-        assert hashes[number] != commit.code_hash(SALT, PLACE, (number + 1) % 64, code)
-    (stranger,) = slip39.split(passphrase.mint(), Path("p", (Need("v", 1, 1),)), set()).shares["v"]
-    other = commit.code(PLACE, 0, stranger)
-    assert commit.code_hash(SALT, PLACE, 0, other) != hashes[0]
+        code = commitments.code(PLACE, number, WORDS)
+        assert commitments.code_hash(SALT, PLACE, number, code) == hashes[number]
+        assert hashes[number] != commitments.code_hash(SALT, PLACE, (number + 1) % 64, code)
+    (stranger,) = slip39.split(passphrase.draw(), Path("p", (PathNeed("v", 1, 1),)), set()).shares["v"]
+    other = commitments.code(PLACE, 0, stranger)
+    assert commitments.code_hash(SALT, PLACE, 0, other) != hashes[0]
 
 
 def test_a_code_may_be_typed_as_people_type() -> None:
-    code = commit.code(PLACE, 3, WORDS)
+    code = commitments.code(PLACE, 3, WORDS)
     assert len(code.text()) == 19
     typed = code.text().lower().replace("-", " ").replace("0", "o").replace("1", "l")
-    assert commit.code_hash(SALT, PLACE, 3, Secret(typed)) == commit.code_hash(SALT, PLACE, 3, code)
+    assert commitments.code_hash(SALT, PLACE, 3, Secret(typed)) == commitments.code_hash(SALT, PLACE, 3, code)
 
 
 @pytest.mark.parametrize("text", ["", "ABCD", "U" * 16, "0" * 17, "€" * 16])
 def test_what_is_no_code_is_called_so(text: str) -> None:
     with pytest.raises(UsageProblem):
-        commit.code_hash(SALT, PLACE, 0, Secret(text))
+        commitments.code_hash(SALT, PLACE, 0, Secret(text))
 
 
 @pytest.mark.parametrize("number", [-1, 64])
 def test_there_are_64_codes(number: int) -> None:
     with pytest.raises(UsageProblem):
-        commit.code(PLACE, number, WORDS)
+        commitments.code(PLACE, number, WORDS)
 
 
 def test_the_rest_of_a_code_reveals_nothing_of_the_share() -> None:
     # The code of a number does not depend on path, holder or salt: those only salt the hash.
-    assert commit.code(PLACE, 0, WORDS) == commit.code(replace(PLACE, holder="x"), 0, WORDS)
-    assert commit.code(PLACE, 0, WORDS) != commit.code(replace(PLACE, record_id="0" * 32), 0, WORDS)
+    assert commitments.code(PLACE, 0, WORDS) == commitments.code(replace(PLACE, holder="x"), 0, WORDS)
+    assert commitments.code(PLACE, 0, WORDS) != commitments.code(replace(PLACE, record_id="0" * 32), 0, WORDS)

@@ -7,17 +7,17 @@ import pytest
 from pipeline.core.errors import WrongShare
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import identify, slip39
-from pipeline.custody.shares.identify import Known
+from pipeline.custody.shares.identify import KnownRecord
 from tests.support.people import mistyped
 from tests.support.plans import Plans
 from tests.unit.custody.test_custody_recover import Escrowed
 
 
-def known(done: Escrowed, epoch: str) -> Known:
-    return Known(epoch, done.sealed.section, done.binding)
+def known(done: Escrowed, epoch: str) -> KnownRecord:
+    return KnownRecord(epoch, done.sealed.section, done.binding)
 
 
-def refused(words: Secret, wanted: Known, path: str, *others: Known) -> str:
+def refused(words: Secret, wanted: KnownRecord, path: str, *others: KnownRecord) -> str:
     with pytest.raises(WrongShare) as caught:
         identify.require(words, wanted, path, others, what="the share of Bob")
     assert caught.value.hint

@@ -16,10 +16,9 @@ from pipeline.core.errors import (
 )
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding
-from pipeline.custody.shares import commitments as commit
-from pipeline.custody.shares import passphrase, slip39
+from pipeline.custody.shares import commitments, passphrase, slip39
 from pipeline.custody.shares.commitments import Place
-from pipeline.custody.shares.paths import Need, Path
+from pipeline.custody.shares.paths import Path, PathNeed
 from pipeline.custody.shares.recover import recover
 from pipeline.custody.shares.seal import SealedCustody, seal
 
@@ -33,7 +32,7 @@ class Escrowed:
     def __init__(self, plan: Plan, binding: Binding | None = None) -> None:
         self.plan = plan
         self.binding = binding or plan.binding
-        self.raw = passphrase.mint()
+        self.raw = passphrase.draw()
         self.sealed: SealedCustody = seal(self.raw, plan.paths, plan.everybody, plan.everybody, self.binding)
 
     def words(self, path: str, holder: str, index: int = 1) -> Secret:
@@ -106,9 +105,9 @@ def test_a_holder_that_does_not_serve_is_told_as_such(plans: Plans, error: Unrea
 def test_a_foreign_share_of_a_machine_is_caught_by_its_commitment(plans: Plans) -> None:
     done = Escrowed(plans.two_machines())
     # A well-formed 1-of-1 share under the same identifier: SLIP-39 itself would take it.
-    path = Path("unattended", (Need("vault", 1, 1), Need("aws", 1, 1)))
+    path = Path("unattended", (PathNeed("vault", 1, 1), PathNeed("aws", 1, 1)))
     taken = set(range(slip39.IDENTIFIERS)) - {done.sealed.section.paths[0].identifier}
-    foreign = slip39.split(passphrase.mint(), path, taken).shares["vault"]
+    foreign = slip39.split(passphrase.draw(), path, taken).shares["vault"]
     mixed = slip39.combine([*foreign, done.words("unattended", "aws")]) if _joins(foreign, done) else None
     assert mixed != done.raw
     members = dict(done.sealed.members)
@@ -128,8 +127,8 @@ def _joins(foreign: Sequence[Secret], done: Escrowed) -> bool:
 
 def test_a_foreign_share_alone_on_its_path_would_give_garbage(plans: Plans) -> None:
     done = Escrowed(plans.of({"vault": 1}, {"unattended": {"vault": 1}}))
-    path = Path("unattended", (Need("vault", 1, 1),))
-    foreign = slip39.split(passphrase.mint(), path, set()).shares["vault"]
+    path = Path("unattended", (PathNeed("vault", 1, 1),))
+    foreign = slip39.split(passphrase.draw(), path, set()).shares["vault"]
     assert slip39.combine(foreign) != done.raw  # no error: this is what commitments are for
     (forged,) = done.plan.holders["vault"].seal(foreign, done.binding)
     with pytest.raises(WrongShare, match="does not match its commitment"):
@@ -184,7 +183,7 @@ def test_every_single_flipped_word_is_caught(plans: Plans) -> None:
     for position, word in enumerate(words):
         other = WORDLIST[(WORDLIST.index(word) + 512) % len(WORDLIST)]
         damaged = Secret(" ".join([*words[:position], other, *words[position + 1 :]]))
-        assert not commit.verify(share.commitment, share.salt, place, damaged)
+        assert not commitments.verify(share.commitment, share.salt, place, damaged)
         with pytest.raises(WrongShare) as caught:
             recover(done.sealed.section, done.sealed.members, "unattended", {}, done.binding, [damaged])
         said.add(caught.value.message + caught.value.hint)

@@ -14,9 +14,9 @@ from pipeline.core.errors import Denied, IntegrityProblem, Unreachable, UsagePro
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding, SealedShare
 from pipeline.custody.shares import passphrase, witness
+from pipeline.custody.shares.manifest_section import CustodySection
 from pipeline.custody.shares.recover import recover
 from pipeline.custody.shares.seal import SealedCustody, seal
-from pipeline.custody.shares.section import CustodySection
 
 if TYPE_CHECKING:
     from tests.support.plans import Plan, Plans
@@ -50,7 +50,7 @@ def test_every_path_of_every_plan_gives_the_passphrase_back(
     plans: Plans, shape: tuple[dict[str, int], dict[str, dict[str, int]]]
 ) -> None:
     plan = plans.of(*shape)
-    raw = passphrase.mint()
+    raw = passphrase.draw()
     sealed = sealed_by(plan, raw)
     section = CustodySection.from_json(json.loads(json.dumps(sealed.section.to_json())))
     assert section == sealed.section
@@ -63,7 +63,7 @@ def test_every_path_of_every_plan_gives_the_passphrase_back(
 
 def test_members_are_named_as_the_record_promises(plans: Plans) -> None:
     plan = plans.with_people()
-    sealed = sealed_by(plan, passphrase.mint())
+    sealed = sealed_by(plan, passphrase.draw())
     assert sorted(sealed.members) == [
         *(f"custody/people/custodians-{number}.mem" for number in range(1, 6)),
         "custody/unattended/aws.mem",
@@ -72,14 +72,14 @@ def test_members_are_named_as_the_record_promises(plans: Plans) -> None:
 
 
 def test_only_people_have_check_codes(plans: Plans) -> None:
-    people, unattended = sealed_by(plans.with_people(), passphrase.mint()).section.paths
+    people, unattended = sealed_by(plans.with_people(), passphrase.draw()).section.paths
     assert [len(share.checks) for share in people.shares] == [64] * 5
     assert [len(share.checks) for share in unattended.shares] == [0, 0]
 
 
 def test_machines_are_opened_again_by_the_openers_and_people_are_left_alone(plans: Plans) -> None:
     plan = plans.with_people()
-    sealed_by(plan, passphrase.mint())
+    sealed_by(plan, passphrase.draw())
     assert [call for call in plan.holders["vault"].calls if call.startswith("open")] == ["open 1"]
     assert not [call for call in plan.holders["custodians"].calls if call.startswith("open")]
 
@@ -88,7 +88,7 @@ def test_a_share_that_does_not_open_again_stops_everything(plans: Plans) -> None
     plan = plans.two_machines()
     plan.holders["aws"].failure = Denied("holder aws: no kms:Decrypt", hint="")
     with pytest.raises(Denied, match="aws"):
-        sealed_by(plan, passphrase.mint())
+        sealed_by(plan, passphrase.draw())
 
 
 def test_a_holder_that_opens_another_share_stops_everything(plans: Plans) -> None:
@@ -96,10 +96,10 @@ def test_a_holder_that_opens_another_share_stops_everything(plans: Plans) -> Non
     foreign = stranger.holders["aws"]
     plan.holders["aws"].open = lambda sealed, binding: Secret("academic acid")  # type: ignore[method-assign]  # sabotage
     with pytest.raises(WrongShare, match=r"holder aws .*unattended"):
-        sealed_by(plan, passphrase.mint())
+        sealed_by(plan, passphrase.draw())
     with pytest.raises(WrongShare):
         seal(
-            passphrase.mint(),
+            passphrase.draw(),
             plan.paths,
             stranger.everybody,
             plan.everybody | {"vault": foreign},
@@ -116,12 +116,12 @@ def test_a_holder_that_loses_a_share_is_noticed(plans: Plans) -> None:
 
     plan.holders["custodians"].seal = lossy  # type: ignore[method-assign]  # sabotage
     with pytest.raises(IntegrityProblem, match="4 of 5"):
-        sealed_by(plan, passphrase.mint())
+        sealed_by(plan, passphrase.draw())
 
 
 def test_an_opener_must_be_there_unless_none_is_wanted(plans: Plans) -> None:
     plan = plans.two_machines()
-    raw = passphrase.mint()
+    raw = passphrase.draw()
     with pytest.raises(UsageProblem, match="aws"):
         seal(raw, plan.paths, plan.everybody, {"vault": plan.holders["vault"]}, plan.binding)
     sealed = seal(raw, plan.paths, plan.everybody, None, plan.binding)
@@ -132,7 +132,7 @@ def test_a_plan_without_paths_is_refused(plans: Plans) -> None:
     plan = plans.two_machines()
     for wrong in ((), plan.paths * 2):
         with pytest.raises(UsageProblem):
-            seal(passphrase.mint(), wrong, plan.everybody, plan.everybody, plan.binding)
+            seal(passphrase.draw(), wrong, plan.everybody, plan.everybody, plan.binding)
 
 
 def test_holders_are_asked_at_the_same_time() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.core.errors import IntegrityProblem
 from pipeline.custody.shares import passphrase
-from pipeline.custody.shares.paths import Description, Need, Path, plan_digest
+from pipeline.custody.shares.manifest_section import CustodySection
+from pipeline.custody.shares.paths import HolderDescription, Path, PathNeed, plan_digest
 from pipeline.custody.shares.seal import seal
-from pipeline.custody.shares.section import CustodySection
 
 if TYPE_CHECKING:
     from tests.support.plans import Plan, Plans
@@ -24,7 +24,7 @@ def plan(plans: Plans) -> Plan:
 
 @pytest.fixture(scope="module")
 def document(plan: Plan) -> dict[str, Any]:
-    sealed = seal(passphrase.mint(), plan.paths, plan.everybody, plan.everybody, plan.binding)
+    sealed = seal(passphrase.draw(), plan.paths, plan.everybody, plan.everybody, plan.binding)
     text = json.dumps(sealed.section.to_json())
     assert CustodySection.from_json(json.loads(text)) == sealed.section
     result: dict[str, Any] = json.loads(text)
@@ -114,14 +114,16 @@ def test_a_manifest_follows_the_plan_that_it_was_made_from(plan: Plan, document:
 
 
 PATHS = (
-    Path("people", (Need("custodians", 2, 3),)),
-    Path("unattended", (Need("vault", 1, 1), Need("aws", 1, 1))),
+    Path("people", (PathNeed("custodians", 2, 3),)),
+    Path("unattended", (PathNeed("vault", 1, 1), PathNeed("aws", 1, 1))),
 )
 HOLDERS = {
-    "vault": Description("vault-transit", {"address": "https://v", "namespace": None, "key_version": 3}),
-    "aws": Description("aws-kms", {"key_arn": "arn:1", "endpoint_url": None}),
-    "custodians": Description("openpgp", {"members": ["A", "B", "C"]}),
-    "idle": Description("paper", {}),
+    "vault": HolderDescription(
+        "vault-transit", {"address": "https://v", "namespace": None, "key_version": 3}
+    ),
+    "aws": HolderDescription("aws-kms", {"key_arn": "arn:1", "endpoint_url": None}),
+    "custodians": HolderDescription("openpgp", {"members": ["A", "B", "C"]}),
+    "idle": HolderDescription("paper", {}),
 }
 
 
@@ -130,9 +132,9 @@ def test_a_plan_does_not_depend_on_order_versions_or_idle_holders() -> None:
     reordered = tuple(Path(path.name, path.needs[::-1]) for path in PATHS[::-1])
     assert plan_digest(reordered, dict(reversed(HOLDERS.items()))) == digest
     same = {
-        "vault": Description("vault-transit", {"key_version": 4, "address": "https://v"}),
-        "aws": Description("aws-kms", {"key_arn": "arn:1"}),
-        "custodians": Description("openpgp", {"members": ["C", "A", "B"]}),
+        "vault": HolderDescription("vault-transit", {"key_version": 4, "address": "https://v"}),
+        "aws": HolderDescription("aws-kms", {"key_arn": "arn:1"}),
+        "custodians": HolderDescription("openpgp", {"members": ["C", "A", "B"]}),
     }
     assert plan_digest(PATHS, same) == digest
 
@@ -142,18 +144,18 @@ def test_a_plan_depends_on_everything_else() -> None:
     for paths in (
         PATHS[:1],
         (Path("staff", PATHS[0].needs), PATHS[1]),
-        (Path("people", (Need("custodians", 3, 3),)), PATHS[1]),
-        (PATHS[0], Path("unattended", (Need("vault", 1, 1),))),
+        (Path("people", (PathNeed("custodians", 3, 3),)), PATHS[1]),
+        (PATHS[0], Path("unattended", (PathNeed("vault", 1, 1),))),
     ):
         digests.add(plan_digest(paths, HOLDERS))
     for name, description in (
-        ("vault", Description("vault-transit", {"address": "https://w"})),
-        ("vault", Description("other", HOLDERS["vault"].coordinates)),
-        ("aws", Description("aws-kms", {"key_arn": "arn:2"})),
-        ("aws", Description("aws-kms", {"key_arn": "arn:1", "endpoint_url": "https://vpce"})),
-        ("aws", Description("aws-kms", {"key_arn": "arn:1", "proxy": "http://proxy"})),
-        ("vault", Description("vault-transit", {"address": "https://v", "ca_file": "/ca.pem"})),
-        ("custodians", Description("openpgp", {"members": ["A", "B", "D"]})),
+        ("vault", HolderDescription("vault-transit", {"address": "https://w"})),
+        ("vault", HolderDescription("other", HOLDERS["vault"].coordinates)),
+        ("aws", HolderDescription("aws-kms", {"key_arn": "arn:2"})),
+        ("aws", HolderDescription("aws-kms", {"key_arn": "arn:1", "endpoint_url": "https://vpce"})),
+        ("aws", HolderDescription("aws-kms", {"key_arn": "arn:1", "proxy": "http://proxy"})),
+        ("vault", HolderDescription("vault-transit", {"address": "https://v", "ca_file": "/ca.pem"})),
+        ("custodians", HolderDescription("openpgp", {"members": ["A", "B", "D"]})),
     ):
         digests.add(plan_digest(PATHS, {**HOLDERS, name: description}))
     assert len(digests) == 12

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from pipeline.core.errors import NotEnoughShares, UsageProblem, WrongPassphrase, WrongShare
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import passphrase, slip39
-from pipeline.custody.shares.paths import Need, Path
+from pipeline.custody.shares.paths import Path, PathNeed
 
-MACHINES = Path("unattended", (Need("vault", 1, 1), Need("aws", 1, 1)))
-MIXED = Path("mixed", (Need("vault", 1, 1), Need("people", 3, 5)))
+MACHINES = Path("unattended", (PathNeed("vault", 1, 1), PathNeed("aws", 1, 1)))
+MIXED = Path("mixed", (PathNeed("vault", 1, 1), PathNeed("people", 3, 5)))
 
 
 @st.composite
@@ -19,7 +19,7 @@ def paths(draw: st.DrawFn) -> Path:
     for number in range(draw(st.integers(1, 3))):
         size = draw(st.sampled_from([1, 1, 2, 3, 5, 16]))
         threshold = 1 if size == 1 else draw(st.integers(2, size))
-        needs.append(Need(f"holder-{number}", threshold, size))
+        needs.append(PathNeed(f"holder-{number}", threshold, size))
     return Path("p", tuple(needs))
 
 
@@ -39,7 +39,7 @@ def test_any_sufficient_choice_of_shares_gives_the_secret_back(path: Path, raw: 
 def test_the_split_is_the_one_that_the_format_promises() -> None:
     from shamir_mnemonic.share import Share
 
-    split = slip39.split(passphrase.mint(), MIXED, set())
+    split = slip39.split(passphrase.draw(), MIXED, set())
     for group, need in enumerate(MIXED.needs):
         for index, words in enumerate(split.shares[need.holder]):
             share = Share.from_mnemonic(words.text())
@@ -54,7 +54,7 @@ def test_the_split_is_the_one_that_the_format_promises() -> None:
 
 
 def test_one_share_too_many_or_twice_is_fine() -> None:
-    raw = passphrase.mint()
+    raw = passphrase.draw()
     split = slip39.split(raw, MIXED, set())
     everything = [words for group in split.shares.values() for words in group]
     assert slip39.combine(everything + everything) == raw
@@ -63,19 +63,19 @@ def test_one_share_too_many_or_twice_is_fine() -> None:
 def test_identifiers_that_are_taken_are_left_alone() -> None:
     free = 12345
     taken = set(range(slip39.IDENTIFIERS)) - {free}
-    assert slip39.split(passphrase.mint(), MACHINES, taken).identifier == free
+    assert slip39.split(passphrase.draw(), MACHINES, taken).identifier == free
 
 
 @pytest.mark.parametrize(("threshold", "size"), [(1, 2), (3, 2), (2, 17), (0, 1)])
 def test_what_slip39_cannot_express_is_refused(threshold: int, size: int) -> None:
     with pytest.raises(UsageProblem, match="people"):
-        slip39.split(passphrase.mint(), Path("p", (Need("people", threshold, size),)), set())
+        slip39.split(passphrase.draw(), Path("p", (PathNeed("people", threshold, size),)), set())
 
 
 def test_every_single_flipped_word_is_noticed() -> None:
     from shamir_mnemonic.wordlist import WORDLIST
 
-    split = slip39.split(passphrase.mint(), MACHINES, set())
+    split = slip39.split(passphrase.draw(), MACHINES, set())
     (good,), (other,) = split.shares["vault"], split.shares["aws"]
     words = good.text().split()
     said: set[str] = set()
@@ -89,7 +89,7 @@ def test_every_single_flipped_word_is_noticed() -> None:
 
 
 def test_shares_of_two_splits_do_not_mix() -> None:
-    raw = passphrase.mint()
+    raw = passphrase.draw()
     one = slip39.split(raw, MACHINES, set())
     two = slip39.split(raw, MACHINES, {one.identifier})
     with pytest.raises(WrongShare):
@@ -110,7 +110,7 @@ def test_no_share_at_all_is_not_enough() -> None:
 
 
 def test_words_may_be_written_by_hand() -> None:
-    raw = passphrase.mint()
+    raw = passphrase.draw()
     split = slip39.split(raw, MACHINES, set())
     by_hand = Secret("\ufeff" + split.shares["vault"][0].text().upper().replace(" ", "\r\n ") + "\n")
     assert slip39.normalise(by_hand) == split.shares["vault"][0]
@@ -118,13 +118,13 @@ def test_words_may_be_written_by_hand() -> None:
 
 
 def test_a_passphrase_is_written_as_64_digits_and_read_again() -> None:
-    raw = passphrase.mint()
+    raw = passphrase.draw()
     written = passphrase.written(raw)
     assert len(written) == 64
     assert written.text() == written.text().lower()
     assert passphrase.raw(written) == raw
     assert passphrase.raw(Secret(written.text().upper() + "\n")) == raw
-    assert passphrase.mint() != raw
+    assert passphrase.draw() != raw
 
 
 @pytest.mark.parametrize("text", ["", "ab", "g" * 64, "0" * 63, "0" * 66, "é" * 32])

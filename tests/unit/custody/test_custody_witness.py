@@ -14,7 +14,7 @@ def test_the_witness_is_a_function_of_passphrase_and_record() -> None:
     public = witness.public_pem(RAW, RECORD)
     assert public == witness.public_pem(RAW, RECORD)
     assert public != witness.public_pem(RAW, "f" * 32)
-    assert public != witness.public_pem(passphrase.mint(), RECORD)
+    assert public != witness.public_pem(passphrase.draw(), RECORD)
     # Made with a plain HMAC: records that exist cannot be changed.
     assert "\nMCowBQYDK2VwAyEAfM2ojBGL8WkK8PlngwY2FULVMxgZ/Rq9fX3Gwr6PVEg=\n" in public
 
@@ -27,7 +27,7 @@ def test_a_signature_verifies_and_nothing_else_does() -> None:
         (b"Certificate", signature),
         (b"certificate", signature[:-1]),
         (b"certificate", b""),
-        (b"certificate", witness.sign(passphrase.mint(), RECORD, b"certificate")),
+        (b"certificate", witness.sign(passphrase.draw(), RECORD, b"certificate")),
     ):
         with pytest.raises(IntegrityProblem):
             witness.verify(public, data, bad)

@@ -10,9 +10,10 @@ import pytest
 
 from pipeline.core.errors import ProofFailed
 from pipeline.core.secret import Secret
-from pipeline.openpgp import UnlockedKey, inspect, load, prove_rewrap, unlock
 from pipeline.openpgp.format.packets import build, join
 from pipeline.openpgp.format.protection import close_secret
+from pipeline.openpgp.key.inspection import inspect
+from pipeline.openpgp.key.rewrap import UnlockedKey, load, prove_rewrap, unlock
 from tests.support import openpgp_writer as writer
 
 Packets = Callable[[str], list[writer.Packet]]

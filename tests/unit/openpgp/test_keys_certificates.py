@@ -14,7 +14,8 @@ from cryptography.x509.oid import NameOID
 
 from pipeline.core.errors import Code, TooManyCertificates
 from pipeline.core.secret import Secret
-from pipeline.openpgp import inspect, load
+from pipeline.openpgp.key.inspection import inspect
+from pipeline.openpgp.key.rewrap import load
 from tests.support import openpgp_writer as writer
 
 Packets = Callable[[str], list[writer.Packet]]

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.secret import Secret
-from pipeline.openpgp import inspect, load
+from pipeline.openpgp.key.inspection import inspect
+from pipeline.openpgp.key.rewrap import load
 from tests.support import openpgp_writer as writer
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.core.errors import INSPECT_PRECEDENCE, Code, Expired, OrgkeyError, UsageProblem
 from pipeline.core.secret import Secret
-from pipeline.openpgp import inspect, load
+from pipeline.openpgp.key.inspection import inspect
+from pipeline.openpgp.key.rewrap import load
 from tests.support import openpgp_writer as writer
 
 Packets = Callable[[str], list[writer.Packet]]

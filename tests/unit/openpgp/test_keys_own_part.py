@@ -7,14 +7,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipeline import openpgp as keys
 from pipeline.archive import live_key as live
 from pipeline.core.errors import Code
 from pipeline.core.secret import Secret
 from pipeline.openpgp.format.packets import Tag, build, join, parse
 from pipeline.openpgp.format.signatures import read_signature
-from pipeline.openpgp.key import parsing as reading
-from pipeline.openpgp.key import validity
+from pipeline.openpgp.key import inspection, parsing, validity
 from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
 from tests.support import key_forms as forms
 from tests.support import openpgp_writer as writer
@@ -46,19 +44,19 @@ def flooded(form: Form, count: int) -> bytes:
 
 
 def test_a_flood_hides_no_revocation() -> None:
-    found = keys.inspect(flooded(REVOKED, 1000), passphrase=PASSPHRASE, now=NOW)
+    found = inspection.inspect(flooded(REVOKED, 1000), passphrase=PASSPHRASE, now=NOW)
     assert found.code is Code.UNSUPPORTED
     assert "more than 1000 signatures in its own name" in found.problems[0]["message"]
-    assert keys.inspect(flooded(REVOKED, 300), passphrase=PASSPHRASE, now=NOW).code is Code.EXPIRED
-    with pytest.raises(reading.Flooded):
-        reading.sole(flooded(REVOKED, 1000), "the live key")
+    assert inspection.inspect(flooded(REVOKED, 300), passphrase=PASSPHRASE, now=NOW).code is Code.EXPIRED
+    with pytest.raises(parsing.Flooded):
+        parsing.read_one(flooded(REVOKED, 1000), "the live key")
 
 
 def test_signatures_of_others_are_no_flood() -> None:
     (_, body) = Sig(forms.POSITIVE).packet(forms.E, b"")
     other = [(writer.SIGNATURE, body[:-4] + number.to_bytes(4, "big")) for number in range(1500)]
     data = writer.join([*writer.protect_all(FORMS["plain"].packets()[:3]), *other])
-    assert not any(isinstance(one, reading.Flooded) for one in reading.read(data).keys[0].problems)
+    assert not any(isinstance(one, parsing.Flooded) for one in parsing.read_all(data).keys[0].problems)
 
 
 def test_an_issuer_that_is_not_hashed_does_not_override_the_hashed_one() -> None:
@@ -83,14 +81,14 @@ def strange(form: Form) -> bytes:
 
 
 def test_the_live_key_is_reduced_to_what_it_has_signed() -> None:
-    key = reading.sole(public(FORMS["plain"]), "key")
+    key = parsing.read_one(public(FORMS["plain"]), "key")
     assert live._own(strange(FORMS["plain"]), key.fingerprint) == public(FORMS["plain"])
 
 
 def test_sequoia_reads_what_is_left_of_it() -> None:
     import pysequoia
 
-    key = reading.sole(public(FORMS["plain"]), "key")
+    key = parsing.read_one(public(FORMS["plain"]), "key")
     left = live._own(strange(FORMS["plain"]), key.fingerprint)
     assert left is not None
     assert pysequoia.encrypt(b"x", [pysequoia.Cert.from_bytes(left)])
@@ -98,10 +96,10 @@ def test_sequoia_reads_what_is_left_of_it() -> None:
 
 
 def test_revocations_stay() -> None:
-    key = reading.sole(public(REVOKED), "key")
+    key = parsing.read_one(public(REVOKED), "key")
     left = live._own(strange(REVOKED), key.fingerprint)
     assert left is not None
-    assert validity.judge(reading.sole(left, "live"), None).primary.revoked
+    assert validity.judge(parsing.read_one(left, "live"), None).primary.revoked
 
 
 def test_a_revocation_by_a_designated_revoker_stays() -> None:
@@ -110,12 +108,12 @@ def test_a_revocation_by_a_designated_revoker_stays() -> None:
     packets = writer.public_of(named.packets())
     by_another = Sig(forms.REVOKED_KEY, at=LATER, expires=None).packet(forms.E, b"")
     data = writer.join([packets[0], by_another, *packets[1:]])
-    left = live._own(data, reading.sole(data, "key").fingerprint)
+    left = live._own(data, parsing.read_one(data, "key").fingerprint)
     assert left is not None
-    assert validity.judge(reading.sole(left, "live"), None).primary.revoked
+    assert validity.judge(parsing.read_one(left, "live"), None).primary.revoked
 
 
 def test_a_key_that_cannot_be_judged_is_left_to_its_reader() -> None:
-    key = reading.sole(public(FORMS["plain"]), "key")
+    key = parsing.read_one(public(FORMS["plain"]), "key")
     more = join([*parse(public(FORMS["plain"])), *(build(Tag.SIGNATURE, body) for _, body in junk(1100))])
-    assert live._own(more, key.fingerprint) == replace(reading.read(more).keys[0]).public()
+    assert live._own(more, key.fingerprint) == replace(parsing.read_all(more).keys[0]).public()

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import Unsupported, WrongPassphrase
 from pipeline.core.secret import Secret
-from pipeline.openpgp import ESCROW_COUNT_OCTET, MAX_COUNT_OCTET, load, prove_rewrap, unlock
 from pipeline.openpgp.format import ciphers, protection
+from pipeline.openpgp.format.protection import ESCROW_COUNT_OCTET, MAX_COUNT_OCTET
+from pipeline.openpgp.key.rewrap import load, prove_rewrap, unlock
 from tests.support import openpgp_writer as writer
 
 Packets = Callable[[str], list[writer.Packet]]
@@ -72,7 +73,7 @@ def test_derive_agrees_with_the_test_writer(
 ) -> None:
     salt = b"saltsalt" if kind else b""
     how = protection.Protection(
-        protection.State.PROTECTED, 254, cipher, kind, writer.DIGESTS[digest], salt, count
+        protection.ProtectionState.PROTECTED, 254, cipher, kind, writer.DIGESTS[digest], salt, count
     )
     if not passphrase and not salt:
         assert len(protection.derive(how, passphrase)) == ciphers.CIPHERS[cipher][2]
@@ -83,7 +84,7 @@ def test_derive_agrees_with_the_test_writer(
 
 def test_the_maximum_count_is_fast_enough_for_a_person() -> None:
     how = protection.Protection(
-        protection.State.PROTECTED, 254, 9, 3, protection.SHA256, b"saltsalt", MAX_COUNT_OCTET
+        protection.ProtectionState.PROTECTED, 254, 9, 3, protection.SHA256, b"saltsalt", MAX_COUNT_OCTET
     )
     assert protection.decode_count(MAX_COUNT_OCTET) == 65_011_712
     before = time.process_time()

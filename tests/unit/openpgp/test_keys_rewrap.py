@@ -9,8 +9,9 @@ import pytest
 
 from pipeline.core.errors import Incomplete, NotAKey, NotPinned, UsageProblem, WrongPassphrase
 from pipeline.core.secret import Secret
-from pipeline.openpgp import ESCROW_COUNT_OCTET, UnlockedKey, load, prove_rewrap, unlock
 from pipeline.openpgp.format import armor
+from pipeline.openpgp.format.protection import ESCROW_COUNT_OCTET
+from pipeline.openpgp.key.rewrap import UnlockedKey, load, prove_rewrap, unlock
 from tests.support import openpgp_writer as writer
 
 Packets = Callable[[str], list[writer.Packet]]

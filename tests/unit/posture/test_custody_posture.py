@@ -227,7 +227,7 @@ def test_config_paths_take_sizes_from_the_holders() -> None:
         size = 1
 
     found = paths.from_config(plan, {"vault": Sized(), "aws": Sized()})  # type: ignore[dict-item]  # only size is read
-    assert found == (paths.Path("unattended", (paths.Need("vault", 1, 1), paths.Need("aws", 1, 1))),)
+    assert found == (paths.Path("unattended", (paths.PathNeed("vault", 1, 1), paths.PathNeed("aws", 1, 1))),)
     Sized.size = 3
     with pytest.raises(UsageProblem, match="1 of 3"):
         paths.from_config(plan, {"vault": Sized(), "aws": Sized()})  # type: ignore[dict-item]  # as above

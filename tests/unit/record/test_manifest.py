@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import IntegrityProblem, UsageProblem
-from pipeline.record import tar as record
-from pipeline.record.manifest import SCHEMA, Reference, epoch_name, parse
+from pipeline.record import tar
+from pipeline.record.manifest import SCHEMA, Reference, epoch_name, parse_manifest
 from pipeline.record.verify import Record
 
 Document = dict[str, Any]
@@ -22,7 +22,7 @@ Document = dict[str, Any]
 
 @pytest.fixture(scope="session")
 def body(genuine: Record) -> bytes:
-    return genuine.members[record.MANIFEST]
+    return genuine.members[tar.MANIFEST]
 
 
 def changed(body: bytes, change: Callable[[Document], object]) -> bytes:
@@ -33,13 +33,13 @@ def changed(body: bytes, change: Callable[[Document], object]) -> bytes:
 
 def test_it_is_canonical_json_and_reads_back(body: bytes) -> None:
     assert rfc8785.dumps(json.loads(body)) == body
-    assert parse(body).to_bytes() == body
+    assert parse_manifest(body).to_bytes() == body
 
 
 def test_references_survive(body: bytes) -> None:
     reference = Reference("20260131T080000Z-0a1b2c3d", "ab" * 32)
-    made = replace(parse(body), previous=reference, supersedes=reference)
-    assert parse(made.to_bytes()) == made
+    made = replace(parse_manifest(body), previous=reference, supersedes=reference)
+    assert parse_manifest(made.to_bytes()) == made
 
 
 def test_it_says_what_a_reader_without_this_program_needs(genuine: Record, body: bytes) -> None:
@@ -65,12 +65,12 @@ FIELDS = (
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_missing_field_is_damage(body: bytes, name: str) -> None:
     with pytest.raises(IntegrityProblem):
-        parse(changed(body, lambda document: document.pop(name)))
+        parse_manifest(changed(body, lambda document: document.pop(name)))
 
 
 def test_an_unknown_field_is_damage(body: bytes) -> None:
     with pytest.raises(IntegrityProblem):
-        parse(changed(body, lambda document: document.update(extra=1)))
+        parse_manifest(changed(body, lambda document: document.update(extra=1)))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_an_unknown_field_is_damage(body: bytes) -> None:
 )
 def test_a_field_of_another_form_is_damage(body: bytes, name: str, value: object) -> None:
     with pytest.raises(IntegrityProblem) as caught:
-        parse(changed(body, lambda document: document.update({name: value})))
+        parse_manifest(changed(body, lambda document: document.update({name: value})))
     assert caught.value.hint
 
 
@@ -119,7 +119,7 @@ def test_a_field_of_another_form_is_damage(body: bytes, name: str, value: object
 def test_a_newer_schema_is_no_damage_but_asks_for_an_upgrade(body: bytes, number: int) -> None:
     newer = changed(body, lambda document: document.update(schema=f"orgkey.record/{number}", more=[1]))
     with pytest.raises(UsageProblem, match="newer schema") as caught:
-        parse(newer)
+        parse_manifest(newer)
     assert "upgrade" in caught.value.hint
 
 
@@ -129,13 +129,13 @@ def test_a_newer_schema_is_no_damage_but_asks_for_an_upgrade(body: bytes, number
 )
 def test_what_is_no_manifest_at_all_is_damage(data: bytes) -> None:
     with pytest.raises(IntegrityProblem):
-        parse(data)
+        parse_manifest(data)
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_refused_in_order(data: bytes) -> None:
     with pytest.raises((IntegrityProblem, UsageProblem)):
-        parse(data)
+        parse_manifest(data)
 
 
 JSON = st.recursive(
@@ -149,15 +149,15 @@ JSON = st.recursive(
 def test_any_value_in_any_field_is_read_or_refused_in_order(
     genuine: Record, name: str, value: object
 ) -> None:
-    body = genuine.members[record.MANIFEST]
+    body = genuine.members[tar.MANIFEST]
     with contextlib.suppress(IntegrityProblem, UsageProblem):
-        parse(changed(body, lambda document: document.update({name: value})))
+        parse_manifest(changed(body, lambda document: document.update({name: value})))
 
 
 @given(st.data())
 def test_damaged_bytes_are_read_or_refused_in_order(genuine: Record, data: st.DataObject) -> None:
-    body = bytearray(genuine.members[record.MANIFEST])
+    body = bytearray(genuine.members[tar.MANIFEST])
     for _ in range(data.draw(st.integers(1, 4))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(IntegrityProblem, UsageProblem):
-        parse(bytes(body))
+        parse_manifest(bytes(body))

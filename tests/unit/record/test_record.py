@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import IntegrityProblem
-from pipeline.record import tar as record
+from pipeline.record import tar
 from pipeline.record.tar import pack, unpack
 
 PART = st.text("abzAZ019._-", min_size=1, max_size=20).filter(lambda text: not text.startswith("."))
@@ -19,7 +19,9 @@ MEMBERS = st.dictionaries(NAMES, st.binary(max_size=1500), min_size=1, max_size=
 SMALL = {"RECOVERY.txt": b"read me\n", "custody/unattended/aws.kms": b"\0" * 600, "manifest.json": b"{}"}
 
 
-def tar(*members: tarfile.TarInfo | tuple[tarfile.TarInfo, bytes], form: int = tarfile.USTAR_FORMAT) -> bytes:
+def ustar(
+    *members: tarfile.TarInfo | tuple[tarfile.TarInfo, bytes], form: int = tarfile.USTAR_FORMAT
+) -> bytes:
     """What the standard library writes of any members."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=form) as archive:
@@ -100,28 +102,28 @@ def test_appended_bytes_are_refused(tail: bytes) -> None:
 
 
 ODD: dict[str, Callable[[], bytes]] = {
-    "a duplicate": lambda: tar((info("a"), b"1"), (info("a"), b"2")),
-    "the same member twice": lambda: tar((info("a"), b"1"), (info("a"), b"1")),
-    "unsorted": lambda: tar((info("b"), b""), (info("a"), b"")),
-    "a symbolic link": lambda: tar(info("a", type=tarfile.SYMTYPE, linkname="/etc/passwd")),
-    "a hard link": lambda: tar((info("a"), b"1"), info("b", type=tarfile.LNKTYPE, linkname="a")),
-    "a directory": lambda: tar(info("a", type=tarfile.DIRTYPE)),
-    "a device": lambda: tar(info("a", type=tarfile.CHRTYPE)),
-    "a pipe": lambda: tar(info("a", type=tarfile.FIFOTYPE)),
-    "an old regular type": lambda: tar((info("a", type=tarfile.AREGTYPE), b"1")),
-    "another mode": lambda: tar((info("a", mode=0o644), b"1")),
-    "a time": lambda: tar((info("a", mtime=1), b"1")),
-    "an owner": lambda: tar((info("a", uid=1000), b"1")),
-    "an owner's name": lambda: tar((info("a", uname="root"), b"1")),
-    "PAX": lambda: tar((info("a", pax_headers={"comment": "hi"}), b"1"), form=tarfile.PAX_FORMAT),
-    "a PAX long name": lambda: tar((info("a" * 120), b"1"), form=tarfile.PAX_FORMAT),
-    "GNU": lambda: tar((info("a"), b"1"), form=tarfile.GNU_FORMAT),
-    "a GNU long name": lambda: tar((info("a" * 120), b"1"), form=tarfile.GNU_FORMAT),
-    "a prefix": lambda: tar((info("a" * 60 + "/" + "b" * 60), b"1")),
-    "two archives": lambda: tar((info("a"), b"1")) + tar((info("b"), b"1")),
-    "nothing": lambda: tar(),
+    "a duplicate": lambda: ustar((info("a"), b"1"), (info("a"), b"2")),
+    "the same member twice": lambda: ustar((info("a"), b"1"), (info("a"), b"1")),
+    "unsorted": lambda: ustar((info("b"), b""), (info("a"), b"")),
+    "a symbolic link": lambda: ustar(info("a", type=tarfile.SYMTYPE, linkname="/etc/passwd")),
+    "a hard link": lambda: ustar((info("a"), b"1"), info("b", type=tarfile.LNKTYPE, linkname="a")),
+    "a directory": lambda: ustar(info("a", type=tarfile.DIRTYPE)),
+    "a device": lambda: ustar(info("a", type=tarfile.CHRTYPE)),
+    "a pipe": lambda: ustar(info("a", type=tarfile.FIFOTYPE)),
+    "an old regular type": lambda: ustar((info("a", type=tarfile.AREGTYPE), b"1")),
+    "another mode": lambda: ustar((info("a", mode=0o644), b"1")),
+    "a time": lambda: ustar((info("a", mtime=1), b"1")),
+    "an owner": lambda: ustar((info("a", uid=1000), b"1")),
+    "an owner's name": lambda: ustar((info("a", uname="root"), b"1")),
+    "PAX": lambda: ustar((info("a", pax_headers={"comment": "hi"}), b"1"), form=tarfile.PAX_FORMAT),
+    "a PAX long name": lambda: ustar((info("a" * 120), b"1"), form=tarfile.PAX_FORMAT),
+    "GNU": lambda: ustar((info("a"), b"1"), form=tarfile.GNU_FORMAT),
+    "a GNU long name": lambda: ustar((info("a" * 120), b"1"), form=tarfile.GNU_FORMAT),
+    "a prefix": lambda: ustar((info("a" * 60 + "/" + "b" * 60), b"1")),
+    "two archives": lambda: ustar((info("a"), b"1")) + ustar((info("b"), b"1")),
+    "nothing": lambda: ustar(),
     "only zeroes": lambda: bytes(10_240),
-    "one block": lambda: tar((info("a"), b"1"))[:1024],
+    "one block": lambda: ustar((info("a"), b"1"))[:1024],
 }
 
 
@@ -134,7 +136,7 @@ def test_what_another_program_would_accept_is_refused(what: str) -> None:
 
 def test_the_standard_library_writes_what_pack_writes() -> None:
     # So that the refusals above are for what they say, and not for how the test writes its tars.
-    assert tar((info("a"), b"1"), (info("b"), b"2")) == pack({"a": b"1", "b": b"2"})
+    assert ustar((info("a"), b"1"), (info("b"), b"2")) == pack({"a": b"1", "b": b"2"})
 
 
 HOSTILE = [
@@ -149,14 +151,14 @@ def test_hostile_names_are_neither_written_nor_read(name: str) -> None:
         pack({name: b""})
     if name and "\0" not in name:
         with pytest.raises(IntegrityProblem):
-            unpack(tar((info(name), b"1")))
+            unpack(ustar((info(name), b"1")))
 
 
 def test_too_large_a_record_is_refused_before_it_is_read() -> None:
-    data = pack({"a": bytes(record.MAX_BYTES - 20_480)})
+    data = pack({"a": bytes(tar.MAX_BYTES - 20_480)})
     assert unpack(data)
     with pytest.raises(IntegrityProblem, match="larger"):
-        unpack(pack({"a": bytes(record.MAX_BYTES)}))
+        unpack(pack({"a": bytes(tar.MAX_BYTES)}))
 
 
 @pytest.mark.parametrize("size", [b"77777777777", b"0000000000\0", b"-0000000001", b"\x80" + b"\xff" * 10])

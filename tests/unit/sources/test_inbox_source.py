@@ -18,7 +18,7 @@ from pipeline.core.errors import (
     PublicOnly,
     SeveralKeys,
 )
-from pipeline.openpgp import inspect
+from pipeline.openpgp.key.inspection import inspect
 from pipeline.sources.inbox import InboxSource
 from pipeline.sources.interface import Export, NoExport
 

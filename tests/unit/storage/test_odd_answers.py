@@ -11,7 +11,7 @@ from pipeline import config
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code
 from pipeline.core.finding import Finding, Level
-from pipeline.custody.holders.transit import TransitHolder
+from pipeline.custody.holders.transit import TransitKeyHolder
 from pipeline.providers.vault.session import VaultSession
 from pipeline.storage.vault.check import check
 from pipeline.storage.vault.target import VaultTarget
@@ -68,7 +68,7 @@ def looked(address: str, token: Any) -> list[Finding]:
 
 def held(address: str, token: Any) -> list[Finding]:
     settings = config.TransitHolder(**PLACE, kind="vault-transit", address=address, key="orgkey-escrow")
-    return TransitHolder("vault", settings, session(address, token)).check()
+    return TransitKeyHolder("vault", settings, session(address, token)).check()
 
 
 @pytest.mark.parametrize(

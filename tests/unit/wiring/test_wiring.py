@@ -19,8 +19,8 @@ from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import Code, LocalFilesProblem, NotEnoughShares, OrgkeyError, UsageProblem
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding, SealedShare
-from pipeline.custody.shares.paths import Description
-from pipeline.custody.shares.section import CustodySection
+from pipeline.custody.shares.manifest_section import CustodySection
+from pipeline.custody.shares.paths import HolderDescription
 from pipeline.sources.command import CommandSource
 from pipeline.sources.file import FileSource
 from pipeline.sources.gnupg import GnupgSource
@@ -108,20 +108,20 @@ def test_without_a_driller_the_writers_logins_drill() -> None:
 # -- holders from a record -------------------------------------------------------------------------
 
 
-def section(**holders: Description) -> CustodySection:
+def section(**holders: HolderDescription) -> CustodySection:
     return CustodySection(holders, (), "")
 
 
-TRANSIT = Description(
+TRANSIT = HolderDescription(
     "vault-transit",
     {"address": "https://old.example.com", "namespace": None, "mount": "t", "key": "k", "key_version": 1},
 )
-KMS = Description(
+KMS = HolderDescription(
     "aws-kms", {"region": "eu-west-1", "key_arn": "arn:aws:kms:eu-west-1:1:key/2", "endpoint_url": None}
 )
 
 
-def reached(made: Estate, name: str, description: Description) -> dict[str, Any]:
+def reached(made: Estate, name: str, description: HolderDescription) -> dict[str, Any]:
     return reach(made.config, name, description).model_dump()
 
 
@@ -133,7 +133,7 @@ def test_openers_take_the_key_from_the_record_and_the_way_from_the_configuration
     assert (cloud["region"], cloud["key_id"]) == ("eu-west-1", "arn:aws:kms:eu-west-1:1:key/2")
 
 
-def refused(made: Estate, name: str, description: Description) -> OrgkeyError:
+def refused(made: Estate, name: str, description: HolderDescription) -> OrgkeyError:
     with pytest.raises(OrgkeyError) as caught:
         reach(made.config, name, description, made.consent)
     return caught.value
@@ -145,29 +145,34 @@ def refused(made: Estate, name: str, description: Description) -> OrgkeyError:
         ("gone", TRANSIT),
         ("aws", TRANSIT),  # configured, but as a KMS key
         ("vault", KMS),
-        ("gone", Description("vault-transit", {**TRANSIT.coordinates, "address": "http://127.0.0.1:1"})),
-        ("gone", Description("vault-transit", {**TRANSIT.coordinates, "address": "no address"})),
         (
             "gone",
-            Description("vault-transit", {**TRANSIT.coordinates, "address": "https://vault.example.com"}),
+            HolderDescription("vault-transit", {**TRANSIT.coordinates, "address": "http://127.0.0.1:1"}),
+        ),
+        ("gone", HolderDescription("vault-transit", {**TRANSIT.coordinates, "address": "no address"})),
+        (
+            "gone",
+            HolderDescription(
+                "vault-transit", {**TRANSIT.coordinates, "address": "https://vault.example.com"}
+            ),
         ),
         (
             "gone",
-            Description(
+            HolderDescription(
                 "vault-transit",
                 {**TRANSIT.coordinates, "address": "https://vault.example.com:8200", "namespace": "other"},
             ),
         ),
         (
             "gone",
-            Description(
+            HolderDescription(
                 "aws-kms", {**KMS.coordinates, "region": "eu-central-1", "endpoint_url": "https://x.y"}
             ),
         ),
     ],
 )
 def test_with_a_configuration_nothing_is_contacted_that_only_the_record_names(
-    name: str, description: Description, monkeypatch: pytest.MonkeyPatch
+    name: str, description: HolderDescription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even where the environment or an option agrees with the record: the configuration says it all."""
     address = str(description.coordinates.get("address", ""))
@@ -185,13 +190,13 @@ def test_with_a_configuration_nothing_is_contacted_that_only_the_record_names(
 
 def test_a_server_that_the_configuration_names_otherwise_is_reached_as_it_says() -> None:
     read = settings(put("holder/vault/ca_file", "/ca.pem"), put("target/vault-eu/ca_file", "/other.pem"))
-    moved = Description(
+    moved = HolderDescription(
         "vault-transit", {**TRANSIT.coordinates, "address": "https://VAULT.example.com:8200/"}
     )
     reach = reached(estate(read), "before", moved)
     assert (reach["address"], reach["ca_file"]) == ("https://vault.example.com:8200", "/ca.pem")
     assert (reach["mount"], reach["key"]) == ("t", "k")
-    twin = Description("aws-kms", {**KMS.coordinates, "region": "eu-central-1"})
+    twin = HolderDescription("aws-kms", {**KMS.coordinates, "region": "eu-central-1"})
     assert reached(estate(settings()), "before", twin)["key_id"] == "arn:aws:kms:eu-west-1:1:key/2"
 
 
@@ -232,7 +237,7 @@ def test_the_tools_own_variables_agree_with_the_record_or_are_confirmed(
         assert reach(None, "vault", TRANSIT, made.consent).model_dump()["address"] == address
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9999")
     assert refused(estate(None), "aws", KMS).code is Code.NOT_ENOUGH_SHARES
-    here = Description("aws-kms", {**KMS.coordinates, "endpoint_url": "http://127.0.0.1:9999/"})
+    here = HolderDescription("aws-kms", {**KMS.coordinates, "endpoint_url": "http://127.0.0.1:9999/"})
     assert reached(estate(None), "aws", here)["endpoint_url"] == "http://127.0.0.1:9999"
     assert reached(estate(settings()), "vault", TRANSIT)["address"] == "https://vault.example.com:8200"
 
@@ -250,7 +255,7 @@ def test_the_tools_own_variables_agree_with_the_record_or_are_confirmed(
     ],
 )
 def test_without_a_configuration_no_login_leaves_the_host_in_the_clear(address: str, fine: bool) -> None:
-    description = Description("vault-transit", {**TRANSIT.coordinates, "address": address})
+    description = HolderDescription("vault-transit", {**TRANSIT.coordinates, "address": address})
     made = alone(address, ask=lambda *_: True)
     if fine:
         assert reach(None, "vault", description, made.consent)
@@ -288,7 +293,7 @@ def test_only_one_place_makes_a_holder_of_what_a_record_says() -> None:
 
 
 def test_people_are_not_opened_by_machines() -> None:
-    people = Description("openpgp", {"members": [PIN]})
+    people = HolderDescription("openpgp", {"members": [PIN]})
     assert set(estate(settings()).openers(section(custodians=people, vault=TRANSIT))) == {"vault"}
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pipeline.core.errors import IntegrityProblem, UsageProblem
 from pipeline.custody.shares import paths
 from pipeline.custody.shares.commitments import CODES
-from pipeline.custody.shares.paths import Description, Need
+from pipeline.custody.shares.paths import HolderDescription, PathNeed
 
 T = TypeVar("T")
 
@@ -100,7 +100,7 @@ class PathEntry:
 
     name: str
     identifier: int
-    needs: tuple[Need, ...]
+    needs: tuple[PathNeed, ...]
     shares: tuple[ShareEntry, ...]
 
     @property
@@ -169,7 +169,7 @@ class CustodySection:
         witness: The witness's public key in PEM.
     """
 
-    holders: Mapping[str, Description]
+    holders: Mapping[str, HolderDescription]
     paths: tuple[PathEntry, ...]
     witness: str
 
@@ -265,16 +265,16 @@ def _list(value: object, where: str, read: Callable[[object, str], T]) -> tuple[
     return tuple(read(item, f"{where}[{number}]") for number, item in enumerate(value))
 
 
-def _need(value: object, where: str) -> Need:
+def _need(value: object, where: str) -> PathNeed:
     fields = _fields(value, where, ("holder", "threshold", "size"))
-    return Need(
+    return PathNeed(
         _text(fields["holder"], f"{where}.holder", NAME),
         _number(fields["threshold"], f"{where}.threshold", 1, paths.MAX_GROUP),
         _number(fields["size"], f"{where}.size", 1, paths.MAX_GROUP),
     )
 
 
-def _holder(value: object, where: str) -> Description:
+def _holder(value: object, where: str) -> HolderDescription:
     fields = _fields(value, where, ("kind", "coordinates"))
     coordinates = fields["coordinates"]
     if not isinstance(coordinates, dict):
@@ -285,4 +285,4 @@ def _holder(value: object, where: str) -> Description:
                 raise _bad(f"{where}.coordinates.{key}")
         elif not isinstance(item, str | int | bool | None):
             raise _bad(f"{where}.coordinates.{key}")
-    return Description(_text(fields["kind"], f"{where}.kind", NAME), coordinates)
+    return HolderDescription(_text(fields["kind"], f"{where}.kind", NAME), coordinates)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.core.clock import stamp
 from pipeline.core.errors import OrgkeyError, UsageProblem
 from pipeline.core.finding import Finding, Level
-from pipeline.custody.custodians.certificate_store import Shelf, collect
+from pipeline.custody.custodians.certificate_store import CertificateStore, read_store
 from pipeline.custody.custodians.certificates import (
     LONGEST_NAME,
     RENEW,
@@ -44,7 +44,7 @@ def findings(name: str, item: OpenpgpHolder, now: datetime, warning: timedelta) 
     """
     subject = f"holder {name}"
     try:
-        shelf = collect(item)
+        shelf = read_store(item)
     except OrgkeyError as error:
         return [Finding(Level.FAIL, subject, error.message, error.hint, error.code)]
     found = []
@@ -91,7 +91,7 @@ def _same_names(subject: str, people: Iterable[Recipient]) -> Iterator[Finding]:
             )
 
 
-def _secrets(subject: str, shelf: Shelf, item: OpenpgpHolder) -> Iterator[Finding]:
+def _secrets(subject: str, shelf: CertificateStore, item: OpenpgpHolder) -> Iterator[Finding]:
     names = {member.fingerprint: member for member in item.members}
     for placed in shelf.secrets:
         member = names.get(placed.fingerprint)
@@ -107,7 +107,7 @@ def _secrets(subject: str, shelf: Shelf, item: OpenpgpHolder) -> Iterator[Findin
         )
 
 
-def _strangers(subject: str, shelf: Shelf, people: Iterable[Recipient]) -> Iterator[Finding]:
+def _strangers(subject: str, shelf: CertificateStore, people: Iterable[Recipient]) -> Iterator[Finding]:
     from pipeline.openpgp.key.validity import user_ids
 
     claimed = {
