@@ -10,8 +10,7 @@ import pytest
 from pipeline import config
 from pipeline.core.errors import UsageProblem
 from pipeline.core.finding import Finding
-from pipeline.custody.custodians import certificate_store, certificates
-from pipeline.custody.custodians import check as certificate_check
+from pipeline.custody.custodians import certificate_check, certificate_store, certificates
 from pipeline.custody.custodians.certificates import Recipient
 from tests.support import openpgp_writer as writer
 from tests.support.certificate_writer import NOW, Person, person
