@@ -50,14 +50,14 @@ def _judge_certificates(out: Output, config: Config) -> None:
 
     from pipeline.config import OpenpgpHolder
     from pipeline.core.clock import SystemClock
-    from pipeline.custody.custodians import check
+    from pipeline.custody.custodians import certificate_check
 
     warning = timedelta(days=config.policy.certificate_warning_days)
     findings = [
         finding
         for name, holder in sorted(config.holder.items())
         if isinstance(holder, OpenpgpHolder)
-        for finding in check.findings(name, holder, SystemClock().now(), warning)
+        for finding in certificate_check.findings(name, holder, SystemClock().now(), warning)
     ]
     for finding in findings:
         if finding.level is Level.WARN:
