@@ -11,126 +11,72 @@ import typer
 
 from pipeline import __version__
 from pipeline.cli import streams
-from pipeline.cli.lazy import Entry, group
+from pipeline.cli.lazy import commands, group
 from pipeline.cli.output import report_error
 from pipeline.core import clock, signals
 from pipeline.core import hardening as harden
 from pipeline.core.errors import Code, Interrupted, OrgkeyError, UsageProblem
 from pipeline.core.signals import Signalled
 
-_EVERYDAY, _DISASTER, _CUSTODY = "Everyday", "After a disaster", "Custody"
-_SET_UP, _EVIDENCE, _TRYING = "Setting up", "Evidence", "Trying and testing"
-
-COMMANDS = {
-    "escrow": Entry(
-        "Store sealed copies of the Org Key, and prove that they restore.",
-        "escrow_command:escrow",
-        _EVERYDAY,
-    ),
-    "drill": Entry(
-        "Restore from the stored copies, and prove that the key works.", "drill_command:drill", _EVERYDAY
-    ),
-    "status": Entry("Say how fresh and how proven the escrow is.", "status_command:status", _EVERYDAY),
-    "list": Entry("Show epochs, copies, versions and states.", "list_command:list_epochs", _EVERYDAY),
-    "verify": Entry(
-        "Read every copy whole and check that it is authentic.", "list_command:verify", _EVERYDAY
-    ),
-    "watch": Entry(
-        "Watch the inbox, the live key and the backups; for a service or a timer.",
-        "watch_command:watch",
-        _EVERYDAY,
-    ),
-    "refresh": Entry(
-        "Store a renewed public part with the same secret.", "refresh_command:refresh", _EVERYDAY
-    ),
-    "retain": Entry(
-        "Extend the retention of stored records (S3 with Object Lock).", "retain_command:retain", _EVERYDAY
-    ),
-    "backups": Entry(
-        "Look after the server's backups: that the escrowed keys open them.",
-        task=_EVERYDAY,
-        commands={
-            "verify": Entry(
-                "Open backups with the escrowed key; prove that they are whole.", "backups_verify:verify"
-            ),
-            "map": Entry("Which escrowed key opens which backup.", "backups_map:map_backups"),
+# By task, in the order of the help page. A command lies in the module of its words; see `lazy`.
+COMMANDS = commands(
+    {
+        "Everyday": {
+            "escrow": "Store sealed copies of the Org Key, and prove that they restore.",
+            "drill": "Restore from the stored copies, and prove that the key works.",
+            "status": "Say how fresh and how proven the escrow is.",
+            "list": "Show epochs, copies, versions and states.",
+            "verify": "Read every copy whole and check that it is authentic.",
+            "watch": "Watch the inbox, the live key and the backups; for a service or a timer.",
+            "refresh": "Store a renewed public part with the same secret.",
+            "retain": "Extend the retention of stored records (S3 with Object Lock).",
+            "backups": "Look after the server's backups: that the escrowed keys open them.",
+            "backups verify": "Open backups with the escrowed key; prove that they are whole.",
+            "backups map": "Which escrowed key opens which backup.",
         },
-    ),
-    "restore": Entry(
-        "Get the keypair back under a passphrase that you choose.", "restore_command:restore", _DISASTER
-    ),
-    "repair": Entry("Copy records to missing, damaged or new targets.", "repair_command:repair", _DISASTER),
-    "custody": Entry(
-        "Look after shares: who has them, whether they are good, new ones.",
-        task=_CUSTODY,
-        commands={
-            "posture": Entry("Who can reconstruct the key; what loss is fatal.", "custody_posture:posture"),
-            "challenge": Entry("Ask custodians for proof of their shares.", "custody_challenge:challenge"),
-            "check": Entry("For custodians: prove a share to the operator.", "custody_check:check"),
-            "confirm": Entry("Enter the codes that custodians answered.", "custody_confirm:confirm"),
-            "rotate": Entry("New passphrase, shares and record for the same key.", "custody_rotate:rotate"),
-            "kit": Entry("Make sheets for custodians and a kit for the safe.", "custody_kit:kit"),
+        "After a disaster": {
+            "restore": "Get the keypair back under a passphrase that you choose.",
+            "repair": "Copy records to missing, damaged or new targets.",
         },
-    ),
-    "init": Entry("Write a commented orgkey.toml with the pin.", "init:init", _SET_UP),
-    "doctor": Entry("Check everything that a run will need.", "doctor_command:doctor", _SET_UP),
-    "inspect": Entry(
-        "Say what an export is, and whether it could restore a server.", "inspect_command:inspect", _SET_UP
-    ),
-    "config": Entry(
-        "Check the configuration, or print its schema.",
-        task=_SET_UP,
-        commands={
-            "validate": Entry("Say whether the configuration is valid.", "config_command:validate"),
-            "schema": Entry("Print the configuration's JSON schema.", "config_command:schema"),
+        "Custody": {
+            "custody": "Look after shares: who has them, whether they are good, new ones.",
+            "custody posture": "Who can reconstruct the key; what loss is fatal.",
+            "custody challenge": "Ask custodians for proof of their shares.",
+            "custody check": "For custodians: prove a share to the operator.",
+            "custody confirm": "Enter the codes that custodians answered.",
+            "custody rotate": "New passphrase, shares and record for the same key.",
+            "custody kit": "Make sheets for custodians and a kit for the safe.",
         },
-    ),
-    "infra": Entry(
-        "Compare Vault's mounts, policies and roles with the files of infra/vault, and set them.",
-        task=_SET_UP,
-        commands={
-            "plan": Entry("Show what differs; changes nothing.", "infra_plan:plan"),
-            "apply": Entry("Make what the plan shows.", "infra_apply:apply"),
+        "Setting up": {
+            "init": "Write a commented orgkey.toml with the pin.",
+            "doctor": "Check everything that a run will need.",
+            "inspect": "Say what an export is, and whether it could restore a server.",
+            "config": "Check the configuration, or print its schema.",
+            "config validate": "Say whether the configuration is valid.",
+            "config schema": "Print the configuration's JSON schema.",
+            "infra": "Compare Vault's mounts, policies and roles with infra/vault's files, and set them.",
+            "infra plan": "Show what differs; changes nothing.",
+            "infra apply": "Make what the plan shows.",
+            "notify": "See that notifications and pings arrive.",
+            "notify test": "Send a test message by every way.",
         },
-    ),
-    "notify": Entry(
-        "See that notifications and pings arrive.",
-        task=_SET_UP,
-        commands={"test": Entry("Send a test message by every way.", "notify_command:notify_test")},
-    ),
-    "report": Entry("Compute a report that an auditor can check.", "report_command:report", _EVIDENCE),
-    "certificate": Entry(
-        "Check drill certificates, and have their time stamped.",
-        task=_EVIDENCE,
-        commands={
-            "verify": Entry(
-                "Check a certificate's signatures, contents and time-stamp; offline.",
-                "certificate_verify:verify",
-            ),
-            "stamp": Entry(
-                "Ask the time-stamp authority again for certificates that wait.", "certificate_stamp:stamp"
-            ),
+        "Evidence": {
+            "report": "Compute a report that an auditor can check.",
+            "certificate": "Check drill certificates, and have their time stamped.",
+            "certificate verify": "Check a certificate's signatures, contents and time-stamp; offline.",
+            "certificate stamp": "Ask the time-stamp authority again for certificates that wait.",
+            "ledger": "Verify, show and mirror the log of what was done and what failed.",
+            "ledger verify": "Check the chain, and what vouches for it.",
+            "ledger show": "Show the last entries.",
+            "ledger sync": "Fetch from the mirrors, and push what waits.",
         },
-    ),
-    "ledger": Entry(
-        "Verify, show and mirror the log of what was done and what failed.",
-        task=_EVIDENCE,
-        commands={
-            "verify": Entry("Check the chain, and what vouches for it.", "ledger_verify:verify"),
-            "show": Entry("Show the last entries.", "ledger_show:show"),
-            "sync": Entry("Fetch from the mirrors, and push what waits.", "ledger_sync:sync"),
+        "Trying and testing": {
+            "lab": "A stand-in for a PGP Encryption Server, for trying and testing: not the product.",
+            "stack": "Run real servers on this host, for trying and testing.",
         },
-    ),
-    "lab": Entry(
-        "A stand-in for a PGP Encryption Server, for trying and testing: not the product.",
-        "lab:app",
-        _TRYING,
-        needs="moto",
-    ),
-    "stack": Entry(
-        "Run real servers on this host, for trying and testing.", "stack:app", _TRYING, needs="moto"
-    ),
-}
+    },
+    needs={"lab": "moto", "stack": "moto"},
+)
 
 app = typer.Typer(
     name="orgkey",

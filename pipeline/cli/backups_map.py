@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.cli.command import Invocation, command
 from pipeline.cli.documents.stored import BackupItem, BackupsMapDocument
 from pipeline.cli.help import COPY_CODES
+from pipeline.cli.options import arg
 from pipeline.cli.output import spaced, table
 from pipeline.core.errors import Code
 
 if TYPE_CHECKING:
     from pipeline.workflows.backups.map import Backup
 
-Places = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[PLACE]...",
-        help="Files, folders, s3://bucket/prefix, names in [backups], or - for standard input; "
-        "all of [backups] when none is given.",
-    ),
-]
+PLACES: Final[Any] = arg(
+    "[PLACE]...",
+    "Files, folders, s3://bucket/prefix, names in [backups], or - for standard input; all of [backups] when "
+    "none is given.",
+)
 
 
 @command("orgkey backups map /srv/backups", (*COPY_CODES, Code.STALE))
-def map_backups(call: Invocation, places: Places = None) -> Code:
+def map_(call: Invocation, places: list[str] | None = PLACES) -> Code:
     """Say which escrowed key each backup is for, without decrypting.
 
     Found by the recipients' key ids. Backups that are for no escrowed key come first, and are exit code 40:

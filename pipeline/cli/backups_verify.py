@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from pipeline.cli import backups_map
 from pipeline.cli.command import Invocation, command
@@ -27,11 +27,10 @@ if TYPE_CHECKING:
 )
 def verify(
     call: Invocation,
-    places: backups_map.Places = None,
-    engine: Annotated[
-        str,
-        opt("--engine", "gpg reads everything; auto leaves to it what only it knows.", "auto|gpg"),
-    ] = "auto",
+    places: list[str] | None = backups_map.PLACES,
+    engine: str = opt(
+        "--engine", "gpg reads everything; auto leaves to it what only it knows.", "auto|gpg", default="auto"
+    ),
 ) -> Code:
     """Open backups with the escrowed key, and prove that they are whole.
 

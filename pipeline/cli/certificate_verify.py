@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
-
-import typer
+from typing import TYPE_CHECKING, Final
 
 from pipeline.cli.command import Invocation, command, read_file
 from pipeline.cli.documents.evidence import CertificateVerifyDocument
 from pipeline.cli.help import WHERE
-from pipeline.cli.options import SPEAKING, opt
+from pipeline.cli.options import SPEAKING, arg, opt
 from pipeline.cli.output import printable
 from pipeline.core.errors import Code, IntegrityProblem, NotPinned, UsageProblem
 
@@ -30,30 +28,15 @@ CODES: Final = {"PASSED": Code.OK, "WARNED": Code.DEGRADED, "FAILED": Code.PROOF
 )
 def verify(
     call: Invocation,
-    certificate: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The statement (.json); the signatures lie beside it.")
-    ],
-    public: Annotated[
-        Path,
-        opt("--public", "The Org Key's public part, from a place you trust.", "FILE", WHERE),
-    ],
-    fingerprint: Annotated[
-        str | None,
-        opt("--fingerprint", "The fingerprint that this key must have.", "FPR"),
-    ] = None,
-    record: Annotated[
-        Path | None,
-        opt("--record", "The record: is it the one that was drilled?", "FILE", WHERE),
-    ] = None,
-    nonce: Annotated[str | None, opt("--nonce", "The nonce that you gave for the drill.", "TEXT")] = None,
-    timestamp_ca: Annotated[
-        Path | None,
-        opt("--timestamp-ca", "The time-stamp authority's CA certificates, PEM.", "FILE"),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        opt("--config", "A configuration; its pins say who may have signed.", "FILE"),
-    ] = None,
+    certificate: Path = arg("FILE", "The statement (.json); the signatures lie beside it."),
+    public: Path = opt("--public", "The Org Key's public part, from a place you trust.", "FILE", WHERE),
+    fingerprint: str | None = opt("--fingerprint", "The fingerprint that this key must have.", "FPR"),
+    record: Path | None = opt("--record", "The record: is it the one that was drilled?", "FILE", WHERE),
+    nonce: str | None = opt("--nonce", "The nonce that you gave for the drill.", "TEXT"),
+    timestamp_ca: Path | None = opt(
+        "--timestamp-ca", "The time-stamp authority's CA certificates, PEM.", "FILE"
+    ),
+    config: Path | None = opt("--config", "A configuration; its pins say who may have signed.", "FILE"),
 ) -> Code:
     """Check a drill certificate. Needs no state and no network, and a configuration only for its pins.
 

@@ -4,7 +4,7 @@ A command is a function whose first parameter is the :class:`Invocation`; its ot
 options::
 
     @command("orgkey repair --dry-run", COPY_CODES, job="repair")
-    def repair(call: Invocation, epoch: EpochChoice = "all", dry_run: DryRun = False) -> Code:
+    def repair(call: Invocation, epoch: str = options.epoch("all"), dry_run: bool = DRY_RUN) -> Code:
         ...
 """
 
@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 from pipeline.cli import jobs
 from pipeline.cli.help import usage
-from pipeline.cli.options import COMMON_OPTIONS, SHARED
+from pipeline.cli.options import COMMON_OPTIONS, SHARED, parameter
 from pipeline.cli.output import Output
 from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError
 
@@ -194,24 +194,17 @@ def command(
             return function(call, **values)
 
         options = [
-            item.replace(annotation=hints[item.name], kind=item.KEYWORD_ONLY)
+            parameter(item.name, hints[item.name], item.default)
             for item in own
             if item.kind is not item.VAR_KEYWORD
         ]
-        options += [*more, *map(_shared, names)]
+        options += [*more, *(parameter(name, *SHARED[name]) for name in names)]
         run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]  # any function has room
         run.__annotations__ = {item.name: item.annotation for item in options}
         described = usage(example, codes)(run)
         return jobs.job(job, words)(described) if job else described
 
     return decorate
-
-
-def _shared(name: str) -> inspect.Parameter:
-    kind, option = SHARED[name]
-    default = {bool: False, int: 0}.get(kind)
-    annotation: Any = Annotated[kind, option]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def read_file(path: Path, limit: int, kind: type[OrgkeyError] = LocalFilesProblem) -> bytes:

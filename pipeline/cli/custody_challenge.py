@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 from pipeline.cli.command import Invocation, command
 from pipeline.cli.documents.custody import AskedShareItem, ChallengeItem, CustodyChallengeDocument
@@ -15,11 +14,9 @@ from pipeline.core.errors import Code, LocalFilesProblem
 @command("orgkey custody challenge --out challenges", COPY_CODES)
 def challenge(
     call: Invocation,
-    out_dir: Annotated[Path, opt("--out", "Folder for one file for each custodian.", "DIR", WHERE)] = Path(),
-    custodian: Annotated[
-        list[str] | None, opt("--custodian", "Only this custodian; repeatable.", "FPR|NAME")
-    ] = None,
-    new: Annotated[bool, opt("--new", "Ask for other codes where a challenge is still open.")] = False,
+    out_dir: Path = opt("--out", "Folder for one file for each custodian.", "DIR", WHERE, default=Path()),
+    custodian: list[str] | None = opt("--custodian", "Only this custodian; repeatable.", "FPR|NAME"),
+    new: bool = opt("--new", "Ask for other codes where a challenge is still open."),
 ) -> Code:
     """Ask custodians to prove that they still have good shares, without showing them.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from pipeline.cli.command import Invocation, command, read_file
 from pipeline.cli.documents.custody import AnswerItem, CustodyCheckDocument
@@ -23,17 +23,14 @@ SECONDS = 600.0
 @command("orgkey custody check --challenge FILE", SHARE_CODES, shared=SPEAKING)
 def check(
     call: Invocation,
-    challenge: Annotated[Path, opt("--challenge", "The operator's challenge.", "FILE")],
-    share: Annotated[
-        list[Path] | None,
-        opt(
-            "--share",
-            "Your share: as it was encrypted to you, or its words; else the one in the challenge.",
-            "FILE",
-            OPENED,
-        ),
-    ] = None,
-    words: Annotated[bool, opt("--words", "Type the words of your share, unseen.", None, OPENED)] = False,
+    challenge: Path = opt("--challenge", "The operator's challenge.", "FILE"),
+    share: list[Path] | None = opt(
+        "--share",
+        "Your share: as it was encrypted to you, or its words; else the one in the challenge.",
+        "FILE",
+        OPENED,
+    ),
+    words: bool = opt("--words", "Type the words of your share, unseen.", None, OPENED),
 ) -> Code:
     """Prove to the operator that your share is good, without showing it.
 

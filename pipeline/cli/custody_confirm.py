@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from pipeline.cli.command import Invocation, command
 from pipeline.cli.documents.custody import ConfirmedItem, CustodyConfirmDocument
 from pipeline.cli.help import COPY_CODES
+from pipeline.cli.options import arg
 from pipeline.cli.output import printable
 from pipeline.core.errors import Code, UsageProblem
 
@@ -16,9 +15,7 @@ from pipeline.core.errors import Code, UsageProblem
 @command("orgkey custody confirm CODE", (*COPY_CODES, Code.WRONG_SHARE))
 def confirm(
     call: Invocation,
-    codes: Annotated[
-        list[str] | None, typer.Argument(metavar="CODE...", help="What custodians answered.")
-    ] = None,
+    codes: list[str] | None = arg("CODE...", "What custodians answered."),
 ) -> Code:
     """Enter the codes that custodians answered to a challenge.
 

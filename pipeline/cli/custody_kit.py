@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 from pipeline.cli import options
 from pipeline.cli.command import Invocation, command
@@ -18,10 +17,10 @@ PAPER = {"a4": "a4", "letter": "us-letter"}
 @command("orgkey custody kit --out kit", COPY_CODES)
 def kit(
     call: Invocation,
-    out_dir: Annotated[Path, opt("--out", "The new folder.", "DIR", WHERE)],
-    epoch: options.OneEpoch = "latest",
-    no_bundle: Annotated[bool, opt("--no-bundle", "Leave out the offline bundle of this program.")] = False,
-    paper: Annotated[str, opt("--paper", "Size of the sheets.", "a4|letter")] = "a4",
+    out_dir: Path = opt("--out", "The new folder.", "DIR", WHERE),
+    epoch: str = options.ONE_EPOCH,
+    no_bundle: bool = opt("--no-bundle", "Leave out the offline bundle of this program."),
+    paper: str = opt("--paper", "Size of the sheets.", "a4|letter", default="a4"),
 ) -> Code:
     """Make a recovery kit: a sheet for each custodian, and a folder for the safe.
 

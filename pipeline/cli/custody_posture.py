@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 from pipeline.cli.command import Invocation, command
 from pipeline.cli.documents.custody import CustodyPostureDocument
@@ -15,7 +14,7 @@ from pipeline.core.errors import Code
 @command("orgkey custody posture --svg posture.svg", COPY_CODES)
 def posture(
     call: Invocation,
-    svg: Annotated[Path | None, opt("--svg", "Also draw it, into this new file.", "FILE", WHERE)] = None,
+    svg: Path | None = opt("--svg", "Also draw it, into this new file.", "FILE", WHERE),
 ) -> Code:
     """Compute who can reconstruct the key, and what loss would be fatal.
 

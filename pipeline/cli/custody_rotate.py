@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -28,18 +28,12 @@ if TYPE_CHECKING:
 )
 def rotate(
     call: Invocation,
-    remove: Annotated[
-        list[str] | None,
-        opt("--remove", "A custodian who leaves, as the configuration has it.", "FPR"),
-    ] = None,
-    add: Annotated[
-        list[str] | None,
-        opt("--add", "A custodian who joins, as the configuration has it.", "FPR"),
-    ] = None,
-    reason: Annotated[str | None, opt("--reason", "Why, for the ledger.", "TEXT")] = None,
-    accept_custody_change: options.AcceptCustodyChange = False,
-    epoch: Annotated[str, opt("--epoch", "The epoch to start from.", "latest|ID")] = "latest",
-    dry_run: options.DryRun = False,
+    remove: list[str] | None = opt("--remove", "A custodian who leaves, as the configuration has it.", "FPR"),
+    add: list[str] | None = opt("--add", "A custodian who joins, as the configuration has it.", "FPR"),
+    reason: str | None = opt("--reason", "Why, for the ledger.", "TEXT"),
+    accept_custody_change: bool = options.ACCEPT_CUSTODY_CHANGE,
+    epoch: str = opt("--epoch", "The epoch to start from.", "latest|ID", default="latest"),
+    dry_run: bool = options.DRY_RUN,
 ) -> Code:
     """Give the same key a new escrow passphrase, new shares and a new record.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from pipeline.cli import options
 from pipeline.cli.command import Invocation, command
@@ -27,23 +27,14 @@ if TYPE_CHECKING:
 )
 def drill(
     call: Invocation,
-    source: Annotated[
-        list[str] | None,
-        opt("--from", "Only this target's copies; repeatable.", "TARGET", WHERE),
-    ] = None,
-    epoch: options.EpochChoice = "latest",
-    nonce: Annotated[
-        str | None,
-        opt("--nonce", "A verifier's nonce, to be in the certificate.", "TEXT"),
-    ] = None,
-    backup: Annotated[
-        list[str] | None,
-        opt(
-            "--backup",
-            "Have the recovered key open this backup too: a file, a folder or s3://; repeatable.",
-            "PLACE",
-        ),
-    ] = None,
+    source: list[str] | None = opt("--from", "Only this target's copies; repeatable.", "TARGET", WHERE),
+    epoch: str = options.epoch("latest"),
+    nonce: str | None = opt("--nonce", "A verifier's nonce, to be in the certificate.", "TEXT"),
+    backup: list[str] | None = opt(
+        "--backup",
+        "Have the recovered key open this backup too: a file, a folder or s3://; repeatable.",
+        "PLACE",
+    ),
 ) -> Code:
     """Restore from the stored copies, and prove that the key works.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,7 +11,7 @@ from pipeline.cli import options
 from pipeline.cli.command import Invocation, command
 from pipeline.cli.documents.escrow import EscrowDocument, EscrowPlanDocument, PathItem
 from pipeline.cli.help import COPY_CODES, KEY_CODES
-from pipeline.cli.options import EXPORT_PASSPHRASE, opt
+from pipeline.cli.options import EXPORT_PASSPHRASE, arg, opt
 from pipeline.cli.output import Output, printable, spaced, table
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
 
@@ -33,27 +33,18 @@ ACCEPTABLE = ("unprotected", "expired", "certificates")
 )
 def escrow(
     call: Invocation,
-    export: Annotated[
-        Path | None,
-        typer.Argument(metavar="EXPORT", help="The keypair export; else the configured source."),
-    ] = None,
-    accept: Annotated[
-        list[str] | None,
-        opt(
-            "--accept",
-            "Override a refusal: unprotected (11), expired (15), certificates (17); never a revocation.",
-            "unprotected|expired|certificates",
-        ),
-    ] = None,
-    accept_custody_change: options.AcceptCustodyChange = False,
-    no_drill: Annotated[
-        bool, opt("--no-drill", "Leave the drill to another host; the epoch stays unproven.")
-    ] = False,
-    new_epoch: Annotated[
-        bool,
-        opt("--new-epoch", "Make a new epoch although what is stored already could not be read."),
-    ] = False,
-    dry_run: options.DryRun = False,
+    export: Path | None = arg("EXPORT", "The keypair export; else the configured source."),
+    accept: list[str] | None = opt(
+        "--accept",
+        "Override a refusal: unprotected (11), expired (15), certificates (17); never a revocation.",
+        "unprotected|expired|certificates",
+    ),
+    accept_custody_change: bool = options.ACCEPT_CUSTODY_CHANGE,
+    no_drill: bool = opt("--no-drill", "Leave the drill to another host; the epoch stays unproven."),
+    new_epoch: bool = opt(
+        "--new-epoch", "Make a new epoch although what is stored already could not be read."
+    ),
+    dry_run: bool = options.DRY_RUN,
 ) -> Code:
     """Store sealed copies of the Org Key, and prove that they restore.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -18,7 +18,7 @@ from pipeline.cli.documents.infra import (
     ServerItem,
 )
 from pipeline.cli.help import SERVER_CODES
-from pipeline.cli.infra_plan import FilesDirectory, is_pinned, lines, start
+from pipeline.cli.infra_plan import FILES, is_pinned, lines, start
 from pipeline.cli.options import opt
 from pipeline.core.errors import Code, UsageProblem
 from pipeline.core.text import counted
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 @command("orgkey infra apply", (*SERVER_CODES, Code.CONFLICT))
 def apply(
     call: Invocation,
-    files: FilesDirectory = None,
-    yes: Annotated[bool, opt("--yes", "Do not ask.")] = False,
+    files: Path | None = FILES,
+    yes: bool = opt("--yes", "Do not ask."),
 ) -> Code:
     """Make exactly what `orgkey infra plan` shows, then compare again.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.cli.command import NO_PIN, Invocation, command
 from pipeline.cli.documents.infra import ChangeItem, FaultItem, InfraPlanDocument, ServerItem
@@ -17,16 +17,15 @@ if TYPE_CHECKING:
     from pipeline.provision.plan import Plan
     from pipeline.workflows.provision import Look
 
-FilesDirectory = Annotated[
-    Path | None,
-    opt("--files", "Your own copy of infra/vault; the one that came with it otherwise.", "DIR", WHERE),
-]
+FILES: Final[Any] = opt(
+    "--files", "Your own copy of infra/vault; the one that came with it otherwise.", "DIR", WHERE
+)
 
 
 @command("orgkey infra plan", (*SERVER_CODES, Code.CONFLICT, Code.PENDING), job="infra", words="infra plan")
 def plan(
     call: Invocation,
-    files: FilesDirectory = None,
+    files: Path | None = FILES,
 ) -> Code:
     """Compare each Vault server of the configuration with the files of infra/vault. Changes nothing.
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.command import Invocation, command
 from pipeline.cli.help import KEY_CODES
-from pipeline.cli.options import EXPORT_PASSPHRASE
+from pipeline.cli.options import EXPORT_PASSPHRASE, arg
 from pipeline.cli.output import grouped, printable, spaced
 from pipeline.core.errors import Code
 
@@ -21,29 +19,23 @@ if TYPE_CHECKING:
 @command("orgkey inspect export.asc", KEY_CODES, takes=EXPORT_PASSPHRASE)
 def inspect(
     call: Invocation,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The export; - reads standard input.")],
+    file: Path = arg("FILE", "The export; - reads standard input."),
 ) -> Code:
     """Say what an export is, and whether it could restore a server.
 
     Needs no configuration and contacts nothing. With a passphrase it also opens every secret part and
     checks it. The exit code is the verdict.
     """
-    out = call.out
     from pipeline.core.clock import Deadline
     from pipeline.openpgp.key import inspection
     from pipeline.sources.file import FileSource
-    from pipeline.wiring import factory as wiring
+    from pipeline.wiring import factory
 
-    pin = wiring.pinned(None, call.fingerprint)
+    pin = factory.pinned(None, call.fingerprint)
     data = FileSource(file).fetch(Deadline(60)).data
-    found = inspection.inspect(
-        data,
-        pin=pin,
-        passphrase=_passphrase(call),
-        now=datetime.now(UTC),
-    )
-    document = found.to_json()
-    out.emit(document, _lines(document))
+    passphrase = _passphrase(call)
+    document = inspection.inspect(data, pin=pin, passphrase=passphrase, now=datetime.now(UTC)).to_json()
+    call.out.emit(document, _lines(document))
     return Code(document["exit_code"])
 
 
@@ -56,15 +48,8 @@ def _lines(document: dict[str, Any]) -> list[str]:
     shown = [f"verdict      {document['verdict']} ({document['exit_code']})"]
     if document["fingerprint"]:
         shown.append(f"fingerprint  {spaced(document['fingerprint'])}")
-    for label, name in (
-        ("algorithm", "algorithm"),
-        ("created", "created"),
-        ("expires", "expires"),
-        ("layout", "layout"),
-        ("protection", "protection"),
-    ):
-        if document[name]:
-            shown.append(f"{label:<12} {printable(_flat(document[name]))}")
+    named = ("algorithm", "created", "expires", "layout", "protection")
+    shown += [f"{name:<12} {printable(_flat(document[name]))}" for name in named if document[name]]
     shown += [f"user id      {printable(str(user_id))}" for user_id in document["user_ids"]]
     for subkey in document["subkeys"]:
         what = f"{subkey['algorithm']} {subkey['key_id']}, {_flat(subkey['usage']) or 'no usage'}"

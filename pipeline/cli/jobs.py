@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, ParamSpec, Protocol
+from typing import TYPE_CHECKING, Final, ParamSpec
 
 import typer
 
@@ -19,37 +19,9 @@ from pipeline.core.signals import Signalled
 if TYPE_CHECKING:
     from pipeline.config import Config, Job
     from pipeline.monitoring.notify.job import Alarm
+    from pipeline.monitoring.rules import Rule
 
 P = ParamSpec("P")
-
-
-class Judged(Protocol):
-    """A rule of the gate, as :class:`pipeline.monitoring.rules.Rule` has it."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def ok(self) -> bool:
-        """Whether it holds."""
-        ...
-
-    @property
-    def text(self) -> str:
-        """What was measured."""
-        ...
-
-    @property
-    def subject(self) -> str:
-        """What of."""
-        ...
-
-    @property
-    def overdue(self) -> bool:
-        """Whether it is broken only because time has passed."""
-        ...
 
 
 @dataclass
@@ -58,7 +30,7 @@ class _Running:
     command: str
     make: Callable[[], Alarm] | None = None
     alarm: Alarm | None = None
-    rules: tuple[Judged, ...] = field(default=())
+    rules: tuple[Rule, ...] = field(default=())
 
 
 _running: _Running | None = None
@@ -140,7 +112,7 @@ def begin() -> None:
     _safely(_running.alarm.begin)
 
 
-def judged(rules: Iterable[Judged]) -> None:
+def judged(rules: Iterable[Rule]) -> None:
     """Hand over the gate's rules, where the job has judged them."""
     if _running is not None:
         _running.rules = tuple(rules)

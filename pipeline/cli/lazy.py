@@ -18,18 +18,20 @@ class Entry:
     """A command that is not imported yet, or a group of them.
 
     Attributes:
+        words: What is typed after ``orgkey``. The command is in the module of this name: ``custody rotate``
+            is the function ``rotate`` in ``custody_rotate``, ``list`` is ``list_`` in ``list_command``.
         help: Its line on the help page; a test compares it with what the command says itself.
-        where: Its module in this package, a colon, and the function or the ``typer.Typer``.
         task: The heading under which the help page lists it.
-        needs: A package of the extra `lab`; without it the help page does not show the command.
+        needs: A package of the extra `lab`, for a group that is the ``app`` of its module; without it
+            the help page does not show the group.
         commands: The commands of a group.
     """
 
+    words: str
     help: str
-    where: str = ""
     task: str = "Commands"
     needs: str = ""
-    commands: Mapping[str, Entry] = field(default_factory=dict)
+    commands: dict[str, Entry] = field(default_factory=dict)
 
     @property
     def shown(self) -> bool:
@@ -44,18 +46,37 @@ class Entry:
         """
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         if self.commands:
-            alone.add_typer(
-                typer.Typer(cls=group(self.commands), help=self.help, no_args_is_help=True), name=name
-            )
+            inner = typer.Typer(cls=group(self.commands), help=self.help, no_args_is_help=True)
+            alone.add_typer(inner, name=name)
             return typer.main.get_group(alone).commands[name]
-        module, _, attribute = self.where.partition(":")
-        command = getattr(import_module(f"{__package__}.{module}"), attribute)
-        if isinstance(command, typer.Typer):
-            _with_help_pages(command)
-            alone.add_typer(command, name=name, cls=HelpGroup)
+        if self.needs:
+            app = import_module(f"{__package__}.{name}").app
+            _with_help_pages(app)
+            alone.add_typer(app, name=name, cls=HelpGroup)
             return typer.main.get_group(alone).commands[name]
-        alone.command(name, cls=HelpCommand, short_help=self.help)(command)
+        file = self.words.replace(" ", "_") if " " in self.words else f"{name}_command"
+        module = import_module(f"{__package__}.{file}")
+        function = getattr(module, name, None) or getattr(module, f"{name}_")
+        alone.command(name, cls=HelpCommand, short_help=self.help)(function)
         return typer.main.get_command(alone)
+
+
+def commands(tasks: Mapping[str, Mapping[str, str]], needs: Mapping[str, str]) -> dict[str, Entry]:
+    """Make the entries of a table.
+
+    Args:
+        tasks: By task, the help of each command by its words; a group stands before its commands.
+        needs: A package of the extra `lab` that a command needs.
+    """
+    entries: dict[str, Entry] = {}
+    for task, table in tasks.items():
+        for words, text in table.items():
+            group_name, _, name = words.partition(" ")
+            if name:
+                entries[group_name].commands[name] = Entry(words, text)
+            else:
+                entries[words] = Entry(words, text, task, needs.get(words, ""))
+    return entries
 
 
 def _with_help_pages(app: typer.Typer) -> None:

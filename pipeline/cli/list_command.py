@@ -1,4 +1,4 @@
-"""`orgkey list` and `orgkey verify`."""
+"""`orgkey list`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.cli.command import Invocation, command
-from pipeline.cli.documents.stored import ListDocument, VerifyDocument, listing
+from pipeline.cli.documents.stored import ListDocument, listing
 from pipeline.cli.help import COPY_CODES
 from pipeline.cli.output import Output, spaced, table
 from pipeline.core.errors import Code
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @command("orgkey list --json", COPY_CODES)
-def list_epochs(call: Invocation) -> Code:
+def list_(call: Invocation) -> Code:
     """Show epochs, copies, versions and states.
 
     Of the pinned key and of former Org Keys, which old backups still need.
@@ -29,7 +29,7 @@ def list_epochs(call: Invocation) -> Code:
 
     context = call.context()
     surveys = overview.all_keys(context)
-    _warn(call.out, context, surveys)
+    warn(call.out, context, surveys)
     known = last_known(context, surveys)
     call.answer(ListDocument(**listing(surveys, known)), lines(context, surveys, known))
     unread = [copy.code for item in surveys for epoch in item.epochs for copy in epoch.copies if copy.unread]
@@ -38,34 +38,7 @@ def list_epochs(call: Invocation) -> Code:
     return overview.judged([*silent, *unread, *more], context.deadline)
 
 
-@command("orgkey verify", (*COPY_CODES, Code.STALE), job="verify")
-def verify(call: Invocation) -> Code:
-    """Read every copy whole and check that it is authentic.
-
-    Every epoch, every target. Needs no passphrase.
-    """
-    from pipeline.archive import overview
-
-    context = call.context()
-    with context.recorded("verify-failed"):
-        surveys = overview.all_keys(context)
-    code = overview.judged(
-        (code for item in surveys for code in overview.verdict(item, context.config.policy.copies)),
-        context.deadline,
-    )
-    if code is Code.OK and not any(item.epochs for item in surveys):
-        code = Code.STALE
-        call.out.warn("nothing is stored for this key")
-    _warn(call.out, context, surveys)
-    known = last_known(context, surveys)
-    context.note_event("verify", overview.event(surveys, code))
-    return call.answer(
-        VerifyDocument(**listing(surveys, known), exit_code=code),
-        [*lines(context, surveys, known), f"exit code {int(code)}: {code.meaning}"],
-    )
-
-
-def _warn(out: Output, context: KeyScope, surveys: Sequence[Survey]) -> None:
+def warn(out: Output, context: KeyScope, surveys: Sequence[Survey]) -> None:
     """Say what a reader of the answer has to know."""
     from pipeline.archive import overview
 

@@ -2,37 +2,73 @@
 
 from __future__ import annotations
 
+from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Any, Final
+from types import NoneType
+from typing import Any, Final, get_args
 
 import typer
+from typer.models import ParameterInfo
 
 from pipeline.cli.help import COMMON, OPENED, PASSPHRASES, WHAT
 
 
-def opt(name: str, text: str, metavar: str | None = None, panel: str = WHAT, **more: Any) -> Any:
-    """An option.
+def opt(
+    name: str, text: str, metavar: str | None = None, panel: str = WHAT, *, default: Any = ..., **more: Any
+) -> Any:
+    """An option, as the default of a command's parameter.
 
     Args:
         name: How it is written; several spellings with a slash between.
         text: Its line on the help page.
         metavar: What stands for its value; ``None`` for a flag.
         panel: The heading under which the help page shows it.
+        default: Its value where it is left out; without one a flag is off, a type with ``None`` is ``None``,
+            and anything else is required.
         more: What else :func:`typer.Option` takes.
     """
-    return typer.Option(*name.split("/"), metavar=metavar, help=text, rich_help_panel=panel, **more)
+    return typer.Option(default, *name.split("/"), metavar=metavar, help=text, rich_help_panel=panel, **more)
 
 
-DryRun = Annotated[bool, opt("--dry-run", "Say what would be done, and do nothing.")]
-EpochChoice = Annotated[str, opt("--epoch", "Which epoch.", "latest|all|ID")]
-OneEpoch = Annotated[str, opt("--epoch", "An epoch's name from `orgkey list`, or latest.", "latest|ID")]
-AcceptCustodyChange = Annotated[
-    bool,
-    opt(
-        "--accept-custody-change",
-        "Follow the configured custody plan although it is not the last epoch's.",
-    ),
-]
+def arg(metavar: str, text: str) -> Any:
+    """An argument, as the default of a command's parameter.
+
+    Args:
+        metavar: What stands for it.
+        text: Its line on the help page.
+    """
+    return typer.Argument(metavar=metavar, help=text)
+
+
+def parameter(name: str, kind: Any, option: Any) -> Parameter:
+    """A parameter of a command as typer wants it.
+
+    Args:
+        name: Its name.
+        kind: Its type.
+        option: What :func:`opt` or :func:`arg` made.
+    """
+    if isinstance(option, ParameterInfo) and option.default is ...:
+        option.default = None if NoneType in get_args(kind) else {bool: False, int: 0}.get(kind, ...)
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=option, annotation=kind)
+
+
+def epoch(default: str) -> Any:
+    """The option ``--epoch`` of commands that take several.
+
+    Args:
+        default: Its value where it is left out.
+    """
+    return opt("--epoch", "Which epoch.", "latest|all|ID", default=default)
+
+
+DRY_RUN: Final[Any] = opt("--dry-run", "Say what would be done, and do nothing.")
+ONE_EPOCH: Final[Any] = opt(
+    "--epoch", "An epoch's name from `orgkey list`, or latest.", "latest|ID", default="latest"
+)
+ACCEPT_CUSTODY_CHANGE: Final[Any] = opt(
+    "--accept-custody-change", "Follow the configured custody plan although it is not the last epoch's."
+)
 
 SHARED: Final[dict[str, tuple[Any, Any]]] = {
     "via": (str | None, opt("--via", "Only this custody path.", "PATH", OPENED)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 from pipeline.cli import escrow_command, options
 from pipeline.cli.command import Invocation, command, read_file
@@ -25,11 +24,10 @@ from pipeline.core.errors import Code
 )
 def refresh(
     call: Invocation,
-    public: Annotated[
-        Path | None,
-        opt("--public", "The server's public key; else what key.live gives.", "FILE", WHERE),
-    ] = None,
-    dry_run: options.DryRun = False,
+    public: Path | None = opt(
+        "--public", "The server's public key; else what key.live gives.", "FILE", WHERE
+    ),
+    dry_run: bool = options.DRY_RUN,
 ) -> Code:
     """Store a renewed public part with the same secret.
 

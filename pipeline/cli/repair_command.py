@@ -10,7 +10,7 @@ from pipeline.core.errors import Code
 
 
 @command("orgkey repair --dry-run", (*COPY_CODES, Code.CONFLICT), job="repair")
-def repair(call: Invocation, epoch: options.EpochChoice = "all", dry_run: options.DryRun = False) -> Code:
+def repair(call: Invocation, epoch: str = options.epoch("all"), dry_run: bool = options.DRY_RUN) -> Code:
     """Copy records to missing, damaged or new targets.
 
     Needs no passphrase. Nothing is deleted or overwritten: where a place holds something else, the good

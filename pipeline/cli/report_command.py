@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from pipeline.cli.command import Invocation, command
 from pipeline.cli.help import COPY_CODES, WHERE
@@ -38,31 +38,22 @@ class OscalVersion(StrEnum):
 @command("orgkey report --bundle report.zip", COPY_CODES, job="report")
 def report(
     call: Invocation,
-    form: Annotated[
-        Format | None,
-        opt("--format", "How; by the ending of FILE if left out.", "html|pdf|csv|oscal|json"),
-    ] = None,
-    out_file: Annotated[Path | None, opt("--out", "Write it into this new file.", "FILE", WHERE)] = None,
-    bundle: Annotated[
-        Path | None,
-        opt(
-            "--bundle",
-            "Write every format, with ledger, certificates, public key and a page that says how to "
-            "verify them, into this new folder, or .zip file.",
-            "FILE",
-            WHERE,
-        ),
-    ] = None,
-    oscal_version: Annotated[
-        OscalVersion, opt("--oscal-version", "Which OSCAL to write.", "1.2.1|1.1.2")
-    ] = OscalVersion.NEW,
-    findings: Annotated[
-        bool, opt("--findings", "OSCAL: also findings, which are an assessor's to make.")
-    ] = False,
-    since: Annotated[
-        str | None,
-        opt("--since", "The period of test restores; a year if left out.", "DATE"),
-    ] = None,
+    form: Format | None = opt(
+        "--format", "How; by the ending of FILE if left out.", "html|pdf|csv|oscal|json"
+    ),
+    out_file: Path | None = opt("--out", "Write it into this new file.", "FILE", WHERE),
+    bundle: Path | None = opt(
+        "--bundle",
+        "Write every format, with ledger, certificates, public key and a page that says how to "
+        "verify them, into this new folder, or .zip file.",
+        "FILE",
+        WHERE,
+    ),
+    oscal_version: OscalVersion = opt(
+        "--oscal-version", "Which OSCAL to write.", "1.2.1|1.1.2", default=OscalVersion.NEW
+    ),
+    findings: bool = opt("--findings", "OSCAL: also findings, which are an assessor's to make."),
+    since: str | None = opt("--since", "The period of test restores; a year if left out.", "DATE"),
 ) -> Code:
     """Compute a report that an auditor can check.
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from pipeline.cli import ceremony_prompt, shares
 from pipeline.cli.command import Invocation, command
@@ -29,48 +29,34 @@ if TYPE_CHECKING:
 )
 def restore(
     call: Invocation,
-    out_file: Annotated[Path, opt("--out", "The new file; never an existing one.", "FILE", WHERE)],
-    source: Annotated[str | None, opt("--from", "Only this target's copy.", "TARGET", WHERE)] = None,
-    epoch: Annotated[
-        str,
-        opt("--epoch", "An epoch's name from `orgkey list`, or latest.", "latest|ID"),
-    ] = "latest",
-    version_id: Annotated[
-        str | None,
-        opt("--version-id", "Only this version of that copy; needs --from and --epoch.", "ID", WHERE),
-    ] = None,
-    original: Annotated[
-        bool,
-        opt("--original", "The export as it came in, under its own old passphrase."),
-    ] = False,
-    record: Annotated[
-        str | None,
-        opt(
-            "--record",
-            "A record anywhere; needs --fingerprint, and neither configuration nor state.",
-            "FILE|s3://…|vault://…",
-            WHERE,
-        ),
-    ] = None,
-    allow_address: Annotated[
-        list[str] | None,
-        opt(
-            "--allow-address",
-            "With --record and no configuration: send logins to this address that the record names. "
-            "Repeat for more.",
-            "ADDRESS",
-            WHERE,
-        ),
-    ] = None,
-    at: Annotated[
-        str | None,
-        opt(
-            "--at",
-            "The present time, like 2027-12-31T12:00:00Z, where this host's clock is wrong and no "
-            "server tells it.",
-            "TIME",
-        ),
-    ] = None,
+    out_file: Path = opt("--out", "The new file; never an existing one.", "FILE", WHERE),
+    source: str | None = opt("--from", "Only this target's copy.", "TARGET", WHERE),
+    epoch: str = opt(
+        "--epoch", "An epoch's name from `orgkey list`, or latest.", "latest|ID", default="latest"
+    ),
+    version_id: str | None = opt(
+        "--version-id", "Only this version of that copy; needs --from and --epoch.", "ID", WHERE
+    ),
+    original: bool = opt("--original", "The export as it came in, under its own old passphrase."),
+    record: str | None = opt(
+        "--record",
+        "A record anywhere; needs --fingerprint, and neither configuration nor state.",
+        "FILE|s3://…|vault://…",
+        WHERE,
+    ),
+    allow_address: list[str] | None = opt(
+        "--allow-address",
+        "With --record and no configuration: send logins to this address that the record names. "
+        "Repeat for more.",
+        "ADDRESS",
+        WHERE,
+    ),
+    at: str | None = opt(
+        "--at",
+        "The present time, like 2027-12-31T12:00:00Z, where this host's clock is wrong and no "
+        "server tells it.",
+        "TIME",
+    ),
 ) -> Code:
     """Get the keypair back under a passphrase that you choose.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -30,16 +30,12 @@ class Mode(StrEnum):
 @command("orgkey retain --until 2030-12-31 --dry-run", COPY_CODES, job="retain")
 def retain(
     call: Invocation,
-    until: Annotated[str, opt("--until", "The new end: a date (UTC), or a time with its zone.", "DATE")],
-    epoch: options.EpochChoice = "all",
-    target: Annotated[
-        list[str] | None, opt("--target", "Only this target; may be given again.", "NAME", WHERE)
-    ] = None,
-    mode: Annotated[
-        Mode | None, opt("--mode", "Left out, each version keeps the mode it has.", case_sensitive=False)
-    ] = None,
-    dry_run: options.DryRun = False,
-    yes: Annotated[bool, opt("--yes", "Do not ask before a lock that nobody can lift.")] = False,
+    until: str = opt("--until", "The new end: a date (UTC), or a time with its zone.", "DATE"),
+    epoch: str = options.epoch("all"),
+    target: list[str] | None = opt("--target", "Only this target; may be given again.", "NAME", WHERE),
+    mode: Mode | None = opt("--mode", "Left out, each version keeps the mode it has.", case_sensitive=False),
+    dry_run: bool = options.DRY_RUN,
+    yes: bool = opt("--yes", "Do not ask before a lock that nobody can lift."),
 ) -> Code:
     """Extend the retention of stored records (S3 with Object Lock).
 

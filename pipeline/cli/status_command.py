@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from pipeline.cli import jobs, status_text
 from pipeline.cli.command import Invocation, command
@@ -16,19 +16,17 @@ if TYPE_CHECKING:
     from pipeline.archive.run import KeyScope
     from pipeline.cli.output import Output
 
-Metrics = Annotated[
-    Path | None,
-    opt(
+
+@command("orgkey status --metrics orgkey.prom", (*COPY_CODES, Code.STALE), job="status")
+def status(
+    call: Invocation,
+    metrics: Path | None = opt(
         "--metrics",
         "Also write it for Prometheus: a .prom file for node-exporter's textfile collector.",
         "FILE",
         WHERE,
     ),
-]
-
-
-@command("orgkey status --metrics orgkey.prom", (*COPY_CODES, Code.STALE), job="status")
-def status(call: Invocation, metrics: Metrics = None) -> Code:
+) -> Code:
     """Say how fresh and how proven the escrow is.
 
     The gate for monitoring: exit code 40 when a rule of the policy is broken.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from pipeline.cli import escrow_command, jobs
 from pipeline.cli.command import Invocation, command
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 @command("orgkey watch --once", (*COPY_CODES, Code.STALE), job="watch")
 def watch(
     call: Invocation,
-    once: Annotated[bool, opt("--once", "One round, for a timer.")] = False,
-    every: Annotated[float, opt("--every", "Pause between two rounds.", "SECONDS", min=1.0)] = 300.0,
+    once: bool = opt("--once", "One round, for a timer."),
+    every: float = opt("--every", "Pause between two rounds.", "SECONDS", min=1.0, default=300.0),
 ) -> Code:
     """Watch the inbox, the live key and the backups; for a service or a timer.
 

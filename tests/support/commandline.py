@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pipeline.storage.interface import Slot
-from tests.support import forkserver
+from tests.support import forkserver, schemas
 from tests.support import openpgp_writer as writer
 from tests.support.target_places import DirectoryPlace, S3Place, VaultPlace
 
@@ -61,11 +61,12 @@ class Run:
 
     @property
     def document(self) -> dict[str, Any]:
-        """What ``--json`` printed: exactly one document and nothing else."""
+        """What ``--json`` printed: exactly one document, as its schema says, and nothing else."""
         document, end = json.JSONDecoder().raw_decode(self.out)
         assert self.out[end:] == "\n", self
         assert isinstance(document, dict)
         assert document["schema"].startswith("orgkey.")
+        schemas.require_valid(document)
         return document
 
     @property

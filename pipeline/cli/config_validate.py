@@ -1,11 +1,8 @@
-"""`orgkey config`."""
+"""`orgkey config validate`."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
-
-import typer
 
 from pipeline.cli.command import Invocation, command
 from pipeline.cli.documents.setup import ConfigValidateDocument
@@ -83,12 +80,3 @@ def _judge_alarms(config: Config) -> None:
         if finding.level is Level.FAIL:
             kind = ProgramMissing if finding.code is Code.PROGRAM_MISSING else UsageProblem
             raise kind(f"{finding.subject}: {finding.message}", hint=finding.hint)
-
-
-@command("orgkey config schema > schema.json", shared=("json",))
-def schema(call: Invocation) -> Code:  # noqa: ARG001, RUF100 - the schema is JSON either way
-    """Print the configuration's JSON schema."""
-    from pipeline.config import Config
-
-    typer.echo(json.dumps(Config.model_json_schema(), indent=2))
-    return Code.OK

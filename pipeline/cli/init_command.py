@@ -7,14 +7,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import typer
 
 from pipeline.cli.command import Invocation, command
 from pipeline.cli.documents.setup import InitDocument
 from pipeline.cli.help import WHERE
-from pipeline.cli.options import SPEAKING, opt
+from pipeline.cli.options import SPEAKING, opt, parameter
 from pipeline.cli.output import Output, spaced
 from pipeline.config.setup.answers import Setup, advice, complete, normal_fingerprint
 from pipeline.core.errors import Code, LocalFilesProblem, NotAKey, NotPinned, SeveralKeys, UsageProblem
@@ -31,14 +31,14 @@ def _answers() -> Iterator[inspect.Parameter]:
             continue
         several = isinstance(field.default, tuple)
         name = field.metadata["name"] or f"--{field.name.replace('_', '-')}"
-        option = opt(name, field.metadata["text"], field.metadata["metavar"], field.metadata["panel"])
-        kind: Any = list[str] | None if several else kinds[field.name]
-        yield inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
+        option = opt(
+            name,
+            field.metadata["text"],
+            field.metadata["metavar"],
+            field.metadata["panel"],
             default=None if several else field.default,
-            annotation=Annotated[kind, option],
         )
+        yield parameter(field.name, list[str] | None if several else kinds[field.name], option)
 
 
 @command(
@@ -49,24 +49,17 @@ def _answers() -> Iterator[inspect.Parameter]:
 )
 def init(
     call: Invocation,
-    from_export: Annotated[
-        Path | None, opt("--from", "Read the pin from this export, to compare it.", "EXPORT")
-    ] = None,
-    fingerprint: Annotated[
-        str | None, opt("--fingerprint", "The pin: the Org Key's fingerprint.", "FPR")
-    ] = None,
-    out: Annotated[Path, opt("--out/--config", "The new file.", "FILE", WHERE)] = Path("orgkey.toml"),
-    yes: Annotated[bool, opt("--yes", "Take the pin of --from without comparing.")] = False,
-    no_input: Annotated[bool, opt("--no-input", "Ask nothing.")] = False,
-    credentials_dir: Annotated[
-        Path | None,
-        opt(
-            "--credentials-dir",
-            "Where the AppRoles' files lie; default: credentials beside the new file.",
-            "DIR",
-            WHERE,
-        ),
-    ] = None,
+    from_export: Path | None = opt("--from", "Read the pin from this export, to compare it.", "EXPORT"),
+    fingerprint: str | None = opt("--fingerprint", "The pin: the Org Key's fingerprint.", "FPR"),
+    out: Path = opt("--out/--config", "The new file.", "FILE", WHERE, default=Path("orgkey.toml")),
+    yes: bool = opt("--yes", "Take the pin of --from without comparing."),
+    no_input: bool = opt("--no-input", "Ask nothing."),
+    credentials_dir: Path | None = opt(
+        "--credentials-dir",
+        "Where the AppRoles' files lie; default: credentials beside the new file.",
+        "DIR",
+        WHERE,
+    ),
     **answers: Any,
 ) -> Code:
     """Write a commented orgkey.toml with the pin.

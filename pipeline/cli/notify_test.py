@@ -1,4 +1,4 @@
-"""`orgkey notify`."""
+"""`orgkey notify test`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @command("orgkey notify test", SERVER_CODES)
-def notify_test(call: Invocation) -> Code:
+def test(call: Invocation) -> Code:
     """Send a test message by every way of [notify], and a log ping to every [ping.JOB].
 
     A log ping changes no job's state at the service. Look whether the message arrived: a way that took it
