@@ -24,7 +24,7 @@ from pipeline.core.errors import Code, UsageProblem
 from pipeline.core.text import counted
 
 if TYPE_CHECKING:
-    from pipeline.provision.plan import Plan
+    from pipeline.provision.plan import ServersPlan
     from pipeline.workflows.provision import Mended
 
 
@@ -69,7 +69,7 @@ def apply(
     return call.answer(document, _text(mended, found.plan, document.credentials))
 
 
-def credentials(plan: Plan, beside: Path) -> tuple[CredentialItem, ...]:
+def credentials(plan: ServersPlan, beside: Path) -> tuple[CredentialItem, ...]:
     """The commands that make each identity's role id and secret id files, all in one folder.
 
     Args:
@@ -116,7 +116,7 @@ def _ask(count: int, unseen: list[str]) -> None:
         raise UsageProblem("not confirmed, nothing was changed", hint="`orgkey infra plan` only shows")
 
 
-def _text(mended: Mended, plan: Plan, commands: tuple[CredentialItem, ...]) -> list[str]:
+def _text(mended: Mended, plan: ServersPlan, commands: tuple[CredentialItem, ...]) -> list[str]:
     shown = [
         f"{item.change.server}  {item.change.made}"
         if item.state == "done"

@@ -14,7 +14,7 @@ from pipeline.core.text import counted
 
 if TYPE_CHECKING:
     from pipeline.archive.run import KeyScope
-    from pipeline.provision.plan import Plan
+    from pipeline.provision.plan import ServersPlan
     from pipeline.workflows.provision import Look
 
 FILES: Final[Any] = opt(
@@ -75,7 +75,7 @@ def is_pinned(context: KeyScope) -> bool:
     return context.fingerprint != NO_PIN
 
 
-def lines(result: Plan, *, whole: bool) -> list[str]:
+def lines(result: ServersPlan, *, whole: bool) -> list[str]:
     """A plan, for people.
 
     Args:
@@ -101,6 +101,10 @@ def lines(result: Plan, *, whole: bool) -> list[str]:
             shown += [f"  PROBLEM  {fault.object}: {fault.message}", f"    {fault.hint}"]
         if not of_it and not wrong:
             shown.append("  no differences")
+    compared = {server.label for server in result.servers}
+    for fault in result.faults:
+        if fault.server not in compared:
+            shown += [fault.server, f"  PROBLEM  {fault.message}", f"    {fault.hint}"]
     shown += ["", counted(len(result.changes) - len(result.by_hand), "change")]
     if result.by_hand:
         shown[-1] += f", {counted(len(result.by_hand), 'thing')} to do by hand"

@@ -15,7 +15,7 @@ from pipeline.devstack import wire
 from pipeline.devstack.processes import clean_environment
 from pipeline.devstack.programs import OPENBAO, told
 from pipeline.devstack.state import Layout
-from pipeline.provision import applying, plan
+from pipeline.provision import apply, plan
 from pipeline.provision.desired import Site
 from pipeline.provision.files import Files
 
@@ -197,7 +197,7 @@ class VaultServer:
             raise Conflict(f"the stack's Vault, {fault.object}: {fault.message}", hint=fault.hint)
         # An outside server's audit devices are its own.
         changes = [item for item in difference.changes if not item.object.startswith("sys/audit/")]
-        for outcome in applying.apply([site], changes, Retrier(deadline)):
+        for outcome in apply.apply([site], changes, Retrier(deadline)):
             if outcome.error is not None:
                 raise outcome.error
         self._audit(session)

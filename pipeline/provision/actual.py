@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.core.errors import UsageProblem
-from pipeline.provision.answers import Answer
-from pipeline.provision.desired import Session, Site, Wanted
-from pipeline.provision.files import Transit
+from pipeline.provision.desired import Site, Wanted, auth_mount
+from pipeline.provision.fields import Fields, KvConfig, Mount, Role, Status, TransitKey, read_as
+
+M = TypeVar("M", bound=Fields)
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """A mount of an engine.
-
-    Attributes:
-        type: For example ``kv``.
-        version: The ``version`` of its options, if it has one.
-    """
-
-    type: str
-    version: str | None
+class _Policy(Fields):
+    policy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +27,8 @@ class Actual:
         openbao: Whether it is OpenBao.
         policies: Text by name.
         mounts: By path.
-        auth: Type of each auth mount, by path.
-        roles: Fields, by the role's path.
+        auth: Auth mounts, by path.
+        roles: By path.
         kv: The configuration of each mount.
         keys: What the server says of each key.
         audit: Paths of audit devices; ``None`` where none was asked for.
@@ -47,10 +39,10 @@ class Actual:
     openbao: bool
     policies: Mapping[str, str | None]
     mounts: Mapping[str, Mount | None]
-    auth: Mapping[str, str | None]
-    roles: Mapping[str, Mapping[str, Any] | None]
-    kv: Mapping[str, Mapping[str, Any] | None]
-    keys: Mapping[tuple[str, str], Mapping[str, Any] | None]
+    auth: Mapping[str, Mount | None]
+    roles: Mapping[str, Role | None]
+    kv: Mapping[str, KvConfig | None]
+    keys: Mapping[tuple[str, str], TransitKey | None]
     audit: tuple[str, ...] | None
 
 
@@ -61,96 +53,62 @@ def read(site: Site, want: Wanted) -> Actual:
         Denied: The login may not look.
         Unreachable, DeadlinePassed, UsageProblem: It does not answer as it should.
     """
-    reader = _Reader(site)
-    mounts = reader.body("sys/mounts")
-    auth = reader.body("sys/auth")
-    engines = {path: _mount(mounts.inner(f"{path}/")) for path in (*want.kv, *want.transit)}
-    logins = {path: _type(auth.inner(f"{path}/")) for path in want.auth}
-    status = reader.body("sys/seal-status")
-    version = status.text("version") or ""
+    mounts = _mounts(site, "sys/mounts", (*want.kv, *want.transit))
+    auth = _mounts(site, "sys/auth", want.auth)
+    status = read_as(Status, _answer(site, "sys/seal-status"), _what(site, "sys/seal-status"))
+    policies = {name: _maybe(site, f"sys/policies/acl/{name}", _Policy) for name in want.policies}
     return Actual(
-        version=version,
-        cluster=status.text("cluster_id") or "",
+        version=status.version,
+        cluster=status.cluster_id,
         # OpenBao counts its releases from 2, Vault was at 1 when they parted.
-        openbao=not version.startswith("1."),
-        policies={
-            name: None
-            if (policy := reader.maybe(f"sys/policies/acl/{name}")) is None
-            else policy.text("policy")
-            for name in want.policies
-        },
-        mounts=engines,
-        auth=logins,
-        roles={
-            path: _role(reader.maybe(path)) if logins[path.split("/role/")[0].removeprefix("auth/")] else None
-            for path in want.roles
-        },
-        kv={path: _kv(reader.body(f"{path}/config")) if _is_kv2(engines[path]) else None for path in want.kv},
-        keys={
-            (mount, key): _key(reader.maybe(f"{mount}/keys/{key}"))
-            if _is(engines[mount], "transit")
+        openbao=not status.version.startswith("1."),
+        policies={name: found.policy if found else None for name, found in policies.items()},
+        mounts=mounts,
+        auth=auth,
+        roles={path: _maybe(site, path, Role) if auth[auth_mount(path)] else None for path in want.roles},
+        kv={
+            path: read_as(KvConfig, _answer(site, f"{path}/config"), _what(site, f"{path}/config"))
+            if (mount := mounts[path]) and mount.is_kv2
             else None
-            for mount, key in want.keys
+            for path in want.kv
         },
-        audit=None if want.audit is None else tuple(sorted(reader.body("sys/audit").data)),
+        keys={
+            (path, key): _maybe(site, f"{path}/keys/{key}", TransitKey)
+            if (mount := mounts[path]) and mount.type == "transit"
+            else None
+            for path, key in want.keys
+        },
+        audit=None if want.audit is None else tuple(sorted(_table(site, "sys/audit"))),
     )
 
 
-class _Reader:
-    def __init__(self, site: Site) -> None:
-        self._session: Session = site.session
-        self._label = site.label
-
-    def maybe(self, path: str) -> Answer | None:
-        """What is there; ``None`` where nothing is."""
-        found = self._session.read(path, f"plan, read {path}")
-        return None if found is None else Answer(found, f"plan, read {path} at {self._label}")
-
-    def body(self, path: str) -> Answer:
-        """What is there, which has to be something."""
-        found = self.maybe(path)
-        if found is None:
-            raise UsageProblem(
-                f"plan, read {path}: {self._label} has nothing there",
-                hint="check the address and the namespace",
-            )
-        return found
+def _what(site: Site, path: str) -> str:
+    return f"plan, read {path} at {site.label}"
 
 
-def _mount(entry: Answer | None) -> Mount | None:
-    if entry is None:
-        return None
-    options = entry.inner("options")
-    return Mount(entry.text("type") or "", options.text("version") if options else None)
+def _maybe(site: Site, path: str, kind: type[M]) -> M | None:
+    found = site.session.read(path, f"plan, read {path}")
+    return None if found is None else read_as(kind, found, _what(site, path))
 
 
-def _type(entry: Answer | None) -> str | None:
-    return None if entry is None else entry.text("type") or "none"
+def _answer(site: Site, path: str) -> Mapping[str, Any]:
+    found = site.session.read(path, f"plan, read {path}")
+    if found is None:
+        raise UsageProblem(
+            f"plan, read {path}: {site.label} has nothing there",
+            hint="check the address and the namespace",
+        )
+    return found
 
 
-def _role(role: Answer | None) -> Mapping[str, Any] | None:
-    return None if role is None else role.role()
+def _table(site: Site, path: str) -> dict[str, Any]:
+    return read_as(dict[str, Any], _answer(site, path), _what(site, path))
 
 
-def _kv(config: Answer) -> Mapping[str, Any]:
-    expires = config.expiry("delete_version_after")
+def _mounts(site: Site, path: str, names: tuple[str, ...]) -> dict[str, Mount | None]:
+    table = _table(site, path)
+    entries = {name: table.get(f"{name}/") for name in names}
     return {
-        "max_versions": config.number("max_versions"),
-        # As the server writes it, for people.
-        "delete_version_after": config.data["delete_version_after"] if expires else "0s",
+        name: None if entry is None else read_as(Mount, entry, f"{_what(site, path)}, {name}/")
+        for name, entry in entries.items()
     }
-
-
-def _key(key: Answer | None) -> Mapping[str, Any] | None:
-    if key is None:
-        return None
-    flags = (*Transit.model_fields.keys() - {"type"}, "soft_deleted", "imported_key")
-    return {name: key.flag(name) for name in flags} | {"type": key.text("type")}
-
-
-def _is(mount: Mount | None, kind: str) -> bool:
-    return mount is not None and mount.type == kind
-
-
-def _is_kv2(mount: Mount | None) -> bool:
-    return mount is not None and mount.type == "kv" and mount.version == "2"

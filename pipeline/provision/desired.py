@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from pipeline.config import Config, IdentityName, TransitHolder, VaultIdentity, VaultPlace, VaultTarget
 from pipeline.core.errors import UsageProblem
-from pipeline.provision.files import IDENTITIES, Audit, Files, plain
+from pipeline.provision.files import IDENTITIES, AuditSettings, Files, plain
 from pipeline.provision.files import IdentityName as FileIdentity
 
 # Under which name the configuration has an identity's login.
@@ -56,7 +56,7 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class RoleLogin:
     """How an identity logs in at a server, for whoever makes the secret id.
 
     Attributes:
@@ -88,23 +88,28 @@ class Wanted:
     """
 
     policies: Mapping[str, str]
-    logins: tuple[Login, ...]
+    logins: tuple[RoleLogin, ...]
     roles: Mapping[str, Mapping[str, Any]]
     kv: tuple[str, ...]
     kv_fields: Mapping[str, Any]
     keys: tuple[tuple[str, str], ...]
     key_fields: Mapping[str, Any]
-    audit: Audit | None
+    audit: AuditSettings | None
 
     @property
     def auth(self) -> tuple[str, ...]:
         """The auth mounts that its roles need."""
-        return _distinct(login.role.split("/role/")[0].removeprefix("auth/") for login in self.logins)
+        return _distinct(auth_mount(login.role) for login in self.logins)
 
     @property
     def transit(self) -> tuple[str, ...]:
         """The mounts that its keys need."""
         return _distinct(mount for mount, _ in self.keys)
+
+
+def auth_mount(role: str) -> str:
+    """The auth mount of a role's path."""
+    return role.split("/role/")[0].removeprefix("auth/")
 
 
 def wanted(files: Files, config: Config | None, site: Site) -> Wanted:
@@ -125,7 +130,7 @@ def wanted(files: Files, config: Config | None, site: Site) -> Wanted:
     logins = tuple(
         login for identity in IDENTITIES for login in _logins(config, identity, names, settings.login.mount)
     )
-    auth = _distinct(login.role.split("/role/")[0].removeprefix("auth/") for login in logins)
+    auth = _distinct(auth_mount(login.role) for login in logins)
     values: dict[str, list[dict[str, str]]] = {
         "token": [{}],
         "server": [{}],
@@ -145,8 +150,7 @@ def wanted(files: Files, config: Config | None, site: Site) -> Wanted:
         roles={
             login.role: {
                 "token_policies": [f"orgkey-{login.identity}"],
-                **settings.role,
-                **settings.identity.get(login.identity, {}),
+                **settings.role_of(login.identity),
             }
             for login in logins
         },
@@ -178,9 +182,9 @@ def _place(target: VaultTarget) -> dict[str, str]:
 
 def _logins(
     config: Config | None, identity: FileIdentity, names: Sequence[str], usual: str
-) -> tuple[Login, ...]:  # one for each auth mount, in practice one
+) -> tuple[RoleLogin, ...]:  # one for each auth mount, in practice one
     known = config.identity.get(_CONFIGURED[identity]) if config else None
-    found: dict[str, Login] = {}
+    found: dict[str, RoleLogin] = {}
     for name in names:
         login = known.at.get(name, known.vault) if known else None
         if isinstance(login, VaultIdentity) and login.way not in ("approle", "token"):
@@ -189,7 +193,7 @@ def _logins(
         mount = here.mounted if here else usual
         if mount not in found or here:
             role = f"auth/{mount}/role/orgkey-{identity}"
-            found[mount] = Login(
+            found[mount] = RoleLogin(
                 identity,
                 role,
                 here.role_id_file if here else None,

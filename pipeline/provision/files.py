@@ -2,56 +2,40 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from pipeline.config.places import api_path
 from pipeline.config.problems import describe
 from pipeline.core.errors import UsageProblem
 from pipeline.core.files import read_regular
 from pipeline.core.resources import infra_path
+from pipeline.provision.fields import RoleFields, bare, seconds
 
 IdentityName = Literal["writer", "driller", "auditor", "planner"]
 IDENTITIES: tuple[IdentityName, ...] = get_args(IdentityName)
 # In the order in which they stand in a policy, with what is filled in.
 PURPOSES = ("token", "server", "login", "mount", "records", "heads", "share")
-_LENGTH = re.compile(r"([0-9]+)([smh]?)")
-_FACTOR = {"": 1, "s": 1, "m": 60, "h": 3600}
 # What may stand in a policy's path: nothing that ends a string or is a pattern.
 _PLAIN = re.compile(r"[A-Za-z0-9._@=-]+(/[A-Za-z0-9._@=-]+)*")
 # No file of ours comes near.
 _LARGEST = 1 << 20
 # Servers count in 64 bits, lengths of time in nanoseconds.
 _MOST = 2**31 - 1
-
-
-def seconds(text: str) -> int:
-    """Read a length of time: ``90s``, ``20m``, ``1h``; a number alone counts seconds.
-
-    Raises:
-        ValueError: It is none.
-    """
-    match = _LENGTH.fullmatch(text)
-    if match is None:
-        raise ValueError("a length of time looks like 90s, 20m or 1h")
-    return int(match[1]) * _FACTOR[match[2]]
-
-
-def bare(item: str) -> str:
-    """An address in one form for all spellings: a single one without its length.
-
-    Raises:
-        ValueError: It is none.
-    """
-    network = ipaddress.ip_network(item.strip(), strict=False)
-    return str(network.network_address if network.num_addresses == 1 else network)
 
 
 def plain(what: str, value: str) -> None:
@@ -74,7 +58,17 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Kv(_Strict):
+def _policy_path(value: str) -> str:
+    path = api_path(value)
+    if not _PLAIN.fullmatch(path):
+        raise ValueError("letters, digits and . _ @ = - /")
+    return path
+
+
+PolicyPath = Annotated[str, AfterValidator(_policy_path)]
+
+
+class KvSettings(_Strict):
     """``[kv]``."""
 
     max_versions: int = Field(ge=2, le=10000)
@@ -88,7 +82,7 @@ class Kv(_Strict):
         return "0s"
 
 
-class Transit(_Strict):
+class TransitSettings(_Strict):
     """``[transit]``: what can be chosen is the type; the rest is what a share needs."""
 
     type: str
@@ -99,111 +93,87 @@ class Transit(_Strict):
     deletion_allowed: Literal[False]
 
 
-class Login(_Strict):
+class LoginSettings(_Strict):
     """``[login]``."""
 
-    mount: str
+    mount: PolicyPath
 
     @field_validator("mount")
     @classmethod
-    def _path(cls, value: str) -> str:
-        path = api_path(value)
-        if not _PLAIN.fullmatch(path) or "role" in path.split("/"):
-            raise ValueError("letters, digits and . _ @ = - /, and no segment role")
-        return path
+    def _no_role(cls, value: str) -> str:
+        if "role" in value.split("/"):
+            raise ValueError("a mount has no segment role")
+        return value
 
 
-class Audit(_Strict):
+class RoleSettings(RoleFields):
+    """``[role]``, and what differs for one identity: whatever a role is given, tokens can be revoked."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    token_type: Literal["service"] = "service"  # noqa: S105 - a kind of token
+    token_no_default_policy: Literal[True] | None = None
+    bind_secret_id: Literal[True] | None = None
+
+    @field_validator("token_type", mode="before")
+    @classmethod
+    def _revocable(cls, value: Any) -> Any:
+        # A batch token cannot be revoked; what a mount gives by default, anybody may tune.
+        if value != "service":
+            raise ValueError("stays service: other tokens cannot be revoked")
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _counted(cls, value: Any) -> Any:
+        if type(value) is int and not 0 <= value <= _MOST:
+            raise ValueError("is below zero or too large")
+        return value
+
+    @field_validator("token_bound_cidrs", "secret_id_bound_cidrs")
+    @classmethod
+    def _addresses(cls, value: list[str]) -> list[str]:
+        return [bare(item) for item in value]
+
+
+class AuditSettings(_Strict):
     """``[audit]``."""
 
     required: bool
     type: str
-    path: str
+    path: PolicyPath
     options: Mapping[str, str]
-
-    @field_validator("path")
-    @classmethod
-    def _path(cls, value: str) -> str:
-        path = api_path(value)
-        if not _PLAIN.fullmatch(path):
-            raise ValueError("letters, digits and . _ @ = - /")
-        return path
 
 
 class Settings(_Strict):
     """``settings.toml``."""
 
-    kv: Kv
-    transit: Transit
-    login: Login
-    role: Mapping[str, Any]
-    identity: Mapping[IdentityName, Mapping[str, Any]] = Field(default_factory=dict)
-    audit: Audit
+    kv: KvSettings
+    transit: TransitSettings
+    login: LoginSettings
+    role: RoleSettings
+    identity: Mapping[IdentityName, RoleSettings] = Field(default_factory=dict)
+    audit: AuditSettings
 
     @field_validator("role")
     @classmethod
-    def _whole(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
-        if missing := sorted(ROLE_FIELDS.keys() - value.keys() - {"token_type"}):
+    def _whole(cls, value: RoleSettings) -> RoleSettings:
+        if missing := sorted(name for name, given in value if given is None):
             raise ValueError(f"{', '.join(missing)} missing")
-        return role_fields({"token_type": TOKEN_TYPE, **value})
-
-    @field_validator("identity")
-    @classmethod
-    def _some(cls, value: Mapping[IdentityName, Mapping[str, Any]]) -> Mapping[IdentityName, Any]:
-        return {name: role_fields(fields) for name, fields in value.items()}
+        return value
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         for identity in IDENTITIES:
-            fields = {**self.role, **self.identity.get(identity, {})}
+            fields = self.role_of(identity)
             if 0 < fields["token_max_ttl"] < fields["token_ttl"]:
                 raise ValueError(f"the {identity}'s token_ttl is longer than its token_max_ttl")
         return self
 
-
-# A batch token cannot be revoked; what a mount gives by default, anybody may tune.
-TOKEN_TYPE = "service"  # noqa: S105 - a kind of token
-ROLE_FIELDS: dict[str, type] = {
-    "token_type": str,
-    "token_ttl": str,
-    "token_max_ttl": str,
-    "token_explicit_max_ttl": str,
-    "token_period": str,
-    "token_num_uses": int,
-    "token_no_default_policy": bool,
-    "token_bound_cidrs": list,
-    "bind_secret_id": bool,
-    "secret_id_bound_cidrs": list,
-    "secret_id_ttl": str,
-    "secret_id_num_uses": int,
-}
-
-
-def role_fields(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Check a role's fields and write them as the server does: lengths of time in seconds.
-
-    Raises:
-        ValueError: One is unknown, or no value of its kind.
-    """
-    fields: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in ROLE_FIELDS or type(value) is not ROLE_FIELDS[name]:
-            raise ValueError(f"{name} = {value!r} is not known or no value of its kind")
-        if name == "token_type":
-            if value != TOKEN_TYPE:
-                raise ValueError(f"token_type stays {TOKEN_TYPE}: other tokens cannot be revoked")
-            fields[name] = value
-        elif isinstance(value, str):
-            fields[name] = seconds(value)
-        elif isinstance(value, list):
-            fields[name] = sorted({bare(str(item)) for item in value})
-        else:
-            fields[name] = value
-        if isinstance(fields[name], int) and not 0 <= fields[name] <= _MOST:
-            raise ValueError(f"{name} = {value!r} is below zero or too large")
-    if fields.get("token_no_default_policy") is False or fields.get("bind_secret_id") is False:
-        raise ValueError("token_no_default_policy and bind_secret_id stay true")
-    return fields
+    def role_of(self, identity: IdentityName) -> dict[str, Any]:
+        """The fields of an identity's role."""
+        own = self.identity.get(identity)
+        return self.role.model_dump() | (own.model_dump(exclude_unset=True) if own else {})
 
 
 class Files:
@@ -293,8 +263,8 @@ class Files:
                 raise ValueError("it is larger than 1 MiB")
             return data.decode()
         except (OSError, ValueError) as error:
-            said = "it is not text" if isinstance(error, UnicodeDecodeError) else str(error)
+            why = "it is not text" if isinstance(error, UnicodeDecodeError) else str(error)
             raise UsageProblem(
-                f"cannot read {path}: {getattr(error, 'strerror', None) or said}",
+                f"cannot read {path}: {getattr(error, 'strerror', None) or why}",
                 hint="copy infra/vault whole, or leave --files out",
             ) from error

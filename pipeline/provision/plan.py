@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pipeline.config import Config
-from pipeline.core.errors import Code, UsageProblem
-from pipeline.provision import actual, differ
+from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
+from pipeline.core.isolation import isolated
+from pipeline.provision import actual
 from pipeline.provision.actual import Actual
-from pipeline.provision.desired import Login, Site, wanted
-from pipeline.provision.differ import Change, Fault
+from pipeline.provision.compare import Change, Fault, compare
+from pipeline.provision.desired import RoleLogin, Site, wanted
 from pipeline.provision.files import Files
 
 # What neither command does, whatever the files say.
@@ -22,7 +24,7 @@ NEVER = (
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ComparedServer:
     """One server that was looked at.
 
     Attributes:
@@ -37,11 +39,11 @@ class Server:
     namespace: str | None
     version: str
     openbao: bool
-    logins: tuple[Login, ...]
+    logins: tuple[RoleLogin, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ServersPlan:
     """What differs.
 
     Attributes:
@@ -50,15 +52,18 @@ class Plan:
         faults: What cannot.
     """
 
-    servers: tuple[Server, ...]
+    servers: tuple[ComparedServer, ...]
     changes: tuple[Change, ...]
     faults: tuple[Fault, ...]
 
     @property
     def code(self) -> Code:
-        """22 where something cannot be mended, 42 where something differs that `apply` can mend."""
+        """22 where something cannot be mended, 42 where something differs that `apply` can mend.
+
+        Else the code of a server that could not be asked.
+        """
         if self.faults:
-            return Code.CONFLICT
+            return first_of(fault.code for fault in self.faults)
         return Code.PENDING if any(change.call for change in self.changes) else Code.OK
 
     @property
@@ -67,8 +72,8 @@ class Plan:
         return tuple(change for change in self.changes if not change.call)
 
 
-def make(files: Files, config: Config | None, sites: Sequence[Site]) -> Plan:
-    """Compare all servers; changes nothing.
+def make(files: Files, config: Config | None, sites: Sequence[Site]) -> ServersPlan:
+    """Compare all servers; changes nothing. One that cannot be asked is a fault, and the others are compared.
 
     Args:
         files: What should be there.
@@ -76,32 +81,44 @@ def make(files: Files, config: Config | None, sites: Sequence[Site]) -> Plan:
         sites: The servers.
 
     Raises:
-        Denied: The login may not look.
-        Unreachable, DeadlinePassed: A server does not answer.
+        Denied, Unreachable, DeadlinePassed: No server could be asked.
         UsageProblem: The files or the configuration do not fit, or name one server in two ways.
     """
-    wants = [
-        wanted(files, config, site) for site in sites
-    ]  # mistakes in files show before any server is asked
-    found = [actual.read(site, want) for site, want in zip(sites, wants, strict=True)]
-    _one_address(sites, found)
+    # Mistakes in files show before any server is asked.
+    wants = [wanted(files, config, site) for site in sites]
+    found = {
+        site.label: isolated(partial(actual.read, site, want), f"the Vault server {site.label}")
+        for site, want in zip(sites, wants, strict=True)
+    }
+    errors = [each for each in found.values() if isinstance(each, OrgkeyError)]
+    if errors and len(errors) == len(sites):
+        raise errors[0]
+    asked = {label: each for label, each in found.items() if isinstance(each, Actual)}
+    _one_address(sites, asked)
     servers, changes, faults = [], [], []
-    for site, want, have in zip(sites, wants, found, strict=True):
-        more, wrong = differ.compare(site.label, want, have)
+    for site, want in zip(sites, wants, strict=True):
+        have = found[site.label]
+        if isinstance(have, OrgkeyError):
+            faults.append(Fault(site.label, "server", have.message, have.hint, have.code))
+            continue
+        more, wrong = compare(site.label, want, have)
         changes += more
         faults += wrong
         place = site.place
         servers.append(
-            Server(site.label, place.address, place.namespace, have.version, have.openbao, want.logins)
+            ComparedServer(
+                site.label, place.address, place.namespace, have.version, have.openbao, want.logins
+            )
         )
-    return Plan(tuple(servers), tuple(changes), tuple(faults))
+    return ServersPlan(tuple(servers), tuple(changes), tuple(faults))
 
 
-def _one_address(sites: Sequence[Site], found: Sequence[Actual]) -> None:
+def _one_address(sites: Sequence[Site], asked: Mapping[str, Actual]) -> None:
     """Refuse two addresses of one server: each would write the policies with its own part only."""
     seen: dict[tuple[str, str | None], Site] = {}
-    for site, have in zip(sites, found, strict=True):
-        if not have.cluster:
+    for site in sites:
+        have = asked.get(site.label)
+        if have is None or not have.cluster:
             continue
         namespace = site.place.namespace
         other = seen.setdefault((have.cluster, None if namespace == "root" else namespace), site)

@@ -11,12 +11,12 @@ from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.finding import Finding, Level
 from pipeline.core.retry import Retrier
-from pipeline.provision import applying, plan
-from pipeline.provision.applying import Outcome
+from pipeline.provision import apply, plan
+from pipeline.provision.apply import AppliedChange
+from pipeline.provision.compare import Fault
 from pipeline.provision.desired import Site
-from pipeline.provision.differ import Fault
 from pipeline.provision.files import Files
-from pipeline.provision.plan import Plan
+from pipeline.provision.plan import ServersPlan
 
 EVENT = "infra"
 
@@ -33,7 +33,7 @@ class Look:
 
     files: Files
     sites: tuple[Site, ...]
-    plan: Plan
+    plan: ServersPlan
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Mended:
         code: The exit code.
     """
 
-    outcomes: tuple[Outcome, ...]
-    left: Plan | None
+    outcomes: tuple[AppliedChange, ...]
+    left: ServersPlan | None
     code: Code
 
 
@@ -59,8 +59,7 @@ def look(context: KeyScope, directory: Path | None = None) -> Look:
         directory: Own copies of `infra/vault/`.
 
     Raises:
-        Denied: The login may not look.
-        Unreachable, DeadlinePassed: A server does not answer.
+        Denied, Unreachable, DeadlinePassed: No server could be asked.
         UsageProblem: The files or the configuration do not fit.
     """
     files = Files(directory)
@@ -75,13 +74,13 @@ def mend(context: KeyScope, found: Look) -> Mended:
         Denied, Unreachable, DeadlinePassed, UsageProblem: The second look failed.
     """
     retrier = Retrier(context.deadline, clock=context.clock)
-    outcomes = tuple(applying.apply(found.sites, found.plan.changes, retrier))
-    code = applying.code(outcomes)
+    outcomes = tuple(apply.apply(found.sites, found.plan.changes, retrier))
+    code = apply.code(outcomes)
     if any(item.state == "failed" for item in outcomes):
         return Mended(outcomes, None, code)
     left = plan.make(found.files, context.config, found.sites)
-    if left.faults or any(change.call for change in left.changes):
-        code = Code.CONFLICT
+    if left.code is not Code.OK:
+        code = Code.CONFLICT if left.code is Code.PENDING else left.code
     return Mended(outcomes, left, code)
 
 
@@ -122,7 +121,7 @@ def findings(context: KeyScope) -> list[Finding]:
     except OrgkeyError as error:
         return [Finding(Level.FAIL, subject, error.message, error.hint, error.code)]
     told = [
-        Finding(Level.FAIL, f"{subject}, {item.server}", _fault(item), item.hint, Code.CONFLICT)
+        Finding(Level.FAIL, f"{subject}, {item.server}", _fault(item), item.hint, item.code)
         for item in found.faults
     ]
     for change in found.changes:
@@ -147,5 +146,5 @@ def _fault(fault: Fault) -> str:
     return f"{fault.object}: {fault.message}"
 
 
-def _left(left: Plan) -> list[str]:
+def _left(left: ServersPlan) -> list[str]:
     return [change.summary for change in left.changes] + [_fault(item) for item in left.faults]

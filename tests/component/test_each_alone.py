@@ -21,8 +21,8 @@ from pipeline.evidence.ledger import entry as chain
 from pipeline.monitoring.notify import channels, job
 from pipeline.monitoring.notify.message import Outcome
 from pipeline.monitoring.notify.ping import Pinger
-from pipeline.provision import applying
-from pipeline.provision.differ import Change
+from pipeline.provision import apply
+from pipeline.provision.compare import Change
 from pipeline.report import certificates
 from pipeline.storage.ledger_mirror import Mirror
 from pipeline.storage.s3 import check as _s3_check
@@ -30,7 +30,7 @@ from pipeline.storage.vault import check as _vault_check
 from pipeline.workflows.drill import DrillRequest, drill
 from tests.component.test_isolation import UNFORESEEN, PanicException, raising
 from tests.support.inmemory import MemoryMirror, World
-from tests.unit.provision.test_differ import Losing, site
+from tests.unit.provision.test_compare import Losing, site
 
 PANIC = PanicException("index out of bounds")
 foreseen_or_not = pytest.mark.parametrize(
@@ -59,9 +59,9 @@ def test_a_server_that_takes_no_change_stops_its_own_alone(error: BaseException)
         for where in (bad, good)
     ]
     retrier = Retrier(Deadline(60), attempts=1)
-    outcomes = applying.apply([bad, good], changes, retrier)
+    outcomes = apply.apply([bad, good], changes, retrier)
     assert [outcome.state for outcome in outcomes] == ["failed", "done", "not-done", "done"]
-    assert applying.code(outcomes) is Code.UNREACHABLE
+    assert apply.code(outcomes) is Code.UNREACHABLE
 
 
 @foreseen_or_not

@@ -8,8 +8,8 @@ from pipeline.cli.documents import Document, Part
 from pipeline.core.errors import Code
 
 if TYPE_CHECKING:
-    from pipeline.provision.differ import Change
-    from pipeline.provision.plan import Plan
+    from pipeline.provision.compare import Change
+    from pipeline.provision.plan import ServersPlan
 
 
 class ServerItem(Part):
@@ -28,7 +28,7 @@ class ServerItem(Part):
     version: str
 
     @classmethod
-    def all(cls, plan: Plan) -> tuple[ServerItem, ...]:
+    def all(cls, plan: ServersPlan) -> tuple[ServerItem, ...]:
         """The servers of a plan."""
         return tuple(
             cls.of(server, product="OpenBao" if server.openbao else "Vault") for server in plan.servers

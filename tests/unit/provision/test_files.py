@@ -74,14 +74,14 @@ def test_settings_that_cannot_work_are_refused(own: Path, old: str, new: str, sa
 def test_copies_from_before_token_type_still_do(own: Path) -> None:
     settings = own / "settings.toml"
     settings.write_text(settings.read_text().replace('token_type = "service"\n', ""))
-    assert Files(own).settings.role["token_type"] == "service"
+    assert Files(own).settings.role.token_type == "service"
 
 
 def test_addresses_have_one_spelling(own: Path) -> None:
     settings = own / "settings.toml"
     given = 'token_bound_cidrs = ["2001:DB8::1", "10.0.0.1/32"]'
     settings.write_text(settings.read_text().replace("\ntoken_bound_cidrs = []", f"\n{given}"))
-    assert Files(own).settings.role["token_bound_cidrs"] == ["10.0.0.1", "2001:db8::1"]
+    assert Files(own).settings.role.token_bound_cidrs == ["10.0.0.1", "2001:db8::1"]
 
 
 @pytest.mark.parametrize("empty", [True, False])

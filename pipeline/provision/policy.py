@@ -1,7 +1,11 @@
-"""Whether a policy gives more than another one: enough of the policy language to say so, and no more."""
+"""Two texts of a policy compared: which lines differ, and whether one gives more than the other.
+
+It understands enough of the policy language to say so, and no more.
+"""
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 
@@ -22,6 +26,14 @@ def rights(text: str) -> Mapping[str, frozenset[str]] | None:
         found[path] = found.get(path, frozenset()) | frozenset(_WORD.findall(match[2]))
         rest = rest[match.end() :]
     return {path: frozenset() if "deny" in granted else granted for path, granted in found.items()}
+
+
+def diff(name: str, have: str, want: str) -> str:
+    """The lines that differ between a server's text and that of the files."""
+    lines = difflib.unified_diff(
+        have.splitlines(), want.splitlines(), f"{name} (server)", f"{name} (files)", lineterm=""
+    )
+    return "\n".join(lines) or "only line ends differ"
 
 
 def surplus(have: str, want: str) -> list[str] | None:

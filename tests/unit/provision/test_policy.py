@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.provision.rights import rights, surplus
+from pipeline.provision.policy import rights, surplus
 
 BASE = 'path "kv/data/records/*" { capabilities = ["create", "read"] }\n'
 

@@ -12,12 +12,13 @@ from pipeline.cli.infra_plan import lines
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import Unreachable, UsageProblem
 from pipeline.core.retry import Retrier
-from pipeline.provision import applying, differ
-from pipeline.provision.actual import Actual, Mount
+from pipeline.provision import apply
+from pipeline.provision.actual import Actual
+from pipeline.provision.compare import Change, compare
 from pipeline.provision.desired import Site, Wanted, wanted
-from pipeline.provision.differ import Change
+from pipeline.provision.fields import KvConfig, Mount, MountOptions, Role, TransitKey
 from pipeline.provision.files import Files
-from pipeline.provision.plan import Plan, Server
+from pipeline.provision.plan import ComparedServer, ServersPlan
 
 WRITER = "auth/approle/role/orgkey-writer"
 
@@ -68,17 +69,20 @@ def same(want: Wanted) -> Actual:
         cluster="",
         openbao=True,
         policies=want.policies,
-        mounts={"orgkey": Mount("kv", "2"), "transit": Mount("transit", None)},
-        auth={"approle": "approle"},
-        roles=want.roles,
-        kv={"orgkey": want.kv_fields},
-        keys={("transit", "orgkey-escrow"): want.key_fields},
+        mounts={
+            "orgkey": Mount(type="kv", options=MountOptions(version="2")),
+            "transit": Mount(type="transit"),
+        },
+        auth={"approle": Mount(type="approle")},
+        roles={path: Role(**fields) for path, fields in want.roles.items()},
+        kv={"orgkey": KvConfig(**want.kv_fields)},
+        keys={("transit", "orgkey-escrow"): TransitKey(**want.key_fields)},
         audit=("file/",),
     )
 
 
 def changes(want: Wanted, have: Actual) -> list[Change]:
-    found, faults = differ.compare("server", want, have)
+    found, faults = compare("server", want, have)
     assert faults == []
     return found
 
@@ -93,13 +97,15 @@ def test_openbao_takes_audit_devices_by_hand_only(want: Wanted, same: Actual) ->
     assert change.by_hand.startswith("do by hand: ")
     assert 'audit "file" "orgkey" {' in change.by_hand
     assert 'file_path = "/var/log/vault/audit.log"' in change.by_hand
-    (outcome,) = applying.apply([], [change], None)  # type: ignore[arg-type]
+    (outcome,) = apply.apply([], [change], None)  # type: ignore[arg-type]
     assert outcome.state == "by-hand"
     # It is told, and does not keep the plan pending for ever: no run of ours can make it.
-    assert applying.code([outcome]) == 0
-    assert Plan((), (change,), ()).code == 0
-    assert Plan((), (change,), ()).by_hand == (change,)
-    told = lines(Plan((Server("server", "", None, "2.7.2", True, ()),), (change,), ()), whole=False)
+    assert apply.code([outcome]) == 0
+    assert ServersPlan((), (change,), ()).code == 0
+    assert ServersPlan((), (change,), ()).by_hand == (change,)
+    told = lines(
+        ServersPlan((ComparedServer("server", "", None, "2.7.2", True, ()),), (change,), ()), whole=False
+    )
     assert told[-1] == "no changes, 1 thing to do by hand"
     assert 'audit "file" "orgkey" {' in "\n".join(told)
 
@@ -109,7 +115,7 @@ def test_what_was_made_is_told_as_made_and_a_new_policy_in_short(want: Wanted, s
     (change,) = changes(want, replace(same, policies={**same.policies, name: None}))
     assert change.summary == f"sys/policies/acl/{name} is missing"
     assert change.made == f"made sys/policies/acl/{name}"
-    plan = Plan((Server("server", "", None, "2.7.2", True, ()),), (change,), ())
+    plan = ServersPlan((ComparedServer("server", "", None, "2.7.2", True, ()),), (change,), ())
     assert plan.code == 42
     short, whole = lines(plan, whole=False), lines(plan, whole=True)
     assert "-v shows them" in short[2]
@@ -127,7 +133,9 @@ def test_a_namespace_has_no_audit_devices_of_its_own() -> None:
 
 
 def role(want: Wanted, same: Actual, **fields: Any) -> Actual:
-    return replace(same, roles={**same.roles, WRITER: {**same.roles[WRITER], **fields}})  # type: ignore[dict-item]
+    known = same.roles[WRITER]
+    assert known is not None
+    return replace(same, roles={**same.roles, WRITER: Role(**known.model_dump() | fields)})
 
 
 def bound(want: Wanted, *addresses: str) -> Wanted:
@@ -195,13 +203,13 @@ def test_a_policy_that_cannot_be_judged_is_a_surplus(want: Wanted, same: Actual)
 
 
 def test_more_versions_than_asked_for_are_left_alone(want: Wanted, same: Actual) -> None:
-    kept = {"orgkey": {"max_versions": 5000, "delete_version_after": "0s"}}
+    kept = {"orgkey": KvConfig(max_versions=5000)}
     assert changes(want, replace(same, kv=kept)) == []
 
 
 def test_a_deleted_key_is_a_fault(want: Wanted, same: Actual) -> None:
-    gone = {("transit", "orgkey-escrow"): {**want.key_fields, "soft_deleted": True}}
-    found, faults = differ.compare("server", want, replace(same, keys=gone))
+    gone = {("transit", "orgkey-escrow"): TransitKey(**want.key_fields, soft_deleted=True)}
+    found, faults = compare("server", want, replace(same, keys=gone))
     assert found == []
     assert "marked as deleted" in faults[0].message
 
@@ -237,8 +245,8 @@ token_file = "/a/token"
 
 
 def test_an_imported_key_is_a_fault(want: Wanted, same: Actual) -> None:
-    brought = {("transit", "orgkey-escrow"): {**want.key_fields, "imported_key": True}}
-    found, faults = differ.compare("server", want, replace(same, keys=brought))
+    brought = {("transit", "orgkey-escrow"): TransitKey(**want.key_fields, imported_key=True)}
+    found, faults = compare("server", want, replace(same, keys=brought))
     assert found == []
     assert "it was imported" in faults[0].message
 
@@ -288,10 +296,10 @@ class NoWait(SystemClock):
         return
 
 
-def applied(server: Losing, path: str, kind: str) -> applying.Outcome:
+def applied(server: Losing, path: str, kind: str) -> apply.AppliedChange:
     here = replace(site(), session=server)
     change = Change(here.label, path, "exists", False, True, path, {"type": kind})
-    (outcome,) = applying.apply([here], [change], Retrier(Deadline(60), clock=NoWait()))
+    (outcome,) = apply.apply([here], [change], Retrier(Deadline(60), clock=NoWait()))
     return outcome
 
 

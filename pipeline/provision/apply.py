@@ -10,13 +10,13 @@ from typing import Any
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem
 from pipeline.core.isolation import isolated
 from pipeline.core.retry import Retrier
-from pipeline.provision.answers import Answer
+from pipeline.provision.compare import Change
 from pipeline.provision.desired import Site
-from pipeline.provision.differ import Change
+from pipeline.provision.fields import Mount, read_as
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AppliedChange:
     """What became of one change.
 
     Attributes:
@@ -30,28 +30,28 @@ class Outcome:
     error: OrgkeyError | None = None
 
 
-def apply(sites: Sequence[Site], changes: Sequence[Change], retrier: Retrier) -> list[Outcome]:
+def apply(sites: Sequence[Site], changes: Sequence[Change], retrier: Retrier) -> list[AppliedChange]:
     """Send what the changes say; changes of one object go in one request.
 
     At the first failure at a server it stops there; the other servers go on.
 
     Args:
         sites: The servers, with logins that may write.
-        changes: As :func:`pipeline.provision.differ.compare` found them.
+        changes: As :func:`pipeline.provision.compare.compare` found them.
         retrier: Waits while a server takes a new mount into use.
 
     Returns:
         One outcome for each change, in their order.
     """
     by_label = {site.label: site for site in sites}
-    outcomes: list[Outcome] = []
+    outcomes: list[AppliedChange] = []
     failed: dict[tuple[str, str], OrgkeyError] = {}
     stopped: set[str] = set()
     sent: set[tuple[str, str]] = set()
     for change in changes:
         request = (change.server, change.call)
         if not change.call:
-            outcomes.append(Outcome(change, "by-hand"))
+            outcomes.append(AppliedChange(change, "by-hand"))
             continue
         if request not in sent and change.server not in stopped:
             body: dict[str, Any] = {}
@@ -66,20 +66,17 @@ def apply(sites: Sequence[Site], changes: Sequence[Change], retrier: Retrier) ->
                 failed[request] = error
                 stopped.add(change.server)
         if request in sent:
-            outcomes.append(Outcome(change, "done"))
+            outcomes.append(AppliedChange(change, "done"))
         elif request in failed:
-            outcomes.append(Outcome(change, "failed", failed[request]))
+            outcomes.append(AppliedChange(change, "failed", failed[request]))
         else:
-            outcomes.append(Outcome(change, "not-done"))
+            outcomes.append(AppliedChange(change, "not-done"))
     return outcomes
 
 
-def code(outcomes: Sequence[Outcome]) -> Code:
+def code(outcomes: Sequence[AppliedChange]) -> Code:
     """The exit code of the first failure."""
-    for outcome in outcomes:
-        if outcome.error is not None:
-            return outcome.error.code
-    return Code.OK
+    return next((outcome.error.code for outcome in outcomes if outcome.error is not None), Code.OK)
 
 
 def _send(site: Site, path: str, body: Mapping[str, Any], retrier: Retrier) -> None:
@@ -104,7 +101,6 @@ def _made(site: Site, path: str, body: Mapping[str, Any]) -> bool:
     for table in ("sys/mounts", "sys/auth", "sys/audit"):
         if path.startswith(f"{table}/"):
             what = f"apply, read {table}"
-            answer = Answer(site.session.read(table, what) or {}, f"{what} at {site.label}")
-            found = answer.inner(f"{path.removeprefix(f'{table}/')}/")
-            return found is not None and found.text("type") == body.get("type")
+            found = (site.session.read(table, what) or {}).get(f"{path.removeprefix(f'{table}/')}/")
+            return found is not None and read_as(Mount, found, f"{what} at {site.label}").type == body["type"]
     return False

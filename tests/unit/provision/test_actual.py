@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pipeline import config
+from pipeline.cli.infra_plan import lines
 from pipeline.core.errors import Unreachable, UsageProblem
 from pipeline.provision import actual, plan
 from pipeline.provision.desired import Site, wanted
+from pipeline.provision.fields import KvConfig
 from pipeline.provision.files import Files
 
 WRITER = "auth/approle/role/orgkey-writer"
@@ -64,8 +67,8 @@ def test_sound_answers_are_read() -> None:
     assert have.cluster == "one"
     role = have.roles[WRITER]
     assert role is not None
-    assert (role["token_ttl"], role["token_max_ttl"], role["token_period"]) == (1200, 3600, None)
-    assert role["token_type"] == "default"
+    assert (role.token_ttl, role.token_max_ttl, role.token_period) == (1200, 3600, None)
+    assert role.token_type == "default"
 
 
 @pytest.mark.parametrize(
@@ -106,20 +109,20 @@ def test_an_odd_answer_is_the_servers_failure(path: str, answer: Any) -> None:
 def test_lengths_of_time_may_be_numbers_or_words(said: Any, seconds: int) -> None:
     role = look({**SOUND, WRITER: {"token_ttl": said}}).roles[WRITER]
     assert role is not None
-    assert role["token_ttl"] == seconds
+    assert role.token_ttl == seconds
 
 
 @pytest.mark.parametrize("said", ["-1s", "-1", -1, "0s", 0, None])
 def test_a_mount_without_any_expiry_is_left_alone(said: Any) -> None:
     have = look({**SOUND, "orgkey/config": {"max_versions": 100, "delete_version_after": said}})
-    assert have.kv["orgkey"] == {"max_versions": 100, "delete_version_after": "0s"}
+    assert have.kv["orgkey"] == KvConfig(max_versions=100, delete_version_after="0s")
 
 
 def test_addresses_have_one_spelling() -> None:
     said = ["2001:DB8::1/128", "2001:0db8:0::/32", "10.1.2.3/32"]
     role = look({**SOUND, WRITER: {"token_bound_cidrs": said}}).roles[WRITER]
     assert role is not None
-    assert role["token_bound_cidrs"] == ["10.1.2.3", "2001:db8::/32", "2001:db8::1"]
+    assert role.token_bound_cidrs == ["10.1.2.3", "2001:db8::/32", "2001:db8::1"]
 
 
 def test_one_server_has_one_address() -> None:
@@ -139,6 +142,39 @@ def test_other_clusters_and_namespaces_are_other_servers(cluster: str, namespace
     status = {"version": "2.4.0", "cluster_id": cluster}
     other = site({**SOUND, "sys/seal-status": status}, "http://b:8200", namespace=namespace)
     assert len(plan.make(Files(), None, [site(SOUND), other]).servers) == 2
+
+
+class Sealed(Server):
+    """A server that cannot be asked."""
+
+    def read(self, path: str, what: str) -> Any:
+        raise Unreachable(f"{what}: vault is sealed", hint="unseal it", again=False)
+
+
+class Odd(Server):
+    """A server whose answers nobody foresaw."""
+
+    def read(self, path: str, what: str) -> Any:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(("kind", "said"), [(Sealed, "vault is sealed"), (Odd, "defect")])
+def test_a_server_that_cannot_be_asked_does_not_end_the_look_at_the_others(
+    kind: type[Server], said: str
+) -> None:
+    bad = replace(site(SOUND, "http://bad:8200"), session=kind({}))
+    good = site(SOUND, "http://good:8200")
+    for sites in ([bad, good], [good, bad]):
+        made = plan.make(Files(), None, sites)
+        assert [server.label for server in made.servers] == ["http://good:8200"]
+        assert {change.server for change in made.changes} == {"http://good:8200"}
+        (fault,) = made.faults
+        assert (fault.server, fault.code) == ("http://bad:8200", 20)
+        assert said in fault.message
+        assert made.code == 20
+        assert "http://bad:8200" in lines(made, whole=False)
+    with pytest.raises(Unreachable):
+        plan.make(Files(), None, [bad])
 
 
 @pytest.mark.parametrize("mount", ["orgkey", "/orgkey/", "orgkey/transit"])
