@@ -114,15 +114,16 @@ def _subject(call: Invocation, out: Output, folder: Path | None, mirrors: list[s
 
 def _claims(context: KeyScope, whole: Mirror | None, heads: Mirror | None) -> list[Claim]:
     """What one place says of the ledger, as a mirror of entries, of heads, or both."""
+    from pipeline.core.retry import retrying
     from pipeline.evidence import anchors
-    from pipeline.storage.retrying_mirror import RetryingMirror
+    from pipeline.storage.ledger_mirror import MIRROR_CALLS
 
     retrier = Retrier(context.deadline, clock=context.clock)
     claims: list[Claim] = []
     if whole is not None:
-        claims += anchors.entries(RetryingMirror(whole, retrier), context.fingerprint)
+        claims += anchors.entries(retrying(whole, retrier, "target", MIRROR_CALLS), context.fingerprint)
     if heads is not None:
-        claims += anchors.heads(RetryingMirror(heads, retrier))
+        claims += anchors.heads(retrying(heads, retrier, "target", MIRROR_CALLS))
     return claims
 
 

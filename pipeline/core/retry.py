@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pipeline.core.clock import Clock, Deadline, SystemClock
 from pipeline.core.errors import DeadlinePassed, Denied, OrgkeyError, Unreachable
@@ -20,6 +21,7 @@ from pipeline.core.errors import DeadlinePassed, Denied, OrgkeyError, Unreachabl
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
+P = TypeVar("P")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -184,3 +186,34 @@ class Retrier:
             return result
         except Unreachable as error:
             raise in_time(error, self.deadline) from error.__cause__
+
+
+class Retrying:
+    """A target, a holder, a mirror: as it is, but that its calls are tried again.
+
+    A write whose answer was lost may end in ``Conflict`` with our own bytes: the caller compares what is
+    there, as after any conflict.
+
+    Args:
+        place: What is called.
+        retrier: How often and how long.
+        called: What the log calls it, before its name: ``target``.
+        calls: The methods that are safe to repeat, and what each does; all others are passed on.
+    """
+
+    def __init__(self, place: object, retrier: Retrier, called: str, calls: Mapping[str, str]) -> None:
+        public = {name: getattr(place, name) for name in dir(place) if not name.startswith("_")}
+        repeated = {name: partial(self.call, name, public[name]) for name in calls if name in public}
+        # In the object itself: protocols are looked for there.
+        self.__dict__.update(public | repeated)
+        self.retrier, self.called, self.calls = retrier, called, calls
+
+    def call(self, name: str, method: Callable[..., T], *args: Any, **named: Any) -> T:
+        """Call one method of the place until it succeeds, or need not be tried again."""
+        what = f"{self.called} {self.__dict__['name']}, {self.calls[name]}"
+        return self.retrier.call(lambda: method(*args, **named), what)
+
+
+def retrying(place: P, retrier: Retrier, called: str, calls: Mapping[str, str]) -> P:
+    """Have a place's calls tried again; see :class:`Retrying`. It is used as the place itself."""
+    return cast(P, Retrying(place, retrier, called, calls))

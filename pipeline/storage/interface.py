@@ -221,6 +221,17 @@ class Target(Protocol):
         ...
 
 
+TARGET_CALLS: Final = {
+    "put": "write",
+    "get": "read",
+    "find": "list",
+    "slots": "list",
+    "confirm": "look at the lock",
+}
+"""What is tried again; a check is asked once, and reports what it sees."""
+RETAINER_CALLS: Final = {"retention": "look at retention", "retain": "extend the retention"}
+
+
 @runtime_checkable
 class Bounded(Protocol):
     """A target that takes records up to a size only; asked before any target is written.

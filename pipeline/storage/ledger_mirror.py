@@ -10,6 +10,13 @@ from typing import Final, Protocol
 BESIDE: Final = 9
 """How many entries may lie beside one that has taken a number."""
 
+MIRROR_CALLS: Final = {
+    "listing": "list the ledger",
+    "get": "read the ledger",
+    "confirm": "look at the ledger's lock",
+}
+"""What is tried again. A write is made once: its own bytes would refuse a second."""
+
 _NAME = re.compile(r"([0-9]{9})(?:-r([1-9]))?\.json", re.ASCII)
 
 

@@ -19,16 +19,16 @@ from pipeline.core.errors import OrgkeyError, UsageProblem
 from pipeline.core.finding import Finding
 from pipeline.core.isolation import isolated
 from pipeline.core.reporter import Reporter
-from pipeline.core.retry import Breakers
+from pipeline.core.retry import Breakers, retrying
 from pipeline.core.secret import SecretSource
-from pipeline.custody.holders.interface import Holder
+from pipeline.custody.holders.interface import HOLDER_CALLS, Holder
 from pipeline.custody.shares.manifest_section import CustodySection
 from pipeline.custody.shares.paths import HolderDescription
 from pipeline.provision.desired import Site
 from pipeline.sources.backups.sources import Source as BackupSource
 from pipeline.sources.interface import Source
-from pipeline.storage.interface import Retainer, Stored, Target
-from pipeline.storage.ledger_mirror import Mirror
+from pipeline.storage.interface import RETAINER_CALLS, TARGET_CALLS, Retainer, Stored, Target
+from pipeline.storage.ledger_mirror import MIRROR_CALLS, Mirror
 from pipeline.wiring.holder_addresses import Consent, reach
 from pipeline.wiring.sessions import Sessions
 
@@ -69,8 +69,6 @@ class Estate:
 
     def target(self, name: str, item: settings.TargetConfig) -> Target:
         """Build one target."""
-        from pipeline.storage.retrying import RetryingTarget
-
         target: Target
         if isinstance(item, settings.VaultTarget):
             from pipeline.storage.vault.target import VaultTarget
@@ -86,7 +84,7 @@ class Estate:
             from pipeline.storage.directory.target import DirectoryTarget
 
             target = DirectoryTarget(name, item)
-        return RetryingTarget(target, self._sessions.retrier(item))
+        return retrying(target, self._sessions.retrier(item), "target", TARGET_CALLS)
 
     def retainers(self) -> dict[str, Retainer[Stored]]:
         """The configured targets that have a retention, by name, with retries."""
@@ -113,11 +111,10 @@ class Estate:
     def _retainer(
         self, name: str, item: settings.S3Target, place: Callable[[T], tuple[str, str | None]]
     ) -> Retainer[T]:
-        from pipeline.storage.retrying import RetryingRetainer
         from pipeline.storage.s3.retention import S3Retainer
 
         retainer = S3Retainer(name, item, self._sessions.cloud(name, item), place)
-        return RetryingRetainer(retainer, self._sessions.retrier(item))
+        return retrying(retainer, self._sessions.retrier(item), "target", RETAINER_CALLS)
 
     def holders(self) -> dict[str, Holder]:
         """The configured holders by name, with retries."""
@@ -126,8 +123,6 @@ class Estate:
 
     def holder(self, name: str, item: settings.HolderConfig) -> Holder:
         """Build one holder."""
-        from pipeline.custody.holders.retrying import RetryingHolder
-
         holder: Holder
         if isinstance(item, settings.TransitHolder):
             from pipeline.custody.holders.transit import TransitKeyHolder
@@ -149,7 +144,7 @@ class Estate:
             holder = KmsKeyHolder(
                 name, item, self._sessions.cloud(name, item), lambda: sealer.cloud(name, item)
             )
-        return RetryingHolder(holder, self._sessions.retrier(item))
+        return retrying(holder, self._sessions.retrier(item), "holder", HOLDER_CALLS)
 
     def openers(self, section: CustodySection) -> dict[str, Holder]:
         """Build the holders that open a record's shares, from the record's own coordinates.
@@ -277,12 +272,10 @@ class Estate:
 
     def patient_mirrors(self, fingerprint: str) -> dict[str, Mirror]:
         """The same, whose reading is tried again."""
-        from pipeline.storage.retrying_mirror import RetryingMirror
-
         assert self.config is not None
         known = self.config.target
         return {
-            name: RetryingMirror(mirror, self._sessions.retrier(known[name]))
+            name: retrying(mirror, self._sessions.retrier(known[name]), "target", MIRROR_CALLS)
             for name, mirror in self.mirrors(fingerprint).items()
         }
 

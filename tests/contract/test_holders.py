@@ -29,13 +29,12 @@ from pipeline.core.errors import (
     WrongShare,
 )
 from pipeline.core.finding import Level
-from pipeline.core.retry import Retrier
+from pipeline.core.retry import Retrier, retrying
 from pipeline.core.secret import Secret
 from pipeline.custody import recovery_guide
-from pipeline.custody.holders.interface import Binding, Holder, SealedShare
+from pipeline.custody.holders.interface import HOLDER_CALLS, Binding, Holder, SealedShare
 from pipeline.custody.holders.kms import KmsKeyHolder, accept, judge
 from pipeline.custody.holders.openpgp import CustodianGroup
-from pipeline.custody.holders.retrying import RetryingHolder
 from pipeline.custody.holders.transit import TransitKeyHolder
 from pipeline.custody.shares import passphrase, paths
 from pipeline.custody.shares.recover import recover
@@ -256,7 +255,7 @@ def test_retrying_waits_for_a_server_that_comes_back(world: World, kind: str) ->
 
     retrier = Retrier(Deadline(60), clock=Clock())
     try:
-        holder: Holder = RetryingHolder(world.holder(kind, "driller"), retrier)
+        holder: Holder = retrying(world.holder(kind, "driller"), retrier, "holder", HOLDER_CALLS)
         assert holder.open(share, BINDING) == WORDS
     finally:
         world.stack.start_member(MEMBER[kind])
@@ -267,11 +266,13 @@ def test_retrying_waits_for_a_server_that_comes_back(world: World, kind: str) ->
         True,
         1,
     )
-    holder = RetryingHolder(world.holder(kind), retrier)
+    holder = retrying(world.holder(kind), retrier, "holder", HOLDER_CALLS)
     assert holder.describe() == world.holder(kind).describe()
     assert sealed(holder).suffix == share.suffix
     with pytest.raises(WrongShare):
-        RetryingHolder(world.holder(kind, "driller"), retrier).open(replace(share, data=b"junk"), BINDING)
+        retrying(world.holder(kind, "driller"), retrier, "holder", HOLDER_CALLS).open(
+            replace(share, data=b"junk"), BINDING
+        )
     assert len(waits) == 2
 
 

@@ -10,9 +10,8 @@ import pytest
 
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Conflict, DeadlinePassed, Denied, Unreachable
-from pipeline.core.retry import Retrier
-from pipeline.storage.interface import Slot
-from pipeline.storage.retrying import RetryingTarget
+from pipeline.core.retry import Retrier, retrying
+from pipeline.storage.interface import TARGET_CALLS, Slot
 from tests.support.target_places import S3Place, VaultPlace
 from tests.support.wire_faults import CuttingProxy, dead_port, silent_server
 
@@ -98,7 +97,7 @@ def test_after_a_lost_answer_the_next_attempt_meets_our_own_bytes(
     with cutting(server_place) as proxy:
         proxy.most = 1
         plain = server_place.target(**at(server_place, proxy.port))
-        target = RetryingTarget(plain, Retrier(Deadline(30), base=0.01))
+        target = retrying(plain, Retrier(Deadline(30), base=0.01), "target", TARGET_CALLS)
         with pytest.raises(Conflict):
             target.put(slot, RECORD)
         assert proxy.cuts == 1
@@ -107,10 +106,11 @@ def test_after_a_lost_answer_the_next_attempt_meets_our_own_bytes(
 
 def test_retrying_ends_with_the_deadline(server_place: ServerPlace, slot: Slot) -> None:
     target = server_place.target(**at(server_place, dead_port()))
-    retrying = RetryingTarget(target, Retrier(Deadline(0.5), attempts=1000, base=0.05, cap=0.2))
+    retrier = Retrier(Deadline(0.5), attempts=1000, base=0.05, cap=0.2)
+    patient = retrying(target, retrier, "target", TARGET_CALLS)
     started = time.monotonic()
     with pytest.raises((Unreachable, DeadlinePassed)):
-        retrying.find(slot.fingerprint)
+        patient.find(slot.fingerprint)
     assert time.monotonic() - started < 20
 
 

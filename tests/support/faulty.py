@@ -157,24 +157,19 @@ def _matters(name: str, called: str, path: Any, *args: Any) -> bool:
 
 
 def _watch_calls(points: Points) -> None:
-    from pipeline.custody.holders.retrying import RetryingHolder
-    from pipeline.storage.retrying import RetryingRetainer, RetryingTarget
+    from pipeline.core.retry import Retrying
 
-    def wrap(owner: type, kind: str, name: str) -> None:
-        real: Callable[..., Any] = getattr(owner, name)
+    real: Callable[..., Any] = Retrying.call
+    counted = ("put", "get", "find", "retain", "describe", "seal", "open")
 
-        @functools.wraps(real)
-        def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
-            points.reach(f"{kind} {name} {self.name}")
-            return real(self, *args, **kwargs)
+    @functools.wraps(real)
+    def watched(self: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        # A mirror is read with other words than a record.
+        if name in counted and "ledger" not in self.calls[name]:
+            points.reach(f"{self.called} {name} {self.name}")
+        return real(self, name, *args, **kwargs)
 
-        setattr(owner, name, watched)
-
-    for name in ("put", "get", "find"):
-        wrap(RetryingTarget, "target", name)
-    wrap(RetryingRetainer, "target", "retain")
-    for name in ("describe", "seal", "open"):
-        wrap(RetryingHolder, "holder", name)
+    Retrying.call = watched  # type: ignore[method-assign]
 
 
 def _watch_programs(points: Points) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from pipeline.core.finding import Finding
 from pipeline.core.secret import Secret
@@ -54,6 +54,10 @@ class SealedShare:
     suffix: str
     data: bytes
     label: str
+
+
+HOLDER_CALLS: Final = {"describe": "describe", "seal": "seal shares", "open": "open a share"}
+"""What is tried again. Sealing twice gives two ciphertexts of one share; only the last one is kept."""
 
 
 class Holder(Protocol):

@@ -12,7 +12,14 @@ from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.finding import Finding, Level
 from pipeline.storage.directory.tree import Tree
 from pipeline.storage.interface import Presence, Receipt, Slot, Stored
-from pipeline.storage.names import checked, checked_epoch, checked_fingerprint, is_epoch, nothing_there
+from pipeline.storage.names import (
+    MAX_RECORD,
+    checked,
+    checked_epoch,
+    checked_fingerprint,
+    is_epoch,
+    nothing_there,
+)
 
 if TYPE_CHECKING:
     from pipeline.config import DirectoryTarget as Settings
@@ -32,6 +39,7 @@ class DirectoryTarget:
     """
 
     kind = "directory"
+    largest = MAX_RECORD
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name

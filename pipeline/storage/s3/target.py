@@ -10,7 +10,14 @@ from pipeline.core.digest import sha256
 from pipeline.core.errors import Denied, IntegrityProblem, UsageProblem
 from pipeline.core.finding import Finding
 from pipeline.storage.interface import Presence, Receipt, Replication, Slot, Stored
-from pipeline.storage.names import checked, checked_epoch, checked_fingerprint, epoch_time, is_epoch
+from pipeline.storage.names import (
+    MAX_RECORD,
+    checked,
+    checked_epoch,
+    checked_fingerprint,
+    epoch_time,
+    is_epoch,
+)
 from pipeline.storage.s3.bucket import Bucket
 
 if TYPE_CHECKING:
@@ -30,6 +37,7 @@ class S3Target:
     """
 
     kind = "s3"
+    largest = MAX_RECORD
 
     def __init__(self, name: str, settings: Settings, session: AwsSession) -> None:
         self.name = name

@@ -22,10 +22,9 @@ from pipeline.core.errors import (
     Unreachable,
     WrongShare,
 )
-from pipeline.core.retry import Retrier
+from pipeline.core.retry import Retrier, retrying
 from pipeline.storage.directory.target import DirectoryTarget
-from pipeline.storage.interface import Presence, Receipt, Slot, Stored
-from pipeline.storage.retrying import RetryingTarget
+from pipeline.storage.interface import TARGET_CALLS, Presence, Receipt, Slot, Stored
 from tests.support.inmemory import MemoryTarget, as_targets, denied, named, unreachable
 
 SLOT = Slot("A" * 40, "20260131T080000Z-0a1b2c3d")
@@ -93,7 +92,7 @@ def test_a_lost_answer_to_a_write_ends_well_with_retries() -> None:
     target = MemoryTarget("a")
     target.lost_answers = 1
     retrier = Retrier(Deadline(60), clock=NoWait())
-    receipt = place_one(RetryingTarget(target, retrier), SLOT, DATA)
+    receipt = place_one(retrying(target, retrier, "target", TARGET_CALLS), SLOT, DATA)
     assert receipt.version == "1"
     assert target.calls.count("put") == 2
     assert len(target.places[SLOT]) == 1
@@ -167,7 +166,7 @@ def test_our_bytes_without_the_configured_lock_do_not_count() -> None:
     retrier = Retrier(Deadline(60), clock=NoWait())
     for _ in range(2):
         with pytest.raises(IntegrityProblem, match="is not locked"):
-            place_one(RetryingTarget(target, retrier), SLOT, DATA)
+            place_one(retrying(target, retrier, "target", TARGET_CALLS), SLOT, DATA)
     with pytest.raises(IntegrityProblem, match="is not locked"):
         place_beside(target, SLOT, DATA)
     assert len(target.places) == 1
@@ -194,7 +193,7 @@ def test_a_copy_that_was_only_listed_has_to_be_locked_too() -> None:
 def test_nothing_is_asked_of_a_target_that_never_locks() -> None:
     target = MemoryTarget("a")
     target.plant(SLOT, DATA)
-    place_one(RetryingTarget(target, Retrier(Deadline(60), clock=NoWait())), SLOT, DATA)
+    place_one(retrying(target, Retrier(Deadline(60), clock=NoWait()), "target", TARGET_CALLS), SLOT, DATA)
     assert target.calls == ["put", "find", "get", "get"]
 
 
