@@ -12,10 +12,9 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment
 
 from pipeline.core import log as logs
-from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem
+from pipeline.core.errors import UsageProblem
 from pipeline.core.secret import Secret
 from pipeline.providers.credentials import read_secret
-from pipeline.providers.text import one_line
 
 if TYPE_CHECKING:
     from pipeline.config import AwsPlace, VaultPlace
@@ -57,7 +56,7 @@ def told(place: VaultPlace | AwsPlace) -> str | None:
     if place.proxy is None and place.proxy_file is None:
         return None
     known = effective(place, "")
-    return "none" if known is None else _shown(known)
+    return "none" if known is None else without_login(known)
 
 
 def login(proxy: str) -> dict[str, str]:
@@ -65,8 +64,8 @@ def login(proxy: str) -> dict[str, str]:
     parts = urlsplit(proxy)
     if parts.username is None:
         return {}
-    told = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return {"Proxy-Authorization": "Basic " + base64.b64encode(told.encode()).decode()}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Proxy-Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
 
 
 def _ambient(address: str) -> str | None:
@@ -108,7 +107,7 @@ def unusable(place: VaultPlace | AwsPlace, address: str) -> UsageProblem:
             hint="write http://USER:PASSWORD@proxy.example.com:3128 there, special characters as %XX",
         )
     return UsageProblem(
-        f"{_setting(place, address)} is not a proxy's address",
+        f"{setting(place, address)} is not a proxy's address",
         hint="write it as http://proxy.example.com:3128",
     )
 
@@ -133,43 +132,7 @@ def _check(url: str, place: VaultPlace | AwsPlace, address: str) -> None:
             logs.redact_login(Secret(secret))
 
 
-def explain(text: str, what: str, server: str, place: VaultPlace | AwsPlace, address: str) -> OrgkeyError:
-    """Say what is wrong with the proxy.
-
-    Args:
-        text: What the failure says.
-        what: What the call was for.
-        server: The server behind the proxy, for messages.
-        place: How it is reached.
-        address: Its URL.
-    """
-    proxy = _shown(effective(place, address))
-    setting = _setting(place, address)
-    answer = re.search(r"Tunnel connection failed: (\d[\w ]{1,60})", text)
-    said = one_line(answer[1]) if answer else ""
-    if said.startswith("407"):
-        return Denied(
-            f"{what}: the proxy {proxy} on the way to {server} wants a login (407)",
-            hint="write the address with user and password into a file, and name that as proxy_file; "
-            f"now it comes from {setting}",
-        )
-    if said.startswith("4"):
-        return Denied(
-            f"{what}: the proxy {proxy} does not connect to {server} ({said})",
-            hint=f"have the proxy allow that host, or reach it without one; check {setting}",
-        )
-    if said:
-        return Unreachable(
-            f"{what}: the proxy {proxy} cannot connect to {server} ({said})",
-            hint=f"check the server's address, and {setting}",
-        )
-    return Unreachable(
-        f"{what}: the proxy {proxy} on the way to {server} does not serve",
-        hint=f"check that it runs, and {setting}; to go without it, name the host in NO_PROXY",
-    )
-
-
-def _setting(place: VaultPlace | AwsPlace, address: str) -> str:
+def setting(place: VaultPlace | AwsPlace, address: str) -> str:
     """Where the proxy comes from: the setting, or the variable that is set."""
     if place.proxy_file:
         return f"the address in {place.proxy_file}"
@@ -179,7 +142,7 @@ def _setting(place: VaultPlace | AwsPlace, address: str) -> str:
     return f"the variable {lower if os.environ.get(lower) else lower.upper()}"
 
 
-def _shown(proxy: str | None) -> str:
+def without_login(proxy: str | None) -> str:
     """A proxy's address without user and password."""
     if proxy is None:
         return "(unknown)"

@@ -1,10 +1,8 @@
-"""What servers say, made fit for one line of a message."""
+"""The words of servers, made fit for one line of a message."""
 
 from __future__ import annotations
 
 from pipeline.core import log as logs
-
-PLAIN_TO_TLS = "HTTP request to an HTTPS server"  # how servers written in Go answer that, with 400
 
 
 def one_line(text: str, limit: int = 300) -> str:

@@ -54,12 +54,12 @@ for _talkative in ("urllib3.connection", "urllib3.connectionpool"):
     logging.getLogger(_talkative).addFilter(_not_a_warning)
 
 
-class Broken(Exception):
+class NoAnswer(Exception):
     """There is no answer, or none that can be used.
 
     Attributes:
         url: What was asked.
-        reason: What urllib3 or the system raised, or one of the words below.
+        reason: What urllib3 or the system raised, or an :class:`Unusable`.
         status: The status, where there was one.
     """
 
@@ -70,34 +70,18 @@ class Broken(Exception):
         self.status = status
 
 
-class Late(Exception):
-    """The time of the exchange is over."""
+class Unusable(Exception):
+    """An answer that the service does not give.
 
-
-class TooLong(Exception):
-    """The answer is longer than any of its kind."""
-
-
-class WebPage(Exception):
-    """What answered is made for people."""
-
-
-class Unlike(Exception):
-    """The answer is not one that the service gives.
-
-    Args:
-        says: What it does instead, as in "vault at … *redirects to …*".
-        hint: What to do; by default that something else may be answering.
-        again: Whether it may pass by itself.
-        wait: Seconds to leave the server alone.
+    Attributes:
+        code: What is wrong with it; the table of failures knows it under this code.
+        text: More about it.
     """
 
-    def __init__(self, says: str, hint: str = "", *, again: bool = False, wait: float | None = None) -> None:
-        super().__init__(says)
-        self.says = says
-        self.hint = hint
-        self.again = again
-        self.wait = wait
+    def __init__(self, code: str, text: str = "") -> None:
+        super().__init__(code, text)
+        self.code = code
+        self.text = text
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +99,7 @@ class Reply:
     body: bytes
 
     @property
-    def says(self) -> str:
+    def content_type(self) -> str:
         """Its content type, in lower case."""
         return self.headers.get("Content-Type", "").lower()
 
@@ -125,7 +109,7 @@ class Reply:
         begins = self.body[:256].lstrip().lower()
         ours = any(name.lower().startswith("x-amz") or name.lower() == "etag" for name in self.headers)
         return not ours and (
-            self.says.startswith("text/html") or begins.startswith((b"<!doctype html", b"<html"))
+            self.content_type.startswith("text/html") or begins.startswith((b"<!doctype html", b"<html"))
         )
 
 
@@ -159,7 +143,7 @@ class Exchange:
         """Wait for the answer, until its time is over or a signal ends the run.
 
         Raises:
-            Late: It did not come in time.
+            TimeoutError: It did not come in time.
             Interrupted: A signal came.
             Exception: What the exchange met.
         """
@@ -172,7 +156,7 @@ class Exchange:
                     if now >= stop:
                         raise clock.interruption()
                 if now >= self.ends:
-                    raise Late
+                    raise TimeoutError
         finally:
             if not self.done.is_set():
                 self.cut()
@@ -272,7 +256,7 @@ class Wire:
             most: The largest body that is taken of an answer with this status.
 
         Raises:
-            Broken: There is no whole answer.
+            NoAnswer: There is no whole answer.
             DeadlinePassed, Interrupted: The run is over.
             UsageProblem: The proxy's address cannot be used.
         """
@@ -303,13 +287,13 @@ class Wire:
         except (OrgkeyError, MemoryError):
             raise
         except Exception as error:
-            raise Broken(url, error) from error
+            raise NoAnswer(url, error) from error
         if self._dated is not None:
             parts = urlsplit(url)
             self._dated(f"{parts.scheme}://{parts.netloc}", reply.headers.get("Date"))
         # Of a server error the status says enough: a load balancer dresses them up.
         if reply.is_web_page and reply.status < 500 and reply.status != 407:
-            raise Broken(url, WebPage(), reply.status)
+            raise NoAnswer(url, Unusable("web page"), reply.status)
         return reply
 
     def _manager(self, proxy: str | None, url: str) -> urllib3.PoolManager:
@@ -371,10 +355,10 @@ def _talk(
     try:
         declared = answer.headers.get("Content-Length")
         if declared is not None and not declared.strip().isdecimal():
-            raise Unlike("sends a Content-Length that is not a number", again=True)
+            raise Unusable("length")
         limit = most(answer.status)
         if method != "HEAD" and declared is not None and int(declared) > limit:
-            raise TooLong
+            raise Unusable("too long")
         data = b"".join(_pieces(answer, exchange, limit))
         answer.release_conn()
     except BaseException:
@@ -389,7 +373,7 @@ def _pieces(answer: urllib3.BaseHTTPResponse, exchange: Exchange, limit: int) ->
     while piece := answer.read(min(_CHUNK, limit + 1 - came)):
         came += len(piece)
         if came > limit:
-            raise TooLong
+            raise Unusable("too long")
         if came - renewed >= MIB:
             renewed, exchange.ends = came, max(exchange.ends, time.monotonic() + exchange.limit())
         yield piece

@@ -20,7 +20,7 @@ from pipeline.custody.holders.interface import Binding, Coordinates, SealedShare
 from pipeline.custody.shares.way import way
 from pipeline.providers.text import one_line
 from pipeline.providers.vault import rights as vault_rights
-from pipeline.providers.vault.session import field, mapping, no_vault
+from pipeline.providers.vault.fields import field, mapping, not_vault
 
 if TYPE_CHECKING:
     from pipeline import config
@@ -342,7 +342,7 @@ def taken(answer: Any, what: str, name: str) -> str:
     """
     value = field(answer, what, "data", name)
     if not isinstance(value, str) or not value:
-        raise no_vault(what, f"data.{name}")
+        raise not_vault(what, f"data.{name}")
     return value
 
 

@@ -110,12 +110,20 @@ class AwsSession:
         except MemoryError:
             raise
         except Exception as error:
-            from pipeline.providers.aws.errors import translate
+            raise self._translate(error, what, service, self.where(service)) from error
 
-            seconds = max(0.1, min(self._call_seconds, self.deadline.left()))
-            where = self.where(service)
-            translated = translate(error, what, self.role, service, where, self.place, seconds)
-            raise self._timely(translated) from error
+    def _translate(
+        self, error: Exception, what: str, service: Service, where: str, *, of_login: bool = False
+    ) -> OrgkeyError:
+        from pipeline.providers.aws.errors import translate
+
+        seconds = max(0.1, min(self._call_seconds, self.deadline.left()))
+        return self._timely(
+            translate(
+                error, what, role=self.role, service=service, where=where, place=self.place,
+                session=self._session, of_login=of_login, seconds=seconds,
+            )
+        )  # fmt: skip
 
     def _timely(self, error: OrgkeyError) -> OrgkeyError:
         return in_time(error, self.deadline) if isinstance(error, Unreachable) else error
@@ -135,10 +143,7 @@ class AwsSession:
             except MemoryError:
                 raise
             except Exception as error:
-                from pipeline.providers.aws.login_errors import translate_login
-
-                translated = translate_login(error, what, self.role, self._session, self.place)
-                raise self._timely(translated) from error
+                raise self._translate(error, what, "sts", "AWS's login service", of_login=True) from error
 
     def _keep(self, credentials: Any) -> None:
         """Keep credentials from being shown, once each: a service may repeat what it was sent."""
@@ -171,9 +176,9 @@ class AwsSession:
 
     def _like(self, answer: Mapping[str, Any], what: str, *names: str) -> Mapping[str, Any]:
         if not any(name in answer for name in names):
-            from pipeline.providers.broken import foreign
+            from pipeline.providers.failures import other_shape
 
-            raise foreign(what, self.where("s3"), f"the answer has no {names[0]}")
+            raise other_shape(self.where("s3"), what, f"the answer has no {names[0]}")
         return answer
 
     def client(self, service: Service) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-from pipeline.providers.wire import KIB, MIB, Broken, Unlike, Wire
+from pipeline.providers.wire import KIB, MIB, NoAnswer, Unusable, Wire
 
 _MOST_OF_S3: Final = 4 * MIB
 """The largest answer of S3: a record, a range of a backup, a page of a listing."""
@@ -51,12 +51,12 @@ class Sender(threading.local):
         """Send a request.
 
         Raises:
-            Broken: There is no whole answer, or botocore goes in circles.
+            NoAnswer: There is no whole answer, or botocore goes in circles.
             OrgkeyError: As in :meth:`Wire.send`.
         """
         self._rounds += 1
         if self._rounds > _ROUNDS:
-            raise Broken(request.url, Unlike("redirects in circles"))
+            raise NoAnswer(request.url, Unusable("circle"))
         reply = self._wire.send(
             request.method,
             request.url,

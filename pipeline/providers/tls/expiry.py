@@ -15,7 +15,7 @@ from pipeline.providers.tls.files import day, read_certificate
 from pipeline.providers.tls.handshake import peek
 
 if TYPE_CHECKING:
-    from pipeline.providers.tls.files import Pair, Shown
+    from pipeline.providers.tls.files import CertificateFacts, Pair
 
 SUBJECT = "certificates"
 
@@ -55,7 +55,7 @@ def findings(config: settings.Config, clock: Clock, deadline: Deadline) -> list[
     return found
 
 
-def _all(config: settings.Config, deadline: Deadline) -> Iterator[tuple[str, Code, Shown]]:
+def _all(config: settings.Config, deadline: Deadline) -> Iterator[tuple[str, Code, CertificateFacts]]:
     for address, place, pair in _servers(config):
         try:
             proxy = _proxy.effective(place, address)

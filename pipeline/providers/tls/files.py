@@ -16,7 +16,7 @@ Pair = tuple[str, str]  # files with a client's certificate and its key
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class CertificateFacts:
     """What a certificate says of itself; nothing of it is verified.
 
     Attributes:
@@ -88,7 +88,7 @@ def require_pair(pair: Pair | None) -> None:
         ) from error
 
 
-def read_certificate(path: str) -> Shown | None:
+def read_certificate(path: str) -> CertificateFacts | None:
     """Read the first certificate of a PEM file; ``None`` when there is none."""
     from cryptography import x509
 
@@ -98,7 +98,7 @@ def read_certificate(path: str) -> Shown | None:
         return None
 
 
-def shown(certificate: x509.Certificate) -> Shown:
+def shown(certificate: x509.Certificate) -> CertificateFacts:
     """Read what a certificate says of itself."""
     from cryptography import x509
 
@@ -111,7 +111,7 @@ def shown(certificate: x509.Certificate) -> Shown:
         )
     except (x509.ExtensionNotFound, ValueError):
         names = ()
-    return Shown(
+    return CertificateFacts(
         names=names,
         issuer=one_line(certificate.issuer.rfc4514_string(), 120),
         begins=certificate.not_valid_before_utc,

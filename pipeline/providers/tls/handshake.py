@@ -14,12 +14,14 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from pipeline.providers.proxy import login
-from pipeline.providers.tls.files import Pair, Shown, shown
+from pipeline.providers.tls.files import CertificateFacts, Pair, shown
 
 T = TypeVar("T")
 
 
-def peek(address: str, *, proxy: str | None, seconds: float, pair: Pair | None = None) -> Shown | None:
+def peek(
+    address: str, *, proxy: str | None, seconds: float, pair: Pair | None = None
+) -> CertificateFacts | None:
     """Make one handshake to see the certificate; nothing else is sent or read.
 
     Args:
@@ -32,7 +34,7 @@ def peek(address: str, *, proxy: str | None, seconds: float, pair: Pair | None =
         The certificate, unverified; ``None`` when there was no handshake.
     """
 
-    def look() -> Shown | None:
+    def look() -> CertificateFacts | None:
         from cryptography import x509
 
         try:

@@ -1,4 +1,4 @@
-"""What a Vault server says besides the body of an answer."""
+"""The state of a Vault server, and what an answer says besides its body."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Health(Enum):
         return self in (Health.ACTIVE, Health.STANDBY, Health.PERFORMANCE_STANDBY)
 
 
-class Seen(threading.local):
+class LastAnswer(threading.local):
     """What this thread's last answer said besides its body; hvac's errors carry neither.
 
     Attributes:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pipeline.core import log as logs
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import Denied, Unreachable, UsageProblem
+from pipeline.core.errors import Denied, UsageProblem
 from pipeline.core.secret import Secret
-from pipeline.providers.answers import told_by_words
+from pipeline.providers import failures
 from pipeline.providers.credentials import is_sendable, read_token
 from pipeline.providers.vault.auth_methods import Attempt, prepare
+from pipeline.providers.vault.fields import field, mapping, not_vault
 
 if TYPE_CHECKING:
     import hvac
@@ -135,7 +136,8 @@ class VaultLogin:
             except tuple(refusals) as error:
                 said = words_of(error)
                 status = next(number for kind, number in refusals.items() if isinstance(error, kind))
-                if told_by_words("vault", status, said):
+                failure = failures.Failure("answer", service="vault", status=status, text=said)
+                if failures.meaning(failure).words:
                     raise  # it is full, or busy: no verdict on this login
                 raise Denied(
                     f"{what}: vault at {self._place.address} refuses the {self._role}'s "
@@ -149,7 +151,7 @@ class VaultLogin:
         auth = mapping(answer, what, "auth")
         given = field(auth, what, "client_token")
         if not isinstance(given, str) or not given or not is_sendable(given):
-            raise no_vault(what, "auth.client_token")
+            raise not_vault(what, "auth.client_token")
         client = self._connect(logs.redact_login(Secret(given)))
         self._uses = int(auth.get("num_uses") or 0)
         facts = TokenFacts(
@@ -244,43 +246,4 @@ def look_up(client: hvac.Client, what: str) -> TokenFacts:
     data = mapping(client.auth.token.lookup_self(), what, "data")
     return TokenFacts(
         tuple(data.get("policies") or ()), float(data.get("ttl") or 0), bool(data.get("renewable"))
-    )
-
-
-def field(answer: Any, what: str, *keys: str) -> Any:
-    """Take a value out of an answer, whatever the answer looks like.
-
-    Args:
-        answer: What hvac returned.
-        what: What the call was for.
-        keys: The way to the value.
-
-    Raises:
-        Unreachable: It is not there: what answered is no Vault, or changed the answer.
-    """
-    for key in keys:
-        if not isinstance(answer, Mapping) or key not in answer:
-            raise no_vault(what, ".".join(keys))
-        answer = answer[key]
-    return answer
-
-
-def mapping(answer: Any, what: str, key: str) -> Mapping[str, Any]:
-    """Take an object out of an answer, as :func:`field` does.
-
-    Raises:
-        Unreachable: It is not there, or is something else.
-    """
-    found = field(answer, what, key)
-    if not isinstance(found, Mapping):
-        raise no_vault(what, key)
-    return found
-
-
-def no_vault(what: str, missing: str) -> Unreachable:
-    """The error for an answer that no Vault gives."""
-    return Unreachable(
-        f"{what}: the server does not answer as a vault does: its answer has no {missing}",
-        hint="check that the address is that of a vault, with no proxy that changes answers",
-        again=False,
     )

@@ -13,29 +13,18 @@ from pipeline.core.clock import Deadline
 from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem
 from pipeline.core.retry import in_time
 from pipeline.core.secret import Secret
-from pipeline.providers import proxy as _proxy
 from pipeline.providers.imports import load_requests
 from pipeline.providers.text import one_line
-from pipeline.providers.vault.health import Health, Seen
-from pipeline.providers.vault.login import (
-    TokenFacts,
-    VaultLogin,
-    by_server,
-    field,
-    look_up,
-    mapping,
-    no_vault,
-)
+from pipeline.providers.vault.fields import field, mapping
+from pipeline.providers.vault.health import Health, LastAnswer
+from pipeline.providers.vault.login import TokenFacts, VaultLogin, by_server, look_up
 
 if TYPE_CHECKING:
     import hvac
     import requests
 
     from pipeline.config import VaultIdentity, VaultPlace
-    from pipeline.providers.tls.errors import Peer
-    from pipeline.providers.wire import Wire
-
-__all__ = ["Health", "Seen", "TokenFacts", "VaultSession", "field", "mapping", "no_vault"]
+    from pipeline.providers.wire import NoAnswer, Wire
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -87,7 +76,7 @@ class VaultSession:
         self.deadline = deadline
         self.request_ids: list[str] = []
         self._call_seconds = call_seconds
-        self._seen = Seen()
+        self._last = LastAnswer()
         self._lock = threading.RLock()
         self._http: requests.Session | None = None
         self._wire: Wire | None = None
@@ -296,7 +285,7 @@ class VaultSession:
                 pair=self._pair,
                 dated=self.deadline.note_date,
             )
-            self._http = open_session(self._wire, self._seen, self.request_ids, self.deadline.written)
+            self._http = open_session(self._wire, self._last, self.request_ids, self.deadline.written)
             weakref.finalize(self, self._http.close)
         return hvac.Client(
             url=self.place.address,
@@ -345,9 +334,9 @@ class VaultSession:
         import hvac.exceptions
         import requests
 
-        from pipeline.providers.wire import Broken
+        from pipeline.providers.wire import NoAnswer
 
-        self._seen.status = None
+        self._last.status = None
         try:
             return fn()
         except OrgkeyError as error:
@@ -356,13 +345,11 @@ class VaultSession:
             from pipeline.providers.vault.errors import from_answer
 
             translated = from_answer(
-                error, self._seen, what, self.place.address, self.role, self._state_or_none
+                error, self._last, what, self.place.address, self.role, self._state_or_none
             )
             raise self._timely(translated) from error
-        except Broken as error:
-            from pipeline.providers import broken as _broken
-
-            raise self._timely(_broken.translate(error, what, self._peer(), self.place)) from error
+        except NoAnswer as error:
+            raise self._timely(self._unanswered(error, what)) from error
         except requests.exceptions.InvalidHeader as error:
             # Its text quotes the header's value, which may be a token.
             raise UsageProblem(
@@ -377,19 +364,26 @@ class VaultSession:
             raise
         except Exception as error:
             # Of a shape that neither hvac nor the caller expects, whatever it is.
-            from pipeline.providers.broken import foreign
+            from pipeline.providers.failures import other_shape
 
             log.debug("%s: the answer raised %s", what, type(error).__name__)
-            told = f"it cannot be read ({type(error).__name__})"
-            raise self._timely(foreign(what, f"vault at {self.place.address}", told)) from error
+            why = f"it cannot be read ({type(error).__name__})"
+            raise self._timely(other_shape(f"vault at {self.place.address}", what, why)) from error
 
-    def _peer(self) -> Peer:
-        from pipeline.providers.tls.errors import Peer
+    def _unanswered(self, error: NoAnswer, what: str) -> OrgkeyError:
+        from pipeline.providers import unanswered
 
-        address = self.place.address
-        seconds = max(0.1, min(self._call_seconds, self.deadline.left()))
-        proxy = _proxy.effective(self.place, address)
-        return Peer(f"vault at {address}", address, "address", self.place.ca_file, self._pair, proxy, seconds)
+        return unanswered.explain(
+            error,
+            what,
+            where=f"vault at {self.place.address}",
+            address=self.place.address,
+            setting="address",
+            place=self.place,
+            ca_file=self.place.ca_file,
+            pair=self._pair,
+            seconds=max(0.1, min(self._call_seconds, self.deadline.left())),
+        )
 
     def _timely(self, error: OrgkeyError) -> OrgkeyError:
         return in_time(error, self.deadline) if isinstance(error, Unreachable) else error

@@ -14,12 +14,10 @@ from urllib.parse import urlsplit
 import requests
 import requests.adapters
 
-from pipeline.providers.answers import ELECTION_SECONDS
-from pipeline.providers.text import one_line
-from pipeline.providers.wire import MIB, Broken, Reply, Unlike, Wire
+from pipeline.providers.wire import MIB, NoAnswer, Reply, Unusable, Wire
 
 if TYPE_CHECKING:
-    from pipeline.providers.vault.health import Seen
+    from pipeline.providers.vault.health import LastAnswer
 
 _MOST: Final = 2 * MIB
 """The largest answer: an entry has 1 MiB at most, a listing less."""
@@ -34,15 +32,15 @@ class Transport(requests.adapters.BaseAdapter):
 
     Args:
         wire: The connections.
-        seen: Where the status and the headers of each answer are noted.
+        last: Where the status and the headers of each answer are noted.
         request_ids: Where Vault's request ids are collected.
         written: By server, the state of its storage after the run's last write, by whatever login.
     """
 
-    def __init__(self, wire: Wire, seen: Seen, request_ids: list[str], written: dict[str, str]) -> None:
+    def __init__(self, wire: Wire, last: LastAnswer, request_ids: list[str], written: dict[str, str]) -> None:
         super().__init__()
         self._wire = wire
-        self._seen = seen
+        self._last = last
         self._request_ids = request_ids
         self._written = written
 
@@ -66,8 +64,8 @@ class Transport(requests.adapters.BaseAdapter):
         )
         if index := reply.headers.get(INDEX):
             self._written[server] = index
-        self._seen.status = reply.status
-        self._seen.headers = {name.lower(): value for name, value in reply.headers.items()}
+        self._last.status = reply.status
+        self._last.headers = {name.lower(): value for name, value in reply.headers.items()}
         response = requests.Response()
         response.status_code = reply.status
         response.headers.update(reply.headers)
@@ -86,36 +84,18 @@ class Transport(requests.adapters.BaseAdapter):
         """Refuse what no Vault answers.
 
         Raises:
-            Broken: It is a redirect, or not JSON, or JSON of another shape.
+            NoAnswer: It is a redirect, or not JSON, or JSON of another shape.
         """
-        status = reply.status
-        if 300 <= status < 400:
-            # Whoever is named there would be sent the token. A standby says 307 while its leader is dead
-            # and no other is elected yet, and for good where it may not forward.
-            passing = status == 307
-            unlike = Unlike(
-                f"redirects to {one_line(reply.headers.get('Location', 'nowhere'))}",
-                "a token is never sent to another host; configure the address of the active node, "
-                "or of a load balancer that finds it",
-                again=passing,
-                wait=ELECTION_SECONDS if passing else None,
-            )
-            raise Broken(url, unlike)
-        is_json = reply.says.startswith("application/json")
-        # A vault says in JSON that nothing is there, too.
-        if status in (200, 404) and not is_json:
-            kind = one_line(reply.says or "missing")
-            raise Broken(
-                url, Unlike(f"does not answer as a vault does (content type {kind}, status {status})")
-            )
-        if is_json and reply.body and not _is_object(response, status):
-            passing = status >= 500
-            unlike = Unlike(
-                f"does not answer as a vault does (not an object in JSON, status {status})",
-                again=passing,
-                wait=ELECTION_SECONDS if passing else None,
-            )
-            raise Broken(url, unlike)
+        unusable: Unusable | None = None
+        is_json = reply.content_type.startswith("application/json")
+        if 300 <= reply.status < 400:  # whoever is named there would be sent the token
+            unusable = Unusable("redirect", reply.headers.get("Location", "nowhere"))
+        elif reply.status in (200, 404) and not is_json:  # a vault says in JSON that nothing is there, too
+            unusable = Unusable("not json", reply.content_type or "missing")
+        elif is_json and reply.body and not _is_object(response, reply.status):
+            unusable = Unusable("not an object")
+        if unusable is not None:
+            raise NoAnswer(url, unusable, reply.status)
         if match := _REQUEST_ID.search(reply.body[:1024]):
             self._request_ids.append(match.group(1).decode())
 
@@ -129,12 +109,14 @@ def _is_object(response: requests.Response, status: int) -> bool:
         return status >= 400  # a load balancer's words, which hvac takes for text
 
 
-def open_session(wire: Wire, seen: Seen, request_ids: list[str], written: dict[str, str]) -> requests.Session:
+def open_session(
+    wire: Wire, last: LastAnswer, request_ids: list[str], written: dict[str, str]
+) -> requests.Session:
     """Make the HTTP session for one server; see :class:`Transport`."""
     session = requests.Session()
     # No .netrc and no REQUESTS_CA_BUNDLE: only the configuration decides whom to trust.
     session.trust_env = False
-    transport = Transport(wire, seen, request_ids, written)
+    transport = Transport(wire, last, request_ids, written)
     session.mount("https://", transport)
     session.mount("http://", transport)
     return session

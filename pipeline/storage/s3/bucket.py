@@ -107,7 +107,7 @@ class Bucket:
         def read(client: Any) -> bytes:
             import botocore.exceptions
 
-            from pipeline.providers.wire import Broken, TooLong
+            from pipeline.providers.wire import NoAnswer, Unusable
 
             try:
                 answer = self.session.tagged(client.get_object(**request), place)
@@ -118,8 +118,8 @@ class Bucket:
                 raise
             except botocore.exceptions.FlexibleChecksumError as error:
                 raise _damaged(place, "its checksum does not fit its bytes") from error
-            except Broken as error:
-                if isinstance(error.reason, TooLong):
+            except NoAnswer as error:
+                if isinstance(error.reason, Unusable) and error.reason.code == "too long":
                     raise too_large(place) from error
                 raise
             stored = str(answer.get("ChecksumSHA256") or "")

@@ -11,7 +11,7 @@ from pipeline.core.errors import Code, Denied
 from pipeline.core.finding import Finding, Level
 from pipeline.core.isolation import isolated
 from pipeline.providers.vault import rights as vault_rights
-from pipeline.providers.vault.session import field
+from pipeline.providers.vault.fields import field
 from pipeline.storage.interface import Slot
 from pipeline.storage.names import is_epoch
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import Conflict, Denied
-from pipeline.providers.vault.session import field, mapping, no_vault
+from pipeline.providers.vault.fields import field, mapping, not_vault
 from pipeline.storage.interface import Presence
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Entries:
                 )
                 version = field(answer, what, "data", "version")
                 if not isinstance(version, int):
-                    raise no_vault(what, "data.version that is a number")
+                    raise not_vault(what, "data.version that is a number")
                 return version
             except hvac.exceptions.InvalidRequest as error:
                 # A 400 like any other but for its text.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Denied, IntegrityProblem, Unreachable
 from pipeline.core.finding import Finding
-from pipeline.providers.vault.session import field, mapping
+from pipeline.providers.vault.fields import field, mapping
 from pipeline.storage.interface import Presence, Receipt, Slot, Stored, refused_size
 from pipeline.storage.names import (
     MAX_RECORD,

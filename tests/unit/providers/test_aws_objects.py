@@ -27,7 +27,12 @@ def test_how_an_object_is_stored_is_named(
 ) -> None:
     answer = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
     error = translate(
-        boto.ClientError(answer, "GetObject"), "backup s3://b/k, read", "driller", "s3", "s3", AwsPlace()
+        boto.ClientError(answer, "GetObject"),
+        "backup s3://b/k, read",
+        role="driller",
+        service="s3",
+        where="s3",
+        place=AwsPlace(),
     )
     assert type(error) is kind
     assert error.code == Code(exit_code)

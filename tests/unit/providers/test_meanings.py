@@ -14,8 +14,10 @@ from pipeline.config import AwsIdentity, AwsPlace, Config, VaultIdentity, VaultP
 from pipeline.config import S3Target as S3Settings
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem
-from pipeline.providers import answers as _answers
+from pipeline.providers import failures
+from pipeline.providers.aws.errors import AwsFailure
 from pipeline.providers.aws.session import AwsSession
+from pipeline.providers.unanswered import Unanswered
 from pipeline.providers.vault.session import VaultSession
 from pipeline.storage.s3.bucket import Bucket
 from pipeline.storage.s3.target import S3Target
@@ -263,6 +265,36 @@ def test_a_404_that_speaks_of_a_lock_means_no_lock(tmp_path: Path) -> None:
     [(412, "PreconditionFailed"), (301, "PermanentRedirect"), (400, "AuthorizationHeaderMalformed")],
 )
 def test_of_kms_nothing_is_said_of_buckets_or_of_what_is_stored(status: int, code: str) -> None:
-    row = _answers.meaning(_answers.Said("kms", "w", "driller", "endpoint_url", status, code, "no", {}))
+    row = failures.meaning(
+        failures.Failure("answer", "w", "kms", "driller", "endpoint_url", status, code, "no")
+    )
     assert row.error is UsageProblem
     assert not re.search("bucket is|there already|orgkey list", f"{row.says} {row.hint}")
+
+
+def sample(table: str) -> failures.Failure:
+    """A failure of the class that a table is asked with."""
+    if table in ("connection", "proxy", "tls"):
+        place = AwsPlace(proxy="none")
+        return Unanswered(
+            table, "w", place=place, address="https://x", url="https://x", text="odd", seconds=0
+        )
+    if table == "aws":
+        return AwsFailure(table, "w", text="odd", error=ValueError("odd"), of_login=True)
+    return failures.Failure(table, "w", text="odd")
+
+
+@pytest.mark.parametrize("table", failures.table())
+def test_each_row_can_be_said_and_the_last_one_always_fits(
+    table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.providers.unanswered.peek", lambda *_, **__: None)
+    failure = sample(table)
+    for row in failures.table()[table]:
+        message, hint = row.says.format_map(failure), row.hint.format_map(failure)
+        assert message
+        assert hint
+        assert not row.when or failure[row.when] in (True, False, None)
+        assert row.again or not (row.wait or row.silent)
+    last = failures.table()[table][-1]
+    assert not any((last.service, last.kind, last.status, last.code, last.words, last.when))

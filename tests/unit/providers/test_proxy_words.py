@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 
 import pytest
+from urllib3.exceptions import ProxyError
 
 from pipeline.config import AwsPlace, VaultPlace, VaultTarget
 from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem
 from pipeline.providers import proxy as _proxy
+from pipeline.providers import unanswered
+from pipeline.providers.wire import NoAnswer
 
 ADDRESS = "https://vault.example:40700"
 PROXY = "http://127.0.0.1:40712"
@@ -18,7 +21,16 @@ def explained(text: str) -> OrgkeyError:
     place = VaultTarget(
         kind="vault", address=ADDRESS, mount="orgkey", prefix="records", controlled_by=("team",), proxy=PROXY
     )
-    return _proxy.explain(text, "target vault, read", f"vault at {ADDRESS}", place, ADDRESS)
+    broken = NoAnswer(ADDRESS, ProxyError("no tunnel", OSError(text)))
+    return unanswered.explain(
+        broken,
+        "target vault, read",
+        where=f"vault at {ADDRESS}",
+        address=ADDRESS,
+        setting="address",
+        place=place,
+        ca_file=None,
+    )
 
 
 @pytest.mark.parametrize(
