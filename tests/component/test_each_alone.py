@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +12,7 @@ import pytest
 from pipeline.config import Config, Notify, Ping
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import Code, OrgkeyError, Unreachable
-from pipeline.core.finding import Finding, Level
+from pipeline.core.finding import Level
 from pipeline.core.retry import Retrier
 from pipeline.evidence import anchors
 from pipeline.evidence import verify as checking
@@ -24,9 +23,8 @@ from pipeline.monitoring.notify.ping import Pinger
 from pipeline.provision import apply
 from pipeline.provision.compare import Change
 from pipeline.report import certificates
+from pipeline.storage.check import Check
 from pipeline.storage.ledger_mirror import Mirror
-from pipeline.storage.s3 import check as _s3_check
-from pipeline.storage.vault import check as _vault_check
 from pipeline.workflows.drill import DrillRequest, drill
 from tests.component.test_isolation import UNFORESEEN, PanicException, raising
 from tests.support.inmemory import MemoryMirror, World
@@ -121,31 +119,29 @@ def test_a_certificate_that_cannot_be_checked_leaves_the_others(
     assert problems[0].startswith(f"certificate {bad.name}: ")
 
 
-@pytest.mark.parametrize("module", [_s3_check, _vault_check])
 @foreseen_or_not
-def test_a_look_at_a_target_that_breaks_leaves_the_others(
-    error: BaseException, module: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks = {
-        _s3_check: ("_bucket", "_abilities", "_rights", "_versioning", "_lock", "_public", "_administration"),
-        _vault_check: ("_server", "_login", "_rights", "_mount", "_entries"),
-    }[module]
-
-    class Target:
-        name = "t"
-
+def test_a_look_at_a_target_that_breaks_leaves_the_others(error: BaseException) -> None:
+    """However it is written: what it raises at once is isolated like what it raises later."""
     done: list[str] = []
 
-    def quiet(name: str) -> Callable[..., Iterator[Finding]]:
-        def look(*_: object) -> Iterator[Finding]:
-            done.append(name)
-            return iter(())
+    check = Check("t", "writer")
 
-        return look
+    def before() -> None:
+        check.warn("seen before it broke", "look")
+        raise error
 
-    for name in looks:
-        monkeypatch.setattr(module, name, quiet(name))
-    monkeypatch.setattr(module, "_rights", raising(error))
-    (finding,) = module.check(Target())
-    assert (finding.level, finding.code) == (Level.FAIL, Code.UNREACHABLE)
-    assert done == [name for name in looks if name != "_rights"]
+    findings = check.run(
+        [lambda: done.append("reach")], [raising(error), before, lambda: done.append("last")]
+    )
+    assert done == ["reach", "last"]
+    assert [(finding.level, finding.code) for finding in findings] == [
+        (Level.FAIL, Code.UNREACHABLE),
+        (Level.WARN, Code.OK),
+    ]
+
+
+@foreseen_or_not
+def test_without_the_first_look_at_a_target_nothing_further_is_asked(error: BaseException) -> None:
+    done: list[str] = []
+    (finding,) = Check("t", "writer").run([raising(error)], [lambda: done.append("last")])
+    assert (finding.level, finding.code, done) == (Level.FAIL, Code.UNREACHABLE, [])

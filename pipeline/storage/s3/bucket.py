@@ -44,6 +44,11 @@ class Bucket:
             named["ExpectedBucketOwner"] = self.settings.expected_bucket_owner
         return named
 
+    @property
+    def top(self) -> str:
+        """Where all keys begin."""
+        return f"{self.settings.prefix}/" if self.settings.prefix else ""
+
     def address(self, key: str, version: str | None) -> dict[str, Any]:
         """The parameters that name an object, or one version of it."""
         return self.named() | {"Key": key} | ({"VersionId": version} if version is not None else {})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.core.digest import sha256
-from pipeline.core.errors import Denied, IntegrityProblem, UsageProblem
+from pipeline.core.errors import DeadlinePassed, Denied, OrgkeyError, Unreachable, UsageProblem
 from pipeline.core.finding import Finding
+from pipeline.core.isolation import isolated
 from pipeline.storage.interface import Presence, Receipt, Replication, Slot, Stored
 from pipeline.storage.names import (
     MAX_RECORD,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from pipeline.providers.aws.session import AwsSession
 
 T = TypeVar("T")
+Lock = tuple[str | None, datetime | None]
 
 
 class S3Target:
@@ -44,6 +47,8 @@ class S3Target:
         self.domain = settings.domain or name
         self.settings = settings
         self.session = session
+        self._bucket = Bucket(settings, session)
+        self._asked_again = False
 
     def put(self, slot: Slot, data: bytes) -> Receipt:
         """See :meth:`pipeline.storage.interface.Target.put`."""
@@ -69,7 +74,7 @@ class S3Target:
 
         The end of the retention is asked for one epoch, or where a lock is configured: it costs a
         request for each version. So does its replication, which is asked where the bucket is said to have
-        it (``replicated``).
+        it (``replicated``). Whether these answers can be had decides nothing about the copy.
         """
         what = f"target {self.name}, list"
         prefix = self._prefix(checked_fingerprint(fingerprint))
@@ -93,11 +98,16 @@ class S3Target:
         replications = self._each(versions, self._replication, wanted=self.settings.replicated)
         return [
             Stored(
-                slot, self.location(slot), entry.get("VersionId"), _presence(entry, slot in hidden),
-                lock[1] if lock else None, replication, self._unlocked(slot, lock),
+                slot,
+                self.location(slot),
+                entry.get("VersionId"),
+                _presence(entry, slot in hidden),
+                None if lock is None or isinstance(lock, OrgkeyError) else lock[1],
+                None if isinstance(replication, OrgkeyError) else replication,
+                self._unlocked(slot, lock),
             )
             for (slot, entry), lock, replication in zip(versions, locks, replications, strict=True)
-        ]  # fmt: skip
+        ]
 
     def slots(self, fingerprint: str) -> list[str]:
         """See :meth:`pipeline.storage.interface.Listing.slots`: the listing alone, without locks."""
@@ -120,7 +130,7 @@ class S3Target:
         """See :meth:`pipeline.storage.interface.Target.check`."""
         from pipeline.storage.s3.check import check
 
-        return check(self)
+        return check(self.name, self._bucket)
 
     def key(self, slot: Slot) -> str:
         """The object's key."""
@@ -134,15 +144,7 @@ class S3Target:
         """The object, for people."""
         return self._bucket.location(self.key(slot))
 
-    def bucket(self) -> dict[str, Any]:
-        """The parameters that name the bucket and, where one is configured, its owner."""
-        return self._bucket.named()
-
     # -- inside ----------------------------------------------------------------------------------
-
-    @property
-    def _bucket(self) -> Bucket:
-        return Bucket(self.settings, self.session)
 
     def _prefix(self, fingerprint: str) -> str:
         return f"{self.settings.prefix}/{fingerprint}/".lstrip("/")
@@ -153,49 +155,49 @@ class S3Target:
         ask: Callable[[Slot, Mapping[str, Any]], T | None],
         *,
         wanted: bool,
-    ) -> list[T | None]:
-        """Ask something of each version, while the server tells."""
-        told: list[T | None] = []
+    ) -> list[T | OrgkeyError | None]:
+        """Ask something of each version; one that gives no answer stays in the listing."""
+        answers: list[T | OrgkeyError | None] = []
         for slot, entry in versions:
-            answer: T | None = None
+            answer: T | OrgkeyError | None = None
             if wanted:
-                try:
-                    answer = ask(slot, entry)
-                except (Denied, UsageProblem):
-                    # A right that a small policy does not give, or a bucket without Object Lock: the
-                    # answer would be the same for every version.
-                    wanted = False
-            told.append(answer)
-        return told
+                answer = isolated(partial(ask, slot, entry), f"{self.location(slot)} of target {self.name}")
+                if isinstance(answer, DeadlinePassed):
+                    raise answer
+                if isinstance(answer, Unreachable) and answer.again and not self._asked_again:
+                    self._asked_again = True
+                    raise answer
+                # A right that a small policy does not give, a bucket without Object Lock, a server that keeps
+                # silent: the answer would be the same for every version.
+                wanted = not isinstance(answer, Denied | UsageProblem) and not (
+                    isinstance(answer, Unreachable) and answer.silent
+                )
+            answers.append(answer)
+        return answers
 
     def _replication(self, slot: Slot, entry: Mapping[str, Any]) -> Replication | None:
-        try:
-            facts = self._bucket.head(
-                self.key(slot), entry.get("VersionId"), f"target {self.name}, look at replication"
-            )
-        except IntegrityProblem:
-            return None  # it went away since the listing
+        what = f"target {self.name}, look at replication"
+        facts = self._bucket.head(self.key(slot), entry.get("VersionId"), what)
         status, since = facts.get("ReplicationStatus"), entry["LastModified"].astimezone(UTC)
         # One state has two words: COMPLETE in S3's list of values, COMPLETED in its answers.
         return Replication({"COMPLETE": "COMPLETED"}.get(status, status), since) if status else None
 
-    def _lock(self, slot: Slot, entry: Mapping[str, Any]) -> tuple[str | None, datetime | None] | None:
+    def _lock(self, slot: Slot, entry: Mapping[str, Any]) -> Lock:
         what = f"target {self.name}, look at retention"
-        try:
-            return self._bucket.retention(self.key(slot), entry.get("VersionId"), what)
-        except IntegrityProblem:  # it went away since the listing
-            return None
+        return self._bucket.retention(self.key(slot), entry.get("VersionId"), what)
 
-    def _unlocked(self, slot: Slot, lock: tuple[str | None, datetime | None] | None) -> str | None:
+    def _unlocked(self, slot: Slot, lock: Lock | OrgkeyError | None) -> str | None:
         mode = self.settings.lock_mode
-        if mode is None or lock is not None:
+        if mode is None:
+            return None
+        if lock is None or isinstance(lock, Denied | UsageProblem):
             return (
-                self._bucket.lock_problem(*(lock or (None, None)), epoch_time(slot.epoch)) if mode else None
+                f"{mode} is configured, and no lock can be seen: check the bucket's Object Lock and that "
+                "this identity may s3:GetObjectRetention"
             )
-        return (
-            f"{mode} is configured, and no lock can be seen: check the bucket's Object Lock and that this "
-            "identity may s3:GetObjectRetention"
-        )
+        if isinstance(lock, OrgkeyError):
+            return f"{mode} is configured, and the lock could not be read: {lock.message}"
+        return self._bucket.lock_problem(*lock, epoch_time(slot.epoch))
 
 
 def _slot(fingerprint: str, prefix: str, entry: Mapping[str, Any]) -> Slot | None:

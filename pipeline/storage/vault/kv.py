@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from pipeline.providers.vault.session import VaultSession
 
 
+def path_of(*names: str) -> str:
+    """A path below a mount; an empty prefix is left out."""
+    return "/".join(name for name in names if name)
+
+
 class Entries:
     """A mount as one identity sees it.
 
@@ -115,6 +120,25 @@ class Entries:
                 self.session.demand_versions(self.mount, what)
                 return []
             return [str(name) for name in field(answer, what, "data", "keys")]
+
+        return self.session.call(ask, what)
+
+    def metadata(self, path: str, what: str) -> Mapping[str, Any] | None:
+        """Read an entry's metadata; ``None`` when there is no entry.
+
+        Raises:
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`VaultSession.call`.
+        """
+        import hvac.exceptions
+
+        def ask(client: hvac.Client) -> Mapping[str, Any] | None:
+            try:
+                answer = client.secrets.kv.v2.read_secret_metadata(path, mount_point=self.mount)
+            except hvac.exceptions.InvalidPath as error:
+                if error.errors:
+                    raise
+                return None
+            return mapping(answer, what, "data")
 
         return self.session.call(ask, what)
 

@@ -22,11 +22,9 @@ from pipeline.storage.names import (
     nothing_there,
     too_large,
 )
-from pipeline.storage.vault.kv import Entries
+from pipeline.storage.vault.kv import Entries, path_of
 
 if TYPE_CHECKING:
-    import hvac
-
     from pipeline.config import VaultTarget as Settings
     from pipeline.providers.vault.session import VaultSession
 
@@ -62,6 +60,7 @@ class VaultTarget:
         self.domain = settings.domain or name
         self.settings = settings
         self.session = session
+        self._entries = Entries(settings.mount, session)
         self._written: set[Slot] = set()
 
     def put(self, slot: Slot, data: bytes) -> Receipt:
@@ -91,7 +90,7 @@ class VaultTarget:
         place = f"{what}: {self.location(checked(slot))}" + (f" version {version}" if version else "")
         if version is not None and not (version.isdecimal() and int(version) > 0):
             raise nothing_there(place, "does not exist: versions in vault are numbers")
-        presence, entry = self._read(slot, version, what)
+        presence, entry = self._entries.read(self.path(slot), version, what)
         if presence is None and slot in self._written:
             raise Unreachable(
                 f"{place} is not there yet, although vault has confirmed it",
@@ -114,7 +113,7 @@ class VaultTarget:
         if epoch is not None:
             slots = [Slot(fingerprint, checked_epoch(epoch))]
         else:
-            slots = [Slot(fingerprint, name) for name in self.names(fingerprint, what) if is_epoch(name)]
+            slots = [Slot(fingerprint, name) for name in self._names(fingerprint, what)]
         found: list[Stored] = []
         for slot in sorted(slots, key=lambda slot: slot.epoch):
             found.extend(self._versions(slot, what))
@@ -122,63 +121,33 @@ class VaultTarget:
 
     def slots(self, fingerprint: str) -> list[str]:
         """See :meth:`pipeline.storage.interface.Listing.slots`: one request, whatever is there."""
-        names = self.names(checked_fingerprint(fingerprint), f"target {self.name}, list")
-        return [name for name in names if is_epoch(name)]
+        return self._names(checked_fingerprint(fingerprint), f"target {self.name}, list")
 
     def check(self) -> list[Finding]:
         """See :meth:`pipeline.storage.interface.Target.check`."""
         from pipeline.storage.vault.check import check
 
-        return check(self)
+        return check(self.name, self.settings, self.session, self.pins)
 
     def path(self, slot: Slot) -> str:
         """The entry's path below the mount."""
-        return f"{self.settings.prefix}/{slot.fingerprint}/{slot.epoch}".lstrip("/")
+        return path_of(self.settings.prefix, slot.fingerprint, slot.epoch)
 
     def location(self, slot: Slot) -> str:
         """The entry, for people."""
-        return f"{self.session.place.address}/{self.settings.mount}/{self.path(slot)}"
-
-    def names(self, below: str, what: str) -> list[str]:
-        """List the names directly below the prefix, or below a name there; empty when there are none.
-
-        Raises:
-            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`VaultSession.call`.
-        """
-        return self._entries.names(f"{self.settings.prefix}/{below}".strip("/"), what)
-
-    def metadata(self, slot: Slot, what: str) -> Mapping[str, Any] | None:
-        """Read an entry's metadata; ``None`` when there is no entry.
-
-        Raises:
-            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`VaultSession.call`.
-        """
-        import hvac.exceptions
-
-        def ask(client: hvac.Client) -> Mapping[str, Any] | None:
-            try:
-                answer = client.secrets.kv.v2.read_secret_metadata(
-                    self.path(slot), mount_point=self.settings.mount
-                )
-            except hvac.exceptions.InvalidPath as error:
-                if error.errors:
-                    raise
-                return None
-            return mapping(answer, what, "data")
-
-        return self.session.call(ask, what)
+        return self._entries.location(self.path(slot))
 
     # -- inside ----------------------------------------------------------------------------------
 
-    @property
-    def _entries(self) -> Entries:
-        return Entries(self.settings.mount, self.session)
+    def _names(self, fingerprint: str, what: str) -> list[str]:
+        names = self._entries.names(path_of(self.settings.prefix, fingerprint), what)
+        return [name for name in names if is_epoch(name)]
 
     def _versions(self, slot: Slot, what: str) -> list[Stored]:
         try:
-            metadata = self.metadata(slot, what)
+            metadata = self._entries.metadata(self.path(slot), what)
         except Denied:
-            presence, entry = self._read(slot, None, what)
+            presence, entry = self._entries.read(self.path(slot), None, what)
             if presence is None:
                 return []
             version = field(entry, what, "metadata", "version")
@@ -198,9 +167,6 @@ class VaultTarget:
         place = f"-mount={self.settings.mount.strip('/')} {self.path(slot)}"
         undo = f"vault kv undelete -versions={version} {place}" if presence is Presence.DELETED else ""
         return Stored(slot, self.location(slot), version, presence, undo=undo)
-
-    def _read(self, slot: Slot, version: str | None, what: str) -> tuple[Presence | None, Mapping[str, Any]]:
-        return self._entries.read(self.path(slot), version, what)
 
 
 def _presence(version: Mapping[str, Any], now: datetime, current: bool) -> Presence:
