@@ -17,6 +17,7 @@ from pipeline.core.errors import Denied, IntegrityProblem, Unreachable, UsagePro
 from pipeline.providers.vault.health import Health
 from pipeline.providers.vault.session import VaultSession
 from pipeline.storage.interface import Presence, Slot
+from pipeline.storage.vault.target import VaultTarget
 from tests.support.target_places import VaultPlace
 
 RECORD = b"record" * 1000
@@ -118,8 +119,7 @@ def test_an_identity_without_metadata_finds_the_current_version(
     vault_place.target().put(slot, RECORD)
     policy = f'path "orgkey/data/{vault_place.prefix}/*" {{ capabilities = ["read"] }}'
     session = narrow(vault_place, tmp_path, policy)
-    target = vault_place.target()
-    target.session = session
+    target = VaultTarget("vault", vault_place.target().settings, session)
     (stored,) = target.find(slot.fingerprint, slot.epoch)
     assert (stored.version, stored.presence) == ("1", Presence.CURRENT)
     assert target.find(slot.fingerprint, "20260131T080000Z-ffffffff") == []
@@ -166,8 +166,8 @@ def test_the_check_names_each_right_too_many_or_too_few(
         f'path "orgkey/data/{prefix}/*" {{ capabilities = {data} }}\n'
         f'path "orgkey/metadata/{prefix}/*" {{ capabilities = {metadata} }}\n'
     )
-    target = vault_place.target(role)
-    target.session = narrow(vault_place, tmp_path, policy, role)
+    session = narrow(vault_place, tmp_path, policy, role)
+    target = VaultTarget("vault", vault_place.target(role).settings, session)
     failures = [finding for finding in target.check() if finding.level == "fail"]
     assert any(said in finding.message for finding in failures), failures
     assert all(finding.hint and finding.code for finding in failures)
