@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 WORKERS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers tools stack demo check test lint format generate bench newest lock wheel clean
+.PHONY: help setup servers tools stack demo check test lint format generate coverage mutants bench newest lock wheel clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,15 @@ GENERATED := exit_codes permissions reference schedule stack_policies
 generate: setup ## Make the generated pages and files anew: docs/reference, exit codes, schedule, policies
 	@for name in $(GENERATED); do $(BIN)/python -m tools.make_$$name >/dev/null || exit 1; done
 
+# Only what runs in the tests' own process is seen; most of the command line is tested in processes of its own.
+coverage: setup ## Which lines the unit and component tests reach; the page is build/coverage/index.html
+	@mkdir -p build/coverage
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --cov --cov-report=term --cov-report=html:build/coverage \
+	  tests/unit tests/component
+
+mutants: setup ## Which changes of the deciding modules no test notices; hours, with SAMPLE= and SEED=
+	@$(BIN)/python -m tools.mutants --sample $(or $(SAMPLE),400) --seed $(or $(SEED),1)
+
 bench: setup ## Measure against peers, side by side in one run
 	@$(BIN)/python -m tests.bench
 
@@ -80,4 +89,4 @@ wheel: setup ## Build the wheel
 	@$(BIN)/python -m build --no-isolation --wheel
 
 clean: ## Remove what the targets made (not the servers' cache, not a running stack)
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
