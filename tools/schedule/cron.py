@@ -18,8 +18,8 @@ _HEAD: Final = f"""\
 #   install -d -m 700 -o orgkey -g orgkey /var/lib/orgkey /var/lib/orgkey/{INSTANCE}
 #   install -d -m 700 -o orgkey -g orgkey /etc/orgkey/cron-credentials /etc/orgkey/cron-credentials/{INSTANCE}
 #
-# cron tries nothing again: the next turn does. Two runs at once are no harm, the later one ends with 50.
-# Warnings and errors come by mail; results go to the state directory and to whom the configuration names.
+# cron tries nothing again: the next turn does. Two runs at once do no harm: the later one ends with 50.
+# Warnings and errors come by mail; results go to the state directory and to the receivers that the configuration names.
 SHELL=/bin/sh
 PATH=/opt/orgkey/bin:/usr/bin:/bin
 MAILTO=orgkey-operators@example.com
