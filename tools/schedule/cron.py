@@ -19,7 +19,7 @@ _HEAD: Final = f"""\
 #   install -d -m 700 -o orgkey -g orgkey /etc/orgkey/cron-credentials /etc/orgkey/cron-credentials/{INSTANCE}
 #
 # cron tries nothing again: the next turn does. Two runs at once do no harm: the later one ends with 50.
-# Warnings and errors come by mail; results go to the state directory and to the receivers that the configuration names.
+# Warnings and errors come by mail; results go to the state directory and where the configuration says.
 SHELL=/bin/sh
 PATH=/opt/orgkey/bin:/usr/bin:/bin
 MAILTO=orgkey-operators@example.com
