@@ -6,11 +6,25 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
 
 import typer
 
-from pipeline.cli.help import HelpCommand, HelpGroup
+from pipeline.cli.help import HelpCommand, HelpGroup, usage
+
+ARGUMENTS_OF_EXAMPLES: Final = {
+    "orgkey lab setup": "example.com --algorithm ed25519",
+    "orgkey lab export": "keypair --out export.asc",
+    "orgkey lab user add": "Alice alice@example.com",
+    "orgkey lab certificate add": "web-mail",
+    "orgkey lab certificate remove": "1",
+    "orgkey lab time": "--advance 30",
+    "orgkey lab backup": "--to backups",
+    "orgkey lab restore": "backup.pgp --keypair restored.asc",
+    "orgkey stack env": "--as driller",
+    "orgkey stack config": "--out orgkey.toml",
+}
+"""What follows the words of a command in the example of its help page."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,7 @@ class Entry:
             return typer.main.get_group(alone).commands[name]
         if self.needs:
             app = import_module(f"{__package__}.{name}").app
-            _with_help_pages(app)
+            _with_help_pages(app, f"orgkey {name}")
             alone.add_typer(app, name=name, cls=HelpGroup)
             return typer.main.get_group(alone).commands[name]
         file = self.words.replace(" ", "_") if " " in self.words else f"{name}_command"
@@ -79,13 +93,21 @@ def commands(tasks: Mapping[str, Mapping[str, str]], needs: Mapping[str, str]) -
     return entries
 
 
-def _with_help_pages(app: typer.Typer) -> None:
-    """Let every command of an application have the same kind of help page."""
+def _with_help_pages(app: typer.Typer, words: str) -> None:
+    """Let every command of an application have the same kind of help page.
+
+    Args:
+        app: The application.
+        words: What is typed before its commands.
+    """
     for command in app.registered_commands:
         command.cls = HelpCommand
+        name = command.name or command.callback.__name__ if command.callback else ""
+        example = f"{words} {name}"
+        usage(f"{example} {ARGUMENTS_OF_EXAMPLES.get(example, '')}".strip())(command.callback)
     for inner in app.registered_groups:
         if inner.typer_instance is not None:
-            _with_help_pages(inner.typer_instance)
+            _with_help_pages(inner.typer_instance, f"{words} {inner.typer_instance.info.name}")
 
 
 class _Commands(MutableMapping[str, Any]):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import typer
@@ -65,3 +69,32 @@ def test_an_interrupted_command_says_whether_it_resumes(
     monkeypatch.setattr(sys, "argv", ["orgkey", *words])
     hint = root._interrupted().hint
     assert hint.endswith("it resumes where it stopped" if resumes else "it begins anew")
+
+
+def every_command() -> list[tuple[str, Any]]:
+    """Every command that is not a group, by its words."""
+
+    def walk(command: Any, words: str) -> Iterator[tuple[str, Any]]:
+        children = getattr(command, "commands", {})
+        for name, child in children.items():
+            yield from walk(child, f"{words} {name}")
+        if not children:
+            yield words, command
+
+    return list(walk(typer.main.get_command(app), "orgkey"))
+
+
+@pytest.mark.parametrize(
+    ("words", "command"), every_command(), ids=lambda value: str(value).replace(" ", "-")
+)
+def test_a_help_page_fits_has_an_example_that_can_be_typed_and_exit_codes(words: str, command: Any) -> None:
+    page = command.get_help(typer.Context(command, info_name=words))
+    assert all(len(line) <= 80 for line in page.splitlines()), page
+    assert page.isascii() or words == "orgkey restore"
+    example = page.partition("\nExample:\n")[2].splitlines()[0].strip()
+    assert example.startswith(words)
+    arguments = shlex.split(example.partition(" > ")[0].removeprefix(words))
+    command.make_context(words, arguments)  # or it raises what the parser says
+    codes = page.partition("\nExit codes:\n")[2]
+    assert re.match(r"  0 +all that was asked", codes)
+    assert page.index("\nEvery command:\n") < page.index("\nExample:\n")
