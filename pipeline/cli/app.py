@@ -18,7 +18,7 @@ from pipeline.core import hardening as harden
 from pipeline.core.errors import Code, Interrupted, OrgkeyError, UsageProblem
 from pipeline.core.signals import Signalled
 
-# By task, in the order of the help page. A command lies in the module of its words; see `lazy`.
+# By task, in the order of the help page. A command is in the module of its words; see `lazy`.
 COMMANDS = commands(
     {
         "Everyday": {
@@ -274,7 +274,7 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _ignore_signals() -> None:
-    # The work is done and told: a signal that comes now changes nothing any more.
+    # The work is done and its result is printed: a signal that comes now changes nothing any more.
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

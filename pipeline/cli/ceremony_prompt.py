@@ -158,7 +158,7 @@ class _Ceremony:
         elif len(choice.split()) > 1:  # pasted right here
             self._typed(answer)
         elif choice:
-            self._say("that is none of the answers; type one of the letters in brackets")
+            self._say("this is not one of the answers; type one of the letters in brackets")
         return False
 
     def _introduce(self) -> None:
@@ -182,7 +182,7 @@ class _Ceremony:
     def _take(self, shares: list[Brought]) -> None:
         for item in shares:
             accepted = self._gathering.add(item.words, item.what)
-            state = "is here already" if accepted.again else "accepted"
+            state = "was here already" if accepted.again else "accepted"
             self._say(f"{state}: {_called(accepted.person)}")
 
     def _typed(self, text: bytes) -> None:
@@ -238,7 +238,9 @@ class _Ceremony:
         choice = self._seen("Whose (the number above)")
         person = self._gathering.numbered.get(int(choice)) if choice.isdecimal() else None
         if person not in people or person is None:
-            raise UsageProblem("there is no such custodian", hint="give the number before the name")
+            raise UsageProblem(
+                "this number is not a custodian of the list", hint="give the number before the name"
+            )
         what = f"the share of {person.name}"
         data = self._gathering.record.members[person.share.member]
         self._take([Brought(own_gpg.decrypt(data, what, Deadline(own_gpg.SECONDS)), what)])

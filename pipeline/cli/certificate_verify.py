@@ -28,7 +28,7 @@ CODES: Final = {"PASSED": Code.OK, "WARNED": Code.DEGRADED, "FAILED": Code.PROOF
 )
 def verify(
     call: Invocation,
-    certificate: Path = arg("FILE", "The statement (.json); the signatures lie beside it."),
+    certificate: Path = arg("FILE", "The statement (.json); the signatures are beside it."),
     public: Path = opt("--public", "The Org Key's public part, from a place you trust.", "FILE", WHERE),
     fingerprint: str | None = opt("--fingerprint", "The fingerprint that this key must have.", "FPR"),
     record: Path | None = opt("--record", "The record: is it the one that was drilled?", "FILE", WHERE),
@@ -61,10 +61,12 @@ def verify(
     )
     if pin is not None and checked.fingerprint not in pins:
         raise NotPinned(
-            f"it was signed by {checked.fingerprint}, not by {pin}", hint="whose public key is that?"
+            f"it was signed by {checked.fingerprint}, not by {pin}", hint="find out whose public key that is"
         )
     if nonce is not None and checked.nonce != nonce:
-        raise IntegrityProblem("it has another nonce", hint="it is not of the drill that you asked for")
+        raise IntegrityProblem(
+            "it has another nonce", hint="it is not the certificate of the drill that you asked for"
+        )
     if timestamp_ca is not None and checked.stamped.state != "stamped":
         raise IntegrityProblem(
             "it has no time-stamp", hint="ask for its .tsr file, or leave --timestamp-ca out"

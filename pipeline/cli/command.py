@@ -72,7 +72,7 @@ class Invocation:
 
     @cached_property
     def loaded(self) -> Config:
-        """The configuration; that it is found and read is said once.
+        """The configuration; the first use reads it and says which file it is.
 
         Raises:
             UsageProblem: There is none, or it is not valid.

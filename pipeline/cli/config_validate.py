@@ -41,7 +41,7 @@ def _judge_certificates(out: Output, config: Config) -> None:
     """Look at the certificates of every group of custodians as a split of this moment would.
 
     Raises:
-        UsageProblem: Nothing can be encrypted to somebody, or a secret key lies among them; all are named.
+        UsageProblem: Nothing can be encrypted to somebody, or a secret key is among them; all are named.
     """
     from datetime import timedelta
 

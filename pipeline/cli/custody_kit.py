@@ -24,8 +24,9 @@ def kit(
 ) -> Code:
     """Make a recovery kit: a sheet for each custodian, and a folder for the safe.
 
-    Custodians get what their share is, whom to call and the exact commands; the safe gets a record, how to
-    recover from it, and this program for a machine without network. Nothing in it is secret in the clear.
+    A custodian's sheet says what the share is, who to call, and the exact commands. The safe gets a record, a
+    description of how to recover from it, and this program for a machine without network. Nothing in the kit
+    is a secret in the clear.
     """
     if paper not in PAPER:
         raise UsageProblem(f"--paper {paper} is unknown", hint="it takes a4 or letter")

@@ -7,7 +7,9 @@ import signal
 import sys
 from typing import NoReturn
 
-_TOLD = b"orgkey: error: interrupted\norgkey: hint: run the same command again, it resumes where it stopped\n"
+_MESSAGE = (
+    b"orgkey: error: interrupted\norgkey: hint: run the same command again, it resumes where it stopped\n"
+)
 _DOCUMENT = (
     b'{"schema": "orgkey.error/1", "error": {"code": 130, "name": "interrupted", "message": "interrupted", '
     b'"hint": "run the same command again, it resumes where it stopped"}}\n'
@@ -25,9 +27,9 @@ def main() -> NoReturn:
 
 def _leave(_number: int, _frame: object) -> None:
     """Nothing has begun, so nothing has to be ended."""
-    for stream, told in ((1, _DOCUMENT if "--json" in sys.argv[1:] else b""), (2, _TOLD)):
+    for stream, text in ((1, _DOCUMENT if "--json" in sys.argv[1:] else b""), (2, _MESSAGE)):
         try:
-            os.write(stream, told)
+            os.write(stream, text)
         except OSError:
             continue  # closed or full: the code says it
     os._exit(130)

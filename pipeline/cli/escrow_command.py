@@ -86,7 +86,7 @@ def finish(out: Output, source: Source, fetched: Export, result: Stored) -> Code
     """Let a source put an export aside once it is proven.
 
     Args:
-        out: Where it is told.
+        out: Where the command speaks.
         source: Where the export came from.
         fetched: The export.
         result: What became of it.
@@ -99,7 +99,7 @@ def finish(out: Output, source: Source, fetched: Export, result: Stored) -> Code
             for line in source.finish(fetched, f"escrowed and proven as {result.record.epoch}"):
                 out.progress(line)
         except OrgkeyError as error:
-            # The escrow stands; that the export still lies there is the next run's to see again.
+            # The escrow stands; the next run sees again that the export is still there.
             out.warn(f"{error.message}; {error.hint}")
             return first_of([result.code, Code.DEGRADED])
     return result.code
@@ -158,9 +158,11 @@ def _confirm_pin(data: bytes) -> str:
     found = inspection.inspect(data, now=datetime.now(UTC))
     hint = "put the fingerprint into [key] (`orgkey init --from EXPORT`), or give --fingerprint"
     if found.fingerprint is None:
-        raise UsageProblem("no key is pinned, and the export shows none", hint="`orgkey inspect` says why")
+        raise UsageProblem(
+            "no key is pinned, and the export shows no fingerprint", hint="`orgkey inspect` says why"
+        )
     if not inputs.interactive():
-        raise UsageProblem("no key is pinned, and there is no terminal to ask on", hint=hint)
+        raise UsageProblem("no key is pinned, and this is not running in a terminal", hint=hint)
     typer.echo(f"No key is pinned. The export holds:\n\n  {spaced(found.fingerprint)}", err=True)
     for user_id in found.to_json()["user_ids"]:
         typer.echo(f"  {printable(str(user_id))}", err=True)

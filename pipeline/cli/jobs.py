@@ -1,4 +1,4 @@
-"""Commands that are jobs: others are told how they end. The one place where that is hooked in."""
+"""Commands that are jobs: how they end is notified and pinged. The one place where that is hooked in."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _QUESTIONS: Final = frozenset({"status", "verify", "report"})
 
 
 def job(name: Job, command: str | None = None) -> Callable[[Callable[P, Code]], Callable[P, Code]]:
-    """Make a command a job: its start and its end are told to whom the configuration says.
+    """Make a command a job: its start and its end are notified and pinged as the configuration says.
 
     A dry run is none. How it ends is never changed by telling it.
 
@@ -148,6 +148,6 @@ def _safely(tell: Callable[[], None]) -> None:
     try:
         tell()
     except Signalled:
-        Output().warn("interrupted while others were told how the run ended")
+        Output().warn("interrupted while notifications of how the run ended were sent")
     except Exception as error:
-        Output().warn(f"telling others of the run failed: {type(error).__name__}")
+        Output().warn(f"notifications of the run failed: {type(error).__name__}")

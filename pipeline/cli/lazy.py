@@ -101,9 +101,9 @@ def _with_help_pages(app: typer.Typer, words: str) -> None:
         words: What is typed before its commands.
     """
     for command in app.registered_commands:
+        assert command.callback is not None
         command.cls = HelpCommand
-        name = command.name or command.callback.__name__ if command.callback else ""
-        example = f"{words} {name}"
+        example = f"{words} {command.name or command.callback.__name__}"
         usage(f"{example} {ARGUMENTS_OF_EXAMPLES.get(example, '')}".strip())(command.callback)
     for inner in app.registered_groups:
         if inner.typer_instance is not None:

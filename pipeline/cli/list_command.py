@@ -103,26 +103,26 @@ def lines(context: KeyScope, surveys: Sequence[Survey], known: Mapping[str, Know
 
 def _unknown(targets: Sequence[str], survey: Survey, known: Mapping[str, Known]) -> list[str]:
     """What could not be looked at, and what this host last knew; no answer is never "nothing is stored"."""
-    said = []
+    lines = []
     silent = [name for name in targets if name in survey.unreachable]
     if silent and len(silent) == len(targets):
-        said.append("UNKNOWN: no target could be asked")
+        lines.append("UNKNOWN: no target could be asked")
     elif silent and not survey.epochs:
         rest = [name for name in targets if name not in silent]
-        said.append(
+        lines.append(
             f"UNKNOWN: {' and '.join(silent)} could not be asked; nothing is stored at {' and '.join(rest)}"
         )
     elif silent:
-        said.append(f"{' and '.join(silent)} could not be asked: there may be more")
-    said += [f"UNKNOWN: epoch {epoch.name} is listed, but could not be read" for epoch in survey.unread()]
-    if said:  # what is left out is no reason to doubt what was read
+        lines.append(f"{' and '.join(silent)} could not be asked: there may be more")
+    lines += [f"UNKNOWN: epoch {epoch.name} is listed, but could not be read" for epoch in survey.unread()]
+    if lines:  # what is left out is not a reason to doubt what was read
         last = known.get(survey.fingerprint)
-        said.append(last.text if last else "this host's ledger knows of no epoch")
-    said += [
+        lines.append(last.text if last else "this host's ledger knows of no epoch")
+    lines += [
         f"{name} lists {count} more epochs than there was time to read: find out who writes there"
         for name, count in survey.left_out.items()
     ]
-    return said
+    return lines
 
 
 def _lock(copy: Copy) -> str | None:

@@ -25,7 +25,7 @@ def test(call: Invocation) -> Code:
     config = call.loaded
     if not (config.notify or config.ping):
         raise UsageProblem(
-            "nobody is told anything: the configuration has neither [notify] nor [ping.JOB]",
+            "the configuration has neither [notify] nor [ping.JOB]",
             hint="see docs/how-to.md, notifications",
         )
     from pipeline.monitoring.notify.channels import worst

@@ -35,7 +35,7 @@ class Output:
     _started: float = field(default_factory=time.monotonic)
 
     def progress(self, line: str) -> None:
-        """Tell a person what happens, on stderr."""
+        """Say what happens, on stderr."""
         from pipeline.core import log as logs
 
         if logs.as_json():
@@ -124,7 +124,7 @@ def _print_json(document: Mapping[str, Any]) -> None:
     text = "\n".join("".join(map(_json_escaped, line)) for line in text.split("\n"))
     try:
         text.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:  # a file name that is no UTF-8, or a plain locale: escapes are JSON, too
+    except UnicodeEncodeError:  # a file name that is not UTF-8, or a plain locale: escapes are JSON, too
         text = json.dumps(document, indent=2)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

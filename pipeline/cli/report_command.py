@@ -57,7 +57,8 @@ def report(
 ) -> Code:
     """Compute a report that an auditor can check.
 
-    Can the key be restored, from where, by whom, proven when, and by what evidence.
+    It says whether the key can be restored, from where and by which people, when that was proven, and by what
+    evidence.
 
     Without --out only the verdict is printed. Opens nothing, and needs no passphrase. The exit code says
     whether the report could be made: `orgkey status` is the gate. Where nobody answers, the verdict is
@@ -73,7 +74,7 @@ def report(
 
     _catch_up(context)
     if begin is not None and begin > context.clock.now():
-        raise UsageProblem(f"--since {since} lies in the future", hint="give the first day of a past period")
+        raise UsageProblem(f"--since {since} is in the future", hint="give the first day of a past period")
     found = gather(context, since=begin)
     written: dict[str, str] = {}
     if out_file is not None:
@@ -157,12 +158,12 @@ def _format(form: Format | None, out_file: Path | None) -> Format:
         return Format(out_file.suffix.removeprefix(".").lower())
     except ValueError:
         raise UsageProblem(
-            f"the ending of {out_file.name} names no format", hint=f"--format {'|'.join(Format)}"
+            f"the ending of {out_file.name} is not that of a format", hint=f"--format {'|'.join(Format)}"
         ) from None
 
 
 def _check_new(path: Path | None) -> None:
-    """Before a minute's work, not behind it."""
+    """Look before a minute's work, not after it."""
     if path is not None and path.exists():
         raise LocalFilesProblem(
             f"{path} exists already", hint="nothing is ever overwritten; choose another name"
@@ -186,5 +187,5 @@ def _lines(report: Report, written: list[Path | None]) -> list[str]:
     ]
     if verdict.gaps:
         shown += ["", "gaps:", *(f"  - {printable(gap)}" for gap in verdict.gaps)]
-    told = [f"written to {path}" for path in written if path]
-    return [*shown, "", *told] if told else shown
+    files = [f"written to {path}" for path in written if path]
+    return [*shown, "", *files] if files else shown

@@ -54,7 +54,7 @@ def restore(
     at: str | None = opt(
         "--at",
         "The present time, like 2027-12-31T12:00:00Z, where this host's clock is wrong and no "
-        "server tells it.",
+        "server gives it.",
         "TIME",
     ),
 ) -> Code:

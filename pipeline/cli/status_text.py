@@ -43,8 +43,8 @@ def lines(result: Status) -> list[str]:
         ]
     for former in result.former:
         latest = former.latest()
-        told = f"{latest.name} ({latest.state}), {len(latest.good)} good copies" if latest else "NOT STORED"
-        shown += [f"former key {spaced(former.fingerprint)}", f"           {told}"]
+        text = f"{latest.name} ({latest.state}), {len(latest.good)} good copies" if latest else "NOT STORED"
+        shown += [f"former key {spaced(former.fingerprint)}", f"           {text}"]
     shown += _backups(result)
     return [*shown, "", *verdict(result)]
 
@@ -54,8 +54,8 @@ def verdict(result: Status) -> list[str]:
     doubts = ["warnings:", *_items(result.warned), ""] if result.warned else []
     if not result.broken:
         return [*doubts, f"gate: ok, all {len(result.rules)} rules hold"]
-    told = f"gate: BROKEN (exit code {int(result.code)}: {result.code.meaning})"
-    return [*doubts, told, *_items(result.broken)]
+    headline = f"gate: BROKEN (exit code {int(result.code)}: {result.code.meaning})"
+    return [*doubts, headline, *_items(result.broken)]
 
 
 def _items(texts: Iterable[str]) -> list[str]:
@@ -134,9 +134,9 @@ def _when(result: Status, item: Drilled | None) -> str:
 
 def _others(result: Status) -> list[str]:
     others = [epoch for epoch in reversed(result.survey.epochs) if epoch is not result.epoch]
-    told = [f"also       {_other(result, epoch)}" for epoch in others[:_MOST]]
+    lines = [f"also       {_other(result, epoch)}" for epoch in others[:_MOST]]
     more = len(others) - _MOST
-    return [*told, f"           and {more} more, see `orgkey list`"] if more > 0 else told
+    return [*lines, f"           and {more} more, see `orgkey list`"] if more > 0 else lines
 
 
 def _other(result: Status, epoch: Epoch) -> str:
@@ -151,11 +151,11 @@ def _reason(result: Status) -> str:
 
 
 def _foretold(result: Status) -> list[str]:
-    """When the server renews the key by itself, and which other keys it lists under its name."""
-    told = []
+    """When the server renews the key by itself, and which other keys are listed under its name."""
+    lines = []
     if (renewal := result.renewal) and renewal.expires:
         expires, (early, late) = renewal.expires.date(), (moment.date() for moment in renewal.due)
-        told.append(
+        lines.append(
             {
                 "ahead": f"renewal    ahead: about {early} (older ones {late}); expires {expires}",
                 "due": f"renewal    DUE since {early} (older ones {late}); expires {expires}",
@@ -163,8 +163,8 @@ def _foretold(result: Status) -> list[str]:
             }[renewal.state]
         )
     if result.live.others and result.live.state != "replaced":
-        told.append(f"           another key is listed under its name: {', '.join(result.live.others)}")
-    return told
+        lines.append(f"           another key is listed under its name: {', '.join(result.live.others)}")
+    return lines
 
 
 def _custodians(result: Status) -> list[str]:
@@ -193,7 +193,7 @@ def _backups(result: Status) -> list[str]:
         }.get(backup.code, "NOT READABLE")
         for backup in result.backups
     )
-    told = ", ".join(f"{count} {words}" for words, count in counts.items())
+    text = ", ".join(f"{count} {words}" for words, count in counts.items())
     newest = result.newest_backup
     when = f"; the newest is {age((result.judged_at - newest).total_seconds())} old" if newest else ""
-    return ["", f"backups    {told}{when}; see `orgkey backups map`"]
+    return ["", f"backups    {text}{when}; see `orgkey backups map`"]

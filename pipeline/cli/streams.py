@@ -1,6 +1,6 @@
 """The three standard streams: closed, full or without a reader, they never end the work.
 
-What cannot be written is dropped and remembered. Only at the end is standard output's loss told, on
+What cannot be written is dropped and remembered. Only at the end is standard output's loss reported, on
 standard error, and only a run that was otherwise good ends with another code because of it.
 """
 

@@ -16,10 +16,10 @@ _LINE_SECONDS: Final = 15.0
 
 @dataclass
 class Transfer:
-    """Tells how far a reading is: in one line of a terminal, else in a line now and then.
+    """Shows how far a reading is: in one line of a terminal, else in a line now and then.
 
     Attributes:
-        out: Where it is told.
+        out: Where it is shown.
         name: What is read.
         size: How large it is, in bytes; ``None`` when that is not known.
     """
@@ -29,7 +29,7 @@ class Transfer:
     size: int | None
     done: int = 0
     _started: float = field(default_factory=time.monotonic)
-    _told: float = field(default_factory=time.monotonic)
+    _shown: float = field(default_factory=time.monotonic)
     _drawn: bool = False
 
     def add(self, count: int) -> None:
@@ -43,9 +43,9 @@ class Transfer:
                 sys.stderr.flush()
                 self._drawn = False
             return
-        if self.out.quiet or now - self._told < (_TERMINAL_SECONDS if terminal else _LINE_SECONDS):
+        if self.out.quiet or now - self._shown < (_TERMINAL_SECONDS if terminal else _LINE_SECONDS):
             return
-        self._told = now
+        self._shown = now
         line = self.line(now - self._started)
         if terminal:
             sys.stderr.write(f"\r\x1b[K{printable(line)[:100]}")
@@ -55,17 +55,17 @@ class Transfer:
             self.out.progress(line)
 
     def line(self, seconds: float) -> str:
-        """What is told.
+        """The line that is shown.
 
         Args:
             seconds: Since the beginning.
         """
         rate = self.done / seconds if seconds > 0 else 0.0
-        told = f"{amount(self.done)} at {amount(rate)}/s"
+        text = f"{amount(self.done)} at {amount(rate)}/s"
         if self.size and rate:
             left = max(0.0, (self.size - self.done) / rate)
-            told = f"{100 * self.done / self.size:.0f} %, {told}, {left:.0f} s left"
-        return f"{told}: {self.name}"
+            text = f"{100 * self.done / self.size:.0f} %, {text}, {left:.0f} s left"
+        return f"{text}: {self.name}"
 
 
 def amount(count: float) -> str:

@@ -29,7 +29,7 @@ def watch(
 
     Each round escrows an export that has arrived in the inbox, compares the live key (and refreshes the
     escrow with key.auto_refresh), maps the backups, and judges the gate as `orgkey status` does. What has not
-    changed since the round before is not said again. A signal during the pause ends it with 0.
+    changed since the round before is not printed again. A signal during the pause ends it with 0.
     """
     from pipeline.core import clock, log
 
@@ -44,14 +44,14 @@ def watch(
             call.answer(done.document(), lines)
             if not once and passphrases.interactive():
                 call.out.progress(
-                    f"next round in {every:g} s, told where something has changed; Ctrl-C ends it"
+                    f"next round in {every:g} s, shown where something has changed; Ctrl-C ends it"
                 )
         if once:
             return done.code
         shown = lines
         jobs.ended(done.code, "; ".join(done.problems))
         try:
-            if clock.interrupted.is_set():  # a signal met the telling, which it may not end
+            if clock.interrupted.is_set():  # a signal came while the result was printed, which it may not end
                 raise Signalled
             _pause(every)
         except (Signalled, KeyboardInterrupt):

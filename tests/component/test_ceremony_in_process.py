@@ -336,7 +336,7 @@ def test_people_keep_their_numbers_as_on_their_sheets(
 
 def test_an_answer_that_is_none_is_told(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     _, shown = held(scene, capsys, b"z", b"q")
-    assert "none of the answers" in shown
+    assert "not one of the answers" in shown
 
 
 def test_a_wrong_word_is_named_by_its_place_before_the_rest_is_typed(

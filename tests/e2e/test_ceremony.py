@@ -219,7 +219,7 @@ def test_shares_arrive_one_at_a_time_and_bad_ones_do_not_end_it(desk: Desk, reco
     assert "custodians: 0 of 3 needed are there" in shown
     assert "accepted: Alice Custodian (test) <alice@custodians.example>" in shown
     assert "not accepted: the share that was typed belongs to path mixed" in shown
-    assert "is here already: Alice Custodian" in shown
+    assert "was here already: Alice Custodian" in shown
     assert "that is enough" in shown
     assert (desk.folder / "key.asc").exists()
     for words in (alice, bob, wrong):

@@ -63,7 +63,7 @@ def test_900_days_after_its_drill_the_gate_is_broken_and_the_report_does_not_say
     assert run("report") == 0
     assert b"verdict    YES" in orgkey.out
     assert run("report", "--since", "2999-01-01") == Code.USAGE
-    assert b"--since 2999-01-01 lies in the future" in orgkey.err
+    assert b"--since 2999-01-01 is in the future" in orgkey.err
     assert run("report", "--out", "nowhere/report.html") == Code.LOCAL_FILES
     assert b"hint: make the directory nowhere first" in orgkey.err
 

@@ -101,7 +101,7 @@ def test_files_are_written_once_and_entered_in_the_ledger(place: Place, tmp_path
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--out", "report.doc"), "names no format"),
+        (("--out", "report.doc"), "is not that of a format"),
         (("--format", "html"), "needs --out"),
         (("--since", "soon"), "is not a date"),
     ],

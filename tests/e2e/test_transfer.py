@@ -26,7 +26,7 @@ def test_a_log_gets_a_line_now_and_then(
 ) -> None:
     now = 0.0
     monkeypatch.setattr("pipeline.cli.transfer.time.monotonic", lambda: now)
-    shown = Transfer(Output(), "one.pgp", 100, _started=0.0, _told=0.0)
+    shown = Transfer(Output(), "one.pgp", 100, _started=0.0, _shown=0.0)
     for second in range(1, 41):
         now = float(second)
         shown.add(2)
@@ -34,6 +34,6 @@ def test_a_log_gets_a_line_now_and_then(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("30 %, ")
-    quiet = Transfer(Output(quiet=True), "one.pgp", 100, _started=0.0, _told=-100.0)
+    quiet = Transfer(Output(quiet=True), "one.pgp", 100, _started=0.0, _shown=-100.0)
     quiet.add(50)
     assert capsys.readouterr().err == ""

@@ -206,7 +206,7 @@ class GroupItem(Part):
 
     Attributes:
         count: How many.
-        of: Of whom.
+        of: Who they are.
     """
 
     count: int

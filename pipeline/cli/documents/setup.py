@@ -106,7 +106,7 @@ class DoctorDocument(Document, schema="orgkey.doctor/1", printed_by="orgkey doct
 
 
 class WayItem(Part):
-    """One way by which others are told.
+    """One way by which a notification or a ping is sent.
 
     Attributes:
         way: ``notify.command``, ``notify.urls`` or ``ping.JOB``.

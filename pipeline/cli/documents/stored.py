@@ -31,7 +31,7 @@ class CopyItem(Part):
         problem: What is wrong, or null.
         unlocked: What is wrong with a lock that its target asks for, or null.
         replication: S3's word for that version (``PENDING``, ``COMPLETED``, ``FAILED``, ``REPLICA``); null
-            where the bucket is not said to be ``replicated`` or does not say. It never counts as a copy.
+            where the bucket is not configured as ``replicated``, or does not say. It never counts as a copy.
     """
 
     target: str
