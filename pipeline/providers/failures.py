@@ -1,9 +1,9 @@
 """Failed calls in words: what each means stands in ``failures.toml`` beside this file, and nowhere else.
 
-A boundary of an SDK says what it knows of a failure, as a :class:`Failure` or a class below it; the table
+A boundary of an SDK says what it knows of a failure, as a :class:`CallFailure` or a class below it; the table
 gives the error, what it says, the hint, and whether it passes by itself:
 
-    raise failures.explain(failures.Failure("answer", service="vault", where="vault", status=503), "read")
+    raise failures.explain(failures.CallFailure("answer", service="vault", where="vault", status=503), "read")
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipeline.core.errors import OrgkeyError, Unreachable
 
 
 @dataclass(frozen=True)
-class Failure:
+class CallFailure:
     """What is known of a call that failed; its attributes are what a row's words can name.
 
     Attributes:
@@ -101,7 +101,7 @@ class Failure:
         return f'set region = "{region}"' if region else "correct region and endpoint_url"
 
 
-class Row(BaseModel):
+class FailureRow(BaseModel):
     """One meaning; what the fields are, ``failures.toml`` says at its head."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -129,7 +129,7 @@ class Row(BaseModel):
     def _range(cls, given: list[int | str]) -> set[int]:
         return {status for each in given for status in (range(500, 600) if isinstance(each, str) else [each])}
 
-    def fits(self, failure: Failure) -> bool:
+    def fits(self, failure: CallFailure) -> bool:
         """Whether this is what a failure means."""
         return (
             (not self.service or failure.service in self.service)
@@ -144,18 +144,18 @@ class Row(BaseModel):
 
 
 @cache
-def table() -> Mapping[str, tuple[Row, ...]]:
+def table() -> Mapping[str, tuple[FailureRow, ...]]:
     """All rows, by table; read when the first call fails."""
     document = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-    return {name: tuple(map(Row.model_validate, rows)) for name, rows in document.items()}
+    return {name: tuple(map(FailureRow.model_validate, rows)) for name, rows in document.items()}
 
 
-def meaning(failure: Failure) -> Row:
+def meaning(failure: CallFailure) -> FailureRow:
     """The row of the table that a failure falls under."""
     return next(row for row in table()[failure.table] if row.fits(failure))
 
 
-def explain(failure: Failure, what: str) -> OrgkeyError:
+def explain(failure: CallFailure, what: str) -> OrgkeyError:
     """Make of a failure the error that it means.
 
     Args:
@@ -172,7 +172,7 @@ def explain(failure: Failure, what: str) -> OrgkeyError:
 
 def other_shape(where: str, what: str, why: str) -> OrgkeyError:
     """The error for an answer of a shape that the service does not give."""
-    return explain(Failure("connection", where=where, code="other shape", text=why), what)
+    return explain(CallFailure("connection", where=where, code="other shape", text=why), what)
 
 
 def class_names(error: BaseException) -> frozenset[str]:
@@ -180,6 +180,6 @@ def class_names(error: BaseException) -> frozenset[str]:
     return frozenset(kind.__name__ for kind in type(error).__mro__)
 
 
-def passes(failure: Failure) -> bool:
+def passes(failure: CallFailure) -> bool:
     """Whether a failure passes by itself within a run."""
     return meaning(failure).again

@@ -36,7 +36,7 @@ _REFUSED = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unanswered(failures.Failure):
+class Unanswered(failures.CallFailure):
     """A request without an answer.
 
     Attributes:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pipeline.core.errors import UsageProblem
 from pipeline.provision.desired import Site, Wanted, auth_mount
-from pipeline.provision.fields import Fields, KvConfig, Mount, Role, Status, TransitKey, read_as
+from pipeline.provision.fields import Fields, KvConfig, Mount, Role, ServerStatus, TransitKeyFields, read_as
 
 M = TypeVar("M", bound=Fields)
 
@@ -42,7 +42,7 @@ class Actual:
     auth: Mapping[str, Mount | None]
     roles: Mapping[str, Role | None]
     kv: Mapping[str, KvConfig | None]
-    keys: Mapping[tuple[str, str], TransitKey | None]
+    keys: Mapping[tuple[str, str], TransitKeyFields | None]
     audit: tuple[str, ...] | None
 
 
@@ -55,7 +55,7 @@ def read(site: Site, want: Wanted) -> Actual:
     """
     mounts = _mounts(site, "sys/mounts", (*want.kv, *want.transit))
     auth = _mounts(site, "sys/auth", want.auth)
-    status = read_as(Status, _answer(site, "sys/seal-status"), _what(site, "sys/seal-status"))
+    status = read_as(ServerStatus, _answer(site, "sys/seal-status"), _what(site, "sys/seal-status"))
     policies = {name: _maybe(site, f"sys/policies/acl/{name}", _Policy) for name in want.policies}
     return Actual(
         version=status.version,
@@ -73,7 +73,7 @@ def read(site: Site, want: Wanted) -> Actual:
             for path in want.kv
         },
         keys={
-            (path, key): _maybe(site, f"{path}/keys/{key}", TransitKey)
+            (path, key): _maybe(site, f"{path}/keys/{key}", TransitKeyFields)
             if (mount := mounts[path]) and mount.type == "transit"
             else None
             for path, key in want.keys

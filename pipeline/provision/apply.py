@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem
 from pipeline.core.isolation import isolated
 from pipeline.core.retry import Retrier
-from pipeline.provision.compare import Change
+from pipeline.provision.compare import ServerChange
 from pipeline.provision.desired import Site
 from pipeline.provision.fields import Mount, read_as
 
@@ -25,12 +25,12 @@ class AppliedChange:
         error: Why it failed.
     """
 
-    change: Change
+    change: ServerChange
     state: str
     error: OrgkeyError | None = None
 
 
-def apply(sites: Sequence[Site], changes: Sequence[Change], retrier: Retrier) -> list[AppliedChange]:
+def apply(sites: Sequence[Site], changes: Sequence[ServerChange], retrier: Retrier) -> list[AppliedChange]:
     """Send what the changes say; changes of one object go in one request.
 
     At the first failure at a server it stops there; the other servers go on.

@@ -29,7 +29,7 @@ _LIMITS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ServerChange:
     """One difference that can be mended.
 
     Attributes:
@@ -97,7 +97,7 @@ class Fault:
     code: Code = Code.CONFLICT
 
 
-def compare(server: str, want: Wanted, have: Actual) -> tuple[list[Change], list[Fault]]:
+def compare(server: str, want: Wanted, have: Actual) -> tuple[list[ServerChange], list[Fault]]:
     """Compare one server, in the order in which differences can be mended."""
     found = _Comparison(server, want, have)
     for look in (found.mounts, found.keys, found.policies, found.auth, found.roles, found.audit):
@@ -108,19 +108,19 @@ def compare(server: str, want: Wanted, have: Actual) -> tuple[list[Change], list
 class _Comparison:
     def __init__(self, server: str, want: Wanted, have: Actual) -> None:
         self.server, self.want, self.have = server, want, have
-        self.changes: list[Change] = []
+        self.changes: list[ServerChange] = []
         self.faults: list[Fault] = []
 
     def missing(self, path: str, body: Mapping[str, Any], **more: Any) -> None:
         self.changes.append(
-            Change(self.server, path, "exists", False, True, **{"call": path, "body": body} | more)
+            ServerChange(self.server, path, "exists", False, True, **{"call": path, "body": body} | more)
         )
 
     def differs(
         self, path: str, field: str, have: Any, want: Any, surplus: tuple[str, ...], call: str = ""
     ) -> None:
         self.changes.append(
-            Change(self.server, path, field, have, want, call or path, {field: want}, surplus=surplus)
+            ServerChange(self.server, path, field, have, want, call or path, {field: want}, surplus=surplus)
         )
 
     def fault(self, path: str, message: str, hint: str) -> None:
@@ -199,7 +199,7 @@ class _Comparison:
                 given = policy.surplus(found, text)
                 more = ("what cannot be judged",) if given is None else tuple(given)
                 self.changes.append(
-                    Change(self.server, path, "policy", found, text, path, {"policy": text}, diff, more)
+                    ServerChange(self.server, path, "policy", found, text, path, {"policy": text}, diff, more)
                 )
 
     def auth(self) -> None:

@@ -115,7 +115,7 @@ class KvConfig(Fields):
     delete_version_after: Annotated[str, BeforeValidator(_expiry)] = "0s"
 
 
-class TransitKey(Fields):
+class TransitKeyFields(Fields):
     """A Transit key."""
 
     type: str | None = None
@@ -146,7 +146,7 @@ class Mount(Fields):
         return self.type == "kv" and self.options is not None and self.options.version == "2"
 
 
-class Status(Fields):
+class ServerStatus(Fields):
     """What a server says of itself without a login."""
 
     version: str = ""

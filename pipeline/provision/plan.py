@@ -11,7 +11,7 @@ from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
 from pipeline.core.isolation import isolated
 from pipeline.provision import actual
 from pipeline.provision.actual import Actual
-from pipeline.provision.compare import Change, Fault, compare
+from pipeline.provision.compare import Fault, ServerChange, compare
 from pipeline.provision.desired import RoleLogin, Site, wanted
 from pipeline.provision.files import Files
 
@@ -53,7 +53,7 @@ class ServersPlan:
     """
 
     servers: tuple[ComparedServer, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[ServerChange, ...]
     faults: tuple[Fault, ...]
 
     @property
@@ -67,7 +67,7 @@ class ServersPlan:
         return Code.PENDING if any(change.call for change in self.changes) else Code.OK
 
     @property
-    def by_hand(self) -> tuple[Change, ...]:
+    def by_hand(self) -> tuple[ServerChange, ...]:
         """What only the server's administrator can do; no run of ours will, so it is no pending change."""
         return tuple(change for change in self.changes if not change.call)
 

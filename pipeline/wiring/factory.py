@@ -71,28 +71,28 @@ class Estate:
         """Build one target."""
         target: Target
         if isinstance(item, settings.VaultTarget):
-            from pipeline.storage.vault.target import VaultTarget
+            from pipeline.storage.vault.backend import VaultBackend
 
             key = self.config.key if self.config else None
             pins = (key.fingerprint, *key.former) if key else ()
-            target = VaultTarget(name, item, self._sessions.vault(name, item), pins=pins)
+            target = VaultBackend(name, item, self._sessions.vault(name, item), pins=pins)
         elif isinstance(item, settings.S3Target):
-            from pipeline.storage.s3.target import S3Target
+            from pipeline.storage.s3.backend import S3Backend
 
-            target = S3Target(name, item, self._sessions.cloud(name, item))
+            target = S3Backend(name, item, self._sessions.cloud(name, item))
         else:
-            from pipeline.storage.directory.target import DirectoryTarget
+            from pipeline.storage.directory.backend import DirectoryBackend
 
-            target = DirectoryTarget(name, item)
+            target = DirectoryBackend(name, item)
         return retrying(target, self._sessions.retrier(item), "target", TARGET_CALLS)
 
     def retainers(self) -> dict[str, Retainer[Stored]]:
         """The configured targets that have a retention, by name, with retries."""
-        from pipeline.storage.s3.target import S3Target
+        from pipeline.storage.s3.backend import S3Backend
 
         assert self.config is not None
         return {
-            name: self._retainer(name, item, S3Target(name, item, self._sessions.cloud(name, item)).place)
+            name: self._retainer(name, item, S3Backend(name, item, self._sessions.cloud(name, item)).place)
             for name, item in self.config.target.items()
             if isinstance(item, settings.S3Target)
         }

@@ -48,11 +48,11 @@ from pipeline.providers.aws.session import AwsSession
 from pipeline.providers.vault.session import VaultSession
 from pipeline.sources.backups import s3 as backups
 from pipeline.storage.interface import Presence, Retention, Slot, Stored
+from pipeline.storage.s3.backend import S3Backend
 from pipeline.storage.s3.ledger_mirror import S3Mirror
 from pipeline.storage.s3.retention import S3Retainer
-from pipeline.storage.s3.target import S3Target
+from pipeline.storage.vault.backend import VaultBackend
 from pipeline.storage.vault.ledger_heads import VaultHeads
-from pipeline.storage.vault.target import VaultTarget
 from tests.support.bad_answers import ANSWERS, BadServer, head, raw, stalls
 
 FPR = "A" * 40
@@ -112,7 +112,7 @@ def of_vault(url: str, folder: Path, deadline: Deadline, seconds: float = CALL) 
 
     ids = VaultIdentity(role_id_file=str(folder / "role"), secret_id_file=str(folder / "secret"))
     sealed = SealedShare(1, "transit", b"vault:v1:aaaa\n", "vault")
-    target = VaultTarget("vault", place, session())
+    target = VaultBackend("vault", place, session())
     heads = VaultHeads("vault", place, session(), FPR)
     head = json.dumps({"head": "x"}).encode()
     return {
@@ -121,7 +121,7 @@ def of_vault(url: str, folder: Path, deadline: Deadline, seconds: float = CALL) 
         "vault get version": lambda: target.get(SLOT, "1"),
         "vault find": lambda: target.find(FPR),
         "vault find epoch": lambda: target.find(FPR, EPOCH),
-        "vault check": lambda: VaultTarget("vault", place, session()).check(),
+        "vault check": lambda: VaultBackend("vault", place, session()).check(),
         "heads listing": lambda: heads.listing(0),
         "heads get": lambda: heads.get("head-000000001"),
         "heads put": lambda: heads.put(1, head),
@@ -158,7 +158,7 @@ def of_aws(url: str, folder: Path, deadline: Deadline, seconds: float = CALL) ->
         return AwsSession(of, identity, call_seconds=seconds, deadline=deadline, role="writer")
 
     shared, kms = session(place), session(key)
-    target, mirror = S3Target("s3", place, shared), S3Mirror("s3", place, shared, FPR)
+    target, mirror = S3Backend("s3", place, shared), S3Mirror("s3", place, shared, FPR)
     stored = Stored(SLOT, "s3://b/r", "v1", Presence.CURRENT)
     retainer = S3Retainer("s3", place, shared, target.place)
     until = Retention("GOVERNANCE", datetime.now(UTC) + timedelta(days=3))

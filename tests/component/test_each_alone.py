@@ -21,7 +21,7 @@ from pipeline.monitoring.notify import channels, job
 from pipeline.monitoring.notify.message import Outcome
 from pipeline.monitoring.notify.ping import Pinger
 from pipeline.provision import apply
-from pipeline.provision.compare import Change
+from pipeline.provision.compare import ServerChange
 from pipeline.report import certificates
 from pipeline.storage.check import Check
 from pipeline.storage.ledger_mirror import Mirror
@@ -52,7 +52,7 @@ def test_a_server_that_takes_no_change_stops_its_own_alone(error: BaseException)
     bad, good = replace(site(), session=cast("Losing", Takes(error))), site(namespace="other")
     good = replace(good, session=cast("Losing", Takes()))
     changes = [
-        Change(where.label, path, "exists", False, True, path, {})
+        ServerChange(where.label, path, "exists", False, True, path, {})
         for path in ("sys/mounts/a", "sys/mounts/b")
         for where in (bad, good)
     ]

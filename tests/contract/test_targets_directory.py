@@ -140,7 +140,7 @@ def test_the_check_warns_of_others(directory_place: DirectoryPlace, monkeypatch:
     def nearly_full(path: Any) -> Any:
         return type("Usage", (), {"free": 1024 * 1024})()
 
-    monkeypatch.setattr("pipeline.storage.directory.target.shutil.disk_usage", nearly_full)
+    monkeypatch.setattr("pipeline.storage.directory.backend.shutil.disk_usage", nearly_full)
     (finding,) = directory_place.target().check()
     assert finding.level == "warn"
     assert "1024 KiB" in finding.message

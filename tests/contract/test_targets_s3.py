@@ -13,8 +13,8 @@ from botocore.stub import ANY, Stubber
 from pipeline.archive.write import place_one
 from pipeline.core.errors import Conflict, Denied, IntegrityProblem, OrgkeyError, Unreachable, UsageProblem
 from pipeline.storage.interface import Presence, Retention, Slot, Stored
+from pipeline.storage.s3.backend import S3Backend
 from pipeline.storage.s3.retention import S3Retainer
-from pipeline.storage.s3.target import S3Target
 from tests.support.target_places import S3Place
 
 RECORD = b"record" * 1000
@@ -253,7 +253,7 @@ def test_where_no_lock_is_configured_none_is_asked_for(s3_place: S3Place, slot: 
 # -- what versitygw cannot be made to do ---------------------------------------------------------
 
 
-def stubbed(s3_place: S3Place, **changes: Any) -> tuple[S3Target, Stubber]:
+def stubbed(s3_place: S3Place, **changes: Any) -> tuple[S3Backend, Stubber]:
     target = s3_place.target(**changes)
     return target, Stubber(target.session.client("s3"))
 

@@ -17,7 +17,7 @@ from pipeline.core.errors import Denied, IntegrityProblem, Unreachable, UsagePro
 from pipeline.providers.vault.health import Health
 from pipeline.providers.vault.session import VaultSession
 from pipeline.storage.interface import Presence, Slot
-from pipeline.storage.vault.target import VaultTarget
+from pipeline.storage.vault.backend import VaultBackend
 from tests.support.target_places import VaultPlace
 
 RECORD = b"record" * 1000
@@ -119,7 +119,7 @@ def test_an_identity_without_metadata_finds_the_current_version(
     vault_place.target().put(slot, RECORD)
     policy = f'path "orgkey/data/{vault_place.prefix}/*" {{ capabilities = ["read"] }}'
     session = narrow(vault_place, tmp_path, policy)
-    target = VaultTarget("vault", vault_place.target().settings, session)
+    target = VaultBackend("vault", vault_place.target().settings, session)
     (stored,) = target.find(slot.fingerprint, slot.epoch)
     assert (stored.version, stored.presence) == ("1", Presence.CURRENT)
     assert target.find(slot.fingerprint, "20260131T080000Z-ffffffff") == []
@@ -167,7 +167,7 @@ def test_the_check_names_each_right_too_many_or_too_few(
         f'path "orgkey/metadata/{prefix}/*" {{ capabilities = {metadata} }}\n'
     )
     session = narrow(vault_place, tmp_path, policy, role)
-    target = VaultTarget("vault", vault_place.target(role).settings, session)
+    target = VaultBackend("vault", vault_place.target(role).settings, session)
     failures = [finding for finding in target.check() if finding.level == "fail"]
     assert any(said in finding.message for finding in failures), failures
     assert all(finding.hint and finding.code for finding in failures)
@@ -246,7 +246,7 @@ def test_a_sealed_server_is_named_and_useless_until_unsealed(vault_place: VaultP
 
 
 def test_time_ahead_and_behind() -> None:
-    from pipeline.storage.vault.target import _presence
+    from pipeline.storage.vault.backend import _presence
 
     now = datetime.now(UTC)
     ahead = (now + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S.123456789Z")

@@ -48,7 +48,7 @@ STATUS = {"NotImplemented": 501, "NoSuchBucket": 404, "AuthorizationHeaderMalfor
 class Example:
     """An answer that falls under a row."""
 
-    row: failures.Row
+    row: failures.FailureRow
     service: str
     status: int
     code: str
@@ -66,7 +66,7 @@ class Example:
         return told(self.status, body, "application/xml")
 
 
-def examples(row: failures.Row) -> Iterator[Example]:
+def examples(row: failures.FailureRow) -> Iterator[Example]:
     """One for each service that can give it."""
     for service in row.service or COMMANDS:
         if service not in COMMANDS:
@@ -77,7 +77,7 @@ def examples(row: failures.Row) -> Iterator[Example]:
             code = "" if service == "vault" else code
             text = told_by or "as told"
             one = Example(row, service, status, code, text)
-            failure = failures.Failure("answer", "w", service, "r", "s", status, code, text)
+            failure = failures.CallFailure("answer", "w", service, "r", "s", status, code, text)
             if failures.meaning(failure) is row:
                 yield one
                 break

@@ -32,7 +32,7 @@ from pipeline.openpgp.gnupg.driver import GnuPG
 from pipeline.openpgp.key import rewrap
 from pipeline.record import tar, verify
 from pipeline.record.tar import MANIFEST
-from pipeline.storage.directory.target import DirectoryTarget
+from pipeline.storage.directory.backend import DirectoryBackend
 from pipeline.unseal.ceremony import UnsealRequest
 from pipeline.unseal.unseal import recover_passphrase
 from pipeline.workflows import drill, restore
@@ -91,7 +91,9 @@ class Shelf:
 
     def context(self, name: str) -> KeyScope:
         clock = SystemClock()
-        place = DirectoryTarget("disk", Settings(kind="directory", controlled_by=("x",), path=str(self.path)))
+        place = DirectoryBackend(
+            "disk", Settings(kind="directory", controlled_by=("x",), path=str(self.path))
+        )
         fingerprint = RECORDS[name]["fingerprint"]
         return KeyScope(
             config=config.load(self.config),

@@ -14,10 +14,10 @@ from pipeline.core.clock import Deadline
 from pipeline.devstack.stack import Stack
 from pipeline.providers.aws.session import AwsSession
 from pipeline.providers.vault.session import VaultSession
-from pipeline.storage.directory.target import DirectoryTarget
+from pipeline.storage.directory.backend import DirectoryBackend
 from pipeline.storage.interface import Slot, Target
-from pipeline.storage.s3.target import S3Target
-from pipeline.storage.vault.target import VaultTarget
+from pipeline.storage.s3.backend import S3Backend
+from pipeline.storage.vault.backend import VaultBackend
 
 CONTROL = ("tests",)
 
@@ -52,9 +52,9 @@ class DirectoryPlace:
     def __init__(self, top: Path) -> None:
         self.top = top
 
-    def target(self, role: str = "writer", **changes: Any) -> DirectoryTarget:
+    def target(self, role: str = "writer", **changes: Any) -> DirectoryBackend:
         path = changes.get("path", str(self.top))
-        return DirectoryTarget(
+        return DirectoryBackend(
             "place", config.DirectoryTarget(kind="directory", controlled_by=CONTROL, path=path)
         )
 
@@ -99,7 +99,7 @@ class VaultPlace:
         place = config.VaultPlace(**{"address": self.stack.endpoint("vault"), **changes})
         return VaultSession(place, identity, call_seconds=call_seconds, deadline=Deadline(seconds), role=role)
 
-    def target(self, role: str = "writer", **changes: Any) -> VaultTarget:
+    def target(self, role: str = "writer", **changes: Any) -> VaultBackend:
         timing = {name: changes.pop(name) for name in ("seconds", "call_seconds") if name in changes}
         place = {name: changes.pop(name) for name in ("address", "ca_file") if name in changes}
         session = self.session(role, **timing, **place)
@@ -112,7 +112,7 @@ class VaultPlace:
                 **changes,
             }
         )
-        return VaultTarget("place", settings, session)
+        return VaultBackend("place", settings, session)
 
     def path(self, slot: Slot) -> str:
         return f"{self.prefix}/{slot.fingerprint}/{slot.epoch}"
@@ -152,7 +152,7 @@ class S3Place:
         self.prefix = f"orgkey/{prefix}"
         self.bucket = str(stack.state.bucket)
 
-    def target(self, role: str = "writer", **changes: Any) -> S3Target:
+    def target(self, role: str = "writer", **changes: Any) -> S3Backend:
         seconds, call_seconds = changes.pop("seconds", 60), changes.pop("call_seconds", 5)
         settings = config.S3Target(
             **{
@@ -169,7 +169,7 @@ class S3Place:
         session = AwsSession(
             settings, identity, call_seconds=call_seconds, deadline=Deadline(seconds), role=role
         )
-        return S3Target("place", settings, session)
+        return S3Backend("place", settings, session)
 
     def key(self, slot: Slot) -> str:
         return f"{self.prefix}/{slot.fingerprint}/{slot.epoch}.tar"

@@ -8,7 +8,7 @@ from pipeline.cli.documents import Document, Part
 from pipeline.core.errors import Code
 
 if TYPE_CHECKING:
-    from pipeline.provision.compare import Change
+    from pipeline.provision.compare import ServerChange
     from pipeline.provision.plan import ServersPlan
 
 
@@ -59,7 +59,7 @@ class ChangeItem(Part):
     by_hand: str | None
 
     @classmethod
-    def about(cls, change: Change, **more: Any) -> Any:
+    def about(cls, change: ServerChange, **more: Any) -> Any:
         """The item of a change.
 
         Args:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AwsFailure(failures.Failure):
+class AwsFailure(failures.CallFailure):
     """What botocore raised without the answer of a service, or of a login.
 
     Attributes:
@@ -136,10 +136,10 @@ def translate(
     return failures.explain(failure, what)
 
 
-def _answer(error: boto.ClientError, service: str, role: str, where: str) -> failures.Failure:
+def _answer(error: boto.ClientError, service: str, role: str, where: str) -> failures.CallFailure:
     details: dict[str, Any] = error.response.get("Error") or {}
     metadata: dict[str, Any] = error.response.get("ResponseMetadata") or {}
-    return failures.Failure(
+    return failures.CallFailure(
         "answer",
         where,
         service,

@@ -19,7 +19,7 @@ def from_health(health: Health, what: str, address: str) -> OrgkeyError | None:
     """Say why a server in this state cannot be used; ``None`` when it can."""
     if health.usable:
         return None
-    return failures.explain(failures.Failure("health", f"vault at {address}", code=health.name), what)
+    return failures.explain(failures.CallFailure("health", f"vault at {address}", code=health.name), what)
 
 
 def from_answer(
@@ -41,7 +41,7 @@ def from_answer(
         health: Asks the server for its state, ``None`` when it does not tell.
     """
     text, status = words_of(error), last.status or 0
-    failure = failures.Failure(
+    failure = failures.CallFailure(
         "answer", f"vault at {address}", "vault", role, "address", status, text=text, headers=last.headers
     )
     if status in (472, 501, 503) or (status == 500 and "sealed" in text):

@@ -136,7 +136,7 @@ class VaultLogin:
             except tuple(refusals) as error:
                 said = words_of(error)
                 status = next(number for kind, number in refusals.items() if isinstance(error, kind))
-                failure = failures.Failure("answer", service="vault", status=status, text=said)
+                failure = failures.CallFailure("answer", service="vault", status=status, text=said)
                 if failures.meaning(failure).words:
                     raise  # it is full, or busy: no verdict on this login
                 raise Denied(

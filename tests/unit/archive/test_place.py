@@ -23,7 +23,7 @@ from pipeline.core.errors import (
     WrongShare,
 )
 from pipeline.core.retry import Retrier, retrying
-from pipeline.storage.directory.target import DirectoryTarget
+from pipeline.storage.directory.backend import DirectoryBackend
 from pipeline.storage.interface import TARGET_CALLS, Presence, Receipt, Slot, Stored
 from tests.support.inmemory import MemoryTarget, as_targets, denied, named, unreachable
 
@@ -235,7 +235,7 @@ def test_beside_is_not_needed_where_the_place_is_free() -> None:
 
 def test_beside_works_at_a_real_target_too(tmp_path: Path) -> None:
     settings = DirectorySettings(kind="directory", path=str(tmp_path), controlled_by=("ops",))
-    target = DirectoryTarget("disk", settings)
+    target = DirectoryBackend("disk", settings)
     target.put(SLOT, b"damaged")
     receipt = place_beside(target, SLOT, DATA)
     assert receipt.slot == f"{SLOT.epoch}-r1"

@@ -19,8 +19,8 @@ from pipeline.providers.aws.errors import AwsFailure
 from pipeline.providers.aws.session import AwsSession
 from pipeline.providers.unanswered import Unanswered
 from pipeline.providers.vault.session import VaultSession
+from pipeline.storage.s3.backend import S3Backend
 from pipeline.storage.s3.bucket import Bucket
-from pipeline.storage.s3.target import S3Target
 from tests.support.reporter import Lines
 from tests.support.scripted_server import Answer, Asked, ScriptedServer
 
@@ -247,7 +247,7 @@ def test_doctor_names_what_the_server_lacks(tmp_path: Path) -> None:
 
     with ScriptedServer(script) as server:
         place = S3Settings(kind="s3", bucket="b", endpoint_url=server.url, prefix="r", controlled_by=("x",))
-        findings = S3Target("s3", place, aws(server.url, tmp_path)).check()
+        findings = S3Backend("s3", place, aws(server.url, tmp_path)).check()
         puts = [asked for asked in server.asked if asked.method == "PUT"]
     assert any(finding.code == 2 and "If-None-Match" in finding.hint for finding in findings), findings
     assert all(asked.headers.get("x-amz-checksum-sha256") for asked in puts)
@@ -266,13 +266,13 @@ def test_a_404_that_speaks_of_a_lock_means_no_lock(tmp_path: Path) -> None:
 )
 def test_of_kms_nothing_is_said_of_buckets_or_of_what_is_stored(status: int, code: str) -> None:
     row = failures.meaning(
-        failures.Failure("answer", "w", "kms", "driller", "endpoint_url", status, code, "no")
+        failures.CallFailure("answer", "w", "kms", "driller", "endpoint_url", status, code, "no")
     )
     assert row.error is UsageProblem
     assert not re.search("bucket is|there already|orgkey list", f"{row.says} {row.hint}")
 
 
-def sample(table: str) -> failures.Failure:
+def sample(table: str) -> failures.CallFailure:
     """A failure of the class that a table is asked with."""
     if table in ("connection", "proxy", "tls"):
         place = AwsPlace(proxy="none")
@@ -281,7 +281,7 @@ def sample(table: str) -> failures.Failure:
         )
     if table == "aws":
         return AwsFailure(table, "w", text="odd", error=ValueError("odd"), of_login=True)
-    return failures.Failure(table, "w", text="odd")
+    return failures.CallFailure(table, "w", text="odd")
 
 
 @pytest.mark.parametrize("table", failures.table())

@@ -14,9 +14,9 @@ from pipeline.core.errors import Unreachable, UsageProblem
 from pipeline.core.retry import Retrier
 from pipeline.provision import apply
 from pipeline.provision.actual import Actual
-from pipeline.provision.compare import Change, compare
+from pipeline.provision.compare import ServerChange, compare
 from pipeline.provision.desired import Site, Wanted, wanted
-from pipeline.provision.fields import KvConfig, Mount, MountOptions, Role, TransitKey
+from pipeline.provision.fields import KvConfig, Mount, MountOptions, Role, TransitKeyFields
 from pipeline.provision.files import Files
 from pipeline.provision.plan import ComparedServer, ServersPlan
 
@@ -76,12 +76,12 @@ def same(want: Wanted) -> Actual:
         auth={"approle": Mount(type="approle")},
         roles={path: Role(**fields) for path, fields in want.roles.items()},
         kv={"orgkey": KvConfig(**want.kv_fields)},
-        keys={("transit", "orgkey-escrow"): TransitKey(**want.key_fields)},
+        keys={("transit", "orgkey-escrow"): TransitKeyFields(**want.key_fields)},
         audit=("file/",),
     )
 
 
-def changes(want: Wanted, have: Actual) -> list[Change]:
+def changes(want: Wanted, have: Actual) -> list[ServerChange]:
     found, faults = compare("server", want, have)
     assert faults == []
     return found
@@ -208,7 +208,7 @@ def test_more_versions_than_asked_for_are_left_alone(want: Wanted, same: Actual)
 
 
 def test_a_deleted_key_is_a_fault(want: Wanted, same: Actual) -> None:
-    gone = {("transit", "orgkey-escrow"): TransitKey(**want.key_fields, soft_deleted=True)}
+    gone = {("transit", "orgkey-escrow"): TransitKeyFields(**want.key_fields, soft_deleted=True)}
     found, faults = compare("server", want, replace(same, keys=gone))
     assert found == []
     assert "marked as deleted" in faults[0].message
@@ -245,7 +245,7 @@ token_file = "/a/token"
 
 
 def test_an_imported_key_is_a_fault(want: Wanted, same: Actual) -> None:
-    brought = {("transit", "orgkey-escrow"): TransitKey(**want.key_fields, imported_key=True)}
+    brought = {("transit", "orgkey-escrow"): TransitKeyFields(**want.key_fields, imported_key=True)}
     found, faults = compare("server", want, replace(same, keys=brought))
     assert found == []
     assert "it was imported" in faults[0].message
@@ -298,7 +298,7 @@ class NoWait(SystemClock):
 
 def applied(server: Losing, path: str, kind: str) -> apply.AppliedChange:
     here = replace(site(), session=server)
-    change = Change(here.label, path, "exists", False, True, path, {"type": kind})
+    change = ServerChange(here.label, path, "exists", False, True, path, {"type": kind})
     (outcome,) = apply.apply([here], [change], Retrier(Deadline(60), clock=NoWait()))
     return outcome
 

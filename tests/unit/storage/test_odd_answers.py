@@ -13,7 +13,7 @@ from pipeline.core.errors import Code
 from pipeline.core.finding import Finding, Level
 from pipeline.custody.holders.transit import TransitKeyHolder
 from pipeline.providers.vault.session import VaultSession
-from pipeline.storage.vault.target import VaultTarget
+from pipeline.storage.vault.backend import VaultBackend
 from tests.support.scripted_server import Answer, Asked, ScriptedServer
 
 ROLE = "driller"
@@ -62,7 +62,7 @@ def failures(found: list[Finding]) -> list[tuple[str, Code]]:
 
 def looked(address: str, token: Any) -> list[Finding]:
     settings = config.VaultTarget(**PLACE, kind="vault", address=address)
-    return VaultTarget("vault", settings, session(address, token)).check()
+    return VaultBackend("vault", settings, session(address, token)).check()
 
 
 def held(address: str, token: Any) -> list[Finding]:

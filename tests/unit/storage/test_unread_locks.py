@@ -12,7 +12,7 @@ from pipeline.core.clock import Deadline
 from pipeline.core.retry import Retrier, retrying
 from pipeline.providers.aws.session import AwsSession
 from pipeline.storage.interface import TARGET_CALLS, Stored, Target
-from pipeline.storage.s3.target import S3Target
+from pipeline.storage.s3.backend import S3Backend
 from tests.support.scripted_server import Answer, Asked, ScriptedServer
 
 FPR = "A" * 40
@@ -61,7 +61,7 @@ def listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., li
             )  # fmt: skip
             deadline = Deadline(60)
             session = AwsSession(place, None, call_seconds=10, deadline=deadline, role="auditor")
-            target: Target = S3Target("s3", place, session)
+            target: Target = S3Backend("s3", place, session)
             return retrying(target, Retrier(deadline, base=0.01), "target", TARGET_CALLS).find(FPR)
 
     return find

@@ -37,7 +37,7 @@ LARGEST = (_MAX_ENTRY - _OVERHEAD) // 4 * 3
 """The most bytes of a record whose base64 fits into an entry."""
 
 
-class VaultTarget:
+class VaultBackend:
     """One entry for each epoch, written with ``cas=0``, everything inside the entry.
 
     Custom metadata is not used: the right to write it includes the right to expire versions.

@@ -30,7 +30,7 @@ T = TypeVar("T")
 Lock = tuple[str | None, datetime | None]
 
 
-class S3Target:
+class S3Backend:
     """One object for each epoch, written only where there is none, locked where that is configured.
 
     Args:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _LOW_SPACE = 16 * 1024 * 1024
 
 
-class DirectoryTarget:
+class DirectoryBackend:
     """Records at ``<dir>/<FINGERPRINT>/<epoch>.tar``, read-only, never overwritten.
 
     The directory itself is never made: a disk that is not mounted must not be mistaken for its empty
