@@ -13,9 +13,9 @@ _HEAD = """\
 
 <!-- Written by `python -m tools.make_exit_codes` from pipeline/core/errors.py. Change it there. -->
 
-What a script, a timer or a monitor needs to know is the exit code; it is the same in every command. 0 means
-that all that was asked is done *and verified*. Enough but not all of it has a code of its own, 24, so that a
-partial success is never taken for a whole one.
+Scripts, timers and monitors go by the exit code. A code means the same in every command. 0 means that all that was
+asked is done *and verified*. A partial success, enough but not all, has a code of its own, 24, so that nobody takes
+it for a whole one. The help page of each command lists the codes that it is known for.
 
 An error is two lines on stderr, what happened and what to do:
 
@@ -27,9 +27,9 @@ orgkey: hint: put its fingerprint into [key] of the configuration, or give --fin
 With `--json` a command prints its own document at any exit code. Only when there is no result, it prints
 `{"schema": "orgkey.error/1", "error": {"code", "name", "message", "hint"}}` with the *name* of the table.
 
-An answer that cannot be written to standard output (closed, full, its reader gone) is told in these two
-lines; the code is then the work's own, or 3 where that would be 0. Standard error is not needed: the work
-goes on without it.
+Where the answer cannot be written to standard output (it is closed, it is full, or its reader is gone), these two
+lines say so. The code is then the one of the work itself, or 3 where that would be 0. Standard error is not needed:
+the work goes on without it.
 
 *Retry?* says whether the same command, run again later and unchanged, can succeed: schedules retry on these
 and on no other.
@@ -45,14 +45,14 @@ A run that meets several problems ends with the first of these:
 
 {several}
 
-A code that is in neither list ends the run at once; where it comes together with others, it goes first.
+A code that is not in this list ends the run at once; where it comes together with others, it goes first.
 
 `orgkey inspect` lists every problem of an export in `problems` and ends with the first of these:
 
 {inspect}
 
 `--accept unprotected` overrides 11, `--accept expired` 15 (never a revocation), `--accept certificates` 17.
-Neither dates nor certificates ever stand in the way of a restore.
+Dates and certificates never prevent a restore.
 """
 
 

@@ -28,7 +28,7 @@ ARGUMENTS_OF_EXAMPLES: Final = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class LateCommand:
     """A command that is not imported yet, or a group of them.
 
     Attributes:
@@ -45,7 +45,7 @@ class Entry:
     help: str
     task: str = "Commands"
     needs: str = ""
-    commands: dict[str, Entry] = field(default_factory=dict)
+    commands: dict[str, LateCommand] = field(default_factory=dict)
 
     @property
     def shown(self) -> bool:
@@ -75,21 +75,21 @@ class Entry:
         return typer.main.get_command(alone)
 
 
-def commands(tasks: Mapping[str, Mapping[str, str]], needs: Mapping[str, str]) -> dict[str, Entry]:
+def commands(tasks: Mapping[str, Mapping[str, str]], needs: Mapping[str, str]) -> dict[str, LateCommand]:
     """Make the entries of a table.
 
     Args:
         tasks: By task, the help of each command by its words; a group stands before its commands.
         needs: A package of the extra `lab` that a command needs.
     """
-    entries: dict[str, Entry] = {}
+    entries: dict[str, LateCommand] = {}
     for task, table in tasks.items():
         for words, text in table.items():
             group_name, _, name = words.partition(" ")
             if name:
-                entries[group_name].commands[name] = Entry(words, text)
+                entries[group_name].commands[name] = LateCommand(words, text)
             else:
-                entries[words] = Entry(words, text, task, needs.get(words, ""))
+                entries[words] = LateCommand(words, text, task, needs.get(words, ""))
     return entries
 
 
@@ -113,7 +113,7 @@ def _with_help_pages(app: typer.Typer, words: str) -> None:
 class _Commands(MutableMapping[str, Any]):
     """Commands by name, each built when it is asked for."""
 
-    def __init__(self, entries: Mapping[str, Entry]) -> None:
+    def __init__(self, entries: Mapping[str, LateCommand]) -> None:
         self._entries = entries
         self._built: dict[str, Any] = {}
 
@@ -138,7 +138,7 @@ class _Commands(MutableMapping[str, Any]):
         return name in self._entries
 
 
-def group(entries: Mapping[str, Entry]) -> type[HelpGroup]:
+def group(entries: Mapping[str, LateCommand]) -> type[HelpGroup]:
     """Make the class of a group whose commands are built late.
 
     Args:
