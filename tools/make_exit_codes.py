@@ -13,9 +13,9 @@ _HEAD = """\
 
 <!-- Written by `python -m tools.make_exit_codes` from pipeline/core/errors.py. Change it there. -->
 
-Scripts, timers and monitors go by the exit code. A code means the same in every command. 0 means that all that was
-asked is done *and verified*. A partial success, enough but not all, has a code of its own, 24, so that nobody takes
-it for a whole one. The help page of each command lists the codes that it is known for.
+Scripts, timers and monitors go by the exit code. A code means the same in every command. 0 means that all
+that was asked is done *and verified*. A partial success, enough but not all, has a code of its own, 24, so
+that nobody takes it for a whole one. The help page of each command lists the codes that it is known for.
 
 An error is two lines on stderr, what happened and what to do:
 
@@ -27,9 +27,9 @@ orgkey: hint: put its fingerprint into [key] of the configuration, or give --fin
 With `--json` a command prints its own document at any exit code. Only when there is no result, it prints
 `{"schema": "orgkey.error/1", "error": {"code", "name", "message", "hint"}}` with the *name* of the table.
 
-Where the answer cannot be written to standard output (it is closed, it is full, or its reader is gone), these two
-lines say so. The code is then the one of the work itself, or 3 where that would be 0. Standard error is not needed:
-the work goes on without it.
+Where the answer cannot be written to standard output (it is closed, it is full, or its reader is gone), these
+two lines say so. The code is then the one of the work itself, or 3 where that would be 0. Standard error is
+not needed: the work goes on without it.
 
 *Retry?* says whether the same command, run again later and unchanged, can succeed: schedules retry on these
 and on no other.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.cli.command import Invocation, command
-from pipeline.cli.documents.custody import CustodyPostureDocument
 from pipeline.cli.help import COPY_CODES, WHERE
 from pipeline.cli.options import opt
 from pipeline.core.errors import Code
@@ -26,4 +25,5 @@ def posture(
     exposure = analysis.expose(call.context())
     if svg is not None:
         files.write_new(svg, diagram.draw(exposure).encode(), mode=0o644)
-    return call.answer(CustodyPostureDocument.about(exposure), text.lines(exposure))
+    call.out.emit(text.document(exposure), text.lines(exposure))
+    return exposure.code

@@ -2,9 +2,58 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pipeline.core.clock import stamp
 from pipeline.core.text import counted, printable, who_alone
-from pipeline.posture.analysis import TRUTH, Exposure, until_text
-from pipeline.posture.model import Answer
+from pipeline.posture.analysis import LISTED, TRUTH, Exposure, until_text
+from pipeline.posture.model import Answer, listed
+
+
+def document(found: Exposure) -> dict[str, Any]:
+    """The document `orgkey.custody-posture/1`."""
+    now = found.now
+    return {
+        "schema": "orgkey.custody-posture/1",
+        "reconstruct": _sets(now.reconstruct),
+        "fatal_losses": _sets(now.fatal_losses),
+        "groups": {
+            "reconstruct": _groups(now.reconstruct),
+            "fatal_losses": _groups(now.fatal_losses),
+        },
+        "single_points": {"reconstruct": now.reconstruct.singles(), "loss": now.fatal_losses.singles()},
+        "configured": {
+            "reconstruct": _sets(found.configured.reconstruct),
+            "fatal_losses": _sets(found.configured.fatal_losses),
+        },
+        "lingering": [
+            {
+                "epoch": item.epoch,
+                "who": _sets(item.who),
+                "until": stamp(item.until) if item.until else None,
+                "what": item.what,
+            }
+            for item in found.lingering
+        ],
+        "hosts": list(found.hosts),
+        "epochs": [
+            {"epoch": epoch.name, "fingerprint": epoch.fingerprint, "state": str(epoch.state)}
+            for epoch in found.epochs
+        ],
+        "facts": list(found.facts),
+        "unknown": list(found.unknown),
+        "names": dict(found.names),
+        "truth": TRUTH,
+        "exit_code": int(found.code),
+    }
+
+
+def _sets(answer: Answer) -> list[list[str]] | None:
+    return listed(answer.sets()) if answer.count() <= LISTED else None
+
+
+def _groups(answer: Answer) -> list[list[dict[str, Any]]]:
+    return [[{"count": count, "of": list(names)} for count, names in line] for line in answer.lines()]
 
 
 class Text:

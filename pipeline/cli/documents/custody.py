@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from pipeline.archive.catalog import State
 from pipeline.cli.documents import Document, Part, at
 from pipeline.cli.output import printable, table
 from pipeline.core.errors import Code
-
-if TYPE_CHECKING:
-    from pipeline.posture.analysis import Exposure
-    from pipeline.posture.model import Answer
 
 
 class AskedShareItem(Part):
@@ -274,7 +269,7 @@ class CountedEpochItem(Part):
         state: How far it is.
     """
 
-    epoch: str = at("name")
+    epoch: str
     fingerprint: str
     state: State
 
@@ -283,6 +278,8 @@ class CustodyPostureDocument(
     Document, schema="orgkey.custody-posture/1", printed_by="orgkey custody posture"
 ):
     """Who can reconstruct the key, and what loss is fatal.
+
+    It is a file of a report's bundle, too: :func:`pipeline.posture.text.document` makes it.
 
     Attributes:
         reconstruct: Minimal sets of parties that get the key out of what is stored (out of the configured
@@ -313,43 +310,4 @@ class CustodyPostureDocument(
     unknown: tuple[str, ...]
     names: Mapping[str, str]
     truth: str
-    exit_code: Code = at("code")
-
-    @classmethod
-    def about(cls, exposure: Exposure) -> CustodyPostureDocument:
-        """The document of an analysis.
-
-        Args:
-            exposure: The analysis.
-        """
-        from pipeline.posture.analysis import TRUTH
-
-        now, plan = exposure.now, exposure.configured
-        return cls.of(
-            exposure,
-            reconstruct=_sets(now.reconstruct),
-            fatal_losses=_sets(now.fatal_losses),
-            groups=GroupsItem(reconstruct=_groups(now.reconstruct), fatal_losses=_groups(now.fatal_losses)),
-            single_points=SinglePointsItem(
-                reconstruct=tuple(now.reconstruct.singles()), loss=tuple(now.fatal_losses.singles())
-            ),
-            configured=ConfiguredItem(
-                reconstruct=_sets(plan.reconstruct), fatal_losses=_sets(plan.fatal_losses)
-            ),
-            lingering=tuple(LingeringItem.of(item, who=_sets(item.who)) for item in exposure.lingering),
-            epochs=CountedEpochItem.each(exposure.epochs),
-            truth=TRUTH,
-        )
-
-
-def _sets(answer: Answer) -> Any:
-    from pipeline.posture.analysis import LISTED
-    from pipeline.posture.model import listed
-
-    return listed(answer.sets()) if answer.count() <= LISTED else None
-
-
-def _groups(answer: Answer) -> tuple[tuple[GroupItem, ...], ...]:
-    return tuple(
-        tuple(GroupItem(count=count, of_=tuple(names)) for count, names in line) for line in answer.lines()
-    )
+    exit_code: Code
