@@ -32,4 +32,4 @@ def require_valid(document: dict[str, Any]) -> None:
     assert not errors, errors
 
 
-WITHOUT = ("orgkey.lab-", "orgkey.stack", "orgkey.report/", "orgkey.inspect/", "orgkey.ledger-")
+WITHOUT = ("orgkey.lab-", "orgkey.stack", "orgkey.report/")
