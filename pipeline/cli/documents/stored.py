@@ -105,19 +105,13 @@ class ListDocument(Document, schema="orgkey.list/1", printed_by="orgkey list"):
     last_known: Mapping[str, LastKnownItem]
 
 
-class VerifyDocument(Document, schema="orgkey.verify/1", printed_by="orgkey verify"):
+class VerifyDocument(ListDocument, schema="orgkey.verify/1", printed_by="orgkey verify"):
     """What is stored, each copy read whole.
 
     Attributes:
-        epochs: Every epoch.
-        unreachable: Targets that could not be asked, by name.
-        last_known: By fingerprint, where not all could be looked at.
         exit_code: How the run ended.
     """
 
-    epochs: tuple[EpochItem, ...]
-    unreachable: Mapping[str, SilentItem]
-    last_known: Mapping[str, LastKnownItem]
     exit_code: Code
 
 
