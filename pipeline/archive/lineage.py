@@ -7,18 +7,20 @@ it. What was known once and cannot be read now is no reason to compare with less
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from pipeline.archive.catalog import REPAIRED, Survey
 from pipeline.archive.run import KeyScope
 from pipeline.core.errors import IntegrityProblem, OrgkeyError, Stale
 from pipeline.core.isolation import isolated
 from pipeline.custody import plan_change
-from pipeline.evidence.ledger import drill_history as history
-from pipeline.evidence.ledger import entry as chain
+from pipeline.evidence.ledger.drill_history import read
+from pipeline.evidence.ledger.entry import Malformed
+from pipeline.evidence.ledger.events import EpochStored, MalformedEvent, event_of
+from pipeline.evidence.ledger.store import LedgerEntry
 from pipeline.record.create import CustodyPlan
 from pipeline.record.verify import Record, verify_record
 from pipeline.storage.ledger_mirror import Mirror
@@ -30,7 +32,7 @@ _HINT: Final = (
     "--accept-custody-change, or put the old plan back"
 )
 _LOOKED_AT: Final = 16
-"""How many of a mirror's newest entries are read for an epoch that this host does not know."""
+"""Of how many hosts, how many of a mirror's newest entries are read for an epoch that is not known here."""
 INSIST: Final = (
     "If it is lost for good, `orgkey escrow --new-epoch` insists, with --accept-custody-change where "
     "nothing else knows the last custody plan"
@@ -123,7 +125,7 @@ def newer_known(context: KeyScope, survey: Survey, chosen: str) -> str | None:
     Returns:
         What an operator should know; ``None`` when nothing newer is known.
     """
-    known = [*_journal(context), *_ledger(context), *_mirrors(context, survey)]
+    known = [*_journal(context), *_ledger(context, others=True), *_mirrors(context, survey)]
     newest = max(known, key=lambda item: item.epoch, default=None)
     if newest is None or newest.epoch <= chosen or any(epoch.name == newest.epoch for epoch in survey.epochs):
         return None
@@ -171,12 +173,23 @@ def _journal(context: KeyScope) -> Iterator[Remembered]:
         return
 
 
-def _ledger(context: KeyScope) -> Iterator[Remembered]:
+def _ledger(context: KeyScope, *, others: bool = False) -> Iterator[Remembered]:
+    """What this host entered; what other hosts did is told, and says nothing of the plan."""
     for entry in context.ledger.entries():
-        details: Mapping[str, Any] = entry["details"]
-        epoch, plan = details.get("epoch"), details.get("plan")
-        if entry["event"] in EVENTS and isinstance(epoch, str) and REPAIRED.match(epoch):
-            yield Remembered(epoch, plan if isinstance(plan, str) else None, "this host's ledger")
+        event = _stored(entry) if entry.own or others else None
+        if event is not None and entry.own:
+            yield Remembered(event.epoch, event.plan, "this host's ledger")
+        elif event is not None:
+            yield Remembered(event.epoch, None, f"the ledger of host {entry.host}")
+
+
+def _stored(entry: LedgerEntry) -> EpochStored | None:
+    """The epoch that an entry says was made; nothing where it is malformed."""
+    try:
+        event = event_of(entry) if entry.event in EVENTS else None
+    except MalformedEvent:
+        return None
+    return event if isinstance(event, EpochStored) and REPAIRED.match(event.epoch) else None
 
 
 def _mirrors(context: KeyScope, survey: Survey) -> Iterator[Remembered]:
@@ -184,24 +197,25 @@ def _mirrors(context: KeyScope, survey: Survey) -> Iterator[Remembered]:
     answering = {copy.target for epoch in survey.epochs for copy in epoch.copies} - set(survey.unreachable)
     if not answering.intersection(context.config.ledger.mirrors):
         return
-    head = isolated(lambda: context.ledger.head().sequence, "this host's ledger")
-    after = head if isinstance(head, int) else 0
     for name, mirror in context.backends("driller").mirrors(context.fingerprint).items():
         if name not in answering:
             continue
-        told = isolated(partial(_told, context, mirror, after), f"ledger mirror {name}")
+        told = isolated(partial(_told, context, mirror), f"ledger mirror {name}")
         if not isinstance(told, OrgkeyError):
             yield from (Remembered(epoch, None, f"the ledger's mirror {name}") for epoch in told)
 
 
-def _told(context: KeyScope, mirror: Mirror, after: int) -> list[str]:
-    listing = mirror.listing(after)
+def _told(context: KeyScope, mirror: Mirror) -> list[str]:
     found = []
-    for number in sorted(listing)[-_LOOKED_AT:]:
-        for handle in listing[number][:1]:
+    for host in mirror.hosts()[:_LOOKED_AT]:
+        chain = context.ledger.copy_of(host)
+        listing = mirror.listing(host, chain.head().sequence)
+        for number in sorted(listing)[-_LOOKED_AT:]:
             try:
-                told = history.parts(chain.parse(mirror.get(handle), number, context.fingerprint))
-            except (IntegrityProblem, chain.Malformed, *history.MALFORMED):
+                entry = chain.parse(number, mirror.get(listing[number][0]))
+                history = read([entry])
+            except (IntegrityProblem, Malformed):
                 continue
-            found += [item.epoch for item in told[0]] + [item.epoch for item in told[2]]
+            found += [item.epoch for item in history.drills]
+            found += [event.epoch] if (event := _stored(entry)) is not None else []
     return [epoch for epoch in found if REPAIRED.match(epoch)]

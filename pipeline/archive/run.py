@@ -26,8 +26,8 @@ from pipeline.core.finding import Finding
 from pipeline.core.reporter import Reporter
 from pipeline.custody.holders.interface import Holder
 from pipeline.custody.shares.manifest_section import CustodySection
-from pipeline.evidence.ledger.mirror_state import Memory
-from pipeline.evidence.ledger.replicator import Scribe
+from pipeline.evidence.ledger.mirror_state import MirrorState
+from pipeline.evidence.ledger.replicator import Replicator
 from pipeline.evidence.ledger.store import Ledger
 from pipeline.provision.desired import Site
 from pipeline.sources.backups.sources import Source
@@ -132,7 +132,7 @@ class KeyScope(Run):
 
     fingerprint: str
     root: Path
-    _scribes: dict[str, Scribe] = field(default_factory=dict, repr=False, compare=False)
+    _replicators: dict[str, Replicator] = field(default_factory=dict, repr=False, compare=False)
     _provers: list[Prestarted] = field(default_factory=list, repr=False, compare=False)
 
     def of(self, fingerprint: str) -> KeyScope:
@@ -203,13 +203,13 @@ class KeyScope(Run):
         return Ledger(self.root, self.fingerprint)
 
     @property
-    def scribe(self) -> Scribe:
+    def replicator(self) -> Replicator:
         """What writes the ledger and its mirrors: one in a run for a key, so a dead mirror costs one call."""
-        if self.fingerprint not in self._scribes:
+        if self.fingerprint not in self._replicators:
             writer = self.backends("writer")
-            self._scribes[self.fingerprint] = Scribe(
+            self._replicators[self.fingerprint] = Replicator(
                 self.ledger,
-                Memory(self.root),
+                MirrorState(self.root),
                 writer.mirrors(self.fingerprint),
                 writer.heads(self.fingerprint),
                 deadline=self.deadline,
@@ -217,7 +217,7 @@ class KeyScope(Run):
                 clock=self.clock,
                 reporter=self.reporter,
             )
-        return self._scribes[self.fingerprint]
+        return self._replicators[self.fingerprint]
 
     def record_event(self, event: str, details: Mapping[str, Any], *, final: bool = False) -> None:
         """Write an entry to the ledger; a mirror that cannot have it now gets it later.
@@ -231,7 +231,7 @@ class KeyScope(Run):
             LocalFilesProblem: It cannot be kept here, which is a failure of the run.
         """
         mirrored = self.config.ledger.mirrors or self.config.ledger.heads
-        writer = self.scribe if mirrored else self.ledger
+        writer = self.replicator if mirrored else self.ledger
         head = writer.append(event, details, now=self.clock.now(), run=self.run_id)
         logs.event("ledger", f"ledger entry {head.sequence}: {event}", entry=event, sequence=head.sequence)
 

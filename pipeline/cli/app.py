@@ -66,9 +66,9 @@ COMMANDS = commands(
             "certificate verify": "Check a certificate's signatures, contents and time-stamp; offline.",
             "certificate stamp": "Ask the time-stamp authority again for certificates that wait.",
             "ledger": "Verify, show and mirror the log of what was done and what failed.",
-            "ledger verify": "Check the chain, and what vouches for it.",
+            "ledger verify": "Check every host's chain, and what vouches for it.",
             "ledger show": "Show the last entries.",
-            "ledger sync": "Fetch from the mirrors, and push what waits.",
+            "ledger sync": "Push to the mirrors, and copy other hosts' chains.",
         },
         "Trying and testing": {
             "lab": "A stand-in for a PGP Encryption Server, for trying and testing: not the product.",

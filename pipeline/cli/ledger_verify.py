@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.command import Invocation, command
+from pipeline.cli.documents.ledger import LedgerVerifyDocument
 from pipeline.cli.help import WHERE
 from pipeline.cli.options import opt
 from pipeline.cli.output import Output, spaced
@@ -19,7 +20,7 @@ from pipeline.core.retry import Retrier
 
 if TYPE_CHECKING:
     from pipeline.archive.run import KeyScope
-    from pipeline.evidence.ledger.verify import Claim, Verified
+    from pipeline.evidence.ledger.verify import Claim
     from pipeline.storage.ledger_mirror import Mirror
 
 
@@ -58,12 +59,12 @@ def verify(
         opt("--mirror", "A mirror of the configuration; repeatable.", "TARGET"),
     ] = None,
 ) -> Code:
-    """Check that the ledger is one whole chain, and say what vouches for it.
+    """Check that each host's chain is whole, and say what vouches for it.
 
     With FOLDER it needs neither configuration nor servers. The first entry that is missing, changed or out
     of order is named, with exit code 41.
 
-    The folder alone does not show whether its end was cut off, or all of it written anew: a head, a
+    The folder alone does not show whether a chain's end was cut off, or all of it written anew: a head, a
     certificate or a mirror does.
     """
     out = call.out
@@ -82,8 +83,8 @@ def verify(
     found = story.verify(given.folder, given.claims, given.fingerprint, absent=folder is None)
     codes = [error.code for error in given.silent]
     code = first_of(codes if found.ok else [*codes, Code.LEDGER_BROKEN])
-    out.emit(_document(found, given, code), _lines(found, given))
-    return code
+    document = LedgerVerifyDocument.about(found, given.notes, code)
+    return call.answer(document, document.lines())
 
 
 def _subject(call: Invocation, out: Output, folder: Path | None, mirrors: list[str]) -> _Given:
@@ -161,48 +162,8 @@ def _certificate(given: _Given, path: Path, public: Path | None) -> None:
         )  # fmt: skip
         given.notes.append(f"the signature of {path} is the Org Key's, {spaced(told.fingerprint)}")
     if told.head.sequence == 0:
-        given.notes.append(f"{path} was made before the ledger's first entry: it vouches for none")
+        given.notes.append(f"{path} was made before its host's first entry: it vouches for none")
+    digests = frozenset({told.head.digest.hex})
     given.claims.append(
-        Claim(told.head.sequence, frozenset({told.head.digest.hex}), f"certificate {path.name}")
+        Claim(told.head.sequence, digests, f"certificate {path.name}", host=told.host, asked=True)
     )
-
-
-def _document(found: Verified, given: _Given, code: Code) -> dict[str, Any]:
-    return {
-        "schema": "orgkey.ledger-verify/1",
-        "folder": str(found.folder),
-        "fingerprint": found.fingerprint,
-        "entries": found.entries,
-        "head": {"sequence": found.head.sequence, "sha256": found.head.digest.hex},
-        "anchored_to": found.anchored_to,
-        "anchored_by": found.anchored_by,
-        "unauthenticated": found.unauthenticated,
-        "ok": found.ok,
-        "first_bad": found.first_bad,
-        "problem": found.problem,
-        "notes": [*given.notes, *found.notes],
-        "exit_code": int(code),
-    }
-
-
-def _lines(found: Verified, given: _Given) -> list[str]:
-    shown = [
-        f"ledger     {found.folder}",
-        f"key        {spaced(found.fingerprint) if found.fingerprint else '-'}",
-        f"chained    {found.entries} entries",
-        f"head       {found.head.sequence}:{found.head.digest.hex}",
-    ]
-    if found.anchored_to:
-        later = f"; later entries unauthenticated: {found.unauthenticated}" if found.unauthenticated else ""
-        shown.append(f"anchored   to {found.anchored_to}, by {found.anchored_by}{later}")
-    else:
-        shown.append("anchored   to 0, nothing outside the folder vouches for it")
-    if (found.ok and found.anchored_to < found.entries) or not found.anchored_to:
-        shown += [
-            "           Whether the end was cut off, or what is not anchored was written anew, does not",
-            "           show here: give --head, --certificate or --mirror.",
-        ]
-    shown += [f"note       {note}" for note in (*given.notes, *found.notes)]
-    if found.problem:
-        return [*shown, f"BROKEN     at entry {found.first_bad}: {found.problem}"]
-    return [*shown, "no entry up to the head contradicts another, or what was given"]

@@ -68,7 +68,7 @@ def last_known(context: KeyScope, surveys: Sequence[Survey]) -> dict[str, Known]
 def _newest(ledger: Ledger) -> Known | None:
     from pipeline.evidence.ledger.drill_history import read
 
-    return read(entry for entry, _ in ledger.each()).known
+    return read(ledger.each()).known
 
 
 def lines(context: KeyScope, surveys: Sequence[Survey], known: Mapping[str, Known]) -> list[str]:

@@ -71,6 +71,7 @@ def report(
     context = call.context()
     from pipeline.report import model
     from pipeline.report.gather import gather
+    from pipeline.report.past import HERE
 
     _catch_up(context)
     if begin is not None and begin > context.clock.now():
@@ -84,7 +85,8 @@ def report(
     if written:
         verdict = str(found.report.verdict.answer)
         # What another host enters meanwhile is in the next report.
-        through = found.report.ledger.entries
+        own, *others = found.report.ledger.hosts
+        through = {HERE: own.entries} | {item.host: item.entries for item in others}
         context.record_event(
             "report",
             {"verdict": verdict, "files": written, "through": through, "bundle": bundle is not None},
@@ -99,7 +101,7 @@ def _catch_up(context: KeyScope) -> None:
     if not context.config.ledger.mirrors:
         return
     try:
-        context.scribe.catch_up(now=context.clock.now(), run=context.run_id)
+        context.replicator.catch_up(now=context.clock.now(), run=context.run_id)
     except OrgkeyError as error:
         context.reporter.warn(f"the ledger is not level with its mirrors: {error.message}")
 

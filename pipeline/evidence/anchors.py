@@ -18,12 +18,14 @@ from pipeline.evidence import verify as checking
 from pipeline.evidence.ledger import entry as chain
 from pipeline.evidence.ledger.entry import Head
 from pipeline.evidence.ledger.verify import Claim
-from pipeline.storage.ledger_mirror import Mirror
+from pipeline.storage.ledger_mirror import HOST, Mirror
 
 _HEAD = re.compile(r"([0-9]{1,9}):(?:sha256:)?([0-9a-fA-F]{64})")
 _LARGEST: Final = 8 << 20
 MOST: Final = 100_000
 """Entries of a mirror that are read at most; a busy host makes some thousands a year."""
+MOST_HOSTS: Final = 64
+"""Hosts whose chains are read at most."""
 _TOGETHER: Final = 256
 """So many of them are under way at a time."""
 
@@ -34,12 +36,14 @@ class Certified:
 
     Attributes:
         fingerprint: The key's.
-        head: The ledger's head when the drill was made.
+        head: The head of the host's chain when the drill was made.
+        host: The host-id; ``None`` in a certificate of 0.1.
         body: The statement, for its signature.
     """
 
     fingerprint: str
     head: Head
+    host: str | None
     body: bytes
 
 
@@ -62,15 +66,17 @@ def certificate(path: Path) -> Certified:
 
     Raises:
         LocalFilesProblem: It cannot be read.
-        IntegrityProblem: It is no certificate of a drill.
+        IntegrityProblem: It is not a certificate of a drill.
     """
     body = read_file(path)
     try:
         _, told = checking.contents(body)
         number, digest = told["ledger_head"]["sequence"], told["ledger_head"]["sha256"]
+        host = told["ledger_head"].get("host")
         if type(number) is not int or not re.fullmatch(r"[0-9a-f]{64}", digest):
             raise ValueError
-        return Certified(str(told["fingerprint"]), Head(number, Digest("sha256", digest)), body)
+        named = host if isinstance(host, str) and HOST.fullmatch(host) else None
+        return Certified(str(told["fingerprint"]), Head(number, Digest("sha256", digest)), named, body)
     except (IntegrityProblem, ValueError, KeyError, TypeError):
         raise IntegrityProblem(
             f"{path} is not a certificate of a drill, or is damaged",
@@ -82,7 +88,7 @@ def read_file(path: Path) -> bytes:
     """Read a small regular file.
 
     Raises:
-        LocalFilesProblem: It cannot be read, or is no file, or is too large.
+        LocalFilesProblem: It cannot be read, or is not a file, or is too large.
     """
     try:
         data = files.read_regular(path, _LARGEST)
@@ -101,9 +107,11 @@ def heads(place: Mirror) -> list[Claim]:
     Raises:
         OrgkeyError: The place cannot be read.
     """
+    what = f"the head in {place.name}"
     claims = (
-        head_at(place, number, handles, f"the head in {place.name}")
-        for number, handles in place.listing(0).items()
+        head_at(place, host, number, handles, what)
+        for host in place.hosts()[:MOST_HOSTS]
+        for number, handles in place.listing(host, 0).items()
     )
     return [claim for claim in claims if claim.digests]
 
@@ -120,29 +128,33 @@ def entries(mirror: Mirror, fingerprint: str) -> Iterator[Claim]:
     Raises:
         OrgkeyError: The mirror cannot be read, or holds more than can be a ledger's.
     """
-    listing = mirror.listing(0)
-    if len(listing) > MOST:
+    listings = {host: mirror.listing(host, 0) for host in mirror.hosts()[:MOST_HOSTS]}
+    if (count := sum(map(len, listings.values()))) > MOST:
         raise IntegrityProblem(
-            f"mirror {mirror.name} lists {len(listing)} entries, more than {MOST} are not read",
+            f"mirror {mirror.name} lists {count} entries, more than {MOST} are not read",
             hint="find out who could write to it",
         )
+    wanted: list[tuple[str, int]] = []
+    for host, listing in listings.items():
+        gaps = [number + 1 for number in (0, *sorted(listing)[:-1]) if number + 1 not in listing]
+        wanted += [(host, number) for number in sorted({*listing, *gaps})]
 
-    def read(number: int) -> Claim:
-        return entry_at(mirror, number, listing.get(number, ()), f"mirror {mirror.name}", fingerprint)
+    def read(one: tuple[str, int]) -> Claim:
+        host, number = one
+        handles = listings[host].get(number, ())
+        return entry_at(mirror, host, number, handles, f"mirror {mirror.name}", fingerprint)
 
-    numbers = sorted(listing)
-    gaps = [number + 1 for number in (0, *numbers[:-1]) if number + 1 not in listing]
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="mirror") as pool:
-        wanted = sorted({*numbers, *gaps})
         for begin in range(0, len(wanted), _TOGETHER):
             yield from pool.map(read, wanted[begin : begin + _TOGETHER])
 
 
-def head_at(place: Mirror, number: int, handles: Sequence[str], what: str) -> Claim:
+def head_at(place: Mirror, host: str, number: int, handles: Sequence[str], what: str) -> Claim:
     """What a place for heads says of one entry.
 
     Args:
         place: The place.
+        host: Of whose chain.
         number: Which entry.
         handles: What it has under that number.
         what: What the place is called.
@@ -152,14 +164,19 @@ def head_at(place: Mirror, number: int, handles: Sequence[str], what: str) -> Cl
     """
     found = [chain.parse_head(place.get(handle)) for handle in handles]
     digests = frozenset(item.digest.hex for item in found if item and item.sequence == number)
-    return Claim(number, digests, what)
+    return Claim(number, digests, what, host=host)
 
 
-def entry_at(mirror: Mirror, number: int, handles: Sequence[str], what: str, fingerprint: str) -> Claim:
-    """What a mirror says of one entry; what is no sound entry says nothing.
+def entry_at(
+    mirror: Mirror, host: str, number: int, handles: Sequence[str], what: str, fingerprint: str
+) -> Claim:
+    """What a mirror says of one entry: what the first one says that was there; others came later.
+
+    What is not a sound entry says nothing.
 
     Args:
         mirror: The mirror.
+        host: Of whose chain.
         number: Which entry.
         handles: What it has under that number.
         what: What the mirror is called.
@@ -168,7 +185,6 @@ def entry_at(mirror: Mirror, number: int, handles: Sequence[str], what: str, fin
     Raises:
         OrgkeyError: The mirror cannot be read.
     """
-    follows, senses = set(), {}
     for handle in handles:
         try:
             data = mirror.get(handle)
@@ -179,6 +195,6 @@ def entry_at(mirror: Mirror, number: int, handles: Sequence[str], what: str, fin
             if entry.code is not Code.INTEGRITY:  # this host could not look at it
                 raise entry
             continue
-        follows.add(str(entry["previous"]))
-        senses[sha256(data).hex] = chain.sense(entry)
-    return Claim(number, frozenset(senses), what, frozenset(follows), senses)
+        digest, follows = sha256(data).hex, str(entry["previous"])
+        return Claim(number, frozenset({digest}), what, frozenset({follows}), host)
+    return Claim(number, frozenset(), what, frozenset(), host)

@@ -24,7 +24,7 @@ from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import passphrase, witness
 from pipeline.evidence.ledger.drill_results import Result, result_json
-from pipeline.evidence.ledger.store import Head
+from pipeline.evidence.ledger.entry import Head
 from pipeline.record.verify import Record
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -43,6 +43,7 @@ def build(
     public_from: str,
     requests: Mapping[str, Sequence[str]],
     ledger_head: Head,
+    ledger_host: str,
     copies: Sequence[Mapping[str, str | None]] = (),
     rto_objective: float | None = None,
     nonce_from: str = "random",
@@ -57,7 +58,8 @@ def build(
         run: The run's correlation id.
         public_from: Whose public part was judged by: ``live`` or ``record``.
         requests: Request ids by service.
-        ledger_head: The ledger's head before this drill was entered.
+        ledger_head: The head of this host's chain before this drill was entered.
+        ledger_host: This host's host-id; empty before its first entry.
         copies: Of each copy its target, domain, location, version and digest.
         rto_objective: The recovery time that the policy allows, in seconds.
         nonce_from: ``verifier`` where somebody gave the nonce, else ``random``.
@@ -84,7 +86,11 @@ def build(
             "rto_objective": rto_objective,
             "public_key_from": public_from,
             "requests": {service: list(ids) for service, ids in requests.items()},
-            "ledger_head": {"sequence": ledger_head.sequence, "sha256": ledger_head.digest.hex},
+            "ledger_head": {
+                "host": ledger_host,
+                "sequence": ledger_head.sequence,
+                "sha256": ledger_head.digest.hex,
+            },
             "results": [result_json(result) for result in results],
         }
     )

@@ -42,6 +42,7 @@ class Checked:
         failed: The names of the proofs that failed.
         warned: What passed with a warning: ``<copy>/<path>``.
         nonce: The verifier's, or a random one.
+        host: The host-id of the chain that it vouches for; ``None`` in one of 0.1.
         head: The number of the ledger entry that it vouches for.
         digest: The digest of that entry.
         fingerprint: Whose key signed; ``None`` when no public key was there to check by.
@@ -60,6 +61,7 @@ class Checked:
     failed: tuple[str, ...]
     warned: tuple[str, ...]
     nonce: str
+    host: str | None
     head: int
     digest: str
     fingerprint: str | None
@@ -118,6 +120,7 @@ def check(
             tuple(map(str, predicate["failedTests"])),
             tuple(sorted(map(str, predicate["warnedTests"]))),
             str(details["nonce"]),
+            str(details["ledger_head"].get("host") or "") or None,
             int(details["ledger_head"]["sequence"]),
             str(details["ledger_head"]["sha256"]),
             fingerprint,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.finding import Finding, Level
 from pipeline.core.isolation import isolated
-from pipeline.evidence.ledger.mirror_state import Memory
+from pipeline.evidence.ledger.mirror_state import MirrorState
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,10 @@ def pending(context: KeyScope) -> tuple[Pending, ...]:
     places = [*((name, "entries") for name in section.mirrors), *((name, "heads") for name in section.heads)]
     if not places:
         return ()
-    last, memory = context.ledger.head().sequence, Memory(context.root)
+    last, host, state = context.ledger.head().sequence, context.ledger.host, MirrorState(context.root)
     found = []
     for name, kind in places:
-        known = memory.known(name)
+        known = state.of(name, host)
         waiting = max(last - known.head.sequence, 0)
         found.append(Pending(name, kind, known.head.sequence, waiting, known.problem))
     return tuple(found)
@@ -90,16 +89,16 @@ def findings(context: KeyScope) -> list[Finding]:
                 hint = f"`orgkey ledger verify --mirror {name}` names the entry"
                 found.append(Finding(Level.FAIL, subject, item.problem, hint, Code.LEDGER_BROKEN))
                 continue
-            listed = isolated(partial(place.listing, item.confirmed), subject)
+            listed = isolated(place.hosts, subject)
             if isinstance(listed, OrgkeyError):
-                hint = f"{listed.hint}; {item.waiting} entries wait for it"
+                hint = f"{listed.hint}; {item.waiting} entries not yet mirrored"
                 found.append(Finding(Level.WARN, subject, listed.message, hint))
                 continue
             found.append(
                 Finding(
                     Level.WARN,
                     subject,
-                    f"{item.waiting} entries wait for it",
+                    f"{item.waiting} entries not yet mirrored",
                     "`orgkey ledger sync` pushes them",
                 )
                 if item.waiting and kind == "entries"

@@ -20,7 +20,7 @@ from pipeline.core.text import counted
 from pipeline.custody.shares.paths import HolderDescription, describe, from_config
 from pipeline.evidence.ledger import drill_history as history
 from pipeline.evidence.ledger.drill_history import Drilled, History, Known
-from pipeline.evidence.ledger.witnessed import UNSIGNED, Witnesses
+from pipeline.evidence.ledger.witnessed import Witnesses
 from pipeline.monitoring import rules as gate
 from pipeline.monitoring.rules import DAY, Rule
 from pipeline.record.create import CustodyPlan
@@ -197,12 +197,11 @@ def _other_plan(latest: Epoch, outdated: frozenset[str]) -> list[str]:
 def _history(context: KeyScope, survey: Survey) -> tuple[History, list[OrgkeyError]]:
     """What the ledger tells that is believed; or why it cannot tell it."""
     try:
-        told = history.read(entry for entry, _ in context.ledger.each())
+        told = history.read(context.ledger.each())
     except OrgkeyError as error:
         return History(), [error]
     witnesses = Witnesses(context.root, (epoch.record for epoch in survey.epochs))
-    drills, left_out = witnesses.believed(told.drills)
-    doubts = [UNSIGNED.format(left_out)] if left_out else []
+    drills, doubts = witnesses.believed(told.drills)
     return replace(told, drills=drills, skipped=(*told.skipped, *doubts)), []
 
 

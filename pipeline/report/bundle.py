@@ -21,11 +21,12 @@ from typing import Final, Protocol
 from pipeline.core import files
 from pipeline.core.digest import Digest, sha256
 from pipeline.core.errors import LocalFilesProblem
-from pipeline.evidence.ledger.store import ASIDE, FORKS
+from pipeline.evidence.ledger.store import HOST, NAME
+from pipeline.evidence.ledger.verify import FORKS
 from pipeline.report import verify_page
 from pipeline.report.model import Report
 
-_ENTRY: Final = re.compile(r"[0-9]{9,}\.json")
+_FORKED: Final = re.compile(r"[0-9]{9,18}-[0-9a-f]{16}\.json", re.ASCII)
 _NAME: Final = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)?", re.ASCII)
 _OLDEST: Final = 1980
 """Zip knows no year before."""
@@ -36,7 +37,7 @@ class Parts:
     """What goes into a bundle beside its manifest and its page.
 
     Attributes:
-        ledger: The ledger's folder; taken whole, byte for byte, with what gave way in forks.
+        ledger: The ledger's folder; every host's chain is taken whole, byte for byte.
         certificates: The certificates' folder; likewise.
         public: The pinned key's public part, in ASCII armor; ``None`` where nothing authentic is stored.
         renderings: The other files by their names in the bundle, for example ``report.html``.
@@ -120,8 +121,9 @@ class _Folder:
 
     def put(self, name: str, data: bytes) -> None:
         file = self._root / name
-        file.parent.mkdir(exist_ok=True)  # names are sorted: the folder above it is there
-        file.parent.chmod(0o755)  # whatever the umask: it is made to be handed on
+        for folder in reversed([above for above in file.parents if above.is_relative_to(self._root)]):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o755)  # whatever the umask: it is made to be handed on
         with file.open("xb") as stream:
             stream.write(data)
             stream.flush()
@@ -177,12 +179,11 @@ def _sources(parts: Parts) -> dict[str, bytes | Path]:
     for file in _listed(parts.certificates):
         if _NAME.fullmatch(file.name):
             found[f"certificates/{file.name}"] = file
-    for file in _listed(parts.ledger):
-        if _ENTRY.fullmatch(file.name):
-            found[f"ledger/{file.name}"] = file
-    for file in _listed(parts.ledger / FORKS):
-        if ASIDE.fullmatch(file.name):
-            found[f"ledger/{FORKS}/{file.name}"] = file
+    for folder in (parts.ledger, *_folders(parts.ledger)):
+        form = _FORKED if folder.name == FORKS else NAME
+        for file in _listed(folder):
+            if form.fullmatch(file.name):
+                found[f"ledger/{file.relative_to(parts.ledger)}"] = file
     return found
 
 
@@ -194,6 +195,17 @@ def _listed(folder: Path) -> Iterator[Path]:
         raise LocalFilesProblem(
             f"cannot read {folder}: {error.strerror or error}", hint="check its permissions"
         ) from error
+
+
+def _folders(ledger: Path) -> list[Path]:
+    """The folder of each host, and what version 0.1 kept of forks."""
+    if not ledger.is_dir():
+        return []
+    return sorted(
+        path
+        for path in ledger.iterdir()
+        if path.is_dir() and (HOST.fullmatch(path.name) or path.name == FORKS)
+    )
 
 
 def _read(path: Path) -> bytes:

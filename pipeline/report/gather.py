@@ -109,8 +109,12 @@ def gather(context: KeyScope, *, since: datetime | None = None) -> Gathered:
     cells = verdict.matrix(copies, paths, drills, found.epoch.name if found.epoch else "", policy, now)
     missed = past.missed(drills, told.begun, policy.max_drill_age_days, begin, now)
     certificates, odd = issued(context, record)
-    certified = [Claim(one.head, frozenset({one.digest}), words(one)) for one in certificates if one.head]
-    vouched, behind = anchoring.outside(context, told.head)
+    certified = [
+        Claim(one.head, frozenset({one.digest}), words(one), host=one.host, asked=True)
+        for one in certificates
+        if one.head
+    ]
+    vouched, behind = anchoring.outside(context, {host: number for host, (number, _) in told.heads.items()})
     ledger, doubts = past.ledger_facts(
         told, context.ledger.directory, (*certified, *vouched), mirrored.waiting(context)
     )
@@ -320,7 +324,7 @@ def _backups(found: Status, told: Past) -> tuple[BackupFacts, ...]:
                 bool(backup.key and backup.key.proven),
                 backup.problem,
                 tried.at if tried and tried.ok else None,
-                (f"L{tried.number}",) if tried else (),
+                (tried.entry.label,) if tried else (),
                 tried.at if tried and not tried.ok else None,
                 tried.problem if tried and not tried.ok else None,
             )
@@ -336,7 +340,7 @@ def _custodian(item: Standing) -> CustodianFacts:
         item.last,
         item.age_seconds,
         item.overdue,
-        (f"L{item.sequence}",) if item.sequence else (),
+        (item.entry.label,) if item.entry else (),
         item.pending,
     )
 
@@ -434,8 +438,8 @@ def _evidence(
         found.append(Evidence("P1", "computed", "custody posture", sha256(posture).hex, "posture.json"))
     used = set(cited(report, report.drills))
     found += [
-        Evidence(f"L{number}", "ledger entry", f"ledger entry {number}", digest, f"ledger/{number:09d}.json")
-        for number, digest in told.digests.items()
-        if f"L{number}" in used
+        Evidence(label, "ledger entry", f"ledger entry {label[1:]}", digest, place)
+        for label, (digest, place) in told.files.items()
+        if label in used
     ]
     return tuple(found)

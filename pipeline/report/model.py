@@ -436,17 +436,37 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class LedgerFacts:
-    """The ledger that the report rests on.
+class HostLedger:
+    """One host's chain of the ledger.
 
     Attributes:
+        host: The host-id; empty where this host has no entry yet.
         entries: How many.
         head: Digest of the last entry.
-        ok: Whether the chain holds.
+        anchored_to: The newest entry that something outside this host vouches for, 0 when nothing does.
+        anchor: What that is, in words.
+    """
+
+    host: str
+    entries: int
+    head: str
+    anchored_to: int
+    anchor: str | None
+
+
+@dataclass(frozen=True)
+class LedgerFacts:
+    """The ledger that the report rests on: this host's chain, and those of other hosts.
+
+    Attributes:
+        entries: How many this host has.
+        head: Digest of the last entry.
+        ok: Whether every chain holds.
         problem: The first bad entry, in words.
         anchored_to: The newest entry that something outside the ledger vouches for, 0 when nothing does.
         anchor: What that is, in words.
         waiting: Entries that no mirror has yet; ``None`` when no mirror is configured.
+        hosts: The chain of each host, this host's first.
     """
 
     entries: int
@@ -456,6 +476,7 @@ class LedgerFacts:
     anchored_to: int
     anchor: str | None
     waiting: int | None = None
+    hosts: tuple[HostLedger, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,28 +8,35 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.core.clock import parse_stamp
-from pipeline.core.errors import Code, LedgerBroken
+from pipeline.core.errors import LedgerBroken
 from pipeline.evidence.ledger import drill_history as history
 from pipeline.evidence.ledger.drill_history import Copied, Drilled
-from pipeline.evidence.ledger.store import Head, Ledger
-from pipeline.evidence.ledger.verify import Claim, verify
-from pipeline.report.model import Change, DrillFacts, LedgerFacts, Missed, VaultSide
+from pipeline.evidence.ledger.entry import START
+from pipeline.evidence.ledger.events import (
+    BackupsVerifyEvent,
+    DrillEvent,
+    EscrowEvent,
+    Event,
+    InfraEvent,
+    MalformedEvent,
+    RepairEvent,
+    ReportEvent,
+    event_of,
+)
+from pipeline.evidence.ledger.store import BEFORE_HOSTS, Ledger, LedgerEntry
+from pipeline.evidence.ledger.verify import Claim, VerifiedChain, verify
+from pipeline.report.model import Change, DrillFacts, HostLedger, LedgerFacts, Missed, VaultSide
 
-REPORT: Final = "report"
-"""The ledger's event of a report."""
-INFRA: Final = "infra"
-"""The ledger's event of a comparison of Vault's side, see :mod:`pipeline.workflows.provision`."""
+HERE: Final = "here"
+"""What stands for this host in a report's entry, whatever its host-id is later."""
 
 _ROUTINE: Final = frozenset(
-    {"drill", "verify", "backups-verify", "backups-map", "check-in", "status", REPORT}
+    {"drill", "verify", "backups-verify", "backups-map", "check-in", "status", "report"}
 )
 """Events that are told elsewhere in a report, or repeat themselves, unless something failed."""
-_MISTYPED: Final = frozenset({"check-in-refused"})
-"""Events of somebody's typing error: told, and no failure."""
 _DAY: Final = timedelta(days=1)
 _GRACE: Final = timedelta(hours=1)
-"""A timer's jitter is no miss."""
+"""A timer's jitter is not a miss."""
 
 
 @dataclass(frozen=True)
@@ -38,99 +45,102 @@ class Read:
 
     Attributes:
         at: When.
-        number: The entry that says so.
+        entry: The entry that says so.
         ok: Whether it was read to its end.
         problem: Why not, in words.
     """
 
     at: datetime
-    number: int
+    entry: LedgerEntry
     ok: bool
     problem: str
 
 
 @dataclass
 class Past:
-    """The ledger, read once from its beginning to its end.
+    """The ledger, read once, chain by chain.
 
     Attributes:
+        host: This host's host-id.
         drills: Every test restore, oldest first.
-        changes: Changes and failures, in the ledger's order, each with its entry's number.
-        covered: The last entry that the last bundle has seen.
+        changes: Changes and failures, each with its entry.
+        covered: The last entry of each host that the last bundle has seen.
         copied: Every copy that a repair wrote anew.
-        digests: SHA-256 of each entry, by number.
-        begun: When the first escrow was entered.
-        bundled: When the last bundle was made.
-        backups: The newest attempt to read each backup, by name.
-        head: The last sound entry.
-        problem: What breaks the chain, in words.
-        vault: The last comparison of Vault's side.
+        files: Digest and file of each entry, by its label.
+        begun: When this host's first escrow was entered.
+        bundled: When this host made its last bundle.
+        backups: This host's newest attempt to read each backup, by name.
+        heads: The last sound entry of each host.
+        problem: What breaks a chain, in words.
+        vault: The last comparison of Vault's side by this host.
     """
 
+    host: str = ""
     drills: list[Drilled] = field(default_factory=list)
     copied: list[Copied] = field(default_factory=list)
-    changes: list[tuple[int, Change]] = field(default_factory=list)
-    covered: int = 0
-    digests: dict[int, str] = field(default_factory=dict)
+    changes: list[tuple[LedgerEntry, Change]] = field(default_factory=list)
+    covered: Mapping[str, int] = field(default_factory=dict)
+    files: dict[str, tuple[str, str]] = field(default_factory=dict)
     begun: datetime | None = None
     bundled: datetime | None = None
     backups: dict[str, Read] = field(default_factory=dict)
-    head: Head = field(default_factory=lambda: Head(0, _nothing()))
+    heads: dict[str, tuple[int, str]] = field(default_factory=dict)
     problem: str | None = None
     vault: VaultSide | None = None
 
-    def take(self, entry: Mapping[str, Any]) -> None:
-        """Take one sound entry; behind a fork it may be older than the one before it."""
-        number, at, event, told = (
-            entry["sequence"],
-            parse_stamp(entry["at"]),
-            entry["event"],
-            entry["details"],
-        )
-        words = _words(event, told)
-        drilled, _, _, copied = history.parts(entry)
-        self.copied += copied
-        if drilled:
-            self.drills += drilled
-            words = "; ".join(
-                f"{item.copy} by {item.path}: {', '.join(item.problems)}"
-                for item in drilled
-                if not item.passed
-            )
-        elif event == "escrow":
-            self.begun = min(self.begun or at, at)
-        elif event == REPORT:
-            self._bundled(told, at, number)
-        elif event == "backups-verify":
-            self._read(told["backups"], at, number)
-        elif event == INFRA:
-            self.vault = _vault(told, at, number)
-            words = f"{told['action']}: {self.vault.text}"
-        failure = _failed(event, told)
-        planned = event == INFRA and told["action"] == "plan"
-        if failure or not (planned or event in _ROUTINE):
-            self.changes.append((number, Change(at, event, words, failure, (f"L{number}",))))
+    def take(self, entry: LedgerEntry) -> None:
+        """Take one sound entry.
 
-    def _bundled(self, told: Mapping[str, Any], at: datetime, number: int) -> None:
+        Raises:
+            MalformedEvent: It says something else than its event does.
+        """
+        event = event_of(entry)
+        words = _words(event)
+        match event:
+            case DrillEvent():
+                drilled = history.drills(entry, event)
+                self.drills += drilled
+                words = "; ".join(
+                    f"{item.copy} by {item.path}: {', '.join(item.problems)}"
+                    for item in drilled
+                    if not item.passed
+                )
+            case RepairEvent():
+                self.copied += history.copies(entry, event)
+            case EscrowEvent() if entry.own:
+                self.begun = min(self.begun or entry.at, entry.at)
+            case ReportEvent() if entry.own:
+                self._bundle(event, entry)
+            case BackupsVerifyEvent() if entry.own:
+                for item in event.backups:
+                    if item.source not in self.backups or self.backups[item.source].at <= entry.at:
+                        self.backups[item.source] = Read(entry.at, entry, item.ok, item.problem or "")
+            case InfraEvent():
+                side = _vault(event, entry)
+                words = f"{event.action}: {side.text}"
+                if entry.own and (self.vault is None or self.vault.at <= entry.at):
+                    self.vault = side
+        planned = isinstance(event, InfraEvent) and event.action == "plan"
+        if event.failed or not (planned or entry.event in _ROUTINE):
+            self._change(entry, words, failure=event.failed)
+
+    def _bundle(self, event: ReportEvent, entry: LedgerEntry) -> None:
         """A bundle is what an auditor gets: what is printed in between takes nothing away from it."""
-        through = told.get("through", number)
-        if type(through) is not int or not 0 <= through <= number:
-            raise ValueError(through)
-        if told.get("bundle"):
-            self.bundled, self.covered = at, through
+        mine = BEFORE_HOSTS if entry.host == BEFORE_HOSTS else HERE
+        seen = {mine: event.through} if isinstance(event.through, int) else event.through
+        if not 0 <= seen.get(mine, 0) <= entry.number:
+            raise MalformedEvent.of(entry)
+        if event.bundle and (self.bundled is None or self.bundled <= entry.at):
+            self.bundled, self.covered = entry.at, seen
 
-    def _read(self, backups: Iterable[Mapping[str, Any]], at: datetime, number: int) -> None:
-        for item in backups:
-            name, problem = str(item["source"]), str(item.get("problem") or "")
-            if name not in self.backups or self.backups[name].at <= at:
-                self.backups[name] = Read(at, number, item["ok"] is True, problem)
-
-    def skip(self, entry: Mapping[str, Any]) -> None:
+    def skip(self, entry: LedgerEntry) -> None:
         """Note an entry that says something else than its event does; those behind it count all the same."""
-        number = entry["sequence"]
-        words = "the entry has another form than its event has"
-        change = Change(parse_stamp(entry["at"]), entry["event"], words, True, (f"L{number}",))
-        self.changes.append((number, change))
+        self._change(entry, "the entry has another form than its event has", failure=True)
+
+    def _change(self, entry: LedgerEntry, words: str, *, failure: bool) -> None:
+        if not entry.own:
+            words = f"host {entry.host} tells: {words}"
+        self.changes.append((entry, Change(entry.at, entry.event, words, failure, (entry.label,))))
 
     def since(self, begin: datetime) -> tuple[Change, ...]:
         """The changes of a period and what no bundle has shown yet, oldest first.
@@ -142,12 +152,15 @@ class Past:
             begin: The beginning of the period.
         """
         marked = (
-            replace(change, new=self.bundled is not None and number > self.covered)
-            for number, change in self.changes
+            replace(change, new=self.bundled is not None and entry.number > self._covered(entry.host))
+            for entry, change in self.changes
         )
         return tuple(
             sorted((change for change in marked if change.new or change.at >= begin), key=lambda one: one.at)
         )
+
+    def _covered(self, host: str) -> int:
+        return self.covered.get(HERE if host == self.host else host, 0)
 
 
 def read(ledger: Ledger) -> Past:
@@ -159,15 +172,15 @@ def read(ledger: Ledger) -> Past:
     Raises:
         LocalFilesProblem: An entry cannot be read.
     """
-    past = Past()
+    past = Past(ledger.host)
     try:
-        for entry, head in ledger.each():
+        for entry in ledger.each():
             try:
                 past.take(entry)
-            except history.MALFORMED:
+            except MalformedEvent:
                 past.skip(entry)
-            past.digests[head.sequence] = head.digest.hex
-            past.head = head
+            past.files[entry.label] = entry.digest, f"ledger/{entry.place}"
+            past.heads[entry.host] = entry.number, entry.digest
     except LedgerBroken as error:
         past.problem = error.message
     past.drills = history.in_time(past.drills, past.copied)
@@ -190,7 +203,7 @@ def drill_facts(
             item.problems,
             item.by.get("sign", ()),
             None if objective is None or item.seconds is None else item.seconds <= objective,
-            (f"L{item.sequence}",),
+            (item.entry.label,),
         )
         for item in drills
         if item.at >= since
@@ -219,9 +232,9 @@ def missed(
     starts = [item.at for item in drills] + ([begun] if begun else [])
     if interval is None or not starts:
         return ()
-    runs: dict[int, list[Drilled]] = {}
+    runs: dict[str, list[Drilled]] = {}
     for item in drills:
-        runs.setdefault(item.sequence, []).append(item)
+        runs.setdefault(item.entry.digest, []).append(item)
     passed = [items[0].at for items in runs.values() if all(item.passed for item in items)]
     found = []
     before = min(starts)
@@ -251,50 +264,50 @@ def ledger_facts(
     Raises:
         LocalFilesProblem: The folder cannot be read.
     """
-    anchored, by, problem = 0, None, past.problem
+    found: dict[str, VerifiedChain] = {}
     notes: tuple[str, ...] = ()
+    problem = past.problem
     if claims:
-        found = verify(folder, claims, absent=True)
-        problem = problem or found.problem
-        anchored, by, notes = found.anchored_to, found.anchored_by, found.notes
+        told = verify(folder, claims, absent=True)
+        notes = told.notes
+        problem = problem or told.problem or next((one.problem for one in told.chains if one.problem), None)
+        found = {chain.host: chain for chain in told.chains}
+    hosts = []
+    for host, (number, digest) in {past.host: (0, START.digest.hex), **past.heads}.items():
+        chain = found.get(host)
+        anchored, by = (chain.anchored_to, chain.anchored_by) if chain else (0, None)
+        hosts.append(HostLedger(host, number, digest, anchored, by))
+    own = hosts[0]
     facts = LedgerFacts(
-        past.head.sequence, past.head.digest.hex, problem is None, problem, anchored, by, waiting
+        own.entries, own.head, problem is None, problem, own.anchored_to, own.anchor, waiting, tuple(hosts)
     )
     return facts, notes
 
 
-def _vault(told: Mapping[str, Any], at: datetime, number: int) -> VaultSide:
+def _vault(event: InfraEvent, entry: LedgerEntry) -> VaultSide:
     """What an entry says of Vault's side: after an apply what it left, else what the plan showed."""
-    shown = [f"{item['what']} at {item['server']}" for item in (*told["changes"], *told["problems"])]
-    left = told.get("left")
+    shown = tuple(f"{item.what} at {item.server}" for item in (*event.changes, *event.problems))
     return VaultSide(
-        at,
-        tuple(map(str, told["servers"])),
-        tuple(map(str, shown if left is None else left)),
-        left is None and any(item["surplus"] for item in told["changes"]),
-        (f"L{number}",),
+        entry.at,
+        event.servers,
+        shown if event.left is None else event.left,
+        event.left is None and any(item.surplus for item in event.changes),
+        (entry.label,),
     )
 
 
-def _failed(event: str, told: Mapping[str, Any]) -> bool:
-    if event in _MISTYPED:
-        return False
-    code = told.get("code", 0)
-    return event.endswith(("-failed", "-refused")) or event == "fork" or code not in (0, int(Code.PENDING))
-
-
-def _words(event: str, told: Mapping[str, Any]) -> str:
+def _words(event: Event) -> str:
     """One line for people; foreign text in it is shown as text only."""
+    told = event.to_details()
     parts = []
     if told.get("epoch"):
         parts.append(f"epoch {told['epoch']}")
     if isinstance(told.get("copies"), dict) and told["copies"]:
-        parts.append("stored at " + ", ".join(sorted(map(str, told["copies"]))))
+        parts.append("stored at " + ", ".join(sorted(told["copies"])))
     if told.get("failures"):
         parts.append("failed at " + ", ".join(_failures(told["failures"])))
     for name, label in (("supersedes", "supersedes"), ("reason", "reason:"), ("accepted", "accepted:")):
-        value = told.get(name)
-        if value:
+        if value := told.get(name):
             parts.append(f"{label} {_flat(value)}")
     if told.get("custodians"):
         parts.append("custodians " + _flat(told["custodians"]))
@@ -302,24 +315,18 @@ def _words(event: str, told: Mapping[str, Any]) -> str:
         parts.append(str(told["message"]))
     if told.get("code"):
         parts.append(f"exit code {told['code']}")
-    return ", ".join(parts) or event
+    return ", ".join(parts) or event.kind
 
 
-def _failures(told: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def _failures(told: Mapping[str, int] | Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Where something failed, and with which code: an escrow has it by target, a retention one by one."""
-    pairs = told.items() if isinstance(told, Mapping) else ((item["target"], item["code"]) for item in told)
+    pairs = (
+        told.items()
+        if isinstance(told, Mapping)
+        else ((item.get("target"), item.get("code")) for item in told)
+    )
     return (f"{name} ({code})" for name, code in pairs)
 
 
-def _flat(value: object) -> str:
-    if isinstance(value, Mapping):
-        return _flat(value.get("epoch") or list(value))
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_flat, value))
-    return str(value)
-
-
-def _nothing() -> Any:
-    from pipeline.core.digest import sha256
-
-    return sha256(b"")
+def _flat(value: str | Iterable[str]) -> str:
+    return value if isinstance(value, str) else ", ".join(value)

@@ -160,6 +160,9 @@ def _summary(report: Report) -> Iterator[Claim]:
     said = ledger.problem or f"{ledger.entries} entries"
     yield "ledger", ledger.head, "chain", said, "ok" if ledger.ok else "broken", now, ()
     yield "ledger", ledger.head, "entries vouched for", ledger.anchored_to, ledger.anchor or "", now, ()
+    for one in ledger.hosts[1:]:
+        vouched = f"{one.anchored_to} vouched for by {one.anchor or 'nothing'}"
+        yield "ledger", one.head, f"chain of host {one.host}", f"{one.entries} entries", vouched, now, ()
 
 
 def _vault(report: Report) -> Iterator[Claim]:

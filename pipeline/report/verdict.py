@@ -50,7 +50,7 @@ def _cell(copy: CopyFacts, path: PathFacts, drills: Sequence[Drilled], policy: P
     elif proven is not None:
         state = Proof.OVERDUE if _old(proven.at, path, policy, now) else Proof.PROVEN
     problem = copy.problem if not copy.ok else "; ".join(last.problems) if last and not last.passed else None
-    told = {item.sequence for item in (last, proven) if item}
+    told = [item.entry for item in (last, proven) if item]
     return Cell(
         copy.target,
         path.name,
@@ -59,7 +59,7 @@ def _cell(copy: CopyFacts, path: PathFacts, drills: Sequence[Drilled], policy: P
         last.at if last else None,
         proven.seconds if proven else None,
         problem,
-        tuple(f"L{number}" for number in sorted(told)),
+        tuple(dict.fromkeys(entry.label for entry in sorted(told, key=lambda one: (one.host, one.number)))),
     )
 
 

@@ -7,6 +7,7 @@ begins with ``OK`` or ``FAILED``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from importlib import resources
 from typing import Final
@@ -17,6 +18,9 @@ from pipeline.report.model import Report
 
 NAME: Final = "VERIFY.txt"
 SUMS: Final = "SHA256SUMS"
+FORKED: Final = "ledger/forks/"
+"""Where version 0.1 kept entries whose numbers another host took."""
+_ENTRY: Final = re.compile(r"(ledger(?:/[0-9a-f]{16})?)/[0-9]{9,}\.json", re.ASCII)
 STAMPED: Final = ".tsr"
 """Ending of a time-stamp authority's response, beside the certificate that it is over."""
 
@@ -36,6 +40,7 @@ def render(report: Report, names: Collection[str]) -> bytes:
     text = resources.files(__package__).joinpath("verify.txt.j2").read_text(encoding="utf-8")
     public = "public.asc" in names
     certificates = any(name.startswith("certificates/") and name.endswith(".json") for name in names)
+    chains = {match[1] for name in names if (match := _ENTRY.fullmatch(name))}
     page = environment.from_string(text).render(
         generated=stamp(report.generated),
         host=printable(report.host),
@@ -44,7 +49,9 @@ def render(report: Report, names: Collection[str]) -> bytes:
         sentence=printable(report.verdict.sentence),
         public=public,
         signed=public and certificates,
-        ledger=any(name.startswith("ledger/") for name in names),
+        ledger=bool(chains),
+        chains=" ".join(sorted(chains)),
+        forks=any(name.startswith(FORKED) for name in names),
         evidence="report.json" in names and any(item.file for item in report.evidence),
         stamped=any(name.endswith(STAMPED) for name in names),
     )

@@ -7,21 +7,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, Protocol
 
-BESIDE: Final = 9
-"""How many entries may lie beside one that has taken a number."""
+HOST: Final = re.compile(r"[0-9a-f]{16}", re.ASCII)
+"""A host-id: each host has a folder of its own at a mirror."""
 
-MIRROR_CALLS: Final = {
-    "listing": "list the ledger",
-    "get": "read the ledger",
-    "confirm": "look at the ledger's lock",
-}
-"""What is tried again. A write is made once: its own bytes would refuse a second."""
+MIRROR_CALLS: Final = {"hosts": "list the ledger", "listing": "list the ledger", "get": "read the ledger"}
+"""What is tried again. A write is made once: the next run makes sure of it."""
 
-_NAME = re.compile(r"([0-9]{9})(?:-r([1-9]))?\.json", re.ASCII)
+_NAME = re.compile(r"([0-9]{9})\.json", re.ASCII)
 
 
 class Mirror(Protocol):
-    """A place that holds numbered documents. Every error that leaves it descends from ``OrgkeyError``.
+    """A place that holds numbered documents of each host. Its errors descend from ``OrgkeyError``.
 
     Nothing there is trusted: whoever writes to the place can add to it, so there may be several documents
     under one number, and the reader takes the one that fits the chain.
@@ -30,8 +26,17 @@ class Mirror(Protocol):
     name: str
     kind: str
 
-    def listing(self, after: int) -> Mapping[int, tuple[str, ...]]:
-        """What is stored under each number above ``after``: handles for :meth:`get`, oldest first.
+    def hosts(self) -> tuple[str, ...]:
+        """The host-ids under which something may be stored, in order.
+
+        Raises:
+            Unreachable, DeadlinePassed: The place cannot be reached.
+            Denied, UsageProblem: This identity may not list there.
+        """
+        ...
+
+    def listing(self, host: str, after: int) -> Mapping[int, tuple[str, ...]]:
+        """What is stored under each number of a host above ``after``: handles for :meth:`get`, oldest first.
 
         Raises:
             Unreachable, DeadlinePassed: The place cannot be reached.
@@ -49,30 +54,17 @@ class Mirror(Protocol):
         """
         ...
 
-    def confirm(self, handle: str, made: datetime) -> None:
-        """Demand that a document which an earlier try left is kept as the configuration asks: locked.
+    def put(self, host: str, number: int, data: bytes, made: datetime) -> None:
+        """Have a document there. Where the same one lies there already, its lock is checked.
 
         Args:
-            handle: Of :meth:`listing`.
-            made: From when on it was to be locked, at the earliest.
-
-        Raises:
-            IntegrityProblem: It is not.
-            Unreachable, DeadlinePassed: The place cannot be reached.
-            Denied: This identity may not look at it.
-        """
-        ...
-
-    def put(self, number: int, data: bytes, *, beside: bool = False) -> None:
-        """Write a document where nothing is yet.
-
-        Args:
-            number: Its number.
+            host: The host's host-id.
+            number: The document's number.
             data: Its bytes.
-            beside: Where the number is taken, lay it beside what is there.
+            made: When it was made; from then on it is to be locked, at the earliest.
 
         Raises:
-            Conflict: Something has that number already, whatever it is.
+            Conflict: Another document has that number.
             IntegrityProblem: The place did something else than it was asked: it is not locked, say.
             Unreachable, DeadlinePassed: The place cannot be reached, or its answer was lost.
             Denied: This identity may not write there.
@@ -80,12 +72,12 @@ class Mirror(Protocol):
         ...
 
 
-def name_of(number: int, beside: int = 0) -> str:
-    """How a document is called in a folder or a bucket."""
-    return f"{number:09d}{f'-r{beside}' if beside else ''}.json"
+def name_of(number: int) -> str:
+    """What a document is called in a folder or a bucket."""
+    return f"{number:09d}.json"
 
 
-def number_of(name: str) -> tuple[int, int] | None:
-    """Its number and its place beside others; ``None`` for a name that is none of ours."""
+def number_of(name: str) -> int | None:
+    """Its number; ``None`` for any other name."""
     match = _NAME.fullmatch(name)
-    return (int(match[1]), int(match[2] or 0)) if match else None
+    return int(match[1]) if match else None

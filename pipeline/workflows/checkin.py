@@ -27,6 +27,7 @@ from pipeline.custody.shares.identify import place_of
 from pipeline.custody.shares.manifest_section import PathEntry, ShareEntry
 from pipeline.evidence.ledger import drill_history as history
 from pipeline.evidence.ledger.drill_history import CheckIn, Drilled
+from pipeline.evidence.ledger.store import LedgerEntry
 from pipeline.record.verify import Record
 
 
@@ -71,7 +72,7 @@ class Standing:
         age_seconds: Since then, or since the epoch was made.
         overdue: Whether that is longer than ``policy.max_check_in_age_days``.
         pending: Whether a challenge is open.
-        sequence: The ledger entry that says when it was last proven.
+        entry: The ledger's entry that says when it was last proven.
     """
 
     seat: Seat
@@ -79,7 +80,7 @@ class Standing:
     age_seconds: float
     overdue: bool
     pending: bool
-    sequence: int | None = None
+    entry: LedgerEntry | None = None
 
 
 def seats(record: Record) -> list[Seat]:
@@ -119,7 +120,7 @@ def accepted(context: KeyScope, taken: Iterable[Seat]) -> dict[tuple[str, str, s
     found: dict[tuple[str, str, str, int], dict[int, CheckIn]] = {}
     if not by_key:
         return found
-    for told in history.read(entry for entry, _ in context.ledger.each()).check_ins:
+    for told in history.read(context.ledger.each()).check_ins:
         seat = by_key.get(told.share)
         if seat is not None and _reveals(seat, told):
             found.setdefault(seat.key, {}).setdefault(told.number, told)
@@ -159,7 +160,7 @@ def standings(context: KeyScope, record: Record, drills: Iterable[Drilled] = ())
                 age.total_seconds(),
                 overdue,
                 pending,
-                last.sequence if last else None,
+                last.entry if last else None,
             )
         )
     return found
@@ -256,7 +257,7 @@ def _confirm(context: KeyScope, survey: Survey, code: Secret) -> Seat:
                 hint="send the challenge with `orgkey custody challenge`, and take the code that answers it",
             )
         context.record_event(
-            history.CHECK_IN,
+            "check-in",
             {
                 "epoch": latest.epoch,
                 "record_id": latest.manifest.record_id,

@@ -416,6 +416,7 @@ def _certify(
         public_from="live" if lived.public else "record",
         requests=estate.request_ids(),
         ledger_head=context.ledger.head(),
+        ledger_host=context.ledger.host,
         copies=[
             {
                 "target": copy.target,

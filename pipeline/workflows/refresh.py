@@ -132,9 +132,9 @@ def _catch_up(context: KeyScope, record: Record) -> None:
     if record.manifest.supersedes is None or entry is None or not entry.receipts() or not entry.proven():
         return
     if any(
-        item["details"].get("epoch") == record.epoch
-        for item in context.ledger.entries()
-        if item["event"] in ("escrow", "rotate", "refresh")
+        item.details.get("epoch") == record.epoch
+        for item in context.ledger.each()
+        if item.own and item.event in ("escrow", "rotate", "refresh")
     ):
         return
     details = {

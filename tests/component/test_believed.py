@@ -39,8 +39,7 @@ def told(world: World) -> World:
 
 def details(world: World) -> dict[str, Any]:
     """What the first entry says, to forge others from."""
-    told: dict[str, Any] = world.context.ledger.entries()[0]["details"]
-    return copy.deepcopy(told)
+    return copy.deepcopy(dict(world.context.ledger.entries()[0].details))
 
 
 def stale(world: World) -> bool:
@@ -77,7 +76,7 @@ def test_another_host_s_drill_counts_by_its_witness(told: World, make_world: Cal
     told.clock.shift = timedelta(days=9)
     assert drill(other.context, DrillRequest()).code is Code.OK
     assert stale(told)
-    told.context.scribe.catch_up(now=told.clock.now(), run="r")
+    told.context.replicator.catch_up(now=told.clock.now(), run="r")
     assert not stale(told)
 
 
@@ -175,24 +174,24 @@ def test_what_is_malformed_is_skipped_and_named(told: World, event: str, said: d
 @pytest.mark.parametrize("value", [None, "x", 7, [], {"a": 1}, {"a": {"ok": "yes", "by": 3}}])
 def test_no_field_of_a_result_breaks_the_reader(told: World, field: str, value: object) -> None:
     entry = told.context.ledger.entries()[0]
-    entry["details"]["results"][0][field] = value
+    entry.details["results"][0][field] = value
     found = history.read([entry])
     assert len(found.drills) in (0, 3)
-    assert sense(entry)
+    assert sense(entry.document)
 
 
 # -- order of time ------------------------------------------------------------------------------------
 
 
 def test_a_failed_drill_that_arrives_late_is_not_the_last_one(told: World) -> None:
-    """Behind a fork the ledger's order is not that of time."""
+    """A chain's order is not that of time where a clock was wrong."""
     late = details(told)
     for result in late["results"]:
         result |= {"passed": False, "proofs": {"recover": {"ok": False, "by": [], "problem": "denied"}}}
     told.clock.shift = -timedelta(days=2)
     told.context.record_event("drill-failed", late)
     told.clock.shift = timedelta(seconds=5)
-    assert [entry["event"] for entry in told.context.ledger.entries()] == ["drill", "drill-failed"]
+    assert [entry.event for entry in told.context.ledger.own().each()] == ["drill", "drill-failed"]
     assert status(told.context).broken == ()
     found = gather(told.context).report
     assert {cell.state for cell in found.matrix} == {Proof.PROVEN}

@@ -256,7 +256,7 @@ def test_giving_up_before_enough_came_is_not_held_and_fails_nothing(
     assert (done.code, done.passed, done.held) == (Code.NOT_ENOUGH_SHARES, False, False)
     assert world.events() == ["drill-not-held"]
     ((entry),) = world.context.ledger.entries()
-    assert "code" not in entry["details"]
+    assert "code" not in entry.details
     rules = status(world.context).rules
     assert [rule.name for rule in rules if rule.name == "drill-failed" and not rule.ok] == []
     shown = "\n".join(drill_command.lines(done))

@@ -32,7 +32,7 @@ from pipeline.core.files import no_room
 from pipeline.custody.shares import passphrase, witness
 from pipeline.evidence import statement as certificate
 from pipeline.evidence.ledger.drill_results import PROOFS, Proof, Result, result_json
-from pipeline.evidence.ledger.store import Head
+from pipeline.evidence.ledger.entry import Head
 from pipeline.openpgp import proofs, signing
 from pipeline.openpgp.format import armor
 from pipeline.openpgp.key import sealing
@@ -369,7 +369,9 @@ def test_two_drills_certificates_differ_and_chain_to_the_ledger(world: World) ->
     assert first != second
     one, two = (details(json.loads(Path(path).read_bytes())) for path in (first, second))
     assert one["nonce"] != two["nonce"]
-    assert two["ledger_head"] == {"sequence": head.sequence, "sha256": head.digest.hex}
+    assert two["ledger_head"] == {
+        "host": world.context.ledger.host, "sequence": head.sequence, "sha256": head.digest.hex
+    }  # fmt: skip
     assert parse_stamp(two["at"])
 
 
@@ -406,6 +408,7 @@ def test_a_certificate_never_says_more_than_the_results(
         public_from="record",
         requests={},
         ledger_head=Head(0, genuine.sha256),
+        ledger_host="",
     )
     statement = json.loads(body)
     assert statement["predicate"]["result"] == said
@@ -460,7 +463,7 @@ def test_trouble_of_the_host_is_no_failed_drill(world: World, monkeypatch: pytes
         full.setattr(proofs, "prove", _full)
         with pytest.raises(LocalFilesProblem, match="no room left"):
             drill(world.context, DrillRequest())
-    assert [item["event"] for item in world.context.ledger.entries()] == ["drill-refused"]
+    assert [item.event for item in world.context.ledger.entries()] == ["drill-refused"]
     assert list(world.context.root.rglob("*drilled*")) == []
     assert drill(world.context, DrillRequest()).code is Code.OK
 

@@ -95,7 +95,7 @@ def test_an_entry_of_a_mirror_that_cannot_be_read_says_nothing(
         chain, "parse", lambda data, *more: raising(error)() if data == b"bad" else real(data, *more)
     )
     body = chain.write(chain.START, "A" * 40, "escrow", {}, now=SystemClock().now(), run="0" * 16)
-    mirror.entries = {1: [b"bad", body]}
+    mirror.chains = {"0" * 16: {1: [b"bad", body]}}
     (claim,) = anchors.entries(cast("Mirror", mirror), "A" * 40)
     assert len(claim.digests) == 1
 

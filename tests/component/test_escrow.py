@@ -66,8 +66,7 @@ def stored(world: World) -> dict[str, set[str]]:
 
 
 def last(world: World) -> dict[str, Any]:
-    entry: dict[str, Any] = world.context.ledger.entries()[-1]
-    return entry
+    return dict(world.context.ledger.entries()[-1].document)
 
 
 def failed(world: World, kind: type[OrgkeyError], **more: Any) -> OrgkeyError:
@@ -556,7 +555,7 @@ def test_bad_input_is_refused_loses_nothing_and_is_remembered(
     world: World, data: bytes, phrase: Secret, kind: type[OrgkeyError]
 ) -> None:
     problem = failed(world, kind, data=data, passphrase=phrase)
-    assert phrase.text() not in json.dumps(world.context.ledger.entries())
+    assert phrase.text() not in json.dumps([item.document for item in world.context.ledger.entries()])
     assert problem.hint
     assert stored(world) == {"a": set(), "b": set(), "c": set()}
 

@@ -25,6 +25,7 @@ from pipeline.storage.interface import Slot
 from pipeline.workflows.backups.map import Backup
 from pipeline.workflows.drill import DrillRequest, drill
 from tests.support.inmemory import World, denied
+from tests.support.ledger_entries import an_entry
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -124,7 +125,7 @@ def test_a_failed_drill_breaks_the_gate_until_one_passes(drilled: World) -> None
 def drilled_at(hours: int, path: str, *, passed: bool) -> Drilled:
     at = NOW + timedelta(hours=hours)
     problems = () if passed else ("authentic: damaged",)
-    return Drilled(at, "E", "a", path, passed, 1.0, {}, problems, {}, {}, (), "r", hours)
+    return Drilled(at, "E", "a", path, passed, 1.0, {}, problems, {}, {}, (), an_entry(hours + 10, at))
 
 
 def test_only_a_passed_drill_heals_a_copy_that_was_too_bad_for_any_path() -> None:
@@ -248,7 +249,7 @@ def test_the_newest_backup_may_not_be_old() -> None:
 
 def test_a_broken_ledger_has_a_code_of_its_own_and_is_told_once(drilled: World) -> None:
     drill(drilled.context, DrillRequest())
-    first = min((drilled.root / drilled.fingerprint / "ledger").iterdir())
+    first = min(drilled.context.ledger.own().folder.iterdir())
     first.write_bytes(first.read_bytes().replace(b'"passed":true', b'"passed":false', 1))
     found = status(drilled.context)
     assert found.code is Code.LEDGER_BROKEN
@@ -258,7 +259,7 @@ def test_a_broken_ledger_has_a_code_of_its_own_and_is_told_once(drilled: World) 
 
 def test_a_broken_ledger_is_seen_where_nothing_is_stored(world: World) -> None:
     world.context.record_event("verify", {})
-    (entry,) = (world.root / world.fingerprint / "ledger").iterdir()
+    (entry,) = world.context.ledger.own().folder.iterdir()
     entry.write_text("{}")
     assert status(world.context).code is Code.LEDGER_BROKEN
 

@@ -35,7 +35,7 @@ def full(ledger: Ledger) -> Ledger:
 
 
 def place(ledger: Ledger) -> Path:
-    return ledger.directory
+    return ledger.own().folder
 
 
 def entry(**more: Any) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def test_processes_keep_one_chain(ledger: Ledger, tmp_path: Path) -> None:
     for process in running:
         _, told = process.communicate(timeout=60)
         assert process.returncode == 0, told.decode()
-    events = [entry["event"] for entry in ledger.entries()]
+    events = [entry.event for entry in ledger.entries()]
     assert sorted(events) == ["one"] * 15 + ["other"] * 15
 
 

@@ -130,7 +130,7 @@ def test_a_ledger_that_was_touched_is_loud(told: World, how: str) -> None:
         told.clock.shift += timedelta(seconds=2)
         assert drill(told.context, DrillRequest()).code is Code.OK
     assert report(told).ledger.anchored_to == 2
-    folder = told.context.root / "ledger"
+    folder = told.context.ledger.own().folder
     if how == "changed":
         path = folder / "000000001.json"
         path.chmod(0o600)
@@ -245,27 +245,28 @@ def test_a_mirror_that_contradicts_is_heard_beside_one_that_agrees(told: World) 
     told.mirrors = {"a": MemoryMirror("a"), "b": MemoryMirror("b")}
     told.context.record_event("kit", {"custodians": ["X"]})
     assert report(told).ledger.anchored_to == 2
-    other = chain.write(told.context.ledger.at(1), told.fingerprint, "kit", {}, now=told.clock.now(), run="r")
-    told.mirrors["a"].entries[2] = [other]
+    own = told.context.ledger.own()
+    other = chain.write(own.at(1), told.fingerprint, "kit", {}, now=told.clock.now(), run="r")
+    there = told.mirrors["a"].chains[own.host]
+    there[2] = [other, own.read(2)]
     found = report(told)
     assert not found.ledger.ok
     assert "the mirror at a names another" in found.verdict.gaps[0]
-    told.mirrors["a"].entries[2] = [told.context.ledger.read(2), other]
+    there[2] = [own.read(2), other]
     found = report(told)
-    assert (found.ledger.ok, found.ledger.anchor) == (True, "the mirror at b")
-    assert "the mirror at a has another entry 2 beside this one" in gaps(told)
+    assert (found.ledger.ok, found.ledger.anchor) == (True, "the mirror at a"), "what was there first counts"
 
 
 def test_a_host_whose_chain_no_mirror_has_confirmed_accuses_nobody(told: World) -> None:
-    """Its first job had no writer's login, so it keeps a chain of its own."""
+    """Somebody else has written under its host-id."""
     strange = chain.write(chain.START, told.fingerprint, "kit", {}, now=told.clock.now(), run="r")
     told.context.record_event("kit", {"custodians": ["X"]})
     mirror = MemoryMirror("a")
-    mirror.entries = {1: [strange], 2: [b"whatever"]}
+    mirror.chains[told.context.ledger.host] = {1: [strange], 2: [b"whatever"]}
     told.mirrors = {"a": mirror}
     found = report(told)
     assert found.ledger.ok
-    assert "the mirror at a has another entry 2 than this host" in gaps(told)
+    assert "the mirror at a has another entry 2 of host" in gaps(told)
     assert "not known here" in gaps(told)
     assert gather(told.context).code is Code.OK
 
@@ -277,7 +278,7 @@ def test_false_entries_beside_and_behind_do_not_hide_the_confirmed_one(told: Wor
     told.context.record_event("kit", {"custodians": ["Y"]})
     told.mirrors["a"].failure = None
     for number in (1, *range(3, 803)):
-        told.mirrors["a"].entries.setdefault(number, []).append(b"{}")
+        told.mirrors["a"].chains[told.context.ledger.host].setdefault(number, []).append(b"{}")
     found = report(told)
     assert (found.ledger.ok, found.ledger.anchored_to, found.ledger.anchor) == (True, 2, "the mirror at a")
     assert status.status(told.context).code is Code.OK
@@ -287,8 +288,8 @@ def test_a_mirror_that_knows_more_is_a_gap(told: World) -> None:
     told.mirrors = {"a": MemoryMirror("a")}
     told.context.record_event("kit", {"custodians": ["X"]})
     assert gaps(told) == ""
-    told.mirrors["a"].entries[3] = [b"whatever"]
-    assert "the mirror at a knows entry 3, this host's ledger ends at 2" in gaps(told)
+    told.mirrors["a"].chains[told.context.ledger.host][3] = [b"whatever"]
+    assert "the mirror at a knows entry 3 of host" in gaps(told)
 
 
 def test_a_job_that_never_ran_is_missed_from_the_first_escrow_on(world: World) -> None:

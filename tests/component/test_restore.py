@@ -511,7 +511,7 @@ def test_a_newer_epoch_of_which_only_a_mirror_of_the_ledger_tells_is_told(
     elsewhere.mirrors = world.mirrors = {"a": MemoryMirror("a"), "b": MemoryMirror("b")}
     elsewhere.context.record_event("escrow", {"epoch": newer, "copies": {"a": {}}})
     elsewhere.context.record_event("drill", {"epoch": newer})  # has another form than its event has
-    world.mirrors["a"].entries[3] = [b"nonsense"]
+    world.mirrors["a"].chains[elsewhere.context.ledger.host][3] = [b"nonsense"]
     world.mirrors["b"].failure = unreachable("b")
     assert find(world.context, MemoryEstate(world), RestoreRequest(out)).record == made
     (said,) = (line for line in world.lines if newer in line)

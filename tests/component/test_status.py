@@ -56,7 +56,7 @@ def test_a_former_key_s_failed_drill_breaks_the_gate_until_one_passes(world: Wor
     world.clock.shift += timedelta(seconds=2)
     assert drill(world.context.of(key), DrillRequest()).code is Code.OK
     assert status(world.context).code is Code.OK
-    (its.root / "ledger" / "000000001.json").unlink()
+    (its.ledger.own().folder / "000000001.json").unlink()
     assert status(world.context).code is Code.LEDGER_BROKEN
 
 

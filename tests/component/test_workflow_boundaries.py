@@ -32,6 +32,7 @@ from pipeline.unseal.unseal import recover_passphrase
 from pipeline.workflows.drill import DrillRequest, drill
 from pipeline.workflows.restore import RestoreRequest, find
 from tests.support.inmemory import ATTACKER, ORG, MemoryEstate, World, signed, slot_of, unlocked
+from tests.support.ledger_entries import an_entry
 
 KEY = "A" * 40
 NOW = datetime(2026, 1, 31, 8, tzinfo=UTC)
@@ -44,7 +45,7 @@ NOW = datetime(2026, 1, 31, 8, tzinfo=UTC)
 def entry(tmp_path: Path) -> dict[str, Any]:
     ledger = Ledger(tmp_path, KEY)
     ledger.append("noted", {}, now=NOW, run="r")
-    return chain.parse((ledger.directory / "000000001.json").read_bytes(), 1, KEY)
+    return chain.parse((ledger.own().folder / "000000001.json").read_bytes(), 1, KEY)
 
 
 def parsed(entry: dict[str, Any], of: str | None = KEY, **changes: Any) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def test_an_entry_about_another_key_is_in_no_chain_of_this_one(entry: dict[str, 
         parsed(entry, fingerprint="B" * 40)
     # The same on the disk: a ledger whose newest entry was copied from another key's.
     ledger = Ledger(tmp_path, KEY)
-    file = ledger.directory / "000000001.json"
+    file = ledger.own().folder / "000000001.json"
     file.write_bytes(rfc8785.dumps(entry | {"fingerprint": "B" * 40}))
     with pytest.raises(LedgerBroken, match="another key"):
         Ledger(tmp_path, KEY).entries()
@@ -210,9 +211,10 @@ def test_each_record_of_one_drill_is_witnessed_by_its_own_passphrase(
 
 
 def drilled(path: str, *, passed: bool, minutes: int) -> Drilled:
+    at = NOW + timedelta(minutes=minutes)
     return Drilled(
-        NOW + timedelta(minutes=minutes), "e", "vault", path, passed, 1.0 if passed else None, {},
-        () if passed else (f"problem at {minutes}",), {}, {}, (), "r", minutes,
+        at, "e", "vault", path, passed, 1.0 if passed else None, {},
+        () if passed else (f"problem at {minutes}",), {}, {}, (), an_entry(minutes, at),
     )  # fmt: skip
 
 

@@ -152,7 +152,7 @@ def schedule(client: Any, scene: Scene) -> None:
     root.enable_key(KeyId=scene.key)
 
 
-LEDGER = "/ledger/000000001.json"
+LEDGER = "/ledger/0123456789abcdef/000000001.json"
 CALLS: Mapping[str, Call] = {
     "s3-make-record": lambda c, s: c.put_object(**s.fresh(), Body=BODY, IfNoneMatch="*"),
     "s3-make-locked": lambda c, s: c.put_object(**s.fresh(), Body=BODY, IfNoneMatch="*", **lock(1)),

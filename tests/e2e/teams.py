@@ -68,7 +68,7 @@ def told(document: dict[str, Any]) -> list[tuple[str, str, Any, Any]]:
 
 def entries_of(team: Team) -> list[dict[str, Any]]:
     folder = team.desk.state / team.desk.fingerprint / "ledger"
-    return [json.loads(path.read_bytes()) for path in sorted(folder.glob("[0-9]*.json"))]
+    return [json.loads(path.read_bytes()) for path in sorted(folder.glob("*/[0-9]*.json"))]
 
 
 def bao(team: Team, folder: Path) -> dict[str, str]:

@@ -120,7 +120,9 @@ def test_failure_and_recovery_are_told_once_and_every_run_is_pinged(alarmed: Ala
     desk.escrow()
     assert len(alarmed.told) == 2
     # One id: in the notification, the ledger, and the ping.
-    entries = [json.loads(path.read_bytes()) for path in (desk.state / desk.fingerprint / "ledger").iterdir()]
+    entries = [
+        json.loads(path.read_bytes()) for path in (desk.state / desk.fingerprint / "ledger").glob("*/*.json")
+    ]
     assert alarmed.told[1]["run"] in {entry["run"] for entry in entries}
     rids = [item.query["rid"][0] for item in alarmed.listener.heard if item.query.get("rid")]
     assert any(rid.replace("-", "").startswith(alarmed.told[1]["run"][:12]) for rid in rids)
@@ -348,7 +350,7 @@ def test_every_line_of_stderr_is_an_event_where_logs_are_json(alarmed: Alarmed, 
     assert {"progress", "ledger"} <= {line["event"] for line in made}
     entries = {line["entry"]: line for line in made if line["event"] == "ledger"}
     entry = entries["escrow"]
-    path = desk.state / desk.fingerprint / "ledger" / f"{entry['sequence']:09d}.json"
+    (path,) = (desk.state / desk.fingerprint / "ledger").glob(f"*/{entry['sequence']:09d}.json")
     kept = json.loads(path.read_bytes())
     assert (kept["event"], kept["run"]) == ("escrow", entry["run"])
     (certificate,) = (desk.state / desk.fingerprint / "certificates").glob("*.json")

@@ -71,7 +71,7 @@ def test_a_third_party_can_check_both_signatures_and_what_is_said(desk: Desk, tm
     assert {result["copy"] for result in details["results"]} == {"vault", "s3"}
     # The ledger's head at that time is the digest of a file that is still there.
     head = details["ledger_head"]
-    entry_file = desk.state / desk.fingerprint / "ledger" / f"{head['sequence']:09d}.json"
+    entry_file = desk.state / desk.fingerprint / "ledger" / head["host"] / f"{head['sequence']:09d}.json"
     assert hashlib.sha256(entry_file.read_bytes()).hexdigest() == head["sha256"]
 
     # The recovered key's signature, checked with the public key out of the stored record.

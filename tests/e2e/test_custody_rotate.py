@@ -33,7 +33,7 @@ def record_at(desk: Desk, epoch: str) -> Record:
 
 def last_event(desk: Desk) -> dict[str, Any]:
     """The newest entry of the ledger."""
-    entry = json.loads(max((desk.state / desk.fingerprint / "ledger").glob("*.json")).read_bytes())
+    entry = json.loads(max((desk.state / desk.fingerprint / "ledger").glob("*/*.json")).read_bytes())
     assert isinstance(entry, dict)
     return entry
 

@@ -33,8 +33,13 @@ def desk(place: Place, tmp_path: Path) -> Desk:
     return Desk(place, tmp_path, disk=True, more=MIRRORED)
 
 
+def host_of(desk: Desk) -> str:
+    return (desk.state / desk.fingerprint / "ledger" / "host-id").read_text().split()[0]
+
+
 def ledger(desk: Desk) -> Path:
-    return desk.state / desk.fingerprint / "ledger"
+    """This host's chain."""
+    return desk.state / desk.fingerprint / "ledger" / host_of(desk)
 
 
 def entries(folder: Path) -> dict[str, bytes]:
@@ -46,7 +51,8 @@ def events(desk: Desk) -> list[str]:
 
 
 def in_bucket(desk: Desk) -> dict[str, bytes]:
-    prefix = f"{desk.place.s3_prefix}/{desk.fingerprint}/ledger/"
+    """This host's chain there."""
+    prefix = f"{desk.place.s3_prefix}/{desk.fingerprint}/ledger/{host_of(desk)}/"
     client, bucket = desk.at_s3.client, desk.at_s3.bucket
     listed = client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())
     return {
@@ -56,17 +62,24 @@ def in_bucket(desk: Desk) -> dict[str, bytes]:
 
 
 def on_disk(desk: Desk) -> dict[str, bytes]:
-    return entries(desk.disk / desk.fingerprint / "ledger")
+    return entries(desk.disk / desk.fingerprint / "ledger" / host_of(desk))
 
 
 def heads(desk: Desk) -> dict[int, str]:
-    kv, path = desk.at_vault.kv, f"{desk.place.kv_prefix}/{desk.fingerprint}/ledger"
+    kv, path = desk.at_vault.kv, f"{desk.place.kv_prefix}/{desk.fingerprint}/ledger/{host_of(desk)}"
     names = kv.list_secrets(path, mount_point="orgkey")["data"]["keys"]
     found = (
         kv.read_secret_version(f"{path}/{name}", mount_point="orgkey", raise_on_deleted_version=True)
         for name in names
     )
     return {item["data"]["data"]["sequence"]: item["data"]["data"]["sha256"] for item in found}
+
+
+def sole(document: dict[str, Any]) -> dict[str, Any]:
+    """What `ledger verify` says of the only chain."""
+    (chain,) = document["hosts"]
+    assert document["ok"] == chain["ok"]
+    return dict(chain)
 
 
 def second_host(desk: Desk, folder: Path) -> Desk:
@@ -85,10 +98,11 @@ def test_every_run_is_mirrored_and_every_anchor_holds(desk: Desk) -> None:
     assert events(desk) == ["drill", "escrow", "verify", "drill"]
     assert in_bucket(desk) == on_disk(desk) == here
     assert heads(desk) == {int(name[:9]): hashlib.sha256(data).hexdigest() for name, data in here.items()}
-    told = desk.ask("ledger", "verify")
-    assert (told["ok"], told["anchored_to"], told["unauthenticated"]) == (True, 0, 4)
+    told = sole(desk.ask("ledger", "verify"))
+    assert (told["host"], told["ok"]) == (host_of(desk), True)
+    assert (told["anchored_to"], told["unauthenticated"]) == (0, 4)
     for mirror in ("s3", "disk", "vault"):
-        told = desk.ask("ledger", "verify", "--mirror", mirror)
+        told = sole(desk.ask("ledger", "verify", "--mirror", mirror))
         assert (told["ok"], told["anchored_to"], told["unauthenticated"]) == (True, 4, 0)
     assert desk.ask("list")["epochs"], "the ledger beside the records disturbs no listing"
     checks = {item["subject"]: item for item in desk.ask("doctor", expect=None)["findings"]}
@@ -106,7 +120,7 @@ def test_a_copied_folder_is_verified_without_configuration_and_servers(desk: Des
 
     def verify(*words: str, expect: int = 0) -> dict[str, Any]:
         run = orgkey(elsewhere, "ledger", "verify", "copied", *words, "--json", expect=expect)
-        return run.document
+        return sole(run.document) | {"notes": run.document["notes"]}
 
     by = ("--certificate", certificate.name)
     told = verify(*by)
@@ -117,7 +131,7 @@ def test_a_copied_folder_is_verified_without_configuration_and_servers(desk: Des
     public.write_bytes(desk.export.read_bytes().split(b"-----END PGP PRIVATE KEY BLOCK-----\n")[-1])
     assert "is the Org Key's" in verify(*by, "--public", str(public))["notes"][0]
     shown = orgkey(elsewhere, "ledger", "verify", "copied", *by, expect=0).out
-    assert f"anchored   to {told['anchored_to']}" in shown
+    assert f"anchored to {told['anchored_to']}" in shown
     assert "does not" in shown
 
     (copied / "000000003.json").unlink()
@@ -221,66 +235,68 @@ def test_an_unreachable_mirror_never_fails_an_escrow_and_is_caught_up_with(desk:
     assert {copy["target"] for copy in found["copies"] if copy["verified"]} == {"vault", "s3"}
     assert len(in_bucket(desk)) == len(entries(ledger(desk))) == 2
     doctor = {item["subject"]: item for item in desk.ask("doctor", expect=None)["findings"]}
-    assert "2 entries wait" in doctor["ledger mirror disk"]["hint"]
+    assert "2 entries not yet mirrored" in doctor["ledger mirror disk"]["hint"]
     away.rename(desk.disk)
     desk.run("verify", expect=None)
     assert on_disk(desk) == in_bucket(desk) == entries(ledger(desk))
     assert len(on_disk(desk)) == 3
 
 
-def test_a_lost_host_continues_the_chain(desk: Desk) -> None:
+def test_two_hosts_and_a_lost_one_each_keep_a_chain(desk: Desk, tmp_path: Path) -> None:
     desk.escrow()
-    before = entries(ledger(desk))
+    lost = entries(ledger(desk))
+    before = host_of(desk)
     shutil.rmtree(desk.state)
-    desk.run("verify", expect=0)
-    after = entries(ledger(desk))
-    assert {name: after[name] for name in before} == before
-    assert len(after) == len(before) + 1
+    run = desk.run("verify", expect=0)
+    assert "this state directory is new" in run.err
+    assert host_of(desk) != before
     assert events(desk) == ["drill", "escrow", "verify"]
-    assert in_bucket(desk) == after
-
-
-def test_two_hosts_keep_one_chain(desk: Desk, tmp_path: Path) -> None:
+    assert entries(ledger(desk).parent / before) == lost
     other = second_host(desk, tmp_path)
-    desk.escrow()
     other.run("verify", expect=0)
-    desk.run("verify", expect=0)
-    other.run("ledger", "sync", expect=0)
-    assert entries(ledger(desk)) == entries(ledger(other)) == in_bucket(desk) == on_disk(desk)
-    assert events(desk) == ["drill", "escrow", "verify", "verify"]
-
-
-def test_a_fork_between_two_hosts_is_seen_and_nothing_is_lost(desk: Desk, tmp_path: Path) -> None:
-    other = second_host(desk, tmp_path)
-    desk.escrow()
-    other.run("ledger", "sync", expect=0)
-    # One host writes while it reaches no mirror: without [ledger], as far as the ledger goes.
-    text = desk.config.read_text()
-    desk.config.write_text(text.replace(MIRRORED, ""))
-    other.run("verify", expect=0)
-    alone = entries(ledger(other))["000000003.json"]
-    desk.config.write_text(text)
-    desk.run("verify", expect=0)
-    seen = other.run("ledger", "sync", expect=0)
-    assert "the ledger forked at entry 3" in seen.err
-    assert events(other) == ["drill", "escrow", "verify", "fork", "verify"]
-    last = json.loads(entries(ledger(other))["000000005.json"])
-    assert last["rechained_from"] == {"sequence": 3, "sha256": hashlib.sha256(alone).hexdigest()}
-    told = other.ask("ledger", "verify", "--head", f"3:{hashlib.sha256(alone).hexdigest()}")
-    assert (told["ok"], told["anchored_to"]) == (True, 2)
     desk.run("ledger", "sync", expect=0)
-    assert entries(ledger(desk)) == entries(ledger(other)) == in_bucket(desk) == on_disk(desk)
+    shown = desk.ask("ledger", "show")
+    assert {item["host"]: item["entries"] for item in shown["hosts"]} == {
+        host_of(desk): 1, before: 2, host_of(other): 1
+    }  # fmt: skip
+    assert [item["this"] for item in shown["hosts"]] == [True, False, False]
+    for host in (desk, other):
+        assert entries(ledger(host)) == in_bucket(host) == on_disk(host)
+    told = desk.ask("ledger", "verify", "--mirror", "s3")
+    assert told["ok"]
+    assert {item["host"]: item["anchored_to"] for item in told["hosts"]} == {
+        host_of(desk): 1, before: 2, host_of(other): 1
+    }  # fmt: skip
 
 
-def test_a_rewritten_mirror_is_found_and_never_adopted(desk: Desk) -> None:
+def test_a_restored_state_directory_begins_a_chain_under_another_name(desk: Desk, tmp_path: Path) -> None:
     desk.escrow()
-    genuine = desk.disk / desk.fingerprint / "ledger" / "000000002.json"
+    backup = shutil.copytree(desk.state, tmp_path / "backup")
+    desk.run("verify", expect=0)
+    before, whole = host_of(desk), entries(ledger(desk))
+    shutil.rmtree(desk.state)
+    shutil.copytree(backup, desk.state)
+    run = desk.run("verify", expect=0)
+    assert "was restored or copied" in run.err
+    assert host_of(desk) != before
+    assert len(events(desk)) == 5, "nothing is told twice"
+    assert sorted(events(desk)) == ["drill", "escrow", "host-renamed", "verify", "verify"]
+    assert entries(ledger(desk)) == in_bucket(desk) == on_disk(desk)
+    assert entries(ledger(desk).parent / before) == whole
+    for mirror in ("s3", "disk", "vault"):
+        told = desk.ask("ledger", "verify", "--mirror", mirror)
+        assert {item["host"]: item["anchored_to"] for item in told["hosts"]} == {host_of(desk): 4, before: 3}
+
+
+def test_a_rewritten_mirror_is_found_and_not_written_to(desk: Desk) -> None:
+    desk.escrow()
+    genuine = desk.disk / desk.fingerprint / "ledger" / host_of(desk) / "000000002.json"
     entry = json.loads(genuine.read_bytes()) | {"run": "another"}
     genuine.unlink()
     genuine.write_bytes(json.dumps(entry, sort_keys=True, separators=(",", ":")).encode())
     run = desk.run("verify", expect=0)
     assert "not mirrored to disk: entry 2, which was confirmed, is another there" in run.err
-    told = desk.ask("ledger", "verify", "--mirror", "disk", expect=41)
+    told = sole(desk.ask("ledger", "verify", "--mirror", "disk", expect=41))
     assert (told["first_bad"], told["anchored_to"]) == (2, 1)
     assert desk.ask("ledger", "verify", "--mirror", "s3")["ok"]
     assert events(desk) == ["drill", "escrow", "verify", "mirror-failed"]
@@ -292,7 +308,7 @@ def test_a_rewritten_mirror_is_found_and_never_adopted(desk: Desk) -> None:
 def test_a_newer_version_over_a_locked_entry_changes_nothing(desk: Desk) -> None:
     desk.escrow()
     client, bucket = desk.at_s3.client, desk.at_s3.bucket
-    key = f"{desk.place.s3_prefix}/{desk.fingerprint}/ledger/000000002.json"
+    key = f"{desk.place.s3_prefix}/{desk.fingerprint}/ledger/{host_of(desk)}/000000002.json"
     (version,) = client.list_object_versions(Bucket=bucket, Prefix=key)["Versions"]
     with pytest.raises(botocore.exceptions.ClientError):
         client.delete_object(Bucket=bucket, Key=key, VersionId=version["VersionId"])
@@ -305,18 +321,17 @@ def test_a_newer_version_over_a_locked_entry_changes_nothing(desk: Desk) -> None
 
 KILLED = """
 import os, signal, sys
-from pipeline.evidence.ledger.store import Ledger
-real = Ledger.add
-def add(self, number, entry):
+from pipeline.storage.s3.ledger_mirror import S3Mirror
+def put(self, *words):
     os.kill(os.getpid(), signal.SIGKILL)
-Ledger.add = add
+S3Mirror.put = put
 sys.argv[0] = "orgkey"
 from pipeline.cli.app import main
 main()
 """
 
 
-def test_killed_between_the_mirror_and_the_disk(desk: Desk) -> None:
+def test_killed_between_the_disk_and_the_mirror(desk: Desk) -> None:
     desk.run("verify", expect=40)
     words = ("verify", "--config", str(desk.config), "--state-dir", str(desk.state))
     died = subprocess.run(
@@ -324,10 +339,9 @@ def test_killed_between_the_mirror_and_the_disk(desk: Desk) -> None:
         cwd=ROOT, env=environment(desk.folder), capture_output=True, timeout=120, check=False,
     )  # fmt: skip
     assert died.returncode == -signal.SIGKILL, died.stderr
-    assert list(entries(ledger(desk))) == ["000000001.json"]
-    assert list(in_bucket(desk)) == ["000000001.json", "000000002.json"]
-    again = desk.run("verify", expect=40)
-    assert "1 entries fetched from mirror s3" in again.err
+    assert list(entries(ledger(desk))) == ["000000001.json", "000000002.json"]
+    assert list(in_bucket(desk)) == ["000000001.json"]
+    desk.run("verify", expect=40)
     assert events(desk) == ["verify"] * 3
     assert entries(ledger(desk)) == in_bucket(desk) == on_disk(desk)
 

@@ -91,7 +91,7 @@ def test_files_are_written_once_and_entered_in_the_ledger(place: Place, tmp_path
         assert told["files"] == {"bundle.zip": hashlib.sha256(archive.read(sums)).hexdigest()}
         assert {"report.html", "VERIFY.txt", "public.asc"} <= {Path(name).name for name in archive.namelist()}
     assert desk.run("report", "--bundle", str(tmp_path / "bundle.zip"), expect=3).error
-    entries = sorted((desk.state / desk.fingerprint / "ledger").glob("*.json"))
+    entries = sorted((desk.state / desk.fingerprint / "ledger").glob("*/*.json"))
     newest = json.loads(entries[-1].read_bytes())
     assert newest["event"] == "report"
     assert newest["details"]["files"] == told["files"]
@@ -120,7 +120,7 @@ def test_before_the_first_escrow_it_says_no(place: Place, tmp_path: Path) -> Non
 def test_a_broken_ledger_is_41_and_still_a_report(place: Place, tmp_path: Path) -> None:
     desk = Desk(place, tmp_path, more=POLICY)
     desk.escrow()
-    first = desk.state / desk.fingerprint / "ledger" / "000000001.json"
+    (first,) = (desk.state / desk.fingerprint / "ledger").glob("*/000000001.json")
     first.chmod(0o600)
     first.write_bytes(first.read_bytes().replace(b'"run":"', b'"run":"0', 1))
     told = desk.ask("report", "--out", str(tmp_path / "r.html"), expect=41)

@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipeline.evidence.ledger import entry as chain
+from pipeline.evidence.ledger import entry as entries
 from pipeline.evidence.ledger.store import Ledger
 from pipeline.report import bundle as bundles
 from pipeline.report import verify_page
@@ -188,14 +187,13 @@ def flip(file: Path) -> None:
 def test_a_clean_account_verifies_everything_with_the_pages_own_commands(made: Made, unpacked: Path) -> None:
     done = run(unpacked)
     assert done.returncode == 0, done
-    entries = len(list((unpacked / "ledger").iterdir()))
+    (chain,) = (unpacked / "ledger").iterdir()
+    entries = len(list(chain.iterdir()))
     assert [line.partition(":")[0] for line in oks(done)] == ["OK"] * 3 + ["OK, BUT NOT DONE"] + ["OK"] * 4
     assert f"OK: every certificate is signed by {made.fingerprint}" in done.stdout
-    assert f"OK: {entries} entries are one chain" in done.stdout
+    assert f"OK: {entries} entries in ledger/{chain.name} are one chain" in done.stdout
     # The drill's own entry comes behind the head that its certificate names.
-    assert (
-        f"OK: anchored to entry {entries - 1} of {entries}; no certificate vouches for later" in done.stdout
-    )
+    assert f"vouches for ledger/{chain.name}/{entries - 1:09d}.json and for every entry before" in done.stdout
     assert '"auditor-4711"]' in done.stdout
     assert '"PASSED"' in done.stdout
 
@@ -252,28 +250,28 @@ def _witness_signature(path: Path) -> None:
 
 
 def _entry(path: Path) -> None:
-    flip(first(path, "ledger/*.json"))
+    flip(first(path, "ledger/*/*.json"))
 
 
 def _last_entry(path: Path) -> None:
     """Its own digest is in no entry and no certificate; that it is evidence of the report shows it."""
-    flip(max(path.glob("ledger/*.json")))
+    flip(max(path.glob("ledger/*/*.json")))
 
 
 def _removed_entry(path: Path) -> None:
-    first(path, "ledger/*.json").unlink()
+    first(path, "ledger/*/*.json").unlink()
 
 
 def _swapped_entries(path: Path) -> None:
-    one, other = sorted(path.glob("ledger/*.json"))[:2]
+    one, other = sorted(path.glob("ledger/*/*.json"))[:2]
     one.rename(path / "x")
     other.rename(one)
     (path / "x").rename(other)
 
 
 def _added_entry(path: Path) -> None:
-    files = sorted(path.glob("ledger/*.json"))
-    shutil.copy(files[-1], path / "ledger" / f"{len(files) + 1:09d}.json")
+    files = sorted(path.glob("ledger/*/*.json"))
+    shutil.copy(files[-1], files[-1].with_name(f"{len(files) + 1:09d}.json"))
 
 
 def _anothers_key(path: Path) -> None:
@@ -296,7 +294,7 @@ def _posture(path: Path) -> None:
 def _chained_anew(path: Path) -> None:
     """The first entry changed, and everything after it chained to that: only a certificate can tell."""
     before = hashlib.sha256(b"").hexdigest()
-    for number, file in enumerate(sorted(path.glob("ledger/*.json"))):
+    for number, file in enumerate(sorted(path.glob("ledger/*/*.json"))):
         entry = json.loads(file.read_bytes()) | {"previous": before}
         if number == 0:
             entry["run"] = "never"
@@ -308,10 +306,10 @@ ALTERED = (
     (_certificate, "FAILED: a certificate is not signed by"),
     (_key_signature, "FAILED: a certificate is not signed by"),
     (_witness_signature, "FAILED: a witness's signature does not fit"),
-    (_entry, "FAILED: the ledger's chain is broken"),
-    (_removed_entry, "FAILED: the ledger's chain is broken"),
-    (_swapped_entries, "FAILED: the ledger's chain is broken"),
-    (_added_entry, "FAILED: the ledger's chain is broken"),
+    (_entry, "FAILED: a chain of the ledger is broken"),
+    (_removed_entry, "FAILED: a chain of the ledger is broken"),
+    (_swapped_entries, "FAILED: a chain of the ledger is broken"),
+    (_added_entry, "FAILED: a chain of the ledger is broken"),
     (_chained_anew, "FAILED: a certificate names another ledger than this one"),
     (_anothers_key, "FAILED: a certificate is not signed by"),
     (_revoked_key, "This key has been revoked"),
@@ -356,10 +354,11 @@ def test_a_forged_bundle_of_another_key_is_found_by_the_fingerprint_from_elsewhe
 
 def test_a_tail_that_was_cut_is_not_seen_and_the_page_says_so(unpacked: Path) -> None:
     """Only a newer certificate, a mirror or the operator's word on SHA256SUMS shows that."""
-    last = max(unpacked.glob("ledger/*.json"))
+    last = max(unpacked.glob("ledger/*/*.json"))
     last.unlink()
     report = json.loads((unpacked / "report.json").read_bytes())
-    report["evidence"] = [item for item in report["evidence"] if item["file"] != f"ledger/{last.name}"]
+    name = str(last.relative_to(unpacked))
+    report["evidence"] = [item for item in report["evidence"] if item["file"] != name]
     (unpacked / "report.json").write_text(json.dumps(report))
     assert run(unpacked).returncode != 0
     sum_anew(unpacked)
@@ -454,49 +453,29 @@ def test_a_time_stamp_without_its_chain_is_completed(made: Made, folder: Path, t
     assert "FAILED: a time-stamp does not fit" in run(plain, ROOT=str(public_root)).stdout
 
 
-# -- a ledger with a fork --------------------------------------------------------------------------
+# -- several hosts ---------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def forked(place: Place, tmp_path: Path, folder: Path) -> Path:
-    """Two hosts wrote at once; this one's entries from the second on gave way, and certificates name them."""
+def test_the_chains_of_other_hosts_and_of_0_1_are_checked_as_well(
+    place: Place, tmp_path: Path, folder: Path
+) -> None:
     demand_tools()
     desk = Desk(place, tmp_path)
     desk.escrow()
-    desk.ask("drill")
-    desk.ask("drill")
     ledger = Ledger(desk.state / desk.fingerprint, desk.fingerprint)
-    assert ledger.head().sequence > 3
-    ledger.set_aside(2)
-    ledger.append("check-in", {"custodian": "X", "path": "p"}, now=datetime.now(UTC), run="another host's")
-    for _, data, path in ledger.waiting():
-        before = ledger.head()
-        assert ledger.add(before.sequence + 1, chain.rechain(data, before))
-        ledger.done_waiting(path)
-    data, report = bundle_of(desk)
+    other, old = ledger.copy_of("f" * 16), ledger.directory
+    data = entries.write(entries.START, desk.fingerprint, "check-in", {}, now=datetime.now(UTC), run="r")
+    assert other.add(1, data)
+    later = entries.write(other.head(), desk.fingerprint, "check-in", {}, now=datetime.now(UTC), run="r")
+    assert other.add(2, later)
+    (old / "000000001.json").write_bytes(data.replace(b'"run":"r"', b'"run":"s"'))
+    made, report = bundle_of(desk)
     assert report.ledger.ok, report.ledger
-    return unpack(data, folder / "bundle")
-
-
-def test_a_settled_fork_is_no_fraud(forked: Path) -> None:
-    done = run(forked)
+    unpacked = unpack(made, folder / "bundle")
+    done = run(unpacked)
     assert done.returncode == 0, done
-    assert "gave way in a fork, and stands in the ledger again" in done.stdout
-    assert re.search(r"OK: anchored to entry 1 of \d", done.stdout)
-
-
-@pytest.mark.parametrize("what", ["content", "not written again"])
-def test_a_pretended_fork_is_fraud(forked: Path, what: str) -> None:
-    before = (forked / "ledger" / "000000002.json").read_bytes()
-    for file in sorted(forked.glob("ledger/0*.json"))[2:]:
-        entry = json.loads(file.read_bytes()) | {"previous": hashlib.sha256(before).hexdigest()}
-        if what == "content":
-            entry["details"]["code"] = 7
-        else:
-            del entry["rechained_from"]
-        file.write_text(json.dumps(entry, sort_keys=True, separators=(",", ":")))
-        before = file.read_bytes()
-    sum_anew(forked)
-    done = run(forked)
-    assert done.returncode != 0
-    assert "FAILED: a certificate names another ledger than this one" in done.stdout, done
+    for name in ("ledger", f"ledger/{'f' * 16}", f"ledger/{ledger.host}"):
+        assert f"entries in {name} are one chain" in done.stdout
+    flip(unpacked / "ledger" / ("f" * 16) / "000000001.json")
+    sum_anew(unpacked)
+    assert "FAILED: a chain of the ledger is broken" in run(unpacked).stdout

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.test_ledger import MIRRORED, second_host
+from tests.e2e.test_ledger import MIRRORED, host_of, ledger, second_host
 from tests.e2e.test_retain import end_of, in_days
 from tests.support.commandline import Desk
 
@@ -29,7 +29,7 @@ def desk(place: Place, tmp_path: Path) -> Desk:
 
 def key(desk: Desk, number: int) -> str:
     """Where an entry lies in the bucket."""
-    return f"{desk.place.s3_prefix}/{desk.fingerprint}/ledger/{number:09d}.json"
+    return f"{desk.place.s3_prefix}/{desk.fingerprint}/ledger/{host_of(desk)}/{number:09d}.json"
 
 
 def versions(desk: Desk) -> list[tuple[str, str]]:
@@ -165,7 +165,7 @@ def test_a_login_without_the_right(desk: Desk) -> None:
 
 
 def test_a_broken_ledger_does_not_keep_the_records_from_it(desk: Desk) -> None:
-    path = desk.state / desk.fingerprint / "ledger" / "000000001.json"
+    path = ledger(desk) / "000000001.json"
     path.write_bytes(path.read_bytes().replace(b"escrow", b"escrew", 1))
     day = in_days(9)
     document = desk.ask("retain", "--until", day, expect=41)

@@ -93,7 +93,7 @@ def check_ended(scene: Scene, before: Before, event: str) -> set[str]:
         )
         assert record.manifest.supersedes is not None
         assert record.manifest.supersedes.epoch in set(stored) - {epoch}
-    events = [item["event"] for item in context.ledger.entries()]  # checks the chain
+    events = [item.event for item in context.ledger.entries()]  # checks the chain
     assert event in events
     scene.check_nothing_lingers()
     return new

@@ -311,7 +311,7 @@ class Scene:
         assert mark is not None
         assert mark["record_sha256"] == record.sha256.hex
         assert Path(mark["certificate"]).is_file()
-        events = [item["event"] for item in context.ledger.entries()]  # checks the chain
+        events = [item.event for item in context.ledger.entries()]  # checks the chain
         assert {drilled, "escrow"} <= set(events)
         self.check_nothing_lingers()
         return record

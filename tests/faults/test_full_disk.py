@@ -22,7 +22,7 @@ POINTS = {
     "rename state/FPR/journal/EPOCH #1": False,
     "open state/FPR/journal/EPOCH/receipts/.s3.json.HEX.orgkey-tmp #1": True,
     "open state/FPR/certificates/.EPOCH-drilled-TIME-HEX.json.HEX.orgkey-tmp #1": True,
-    "open state/FPR/ledger/.000000001.json.HEX.orgkey-tmp #1": True,
+    "open state/FPR/ledger/HOST/.000000001.json.HEX.orgkey-tmp #1": True,
     "open state/FPR/journal/EPOCH/.proven.json.HEX.orgkey-tmp #1": True,
 }
 
@@ -123,7 +123,8 @@ def test_room_is_made(trouble: Callable[[Scene], AbstractContextManager[None]], 
 
 def test_a_disk_that_fills_after_the_proof_keeps_it(disk: Scene) -> None:
     """The copies stand and are proven; that the log could not be written is a failure all the same."""
-    ended = disk.run(disk.escrow(), at="open state/FPR/ledger/.000000002.json.HEX.orgkey-tmp #1", do="ENOSPC")
+    point = "open state/FPR/ledger/HOST/.000000002.json.HEX.orgkey-tmp #1"
+    ended = disk.run(disk.escrow(), at=point, do="ENOSPC")
     assert ended.code == 3, ended
     (entry,) = disk.context().journal.entries()
     assert entry.proven()

@@ -18,9 +18,9 @@ WRITING = {
     "open out/.restored.asc.HEX.orgkey-tmp #2": False,
     "link out/restored.asc #1": False,
     "unlink out/.restored.asc.HEX.orgkey-tmp #2": True,
-    "open state/FPR/ledger/.000000003.json.HEX.orgkey-tmp #1": True,
-    "link state/FPR/ledger/000000003.json #1": True,
-    "unlink state/FPR/ledger/.000000003.json.HEX.orgkey-tmp #1": True,
+    "open state/FPR/ledger/HOST/.000000003.json.HEX.orgkey-tmp #1": True,
+    "link state/FPR/ledger/HOST/000000003.json #1": True,
+    "unlink state/FPR/ledger/HOST/.000000003.json.HEX.orgkey-tmp #1": True,
     "exit #1": True,
 }
 """The points of a restore from the writing of its file on, and whether the file is there by then."""

@@ -41,7 +41,7 @@ def test_a_killed_run_is_finished_by_the_next(scene: Scene, at: str) -> None:
         for item in listed
     }
     assert ends == {f"{day}T23:59:59+00:00"}
-    events = [entry["event"] for entry in scene.context().ledger.entries()]  # checks the chain
+    events = [entry.event for entry in scene.context().ledger.entries()]  # checks the chain
     assert events.count("retain") == (2 if at == "exit #1" else 1)
 
 

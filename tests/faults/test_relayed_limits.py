@@ -198,7 +198,7 @@ def test_answers_without_an_end_take_little_memory(house: Relayed, states: Path)
 
 def test_a_mirror_s_highest_number_costs_nothing(house: Relayed, states: Path) -> None:
     """Last: what was put there stays."""
-    key = f"{house.desk.place.s3_prefix}/{house.desk.fingerprint}/ledger/999999999.json"
+    key = f"{house.desk.place.s3_prefix}/{house.desk.fingerprint}/ledger/{'0' * 16}/999999999.json"
     house.desk.at_s3.client.put_object(Bucket=house.desk.at_s3.bucket, Key=key, Body=b"{}")
     for number, command in enumerate(("ledger verify --mirror s3", "ledger sync")):
         code, peak = measured(house, command, states / str(number))

@@ -31,7 +31,7 @@ POINTS = (
     "start gpg --detach-sign #1",
     "start gpg --quick-sign-key #1",
     "link state/FPR/certificates/EPOCH-drilled-TIME-HEX.json #1",
-    "link state/FPR/ledger/000000002.json #1",
+    "link state/FPR/ledger/HOST/000000002.json #1",
 )
 
 

@@ -89,7 +89,7 @@ def test_a_clock_that_jumps_back_during_the_run(scene: Scene) -> None:
     made = run(scene, ShiftedClock(timedelta(hours=1), -timedelta(minutes=7)))
     assert made.code is Code.OK
     scene.check_whole()
-    times = [item["at"] for item in scene.context().ledger.entries()]
+    times = [item.at for item in scene.context().ledger.own().each()]
     assert times == sorted(times, reverse=True)
     assert len(set(times)) > 1
 

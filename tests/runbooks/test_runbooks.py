@@ -70,10 +70,11 @@ def test_a_drill_has_failed(scene: Scene) -> None:
 
 def test_the_ledger_is_broken(scene: Scene) -> None:
     ledger = scene.state / scene.fingerprint / "ledger"
-    before = {path.name: path.read_bytes() for path in ledger.glob("*.json")}
-    (ledger / "000000001.json").write_bytes(before["000000001.json"].replace(b'"run"', b'"ran"'))
+    (host,) = (path for path in ledger.iterdir() if path.is_dir())
+    before = {path.name: path.read_bytes() for path in host.glob("*.json")}
+    (host / "000000001.json").write_bytes(before["000000001.json"].replace(b'"run"', b'"ran"'))
     scene.follow("ledger-broken")
-    after = {path.name: path.read_bytes() for path in ledger.glob("*.json")}
+    after = {path.name: path.read_bytes() for path in host.glob("*.json")}
     assert {name: after[name] for name in before} == before
 
 

@@ -41,6 +41,7 @@ WORDS = (
     (re.compile(r"\d{8}T\d{6}Z"), "TIME"),
     (re.compile(r"[0-9A-F]{40}"), "FPR"),
     (re.compile(r"(?<=EPOCH\.)\d+"), "PID"),
+    (re.compile(r"(?<=ledger/)[0-9a-f]{16}"), "HOST"),
     (re.compile(r"(?<=\.)[0-9a-f]{12}(?=\.)|(?<=TIME-)[0-9a-f]{6}"), "HEX"),
     (re.compile(r"orgkey-gpg-[^/]+"), "orgkey-gpg"),
 )

@@ -162,48 +162,48 @@ def as_targets(targets: Mapping[str, MemoryTarget]) -> dict[str, Target]:
 
 
 class MemoryMirror:
-    """A place for the ledger: what was put under each number, oldest first; it fails as it is told to."""
+    """A place for the ledger: what was put under each host and number, oldest first; it fails as told to."""
 
     kind = "memory"
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.entries: dict[int, list[bytes]] = {}
+        self.chains: dict[str, dict[int, list[bytes]]] = {}
         self.failure: OrgkeyError | None = None
         self.lost_answers = 0
         self.locks = True
         self.calls: list[str] = []
 
-    def listing(self, after: int) -> dict[int, tuple[str, ...]]:
+    def hosts(self) -> tuple[str, ...]:
+        self._called("hosts")
+        return tuple(sorted(self.chains))
+
+    def listing(self, host: str, after: int) -> dict[int, tuple[str, ...]]:
         self._called("listing")
+        chain = self.chains.get(host, {})
         return {
-            number: tuple(f"{number} {place}" for place in range(len(self.entries[number])))
-            for number in sorted(self.entries)
-            if number > after and self.entries[number]
+            number: tuple(f"{host} {number} {place}" for place in range(len(chain[number])))
+            for number in sorted(chain)
+            if number > after and chain[number]
         }
 
     def get(self, handle: str) -> bytes:
         self._called("get")
-        number, place = map(int, handle.split())
+        host, number, place = handle.split()
         try:
-            return self.entries[number][place]
+            return self.chains[host][int(number)][int(place)]
         except (KeyError, IndexError):
             raise IntegrityProblem(f"{self.name} has no {handle}", hint="look at it") from None
 
-    def confirm(self, handle: str, made: datetime) -> None:
-        self._called("confirm")
-        self._locked()
-
-    def _locked(self) -> None:
+    def put(self, host: str, number: int, data: bytes, made: datetime) -> None:
+        self._called("put")
+        there = self.chains.setdefault(host, {}).setdefault(number, [])
+        if there and data != there[0]:
+            raise Conflict(f"{self.name} has an entry {number}", hint="look at it")
+        if not there:
+            there.append(data)
         if not self.locks:
             raise IntegrityProblem(f"{self.name} did not lock it", hint="look at its Object Lock")
-
-    def put(self, number: int, data: bytes, *, beside: bool = False) -> None:
-        self._called("put")
-        if self.entries.get(number) and not beside:
-            raise Conflict(f"{self.name} has an entry {number}", hint="look at it")
-        self.entries.setdefault(number, []).append(data)
-        self._locked()
         if self.lost_answers:
             self.lost_answers -= 1
             raise Unreachable("the answer to the write was lost", hint="try again")
@@ -412,7 +412,7 @@ class World:
 
     def events(self) -> list[str]:
         """What the ledger holds."""
-        return [str(entry["event"]) for entry in self.context.ledger.entries()]
+        return [entry.event for entry in self.context.ledger.entries()]
 
 
 @dataclass

@@ -29,7 +29,7 @@ class TimestampItem(Part):
 
 
 class HeadItem(Part):
-    """An entry of the ledger.
+    """An entry of a host's chain.
 
     Attributes:
         sequence: Its number.

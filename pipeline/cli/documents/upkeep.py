@@ -90,8 +90,8 @@ class RetainedLedgerItem(Part):
     Attributes:
         target: The mirror.
         versions: How many versions, by action as above; ``left alone`` is another's bytes.
-        missing: How many entries of this host are not there.
-        unknown: How many entries there this host does not have.
+        missing: How many entries of this host's chain are not there.
+        unknown: How many entries there are not on this host.
         retain_until: The first end, or null.
         problem: What is wrong, or null.
         exit_code: The exit code that it stands for.

@@ -1,8 +1,7 @@
 """What the ledger tells of the past: test restores, check-ins, and what was stored last.
 
-The one reader of what entries say. Entries come from other hosts as well, by way of the mirrors, so one may
-say anything: what has another form than its event has is skipped and named, never an exception. Everything
-is in order of time, since behind a fork the ledger's own order is another.
+Entries come from other hosts as well, by way of the mirrors, so one may say anything: what is malformed is
+skipped and named, never an exception. Everything is in order of time; a chain's order is its own.
 """
 
 from __future__ import annotations
@@ -11,23 +10,22 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any
 
 from pipeline.core.clock import parse_stamp
 from pipeline.evidence.ledger.drill_results import NOT_REACHED, PROOFS
+from pipeline.evidence.ledger.events import (
+    CheckInEvent,
+    DrillEvent,
+    EpochStored,
+    MalformedEvent,
+    RecordedProof,
+    RepairEvent,
+    event_of,
+)
+from pipeline.evidence.ledger.store import LedgerEntry
 
-T = TypeVar("T")
-
-DRILLS: Final = frozenset({"drill", "drill-failed"})
-"""The ledger's events that hold the results of test restores."""
-CHECK_IN: Final = "check-in"
-"""The ledger's event of a share that its custodian has proven."""
-STORED: Final = frozenset({"escrow", "refresh", "rotate"})
-"""The ledger's events that store an epoch."""
-REPAIR: Final = "repair"
-"""The ledger's event of copies that were written anew."""
-MALFORMED: Final = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
-"""What reading an entry raises that says something else than its event does."""
+_READ = frozenset({"drill", "drill-failed", "repair", "check-in", "escrow", "refresh", "rotate"})
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,7 @@ class Drilled:
         proofs: Whether each proof was made, by name.
         by: The implementations or holders behind each proof, by name.
         certificates: Files of the certificates that this drill issued.
-        run: The run's correlation id.
-        sequence: The ledger entry that says so.
+        entry: The ledger's entry that says so.
         participants: Whose shares people brought, by label.
         witnessed: The witness's signature over it; ``None`` where the entry has none.
         replaced: Whether the copy was written anew since: nobody has restored what lies there now.
@@ -93,8 +90,7 @@ class Drilled:
     proofs: Mapping[str, bool]
     by: Mapping[str, tuple[str, ...]]
     certificates: tuple[str, ...]
-    run: str
-    sequence: int
+    entry: LedgerEntry
     participants: tuple[str, ...] = ()
     witnessed: Witnessed | None = None
     replaced: bool = False
@@ -108,19 +104,20 @@ class Copied:
         at: When.
         epoch: The epoch's name.
         target: Where.
-        sequence: The ledger entry that says so.
+        entry: The ledger's entry that says so.
     """
 
     at: datetime
     epoch: str
     target: str
-    sequence: int
+    entry: LedgerEntry
 
     def replaced(self, drilled: Drilled) -> bool:
         """Whether the copy that a drill restored is the one that was there before."""
-        # By both orders: behind a fork the numbers are not in order of time, and a time may be false.
-        later = self.at > drilled.at and self.sequence > drilled.sequence
-        return later and (self.epoch, self.target) == (drilled.epoch, drilled.copy)
+        mine, other = self.entry, drilled.entry
+        # In one chain by both orders, since a time may be false.
+        later = self.at > drilled.at and (mine.host != other.host or mine.number > other.number)
+        return mine.own and later and (self.epoch, self.target) == (drilled.epoch, drilled.copy)
 
 
 @dataclass(frozen=True)
@@ -133,7 +130,7 @@ class CheckIn:
         custodian: The label of the custodian.
         number: The number of the code.
         code: The code that was revealed.
-        sequence: The ledger entry that says so.
+        entry: The ledger's entry that says so.
     """
 
     at: datetime
@@ -141,7 +138,7 @@ class CheckIn:
     custodian: str
     number: int
     code: str
-    sequence: int
+    entry: LedgerEntry
 
 
 @dataclass(frozen=True)
@@ -185,11 +182,11 @@ class History:
     skipped: tuple[str, ...] = ()
 
 
-def read(entries: Iterable[Mapping[str, Any]]) -> History:
+def read(entries: Iterable[LedgerEntry]) -> History:
     """Read a ledger.
 
     Args:
-        entries: Its entries; their chain was checked.
+        entries: Its entries; their chains were checked.
     """
     tried: list[Drilled] = []
     check_ins: list[CheckIn] = []
@@ -197,32 +194,33 @@ def read(entries: Iterable[Mapping[str, Any]]) -> History:
     copied: list[Copied] = []
     skipped = []
     for entry in entries:
-        try:
-            told = parts(entry)
-        except MALFORMED:
-            skipped.append(
-                f"ledger entry {entry['sequence']} says something else than its event {entry['event']} does: "
-                "it is skipped"
-            )
+        if entry.event not in _READ:
             continue
-        tried += told[0]
-        check_ins += told[1]
-        stored += told[2]
-        copied += told[3]
+        try:
+            match event_of(entry):
+                case DrillEvent() as event:
+                    tried += drills(entry, event)
+                case RepairEvent() as event:
+                    copied += copies(entry, event)
+                case CheckInEvent() as event:
+                    share = (event.record_id, event.path, event.holder, event.index)
+                    check_ins.append(
+                        CheckIn(entry.at, share, event.custodian, event.number, event.code, entry)
+                    )
+                case EpochStored() as event if event.copies and event.epoch:
+                    stored.append(Known(event.epoch, entry.at, tuple(sorted(event.copies)), None))
+        except MalformedEvent as error:
+            skipped.append(str(error))
     tried = in_time(tried, copied)
     check_ins.sort(key=lambda item: item.at)
     return History(tuple(tried), tuple(check_ins), _known(stored, tried), tuple(skipped))
 
 
-def parts(
-    entry: Mapping[str, Any],
-) -> tuple[tuple[Drilled, ...], list[CheckIn], list[Known], list[Copied]]:
-    """The test restores, the check-in, the stored epoch and the copies written anew that one entry tells of.
-
-    Raises:
-        Exception: One of :data:`MALFORMED`: it has another form than its event has.
-    """
-    return _drills(entry), _check_in(entry), _stored(entry), _copied(entry)
+def copies(entry: LedgerEntry, event: RepairEvent) -> list[Copied]:
+    """The copies that a repair wrote anew."""
+    return [
+        Copied(entry.at, item.epoch, item.target, entry) for item in event.copies if item.action == "copied"
+    ]
 
 
 def in_time(tried: Iterable[Drilled], copied: Iterable[Copied]) -> list[Drilled]:
@@ -234,59 +232,40 @@ def in_time(tried: Iterable[Drilled], copied: Iterable[Copied]) -> list[Drilled]
     ]
 
 
-def _drills(entry: Mapping[str, Any]) -> tuple[Drilled, ...]:
-    if entry["event"] not in DRILLS:
-        return ()
-    told = entry["details"]
-    signed = {
-        one["record_sha256"]: replace(
-            Witnessed.of(
-                _a(str, one["record_id"]), _a(str, one["record_sha256"]), _a(str, one["at"]), told["results"]
-            ),
-            signature=bytes.fromhex(one["signature"]),
+def drills(entry: LedgerEntry, event: DrillEvent) -> list[Drilled]:
+    """The test restores of one drill.
+
+    Raises:
+        MalformedEvent: The witness's signature has another form.
+    """
+    try:
+        signed = {
+            one.record_sha256: replace(
+                Witnessed.of(one.record_id, one.record_sha256, one.at, entry.details["results"]),
+                signature=bytes.fromhex(one.signature),
+            )
+            for one in event.witnessed
+        }
+    except ValueError:
+        raise MalformedEvent.of(entry) from None
+    return [
+        Drilled(
+            entry.at,
+            result.epoch,
+            result.target,
+            result.path,
+            result.passed,
+            result.seconds.get("total") if result.passed else None,
+            result.seconds,
+            _problems(result.proofs),
+            {name: proof.ok for name, proof in result.proofs.items()},
+            {name: proof.by for name, proof in result.proofs.items()},
+            event.certificates,
+            entry,
+            result.participants,
+            signed.get(result.record_sha256 or ""),
         )
-        for one in told.get("witnessed", ())
-    }
-    return tuple(
-        _drilled(entry, result, signed.get(result.get("record_sha256"))) for result in told["results"]
-    )
-
-
-def _copied(entry: Mapping[str, Any]) -> list[Copied]:
-    if entry["event"] != REPAIR:
-        return []
-    at, number = parse_stamp(entry["at"]), _a(int, entry["sequence"])
-    return [
-        Copied(at, _a(str, item["epoch"]), _a(str, item["target"]), number)
-        for item in entry["details"]["copies"]
-        if item["action"] == "copied"
-    ]
-
-
-def _check_in(entry: Mapping[str, Any]) -> list[CheckIn]:
-    if entry["event"] != CHECK_IN:
-        return []
-    told = entry["details"]
-    record_id, path, holder = (_a(str, told[name]) for name in ("record_id", "path", "holder"))
-    return [
-        CheckIn(
-            parse_stamp(entry["at"]),
-            (record_id, path, holder, _a(int, told["index"])),
-            _a(str, told["custodian"]),
-            _a(int, told["number"]),
-            _a(str, told["code"]),
-            _a(int, entry["sequence"]),
-        )
-    ]
-
-
-def _stored(entry: Mapping[str, Any]) -> list[Known]:
-    """The epoch that an entry says is stored; one of which no copy was confirmed is not."""
-    told = entry["details"]
-    if entry["event"] not in STORED or not told.get("copies"):
-        return []
-    return [
-        Known(_a(str, told["epoch"]), parse_stamp(entry["at"]), tuple(sorted(map(str, told["copies"]))), None)
+        for result in event.results
     ]
 
 
@@ -319,43 +298,13 @@ def last_passed(found: Iterable[Drilled], epochs: frozenset[str]) -> dict[tuple[
     return {(item.copy, item.path): item for item in found if item.passed and item.epoch in epochs}
 
 
-def _drilled(entry: Mapping[str, Any], result: Mapping[str, Any], signed: Witnessed | None) -> Drilled:
-    proofs = result["proofs"]
-    passed = _a(bool, result["passed"])
-    stages = {str(stage): float(_a(float, value)) for stage, value in result["seconds"].items()}
-    return Drilled(
-        parse_stamp(entry["at"]),
-        _a(str, result["epoch"]),
-        _a(str, result["copy"]),
-        _a(str, result["path"]),
-        passed,
-        stages.get("total") if passed else None,
-        stages,
-        _problems(proofs),
-        {str(name): _a(bool, proof["ok"]) for name, proof in proofs.items()},
-        {str(name): tuple(map(str, proof["by"])) for name, proof in proofs.items()},
-        tuple(map(str, entry["details"].get("certificates", ()))),
-        _a(str, entry["run"]),
-        _a(int, entry["sequence"]),
-        tuple(_a(str, one) for one in result.get("participants", ())),
-        signed,
-    )
-
-
-def _a(kind: type[T], value: object) -> T:
-    """The value, if it is of that kind; a whole number may stand for any."""
-    if type(value) is not kind and not (kind is float and type(value) is int):
-        raise TypeError(f"{value!r} is not of the form {kind.__name__}")
-    return value  # type: ignore[return-value]  # just checked
-
-
-def _problems(proofs: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+def _problems(proofs: Mapping[str, RecordedProof]) -> tuple[str, ...]:
     """What failed, in the proofs' own order; what was not even tried is left out."""
     order = {name: number for number, name in enumerate(PROOFS)}
     failed = [
-        (name, str(proofs[name].get("problem") or "not proven"))
+        (name, proofs[name].problem or "not proven")
         for name in sorted(proofs, key=lambda name: order.get(name, len(order)))
-        if not proofs[name]["ok"]
+        if not proofs[name].ok
     ]
     tried = [(name, why) for name, why in failed if why != NOT_REACHED]
     return tuple(f"{name}: {why}" for name, why in tried or failed)

@@ -40,6 +40,7 @@ _FIELDS: Final[dict[str, type]] = {
     "details": dict,
 }
 _MORE: Final[dict[str, type]] = {"rechained_from": dict}
+"""What an entry of 0.1 may have besides: where it stood before a fork."""
 _PLACE: Final = frozenset({"sequence", "previous", "rechained_from"})
 
 
@@ -61,7 +62,7 @@ START: Final = Head(0, sha256(b""))
 
 
 class Malformed(IntegrityProblem):
-    """Bytes that are no sound entry; its message says why, for a sentence about the entry."""
+    """Bytes that are not a sound entry; its message says why, for a sentence about the entry."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why, hint="keep the folder as it is and find out who could write to it")
@@ -106,29 +107,8 @@ def _text(value: Any) -> Any:
     return [_text(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def rechain(data: bytes, before: Head) -> bytes:
-    """Write an entry again behind another one; what it says, and when it happened, stays.
-
-    Args:
-        data: The entry as it was, in a chain that was given up.
-        before: What it follows now.
-    """
-    import rfc8785
-
-    entry = json.loads(data)
-    origin = {"sequence": entry["sequence"], "sha256": sha256(data).hex}
-    return rfc8785.dumps(
-        {
-            **entry,
-            "sequence": before.sequence + 1,
-            "previous": before.digest.hex,
-            "rechained_from": origin,
-        }
-    )
-
-
 def sense(entry: Mapping[str, Any]) -> str:
-    """SHA-256 over what an entry says, wherever it stands in a chain: the same behind a fork as before it.
+    """SHA-256 over what an entry of 0.1 says, wherever it stands: 0.1 wrote entries again behind a fork.
 
     Args:
         entry: A sound entry.
@@ -137,22 +117,27 @@ def sense(entry: Mapping[str, Any]) -> str:
     return sha256(json.dumps(kept, sort_keys=True).encode()).hex
 
 
-def write_head(head: Head, now: datetime) -> bytes:
-    """Write what is kept of a head elsewhere: it vouches for the entry and for all before it."""
+def write_head(number: int, entry: bytes) -> bytes:
+    """Write what is kept of a head elsewhere: it vouches for the entry and for all before it.
+
+    Args:
+        number: The entry's.
+        entry: Its bytes; written again, the head is the same.
+    """
     import rfc8785
 
     return rfc8785.dumps(
         {
             "schema": HEAD_SCHEMA,
-            "sequence": head.sequence,
-            "sha256": head.digest.hex,
-            "at": stamp(now),
+            "sequence": number,
+            "sha256": sha256(entry).hex,
+            "at": str(json.loads(entry)["at"]),
         }
     )
 
 
 def parse_head(data: bytes) -> Head | None:
-    """Read it; ``None`` when it is none."""
+    """Read it; ``None`` when it is malformed."""
     try:
         told = json.loads(data)
         head = Head(int(told["sequence"]), Digest("sha256", str(told["sha256"])))
@@ -170,7 +155,7 @@ def parse(data: bytes, number: int, fingerprint: str | None = None) -> dict[str,
         fingerprint: Whose ledger it should be of, where that is known.
 
     Raises:
-        Malformed: It is no sound entry of that number.
+        Malformed: It is not a sound entry of that number.
     """
     if len(data) > LARGEST:
         raise Malformed("is larger than an entry can be")

@@ -20,7 +20,7 @@ SCHEMA: Final = "orgkey.ledger-mirror/1"
 
 
 @dataclass(frozen=True)
-class Known:
+class Confirmed:
     """What a mirror has confirmed.
 
     Attributes:
@@ -32,8 +32,8 @@ class Known:
     problem: str | None = None
 
 
-class Memory:
-    """The files of one key.
+class MirrorState:
+    """What is remembered of each mirror of one key.
 
     Args:
         root: The key's state directory.
@@ -46,8 +46,10 @@ class Memory:
         """The file about one mirror."""
         return self.directory / f"{name}.json"
 
-    def known(self, name: str) -> Known:
-        """What is remembered of a mirror; nothing, where its file is gone or damaged: it is asked again.
+    def of(self, name: str, host: str) -> Confirmed:
+        """What a mirror has confirmed of a host's chain.
+
+        Nothing, where that is of another host-id, or the file is gone or damaged: the mirror is asked again.
 
         Raises:
             LocalFilesProblem: The file cannot be read.
@@ -56,19 +58,20 @@ class Memory:
             told = json.loads(self.file(name).read_bytes())
             head = Head(int(told["sequence"]), Digest("sha256", str(told["sha256"])))
             problem = told["problem"]
-            if told["schema"] != SCHEMA or head.sequence < 0 or not isinstance(problem, str | None):
-                return Known()
+            known = (told["schema"], told["host"]) == (SCHEMA, host)
+            if known and head.sequence >= 0 and isinstance(problem, str | None):
+                return Confirmed(head, problem)
         except FileNotFoundError:
-            return Known()
+            pass
         except (ValueError, KeyError, TypeError, RecursionError):
-            return Known()
+            pass
         except OSError as error:
             raise LocalFilesProblem(
                 f"cannot read {self.file(name)}: {error.strerror or error}", hint="check its permissions"
             ) from error
-        return Known(head, problem)
+        return Confirmed()
 
-    def keep(self, name: str, known: Known) -> None:
+    def keep(self, name: str, host: str, confirmed: Confirmed) -> None:
         """Remember it.
 
         Raises:
@@ -78,9 +81,10 @@ class Memory:
         files.private_directory(self.directory)
         document = {
             "schema": SCHEMA,
-            "sequence": known.head.sequence,
-            "sha256": known.head.digest.hex,
-            "problem": known.problem,
+            "host": host,
+            "sequence": confirmed.head.sequence,
+            "sha256": confirmed.head.digest.hex,
+            "problem": confirmed.problem,
         }
         files.replace(self.file(name), json.dumps(document).encode())
 

@@ -1,47 +1,78 @@
-"""Writes the ledger where it is mirrored: create-only off this host first, then here.
+"""Writes this host's chain here, then at the mirrors, and copies the chains of other hosts from them.
 
-An entry that a mirror already has under the next number is another host's, or this host's own that it was
-killed before it kept: it is adopted, and the new one chained behind it. A mirror that cannot be reached
-costs one call in a run; its entries wait, and the next run pushes them. See ADR 12.
+An entry is kept here first. A mirror that cannot be reached costs one call in a run; its entries wait, and
+the next run pushes them. Only this host writes its chain: where a mirror has another entry under a number,
+another state directory has the same host-id (a restored backup, a cloned machine), and this host's chain
+gets a new host-id. See ADR 30.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from pipeline.core.clock import Clock, Deadline
+from pipeline.core.clock import Clock, Deadline, parse_stamp
 from pipeline.core.digest import sha256
-from pipeline.core.errors import Code, Conflict, Interrupted, LedgerBroken, OrgkeyError, UsageProblem
+from pipeline.core.errors import Code, Conflict, IntegrityProblem, Interrupted, OrgkeyError, UsageProblem
 from pipeline.core.isolation import isolated
 from pipeline.core.reporter import Reporter
 from pipeline.core.retry import Retrier
-from pipeline.evidence.ledger import entry as chain
-from pipeline.evidence.ledger.entry import START, Head
-from pipeline.evidence.ledger.mirror_state import Known, Memory
-from pipeline.evidence.ledger.mirror_sync import Follower
-from pipeline.evidence.ledger.store import Ledger
+from pipeline.evidence.ledger import entry as entries
+from pipeline.evidence.ledger.entry import START, Head, Malformed
+from pipeline.evidence.ledger.mirror_state import Confirmed, MirrorState
+from pipeline.evidence.ledger.store import Chain, Ledger
 from pipeline.storage.ledger_mirror import Mirror
 
 T = TypeVar("T")
-_ATTEMPTS: Final = 20
+MOST_HOSTS: Final = 64
+"""Other hosts whose chains are copied at most: who writes to a mirror must not fill this host's disk."""
+MOST: Final = 100_000
+"""Entries of theirs that are copied at most in a run."""
+MOST_BYTES: Final = 256 * 1024 * 1024
+"""Bytes of them."""
 _PATIENCE: Final = 300.0
 """Seconds that a run waits for another one of this host: none works on the ledger for that long."""
 
-Build = Callable[[Head], bytes]
+
+@dataclass
+class _Place:
+    """One mirror, or place for heads, in this run."""
+
+    mirror: Mirror
+    of_heads: bool
+    checked: bool = False
+    out: bool = False
 
 
-class Scribe:
+@dataclass
+class _Budget:
+    """How much of other hosts' chains may still be copied in this run."""
+
+    entries: int
+    bytes: int
+    hosts: set[str] = field(default_factory=set)
+
+
+class _Taken(Exception):
+    """Another entry has this host's number at a mirror."""
+
+    def __init__(self, place: _Place, number: int) -> None:
+        super().__init__(number)
+        self.place = place
+        self.number = number
+
+
+class Replicator:
     """The ledger of one key in one run.
 
     Args:
         ledger: This host's.
-        memory: What this host remembers of the mirrors.
-        mirrors: Places for whole entries, in order: where two hosts wrote apart, the first of them decides
-            whose entries keep their numbers.
+        state: What this host remembers of the mirrors.
+        mirrors: Places for whole entries.
         heads: Places for heads.
         deadline: The end of the run.
         call_seconds: Time for one call.
@@ -55,7 +86,7 @@ class Scribe:
     def __init__(
         self,
         ledger: Ledger,
-        memory: Memory,
+        state: MirrorState,
         mirrors: Mapping[str, Mirror],
         heads: Mapping[str, Mirror],
         *,
@@ -65,17 +96,19 @@ class Scribe:
         reporter: Reporter,
     ) -> None:
         self._ledger = ledger
-        self._memory = memory
-        self._followers = [Follower(mirror, ledger, memory, self._settled) for mirror in mirrors.values()]
-        self._heads = heads
+        self._state = state
+        self._places = [
+            *(_Place(mirror, False) for mirror in mirrors.values()),
+            *(_Place(place, True) for place in heads.values()),
+        ]
         self._deadline = deadline
         self._call_seconds = call_seconds
         self._clock = clock
         self._reporter = reporter
         self.failed: dict[str, OrgkeyError] = {}
-        self._out: set[str] = set()
-        self._begun = False
-        self._untold: list[tuple[str, dict[str, Any]]] = []
+        self._copied = False
+        self._renamed = False
+        self._events: list[tuple[str, dict[str, Any]]] = []
         self._guard = threading.RLock()
 
     def append(self, event: str, details: Mapping[str, Any], *, now: datetime, run: str) -> Head:
@@ -91,20 +124,23 @@ class Scribe:
             The new head.
 
         Raises:
-            LocalFilesProblem: It cannot be kept here. What mirrors refuse is no failure, it waits.
-            LedgerBroken: What it is to be chained to is no file.
+            LocalFilesProblem: It cannot be kept here. What mirrors refuse is not a failure, it waits.
+            LedgerBroken: The entry before it is not a file.
         """
-        with self._guard, self._memory.lock(_PATIENCE, self._clock.sleep):
-            self._begin(now, run)
-            head = self._commit(
-                lambda before: chain.write(before, self._ledger.fingerprint, event, details, now=now, run=run)
-            )
-            head = self._tell(now, run) or head
-            self._publish(now)
-            return self._tell(now, run) or head
+        with self._guard, self._state.lock(_PATIENCE, self._clock.sleep):
+            new = not self._ledger.host
+            self._ledger.append(event, details, now=now, run=run)
+            self._copy()
+            others = len(self._ledger.chains()) - 1
+            if new and others:
+                self._reporter.progress(
+                    f"ledger: this state directory is new: its entries are the chain {self._ledger.host}, "
+                    f"beside {others} that were there before"
+                )
+            return self._push(now, run)
 
     def catch_up(self, *, now: datetime, run: str) -> None:
-        """Come level with the mirrors, as every run does before it writes; for who reads the ledger first.
+        """Copy what other hosts have entered, as every run does that writes; for who reads the ledger first.
 
         Args:
             now: The present time, for what has to be entered.
@@ -113,12 +149,12 @@ class Scribe:
         Raises:
             LocalFilesProblem, LedgerBroken: As for :meth:`append`.
         """
-        with self._guard, self._memory.lock(_PATIENCE, self._clock.sleep):
-            self._begin(now, run)
-            self._tell(now, run)
+        with self._guard, self._state.lock(_PATIENCE, self._clock.sleep):
+            self._copy()
+            self._push(now, run)
 
     def sync(self, *, now: datetime, run: str) -> Head:
-        """Fetch what the mirrors have, and push what waits, however long it takes within the deadline.
+        """Copy what the mirrors have, and push what waits, however long it takes within the deadline.
 
         Args:
             now: The present time, for what has to be entered.
@@ -127,231 +163,198 @@ class Scribe:
         Raises:
             LocalFilesProblem, LedgerBroken: As for :meth:`append`.
         """
-        with self._guard, self._memory.lock(_PATIENCE, self._clock.sleep):
-            self._begin(now, run, whole=True)
-            self._publish(now, whole=True)
-            self._tell(now, run)
-            return self._ledger.head()
+        with self._guard, self._state.lock(_PATIENCE, self._clock.sleep):
+            self._copy(whole=True)
+            return self._push(now, run, whole=True)
 
-    # -- the beginning of a run ----------------------------------------------------------------------
+    # -- this host's chain -----------------------------------------------------------------------------
 
-    def _begin(self, now: datetime, run: str, *, whole: bool = False) -> None:
-        """Once a run: come level with every mirror, in order, and finish what an earlier run began."""
-        if self._begun:
-            return
-        self._begun = True
-        for follower in self._followers:
-            self._level(follower, whole=whole)
-        self._write_again(now, run)
-
-    def _level(self, follower: Follower, *, whole: bool = False) -> None:
-        if follower.name in self._out:
-            return
-        begun, left = self._clock.monotonic(), self._deadline.left()
-
-        def time_left(pushing: bool) -> bool:
-            # What waits may wait longer; what is not fetched would make the next entry a fork.
-            allowed = 2 * self._call_seconds if pushing else left / 2
-            return whole or self._clock.monotonic() - begun < allowed
-
-        for _ in range(_ATTEMPTS):
-            before = self._ledger.head()
-            outcome = self._asked(follower.name, partial(follower.level, time_left), again=whole)
-            if isinstance(outcome, OrgkeyError):
-                self._leave_out(follower.name, outcome)
-                return
-            if outcome.forked_at is None:
-                break
-            self._give_way(follower, outcome.forked_at)
-        else:
-            self._leave_out(follower.name, "it keeps changing")
-            return
-        if outcome.problem is not None:
-            self._distrust(follower.name, outcome.problem)
-        if not outcome.level:
-            self._leave_out(follower.name, "there is no time left for what waits for it")
-        if (adopted := self._ledger.head().sequence - before.sequence) > 0:
-            self._reporter.progress(f"ledger: {adopted} entries fetched from mirror {follower.name}")
-        for note in follower.notes:
-            self._reporter.warn(f"ledger mirror {follower.name}: {note}")
-        follower.notes.clear()
-
-    def _settled(self, follower: Follower, number: int) -> bool:
-        """Whether a mirror that goes before this one holds our entry of that number."""
-        place = self._followers.index(follower)
-        return any(
-            self._memory.known(other.name).head.sequence >= number for other in self._followers[:place]
-        )
-
-    # -- one entry -----------------------------------------------------------------------------------
-
-    def _commit(self, build: Build) -> Head:
-        """Offer an entry to the mirrors, then keep it here."""
-        occupied: set[str] = set()
-        for _ in range(_ATTEMPTS):
-            before = self._ledger.head()
-            data = build(before)
-            number = before.sequence + 1
-            taken = self._offer(number, data, occupied)
-            if taken is not None:
-                self._level(taken)
-                if self._ledger.head() == before:
-                    occupied.add(taken.name)  # by something that does not continue the chain
-                self._resume()
-                continue
-            if not self._ledger.add(number, data):
-                continue  # a run without mirrors took the number: chain behind it
-            head = Head(number, sha256(data))
-            self._confirm(head)
-            return head
-        # Others write without pause, or a mirror says so: what is kept here waits like behind a dead one.
-        for follower in self._followers:
-            self._leave_out(follower.name, "it keeps changing")
+    def _push(self, now: datetime, run: str, *, whole: bool = False) -> Head:
+        """Push what waits to every mirror; under a new host-id where another host uses this one."""
         while True:
-            before = self._ledger.head()
-            data = build(before)
-            if self._ledger.add(before.sequence + 1, data):
-                return Head(before.sequence + 1, sha256(data))
-
-    def _offer(self, number: int, data: bytes, occupied: set[str]) -> Follower | None:
-        """Write an entry to all mirrors in reach; the first one of them says whether the number is free.
-
-        Returns:
-            The mirror at which another entry has the number.
-        """
-        self._written: list[str] = []
-        for follower in self._followers:
-            if follower.name in self._out or self._memory.known(follower.name).head.sequence != number - 1:
+            try:
+                for place in self._places:
+                    if not place.out:
+                        self._push_to(place, whole=whole)
+            except _Taken as taken:
+                self._begin_again(taken)
+                self._copy(whole=whole)  # what the mirrors have under the host-id that it had
                 continue
-            beside = bool(self._written) or follower.name in occupied
-            put = partial(follower.mirror.put, number, data, beside=beside)
-            failed = self._asked(follower.name, put)
-            if failed is None:
-                self._written.append(follower.name)
-            elif not isinstance(failed, Conflict):
-                self._leave_out(follower.name, failed)
-            elif not beside:
-                return follower
-            else:
-                self._leave_out(follower.name, f"entry {number} and all places beside it are taken")
+            if not self._events:
+                return self._ledger.head()
+            while self._events:
+                event, details = self._events.pop(0)
+                self._ledger.append(event, details, now=now, run=run)
+
+    def _push_to(self, place: _Place, *, whole: bool) -> None:
+        name, chain = place.mirror.name, self._ledger.own()
+        head, known = chain.head(), self._state.of(name, chain.host).head
+        if known.sequence > head.sequence:  # this host's chain has lost its end: its state was restored
+            raise _Taken(place, head.sequence + 1)
+        if not place.checked and known.sequence:
+            problem = self._asked(name, partial(self._contradiction, place, chain), again=whole)
+            if isinstance(problem, OrgkeyError):
+                return self._leave_out(place, problem)
+            if problem is not None:
+                return self._distrust(place, problem)
+        place.checked = True
+        begun = self._clock.monotonic()
+        first = max(known.sequence + 1, head.sequence if place.of_heads else 1)
+        for number in range(first, head.sequence + 1):
+            if not whole and self._clock.monotonic() - begun > 2 * self._call_seconds:
+                return self._leave_out(place, "there is no time left for what waits for it")
+            done = self._asked(name, partial(self._put, place, chain, number), again=whole)
+            if isinstance(done, Conflict):
+                raise _Taken(place, number)
+            if isinstance(done, OrgkeyError):
+                return self._leave_out(place, done)
+            self._state.keep(name, chain.host, Confirmed(done))
         return None
 
-    def _confirm(self, head: Head) -> None:
-        for name in self._written:
-            self._memory.keep(name, Known(head))
+    @staticmethod
+    def _put(place: _Place, chain: Chain, number: int) -> Head:
+        data = chain.read(number)
+        made = parse_stamp(entries.parse(data, number, chain.fingerprint)["at"])
+        written = entries.write_head(number, data) if place.of_heads else data
+        place.mirror.put(chain.host, number, written, made)
+        return Head(number, sha256(data))
 
-    # -- forks -----------------------------------------------------------------------------------------
-
-    def _give_way(self, follower: Follower, number: int) -> None:
-        """Another host's entries keep the numbers: ours are kept aside, to be written again behind them."""
-        ours = self._ledger.head().sequence - number + 1
-        self._reporter.warn(
-            f"the ledger forked at entry {number}: mirror {follower.name} has another host's. "
-            f"{ours} entries of this host are kept in {self._ledger.directory / 'forks'} and written again "
-            "behind it"
-        )
-        self._ledger.set_aside(number)
-        base = self._ledger.head()
-        for other in (*(one.name for one in self._followers), *self._heads):
-            known = self._memory.known(other)
-            if known.head.sequence > base.sequence:
-                self._memory.keep(other, Known(base, known.problem))
-
-    def _resume(self) -> None:
-        """Have the entries that gave way while an entry was written told and written again afterwards."""
-        if self._ledger.waiting():
-            self._begun = False
-
-    def _write_again(self, now: datetime, run: str) -> None:
-        """Write the entries that gave way behind the adopted chain, each once, and enter the fork."""
-        waiting = self._ledger.waiting()
-        if not waiting:
-            return
-        done: set[str] = set()
-        forks: set[str] = set()
-        here: dict[int, str] = {}
-        try:
-            for entry, head in self._ledger.each():
-                here[head.sequence] = head.digest.hex
-                done.add(str(entry.get("rechained_from", {}).get("sha256")))
-                told = entry["details"].get("superseded")
-                if entry["event"] == "fork" and isinstance(told, list):  # a mirror's entry may say anything
-                    forks |= set(map(str, told))
-        except LedgerBroken as error:
-            self._reporter.warn(f"{error.message}; entries that gave way in a fork are not written again")
-            return
-        lost = [
-            (number, data, path) for number, data, path in waiting if here.get(number) != sha256(data).hex
-        ]
-        if lost and (ours := sha256(lost[0][1]).hex) not in forks:
-            first = lost[0][0]
-            details = {
-                "sequence": first,
-                "ours": ours,
-                "theirs": here.get(first, ""),
-                "superseded": [sha256(data).hex for _, data, _ in lost],
-                "message": f"two hosts wrote entry {first}; this host's are written again behind the other's",
-            }
-            self._commit(
-                lambda before: chain.write(
-                    before, self._ledger.fingerprint, "fork", details, now=now, run=run
-                )
+    def _contradiction(self, place: _Place, chain: Chain) -> str | None:
+        """Once a run: what is wrong with what the place has confirmed before, in words."""
+        known = self._state.of(place.mirror.name, chain.host)
+        number = known.head.sequence
+        if chain.at(number) != known.head:
+            return (
+                f"entry {number} of this host is another than the one that was mirrored: "
+                "one of the two was rewritten"
             )
-        for number, data, path in waiting:
-            if here.get(number) == sha256(data).hex:
-                continue  # the chain still has it: killed before it gave way
-            if sha256(data).hex not in done:
-                self._commit(lambda before, data=data: chain.rechain(data, before))  # type: ignore[misc]
-            self._ledger.done_waiting(path)
-
-    # -- heads, and what is wrong ----------------------------------------------------------------------
-
-    def _publish(self, now: datetime, *, whole: bool = False) -> None:
-        """Write the head to every place for heads, once no mirror in reach can take its number back."""
-        head = self._ledger.head()
-        vouched = max((self._memory.known(one.name).head.sequence for one in self._followers), default=None)
-        if vouched is not None and vouched < head.sequence:
-            if vouched == 0:
-                return
-            head = self._ledger.at(vouched)
-        for name, place in self._heads.items():
-            if name in self._out or self._memory.known(name).head.sequence >= head.sequence:
-                continue
-            put = partial(place.put, head.sequence, chain.write_head(head, now))
-            failed = self._asked(name, put, again=whole)
-            if failed is None:
-                self._memory.keep(name, Known(head))
-            elif isinstance(failed, Conflict):
-                self._compare_head(name, place, head)
-            else:
-                self._leave_out(name, failed)
-
-    def _compare_head(self, name: str, place: Mirror, head: Head) -> None:
-        def same() -> bool:
-            handles = place.listing(head.sequence - 1).get(head.sequence, ())
-            return any(chain.parse_head(place.get(handle)) == head for handle in handles)
-
-        answer = self._asked(name, same)
-        if isinstance(answer, OrgkeyError):
-            self._leave_out(name, answer)
-            return
-        if answer:
-            self._memory.keep(name, Known(head))
-            return
-        self._distrust(
-            name,
-            f"it has another head for entry {head.sequence}: another host keeps a chain of its own, "
-            "or one of the two was rewritten",
+        handles = place.mirror.listing(chain.host, number - 1).get(number, ())
+        if handles and self._shows(place, handles[0], known.head):
+            if known.problem is not None:
+                self._state.keep(place.mirror.name, chain.host, Confirmed(known.head))
+            return None
+        told = "is another there" if handles else "is gone"
+        return (
+            f"entry {number}, which was confirmed, {told}; find out who could write to it. "
+            f"If that place is new, remove {self._state.file(place.mirror.name)}"
         )
 
-    def _leave_out(self, name: str, why: str | OrgkeyError) -> None:
+    @staticmethod
+    def _shows(place: _Place, handle: str, head: Head) -> bool:
+        try:
+            data = place.mirror.get(handle)
+        except IntegrityProblem:
+            return False
+        return entries.parse_head(data) == head if place.of_heads else sha256(data) == head.digest
+
+    def _begin_again(self, taken: _Taken) -> None:
+        """Give this host's chain a new host-id: nothing that it has is lost, and nothing is written over."""
+        name = taken.place.mirror.name
+        if self._renamed:
+            self._leave_out(taken.place, f"it has another entry {taken.number} under every host-id")
+            return
+        self._renamed = True
+        self._copied = False
+        before = self._ledger.host
+        now = self._ledger.rename()
+        message = (
+            f"{name} has another entry {taken.number} of host {before}: its state directory was restored or "
+            f"copied, or somebody else writes there; this host's chain is called {now} from now on"
+        )
+        self._reporter.warn(f"ledger: {message}")
+        for place in self._places:
+            place.checked = False
+        self._events.append(
+            ("host-renamed", {"host": now, "before": before, "mirror": name, "message": message})
+        )
+
+    # -- other hosts' chains ---------------------------------------------------------------------------
+
+    def _copy(self, *, whole: bool = False) -> None:
+        """Once a run: copy what the mirrors have of other hosts' chains."""
+        if self._copied:
+            return
+        self._copied = True
+        budget = _Budget(MOST, MOST_BYTES)
+        for place in self._places:
+            if place.of_heads or place.out:
+                continue
+            failed = self._asked(
+                place.mirror.name, partial(self._copy_from, place.mirror, budget, whole=whole), again=whole
+            )
+            if failed is not None:
+                self._leave_out(place, failed)
+
+    def _copy_from(self, mirror: Mirror, budget: _Budget, *, whole: bool) -> None:
+        begun, allowed = self._clock.monotonic(), self._deadline.left() / 2
+        own, known = self._ledger.host, {chain.host for chain in self._ledger.chains()}
+        copied = 0
+        # Those that are known go first: who invents hosts must not crowd them out.
+        for host in sorted(mirror.hosts(), key=lambda one: (one not in known, one)):
+            if host == own:
+                continue
+            if host not in budget.hosts and len(budget.hosts) == MOST_HOSTS:
+                self._reporter.warn(
+                    f"ledger mirror {mirror.name} has the chains of more than {MOST_HOSTS} hosts: "
+                    "find out who could write to it"
+                )
+                break
+            budget.hosts.add(host)
+            chain = self._ledger.copy_of(host)
+            head = chain.head()
+            listing = mirror.listing(host, head.sequence)
+            while (data := self._next(mirror, chain, head, listing)) is not None:
+                budget.entries -= 1
+                budget.bytes -= len(data)
+                if budget.entries < 0 or budget.bytes < 0:
+                    self._reporter.warn(
+                        f"ledger mirror {mirror.name}: more than {MOST} entries, or "
+                        f"{MOST_BYTES >> 20} MiB, of other hosts are not copied in one run: "
+                        "find out who could write to it"
+                    )
+                    return
+                if not chain.add(head.sequence + 1, data):
+                    return
+                head = Head(head.sequence + 1, sha256(data))
+                copied += 1
+                if not whole and self._clock.monotonic() - begun > allowed:
+                    return
+            if beyond := [number for number in listing if number > head.sequence]:
+                self._reporter.warn(
+                    f"ledger mirror {mirror.name}: entry {min(beyond)} of host {host} does not "
+                    "continue its chain, and is left alone"
+                )
+        if copied:
+            self._reporter.progress(
+                f"ledger: {copied} entries of other hosts copied from mirror {mirror.name}"
+            )
+
+    @staticmethod
+    def _next(
+        mirror: Mirror, chain: Chain, head: Head, listing: Mapping[int, tuple[str, ...]]
+    ) -> bytes | None:
+        """What continues a chain at a mirror: of several entries that do, the one that was there first."""
+        number = head.sequence + 1
+        for handle in listing.get(number, ()):
+            try:
+                data = mirror.get(handle)
+                if entries.parse(data, number, chain.fingerprint)["previous"] == head.digest.hex:
+                    return data
+            except (IntegrityProblem, Malformed):
+                continue
+        return None
+
+    # -- what is wrong ---------------------------------------------------------------------------------
+
+    def _leave_out(self, place: _Place, why: str | OrgkeyError) -> None:
+        name = place.mirror.name
         if isinstance(why, OrgkeyError):
             self.failed.setdefault(name, why)
-        if name in self._out:
+        if place.out:
             return
-        self._out.add(name)
+        place.out = True
         told = why if isinstance(why, str) else why.message
-        if isinstance(why, UsageProblem) and self._memory.known(name).head == START:
+        if isinstance(why, UsageProblem) and self._state.of(name, self._ledger.host).head == START:
             # Before the first escrow a host need not have the writer's logins.
             self._reporter.progress(
                 f"ledger: entries wait for {name} until a run has the writer's logins: {told}"
@@ -359,32 +362,17 @@ class Scribe:
         else:
             self._reporter.warn(f"the ledger is not mirrored to {name} in this run, entries wait: {told}")
 
-    def _distrust(self, name: str, problem: str) -> None:
+    def _distrust(self, place: _Place, problem: str) -> None:
         """Say what is wrong with a mirror, in each run; enter it in the ledger once."""
-        known = self._memory.known(name)
-        if name not in self._out:
-            self._out.add(name)
-            self._reporter.warn(f"the ledger is not mirrored to {name}: {problem}")
+        name, host = place.mirror.name, self._ledger.host
+        place.out = True
+        self._reporter.warn(f"the ledger is not mirrored to {name}: {problem}")
+        known = self._state.of(name, host)
         if known.problem != problem:
-            self._memory.keep(name, Known(known.head, problem))
-            self._untold.append(
+            self._state.keep(name, host, Confirmed(known.head, problem))
+            self._events.append(
                 ("mirror-failed", {"mirror": name, "message": problem, "code": int(Code.LEDGER_BROKEN)})
             )
-
-    def _tell(self, now: datetime, run: str) -> Head | None:
-        head = None
-        if not self._begun:
-            self._begun = True
-            self._write_again(now, run)
-            head = self._ledger.head()
-        while self._untold:
-            event, details = self._untold.pop(0)
-            head = self._commit(
-                lambda before, event=event, details=details: chain.write(  # type: ignore[misc]
-                    before, self._ledger.fingerprint, event, details, now=now, run=run
-                )
-            )
-        return head
 
     def _asked(self, name: str, call: Callable[[], T], *, again: bool = False) -> T | OrgkeyError:
         """Ask one mirror, again where that may help and there is the time for it.

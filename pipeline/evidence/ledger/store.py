@@ -1,40 +1,193 @@
-"""The ledger: a hash-chained log, one file an entry, of what was done and what failed.
+"""The ledger on this host: a hash-chained log for each host, one file an entry.
 
-``<state>/<FINGERPRINT>/ledger/<number>.json``; see :mod:`pipeline.evidence.ledger.entry` for an entry. A file
-is created, never replaced: two writers cannot take one number. What lost its number to another host's entry
-is kept below ``forks/``.
+``<state>/<FINGERPRINT>/ledger/<host-id>/<number>.json``; see :mod:`pipeline.evidence.ledger.entry` for an
+entry. This host writes its own chain alone; the chains of other hosts are copies of what the mirrors have.
+A file is created, never replaced. ``ledger/host-id`` names the own chain; a new state directory begins
+another one. Entries of 0.1 lie in ``ledger/`` itself: they are read, and never continued.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import re
+import secrets
+import stat
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline.core import files
+from pipeline.core.clock import parse_stamp
 from pipeline.core.digest import sha256
 from pipeline.core.errors import LedgerBroken, LocalFilesProblem
-from pipeline.evidence.ledger import entry as chain
-from pipeline.evidence.ledger.entry import SCHEMA as SCHEMA
-from pipeline.evidence.ledger.entry import START, Malformed
-from pipeline.evidence.ledger.entry import Head as Head
+from pipeline.evidence.ledger import entry as entries
+from pipeline.evidence.ledger.entry import START, Head, Malformed
 
-FORKS: Final = "forks"
-WAITING: Final = "waiting"
-"""Below ``forks/``: entries that still have to be written again behind the chain that was adopted."""
+HOST: Final = re.compile(r"[0-9a-f]{16}", re.ASCII)
+"""A host-id: what tells a chain from others."""
+BEFORE_HOSTS: Final = "0.1"
+"""What stands for the host-id of a ledger of 0.1, in which entries had none."""
+NAME: Final = re.compile(r"[0-9]{9,18}\.json", re.ASCII)
 
-_ATTEMPTS = 50
-_ENTRY = re.compile(r"[0-9]{9,}\.json", re.ASCII)
-ASIDE: Final = re.compile(r"([0-9]{9,18})-[0-9a-f]{16}\.json", re.ASCII)
-"""A file of an entry below ``forks/``: its number, and the beginning of its SHA-256."""
+_HOST_FILE: Final = "host-id"
+_ATTEMPTS: Final = 50
+_HINT: Final = "keep the folder as it is and find out who could write to it"
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One entry as it stands in a chain.
+
+    Attributes:
+        host: The host-id of its chain.
+        own: Whether this host wrote it, or 0.1 did; other hosts' entries are told, and prove nothing alone.
+        number: Its number in the chain.
+        at: When it was written, by its own word.
+        event: What happened.
+        run: The correlation id of the run.
+        details: What the event says of itself; it may have any form.
+        digest: SHA-256 of its file.
+        document: All of it.
+    """
+
+    host: str
+    own: bool
+    number: int
+    at: datetime
+    event: str
+    run: str
+    details: Mapping[str, Any]
+    digest: str
+    document: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """What names it in a report: ``L7``; of another host with the beginning of its host-id."""
+        own = self.own and self.host != BEFORE_HOSTS
+        return f"L{self.number}" if own else f"L{self.number}-{self.host[:8]}"
+
+    @property
+    def place(self) -> str:
+        """Where its file lies below ``ledger``."""
+        name = file_name(self.number)
+        return name if self.host == BEFORE_HOSTS else f"{self.host}/{name}"
+
+
+class Chain:
+    """The entries of one host.
+
+    Args:
+        folder: Where they lie.
+        fingerprint: The key's.
+        host: The host-id.
+        own: Whether this host, or 0.1, wrote them.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str, host: str, *, own: bool = False) -> None:
+        self.folder = folder
+        self.fingerprint = fingerprint
+        self.host = host
+        self.own = own
+
+    def head(self) -> Head:
+        """The last entry and its digest.
+
+        Raises:
+            LedgerBroken: The last entry is not a file.
+            LocalFilesProblem: It cannot be read.
+        """
+        return self.at(max((int(path.stem) for path in self._paths()), default=0))
+
+    def at(self, number: int) -> Head:
+        """The chain's end as it was behind this entry.
+
+        Raises:
+            LedgerBroken: The entry is not a file.
+            LocalFilesProblem: It cannot be read.
+        """
+        return START if number == 0 else Head(number, sha256(self.read(number)))
+
+    def read(self, number: int) -> bytes:
+        """An entry's bytes.
+
+        Raises:
+            LedgerBroken: The entry is not a file.
+            LocalFilesProblem: It cannot be read.
+        """
+        return read_entry(self.folder / file_name(number))
+
+    def add(self, number: int, entry: bytes) -> bool:
+        """Write an entry's file.
+
+        Returns:
+            Whether it is there now; ``False`` when another entry took the number.
+
+        Raises:
+            LocalFilesProblem: It cannot be written.
+            LedgerBroken: Something that is not a file has its name.
+        """
+        for folder in (self.folder.parent.parent, self.folder.parent, self.folder):
+            files.private_directory(folder)
+        path = self.folder / file_name(number)
+        try:
+            files.write_new(path, entry)
+        except LocalFilesProblem as error:
+            if isinstance(error.__context__, FileExistsError):
+                return read_entry(path) == entry
+            raise
+        return True
+
+    def each(self) -> Iterator[LedgerEntry]:
+        """Every entry, oldest first; the chain is checked as it is read.
+
+        Raises:
+            LedgerBroken: An entry is missing, was changed, or does not follow from the one before; those
+                before it were sound.
+            LocalFilesProblem: An entry cannot be read.
+        """
+        before = START.digest.hex
+        for number, path in enumerate(sorted(self._paths(), key=lambda item: int(item.stem)), start=1):
+            wanted = self.folder / file_name(number)
+            if path != wanted:
+                raise _broken(number, wanted, "is missing")
+            data = read_entry(path)
+            try:
+                found = self.parse(number, data)
+            except Malformed as error:
+                raise _broken(number, path, str(error)) from None
+            if found.document["previous"] != before:
+                raise _broken(number, path, "does not follow from the one before")
+            before = found.digest
+            yield found
+
+    def parse(self, number: int, data: bytes) -> LedgerEntry:
+        """Read an entry of this chain.
+
+        Raises:
+            Malformed: It is not a sound entry of that number.
+        """
+        found = entries.parse(data, number, self.fingerprint)
+        return LedgerEntry(
+            self.host,
+            self.own,
+            number,
+            parse_stamp(found["at"]),
+            found["event"],
+            found["run"],
+            found["details"],
+            sha256(data).hex,
+            found,
+        )
+
+    def _paths(self) -> list[Path]:
+        return [path for path in listed(self.folder) if NAME.fullmatch(path.name)]
 
 
 class Ledger:
-    """The log of one key on this host.
+    """All chains of one key that are on this host.
 
     Args:
         root: The key's state directory, ``<state>/<FINGERPRINT>``.
@@ -46,36 +199,33 @@ class Ledger:
         self.fingerprint = fingerprint
         self._root = root
 
+    @property
+    def host(self) -> str:
+        """This host's host-id; empty before its first entry.
+
+        Raises:
+            LocalFilesProblem: The file that says it cannot be read.
+        """
+        return self._names()[0]
+
+    def own(self) -> Chain:
+        """The chain of this host; nothing is written.
+
+        Raises:
+            LocalFilesProblem: Its name cannot be read.
+        """
+        host, before = self._names()
+        place = self.directory / (host or "new")
+        if before and not place.is_dir():
+            place = self.directory / before  # killed before the folder had its new name
+        return Chain(place, self.fingerprint, host, own=True)
+
     def head(self) -> Head:
-        """The last entry and its digest.
-
-        Raises:
-            LedgerBroken: The last entry is no file.
-            LocalFilesProblem: It cannot be read.
-        """
-        last = max((int(path.stem) for path in self._paths()), default=0)
-        return self.at(last)
-
-    def at(self, number: int) -> Head:
-        """The chain's end as it was behind this entry.
-
-        Raises:
-            LedgerBroken: The entry is no file.
-            LocalFilesProblem: It cannot be read.
-        """
-        return START if number == 0 else Head(number, sha256(self.read(number)))
-
-    def read(self, number: int) -> bytes:
-        """An entry's bytes.
-
-        Raises:
-            LedgerBroken: The entry is no file.
-            LocalFilesProblem: It cannot be read.
-        """
-        return read_entry(self._path(number))
+        """The end of this host's chain; as :meth:`Chain.head`."""
+        return self.own().head()
 
     def append(self, event: str, details: Mapping[str, Any], *, now: datetime, run: str) -> Head:
-        """Write one entry, on this host only.
+        """Write one entry to this host's chain.
 
         Args:
             event: What happened, for example ``escrow`` or ``drill``.
@@ -88,138 +238,163 @@ class Ledger:
 
         Raises:
             LocalFilesProblem: The entry cannot be written. Evidence that cannot be kept is a failure.
-            LedgerBroken: What it is to be chained to is no file.
+            LedgerBroken: The entry before it is not a file.
         """
+        self.begin()
+        own = self.own()
         for _ in range(_ATTEMPTS):
-            before = self.head()
-            entry = chain.write(before, self.fingerprint, event, details, now=now, run=run)
-            if self.add(before.sequence + 1, entry):
-                return Head(before.sequence + 1, sha256(entry))
+            before = own.head()
+            data = entries.write(before, self.fingerprint, event, details, now=now, run=run)
+            if own.add(before.sequence + 1, data):
+                return Head(before.sequence + 1, sha256(data))
         raise LocalFilesProblem(
-            f"cannot find a free number in {self.directory}", hint="too many runs write to it at once"
+            f"cannot find a free number in {own.folder}", hint="too many runs write to it at once"
         )
 
-    def add(self, number: int, entry: bytes) -> bool:
-        """Write an entry's file.
+    def begin(self) -> str:
+        """Make sure that this host's chain has a host-id, and its folder that name.
+
+        Raises:
+            LocalFilesProblem: The disk refuses.
+        """
+        host, before = self._names()
+        if not host:
+            files.private_directory(self._root)
+            files.private_directory(self.directory)
+            try:
+                files.write_new(self.directory / _HOST_FILE, f"{secrets.token_hex(8)}\n".encode())
+            except LocalFilesProblem as error:
+                if not isinstance(error.__context__, FileExistsError):
+                    raise
+            return self.host
+        if before and not (self.directory / host).exists() and (self.directory / before).is_dir():
+            try:
+                (self.directory / before).rename(self.directory / host)
+                files.fsync_directory(self.directory)
+            except OSError as error:
+                raise LocalFilesProblem(
+                    f"cannot rename {self.directory / before}: {error.strerror or error}",
+                    hint="check its permissions and its disk",
+                ) from error
+        return host
+
+    def rename(self) -> str:
+        """Give this host's chain another host-id, since another state directory writes under the same.
+
+        Its entries stay what they are. Killed in between, :meth:`begin` finishes it.
 
         Returns:
-            Whether it is there now; ``False`` when another entry took the number.
+            The new host-id.
 
         Raises:
-            LocalFilesProblem: It cannot be written.
-            LedgerBroken: Something that is no file has its name.
+            LocalFilesProblem: The disk refuses.
         """
-        files.private_directory(self._root)
-        files.private_directory(self.directory)
-        return _write_once(self._path(number), entry)
+        names = f"{secrets.token_hex(8)} {self.begin()}\n"
+        files.replace(self.directory / _HOST_FILE, names.encode())
+        return self.begin()
 
-    def each(self) -> Iterator[tuple[dict[str, Any], Head]]:
-        """Every entry with the head that it makes, oldest first; the chain is checked as it is read.
+    def copy_of(self, host: str) -> Chain:
+        """The chain of another host, as far as it was copied from the mirrors."""
+        return Chain(self.directory / host, self.fingerprint, host)
+
+    def chains(self) -> list[Chain]:
+        """Every chain: this host's first, then that of 0.1, then those of other hosts.
 
         Raises:
-            LedgerBroken: An entry is missing, was changed, or does not follow from the one before; those
-                before it were sound.
+            LocalFilesProblem: The folder cannot be read.
+        """
+        own, present = self.own(), listed(self.directory)
+        old = Chain(self.directory, self.fingerprint, BEFORE_HOSTS, own=True)
+        return [
+            *([own] if own.folder in present else []),
+            *([old] if any(NAME.fullmatch(path.name) for path in present) else []),
+            *(
+                self.copy_of(path.name)
+                for path in sorted(present)
+                if HOST.fullmatch(path.name) and path != own.folder and path.is_dir()
+            ),
+        ]
+
+    def each(self) -> Iterator[LedgerEntry]:
+        """Every entry of every chain, one chain after the other, each by itself; what is told twice, once.
+
+        Raises:
+            LedgerBroken: A chain does not hold; everything that is sound was given before.
             LocalFilesProblem: An entry cannot be read.
         """
-        before = START
-        for number, path in enumerate(sorted(self._paths(), key=lambda item: int(item.stem)), start=1):
-            if path != self._path(number):
-                raise _broken(number, self._path(number), "is missing")
-            data = read_entry(path)
+        seen: set[str] = set()
+        broken: LedgerBroken | None = None
+        for chain in self.chains():
             try:
-                entry = chain.parse(data, number, self.fingerprint)
-            except Malformed as error:
-                raise _broken(number, path, str(error)) from None
-            if entry["previous"] != before.digest.hex:
-                raise _broken(number, path, "does not follow from the one before")
-            before = Head(number, sha256(data))
-            yield entry, before
+                for item in chain.each():
+                    if item.digest not in seen:
+                        seen.add(item.digest)
+                        yield item
+            except LedgerBroken as error:
+                broken = broken or error
+        if broken is not None:
+            raise broken
 
-    def entries(self) -> list[dict[str, Any]]:
-        """Every entry, oldest first, after checking the chain.
+    def entries(self) -> list[LedgerEntry]:
+        """All of :meth:`each`, in order of time.
 
         Raises:
-            LedgerBroken: An entry is missing, was changed, or does not follow from the one before.
+            LedgerBroken: A chain does not hold.
             LocalFilesProblem: An entry cannot be read.
         """
-        return [entry for entry, _ in self.each()]
+        return sorted(self.each(), key=lambda item: item.at)
 
-    # -- forks: entries that lost their numbers -------------------------------------------------------
+    def _names(self) -> tuple[str, str]:
+        """This host's host-id, and the one that it had before."""
+        path = self.directory / _HOST_FILE
+        try:
+            data = files.read_regular(path, 64)
+        except FileNotFoundError:
+            return "", ""
+        except OSError as error:
+            raise LocalFilesProblem(
+                f"cannot read {path}: {error.strerror or error}", hint="check its permissions and its disk"
+            ) from error
+        words = (data or b"").decode("ascii", errors="replace").split()
+        if len(words) not in (1, 2) or not all(map(HOST.fullmatch, words)):
+            raise LocalFilesProblem(
+                f"{path} is malformed",
+                hint="remove it: this host begins another chain, and the old one stays",
+            )
+        return words[0], words[1] if len(words) > 1 else ""
 
-    def set_aside(self, first: int) -> None:
-        """Take the entries from this number on out of the chain, and keep them to be written again.
 
-        Killed at any instant, each of them is in the chain or aside, and the chain has no hole.
-
-        Raises:
-            LocalFilesProblem: They cannot be moved.
-            LedgerBroken: One is no file.
-        """
-        place = files.private_directory(self.directory / FORKS / WAITING)
-        numbers = range(first, self.head().sequence + 1)
-        for number in numbers:
-            entry = self.read(number)
-            _write_once(place / f"{number:09d}-{sha256(entry).hex[:16]}.json", entry)
-        for number in reversed(numbers):
-            _remove(self._path(number))
-
-    def waiting(self) -> list[tuple[int, bytes, Path]]:
-        """What was set aside and still has to be written again: number, bytes and file, oldest first.
-
-        Raises:
-            LocalFilesProblem: It cannot be read.
-            LedgerBroken: One is no file.
-        """
-        place = self.directory / FORKS / WAITING
-        named = [(match, path) for path in _names(place) if (match := ASIDE.fullmatch(path.name))]
-        return sorted((int(match[1]), read_entry(path), path) for match, path in named)
-
-    def done_waiting(self, path: Path) -> None:
-        """Keep what was written again with the forks of the past.
-
-        Raises:
-            LocalFilesProblem: It cannot be moved.
-        """
-        _write_once(path.parent.parent / path.name, read_entry(path))
-        _remove(path)
-
-    def _paths(self) -> list[Path]:
-        return [path for path in _names(self.directory) if _ENTRY.fullmatch(path.name)]
-
-    def _path(self, number: int) -> Path:
-        return self.directory / f"{number:09d}.json"
+def file_name(number: int) -> str:
+    """What the file of an entry is called."""
+    return f"{number:09d}.json"
 
 
 def read_entry(path: Path) -> bytes:
     """Read an entry's file, at most one byte more than an entry may have; links are not followed.
 
     Raises:
-        LedgerBroken: It is no file.
+        LedgerBroken: It is not a file.
         LocalFilesProblem: It cannot be read.
     """
     try:
-        data = files.read_regular(path, chain.LARGEST, follow=False)
-        if data is not None:
-            return data
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as stream:
+            if stat.S_ISREG(os.fstat(handle).st_mode):
+                return stream.read(entries.LARGEST + 1)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.EISDIR, errno.ELOOP, errno.ENXIO):
             raise LocalFilesProblem(
                 f"cannot read {path}: {error.strerror or error}", hint="check its permissions and its disk"
             ) from error
-    raise LedgerBroken(
-        f"the ledger breaks at {path}, which is not a file",
-        hint="keep the folder as it is and find out who could write to it",
-    )
+    raise LedgerBroken(f"the ledger breaks at {path}, which is not a file", hint=_HINT)
 
 
-def _broken(number: int, path: Path, why: str) -> LedgerBroken:
-    return LedgerBroken(
-        f"the ledger breaks at entry {number} ({path}): it {why}",
-        hint="keep the folder as it is and find out who could write to it",
-    )
+def listed(folder: Path) -> list[Path]:
+    """What lies in a folder; nothing where it is not there.
 
-
-def _names(folder: Path) -> list[Path]:
+    Raises:
+        LocalFilesProblem: It cannot be read.
+    """
     try:
         return list(folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
@@ -228,22 +403,5 @@ def _names(folder: Path) -> list[Path]:
         ) from error
 
 
-def _write_once(path: Path, data: bytes) -> bool:
-    try:
-        files.write_new(path, data)
-    except LocalFilesProblem as error:
-        if isinstance(error.__context__, FileExistsError):
-            return read_entry(path) == data
-        raise
-    return True
-
-
-def _remove(path: Path) -> None:
-    try:
-        with suppress(FileNotFoundError):
-            path.unlink()
-        files.fsync_directory(path.parent)
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot move {path}: {error.strerror or error}", hint="check its permissions and its disk"
-        ) from error
+def _broken(number: int, path: Path, why: str) -> LedgerBroken:
+    return LedgerBroken(f"the ledger breaks at entry {number} ({path}): it {why}", hint=_HINT)

@@ -2,7 +2,8 @@
 
 An entry may come from another host, or from who could write to a mirror. Only who recovered the escrow
 passphrase has the witness's key, so a passed test restore counts where that key signed the results and their
-time. One that failed counts always: nobody gains by a false failure that a drill takes back.
+time. One that failed on this host counts always; one that failed on another host counts where it is signed,
+and is told in any case.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ UNSIGNED: Final = (
     "{} results of test restores in the ledger say passed without a witness's signature that fits: "
     "they do not count"
 )
+UNPROVEN: Final = (
+    "host {} tells of a failed test restore of {} by {} on {:%Y-%m-%d}, which nothing proves: look there"
+)
+_TOLD: Final = 5
+"""How many of those are told."""
 _LARGEST: Final = 4096
 
 
@@ -78,29 +84,32 @@ class Witnesses:
         }
         self._judged: dict[tuple[str, bytes], bool] = {}
 
-    def believed(self, drills: Iterable[Drilled]) -> tuple[tuple[Drilled, ...], int]:
-        """Leave out what passed and is not believed; a signed time goes before the entry's.
+    def believed(self, drills: Iterable[Drilled]) -> tuple[tuple[Drilled, ...], tuple[str, ...]]:
+        """Leave out what is not believed; a signed time goes before the entry's.
 
         Args:
             drills: As the ledger tells them.
 
         Returns:
-            Those that count, oldest first; and how many were left out.
+            Those that count, oldest first; and what was left out, in words.
         """
         kept: dict[object, Drilled] = {}
-        left_out = 0
+        unsigned, told = 0, []
         for item in drills:
             signed = item.witnessed
-            if not item.passed:
-                kept[item.sequence, item.epoch, item.copy, item.path] = item
-            elif signed is not None and self._signed(item, signed):
+            if signed is not None and self._signed(item, signed):
                 # The same entry, written again by whoever, is the same test restore.
                 kept.setdefault(
                     (signed.signature, item.epoch, item.copy, item.path), replace(item, at=signed.at)
                 )
+            elif item.passed:
+                unsigned += 1
+            elif item.entry.own:
+                kept[item.entry.digest, item.epoch, item.copy, item.path] = item
             else:
-                left_out += 1
-        return tuple(sorted(kept.values(), key=lambda item: item.at)), left_out
+                told.append(UNPROVEN.format(item.entry.host, item.copy, item.path, item.at))
+        doubts = ([UNSIGNED.format(unsigned)] if unsigned else []) + told[-_TOLD:]
+        return tuple(sorted(kept.values(), key=lambda item: item.at)), tuple(doubts)
 
     def _signed(self, item: Drilled, signed: Witnessed) -> bool:
         judged = (signed.record_id, signed.signature + signed.statement)

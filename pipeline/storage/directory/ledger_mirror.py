@@ -1,15 +1,15 @@
-"""The ledger's entries in a directory: ``<dir>/<FINGERPRINT>/ledger/<number>.json``, read-only."""
+"""The ledger's entries in a directory: ``<dir>/<FINGERPRINT>/ledger/<host-id>/<number>.json``, read-only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import Conflict
 from pipeline.storage.directory.tree import Tree
-from pipeline.storage.ledger_mirror import BESIDE, name_of, number_of
+from pipeline.storage.ledger_mirror import HOST, name_of, number_of
 from pipeline.storage.names import checked_fingerprint
 
 if TYPE_CHECKING:
@@ -33,28 +33,26 @@ class DirectoryMirror:
         self._tree = Tree(name, top)
         self._folder = top / checked_fingerprint(fingerprint) / "ledger"
 
-    def listing(self, after: int) -> Mapping[int, tuple[str, ...]]:
+    def hosts(self) -> tuple[str, ...]:
+        """See :meth:`pipeline.storage.ledger_mirror.Mirror.hosts`."""
+        return tuple(name for name in sorted(self._tree.folders(self._folder)) if HOST.fullmatch(name))
+
+    def listing(self, host: str, after: int) -> Mapping[int, tuple[str, ...]]:
         """See :meth:`pipeline.storage.ledger_mirror.Mirror.listing`."""
-        found: dict[int, list[str]] = {}
-        named = [(place, name) for name in self._tree.names(self._folder) if (place := number_of(name))]
-        for (number, _), name in sorted(named):
-            if number > after:
-                found.setdefault(number, []).append(name)
-        return {number: tuple(names) for number, names in found.items()}
+        names = sorted(self._tree.names(self._folder / host))
+        numbers = ((number_of(name), f"{host}/{name}") for name in names)
+        return {number: (handle,) for number, handle in numbers if number is not None and number > after}
 
     def get(self, handle: str) -> bytes:
         """See :meth:`pipeline.storage.ledger_mirror.Mirror.get`."""
-        return self._tree.get(self._folder / Path(handle).name)
+        place = PurePath(handle)
+        return self._tree.get(self._folder / place.parent.name / place.name)
 
-    def confirm(self, handle: str, made: datetime) -> None:
-        """See :meth:`pipeline.storage.ledger_mirror.Mirror.confirm`: no lock can be asked for here."""
-
-    def put(self, number: int, data: bytes, *, beside: bool = False) -> None:
-        """See :meth:`pipeline.storage.ledger_mirror.Mirror.put`."""
-        for place in range(BESIDE + 1 if beside else 1):
-            try:
-                return self._tree.put_new(self._folder / name_of(number, place), data)
-            except Conflict:
-                if not beside or place == BESIDE:
-                    raise
-        return None
+    def put(self, host: str, number: int, data: bytes, made: datetime) -> None:
+        """See :meth:`pipeline.storage.ledger_mirror.Mirror.put`; no lock can be asked for here."""
+        path = self._folder / host / name_of(number)
+        try:
+            self._tree.put_new(path, data)
+        except Conflict:
+            if self._tree.get(path) != data:
+                raise

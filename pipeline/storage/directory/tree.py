@@ -83,10 +83,22 @@ class Tree:
             IntegrityProblem: The way holds a link.
             Denied, Unreachable: The disk refuses.
         """
+        return [entry.name for entry in self._scan(folder) if entry.is_file(follow_symlinks=False)]
+
+    def folders(self, folder: Path) -> list[str]:
+        """The names of the folders in a folder; empty when there is no folder.
+
+        Raises:
+            IntegrityProblem: The way holds a link.
+            Denied, Unreachable: The disk refuses.
+        """
+        return [entry.name for entry in self._scan(folder) if entry.is_dir(follow_symlinks=False)]
+
+    def _scan(self, folder: Path) -> list[os.DirEntry[str]]:
         self.enter(folder)
         try:
             with os.scandir(folder) as entries:
-                return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+                return list(entries)
         except FileNotFoundError:
             return []
         except OSError as error:

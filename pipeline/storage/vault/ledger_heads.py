@@ -1,4 +1,4 @@
-"""The ledger's heads in Vault: ``<mount>/<prefix>/<FINGERPRINT>/ledger/head-<number>``.
+"""The ledger's heads in Vault: ``<mount>/<prefix>/<FINGERPRINT>/ledger/<host-id>/head-<number>``.
 
 A head is the number of an entry and its digest. It vouches for all entries before, so heads need not be
 there for every number.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import Conflict, IntegrityProblem
 from pipeline.storage.interface import Presence
+from pipeline.storage.ledger_mirror import HOST
 from pipeline.storage.names import checked_fingerprint
 from pipeline.storage.vault.kv import Entries
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.config import VaultTarget as Settings
     from pipeline.providers.vault.session import VaultSession
 
-_NAME = re.compile(r"head-([0-9]{9})(?:-r([1-9]))?", re.ASCII)
+_NAME = re.compile(r"head-([0-9]{9})", re.ASCII)
 
 
 class VaultHeads:
@@ -41,15 +42,18 @@ class VaultHeads:
         self._entries = Entries(settings.mount, session)
         self._folder = f"{settings.prefix}/{checked_fingerprint(fingerprint)}/ledger".lstrip("/")
 
-    def listing(self, after: int) -> Mapping[int, tuple[str, ...]]:
-        """See :meth:`pipeline.storage.ledger_mirror.Mirror.listing`."""
+    def hosts(self) -> tuple[str, ...]:
+        """See :meth:`pipeline.storage.ledger_mirror.Mirror.hosts`."""
         names = self._entries.names(self._folder, f"target {self.name}, list the ledger's heads")
-        found: dict[int, list[str]] = {}
-        for name in sorted(names):
-            match = _NAME.fullmatch(name)
-            if match and int(match[1]) > after:
-                found.setdefault(int(match[1]), []).append(name)
-        return {number: tuple(found[number]) for number in sorted(found)}
+        found = {name.removesuffix("/") for name in names if name.endswith("/")}
+        return tuple(sorted(filter(HOST.fullmatch, found)))
+
+    def listing(self, host: str, after: int) -> Mapping[int, tuple[str, ...]]:
+        """See :meth:`pipeline.storage.ledger_mirror.Mirror.listing`."""
+        folder = f"{self._folder}/{host}"
+        names = self._entries.names(folder, f"target {self.name}, list the ledger's heads")
+        matches = (match for name in sorted(names) if (match := _NAME.fullmatch(name)))
+        return {int(match[1]): (f"{host}/{match[0]}",) for match in matches if int(match[1]) > after}
 
     def get(self, handle: str) -> bytes:
         """See :meth:`pipeline.storage.ledger_mirror.Mirror.get`.
@@ -66,18 +70,17 @@ class VaultHeads:
             )
         return json.dumps(dict(fields), sort_keys=True, separators=(",", ":")).encode()
 
-    def confirm(self, handle: str, made: datetime) -> None:
-        """See :meth:`pipeline.storage.ledger_mirror.Mirror.confirm`: no lock can be asked for here."""
+    def put(self, host: str, number: int, data: bytes, made: datetime) -> None:
+        """See :meth:`pipeline.storage.ledger_mirror.Mirror.put`; ``data`` is a JSON object of texts.
 
-    def put(self, number: int, data: bytes, *, beside: bool = False) -> None:
-        """See :meth:`pipeline.storage.ledger_mirror.Mirror.put`; ``data`` is a JSON object of texts."""
-        path = f"{self._folder}/head-{number:09d}"
+        No lock can be asked for here.
+        """
+        name = f"{host}/head-{number:09d}"
         fields: Mapping[str, Any] = json.loads(data)
-        what = f"target {self.name}, write the ledger's head"
-        for place in ("", *(f"-r{count}" for count in range(1, 10) if beside)):
-            try:
-                self._entries.create(path + place, fields, what)
-                return
-            except Conflict:
-                if not beside or place == "-r9":
-                    raise
+        try:
+            self._entries.create(
+                f"{self._folder}/{name}", fields, f"target {self.name}, write the ledger's head"
+            )
+        except Conflict:
+            if self.get(name) != data:
+                raise

@@ -1,7 +1,7 @@
 """Extend the retention of the ledger's entries at its mirrors, along with the records.
 
-Only versions are extended whose bytes are those of this host's ledger: whoever may write to a mirror could
-otherwise have anything locked there for years.
+Only versions are extended whose bytes are on this host: of its own chain, or of another host's, as far as it
+was copied. Whoever may write to a mirror could otherwise have anything locked there for years.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 
 from pipeline.archive.run import KeyScope
-from pipeline.core.digest import Digest, sha256
+from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, OrgkeyError, first_of
 from pipeline.core.isolation import isolated
 from pipeline.storage.interface import LockMode, Retainer
@@ -22,17 +22,19 @@ from pipeline.workflows.retention.rules import Action, Fate, Request, configured
 
 
 @dataclass(frozen=True)
-class Entry:
+class MirroredEntry:
     """One stored version of one entry.
 
     Attributes:
+        host: The host-id of its chain.
         number: Which entry.
         handle: The version, as the mirror lists it.
-        ours: Whether its bytes are those of this host's ledger; others are left alone, and are no failure
-            here: `orgkey ledger verify --mirror` is what judges them.
+        ours: Whether its bytes are on this host; others are left alone, and are not a failure here:
+            `orgkey ledger verify --mirror` is what judges them.
         fate: What becomes of its retention.
     """
 
+    host: str
     number: int
     handle: str
     ours: bool = True
@@ -40,19 +42,19 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Mirrored:
+class MirroredLedger:
     """The ledger at one mirror.
 
     Attributes:
         target: Where.
-        entries: Every version there, of the entries that this host has.
-        missing: How many entries of this host are not there.
-        unknown: How many entries there this host has not, which are left alone.
+        entries: Every version there, of the entries that are on this host.
+        missing: How many entries of this host's chain are not there.
+        unknown: How many entries there are not on this host, which are left alone.
         failure: Why nothing could be looked at.
     """
 
     target: str
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[MirroredEntry, ...] = ()
     missing: int = 0
     unknown: int = 0
     failure: OrgkeyError | None = None
@@ -80,7 +82,7 @@ class Mirrored:
         if self.missing:
             told.append(f"{self.missing} entries are not there: `orgkey ledger sync`")
         if self.unknown:
-            told.append(f"{self.unknown} entries there are not in this host's ledger: `orgkey ledger sync`")
+            told.append(f"{self.unknown} entries there are not on this host: `orgkey ledger sync`")
         return "; ".join(told) or None
 
     @property
@@ -94,7 +96,7 @@ class Mirrored:
 
 def plan(
     context: KeyScope, request: Request, retainers: Mapping[str, Retainer[str]], *, sync: bool
-) -> tuple[Mirrored, ...]:
+) -> tuple[MirroredLedger, ...]:
     """Find the entries, look at their retention, and decide.
 
     Args:
@@ -108,24 +110,27 @@ def plan(
     """
     try:
         if sync and retainers:
-            context.scribe.sync(now=context.clock.now(), run=context.run_id)
-        ours = {head.sequence: head.digest for _, head in context.ledger.each()} if retainers else {}
+            context.replicator.sync(now=context.clock.now(), run=context.run_id)
+        # Chain by chain, not merged: what two chains have in common lies in both folders of a mirror.
+        chains = context.ledger.chains() if retainers else []
+        here = {(chain.host, item.number): item.digest for chain in chains for item in chain.each()}
+        own = context.ledger.host
     except OrgkeyError as error:
-        return tuple(Mirrored(name, failure=error) for name in retainers)
+        return tuple(MirroredLedger(name, failure=error) for name in retainers)
     mirrors = context.backends("driller").patient_mirrors(context.fingerprint)
     found = []
     for name, retainer in retainers.items():
-        seen = isolated(partial(_look, mirrors[name], ours), f"ledger mirror {name}")
+        seen = isolated(partial(_look, mirrors[name], here, own), f"ledger mirror {name}")
         if isinstance(seen, OrgkeyError):
-            found.append(Mirrored(name, failure=seen))
+            found.append(MirroredLedger(name, failure=seen))
             continue
         found.append(_decided(seen, request, retainer, configured_mode(context.config, name)))
     return tuple(found)
 
 
 def carry_out(
-    context: KeyScope, planned: Collection[Mirrored], retainers: Mapping[str, Retainer[str]]
-) -> tuple[Mirrored, ...]:
+    context: KeyScope, planned: Collection[MirroredLedger], retainers: Mapping[str, Retainer[str]]
+) -> tuple[MirroredLedger, ...]:
     """Do what was planned.
 
     Args:
@@ -134,10 +139,10 @@ def carry_out(
         retainers: The mirrors.
     """
 
-    def at(mirrored: Mirrored) -> Mirrored:
+    def at(mirrored: MirroredLedger) -> MirroredLedger:
         retainer = retainers[mirrored.target]
 
-        def one(item: Entry) -> Entry:
+        def one(item: MirroredEntry) -> MirroredEntry:
             return replace(item, fate=extend(retainer, item.handle, item.fate))
 
         done = replace(mirrored, entries=each(mirrored.entries, one))
@@ -153,31 +158,39 @@ def carry_out(
 # -- inside --------------------------------------------------------------------------------------
 
 
-def _look(mirror: Mirror, ours: Mapping[int, Digest]) -> Mirrored:
-    """Read every version at a mirror, and tell this host's entries from others."""
-    listing = mirror.listing(0)
+def _look(mirror: Mirror, here: Mapping[tuple[str, int], str], own: str) -> MirroredLedger:
+    """Read every version at a mirror, and tell the entries that are on this host from others."""
+    listed = {
+        (host, number): handles
+        for host in mirror.hosts()
+        for number, handles in mirror.listing(host, 0).items()
+    }
 
-    def judged(item: Entry) -> Entry:
+    def judged(item: MirroredEntry) -> MirroredEntry:
         data = isolated(lambda: mirror.get(item.handle), f"ledger mirror {mirror.name}")
         if isinstance(data, OrgkeyError):
             return replace(item, fate=Fate().failed(data))
-        return replace(item, ours=sha256(data) == ours[item.number])
+        return replace(item, ours=sha256(data).hex == here[item.host, item.number])
 
-    numbers = sorted(listing.keys() & ours.keys())
-    entries = each([Entry(number, handle) for number in numbers for handle in listing[number]], judged)
-    held = {item.number for item in entries if item.ours}
-    return Mirrored(
+    wanted = [
+        MirroredEntry(*place, handle)
+        for place in sorted(listed.keys() & here.keys())
+        for handle in listed[place]
+    ]
+    entries = each(wanted, judged)
+    held = {(item.host, item.number) for item in entries if item.ours}
+    return MirroredLedger(
         mirror.name,
         entries,
-        missing=len(ours.keys() - held),
-        unknown=len(listing.keys() - ours.keys()),
+        missing=sum(place not in held for place in here if place[0] == own),
+        unknown=len(listed.keys() - here.keys()),
     )
 
 
 def _decided(
-    seen: Mirrored, request: Request, retainer: Retainer[str], configured: LockMode | None
-) -> Mirrored:
-    def one(item: Entry) -> Entry:
+    seen: MirroredLedger, request: Request, retainer: Retainer[str], configured: LockMode | None
+) -> MirroredLedger:
+    def one(item: MirroredEntry) -> MirroredEntry:
         if not item.ours:
             return item
         where = f"entry {item.number} of the ledger at {seen.target}"

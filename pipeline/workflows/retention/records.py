@@ -21,7 +21,7 @@ from pipeline.core.errors import Code, Degraded, OrgkeyError, UsageProblem, firs
 from pipeline.core.isolation import isolated
 from pipeline.storage.interface import Presence, Retainer, Stored, Target
 from pipeline.workflows.retention import ledger as retain_ledger
-from pipeline.workflows.retention.ledger import Mirrored
+from pipeline.workflows.retention.ledger import MirroredLedger
 from pipeline.workflows.retention.rules import Action, Fate, Request, configured_mode, decide, each, extend
 
 
@@ -59,7 +59,7 @@ class Plan:
     versions: tuple[Version, ...]
     without: Mapping[str, str]
     failures: Mapping[str, OrgkeyError]
-    ledger: tuple[Mirrored, ...] = ()
+    ledger: tuple[MirroredLedger, ...] = ()
 
     @property
     def code(self) -> Code:
@@ -129,7 +129,7 @@ def plan(context: KeyScope, request: Request, *, sync: bool) -> Plan:
     for name, items in found.items():
         decided = _decided(context, request, retainers[name], items)
         versions += [*decided, *_missing(name, decided, names)]
-    ledger: tuple[Mirrored, ...] = ()
+    ledger: tuple[MirroredLedger, ...] = ()
     if request.epochs is None:
         mirrors = {name: item for name, item in extender.entry_retainers().items() if name in chosen}
         ledger = retain_ledger.plan(context, request, mirrors, sync=sync)

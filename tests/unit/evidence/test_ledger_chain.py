@@ -16,11 +16,7 @@ from pipeline.core import files
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, LedgerBroken, LocalFilesProblem, OrgkeyError
 from pipeline.evidence.ledger import entry as chain
-from pipeline.evidence.ledger import mirror_sync as follower
-from pipeline.evidence.ledger.mirror_state import Memory
-from pipeline.evidence.ledger.mirror_sync import Follower
 from pipeline.evidence.ledger.store import Ledger
-from tests.support.inmemory import MemoryMirror
 
 NOW = datetime(2026, 1, 31, 8, tzinfo=UTC)
 KEY = "A" * 40
@@ -43,7 +39,7 @@ def full(ledger: Ledger) -> Ledger:
 
 
 def place(ledger: Ledger) -> Path:
-    return ledger.directory
+    return ledger.own().folder
 
 
 def entry(**more: Any) -> dict[str, Any]:
@@ -70,33 +66,6 @@ def test_what_is_no_entry_of_this_ledger_is_refused(how: str) -> None:
     assert chain.parse(rfc8785.dumps(entry()), 1, KEY)["event"] == "kit"
     with pytest.raises(chain.Malformed, match=said):
         chain.parse(rfc8785.dumps(entry(**change)), 1, KEY)
-
-
-def test_a_chain_of_another_key_is_not_taken_from_a_mirror(ledger: Ledger, tmp_path: Path) -> None:
-    other, mirror = Ledger(tmp_path / "other", "B" * 40), MemoryMirror("m")
-    add(other, "drill")
-    mirror.put(1, other.read(1))
-    follower = Follower(mirror, ledger, Memory(tmp_path / "state"), lambda *_: False)
-    assert follower.level(lambda _: True).level
-    assert ledger.entries() == []
-    assert follower.notes == ["entry 1 there does not continue the chain, and is left alone"]
-
-
-def test_a_mirror_does_not_fill_the_disk(
-    ledger: Ledger, full: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mirror, mine = MemoryMirror("m"), Ledger(tmp_path / "mine", KEY)
-    for number in range(1, 6):
-        mirror.put(number, full.read(number))
-    for name, limit in (("MOST", 4), ("MOST_BYTES", 100)):
-        with monkeypatch.context() as patch:
-            patch.setattr(follower, name, limit)
-            one = Follower(mirror, mine, Memory(tmp_path / "mine"), lambda *_: False)
-            assert not one.level(lambda _: True).level
-            assert "are not taken over in one run" in one.notes[0]
-            assert mine.entries() == []
-    assert Follower(mirror, mine, Memory(tmp_path / "mine"), lambda *_: False).level(lambda _: True).level
-    assert len(mine.entries()) == 5
 
 
 @pytest.mark.parametrize(("more", "whole"), [(0, True), (1, False)])
@@ -138,7 +107,7 @@ def test_each_entry_carries_the_digest_of_the_one_before(full: Ledger) -> None:
         }  # fmt: skip
         previous = sha256(data).hex
     assert full.head().digest.hex == previous
-    assert full.entries() == [json.loads(path.read_bytes()) for path in paths]
+    assert [item.document for item in full.entries()] == [json.loads(path.read_bytes()) for path in paths]
 
 
 def test_append_returns_the_new_head(ledger: Ledger) -> None:
@@ -282,7 +251,7 @@ def test_threads_keep_one_chain(ledger: Ledger) -> None:
     entries = ledger.entries()
     assert len(entries) == 32
     for name in ("t0", "t1", "t2", "t3"):
-        mine = [entry["details"]["number"] for entry in entries if entry["event"] == name]
+        mine = [entry.details["number"] for entry in entries if entry.event == name]
         assert mine == list(range(8))
 
 

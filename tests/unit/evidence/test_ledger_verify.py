@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,36 +23,44 @@ from pipeline.core.digest import sha256
 from pipeline.core.errors import IntegrityProblem, LocalFilesProblem
 from pipeline.evidence import anchors
 from pipeline.evidence.ledger import entry as chain
-from pipeline.evidence.ledger.store import Ledger
-from pipeline.evidence.ledger.verify import Claim, Verified, verify
+from pipeline.evidence.ledger.drill_history import read
+from pipeline.evidence.ledger.store import Chain, Ledger
+from pipeline.evidence.ledger.verify import Claim, VerifiedChain, verify
 from tests.support.inmemory import MemoryMirror
 
 KEY = "A" * 40
 NOW = datetime(2026, 1, 31, 8, tzinfo=UTC)
 COUNT = 6
+HOST = "0123456789abcdef"
 
 
-def fill(root: Path, count: int = COUNT) -> Ledger:
+def sole(folder: Path, claims: Iterable[Claim] = ()) -> VerifiedChain:
+    """What is found of the only chain in a folder."""
+    (found,) = verify(folder, claims).chains
+    return found
+
+
+def fill(root: Path, count: int = COUNT, run: str = "r") -> Ledger:
     ledger = Ledger(root, KEY)
     for number in range(1, count + 1):
-        ledger.append("noted", {"number": number, "name": "Jürgen", "seconds": 0.25}, now=NOW, run="r")
+        ledger.append("noted", {"number": number, "name": "Jürgen", "seconds": 0.25}, now=NOW, run=run)
     return ledger
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fill(tmp_path_factory.mktemp("original")).directory
+    return fill(tmp_path_factory.mktemp("original")).own().folder
 
 
 @contextmanager
 def copied(original: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
-        yield Path(shutil.copytree(original, Path(folder) / "ledger"))
+        yield Path(shutil.copytree(original, Path(folder) / HOST))
 
 
 @pytest.fixture
 def folder(original: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "ledger"))
+    return Path(shutil.copytree(original, tmp_path / HOST))
 
 
 def entry(number: int) -> str:
@@ -68,14 +76,14 @@ def rewrite(path: Path, **changes: object) -> None:
 
 
 def test_a_sound_ledger_without_an_anchor_is_never_called_complete(folder: Path) -> None:
-    found = verify(folder)
+    found = sole(folder)
     assert (found.ok, found.entries, found.head.sequence) == (True, COUNT, COUNT)
     assert (found.anchored_to, found.unauthenticated, found.first_bad) == (0, COUNT, None)
 
 
 @pytest.mark.parametrize("number", range(1, COUNT + 1))
 def test_an_anchor_vouches_for_all_before_it(folder: Path, number: int) -> None:
-    found = verify(folder, [head_of(folder, number)])
+    found = sole(folder, [head_of(folder, number)])
     assert (found.ok, found.anchored_to, found.unauthenticated) == (True, number, COUNT - number)
     assert found.anchored_by == f"the head {number}"
 
@@ -91,7 +99,7 @@ def test_any_one_byte_of_an_entry_that_another_follows_is_found_and_named(
     number = data.draw(st.integers(1, COUNT - 1))
     with copied(original) as folder:
         change_one_byte(folder / entry(number), data)
-        found = verify(folder)
+        found = sole(folder)
         # The last but one and the last vouch for each other only: either may have been changed.
         assert found.first_bad == number, found
 
@@ -104,7 +112,7 @@ def test_any_one_byte_of_the_last_entry_is_found_with_an_anchor_and_the_limit_sa
     with copied(original) as folder:
         claim = head_of(folder, COUNT)
         change_one_byte(folder / entry(COUNT), data)
-        anchored, alone = verify(folder, [claim]), verify(folder)
+        anchored, alone = sole(folder, [claim]), sole(folder)
         assert anchored.first_bad == COUNT
         if alone.ok:
             assert alone.unauthenticated == COUNT
@@ -125,7 +133,7 @@ def test_every_byte_of_one_entry_changed_in_turn(original: Path) -> None:
         content = path.read_bytes()
         for place in range(len(content)):
             path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-            assert verify(folder).first_bad == 3, place
+            assert sole(folder).first_bad == 3, place
 
 
 # -- entries removed, moved, repeated --------------------------------------------------------------
@@ -140,14 +148,14 @@ def test_removed_swapped_and_repeated(original: Path, first: int, second: int) -
         if first != second:
             one.write_bytes(right)
             other.write_bytes(left)
-            assert verify(folder).first_bad == min(first, second)
+            assert sole(folder).first_bad == min(first, second)
             one.write_bytes(right)
             other.write_bytes(right)
-            assert verify(folder).first_bad == first
+            assert sole(folder).first_bad == first
             one.write_bytes(left)
             other.write_bytes(right)
         one.unlink()
-        found = verify(folder)
+        found = sole(folder)
         assert found.first_bad == (first if first < COUNT else None)
         assert found.entries == first - 1
 
@@ -158,17 +166,17 @@ def test_a_cut_tail_is_found_with_an_anchor_beyond_it_only(original: Path, kept:
         claims = [head_of(folder, number) for number in range(1, COUNT + 1)]
         for number in range(kept + 1, COUNT + 1):
             (folder / entry(number)).unlink()
-        alone = verify(folder)
+        alone = sole(folder)
         assert (alone.ok, alone.unauthenticated) == (True, kept)
         for number, claim in enumerate(claims, 1):
-            found = verify(folder, [claim])
+            found = sole(folder, [claim])
             assert found.ok == (number <= kept)
             assert found.first_bad == (None if number <= kept else kept + 1)
 
 
 def fork_in(folder: Path) -> None:
     """Entries 4 to 6 of another chain behind entry 3."""
-    before = Ledger(folder.parent, KEY).at(3)
+    before = Chain(folder, KEY, HOST).at(3)
     for number in (4, 5, 6):
         data = chain.write(before, KEY, "noted", {"number": 100 + number}, now=NOW, run="x")
         (folder / entry(number)).write_bytes(data)
@@ -177,7 +185,7 @@ def fork_in(folder: Path) -> None:
 
 def all_anew(folder: Path) -> None:
     shutil.rmtree(folder)
-    fill(folder.parent, COUNT + 2)
+    fill(folder.parent / "anew", COUNT + 2).own().folder.rename(folder)
     rewrite(folder / entry(1), run="x")
     for number in range(2, COUNT + 3):
         before = sha256((folder / entry(number - 1)).read_bytes()).hex
@@ -229,7 +237,7 @@ HOW: dict[str, tuple[Callable[[Path], object], int]] = {
 def test_what_the_chain_alone_shows(folder: Path, how: str) -> None:
     change, first_bad = HOW[how]
     change(folder)
-    found = verify(folder)
+    found = sole(folder)
     assert (found.ok, found.first_bad, found.entries) == (False, first_bad, first_bad - 1)
     assert found.problem
     assert f"entry {first_bad}" in found.problem
@@ -238,8 +246,8 @@ def test_what_the_chain_alone_shows(folder: Path, how: str) -> None:
 def test_a_rewritten_branch_shows_with_an_anchor_only(folder: Path) -> None:
     claims = [head_of(folder, 2), head_of(folder, 5)]
     fork_in(folder)
-    assert verify(folder).ok
-    found = verify(folder, claims)
+    assert sole(folder).ok
+    found = sole(folder, claims)
     assert (found.ok, found.first_bad, found.anchored_to) == (False, 5, 2)
     assert "or one since entry 2" in str(found.problem)
 
@@ -247,8 +255,8 @@ def test_a_rewritten_branch_shows_with_an_anchor_only(folder: Path) -> None:
 def test_a_ledger_that_was_written_anew_as_a_whole_shows_with_an_anchor_only(folder: Path) -> None:
     claim = head_of(folder, 4)
     all_anew(folder)
-    assert verify(folder).ok
-    assert verify(folder, [claim]).first_bad == 4
+    assert sole(folder).ok
+    assert sole(folder, [claim]).first_bad == 4
 
 
 def test_which_of_the_last_two_was_changed_shows_with_an_anchor(folder: Path) -> None:
@@ -256,11 +264,11 @@ def test_which_of_the_last_two_was_changed_shows_with_an_anchor(folder: Path) ->
     path = folder / entry(COUNT - 1)
     genuine = path.read_bytes()
     rewrite(path, run="x")
-    assert "one of the two" in str(verify(folder).problem)
-    assert verify(folder, [last]).first_bad == COUNT - 1
+    assert "one of the two" in str(sole(folder).problem)
+    assert sole(folder, [last]).first_bad == COUNT - 1
     path.write_bytes(genuine)
     rewrite(folder / entry(COUNT), previous="0" * 64)
-    assert verify(folder, [before]).first_bad == COUNT
+    assert sole(folder, [before]).first_bad == COUNT
 
 
 # -- a mirror as the anchor ------------------------------------------------------------------------
@@ -270,20 +278,20 @@ def test_which_of_the_last_two_was_changed_shows_with_an_anchor(folder: Path) ->
 def mirror(original: Path) -> MemoryMirror:
     made = MemoryMirror("m")
     for number in range(1, COUNT + 1):
-        made.put(number, (original / entry(number)).read_bytes())
+        made.put(HOST, number, (original / entry(number)).read_bytes(), NOW)
     return made
 
 
-def by(mirror: MemoryMirror, folder: Path) -> Verified:
-    return verify(folder, anchors.entries(mirror, KEY))
+def by(mirror: MemoryMirror, folder: Path) -> VerifiedChain:
+    return sole(folder, anchors.entries(mirror, KEY))
 
 
 def test_a_mirror_vouches_for_what_it_has(folder: Path, mirror: MemoryMirror) -> None:
     assert by(mirror, folder).anchored_to == COUNT
-    del mirror.entries[COUNT]
+    del mirror.chains[HOST][COUNT]
     found = by(mirror, folder)
     assert (found.ok, found.anchored_to, found.unauthenticated) == (True, COUNT - 1, 1)
-    mirror.entries[2].append(b"another version")
+    mirror.chains[HOST][2].append(b"another version")
     assert by(mirror, folder).ok
 
 
@@ -292,24 +300,24 @@ def test_a_mirror_shows_a_cut_tail_a_rewritten_entry_and_its_own_hole(
 ) -> None:
     (folder / entry(COUNT)).unlink()
     assert by(mirror, folder).first_bad == COUNT
-    mirror.entries[COUNT] = [b"garbage"]
+    mirror.chains[HOST][COUNT] = [b"garbage"]
     assert by(mirror, folder).ok
-    data = chain.write(Ledger(folder.parent, KEY).at(3), KEY, "x", {}, now=NOW, run="r")
-    genuine, mirror.entries[4] = mirror.entries[4], [data]
+    data = chain.write(Chain(folder, KEY, HOST).at(3), KEY, "x", {}, now=NOW, run="r")
+    genuine, mirror.chains[HOST][4] = mirror.chains[HOST][4], [data]
     assert by(mirror, folder).first_bad == 4
-    mirror.entries[4] = genuine
-    del mirror.entries[2]
+    mirror.chains[HOST][4] = genuine
+    del mirror.chains[HOST][2]
     found = by(mirror, folder)
     assert found.first_bad == 2
     assert "not at mirror m" in str(found.problem)
 
 
 def test_a_number_says_nothing_of_how_many_there_are(folder: Path, mirror: MemoryMirror) -> None:
-    mirror.entries[999_999_999] = [b"whatever"]
+    mirror.chains[HOST][999_999_999] = [b"whatever"]
     told = list(anchors.entries(mirror, KEY))
     assert len(told) == COUNT + 2, "what is listed, and the beginning of the gap"
     assert by(mirror, folder).anchored_to == COUNT
-    del mirror.entries[3], mirror.entries[4]
+    del mirror.chains[HOST][3], mirror.chains[HOST][4]
     assert next(claim.number for claim in anchors.entries(mirror, KEY) if not claim.digests) == 3
     assert by(mirror, folder).first_bad == 3
 
@@ -329,8 +337,9 @@ def test_a_mirror_of_too_many_entries_is_not_read(
 def test_the_folder_above_will_do_and_other_files_are_told(folder: Path) -> None:
     for name in ("notes.txt", "7.json", "0000000008.json", "²².json", "a\nb"):
         (folder / name).write_bytes(b"x")
+    folder = folder.rename(folder.parent / "ledger")
     found = verify(folder.parent)
-    assert (found.entries, found.folder) == (COUNT, folder)
+    assert (found.chains[0].entries, found.chains[0].host, found.folder) == (COUNT, "0.1", folder)
     assert found.notes[0].startswith("5 other files are left alone")
     assert "\n" not in found.notes[0]
 
@@ -369,7 +378,7 @@ def test_ten_thousand_entries_take_seconds(tmp_path: Path) -> None:
     folder = tmp_path / "ledger"
     before = written(folder, 10_000)
     started = time.monotonic()
-    found = verify(folder, [Claim(before.sequence, frozenset({before.digest.hex}), "the head")])
+    found = sole(folder, [Claim(before.sequence, frozenset({before.digest.hex}), "the head")])
     took = time.monotonic() - started
     assert (found.ok, found.anchored_to) == (True, 10_000)
     assert took < 20, took
@@ -390,7 +399,81 @@ def peak_of(folder: Path) -> int:
     gc.collect()
     tracemalloc.start()
     try:
-        verify(folder)
+        sole(folder)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+# -- several hosts, and the layout of 0.1 -----------------------------------------------------------
+
+
+def test_each_chain_is_judged_by_itself(tmp_path: Path) -> None:
+    ledgers = [fill(tmp_path / name, run=name) for name in ("one", "two")]
+    folder = ledgers[0].directory
+    shutil.copytree(ledgers[1].own().folder, folder / ledgers[1].host)
+    whole = verify(folder)
+    assert (whole.ok, [chain.entries for chain in whole.chains]) == (True, [COUNT, COUNT])
+    head = ledgers[1].head()
+    claim = Claim(head.sequence, frozenset({head.digest.hex}), "the head")
+    told = {chain.host: chain for chain in verify(folder, [claim]).chains}
+    assert told[ledgers[1].host].anchored_to == COUNT
+    assert told[ledgers[0].host].anchored_to == 0
+    rewrite(folder / ledgers[0].host / entry(2), run="x")
+    broken = verify(folder, [claim])
+    told = {chain.host: chain for chain in broken.chains}
+    assert not broken.ok
+    assert (told[ledgers[0].host].first_bad, told[ledgers[1].host].ok) == (2, True)
+
+
+def test_what_no_chain_has_is_told_by_what_claims_it(tmp_path: Path) -> None:
+    ledgers = [fill(tmp_path / name, 2, run=name) for name in ("one", "two")]
+    folder = ledgers[0].directory
+    shutil.copytree(ledgers[1].own().folder, folder / ledgers[1].host)
+    odd = frozenset({"0" * 64})
+    head = verify(folder, [Claim(2, odd, "the head 2")])
+    assert (head.ok, head.problem) == (False, "the head 2 names an entry 2 that no host has here")
+    asked = verify(folder, [Claim(2, odd, "certificate C", host=HOST, asked=True)])
+    assert not asked.ok
+    mirror = verify(folder, [Claim(2, odd, "mirror m", host=HOST)])
+    assert mirror.ok
+    assert mirror.notes == (
+        f"mirror m has a chain of host {HOST}, which is not here: `orgkey ledger sync` copies it",
+    )
+    mine = verify(folder, [Claim(2, odd, "mirror m", host=ledgers[0].host)])
+    assert not mine.ok
+
+
+def test_a_chain_that_was_renamed_is_vouched_for_by_its_digests(folder: Path) -> None:
+    claim = head_of(folder, 4)
+    named = Claim(4, claim.digests, "certificate C", host="f" * 16, asked=True)
+    assert sole(folder, [named]).anchored_to == 4
+
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "ledger-0.1"
+
+
+def test_a_ledger_of_0_1_verifies_and_an_entry_that_gave_way_is_said_to_have() -> None:
+    found = sole(GOLDEN)
+    assert (found.ok, found.host, found.entries) == (True, "0.1", 7)
+    assert sole(GOLDEN, [head_of(GOLDEN, 7)]).anchored_to == 7
+    (aside,) = GOLDEN.glob("forks/000000002-*.json")
+    gave_way = verify(GOLDEN, [Claim(2, frozenset({sha256(aside.read_bytes()).hex}), "certificate C")])
+    assert (gave_way.ok, gave_way.chains[0].anchored_to) == (True, 0)
+    assert "gave way in a fork of 0.1" in gave_way.notes[0]
+    assert not verify(GOLDEN, [Claim(2, frozenset({"0" * 64}), "certificate C")]).ok
+
+
+def test_a_ledger_of_0_1_is_history_and_a_new_chain_lies_beside_it(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, KEY)
+    shutil.copytree(GOLDEN, ledger.directory)
+    assert (ledger.host, ledger.head().sequence) == ("", 0)
+    before = [item.event for item in ledger.entries()]
+    assert before[:1] == ["escrow"]
+    ledger.append("drill-refused", {"message": "x"}, now=NOW, run="r")
+    assert [chain.host for chain in ledger.chains()] == [ledger.host, "0.1"]
+    assert all(item.own for item in ledger.each())
+    assert len(ledger.entries()) == 8
+    told = read(ledger.each())
+    assert (told.known.epoch if told.known else "", len(told.check_ins)) == ("20260131T080000Z-0a1b2c3d", 1)
+    assert {path.name for path in GOLDEN.iterdir()} <= {path.name for path in ledger.directory.iterdir()}

@@ -272,8 +272,8 @@ def test_results_and_the_ledger_hold_no_login(tmp_path: Path, capsys: pytest.Cap
 
     ledger = Ledger(tmp_path, "A" * 40)
     ledger.append("failed", {"problems": [f"it said {TOKEN}"]}, now=datetime.now(UTC), run="0" * 16)
-    assert TOKEN.encode() not in ledger.read(1)
-    assert ledger.entries()[0]["details"] == {"problems": [f"it said {MARK}"]}
+    assert TOKEN.encode() not in ledger.own().read(1)
+    assert ledger.entries()[0].details == {"problems": [f"it said {MARK}"]}
 
 
 def test_results_still_show_what_they_are_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,445 @@
+"""The events that the ledger has: one frozen class for each kind, and the one reader of what entries say.
+
+An entry may come from another host, by way of a mirror, so it may say anything. :func:`event_of` gives the
+typed event or raises :class:`MalformedEvent`; whoever reads skips such an entry and names it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, ValidationError
+
+from pipeline.core.errors import Code
+from pipeline.evidence.ledger.store import LedgerEntry
+
+Json = dict[str, Any]
+
+
+class MalformedEvent(ValueError):
+    """An entry that says something else than its event does."""
+
+    @classmethod
+    def of(cls, entry: LedgerEntry) -> Self:
+        """Name the entry."""
+        whose = "" if entry.own else f" of host {entry.host}"
+        return cls(
+            f"ledger entry {entry.number}{whose} says something else than its event {entry.event} does: "
+            "it is skipped"
+        )
+
+
+class Event(BaseModel):
+    """What one entry says. Fields that are not given are not written."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, hide_input_in_errors=True)
+    KINDS: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def kind(self) -> str:
+        """The event's name in an entry."""
+        return self.KINDS[0]
+
+    @property
+    def failed(self) -> bool:
+        """Whether a report tells it as a failure."""
+        return getattr(self, "code", 0) not in (0, int(Code.PENDING))
+
+    def to_details(self) -> Json:
+        """What an entry keeps of it."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    @classmethod
+    def from_entry(cls, entry: LedgerEntry) -> Self:
+        """Read it.
+
+        Raises:
+            MalformedEvent: The entry says something else.
+        """
+        try:
+            return cls.model_validate(entry.details)
+        except (ValidationError, RecursionError):
+            raise MalformedEvent.of(entry) from None
+
+
+# -- epochs ----------------------------------------------------------------------------------------
+
+
+class EpochStored(Event):
+    """An epoch was stored, or was found to be."""
+
+    epoch: str = ""
+    record_sha256: str = ""
+    plan: str | None = None
+    copies: dict[str, Json] = {}
+    failures: dict[str, StrictInt] = {}
+    resumed: StrictBool = False
+    already: StrictBool = False
+    proven: StrictBool = False
+    code: StrictInt = 0
+
+
+class EscrowEvent(EpochStored):
+    """An escrow."""
+
+    KINDS = ("escrow",)
+    accepted: tuple[str, ...] = ()
+    accepted_custody_change: StrictBool = False
+    custodians: tuple[str, ...] = ()
+
+
+class RefreshEvent(EpochStored):
+    """A newer public part was stored."""
+
+    KINDS = ("refresh",)
+    supersedes: str = ""
+
+
+class RotateEvent(EpochStored):
+    """New shares were made."""
+
+    KINDS = ("rotate",)
+    supersedes: str = ""
+    reason: str | None = None
+    custodians_before: tuple[str, ...] = ()
+    custodians_after: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    accepted_custody_change: StrictBool = False
+
+
+class WrittenCopy(BaseModel):
+    """What a repair did at one target."""
+
+    model_config = ConfigDict(frozen=True)
+    epoch: str
+    target: str
+    action: str
+
+
+class RepairEvent(Event):
+    """Copies were written anew."""
+
+    KINDS = ("repair",)
+    code: StrictInt = 0
+    copies: tuple[WrittenCopy, ...]
+
+
+class RetainEvent(Event):
+    """Retention was extended."""
+
+    KINDS = ("retain",)
+    code: StrictInt = 0
+    until: str = ""
+    mode: str | None = None
+    epochs: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    extended: StrictInt = 0
+    kept: StrictInt = 0
+    ledger: tuple[Json, ...] = ()
+    failures: tuple[Json, ...] = ()
+
+
+class VerifyEvent(Event):
+    """Every copy was read."""
+
+    KINDS = ("verify",)
+    code: StrictInt = 0
+    epochs: dict[str, Json] = {}
+    unreachable: tuple[str, ...] = ()
+
+
+# -- drills and restores ---------------------------------------------------------------------------
+
+
+class RecordedProof(BaseModel):
+    """One proof of a drill."""
+
+    model_config = ConfigDict(frozen=True)
+    ok: StrictBool
+    by: tuple[str, ...]
+    problem: str | None = None
+
+
+class RecordedResult(BaseModel):
+    """What one copy proved on one path; the witness signs exactly what was given, further fields included."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+    epoch: str
+    target: str = Field(alias="copy")
+    path: str
+    record_sha256: str | None = None
+    passed: StrictBool
+    proofs: dict[str, RecordedProof]
+    seconds: dict[str, StrictFloat]
+    participants: tuple[str, ...] = ()
+
+
+class WitnessSignature(BaseModel):
+    """The witness's signature over the results of one record."""
+
+    model_config = ConfigDict(frozen=True)
+    record_id: str
+    record_sha256: str
+    at: str
+    signature: str
+
+
+class DrillEvent(Event):
+    """A drill was held."""
+
+    KINDS = ("drill", "drill-failed")
+    epoch: str = ""
+    results: tuple[RecordedResult, ...]
+    witnessed: tuple[WitnessSignature, ...] = ()
+    certificates: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether a result did not pass."""
+        return not all(result.passed for result in self.results)
+
+    @property
+    def kind(self) -> str:
+        """``drill-failed`` where something did."""
+        return self.KINDS[self.failed]
+
+
+class RestoreEvent(Event):
+    """The keypair was restored."""
+
+    KINDS = ("restore",)
+    epoch: str
+    origin: str = Field(alias="from")
+    via: str
+    participants: tuple[str, ...] = ()
+    original: StrictBool = False
+    out: str
+
+
+class Failure(Event):
+    """A command failed, refused, or was not held since too few people came."""
+
+    KINDS = (
+        "escrow-failed", "escrow-not-held", "rotate-failed", "rotate-not-held", "refresh-failed",
+        "refresh-not-held", "repair-failed", "retain-failed", "verify-failed", "drill-refused",
+        "drill-not-held", "restore-failed", "restore-not-held",
+    )  # fmt: skip
+    event: str = Field(exclude=True)
+    name: str = ""
+    message: str | None = None
+    code: StrictInt = 0
+    epoch: str | None = None
+    path: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """For example ``escrow-failed``."""
+        return self.event
+
+    @property
+    def failed(self) -> bool:
+        """A ceremony that too few people came to is not held, and is not a failure."""
+        return not self.event.endswith("-not-held")
+
+    @classmethod
+    def from_entry(cls, entry: LedgerEntry) -> Self:
+        """See :meth:`Event.from_entry`."""
+        return super().from_entry(replace(entry, details={**entry.details, "event": entry.event}))
+
+
+# -- custodians ------------------------------------------------------------------------------------
+
+
+class ChallengeEvent(Event):
+    """Custodians were asked for check codes."""
+
+    KINDS = ("challenge",)
+    epoch: str
+    custodians: tuple[str, ...]
+
+
+class CheckInEvent(Event):
+    """A custodian has proven a share; it counts where the manifest has the hash of the code."""
+
+    KINDS = ("check-in",)
+    epoch: str = ""
+    record_id: str
+    path: str
+    holder: str
+    index: StrictInt
+    custodian: str
+    number: StrictInt
+    code: str
+
+    @property
+    def failed(self) -> bool:
+        """Its code is a check code, not an exit code."""
+        return False
+
+
+class CheckInRefusedEvent(Event):
+    """A check code was refused: somebody's typing error, and not a failure."""
+
+    KINDS = ("check-in-refused",)
+    code: StrictInt
+    message: str
+
+    @property
+    def failed(self) -> bool:
+        """Never: it is told, no more."""
+        return False
+
+
+class KitEvent(Event):
+    """A recovery kit was made."""
+
+    KINDS = ("kit",)
+    epoch: str
+    custodians: tuple[str, ...] = ()
+    wheels: StrictInt = 0
+
+
+# -- backups ---------------------------------------------------------------------------------------
+
+
+class BackupRead(BaseModel):
+    """What was read of one backup."""
+
+    model_config = ConfigDict(frozen=True)
+    source: str
+    ok: StrictBool
+    size: StrictInt | None = Field(None, alias="bytes")
+    fingerprint: str | None = None
+    epoch: str | None = None
+    problem: str | None = None
+
+
+class BackupsVerifyEvent(Event):
+    """Backups were read with the escrowed keys."""
+
+    KINDS = ("backups-verify",)
+    code: StrictInt = 0
+    backups: tuple[BackupRead, ...]
+
+
+class BackupsMapEvent(Event):
+    """Which escrowed key opens which backup was looked at."""
+
+    KINDS = ("backups-map",)
+    code: StrictInt = 0
+    backups: StrictInt
+    unopened: tuple[str, ...] = ()
+    problems: dict[str, str | None] = {}
+
+
+# -- reports, Vault's side, the ledger itself ------------------------------------------------------
+
+
+class ReportEvent(Event):
+    """A report was written."""
+
+    KINDS = ("report",)
+    verdict: str = ""
+    files: dict[str, str] = {}
+    through: dict[str, StrictInt] | StrictInt = {}
+    """Up to which entry of each host's chain it has seen; 0.1 had one chain, and one number."""
+    bundle: StrictBool = False
+
+
+class InfraChange(BaseModel):
+    """One difference between Vault and what it should have."""
+
+    model_config = ConfigDict(frozen=True)
+    server: str
+    what: str
+    surplus: tuple[str, ...] = ()
+
+
+class InfraEvent(Event):
+    """Vault's side was compared with what it should be, or changed."""
+
+    KINDS = ("infra",)
+    action: Literal["plan", "apply"]
+    servers: tuple[str, ...]
+    changes: tuple[InfraChange, ...]
+    problems: tuple[InfraChange, ...]
+    code: StrictInt = 0
+    states: tuple[str, ...] = ()
+    left: tuple[str, ...] | None = None
+
+
+class MirrorFailedEvent(Event):
+    """A mirror has lost or changed an entry that it had confirmed."""
+
+    KINDS = ("mirror-failed",)
+    mirror: str
+    message: str
+    code: StrictInt = int(Code.LEDGER_BROKEN)
+
+
+class HostRenamedEvent(Event):
+    """This host's chain got another host-id, since another state directory writes under the same."""
+
+    KINDS = ("host-renamed",)
+    host: str
+    before: str
+    mirror: str
+    message: str
+
+    @property
+    def failed(self) -> bool:
+        """A reader has to find out why."""
+        return True
+
+
+class ForkEvent(Event):
+    """Of 0.1: another host's entries had the numbers of this host's."""
+
+    KINDS = ("fork",)
+    message: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """A reader had to find out why."""
+        return True
+
+
+class UnknownEvent(Event):
+    """An event that this version does not know: told by its name."""
+
+    model_config = ConfigDict(extra="allow")
+    event: str = Field(exclude=True)
+    message: str = ""
+    code: StrictInt = 0
+
+    @property
+    def kind(self) -> str:
+        """The name that the entry has."""
+        return self.event
+
+    @classmethod
+    def from_entry(cls, entry: LedgerEntry) -> Self:
+        """See :meth:`Event.from_entry`."""
+        return super().from_entry(replace(entry, details={**entry.details, "event": entry.event}))
+
+
+_CLASSES: Final[dict[str, type[Event]]] = {
+    kind: one
+    for one in (
+        EscrowEvent, RefreshEvent, RotateEvent, RepairEvent, RetainEvent, VerifyEvent, DrillEvent,
+        RestoreEvent, Failure, ChallengeEvent, CheckInEvent, CheckInRefusedEvent, KitEvent,
+        BackupsVerifyEvent, BackupsMapEvent, ReportEvent, InfraEvent, MirrorFailedEvent, HostRenamedEvent,
+        ForkEvent,
+    )
+    for kind in one.KINDS
+}  # fmt: skip
+
+
+def event_of(entry: LedgerEntry) -> Event:
+    """What an entry says.
+
+    Raises:
+        MalformedEvent: It says something else than its event does.
+    """
+    return _CLASSES.get(entry.event, UnknownEvent).from_entry(entry)
