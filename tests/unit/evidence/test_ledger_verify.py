@@ -24,6 +24,7 @@ from pipeline.core.errors import IntegrityProblem, LocalFilesProblem
 from pipeline.evidence import anchors
 from pipeline.evidence.ledger import entry as chain
 from pipeline.evidence.ledger.drill_history import read
+from pipeline.evidence.ledger.events import event_of
 from pipeline.evidence.ledger.store import Chain, Ledger
 from pipeline.evidence.ledger.verify import Claim, VerifiedChain, verify
 from tests.support.inmemory import MemoryMirror
@@ -477,3 +478,24 @@ def test_a_ledger_of_0_1_is_history_and_a_new_chain_lies_beside_it(tmp_path: Pat
     told = read(ledger.each())
     assert (told.known.epoch if told.known else "", len(told.check_ins)) == ("20260131T080000Z-0a1b2c3d", 1)
     assert {path.name for path in GOLDEN.iterdir()} <= {path.name for path in ledger.directory.iterdir()}
+
+
+NEW = GOLDEN.with_name("ledger")
+
+
+def test_the_golden_chains_of_several_hosts_verify_and_are_history(tmp_path: Path) -> None:
+    """Of this host, which was restored from a backup; of its chain before; and of another host."""
+    this, before = (NEW / "host-id").read_text().split()
+    found = verify(NEW)
+    assert (found.ok, found.fingerprint) == (True, KEY)
+    chains = {chain.host: chain.entries for chain in found.chains}
+    assert (len(chains), chains[this], chains[before]) == (3, 3, 2)
+    shutil.copytree(NEW, tmp_path / "ledger")
+    ledger = Ledger(tmp_path, KEY)
+    told = sorted(ledger.each(), key=lambda item: (item.at, item.number))
+    assert [item.event for item in told] == ["escrow", "verify", "repair", "check-in", "host-renamed"]
+    assert [item.own for item in told] == [True, False, False, True, True]
+    assert len(read(told).check_ins) == 1
+    assert not any(event_of(item).failed for item in told if item.event != "host-renamed")
+    ledger.append("drill-refused", {"message": "x"}, now=NOW, run="r")
+    assert (ledger.host, ledger.head().sequence) == (this, 4)
