@@ -7,32 +7,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, TypeAdapter
 
 from pipeline.core.clock import parse_stamp, stamp
 from pipeline.core.errors import IntegrityProblem, UsageProblem
-from pipeline.custody.shares.manifest_section import CustodySection
+from pipeline.custody.shares.manifest_section import EXACTLY, CustodySection, Hex32, Sha256
 
 SCHEMA = "orgkey.record/1"
 _SCHEMA = re.compile(r"^orgkey\.record/([1-9][0-9]{0,5})\Z")
-_FIELDS = frozenset(
-    {
-        "schema",
-        "record_id",
-        "created",
-        "fingerprint",
-        "key_state",
-        "key",
-        "members",
-        "custody",
-        "plan",
-        "previous",
-        "supersedes",
-        "program",
-    }
-)
-_OPTIONAL = frozenset({"original"})
-"""Fields that records of version 0.1 do not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +29,10 @@ class Reference:
         sha256: The digest of its bytes, lower-case hexadecimal.
     """
 
-    epoch: str
-    sha256: str
+    epoch: Annotated[str, Field(pattern="^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$")]
+    sha256: Sha256
+
+    __pydantic_config__ = EXACTLY
 
 
 @dataclass(frozen=True)
@@ -67,18 +54,20 @@ class Manifest:
         original: SHA-256 of the export as it came in; ``None`` where the record does not say it.
     """
 
-    record_id: str
-    created: datetime
-    fingerprint: str
-    key_state: str
+    record_id: Hex32
+    created: Annotated[datetime, BeforeValidator(lambda value: parse_stamp(value))]
+    fingerprint: Annotated[str, Field(pattern="^[0-9A-F]{40}$")]
+    key_state: Sha256
     key: Mapping[str, Any]
-    members: Mapping[str, str]
-    custody: CustodySection
-    plan: str
+    members: Mapping[str, Sha256]
+    custody: Annotated[CustodySection, BeforeValidator(CustodySection.from_json)]
+    plan: Sha256
     previous: Reference | None
     supersedes: Reference | None
-    program: str
-    original: str | None = None
+    program: Annotated[str, Field(pattern="^[ -~]{1,80}$")]
+    original: Sha256 | None = None  # records of version 0.1 do not have it
+
+    __pydantic_config__ = EXACTLY
 
     @property
     def epoch(self) -> str:
@@ -130,40 +119,17 @@ def parse_manifest(data: bytes) -> Manifest:
             f"this record was written in the newer schema {document['schema']}",
             hint="upgrade orgkey-escrow on this host; the record itself is authentic",
         )
-    if document["schema"] != SCHEMA or set(document) - _OPTIONAL != _FIELDS:
-        raise _odd("its fields are not those of a manifest")
     try:
-        return Manifest(
-            record_id=_text(document["record_id"], r"[0-9a-f]{32}"),
-            created=parse_stamp(document["created"]),
-            fingerprint=_text(document["fingerprint"], r"[0-9A-F]{40}"),
-            key_state=_text(document["key_state"], r"[0-9a-f]{64}"),
-            key=dict(document["key"]),
-            members={str(name): _text(value, r"[0-9a-f]{64}") for name, value in document["members"].items()},
-            custody=CustodySection.from_json(document["custody"]),
-            plan=_text(document["plan"], r"[0-9a-f]{64}"),
-            previous=_reference(document["previous"]),
-            supersedes=_reference(document["supersedes"]),
-            program=_text(document["program"], r"[ -~]{1,80}"),
-            original=_text(document["original"], r"[0-9a-f]{64}") if "original" in document else None,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise _odd("a field has a form that it never has") from None
+        if document.pop("schema") != SCHEMA or document.get("original", "") is None:
+            raise ValueError("schema")
+        return _reader().validate_python(document)
+    except (ValueError, TypeError, AttributeError):
+        raise _odd("a field is missing, is unknown, or has a form that it never has") from None
 
 
-def _text(value: object, pattern: str) -> str:
-    if not isinstance(value, str) or not re.fullmatch(pattern, value):
-        raise ValueError(pattern)
-    return value
-
-
-def _reference(value: Any) -> Reference | None:
-    if value is None:
-        return None
-    return Reference(
-        epoch=_text(value["epoch"], r"\d{8}T\d{6}Z-[0-9a-f]{8}"),
-        sha256=_text(value["sha256"], r"[0-9a-f]{64}"),
-    )
+@cache
+def _reader() -> TypeAdapter[Manifest]:
+    return TypeAdapter(Manifest)
 
 
 def _reference_json(value: Reference | None) -> dict[str, str] | None:

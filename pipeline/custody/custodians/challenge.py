@@ -13,17 +13,30 @@ import hmac
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from functools import cache
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from pipeline.core.errors import UsageProblem, WrongShare
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import commitments, slip39
 from pipeline.custody.shares.commitments import CODES, Place
-from pipeline.custody.shares.manifest_section import DIGEST, NAME, SALT
+from pipeline.custody.shares.manifest_section import EXACTLY, Hex32, Sha256
+from pipeline.custody.shares.paths import GroupNumber, Name
 
 SCHEMA: Final = "orgkey.challenge/1"
 LARGEST: Final = 1 << 20
 """Of a challenge file, in bytes; one share has some two thousand."""
+
+
+def _line(text: str) -> str:
+    if not 0 < len(text) <= 300 or not text.isprintable():
+        raise ValueError("not one printable line")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_line)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +54,16 @@ class Asked:
         sealed: The share as the record has it, encrypted to the custodian; armored.
     """
 
-    path: str
-    holder: str
-    index: int
-    salt: str
-    commitment: str
-    number: int
-    code_hash: str
-    sealed: str
+    path: Name
+    holder: Name
+    index: GroupNumber
+    salt: Hex32
+    commitment: Sha256
+    number: Annotated[int, Field(strict=True, ge=0, lt=CODES)]
+    code_hash: Sha256
+    sealed: Annotated[str, Field(pattern=r"^[\x00-\x7f]*$")]
+
+    __pydantic_config__ = EXACTLY
 
     def place(self, record_id: str) -> Place:
         """Where the share belongs."""
@@ -59,13 +74,15 @@ class Asked:
 class Older:
     """A share that the same custodian had in an older epoch."""
 
-    epoch: str
-    record_id: str
-    path: str
-    holder: str
-    index: int
-    salt: str
-    commitment: str
+    epoch: Line
+    record_id: Hex32
+    path: Name
+    holder: Name
+    index: GroupNumber
+    salt: Hex32
+    commitment: Sha256
+
+    __pydantic_config__ = EXACTLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +99,15 @@ class Challenge:
         older: Shares of older epochs, to recognise them.
     """
 
-    fingerprint: str
-    epoch: str
-    record_id: str
-    custodian: str
-    name: str
-    shares: tuple[Asked, ...]
+    fingerprint: Line
+    epoch: Line
+    record_id: Hex32
+    custodian: Line
+    name: Line
+    shares: Annotated[tuple[Asked, ...], Field(min_length=1, max_length=64)]
     older: tuple[Older, ...] = ()
+
+    __pydantic_config__ = EXACTLY
 
     def to_bytes(self) -> bytes:
         """The file, ASCII."""
@@ -121,49 +140,16 @@ def read(data: bytes) -> Challenge:
         document = json.loads(data)
         if document.pop("schema") != SCHEMA:
             raise ValueError("another schema")
-        shares = tuple(Asked(**item) for item in document.pop("shares"))
-        older = tuple(Older(**item) for item in document.pop("older"))
-        challenge = Challenge(shares=shares, older=older, **document)
-        _check(challenge)
+        return _reader().validate_python(document)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise UsageProblem(
             "this file is not a challenge of orgkey", hint="ask the operator for the file as it was written"
         ) from None
-    return challenge
 
 
-def _check(challenge: Challenge) -> None:
-    head = (challenge.fingerprint, challenge.epoch, challenge.custodian, challenge.name)
-    if not all(isinstance(text, str) and 0 < len(text) <= 300 and text.isprintable() for text in head):
-        raise ValueError("head")
-    _texts(SALT, challenge.record_id)  # of the same form
-    if not 1 <= len(challenge.shares) <= 64:
-        raise ValueError("shares")
-    for asked in challenge.shares:
-        _texts(NAME, asked.path, asked.holder)
-        _texts(SALT, asked.salt)
-        _texts(DIGEST, asked.commitment, asked.code_hash)
-        _numbers((asked.index, 1, 16), (asked.number, 0, CODES - 1))
-        if not isinstance(asked.sealed, str) or not asked.sealed.isascii():
-            raise ValueError("sealed")
-    for old in challenge.older:
-        _texts(NAME, old.path, old.holder)
-        _texts(SALT, old.salt, old.record_id)
-        _texts(DIGEST, old.commitment)
-        _numbers((old.index, 1, 16))
-        if not isinstance(old.epoch, str) or not old.epoch.isprintable():
-            raise ValueError("epoch")
-
-
-def _texts(form: Any, *values: object) -> None:
-    if not all(isinstance(value, str) and form.fullmatch(value) for value in values):
-        raise ValueError("text")
-
-
-def _numbers(*ranges: tuple[object, int, int]) -> None:
-    for value, low, high in ranges:
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ValueError("number")
+@cache
+def _reader() -> TypeAdapter[Challenge]:
+    return TypeAdapter(Challenge)
 
 
 def answer(challenge: Challenge, words: Secret, what: str) -> RevealedCode:

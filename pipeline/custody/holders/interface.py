@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from pydantic import StrictInt
+
 from pipeline.core.finding import Finding
 from pipeline.core.secret import Secret
 
-JsonScalar = str | int | bool | None
-Coordinates = Mapping[str, "JsonScalar | list[str]"]
+Coordinates = Mapping[str, str | StrictInt | bool | list[str] | None]
 
 
 @dataclass(frozen=True, slots=True)

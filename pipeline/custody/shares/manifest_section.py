@@ -1,28 +1,33 @@
 """The ``custody`` section of a manifest: paths, holders, commitments, the witness's public key.
 
 Reading is strict: an unknown, missing or malformed field is an integrity problem, since the manifest
-around it carries the schema's number and says which fields there are.
+around it carries the schema's number and says which fields there are. The fields' types say their forms.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Annotated, Any, Final
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipeline.core.errors import IntegrityProblem, UsageProblem
 from pipeline.custody.shares import paths
 from pipeline.custody.shares.commitments import CODES
-from pipeline.custody.shares.paths import HolderDescription, PathNeed
+from pipeline.custody.shares.paths import GroupNumber, HolderDescription, Name, PathNeed
 
-T = TypeVar("T")
-
-NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-SUFFIX = re.compile(r"[a-z][a-z0-9]{0,15}")
-SALT = re.compile(r"[0-9a-f]{32}")
-DIGEST = re.compile(r"[0-9a-f]{64}")
-IDENTIFIERS = 1 << 15
+Hex32 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Label = Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,200}$")]
+Member = Annotated[str, Field(pattern=r"^[a-z0-9./-]{1,100}\.[a-z][a-z0-9]{0,15}$")]
+Identifier = Annotated[int, Field(strict=True, ge=0, lt=1 << 15)]
+PublicPem = Annotated[
+    str, Field(pattern="^-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]{40,200}\n-----END PUBLIC KEY-----\n$")
+]
+EXACTLY: Final = ConfigDict(extra="forbid")
+"""No field may be there that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,52 +44,20 @@ class ShareEntry:
         checks: Hashes of the one-time check codes; empty for a machine.
     """
 
-    holder: str
-    index: int
-    label: str
-    member: str
-    salt: str
-    commitment: str
-    checks: tuple[str, ...]
+    holder: Name
+    index: GroupNumber
+    label: Label
+    member: Member
+    salt: Hex32
+    commitment: Sha256
+    checks: tuple[Sha256, ...]
+
+    __pydantic_config__ = EXACTLY
 
     @property
     def suffix(self) -> str:
         """The ending of the member's name, which tells how the share is encrypted."""
         return self.member.rpartition(".")[2]
-
-    def to_json(self) -> dict[str, Any]:
-        """As the manifest has it."""
-        return {
-            "holder": self.holder,
-            "index": self.index,
-            "label": self.label,
-            "member": self.member,
-            "salt": self.salt,
-            "commitment": self.commitment,
-            "checks": list(self.checks),
-        }
-
-    @classmethod
-    def from_json(cls, value: object, where: str) -> ShareEntry:
-        """Read what :meth:`to_json` wrote.
-
-        Raises:
-            IntegrityProblem: It has another form.
-        """
-        names = ("holder", "index", "label", "member", "salt", "commitment", "checks")
-        fields = _fields(value, where, names)
-        entry = cls(
-            holder=_text(fields["holder"], f"{where}.holder", NAME),
-            index=_number(fields["index"], f"{where}.index", 1, paths.MAX_GROUP),
-            label=_text(fields["label"], f"{where}.label", re.compile(r"[\x20-\x7e]{1,200}")),
-            member=_text(fields["member"], f"{where}.member", re.compile(r"[a-z0-9./-]{1,120}")),
-            salt=_text(fields["salt"], f"{where}.salt", SALT),
-            commitment=_text(fields["commitment"], f"{where}.commitment", DIGEST),
-            checks=_list(fields["checks"], f"{where}.checks", lambda item, at: _text(item, at, DIGEST)),
-        )
-        if len(entry.checks) not in (0, CODES):
-            raise _bad(f"{where}.checks")
-        return entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +71,12 @@ class PathEntry:
         shares: Its shares, by need and index.
     """
 
-    name: str
-    identifier: int
+    name: Name
+    identifier: Identifier
     needs: tuple[PathNeed, ...]
     shares: tuple[ShareEntry, ...]
+
+    __pydantic_config__ = EXACTLY
 
     @property
     def path(self) -> paths.Path:
@@ -112,51 +87,27 @@ class PathEntry:
         """One holder's shares, by index."""
         return tuple(share for share in self.shares if share.holder == holder)
 
-    def to_json(self) -> dict[str, Any]:
-        """As the manifest has it."""
-        return {
-            "name": self.name,
-            "identifier": self.identifier,
-            "needs": [
-                {"holder": need.holder, "threshold": need.threshold, "size": need.size} for need in self.needs
-            ],
-            "shares": [share.to_json() for share in self.shares],
-        }
-
-    @classmethod
-    def from_json(cls, value: object, where: str) -> PathEntry:
-        """Read what :meth:`to_json` wrote.
+    def check(self) -> None:
+        """Make sure that needs and shares fit together, and that every member has its share's name.
 
         Raises:
-            IntegrityProblem: It has another form.
+            UsageProblem: SLIP-39 cannot express a need.
+            ValueError: They do not; it says which.
         """
-        fields = _fields(value, where, ("name", "identifier", "needs", "shares"))
-        entry = cls(
-            name=_text(fields["name"], f"{where}.name", NAME),
-            identifier=_number(fields["identifier"], f"{where}.identifier", 0, IDENTIFIERS - 1),
-            needs=_list(fields["needs"], f"{where}.needs", _need),
-            shares=_list(fields["shares"], f"{where}.shares", ShareEntry.from_json),
-        )
-        entry._check(where)
-        return entry
-
-    def _check(self, where: str) -> None:
-        """Needs and shares fit together, and every member has the name that its share gives it."""
+        for need in self.needs:
+            paths.check_need(self.name, need)
+        expected = [
+            (need.holder, index, member_name(self.name, need.holder, index, need.size, ""))
+            for need in self.needs
+            for index in range(1, need.size + 1)
+        ]
+        found = [
+            (share.holder, share.index, share.member.removesuffix(share.suffix)) for share in self.shares
+        ]
         if not self.needs or len({need.holder for need in self.needs}) != len(self.needs):
-            raise _bad(f"{where}.needs")
-        try:
-            for need in self.needs:
-                paths.check_need(self.name, need)
-        except UsageProblem:
-            raise _bad(f"{where}.needs") from None
-        expected = [(need.holder, index) for need in self.needs for index in range(1, need.size + 1)]
-        if [(share.holder, share.index) for share in self.shares] != expected:
-            raise _bad(f"{where}.shares")
-        sizes = {need.holder: need.size for need in self.needs}
-        for share in self.shares:
-            name = member_name(self.name, share.holder, share.index, sizes[share.holder], share.suffix)
-            if share.member != name or not SUFFIX.fullmatch(share.suffix):
-                raise _bad(f"{where}.shares: {share.holder} {share.index}: member")
+            raise ValueError("needs")
+        if found != expected or any(len(share.checks) not in (0, CODES) for share in self.shares):
+            raise ValueError("shares")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +120,11 @@ class CustodySection:
         witness: The witness's public key in PEM.
     """
 
-    holders: Mapping[str, HolderDescription]
+    holders: Mapping[Name, HolderDescription]
     paths: tuple[PathEntry, ...]
-    witness: str
+    witness: PublicPem
+
+    __pydantic_config__ = EXACTLY
 
     def path(self, name: str) -> PathEntry:
         """The path of that name.
@@ -193,14 +146,7 @@ class CustodySection:
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest has it."""
-        return {
-            "holders": {
-                name: {"kind": item.kind, "coordinates": dict(item.coordinates)}
-                for name, item in sorted(self.holders.items())
-            },
-            "paths": [entry.to_json() for entry in self.paths],
-            "witness": self.witness,
-        }
+        return asdict(self)
 
     @classmethod
     def from_json(cls, value: object) -> CustodySection:
@@ -209,23 +155,30 @@ class CustodySection:
         Raises:
             IntegrityProblem: It has another form, or does not fit together.
         """
-        fields = _fields(value, "custody", ("holders", "paths", "witness"))
-        if not isinstance(fields["holders"], dict):
-            raise _bad("custody.holders")
-        holders = {
-            _text(name, "custody.holders", NAME): _holder(item, f"custody.holders.{name}")
-            for name, item in fields["holders"].items()
-        }
-        entries = _list(fields["paths"], "custody.paths", PathEntry.from_json)
-        names = [entry.name for entry in entries]
+        try:
+            section = _reader().validate_python(value)
+        except ValidationError as error:
+            where = error.errors()[0]["loc"]
+            parts = (f"[{one}]" if isinstance(one, int) else f".{one}" for one in where)
+            raise _bad("custody" + "".join(parts)) from None
+        names = [entry.name for entry in section.paths]
         if not names or names != sorted(set(names)):
             raise _bad("custody.paths")
-        if len({entry.identifier for entry in entries}) != len(entries):
+        for number, entry in enumerate(section.paths):
+            try:
+                entry.check()
+            except (UsageProblem, ValueError) as error:
+                raise _bad(f"custody.paths[{number}]: {error}") from None
+        if len({entry.identifier for entry in section.paths}) != len(names):
             raise _bad("custody.paths: identifiers are not distinct")
-        if {need.holder for entry in entries for need in entry.needs} != set(holders):
+        if {need.holder for entry in section.paths for need in entry.needs} != set(section.holders):
             raise _bad("custody.holders")
-        pem = r"-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]{40,200}\n-----END PUBLIC KEY-----\n"
-        return cls(holders, entries, _text(fields["witness"], "custody.witness", re.compile(pem)))
+        return section
+
+
+@cache
+def _reader() -> TypeAdapter[CustodySection]:
+    return TypeAdapter(CustodySection)
 
 
 def member_name(path: str, holder: str, index: int, size: int, suffix: str) -> str:
@@ -239,50 +192,3 @@ def _bad(where: str) -> IntegrityProblem:
         f"the manifest's {where} is not as it should be",
         hint="restore from another copy; `orgkey verify` names the good ones",
     )
-
-
-def _fields(value: object, where: str, names: tuple[str, ...]) -> dict[str, Any]:
-    if not isinstance(value, dict) or set(value) != set(names):
-        raise _bad(where)
-    return value
-
-
-def _text(value: object, where: str, form: re.Pattern[str]) -> str:
-    if not isinstance(value, str) or not form.fullmatch(value):
-        raise _bad(where)
-    return value
-
-
-def _number(value: object, where: str, low: int, high: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise _bad(where)
-    return value
-
-
-def _list(value: object, where: str, read: Callable[[object, str], T]) -> tuple[T, ...]:
-    if not isinstance(value, list):
-        raise _bad(where)
-    return tuple(read(item, f"{where}[{number}]") for number, item in enumerate(value))
-
-
-def _need(value: object, where: str) -> PathNeed:
-    fields = _fields(value, where, ("holder", "threshold", "size"))
-    return PathNeed(
-        _text(fields["holder"], f"{where}.holder", NAME),
-        _number(fields["threshold"], f"{where}.threshold", 1, paths.MAX_GROUP),
-        _number(fields["size"], f"{where}.size", 1, paths.MAX_GROUP),
-    )
-
-
-def _holder(value: object, where: str) -> HolderDescription:
-    fields = _fields(value, where, ("kind", "coordinates"))
-    coordinates = fields["coordinates"]
-    if not isinstance(coordinates, dict):
-        raise _bad(f"{where}.coordinates")
-    for key, item in coordinates.items():
-        if isinstance(item, list):
-            if not all(isinstance(member, str) for member in item):
-                raise _bad(f"{where}.coordinates.{key}")
-        elif not isinstance(item, str | int | bool | None):
-            raise _bad(f"{where}.coordinates.{key}")
-    return HolderDescription(_text(fields["kind"], f"{where}.kind", NAME), coordinates)

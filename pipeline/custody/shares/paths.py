@@ -7,7 +7,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import ConfigDict, Field
 
 from pipeline.core.concurrency import overlap
 from pipeline.core.errors import UsageProblem
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_GROUP = 16
 """SLIP-39 counts shares, and groups, in four bits."""
+Name = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,39}$")]
+GroupNumber = Annotated[int, Field(strict=True, ge=1, le=MAX_GROUP)]
 
 VOLATILE = frozenset({"key_version", "encrypted_to", "names"})
 """Coordinates that may change while the plan stays: versions of the same key, the encryption subkey of a
@@ -37,9 +41,11 @@ class PathNeed:
         size: How many shares it has: 1 for a machine, n for a group.
     """
 
-    holder: str
-    threshold: int
-    size: int
+    holder: Name
+    threshold: GroupNumber
+    size: GroupNumber
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +70,10 @@ class HolderDescription:
         coordinates: Where and how its shares are opened.
     """
 
-    kind: str
+    kind: Name
     coordinates: Coordinates
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
 
 def check_need(path: str, need: PathNeed) -> None:

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.custody import plan_change
-from pipeline.custody.holders.interface import JsonScalar
 from pipeline.custody.plan_change import PlanChange
 from pipeline.custody.shares import paths
 from pipeline.custody.shares.manifest_section import CustodySection, PathEntry, ShareEntry, member_name
@@ -22,7 +21,7 @@ AWS = HolderDescription("aws-kms", {"key_arn": "arn:aws:kms:eu-west-1:1:key/a", 
 
 
 def group(members: Sequence[str], **more: str) -> HolderDescription:
-    told: dict[str, JsonScalar | list[str]] = {
+    told: dict[str, str | int | bool | list[str] | None] = {
         "members": list(members),
         "encrypted_to": [f"{who}-sub" for who in members],
         "names": [f"Person {who[-1]}" for who in members],
@@ -186,7 +185,9 @@ def test_there_is_a_difference_exactly_where_the_plans_digests_differ(
         ("vault", {"proxy": "none"}),
     ],
 )
-def test_where_a_share_is_sent_is_part_of_the_plan(name: str, more: dict[str, JsonScalar]) -> None:
+def test_where_a_share_is_sent_is_part_of_the_plan(
+    name: str, more: dict[str, str | int | bool | None]
+) -> None:
     told = {
         key: HolderDescription(item.kind, {**item.coordinates, "ca_file": None, "proxy": None})
         for key, item in HOLDERS.items()
