@@ -14,9 +14,13 @@ when they are too few; the ``grep`` behind it turns that into a failure.
 from __future__ import annotations
 
 import shlex
+import tomllib
 import unicodedata
 from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 from pipeline.custody.holders.interface import Binding, Coordinates
 from pipeline.custody.shares.manifest_section import CustodySection, PathEntry, ShareEntry
@@ -96,14 +100,7 @@ def _command(line: str) -> str:
 
 def _explain(need: PathNeed, kind: str) -> str:
     """What a person has to do before the commands of one holder work."""
-    who = {
-        "vault-transit": "Log in to Vault (or OpenBao) first as somebody with update on the key's decrypt "
-        "path, or set VAULT_TOKEN; set VAULT_CACERT where its certificate is of a private authority.",
-        "aws-kms": "Have AWS credentials with kms:Decrypt on the key, for example by AWS_PROFILE.",
-        "openpgp": "Each custodian decrypts with the own secret key, wherever that is, and the words are "
-        "brought here.",
-        "paper": "Type in the words as they are printed on each sheet; they are in no file.",
-    }.get(kind, "Type in the words as they were handed out.")
+    who = _texts_of(kind)["explain"]
     count = "" if need.size == 1 else f", any {need.threshold} of {need.size}; leave the others out"
     return f"Holder {need.holder} ({kind}){count}. {who}"
 
@@ -118,7 +115,7 @@ def _people_text(section: CustodySection, entry: PathEntry, need: PathNeed, befo
         before: How many shares of the path stand before this holder's.
     """
     description = section.holders[need.holder]
-    if description.kind not in _ADVICE:
+    if "advice" not in _texts_of(description.kind):
         return []
     people = _openpgp_people if description.kind == "openpgp" else _paper_people
     shares = entry.shares_of(need.holder)
@@ -128,7 +125,8 @@ def _people_text(section: CustodySection, entry: PathEntry, need: PathNeed, befo
     ):
         lines.append(f"  share {share.index}, SHARE_{before + number}: {who[0]}")
         lines += [f"      {line}" for line in who[1:]]
-    for text in _ADVICE[description.kind]:
+    for text in _texts_of(description.kind)["advice"]:
+        # One that begins with a space is a line as it is typed, not one of those that are always run.
         lines += ["", text if text.startswith(" ") else fill(text, WIDTH, break_on_hyphens=False)]
     return [*lines, ""]
 
@@ -222,32 +220,12 @@ def _typed(coordinates: Coordinates, share: ShareEntry, binding: Binding) -> str
     return _TYPED
 
 
-_NOT_RIGHT = (
-    "A share that is not called right must not be used. Empty its variable, for example SHARE_1= and go on "
-    "if enough others are right."
-)
-# Texts; one that begins with a space is a line as it is typed, without the mark of those that are always run.
-_ADVICE: dict[str, tuple[str, ...]] = {
-    "openpgp": (
-        "Run the commands of everybody who takes part, or all: where a custodian is absent, gpg finds no "
-        "secret key, the variable stays empty, and is left out below.",
-        "A custodian who decrypts on this machine needs the own secret key in this shell's GNUPGHOME, which "
-        "is the new directory of step 1: import it there, or import the certificate, insert the card, and "
-        "run gpg --card-status. Where no window can ask for the PIN: export GPG_TTY=$(tty)",
-        "A custodian who decrypts elsewhere takes the .asc file of the share along, runs the same gpg "
-        "--decrypt there, and types the words here, in one line that is not shown. Run this instead of "
-        "the line below that begins with the share's variable, with that variable's number for N; then the "
-        "line behind it, which says whether the share is right:",
-        f"    SHARE_N=$({_TYPED})",
-        _NOT_RIGHT,
-    ),
-    "paper": (
-        "Each first line waits for the words of one sheet: type them in one line, which is not shown, and "
-        "press Enter. For a sheet that is not here press Enter alone; it is left out below. The record's own "
-        "file for a sheet has no words: it only says who keeps them.",
-        _NOT_RIGHT,
-    ),
-}
+@cache
+def _texts_of(kind: str) -> dict[str, Any]:
+    """What the guide says of one kind of holder: ``explain``, and for people ``advice`` in paragraphs."""
+    texts: dict[str, Any] = tomllib.loads(Path(__file__).with_name("recovery_guide.toml").read_text())
+    return texts.get(kind, texts["other"])
+
 
 _OPENERS: dict[str, Callable[[Coordinates, ShareEntry, Binding], str]] = {
     "vault-transit": _transit,
