@@ -223,7 +223,9 @@ def _typed(coordinates: Coordinates, share: ShareEntry, binding: Binding) -> str
 @cache
 def _texts_of(kind: str) -> dict[str, Any]:
     """What the guide says of one kind of holder: ``explain``, and for people ``advice`` in paragraphs."""
-    texts: dict[str, Any] = tomllib.loads(Path(__file__).with_name("recovery_guide.toml").read_text())
+    texts: dict[str, dict[str, Any]] = tomllib.loads(
+        Path(__file__).with_name("recovery_guide.toml").read_text()
+    )
     return texts.get(kind, texts["other"])
 
 
