@@ -103,17 +103,9 @@ def report_error(error: OrgkeyError, *, as_json: bool) -> None:
         out._line(f"orgkey: error: {grouped(error.message) if compared else error.message}")
         out._line(f"orgkey: hint: {error.hint}")
     if as_json:
-        _print_json(
-            {
-                "schema": "orgkey.error/1",
-                "error": {
-                    "code": int(error.code),
-                    "name": error.code.label,
-                    "message": error.message,
-                    "hint": error.hint,
-                },
-            }
-        )
+        from pipeline.cli.documents import ErrorDocument
+
+        _print_json(ErrorDocument.because(error).to_json())
 
 
 def _print_json(document: Mapping[str, Any]) -> None:
