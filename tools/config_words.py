@@ -40,7 +40,7 @@ _PARTY = {
 
 # Model -> setting -> words. The order of models is the order of the page.
 WORDS: dict[str, dict[str, str]] = {
-    "Key": {
+    "KeyConfig": {
         "fingerprint": "The pin: the Org Key's 40-digit fingerprint. Spaces and colons are allowed.",
         "name": "What you call this server, for example `pgp-berlin`: a label of the metrics. Up to 64 "
         "letters, digits, spaces and `_ . @ : + -`.",
@@ -52,7 +52,7 @@ WORDS: dict[str, dict[str, str]] = {
         "system's.",
         "auto_refresh": "Let `orgkey watch` refresh the escrow when the live key has renewed itself.",
     },
-    "Source": {
+    "SourceConfig": {
         "kind": "Where the export comes from; see "
         "[sources](../how-to.md#take-the-export-from-somewhere-else).",
         "path": "`file`: the file. `inbox`: the folder. `gnupg`: the `GNUPGHOME`, or left out for gpg's own.",
@@ -63,14 +63,14 @@ WORDS: dict[str, dict[str, str]] = {
         "passphrase_file": "File with the export's passphrase; excludes `passphrase_command`.",
         "passphrase_command": "Command that prints the export's passphrase.",
     },
-    "VaultTarget": {
+    "VaultTargetConfig": {
         **_PARTY,
         **_VAULT_PLACE,
         "kind": "A KV version 2 mount of HashiCorp Vault or OpenBao.",
         "mount": "The KV mount.",
         "prefix": "Path below the mount.",
     },
-    "S3Target": {
+    "S3TargetConfig": {
         **_PARTY,
         **_AWS_PLACE,
         "kind": "A bucket, versioned, with Object Lock where it has it.",
@@ -87,12 +87,12 @@ WORDS: dict[str, dict[str, str]] = {
         "kms_key_id": "Key for server-side encryption (SSE-KMS). "
         "Whoever restores then needs `kms:Decrypt` on it.",
     },
-    "DirectoryTarget": {
+    "DirectoryTargetConfig": {
         **_PARTY,
         "kind": "A mounted disk or share.",
         "path": "The directory; it must exist.",
     },
-    "TransitHolder": {
+    "TransitHolderConfig": {
         **_PARTY,
         **_VAULT_PLACE,
         "kind": "A Transit key of HashiCorp Vault or OpenBao.",
@@ -100,14 +100,14 @@ WORDS: dict[str, dict[str, str]] = {
         "key": "The key: type `aes256-gcm96`, derived, not exportable, no plaintext backup, "
         "deletion not allowed.",
     },
-    "KmsHolder": {
+    "KmsHolderConfig": {
         **_PARTY,
         **_AWS_PLACE,
         "kind": "A symmetric KMS key.",
         "key_id": "ARN, key id, or `alias/NAME`; of another account's key the ARN. The record keeps the ARN. "
         "`region` is the ARN's where it is left out.",
     },
-    "OpenpgpHolder": {
+    "OpenpgpHolderConfig": {
         "kind": "A group of custodians: people, each with a share encrypted to their OpenPGP certificate.",
         "members": "2 to 16 custodians. An item is the fingerprint of a certificate's primary key, or a "
         "table of the next section. Pinned here and nowhere else.",
@@ -120,7 +120,7 @@ WORDS: dict[str, dict[str, str]] = {
         "name": "What the custodian is called. Left out: the certificate's first user id.",
         "contact": "How to reach the custodian, for the recovery kit.",
     },
-    "PaperHolder": {
+    "PaperHolderConfig": {
         "kind": "Sheets of paper in sealed envelopes, printed at escrow and stored nowhere.",
         "kept_by": "Who keeps each sheet, 1 to 16; each is a party.",
         "print_command": "Program and arguments; it gets one PDF for each sheet on its standard input. "
@@ -131,7 +131,7 @@ WORDS: dict[str, dict[str, str]] = {
         "needs": "The holders; all of them are needed. An item is a name, or a table "
         "`{ holder, threshold }`; a machine's threshold is 1, a group's 2 or more.",
     },
-    "Identity": {
+    "IdentityConfig": {
         "vault": "Login for every Vault target and holder: a table of the next section.",
         "aws": "Login for every AWS target and holder: a table of the section after it.",
         "at": "Logins for single targets or holders, by name: `[identity.writer.at.vault-us]`.",
@@ -222,30 +222,33 @@ WORDS: dict[str, dict[str, str]] = {
 }
 
 TITLES: dict[str, tuple[str, str]] = {
-    "Key": (
+    "KeyConfig": (
         "`[key]`",
         "Which Org Key is meant. Without it, give `--fingerprint`, or confirm it on a terminal.",
     ),
-    "Source": ("`[source]`", "Where `orgkey escrow` takes the export from when no file is named. Optional."),
-    "VaultTarget": (
+    "SourceConfig": (
+        "`[source]`",
+        "Where `orgkey escrow` takes the export from when no file is named. Optional.",
+    ),
+    "VaultTargetConfig": (
         '`[target.NAME]`, `kind = "vault"`',
         "A place that holds records. At least one target is needed.",
     ),
-    "S3Target": ('`[target.NAME]`, `kind = "s3"`', "A place that holds records."),
-    "DirectoryTarget": ('`[target.NAME]`, `kind = "directory"`', "A place that holds records."),
-    "TransitHolder": (
+    "S3TargetConfig": ('`[target.NAME]`, `kind = "s3"`', "A place that holds records."),
+    "DirectoryTargetConfig": ('`[target.NAME]`, `kind = "directory"`', "A place that holds records."),
+    "TransitHolderConfig": (
         '`[holder.NAME]`, `kind = "vault-transit"`',
         "Opens one share. At least one holder is needed.",
     ),
-    "KmsHolder": ('`[holder.NAME]`, `kind = "aws-kms"`', "Opens one share."),
-    "OpenpgpHolder": ('`[holder.NAME]`, `kind = "openpgp"`', "Custodians: people who open shares."),
+    "KmsHolderConfig": ('`[holder.NAME]`, `kind = "aws-kms"`', "Opens one share."),
+    "OpenpgpHolderConfig": ('`[holder.NAME]`, `kind = "openpgp"`', "Custodians: people who open shares."),
     "Custodian": ("An item of `members`", "One custodian, where more than a fingerprint is said."),
-    "PaperHolder": ('`[holder.NAME]`, `kind = "paper"`', "Shares on paper."),
+    "PaperHolderConfig": ('`[holder.NAME]`, `kind = "paper"`', "Shares on paper."),
     "PathConfig": (
         "`[path.NAME]`",
         "A custody path: holders that together suffice. Several paths are alternatives.",
     ),
-    "Identity": (
+    "IdentityConfig": (
         "`[identity.writer]`, `[identity.driller]`, `[identity.auditor]`, `[identity.retention]`, "
         "`[identity.administrator]`",
         "Logins. The writer writes records and seals shares; the driller reads records and opens shares; the "

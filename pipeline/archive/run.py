@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pipeline.archive import journal
 from pipeline.archive.journal import Journal
 from pipeline.config import Config, IdentityName
-from pipeline.core import log as logs
+from pipeline.core import log
 from pipeline.core.clock import Clock, Deadline
 from pipeline.core.errors import NotHeld, OrgkeyError
 from pipeline.core.finding import Finding
@@ -30,7 +30,7 @@ from pipeline.evidence.ledger.mirror_state import MirrorState
 from pipeline.evidence.ledger.replicator import Replicator
 from pipeline.evidence.ledger.store import Ledger
 from pipeline.provision.desired import Site
-from pipeline.sources.backups.sources import Source
+from pipeline.sources.backups.sources import BackupSource
 from pipeline.storage.interface import Retainer, Stored, Target
 from pipeline.storage.ledger_mirror import Mirror
 
@@ -71,7 +71,7 @@ class Estate(Protocol):
         """What is said of the certificates of servers, and of our own for logins."""
         ...
 
-    def backups(self, places: Sequence[str] = (), *, whole: bool = True) -> list[Source]:
+    def backups(self, places: Sequence[str] = (), *, whole: bool = True) -> list[BackupSource]:
         """The server's backups at these places, to be read ``whole``; at the configured ones by default."""
         ...
 
@@ -233,7 +233,7 @@ class KeyScope(Run):
         mirrored = self.config.ledger.mirrors or self.config.ledger.heads
         writer = self.replicator if mirrored else self.ledger
         head = writer.append(event, details, now=self.clock.now(), run=self.run_id)
-        logs.event("ledger", f"ledger entry {head.sequence}: {event}", entry=event, sequence=head.sequence)
+        log.event("ledger", f"ledger entry {head.sequence}: {event}", entry=event, sequence=head.sequence)
 
     def note_event(self, event: str, details: Mapping[str, Any], *, final: bool = False) -> None:
         """Write an entry of a query or a failure: that it cannot be kept must not hide the answer itself."""

@@ -13,8 +13,7 @@ from pipeline import __version__
 from pipeline.cli import streams
 from pipeline.cli.lazy import commands, group
 from pipeline.cli.output import report_error
-from pipeline.core import clock, signals
-from pipeline.core import hardening as harden
+from pipeline.core import clock, hardening, signals
 from pipeline.core.errors import Code, Interrupted, OrgkeyError, UsageProblem
 from pipeline.core.signals import Signalled
 
@@ -136,7 +135,7 @@ def root(
 
 def main() -> NoReturn:
     """Run the command line and exit with a documented code."""
-    harden.harden()
+    hardening.harden()
     streams.guard()
     signals.force_by(_forced, _clean_up, int(Code.INTERRUPTED))
     for number in _SIGNALS:
@@ -218,17 +217,17 @@ def _choose_log_format(words: list[str]) -> None:
     if chosen not in _LOG_FORMATS:
         raise UsageProblem(f"the log format {chosen!r} is not known", hint="--log-format takes text or json")
     if chosen == "json":
-        from pipeline.core import log as logs
+        from pipeline.core import log
 
-        logs.choose(as_json=True)
+        log.choose(as_json=True)
 
 
 def _log_end(code: Code) -> None:
     if _logs_json():
-        from pipeline.core import log as logs
+        from pipeline.core import log
 
         level = "info" if code is Code.OK else "error"
-        logs.event(
+        log.event(
             "end", f"exit code {int(code)}: {code.meaning}", level=level, code=int(code), name=code.label
         )
 

@@ -13,7 +13,7 @@ from pipeline.cli.output import spaced, table
 from pipeline.core.errors import Code
 
 if TYPE_CHECKING:
-    from pipeline.workflows.backups.map import Backup
+    from pipeline.workflows.backups.backup_map import Backup
 
 PLACES: Final[Any] = arg(
     "[PLACE]...",
@@ -30,18 +30,18 @@ def map_(call: Invocation, places: list[str] | None = PLACES) -> Code:
     the key that they need was never escrowed.
     """
     from pipeline.archive import overview
-    from pipeline.workflows.backups import map as coverage
+    from pipeline.workflows.backups import backup_map
 
     context = call.context()
     sources = context.backends("driller").backups(places or (), whole=False)
     surveys = overview.all_keys(context)
-    missed = coverage.missing(surveys)
-    backups = coverage.cover(sources, coverage.escrowed(surveys), missed)
-    code = coverage.judged([backup.code for backup in backups], missed)
+    missed = backup_map.missing(surveys)
+    backups = backup_map.map_backups(sources, backup_map.escrowed(surveys), missed)
+    code = backup_map.exit_code([backup.code for backup in backups], missed)
     if not backups:
         code = Code.STALE
         call.out.warn("no backup is there")
-    context.note_event("backups-map", coverage.event(backups) | {"code": int(code)})
+    context.note_event("backups-map", backup_map.event(backups) | {"code": int(code)})
     document = BackupsMapDocument(backups=BackupItem.all(backups), exit_code=code)
     return call.answer(document, [*lines(backups), "", f"exit code {int(code)}: {code.meaning}"])
 

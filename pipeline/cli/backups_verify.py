@@ -15,7 +15,7 @@ from pipeline.cli.transfer import Transfer, amount
 from pipeline.core.errors import Code, UsageProblem
 
 if TYPE_CHECKING:
-    from pipeline.workflows.backups.verify import Outcome, Verified
+    from pipeline.workflows.backups.verify import VerifiedBackup, VerifyOutcome
 
 
 @command(
@@ -41,7 +41,7 @@ def verify(
     """
     if engine not in ("auto", "gpg"):
         raise UsageProblem(f"--engine {engine} is not known", hint="give auto or gpg")
-    from pipeline.workflows.backups import verify as story
+    from pipeline.workflows.backups.verify import VerifyRequest, verify_backups
 
     context = call.context()
     sources = context.backends("driller").backups(places or ())
@@ -49,9 +49,9 @@ def verify(
     twice = next((name for name, count in names.items() if count > 1), None)
     if twice is not None:
         raise UsageProblem(f"{twice} is named twice", hint="name each backup once")
-    result = story.verify(
+    result = verify_backups(
         context,
-        story.Request(
+        VerifyRequest(
             sources,
             "gpg" if engine == "gpg" else "auto",
             call.unseal_request(context.deadline),
@@ -66,7 +66,7 @@ def verify(
     return call.answer(BackupsVerifyDocument(backups=backups, exit_code=code), lines(result, code))
 
 
-def lines(result: Outcome, code: Code) -> list[str]:
+def lines(result: VerifyOutcome, code: Code) -> list[str]:
     """What a person reads."""
     rows = []
     for item in result.backups:
@@ -87,7 +87,7 @@ def lines(result: Outcome, code: Code) -> list[str]:
     ]
 
 
-def _how(item: Verified) -> str:
+def _how(item: VerifiedBackup) -> str:
     if not item.reading:
         return "-"
     rate = f" ({amount(item.source.size / item.seconds)}/s)" if item.source.size and item.seconds else ""

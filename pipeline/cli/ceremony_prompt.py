@@ -27,9 +27,9 @@ def at_terminal(out: Output, deadline: Deadline) -> Ask | None:  # noqa: ARG001,
         out: Where the command speaks; a ceremony speaks to the terminal, also when that is quiet.
         deadline: Of the run; the people's own time does not count.
     """
-    from pipeline.core import passphrases as inputs
+    from pipeline.core import passphrases
 
-    if not inputs.interactive():
+    if not passphrases.interactive():
         return None
 
     def ask(gathering: Gathering) -> None:
@@ -188,7 +188,7 @@ class _Ceremony:
     def _typed(self, text: bytes) -> None:
         """Take a share that is typed or pasted, over any number of lines."""
         from pipeline.cli import shares
-        from pipeline.core import log as logs
+        from pipeline.core import log
         from pipeline.core.secret import Secret
         from pipeline.custody.shares.slip39 import WORDS
         from pipeline.unseal.ceremony import Brought
@@ -200,7 +200,7 @@ class _Ceremony:
                 break
             text += b"\n" + more
         what = "the share that was typed"
-        found = [Brought(logs.redact(Secret(words)), what) for words in shares.split(text)]
+        found = [Brought(log.redact(Secret(words)), what) for words in shares.split(text)]
         if not found:
             self._say("nothing was typed")
         self._take(found)

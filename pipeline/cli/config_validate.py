@@ -45,7 +45,7 @@ def _judge_certificates(out: Output, config: Config) -> None:
     """
     from datetime import timedelta
 
-    from pipeline.config import OpenpgpHolder
+    from pipeline.config import OpenpgpHolderConfig
     from pipeline.core.clock import SystemClock
     from pipeline.custody.custodians import certificate_check
 
@@ -53,7 +53,7 @@ def _judge_certificates(out: Output, config: Config) -> None:
     findings = [
         finding
         for name, holder in sorted(config.holder.items())
-        if isinstance(holder, OpenpgpHolder)
+        if isinstance(holder, OpenpgpHolderConfig)
         for finding in certificate_check.findings(name, holder, SystemClock().now(), warning)
     ]
     for finding in findings:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.archive.run import KeyScope
     from pipeline.core.passphrases import Once
     from pipeline.core.secret import Secret
-    from pipeline.sources.interface import Export, Source
+    from pipeline.sources.interface import Export, ExportSource
     from pipeline.workflows.publish import Stored
 
 ACCEPTABLE = ("unprotected", "expired", "certificates")
@@ -82,7 +82,7 @@ def escrow(
     return finish(call.out, source, fetched, result)
 
 
-def finish(out: Output, source: Source, fetched: Export, result: Stored) -> Code:
+def finish(out: Output, source: ExportSource, fetched: Export, result: Stored) -> Code:
     """Let a source put an export aside once it is proven.
 
     Args:
@@ -130,13 +130,13 @@ def needed(
         Nothing for an export without any protected secret part, and for one that is refused anyway, of
         which nobody need type the passphrase.
     """
-    from pipeline.core import passphrases as inputs
+    from pipeline.core import passphrases
     from pipeline.openpgp.key import preflight
 
     found = preflight.examine(data, pin=context.fingerprint, passphrase=None, now=context.clock.now())
     if not found.protected or (source.typed and found.refused(accept)):
         return None
-    for _ in range(inputs.ATTEMPTS - 1 if source.typed else 0):
+    for _ in range(passphrases.ATTEMPTS - 1 if source.typed else 0):
         if not found.mistyped(source()):
             break
         typer.echo("this passphrase does not open the export; try again", err=True)
@@ -152,7 +152,7 @@ def _confirm_pin(data: bytes) -> str:
     """
     from datetime import UTC, datetime
 
-    from pipeline.core import passphrases as inputs
+    from pipeline.core import passphrases
     from pipeline.openpgp.key import inspection
 
     found = inspection.inspect(data, now=datetime.now(UTC))
@@ -161,7 +161,7 @@ def _confirm_pin(data: bytes) -> str:
         raise UsageProblem(
             "no key is pinned, and the export shows no fingerprint", hint="`orgkey inspect` says why"
         )
-    if not inputs.interactive():
+    if not passphrases.interactive():
         raise UsageProblem("no key is pinned, and this is not running in a terminal", hint=hint)
     typer.echo(f"No key is pinned. The export holds:\n\n  {spaced(found.fingerprint)}", err=True)
     for user_id in found.to_json()["user_ids"]:

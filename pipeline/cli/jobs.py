@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final, ParamSpec
 import typer
 
 from pipeline.cli.output import Output, printable
-from pipeline.core import files
-from pipeline.core import passphrases as inputs
+from pipeline.core import files, passphrases
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.signals import Signalled
 
@@ -84,7 +83,7 @@ def configured(config: Config, state_dir: Path | None, fingerprint: str | None) 
     running = _running
     if running is None or running.make is not None or not (config.notify or running.job in config.ping):
         return
-    if running.job in _QUESTIONS and inputs.interactive():
+    if running.job in _QUESTIONS and passphrases.interactive():
         return  # a person asks, and reads the answer: nobody is paged, and no schedule's ping is made
 
     def make() -> Alarm:

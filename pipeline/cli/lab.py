@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.output import Output, printable, spaced, table
-from pipeline.core import passphrases as inputs
-from pipeline.core.errors import Code, LocalFilesProblem, Unprotected, UsageProblem
+from pipeline.core import passphrases
+from pipeline.core.errors import Code, Unprotected, UsageProblem
 
 if TYPE_CHECKING:
     from pipeline.core.secret import Secret
-    from pipeline.devstack.lab.server import About, Server
+    from pipeline.devstack.lab.server import About, LabServer
 
 app = typer.Typer(
     name="lab",
@@ -57,10 +57,10 @@ Algorithm = Annotated[
 Days = Annotated[int | None, typer.Option("--days", metavar="N", min=0, help="Lifetime; 0 for none.")]
 
 
-def _server(directory: Path | None) -> Server:
-    from pipeline.devstack.lab.server import Server
+def _server(directory: Path | None) -> LabServer:
+    from pipeline.devstack.lab.server import LabServer
 
-    return Server(_directory(directory))
+    return LabServer(_directory(directory))
 
 
 def _directory(named: Path | None) -> Path:
@@ -97,9 +97,7 @@ def _about(found: About, as_json: bool) -> None:
 
 
 def _secret(kind: str, prompt: str, file: Path | None, *, confirm: bool = False) -> Secret:
-    from pipeline.core import passphrases as inputs
-
-    return inputs.from_options(
+    return passphrases.from_options(
         prompt, file=file, fd=None, command=None, confirm=confirm, option_names=f"--{kind}-passphrase-file"
     )()
 
@@ -215,7 +213,7 @@ def export(
 
 
 def _confirmed() -> bool:
-    if not inputs.interactive():
+    if not passphrases.interactive():
         return False
     return typer.confirm(
         "Anybody who reads the file has the Org Key. Export it without a passphrase?", err=True
@@ -231,7 +229,7 @@ def add_certificate(
     directory: Directory = None,
     as_json: Json = False,
 ) -> None:
-    """Hang an Organization Certificate on the stand-in's Org Key."""
+    """Attach an Organization Certificate to the stand-in's Org Key."""
     server = _server(directory)
     server.add_certificate(subject, days)
     _certificates(server, as_json)
@@ -255,7 +253,7 @@ def remove_certificate(
     _certificates(server, as_json)
 
 
-def _certificates(server: Server, as_json: bool) -> None:
+def _certificates(server: LabServer, as_json: bool) -> None:
     found = server.certificates()
     body = {
         "certificates": [{"number": n, "subject": subject, "not_after": ends} for n, subject, ends in found]
@@ -279,14 +277,14 @@ def pass_time(
     as_json: Json = False,
 ) -> None:
     """Let time pass in the stand-in, day by day: it renews its key and makes its backups."""
-    from pipeline.devstack.lab import passing
+    from pipeline.devstack.lab import simulated_time
 
     server = _server(directory)
     if renew_days is not None:
         server.state.put("renew_days", renew_days)
-    told = passing.advance(server, advance) if advance else passing.tick(server)
+    done = simulated_time.advance(server, advance) if advance else simulated_time.tick(server)
     about = server.about()
-    _show(as_json, "time", {"now": about.now, "done": told}, [*told, f"its time is {about.now}"])
+    _show(as_json, "time", {"now": about.now, "done": done}, [*done, f"its time is {about.now}"])
 
 
 @app.command()
@@ -394,9 +392,7 @@ def serve(
 
 
 def _read(path: Path) -> bytes:
-    try:
+    from pipeline.core import files
+
+    with files.os_errors(f"cannot read {path}"):
         return path.read_bytes()
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot read {path}: {error.strerror or error}", hint="check the path and its permissions"
-        ) from error

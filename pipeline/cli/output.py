@@ -36,29 +36,29 @@ class Output:
 
     def progress(self, line: str) -> None:
         """Say what happens, on stderr."""
-        from pipeline.core import log as logs
+        from pipeline.core import log
 
-        if logs.as_json():
-            logs.event("progress", printable(line), seconds=round(time.monotonic() - self._started, 3))
+        if log.as_json():
+            log.event("progress", printable(line), seconds=round(time.monotonic() - self._started, 3))
         elif not self.quiet:
             self._line(f"{time.monotonic() - self._started:6.1f}s  {line}" if sys.stderr.isatty() else line)
 
     def show(self, lines: Iterable[str]) -> None:
         """Show a person what they are asked about, on stderr: as it is, without the time of each line."""
-        from pipeline.core import log as logs
+        from pipeline.core import log
 
         for line in lines:
-            if logs.as_json():
-                logs.event("progress", printable(line))
+            if log.as_json():
+                log.event("progress", printable(line))
             elif not self.quiet:
                 self._line(line)
 
     def warn(self, line: str) -> None:
         """Tell a person what they should know, on stderr."""
-        from pipeline.core import log as logs
+        from pipeline.core import log
 
-        if logs.as_json():
-            logs.event("warning", printable(line), level="warning")
+        if log.as_json():
+            log.event("warning", printable(line), level="warning")
             return
         self._line(f"orgkey: warning: {line}")
 
@@ -69,27 +69,27 @@ class Output:
             document: What ``--json`` prints.
             lines: What a person reads instead.
         """
-        from pipeline.core import log as logs
+        from pipeline.core import log
 
         if self.json:
             _print_json(document)
         else:
-            sys.stdout.writelines(printable(logs.without_logins(line)) + "\n" for line in lines)
+            sys.stdout.writelines(printable(log.without_logins(line)) + "\n" for line in lines)
             sys.stdout.flush()
 
     def _line(self, line: str) -> None:
-        from pipeline.core import log as logs
+        from pipeline.core import log
 
-        sys.stderr.write(printable(logs.without_logins(line)) + "\n")
+        sys.stderr.write(printable(log.without_logins(line)) + "\n")
         sys.stderr.flush()
 
 
 def report_error(error: OrgkeyError, *, as_json: bool) -> None:
     """Print an error in two lines on stderr, and as a document on stdout where JSON was asked for."""
-    from pipeline.core import log as logs
+    from pipeline.core import log
 
-    if logs.as_json():
-        logs.event(
+    if log.as_json():
+        log.event(
             "error",
             printable(error.message),
             level="error",
@@ -109,9 +109,9 @@ def report_error(error: OrgkeyError, *, as_json: bool) -> None:
 
 
 def _print_json(document: Mapping[str, Any]) -> None:
-    from pipeline.core import log as logs
+    from pipeline.core import log
 
-    document = logs.document_without_logins(document)
+    document = log.document_without_logins(document)
     text = json.dumps(document, indent=2, ensure_ascii=False)
     text = "\n".join("".join(map(_json_escaped, line)) for line in text.split("\n"))
     try:

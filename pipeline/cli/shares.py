@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipeline.cli.output import printable
-from pipeline.core import passphrases as inputs
-from pipeline.core import typed_text as brought
+from pipeline.core import passphrases, typed_text
 from pipeline.core.errors import LocalFilesProblem, UsageProblem
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def read(
 
 def read_one(place: str | int, deadline: Deadline) -> list[Brought]:
     """Read the shares of one file or descriptor; see :func:`read`."""
-    from pipeline.core import log as logs
+    from pipeline.core import log
     from pipeline.core.clock import Deadline as Fresh
     from pipeline.core.secret import Secret
     from pipeline.openpgp.gnupg import user as own_gpg
@@ -64,7 +63,7 @@ def read_one(place: str | int, deadline: Deadline) -> list[Brought]:
     if own_gpg.looks_encrypted(data):
         with deadline.paused():
             data = own_gpg.decrypt(data, f"the share in {origin}", Fresh(own_gpg.SECONDS)).reveal()
-    shares = [logs.redact(Secret(text)) for text in split(data)]
+    shares = [log.redact(Secret(text)) for text in split(data)]
     if not shares:
         raise UsageProblem(f"{origin} holds no share", hint="a share is 33 English words")
     if len(shares) == 1:
@@ -78,7 +77,7 @@ def _bytes(place: str | int, origin: str) -> bytes:
             with os.fdopen(place, "rb", closefd=False) as stream:
                 data = stream.read(LARGEST + 1)
         elif place == "-":
-            data = inputs.standard_input(LARGEST + 1, "a share")
+            data = passphrases.standard_input(LARGEST + 1, "a share")
         else:
             with Path(place).open("rb") as stream:
                 data = stream.read(LARGEST + 1)
@@ -101,7 +100,7 @@ def split(data: bytes) -> list[bytes]:
     Returns:
         The words of each, one space between them.
     """
-    text = brought.words(data).encode(errors="surrogateescape")
+    text = typed_text.words(data).encode(errors="surrogateescape")
     lines = [_words(line) for line in text.splitlines()]
     lines = [line for line in lines if line]
     counts = {len(line) for line in lines}

@@ -33,7 +33,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Silent = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
-class Identity(StrEnum):
+class StackIdentity(StrEnum):
     """Whose credentials a shell gets."""
 
     DRILLER = "driller"
@@ -78,9 +78,9 @@ def build(quiet: Silent = False) -> None:
 
     check_extra()
     report = reporter(quiet=quiet)
-    for program in BUILT.values():
+    for program in BUILT:
         check(program, report)
-    for program in BUILT.values():
+    for program in BUILT:
         path = ensure(program, report)
         if not quiet:
             typer.echo(f"{program.name} {path}")
@@ -116,7 +116,9 @@ def status(directory: Directory = None, as_json: Json = False, quiet: Silent = F
 @app.command()
 def env(
     directory: Directory = None,
-    identity: Annotated[Identity, typer.Option("--as", help="Whose credentials.")] = Identity.DRILLER,
+    identity: Annotated[
+        StackIdentity, typer.Option("--as", help="Whose credentials.")
+    ] = StackIdentity.DRILLER,
 ) -> None:
     """Print shell exports for bao and aws: eval "$(orgkey stack env)"."""
     from pipeline.devstack.environment import shell_exports

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pipeline.cli.output import Output, printable
-from pipeline.core import log as logs
+from pipeline.core import log
 
 _TERMINAL_SECONDS: Final = 0.5
 _LINE_SECONDS: Final = 15.0
@@ -35,7 +35,7 @@ class Transfer:
     def add(self, count: int) -> None:
         """Note that ``count`` more bytes were read; none means the end."""
         self.done += count
-        terminal = sys.stderr.isatty() and not logs.as_json()
+        terminal = sys.stderr.isatty() and not log.as_json()
         now = time.monotonic()
         if not count:
             if self._drawn:

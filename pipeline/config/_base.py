@@ -7,8 +7,9 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from pipeline.core import files
 from pipeline.core.errors import LocalFilesProblem
@@ -38,6 +39,11 @@ def fingerprint_of(value: str) -> str:
     if not re.fullmatch(r"[0-9A-F]{40}", text):
         raise ValueError("a fingerprint has 40 hexadecimal digits; a key id is not enough")
     return text
+
+
+FilePath = Annotated[str, AfterValidator(expand)]
+"""A path, with what :func:`expand` expands."""
+Fingerprint = Annotated[str, AfterValidator(fingerprint_of)]
 
 
 def meant(name: str, known: Iterable[str]) -> str:

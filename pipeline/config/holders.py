@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.config._base import Strict, expand, fingerprint_of
-from pipeline.config.places import AwsPlace, Party, VaultPlace
+from pipeline.config._base import FilePath, Fingerprint, Strict
+from pipeline.config.places import ApiPath, AwsPlace, Party, VaultPlace
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -25,15 +25,15 @@ def kms_region(key_id: object) -> str | None:
     return match[1] if match else None
 
 
-class TransitHolder(Party, VaultPlace):
+class TransitHolderConfig(Party, VaultPlace):
     """``[holder.*]`` of kind ``vault-transit``: a Transit key, derived, not exportable."""
 
     kind: Literal["vault-transit"]
-    mount: str = "transit"
-    key: str = "orgkey-escrow"
+    mount: ApiPath = "transit"
+    key: ApiPath = "orgkey-escrow"
 
 
-class KmsHolder(Party, AwsPlace):
+class KmsHolderConfig(Party, AwsPlace):
     """``[holder.*]`` of kind ``aws-kms``: a symmetric KMS key."""
 
     kind: Literal["aws-kms"]
@@ -50,15 +50,10 @@ class KmsHolder(Party, AwsPlace):
 class Custodian(Strict):
     """One of ``members``: a person, by the fingerprint of their OpenPGP certificate."""
 
-    fingerprint: str
-    subkey: str | None = None
+    fingerprint: Fingerprint
+    subkey: Fingerprint | None = None
     name: str = Field("", max_length=80)
     contact: str = Field("", max_length=200)
-
-    @field_validator("fingerprint", "subkey")
-    @classmethod
-    def _digits(cls, value: str | None) -> str | None:
-        return None if value is None else fingerprint_of(value)
 
     @field_validator("name", "contact")
     @classmethod
@@ -75,7 +70,7 @@ class Custodian(Strict):
         return {"anyOf": [{"type": "string"}, handler(core_schema)]}
 
 
-class OpenpgpHolder(Strict):
+class OpenpgpHolderConfig(Strict):
     """``[holder.*]`` of kind ``openpgp``: custodians, each with a share encrypted to their certificate.
 
     ``members`` are pinned by fingerprint; ``certificates``, a file or a folder, only supplies what is
@@ -84,7 +79,7 @@ class OpenpgpHolder(Strict):
 
     kind: Literal["openpgp"]
     members: tuple[Custodian, ...] = Field(min_length=2, max_length=16)
-    certificates: str
+    certificates: FilePath
 
     @field_validator("members", mode="before")
     @classmethod
@@ -100,18 +95,13 @@ class OpenpgpHolder(Strict):
             raise ValueError("a custodian is named twice")
         return value
 
-    @field_validator("certificates")
-    @classmethod
-    def _path(cls, value: str) -> str:
-        return expand(value)
-
     @property
     def size(self) -> int:
         """How many shares it takes."""
         return len(self.members)
 
 
-class PaperHolder(Strict):
+class PaperHolderConfig(Strict):
     """``[holder.*]`` of kind ``paper``: sheets for sealed envelopes, printed at escrow, stored nowhere.
 
     ``kept_by`` names who keeps each sheet. ``print_command`` gets one PDF for each sheet on its standard
@@ -138,10 +128,13 @@ class PaperHolder(Strict):
         return len(self.kept_by)
 
 
-HolderConfig = Annotated[TransitHolder | KmsHolder | OpenpgpHolder | PaperHolder, Field(discriminator="kind")]
+HolderConfig = Annotated[
+    TransitHolderConfig | KmsHolderConfig | OpenpgpHolderConfig | PaperHolderConfig,
+    Field(discriminator="kind"),
+]
 
 
-class Need(Strict):
+class NeedConfig(Strict):
     """One holder that a path needs; for a group, how many of its members."""
 
     holder: str
@@ -158,7 +151,7 @@ class Need(Strict):
 class PathConfig(Strict):
     """``[path.*]``: holders that together suffice."""
 
-    needs: tuple[Need, ...] = Field(min_length=1, max_length=16)
+    needs: tuple[NeedConfig, ...] = Field(min_length=1, max_length=16)
 
     @field_validator("needs", mode="before")
     @classmethod

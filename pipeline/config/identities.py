@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.config._base import Strict, expand
-from pipeline.config.places import api_path
+from pipeline.config._base import FilePath, Strict
+from pipeline.config.places import ApiPath
 
 VaultMethod = Literal["approle", "token", "kubernetes", "jwt", "cert"]
 
@@ -31,33 +31,21 @@ class VaultIdentity(Strict):
     """
 
     method: VaultMethod | None = None
-    role_id_file: str | None = None
-    secret_id_file: str | None = None
-    token_file: str | None = None
+    role_id_file: FilePath | None = None
+    secret_id_file: FilePath | None = None
+    token_file: FilePath | None = None
     role: str | None = None
-    jwt_file: str | None = None
-    client_cert_file: str | None = None
-    client_key_file: str | None = None
-    mount: str | None = None
-
-    @field_validator(
-        "role_id_file", "secret_id_file", "token_file", "jwt_file", "client_cert_file", "client_key_file"
-    )
-    @classmethod
-    def _paths(cls, value: str | None) -> str | None:
-        return None if value is None else expand(value)
+    jwt_file: FilePath | None = None
+    client_cert_file: FilePath | None = None
+    client_key_file: FilePath | None = None
+    mount: ApiPath | None = None
 
     @field_validator("mount")
     @classmethod
     def _mount(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        path = api_path(value)
-        if not path:
-            raise ValueError("it is empty")
-        if "role" in path.split("/"):
+        if "role" in (value or "").split("/"):
             raise ValueError("an auth mount has no segment role: where its roles begin could not be told")
-        return path
+        return value
 
     @model_validator(mode="after")
     def _one_way(self) -> VaultIdentity:
@@ -110,19 +98,14 @@ class AwsIdentity(Strict):
     """
 
     profile: str | None = None
-    credentials_file: str | None = None  # the format of ~/.aws/credentials, profile "default"
-    config_file: str | None = None  # the format of ~/.aws/config
-
-    @field_validator("credentials_file", "config_file")
-    @classmethod
-    def _path(cls, value: str | None) -> str | None:
-        return None if value is None else expand(value)
+    credentials_file: FilePath | None = None  # the format of ~/.aws/credentials, profile "default"
+    config_file: FilePath | None = None  # the format of ~/.aws/config
 
 
 IdentityName = Literal["writer", "driller", "auditor", "retention", "administrator"]
 
 
-class Identity(Strict):
+class IdentityConfig(Strict):
     """``[identity.<name>]``: a login for each service.
 
     ``vault`` and ``aws`` serve every target and holder of that service; an entry under ``at`` serves

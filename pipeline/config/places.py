@@ -6,9 +6,9 @@ import os
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from pipeline.config._base import LONGEST_DAYS, Strict, expand
+from pipeline.config._base import LONGEST_DAYS, FilePath, Strict, expand
 
 # What a client or a server on the way takes out of a path, so that another path is asked.
 _STEPS = frozenset({".", ".."})
@@ -27,6 +27,16 @@ def api_path(value: str) -> str:
     return path
 
 
+def _not_empty(value: str) -> str:
+    if not value:
+        raise ValueError("it is empty")
+    return value
+
+
+ApiPrefix = Annotated[str, AfterValidator(api_path)]
+ApiPath = Annotated[ApiPrefix, AfterValidator(_not_empty)]
+
+
 class Party(Strict):
     """A place with its failure domain and those who control it."""
 
@@ -37,14 +47,9 @@ class Party(Strict):
 class Reached(Strict):
     """What a server's connection needs besides its address."""
 
-    ca_file: str | None = None
+    ca_file: FilePath | None = None
     proxy: str | None = None
-    proxy_file: str | None = None
-
-    @field_validator("ca_file", "proxy_file")
-    @classmethod
-    def _path(cls, value: str | None) -> str | None:
-        return None if value is None else expand(value)
+    proxy_file: FilePath | None = None
 
     @field_validator("proxy")
     @classmethod
@@ -69,8 +74,8 @@ class VaultPlace(Reached):
 
     address: str
     namespace: str | None = None
-    client_cert_file: str | None = None
-    client_key_file: str | None = None
+    client_cert_file: FilePath | None = None
+    client_key_file: FilePath | None = None
     unsealed_by: tuple[str, ...] | None = None
 
     @field_validator("address")
@@ -85,24 +90,6 @@ class VaultPlace(Reached):
     def _namespace(cls, value: str | None) -> str | None:
         """None where nothing is named: another spelling of the same would count as another server."""
         return None if value is None else api_path(value) or None
-
-    @field_validator("prefix", check_fields=False)
-    @classmethod
-    def _prefix(cls, value: str) -> str:
-        return api_path(value)
-
-    @field_validator("mount", "key", check_fields=False)
-    @classmethod
-    def _named(cls, value: str) -> str:
-        path = api_path(value)
-        if not path:
-            raise ValueError("it is empty")
-        return path
-
-    @field_validator("client_cert_file", "client_key_file")
-    @classmethod
-    def _files(cls, value: str | None) -> str | None:
-        return None if value is None else expand(value)
 
     @model_validator(mode="after")
     def _pair(self) -> Self:
@@ -125,15 +112,15 @@ class AwsPlace(Reached):
     endpoint_url: str | None = None
 
 
-class VaultTarget(Party, VaultPlace):
+class VaultTargetConfig(Party, VaultPlace):
     """``[target.*]`` of kind ``vault``: a KV v2 mount."""
 
     kind: Literal["vault"]
-    mount: str = "orgkey"
-    prefix: str = "records"
+    mount: ApiPath = "orgkey"
+    prefix: ApiPrefix = "records"
 
 
-class S3Target(Party, AwsPlace):
+class S3TargetConfig(Party, AwsPlace):
     """``[target.*]`` of kind ``s3``: a bucket, with Object Lock where it has it."""
 
     kind: Literal["s3"]
@@ -152,25 +139,22 @@ class S3Target(Party, AwsPlace):
         return value.strip("/")
 
     @model_validator(mode="after")
-    def _lock(self) -> S3Target:
+    def _lock(self) -> S3TargetConfig:
         if (self.lock_mode is None) != (self.lock_days is None):
             raise ValueError("lock_mode and lock_days go together")
         return self
 
 
-class DirectoryTarget(Party):
+class DirectoryTargetConfig(Party):
     """``[target.*]`` of kind ``directory``: a mounted disk or share."""
 
     kind: Literal["directory"]
-    path: str
-
-    @field_validator("path")
-    @classmethod
-    def _path(cls, value: str) -> str:
-        return expand(value)
+    path: FilePath
 
 
-TargetConfig = Annotated[VaultTarget | S3Target | DirectoryTarget, Field(discriminator="kind")]
+TargetConfig = Annotated[
+    VaultTargetConfig | S3TargetConfig | DirectoryTargetConfig, Field(discriminator="kind")
+]
 
 
 class BackupPlace(AwsPlace):

@@ -50,7 +50,7 @@ def describe(error: ValidationError, model: type[BaseModel], document: Mapping[s
     """
     schema = model.model_json_schema()
     items = error.errors(include_url=False)
-    # A list whose items are wrong is then too short, which is no second mistake.
+    # A list whose items are wrong is then too short, which is not a second mistake.
     wrong = [item for item in items if not (item["type"] == "too_short" and _below(item, items))]
     return "; ".join(dict.fromkeys(_one(item, schema, document) for item in wrong))
 

@@ -8,17 +8,17 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.config._base import LONGEST_DAYS, Strict, expand, fingerprint_of
+from pipeline.config._base import LONGEST_DAYS, FilePath, Fingerprint, Strict, expand
 
 
-class Key(Strict):
+class KeyConfig(Strict):
     """``[key]``: the pin."""
 
-    fingerprint: str
+    fingerprint: Fingerprint
     name: str | None = Field(None, min_length=1, max_length=64, pattern=r"^[\w .@:+-]+$")
-    former: tuple[str, ...] = ()
+    former: tuple[Fingerprint, ...] = ()
     live: str | None = None
-    live_ca_file: str | None = None
+    live_ca_file: FilePath | None = None
     auto_refresh: bool = False
 
     @field_validator("live")
@@ -30,21 +30,6 @@ class Key(Strict):
             raise ValueError("a file, or an address with hkp://, hkps://, ldap:// or ldaps://")
         return value
 
-    @field_validator("live_ca_file")
-    @classmethod
-    def _ca(cls, value: str | None) -> str | None:
-        return None if value is None else expand(value)
-
-    @field_validator("fingerprint")
-    @classmethod
-    def _one(cls, value: str) -> str:
-        return fingerprint_of(value)
-
-    @field_validator("former")
-    @classmethod
-    def _many(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(fingerprint_of(item) for item in value)
-
 
 def _has_host(url: str) -> bool:
     """Whether an address names a host, and a port that can be one."""
@@ -55,25 +40,20 @@ def _has_host(url: str) -> bool:
         return False
 
 
-class Source(Strict):
+class SourceConfig(Strict):
     """``[source]``: where an export comes from when no file is named."""
 
     kind: Literal["file", "inbox", "gnupg", "command"]
-    path: str | None = None  # file: the file; inbox: the folder; gnupg: GNUPGHOME
+    path: FilePath | None = None  # file: the file; inbox: the folder; gnupg: GNUPGHOME
     command: tuple[str, ...] | None = None
     settle_seconds: float = Field(2.0, ge=0, le=3600)
     timeout_seconds: float = Field(60.0, gt=0, le=3600)
     max_bytes: int = Field(4 * 1024 * 1024, gt=0, le=64 * 1024 * 1024)
-    passphrase_file: str | None = None
+    passphrase_file: FilePath | None = None
     passphrase_command: tuple[str, ...] | None = None
 
-    @field_validator("path", "passphrase_file")
-    @classmethod
-    def _paths(cls, value: str | None) -> str | None:
-        return None if value is None else expand(value)
-
     @model_validator(mode="after")
-    def _needs(self) -> Source:
+    def _needs(self) -> SourceConfig:
         if self.kind in ("file", "inbox") and not self.path:
             raise ValueError(f'kind = "{self.kind}" needs path')
         if self.kind == "command" and not self.command:
@@ -87,14 +67,9 @@ class Certificates(Strict):
     """``[certificate]``: drill certificates; an authority that stamps their time (RFC 3161)."""
 
     timestamp: str | None = None
-    timestamp_ca_file: str | None = None
-    timestamp_tls_ca_file: str | None = None
+    timestamp_ca_file: FilePath | None = None
+    timestamp_tls_ca_file: FilePath | None = None
     timestamp_seconds: float = Field(10.0, gt=0, le=120)
-
-    @field_validator("timestamp_ca_file", "timestamp_tls_ca_file")
-    @classmethod
-    def _path(cls, value: str | None) -> str | None:
-        return None if value is None else expand(value)
 
     @model_validator(mode="after")
     def _whole(self) -> Certificates:
@@ -154,17 +129,12 @@ Happening = Literal["failure", "recovery", "overdue"]
 class Notify(Strict):
     """``[notify]``: who is told when a job fails, works again, or is overdue."""
 
-    urls_file: str | None = None
+    urls_file: FilePath | None = None
     urls_command: tuple[str, ...] | None = Field(None, min_length=1)
     command: tuple[str, ...] | None = Field(None, min_length=1)
     on: tuple[Happening, ...] = ("failure", "recovery", "overdue")
     timeout_seconds: float = Field(15.0, gt=0, le=300)
     repeat_hours: float = Field(24.0, gt=0, le=8760)
-
-    @field_validator("urls_file")
-    @classmethod
-    def _path(cls, value: str | None) -> str | None:
-        return None if value is None else expand(value)
 
     @model_validator(mode="after")
     def _ways(self) -> Notify:
@@ -178,13 +148,8 @@ class Notify(Strict):
 class Ping(Strict):
     """``[ping.<job>]``: a service that misses a job that does not report."""
 
-    url_file: str | None = None
+    url_file: FilePath | None = None
     url_command: tuple[str, ...] | None = Field(None, min_length=1)
-
-    @field_validator("url_file")
-    @classmethod
-    def _path(cls, value: str | None) -> str | None:
-        return None if value is None else expand(value)
 
     @model_validator(mode="after")
     def _one_way(self) -> Ping:

@@ -9,28 +9,43 @@ from pydantic import Field, model_validator
 from pipeline.config._base import NAME, Strict, meant
 from pipeline.config.holders import (
     HolderConfig,
-    KmsHolder,
-    Need,
-    OpenpgpHolder,
-    PaperHolder,
+    KmsHolderConfig,
+    NeedConfig,
+    OpenpgpHolderConfig,
+    PaperHolderConfig,
     PathConfig,
     kms_region,
 )
-from pipeline.config.identities import Identity, IdentityName
-from pipeline.config.places import BackupPlace, DirectoryTarget, S3Target, TargetConfig, VaultTarget
-from pipeline.config.sections import Certificates, Job, Key, LedgerSection, Notify, Ping, Policy, Source
+from pipeline.config.identities import IdentityConfig, IdentityName
+from pipeline.config.places import (
+    BackupPlace,
+    DirectoryTargetConfig,
+    S3TargetConfig,
+    TargetConfig,
+    VaultTargetConfig,
+)
+from pipeline.config.sections import (
+    Certificates,
+    Job,
+    KeyConfig,
+    LedgerSection,
+    Notify,
+    Ping,
+    Policy,
+    SourceConfig,
+)
 from pipeline.core.text import counted
 
 
 class Config(Strict):
     """The whole file, validated."""
 
-    key: Key | None = None
-    source: Source | None = None
+    key: KeyConfig | None = None
+    source: SourceConfig | None = None
     target: Mapping[str, TargetConfig] = Field(min_length=1)
     holder: Mapping[str, HolderConfig] = Field(min_length=1)
     path: Mapping[str, PathConfig] = Field(min_length=1)
-    identity: Mapping[IdentityName, Identity] = Field(default_factory=dict)
+    identity: Mapping[IdentityName, IdentityConfig] = Field(default_factory=dict)
     backups: Mapping[str, BackupPlace] = Field(default_factory=dict)
     certificate: Certificates = Certificates()
     notify: Notify | None = None
@@ -62,16 +77,16 @@ class Config(Strict):
                 f"{counted(len(self.domains()), 'failure domain')}"
             )
         for name, target in self.target.items():
-            if isinstance(target, S3Target) and (target.lock_days or 0) > self.policy.max_lock_days:
+            if isinstance(target, S3TargetConfig) and (target.lock_days or 0) > self.policy.max_lock_days:
                 raise ValueError(f"[target.{name}] lock_days is above max_lock_days of [policy]")
         for name, holder in self.holder.items():
-            if isinstance(holder, KmsHolder) and kms_region(holder.key_id) not in (None, holder.region):
+            if isinstance(holder, KmsHolderConfig) and kms_region(holder.key_id) not in (None, holder.region):
                 raise ValueError(
                     f"[holder.{name}] region is {holder.region}, but the ARN in key_id names "
                     f"{kms_region(holder.key_id)}"
                 )
-        _check_places("mirrors", self.ledger.mirrors, self.target, (S3Target, DirectoryTarget))
-        _check_places("heads", self.ledger.heads, self.target, (VaultTarget,))
+        _check_places("mirrors", self.ledger.mirrors, self.target, (S3TargetConfig, DirectoryTargetConfig))
+        _check_places("heads", self.ledger.heads, self.target, (VaultTargetConfig,))
         return self
 
     def domains(self) -> set[str]:
@@ -88,14 +103,14 @@ def _check_places(
                 f"[ledger] {setting} names {name!r}, and there is no [target.{name}]" + meant(name, targets)
             )
         if not isinstance(targets[name], kinds):
-            wanted = "vault" if VaultTarget in kinds else "s3 or directory"
+            wanted = "vault" if VaultTargetConfig in kinds else "s3 or directory"
             raise ValueError(f"[ledger] {setting} names {name!r}, which is not a target of kind {wanted}")
         if name in names[:number]:
             raise ValueError(f"[ledger] {setting} names {name!r} twice")
 
 
-def _check_threshold(path: str, need: Need, holder: HolderConfig) -> None:
-    size = holder.size if isinstance(holder, OpenpgpHolder | PaperHolder) else 1
+def _check_threshold(path: str, need: NeedConfig, holder: HolderConfig) -> None:
+    size = holder.size if isinstance(holder, OpenpgpHolderConfig | PaperHolderConfig) else 1
     if size == 1 and need.threshold != 1:
         raise ValueError(f"[path.{path}] {need.holder!r} has one share, its threshold is 1")
     if size > 1 and not 2 <= need.threshold <= size:

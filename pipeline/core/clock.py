@@ -66,7 +66,7 @@ def parse_stamp(text: str) -> datetime:
     """Read what :func:`stamp` wrote.
 
     Raises:
-        ValueError: The text has another form.
+        ValueError: The text is malformed.
     """
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
@@ -180,7 +180,7 @@ class Deadline:
             object.__setattr__(self, "ends", self.ends + self.clock.monotonic() - started)
 
     def renew(self) -> None:
-        """Start anew: what servers kept waiting is no reason to send people home who just took part."""
+        """Start anew: people who just took part are not sent home because servers were slow."""
         object.__setattr__(self, "ends", max(self.ends, self.clock.monotonic() + self.seconds))
 
     def left(self) -> float:

@@ -206,7 +206,7 @@ class WrongPassphrase(OrgkeyError):
 
 
 class NotAKey(OrgkeyError):
-    """The bytes are no OpenPGP key, or a damaged one."""
+    """The bytes are not an OpenPGP key, or are damaged."""
 
     code = Code.NOT_A_KEY
 
@@ -230,7 +230,7 @@ class Incomplete(OrgkeyError):
 
 
 class TooManyCertificates(OrgkeyError):
-    """More than one Organization Certificate hangs on the Org Key."""
+    """More than one Organization Certificate is attached to the Org Key."""
 
     code = Code.CERTIFICATES
 

@@ -27,6 +27,23 @@ NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{12}\.orgkey-tmp")
 
 
+@contextmanager
+def os_errors(what: str, *, hint: str = "check the path and its permissions") -> Iterator[None]:
+    """Turn an error of the operating system, raised in the block, into one that says what failed.
+
+    Args:
+        what: What failed: ``cannot read /some/file``.
+        hint: What to do about it.
+
+    Raises:
+        LocalFilesProblem: The operating system refused.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise LocalFilesProblem(f"{what}: {error.strerror or error}", hint=hint) from error
+
+
 def fsync_directory(path: Path) -> None:
     """Make the directory's entries survive a power cut."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -200,8 +217,8 @@ def sweep(directory: Path) -> None:
         with suppress(OSError):
             handle = os.open(directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
-                facts = os.fstat(handle)
-                if stat.S_ISREG(facts.st_mode) and facts.st_uid == os.geteuid():
+                status = os.fstat(handle)
+                if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     (directory / name).unlink()
             finally:
@@ -228,15 +245,12 @@ def private_directory(path: Path) -> Path:
     Raises:
         LocalFilesProblem: It cannot be made, belongs to somebody else, or others can write to it.
     """
-    try:
+    with os_errors(
+        f"cannot use the directory {path}", hint="check its permissions, or name another with --state-dir"
+    ):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        facts = path.stat()
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot use the directory {path}: {error.strerror or error}",
-            hint="check its permissions, or name another with --state-dir",
-        ) from error
-    if facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
+        status = path.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise LocalFilesProblem(
             f"the directory {path} can be written by others",
             hint=f"chmod 700 {path}, and make this user its owner",
@@ -257,7 +271,7 @@ _EXHAUSTED_HINT: Final = (
 
 
 def exhaustion(error: BaseException, what: str) -> LocalFilesProblem | None:
-    """Tell this host's own trouble from every other error: nothing follows from it about a key or a copy.
+    """Recognise that this host lacks memory, room, descriptors or processes: that says nothing of a key.
 
     Args:
         error: What was raised.
@@ -273,7 +287,7 @@ def exhaustion(error: BaseException, what: str) -> LocalFilesProblem | None:
         text = error.strerror or str(error)
     elif isinstance(error, RuntimeError) and str(error).startswith("can't start new thread"):
         text = "no thread can be started"
-    elif isinstance(error, ImportError) and any(said in str(error) for said in _UNLOADED):
+    elif isinstance(error, ImportError) and any(reason in str(error) for reason in _UNLOADED):
         text = f"a part of this program cannot be loaded ({error.name or error.path or 'unnamed'})"
     return no_room(what, text) if text else None
 
@@ -319,10 +333,10 @@ def require_room(path: Path, size: int, what: str) -> None:
         LocalFilesProblem: There is less.
     """
     try:
-        facts = os.statvfs(path)
+        status = os.statvfs(path)
     except OSError as error:
         raise no_room(what, f"{path}: {error.strerror or error}") from error
-    if facts.f_bavail * facts.f_frsize < size or (facts.f_files and facts.f_favail < 64):
+    if status.f_bavail * status.f_frsize < size or (status.f_files and status.f_favail < 64):
         raise no_room(what, f"{path} has no room left, {size // 1024} KiB are needed")
 
 
@@ -336,37 +350,38 @@ def require_descriptors(count: int, what: str) -> None:
     Raises:
         LocalFilesProblem: Fewer can.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         wanted = len(os.listdir("/proc/self/fd")) + count  # noqa: PTH208 - one descriptor less
     except OSError:
         wanted = count
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    if hard == resource.RLIM_INFINITY or hard >= wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        return
-    raise no_room(what, f"it may open {hard} files at most, {wanted} are needed")
+    if (most := _raise_limit(resource.RLIMIT_NOFILE, wanted)) is not None:
+        raise no_room(what, f"it may open {most} files at most, {wanted} are needed")
 
 
 def require_address_space() -> None:
     """Make sure that a limit of the address space leaves room for threads and libraries.
 
-    Where there is less, libraries abort and threads die before they begin, which nobody can answer for.
+    Where there is less, libraries abort and threads die before they begin.
 
     Raises:
         LocalFilesProblem: It does not.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if soft == resource.RLIM_INFINITY or soft >= _ADDRESS_SPACE:
-        return
-    if hard == resource.RLIM_INFINITY or hard >= _ADDRESS_SPACE:
-        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-        return
-    raise LocalFilesProblem(
-        f"the address space is limited to {hard >> 20} MiB, {_ADDRESS_SPACE >> 20} MiB are needed",
-        hint="raise the limit (ulimit -v); systemd's MemoryMax, which limits memory itself, may be lower",
-    )
+    if (most := _raise_limit(resource.RLIMIT_AS, _ADDRESS_SPACE, as_far_as_allowed=True)) is not None:
+        raise LocalFilesProblem(
+            f"the address space is limited to {most >> 20} MiB, {_ADDRESS_SPACE >> 20} MiB are needed",
+            hint="raise the limit (ulimit -v); systemd's MemoryMax, which limits memory itself, may be lower",
+        )
+
+
+def _raise_limit(kind: int, wanted: int, *, as_far_as_allowed: bool = False) -> int | None:
+    """Raise a soft limit where it is too low; the hard limit where that is too low itself."""
+    soft, hard = resource.getrlimit(kind)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return None
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        return hard
+    resource.setrlimit(kind, (hard if as_far_as_allowed else wanted, hard))
+    return None
 
 
 def memory_root() -> Path:

@@ -27,7 +27,7 @@ _PROC_SWAPS: Final = Path("/proc/swaps")
 _CORE_PATTERN: Final = Path("/proc/sys/kernel/core_pattern")
 
 
-class State(TypedDict):
+class MemoryProtection(TypedDict):
     """What protects this process's memory; ``None`` where the system does not tell.
 
     ``locked_bytes`` is how much of the address space is locked, ``lock_limit_bytes`` the limit
@@ -81,13 +81,13 @@ def may_lock() -> bool:
     return capabilities is not None and bool(int(capabilities, 16) >> CAP_IPC_LOCK & 1)
 
 
-def state() -> State:
+def state() -> MemoryProtection:
     """Read how this process and host stand, from the kernel rather than from what was asked for."""
     core_limit, _ = resource.getrlimit(resource.RLIMIT_CORE)
     lock_limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     locked = _status_field("VmLck")
     dumpable = _libc_call("prctl", PR_GET_DUMPABLE, 0, 0, 0, 0) if sys.platform == "linux" else None
-    return State(
+    return MemoryProtection(
         core_limit_bytes=None if core_limit == resource.RLIM_INFINITY else core_limit,
         core_pattern=_read(_CORE_PATTERN),
         dumpable=None if dumpable is None or dumpable < 0 else dumpable == 1,
@@ -105,7 +105,7 @@ def check() -> list[Finding]:
     return [_core_finding(now), _swap_finding(now)]
 
 
-def _core_finding(now: State) -> Finding:
+def _core_finding(now: MemoryProtection) -> Finding:
     if now["core_limit_bytes"] == 0 and not now["dumpable"]:
         return Finding(Level.OK, "core dumps", "off for this program")
     return Finding(
@@ -116,7 +116,7 @@ def _core_finding(now: State) -> Finding:
     )
 
 
-def _swap_finding(now: State) -> Finding:
+def _swap_finding(now: MemoryProtection) -> Finding:
     if now["swap"] is None:
         return Finding(Level.WARN, "swap", "this system does not tell whether it swaps", "check it by hand")
     if not now["swap"]:

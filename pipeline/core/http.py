@@ -1,16 +1,17 @@
-"""Plain HTTP requests with an end: to a time-stamp authority, or whoever is told something."""
+"""Plain HTTP POST requests bounded in time: to time-stamp authorities and notification services."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from pipeline.core.errors import Unreachable
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpResponse:
     """What came back.
 
     Attributes:
@@ -30,8 +31,8 @@ def send(
     seconds: float,
     limit: int = 0,
     ca_file: str | None = None,
-) -> Answer:
-    """Send a POST request, and read the answer whatever the other side does.
+) -> HttpResponse:
+    """Send a POST request, and read the response, bounded whatever the other side does.
 
     No redirect is followed: what was configured is what is asked.
 
@@ -47,29 +48,25 @@ def send(
         Unreachable: There was no answer in time, or a longer one. Its message does not quote the address,
             which may be a secret.
     """
-    answer: list[Answer | Unreachable] = []
+    response: Future[HttpResponse] = Future()
 
     def work() -> None:
         try:
-            answer.append(_exchange(url, body, headers, seconds, limit, ca_file))
-        except Unreachable as error:
-            answer.append(error)
+            response.set_result(_exchange(url, body, headers, seconds, limit, ca_file))
+        except BaseException as error:
+            response.set_exception(error)
 
     # A library's time-outs start anew with every byte, so the whole is bounded from outside.
-    thread = threading.Thread(target=work, name="post", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not answer:
-        raise _unreachable(f"it did not answer within {seconds:g} s", again=True)
-    (came,) = answer
-    if isinstance(came, Unreachable):
-        raise came
-    return came
+    threading.Thread(target=work, name="post", daemon=True).start()
+    try:
+        return response.result(seconds)
+    except TimeoutError:
+        raise _unreachable(f"it did not answer within {seconds:g} s", again=True) from None
 
 
 def _exchange(
     url: str, body: bytes, headers: Mapping[str, str], seconds: float, limit: int, ca_file: str | None
-) -> Answer:
+) -> HttpResponse:
     import requests
     import urllib3
 
@@ -82,8 +79,8 @@ def _exchange(
             stream=True,
             allow_redirects=False,
             verify=ca_file or True,
-        ) as answer:
-            data: bytes = answer.raw.read(limit + 1) if limit else b""
+        ) as response:
+            data: bytes = response.raw.read(limit + 1) if limit else b""
     except requests.exceptions.SSLError as error:
         raise _unreachable("its TLS certificate cannot be verified") from error
     except requests.exceptions.Timeout as error:
@@ -94,8 +91,8 @@ def _exchange(
         # Its text would quote the address.
         raise _unreachable(f"the request failed ({type(error).__name__})") from error
     if len(data) > limit:
-        raise _unreachable(f"its answer is longer than {limit} bytes")
-    return Answer(answer.status_code, data)
+        raise _unreachable(f"its response is longer than {limit} bytes")
+    return HttpResponse(response.status_code, data)
 
 
 def _unreachable(why: str, *, again: bool = False) -> Unreachable:

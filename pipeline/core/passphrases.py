@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pipeline.core import log as logs
-from pipeline.core import typed_text as brought
+from pipeline.core import files, log, typed_text
 from pipeline.core.errors import DeadlinePassed, LocalFilesProblem, UsageProblem
 from pipeline.core.secret import Secret, SecretSource
 
@@ -125,7 +124,7 @@ def early(source: SecretSource) -> SecretSource:
 
 def edge_note(secret: Secret) -> str | None:
     """Say what is odd about a secret, for the hint of an error; ``None`` when nothing is."""
-    return brought.oddity(secret.reveal())
+    return typed_text.oddity(secret.reveal())
 
 
 def interactive() -> bool:
@@ -154,23 +153,19 @@ def standard_input(limit: int, what: str) -> bytes:
         raise LocalFilesProblem(
             f"standard input is {state}, {what} cannot be read from it", hint="pipe it in, or name a file"
         )
-    try:
+    with files.os_errors("cannot read standard input", hint="pipe it in, or name a file"):
         return sys.stdin.buffer.read(limit)
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot read standard input: {error.strerror or error}", hint="pipe it in, or name a file"
-        ) from error
 
 
 def _finish(value: bytes, origin: str, new: bool) -> Secret:
     """Strip one newline, keep it out of the logs, mention what is odd."""
-    secret = logs.redact(Secret(value.removesuffix(b"\n")))
+    secret = log.redact(Secret(value.removesuffix(b"\n")))
     if not len(secret):
         raise UsageProblem(f"{origin} gave no passphrase, it is empty", hint="check what it contains")
-    for reading in brought.readings(secret.reveal())[1:]:
-        logs.redact(Secret(reading))
+    for reading in typed_text.readings(secret.reveal())[1:]:
+        log.redact(Secret(reading))
     if new:
-        if reason := brought.unfit(secret.reveal()):
+        if reason := typed_text.unfit(secret.reveal()):
             raise UsageProblem(
                 f"the passphrase from {origin} cannot be typed: {reason}",
                 hint="choose one line of text, in UTF-8; nothing was written",
@@ -185,20 +180,16 @@ def _finish(value: bytes, origin: str, new: bool) -> Secret:
 def _weak(secret: Secret) -> str | None:
     """What is said of a new passphrase that protects nothing."""
     length = len(secret.reveal().decode(errors="replace"))
-    if length >= brought.SHORT:
+    if length >= typed_text.SHORT:
         return None
     return f"has {length} characters: whoever gets the file can guess it"
 
 
 def _from_file(path: Path, seconds: float, new: bool) -> Secret:
     origin = f"the file {path}"
-    try:
+    with files.os_errors(f"cannot read {origin}"):
         # O_NONBLOCK: opening a named pipe without a writer would wait for ever.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot read {origin}: {error.strerror or error}", hint="check the path and its permissions"
-        ) from error
     try:
         facts = os.fstat(handle)
         if stat.S_ISREG(facts.st_mode) and facts.st_mode & _others(path):
@@ -229,7 +220,9 @@ def _drain(handle: int, origin: str, seconds: float) -> bytes:
     """Read to the end, bounded in size and time."""
     data = b""
     ends = time.monotonic() + seconds
-    try:
+    with files.os_errors(
+        f"cannot read {origin}", hint="check that it is open for reading and not a directory"
+    ):
         poller = select.poll()
         poller.register(handle, select.POLLIN)
         while len(data) <= LARGEST:
@@ -242,11 +235,6 @@ def _drain(handle: int, origin: str, seconds: float) -> bytes:
             if not piece:
                 return data
             data += piece
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot read {origin}: {error.strerror or error}",
-            hint="check that it is open for reading and no directory",
-        ) from error
     raise UsageProblem(
         f"{origin} holds more than {LARGEST} bytes, that is not a passphrase", hint="check which file this is"
     )
@@ -266,7 +254,7 @@ def _from_command(words: Sequence[str], seconds: float, new: bool) -> Secret:
     if done.returncode != 0:
         raise UsageProblem(
             f"{origin} ended with code {done.returncode} and no passphrase",
-            hint=logs.last_words(done.stderr) or "run it by hand to see why",
+            hint=log.last_words(done.stderr) or "run it by hand to see why",
         )
     return _finish(done.stdout, origin, new)
 
@@ -291,20 +279,20 @@ class Typed:
         """Ask for it.
 
         Raises:
-            UsageProblem: There is no terminal, or nothing that can be used was typed.
+            UsageProblem: This is not running in a terminal, or nothing usable was typed.
         """
         if not interactive():
             raise UsageProblem(
-                f"the {self.prompt} is needed, and there is no terminal to ask at",
+                f"the {self.prompt} is needed, and this is not running in a terminal",
                 hint=f"give {self.option_names}",
             )
         for _ in range(ATTEMPTS):
             typed = _ask(f"{self.prompt}: ")
-            # As the terminal sent it; what was no UTF-8 comes back as the same bytes.
-            secret = logs.redact(Secret(typed.encode(errors="surrogateescape")))
+            # As the terminal sent it; what is not UTF-8 comes back as the same bytes.
+            secret = log.redact(Secret(typed.encode(errors="surrogateescape")))
             if not typed:
                 sys.stderr.write("nothing was typed\n")
-            elif self.new and (reason := brought.unfit(secret.reveal())):
+            elif self.new and (reason := typed_text.unfit(secret.reveal())):
                 sys.stderr.write(f"choose another one: {reason}\n")
             elif self.confirm and _ask(f"{self.prompt}, again: ") != typed:
                 sys.stderr.write("the two differ\n")

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.core.errors import DeadlinePassed, Interrupted, LocalFilesProblem, ProgramMissing
+from pipeline.core.files import os_errors
 from pipeline.core.secret import Secret
 
 MAX_OUTPUT: Final = 64 * 1024 * 1024
@@ -221,7 +222,9 @@ def start(
     """
     environment = dict(env) if env is not None else clean_environment()
     executable = find(argv[0], path=environment.get("PATH"))
-    try:
+    with os_errors(
+        f"cannot start {argv[0]}", hint="check its permissions, and the limits on processes and open files"
+    ):
         return subprocess.Popen(
             [executable, *argv[1:]],
             stdin=subprocess.PIPE,
@@ -233,11 +236,6 @@ def start(
             start_new_session=True,
             bufsize=0,
         )
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot start {argv[0]}: {error.strerror or error}",
-            hint="check its permissions, and the limits on processes and open files",
-        ) from error
 
 
 def isolated(module: str, *arguments: str) -> list[str]:

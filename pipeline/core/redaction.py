@@ -36,23 +36,24 @@ _FIELDS: Final = (
 )
 _QUOTED: Final = r"""b?\\?"(?:[^"\\]|\\.)*"|b?'(?:[^'\\]|\\.)*'"""
 
-_BLOCK: Final = re.compile(
-    # A block whose end was cut off is redacted to the end of the text.
-    r"-----BEGIN (?P<kind>[A-Z0-9 ]*PRIVATE KEY[A-Z ]*)-----.*?(?:-----END (?P=kind)-----|\Z)",
-    re.DOTALL,
+_SHAPES: Final = tuple(
+    re.compile(pattern)
+    for pattern in (
+        # A block whose end was cut off is redacted to the end of the text.
+        r"(?s)-----BEGIN (?P<kind>[A-Z0-9 ]*PRIVATE KEY[A-Z ]*)-----.*?(?:-----END (?P=kind)-----|\Z)",
+        rf"""(?i)(?P<name>\b(?:{_HEADERS})\\?["']?\s*[:=]\s*)(?:{_QUOTED}|[^\r\n]+)""",
+        rf"""(?i)(?P<name>\b(?:{_FIELDS})\\?["']?\s*[:=]\s*)(?:\[[^\]]*\]|{_QUOTED}|[^\s,;&}})\]]+)""",
+        # A token of Vault's: service, batch or recovery.
+        r"(?<![A-Za-z0-9_.-])(?:hv[sbr]\.[A-Za-z0-9_-]{20,}|[sbr]\.[A-Za-z0-9]{24,}(?:\.[A-Za-z0-9]+)?)",
+        # A SLIP-39 share has 20 words or more (33 for 256 bits) of 4 to 8 letters; prose has no such run.
+        r"\b(?:[a-z]{4,8}[ +_-]){19,}[a-z]{4,8}\b",
+    )
 )
-_HEADER: Final = re.compile(
-    rf"""(?P<name>\b(?:{_HEADERS})\\?["']?\s*[:=]\s*)(?P<value>{_QUOTED}|[^\r\n]+)""", re.IGNORECASE
-)
-_FIELD: Final = re.compile(
-    rf"""(?P<name>\b(?:{_FIELDS})\\?["']?\s*[:=]\s*)(?P<value>\[[^\]]*\]|{_QUOTED}|[^\s,;&}})\]]+)""",
-    re.IGNORECASE,
-)
-_TOKEN: Final = re.compile(
-    r"(?<![A-Za-z0-9_.-])(?:hv[sbr]\.[A-Za-z0-9_-]{20,}|[sbr]\.[A-Za-z0-9]{24,}(?:\.[A-Za-z0-9]+)?)"
-)
-# A SLIP-39 share has 20 words or more (33 for 256 bits), each of 4 to 8 letters; prose has no such run.
-_SHARE: Final = re.compile(r"\b(?:[a-z]{4,8}[ +_-]){19,}[a-z]{4,8}\b")
+"""What a secret looks like wherever it stands; of a header or a field, the name is kept.
+
+One after the other, and in this order: what begins like a field may be a block, of which a field would take
+the first word alone.
+"""
 
 
 class Redactor:
@@ -83,11 +84,9 @@ class Redactor:
     def clean(self, text: str) -> str:
         """Return ``text`` without known secrets and without anything that has a secret's shape."""
         text = self.without_known(text)
-        text = _BLOCK.sub(MARK, text)
-        text = _HEADER.sub(rf"\g<name>{MARK}", text)
-        text = _FIELD.sub(rf"\g<name>{MARK}", text)
-        text = _TOKEN.sub(MARK, text)
-        return _SHARE.sub(MARK, text)
+        for shape in _SHAPES:
+            text = shape.sub(lambda match: match.groupdict().get("name", "") + MARK, text)
+        return text
 
     def without_known(self, text: str) -> str:
         """Return ``text`` without known secrets; the rest stays as it is."""

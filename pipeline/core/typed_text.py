@@ -15,7 +15,7 @@ SHORT: Final = 8
 
 
 def decoded(data: bytes) -> bytes:
-    """A text as UTF-8 without a byte order mark; bytes that are no text in UTF-8 or UTF-16 as they stand."""
+    """A text as UTF-8 without a byte order mark; bytes that are not such a text stay as they are."""
     if data.startswith(b"\xef\xbb\xbf"):
         return _from(data[3:], "utf-8")
     for mark, encoding in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):

@@ -11,16 +11,16 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.core import process
 from pipeline.core.errors import DeadlinePassed, LocalFilesProblem, OrgkeyError, ProgramMissing
 from pipeline.core.files import fsync_directory, private_directory
 from pipeline.devstack.programs import Program, Version, cache_root, cached_path, find, numbers, packaged
-from pipeline.devstack.progress import Reporter
+from pipeline.devstack.progress import Progress
 
 LIMIT = 45 * 60.0  # seconds for one build; a slow line and a slow host included
 # The toolchain itself; the wheel's script of the same name goes through Python.
@@ -43,7 +43,7 @@ class Go:
     own: bool
 
 
-def ensure(program: Program, report: Reporter) -> Path:
+def ensure(program: Program, report: Progress) -> Path:
     """Find a program, or build it; two processes never build the same one twice.
 
     Args:
@@ -67,7 +67,7 @@ def ensure(program: Program, report: Reporter) -> Path:
         return _build(program, find_go(needed(program)), root, report)
 
 
-def check(program: Program, report: Reporter) -> None:
+def check(program: Program, report: Progress) -> None:
     """See, before time is spent, that a program is there or can be built.
 
     Args:
@@ -82,7 +82,7 @@ def check(program: Program, report: Reporter) -> None:
 
 
 @contextmanager
-def _alone(root: Path, program: Program, report: Reporter) -> Iterator[None]:
+def _alone(root: Path, program: Program, report: Progress) -> Iterator[None]:
     with (root / "lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -150,7 +150,7 @@ def _environment(private: Path | None) -> dict[str, str]:
     return env
 
 
-def _build(program: Program, go: Go, root: Path, report: Reporter) -> Path:
+def _build(program: Program, go: Go, root: Path, report: Progress) -> Path:
     path = cached_path(program, root)
     # Kept while builds fail, so that the next try goes on where this one stopped.
     private = root / "go" if go.own else None
@@ -160,8 +160,8 @@ def _build(program: Program, go: Go, root: Path, report: Reporter) -> Path:
         f"building {program.label} {program.version} with Go {version}: some {program.minutes} minutes, once"
     )
     try:
-        with report.working(text) as tick:
-            _run_go(program, go, private, temporary, tick)
+        with report.working(text):
+            _run_go(program, go, private, temporary)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -179,46 +179,20 @@ def _build(program: Program, go: Go, root: Path, report: Reporter) -> Path:
     return path
 
 
-def _run_go(program: Program, go: Go, private: Path | None, output: Path, tick: Callable[[], None]) -> None:
+def _run_go(program: Program, go: Go, private: Path | None, output: Path) -> None:
     argv = [
         str(go.path), "build", "-trimpath", "-buildvcs=false", *(["-modcacherw"] if private else []),
         "-ldflags", f"-s -w -X {program.stamp}", "-o", str(output), program.package,
     ]  # fmt: skip
-    log = output.with_suffix(".log")
     try:
-        with (
-            log.open("wb") as stream,
-            subprocess.Popen(
-                argv,
-                cwd=program.module,
-                env=_environment(private),
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-            ) as running,
-        ):
-            try:
-                code = _wait(running, program, tick)
-            finally:
-                if running.poll() is None:
-                    running.terminate()
-        if code != 0:
-            raise _failure(program, log.read_text(errors="replace"))
-    finally:
-        log.unlink(missing_ok=True)
-
-
-def _wait(running: subprocess.Popen[bytes], program: Program, tick: Callable[[], None]) -> int:
-    ends = time.monotonic() + LIMIT
-    while time.monotonic() < ends:
-        try:
-            return running.wait(timeout=1.0)
-        except subprocess.TimeoutExpired:
-            tick()
-    raise DeadlinePassed(
-        f"building {program.label} took more than {LIMIT / 60:.0f} minutes",
-        hint="run it again, it goes on where it stopped; or put the program on PATH",
-    )
+        done = process.run(argv, timeout=LIMIT, env=_environment(private), cwd=program.module)
+    except DeadlinePassed as error:
+        raise DeadlinePassed(
+            f"building {program.label} took more than {LIMIT / 60:.0f} minutes",
+            hint="run it again, it goes on where it stopped; or put the program on PATH",
+        ) from error
+    if done.returncode != 0:
+        raise _failure(program, (done.stdout + done.stderr).decode(errors="replace"))
 
 
 def _failure(program: Program, output: str) -> OrgkeyError:

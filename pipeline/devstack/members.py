@@ -4,45 +4,67 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from pipeline.core.errors import LocalFilesProblem
 from pipeline.devstack import processes
-from pipeline.devstack.progress import Reporter
-from pipeline.devstack.state import Book, Member
+from pipeline.devstack.programs import Program
+from pipeline.devstack.progress import Progress
+from pipeline.devstack.state import Book, Layout, Member
 
 START_SECONDS = 60.0
 TRIES = 3  # ports: somebody may take one between our look and the server's start
 
 
-class Server(Protocol):
-    """One kind of member."""
+class StackServer:
+    """One kind of member: how it is started, opened and set up.
+
+    Args:
+        layout: The stack's files.
+        outside: URL of somebody else's server that is used in its place.
+    """
 
     name: str
     label: str
+    program: Program | None = None
+    """What is run, and built where it is missing; ``None`` for this Python."""
+
+    def __init__(self, layout: Layout, outside: str | None = None) -> None:
+        self.layout = layout
+        self.outside = outside
 
     def command(self, program: Path, port: int) -> tuple[list[str], dict[str, str]]:
         """Prepare its files; return arguments and environment."""
-        ...
+        raise NotImplementedError
 
     def answers(self, endpoint: str) -> bool:
         """Whether it answers at all."""
-        ...
+        raise NotImplementedError
 
     def ready(self, endpoint: str) -> bool:
         """Whether it can be used."""
-        ...
+        return self.answers(endpoint)
 
     def open(self, endpoint: str) -> None:
         """Do what every start needs."""
-        ...
 
     def version(self, endpoint: str, program: Path) -> str:
         """What it calls its version."""
-        ...
+        raise NotImplementedError
+
+    def set_up(self, endpoint: str) -> Mapping[str, Any]:
+        """Make what the pipeline needs there; what is there already stays.
+
+        Returns:
+            What the state has to say of it.
+
+        Raises:
+            OrgkeyError: The server does not answer as it should.
+        """
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +90,7 @@ class MemberStatus:
     outside: bool
 
 
-def look(server: Server, member: Member) -> MemberStatus:
+def look(server: StackServer, member: Member) -> MemberStatus:
     """See how a member is now."""
     running = server.answers(member.endpoint) if member.outside else processes.alive(member.process)
     return MemberStatus(
@@ -82,14 +104,14 @@ def look(server: Server, member: Member) -> MemberStatus:
     )
 
 
-def start(server: Server, program: Path, book: Book, report: Reporter) -> None:
+def start(server: StackServer, program: Path, book: Book, report: Progress) -> None:
     """Start a member unless it runs, open it, and wait until it is ready.
 
     Args:
         server: Which one.
         program: What to run.
         book: Where it is written down, before anything is asked of it.
-        report: Where a changed port is told.
+        report: Where a changed port is reported.
 
     Raises:
         LocalFilesProblem: It does not start.
@@ -123,7 +145,7 @@ def stop(name: str, book: Book) -> None:
     book.record(replace(member, process=None))
 
 
-def _running(server: Server, member: Member | None) -> Member | None:
+def _running(server: StackServer, member: Member | None) -> Member | None:
     """The member, if it runs and answers; one that runs without answering is ended."""
     if member is None or member.process is None or not processes.alive(member.process):
         return None
@@ -134,7 +156,7 @@ def _running(server: Server, member: Member | None) -> Member | None:
     return None
 
 
-def _launch(server: Server, program: Path, book: Book, report: Reporter) -> Member:
+def _launch(server: StackServer, program: Path, book: Book, report: Progress) -> Member:
     old = book.now.members.get(server.name)
     preferred = old.port if old else None
     log = book.layout.log(server.name)
@@ -177,9 +199,10 @@ def wait(question: Callable[[str], bool], member: Member, seconds: float) -> boo
     return False
 
 
-def _failure(server: Server, book: Book, what: str) -> LocalFilesProblem:
+def _failure(server: StackServer, book: Book, what: str) -> LocalFilesProblem:
     log = book.layout.log(server.name)
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     return LocalFilesProblem(
-        f"the stack's {server.label} {what}: {' / '.join(lines[-3:]) or 'it said nothing'}", hint=f"see {log}"
+        f"the stack's {server.label} {what}: {' / '.join(lines[-3:]) or 'it printed nothing'}",
+        hint=f"see {log}",
     )

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from pipeline.core.errors import LocalFilesProblem
+from pipeline.core.files import os_errors
 
 # Below the range from which Linux takes the ports of outgoing connections (32768 and up): a stopped
 # server's port is then still free when it starts again.
@@ -67,12 +68,8 @@ def spawn(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> Process:
         (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    try:
+    with os_errors(f"cannot start {argv[0]}", hint="check that it can be executed"):
         pid = os.posix_spawn(argv[0], list(argv), dict(env), file_actions=actions, setsid=True)
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot start {argv[0]}: {error.strerror or error}", hint="check that it can be executed"
-        ) from error
     seen = _look(pid)
     return Process(pid, seen[1] if seen else 0, _boot_id())
 
@@ -150,13 +147,3 @@ def free_port(preferred: int | None = None) -> int:
                 probe.bind(("127.0.0.1", port))
                 return port
     raise LocalFilesProblem("no free loopback port", hint="stop some servers on this host")
-
-
-def clean_environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a server: nothing of the user's but the search path.
-
-    Args:
-        home: What it takes for its home.
-        extra: What it needs besides.
-    """
-    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "LANG": "C.UTF-8", **(extra or {})}

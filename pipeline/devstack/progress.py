@@ -1,65 +1,56 @@
-"""Saying what takes long: a spinner with the time on a terminal, plain lines elsewhere."""
+"""Progress of what takes long: a spinner with the time on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from pipeline.core import log as logs
+from pipeline.core import log
 
 EVERY = 30.0  # seconds between two plain lines
 
 
-class Reporter(Protocol):
-    """Where progress goes."""
+class Progress:
+    """Where progress goes: nowhere."""
 
     def line(self, text: str) -> None:
-        """Say one thing."""
-        ...
-
-    def working(self, text: str) -> AbstractContextManager[Callable[[], None]]:
-        """Say that something long runs, until the returned context ends; its value is called meanwhile."""
-        ...
-
-
-class Quiet:
-    """Says nothing."""
-
-    def line(self, text: str) -> None:
-        """Say nothing."""
+        """Show one line."""
 
     @contextmanager
-    def working(self, text: str) -> Iterator[Callable[[], None]]:
-        """Say nothing."""
-        yield lambda: None
+    def working(self, text: str) -> Iterator[None]:
+        """Show that something long runs, until the context ends."""
+        yield
 
 
-class Plain:
+class Plain(Progress):
     """Lines on stderr, one more every half minute."""
 
     def line(self, text: str) -> None:
         """Write one line."""
-        if logs.as_json():
-            logs.event("progress", text)
+        if log.as_json():
+            log.event("progress", text)
             return
-        print(text, file=sys.stderr, flush=True)  # noqa: T201 - the reporter's purpose
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 - its purpose
 
     @contextmanager
-    def working(self, text: str) -> Iterator[Callable[[], None]]:
+    def working(self, text: str) -> Iterator[None]:
         """Write a line now, one every half minute, and one at the end."""
-        started = said = time.monotonic()
+        started = time.monotonic()
         self.line(text)
+        ended = threading.Event()
 
-        def tick() -> None:
-            nonlocal said
-            if time.monotonic() - said >= EVERY:
-                said = time.monotonic()
-                self.line(f"  still at it, {said - started:.0f} s so far")
+        def show() -> None:
+            while not ended.wait(EVERY):
+                self.line(f"  still at it, {time.monotonic() - started:.0f} s so far")
 
-        yield tick
+        threading.Thread(target=show, daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
         self.line(f"  done in {time.monotonic() - started:.0f} s")
 
 
@@ -67,20 +58,20 @@ class Terminal(Plain):
     """A spinner and the elapsed time on the terminal."""
 
     @contextmanager
-    def working(self, text: str) -> Iterator[Callable[[], None]]:
+    def working(self, text: str) -> Iterator[None]:
         """Show the spinner for as long as the work lasts."""
+        from rich import progress
         from rich.console import Console
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True)) as bar:
+        columns = (progress.SpinnerColumn(), "{task.description}", progress.TimeElapsedColumn())
+        with progress.Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(text, total=1)
-            yield lambda: None  # rich refreshes by itself
+            yield
             bar.update(task, completed=1)
 
 
-def reporter(*, quiet: bool = False) -> Reporter:
-    """Choose the reporter that fits stderr."""
+def reporter(*, quiet: bool = False) -> Progress:
+    """Choose what fits standard error."""
     if quiet:
-        return Quiet()
-    return Terminal() if sys.stderr.isatty() and not logs.as_json() else Plain()
+        return Progress()
+    return Terminal() if sys.stderr.isatty() and not log.as_json() else Plain()

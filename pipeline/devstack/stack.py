@@ -20,17 +20,17 @@ from pipeline.core.errors import LocalFilesProblem, ProgramMissing, UsageProblem
 from pipeline.core.resources import infra_path
 from pipeline.devstack import build, members, processes, wire
 from pipeline.devstack.kms_member import KmsServer
-from pipeline.devstack.members import MemberStatus, Server
+from pipeline.devstack.members import MemberStatus, StackServer
 from pipeline.devstack.outside import Outside
 from pipeline.devstack.programs import OPENBAO, VERSITYGW
-from pipeline.devstack.progress import Quiet, Reporter
+from pipeline.devstack.progress import Progress
 from pipeline.devstack.s3 import S3Server
-from pipeline.devstack.state import IDENTITIES, MEMBERS, Book, Layout, Member, State
+from pipeline.devstack.state import IDENTITIES, MEMBERS, Book, Layout, Member, StackState
 from pipeline.devstack.vault import VaultServer
 
 # Part of the digest that says whether the set-up is current: raise it when the set-up's code changes.
 SETUP = "3"
-BUILT = {"vault": OPENBAO, "s3": VERSITYGW}  # members whose program is built where it is missing
+BUILT = (OPENBAO, VERSITYGW)  # what is built where it is missing
 ACCESS_KEYS = {identity: f"orgkey{identity}" for identity in IDENTITIES}
 
 
@@ -65,20 +65,27 @@ class Stack:
     """
 
     def __init__(
-        self, directory: Path, *, outside: Outside | None = None, report: Reporter | None = None
+        self, directory: Path, *, outside: Outside | None = None, report: Progress | None = None
     ) -> None:
         self.layout = Layout(directory.absolute())
-        self._outside = outside or Outside()
-        self._report: Reporter = report or Quiet()
+        self._outside = outside = outside or Outside()
+        self._report: Progress = report or Progress()
         self._book = Book(self.layout)
         self._clients: dict[tuple[str, str, str], Any] = {}
-        self._vault = VaultServer(self.layout, outside=self._is_outside("vault"))
-        self._s3 = S3Server(self.layout)
-        self._kms = KmsServer(self.layout)
-        self._servers: dict[str, Server] = {"vault": self._vault, "s3": self._s3, "kms": self._kms}
+        self._vault = VaultServer(self.layout, outside.vault_address)
+        self._servers: dict[str, StackServer] = {
+            "vault": self._vault,
+            "s3": S3Server(
+                self.layout,
+                outside.s3_endpoint,
+                bucket=outside.s3_bucket,
+                credentials=outside.s3_credentials_file,
+            ),
+            "kms": KmsServer(self.layout),
+        }
 
     @property
-    def state(self) -> State:
+    def state(self) -> StackState:
         """What is written down: endpoints, bucket, KMS key.
 
         Raises:
@@ -140,7 +147,7 @@ class Stack:
                 members.stop(name, self._book)
             if wipe:
                 self._wipe()
-        with suppress(OSError):  # something else is in there, or it was no wipe: it stays
+        with suppress(OSError):  # something else is in there, or it was not wiped
             self.layout.root.rmdir()
 
     def status(self) -> list[MemberStatus]:
@@ -156,7 +163,15 @@ class Stack:
         """
         with self._locked():
             self._book.read()
-            members.start(self._servers[name], self._program(name), self._book, self._report)
+            self._start(self._servers[name])
+
+    def set_up_member(self, name: str) -> None:
+        """Make what the pipeline needs at one member that runs.
+
+        Raises:
+            OrgkeyError: It does not answer as it should.
+        """
+        self._book.update(**self._servers[name].set_up(self.endpoint(name)))
 
     def stop_member(self, name: str) -> None:
         """Stop one member; its data stays."""
@@ -171,11 +186,13 @@ class Stack:
 
     def resume_member(self, name: str) -> None:
         """Let a frozen member go on."""
-        self._signal(name, signal.SIGCONT)
+        if process := self.state.members[name].process:
+            processes.send(process, signal.SIGCONT)
 
     def seal(self) -> None:
         """Seal Vault, and wait until it is."""
-        wire.vault_told(lambda: self.vault("root").sys.seal())
+        with wire.vault_errors():
+            self.vault("root").sys.seal()
         members.wait(self._vault.sealed, self.state.members["vault"], members.START_SECONDS)
 
     def unseal(self) -> None:
@@ -189,7 +206,8 @@ class Stack:
             return wire.vault_client(self.endpoint("vault"), self.layout.root_token.read_text().strip())
         client = wire.vault_client(self.endpoint("vault"), None)
         role, secret = self.layout.role_id(identity).read_text(), self.layout.secret_id(identity).read_text()
-        wire.vault_told(lambda: client.auth.approle.login(role, secret))
+        with wire.vault_errors():
+            client.auth.approle.login(role, secret)
         return client
 
     def s3(self, identity: str) -> Any:
@@ -208,16 +226,9 @@ class Stack:
             self._clients[service, identity, endpoint] = client
         return self._clients[service, identity, endpoint]
 
-    def _signal(self, name: str, number: signal.Signals) -> None:
-        if process := self.state.members[name].process:
-            processes.send(process, number)
-
-    def _is_outside(self, name: str) -> bool:
-        return bool({"vault": self._outside.vault_address, "s3": self._outside.s3_endpoint}.get(name))
-
     def _check_outside(self) -> None:
         for name, member in self._book.now.members.items():
-            if member.outside != self._is_outside(name):
+            if member.outside != bool(self._servers[name].outside):
                 raise UsageProblem(
                     f"the stack in {self.layout.root} was made {'with' if member.outside else 'without'} "
                     f"an outside server for {name}",
@@ -225,54 +236,36 @@ class Stack:
                 )
 
     def _check_programs(self) -> None:
-        """Tell what is missing before minutes go into a build, and before any server runs."""
+        """Report what is missing before minutes go into a build, and before any server runs."""
         check_extra()
         self._vault.check()
-        for name, program in BUILT.items():
-            if not self._is_outside(name):
-                build.check(program, self._report)
+        for server in self._servers.values():
+            if server.program and not server.outside:
+                build.check(server.program, self._report)
 
-    def _program(self, name: str) -> Path:
-        return build.ensure(BUILT[name], self._report) if name in BUILT else Path(sys.executable)
+    def _start(self, server: StackServer) -> None:
+        program = build.ensure(server.program, self._report) if server.program else Path(sys.executable)
+        members.start(server, program, self._book, self._report)
 
     def _bring_up(self, name: str, due: bool) -> None:
-        if self._is_outside(name):
-            endpoint = (self._outside.vault_address if name == "vault" else self._outside.s3_endpoint) or ""
-            self._book.record(Member(name, endpoint, outside=True))
+        server = self._servers[name]
+        if server.outside:
+            self._book.record(Member(name, server.outside, outside=True))
         else:
-            program = self._program(name)
             if due and name == "kms":
                 members.stop(name, self._book)  # who is who is read at its start
-            members.start(self._servers[name], program, self._book, self._report)
+            self._start(server)
         if due:
-            self._set_up(name)
-
-    def _set_up(self, name: str) -> None:
-        endpoint, bucket = self._book.now.members[name].endpoint, self._outside.s3_bucket
-        if name == "vault":
-            self._vault.set_up(endpoint)
-        elif name == "kms":
-            self._book.update(kms_key=self._kms.set_up(endpoint))
-        elif self._outside.s3_credentials_file and self._outside.s3_endpoint:
-            self._s3.set_up_outside(endpoint, bucket, self._outside.s3_credentials_file)
-            self._book.update(bucket=bucket)
-        else:
-            self._s3.set_up(endpoint, bucket)
-            # versitygw calls a bucket's owner by its access key.
-            self._book.update(bucket=bucket, bucket_owner=ACCESS_KEYS["root"])
+            self.set_up_member(name)
 
     def _wipe(self) -> None:
         # By name: a directory given by mistake loses nothing of somebody else's.
         for path in self.layout.ours():
-            try:
+            with files.os_errors(f"cannot remove {path}", hint="remove it by hand"):
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
-            except OSError as error:
-                raise LocalFilesProblem(
-                    f"cannot remove {path}: {error.strerror or error}", hint="remove it by hand"
-                ) from error
         self._book.forget()
 
     def _write_identities(self) -> None:

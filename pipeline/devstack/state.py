@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from pipeline.core import files
 from pipeline.core.errors import LocalFilesProblem
 from pipeline.devstack.processes import Process
@@ -108,7 +110,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class State:
+class StackState:
     """A stack's state.
 
     Attributes:
@@ -125,12 +127,8 @@ class State:
     bucket_owner: str | None = None
     kms_key: str = ""
 
-    def with_member(self, member: Member) -> State:
-        """The state with one member replaced."""
-        return replace(self, members={**self.members, member.name: member})
 
-
-def load(layout: Layout) -> State | None:
+def load(layout: Layout) -> StackState | None:
     """Read the state; ``None`` when there is no stack.
 
     Raises:
@@ -140,8 +138,7 @@ def load(layout: Layout) -> State | None:
         document = json.loads(layout.state.read_bytes())
         if document.pop("schema") != SCHEMA:
             raise ValueError("another schema")
-        members = {name: _member(value) for name, value in document.pop("members").items()}
-        return State(members=members, **document)
+        return TypeAdapter(StackState).validate_python(document)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
@@ -151,12 +148,7 @@ def load(layout: Layout) -> State | None:
         ) from error
 
 
-def _member(value: dict[str, Any]) -> Member:
-    process = value.pop("process")
-    return Member(process=Process(**process) if process else None, **value)
-
-
-def save(layout: Layout, state: State) -> None:
+def save(layout: Layout, state: StackState) -> None:
     """Write the state, at once and whole."""
     files.replace(layout.state, json.dumps({"schema": SCHEMA, **asdict(state)}, indent=1).encode())
 
@@ -171,14 +163,14 @@ class Book:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self._lock = threading.Lock()
-        self._now: State | None = None
+        self._now: StackState | None = None
 
     @property
-    def now(self) -> State:
+    def now(self) -> StackState:
         """The state as last read or written; empty when there is no stack."""
-        return self._now or State()
+        return self._now or StackState()
 
-    def read(self) -> State:
+    def read(self) -> StackState:
         """Read the file again."""
         self._now = load(self.layout)
         return self.now
@@ -186,14 +178,16 @@ class Book:
     def record(self, member: Member) -> None:
         """Write a member down."""
         with self._lock:
-            self._now = self.now.with_member(member)
-            save(self.layout, self._now)
+            self._save(members={**self.now.members, member.name: member})
 
     def update(self, **changes: Any) -> None:
         """Write other facts down."""
         with self._lock:
-            self._now = replace(self.now, **changes)
-            save(self.layout, self._now)
+            self._save(**changes)
+
+    def _save(self, **changes: Any) -> None:
+        self._now = replace(self.now, **changes)
+        save(self.layout, self._now)
 
     def forget(self) -> None:
         """The file is gone."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Any
 
 from pipeline import config
 from pipeline.core import files
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Conflict, LocalFilesProblem, Unreachable
+from pipeline.core.process import clean_environment
+from pipeline.core.resources import infra_path
 from pipeline.core.retry import Retrier
 from pipeline.devstack import wire
-from pipeline.devstack.processes import clean_environment
+from pipeline.devstack.members import StackServer
 from pipeline.devstack.programs import OPENBAO, told
-from pipeline.devstack.state import Layout
 from pipeline.provision import apply, plan
 from pipeline.provision.desired import Site
 from pipeline.provision.files import Files
@@ -27,67 +30,29 @@ ROLES = ("writer", "driller", "auditor", "planner")
 PARTY: Any = {"controlled_by": ("vault-admins",)}
 SET_UP_SECONDS = 60.0
 
-# Raft with one node: OpenBao 2.7 has no file storage. Nobody calls the node at its cluster address, so it
-# listens at any free port, and its name in raft's list stays the same. The multiplier's lowest value makes it
-# leader after one second.
-CONFIG = """\
-ui = false
-log_level = "warn"
-api_addr = "http://127.0.0.1:{port}"
-cluster_addr = "https://127.0.0.1:1"
 
-storage "raft" {{
-  path = {data}
-  node_id = "stack"
-  performance_multiplier = 1
-}}
-
-listener "tcp" {{
-  address = "127.0.0.1:{port}"
-  cluster_address = "127.0.0.1:0"
-  tls_disable = true
-}}
-"""
-# OpenBao takes audit devices from its configuration only, Vault from its API only.
-AUDIT_BAO = """
-audit "file" "stack" {{
-  options {{
-    file_path = {path}
-    log_raw = "false"
-    mode = "0600"
-  }}
-}}
-"""
-# Vault refuses to start where it may not lock memory; OpenBao no longer knows the setting.
-UNLOCKED_VAULT = "disable_mlock = true\n"
-
-
-class VaultServer:
-    """How this member is started, opened and set up.
-
-    Args:
-        layout: The stack's files.
-        outside: Whether it is another one's server, which may be a standby.
-    """
+class VaultServer(StackServer):
+    """How this member is started, opened and set up. An outside one may be a standby."""
 
     name = "vault"
     label = "Vault"
-
-    def __init__(self, layout: Layout, *, outside: bool = False) -> None:
-        self._layout = layout
-        self._health = "/v1/sys/health?standbyok=true" if outside else "/v1/sys/health"
+    program = OPENBAO
 
     def command(self, program: Path, port: int) -> tuple[list[str], dict[str, str]]:
         """Write the server's configuration; return its arguments and environment."""
-        home = files.private_directory(self._layout.member(self.name))
+        home = files.private_directory(self.layout.member(self.name))
         data = files.private_directory(home / "data")
-        text = CONFIG.format(port=port, data=json.dumps(str(data)))
-        if is_openbao(program):
-            text += AUDIT_BAO.format(path=json.dumps(str(self._layout.audit)))
-        else:
-            text += UNLOCKED_VAULT
-        files.replace(home / "server.hcl", text.encode())
-        return [str(program), "server", f"-config={home / 'server.hcl'}"], clean_environment(home)
+        own = "bao" if is_openbao(program) else "vault"
+        text = "".join(infra_path("stack", f"{name}.hcl").read_text() for name in ("server", own))
+        values = {
+            "PORT": str(port),
+            "DATA": json.dumps(str(data)),
+            "AUDIT": json.dumps(str(self.layout.audit)),
+        }
+        files.replace(home / "server.hcl", Template(text).substitute(values).encode())
+        return [str(program), "server", f"-config={home / 'server.hcl'}"], clean_environment(
+            {"HOME": str(home)}
+        )
 
     def check(self) -> None:
         """See that its data, if there are any, can still be read.
@@ -95,10 +60,10 @@ class VaultServer:
         Raises:
             LocalFilesProblem: They were written with file storage.
         """
-        data = self._layout.member(self.name) / "data"
+        data = self.layout.member(self.name) / "data"
         if (data / "core").is_dir():
             raise LocalFilesProblem(
-                f"the stack in {self._layout.root} has file storage, which OpenBao 2.7 cannot read",
+                f"the stack in {self.layout.root} has file storage, which OpenBao 2.7 cannot read",
                 hint="start afresh with `orgkey stack down --wipe` and `orgkey stack up`",
             )
 
@@ -111,11 +76,12 @@ class VaultServer:
 
         For a moment after it was unsealed it cannot write its audit log, and refuses every request.
         """
-        answer = wire.request(endpoint, "GET", self._health, seconds=2)
+        health = "/v1/sys/health?standbyok=true" if self.outside else "/v1/sys/health"
+        answer = wire.request(endpoint, "GET", health, seconds=2)
         if answer is None or answer[0] != 200:
             return False
         try:
-            token = self._layout.root_token.read_text().strip()
+            token = self.layout.root_token.read_text().strip()
         except OSError:
             return True  # nothing to ask with
         own = {"X-Vault-Token": token}
@@ -142,9 +108,9 @@ class VaultServer:
         if not self._call(endpoint, "GET", "sys/init")["initialized"]:
             made = self._call(endpoint, "PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
             document = {"unseal_key": made["keys_base64"][0], "root_token": made["root_token"]}
-            files.replace(self._layout.vault_init, json.dumps(document).encode())
-            files.private_directory(self._layout.root_token.parent)
-            files.replace(self._layout.root_token, document["root_token"].encode())
+            files.replace(self.layout.vault_init, json.dumps(document).encode())
+            files.private_directory(self.layout.root_token.parent)
+            files.replace(self.layout.root_token, document["root_token"].encode())
         if self._call(endpoint, "GET", "sys/seal-status")["sealed"]:
             self._call(endpoint, "PUT", "sys/unseal", {"key": self._secrets()["unseal_key"]})
 
@@ -153,40 +119,36 @@ class VaultServer:
         data = b"" if body is None else json.dumps(body).encode()
         answer = wire.request(endpoint, method, f"/v1/{path}", body=data)
         if answer is None or answer[0] != 200:
-            said = answer[0] if answer else "nothing"
+            status = answer[0] if answer else "nothing"
             raise Unreachable(
-                f"the stack's Vault does not answer {path} as it should, it says {said}",
-                hint=f"see {self._layout.log(self.name)}",
+                f"the stack's Vault does not answer {path} as it should, but with {status}",
+                hint=f"see {self.layout.log(self.name)}",
             )
         return json.loads(answer[1])
 
     def _secrets(self) -> dict[str, str]:
         try:
-            document: dict[str, str] = json.loads(self._layout.vault_init.read_bytes())
+            document: dict[str, str] = json.loads(self.layout.vault_init.read_bytes())
         except (OSError, ValueError) as error:
             raise LocalFilesProblem(
-                f"the unseal key of the stack's Vault is not in {self._layout.vault_init}",
+                f"the unseal key of the stack's Vault is not in {self.layout.vault_init}",
                 hint="start afresh with `orgkey stack down --wipe` and `orgkey stack up`",
             ) from error
         return document
 
-    def set_up(self, endpoint: str) -> None:
-        """Make mounts, key, policies, roles and credentials as `orgkey infra apply` does; all else stays.
-
-        Raises:
-            OrgkeyError: The server does not answer as it should.
-        """
+    def set_up(self, endpoint: str) -> Mapping[str, Any]:
+        """Make mounts, key, policies, roles and credentials as `orgkey infra apply` does; all else stays."""
         from pipeline.providers.vault.session import VaultSession
 
         place = config.VaultPlace(address=endpoint, proxy="none")
-        login = config.VaultIdentity(token_file=str(self._layout.root_token))
+        login = config.VaultIdentity(token_file=str(self.layout.root_token))
         deadline = Deadline(SET_UP_SECONDS)
         session = VaultSession(place, login, call_seconds=15, deadline=deadline, role="root")
         site = Site(
             place,
-            {"vault": config.VaultTarget(**PARTY, kind="vault", address=endpoint, mount=KV_MOUNT)},
+            {"vault": config.VaultTargetConfig(**PARTY, kind="vault", address=endpoint, mount=KV_MOUNT)},
             {
-                "vault": config.TransitHolder(
+                "vault": config.TransitHolderConfig(
                     **PARTY, kind="vault-transit", address=endpoint, mount=TRANSIT_MOUNT, key=TRANSIT_KEY
                 )
             },
@@ -203,22 +165,32 @@ class VaultServer:
         self._audit(session)
         for role in ROLES:
             self._credentials(session, role)
+        return {}
 
     def _audit(self, session: VaultSession) -> None:
         """Vault takes audit devices from its API; an outside server's are its own."""
-        if self._layout.vault_init.exists() and not session.read("sys/audit", "stack, audit"):
-            options = {"file_path": str(self._layout.audit), "log_raw": "false", "mode": "0600"}
+        if self.layout.vault_init.exists() and not session.read("sys/audit", "stack, audit"):
+            options = {"file_path": str(self.layout.audit), "log_raw": "false", "mode": "0600"}
             session.write("sys/audit/stack", {"type": "file", "options": options}, "stack, audit")
 
     def _credentials(self, session: VaultSession, role: str) -> None:
         path = f"auth/approle/role/orgkey-{role}"
-        files.private_directory(self._layout.role_id(role).parent)
+        files.private_directory(self.layout.role_id(role).parent)
         found = session.read(f"{path}/role-id", f"stack, role id of {role}") or {}
-        files.replace(self._layout.role_id(role), str(found["role_id"]).encode())
-        if not self._layout.secret_id(role).exists():
+        files.replace(self.layout.role_id(role), str(found["role_id"]).encode())
+        if not self.layout.secret_id(role).exists():
             what = f"stack, secret id of {role}"
             made = session.call(lambda client: client.write_data(f"{path}/secret-id", data={}), what)
-            files.replace(self._layout.secret_id(role), made["data"]["secret_id"].encode())
+            files.replace(self.layout.secret_id(role), made["data"]["secret_id"].encode())
+
+
+def configuration(product: str) -> str:
+    """The template of the server's configuration, from `infra/stack`.
+
+    Args:
+        product: ``bao`` or ``vault``.
+    """
+    return "".join(infra_path("stack", f"{name}.hcl").read_text() for name in ("server", product))
 
 
 def is_openbao(program: Path) -> bool:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import configparser
 import http.client
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
-from pipeline.core.errors import LocalFilesProblem, OrgkeyError, Unreachable
+from pipeline.core.errors import LocalFilesProblem, Unreachable
 
 REGION = "us-east-1"
 CALL_SECONDS = 15.0
-T = TypeVar("T")
 
 
 def request(
@@ -68,7 +68,7 @@ def vault_client(endpoint: str, token: str | None) -> Any:
     import requests
 
     session = requests.Session()
-    session.trust_env = urlsplit(endpoint).hostname not in ("127.0.0.1", "::1", "localhost")
+    session.trust_env = not _on_loopback(endpoint)
     return hvac.Client(url=endpoint, token=token or "", timeout=CALL_SECONDS, session=session)
 
 
@@ -84,7 +84,6 @@ def aws_client(service: str, endpoint: str, credentials: Path) -> Any:
     from botocore.config import Config
 
     access, secret = read_credentials(credentials)
-    loopback = urlsplit(endpoint).hostname in ("127.0.0.1", "::1", "localhost")
     return boto3.session.Session(
         aws_access_key_id=access, aws_secret_access_key=secret, region_name=REGION
     ).client(
@@ -96,10 +95,14 @@ def aws_client(service: str, endpoint: str, credentials: Path) -> Any:
             retries={"total_max_attempts": 2},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            proxies={} if loopback else None,
+            proxies={} if _on_loopback(endpoint) else None,
             s3={"addressing_style": "path"},
         ),
     )
+
+
+def _on_loopback(endpoint: str) -> bool:
+    return urlsplit(endpoint).hostname in ("127.0.0.1", "::1", "localhost")
 
 
 def write_credentials(access: str, secret: str) -> bytes:
@@ -124,8 +127,9 @@ def read_credentials(path: Path, profile: str = "default") -> tuple[str, str]:
         ) from error
 
 
-def aws_told(call: Callable[[], T]) -> T:
-    """Run calls of boto3's; only our own errors leave.
+@contextmanager
+def aws_errors() -> Iterator[None]:
+    """Turn errors of boto3's into our own.
 
     Raises:
         Unreachable: The server does not answer, or refuses.
@@ -133,9 +137,7 @@ def aws_told(call: Callable[[], T]) -> T:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        return call()
-    except OrgkeyError:
-        raise
+        yield
     except (BotoCoreError, ClientError) as error:
         raise Unreachable(
             f"the stack's S3 or KMS cannot be set up: {error}",
@@ -143,8 +145,9 @@ def aws_told(call: Callable[[], T]) -> T:
         ) from error
 
 
-def vault_told(call: Callable[[], T]) -> T:
-    """Run calls of hvac's; only our own errors leave.
+@contextmanager
+def vault_errors() -> Iterator[None]:
+    """Turn errors of hvac's into our own.
 
     Raises:
         Unreachable: The server does not answer, or refuses.
@@ -153,9 +156,7 @@ def vault_told(call: Callable[[], T]) -> T:
     from hvac.exceptions import VaultError
 
     try:
-        return call()
-    except OrgkeyError:
-        raise
+        yield
     except (VaultError, requests.RequestException) as error:
         raise Unreachable(
             f"the stack's Vault cannot be set up: {error}",

@@ -14,8 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pipeline.core import files
-from pipeline.core import http as web
+from pipeline.core import files, http
 from pipeline.core.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError, UsageProblem
 from pipeline.evidence import cms as token
 
@@ -67,7 +66,7 @@ def ask(statement: Path, settings: Certificates, *, seconds: float) -> Stamped:
     # A request that lies there without an answer is what makes it pending, whatever happens from here on.
     files.replace(_request(statement), asked.as_bytes())
     try:
-        answer = web.send(
+        answer = http.send(
             settings.timestamp,
             asked.as_bytes(),
             _QUERY,

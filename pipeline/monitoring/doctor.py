@@ -16,8 +16,7 @@ from typing import Literal
 from pipeline.archive.catalog import AT_ONCE, Reader
 from pipeline.archive.run import Estate, KeyScope
 from pipeline.config import Config
-from pipeline.core import files, process
-from pipeline.core import hardening as harden
+from pipeline.core import files, hardening, process
 from pipeline.core.errors import Code, OrgkeyError, ProgramMissing, first_of
 from pipeline.core.finding import Finding, Level
 from pipeline.core.isolation import isolated
@@ -54,7 +53,12 @@ def examine(context: KeyScope) -> list[Finding]:
     jobs.append(lambda: _implementations(context))
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="doctor") as pool:
         asked = [pool.submit(isolated, job, "one of the checks") for job in jobs]
-        findings = [*_gnupg(context), *harden.check(), *_state(context.root), *_configuration(context.config)]
+        findings = [
+            *_gnupg(context),
+            *hardening.check(),
+            *_state(context.root),
+            *_configuration(context.config),
+        ]
         findings += channels.findings(context.config)
         for job in asked:
             told = job.result()

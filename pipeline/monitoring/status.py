@@ -26,8 +26,8 @@ from pipeline.monitoring.rules import DAY, Rule
 from pipeline.record.create import CustodyPlan
 from pipeline.record.verify import Record
 from pipeline.workflows import checkin
-from pipeline.workflows.backups import map as coverage
-from pipeline.workflows.backups.map import Backup
+from pipeline.workflows.backups import backup_map
+from pipeline.workflows.backups.backup_map import Backup
 
 _TOLD = 5
 """How many backups of a kind are named one by one."""
@@ -306,8 +306,8 @@ def _backups(
     if not context.config.backups:
         return (), [], []
     try:
-        found = coverage.cover(
-            estate.backups(whole=False), coverage.escrowed(surveys), coverage.missing(surveys)
+        found = backup_map.map_backups(
+            estate.backups(whole=False), backup_map.escrowed(surveys), backup_map.missing(surveys)
         )
     except OrgkeyError as error:
         return (), [f"the backups cannot be looked at: {error.message}; {error.hint}"], [error.code]

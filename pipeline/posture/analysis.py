@@ -245,7 +245,7 @@ def _accounts(config: Config, described: Mapping[str, HolderDescription]) -> dic
         if match:
             found[f"holder {name}"] = match[1]
     for name, target in config.target.items():
-        if isinstance(target, settings.S3Target) and target.expected_bucket_owner:
+        if isinstance(target, settings.S3TargetConfig) and target.expected_bucket_owner:
             found[f"target {name}"] = target.expected_bucket_owner
     return found
 
@@ -254,7 +254,7 @@ def _controlled(config: Config) -> dict[str, tuple[str, ...]]:
     """Who controls each machine's thing, by the configuration."""
     found = {f"target {name}": target.controlled_by for name, target in config.target.items()}
     for name, holder in config.holder.items():
-        if isinstance(holder, settings.TransitHolder | settings.KmsHolder):
+        if isinstance(holder, settings.TransitHolderConfig | settings.KmsHolderConfig):
             found[f"holder {name}"] = holder.controlled_by
     return found
 
@@ -276,7 +276,7 @@ def _unsealed(context: KeyScope, control: _Control) -> list[str]:
     clouds = {
         party
         for name, item in (*config.target.items(), *config.holder.items())
-        if isinstance(item, settings.S3Target | settings.KmsHolder)
+        if isinstance(item, settings.S3TargetConfig | settings.KmsHolderConfig)
         for party in item.controlled_by
     }
     unknown = []
@@ -366,18 +366,18 @@ def _exports(context: KeyScope) -> list[Lingering]:
 
 def _hosts(config: Config) -> tuple[str, ...]:
     """This host, where its logins open a whole path: it gets the key at any time."""
-    identity = config.identity.get("driller") or config.identity.get("writer") or settings.Identity()
+    identity = config.identity.get("driller") or config.identity.get("writer") or settings.IdentityConfig()
     machines = {
         name
         for name, holder in config.holder.items()
-        if isinstance(holder, settings.TransitHolder | settings.KmsHolder)
+        if isinstance(holder, settings.TransitHolderConfig | settings.KmsHolderConfig)
     }
     paths_here = [
         name for name, path in config.path.items() if {need.holder for need in path.needs} <= machines
     ]
     if not paths_here:
         return ()
-    login = "live drill credentials" if identity != settings.Identity() else "the user's own logins"
+    login = "live drill credentials" if identity != settings.IdentityConfig() else "the user's own logins"
     return (f"host {platform.node()} ({login}, path {', '.join(sorted(paths_here))})",)
 
 

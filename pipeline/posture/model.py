@@ -285,9 +285,9 @@ def shares_of(name: str, holder: HolderConfig) -> tuple[Thing, ...]:
     """
     from pipeline import config as settings
 
-    if isinstance(holder, settings.OpenpgpHolder):
+    if isinstance(holder, settings.OpenpgpHolderConfig):
         return tuple(custodian(member.fingerprint) for member in holder.members)
-    if isinstance(holder, settings.PaperHolder):
+    if isinstance(holder, settings.PaperHolderConfig):
         return sheets(name, holder.kept_by)
     return (Thing(f"holder {name}", frozenset(holder.controlled_by), holder.domain),)
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.core import log as logs
+from pipeline.core import log
 from pipeline.core.errors import UsageProblem
 from pipeline.core.secret import Secret
 
@@ -45,7 +45,7 @@ def read_secret(path: str | None, called: str, *, public: bool = False) -> Secre
         ) from error
     if not text or not is_sendable(text.decode("latin-1")):
         raise UsageProblem(f"{path} holds no {called}", hint=f"write it there, {_ON_ONE_LINE}")
-    return Secret(text) if public else logs.redact_login(Secret(text))
+    return Secret(text) if public else log.redact_login(Secret(text))
 
 
 def read_token(identity: VaultIdentity | None, role: str) -> Secret:
@@ -65,7 +65,7 @@ def read_token(identity: VaultIdentity | None, role: str) -> Secret:
             raise UsageProblem(
                 "the variable VAULT_TOKEN holds no token", hint=f"set it again, {_ON_ONE_LINE}"
             )
-        return logs.redact_login(Secret(ambient))
+        return log.redact_login(Secret(ambient))
     kept = Path.home() / ".vault-token"
     if kept.is_file():
         return read_secret(str(kept), "token")

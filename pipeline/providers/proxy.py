@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment
 
-from pipeline.core import log as logs
+from pipeline.core import log
 from pipeline.core.errors import UsageProblem
 from pipeline.core.secret import Secret
 from pipeline.providers.credentials import read_secret
@@ -129,7 +129,7 @@ def _check(url: str, place: VaultPlace | AwsPlace, address: str) -> None:
         # Also as it is sent, encoded with the user.
         login = parts.netloc.rpartition("@")[0]
         for secret in (parts.password, unquote(parts.password), login, unquote(login)):
-            logs.redact_login(Secret(secret))
+            log.redact_login(Secret(secret))
 
 
 def setting(place: VaultPlace | AwsPlace, address: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.core import log as logs
+from pipeline.core import log
 
 
 def one_line(text: str, limit: int = 300) -> str:
@@ -13,6 +13,6 @@ def one_line(text: str, limit: int = 300) -> str:
     """
     if text[:256].lstrip().lower().startswith(("<!doctype html", "<html")):
         return "a web page"
-    text = logs.clean(text)
+    text = log.clean(text)
     clean = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"

@@ -6,7 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pipeline.config import Config, IdentityName, TransitHolder, VaultIdentity, VaultPlace, VaultTarget
+from pipeline.config import (
+    Config,
+    IdentityName,
+    TransitHolderConfig,
+    VaultIdentity,
+    VaultPlace,
+    VaultTargetConfig,
+)
 from pipeline.core.errors import UsageProblem
 from pipeline.provision.files import IDENTITIES, AuditSettings, Files, plain
 from pipeline.provision.files import IdentityName as FileIdentity
@@ -44,8 +51,8 @@ class Site:
     """
 
     place: VaultPlace
-    targets: Mapping[str, VaultTarget]
-    holders: Mapping[str, TransitHolder]
+    targets: Mapping[str, VaultTargetConfig]
+    holders: Mapping[str, TransitHolderConfig]
     session: Session
 
     @property
@@ -176,7 +183,7 @@ def _apart(site: Site) -> None:
                 )
 
 
-def _place(target: VaultTarget) -> dict[str, str]:
+def _place(target: VaultTargetConfig) -> dict[str, str]:
     return {"mount": target.mount, "prefix": f"{target.prefix}/" if target.prefix else ""}
 
 

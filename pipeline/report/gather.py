@@ -208,7 +208,7 @@ def _copy(config: settings.Config, copy: Copy) -> CopyFacts:
         or None,
         copy.sha256.hex if copy.sha256 else None,
         copy.retain_until,
-        target.lock_mode if isinstance(target, settings.S3Target) else None,
+        target.lock_mode if isinstance(target, settings.S3TargetConfig) else None,
         ("R1",) if copy.ok else (),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.core import log as logs
+from pipeline.core import log
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import DeadlinePassed, UsageProblem
 from pipeline.sources.interface import LARGEST, Export, NoExport
@@ -40,7 +40,7 @@ class CommandSource:
         self._environ = environ
 
     def fetch(self, deadline: Deadline) -> Export:
-        """Run the command; see :class:`pipeline.sources.interface.Source`."""
+        """Run the command; see :class:`pipeline.sources.interface.ExportSource`."""
         from pipeline.core import process
 
         # Arguments stay out of messages: they are the operator's, and may say too much.
@@ -57,7 +57,7 @@ class CommandSource:
                 f"{name} did not end in time and was ended",
                 hint="run it by hand; or raise source.timeout_seconds",
             ) from error
-        said = logs.last_words(done.stderr)
+        said = log.last_words(done.stderr)
         if done.returncode != 0:
             raise UsageProblem(
                 f"{name} ended with code {done.returncode}" + (f": {said}" if said else ""),

@@ -6,12 +6,11 @@ import os
 from pathlib import Path
 from typing import Final
 
-from pipeline.core import files
-from pipeline.core import passphrases as inputs
+from pipeline.core import files, passphrases
 from pipeline.core.clock import Deadline
 from pipeline.core.digest import sha256
 from pipeline.core.errors import LocalFilesProblem, NotAKey
-from pipeline.sources.interface import LARGEST, STILL_A_KEY, Export, Taken
+from pipeline.sources.interface import LARGEST, STILL_A_KEY, Export, SourceFile
 
 STANDARD_INPUT: Final = Path("-")
 
@@ -31,21 +30,16 @@ def read_export(path: Path, limit: int, *, follow: bool = True) -> tuple[bytes, 
         LocalFilesProblem: It cannot be read, is not a regular file, or changed.
         NotAKey: It is larger than ``limit``.
     """
-    try:
-        with files.open_regular(path, follow=follow) as stream:
-            if stream is None:
-                raise LocalFilesProblem(
-                    f"{path} is not a regular file", hint="name the exported file; to pipe one in, give -"
-                )
-            before = os.fstat(stream.fileno())
-            if before.st_size > limit:
-                raise too_large(str(path), limit)
-            data = stream.read(limit + 1)
-            after = os.fstat(stream.fileno())
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot read {path}: {error.strerror or error}", hint="check the path and its permissions"
-        ) from error
+    with files.os_errors(f"cannot read {path}"), files.open_regular(path, follow=follow) as stream:
+        if stream is None:
+            raise LocalFilesProblem(
+                f"{path} is not a regular file", hint="name the exported file; to pipe one in, give -"
+            )
+        before = os.fstat(stream.fileno())
+        if before.st_size > limit:
+            raise too_large(str(path), limit)
+        data = stream.read(limit + 1)
+        after = os.fstat(stream.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(
         data
     ) != before.st_size:
@@ -78,7 +72,7 @@ class FileSource:
         self._limit = limit
 
     def fetch(self, deadline: Deadline) -> Export:
-        """Read the file; see :class:`pipeline.sources.interface.Source`."""
+        """Read the file; see :class:`pipeline.sources.interface.ExportSource`."""
         deadline.check()
         if self._path == STANDARD_INPUT:
             return self._standard_input()
@@ -86,10 +80,10 @@ class FileSource:
         notes: tuple[str, ...] = ()
         if facts.st_mode & 0o077:
             notes = (f"{self._path} can be read by others: chmod 600 it",)
-        return Export(data, str(self._path), notes, (Taken(self._path, sha256(data)),))
+        return Export(data, str(self._path), notes, (SourceFile(self._path, sha256(data)),))
 
     def _standard_input(self) -> Export:
-        data = inputs.standard_input(self._limit + 1, "the export")
+        data = passphrases.standard_input(self._limit + 1, "the export")
         if len(data) > self._limit:
             raise too_large("standard input", self._limit)
         return Export(data, "standard input")

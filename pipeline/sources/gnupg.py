@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from pipeline.core import log as logs
+from pipeline.core import log
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import LocalFilesProblem, UsageProblem, WrongPassphrase
 from pipeline.core.passphrases import edge_note
@@ -46,7 +46,7 @@ class GnupgSource:
         self._limit = limit
 
     def fetch(self, deadline: Deadline) -> Export:
-        """Run gpg; see :class:`pipeline.sources.interface.Source`."""
+        """Run gpg; see :class:`pipeline.sources.interface.ExportSource`."""
         from pipeline.core import process
 
         gpg = process.find("gpg")
@@ -108,7 +108,7 @@ class GnupgSource:
 
     def _failure(self, stderr: bytes, passphrase: Secret) -> Exception:
         status = stderr.decode(errors="replace")
-        said = logs.last_words(_without_status(stderr))
+        said = log.last_words(_without_status(stderr))
         # 11 is GPG_ERR_BAD_PASSPHRASE; the upper bits say which part of GnuPG reports it.
         codes = [int(word) & 0xFFFF for word in status.split() if word.isdigit() and int(word) > 0xFFFF]
         if 11 in codes or "bad passphrase" in status.lower():

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pipeline.core import files
 from pipeline.core.clock import Clock, Deadline, SystemClock
 from pipeline.core.digest import sha256
 from pipeline.core.errors import (
     INSPECT_PRECEDENCE,
     Code,
     DeadlinePassed,
-    LocalFilesProblem,
     NotAKey,
     NotPinned,
     OrgkeyError,
@@ -28,9 +28,9 @@ from pipeline.core.errors import (
     SeveralKeys,
 )
 from pipeline.core.isolation import isolated
-from pipeline.sources import done
+from pipeline.sources import done_folder
 from pipeline.sources.file import read_export
-from pipeline.sources.interface import LARGEST, Export, NoExport, Taken
+from pipeline.sources.interface import LARGEST, Export, NoExport, SourceFile
 
 if TYPE_CHECKING:
     from pipeline.openpgp.key.inspection import Inspection
@@ -111,19 +111,21 @@ class InboxSource:
         self._clock = clock or SystemClock()
 
     def fetch(self, deadline: Deadline) -> Export:
-        """Wait, look at every file, choose; see :class:`pipeline.sources.interface.Source`."""
+        """Wait, look at every file, choose; see :class:`pipeline.sources.interface.ExportSource`."""
         deadline.check()
         settled, notes = self._wait(deadline)
         found = [item for path in settled if (item := self._look(path, notes)) is not None]
         keys = [item for item in found if item.code is not Code.NOT_A_KEY]
         notes += [
-            f"{item.path.name} is ignored: no OpenPGP key, or damaged" for item in found if item not in keys
+            f"{item.path.name} is ignored: not an OpenPGP key, or damaged"
+            for item in found
+            if item not in keys
         ]
         chosen = self._choose(keys, found, notes)
         notes += [_passed_over(item, chosen) for item in keys if item.data != chosen.data]
         # Other exports of the same key go with it: left behind, the next run would take an older one.
         taken = tuple(
-            Taken(item.path, sha256(item.data), used=item.data == chosen.data)
+            SourceFile(item.path, sha256(item.data), used=item.data == chosen.data)
             for item in keys
             if item.fingerprint == chosen.fingerprint and Code.PUBLIC_ONLY not in item.problems
         )
@@ -131,7 +133,9 @@ class InboxSource:
 
     def finish(self, export: Export, note: str) -> tuple[str, ...]:
         """Move this key's exports to ``done/``, renamed and read-only."""
-        return done.put_aside(export.files, self._folder / "done", note, self._clock.now(), self._limit)
+        return done_folder.put_aside(
+            export.files, self._folder / "done", note, self._clock.now(), self._limit
+        )
 
     def _wait(self, deadline: Deadline) -> tuple[list[Path], list[str]]:
         """Wait until all files that may be exports stand still."""
@@ -153,48 +157,38 @@ class InboxSource:
         """The files that may be exports, and why others are not."""
         marks: dict[Path, Mark] = {}
         notes: list[str] = []
-        try:
-            with os.scandir(self._folder) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    reason, facts = self._reason_against(entry)
-                    if facts is not None:
-                        marks[Path(entry.path)] = (
-                            facts.st_dev,
-                            facts.st_ino,
-                            facts.st_size,
-                            facts.st_mtime_ns,
-                        )
-                    elif reason:
-                        notes.append(f"{entry.name} is ignored: {reason}")
-        except OSError as error:
-            raise LocalFilesProblem(
-                f"cannot read the inbox {self._folder}: {error.strerror or error}",
-                hint="make the folder, or correct source.path and its permissions",
-            ) from error
+        hint = "make the folder, or correct source.path and its permissions"
+        with files.os_errors(f"cannot read the inbox {self._folder}", hint=hint):
+            for path in sorted(self._folder.iterdir()):
+                reason, status = self._reason_against(path)
+                if status is not None:
+                    marks[path] = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+                elif reason:
+                    notes.append(f"{path.name} is ignored: {reason}")
         return marks, notes
 
-    def _reason_against(self, entry: os.DirEntry[str]) -> tuple[str, os.stat_result | None]:
-        """Why an entry is no export, judged from outside; its facts when it may be one."""
-        name = entry.name.lower()
+    def _reason_against(self, path: Path) -> tuple[str, os.stat_result | None]:
+        """Why an entry is not an export, judged from outside; its status when it may be one."""
+        name = path.name.lower()
         try:
-            facts = entry.stat(follow_symlinks=False)
+            status = path.lstat()
         except FileNotFoundError:  # a temporary name that was just renamed
             return "", None
-        if stat.S_ISDIR(facts.st_mode):
-            return ("" if entry.name == "done" else "a folder"), None
-        if entry.is_symlink():
+        if stat.S_ISDIR(status.st_mode):
+            return ("" if path.name == "done" else "a folder"), None
+        if stat.S_ISLNK(status.st_mode):
             return "a symbolic link", None
-        if not stat.S_ISREG(facts.st_mode):
-            return "no regular file", None
+        if not stat.S_ISREG(status.st_mode):
+            return "not a regular file", None
         if name.startswith((".", "~$", "#")) or name in JUNK:
             return "hidden, or litter of a desktop", None
         if name.endswith(UNFINISHED):
             return "unfinished, by its name", None
-        if facts.st_size > self._limit:
-            return f"more than {self._limit} bytes, no keypair export", None
-        if facts.st_size == 0:
+        if status.st_size > self._limit:
+            return f"more than {self._limit} bytes, not a keypair export", None
+        if status.st_size == 0:
             return "empty", None
-        return "", facts
+        return "", status
 
     def _look(self, path: Path, notes: list[str]) -> _Found | None:
         from pipeline.openpgp.key.inspection import inspect

@@ -20,7 +20,7 @@ class NoExport(LocalFilesProblem):
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class SourceFile:
     """A file that an export was chosen from, to be put aside afterwards.
 
     Attributes:
@@ -48,10 +48,10 @@ class Export:
     data: bytes = field(repr=False)
     origin: str
     notes: tuple[str, ...] = ()
-    files: tuple[Taken, ...] = ()
+    files: tuple[SourceFile, ...] = ()
 
 
-class Source(Protocol):
+class ExportSource(Protocol):
     """Where an export comes from. Every error that leaves it descends from ``OrgkeyError``."""
 
     kind: str

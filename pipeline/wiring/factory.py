@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pipeline import config as settings
 from pipeline.archive.run import KeyScope, Role
 from pipeline.config import Config
-from pipeline.core import log as logs
+from pipeline.core import log
 from pipeline.core.clock import Clock, Deadline, SystemClock
 from pipeline.core.errors import OrgkeyError, UsageProblem
 from pipeline.core.finding import Finding
@@ -25,8 +25,8 @@ from pipeline.custody.holders.interface import HOLDER_CALLS, Holder
 from pipeline.custody.shares.manifest_section import CustodySection
 from pipeline.custody.shares.paths import HolderDescription
 from pipeline.provision.desired import Site
-from pipeline.sources.backups.sources import Source as BackupSource
-from pipeline.sources.interface import Source
+from pipeline.sources.backups.sources import BackupSource
+from pipeline.sources.interface import ExportSource
 from pipeline.storage.interface import RETAINER_CALLS, TARGET_CALLS, Retainer, Stored, Target
 from pipeline.storage.ledger_mirror import MIRROR_CALLS, Mirror
 from pipeline.wiring.holder_addresses import Consent, reach
@@ -70,13 +70,13 @@ class Estate:
     def target(self, name: str, item: settings.TargetConfig) -> Target:
         """Build one target."""
         target: Target
-        if isinstance(item, settings.VaultTarget):
+        if isinstance(item, settings.VaultTargetConfig):
             from pipeline.storage.vault.backend import VaultBackend
 
             key = self.config.key if self.config else None
             pins = (key.fingerprint, *key.former) if key else ()
             target = VaultBackend(name, item, self._sessions.vault(name, item), pins=pins)
-        elif isinstance(item, settings.S3Target):
+        elif isinstance(item, settings.S3TargetConfig):
             from pipeline.storage.s3.backend import S3Backend
 
             target = S3Backend(name, item, self._sessions.cloud(name, item))
@@ -94,7 +94,7 @@ class Estate:
         return {
             name: self._retainer(name, item, S3Backend(name, item, self._sessions.cloud(name, item)).place)
             for name, item in self.config.target.items()
-            if isinstance(item, settings.S3Target)
+            if isinstance(item, settings.S3TargetConfig)
         }
 
     def entry_retainers(self) -> dict[str, Retainer[str]]:
@@ -105,11 +105,11 @@ class Estate:
         return {
             name: self._retainer(name, item, split)
             for name in self.config.ledger.mirrors
-            if isinstance(item := self.config.target[name], settings.S3Target)
+            if isinstance(item := self.config.target[name], settings.S3TargetConfig)
         }
 
     def _retainer(
-        self, name: str, item: settings.S3Target, place: Callable[[T], tuple[str, str | None]]
+        self, name: str, item: settings.S3TargetConfig, place: Callable[[T], tuple[str, str | None]]
     ) -> Retainer[T]:
         from pipeline.storage.s3.retention import S3Retainer
 
@@ -124,16 +124,16 @@ class Estate:
     def holder(self, name: str, item: settings.HolderConfig) -> Holder:
         """Build one holder."""
         holder: Holder
-        if isinstance(item, settings.TransitHolder):
+        if isinstance(item, settings.TransitHolderConfig):
             from pipeline.custody.holders.transit import TransitKeyHolder
 
             holder = TransitKeyHolder(name, item, self._sessions.vault(name, item))
-        elif isinstance(item, settings.OpenpgpHolder):
+        elif isinstance(item, settings.OpenpgpHolderConfig):
             from pipeline.custody.holders.openpgp import CustodianGroup
 
             days = self.config.policy.certificate_warning_days if self.config else 0.0
             return CustodianGroup(name, item, deadline=self.deadline, clock=self.clock, warning_days=days)
-        elif isinstance(item, settings.PaperHolder):
+        elif isinstance(item, settings.PaperHolderConfig):
             from pipeline.custody.holders.paper import PaperSheets
 
             return PaperSheets(name, item, deadline=self.deadline)  # printing is never tried again by itself
@@ -217,7 +217,7 @@ class Estate:
                 "an empty name is not a place of backups", hint="give a file, a folder or s3://bucket/prefix"
             )
         if place == "-":
-            return [sources.Stream(self.deadline)]
+            return [sources.BackupPipe(self.deadline)]
         if isinstance(place, str) and not place.startswith("s3://"):
             return sources.local(files.expanded(Path(place)), self.deadline)
         name, item = self._backup_place(place)
@@ -243,8 +243,10 @@ class Estate:
             if item.location.startswith("s3://") and asked.startswith(item.location.rstrip("/") + "/"):
                 return name, item.model_copy(update={"location": place})
         for name, target in (self.config.target if self.config else {}).items():
-            if isinstance(target, settings.S3Target) and asked.startswith(f"s3://{target.bucket}/"):
-                shared = settings.BackupPlace.model_fields.keys() & settings.S3Target.model_fields.keys()
+            if isinstance(target, settings.S3TargetConfig) and asked.startswith(f"s3://{target.bucket}/"):
+                shared = (
+                    settings.BackupPlace.model_fields.keys() & settings.S3TargetConfig.model_fields.keys()
+                )
                 values = {field: getattr(target, field) for field in shared}
                 return name, settings.BackupPlace(location=place, **values)
         try:
@@ -264,9 +266,9 @@ class Estate:
         found: dict[str, Mirror] = {}
         for name in self.config.ledger.mirrors:
             item = self.config.target[name]
-            if isinstance(item, settings.S3Target):
+            if isinstance(item, settings.S3TargetConfig):
                 found[name] = S3Mirror(name, item, self._sessions.cloud(name, item), fingerprint)
-            elif isinstance(item, settings.DirectoryTarget):
+            elif isinstance(item, settings.DirectoryTargetConfig):
                 found[name] = DirectoryMirror(name, item, fingerprint)
         return found
 
@@ -287,7 +289,7 @@ class Estate:
         return {
             name: VaultHeads(name, item, self._sessions.vault(name, item), fingerprint)
             for name in self.config.ledger.heads
-            if isinstance(item := self.config.target[name], settings.VaultTarget)
+            if isinstance(item := self.config.target[name], settings.VaultTargetConfig)
         }
 
     def sites(self) -> list[Site]:
@@ -296,11 +298,11 @@ class Estate:
         found: dict[tuple[str, str | None], Site] = {}
         for group in (self.config.target, self.config.holder):
             for name, item in group.items():
-                if not isinstance(item, settings.VaultTarget | settings.TransitHolder):
+                if not isinstance(item, settings.VaultTargetConfig | settings.TransitHolderConfig):
                     continue
                 key = (item.address, item.namespace)
                 known = found.get(key) or Site(item, {}, {}, self._sessions.vault(name, item))
-                if isinstance(item, settings.VaultTarget):
+                if isinstance(item, settings.VaultTargetConfig):
                     found[key] = replace(known, targets={**known.targets, name: item})
                 else:
                     found[key] = replace(known, holders={**known.holders, name: item})
@@ -366,7 +368,7 @@ def context(
         fingerprint=pin,
         clock=clock,
         deadline=deadline,
-        run_id=logs.run_id(),
+        run_id=log.run_id(),
         root=state_root(state_dir) / pin,
         reporter=reporter,
         backends=Estates(lambda role: Estate(config, role, deadline, clock, breakers)),
@@ -383,7 +385,7 @@ def pinned(config: Config | None, option: str | None) -> str | None:
     if option is None:
         return key.fingerprint if key else None
     try:
-        given = settings.Key(fingerprint=option).fingerprint
+        given = settings.KeyConfig(fingerprint=option).fingerprint
     except ValueError:
         raise UsageProblem(
             f"--fingerprint {option!r} is not a fingerprint", hint="give all 40 hexadecimal digits"
@@ -408,7 +410,7 @@ def state_root(option: Path | None) -> Path:
     return platformdirs.user_state_path("orgkey")
 
 
-def source(config: Config, export: Path | None, *, pin: str | None, passphrase: SecretSource) -> Source:
+def source(config: Config, export: Path | None, *, pin: str | None, passphrase: SecretSource) -> ExportSource:
     """Build the place that an export comes from.
 
     Args:

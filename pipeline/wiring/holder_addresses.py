@@ -26,7 +26,7 @@ _AWS: Final = "AWS"
 _PORTS: Final = {"http": 80, "https": 443}
 _ADDRESS: Final = re.compile(r"(?i:https?)://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
 
-H = TypeVar("H", settings.TransitHolder, settings.KmsHolder)
+H = TypeVar("H", settings.TransitHolderConfig, settings.KmsHolderConfig)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def reach(
 
 def _transit(
     config: Config | None, name: str, description: HolderDescription, consent: Consent
-) -> settings.TransitHolder:
+) -> settings.TransitHolderConfig:
     told = description.coordinates
     key = {"mount": str(told["mount"]), "key": str(told["key"])}
     recorded, namespace = str(told["address"]), _optional(told.get("namespace"))
@@ -80,8 +80,8 @@ def _transit(
         here = _server(config, name, recorded, namespace)
         if here is None:
             raise _not_configured(name, recorded, 'kind "vault-transit", address, mount and key')
-        return _as_holder(here, settings.TransitHolder, "vault-transit", key)
-    return settings.TransitHolder(
+        return _as_holder(here, settings.TransitHolderConfig, "vault-transit", key)
+    return settings.TransitHolderConfig(
         kind="vault-transit",
         controlled_by=("record",),
         address=_agreed(name, recorded, os.environ.get("VAULT_ADDR"), "VAULT_ADDR", consent),
@@ -94,7 +94,7 @@ def _transit(
 
 def _kms(
     config: Config | None, name: str, description: HolderDescription, consent: Consent
-) -> settings.KmsHolder:
+) -> settings.KmsHolderConfig:
     told = description.coordinates
     key = {"region": str(told["region"]), "key_id": str(told["key_arn"])}
     recorded = _optional(told.get("endpoint_url"))
@@ -106,13 +106,13 @@ def _kms(
                 recorded or f"AWS KMS in {key['region']}",
                 'kind "aws-kms", region, key_id, and endpoint_url where it is not AWS\'s own',
             )
-        return _as_holder(here, settings.KmsHolder, "aws-kms", key)
+        return _as_holder(here, settings.KmsHolderConfig, "aws-kms", key)
     variables = ("AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL")
     named = next((value for variable in variables if (value := os.environ.get(variable))), None)
     endpoint = None
     if recorded or named:  # else AWS's own, where no record can lead to
         endpoint = _agreed(name, recorded or _AWS, named, variables[0], consent)
-    return settings.KmsHolder(kind="aws-kms", controlled_by=("record",), endpoint_url=endpoint, **key)
+    return settings.KmsHolderConfig(kind="aws-kms", controlled_by=("record",), endpoint_url=endpoint, **key)
 
 
 # -- with a configuration ---------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def _kms(
 def _server(config: Config, name: str, address: str, namespace: str | None) -> settings.VaultPlace | None:
     """The configured holder of that name; else another configured place at the same server."""
     known = config.holder.get(name)
-    if isinstance(known, settings.TransitHolder):
+    if isinstance(known, settings.TransitHolderConfig):
         return known
     for place in (*config.holder.values(), *config.target.values()):
         if (
@@ -133,13 +133,13 @@ def _server(config: Config, name: str, address: str, namespace: str | None) -> s
     return None
 
 
-def _cloud(config: Config, name: str, region: str, endpoint: str | None) -> settings.KmsHolder | None:
+def _cloud(config: Config, name: str, region: str, endpoint: str | None) -> settings.KmsHolderConfig | None:
     known = config.holder.get(name)
-    if isinstance(known, settings.KmsHolder):
+    if isinstance(known, settings.KmsHolderConfig):
         return known
     for place in config.holder.values():
         if (
-            isinstance(place, settings.KmsHolder)
+            isinstance(place, settings.KmsHolderConfig)
             and place.region == region
             and _same(place.endpoint_url or _AWS, endpoint or _AWS)
         ):

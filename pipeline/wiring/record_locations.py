@@ -45,7 +45,7 @@ def addresses(place: str) -> list[str]:
         item = _named(place)[0]
     except ValueError:
         return []
-    return [item.address] if isinstance(item, settings.VaultTarget) else []
+    return [item.address] if isinstance(item, settings.VaultTargetConfig) else []
 
 
 def _named(place: str) -> tuple[settings.TargetConfig, Slot, str | None]:
@@ -61,7 +61,7 @@ def _named(place: str) -> tuple[settings.TargetConfig, Slot, str | None]:
         raise ValueError("a part is missing")
     item: settings.TargetConfig
     if parts.scheme == "s3":
-        item = settings.S3Target(
+        item = settings.S3TargetConfig(
             kind="s3",
             controlled_by=("record",),
             bucket=parts.netloc,
@@ -71,7 +71,7 @@ def _named(place: str) -> tuple[settings.TargetConfig, Slot, str | None]:
         )
     else:
         scheme = "http" if parts.hostname in ("127.0.0.1", "localhost", "::1") else "https"
-        item = settings.VaultTarget(
+        item = settings.VaultTargetConfig(
             kind="vault",
             controlled_by=("record",),
             address=f"{scheme}://{parts.netloc}",

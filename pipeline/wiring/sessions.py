@@ -62,19 +62,19 @@ class Sessions:
         if isinstance(place, settings.VaultPlace):
             return self.breakers.of(place.address)
         if isinstance(place, settings.AwsPlace):
-            service = "kms" if isinstance(place, settings.KmsHolder) else "s3"
+            service = "kms" if isinstance(place, settings.KmsHolderConfig) else "s3"
             return self.breakers.of(place.endpoint_url or f"{service}.{place.region}")
         return None
 
     def _call_seconds(self) -> float:
         return self.config.policy.call_seconds if self.config else settings.Policy().call_seconds
 
-    def _identity(self) -> settings.Identity:
+    def _identity(self) -> settings.IdentityConfig:
         known = self.config.identity if self.config else {}
         for role in INSTEAD[self.role]:
             if role in known:
                 return known[role]
-        return settings.Identity()
+        return settings.IdentityConfig()
 
     def _apart(self) -> bool:
         """Whether this role's login is nobody else's; the writer's is not while drills borrow it."""

@@ -28,7 +28,7 @@ from pipeline.evidence import statement as certificate
 from pipeline.evidence.ledger import witnessed
 from pipeline.evidence.ledger.drill_results import NOT_REACHED, PROOFS, Proof, Result
 from pipeline.record.verify import Record
-from pipeline.sources.backups.sources import Source
+from pipeline.sources.backups.sources import BackupSource
 from pipeline.unseal import ceremony
 from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
 from pipeline.unseal.unseal import UnsealedEpoch, unseal_and_prove
@@ -50,7 +50,7 @@ class DrillRequest:
     targets: tuple[str, ...] = ()
     nonce: str | None = None
     unseal: UnsealRequest = UNATTENDED
-    backups: tuple[Source, ...] = ()
+    backups: tuple[BackupSource, ...] = ()
 
 
 _HINTS: Final = {
@@ -289,7 +289,7 @@ def _drill_epoch(
 
 
 def _open_backups(
-    context: KeyScope, record: Record, opened: UnsealedEpoch, backups: Sequence[Source]
+    context: KeyScope, record: Record, opened: UnsealedEpoch, backups: Sequence[BackupSource]
 ) -> None:
     """Have the recovered key open real backups, and add what came of it to the proofs."""
     from pipeline.sources.backups import prove

@@ -20,19 +20,11 @@ import pytest
 
 from pipeline.config import (
     AwsIdentity,
+    KmsHolderConfig,
+    S3TargetConfig,
+    TransitHolderConfig,
     VaultIdentity,
-)
-from pipeline.config import (
-    KmsHolder as KmsSettings,
-)
-from pipeline.config import (
-    S3Target as S3Settings,
-)
-from pipeline.config import (
-    TransitHolder as TransitSettings,
-)
-from pipeline.config import (
-    VaultTarget as VaultSettings,
+    VaultTargetConfig,
 )
 from pipeline.core import clock, signals
 from pipeline.core.clock import Deadline
@@ -103,8 +95,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 
 def of_vault(url: str, folder: Path, deadline: Deadline, seconds: float = CALL) -> Calls:
-    place = VaultSettings(kind="vault", address=url, mount="orgkey", prefix="r", controlled_by=OWNER)
-    key = TransitSettings(kind="vault-transit", address=url, mount="transit", key="k", controlled_by=OWNER)
+    place = VaultTargetConfig(kind="vault", address=url, mount="orgkey", prefix="r", controlled_by=OWNER)
+    key = TransitHolderConfig(
+        kind="vault-transit", address=url, mount="transit", key="k", controlled_by=OWNER
+    )
 
     def session(identity: VaultIdentity | None = None) -> VaultSession:
         known = identity or VaultIdentity(token_file=str(folder / "token"))
@@ -140,7 +134,7 @@ def of_vault(url: str, folder: Path, deadline: Deadline, seconds: float = CALL) 
 
 
 def of_aws(url: str, folder: Path, deadline: Deadline, seconds: float = CALL) -> Calls:
-    place = S3Settings(
+    place = S3TargetConfig(
         kind="s3",
         bucket="b",
         prefix="r",
@@ -150,7 +144,7 @@ def of_aws(url: str, folder: Path, deadline: Deadline, seconds: float = CALL) ->
         lock_days=2,
         controlled_by=OWNER,
     )
-    key = KmsSettings(
+    key = KmsHolderConfig(
         kind="aws-kms", key_id="k", region="eu-central-1", endpoint_url=url, controlled_by=OWNER
     )
     identity = AwsIdentity(credentials_file=str(folder / "keys"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core import log as logs
+from pipeline.core import log
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import DeadlinePassed, LocalFilesProblem, OrgkeyError, ProgramMissing, UsageProblem
 from pipeline.core.secret import Secret
@@ -67,7 +67,7 @@ def failure(code: str, *arguments: str, seconds: float = 60.0, limit: int = 1000
 
 
 def test_a_failure_shows_its_code_and_last_words_but_neither_arguments_nor_secrets() -> None:
-    secret = logs.redact(Secret("hunter2-hunter2"))
+    secret = log.redact(Secret("hunter2-hunter2"))
     error = failure(
         "import sys; print('half a key'); print('no route to server', file=sys.stderr); "
         f"print('password was {secret.text()}', file=sys.stderr); sys.exit(7)",

@@ -19,11 +19,10 @@ from pipeline.openpgp.gnupg.driver import GnuPG
 from pipeline.openpgp.key import rewrap
 from pipeline.openpgp.key.rewrap import UnlockedKey
 from pipeline.record import create
-from pipeline.sources.backups.opener import Opener
-from pipeline.sources.backups.sources import FileSource
-from pipeline.workflows.backups import map as coverage
-from pipeline.workflows.backups import verify as opening
-from pipeline.workflows.backups.map import Backup, EscrowedKey
+from pipeline.sources.backups.session_keys import SessionKeys
+from pipeline.sources.backups.sources import BackupFile
+from pipeline.workflows.backups import backup_map, verify
+from pipeline.workflows.backups.backup_map import Backup, EscrowedKey
 from tests.support import message_writer as writer
 from tests.support.inmemory import (
     ASSETS,
@@ -46,11 +45,11 @@ def encryption_id(name: str) -> str:
     return unlocked(name).key.components[-1].public.key_id
 
 
-def backup(folder: Path, key_id: str) -> FileSource:
+def backup(folder: Path, key_id: str) -> BackupFile:
     """A message that names this recipient; nobody has its session key."""
     path = folder / f"{key_id}.pgp"
     path.write_bytes(writer.message(writer.protected(writer.literal(b"x"), bytes(32)), [key_id]))
-    return FileSource(path)
+    return BackupFile(path)
 
 
 @cache
@@ -68,12 +67,12 @@ def two_generations() -> tuple[UnlockedKey, bytes]:
         return made, gpg.encrypt(b"a backup" * 1000, f"{added}!")
 
 
-def mapped(world: World, *sources: FileSource) -> tuple[Sequence[Backup], Code]:
+def mapped(world: World, *sources: BackupFile) -> tuple[Sequence[Backup], Code]:
     """As `orgkey backups map` does it."""
     surveys = overview.all_keys(world.context)
-    missed = coverage.missing(surveys)
-    found = coverage.cover(sources, coverage.escrowed(surveys), missed)
-    return found, coverage.judged([item.code for item in found], missed)
+    missed = backup_map.missing(surveys)
+    found = backup_map.map_backups(sources, backup_map.escrowed(surveys), missed)
+    return found, backup_map.exit_code([item.code for item in found], missed)
 
 
 @pytest.fixture
@@ -106,7 +105,7 @@ def test_a_key_whose_copies_cannot_be_reached_is_no_key_that_is_missing(
     assert [item.source for item in found] == [former, ours]
     assert "or its copies cannot be read now" in str(found[0].problem)
     assert mapped(two_keys, ours)[1] is Code.OK
-    result = opening.verify(two_keys.context, opening.Request([former]))
+    result = verify.verify_backups(two_keys.context, verify.VerifyRequest([former]))
     assert result.code is error.code
     assert "or its copies cannot be read now" in str(result.backups[0].problem)
 
@@ -117,7 +116,7 @@ def test_a_key_whose_copies_are_damaged_is_an_integrity_problem(two_keys: World,
     two_keys.targets["c"].damage(slot)
     (item,), code = mapped(two_keys, former)
     assert (item.code, code) == (Code.STALE, Code.INTEGRITY)
-    assert opening.verify(two_keys.context, opening.Request([former])).code is Code.INTEGRITY
+    assert verify.verify_backups(two_keys.context, verify.VerifyRequest([former])).code is Code.INTEGRITY
     two_keys.targets["a"].failures["find"] = two_keys.targets["b"].failures["find"] = unreachable()
     assert mapped(two_keys, former)[1] is Code.INTEGRITY
 
@@ -130,7 +129,7 @@ def test_nothing_that_can_be_read_opens_no_hidden_recipient(world: World, tmp_pa
         target.failures["find"] = unreachable()
     (item,), code = mapped(world, source)
     assert (item.code, code) == (Code.STALE, Code.UNREACHABLE)
-    assert opening.verify(world.context, opening.Request([source])).code is Code.UNREACHABLE
+    assert verify.verify_backups(world.context, verify.VerifyRequest([source])).code is Code.UNREACHABLE
 
 
 def test_a_newer_epoch_opens_what_the_proven_one_does_not(world: World, tmp_path: Path) -> None:
@@ -148,7 +147,7 @@ def test_a_newer_epoch_opens_what_the_proven_one_does_not(world: World, tmp_path
         )
     )  # fmt: skip
     (tmp_path / "new.pgp").write_bytes(message)
-    source = FileSource(tmp_path / "new.pgp")
+    source = BackupFile(tmp_path / "new.pgp")
     earlier = backup(tmp_path, encryption_id(ORG))
     found, code = mapped(world, source, earlier)
     assert code is Code.OK
@@ -158,7 +157,7 @@ def test_a_newer_epoch_opens_what_the_proven_one_does_not(world: World, tmp_path
         source: (new.epoch, False),
         earlier: (old.epoch, True),
     }
-    result = opening.verify(world.context, opening.Request([source]))
+    result = verify.verify_backups(world.context, verify.VerifyRequest([source]))
     assert [(item.ok, item.key and item.key.epoch.name) for item in result.backups] == [(True, new.epoch)]
 
 
@@ -175,16 +174,16 @@ def test_a_key_that_cannot_be_recovered_does_not_keep_another_from_opening(
         ours = gpg.call(*both[:2], *words, stdin=b"a backup" * 1000).output
     (tmp_path / "both.pgp").write_bytes(message)
     (tmp_path / "ours.pgp").write_bytes(ours)
-    recover = opening._Keyring._recover
+    recover = verify._Keyring._recover
 
-    def fail(self: opening._Keyring, key: EscrowedKey) -> Opener:
+    def fail(self: verify._Keyring, key: EscrowedKey) -> SessionKeys:
         if key.fingerprint == two_keys.fingerprint:
             raise denied("the holder")
         return recover(self, key)
 
-    monkeypatch.setattr(opening._Keyring, "_recover", fail)
-    sources = [FileSource(tmp_path / name) for name in ("both.pgp", "ours.pgp")]
-    result = opening.verify(two_keys.context, opening.Request(sources))
+    monkeypatch.setattr(verify._Keyring, "_recover", fail)
+    sources = [BackupFile(tmp_path / name) for name in ("both.pgp", "ours.pgp")]
+    result = verify.verify_backups(two_keys.context, verify.VerifyRequest(sources))
     assert [(item.ok, item.code) for item in result.backups] == [(True, Code.OK), (False, Code.DENIED)]
     opened_by = result.backups[0].key
     assert opened_by is not None
@@ -192,7 +191,7 @@ def test_a_key_that_cannot_be_recovered_does_not_keep_another_from_opening(
     assert "the holder" in str(result.backups[1].problem)
 
 
-class InGlacier(FileSource):
+class InGlacier(BackupFile):
     """An object of a storage class that cannot be read at once."""
 
     def start(self) -> bytes:
@@ -209,7 +208,7 @@ def test_one_archived_backup_breaks_nothing_beside_another(
     assert code is Code.UNREACHABLE
     assert "is archived" in str(found[0].problem)
     world.backups = f'[backups.here]\nlocation = "{tmp_path}"\n'
-    both: tuple[list[FileSource], bool] = ([old, new], True)
+    both: tuple[list[BackupFile], bool] = ([old, new], True)
     for places, holds in (both, ([old], False)):
         monkeypatch.setattr(MemoryEstate, "backups", lambda *_, places=places, **__: places)
         rules = [rule for rule in status(world.context).rules if rule.name == "backups"]

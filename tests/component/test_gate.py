@@ -19,10 +19,10 @@ from pipeline.evidence.ledger.drill_history import Drilled
 from pipeline.monitoring import rules as gate
 from pipeline.monitoring.rules import Rule
 from pipeline.monitoring.status import Status, newest_of, status
-from pipeline.sources.backups.head import Head
-from pipeline.sources.backups.sources import FileSource
+from pipeline.sources.backups.message_header import MessageHeader
+from pipeline.sources.backups.sources import BackupFile
 from pipeline.storage.interface import Slot
-from pipeline.workflows.backups.map import Backup
+from pipeline.workflows.backups.backup_map import Backup
 from pipeline.workflows.drill import DrillRequest, drill
 from tests.support.inmemory import World, denied
 from tests.support.ledger_entries import an_entry
@@ -219,8 +219,8 @@ def arrived(path: Path, age: timedelta, code: Code = Code.OK) -> Backup:
     path.write_bytes(b"a backup")
     then = (NOW - age).timestamp()
     os.utime(path, (then, then))
-    head = Head(("0" * 16,), "mdc", 0, b"")
-    return Backup(FileSource(path), head, (), None, code)
+    head = MessageHeader(("0" * 16,), "mdc", 0, b"")
+    return Backup(BackupFile(path), head, (), None, code)
 
 
 def test_only_what_is_a_backup_of_the_past_is_the_newest(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core import hardening as harden
+from pipeline.core import hardening
 from pipeline.core.finding import Level
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="prctl and /proc are Linux's")
@@ -20,7 +20,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="prctl and /proc are 
 
 def in_a_process(code: str, tmp_path: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", "from pipeline.core import hardening as harden\n" + code],
+        [sys.executable, "-c", "from pipeline.core import hardening\n" + code],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
@@ -34,7 +34,7 @@ def in_a_process(code: str, tmp_path: Path) -> str:
 
 @linux
 def test_core_dumps_are_off_the_process_is_not_dumpable_and_the_umask_is_private(tmp_path: Path) -> None:
-    code = "harden.harden()\nimport json\nprint(json.dumps(harden.state()))\nopen('new', 'w').close()"
+    code = "hardening.harden()\nimport json\nprint(json.dumps(hardening.state()))\nopen('new', 'w').close()"
 
     state = json.loads(in_a_process(code, tmp_path))
 
@@ -49,7 +49,7 @@ def test_state_tells_the_truth_of_a_process_that_was_not_hardened(tmp_path: Path
     code = (
         "import json, os, resource\n"
         "hard = resource.getrlimit(resource.RLIMIT_CORE)[1]\n"
-        "os.umask(0o022)\nprint(json.dumps(harden.state()))"
+        "os.umask(0o022)\nprint(json.dumps(hardening.state()))"
     )
     state = json.loads(in_a_process(code, tmp_path))
 
@@ -61,10 +61,10 @@ def test_state_tells_the_truth_of_a_process_that_was_not_hardened(tmp_path: Path
 @linux
 def test_memory_is_locked_where_it_may_be_and_allocating_goes_on(tmp_path: Path) -> None:
     code = (
-        "harden.harden()\nimport json, threading\n"
+        "hardening.harden()\nimport json, threading\n"
         "blocks = [bytearray(8 << 20) for _ in range(4)]\n"
         "thread = threading.Thread(target=lambda: None); thread.start(); thread.join()\n"
-        "print(json.dumps(harden.state()))"
+        "print(json.dumps(hardening.state()))"
     )
     state = json.loads(in_a_process(code, tmp_path))
 
@@ -76,9 +76,9 @@ def test_a_small_limit_on_locked_memory_does_not_make_the_run_fail(tmp_path: Pat
     code = (
         "import json, resource\n"
         "resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))\n"
-        "harden._status_field = lambda name, real=harden._status_field: "
+        "hardening._status_field = lambda name, real=hardening._status_field: "
         "'0' if name == 'CapEff' else real(name)\n"
-        "harden.harden()\nblocks = bytearray(32 << 20)\nprint(json.dumps(harden.state()))"
+        "hardening.harden()\nblocks = bytearray(32 << 20)\nprint(json.dumps(hardening.state()))"
     )
     state = json.loads(in_a_process(code, tmp_path))
 
@@ -89,7 +89,7 @@ def test_a_small_limit_on_locked_memory_does_not_make_the_run_fail(tmp_path: Pat
 
 def test_children_inherit_the_core_limit(tmp_path: Path) -> None:
     code = (
-        "import subprocess, sys\nharden.harden()\n"
+        "import subprocess, sys\nhardening.harden()\n"
         "subprocess.run([sys.executable, '-c', "
         "'import resource; print(resource.getrlimit(resource.RLIMIT_CORE))'], check=True)"
     )
@@ -111,9 +111,9 @@ def test_findings_follow_the_state(
     changes: dict[str, object], levels: list[Level], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calm = {"core_limit_bytes": 0, "dumpable": False, "swap": [], "locked_bytes": 0}
-    monkeypatch.setattr(harden, "state", lambda: {**calm, **changes})
+    monkeypatch.setattr(hardening, "state", lambda: {**calm, **changes})
 
-    findings = harden.check()
+    findings = hardening.check()
 
     assert [finding.level for finding in findings] == levels
     assert all(finding.hint for finding in findings if finding.level is not Level.OK)
@@ -122,7 +122,7 @@ def test_findings_follow_the_state(
 def test_state_reads_without_changing_anything() -> None:
     before = (os.umask(0o027), resource.getrlimit(resource.RLIMIT_CORE))
     try:
-        harden.state()
+        hardening.state()
         assert os.umask(0o027) == 0o027
         assert resource.getrlimit(resource.RLIMIT_CORE) == before[1]
     finally:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core import passphrases as inputs
+from pipeline.core import passphrases
 from pipeline.core.errors import DeadlinePassed, LocalFilesProblem, OrgkeyError, UsageProblem
 from pipeline.core.secret import Secret
 
@@ -23,7 +23,7 @@ OPTIONS = "--export-passphrase-file/-fd/-command"
     "command", ["printf '%s\\n' \"two  words;$HOME\"", ("printf", "%s\n", "two  words;$HOME")]
 )
 def test_a_command_is_split_but_no_shell_runs_it(command: str | tuple[str, ...]) -> None:
-    source = inputs.from_options("passphrase", command=command, option_names=OPTIONS)
+    source = passphrases.from_options("passphrase", command=command, option_names=OPTIONS)
     assert source() == Secret("two  words;$HOME")
 
 
@@ -41,7 +41,7 @@ def test_commands_that_fail_are_told_apart(
 ) -> None:
     command = (sys.executable, "-c", code)
     with pytest.raises(error, match=told) as caught:
-        inputs.from_options("passphrase", command=command, option_names=OPTIONS, seconds=seconds)()
+        passphrases.from_options("passphrase", command=command, option_names=OPTIONS, seconds=seconds)()
     assert "pw" not in caught.value.message + caught.value.hint
 
 
@@ -60,7 +60,7 @@ def run_without_terminal(code: str) -> subprocess.CompletedProcess[str]:
 
 def test_without_a_terminal_nothing_prompts_and_the_option_is_named() -> None:
     code = (
-        "from pipeline.core import passphrases as inputs\nfrom pipeline.core.errors import UsageProblem\n"
+        "from pipeline.core import passphrases\nfrom pipeline.core.errors import UsageProblem\n"
         f"source = inputs.from_options('passphrase of the export', option_names={OPTIONS!r})\n"
         "try:\n    source()\nexcept UsageProblem as error:\n    print(error.message, '|', error.hint)"
     )
@@ -73,7 +73,7 @@ def test_without_a_terminal_nothing_prompts_and_the_option_is_named() -> None:
 DIALOGUE = """
 import os, sys
 os.close(os.open(os.ttyname(0), os.O_RDWR))  # a session's leader thus takes it as its terminal
-from pipeline.core import passphrases as inputs
+from pipeline.core import passphrases
 from pipeline.core.errors import OrgkeyError
 source = inputs.from_options("passphrase", confirm={confirm}, option_names="--x")
 try:
@@ -140,7 +140,7 @@ def test_a_command_gets_no_logins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAULT_TOKEN", "hvs.example")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
     monkeypatch.setenv("PASSWORD_STORE_DIR", "/store")
-    got = inputs.from_options("it", command=["env"], option_names=OPTIONS)().text().splitlines()
+    got = passphrases.from_options("it", command=["env"], option_names=OPTIONS)().text().splitlines()
     names = {line.partition("=")[0] for line in got}
     assert {"PATH", "PASSWORD_STORE_DIR"} <= names
     assert not {"VAULT_TOKEN", "AWS_SECRET_ACCESS_KEY"} & names

@@ -7,8 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +17,10 @@ import pytest
 from pipeline.core.errors import LocalFilesProblem, ProgramMissing
 from pipeline.devstack import build, programs
 from pipeline.devstack.programs import OPENBAO, VERSITYGW, Program
-from pipeline.devstack.progress import Plain, Quiet, Reporter
+from pipeline.devstack.progress import Plain, Progress
 
 
-class Listening:
+class Listening(Progress):
     """Remembers what was said."""
 
     def __init__(self) -> None:
@@ -29,9 +29,10 @@ class Listening:
     def line(self, text: str) -> None:
         self.said.append(text)
 
-    def working(self, text: str) -> AbstractContextManager[Callable[[], None]]:
+    @contextmanager
+    def working(self, text: str) -> Iterator[None]:
         self.said.append(text)
-        return nullcontext(lambda: None)
+        yield
 
 
 def fake_go(directory: Path, version: str, build_lines: str = "") -> Path:
@@ -149,7 +150,7 @@ def test_a_package_brings_the_server_where_there_is_one_for_this_machine(
 @pytest.mark.usefixtures("no_package")
 def test_without_the_package_the_server_is_built(path: Path, cache: Path) -> None:
     fake_go(path, "1.99.0")
-    made = build.ensure(OPENBAO, Quiet())
+    made = build.ensure(OPENBAO, Progress())
     assert made == programs.cached_path(OPENBAO, cache)
     assert (path / "cwd").read_text().strip() == str(OPENBAO.module)
 
@@ -193,7 +194,7 @@ def test_a_failed_build_says_why_and_leaves_nothing(path: Path, cache: Path) -> 
     go = "echo go: downloading a; echo 'verifying a: checksum mismatch' >&2; exit 1"
     fake_go(path, "1.99.0", go)
     with pytest.raises(LocalFilesProblem, match=r"versitygw failed: verifying a: checksum mismatch$"):
-        build.ensure(VERSITYGW, Quiet())
+        build.ensure(VERSITYGW, Progress())
     assert [item.name for item in cache.iterdir()] == ["lock"]
 
 
@@ -221,7 +222,7 @@ def test_an_old_go_gives_way_to_the_packaged_one(
     monkeypatch.setattr(build, "packaged", lambda *_: packaged)
     go = build.find_go((1, 25, 0))
     assert (go.path, go.version, go.own) == (packaged, (1, 26, 6), True)
-    build.ensure(VERSITYGW, Quiet())
+    build.ensure(VERSITYGW, Progress())
     seen = (tmp_path / "package" / "env").read_text()
     assert f"GOPATH={cache}/go/path" in seen  # nothing is left in the home of a user without Go
     assert not (cache / "go").exists()
@@ -229,10 +230,10 @@ def test_an_old_go_gives_way_to_the_packaged_one(
 
 @pytest.mark.usefixtures("no_package", "cache")
 @pytest.mark.parametrize("ask", [build.ensure, build.check])
-def test_no_go_at_all_is_a_missing_program(path: Path, ask: Callable[[Program, Reporter], object]) -> None:
+def test_no_go_at_all_is_a_missing_program(path: Path, ask: Callable[[Program, Progress], object]) -> None:
     fake_go(path, "1.19.1")
     with pytest.raises(ProgramMissing, match=r"1\.25\.0 or later.*go \(1\.19\.1\)") as caught:
-        ask(VERSITYGW, Quiet())
+        ask(VERSITYGW, Progress())
     assert "lab" in caught.value.hint
 
 
@@ -245,8 +246,8 @@ def test_the_packaged_go_is_found() -> None:
 
 
 def test_plain_progress_says_when_it_starts_and_ends(capsys: pytest.CaptureFixture[str]) -> None:
-    with Plain().working("building") as tick:
-        tick()
+    with Plain().working("building"):
+        pass
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[0] == "building"

@@ -12,8 +12,8 @@ from pipeline.archive.run import KeyScope
 from pipeline.core.clock import parse_stamp
 from pipeline.core.errors import Code
 from pipeline.core.secret import Secret
-from pipeline.devstack.lab import passing
-from pipeline.devstack.lab.server import Server
+from pipeline.devstack.lab import simulated_time
+from pipeline.devstack.lab.server import LabServer
 from pipeline.monitoring.status import status
 from pipeline.workflows import escrow, refresh
 from pipeline.workflows.drill import DrillRequest, drill
@@ -26,7 +26,7 @@ POLICY = "max_drill_age_days = 1000\nmax_age_days = 2000\n"
 class Estate(World):
     """A world around the stand-in server's key."""
 
-    server: Server
+    server: LabServer
 
     @property
     def fingerprint(self) -> str:
@@ -43,7 +43,7 @@ def world(tmp_path: Path) -> Iterator[Estate]:
     )
     world.clock = clock
     world.policy = POLICY
-    world.server = Server(tmp_path / "server", clock)
+    world.server = LabServer(tmp_path / "server", clock)
     world.server.setup("acme.example", algorithm="ed25519", days=365)
     world.pin = world.server.fingerprint
     yield world
@@ -59,7 +59,7 @@ def escrowed(world: Estate) -> None:
 def day(world: Estate, live: Path) -> list[str]:
     """Let a day pass; the server's public key is fetched."""
     world.clock.shift += timedelta(days=1)
-    told = passing.tick(world.server)
+    told = simulated_time.tick(world.server)
     live.write_bytes(world.server.export_public())
     return told
 
@@ -96,7 +96,7 @@ def test_a_year_with_a_renewal_and_a_replacement(world: Estate, tmp_path: Path, 
     assert renewals == 1
 
     # Somebody sets the server up anew: another key under the same name.
-    replaced = Server(tmp_path / "anew", world.clock)
+    replaced = LabServer(tmp_path / "anew", world.clock)
     replaced.setup("acme.example", algorithm="ed25519", days=365)
     world.server.reboot()
     try:
@@ -117,7 +117,7 @@ def test_two_years_without_a_live_key(world: Estate, tmp_path: Path, age: int) -
     past = ShiftedClock()
     past.shift = timedelta(days=-age)
     world.server.reboot()
-    world.server = Server(tmp_path / "old", past)
+    world.server = LabServer(tmp_path / "old", past)
     world.server.setup("acme.example", algorithm="ed25519", days=365)
     world.pin = world.server.fingerprint
     export = world.server.export_keypair(PASSPHRASE)
@@ -126,7 +126,7 @@ def test_two_years_without_a_live_key(world: Estate, tmp_path: Path, age: int) -
     escrow.escrow(world.context, export, PASSPHRASE, wishes)
     while past.shift < timedelta():
         past.shift = min(timedelta(), past.shift + timedelta(days=7))
-        passing.tick(world.server)
+        simulated_time.tick(world.server)
     assert (world.server.about().expires != _first_end(world.context)) == (age > 334)
 
     outcome = drill(world.context, DrillRequest())

@@ -70,7 +70,7 @@ class World:
     def transit(
         self, role: str = "writer", *, key: str = "orgkey-escrow", mount: str = "transit", call: float = 5.0
     ) -> TransitKeyHolder:
-        place = config.TransitHolder(
+        place = config.TransitHolderConfig(
             kind="vault-transit",
             controlled_by=("vault-admins",),
             address=self.stack.endpoint("vault"),
@@ -90,7 +90,7 @@ class World:
         call: float = 5.0,
         credentials: Path | None = None,
     ) -> KmsKeyHolder:
-        place = config.KmsHolder(
+        place = config.KmsHolderConfig(
             kind="aws-kms",
             controlled_by=("aws-admins",),
             endpoint_url=self.stack.endpoint("kms"),
@@ -559,7 +559,7 @@ def test_kms_off_stops_a_recovery_and_is_named(world: World) -> None:
 def test_the_printed_commands_recover_the_passphrase(world: World, tmp_path: Path) -> None:
     from pipeline.devstack import build
     from pipeline.devstack.programs import OPENBAO
-    from pipeline.devstack.progress import Quiet
+    from pipeline.devstack.progress import Progress
 
     raw = passphrase.draw()
     done = seal(raw, _plan(), _both(world, "writer"), _both(world, "driller"), BINDING)
@@ -572,7 +572,7 @@ def test_the_printed_commands_recover_the_passphrase(world: World, tmp_path: Pat
     assert commands == recovery_guide.commands_for(done.section, "unattended", BINDING)
 
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "bao").symlink_to(build.ensure(OPENBAO, Quiet()))
+    (tmp_path / "bin" / "bao").symlink_to(build.ensure(OPENBAO, Progress()))
     scripts = Path(sys.executable).parent
     environment = {
         "PATH": f"{tmp_path / 'bin'}:{scripts}:/usr/bin:/bin",
@@ -614,7 +614,7 @@ def test_the_printed_commands_recover_the_passphrase(world: World, tmp_path: Pat
 
 @pytest.fixture
 def custodians(tmp_path: Path) -> CustodianGroup:
-    item = config.OpenpgpHolder.model_validate(
+    item = config.OpenpgpHolderConfig.model_validate(
         {
             "kind": "openpgp",
             "members": [people.FINGERPRINTS[name] for name in people.EVERYBODY],
@@ -663,7 +663,7 @@ def test_the_printed_commands_recover_with_those_who_are_here(
     """Real gpg with the keys of two of five custodians, real Transit, `shamir`, bash."""
     from pipeline.devstack import build
     from pipeline.devstack.programs import OPENBAO
-    from pipeline.devstack.progress import Quiet
+    from pipeline.devstack.progress import Progress
     from pipeline.openpgp.gnupg.driver import GnuPG
 
     raw = passphrase.draw()
@@ -680,7 +680,7 @@ def test_the_printed_commands_recover_with_those_who_are_here(
         assert told in text
         assert people.FINGERPRINTS[name] in text
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "bao").symlink_to(build.ensure(OPENBAO, Quiet()))
+    (tmp_path / "bin" / "bao").symlink_to(build.ensure(OPENBAO, Progress()))
     with GnuPG(Deadline(60)) as gpg:
         for name in ("bob", "dave"):
             gpg.import_keys(armor.dearmor(people.secret_key(name)), {people.FINGERPRINTS[name]: True})

@@ -43,7 +43,7 @@ def heads(place: VaultPlace, fingerprint: str, role: str = "writer", **changes: 
 def directory_mirror(place: DirectoryPlace, fingerprint: str, role: str = "writer") -> DirectoryMirror:
     from pipeline import config
 
-    settings = config.DirectoryTarget(kind="directory", controlled_by=CONTROL, path=str(place.top))
+    settings = config.DirectoryTargetConfig(kind="directory", controlled_by=CONTROL, path=str(place.top))
     return DirectoryMirror("place", settings, fingerprint)
 
 

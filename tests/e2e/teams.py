@@ -75,9 +75,9 @@ def bao(team: Team, folder: Path) -> dict[str, str]:
     """An environment in which `bao` is there, logged in as root."""
     from pipeline.devstack import build
     from pipeline.devstack.programs import OPENBAO
-    from pipeline.devstack.progress import Quiet
+    from pipeline.devstack.progress import Progress
 
     (folder / "bin").mkdir(exist_ok=True)
-    shutil.copy(build.ensure(OPENBAO, Quiet()), folder / "bin" / "bao")
+    shutil.copy(build.ensure(OPENBAO, Progress()), folder / "bin" / "bao")
     path = f"{folder / 'bin'}:{os.environ['PATH']}"
     return environment(folder) | {"PATH": path, "BAO_TOKEN": team.token.read_text()}

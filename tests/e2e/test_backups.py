@@ -378,7 +378,7 @@ def test_nothing_of_the_content_is_written_and_a_signal_ends_it_whole(desk: Desk
         if not any(Path(f"/proc/{pid}").exists() for pid in children):
             return
         time.sleep(0.05)
-    pytest.fail("the process that reads outlived the command")
+    pytest.fail("the worker outlived the command")
 
 
 @pytest.mark.parametrize("size", [1000, 400_000])

@@ -153,7 +153,7 @@ def test_custodians_are_written_and_validate_looks_at_their_certificates(tmp_pat
     assert json.loads(done.stdout)["holders"] == ["vault", "aws", "custodians"]
     loaded = config.load(tmp_path / "orgkey.toml")
     group = loaded.holder["custodians"]
-    assert isinstance(group, config.OpenpgpHolder)
+    assert isinstance(group, config.OpenpgpHolderConfig)
     assert group.certificates == str(tmp_path / "custodians")
     assert loaded.path["custodians"].needs[0].threshold == 2
 

@@ -271,11 +271,11 @@ def test_scheduled_backups_arrive_as_time_passes(lab: Lab) -> None:
 
 def test_gnupg_looks_keys_up_at_it(lab: Lab) -> None:
     from pipeline.devstack.lab import lookup
-    from pipeline.devstack.lab.server import Server
+    from pipeline.devstack.lab.server import LabServer
 
     about = lab.setup()
     lab.run("user", "add", "Ada", "ada@acme.example")
-    with lookup.serving(Server(lab.dir)) as address:
+    with lookup.serving(LabServer(lab.dir)) as address:
         home = lab.folder / "gpg"
         try:
             gpg(home, "--keyserver", address, "--recv-keys", about["fingerprint"])
@@ -283,7 +283,7 @@ def test_gnupg_looks_keys_up_at_it(lab: Lab) -> None:
             assert about["fingerprint"] in listed
         finally:
             end_gpg(home)
-    assert lookup.answer(Server(lab.dir), "/other")[0] == 400
-    assert lookup.answer(Server(lab.dir), "/pks/lookup?op=get&search=nobody")[0] == 404
-    status, body = lookup.answer(Server(lab.dir), "/pks/lookup?op=index&options=mr&search=ADA")
+    assert lookup.answer(LabServer(lab.dir), "/other")[0] == 400
+    assert lookup.answer(LabServer(lab.dir), "/pks/lookup?op=get&search=nobody")[0] == 404
+    status, body = lookup.answer(LabServer(lab.dir), "/pks/lookup?op=index&options=mr&search=ADA")
     assert (status, body.count(b"pub:")) == (200, 1)

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.core import files
+from pipeline.core.process import clean_environment
 from pipeline.devstack import build, processes, wire
 from pipeline.devstack.programs import OPENBAO
-from pipeline.devstack.progress import Quiet
+from pipeline.devstack.progress import Progress
 from pipeline.devstack.state import IDENTITIES, Layout
 from pipeline.devstack.vault import VaultServer
 from tests.support import leftovers
@@ -104,7 +105,7 @@ class Cluster:
 
     def __init__(self, root: Path) -> None:
         self.layout = Layout(root)
-        self._program = build.ensure(OPENBAO, Quiet())
+        self._program = build.ensure(OPENBAO, Progress())
         self._server = VaultServer(self.layout)
         ports = distinct_ports(2 * NODES)
         self.nodes = [
@@ -158,7 +159,8 @@ class Cluster:
     def seal(self, node: Node) -> None:
         """Seal one server; only the active one takes the command, another comes up sealed after a restart."""
         if node.health() == 200:
-            wire.vault_told(lambda: self.root(node).sys.seal())
+            with wire.vault_errors():
+                self.root(node).sys.seal()
         else:
             self.kill(node)
             self._spawn(node)
@@ -234,7 +236,7 @@ class Cluster:
         )
         files.replace(node.home / "server.hcl", text.encode())
         argv = [str(self._program), "server", f"-config={node.home / 'server.hcl'}"]
-        env = processes.clean_environment(node.home)
+        env = clean_environment({"HOME": str(node.home)})
         node.process = processes.spawn(argv, log=node.home / "server.log", env=env)
 
     def _unseal(self, node: Node) -> None:

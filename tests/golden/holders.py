@@ -19,7 +19,7 @@ from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding, Coordinates, Holder, SealedShare
 from pipeline.custody.shares.manifest_section import CustodySection
 from pipeline.provision.desired import Site
-from pipeline.sources.backups.sources import Source
+from pipeline.sources.backups.sources import BackupSource
 from pipeline.storage.interface import Retainer, Stored, Target
 from pipeline.storage.ledger_mirror import Mirror
 
@@ -92,7 +92,7 @@ def custodians(names: Sequence[str]) -> Holder:
     """A group as the program has it, with the committed certificates, judged at the time of the records."""
     from datetime import UTC, datetime, timedelta
 
-    from pipeline.config import Custodian, OpenpgpHolder
+    from pipeline.config import Custodian, OpenpgpHolderConfig
     from pipeline.core.clock import Deadline, SystemClock
     from pipeline.custody.holders.openpgp import CustodianGroup
     from tests.support import people
@@ -102,7 +102,7 @@ def custodians(names: Sequence[str]) -> Holder:
             return datetime(2025, 6, 1, tzinfo=UTC) + timedelta(days=5)
 
     members = tuple(Custodian(fingerprint=people.FINGERPRINTS[name]) for name in names)
-    item = OpenpgpHolder(kind="openpgp", members=members, certificates=str(people.CERTIFICATES))
+    item = OpenpgpHolderConfig(kind="openpgp", members=members, certificates=str(people.CERTIFICATES))
     return CustodianGroup("custodians", item, deadline=Deadline(120), clock=Then())
 
 
@@ -182,7 +182,7 @@ class GoldenEstate:
         """None."""
         return []
 
-    def backups(self, places: Sequence[str] = (), *, whole: bool = True) -> list[Source]:  # noqa: ARG002, RUF100
+    def backups(self, places: Sequence[str] = (), *, whole: bool = True) -> list[BackupSource]:  # noqa: ARG002, RUF100
         """None."""
         return []
 

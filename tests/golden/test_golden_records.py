@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from pipeline import config
 from pipeline.archive.run import KeyScope
-from pipeline.config import DirectoryTarget as Settings
+from pipeline.config import DirectoryTargetConfig
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import Code, NotEnoughShares, UsageProblem, WrongShare
 from pipeline.core.secret import Secret
@@ -92,7 +92,7 @@ class Shelf:
     def context(self, name: str) -> KeyScope:
         clock = SystemClock()
         place = DirectoryBackend(
-            "disk", Settings(kind="directory", controlled_by=("x",), path=str(self.path))
+            "disk", DirectoryTargetConfig(kind="directory", controlled_by=("x",), path=str(self.path))
         )
         fingerprint = RECORDS[name]["fingerprint"]
         return KeyScope(

@@ -160,7 +160,7 @@ def test_the_aws_account_is_lost(own_scene: Scene) -> None:
     def build() -> None:
         for name in ("s3", "kms"):
             stack.start_member(name)
-            stack._set_up(name)
+            stack.set_up_member(name)
         scene.edit(old, str(stack.state.kms_key))
 
     scene.follow(

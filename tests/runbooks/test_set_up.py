@@ -22,7 +22,7 @@ import pytest
 from pipeline.core.resources import infra_path
 from pipeline.devstack import build, wire
 from pipeline.devstack.programs import OPENBAO
-from pipeline.devstack.progress import Quiet
+from pipeline.devstack.progress import Progress
 from tests.runbooks import pages
 from tests.runbooks.pages import Command
 from tests.runbooks.runner import Typist, execute
@@ -50,7 +50,7 @@ def server(tmp_path: Path) -> Iterator[str]:
     (port,) = distinct_ports(1)
     home = tmp_path / "server"
     home.mkdir()
-    program = build.ensure(OPENBAO, Quiet())
+    program = build.ensure(OPENBAO, Progress())
     argv = [str(program), "server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={TOKEN}"]
     argv.append(f"-dev-listen-address=127.0.0.1:{port}")
     address = f"http://127.0.0.1:{port}"
@@ -96,7 +96,7 @@ class Operator:
         tools = folder / "bin"
         tools.mkdir()
         for name in ("bao", "vault"):
-            (tools / name).symlink_to(build.ensure(OPENBAO, Quiet()))
+            (tools / name).symlink_to(build.ensure(OPENBAO, Progress()))
         path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
         self.env = environment(folder) | {
             "PATH": path,

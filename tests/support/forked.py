@@ -35,7 +35,7 @@ _LATE: Final = (
     "_strptime", "boto3", "cryptography.hazmat.decrepit.ciphers.modes",
     "cryptography.hazmat.primitives.asymmetric.x25519", "cryptography.hazmat.primitives.kdf.hkdf",
     "cryptography.hazmat.primitives.serialization", "ctypes", "encodings.utf_16_be", "hvac",
-    "pydantic.type_adapter", "pysequoia", "rfc8785", "shamir_mnemonic", "tenacity", "tests.support.faulty",
+    "pydantic.type_adapter", "pysequoia", "rfc8785", "shamir_mnemonic", "tests.support.faulty",
     "typer._adapters", "pgpy",
 )  # fmt: skip
 """What functions import when they run."""

@@ -271,13 +271,8 @@ class _Server(_Link):
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.forked", str(theirs.fileno())],
                 cwd=ROOT,
-                # No locale, as in the environments of the commands; numpy must not start threads.
-                env={
-                    "PATH": os.defpath,
-                    "HOME": "/nonexistent",
-                    "PYTHONPATH": str(ROOT),
-                    "OPENBLAS_NUM_THREADS": "1",
-                },
+                # No locale, as in the environments of the commands.
+                env={"PATH": os.defpath, "HOME": "/nonexistent", "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],

@@ -36,7 +36,7 @@ from pipeline.record import create, tar
 from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
 from pipeline.sources.backups import sources
-from pipeline.sources.backups.sources import Source
+from pipeline.sources.backups.sources import BackupSource
 from pipeline.storage.interface import Presence, Receipt, Retainer, Slot, Stored, Target
 from pipeline.storage.ledger_mirror import Mirror
 from tests.support.openpgp_writer import PASSPHRASE
@@ -443,7 +443,7 @@ class MemoryEstate:
     def certificates(self) -> list[Finding]:
         return []
 
-    def backups(self, places: Sequence[str] = (), *, whole: bool = True) -> list[Source]:
+    def backups(self, places: Sequence[str] = (), *, whole: bool = True) -> list[BackupSource]:
         names = places or tuple(place.location for place in self.world.config.backups.values())
         return [source for name in names for source in sources.local(Path(name), Deadline(60))]
 

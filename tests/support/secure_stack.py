@@ -145,8 +145,8 @@ def secure_stack() -> Iterator[SecureStack]:
             for name, (cert, key) in pairs.items()
         )
         with pytest.MonkeyPatch.context() as patch:
-            braces = listeners.replace("{", "{{").replace("}", "}}")
-            patch.setattr(vault, "CONFIG", vault.CONFIG + braces)
+            plain = vault.configuration
+            patch.setattr(vault, "configuration", lambda product: plain(product) + listeners)
             stack = Stack(folder / "stack")
             undo.callback(stack.down, wipe=True)
             stack.up()

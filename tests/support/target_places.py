@@ -55,7 +55,7 @@ class DirectoryPlace:
     def target(self, role: str = "writer", **changes: Any) -> DirectoryBackend:
         path = changes.get("path", str(self.top))
         return DirectoryBackend(
-            "place", config.DirectoryTarget(kind="directory", controlled_by=CONTROL, path=path)
+            "place", config.DirectoryTargetConfig(kind="directory", controlled_by=CONTROL, path=path)
         )
 
     def file(self, slot: Slot) -> Path:
@@ -103,7 +103,7 @@ class VaultPlace:
         timing = {name: changes.pop(name) for name in ("seconds", "call_seconds") if name in changes}
         place = {name: changes.pop(name) for name in ("address", "ca_file") if name in changes}
         session = self.session(role, **timing, **place)
-        settings = config.VaultTarget(
+        settings = config.VaultTargetConfig(
             **{
                 "kind": "vault",
                 "controlled_by": CONTROL,
@@ -154,7 +154,7 @@ class S3Place:
 
     def target(self, role: str = "writer", **changes: Any) -> S3Backend:
         seconds, call_seconds = changes.pop("seconds", 60), changes.pop("call_seconds", 5)
-        settings = config.S3Target(
+        settings = config.S3TargetConfig(
             **{
                 "kind": "s3",
                 "controlled_by": CONTROL,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from pipeline.config import OpenpgpHolder
+from pipeline.config import OpenpgpHolderConfig
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding
@@ -29,7 +29,7 @@ def people_world(root: Path, *, more: str = MIXED) -> World:
     tables = people.tables(people.folder(root / "certificates"))
     world = World(root / "state", policy=tables + more)
     item = world.config.holder["custodians"]
-    assert isinstance(item, OpenpgpHolder)
+    assert isinstance(item, OpenpgpHolderConfig)
     group = CustodianGroup("custodians", item, deadline=Deadline(60), clock=SystemClock())
     world.holders["custodians"] = cast(Any, group)
     return world

@@ -21,7 +21,7 @@ from pipeline.custody.custodians.certificates import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.config import OpenpgpHolder
+    from pipeline.config import OpenpgpHolderConfig
 
 MOST_STRANGERS: Final = 20
 """How many are listed one by one."""
@@ -29,7 +29,7 @@ MOST_STRANGERS: Final = 20
 _ASK = "ask the custodian about it; if the custodian knows nothing of it, find out who changed the file"
 
 
-def findings(name: str, item: OpenpgpHolder, now: datetime, warning: timedelta) -> list[Finding]:
+def findings(name: str, item: OpenpgpHolderConfig, now: datetime, warning: timedelta) -> list[Finding]:
     """Judge every certificate of a group, and everything else that lies there.
 
     Args:
@@ -91,7 +91,7 @@ def _same_names(subject: str, people: Iterable[Recipient]) -> Iterator[Finding]:
             )
 
 
-def _secrets(subject: str, shelf: CertificateStore, item: OpenpgpHolder) -> Iterator[Finding]:
+def _secrets(subject: str, shelf: CertificateStore, item: OpenpgpHolderConfig) -> Iterator[Finding]:
     names = {member.fingerprint: member for member in item.members}
     for placed in shelf.secrets:
         member = names.get(placed.fingerprint)

@@ -16,7 +16,7 @@ from pipeline.core.errors import NotAKey, UsageProblem
 from pipeline.core.files import read_regular
 
 if TYPE_CHECKING:
-    from pipeline.config import OpenpgpHolder
+    from pipeline.config import OpenpgpHolderConfig
     from pipeline.openpgp.format.packets import Packet
     from pipeline.openpgp.key.model import TransferableKey
 
@@ -62,7 +62,7 @@ class CertificateStore:
     files: int = 0
 
 
-def read_store(item: OpenpgpHolder) -> CertificateStore:
+def read_store(item: OpenpgpHolderConfig) -> CertificateStore:
     """Read the certificates of a group; forms of one certificate in several files are merged.
 
     Args:

@@ -20,7 +20,7 @@ from pipeline.custody.custodians.certificate_store import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.config import Custodian, OpenpgpHolder
+    from pipeline.config import Custodian, OpenpgpHolderConfig
     from pipeline.openpgp.format.material import PublicPart
     from pipeline.openpgp.key.model import Component, TransferableKey
     from pipeline.openpgp.key.validity import ComponentValidity, KeyValidity
@@ -277,7 +277,7 @@ def _component(key: TransferableKey, public: PublicPart) -> Component:
     return next(one for one in key.components if one.public.fingerprint == public.fingerprint)
 
 
-def recipients(name: str, item: OpenpgpHolder, now: datetime) -> tuple[Recipient, ...]:
+def recipients(name: str, item: OpenpgpHolderConfig, now: datetime) -> tuple[Recipient, ...]:
     """Everybody in a group, in the configured order.
 
     Args:

@@ -62,7 +62,7 @@ class KmsKeyHolder:
     def __init__(
         self,
         name: str,
-        settings: config.KmsHolder,
+        settings: config.KmsHolderConfig,
         session: AwsSession,
         sealer: Callable[[], AwsSession] | None = None,
     ) -> None:

@@ -18,7 +18,7 @@ from pipeline.custody.custodians import certificate_check, certificates
 from pipeline.custody.holders.interface import Binding, Coordinates, SealedShare
 
 if TYPE_CHECKING:
-    from pipeline.config import OpenpgpHolder
+    from pipeline.config import OpenpgpHolderConfig
     from pipeline.custody.custodians.certificates import Recipient
     from pipeline.openpgp.gnupg.driver import GnuPG
 
@@ -42,7 +42,13 @@ class CustodianGroup:
     unattended = False
 
     def __init__(
-        self, name: str, item: OpenpgpHolder, *, deadline: Deadline, clock: Clock, warning_days: float = 60.0
+        self,
+        name: str,
+        item: OpenpgpHolderConfig,
+        *,
+        deadline: Deadline,
+        clock: Clock,
+        warning_days: float = 60.0,
     ) -> None:
         self.name = name
         self.size = item.size

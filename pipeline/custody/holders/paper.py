@@ -19,7 +19,7 @@ from pipeline.core.text import counted
 from pipeline.custody.holders.interface import Binding, Coordinates, SealedShare
 
 if TYPE_CHECKING:
-    from pipeline.config import PaperHolder
+    from pipeline.config import PaperHolderConfig
 
 SUFFIX = "txt"
 
@@ -36,7 +36,7 @@ class PaperSheets:
     kind = "paper"
     unattended = False
 
-    def __init__(self, name: str, item: PaperHolder, *, deadline: Deadline) -> None:
+    def __init__(self, name: str, item: PaperHolderConfig, *, deadline: Deadline) -> None:
         self.name = name
         self.size = item.size
         self._item = item
@@ -111,8 +111,7 @@ class PaperSheets:
         )
 
     def _print(self, sheet: bytes, keeper: str) -> None:
-        from pipeline.core import log as logs
-        from pipeline.core import process
+        from pipeline.core import log, process
 
         done = process.run(
             list(self._item.print_command),
@@ -124,6 +123,6 @@ class PaperSheets:
         if done.returncode != 0:
             raise LocalFilesProblem(
                 f"holder {self.name}: the sheet for {keeper} was not printed: "
-                f"{logs.last_words(done.stderr) or f'the print command ended with {done.returncode}'}",
+                f"{log.last_words(done.stderr) or f'the print command ended with {done.returncode}'}",
                 hint="nothing was stored; destroy what was printed, and run it again",
             )

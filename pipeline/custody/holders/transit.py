@@ -69,7 +69,7 @@ class TransitKeyHolder:
     unattended = True
     size = 1
 
-    def __init__(self, name: str, settings: config.TransitHolder, session: VaultSession) -> None:
+    def __init__(self, name: str, settings: config.TransitHolderConfig, session: VaultSession) -> None:
         self.name = name
         self._settings = settings
         self._session = session

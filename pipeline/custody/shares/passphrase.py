@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 
-from pipeline.core import log as logs
+from pipeline.core import log
 from pipeline.core.errors import WrongPassphrase
 from pipeline.core.secret import Secret
 
@@ -40,7 +40,7 @@ def written(raw: Secret) -> Secret:
             hint="it is made by the escrow itself, or recovered from its shares",
         )
     # From here on it can meet a library's debug log: have it blotted out there, in every spelling.
-    return logs.redact(Secret(raw.reveal().hex()))
+    return log.redact(Secret(raw.reveal().hex()))
 
 
 def raw(written: Secret) -> Secret:

@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.core import typed_text as brought
+from pipeline.core import typed_text
 from pipeline.core.errors import NotEnoughShares, UsageProblem, WrongShare
 from pipeline.core.secret import Secret
 from pipeline.custody.shares.passphrase import SIZE
@@ -57,7 +57,7 @@ def normalise(words: Secret) -> Secret:
     Raises:
         WrongShare: It holds other things than words.
     """
-    found = brought.words(words.reveal()).split()
+    found = typed_text.words(words.reveal()).split()
     if not found or not all(re.fullmatch(r"[a-z]+", word) for word in found):
         raise WrongShare("this is not a SLIP-39 share", hint=f"a share is {WORDS} English words")
     return Secret(" ".join(found))

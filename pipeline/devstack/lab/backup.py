@@ -23,13 +23,12 @@ from pipeline.core.errors import (
 )
 from pipeline.core.secret import Secret
 from pipeline.devstack.lab import keywork
-from pipeline.devstack.lab.server import Server
+from pipeline.devstack.lab.server import LabServer
 from pipeline.openpgp.format.protection import ESCROW_COUNT_OCTET
-from pipeline.openpgp.gnupg.home import Home
 from pipeline.openpgp.key import rewrap
-from pipeline.sources.backups import head
+from pipeline.sources.backups import message_header
 from pipeline.sources.backups.armored import binary
-from pipeline.sources.backups.cursor import over
+from pipeline.sources.backups.byte_stream import of_bytes
 
 if TYPE_CHECKING:
     import subprocess
@@ -39,9 +38,7 @@ CONTENTS: Final = ("random", "compressible", "sparse")
 CONTAINERS: Final = ("tar", "tar.gz")
 LARGEST_ORDINARY: Final = 2**31
 """Bytes of a backup that the ordinary way of restoring takes: below 2 GiB."""
-_CERTIFICATES: Final = (
-    "a backup taken while more than one Organization Certificate hangs on the Org Key cannot be restored"
-)
+_CERTIFICATES: Final = "a backup of an Org Key with more than one Organization Certificate cannot be restored"
 _FILLER: Final = "filler"
 _BLOCK: Final = 1 << 20
 
@@ -70,7 +67,7 @@ class _Filler:
 
 
 def make(
-    server: Server,
+    server: LabServer,
     folder: Path | None = None,
     *,
     content: str = "random",
@@ -110,7 +107,9 @@ def make(
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with keywork.gpg(moment) as gpg:
             gpg.import_keys(server.public(), {server.fingerprint: False})
-            with _child(gpg.home, [*options, "--faked-system-time", _faked(moment), "--encrypt"]) as child:
+            with _child(
+                gpg.home, [*options, "--faked-system-time", f"{moment:%Y%m%dT%H%M%S}!", "--encrypt"]
+            ) as child:
                 assert child.stdin is not None
                 with child.stdin as pipe:
                     _archive(server, pipe, content, size, container)
@@ -135,7 +134,7 @@ def make(
     return path
 
 
-def _archive(server: Server, pipe: IO[bytes], content: str, size: int, container: str) -> None:
+def _archive(server: LabServer, pipe: IO[bytes], content: str, size: int, container: str) -> None:
     mode: Literal["w|gz", "w|"] = "w|gz" if container == "tar.gz" else "w|"
     with tarfile.open(fileobj=_Whole(pipe), mode=mode) as tar:
         _member(tar, "server.sqlite", server.state.copy())
@@ -176,7 +175,7 @@ def restore(
     *,
     large: bool = False,
     clock: Clock | None = None,
-) -> Server:
+) -> LabServer:
     """Restore a server from its backup and the Org Key's keypair.
 
     Args:
@@ -196,14 +195,9 @@ def restore(
         IntegrityProblem: It was altered or cut off.
     """
     clock = clock or SystemClock()
-    try:
+    with files.os_errors(f"cannot read {backup}"), backup.open("rb") as stream:
         size = backup.stat().st_size
-        with backup.open("rb") as stream:
-            start = stream.read(head.LENGTH)
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot read {backup}: {error.strerror or error}", hint="check the path"
-        ) from error
+        start = stream.read(message_header.LENGTH)
     if size >= LARGEST_ORDINARY and not large:
         raise UsageProblem(
             f"{backup.name} has {size:,} bytes: the ordinary restore takes less than 2 GiB",
@@ -211,27 +205,27 @@ def restore(
         )
     accepted = frozenset({"expired", "certificates", "unprotected"})
     key = rewrap.load(keypair, passphrase, pin=None, accept=accepted, now=clock.now())
-    about = head.read(binary(over(start)))
-    if not set(about.key_ids) & {component.public.key_id for component in key.key.components}:
+    key_ids = message_header.read(binary(of_bytes(start))).key_ids
+    if not set(key_ids) & {component.public.key_id for component in key.key.components}:
         raise NotPinned(
-            f"{backup.name} is encrypted to {', '.join(about.key_ids)}, not to {key.fingerprint}",
+            f"{backup.name} is encrypted to {', '.join(key_ids)}, not to {key.fingerprint}",
             hint="`orgkey backups map` says which escrowed key it is for",
         )
-    server = Server(directory, clock)
+    server = LabServer(directory, clock)
     server.state.create()
     try:
         inner = Secret(os.urandom(32).hex().encode())
         tsk = key.protect(inner, s2k_count_octet=ESCROW_COUNT_OCTET)
-        with Home() as home, process.secret_fd(inner) as descriptor:
-            _import(home, tsk)
+        with keywork.gpg(clock.now()) as gpg, process.secret_fd(inner) as descriptor:
+            gpg.import_keys(tsk, {key.fingerprint: True})
             options = ["--pinentry-mode", "loopback", "--passphrase-fd", str(descriptor), "--status-fd", "2"]
-            with _child(home.path, [*options, "--decrypt", str(backup.absolute())], descriptor) as child:
+            with _child(gpg.home, [*options, "--decrypt", str(backup.absolute())], descriptor) as child:
                 assert child.stdin is not None
                 assert child.stdout is not None
                 child.stdin.close()
                 problem = _unpack(server, child.stdout)
-                said = _drain(child)
-        if child.returncode or b"DECRYPTION_OKAY" not in said:
+                status = _drain(child)
+        if child.returncode or b"DECRYPTION_OKAY" not in status:
             raise IntegrityProblem(
                 f"{backup.name} was altered, damaged or cut off", hint="take another copy of this backup"
             )
@@ -249,7 +243,7 @@ def restore(
     return server
 
 
-def _unpack(server: Server, stream: IO[bytes]) -> IntegrityProblem | None:
+def _unpack(server: LabServer, stream: IO[bytes]) -> IntegrityProblem | None:
     """Take what belongs to the server; the filling is read and dropped."""
     problem = None
     database = b""
@@ -276,20 +270,6 @@ def _unpack(server: Server, stream: IO[bytes]) -> IntegrityProblem | None:
     return problem
 
 
-def _import(home: Home, tsk: bytes) -> None:
-    from pipeline.core.clock import Deadline
-
-    command = ["gpg", "--homedir", str(home.path), "--batch", "--quiet", "--import"]
-    done = process.run(
-        command, stdin=tsk, timeout=Deadline(keywork.SECONDS).limit(keywork.SECONDS),
-        env=process.clean_environment({"GNUPGHOME": str(home.path)}),
-    )  # fmt: skip
-    if done.returncode:
-        raise IntegrityProblem(
-            "gpg does not take the keypair", hint="`orgkey inspect` says what is wrong with it"
-        )
-
-
 @contextmanager
 def _child(home: Path, arguments: list[str], *descriptors: int) -> Iterator[subprocess.Popen[bytes]]:
     child = process.start(
@@ -304,10 +284,6 @@ def _child(home: Path, arguments: list[str], *descriptors: int) -> Iterator[subp
 
 
 def _drain(child: subprocess.Popen[bytes]) -> bytes:
-    said = child.stderr.read() if child.stderr else b""
+    output = child.stderr.read() if child.stderr else b""
     child.wait()
-    return bytes(said)
-
-
-def _faked(moment: object) -> str:
-    return f"{moment:%Y%m%dT%H%M%S}!"
+    return bytes(output)

@@ -9,13 +9,13 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, quote, urlsplit
 
-from pipeline.devstack.lab.server import Server
+from pipeline.devstack.lab.server import LabServer
 from pipeline.openpgp.format import armor
 from pipeline.openpgp.key import parsing, validity
 from pipeline.openpgp.key.model import TransferableKey
 
 
-def answer(server: Server, path: str) -> tuple[HTTPStatus, bytes]:
+def answer(server: LabServer, path: str) -> tuple[HTTPStatus, bytes]:
     """Answer one request (draft-shaw-openpgp-hkp-00).
 
     Args:
@@ -23,15 +23,15 @@ def answer(server: Server, path: str) -> tuple[HTTPStatus, bytes]:
         path: Path and query.
     """
     parts = urlsplit(path)
-    asked = parse_qs(parts.query)
-    operation, search = asked.get("op", [""])[0], asked.get("search", [""])[0]
+    query = parse_qs(parts.query)
+    operation, search = query.get("op", [""])[0], query.get("search", [""])[0]
     if parts.path != "/pks/lookup" or operation not in ("get", "index") or not search:
         return HTTPStatus.BAD_REQUEST, b"this stand-in answers /pks/lookup?op=get|index&search=...\n"
     found = [key for key in _keys(server) if _matches(key, search)]
     if not found:
         return HTTPStatus.NOT_FOUND, b"no such key\n"
     if operation == "get":
-        data = b"".join(reading_public(server, key) for key in found)
+        data = b"".join(_public(server, key) for key in found)
         return HTTPStatus.OK, armor.armor(data, "PUBLIC KEY BLOCK")
     lines = [f"info:1:{len(found)}"]
     for key in found:
@@ -42,14 +42,14 @@ def answer(server: Server, path: str) -> tuple[HTTPStatus, bytes]:
     return HTTPStatus.OK, ("\n".join(lines) + "\n").encode()
 
 
-def reading_public(server: Server, key: TransferableKey) -> bytes:
+def _public(server: LabServer, key: TransferableKey) -> bytes:
     """A key's public part; the Org Key's comes with its Organization Certificates."""
     if key.fingerprint != server.fingerprint:
         return key.public()
     return armor.dearmor(server.export_public())
 
 
-def _keys(server: Server) -> list[TransferableKey]:
+def _keys(server: LabServer) -> list[TransferableKey]:
     data = [server.public(), *(server.user_key(user) for user in server.state.users())]
     return [parsing.read_one(one, "a key of the stand-in server") for one in data]
 
@@ -61,7 +61,7 @@ def _matches(key: TransferableKey, search: str) -> bool:
 
 
 @contextmanager
-def serving(server: Server, port: int = 0) -> Iterator[str]:
+def serving(server: LabServer, port: int = 0) -> Iterator[str]:
     """Serve look-ups on loopback.
 
     Args:

@@ -19,7 +19,7 @@ from pipeline.core.clock import Clock, SystemClock, stamp
 from pipeline.core.errors import Conflict, NotPinned, Stale, UsageProblem, WrongPassphrase
 from pipeline.core.secret import Secret
 from pipeline.devstack.lab import keywork
-from pipeline.devstack.lab.state import State, User
+from pipeline.devstack.lab.state import LabState, User
 from pipeline.openpgp.format.protection import ESCROW_COUNT_OCTET
 from pipeline.openpgp.gnupg.driver import GnuPGRefused
 from pipeline.openpgp.key import rewrap
@@ -57,7 +57,7 @@ class About:
     certificates: tuple[str, ...]
 
 
-class Server:
+class LabServer:
     """A stand-in for a PGP Encryption Server.
 
     Args:
@@ -66,7 +66,7 @@ class Server:
     """
 
     def __init__(self, directory: Path, clock: Clock | None = None) -> None:
-        self.state = State(directory, clock or SystemClock())
+        self.state = LabState(directory, clock or SystemClock())
 
     # -- set up -------------------------------------------------------------------------------------
 
@@ -83,7 +83,7 @@ class Server:
 
         Raises:
             LocalFilesProblem: Something is in the directory.
-            UsageProblem: The domain is none.
+            UsageProblem: It is not a domain.
         """
         if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", domain):
             raise UsageProblem(f"{domain} is not a domain", hint="for example example.com")
@@ -215,7 +215,7 @@ class Server:
         return f"0x{self.fingerprint[-8:]}.asc"
 
     def add_certificate(self, subject: str, days: int) -> None:
-        """Hang another Organization Certificate on the Org Key."""
+        """Attach another Organization Certificate to the Org Key."""
         packets, ends = keywork.organization_certificate(subject, days, self.state.now())
         self.state.rows(
             "INSERT INTO certificates (subject, not_after, packets) VALUES (?, ?, ?)",

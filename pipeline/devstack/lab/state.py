@@ -46,7 +46,7 @@ class User:
         return f"{self.name} <{self.mail}>"
 
 
-class State:
+class LabState:
     """The stand-in server's directory.
 
     Args:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pipeline import __version__
-from pipeline.core import log as logs
+from pipeline.core import log
 from pipeline.core.clock import parse_stamp, stamp
 from pipeline.core.digest import Digest, sha256
 from pipeline.core.errors import IntegrityProblem
@@ -93,7 +93,7 @@ def write(
             "event": event,
             "run": run,
             "program": f"orgkey-escrow {__version__}",
-            "details": _text(logs.document_without_logins(details)),
+            "details": _text(log.document_without_logins(details)),
         }
     )
 

@@ -15,8 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.core import files
-from pipeline.core import log as logs
+from pipeline.core import files, log
 from pipeline.core.clock import stamp
 from pipeline.core.errors import OrgkeyError
 from pipeline.core.secret import Secret
@@ -46,7 +45,7 @@ def results(made: Sequence[Result]) -> list[dict[str, Any]]:
     """
     import rfc8785
 
-    told = logs.document_without_logins({"results": [result_json(result) for result in made]})
+    told = log.document_without_logins({"results": [result_json(result) for result in made]})
     found: list[dict[str, Any]] = json.loads(rfc8785.dumps(told))["results"]
     return found
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pipeline.core import log as logs
-from pipeline.core import passphrases as inputs
+from pipeline.core import log, passphrases
 from pipeline.core.errors import OrgkeyError, UsageProblem
 from pipeline.core.secret import Secret
 
@@ -29,7 +28,7 @@ def read(file: str | None, command: Sequence[str] | None, what: str, seconds: fl
     Raises:
         UsageProblem: It cannot be read, or has no address.
     """
-    source = inputs.from_options(
+    source = passphrases.from_options(
         "", file=Path(file) if file else None, command=command, option_names=what, seconds=seconds
     )
     try:
@@ -51,7 +50,7 @@ def conceal(address: str) -> None:
 
     Words are no tokens: an address may end in a job's name, which must not vanish from all that is said.
     """
-    logs.redact(Secret(address))
+    log.redact(Secret(address))
     _, _, rest = address.partition("://")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     way = rest.removeprefix(authority)
@@ -62,6 +61,6 @@ def conceal(address: str) -> None:
     telling = [part for part in parts if len(part) >= _SHORTEST and not _WORDS.fullmatch(part)]
     password = login.partition(":")[2]
     for part in (*telling, *([password] if len(password) >= _SHORTEST else [])):
-        logs.redact(Secret(part))
+        log.redact(Secret(part))
     if len(way) >= _LONG:
-        logs.redact(Secret(way))
+        log.redact(Secret(way))

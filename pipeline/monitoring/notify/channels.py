@@ -13,8 +13,7 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from pipeline.config import Config, Notify, Ping
-from pipeline.core import log as logs
-from pipeline.core import process
+from pipeline.core import log, process
 from pipeline.core.errors import Code, OrgkeyError, ProgramMissing, Unreachable, UsageProblem
 from pipeline.core.finding import Finding, Level
 from pipeline.core.isolation import isolated
@@ -86,7 +85,7 @@ def _command(config: Notify, message: Message) -> None:
     if done.returncode != 0:
         raise Unreachable(
             f"the command {name} of [notify] ended with code {done.returncode}",
-            hint=logs.last_words(done.stderr) or "run it by hand to see why",
+            hint=log.last_words(done.stderr) or "run it by hand to see why",
             again=False,
         )
 

@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.config import Config, Job
-from pipeline.core import files
-from pipeline.core import log as logs
+from pipeline.core import files, log
 from pipeline.core.clock import Clock, SystemClock, stamp
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.isolation import isolated
@@ -50,7 +49,7 @@ class Alarm:
         self._warn = warn
         self._clock = clock or SystemClock()
         ping = config.ping.get(job)
-        self._pinger = Pinger(ping, job, logs.run_id(), warn) if ping else None
+        self._pinger = Pinger(ping, job, log.run_id(), warn) if ping else None
 
     def begin(self) -> None:
         """Say that the run begins."""
@@ -87,13 +86,13 @@ class Alarm:
             self._command,
             int(outcome.code),
             outcome.code.label,
-            logs.clean(outcome.message),
-            logs.clean(outcome.hint),
+            log.clean(outcome.message),
+            log.clean(outcome.hint),
             socket.gethostname(),
             self._fingerprint,
-            logs.run_id(),
+            log.run_id(),
             stamp(self._clock.now()),
-            tuple(map(logs.clean, outcome.broken)),
+            tuple(map(log.clean, outcome.broken)),
         )
 
     def _ping(self, pinger: Pinger, outcome: Outcome) -> None:
@@ -102,7 +101,7 @@ class Alarm:
     def _short(self, outcome: Outcome) -> str:
         told = f"orgkey {self._command}: exit code {int(outcome.code)}, {outcome.code.meaning}"
         # Only what this program says: a service that counts the hours need not know the gate's details.
-        return f"{told}\n{logs.clean(outcome.message)}\nrun {logs.run_id()}"
+        return f"{told}\n{log.clean(outcome.message)}\nrun {log.run_id()}"
 
     def _notify(self, outcome: Outcome) -> None:
         notify = self._config.notify

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from pipeline import __version__
-from pipeline.core import http as web
+from pipeline.core import http
 from pipeline.core.errors import Unreachable
 
 _PAUSE_SECONDS: Final = 0.5
@@ -40,7 +40,7 @@ def post(address: str, body: bytes, *, seconds: float, attempts: int = 2) -> str
 def _once(address: str, body: bytes, seconds: float) -> tuple[str | None, bool]:
     headers = {"User-Agent": f"orgkey-escrow/{__version__}", "Content-Type": "text/plain; charset=utf-8"}
     try:
-        status = web.send(address, body, headers, seconds=seconds).status
+        status = http.send(address, body, headers, seconds=seconds).status
     except Unreachable as error:
         return error.message, error.again
     if 200 <= status < 300:

@@ -75,7 +75,8 @@ def cipher_available(cipher: int) -> bool:
     return _cipher_class(cipher) is not None
 
 
-def _cfb(iv: bytes) -> CFB:
+def cfb(iv: bytes) -> CFB:
+    """The mode, wherever this release of ``cryptography`` keeps it."""
     try:
         from cryptography.hazmat.decrepit.ciphers.modes import CFB
     except ImportError:
@@ -103,7 +104,7 @@ def crypt(cipher: int, key: bytes, iv: bytes, data: bytes, *, encrypt: bool) -> 
     try:
         if algorithm is None:
             raise UnsupportedAlgorithm("gone")
-        engine = Cipher(algorithm(key), _cfb(iv))
+        engine = Cipher(algorithm(key), cfb(iv))
         context = engine.encryptor() if encrypt else engine.decryptor()
     except (UnsupportedAlgorithm, ImportError) as error:
         raise Unsupported(

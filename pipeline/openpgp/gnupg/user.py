@@ -7,8 +7,7 @@ import sys
 from contextlib import suppress
 from typing import Final
 
-from pipeline.core import log as logs
-from pipeline.core import process
+from pipeline.core import log, process
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import NotEnoughShares
 from pipeline.core.secret import Secret
@@ -49,9 +48,9 @@ def decrypt(data: bytes, what: str, deadline: Deadline) -> Secret:
         max_output=1 << 20,
     )
     if done.returncode != 0 or not done.stdout:
-        told = logs.last_words(done.stderr) or f"it ended with code {done.returncode}"
+        told = log.last_words(done.stderr) or f"it ended with code {done.returncode}"
         raise NotEnoughShares(
             f"gpg cannot open {what}: {told}",
             hint="open it where its custodian's key or card is; `gpg --list-packets` says whose it is",
         )
-    return logs.redact(Secret(done.stdout))
+    return log.redact(Secret(done.stdout))

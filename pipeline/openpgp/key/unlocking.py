@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from pipeline.core import typed_text as brought
+from pipeline.core import typed_text
 from pipeline.core.errors import NotAKey, OrgkeyError, WrongPassphrase
 from pipeline.core.secret import Secret
 from pipeline.openpgp.format.armor import DAMAGED_HINT
@@ -21,7 +21,7 @@ def candidates(passphrase: Secret) -> list[bytes]:
     or Latin-1; and editors add to what was typed. Plain ASCII has one form only.
     """
     found: list[bytes] = []
-    for raw in brought.readings(passphrase.reveal()):
+    for raw in typed_text.readings(passphrase.reveal()):
         found.append(raw)
         if raw.isascii():
             continue
@@ -119,7 +119,7 @@ def _wrong(
         message += f", though it opens {' and '.join(name_of(key, index) for index in others)}"
         hint = "the parts have different passphrases, or that part is damaged; export the key again"
     else:
-        odd = brought.oddity(passphrase.reveal())
+        odd = typed_text.oddity(passphrase.reveal())
         hint = "check the passphrase; it is the one given at the export"
         hint += f"; of this one: {odd}" if odd else ""
     old = [key.components[index].protection for index in failed]

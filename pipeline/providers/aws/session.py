@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pipeline.core import log as logs
+from pipeline.core import log
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import OrgkeyError, Unreachable
 from pipeline.core.retry import in_time
@@ -150,7 +150,7 @@ class AwsSession:
         secrets = [Secret(value) for value in (credentials.secret_key, credentials.token) if value]
         if secrets != self._kept:
             for secret in secrets:
-                logs.redact_login(secret)
+                log.redact_login(secret)
             self._kept = secrets
 
     def where(self, service: Service) -> str:

@@ -11,7 +11,7 @@ import binascii
 import re
 from typing import Final
 
-from pipeline.sources.backups.cursor import Cursor, cut_off, empty
+from pipeline.sources.backups.byte_stream import ByteStream, cut_off, empty
 from pipeline.sources.backups.framing import damaged
 
 _LOOKED_AT: Final = 1 << 16
@@ -21,7 +21,7 @@ _END: Final = b"-----END PGP MESSAGE-----"
 _HEADER: Final = re.compile(rb"[A-Za-z][A-Za-z0-9-]*:")
 
 
-def binary(cursor: Cursor) -> Cursor:
+def binary(cursor: ByteStream) -> ByteStream:
     """The stream as binary packets, whether or not it is armored.
 
     Raises:
@@ -42,11 +42,11 @@ def binary(cursor: Cursor) -> Cursor:
             raise damaged("the headers of its armor have no end")
         at = blank.end()
     cursor.take(at, "the armor")
-    return Cursor(_Decoder(cursor).more)
+    return ByteStream(_Decoder(cursor).more)
 
 
 class _Decoder:
-    def __init__(self, cursor: Cursor) -> None:
+    def __init__(self, cursor: ByteStream) -> None:
         self._cursor = cursor
         self._text = b""
         self._ended = False

@@ -9,8 +9,8 @@ import tarfile
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pipeline.sources.backups.byte_stream import cut_off
 from pipeline.sources.backups.content import decompress, decompressor
-from pipeline.sources.backups.cursor import cut_off
 from pipeline.sources.backups.framing import damaged
 
 BLOCK: Final = 512
@@ -22,7 +22,7 @@ _LONGEST_SIZE: Final = 20
 
 
 @dataclass(frozen=True)
-class Found:
+class ContentSummary:
     """What a backup held.
 
     Attributes:
@@ -65,7 +65,7 @@ class Contents:
         else:
             self._inner.feed(memoryview(piece))
 
-    def finish(self) -> Found:
+    def finish(self) -> ContentSummary:
         """Judge the end.
 
         Raises:
@@ -75,7 +75,7 @@ class Contents:
             self._choose()
         assert self._inner is not None
         self._inner.finish()
-        return Found(self._inner.name, self._inner.entries, self.size)
+        return ContentSummary(self._inner.name, self._inner.entries, self.size)
 
     def _choose(self) -> None:
         if self._packed and self._start.startswith(_GZIP):

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Unsupported
 from pipeline.sources.backups.armored import binary
-from pipeline.sources.backups.cursor import PIECE, Cursor, cut_off
+from pipeline.sources.backups.byte_stream import PIECE, ByteStream, cut_off
 from pipeline.sources.backups.framing import Body, damaged, packet
 
 _SIGNATURE, _ONE_PASS, _COMPRESSED, _MARKER, _LITERAL = 2, 4, 8, 10, 11
@@ -20,7 +20,7 @@ _AT_ONCE: Final = 1 << 18
 _NAMES: Final = {0: "none", 1: "zip", 2: "zlib", 3: "bzip2"}
 
 
-def unwrapped(cursor: Cursor, deadline: Deadline) -> Cursor:
+def unwrapped(cursor: ByteStream, deadline: Deadline) -> ByteStream:
     """The packets of a message, binary, without compression around the encrypted message.
 
     Args:
@@ -43,7 +43,7 @@ def unwrapped(cursor: Cursor, deadline: Deadline) -> Cursor:
                 f"it is compressed with algorithm {number}", hint="decompress it with gpg first"
             )
         more = Decompressing(number, item[1], deadline, protected=False).more if number else item[1].some
-        cursor = Cursor(more)
+        cursor = ByteStream(more)
     return cursor
 
 
@@ -57,7 +57,7 @@ class Content:
             its own checksum missing, are the maker's doing, and ignored as other programs do.
     """
 
-    def __init__(self, cursor: Cursor, deadline: Deadline, *, protected: bool) -> None:
+    def __init__(self, cursor: ByteStream, deadline: Deadline, *, protected: bool) -> None:
         self._cursor = cursor
         self._deadline = deadline
         self._protected = protected
@@ -72,7 +72,7 @@ class Content:
         """
         yield from self._inside(self._cursor, 0)
 
-    def _inside(self, cursor: Cursor, depth: int) -> Iterator[memoryview]:
+    def _inside(self, cursor: ByteStream, depth: int) -> Iterator[memoryview]:
         if depth > _DEEPEST:
             raise damaged("its layers go too deep")
         found = False
@@ -106,15 +106,15 @@ class Content:
         if not found:
             raise damaged("it has no content")
 
-    def _opened(self, number: int, body: Body) -> Cursor:
+    def _opened(self, number: int, body: Body) -> ByteStream:
         if number not in _NAMES:
             raise Unsupported(
                 f"it is compressed with algorithm {number}", hint="gpg may read it: --engine gpg"
             )
         if number == 0:
-            return Cursor(body.some)
+            return ByteStream(body.some)
         self.compression = _NAMES[number]
-        return Cursor(Decompressing(number, body, self._deadline, protected=self._protected).more)
+        return ByteStream(Decompressing(number, body, self._deadline, protected=self._protected).more)
 
 
 def _literal(body: Body) -> Iterator[memoryview]:

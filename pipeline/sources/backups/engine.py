@@ -8,34 +8,33 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import queue
-import threading
+from collections import deque
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
-from types import TracebackType
-from typing import Any, Final, Self
+from itertools import cycle
+from typing import Final
 
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import DeadlinePassed, IntegrityProblem, OrgkeyError, Unsupported
 from pipeline.core.secret import Secret
+from pipeline.openpgp.format import ciphers
 from pipeline.sources.backups.aead import Chunks
-from pipeline.sources.backups.cfb import ALGORITHMS, BLOCK, Decryptor
-from pipeline.sources.backups.container import Contents, Found
+from pipeline.sources.backups.byte_stream import PIECE, ByteStream
+from pipeline.sources.backups.container import Contents, ContentSummary
 from pipeline.sources.backups.content import Content
-from pipeline.sources.backups.cursor import PIECE, Cursor
 from pipeline.sources.backups.framing import Body, damaged, packet
-from pipeline.sources.backups.head import Head
+from pipeline.sources.backups.message_header import MessageHeader
 
+_ALGORITHMS: Final = {7: 16, 8: 24, 9: 32}
+"""AES by its OpenPGP number (RFC 4880 section 9.2), with the length of its key in bytes."""
+BLOCK: Final = 16
 _PREFIX: Final = BLOCK + 2
 _SIGNATURE: Final = 2
 _TRAILER: Final = 22
 """The integrity packet: two octets of header and a SHA-1 (RFC 4880 section 5.14)."""
 _LEAD: Final = 32
-"""Room before a piece for what was held back of the one before; a multiple of 8, for fast XOR."""
+"""Room before a piece for what was held back of the one before."""
 _BUFFERS: Final = 4
-
-Buffer = Any
-"""An array of octets. Its type has no buffer interface in the stubs of older Pythons."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class SessionKey:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadResult:
     """A message that was read to its end.
 
     Attributes:
@@ -63,7 +62,7 @@ class Reading:
         engine: ``orgkey`` or ``gnupg``: who read it.
     """
 
-    found: Found
+    found: ContentSummary
     compression: str | None
     integrity: str
     engine: str
@@ -72,25 +71,28 @@ class Reading:
 def load() -> None:
     """Import what reading takes, so that it does not count as reading."""
     import isal.igzip_lib
-    import numpy
     from cryptography.hazmat.primitives.ciphers import Cipher
 
-    del isal, numpy, Cipher
+    del isal, Cipher
 
 
-def understands(head: Head, key: SessionKey) -> bool:
+def understands(header: MessageHeader, key: SessionKey) -> bool:
     """Whether this engine reads such a message; gpg may, where it does not."""
-    return key.algorithm in ALGORITHMS and head.protection != "aead-2"
+    return key.algorithm in _ALGORITHMS and header.protection != "aead-2"
 
 
 def read(
-    cursor: Cursor, head: Head, key: SessionKey, deadline: Deadline, contents: Contents | None = None
-) -> Reading:
+    cursor: ByteStream,
+    header: MessageHeader,
+    key: SessionKey,
+    deadline: Deadline,
+    contents: Contents | None = None,
+) -> ReadResult:
     """Read a message to its end.
 
     Args:
         cursor: The message in binary form, at its first byte.
-        head: What its beginning says.
+        header: What its beginning says.
         key: Its session key.
         deadline: When to stop.
         contents: Takes the content; a new one when ``None``.
@@ -103,36 +105,37 @@ def read(
         Unsupported: It has a form that is not understood here.
         DeadlinePassed: Its time is over.
     """
-    if not understands(head, key) or len(key.key) != ALGORITHMS[key.algorithm]:
+    if not understands(header, key) or len(key.key) != _ALGORITHMS[key.algorithm]:
         raise Unsupported(
             f"its cipher (algorithm {key.algorithm}) or its protection is not understood here",
             hint="gpg may read it: --engine gpg",
         )
-    cursor.take(head.offset, "the message")
+    cursor.take(header.offset, "the message")
     opened = packet(cursor, "the message")
     assert opened is not None, "the head was read from here"
-    body = opened[1]
     contents = contents or Contents()
-    plain = _STREAMS[head.protection]
     content: Content | None = None
     problem: OrgkeyError | None = None
-    found: Found | None = None
-    with plain(body, key) as stream:
+    found: ContentSummary | None = None
+    with ThreadPoolExecutor(1, "integrity-code") as hasher:
+        plaintext = _PLAINTEXTS[header.protection](opened[1], key, hasher)
         try:
-            content = Content(stream.start(), deadline, protected=head.protection != "none")
+            content = Content(plaintext.start(), deadline, protected=header.protection != "none")
             for piece in content.pieces():
                 contents.feed(piece)
             found = contents.finish()
         except OrgkeyError as error:
-            problem = error  # which may be the alteration's doing: the integrity code has the first word
-        stream.finish(problem)
+            problem = error  # the integrity code has the first word
+        plaintext.finish(problem)
+    if problem is not None:
+        raise problem
     _end(cursor)
     assert found is not None
     assert content is not None
-    return Reading(found, content.compression, head.protection, "orgkey")
+    return ReadResult(found, content.compression, header.protection, "orgkey")
 
 
-def _end(cursor: Cursor) -> None:
+def _end(cursor: ByteStream) -> None:
     """Only signatures, of a message that was signed after it was encrypted, may follow."""
     before = cursor.taken
     try:
@@ -147,154 +150,123 @@ def _end(cursor: Cursor) -> None:
     raise damaged(f"something follows the message, {cursor.taken - before} bytes")
 
 
-class _Stream:
-    """Plaintext of one encrypted data packet."""
+class _Cfb:
+    """OpenPGP's CFB decryption of a packet's body (RFC 4880 section 13.9)."""
 
-    def __init__(self, body: Body, key: SessionKey) -> None:
+    def __init__(self, key: bytes, iv: bytes = bytes(BLOCK)) -> None:
+        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+
+        self._decryptor = Cipher(algorithms.AES(key), ciphers.cfb(iv)).decryptor()
+        self._ciphertext = memoryview(bytearray(PIECE))
+
+    def fill(self, body: Body, target: memoryview) -> int:
+        """Decrypt the next piece to the front of ``target``, which has a block more room than it takes."""
+        size = body.readinto(self._ciphertext)
+        return self._decryptor.update_into(self._ciphertext[:size], target) if size else 0
+
+
+class _Plaintext:
+    """Plaintext of one encrypted data packet.
+
+    Args:
+        body: The packet's content.
+        key: The session key.
+        hasher: Computes the integrity code beside the thread that decrypts.
+    """
+
+    def __init__(self, body: Body, key: SessionKey, hasher: Executor) -> None:
         self._body = body
         self._algorithm = key.algorithm
         self._key = key.key.reveal()
+        self._hasher = hasher
 
-    @cached_property
-    def _decryptor(self) -> Decryptor:
-        return Decryptor(self._key, PIECE)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
-
-    def start(self) -> Cursor:
+    def start(self) -> ByteStream:
         """Begin to decrypt."""
         raise NotImplementedError
 
     def finish(self, problem: OrgkeyError | None) -> None:
-        """Read to the end, and only then let another problem speak."""
+        """Read to the end, and compare the codes.
+
+        Args:
+            problem: What is wrong inside.
+
+        Raises:
+            IntegrityProblem: It was cut off or altered; then the problem may be the alteration's doing.
+        """
         raise NotImplementedError
 
-    def _fill(self, out: Buffer) -> int:
-        """Decrypt the next piece to the front of ``out``."""
-        size = self._body.readinto(self._decryptor.room)
-        if size:
-            self._decryptor.decrypt(size, out)
-        return size
 
+class _Mdc(_Plaintext):
+    """With a modification detection code: all but its last bytes is hashed."""
 
-class _Protected(_Stream):
-    """With an integrity code: all but its last bytes is hashed, by another thread."""
-
-    def __init__(self, body: Body, key: SessionKey) -> None:
-        super().__init__(body, key)
-        version = body.take(1, "the encrypted data")
-        if version != b"\x01":  # it was another one when the head was read
+    def __init__(self, body: Body, key: SessionKey, hasher: Executor) -> None:
+        super().__init__(body, key, hasher)
+        if body.take(1, "the encrypted data") != b"\x01":  # it was another one when the header was read
             raise _altered("its version is another one")
-        self._free: queue.SimpleQueue[Buffer] = queue.SimpleQueue()
-        self._work: queue.SimpleQueue[tuple[Buffer, memoryview] | None] = queue.SimpleQueue()
+        self._cfb = _Cfb(self._key)
         self._digest = hashlib.sha1(usedforsecurity=False)
-        self._thread = threading.Thread(target=self._hash, name="integrity code", daemon=True)
+        self._buffers = cycle(memoryview(bytearray(_LEAD + PIECE + BLOCK)) for _ in range(_BUFFERS))
+        self._hashing: deque[Future[None]] = deque()
         self._tail = b""
 
-    def __enter__(self) -> Self:
-        for _ in range(_BUFFERS):
-            self._free.put(_buffer(_LEAD + PIECE + 2 * BLOCK))
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._work.put(None)
-        self._thread.join()
-
-    def _hash(self) -> None:
-        while (item := self._work.get()) is not None:
-            buffer, piece = item
-            self._digest.update(piece)
-            self._free.put(buffer)
-
-    def start(self) -> Cursor:
-        cursor = Cursor(self._more)
-        _check_prefix(cursor.take(_PREFIX, "the encrypted data"))
-        return cursor
+    def start(self) -> ByteStream:
+        stream = ByteStream(self._more)
+        _check_prefix(stream.take(_PREFIX, "the encrypted data"))
+        return stream
 
     def _more(self) -> memoryview:
         """The next piece, without what may be the integrity packet."""
         while True:
-            # Whoever got the last piece is done with it by asking for the next.
-            buffer = self._free.get()
-            size = self._fill(buffer[_LEAD:])
+            if len(self._hashing) == _BUFFERS:
+                self._hashing.popleft().result()
+            buffer = next(self._buffers)
+            size = self._cfb.fill(self._body, buffer[_LEAD:])
             if not size:
-                self._free.put(buffer)
                 return memoryview(b"")
-            room = memoryview(buffer)
-            start = _LEAD - len(self._tail)
-            room[start:_LEAD] = self._tail
-            end = _LEAD + size
+            start, end = _LEAD - len(self._tail), _LEAD + size
+            buffer[start:_LEAD] = self._tail
             keep = min(_TRAILER, end - start)
-            self._tail = bytes(room[end - keep : end])
-            piece = room[start : end - keep]
-            self._work.put((buffer, piece))
+            self._tail = bytes(buffer[end - keep : end])
+            piece = buffer[start : end - keep]
+            self._hashing.append(self._hasher.submit(self._digest.update, piece))
             if piece:
                 return piece
 
     def finish(self, problem: OrgkeyError | None) -> None:
-        """Read to the end, compare the integrity code, and only then let another problem speak.
-
-        Raises:
-            IntegrityProblem: It was cut off or altered.
-            OrgkeyError: ``problem``, where the message is what its maker wrote.
-        """
         while self._more():
             pass
-        self._work.put(None)
-        self._thread.join()
+        for job in self._hashing:
+            job.result()
         self._digest.update(self._tail[:2])
         if len(self._tail) < _TRAILER or self._tail[:2] != b"\xd3\x14":
             raise _altered("its integrity code is missing")
         if not hmac.compare_digest(self._digest.digest(), self._tail[2:]):
             raise _altered("its integrity code is wrong")
-        if problem is not None:
-            raise problem
 
 
-class _Unprotected(_Stream):
+class _Unprotected(_Plaintext):
     """Without an integrity code, as very old programs write; CFB resynchronises after its prefix."""
 
-    def start(self) -> Cursor:
-        self._out: Buffer = _buffer(PIECE + 2 * BLOCK)
+    def start(self) -> ByteStream:
+        room = memoryview(bytearray(PIECE + BLOCK))
         first = self._body.take(_PREFIX, "the encrypted data")
-        self._decryptor.room[:_PREFIX] = first
-        self._decryptor.decrypt(_PREFIX, self._out)
-        _check_prefix(bytes(memoryview(self._out)[:_PREFIX]))
-        self._decryptor.restart(first[2:])
-        return Cursor(self._more)
-
-    def _more(self) -> memoryview:
-        return memoryview(self._out)[: self._fill(self._out)]
+        _check_prefix(ciphers.crypt(self._algorithm, self._key, bytes(BLOCK), first, encrypt=False))
+        cfb = _Cfb(self._key, first[2:])
+        return ByteStream(lambda: room[: cfb.fill(self._body, room)])
 
     def finish(self, problem: OrgkeyError | None) -> None:
-        """Let what went wrong speak.
-
-        Raises:
-            OrgkeyError: ``problem``.
-        """
-        if problem is not None:
-            raise problem
-        if self._body.some():
+        if problem is None and self._body.some():
             raise damaged("something follows the content")
 
 
-class _Authenticated(_Stream):
+class _Aead(_Plaintext):
     """With a code for each chunk, which is compared before the chunk is given out."""
 
     _chunks: Chunks | None = None
 
-    def start(self) -> Cursor:
+    def start(self) -> ByteStream:
         self._chunks = Chunks(self._body, self._algorithm, self._key)
-        return Cursor(self._more)
+        return ByteStream(self._more)
 
     def _more(self) -> bytes:
         from cryptography.exceptions import InvalidTag
@@ -305,26 +277,14 @@ class _Authenticated(_Stream):
             raise _altered("its integrity code is wrong") from None
 
     def finish(self, problem: OrgkeyError | None) -> None:
-        """Compare the codes that are left, and only then let another problem speak.
-
-        Raises:
-            IntegrityProblem: It was cut off or altered.
-            OrgkeyError: ``problem``, where the message is what its maker wrote.
-        """
         while not isinstance(problem, DeadlinePassed | Unsupported) and self._more():
             pass
-        if problem is not None:
-            raise problem
 
 
-_STREAMS: Final[dict[str, type[_Stream]]] = {
-    "mdc": _Protected,
-    "none": _Unprotected,
-    "aead": _Authenticated,
-}
+_PLAINTEXTS: Final[dict[str, type[_Plaintext]]] = {"mdc": _Mdc, "none": _Unprotected, "aead": _Aead}
 
 
-def _check_prefix(prefix: Any) -> None:
+def _check_prefix(prefix: bytes) -> None:
     if prefix[14:16] != prefix[16:18]:
         raise _altered("its beginning does not fit the session key")
 
@@ -334,9 +294,3 @@ def _altered(why: str) -> IntegrityProblem:
         f"it was altered or damaged: {why}",
         hint="take another copy of this backup; find out who can write where it lies",
     )
-
-
-def _buffer(size: int) -> Buffer:
-    import numpy
-
-    return numpy.empty(size, numpy.uint8)

@@ -2,7 +2,7 @@
 
 A body comes with a definite length, in parts whose lengths are powers of two, or up to the end of the
 stream. Programs that do not know a length beforehand write equal parts: those are freed of their length
-octets many at a time, as rows of a matrix whose last column is dropped.
+octets many at a time.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import Final
 
 from pipeline.core.errors import IntegrityProblem
-from pipeline.sources.backups.cursor import PIECE, Cursor, cut_off
+from pipeline.sources.backups.byte_stream import PIECE, ByteStream, cut_off
 
 _WIDEST_ROW: Final = 1 << 16
 """Parts larger than this are moved one by one, which costs nothing either."""
 
 
 def damaged(what: str) -> IntegrityProblem:
-    """The bytes are no OpenPGP message."""
+    """The error for bytes that are not an OpenPGP message."""
     return IntegrityProblem(what, hint="copy the backup again, whole, in binary mode; else take another one")
 
 
@@ -33,7 +33,7 @@ class Body:
 
     __slots__ = ("_cursor", "_first", "_left", "_what")
 
-    def __init__(self, cursor: Cursor, left: int | None, first: int, what: str) -> None:
+    def __init__(self, cursor: ByteStream, left: int | None, first: int, what: str) -> None:
         self._cursor = cursor
         self._left = left
         self._first = first
@@ -104,19 +104,16 @@ class Body:
         count = min(len(here) // (size + 1), len(target) // size)
         if count < 2:
             return 0
-        import numpy
-
-        rows = numpy.frombuffer(here[: count * (size + 1)], numpy.uint8).reshape(count, size + 1)
-        other = (rows[:, size] != self._first).argmax()
-        alike = count if rows[other, size] == self._first else int(other)
+        marks = bytes(here[size : count * (size + 1) : size + 1])
+        alike = count - len(marks.lstrip(bytes([self._first])))
         if alike:
-            into = numpy.frombuffer(target[: alike * size], numpy.uint8).reshape(alike, size)
-            numpy.copyto(into, rows[:alike, :size])
+            starts = range(0, alike * (size + 1), size + 1)
+            target[: alike * size] = b"".join([here[at : at + size] for at in starts])
             self._cursor.skip(alike * (size + 1))
         return alike * size
 
 
-def packet(cursor: Cursor, where: str) -> tuple[int, Body] | None:
+def packet(cursor: ByteStream, where: str) -> tuple[int, Body] | None:
     """Read a packet's header.
 
     Args:
@@ -146,7 +143,7 @@ def packet(cursor: Cursor, where: str) -> tuple[int, Body] | None:
     return tag, Body(cursor, size, 0, what)
 
 
-def _length(cursor: Cursor, first: int, what: str) -> tuple[int, int]:
+def _length(cursor: ByteStream, first: int, what: str) -> tuple[int, int]:
     """A new-format length: how many bytes follow, and the octet itself where more parts come."""
     if first < 192:
         return first, 0

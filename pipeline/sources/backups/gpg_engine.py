@@ -11,17 +11,16 @@ import threading
 from contextlib import suppress
 from typing import IO, Final
 
-from pipeline.core import log as logs
-from pipeline.core import process
+from pipeline.core import log, process
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import IntegrityProblem, OrgkeyError, Unsupported
 from pipeline.core.secret import Secret
 from pipeline.openpgp.gnupg.home import Home
-from pipeline.sources.backups.container import Contents, Found
-from pipeline.sources.backups.cursor import PIECE, Cursor
-from pipeline.sources.backups.engine import Reading, SessionKey
-from pipeline.sources.backups.feeder import Feeder
-from pipeline.sources.backups.head import Head
+from pipeline.sources.backups.byte_stream import PIECE, ByteStream
+from pipeline.sources.backups.container import Contents, ContentSummary
+from pipeline.sources.backups.engine import ReadResult, SessionKey
+from pipeline.sources.backups.message_header import MessageHeader
+from pipeline.sources.backups.pipe_writer import PipeWriter
 
 _STATUS_LIMIT: Final = 1 << 20
 _STAMP: Final = re.compile(rb"^\S+ \S+ gpg\[\d+\] ")
@@ -29,8 +28,12 @@ _NOT_SAID: Final = (b"DBG:", b"keybox ", b"encrypted with ")
 
 
 def read(
-    cursor: Cursor, head: Head, key: SessionKey, deadline: Deadline, contents: Contents | None = None
-) -> Reading:
+    cursor: ByteStream,
+    header: MessageHeader,
+    key: SessionKey,
+    deadline: Deadline,
+    contents: Contents | None = None,
+) -> ReadResult:
     """Read a message to its end; see :func:`pipeline.sources.backups.engine.read`.
 
     Raises:
@@ -50,14 +53,14 @@ def read(
             "--override-session-key-fd",
             str(descriptor),
         ]
-        if head.protection == "none":
+        if header.protection == "none":
             options.append("--ignore-mdc-error")  # there is none; the verdict says so
         child = process.start(
             ["gpg", *options, "--decrypt"],
             env=process.clean_environment({"GNUPGHOME": str(home.path)}),
             pass_fds=(descriptor,),
         )
-        feeder = Feeder(cursor, child.stdin)
+        feeder = PipeWriter(cursor, child.stdin)
         status = bytearray()
         listener = threading.Thread(target=_listen, args=(child.stderr, status), daemon=True)
         late = threading.Event()
@@ -88,10 +91,10 @@ def read(
         _judge(child.returncode, bytes(status))
     if problem is not None or found is None:
         raise problem or IntegrityProblem("it has no content", hint="take another copy of this backup")
-    return Reading(found, None, head.protection, "gnupg")
+    return ReadResult(found, None, header.protection, "gnupg")
 
 
-def _take(stdout: IO[bytes] | None, contents: Contents) -> tuple[Found | None, OrgkeyError | None]:
+def _take(stdout: IO[bytes] | None, contents: Contents) -> tuple[ContentSummary | None, OrgkeyError | None]:
     """Hand gpg's output on; all of it is taken, so that gpg comes to its own verdict."""
     assert stdout is not None
     problem: OrgkeyError | None = None
@@ -141,4 +144,4 @@ def _judge(returncode: int, status: bytes) -> None:
 def _said(status: bytes) -> str:
     """What gpg says to people, without the session key that it says too."""
     lines = [_STAMP.sub(b"", line) for line in status.splitlines() if not line.startswith(b"[GNUPG:]")]
-    return logs.last_words(b"\n".join(line for line in lines if not line.startswith(_NOT_SAID)))
+    return log.last_words(b"\n".join(line for line in lines if not line.startswith(_NOT_SAID)))

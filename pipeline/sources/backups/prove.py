@@ -5,16 +5,16 @@ from __future__ import annotations
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import ProofFailed
 from pipeline.core.secret import Secret
-from pipeline.sources.backups import reading
-from pipeline.sources.backups.engine import Reading
-from pipeline.sources.backups.opener import Opener
-from pipeline.sources.backups.reader import Reader
-from pipeline.sources.backups.sources import Source
+from pipeline.sources.backups import read_backup
+from pipeline.sources.backups.engine import ReadResult
+from pipeline.sources.backups.session_keys import SessionKeys
+from pipeline.sources.backups.sources import BackupSource
+from pipeline.sources.backups.worker_client import WorkerClient
 
 
 def opens(
-    source: Source, keypair: bytes, passphrase: Secret, fingerprint: str, deadline: Deadline
-) -> Reading:
+    source: BackupSource, keypair: bytes, passphrase: Secret, fingerprint: str, deadline: Deadline
+) -> ReadResult:
     """Open a backup with a recovered key.
 
     Args:
@@ -29,13 +29,13 @@ def opens(
         IntegrityProblem: It was altered, damaged or cut off.
         OrgkeyError: It cannot be read.
     """
-    about = reading.head_of(source)
-    with Opener(keypair, passphrase, fingerprint, deadline) as opener:
+    about = read_backup.header_of(source)
+    with SessionKeys(keypair, passphrase, fingerprint, deadline) as opener:
         key = opener.session_key(about)
     if key is None:
         raise ProofFailed(
             f"it is not encrypted to this key, but to {', '.join(about.key_ids)}",
             hint="`orgkey backups map` says which key it is for",
         )
-    with Reader() as reader:
-        return reading.read(source, about, key, reader, deadline=deadline)
+    with WorkerClient() as reader:
+        return read_backup.read(source, about, key, reader, deadline=deadline)

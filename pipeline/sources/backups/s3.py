@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.core.errors import Conflict, IntegrityProblem
 from pipeline.core.retry import Retrier
-from pipeline.sources.backups.cursor import Cursor
-from pipeline.sources.backups.head import LENGTH
+from pipeline.sources.backups.byte_stream import ByteStream
+from pipeline.sources.backups.message_header import LENGTH
 from pipeline.sources.backups.sources import wanted
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class S3Source:
         return self._get(0, min(LENGTH, self._length)) if self._length else b""
 
     @contextmanager
-    def open(self) -> Iterator[Cursor]:
+    def open(self) -> Iterator[ByteStream]:
         """See :meth:`pipeline.sources.backups.sources.Source.open`."""
         offsets = iter(range(0, self._length, RANGE))
         under_way: deque[Future[bytes]] = deque()
@@ -85,7 +85,7 @@ class S3Source:
             for _ in range(AHEAD):
                 ask()
             try:
-                yield Cursor(more)
+                yield ByteStream(more)
             finally:
                 for job in under_way:
                     job.cancel()
@@ -124,7 +124,7 @@ def listed(
         session: Who reads.
         bucket: The parameters that name the bucket and its owner.
         prefix: A key, or the beginning of keys up to a slash; the slash may be left out.
-        ignore: Patterns of names that are no backups; one that is named whole is not asked.
+        ignore: Patterns of names that are not backups; they do not apply to an object that is named whole.
         retrier: Repeats failed requests.
 
     Raises:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import LocalFilesProblem, OrgkeyError
-from pipeline.sources.backups.cursor import Cursor, descriptor
-from pipeline.sources.backups.head import LENGTH
+from pipeline.core.errors import LocalFilesProblem
+from pipeline.core.files import os_errors
+from pipeline.sources.backups.byte_stream import ByteStream, of_descriptor
+from pipeline.sources.backups.message_header import LENGTH
 
 _LOOK_MILLISECONDS: Final = 200
 """How long a silent pipe is waited for at a time; in between, the run may be over."""
@@ -25,14 +26,14 @@ _NOTHING: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """What the system says of a path that leads to nothing."""
 
 
-class Source(Protocol):
+class BackupSource(Protocol):
     """One backup, not opened yet.
 
     Attributes:
         name: What people call it.
         size: Its length in bytes; ``None`` where it cannot be known.
         again: Whether it can be opened more than once.
-        path: The file that it is, which another process can read by itself; ``None`` for what is no file.
+        path: Its file, which another process can open by itself; ``None`` for what is not a file.
         modified: When it was written, as its place says; ``None`` where that is not known.
     """
 
@@ -43,14 +44,14 @@ class Source(Protocol):
     modified: datetime | None
 
     def start(self) -> bytes:
-        """Its first :data:`~pipeline.sources.backups.head.LENGTH` bytes.
+        """Its first :data:`~pipeline.sources.backups.message_header.LENGTH` bytes.
 
         Raises:
             OrgkeyError: It cannot be read.
         """
         ...
 
-    def open(self) -> AbstractContextManager[Cursor]:
+    def open(self) -> AbstractContextManager[ByteStream]:
         """Open it at its first byte.
 
         Raises:
@@ -59,7 +60,7 @@ class Source(Protocol):
         ...
 
 
-class FileSource:
+class BackupFile:
     """A file.
 
     Args:
@@ -80,38 +81,25 @@ class FileSource:
                 self.modified = datetime.fromtimestamp(facts.st_mtime, UTC)
 
     def start(self) -> bytes:
-        """See :meth:`Source.start`."""
-        try:
-            with self._file.open("rb", buffering=0) as stream:
-                found = b""
-                while len(found) < LENGTH and (piece := stream.read(LENGTH - len(found))):
-                    found += piece
-                return found
-        except OSError as error:
-            raise self._failed(error) from error
+        """See :meth:`BackupSource.start`."""
+        with os_errors(f"cannot read {self.name}"), self._file.open("rb") as stream:
+            return stream.read(LENGTH)
 
     @contextmanager
-    def open(self) -> Iterator[Cursor]:
-        """See :meth:`Source.open`."""
-        try:
+    def open(self) -> Iterator[ByteStream]:
+        """See :meth:`BackupSource.open`."""
+        with os_errors(f"cannot read {self.name}"):
             stream = self._file.open("rb", buffering=0)
-        except OSError as error:
-            raise self._failed(error) from error
         with stream:
-            yield descriptor(stream.fileno(), self.name)
+            yield of_descriptor(stream.fileno(), self.name)
 
     @property
     def _file(self) -> Path:
         assert self.path is not None
         return self.path
 
-    def _failed(self, error: OSError) -> OrgkeyError:
-        return LocalFilesProblem(
-            f"cannot read {self.name}: {error.strerror or error}", hint="check the path and its permissions"
-        )
 
-
-class Stream:
+class BackupPipe:
     """Standard input, or a pipe that has a name: it can be read once.
 
     Whoever writes it may stop at any byte and stay. Neither the deadline nor a signal would be noticed in a
@@ -140,16 +128,16 @@ class Stream:
                     "standard input is closed", hint="pipe the backup into the command, or name a file"
                 )
             number = sys.stdin.fileno()
-        self._cursor = descriptor(number, name, self._wait)
+        self._cursor = of_descriptor(number, name, self._wait)
         self._poll = select.poll()
         self._poll.register(number, select.POLLIN)
 
     def start(self) -> bytes:
-        """See :meth:`Source.start`."""
+        """See :meth:`BackupSource.start`."""
         return self._cursor.peek(LENGTH)
 
-    def open(self) -> AbstractContextManager[Cursor]:
-        """See :meth:`Source.open`."""
+    def open(self) -> AbstractContextManager[ByteStream]:
+        """See :meth:`BackupSource.open`."""
         self._deadline.renew()  # people may have taken their time with their shares since it was named
         return nullcontext(self._cursor)
 
@@ -158,13 +146,13 @@ class Stream:
             self._deadline.check()
 
 
-def local(place: Path, deadline: Deadline, ignore: Sequence[str] = ()) -> Sequence[Source]:
+def local(place: Path, deadline: Deadline, ignore: Sequence[str] = ()) -> Sequence[BackupSource]:
     """The backups at a path: the file, or every file below a folder, in the order of their names.
 
     Args:
         place: A file or a folder. Hidden files are left out, since a copy in the making often is one.
         deadline: How long a pipe may keep the run waiting.
-        ignore: Patterns of file names that are no backups, as a shell has them.
+        ignore: Patterns (as a shell has them) of file names that are not backups.
 
     Raises:
         LocalFilesProblem: It cannot be looked at, or not be listed.
@@ -183,7 +171,7 @@ def local(place: Path, deadline: Deadline, ignore: Sequence[str] = ()) -> Sequen
     for folder, below, names in os.walk(place, onerror=failed):
         below[:] = [name for name in below if not name.startswith(".")]
         found += [Path(folder) / name for name in names if wanted(name, ignore)]
-    return [FileSource(path) for path in sorted(found) if _may_be_file(path)]
+    return [BackupFile(path) for path in sorted(found) if _may_be_file(path)]
 
 
 def _mode(place: Path) -> int:
@@ -192,15 +180,13 @@ def _mode(place: Path) -> int:
     Raises:
         LocalFilesProblem: It does not tell.
     """
-    try:
-        return place.stat().st_mode
-    except OSError as error:
-        if error.errno in _NOTHING:
-            return 0
-        raise LocalFilesProblem(
-            f"cannot look at {called(place)}: {error.strerror or error}",
-            hint="check the path and its permissions",
-        ) from error
+    with os_errors(f"cannot look at {called(place)}"):
+        try:
+            return place.stat().st_mode
+        except OSError as error:
+            if error.errno in _NOTHING:
+                return 0
+            raise
 
 
 def _may_be_file(path: Path) -> bool:
@@ -211,23 +197,18 @@ def _may_be_file(path: Path) -> bool:
         return True
 
 
-def _single(place: Path, mode: int, deadline: Deadline) -> Source:
+def _single(place: Path, mode: int, deadline: Deadline) -> BackupSource:
     if stat.S_ISREG(mode) or not mode:
-        return FileSource(place)
-    try:
+        return BackupFile(place)
+    with os_errors(f"cannot read {called(place)}"):
         # A pipe, a shell's <(...) for example. Opening it would wait for whoever writes it.
         number = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(number, True)
-        return Stream(deadline, called(place), number)
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot read {called(place)}: {error.strerror or error}",
-            hint="check the path and its permissions",
-        ) from error
+        return BackupPipe(deadline, called(place), number)
 
 
 def called(path: Path) -> str:
-    """A path as text that every document and log can hold: bytes that are no UTF-8 are written as escapes."""
+    """A path as text that every document and log can hold: bytes that are not UTF-8 are escaped."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 

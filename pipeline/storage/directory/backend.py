@@ -22,7 +22,7 @@ from pipeline.storage.names import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.config import DirectoryTarget as Settings
+    from pipeline.config import DirectoryTargetConfig
 
 _LOW_SPACE = 16 * 1024 * 1024
 
@@ -41,7 +41,7 @@ class DirectoryBackend:
     kind = "directory"
     largest = MAX_RECORD
 
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(self, name: str, settings: DirectoryTargetConfig) -> None:
         self.name = name
         self.domain = settings.domain or name
         self._top = Path(settings.path)

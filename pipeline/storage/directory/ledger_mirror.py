@@ -13,7 +13,7 @@ from pipeline.storage.ledger_mirror import HOST, name_of, number_of
 from pipeline.storage.names import checked_fingerprint
 
 if TYPE_CHECKING:
-    from pipeline.config import DirectoryTarget as Settings
+    from pipeline.config import DirectoryTargetConfig
 
 
 class DirectoryMirror:
@@ -27,7 +27,7 @@ class DirectoryMirror:
 
     kind = "directory"
 
-    def __init__(self, name: str, settings: Settings, fingerprint: str) -> None:
+    def __init__(self, name: str, settings: DirectoryTargetConfig, fingerprint: str) -> None:
         self.name = name
         top = Path(settings.path)
         self._tree = Tree(name, top)

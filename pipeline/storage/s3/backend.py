@@ -23,7 +23,7 @@ from pipeline.storage.names import (
 from pipeline.storage.s3.bucket import Bucket
 
 if TYPE_CHECKING:
-    from pipeline.config import S3Target as Settings
+    from pipeline.config import S3TargetConfig
     from pipeline.providers.aws.session import AwsSession
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class S3Backend:
     kind = "s3"
     largest = MAX_RECORD
 
-    def __init__(self, name: str, settings: Settings, session: AwsSession) -> None:
+    def __init__(self, name: str, settings: S3TargetConfig, session: AwsSession) -> None:
         self.name = name
         self.domain = settings.domain or name
         self.settings = settings

@@ -14,7 +14,7 @@ from pipeline.core.errors import Conflict, IntegrityProblem, OrgkeyError, Unreac
 from pipeline.storage.names import nothing_there, too_large
 
 if TYPE_CHECKING:
-    from pipeline.config import S3Target as Settings
+    from pipeline.config import S3TargetConfig
     from pipeline.providers.aws.session import AwsSession
 
 MISSING = {"NoSuchKey", "NoSuchVersion", "404", "NotFound"}
@@ -33,7 +33,7 @@ class Bucket:
         session: The identity.
     """
 
-    def __init__(self, settings: Settings, session: AwsSession) -> None:
+    def __init__(self, settings: S3TargetConfig, session: AwsSession) -> None:
         self.settings = settings
         self.session = session
 

@@ -12,7 +12,7 @@ from pipeline.storage.names import checked_fingerprint
 from pipeline.storage.s3.bucket import Bucket
 
 if TYPE_CHECKING:
-    from pipeline.config import S3Target as Settings
+    from pipeline.config import S3TargetConfig
     from pipeline.providers.aws.session import AwsSession
 
 
@@ -31,7 +31,7 @@ class S3Mirror:
 
     kind = "s3"
 
-    def __init__(self, name: str, settings: Settings, session: AwsSession, fingerprint: str) -> None:
+    def __init__(self, name: str, settings: S3TargetConfig, session: AwsSession, fingerprint: str) -> None:
         self.name = name
         self._bucket = Bucket(settings, session)
         self._prefix = f"{settings.prefix}/{checked_fingerprint(fingerprint)}/ledger/".lstrip("/")

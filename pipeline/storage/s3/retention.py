@@ -10,7 +10,7 @@ from pipeline.storage.interface import Item, Retention
 from pipeline.storage.s3.bucket import Bucket
 
 if TYPE_CHECKING:
-    from pipeline.config import S3Target as Settings
+    from pipeline.config import S3TargetConfig
     from pipeline.providers.aws.session import AwsSession
 
 
@@ -27,7 +27,7 @@ class S3Retainer(Generic[Item]):
     def __init__(
         self,
         name: str,
-        settings: Settings,
+        settings: S3TargetConfig,
         session: AwsSession,
         place: Callable[[Item], tuple[str, str | None]],
     ) -> None:

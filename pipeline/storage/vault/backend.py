@@ -25,7 +25,7 @@ from pipeline.storage.names import (
 from pipeline.storage.vault.kv import Entries, path_of
 
 if TYPE_CHECKING:
-    from pipeline.config import VaultTarget as Settings
+    from pipeline.config import VaultTargetConfig
     from pipeline.providers.vault.session import VaultSession
 
 SCHEMA = "orgkey.vault-entry/1"
@@ -53,7 +53,7 @@ class VaultBackend:
     largest = LARGEST
 
     def __init__(
-        self, name: str, settings: Settings, session: VaultSession, *, pins: Sequence[str] = ()
+        self, name: str, settings: VaultTargetConfig, session: VaultSession, *, pins: Sequence[str] = ()
     ) -> None:
         self.name = name
         self.pins = tuple(pins)

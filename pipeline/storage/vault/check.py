@@ -15,7 +15,7 @@ from pipeline.storage.names import is_epoch
 from pipeline.storage.vault.kv import Entries, path_of
 
 if TYPE_CHECKING:
-    from pipeline.config import VaultTarget as Settings
+    from pipeline.config import VaultTargetConfig
     from pipeline.providers.vault.session import VaultSession
 
 _NOBODY, _NEVER = "0" * 40, "20000101T000000Z-00000000"
@@ -30,7 +30,9 @@ _NO_END = {"", "0s", "0"}
 _LOSS = "with which records can be lost"
 
 
-def check(name: str, settings: Settings, session: VaultSession, pins: Sequence[str]) -> list[Finding]:
+def check(
+    name: str, settings: VaultTargetConfig, session: VaultSession, pins: Sequence[str]
+) -> list[Finding]:
     """Look at the server, the login, its rights, and the mount's and the entries' settings."""
     return VaultCheck(name, settings, session, pins).look()
 
@@ -38,7 +40,7 @@ def check(name: str, settings: Settings, session: VaultSession, pins: Sequence[s
 class _Paths:
     """API paths whose capabilities say what an identity is able to do to the records of a key."""
 
-    def __init__(self, settings: Settings, fingerprint: str) -> None:
+    def __init__(self, settings: VaultTargetConfig, fingerprint: str) -> None:
         mount, prefix = settings.mount, settings.prefix
         path = path_of(prefix, fingerprint, _NEVER)
         self.data = f"{mount}/data/{path}"
@@ -58,7 +60,9 @@ class VaultCheck(Check):
         pins: The trusted fingerprints, where they are known: a rule may name just them.
     """
 
-    def __init__(self, name: str, settings: Settings, session: VaultSession, pins: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, settings: VaultTargetConfig, session: VaultSession, pins: Sequence[str]
+    ) -> None:
         super().__init__(name, session.role)
         self._settings = settings
         self._session = session

@@ -19,7 +19,7 @@ from pipeline.storage.names import checked_fingerprint
 from pipeline.storage.vault.kv import Entries
 
 if TYPE_CHECKING:
-    from pipeline.config import VaultTarget as Settings
+    from pipeline.config import VaultTargetConfig
     from pipeline.providers.vault.session import VaultSession
 
 _NAME = re.compile(r"head-([0-9]{9})", re.ASCII)
@@ -37,7 +37,9 @@ class VaultHeads:
 
     kind = "vault"
 
-    def __init__(self, name: str, settings: Settings, session: VaultSession, fingerprint: str) -> None:
+    def __init__(
+        self, name: str, settings: VaultTargetConfig, session: VaultSession, fingerprint: str
+    ) -> None:
         self.name = name
         self._entries = Entries(settings.mount, session)
         self._folder = f"{settings.prefix}/{checked_fingerprint(fingerprint)}/ledger".lstrip("/")

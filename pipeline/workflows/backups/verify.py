@@ -15,21 +15,21 @@ from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.isolation import isolated
 from pipeline.custody.shares import passphrase
-from pipeline.sources.backups import reading
-from pipeline.sources.backups.engine import Reading, SessionKey
-from pipeline.sources.backups.opener import Opener
-from pipeline.sources.backups.reader import Meter, Reader
-from pipeline.sources.backups.sources import Source
+from pipeline.sources.backups import read_backup
+from pipeline.sources.backups.engine import ReadResult, SessionKey
+from pipeline.sources.backups.session_keys import SessionKeys
+from pipeline.sources.backups.sources import BackupSource
+from pipeline.sources.backups.worker_client import Meter, WorkerClient
 from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
 from pipeline.unseal.unseal import unseal
-from pipeline.workflows.backups import map as coverage
-from pipeline.workflows.backups.map import Backup, EscrowedKey
+from pipeline.workflows.backups import backup_map
+from pipeline.workflows.backups.backup_map import Backup, EscrowedKey
 
 UNPROTECTED = "it has no integrity code: it was read to its end, but an alteration would not be noticed"
 
 
 @dataclass(frozen=True)
-class Request:
+class VerifyRequest:
     """What is to be opened, and how.
 
     Attributes:
@@ -39,14 +39,14 @@ class Request:
         watch: Makes the meter of one backup: is told of progress.
     """
 
-    sources: Sequence[Source]
-    engine: reading.Engine = "auto"
+    sources: Sequence[BackupSource]
+    engine: read_backup.Engine = "auto"
     unseal: UnsealRequest = UNATTENDED
-    watch: Callable[[Source], Meter] = lambda _: lambda _: None
+    watch: Callable[[BackupSource], Meter] = lambda _: lambda _: None
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerifiedBackup:
     """What became of one backup.
 
     Attributes:
@@ -58,8 +58,8 @@ class Verified:
         code: ``OK``; ``DEGRADED`` where no integrity code protects it; else what went wrong.
     """
 
-    source: Source
-    reading: Reading | None
+    source: BackupSource
+    reading: ReadResult | None
     key: EscrowedKey | None
     seconds: float
     problem: str | None
@@ -72,7 +72,7 @@ class Verified:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class VerifyOutcome:
     """What became of all.
 
     Attributes:
@@ -80,11 +80,11 @@ class Outcome:
         code: How the run ends.
     """
 
-    backups: tuple[Verified, ...]
+    backups: tuple[VerifiedBackup, ...]
     code: Code
 
 
-def verify(context: KeyScope, request: Request) -> Outcome:
+def verify_backups(context: KeyScope, request: VerifyRequest) -> VerifyOutcome:
     """Open backups with the escrowed keys that they are for.
 
     Args:
@@ -100,13 +100,13 @@ def verify(context: KeyScope, request: Request) -> Outcome:
     from pipeline.openpgp.gnupg import home as gnupg_home
 
     gnupg_home.sweep_orphans()
-    with Reader() as reader:
+    with WorkerClient() as reader:
         prepared, missed = _prepare(context, request)
         deadline = context.backup_deadline()
         results = tuple(_read(context, item, request, reader, deadline) for item in prepared)
-    code = coverage.judged([item.code for item in results], missed)
+    code = backup_map.exit_code([item.code for item in results], missed)
     context.record_event("backups-verify", _event(results, code))
-    return Outcome(results, code)
+    return VerifyOutcome(results, code)
 
 
 @dataclass(frozen=True)
@@ -121,16 +121,16 @@ class _Prepared:
     code: Code = Code.OK
 
 
-def _prepare(context: KeyScope, request: Request) -> tuple[list[_Prepared], tuple[Code, ...]]:
+def _prepare(context: KeyScope, request: VerifyRequest) -> tuple[list[_Prepared], tuple[Code, ...]]:
     """Get all session keys, and what keeps other keys away; the Org Keys are at hand only here."""
     surveys = overview.all_keys(context)
-    keys = coverage.escrowed(surveys)
-    missed = coverage.missing(surveys)
+    keys = backup_map.escrowed(surveys)
+    missed = backup_map.missing(surveys)
     with ExitStack() as stack:
         keyring = _Keyring(context, request, surveys, stack)
         found = {
             id(backup.source): _unlock(backup, keyring, missed)
-            for backup in coverage.cover(request.sources, keys, missed)
+            for backup in backup_map.map_backups(request.sources, keys, missed)
         }
     return [found[id(source)] for source in request.sources], missed
 
@@ -139,7 +139,7 @@ class _Keyring:
     """The escrowed keys, each recovered when the first backup asks for it."""
 
     def __init__(
-        self, context: KeyScope, request: Request, surveys: Sequence[Survey], stack: ExitStack
+        self, context: KeyScope, request: VerifyRequest, surveys: Sequence[Survey], stack: ExitStack
     ) -> None:
         self._context = context
         self._estate = context.backends("driller")
@@ -148,9 +148,9 @@ class _Keyring:
             epoch.record for survey in surveys for epoch in survey.epochs if epoch.record is not None
         ]
         self._stack = stack
-        self._openers: dict[tuple[str, str], Opener | OrgkeyError] = {}
+        self._openers: dict[tuple[str, str], SessionKeys | OrgkeyError] = {}
 
-    def opener(self, key: EscrowedKey) -> Opener:
+    def opener(self, key: EscrowedKey) -> SessionKeys:
         """The recovered key.
 
         Raises:
@@ -164,7 +164,7 @@ class _Keyring:
             raise found
         return found
 
-    def _recover(self, key: EscrowedKey) -> Opener:
+    def _recover(self, key: EscrowedKey) -> SessionKeys:
         record = key.epoch.record
         assert record is not None
         others = [other for other in self._records if other is not record]
@@ -173,7 +173,9 @@ class _Keyring:
             f"epoch {record.epoch}: the escrow passphrase is back by path {opened.path}"
         )
         return self._stack.enter_context(
-            Opener(record.keypair, passphrase.written(opened.raw), record.fingerprint, self._context.deadline)
+            SessionKeys(
+                record.keypair, passphrase.written(opened.raw), record.fingerprint, self._context.deadline
+            )
         )
 
 
@@ -207,29 +209,29 @@ def _unlock(backup: Backup, keyring: _Keyring, missed: Sequence[Code]) -> _Prepa
 
 
 def _read(
-    context: KeyScope, item: _Prepared, request: Request, reader: Reader, deadline: Deadline
-) -> Verified:
+    context: KeyScope, item: _Prepared, request: VerifyRequest, reader: WorkerClient, deadline: Deadline
+) -> VerifiedBackup:
     source, head = item.backup.source, item.backup.head
     if item.session is None or head is None:
-        return Verified(source, None, item.key, 0.0, item.problem, item.code)
+        return VerifiedBackup(source, None, item.key, 0.0, item.problem, item.code)
     context.reporter.progress(f"reading {source.name}")
     started = time.monotonic() - item.seconds
     result = isolated(
         partial(
-            reading.read, source, head, item.session, reader,
+            read_backup.read, source, head, item.session, reader,
             deadline=deadline, wanted=request.engine, meter=request.watch(source),
         ),
         "it",
     )  # fmt: skip
     seconds = time.monotonic() - started
     if isinstance(result, OrgkeyError):
-        return Verified(source, None, item.key, seconds, result.message, result.code)
+        return VerifiedBackup(source, None, item.key, seconds, result.message, result.code)
     if result.integrity == "none":
-        return Verified(source, result, item.key, seconds, UNPROTECTED, Code.DEGRADED)
-    return Verified(source, result, item.key, seconds, None, Code.OK)
+        return VerifiedBackup(source, result, item.key, seconds, UNPROTECTED, Code.DEGRADED)
+    return VerifiedBackup(source, result, item.key, seconds, None, Code.OK)
 
 
-def _event(results: Sequence[Verified], code: Code) -> dict[str, object]:
+def _event(results: Sequence[VerifiedBackup], code: Code) -> dict[str, object]:
     return {
         "code": int(code),
         "backups": [

@@ -271,7 +271,7 @@ def _people(context: KeyScope, record: Record) -> list[dict[str, str]]:
     known = {
         member.fingerprint: member
         for holder in context.config.holder.values()
-        if isinstance(holder, settings.OpenpgpHolder)
+        if isinstance(holder, settings.OpenpgpHolderConfig)
         for member in holder.members
     }
     found: dict[str, dict[str, str]] = {}

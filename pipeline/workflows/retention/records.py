@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.archive.catalog import AT_ONCE, WORKERS, Reader, choose, epoch_of
 from pipeline.archive.run import KeyScope
-from pipeline.config import S3Target
+from pipeline.config import S3TargetConfig
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Code, Degraded, OrgkeyError, UsageProblem, first_of
 from pipeline.core.isolation import isolated
@@ -190,15 +190,17 @@ def _targets(context: KeyScope, asked: tuple[str, ...]) -> tuple[tuple[str, ...]
     for name in asked:
         if name not in known:
             raise UsageProblem(f"there is no target {name}", hint=f"configured are {', '.join(known)}")
-        if not isinstance(known[name], S3Target):
+        if not isinstance(known[name], S3TargetConfig):
             raise UsageProblem(
                 f"target {name} has no retention: it is of kind {known[name].kind}",
                 hint="only S3 with Object Lock has one",
             )
-    chosen = tuple(name for name in known if isinstance(known[name], S3Target) and name in (asked or known))
+    chosen = tuple(
+        name for name in known if isinstance(known[name], S3TargetConfig) and name in (asked or known)
+    )
     if not chosen:
         raise UsageProblem("no target has a retention", hint="only S3 with Object Lock has one")
-    return chosen, {name: item.kind for name, item in known.items() if not isinstance(item, S3Target)}
+    return chosen, {name: item.kind for name, item in known.items() if not isinstance(item, S3TargetConfig)}
 
 
 def _read(

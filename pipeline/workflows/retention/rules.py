@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from pipeline.config import Config, S3Target
+from pipeline.config import Config, S3TargetConfig
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem
 from pipeline.core.isolation import isolated
 from pipeline.storage.interface import LockMode, Retainer, Retention
@@ -151,7 +151,7 @@ def decide(
 def configured_mode(config: Config, target: str) -> LockMode | None:
     """The mode that a target gives to versions without a retention."""
     settings = config.target[target]
-    return settings.lock_mode if isinstance(settings, S3Target) else None
+    return settings.lock_mode if isinstance(settings, S3TargetConfig) else None
 
 
 def each(items: Collection[T], fn: Callable[[T], T]) -> tuple[T, ...]:

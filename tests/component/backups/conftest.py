@@ -11,12 +11,12 @@ import pytest
 
 from pipeline.core.clock import Deadline
 from pipeline.core.secret import Secret
-from pipeline.sources.backups import engine, gpg_engine, head
+from pipeline.sources.backups import engine, gpg_engine, message_header
+from pipeline.sources.backups.byte_stream import ByteStream
 from pipeline.sources.backups.container import Contents
 from pipeline.sources.backups.content import unwrapped
-from pipeline.sources.backups.cursor import Cursor
-from pipeline.sources.backups.engine import Reading, SessionKey
-from pipeline.sources.backups.opener import Opener
+from pipeline.sources.backups.engine import ReadResult, SessionKey
+from pipeline.sources.backups.session_keys import SessionKeys
 from tests.support import openpgp_writer
 
 KEYS = Path(__file__).parents[2] / "assets" / "keys"
@@ -35,18 +35,18 @@ class Collecting(Contents):
         super().feed(piece)
 
 
-def pieces(data: bytes, size: int) -> Cursor:
+def pieces(data: bytes, size: int) -> ByteStream:
     """A stream in pieces of one size."""
     parts = iter([data[at : at + size] for at in range(0, len(data), size)])
-    return Cursor(lambda: next(parts, b""))
+    return ByteStream(lambda: next(parts, b""))
 
 
 def read(
     data: bytes, key: SessionKey, by: str = "orgkey", size: int = 1 << 20, deadline: Deadline | None = None
-) -> tuple[Reading, bytes]:
+) -> tuple[ReadResult, bytes]:
     """Read a message with one of the engines; what it says, and the content."""
     until = deadline or Deadline(300)
-    about = head.read(unwrapped(pieces(data, size), Deadline(300)))
+    about = message_header.read(unwrapped(pieces(data, size), Deadline(300)))
     contents = Collecting()
     reader = engine.read if by == "orgkey" else gpg_engine.read
     result = reader(unwrapped(pieces(data, size), until), about, key, until, contents)
@@ -99,18 +99,20 @@ def gpg() -> Iterator[Gpg]:
 @pytest.fixture(scope="session")
 def session_key() -> Iterator[Callable[[bytes, str], SessionKey | None]]:
     """Gets a message's session key with a key of the assets, as the program does."""
-    openers: dict[str, Opener] = {}
+    openers: dict[str, SessionKeys] = {}
 
     def get(message: bytes, name: str) -> SessionKey | None:
         if name not in openers:
-            openers[name] = Opener(
+            openers[name] = SessionKeys(
                 (KEYS / f"{name}-unprotected.asc").read_bytes(),
                 Secret(b""),
                 fingerprint(name),
                 Deadline(3600),
             )
             openers[name].__enter__()
-        return openers[name].session_key(head.read(unwrapped(pieces(message, 1 << 20), Deadline(300))))
+        return openers[name].session_key(
+            message_header.read(unwrapped(pieces(message, 1 << 20), Deadline(300)))
+        )
 
     try:
         yield get

@@ -15,10 +15,10 @@ from pipeline.core import clock
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import DeadlinePassed, Interrupted, LocalFilesProblem
 from pipeline.core.secret import Secret
-from pipeline.sources.backups import head, reading
+from pipeline.sources.backups import message_header, read_backup
 from pipeline.sources.backups.engine import SessionKey
-from pipeline.sources.backups.reader import Reader
-from pipeline.sources.backups.sources import Stream, local
+from pipeline.sources.backups.sources import BackupPipe, local
+from pipeline.sources.backups.worker_client import WorkerClient
 from tests.component.backups.conftest import pieces
 from tests.support import message_writer as writer
 
@@ -39,7 +39,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 def test_a_pipe_that_stalls_in_its_head_ends_with_the_deadline(pipe: tuple[int, int]) -> None:
     os.write(pipe[1], b"x" * 1000)
     with pytest.raises(DeadlinePassed):
-        Stream(Deadline(0.5), number=pipe[0]).start()
+        BackupPipe(Deadline(0.5), number=pipe[0]).start()
 
 
 def test_a_pipe_that_stalls_ends_with_a_signal(
@@ -50,23 +50,23 @@ def test_a_pipe_that_stalls_ends_with_a_signal(
     timer = threading.Timer(0.3, signalled.set)
     timer.start()
     with pytest.raises(Interrupted):
-        Stream(Deadline(60), number=pipe[0]).start()
+        BackupPipe(Deadline(60), number=pipe[0]).start()
     timer.join()
 
 
 @pytest.mark.parametrize("wanted", ["auto", "gpg"])
 def test_a_pipe_that_stalls_where_it_is_read_ends_with_the_deadline(
-    pipe: tuple[int, int], wanted: reading.Engine
+    pipe: tuple[int, int], wanted: read_backup.Engine
 ) -> None:
     message = writer.message(writer.protected(writer.literal(b"y" * 600_000), KEY.key.reveal()))
     feeding = threading.Thread(target=os.write, args=(pipe[1], message[:400_000]))
     feeding.start()
-    source = Stream(Deadline(2), number=pipe[0])
-    about = head.read(pieces(message, 1 << 20))
-    assert reading.head_of(source) == about
+    source = BackupPipe(Deadline(2), number=pipe[0])
+    about = message_header.read(pieces(message, 1 << 20))
+    assert read_backup.header_of(source) == about
     started = time.monotonic()
-    with Reader() as reader, pytest.raises(DeadlinePassed):
-        reading.read(source, about, KEY, reader, deadline=Deadline(2), wanted=wanted)
+    with WorkerClient() as reader, pytest.raises(DeadlinePassed):
+        read_backup.read(source, about, KEY, reader, deadline=Deadline(2), wanted=wanted)
     feeding.join()
     assert time.monotonic() - started < 10
 
@@ -81,7 +81,7 @@ def test_a_named_pipe_is_waited_for_and_not_for_ever(tmp_path: Path) -> None:
     data = b"z" * 300_000
     feeding = threading.Timer(0.5, path.write_bytes, (data,))
     feeding.start()
-    assert source.start() == data[: head.LENGTH]
+    assert source.start() == data[: message_header.LENGTH]
     with source.open() as cursor:
         assert cursor.drain() == len(data)
     feeding.join()

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import IntegrityProblem
-from pipeline.sources.backups.container import Contents, Found
+from pipeline.sources.backups.container import Contents, ContentSummary
 
 
-def walk(data: bytes, size: int = 4096) -> Found:
+def walk(data: bytes, size: int = 4096) -> ContentSummary:
     """What the walker says."""
     contents = Contents()
     for at in range(0, len(data), size):
@@ -60,7 +60,7 @@ def test_it_counts_as_the_standard_library_does(
     written = gzip.compress(data) if packed else data
     found = walk(written, max(step, len(written) // 2000 + 1))
     if items:
-        assert found == Found("tar.gz" if packed else "tar", count, len(written))
+        assert found == ContentSummary("tar.gz" if packed else "tar", count, len(written))
 
 
 def test_gnu_tar_sparse_incremental_and_large(tmp_path: Path) -> None:
@@ -104,10 +104,10 @@ def test_a_member_above_8_gib_is_skipped_by_its_own_size() -> None:
 
 
 def test_bytes_gzip_members_and_padding() -> None:
-    assert walk(b"") == Found("bytes", None, 0)
-    assert walk(b"x" * 5000) == Found("bytes", None, 5000)
+    assert walk(b"") == ContentSummary("bytes", None, 0)
+    assert walk(b"x" * 5000) == ContentSummary("bytes", None, 5000)
     two = gzip.compress(b"one") + gzip.compress(b"two")
-    assert walk(two, 3) == Found("gzip", None, len(two))
+    assert walk(two, 3) == ContentSummary("gzip", None, len(two))
     assert walk(two + bytes(512)).container == "gzip"
     for wrong in (two + b"more", two[:-1], two + bytes(512) + two):
         with pytest.raises(IntegrityProblem):
@@ -119,10 +119,10 @@ def test_one_layer_of_gzip_is_looked_into() -> None:
     once = gzip.compress(data)
     assert (walk(once).container, walk(once).entries) == ("tar.gz", 1)
     layers = gzip.compress(once)
-    assert walk(layers) == Found("gzip", None, len(layers))
+    assert walk(layers) == ContentSummary("gzip", None, len(layers))
     for _ in range(600):
         layers = gzip.compress(layers)
-    assert walk(layers) == Found("gzip", None, len(layers))
+    assert walk(layers) == ContentSummary("gzip", None, len(layers))
 
 
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])

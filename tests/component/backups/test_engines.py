@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import Code, DeadlinePassed, IntegrityProblem, OrgkeyError, Unsupported
 from pipeline.core.secret import Secret
-from pipeline.sources.backups import gpg_engine, head
-from pipeline.sources.backups.cursor import PIECE, Cursor
+from pipeline.sources.backups import gpg_engine, message_header
+from pipeline.sources.backups.byte_stream import PIECE, ByteStream
 from pipeline.sources.backups.engine import SessionKey
-from pipeline.sources.backups.head import HIDDEN
+from pipeline.sources.backups.message_header import HIDDEN
 from tests.component.backups.conftest import KEYS, Gpg, fingerprint, pieces, read
 from tests.support import message_writer as writer
 from tests.support import openpgp_writer
@@ -95,12 +95,12 @@ def test_gnupg_with_any_cipher(gpg: Gpg, session_key: GetKey, cipher: str, known
 def test_gnupg_armored_signed_to_several_and_hidden_recipients(gpg: Gpg, session_key: GetKey) -> None:
     data = content(200_000, False)
     several = gpg.encrypt(data, "--armor", to=("nistp256", "rsa2048"))
-    assert len(head.read(pieces(gpg.run("--dearmor", stdin=several), 100)).key_ids) == 2
+    assert len(message_header.read(pieces(gpg.run("--dearmor", stdin=several), 100)).key_ids) == 2
     for name in ("rsa2048", "nistp256"):
         both(data, several, session_key(several, name))
     assert session_key(several, "ed25519") is None
     hidden = gpg.encrypt(data, "--throw-keyids", to=("ed25519",))
-    assert head.read(pieces(hidden, 100)).key_ids == (HIDDEN,)
+    assert message_header.read(pieces(hidden, 100)).key_ids == (HIDDEN,)
     both(data, hidden, session_key(hidden, "ed25519"))
     signed = gpg.encrypt(data, "--sign", "--local-user", fingerprint("rsa2048"))
     both(data, signed, session_key(signed, "rsa2048"))
@@ -125,7 +125,7 @@ def test_what_is_for_a_passphrase_is_not_shown_to_who_knows_one(gpg: Gpg, sessio
     message = gpg.encrypt(data)
     planted = Framing().packet(3, b"\x04\x09\x03\x08" + bytes(8) + b"\xff")
     whole = planted + message
-    stub = head.read(pieces(whole, 100)).stub
+    stub = message_header.read(pieces(whole, 100)).stub
     assert [tag for tag, _ in openpgp_writer.split(stub)] == [1, 18]
     both(data, whole, session_key(whole, "rsa2048"))
 
@@ -234,7 +234,7 @@ def test_gnupg_without_integrity_code(gpg: Gpg, session_key: GetKey) -> None:
     message = gpg.encrypt(data, "--rfc2440", "--disable-mdc", "--cipher-algo", "AES256")
     if message[:1] == b"\xd2":  # pragma: no cover - newer gpg always protects
         pytest.fail("this gpg cannot write one")
-    assert head.read(pieces(message, 999)).protection in ("none", "mdc")
+    assert message_header.read(pieces(message, 999)).protection in ("none", "mdc")
     both(data, message, session_key(message, "rsa2048"))
 
 
@@ -243,7 +243,7 @@ def test_a_definite_length_just_below_4_gib_is_understood() -> None:
     start = (
         writer.recipient("0123456789ABCDEF") + b"\xd2\xff" + size.to_bytes(4, "big") + b"\x01" + bytes(5000)
     )
-    assert head.read(pieces(start, 777)).protection == "mdc"
+    assert message_header.read(pieces(start, 777)).protection == "mdc"
     with pytest.raises(IntegrityProblem, match=r"cut off|altered"):
         read(start, AES256)
 
@@ -407,5 +407,5 @@ def test_gpg_is_ended_when_its_time_is_over() -> None:
 
     started = time.monotonic()
     with pytest.raises(DeadlinePassed, match="1 s"):
-        gpg_engine.read(Cursor(slow), head.read(pieces(message, 1 << 20)), AES256, Deadline(1))
+        gpg_engine.read(ByteStream(slow), message_header.read(pieces(message, 1 << 20)), AES256, Deadline(1))
     assert time.monotonic() - started < 5

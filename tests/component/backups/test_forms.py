@@ -21,12 +21,12 @@ from pipeline.core.secret import Secret
 from pipeline.openpgp.format.packets import join
 from pipeline.openpgp.key import parsing
 from pipeline.openpgp.proofs.renewal import signed_anew
-from pipeline.sources.backups import head, opener, reading
-from pipeline.sources.backups.cursor import over
+from pipeline.sources.backups import message_header, read_backup, session_keys
+from pipeline.sources.backups.byte_stream import of_bytes
 from pipeline.sources.backups.engine import SessionKey
-from pipeline.sources.backups.opener import Opener
-from pipeline.sources.backups.reader import Reader
-from pipeline.sources.backups.sources import FileSource
+from pipeline.sources.backups.session_keys import SessionKeys
+from pipeline.sources.backups.sources import BackupFile
+from pipeline.sources.backups.worker_client import WorkerClient
 from tests.component.backups.conftest import KEYS, fingerprint, read
 from tests.support import message_writer as writer
 from tests.support import openpgp_writer
@@ -49,9 +49,9 @@ def aead_keys() -> dict[str, SessionKey]:
     """The session keys of all that is authenticated, by one gpg."""
     found = {}
     pair = (KEYS / "rsa2048-unprotected.asc").read_bytes()
-    with Opener(pair, Secret(b""), fingerprint("rsa2048"), Deadline(60)) as opened:
+    with SessionKeys(pair, Secret(b""), fingerprint("rsa2048"), Deadline(60)) as opened:
         for path in [*MESSAGES.glob("gpg24-*.pgp"), *MESSAGES.glob("rnp-*.pgp")]:
-            key = opened.session_key(head.read(over(path.read_bytes())))
+            key = opened.session_key(message_header.read(of_bytes(path.read_bytes())))
             assert key is not None, path
             found[path.stem] = key
     return found
@@ -104,10 +104,10 @@ def test_a_key_whose_self_signatures_gpg_refuses_opens_what_is_for_it(refused: s
     if refused == "the subkey's alone":
         anew = parsing.read_one(signed_anew(pair, word), "the copy")
         key = replace(anew, subkeys=key.subkeys)
-    with Opener(
+    with SessionKeys(
         join(key.packets(one.packet for one in key.components)), word, key.fingerprint, Deadline(60)
     ) as opened:
-        session = opened.session_key(head.read(over(message)))
+        session = opened.session_key(message_header.read(of_bytes(message)))
     assert session is not None
     assert read(message, session)[1] == TEXT
 
@@ -116,8 +116,8 @@ def test_a_key_whose_self_signatures_gpg_refuses_opens_what_is_for_it(refused: s
 def test_a_form_of_key_that_gpg_alone_refuses_opens_what_is_for_it(form: str) -> None:
     message = (MESSAGES / "makers" / "rnp-bzip2.pgp").read_bytes()
     pair, word = FORMS[form].export(), Secret(openpgp_writer.PASSPHRASE)
-    with Opener(pair, word, parsing.read_one(pair, "the key").fingerprint, Deadline(60)) as opened:
-        assert opened.session_key(head.read(over(message))) is not None
+    with SessionKeys(pair, word, parsing.read_one(pair, "the key").fingerprint, Deadline(60)) as opened:
+        assert opened.session_key(message_header.read(of_bytes(message))) is not None
 
 
 @settings(max_examples=60, deadline=None)
@@ -152,15 +152,15 @@ def test_a_tail_is_the_maker_s_only_where_a_code_says_so() -> None:
         read(writer.message(writer.unprotected(tail, AES256.key.reveal())), AES256)
 
 
-def stored(folder: Path, data: bytes) -> FileSource:
+def stored(folder: Path, data: bytes) -> BackupFile:
     (folder / "backup.pgp").write_bytes(data)
-    return FileSource(folder / "backup.pgp")
+    return BackupFile(folder / "backup.pgp")
 
 
 def verified(folder: Path, data: bytes) -> Any:
     source = stored(folder, data)
-    with Reader() as reader:
-        return reading.read(source, reading.head_of(source), AES256, reader, deadline=Deadline(60))
+    with WorkerClient() as reader:
+        return read_backup.read(source, read_backup.header_of(source), AES256, reader, deadline=Deadline(60))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_an_unknown_form_inside_is_19_and_named(inside: bytes, told: str, tmp_pa
 )
 def test_a_message_of_another_kind_is_19_and_named(data: bytes, told: str, tmp_path: Path) -> None:
     with pytest.raises(Unsupported, match=told):
-        reading.head_of(stored(tmp_path, data))
+        read_backup.header_of(stored(tmp_path, data))
 
 
 @pytest.mark.parametrize(
@@ -216,9 +216,9 @@ def test_a_session_key_is_parsed_or_the_failure_named(
         def call(self, *_: str, **__: object) -> SimpleNamespace:
             return SimpleNamespace(lines=lambda word: [line])
 
-    monkeypatch.setattr(opener, "GnuPG", Gpg)
-    about = head.read(over(writer.message(writer.protected(b"", bytes(32)))))
-    made = Opener(b"", Secret(b""), "A" * 40, Deadline(60))
+    monkeypatch.setattr(session_keys, "GnuPG", Gpg)
+    about = message_header.read(of_bytes(writer.message(writer.protected(b"", bytes(32)))))
+    made = SessionKeys(b"", Secret(b""), "A" * 40, Deadline(60))
     if expected is None:
         with pytest.raises(Unsupported, match="form"):
             made.session_key(about)
@@ -234,7 +234,7 @@ def test_a_recipient_of_rfc_9580_is_named_by_key_and_version(
     own = bytes.fromhex(fingerprint("rsa2048"))
     packet = writer.Framing().packet(1, b"\x06\x15\x04" + own + b"\x19" + bytes(72))
     message = packet + writer.Framing().packet(18, b"\x02\x09\x02\x06" + bytes(80))
-    about = head.read(over(message))
+    about = message_header.read(of_bytes(message))
     assert (about.key_ids, about.protection, about.newer) == ((own[-8:].hex().upper(),), "aead-2", True)
     with pytest.raises(Unsupported, match="RFC 9580"):
         session_key(message, "rsa2048")
@@ -254,8 +254,8 @@ def test_a_file_that_ends_too_early_and_changed_moments_ago_is_24(kept: int, tmp
     long_ago = time.time() - 3600
     source = stored(tmp_path, whole()[:kept])
     os.utime(tmp_path / "backup.pgp", (long_ago, long_ago))
-    with pytest.raises(IntegrityProblem), Reader() as reader:
-        reading.read(source, reading.head_of(source), AES256, reader, deadline=Deadline(60))
+    with pytest.raises(IntegrityProblem), WorkerClient() as reader:
+        read_backup.read(source, read_backup.header_of(source), AES256, reader, deadline=Deadline(60))
 
 
 def test_a_file_that_was_altered_is_23_however_new_it_is(tmp_path: Path) -> None:
@@ -269,9 +269,9 @@ def test_a_file_that_changes_while_it_is_read_is_24(tmp_path: Path) -> None:
     data = bytearray(whole())
     data[-1000] ^= 1
     source = stored(tmp_path, bytes(data))
-    about = reading.head_of(source)
-    with pytest.raises(Degraded, match="it changed while it was read"), Reader() as reader:
-        reading.read(
+    about = read_backup.header_of(source)
+    with pytest.raises(Degraded, match="it changed while it was read"), WorkerClient() as reader:
+        read_backup.read(
             source, about, AES256, reader, deadline=Deadline(60),
             meter=lambda _: os.utime(tmp_path / "backup.pgp", (1, 1)),
         )  # fmt: skip

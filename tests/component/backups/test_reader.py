@@ -16,12 +16,11 @@ import pytest
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import DeadlinePassed, IntegrityProblem, OrgkeyError, Unreachable, Unsupported
 from pipeline.core.secret import Secret
-from pipeline.sources.backups import apart, engine, head
-from pipeline.sources.backups import reader as reader_module
-from pipeline.sources.backups.cursor import Cursor
+from pipeline.sources.backups import engine, message_header, worker, worker_client
+from pipeline.sources.backups.byte_stream import ByteStream
 from pipeline.sources.backups.engine import SessionKey
-from pipeline.sources.backups.reader import Reader
-from pipeline.sources.backups.sources import FileSource
+from pipeline.sources.backups.sources import BackupFile
+from pipeline.sources.backups.worker_client import WorkerClient
 from tests.component.backups.conftest import pieces
 from tests.support import message_writer as writer
 
@@ -50,7 +49,7 @@ class Failing:
         return self.data
 
     @contextmanager
-    def open(self) -> Iterator[Cursor]:
+    def open(self) -> Iterator[ByteStream]:
         parts = [self.data[:200_000], self.data[200_000:400_000]]
 
         def more() -> bytes:
@@ -58,62 +57,62 @@ class Failing:
                 raise Unreachable("the bucket does not answer", hint="look at the network")
             return parts.pop(0)
 
-        yield Cursor(more)
+        yield ByteStream(more)
 
 
 def test_one_process_reads_many_and_tells_how_far_it_is(tmp_path: Path, message: bytes) -> None:
     path = tmp_path / "m"
     path.write_bytes(message)
-    about = head.read(pieces(message, 1 << 20))
+    about = message_header.read(pieces(message, 1 << 20))
     told: list[int] = []
-    with Reader() as reader:
+    with WorkerClient() as reader:
         for _ in range(3):
-            found = reader.read(FileSource(path), about, KEY, Deadline(60), told.append)
+            found = reader.read(BackupFile(path), about, KEY, Deadline(60), told.append)
             assert (found.found.size, found.integrity, found.engine) == (SIZE, "mdc", "orgkey")
         assert sum(told) == 3 * len(message)
         path.write_bytes(message[:-1])
         with pytest.raises(IntegrityProblem, match="cut off"):
-            reader.read(FileSource(path), about, KEY, Deadline(60), told.append)
+            reader.read(BackupFile(path), about, KEY, Deadline(60), told.append)
         with pytest.raises(Unsupported):
-            reader.read(FileSource(path), about, SessionKey(2, Secret(bytes(24))), Deadline(60), told.append)
+            reader.read(BackupFile(path), about, SessionKey(2, Secret(bytes(24))), Deadline(60), told.append)
         with pytest.raises(DeadlinePassed):
-            reader.read(FileSource(path), about, KEY, Deadline(0.0), told.append)
+            reader.read(BackupFile(path), about, KEY, Deadline(0.0), told.append)
         with pytest.raises(OrgkeyError, match="No such file"):
-            reader.read(FileSource(tmp_path / "gone"), about, KEY, Deadline(60), told.append)
+            reader.read(BackupFile(tmp_path / "gone"), about, KEY, Deadline(60), told.append)
         path.write_bytes(message)
-        assert reader.read(FileSource(path), about, KEY, Deadline(60), told.append).found.size == SIZE
+        assert reader.read(BackupFile(path), about, KEY, Deadline(60), told.append).found.size == SIZE
 
 
 def test_what_is_wrong_with_the_source_is_said_and_not_what_came_of_it(message: bytes) -> None:
-    about = head.read(pieces(message, 1 << 20))
-    with Reader() as reader, pytest.raises(Unreachable, match="the bucket does not answer"):
+    about = message_header.read(pieces(message, 1 << 20))
+    with WorkerClient() as reader, pytest.raises(Unreachable, match="the bucket does not answer"):
         reader.read(Failing(message), about, KEY, Deadline(60), lambda _: None)
 
 
 def test_its_death_is_told(tmp_path: Path, message: bytes) -> None:
     path = tmp_path / "m"
     path.write_bytes(message)
-    about = head.read(pieces(message, 1 << 20))
-    with Reader() as reader:
+    about = message_header.read(pieces(message, 1 << 20))
+    with WorkerClient() as reader:
         os.kill(reader._child.pid, signal.SIGKILL)
         for _ in range(2):
             with pytest.raises(OrgkeyError, match="ended before its time"):
-                reader.read(FileSource(path), about, KEY, Deadline(60), lambda _: None)
+                reader.read(BackupFile(path), about, KEY, Deadline(60), lambda _: None)
 
 
 def test_one_that_does_not_answer_ends_with_its_time(
     tmp_path: Path, message: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader_module, "_GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(worker_client, "_GRACE_SECONDS", 0.2)
     path = tmp_path / "m"
     path.write_bytes(message)
-    about = head.read(pieces(message, 1 << 20))
-    with Reader() as reader:
+    about = message_header.read(pieces(message, 1 << 20))
+    with WorkerClient() as reader:
         os.kill(reader._child.pid, signal.SIGSTOP)
         short = Deadline(0.3)
         for _ in range(2):  # what comes behind it is late too, and no defect
             with pytest.raises(DeadlinePassed, match=r"0\.3 s"):
-                reader.read(FileSource(path), about, KEY, short, lambda _: None)
+                reader.read(BackupFile(path), about, KEY, short, lambda _: None)
         assert reader._child.returncode is not None
 
 
@@ -126,10 +125,10 @@ def test_a_defect_is_one_message_s_own_and_shows_nothing_of_it(
     monkeypatch.setattr(engine, "read", fail)
     path = tmp_path / "m"
     path.write_bytes(message)
-    asked = json.loads(apart.request(head.read(pieces(message, 1 << 20)), KEY, 60, "m"))
+    asked = json.loads(worker.request(message_header.read(pieces(message, 1 << 20)), KEY, 60, "m"))
     ours, theirs = socket.socketpair()
     with ours, theirs, path.open("rb") as stream:
-        told = apart._answer(asked, stream.fileno(), ours)
+        told = worker._answer(asked, stream.fileno(), ours)
     assert (told["error"], "ValueError at " in told["message"]) == ("OrgkeyError", True)
     assert "content" not in json.dumps(told)
 
@@ -137,10 +136,10 @@ def test_a_defect_is_one_message_s_own_and_shows_nothing_of_it(
 def test_the_session_key_is_in_no_argument_and_no_environment(tmp_path: Path, message: bytes) -> None:
     path = tmp_path / "m"
     path.write_bytes(message)
-    about = head.read(pieces(message, 1 << 20))
+    about = message_header.read(pieces(message, 1 << 20))
     key = KEY.key.reveal().hex().encode()
-    with Reader() as reader:
-        reader.read(FileSource(path), about, KEY, Deadline(60), lambda _: None)
+    with WorkerClient() as reader:
+        reader.read(BackupFile(path), about, KEY, Deadline(60), lambda _: None)
         for name in ("cmdline", "environ"):
             try:
                 assert key not in Path(f"/proc/{reader._child.pid}/{name}").read_bytes()

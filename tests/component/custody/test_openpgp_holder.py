@@ -40,7 +40,7 @@ class Clock(SystemClock):
 
 
 def group(place: Path, *members: str | dict[str, str], clock: Clock | None = None) -> CustodianGroup:
-    item = config.OpenpgpHolder.model_validate(
+    item = config.OpenpgpHolderConfig.model_validate(
         {"kind": "openpgp", "members": list(members), "certificates": str(place)}
     )
     return CustodianGroup("custodians", item, deadline=Deadline(60), clock=clock or Clock())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.archive.write import Placed, place, place_beside, place_one
-from pipeline.config import DirectoryTarget as DirectorySettings
+from pipeline.config import DirectoryTargetConfig
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.digest import sha256
 from pipeline.core.errors import (
@@ -234,7 +234,7 @@ def test_beside_is_not_needed_where_the_place_is_free() -> None:
 
 
 def test_beside_works_at_a_real_target_too(tmp_path: Path) -> None:
-    settings = DirectorySettings(kind="directory", path=str(tmp_path), controlled_by=("ops",))
+    settings = DirectoryTargetConfig(kind="directory", path=str(tmp_path), controlled_by=("ops",))
     target = DirectoryBackend("disk", settings)
     target.put(SLOT, b"damaged")
     receipt = place_beside(target, SLOT, DATA)

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cli.output import Output, report_error
-from pipeline.core import log as logs
-from pipeline.core import text
+from pipeline.core import log, text
 from pipeline.core.clock import SystemClock
 from pipeline.core.errors import NotPinned
 from pipeline.evidence.ledger import entry as chain
@@ -56,13 +55,13 @@ def test_any_text_becomes_harmless_and_one_line(given_text: str) -> None:
 
 
 def test_no_log_line_steers_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.setup(1)
+    log.setup(1)
     try:
         # The runner keeps what is logged, and hands it on as UTF-8.
         logging.getLogger("pipeline").warning("said: %s", NASTY.removesuffix("\udcff"))
         logging.getLogger("pipeline").warning("two\nlines")
     finally:
-        logs.shutdown()
+        log.shutdown()
     assert not steers(capsys.readouterr().err)
 
 

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline import config
-from pipeline.config import Config, DirectoryTarget, S3Target, VaultTarget, load, locate, parse
+from pipeline.config import (
+    Config,
+    DirectoryTargetConfig,
+    S3TargetConfig,
+    VaultTargetConfig,
+    load,
+    locate,
+    parse,
+)
 from pipeline.core.errors import Code, UsageProblem
 from pipeline.posture import model as posture
 from tests.support.configtext import GOOD, PIN, changed, put
@@ -30,9 +38,9 @@ def test_a_good_file_is_read() -> None:
     read = parse(GOOD.encode(), "orgkey.toml")
     assert read.key is not None
     assert read.key.fingerprint == PIN
-    assert isinstance(read.target["vault-eu"], VaultTarget)
-    assert isinstance(read.target["s3-eu"], S3Target)
-    assert isinstance(read.target["disk"], DirectoryTarget)
+    assert isinstance(read.target["vault-eu"], VaultTargetConfig)
+    assert isinstance(read.target["s3-eu"], S3TargetConfig)
+    assert isinstance(read.target["disk"], DirectoryTargetConfig)
     assert read.target["vault-eu"].address == "https://vault.example.com:8200"
     assert read.target["s3-eu"].prefix == "orgkey"
     assert [need.holder for need in read.path["unattended"].needs] == ["vault", "aws"]

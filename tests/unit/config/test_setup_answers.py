@@ -63,7 +63,7 @@ def test_everything_that_decides_is_asked() -> None:
     )
     made = written(Setup(), person)
     s3 = made.target["s3"]
-    assert isinstance(s3, config.S3Target)
+    assert isinstance(s3, config.S3TargetConfig)
     assert (s3.region, s3.lock_mode, s3.lock_days, s3.expected_bucket_owner) == (
         "eu-central-1",
         "GOVERNANCE",

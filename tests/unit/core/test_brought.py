@@ -10,9 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.cli import shares
-from pipeline.core import log as logs
-from pipeline.core import passphrases as inputs
-from pipeline.core import typed_text as brought
+from pipeline.core import log, passphrases, typed_text
 from pipeline.core.errors import UsageProblem, WrongPassphrase
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import slip39
@@ -26,7 +24,7 @@ PASSPHRASE = b"correct horse battery staple"
 
 def told(name: str) -> Secret:
     """The file as an option hands it on."""
-    return inputs.from_options("it", file=ASSETS / "passphrases" / name, option_names="-file")()
+    return passphrases.from_options("it", file=ASSETS / "passphrases" / name, option_names="-file")()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
@@ -34,8 +32,8 @@ def test_a_file_that_an_editor_spoilt_opens_and_its_cause_is_named(
     case: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     given = told(case.name)
-    assert PASSPHRASE in brought.readings(given.reveal())
-    assert brought.oddity(given.reveal())
+    assert PASSPHRASE in typed_text.readings(given.reveal())
+    assert typed_text.oddity(given.reveal())
     assert "used as it stands, but" in caplog.text
     assert "horse" not in caplog.text
 
@@ -43,7 +41,7 @@ def test_a_file_that_an_editor_spoilt_opens_and_its_cause_is_named(
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
 def test_a_new_passphrase_that_nobody_can_type_is_refused(case: Path) -> None:
     fits = case.name == "nbsp"  # which some keyboards have
-    source = inputs.from_options("it", file=case, new=True, option_names="-file")
+    source = passphrases.from_options("it", file=case, new=True, option_names="-file")
     if fits:
         assert source()
         return
@@ -57,15 +55,15 @@ def test_a_new_passphrase_that_nobody_can_type_is_refused(case: Path) -> None:
     ["a\x00b", "a\tb", "two\nlines", "a\u2028b", "a\u200bb", "a\x1b[31m", "bell\x07", "end\r", "\ufeffx"],
 )
 def test_characters_that_do_not_show_make_no_new_passphrase(value: str) -> None:
-    assert brought.unfit(value.encode())
-    assert brought.unfit(b"\xff\xfe\x00")
+    assert typed_text.unfit(value.encode())
+    assert typed_text.unfit(b"\xff\xfe\x00")
 
 
 @pytest.mark.parametrize("value", ["plain", "with inner space", "Schlüssel", "日本語の鍵", "naïve café"])
 def test_what_can_be_typed_is_taken(value: str) -> None:
-    assert brought.unfit(value.encode()) is None
-    assert brought.readings(value.encode())[0] == value.encode()
-    assert brought.oddity(value.encode()) is None
+    assert typed_text.unfit(value.encode()) is None
+    assert typed_text.readings(value.encode())[0] == value.encode()
+    assert typed_text.oddity(value.encode()) is None
 
 
 def test_a_short_new_passphrase_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -73,7 +71,7 @@ def test_a_short_new_passphrase_is_warned_of(tmp_path: Path, caplog: pytest.LogC
         caplog.clear()
         (tmp_path / "new").write_bytes(content)
         (tmp_path / "new").chmod(0o600)
-        inputs.from_options("it", file=tmp_path / "new", new=True, option_names="-file")()
+        passphrases.from_options("it", file=tmp_path / "new", new=True, option_names="-file")()
         assert ("can guess it" in caplog.text) == warned
 
 
@@ -90,14 +88,14 @@ def test_the_hint_of_a_wrong_passphrase_names_what_is_odd() -> None:
 @given(text=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=40))
 def test_however_a_text_was_saved_it_is_among_the_readings(encoding: str, end: str, text: str) -> None:
     saved = (text + end).encode(encoding).removesuffix(b"\n")
-    assert text.encode() in brought.readings(saved)
-    assert len(brought.readings(saved)) <= 6
+    assert text.encode() in typed_text.readings(saved)
+    assert len(typed_text.readings(saved)) <= 6
 
 
 @given(st.binary(max_size=64))
 def test_any_bytes_are_first_taken_as_they_stand(data: bytes) -> None:
-    assert brought.readings(data)[0] == data
-    for reading in (brought.oddity(data), brought.unfit(data), brought.words(data)):
+    assert typed_text.readings(data)[0] == data
+    for reading in (typed_text.oddity(data), typed_text.unfit(data), typed_text.words(data)):
         assert reading is None or isinstance(reading, str)
 
 
@@ -130,4 +128,4 @@ def test_a_share_is_read_however_it_was_written(change: object) -> None:
 
 def test_what_was_meant_is_kept_out_of_the_logs_too() -> None:
     told("utf16")
-    assert "horse" not in logs.clean("x correct horse battery staple x")
+    assert "horse" not in log.clean("x correct horse battery staple x")

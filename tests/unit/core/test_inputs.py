@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core import log as logs
-from pipeline.core import passphrases as inputs
+from pipeline.core import log, passphrases
 from pipeline.core.errors import DeadlinePassed, LocalFilesProblem, OrgkeyError, ProgramMissing, UsageProblem
 from pipeline.core.secret import Secret
 
@@ -18,7 +17,7 @@ OPTIONS = "--export-passphrase-file/-fd/-command"
 
 
 def from_file(path: Path, seconds: float = 5.0) -> bytes:
-    return inputs.from_options("passphrase", file=path, option_names=OPTIONS, seconds=seconds)().reveal()
+    return passphrases.from_options("passphrase", file=path, option_names=OPTIONS, seconds=seconds)().reveal()
 
 
 @pytest.mark.parametrize(
@@ -44,7 +43,7 @@ def test_odd_ends_are_mentioned_without_showing_the_passphrase(
     (tmp_path / "file").write_bytes(content)
     (tmp_path / "file").chmod(0o600)
     value = from_file(tmp_path / "file")
-    assert inputs.edge_note(Secret(value)) is not None
+    assert passphrases.edge_note(Secret(value)) is not None
     assert "used as it stands" in caplog.text
     assert "pw" not in caplog.text
 
@@ -52,7 +51,7 @@ def test_odd_ends_are_mentioned_without_showing_the_passphrase(
 def test_a_plain_private_file_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_bytes(b"inner space is fine\n")
     (tmp_path / "file").chmod(0o600)
-    assert inputs.edge_note(Secret(from_file(tmp_path / "file"))) is None
+    assert passphrases.edge_note(Secret(from_file(tmp_path / "file"))) is None
     assert caplog.text == ""
 
 
@@ -124,7 +123,7 @@ def test_an_inherited_descriptor_is_read_once() -> None:
     read_end, write_end = os.pipe()
     os.write(write_end, b"pw\n")
     os.close(write_end)
-    source = inputs.from_options("passphrase", fd=read_end, option_names=OPTIONS)
+    source = passphrases.from_options("passphrase", fd=read_end, option_names=OPTIONS)
     assert source() == Secret("pw")
     with pytest.raises(UsageProblem, match="empty"):
         source()
@@ -140,28 +139,28 @@ def test_once_remembers_what_can_be_read_once() -> None:
         asked.append(1)
         return Secret("pw")
 
-    source = inputs.once(ask)
+    source = passphrases.once(ask)
     assert asked == []
     assert (source(), source(), len(asked)) == (Secret("pw"), Secret("pw"), 1)
 
 
 def test_a_command_that_is_not_installed_is_missing() -> None:
     with pytest.raises(ProgramMissing):
-        inputs.from_options("passphrase", command="orgkey-no-such-program x", option_names=OPTIONS)()
+        passphrases.from_options("passphrase", command="orgkey-no-such-program x", option_names=OPTIONS)()
 
 
 @pytest.mark.parametrize("command", ["", "  ", (), "unbalanced 'quote"])
 def test_a_command_without_a_program_is_refused(command: str | tuple[str, ...]) -> None:
     with pytest.raises(UsageProblem, match="command"):
-        inputs.from_options("passphrase", command=command, option_names=OPTIONS)
+        passphrases.from_options("passphrase", command=command, option_names=OPTIONS)
 
 
 def test_more_than_one_way_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageProblem, match="only one of"):
-        inputs.from_options("passphrase", file=tmp_path / "pw", fd=0, option_names=OPTIONS)
+        passphrases.from_options("passphrase", file=tmp_path / "pw", fd=0, option_names=OPTIONS)
 
 
 def test_what_was_read_is_kept_out_of_the_logs(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"walrus-in-the-snow\n")
     from_file(tmp_path / "file")
-    assert "walrus" not in logs.clean("the passphrase is walrus-in-the-snow")
+    assert "walrus" not in log.clean("the passphrase is walrus-in-the-snow")

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Conflict, DeadlinePassed, Denied, OrgkeyError, Unreachable
-from pipeline.core.retry import Breaker, Breakers, Retrier, in_time, worth_another_attempt
+from pipeline.core.retry import Breaker, Breakers, Retrier, in_time
 
 
 class StillClock:
@@ -110,7 +110,6 @@ def test_what_is_permanent_is_not_repeated(error: OrgkeyError) -> None:
         retrier(clock).call(fn, "x")
     assert raised.value is error
     assert (len(calls), clock.slept) == (1, [])
-    assert not worth_another_attempt(error)
 
 
 def test_a_foreign_error_passes_unchanged() -> None:

@@ -44,9 +44,9 @@ class Folder:
 
     def holder(
         self, *members: str | dict[str, str], certificates: Path | None = None
-    ) -> config.OpenpgpHolder:
+    ) -> config.OpenpgpHolderConfig:
         listed = [*members, BESIDE][: max(2, len(members))]
-        return config.OpenpgpHolder.model_validate(
+        return config.OpenpgpHolderConfig.model_validate(
             {"kind": "openpgp", "members": listed, "certificates": str(certificates or self.place)}
         )
 

@@ -19,18 +19,15 @@ from pipeline.devstack.kms import Gate, Store
 from pipeline.devstack.kms_member import KmsServer
 from pipeline.devstack.processes import Process
 from pipeline.devstack.s3 import S3Server
-from pipeline.devstack.state import Layout, Member, State
+from pipeline.devstack.state import Layout, Member, StackState
 
 
 def test_state_is_read_back_as_written(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     assert state.load(layout) is None
     member = Member("vault", "http://127.0.0.1:8200", "2.4.0", Process(1, 2, "boot"))
-    written = (
-        State(setup="x", kms_key="arn")
-        .with_member(member)
-        .with_member(Member("s3", "http://h:1", outside=True))
-    )
+    outside = Member("s3", "http://h:1", outside=True)
+    written = StackState({"vault": member, "s3": outside}, setup="x", kms_key="arn")
     state.save(layout, written)
     assert state.load(layout) == written
     assert written.members["vault"].port == 8200

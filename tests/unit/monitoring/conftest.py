@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.core import log as logs
+from pipeline.core import log
 from pipeline.core.redaction import Redactor
 from tests.support.listener import Listener, listening
 
@@ -19,6 +19,6 @@ def listener() -> Iterator[Listener]:
 
 @pytest.fixture(autouse=True)
 def fresh_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(logs, "_redactor", Redactor())
+    monkeypatch.setattr(log, "_redactor", Redactor())
     yield
-    logs.shutdown()
+    log.shutdown()

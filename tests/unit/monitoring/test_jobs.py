@@ -13,7 +13,7 @@ import typer
 from pipeline import config
 from pipeline.cli import jobs
 from pipeline.config.sections import Job
-from pipeline.core import passphrases as inputs
+from pipeline.core import passphrases
 from pipeline.core.errors import Code, Denied
 from pipeline.core.signals import Signalled
 from pipeline.monitoring.notify import job as alarms
@@ -96,10 +96,10 @@ def test_a_dry_run_is_no_job(alarm: Fake) -> None:
 def test_a_question_that_a_person_asks_pages_nobody(
     alarm: Fake, monkeypatch: pytest.MonkeyPatch, name: Job, told: bool
 ) -> None:
-    monkeypatch.setattr(inputs, "interactive", lambda: True)
+    monkeypatch.setattr(passphrases, "interactive", lambda: True)
     assert command(lambda: Code.STALE, name) is Code.STALE
     assert (alarm.begins, len(alarm.ends)) == ((1, 1) if told else (0, 0))
-    monkeypatch.setattr(inputs, "interactive", lambda: False)
+    monkeypatch.setattr(passphrases, "interactive", lambda: False)
     command(lambda: Code.STALE, name)
     assert alarm.begins == (2 if told else 1)
 

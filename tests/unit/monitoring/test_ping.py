@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import Ping
-from pipeline.core import log as logs
+from pipeline.core import log
 from pipeline.core.errors import UsageProblem
 from pipeline.monitoring.notify import address, ping
 from pipeline.monitoring.notify.post import post
@@ -130,15 +130,15 @@ def test_an_address_that_is_none_is_said_so(tmp_path: Path, text: str) -> None:
 def test_the_parts_of_an_address_are_kept_out_of_logs(where: str, hidden: str, shown: str) -> None:
     address.conceal(where)
     for line in (where, f'"POST {where.partition("://")[2]} HTTP/1.1" 200', f"path {hidden}"):
-        assert hidden not in logs.clean(line)
-    assert logs.clean(f"host {shown}") == f"host {shown}"
+        assert hidden not in log.clean(line)
+    assert log.clean(f"host {shown}") == f"host {shown}"
 
 
 def test_a_job_named_in_an_address_does_not_vanish_from_what_is_said() -> None:
     address.conceal("https://hc-ping.com/Xy7_f2kQ9aLmZ/orgkey-escrow")
     address.conceal("https://hc.example.com/drill")
     said = "orgkey drill and orgkey escrow; orgkey-escrow 1.0; /srv/drill"
-    assert logs.clean(said) == said
+    assert log.clean(said) == said
 
 
 def test_bodies_are_short(tmp_path: Path, listener: Listener) -> None:

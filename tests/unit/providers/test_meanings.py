@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import AwsIdentity, AwsPlace, Config, VaultIdentity, VaultPlace
-from pipeline.config import S3Target as S3Settings
+from pipeline.config import AwsIdentity, AwsPlace, Config, S3TargetConfig, VaultIdentity, VaultPlace
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem
 from pipeline.providers import failures
@@ -246,7 +245,9 @@ def test_doctor_names_what_the_server_lacks(tmp_path: Path) -> None:
         return Answer(200 if "versions" in asked.path else 404, body, content_type="application/xml")
 
     with ScriptedServer(script) as server:
-        place = S3Settings(kind="s3", bucket="b", endpoint_url=server.url, prefix="r", controlled_by=("x",))
+        place = S3TargetConfig(
+            kind="s3", bucket="b", endpoint_url=server.url, prefix="r", controlled_by=("x",)
+        )
         findings = S3Backend("s3", place, aws(server.url, tmp_path)).check()
         puts = [asked for asked in server.asked if asked.method == "PUT"]
     assert any(finding.code == 2 and "If-None-Match" in finding.hint for finding in findings), findings
@@ -256,7 +257,7 @@ def test_doctor_names_what_the_server_lacks(tmp_path: Path) -> None:
 def test_a_404_that_speaks_of_a_lock_means_no_lock(tmp_path: Path) -> None:
     body = xml("NotFound", "There is no Object Lock configuration for this object")
     with ScriptedServer(lambda _: Answer(404, body, content_type="application/xml")) as server:
-        place = S3Settings(kind="s3", bucket="b", endpoint_url=server.url, controlled_by=("x",))
+        place = S3TargetConfig(kind="s3", bucket="b", endpoint_url=server.url, controlled_by=("x",))
         assert Bucket(place, aws(server.url, tmp_path)).retention("k", "v", "look") == (None, None)
 
 

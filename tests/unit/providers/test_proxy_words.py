@@ -7,7 +7,7 @@ import os
 import pytest
 from urllib3.exceptions import ProxyError
 
-from pipeline.config import AwsPlace, VaultPlace, VaultTarget
+from pipeline.config import AwsPlace, VaultPlace, VaultTargetConfig
 from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem
 from pipeline.providers import proxy as _proxy
 from pipeline.providers import unanswered
@@ -18,7 +18,7 @@ PROXY = "http://127.0.0.1:40712"
 
 
 def explained(text: str) -> OrgkeyError:
-    place = VaultTarget(
+    place = VaultTargetConfig(
         kind="vault", address=ADDRESS, mount="orgkey", prefix="records", controlled_by=("team",), proxy=PROXY
     )
     broken = NoAnswer(ADDRESS, ProxyError("no tunnel", OSError(text)))

@@ -13,7 +13,7 @@ import requests
 
 from pipeline.cli.output import Output, report_error
 from pipeline.config import AwsIdentity, AwsPlace, VaultIdentity, VaultPlace
-from pipeline.core import log as logs
+from pipeline.core import log
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem
 from pipeline.core.redaction import MARK, Redactor
@@ -43,8 +43,8 @@ UNSENDABLE = [
 
 @pytest.fixture(autouse=True)
 def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "_redactor", Redactor())
-    monkeypatch.setattr(logs, "_logins", Redactor())
+    monkeypatch.setattr(log, "_redactor", Redactor())
+    monkeypatch.setattr(log, "_logins", Redactor())
 
 
 def identity(folder: Path, token: str = TOKEN) -> VaultIdentity:
@@ -260,7 +260,7 @@ def test_what_is_not_there_is_none(tmp_path: Path) -> None:
 
 
 def test_results_and_the_ledger_hold_no_login(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    logs.redact_login(Secret(TOKEN))
+    log.redact_login(Secret(TOKEN))
     document = {"schema": "orgkey.x/1", "findings": [{"message": f"it said {TOKEN}", "code": 2}]}
     Output(json=True).emit(document, [])
     Output().emit({}, [f"it said {TOKEN}"])
@@ -278,6 +278,6 @@ def test_results_and_the_ledger_hold_no_login(tmp_path: Path, capsys: pytest.Cap
 
 def test_results_still_show_what_they_are_for(capsys: pytest.CaptureFixture[str]) -> None:
     share = " ".join(["academic"] * 33)
-    logs.redact(Secret(share))
+    log.redact(Secret(share))
     Output().emit({}, [share])
     assert capsys.readouterr().out == share + "\n"

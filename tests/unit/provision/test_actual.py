@@ -51,9 +51,9 @@ class Server:
 
 def site(answers: Mapping[str, Any], address: str = "https://vault.example.com:8200", **more: Any) -> Site:
     place = config.VaultPlace(address=address, **{k: v for k, v in more.items() if k == "namespace"})
-    target = config.VaultTarget(kind="vault", controlled_by=("a",), address=address)
+    target = config.VaultTargetConfig(kind="vault", controlled_by=("a",), address=address)
     given = {"kind": "vault-transit", "controlled_by": ("a",), "address": address}
-    holder = config.TransitHolder(**{**given, **{k: v for k, v in more.items() if k != "namespace"}})
+    holder = config.TransitHolderConfig(**{**given, **{k: v for k, v in more.items() if k != "namespace"}})
     return Site(place, {"vault": target}, {"vault": holder}, Server(answers))
 
 

@@ -51,8 +51,8 @@ class Nobody:
 
 def site(**changes: Any) -> Site:
     place = config.VaultPlace(address="https://vault.example.com:8200", **changes)
-    target = config.VaultTarget(kind="vault", controlled_by=("a",), address=place.address)
-    holder = config.TransitHolder(kind="vault-transit", controlled_by=("a",), address=place.address)
+    target = config.VaultTargetConfig(kind="vault", controlled_by=("a",), address=place.address)
+    holder = config.TransitHolderConfig(kind="vault-transit", controlled_by=("a",), address=place.address)
     return Site(place, {"vault": target}, {"vault": holder}, Nobody())
 
 

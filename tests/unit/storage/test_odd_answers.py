@@ -61,12 +61,12 @@ def failures(found: list[Finding]) -> list[tuple[str, Code]]:
 
 
 def looked(address: str, token: Any) -> list[Finding]:
-    settings = config.VaultTarget(**PLACE, kind="vault", address=address)
+    settings = config.VaultTargetConfig(**PLACE, kind="vault", address=address)
     return VaultBackend("vault", settings, session(address, token)).check()
 
 
 def held(address: str, token: Any) -> list[Finding]:
-    settings = config.TransitHolder(**PLACE, kind="vault-transit", address=address, key="orgkey-escrow")
+    settings = config.TransitHolderConfig(**PLACE, kind="vault-transit", address=address, key="orgkey-escrow")
     return TransitKeyHolder("vault", settings, session(address, token)).check()
 
 

@@ -55,7 +55,7 @@ def listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., li
             return Answer(200, LOCKED.encode(), content_type="application/xml")
 
         with ScriptedServer(script) as server:
-            place = config.S3Target(
+            place = config.S3TargetConfig(
                 kind="s3", bucket="b", prefix="r", endpoint_url=server.url, controlled_by=("team",),
                 lock_mode="GOVERNANCE", lock_days=2,
             )  # fmt: skip

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline import config
 from pipeline.config import Config
-from pipeline.core import log as logs
+from pipeline.core import log
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import Code, LocalFilesProblem, NotEnoughShares, OrgkeyError, UsageProblem
 from pipeline.core.secret import Secret
@@ -287,7 +287,7 @@ def test_only_one_place_makes_a_holder_of_what_a_record_says() -> None:
     makers = {
         path.name
         for path in package.rglob("*.py")
-        if re.search(r"settings\.(TransitHolder|KmsHolder)\(", path.read_text())
+        if re.search(r"settings\.(TransitHolderConfig|KmsHolderConfig)\(", path.read_text())
     }
     assert makers == {"holder_addresses.py"}
 
@@ -311,8 +311,8 @@ def test_a_run_is_put_together() -> None:
     assert (made.fingerprint, made.root) == (PIN, Path("/state") / PIN)
     assert made.deadline.seconds == 7
     assert re.fullmatch(r"[0-9a-f]{16}", made.run_id)
-    assert made.run_id == logs.run_id() == run(read).run_id, "one id for a run's log, ledger and certificates"
-    assert logs.begin_run() == run(read).run_id != made.run_id
+    assert made.run_id == log.run_id() == run(read).run_id, "one id for a run's log, ledger and certificates"
+    assert log.begin_run() == run(read).run_id != made.run_id
     assert made.backends("writer").role == "writer"
     assert made.backends("writer") is made.backends("writer"), "a login is made once in a run"
     assert made.backends("driller") is not made.backends("writer")

@@ -18,10 +18,10 @@ from pipeline.openpgp.format.armor import dearmor
 from pipeline.openpgp.gnupg.driver import GnuPG, GnuPGRefused
 from pipeline.openpgp.proofs.renewal import signed_anew
 from pipeline.sources.backups.engine import SessionKey
-from pipeline.sources.backups.head import Head
+from pipeline.sources.backups.message_header import MessageHeader
 
 
-class Opener:
+class SessionKeys:
     """Gives session keys; a context manager.
 
     Args:
@@ -77,11 +77,11 @@ class Opener:
     ) -> None:
         self._gpg.__exit__(kind, error, trace)
 
-    def session_key(self, head: Head) -> SessionKey | None:
+    def session_key(self, header: MessageHeader) -> SessionKey | None:
         """Get what a message is encrypted with.
 
         Args:
-            head: The message's.
+            header: The message's.
 
         Returns:
             ``None`` when it is not encrypted to this key.
@@ -89,8 +89,8 @@ class Opener:
         Raises:
             Unsupported: gpg tells the key in a form, or the message names it in one, that is not understood.
         """
-        found = self._ask(head)
-        if found is None and head.newer:
+        found = self._ask(header)
+        if found is None and header.newer:
             raise Unsupported(
                 "it names its recipients in the form of RFC 9580, which this gpg does not read",
                 hint="open it with a program of RFC 9580, such as sq, after `orgkey restore`",
@@ -98,14 +98,14 @@ class Opener:
         if found is None and not self._signed_anew:
             with suppress(OrgkeyError):  # gpg may have left out the very subkey that it is for
                 self._import_signed_anew()
-                found = self._ask(head)
+                found = self._ask(header)
         return found
 
-    def _ask(self, head: Head) -> SessionKey | None:
+    def _ask(self, header: MessageHeader) -> SessionKey | None:
         # gpg then fails on the data, which is only its beginning; its log would have the key in it.
         answer = self._gpg.call(
             "--logger-file", "/dev/null", "--show-session-key", "--decrypt",
-            stdin=head.stub, passphrase=self._passphrase,
+            stdin=header.stub, passphrase=self._passphrase,
         )  # fmt: skip
         for line in answer.lines("SESSION_KEY"):
             # "9:HEX", or "9.2:HEX" where the data is authenticated by mode 2.

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from pipeline.core.errors import Unsupported
 from pipeline.openpgp.format import packets
-from pipeline.sources.backups.cursor import Cursor, cut_off, empty, over
+from pipeline.sources.backups.byte_stream import ByteStream, cut_off, empty, of_bytes
 from pipeline.sources.backups.framing import damaged, packet
 
 LENGTH: Final = 1 << 18
@@ -35,7 +35,7 @@ Protection = Literal["mdc", "none", "aead", "aead-2"]
 
 
 @dataclass(frozen=True)
-class Head:
+class MessageHeader:
     """What the beginning of a message says.
 
     Attributes:
@@ -56,7 +56,7 @@ class Head:
     """Whether a recipient's packet is of a version that only newer programs read."""
 
 
-def read(cursor: Cursor) -> Head:
+def read(cursor: ByteStream) -> MessageHeader:
     """Look at a message's beginning; nothing is taken from the stream.
 
     Raises:
@@ -66,7 +66,7 @@ def read(cursor: Cursor) -> Head:
     start = cursor.peek(_DECODED)
     if not start:
         raise empty()
-    inside = over(start)
+    inside = of_bytes(start)
     key_ids: list[str] = []
     stub = bytearray()
     newer = False
@@ -84,7 +84,7 @@ def read(cursor: Cursor) -> Head:
                     hint="whoever made it has the passphrase; a server encrypts its backups to the Org Key",
                 )
             stub += packets.build(tag, first, new_format=True).raw
-            return Head(tuple(key_ids), _protection(tag, first), offset, bytes(stub), newer)
+            return MessageHeader(tuple(key_ids), _protection(tag, first), offset, bytes(stub), newer)
         if tag in _OTHERS:
             raise Unsupported(
                 f"it is not an encrypted message: it holds {_OTHERS[tag]}",

@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import IO
 
 from pipeline.core.errors import OrgkeyError
-from pipeline.sources.backups.cursor import Cursor
+from pipeline.sources.backups.byte_stream import ByteStream
 
 
-class Feeder(threading.Thread):
+class PipeWriter(threading.Thread):
     """Writes a stream into a pipe; what goes wrong with its source is kept for the caller.
 
     Args:
@@ -21,7 +21,7 @@ class Feeder(threading.Thread):
         problem: What kept the source from being read.
     """
 
-    def __init__(self, cursor: Cursor, pipe: IO[bytes] | None) -> None:
+    def __init__(self, cursor: ByteStream, pipe: IO[bytes] | None) -> None:
         super().__init__(name="feeder", daemon=True)
         self.problem: OrgkeyError | None = None
         self._cursor = cursor

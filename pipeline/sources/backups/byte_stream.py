@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from pipeline.core.errors import IntegrityProblem, LocalFilesProblem
+from pipeline.core.errors import IntegrityProblem
+from pipeline.core.files import os_errors
 
 Refill = Callable[[], memoryview | bytes]
 """Gives the next piece, valid until it is called again; an empty one at the end."""
@@ -29,7 +30,7 @@ def empty() -> CutOff:
     return CutOff("it is empty", hint="copy the backup again, whole, in binary mode; else take another one")
 
 
-class Cursor:
+class ByteStream:
     """The front of a stream.
 
     Args:
@@ -100,13 +101,13 @@ class Cursor:
         return size
 
 
-def over(data: bytes) -> Cursor:
+def of_bytes(data: bytes) -> ByteStream:
     """A cursor over bytes that are all there."""
     pieces = [data]
-    return Cursor(lambda: pieces.pop() if pieces else b"")
+    return ByteStream(lambda: pieces.pop() if pieces else b"")
 
 
-def descriptor(number: int, what: str, wait: Callable[[], object] = lambda: None) -> Cursor:
+def of_descriptor(number: int, what: str, wait: Callable[[], object] = lambda: None) -> ByteStream:
     """A cursor over an open descriptor.
 
     Args:
@@ -118,11 +119,7 @@ def descriptor(number: int, what: str, wait: Callable[[], object] = lambda: None
 
     def more() -> memoryview:
         wait()
-        try:
+        with os_errors(f"cannot read {what}"):
             return room[: os.readv(number, [room])]
-        except OSError as error:
-            raise LocalFilesProblem(
-                f"cannot read {what}: {error.strerror or error}", hint="check the path and its permissions"
-            ) from error
 
-    return Cursor(more)
+    return ByteStream(more)

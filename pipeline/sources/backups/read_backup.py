@@ -10,14 +10,14 @@ from typing import Literal
 
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Degraded, IntegrityProblem, Unsupported
-from pipeline.sources.backups import engine, gpg_engine, head
-from pipeline.sources.backups.apart import metered
+from pipeline.sources.backups import engine, gpg_engine, message_header
+from pipeline.sources.backups.byte_stream import CutOff, of_bytes
 from pipeline.sources.backups.content import unwrapped
-from pipeline.sources.backups.cursor import CutOff, over
-from pipeline.sources.backups.engine import Reading, SessionKey
-from pipeline.sources.backups.head import Head
-from pipeline.sources.backups.reader import Meter, Reader
-from pipeline.sources.backups.sources import Source
+from pipeline.sources.backups.engine import ReadResult, SessionKey
+from pipeline.sources.backups.message_header import MessageHeader
+from pipeline.sources.backups.sources import BackupSource
+from pipeline.sources.backups.worker import metered
+from pipeline.sources.backups.worker_client import Meter, WorkerClient
 
 Engine = Literal["auto", "gpg"]
 _HEAD_SECONDS = 60.0
@@ -26,7 +26,7 @@ _RECENT_SECONDS = 60.0
 """A file that was written to within this time, and ends too early, may be an upload that goes on."""
 
 
-def head_of(source: Source) -> Head:
+def header_of(source: BackupSource) -> MessageHeader:
     """Look at a backup's beginning; nothing is decrypted.
 
     Raises:
@@ -35,24 +35,24 @@ def head_of(source: Source) -> Head:
         OrgkeyError: It cannot be read.
     """
     with _at_rest(source):
-        return head.read(unwrapped(over(source.start()), Deadline(_HEAD_SECONDS)))
+        return message_header.read(unwrapped(of_bytes(source.start()), Deadline(_HEAD_SECONDS)))
 
 
 def read(
-    source: Source,
-    about: Head,
+    source: BackupSource,
+    header: MessageHeader,
     key: SessionKey,
-    reader: Reader,
+    reader: WorkerClient,
     *,
     deadline: Deadline,
     wanted: Engine = "auto",
     meter: Meter = lambda _: None,
-) -> Reading:
+) -> ReadResult:
     """Read a backup to its end, and prove that it is whole. Nothing is written anywhere.
 
     Args:
         source: The backup.
-        about: Its head.
+        header: Its header.
         key: Its session key.
         reader: Reads what this program understands by itself.
         deadline: When to stop.
@@ -65,69 +65,57 @@ def read(
         Unsupported: Neither engine understands it.
         OrgkeyError: It cannot be read.
     """
-    with _at_rest(source):
-        return _read(source, about, key, reader, deadline, wanted, meter)
-
-
-def _read(
-    source: Source,
-    about: Head,
-    key: SessionKey,
-    reader: Reader,
-    deadline: Deadline,
-    wanted: Engine,
-    meter: Meter,
-) -> Reading:
     own: Unsupported | None = None
-    if wanted == "auto" and engine.understands(about, key):
+    with _at_rest(source):
+        if wanted == "auto" and engine.understands(header, key):
+            try:
+                return reader.read(source, header, key, deadline, meter)
+            except Unsupported as error:
+                if not source.again:
+                    raise
+                own = error
         try:
-            return reader.read(source, about, key, deadline, meter)
-        except Unsupported as error:
-            if not source.again:
-                raise
-            own = error
-    try:
-        with source.open() as raw:
-            stream = unwrapped(metered(raw, deadline, meter), deadline)
-            return gpg_engine.read(stream, about, key, deadline)
-    except (IntegrityProblem, Unsupported):
-        if own is not None:  # its codes were right, as far as this program could see: no alteration
-            raise own from None
-        raise
+            with source.open() as raw:
+                stream = unwrapped(metered(raw, deadline, meter), deadline)
+                return gpg_engine.read(stream, header, key, deadline)
+        except (IntegrityProblem, Unsupported):
+            if own is not None:  # its codes were right, as far as this program could see: no alteration
+                raise own from None
+            raise
 
 
 @contextmanager
-def _at_rest(source: Source) -> Iterator[None]:
+def _at_rest(source: BackupSource) -> Iterator[None]:
     """Tell a file that is damaged from one in motion, as an upload under its final name is.
 
     Raises:
         Degraded: It changed while it was read, or moments ago and ends too early.
     """
-    before = _facts(source.path)
+    before = _state(source.path)
     try:
         yield
     except IntegrityProblem as error:
-        after = _facts(source.path)
+        after = _state(source.path)
         if before is None or after is None:
             raise
         age = time.time() - after[1] / 1e9
         if after != before:
-            said = "it changed while it was read"
+            reason = "it changed while it was read"
         elif isinstance(error, CutOff) and 0 <= age < _RECENT_SECONDS:
-            said = f"it changed {age:.0f} s ago"
+            reason = f"it changed {age:.0f} s ago"
         else:
             raise
         raise Degraded(
-            f"{said}, perhaps it is still being uploaded: {error.message}",
+            f"{reason}, perhaps it is still being uploaded: {error.message}",
             hint="run this again when the upload is done; where the server can, have it upload under another "
             "name and rename the file in the end",
         ) from error
 
 
-def _facts(path: Path | None) -> tuple[int, int, int] | None:
+def _state(path: Path | None) -> tuple[int, int, int] | None:
     """Length, time of the last change and number of a file; ``None`` where there is none."""
     try:
-        facts = path.stat() if path is not None else None
+        status = path.stat() if path is not None else None
     except OSError:
         return None
-    return (facts.st_size, facts.st_mtime_ns, facts.st_ino) if facts else None
+    return (status.st_size, status.st_mtime_ns, status.st_ino) if status else None

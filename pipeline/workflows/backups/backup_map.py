@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pipeline.archive.catalog import Epoch, State, Survey
 from pipeline.core.errors import Archived, Code, OrgkeyError, first_of
 from pipeline.core.isolation import isolated
-from pipeline.sources.backups import reading
-from pipeline.sources.backups.head import HIDDEN, Head
-from pipeline.sources.backups.sources import Source
+from pipeline.sources.backups import read_backup
+from pipeline.sources.backups.message_header import HIDDEN, MessageHeader
+from pipeline.sources.backups.sources import BackupSource
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Backup:
         archived: Whether it has to be brought back from an archive before it can be read.
     """
 
-    source: Source
-    head: Head | None
+    source: BackupSource
+    head: MessageHeader | None
     keys: tuple[EscrowedKey, ...]
     problem: str | None
     code: Code
@@ -91,7 +91,7 @@ def missing(surveys: Sequence[Survey]) -> tuple[Code, ...]:
     return tuple(code for survey in without for code in survey.codes() if code is not Code.OK)
 
 
-def judged(codes: Sequence[Code], missed: Sequence[Code]) -> Code:
+def exit_code(codes: Sequence[Code], missed: Sequence[Code]) -> Code:
     """How a run ends that is to open backups.
 
     Args:
@@ -101,8 +101,8 @@ def judged(codes: Sequence[Code], missed: Sequence[Code]) -> Code:
     return first_of([*codes, *(missed if Code.STALE in codes else ())])
 
 
-def cover(
-    sources: Sequence[Source], keys: Sequence[EscrowedKey], missed: Sequence[Code] = ()
+def map_backups(
+    sources: Sequence[BackupSource], keys: Sequence[EscrowedKey], missed: Sequence[Code] = ()
 ) -> tuple[Backup, ...]:
     """Map backups to escrowed keys.
 
@@ -120,8 +120,8 @@ def cover(
     return tuple(sorted(found, key=lambda backup: rank.get(backup.code, 1)))
 
 
-def _look(source: Source, keys: Sequence[EscrowedKey], missed: Sequence[Code]) -> Backup:
-    about = isolated(lambda: reading.head_of(source), "it")
+def _look(source: BackupSource, keys: Sequence[EscrowedKey], missed: Sequence[Code]) -> Backup:
+    about = isolated(lambda: read_backup.header_of(source), "it")
     if isinstance(about, OrgkeyError):
         return Backup(source, None, (), about.message, about.code, isinstance(about, Archived))
     named = tuple(key for key in keys if not key.key_ids.isdisjoint(about.key_ids))

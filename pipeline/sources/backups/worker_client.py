@@ -1,4 +1,4 @@
-"""The other side of :mod:`pipeline.sources.backups.apart`: starts the process that reads, and asks it."""
+"""The parent's side of :mod:`pipeline.sources.backups.worker`: starts the worker, and sends it messages."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Self
 
-from pipeline.core import errors, process
-from pipeline.core import log as logs
+from pipeline.core import errors, log, process
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError, Unsupported
-from pipeline.sources.backups import apart
-from pipeline.sources.backups.container import Found
-from pipeline.sources.backups.cursor import CutOff
-from pipeline.sources.backups.engine import Reading, SessionKey
-from pipeline.sources.backups.feeder import Feeder
-from pipeline.sources.backups.head import Head
-from pipeline.sources.backups.sources import Source
+from pipeline.core.files import os_errors
+from pipeline.sources.backups import worker
+from pipeline.sources.backups.byte_stream import CutOff
+from pipeline.sources.backups.container import ContentSummary
+from pipeline.sources.backups.engine import ReadResult, SessionKey
+from pipeline.sources.backups.message_header import MessageHeader
+from pipeline.sources.backups.pipe_writer import PipeWriter
+from pipeline.sources.backups.sources import BackupSource
 
 _GRACE_SECONDS: Final = 30.0
 _KNOWN: Final = (CutOff, IntegrityProblem, Unsupported, LocalFilesProblem, errors.DeadlinePassed)
 
 Meter = Callable[[int], None]
-"""Told how many bytes of a backup were read since the last time; none at the end."""
+"""Gets how many bytes of a backup were read since the last time; 0 at the end."""
 
 
-class Reader:
-    """A process that reads messages; a context manager. It starts when it is entered.
+class WorkerClient:
+    """A worker process that reads messages; a context manager, which starts it.
 
     Raises:
         LocalFilesProblem: On entry, when the system cannot start it.
@@ -44,7 +44,7 @@ class Reader:
         with other:
             try:
                 self._child = process.start(
-                    process.isolated(apart.__name__, str(other.fileno())),
+                    process.isolated(worker.__name__, str(other.fileno())),
                     pass_fds=(other.fileno(),),
                 )
             except BaseException:
@@ -60,12 +60,14 @@ class Reader:
         self._socket.close()
         process.end(self._child)
 
-    def read(self, source: Source, head: Head, key: SessionKey, deadline: Deadline, meter: Meter) -> Reading:
+    def read(
+        self, source: BackupSource, header: MessageHeader, key: SessionKey, deadline: Deadline, meter: Meter
+    ) -> ReadResult:
         """Have one message read to its end; see :func:`pipeline.sources.backups.engine.read`.
 
         Args:
             source: Where it is.
-            head: What its beginning says.
+            header: What its beginning says.
             key: Its session key.
             deadline: When to stop.
             meter: Is told about progress.
@@ -77,65 +79,62 @@ class Reader:
             OrgkeyError: It cannot be read.
         """
         deadline.check()
-        asked = apart.request(head, key, deadline.left(), source.name)
-        with _descriptor(source, deadline) as (number, feeder):
+        request = worker.request(header, key, deadline.left(), source.name)
+        with _descriptor(source, deadline) as (number, writer):
             # Whatever happens there, an answer comes soon after the time is over.
             self._socket.settimeout(deadline.left() + _GRACE_SECONDS)
             try:
                 try:
-                    socket.send_fds(self._socket, [asked], [number])
+                    socket.send_fds(self._socket, [request], [number])
                 finally:
                     os.close(number)
-                told = self._answer(meter)
+                answer = self._answer(meter)
             except TimeoutError as error:
                 self._gone()
                 raise deadline.passed() from error
             except OSError as error:
                 raise self._gone() from error
-        if feeder is not None and feeder.problem is not None:
-            raise feeder.problem
-        if "reading" in told:
-            found = told["reading"]
-            return Reading(**(found | {"found": Found(**found["found"])}))
-        problem = next(kind for kind in (*_KNOWN, OrgkeyError) if kind.__name__ == told["error"])
-        raise problem(told["message"], hint=told["hint"])
+        if writer is not None and writer.problem is not None:
+            raise writer.problem
+        if "result" in answer:
+            result = answer["result"]
+            return ReadResult(**(result | {"found": ContentSummary(**result["found"])}))
+        problem = next(kind for kind in (*_KNOWN, OrgkeyError) if kind.__name__ == answer["error"])
+        raise problem(answer["message"], hint=answer["hint"])
 
     def _answer(self, meter: Meter) -> dict[str, Any]:
         for line in self._lines:
-            told: dict[str, Any] = json.loads(line)
-            if "read" not in told:
-                return told
-            meter(told["read"])
+            answer: dict[str, Any] = json.loads(line)
+            if "read" not in answer:
+                return answer
+            meter(answer["read"])
         raise self._gone()
 
     def _gone(self) -> OrgkeyError:
         if self._last_words is None:
             self._child.kill()
-            said = self._child.stderr.read() if self._child.stderr else b""
+            output = self._child.stderr.read() if self._child.stderr else b""
             process.end(self._child, grace=0)
-            self._last_words = logs.last_words(said or b"") or f"exit code {self._child.returncode}"
+            self._last_words = log.last_words(output or b"") or f"exit code {self._child.returncode}"
         return OrgkeyError(
             f"the process that reads backups ended before its time: {self._last_words}",
-            hint="is there enough memory? else it is a defect: report it; --engine gpg is the other way",
+            hint="free memory, or use --engine gpg; if memory was not short, report this as a defect",
         )
 
 
 @contextmanager
-def _descriptor(source: Source, deadline: Deadline) -> Iterator[tuple[int, Feeder | None]]:
+def _descriptor(source: BackupSource, deadline: Deadline) -> Iterator[tuple[int, PipeWriter | None]]:
     """The message as a descriptor, which the caller closes: the file itself, or a pipe that is fed."""
     if source.path is not None:
-        try:
+        with os_errors(f"cannot read {source.name}"):
             number = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise LocalFilesProblem(
-                f"cannot read {source.name}: {error.strerror or error}",
-                hint="check the path and its permissions",
-            ) from error
         yield number, None
         return
     read_end, write_end = os.pipe()
     with source.open() as raw:
-        feeder = Feeder(apart.metered(raw, deadline, lambda _: None), os.fdopen(write_end, "wb", buffering=0))
+        feeder = PipeWriter(
+            worker.metered(raw, deadline, lambda _: None), os.fdopen(write_end, "wb", buffering=0)
+        )
         feeder.start()
         try:
             yield read_end, feeder

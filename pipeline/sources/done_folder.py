@@ -12,14 +12,16 @@ from typing import Final
 
 from pipeline.core import files
 from pipeline.core.digest import sha256
-from pipeline.core.errors import LocalFilesProblem, OrgkeyError
+from pipeline.core.errors import OrgkeyError
 from pipeline.sources.file import read_export
-from pipeline.sources.interface import STILL_A_KEY, Taken
+from pipeline.sources.interface import STILL_A_KEY, SourceFile
 
 _LONGEST: Final = 200  # bytes of a file's old name that are kept; most systems end at 255
 
 
-def put_aside(items: Iterable[Taken], folder: Path, note: str, now: datetime, limit: int) -> tuple[str, ...]:
+def put_aside(
+    items: Iterable[SourceFile], folder: Path, note: str, now: datetime, limit: int
+) -> tuple[str, ...]:
     """Move files that still hold what was read from them.
 
     Args:
@@ -43,45 +45,41 @@ def put_aside(items: Iterable[Taken], folder: Path, note: str, now: datetime, li
             told.append(f"{path} is gone or is not what was read any more: it was not touched")
             continue
         _private(folder)
-        try:
+        with files.os_errors(
+            f"cannot move {path} to {folder}",
+            hint="the escrow stands; move the file away by hand, or correct the permissions",
+        ):
             new = _move(path, folder, now)
-        except OSError as error:
-            raise LocalFilesProblem(
-                f"cannot move {path} to {folder}: {error.strerror or error}",
-                hint="the escrow stands; move the file away by hand, or correct the permissions",
-            ) from error
         fate = note if taken.used else f"passed over for another export of the same key, {note}"
         text = f"{path.name}: {fate}.\nThis is still a private key: {STILL_A_KEY}.\n"
         with suppress(OrgkeyError):  # the move is what counts, and the names say the same
-            # A name from elsewhere may be no text.
+            # A name from elsewhere may not be text.
             note_bytes = text.encode(errors="backslashreplace")
             files.write_new(new.with_name(new.name + ".note"), note_bytes, mode=0o400)
         told.append(f"{path.name} was moved to {new}: {STILL_A_KEY}")
     return tuple(told)
 
 
-def _unchanged(taken: Taken, limit: int) -> bool:
+def _unchanged(taken: SourceFile, limit: int) -> bool:
     try:
         return sha256(read_export(taken.path, limit, follow=False)[0]) == taken.digest
-    except OrgkeyError:  # gone, or no plain file any more
+    except OrgkeyError:  # gone, or not a plain file any more
         return False
 
 
 def _private(folder: Path) -> None:
-    try:
+    with files.os_errors(
+        f"cannot use the folder {folder}",
+        hint="the escrow stands; let the folder belong to this user, with mode 700",
+    ):
         folder.mkdir(mode=0o700, exist_ok=True)
-        facts = folder.lstat()
+        status = folder.lstat()
         if not folder.is_dir() or folder.is_symlink():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        if facts.st_uid == os.geteuid():
+        if status.st_uid == os.geteuid():
             folder.chmod(0o700)
-        elif facts.st_mode & 0o077:
+        elif status.st_mode & 0o077:
             raise PermissionError(errno.EPERM, "it belongs to somebody else, and others can enter it")
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot use the folder {folder}: {error.strerror or error}",
-            hint="the escrow stands; let the folder belong to this user, with mode 700",
-        ) from error
 
 
 def _move(path: Path, folder: Path, now: datetime) -> Path:
