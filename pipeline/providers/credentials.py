@@ -31,7 +31,7 @@ def read_secret(path: str | None, called: str, *, public: bool = False) -> Secre
     Args:
         path: The file.
         called: What messages call it.
-        public: Whether it is no secret, and may be shown.
+        public: Whether it is not a secret, and may be shown.
 
     Raises:
         UsageProblem: It cannot be read, is empty, or is not one line of printable ASCII without spaces.

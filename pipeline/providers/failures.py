@@ -39,6 +39,7 @@ class CallFailure:
         text: Its words, fit for one line.
         headers: Names in lower case.
         kinds: Names of the classes of what was raised.
+        facts: What else a row's words can name.
     """
 
     table: str
@@ -51,9 +52,10 @@ class CallFailure:
     text: str = ""
     headers: Mapping[str, Any] = field(default_factory=dict)
     kinds: frozenset[str] = frozenset()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
-        return getattr(self, name)
+        return self.facts[name] if name in self.facts else getattr(self, name)
 
     @property
     def named(self) -> str:

@@ -47,7 +47,7 @@ def effective(place: VaultPlace | AwsPlace, address: str) -> str | None:
     return url
 
 
-def told(place: VaultPlace | AwsPlace) -> str | None:
+def configured(place: VaultPlace | AwsPlace) -> str | None:
     """The proxy that the configuration names, without its login: ``none``, an address, or nothing.
 
     Raises:

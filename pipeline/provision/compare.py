@@ -246,23 +246,20 @@ class _Comparison:
 
 def _role_surplus(name: str, have: Any, want: Any) -> tuple[str, ...]:
     """What a role's field gives beyond what it should, in words."""
-    said: str | None = None
-    if name == "token_policies":
-        more = sorted(set(have) - set(want))
-        said = f"also the policies {', '.join(more)}" if more else None
-    elif name == "token_no_default_policy" and not have:
-        said = "also the policy default"
-    elif name == "bind_secret_id" and not have:
-        said = "logins without a secret id"
-    elif name == "token_type" and "batch" in str(have):
-        said = "tokens that cannot be revoked"
-    elif name == "token_period" and have:
-        said = "tokens without an end"
-    elif name in _LIMITS and (have == 0 or (want != 0 and have > want)):
-        said = f"a longer or looser {name}"
-    elif name.endswith("_bound_cidrs") and not _within(have, want):
-        said = "logins and tokens from further addresses"
-    return () if said is None else (said,)
+    other = ", ".join(sorted(set(have) - set(want))) if name == "token_policies" else ""
+    cases = (
+        (bool(other), f"also the policies {other}"),
+        (name == "token_no_default_policy" and not have, "also the policy default"),
+        (name == "bind_secret_id" and not have, "logins without a secret id"),
+        (name == "token_type" and "batch" in str(have), "tokens that cannot be revoked"),
+        (name == "token_period" and bool(have), "tokens without an end"),
+        (name in _LIMITS and (have == 0 or (want != 0 and have > want)), f"a longer or looser {name}"),
+        (
+            name.endswith("_bound_cidrs") and not _within(have, want),
+            "logins and tokens from further addresses",
+        ),
+    )
+    return tuple(words for looser, words in cases if looser)
 
 
 def _within(have: list[str], want: list[str]) -> bool:

@@ -14,11 +14,11 @@ class Check:
 
     Args:
         name: The target's name in the config.
-        role: Whose login is used.
+        good: The message where nothing was found.
     """
 
-    def __init__(self, name: str, role: str) -> None:
-        self.role = role
+    def __init__(self, name: str, good: str) -> None:
+        self._good = good
         self.what = f"target {name}, check"
         self._subject = f"target {name}"
         self._findings: list[Finding] = []
@@ -37,7 +37,7 @@ class Check:
                 if vital:
                     return self._findings
         if not self._findings:
-            self._add(Level.OK, f"{self.role}: reachable, permitted, safely set up")
+            self._add(Level.OK, self._good)
         return self._findings
 
     def fail(self, message: str, hint: str, code: Code = Code.USAGE) -> None:

@@ -64,9 +64,9 @@ def checked(slot: Slot) -> Slot:
 
 
 def too_large(location: str) -> IntegrityProblem:
-    """The error for something that is no record, judging by its size."""
+    """The error for something that is not a record, judging by its size."""
     return IntegrityProblem(
-        f"{location} is larger than {MAX_RECORD // (1024 * 1024)} MiB, which no record is",
+        f"{location} is too large to be a record (limit {MAX_RECORD // (1024 * 1024)} MiB)",
         hint="look at what was stored there; `orgkey repair` restores a copy from another target",
     )
 

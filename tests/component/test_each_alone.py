@@ -124,7 +124,7 @@ def test_a_look_at_a_target_that_breaks_leaves_the_others(error: BaseException) 
     """However it is written: what it raises at once is isolated like what it raises later."""
     done: list[str] = []
 
-    check = Check("t", "writer")
+    check = Check("t", "good")
 
     def before() -> None:
         check.warn("seen before it broke", "look")
@@ -143,5 +143,5 @@ def test_a_look_at_a_target_that_breaks_leaves_the_others(error: BaseException) 
 @foreseen_or_not
 def test_without_the_first_look_at_a_target_nothing_further_is_asked(error: BaseException) -> None:
     done: list[str] = []
-    (finding,) = Check("t", "writer").run([raising(error)], [lambda: done.append("last")])
+    (finding,) = Check("t", "good").run([raising(error)], [lambda: done.append("last")])
     assert (finding.level, finding.code, done) == (Level.FAIL, Code.UNREACHABLE, [])

@@ -126,7 +126,7 @@ def test_something_huge_is_no_record(directory_place: DirectoryPlace, slot: Slot
     path.parent.mkdir()
     with path.open("wb") as stream:
         stream.truncate(5 * 1024 * 1024)
-    with pytest.raises(IntegrityProblem, match="larger than 4 MiB"):
+    with pytest.raises(IntegrityProblem, match="too large to be a record"):
         directory_place.target().get(slot)
 
 

@@ -23,7 +23,7 @@ def way(place: VaultPlace | AwsPlace) -> Coordinates:
     """
     from pipeline.providers import proxy as _proxy
 
-    return {"ca_file": _named(place.ca_file), "proxy": _proxy.told(place)}
+    return {"ca_file": _named(place.ca_file), "proxy": _proxy.configured(place)}
 
 
 def _named(file: str | None) -> str | None:

@@ -144,7 +144,7 @@ class _Ended:
                 hint="run it by hand, or raise policy.call_seconds",
             ) from error
         self.returncode = done.returncode
-        self._said = done.stdout, done.stderr.decode(errors="replace").encode()
+        self._output = done.stdout, done.stderr.decode(errors="replace").encode()
         if done.returncode == 0:
             try:
                 whole = isinstance(json.loads(done.stdout), dict)
@@ -155,8 +155,8 @@ class _Ended:
 
     def communicate(self) -> tuple[bytes, bytes]:
         """Standard output and standard error."""
-        return self._said
+        return self._output
 
 
-def _process_failed(said: str) -> boto.CredentialRetrievalError:
-    return boto.CredentialRetrievalError(provider="credential_process", error_msg=said)
+def _process_failed(reason: str) -> boto.CredentialRetrievalError:
+    return boto.CredentialRetrievalError(provider="credential_process", error_msg=reason)

@@ -95,7 +95,7 @@ def _certificate(identity: VaultIdentity) -> Attempt:
 
 
 def _claims(token: Secret) -> str:
-    """What a token says of itself that is no secret: whom it is for, and until when."""
+    """What a token says of itself that is not a secret: its audience, and its end."""
     try:
         middle = token.text().split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
@@ -105,8 +105,8 @@ def _claims(token: Secret) -> str:
     except (IndexError, ValueError, AttributeError, TypeError, OverflowError, OSError, binascii.Error):
         return ": it is not a JSON web token"
     names = audience if isinstance(audience, list) else [audience]
-    told = f" (audience {one_line(', '.join(str(name) for name in names), 80)}"
+    claims_shown = f" (audience {one_line(', '.join(str(name) for name in names), 80)}"
     if ends is None:
-        return f"{told})"
+        return f"{claims_shown})"
     word = "expired" if ends < datetime.now(UTC) else "valid until"
-    return f"{told}; {word} {day(ends)})"
+    return f"{claims_shown}; {word} {day(ends)})"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pipeline.core import log as logs
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import Denied, UsageProblem
+from pipeline.core.errors import Denied, OrgkeyError, UsageProblem
 from pipeline.core.secret import Secret
 from pipeline.providers import failures
 from pipeline.providers.credentials import is_sendable, read_token
@@ -109,10 +109,7 @@ class VaultLogin:
                 raise
         token = read_token(self._identity, self._role)
         if token == self._given:
-            raise Denied(
-                f"{what}: the {self._role}'s token at {self._place.address} is no longer accepted",
-                hint="log in again and store the new token, or configure a login that gives fresh ones",
-            )
+            raise self._problem("given before", what)
         client = self._connect(token)
         self._admit(client, what)
         self._given = token
@@ -120,8 +117,6 @@ class VaultLogin:
 
     def _fresh(self, attempt: Attempt, what: str) -> hvac.Client:
         import hvac.exceptions
-
-        from pipeline.providers.vault.errors import words_of
 
         nobody = self._connect(None)
         refusals = {
@@ -134,17 +129,15 @@ class VaultLogin:
             try:
                 return attempt.make(nobody)
             except tuple(refusals) as error:
-                said = words_of(error)
+                from pipeline.providers.vault.errors import words_of
+
+                words = words_of(error)
                 status = next(number for kind, number in refusals.items() if isinstance(error, kind))
-                failure = failures.CallFailure("answer", service="vault", status=status, text=said)
+                failure = failures.CallFailure("answer", service="vault", status=status, text=words)
                 if failures.meaning(failure).words:
                     raise  # it is full, or busy: no verdict on this login
-                raise Denied(
-                    f"{what}: vault at {self._place.address} refuses the {self._role}'s "
-                    f"{attempt.called} login{f' ({said})' if said else ''}",
-                    hint=f"{attempt.hint}; if that is right, wait: five refusals lock a login for 15 minutes "
-                    "(`vault read sys/locked-users`)",
-                ) from error
+                facts = {"way": attempt.called, "why": f" ({words})" if words else "", "look": attempt.hint}
+                raise self._problem("refused", what, **facts) from error
 
         answer = self._guard(login, what)
         self._whole(answer, what)
@@ -169,35 +162,22 @@ class VaultLogin:
         Raises:
             Denied: It did not, and nobody is there who could do the rest.
         """
-        told = answer if isinstance(answer, Mapping) else {}
-        auth = told.get("auth")
+        body = answer if isinstance(answer, Mapping) else {}
+        auth = body.get("auth")
         if isinstance(auth, Mapping) and auth.get("mfa_requirement"):
-            raise Denied(
-                f"{what}: the {self._role}'s login at vault at {self._place.address} needs a second factor "
-                "(mfa_requirement)",
-                hint="take it out of the MFA enforcement (`vault list identity/mfa/login-enforcement`): "
-                "a job has nobody who could give a code",
-            )
-        if told.get("wrap_info"):
-            raise Denied(
-                f"{what}: vault at {self._place.address} answers the {self._role}'s login wrapped "
-                "(wrap_info)",
-                hint="let the login answer with the token itself: no wrapping TTL, neither by the server nor "
-                "by a proxy on the way",
-            )
+            raise self._problem("second factor", what)
+        if body.get("wrap_info"):
+            raise self._problem("wrapped", what)
 
-    def worn_out(self, what: str) -> Denied:
+    def worn_out(self, what: str) -> OrgkeyError:
         """The error for a second token that died within one run."""
-        whose = f"{what}: the {self._role}'s token at {self._place.address}"
-        if self._uses:
-            return Denied(
-                f"{whose} may be used {self._uses} times only (token_num_uses), and a run needs more",
-                hint="set token_num_uses=0 on its role: the token's TTL bounds it",
-            )
-        return Denied(
-            f"{whose} expired twice in one run",
-            hint="give its role a token TTL longer than policy.deadline_seconds",
+        return self._problem("few uses" if self._uses else "expired twice", what, uses=self._uses)
+
+    def _problem(self, code: str, what: str, **facts: object) -> OrgkeyError:
+        failure = failures.CallFailure(
+            "vault_login", self._place.address, role=self._role, code=code, facts=facts
         )
+        return failures.explain(failure, what)
 
     def _admit(self, client: hvac.Client, what: str) -> None:
         """Look a given token up: it has to outlive the run, since nothing can replace it."""
@@ -206,19 +186,10 @@ class VaultLogin:
         except Denied as error:
             if not by_server(error):
                 raise
-            raise Denied(
-                f"{what}: vault at {self._place.address} does not know the {self._role}'s token "
-                "(expired or revoked)",
-                hint="log in again and store the new token; one that is valid lacks the policy `default`",
-            ) from error
+            raise self._problem("not known", what) from error
         ttl = self._prolong(client, facts, what)
         if ttl and ttl < self._deadline.left():
-            raise Denied(
-                f"{what}: the {self._role}'s token at {self._place.address} expires in {ttl:.0f} s, "
-                f"the run may take {self._deadline.left():.0f} s",
-                hint="use a token that lives longer, a login that gives fresh ones, or a shorter "
-                "policy.deadline_seconds",
-            )
+            raise self._problem("ends early", what, ttl=ttl, left=self._deadline.left())
 
     def _prolong(self, client: hvac.Client, facts: TokenFacts, what: str) -> float:
         """Renew a token that would not outlive the run, where it can be renewed; the TTL it then has."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import requests
 
     from pipeline.config import VaultIdentity, VaultPlace
-    from pipeline.providers.wire import NoAnswer, Wire
+    from pipeline.providers.wire import Wire
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -257,9 +257,9 @@ class VaultSession:
             kind, options = field(facts, what, "type"), facts.get("options")
             version = options.get("version") if isinstance(options, Mapping) else None
             if kind != "kv" or version != "2":
-                told = f"a key-value store of version {version or 1}" if kind == "kv" else f"of type {kind}"
+                found = f"a key-value store of version {version or 1}" if kind == "kv" else f"of type {kind}"
                 raise UsageProblem(
-                    f"{what}: {mount} at {self.place.address} is {one_line(told, 80)}, not of version 2",
+                    f"{what}: {mount} at {self.place.address} is {one_line(found, 80)}, not of version 2",
                     hint=f"upgrade it (vault kv enable-versioning {mount}), or make another one: "
                     f"vault secrets enable -path={mount} -version=2 kv",
                 )
@@ -331,59 +331,23 @@ class VaultSession:
 
     def _guard(self, fn: Callable[[], T], what: str) -> T:
         load_requests()
-        import hvac.exceptions
-        import requests
-
-        from pipeline.providers.wire import NoAnswer
-
         self._last.status = None
         try:
             return fn()
         except OrgkeyError as error:
             raise self._timely(error) from error.__cause__
-        except hvac.exceptions.VaultError as error:
-            from pipeline.providers.vault.errors import from_answer
-
-            translated = from_answer(
-                error, self._last, what, self.place.address, self.role, self._state_or_none
-            )
-            raise self._timely(translated) from error
-        except NoAnswer as error:
-            raise self._timely(self._unanswered(error, what)) from error
-        except requests.exceptions.InvalidHeader as error:
-            # Its text quotes the header's value, which may be a token.
-            raise UsageProblem(
-                f"{what}: the request to vault at {self.place.address} has a header that cannot be sent",
-                hint="check token and namespace: each is plain text on one line",
-            ) from error
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-            raise UsageProblem(
-                f"{what}: {self.place.address} is not a usable address", hint="correct the address"
-            ) from error
         except MemoryError:
             raise
         except Exception as error:
-            # Of a shape that neither hvac nor the caller expects, whatever it is.
-            from pipeline.providers.failures import other_shape
+            from pipeline.providers.vault.errors import translate
 
-            log.debug("%s: the answer raised %s", what, type(error).__name__)
-            why = f"it cannot be read ({type(error).__name__})"
-            raise self._timely(other_shape(f"vault at {self.place.address}", what, why)) from error
-
-    def _unanswered(self, error: NoAnswer, what: str) -> OrgkeyError:
-        from pipeline.providers import unanswered
-
-        return unanswered.explain(
-            error,
-            what,
-            where=f"vault at {self.place.address}",
-            address=self.place.address,
-            setting="address",
-            place=self.place,
-            ca_file=self.place.ca_file,
-            pair=self._pair,
-            seconds=max(0.1, min(self._call_seconds, self.deadline.left())),
-        )
+            log.debug("%s: the call raised %s", what, type(error).__name__)
+            translated = translate(
+                error, what, place=self.place, role=self.role, last=self._last,
+                health=self._state_or_none, pair=self._pair,
+                seconds=max(0.1, min(self._call_seconds, self.deadline.left())),
+            )  # fmt: skip
+            raise self._timely(translated) from error
 
     def _timely(self, error: OrgkeyError) -> OrgkeyError:
         return in_time(error, self.deadline) if isinstance(error, Unreachable) else error

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.core.digest import sha256
-from pipeline.core.errors import Code, OrgkeyError
-from pipeline.core.finding import Finding, Level
+from pipeline.core.errors import Code
+from pipeline.core.finding import Finding
+from pipeline.storage.check import Check
 from pipeline.storage.directory.tree import Tree
 from pipeline.storage.interface import Presence, Receipt, Slot, Stored
 from pipeline.storage.names import (
@@ -83,43 +85,26 @@ class DirectoryBackend:
 
     def check(self) -> list[Finding]:
         """See :meth:`pipeline.storage.interface.Target.check`."""
+        check = Check(self.name, f"{self._top} can be read and written")
+        return check.run([partial(self._look, check)], [])
+
+    def _look(self, check: Check) -> None:
         try:
             self._tree.enter(self._top)
             facts = self._top.stat()
             free = shutil.disk_usage(self._top).free
-        except OrgkeyError as error:
-            return [self._finding(Level.FAIL, error.message, error.hint, error.code)]
         except OSError as error:
-            told = self._tree.translate(error, "check", self._top)
-            return [self._finding(Level.FAIL, told.message, told.hint, told.code)]
-        findings = []
+            raise self._tree.translate(error, "check", self._top) from error
         if facts.st_uid not in (0, os.geteuid()) or facts.st_mode & 0o022:
-            findings.append(
-                self._finding(
-                    Level.WARN,
-                    f"others can change {self._top}",
-                    f"chmod go-w {self._top}, and let it belong to this user or to root",
-                )
-            )
+            remedy = f"chmod go-w {self._top}, and let it belong to this user or to root"
+            check.warn(f"others can change {self._top}", remedy)
         if not os.access(self._top, os.W_OK | os.X_OK):
-            findings.append(
-                self._finding(
-                    Level.FAIL, f"{self._top} cannot be written", "check its permissions and mount options",
-                    Code.DENIED,
-                )
-            )  # fmt: skip
+            remedy = "check its permissions and mount options"
+            check.fail(f"{self._top} cannot be written", remedy, Code.DENIED)
         if free < _LOW_SPACE:
-            findings.append(
-                self._finding(
-                    Level.WARN, f"only {free // 1024} KiB are free at {self._top}", "make room on that disk"
-                )
-            )
-        return findings or [self._finding(Level.OK, f"{self._top} can be read and written")]
+            check.warn(f"only {free // 1024} KiB are free at {self._top}", "make room on that disk")
 
     # -- inside ----------------------------------------------------------------------------------
 
     def _path(self, slot: Slot) -> Path:
         return self._top / slot.fingerprint / f"{slot.epoch}.tar"
-
-    def _finding(self, level: Level, message: str, hint: str = "", code: Code = Code.OK) -> Finding:
-        return Finding(level, f"target {self.name}", message, hint, code)

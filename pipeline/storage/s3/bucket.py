@@ -207,23 +207,23 @@ class Bucket:
             import botocore.exceptions
 
             try:
-                told: Mapping[str, Any] = client.get_object_retention(**request)["Retention"]
+                retention: Mapping[str, Any] = client.get_object_retention(**request)["Retention"]
             except botocore.exceptions.ClientError as error:
                 code = error.response.get("Error", {}).get("Code")
-                said = str(error.response.get("Error", {}).get("Message", "")).lower()
+                words = str(error.response.get("Error", {}).get("Message", "")).lower()
                 # Some servers have a plain 404 for it, with words.
                 if code in NO_RETENTION or (
-                    code in MISSING and ("lock configuration" in said or "retention" in said)
+                    code in MISSING and ("lock configuration" in words or "retention" in words)
                 ):
                     return {}
                 if code in MISSING:
                     raise nothing_there(f"{what}: {self.location(key)} version {version}") from error
                 raise
-            return told
+            return retention
 
-        told = self.session.call(ask, "s3", what)
-        until: datetime | None = told.get("RetainUntilDate")
-        return told.get("Mode"), until.astimezone(UTC) if until is not None else None
+        retention = self.session.call(ask, "s3", what)
+        until: datetime | None = retention.get("RetainUntilDate")
+        return retention.get("Mode"), until.astimezone(UTC) if until is not None else None
 
     def demand_lock(self, key: str, version: str | None, made: datetime, what: str) -> datetime | None:
         """Demand the configured lock, or a stronger one, of a version that an earlier try left.

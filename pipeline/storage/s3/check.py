@@ -30,7 +30,8 @@ class S3Check(Check):
     """
 
     def __init__(self, name: str, bucket: Bucket) -> None:
-        super().__init__(name, bucket.session.role)
+        self.role = bucket.session.role
+        super().__init__(name, f"{self.role}: reachable, permitted, safely set up")
         self._bucket = bucket
         self._settings = bucket.settings
         self._session = bucket.session

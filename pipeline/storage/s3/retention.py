@@ -67,10 +67,10 @@ class S3Retainer(Generic[Item]):
             ) from error
         after = self.retention(item)
         if after is None or after.mode != wanted.mode or after.until < wanted.until:
-            said = f"{after.mode} until {after.until:%Y-%m-%dT%H:%M:%SZ}" if after else "no retention"
+            has = f"{after.mode} until {after.until:%Y-%m-%dT%H:%M:%SZ}" if after else "no retention"
             raise IntegrityProblem(
                 f"{what}: {self._bucket.location(key)}: asked for {wanted.mode} until "
-                f"{wanted.until:%Y-%m-%dT%H:%M:%SZ}, the server says {said}",
+                f"{wanted.until:%Y-%m-%dT%H:%M:%SZ}, the server says {has}",
                 hint="check the bucket's Object Lock, and what else changes retentions there",
             )
         return after

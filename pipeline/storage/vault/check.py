@@ -63,7 +63,8 @@ class VaultCheck(Check):
     def __init__(
         self, name: str, settings: VaultTargetConfig, session: VaultSession, pins: Sequence[str]
     ) -> None:
-        super().__init__(name, session.role)
+        self.role = session.role
+        super().__init__(name, f"{self.role}: reachable, permitted, safely set up")
         self._settings = settings
         self._session = session
         self._entries = Entries(settings.mount, session)

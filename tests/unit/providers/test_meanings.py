@@ -282,7 +282,9 @@ def sample(table: str) -> failures.CallFailure:
         )
     if table == "aws":
         return AwsFailure(table, "w", text="odd", error=ValueError("odd"), of_login=True)
-    return failures.CallFailure(table, "w", text="odd")
+    numbers = dict.fromkeys(("ttl", "left", "uses"), 5)
+    words = dict.fromkeys(("address", "kind_named", "way", "why", "look"), "x")
+    return failures.CallFailure(table, "w", text="odd", facts=numbers | words)
 
 
 @pytest.mark.parametrize("table", failures.table())
