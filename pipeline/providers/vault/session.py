@@ -135,9 +135,7 @@ class VaultSession:
         what = "health"
 
         def ask() -> Health | None:
-            with self._lock:
-                http = self._connect(None).session
-            response = http.get(f"{self.place.address}/v1/sys/health")
+            response = self._public("sys/health")
             known = {state.value: state for state in Health}
             state = known.get(response.status_code)
             # A load balancer without a healthy server says 503 too, and that passes by itself.
@@ -154,9 +152,7 @@ class VaultSession:
         what = "seal status"
 
         def ask() -> object:
-            with self._lock:
-                http = self._connect(None).session
-            return http.get(f"{self.place.address}/v1/sys/seal-status").json().get("type")
+            return self._public("sys/seal-status").json().get("type")
 
         kind = self._guard(ask, what)
         if not isinstance(kind, str) or not kind.isalnum():
@@ -166,6 +162,13 @@ class VaultSession:
                 again=False,
             )
         return kind
+
+    def _public(self, path: str) -> requests.Response:
+        """Ask what the server says without a login."""
+        with self._lock:
+            http = self._connect(None).session
+        response: requests.Response = http.get(f"{self.place.address}/v1/{path}")
+        return response
 
     def token(self, what: str) -> TokenFacts:
         """Say what the server knows of the token in use.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.core.errors import Conflict, Denied
 from pipeline.providers.vault.fields import field, mapping, not_vault
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import hvac
 
     from pipeline.providers.vault.session import VaultSession
+
+
+T = TypeVar("T")
 
 
 def path_of(*names: str) -> str:
@@ -109,19 +112,15 @@ class Entries:
         Raises:
             Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`VaultSession.call`.
         """
-        import hvac.exceptions
 
         def ask(client: hvac.Client) -> list[str]:
-            try:
-                answer = client.secrets.kv.v2.list_secrets(path, mount_point=self.mount)
-            except hvac.exceptions.InvalidPath as error:
-                if error.errors:  # the mount is missing, not the entries
-                    raise
-                self.session.demand_versions(self.mount, what)
-                return []
+            answer = client.secrets.kv.v2.list_secrets(path, mount_point=self.mount)
             return [str(name) for name in field(answer, what, "data", "keys")]
 
-        return self.session.call(ask, what)
+        found = self._if_there(ask, what)
+        if found is None:
+            self.session.demand_versions(self.mount, what)
+        return found or []
 
     def metadata(self, path: str, what: str) -> Mapping[str, Any] | None:
         """Read an entry's metadata; ``None`` when there is no entry.
@@ -129,18 +128,26 @@ class Entries:
         Raises:
             Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`VaultSession.call`.
         """
+
+        def ask(client: hvac.Client) -> Mapping[str, Any]:
+            answer = client.secrets.kv.v2.read_secret_metadata(path, mount_point=self.mount)
+            return mapping(answer, what, "data")
+
+        return self._if_there(ask, what)
+
+    def _if_there(self, ask: Callable[[hvac.Client], T], what: str) -> T | None:
+        """What a call returns; ``None`` where nothing is, an error where the mount itself is missing."""
         import hvac.exceptions
 
-        def ask(client: hvac.Client) -> Mapping[str, Any] | None:
+        def attempt(client: hvac.Client) -> T | None:
             try:
-                answer = client.secrets.kv.v2.read_secret_metadata(path, mount_point=self.mount)
+                return ask(client)
             except hvac.exceptions.InvalidPath as error:
                 if error.errors:
                     raise
                 return None
-            return mapping(answer, what, "data")
 
-        return self.session.call(ask, what)
+        return self.session.call(attempt, what)
 
     def location(self, path: str) -> str:
         """An entry, for people."""
