@@ -69,6 +69,7 @@ def report(
     _check_new(out_file)
     _check_new(bundle)
     context = call.context()
+    from pipeline.evidence.ledger.events import ReportEvent
     from pipeline.report import model
     from pipeline.report.gather import gather
     from pipeline.report.past import HERE
@@ -88,8 +89,7 @@ def report(
         own, *others = found.report.ledger.hosts
         through = {HERE: own.entries} | {item.host: item.entries for item in others}
         context.record_event(
-            "report",
-            {"verdict": verdict, "files": written, "through": through, "bundle": bundle is not None},
+            ReportEvent(verdict=verdict, files=written, through=through, bundle=bundle is not None)
         )
     document = model.document(found.report) | {"files": written} if call.json else {}
     call.out.emit(document, _lines(found.report, [out_file, bundle]))

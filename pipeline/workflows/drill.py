@@ -27,6 +27,7 @@ from pipeline.custody.shares.manifest_section import PathEntry
 from pipeline.evidence import statement as certificate
 from pipeline.evidence.ledger import witnessed
 from pipeline.evidence.ledger.drill_results import NOT_REACHED, PROOFS, Proof, Result
+from pipeline.evidence.ledger.events import DrillEvent, Failure
 from pipeline.record.verify import Record
 from pipeline.sources.backups.sources import BackupSource
 from pipeline.unseal import ceremony
@@ -272,7 +273,7 @@ def _drill_epoch(
         if not result.held:
             message = result.proofs["recover"].problem
             context.record_event(
-                "drill-not-held", {"epoch": epoch.name, "path": result.path, "message": message}
+                Failure(event="drill-not-held", epoch=epoch.name, path=result.path, message=message)
             )
             break  # the people are the same for every copy
     held = [result for result in results if result.held]
@@ -469,13 +470,9 @@ def _recovered(opened: Mapping[tuple[str, str], UnsealedEpoch], record: str) -> 
 
 def _remember(context: KeyScope, epoch: Epoch, results: Sequence[Result], told: Mapping[str, Any]) -> None:
     """Enter the drill in the ledger, then mark the epoch as proven where it is."""
+    certificates = sorted({result.certificate for result in results if result.certificate})
     context.record_event(
-        "drill" if all(result.passed for result in results) else "drill-failed",
-        {
-            "epoch": epoch.name,
-            **told,
-            "certificates": sorted({result.certificate for result in results if result.certificate}),
-        },
+        DrillEvent.model_validate({"epoch": epoch.name, **told, "certificates": certificates})
     )
     proven = [result for result in results if result.record_sha256 and _proved(results, result.record_sha256)]
     if not proven or proven[0].record_sha256 is None:

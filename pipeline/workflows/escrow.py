@@ -14,6 +14,7 @@ from pipeline.core.errors import Code, OrgkeyError, Stale
 from pipeline.core.secret import Secret
 from pipeline.custody import plan_change
 from pipeline.custody.shares import paths
+from pipeline.evidence.ledger.events import EscrowEvent
 from pipeline.posture import model as posture
 from pipeline.record import create
 from pipeline.record.manifest import Reference
@@ -135,14 +136,15 @@ def _escrow(
             ),
         )
     result = storing.store(context, targets, chosen, with_drill=wishes.with_drill)
-    details = {
-        "accepted": sorted(wishes.accept),
-        "accepted_custody_change": wishes.accept_custody_change,
-        "custodians": list(plan_change.people(result.record.manifest.custody.holders)),
-    }
+    event = EscrowEvent(
+        **storing.facts(result),
+        accepted=tuple(sorted(wishes.accept)),
+        accepted_custody_change=wishes.accept_custody_change,
+        custodians=tuple(plan_change.people(result.record.manifest.custody.holders)),
+    )
     # All is stored, and only people can prove it: what they prove is seen in the journal.
     waiting = result.code is Code.DEGRADED and result.drill is None and not result.placed.failures
-    context.record_event("escrow", storing.event(result) | details, final=waiting)
+    context.record_event(event, final=waiting)
     return result
 
 

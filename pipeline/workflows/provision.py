@@ -11,6 +11,7 @@ from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.finding import Finding, Level
 from pipeline.core.retry import Retrier
+from pipeline.evidence.ledger.events import InfraChange, InfraEvent
 from pipeline.provision import apply, plan
 from pipeline.provision.apply import AppliedChange
 from pipeline.provision.compare import Fault
@@ -90,22 +91,22 @@ def remember(context: KeyScope, found: Look, mended: Mended | None = None) -> No
     Raises:
         LocalFilesProblem: It cannot be kept here.
     """
-    entry: dict[str, Any] = {
-        "action": "plan" if mended is None else "apply",
-        "servers": [server.label for server in found.plan.servers],
-        "changes": [
-            {"server": item.server, "what": item.summary, "surplus": list(item.surplus)}
+    event = InfraEvent(
+        action="plan" if mended is None else "apply",
+        servers=tuple(server.label for server in found.plan.servers),
+        changes=tuple(
+            InfraChange(server=item.server, what=item.summary, surplus=tuple(item.surplus))
             for item in found.plan.changes
-        ],
-        "problems": [{"server": item.server, "what": _fault(item)} for item in found.plan.faults],
-        "code": int(found.plan.code if mended is None else mended.code),
-    }
-    if mended is not None:
-        entry["states"] = [item.state for item in mended.outcomes]
-        entry["left"] = None if mended.left is None else _left(mended.left)
-        context.record_event(EVENT, entry)
+        ),
+        problems=tuple(InfraChange(server=item.server, what=_fault(item)) for item in found.plan.faults),
+        code=int(found.plan.code if mended is None else mended.code),
+        states=tuple(item.state for item in mended.outcomes) if mended else (),
+        left=tuple(_left(mended.left)) if mended and mended.left is not None else None,
+    )
+    if mended is None:
+        context.note_event(event)
     else:
-        context.note_event(EVENT, entry)
+        context.record_event(event)
 
 
 def findings(context: KeyScope) -> list[Finding]:

@@ -248,8 +248,8 @@ def store(
     return replace(result, drill=drill, code=code, proven=drill.proved(record.sha256))
 
 
-def event(result: Stored) -> dict[str, Any]:
-    """What the ledger keeps of it."""
+def facts(result: Stored) -> dict[str, Any]:
+    """What the ledger keeps of it: the fields of an :class:`EpochStored`."""
     return {
         "epoch": result.record.epoch,
         "record_sha256": result.record.sha256.hex,

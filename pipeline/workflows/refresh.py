@@ -15,6 +15,7 @@ from pipeline.archive.catalog import Reader, Survey, choose, not_read
 from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, Expired, NotAKey, NotPinned, OrgkeyError
 from pipeline.custody.shares import passphrase
+from pipeline.evidence.ledger.events import RefreshEvent
 from pipeline.record import create
 from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
@@ -117,7 +118,7 @@ def _refresh(context: KeyScope, request: RefreshRequest) -> Refreshed:
         return Refreshed(None, Reference(old.epoch, old.sha256.hex))
     stored = storing.store(context, context.backends("writer").targets(), chosen)
     reference = chosen.record.manifest.supersedes or Reference(old.epoch, old.sha256.hex)
-    context.record_event("refresh", storing.event(stored) | {"supersedes": reference.epoch})
+    context.record_event(RefreshEvent(**storing.facts(stored), supersedes=reference.epoch))
     return Refreshed(stored, reference)
 
 
@@ -137,15 +138,16 @@ def _catch_up(context: KeyScope, record: Record) -> None:
         if item.own and item.event in ("escrow", "rotate", "refresh")
     ):
         return
-    details = {
-        "epoch": record.epoch,
-        "record_sha256": record.sha256.hex,
-        "supersedes": record.manifest.supersedes.epoch,
-        "already": True,
-        "proven": True,
-        "code": int(Code.OK),
-    }
-    context.record_event("refresh", details)
+    context.record_event(
+        RefreshEvent(
+            epoch=record.epoch,
+            record_sha256=record.sha256.hex,
+            supersedes=record.manifest.supersedes.epoch,
+            already=True,
+            proven=True,
+            code=int(Code.OK),
+        )
+    )
 
 
 def _survey(context: KeyScope) -> Survey:

@@ -11,6 +11,7 @@ from pipeline.archive.run import KeyScope
 from pipeline.archive.write import place_beside
 from pipeline.core.errors import Code, OrgkeyError, first_of
 from pipeline.core.isolation import isolated
+from pipeline.evidence.ledger.events import RepairEvent, WrittenCopy
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Receipt, Slot, Target
 
@@ -71,17 +72,12 @@ def repair(context: KeyScope, epochs: Collection[str] | None = None, *, dry_run:
             done.extend(_repair_epoch(context, targets, epoch, dry_run=dry_run))
         result = Repair(tuple(done), first_of(item.code for item in done))
         if not dry_run and any(item.action not in ("kept", "not read") for item in done):
-            context.record_event(
-                "repair",
-                {
-                    "code": int(result.code),
-                    "copies": [
-                        {"epoch": item.epoch, "target": item.target, "action": item.action}
-                        for item in done
-                        if item.action != "kept"
-                    ],
-                },
+            copies = tuple(
+                WrittenCopy(epoch=item.epoch, target=item.target, action=item.action)
+                for item in done
+                if item.action != "kept"
             )
+            context.record_event(RepairEvent(code=int(result.code), copies=copies))
         return result
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from pipeline.archive import lineage
 from pipeline.archive.catalog import Epoch, Reader, Survey, choose, not_read
@@ -16,6 +16,7 @@ from pipeline.core.errors import OrgkeyError, Stale
 from pipeline.custody import plan_change
 from pipeline.custody.plan_change import PlanChange
 from pipeline.custody.shares import passphrase
+from pipeline.evidence.ledger.events import RotateEvent
 from pipeline.posture import model as posture
 from pipeline.record import create
 from pipeline.record.manifest import Reference
@@ -136,7 +137,7 @@ def _rotate(context: KeyScope, request: RotationRequest) -> Rotation:
         chosen = storing.begin(context, record)
     stored = storing.store(context, targets, chosen)
     result = Rotation(stored, Reference(old.epoch, old.sha256.hex), difference, request.reason)
-    context.record_event("rotate", _event(result, request))
+    context.record_event(_event(result, request))
     return result
 
 
@@ -257,12 +258,13 @@ def _mint(
     )
 
 
-def _event(result: Rotation, request: RotationRequest) -> dict[str, Any]:
-    return storing.event(result.stored) | {
-        "supersedes": result.old.epoch,
-        "reason": request.reason,
-        "custodians_before": list(result.change.before),
-        "custodians_after": list(result.change.after),
-        "changes": list(result.change.lines),
-        "accepted_custody_change": request.accept_custody_change,
-    }
+def _event(result: Rotation, request: RotationRequest) -> RotateEvent:
+    return RotateEvent(
+        **storing.facts(result.stored),
+        supersedes=result.old.epoch,
+        reason=request.reason,
+        custodians_before=tuple(result.change.before),
+        custodians_after=tuple(result.change.after),
+        changes=tuple(result.change.lines),
+        accepted_custody_change=request.accept_custody_change,
+    )

@@ -30,7 +30,7 @@ def proven(world: World) -> Record:
     """An epoch that the ledger tells of, drilled a moment ago."""
     made = world.store(world.mint())
     copies = {name: {"location": name, "version": "1"} for name in world.targets}
-    world.context.record_event("escrow", {"epoch": made.epoch, "copies": copies})
+    world.enter("escrow", {"epoch": made.epoch, "copies": copies})
     assert drill(world.context, DrillRequest()).code is Code.OK
     return made
 

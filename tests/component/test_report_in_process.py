@@ -193,15 +193,15 @@ def changes(world: World, *, since: datetime | None = None) -> list[tuple[str, b
 
 
 def test_a_report_takes_nothing_from_the_next_one(told: World) -> None:
-    told.context.record_event("kit", {"epoch": "E", "custodians": ["X"]})
+    told.enter("kit", {"epoch": "E", "custodians": ["X"]})
     assert changes(told) == [("kit", False)]
     told.clock.shift += timedelta(seconds=2)
-    told.context.record_event("report", {"files": {}, "through": 2})
+    told.enter("report", {"files": {}, "through": 2})
     assert changes(told) == [("kit", False)], "a page was printed"
-    told.context.record_event("report", {"files": {}, "through": 3, "bundle": True})
+    told.enter("report", {"files": {}, "through": 3, "bundle": True})
     assert changes(told) == [("kit", False)], "an auditor has a bundle"
     told.clock.shift += timedelta(seconds=2)
-    told.context.record_event("escrow-failed", {"code": 20, "name": "unreachable", "message": "no answer"})
+    told.enter("escrow-failed", {"code": 20, "name": "unreachable", "message": "no answer"})
     assert changes(told) == [("kit", False), ("escrow-failed", True)]
     page = html.render(report(told)).decode()
     assert page.count(" (new)</td>") == 1
@@ -212,24 +212,24 @@ def test_a_report_takes_nothing_from_the_next_one(told: World) -> None:
 def test_what_another_host_entered_before_the_last_bundle_is_told_in_the_next(told: World) -> None:
     """It arrives behind that bundle, and is older."""
     told.clock.shift -= timedelta(hours=1)
-    told.context.record_event("restore-failed", {"code": 20, "message": "no answer"})
+    told.enter("restore-failed", {"code": 20, "message": "no answer"})
     told.clock.shift += timedelta(hours=1)
-    told.context.record_event("report", {"files": {}, "through": 1, "bundle": True})
+    told.enter("report", {"files": {}, "through": 1, "bundle": True})
     assert changes(told, since=told.clock.now()) == [("restore-failed", True)]
 
 
 @pytest.mark.parametrize("through", [10**9, -1, "all", None, True, 1.5, [1]])
 def test_a_forged_report_hides_no_failure(told: World, through: object) -> None:
-    told.context.record_event("restore-failed", {"code": 20, "message": "no answer"})
-    told.context.record_event("report", {"files": {}, "through": through, "bundle": True})
+    told.enter("restore-failed", {"code": 20, "message": "no answer"})
+    told.enter("report", {"files": {}, "through": through, "bundle": True})
     assert [event for event, _ in changes(told)] == ["restore-failed", "report"]
 
 
 def test_an_entry_of_another_form_is_told_and_hides_nothing_behind_it(told: World) -> None:
-    told.context.record_event("infra", {"odd": 1})
-    told.context.record_event("retain", {"code": 21, "failures": [{"target": "s3", "code": 21}]})
-    told.context.record_event("escrow", {"code": 24, "failures": {"b": 20}})
-    told.context.record_event("kit", {"custodians": ["X"]})
+    told.enter("infra", {"odd": 1})
+    told.enter("retain", {"code": 21, "failures": [{"target": "s3", "code": 21}]})
+    told.enter("escrow", {"code": 24, "failures": {"b": 20}})
+    told.enter("kit", {"custodians": ["X"]})
     found = report(told)
     assert found.ledger.ok
     odd, *others, last = found.changes
@@ -243,7 +243,7 @@ def test_an_entry_of_another_form_is_told_and_hides_nothing_behind_it(told: Worl
 
 def test_a_mirror_that_contradicts_is_heard_beside_one_that_agrees(told: World) -> None:
     told.mirrors = {"a": MemoryMirror("a"), "b": MemoryMirror("b")}
-    told.context.record_event("kit", {"custodians": ["X"]})
+    told.enter("kit", {"custodians": ["X"]})
     assert report(told).ledger.anchored_to == 2
     own = told.context.ledger.own()
     other = chain.write(own.at(1), told.fingerprint, "kit", {}, now=told.clock.now(), run="r")
@@ -260,7 +260,7 @@ def test_a_mirror_that_contradicts_is_heard_beside_one_that_agrees(told: World) 
 def test_a_host_whose_chain_no_mirror_has_confirmed_accuses_nobody(told: World) -> None:
     """Somebody else has written under its host-id."""
     strange = chain.write(chain.START, told.fingerprint, "kit", {}, now=told.clock.now(), run="r")
-    told.context.record_event("kit", {"custodians": ["X"]})
+    told.enter("kit", {"custodians": ["X"]})
     mirror = MemoryMirror("a")
     mirror.chains[told.context.ledger.host] = {1: [strange], 2: [b"whatever"]}
     told.mirrors = {"a": mirror}
@@ -273,9 +273,9 @@ def test_a_host_whose_chain_no_mirror_has_confirmed_accuses_nobody(told: World) 
 
 def test_false_entries_beside_and_behind_do_not_hide_the_confirmed_one(told: World) -> None:
     told.mirrors = {"a": MemoryMirror("a")}
-    told.context.record_event("kit", {"custodians": ["X"]})
+    told.enter("kit", {"custodians": ["X"]})
     told.mirrors["a"].failure = unreachable("a")
-    told.context.record_event("kit", {"custodians": ["Y"]})
+    told.enter("kit", {"custodians": ["Y"]})
     told.mirrors["a"].failure = None
     for number in (1, *range(3, 803)):
         told.mirrors["a"].chains[told.context.ledger.host].setdefault(number, []).append(b"{}")
@@ -286,7 +286,7 @@ def test_false_entries_beside_and_behind_do_not_hide_the_confirmed_one(told: Wor
 
 def test_a_mirror_that_knows_more_is_a_gap(told: World) -> None:
     told.mirrors = {"a": MemoryMirror("a")}
-    told.context.record_event("kit", {"custodians": ["X"]})
+    told.enter("kit", {"custodians": ["X"]})
     assert gaps(told) == ""
     told.mirrors["a"].chains[told.context.ledger.host][3] = [b"whatever"]
     assert "the mirror at a knows entry 3 of host" in gaps(told)
@@ -295,7 +295,7 @@ def test_a_mirror_that_knows_more_is_a_gap(told: World) -> None:
 def test_a_job_that_never_ran_is_missed_from_the_first_escrow_on(world: World) -> None:
     world.policy = "max_drill_age_days = 7\n"
     world.store(world.mint())
-    world.context.record_event("escrow", {"epoch": "E"})
+    world.enter("escrow", {"epoch": "E"})
     world.clock.shift = timedelta(days=800)
     (missed,) = report(world).missed
     assert (missed.until, missed.days) == (None, 793.0)

@@ -487,7 +487,7 @@ def test_what_documents_and_the_ledger_say(world: World) -> None:
     }  # fmt: skip
     assert (listed["c"]["ok"], listed["c"]["sha256"]) == (False, None)
     assert (listed["b"]["standing"], listed["c"]["standing"]) == ("unreachable", "missing")
-    kept = event([survey], Code.UNREACHABLE)
+    kept = event([survey], Code.UNREACHABLE).to_details()
     assert kept == {
         "code": 20,
         "epochs": {

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, ValidationError
 
-from pipeline.core.errors import Code
+from pipeline.core.errors import Code, NotHeld, OrgkeyError
 from pipeline.evidence.ledger.store import LedgerEntry
 
 Json = dict[str, Any]
@@ -241,6 +241,19 @@ class Failure(Event):
     def failed(self) -> bool:
         """A ceremony that too few people came to is not held, and is not a failure."""
         return not self.event.endswith("-not-held")
+
+    @classmethod
+    def because(cls, event: str, error: OrgkeyError) -> Self:
+        """The event of an error; of too few people ``…-failed`` becomes ``…-not-held``.
+
+        Args:
+            event: For example ``escrow-failed``.
+            error: What ended the command.
+        """
+        if isinstance(error, NotHeld):
+            event = event.replace("-failed", "-not-held")
+            return cls(event=event, name=error.code.label, message=error.message)
+        return cls(event=event, name=error.code.label, message=error.message, code=int(error.code))
 
     @classmethod
     def from_entry(cls, entry: LedgerEntry) -> Self:
