@@ -319,7 +319,7 @@ class KitEvent(Event):
 class BackupRead(BaseModel):
     """What was read of one backup."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
     source: str
     ok: StrictBool
     size: StrictInt | None = Field(None, alias="bytes")
