@@ -15,7 +15,7 @@ from pipeline.core.secret import Secret
 from pipeline.custody import plan_change
 from pipeline.custody.shares import paths
 from pipeline.evidence.ledger.events import EscrowEvent
-from pipeline.posture import model as posture
+from pipeline.posture.model import require_no_single_party
 from pipeline.record import create
 from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
@@ -98,7 +98,7 @@ def _open(context: KeyScope, data: bytes, passphrase: Secret | None, wishes: Wis
     from pipeline.openpgp.key import rewrap
 
     try:
-        posture.require_no_single_party(context.config)
+        require_no_single_party(context.config)
         return rewrap.load(
             data, passphrase, pin=context.fingerprint, accept=wishes.accept, now=context.clock.now()
         )
@@ -164,7 +164,7 @@ def rehearse(
     """
     from pipeline.openpgp.key import rewrap
 
-    posture.require_no_single_party(context.config)
+    require_no_single_party(context.config)
     key = rewrap.load(
         data, passphrase, pin=context.fingerprint, accept=wishes.accept, now=context.clock.now()
     )

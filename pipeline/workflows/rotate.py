@@ -17,7 +17,7 @@ from pipeline.custody import plan_change
 from pipeline.custody.plan_change import PlanChange
 from pipeline.custody.shares import passphrase
 from pipeline.evidence.ledger.events import RotateEvent
-from pipeline.posture import model as posture
+from pipeline.posture.model import require_no_single_party
 from pipeline.record import create
 from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
@@ -114,7 +114,7 @@ def rotate(context: KeyScope, request: RotationRequest) -> Rotation:
 
 
 def _rotate(context: KeyScope, request: RotationRequest) -> Rotation:
-    posture.require_no_single_party(context.config)
+    require_no_single_party(context.config)
     writer = context.backends("writer")
     targets = writer.targets()
     plan = storing.plan(context, writer)
@@ -147,7 +147,7 @@ def rehearse(context: KeyScope, request: RotationRequest) -> Rehearsal:
     Raises:
         OrgkeyError: There is nothing to rotate, or the plan cannot be carried out.
     """
-    posture.require_no_single_party(context.config)
+    require_no_single_party(context.config)
     writer = context.backends("writer")
     targets = writer.targets()
     plan = storing.plan(context, writer)

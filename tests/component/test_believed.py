@@ -17,9 +17,9 @@ from pipeline.custody.shares.recover import open_share
 from pipeline.evidence.ledger import drill_history as history
 from pipeline.evidence.ledger.entry import sense
 from pipeline.monitoring.status import status
-from pipeline.report import html, oscal, tables
-from pipeline.report.gather import gather
-from pipeline.report.model import Proof
+from pipeline.report.build import build
+from pipeline.report.formats import csv, html, oscal
+from pipeline.report.model import ProofState
 from pipeline.workflows import checkin
 from pipeline.workflows.checkin import Seat
 from pipeline.workflows.drill import DrillRequest, drill
@@ -59,8 +59,8 @@ def test_a_drill_that_nobody_made_keeps_no_gate_green(told: World) -> None:
     forged["witnessed"][0]["at"] = "2099-01-01T00:00:00Z"
     told.enter("drill", forged)
     assert stale(told), "another time than was signed"
-    found = gather(told.context).report
-    assert {cell.state for cell in found.matrix} == {Proof.OVERDUE}
+    found = build(told.context).report
+    assert {cell.state for cell in found.matrix} == {ProofState.OVERDUE}
     assert found.runs == (1, 0)
     assert any("6 results of test restores" in text for text in status(told.context).warned)
     told.clock.shift += timedelta(seconds=2)
@@ -163,7 +163,7 @@ def test_what_is_malformed_is_skipped_and_named(told: World, event: str, said: d
     told.enter(event, said)
     found = status(told.context)
     assert (found.code, found.broken) == (Code.OK, ())
-    page = gather(told.context).report
+    page = build(told.context).report
     assert page.ledger.ok
     assert any("L2" in change.evidence for change in page.changes) or event in ("drill", "escrow")
     if event in ("check-in", "drill", "drill-failed", "rotate") and said != {"results": [], "witnessed": 7}:
@@ -193,8 +193,8 @@ def test_a_failed_drill_that_arrives_late_is_not_the_last_one(told: World) -> No
     told.clock.shift = timedelta(seconds=5)
     assert [entry.event for entry in told.context.ledger.own().each()] == ["drill", "drill-failed"]
     assert status(told.context).broken == ()
-    found = gather(told.context).report
-    assert {cell.state for cell in found.matrix} == {Proof.PROVEN}
+    found = build(told.context).report
+    assert {cell.state for cell in found.matrix} == {ProofState.PROVEN}
     assert [one.passed for one in found.drills][-1]
 
 
@@ -221,8 +221,8 @@ def test_a_backup_that_failed_later_is_not_read_to_its_end(told: World, tmp_path
 
     at: datetime = tried.at
     facts = BackupFacts("full.gpg", 1, (), "E", True, None, None, ("L2",), at, tried.problem)
-    found = replace(gather(told.context).report, backups=(facts,))
-    for page in (html.render(found), tables.csv_single(found), oscal.render(found)):
+    found = replace(build(told.context).report, backups=(facts,))
+    for page in (html.render(found), csv.claims(found), oscal.render(found)):
         assert b"FAILED" in page
         assert b"it was altered" in page
         assert b"read to its end 20" not in page
