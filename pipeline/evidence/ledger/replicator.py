@@ -191,7 +191,8 @@ class Replicator:
         head, known = chain.head(), self._state.of(name, chain.host).head
         if known.sequence > head.sequence:  # this host's chain has lost its end: its state was restored
             raise _Taken(place, head.sequence + 1)
-        if not place.checked and known.sequence:
+        # A place for heads may be new: a lost Vault comes back empty, and gets the newest head.
+        if not place.checked and known.sequence and not place.of_heads:
             problem = self._asked(name, partial(self._contradiction, place, chain), again=whole)
             if isinstance(problem, OrgkeyError):
                 return self._leave_out(place, problem)
