@@ -30,7 +30,7 @@ _RECEIPTS = "receipts"
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """One epoch in the journal.
 
     Attributes:
@@ -92,10 +92,10 @@ class Journal:
         self.root = root
         self._entries = root / "journal"
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[JournalEntry]:
         """The epochs, oldest first. Nothing is changed: what a kill left is :meth:`sweep`'s to remove."""
         return [
-            Entry(epoch=path.name, path=path)
+            JournalEntry(epoch=path.name, path=path)
             for path in self._paths()
             if not path.name.startswith(".") and path.is_dir()
         ]
@@ -116,12 +116,12 @@ class Journal:
         except OSError as error:
             raise _unreadable(self._entries, error) from error
 
-    def entry(self, epoch: str) -> Entry | None:
+    def entry(self, epoch: str) -> JournalEntry | None:
         """One epoch, if this host knows it."""
         path = self._entries / epoch
-        return Entry(epoch=epoch, path=path) if path.is_dir() else None
+        return JournalEntry(epoch=epoch, path=path) if path.is_dir() else None
 
-    def begin(self, epoch: str, data: bytes | None) -> Entry:
+    def begin(self, epoch: str, data: bytes | None) -> JournalEntry:
         """Start an epoch: it exists with its record, or not at all.
 
         Args:
@@ -151,7 +151,7 @@ class Journal:
                 f"cannot write the journal in {self._entries}: {error.strerror or error}",
                 hint="check free space and permissions, or name another place with --state-dir",
             ) from error
-        return Entry(epoch=epoch, path=final)
+        return JournalEntry(epoch=epoch, path=final)
 
 
 @contextmanager

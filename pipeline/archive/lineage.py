@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from pipeline.archive.catalog import REPAIRED, Survey
+from pipeline.archive.catalog import EPOCH_SLOT, Catalog
 from pipeline.archive.run import KeyScope
 from pipeline.core.errors import IntegrityProblem, OrgkeyError, Stale
 from pipeline.core.isolation import isolated
@@ -111,7 +111,7 @@ def require_remembered(context: KeyScope, last: Record | None, plan: CustodyPlan
     )
 
 
-def newer_known(context: KeyScope, survey: Survey, chosen: str) -> str | None:
+def newer_known(context: KeyScope, survey: Catalog, chosen: str) -> str | None:
     """Say that a newer epoch of this key than the latest is known, and that nobody shows it.
 
     This host's state may be a backup's, or gone: the newest entries at the ledger's mirrors are looked at as
@@ -189,10 +189,10 @@ def _stored(entry: LedgerEntry) -> EpochStored | None:
         event = event_of(entry) if entry.event in EVENTS else None
     except MalformedEvent:
         return None
-    return event if isinstance(event, EpochStored) and REPAIRED.match(event.epoch) else None
+    return event if isinstance(event, EpochStored) and EPOCH_SLOT.match(event.epoch) else None
 
 
-def _mirrors(context: KeyScope, survey: Survey) -> Iterator[Remembered]:
+def _mirrors(context: KeyScope, survey: Catalog) -> Iterator[Remembered]:
     """The epochs of which the newest entries at the mirrors tell that this host's ledger has not."""
     answering = {copy.target for epoch in survey.epochs for copy in epoch.copies} - set(survey.unreachable)
     if not answering.intersection(context.config.ledger.mirrors):
@@ -218,4 +218,4 @@ def _told(context: KeyScope, mirror: Mirror) -> list[str]:
                 continue
             found += [item.epoch for item in history.drills]
             found += [event.epoch] if (event := _stored(entry)) is not None else []
-    return [epoch for epoch in found if REPAIRED.match(epoch)]
+    return [epoch for epoch in found if EPOCH_SLOT.match(epoch)]

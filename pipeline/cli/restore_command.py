@@ -138,10 +138,8 @@ def _from_targets(
     estate = context.backends("driller")
     request = _asking(call, request, context.deadline)
     try:
-        found = story.find(context, estate, request)
-        restored = story.restore(
-            found, request, estate, passphrase, deadline=context.deadline, now=context.clock.now()
-        )
+        found = story.find(context, request)
+        restored = story.restore(found, request, estate, passphrase, context.deadline)
     except NotHeld as error:
         context.note_event("restore-not-held", {"message": error.message})
         raise
@@ -196,10 +194,10 @@ def _from_record(
     consent = Consent([*_addresses(allowed), *record_locations.addresses(place)], _asks(deadline))
     estate = factory.Estate(config, "driller", deadline, clock, consent=consent)
     data = record_locations.read_record(place, estate)
-    found = story.Found(verify_record(data, pin, deadline=deadline, now=deadline.time()), place)
+    found = story.FoundRecord(verify_record(data, pin, deadline=deadline, now=deadline.time()), place)
     call.out.progress(f"record of epoch {found.record.epoch} is authentic")
     request = _asking(call, request, deadline)
-    return story.restore(found, request, estate, passphrase, deadline=deadline, now=clock.now())
+    return story.restore(found, request, estate, passphrase, deadline)
 
 
 def _addresses(allowed: list[str]) -> list[str]:

@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from pipeline.archive.catalog import AT_ONCE, Reader
-from pipeline.archive.run import Estate, KeyScope
+from pipeline.archive.archive import AT_ONCE
+from pipeline.archive.backends import TargetBackends
+from pipeline.archive.run import KeyScope
 from pipeline.config import Config
 from pipeline.core import files, hardening, process
 from pipeline.core.errors import Code, OrgkeyError, ProgramMissing, first_of
@@ -196,7 +197,7 @@ def _state_problem(message: str) -> Finding:
     return Finding(Level.FAIL, "state", message, hint, Code.LOCAL_FILES)
 
 
-def _replication(context: KeyScope, estate: Estate) -> list[Finding]:
+def _replication(context: KeyScope, estate: TargetBackends) -> list[Finding]:
     """What the buckets that are said to be replicated say of the records' versions."""
     findings: list[Finding] = []
     for name, target in estate.targets().items():
@@ -224,7 +225,7 @@ def _replication(context: KeyScope, estate: Estate) -> list[Finding]:
 
 def _newest(context: KeyScope, target: Target) -> list[Stored]:
     """What a target stores of the newest epochs, and of those that this host knows."""
-    listed, order = Reader.of(context, {target.name: target}).at(target, context.fingerprint, context.journal)
+    listed, order = context.archive("driller").listed(target)
     return [item for name in order[:AT_ONCE] for item in listed[name]()]
 
 

@@ -9,9 +9,10 @@ from functools import partial
 
 from pipeline.archive import live_key as lives
 from pipeline.archive import overview
-from pipeline.archive.catalog import Epoch, State, Survey, not_read
+from pipeline.archive.backends import BackupBackends
+from pipeline.archive.catalog import Catalog, Epoch, EpochState, not_read
 from pipeline.archive.overview import Silence
-from pipeline.archive.run import Estate, KeyScope
+from pipeline.archive.run import KeyScope
 from pipeline.core.clock import parse_stamp
 from pipeline.core.concurrency import overlap
 from pipeline.core.errors import Code, OrgkeyError
@@ -62,14 +63,14 @@ class Status:
     last_drill_age_seconds: float | None
     live: lives.Live
     renewal: lives.Renewal | None
-    former: tuple[Survey, ...]
+    former: tuple[Catalog, ...]
     backups: tuple[Backup, ...]
-    custodians: tuple[checkin.Standing, ...]
+    custodians: tuple[checkin.ShareState, ...]
     outdated: frozenset[str]
     proven: Mapping[tuple[str, str], Drilled]
     newest_backup: datetime | None
     rules: tuple[Rule, ...]
-    survey: Survey
+    survey: Catalog
     judged_at: datetime
     code: Code
     silent: tuple[Silence, ...] = ()
@@ -99,7 +100,7 @@ def status(context: KeyScope) -> Status:
     """
     now = context.clock.now()
     estate = context.backends("driller")
-    survey, *former = overview.all_keys(context)
+    survey, *former = context.catalogs()
     latest = survey.latest()
     drilled = _last_drill(context, latest)
     live = lives.live(context, latest)
@@ -112,7 +113,7 @@ def status(context: KeyScope) -> Status:
     rules += gate.told("ledger", [error.message for error in ledger], "the ledger's chain holds")
     rules += [Rule("ledger-entry", True, text, warned=True) for text in past.skipped]
     codes += [error.code for error in ledger]
-    custodians: list[checkin.Standing] = []
+    custodians: list[checkin.ShareState] = []
     outdated = frozenset(
         epoch.name
         for epoch in survey.epochs
@@ -175,7 +176,7 @@ def status(context: KeyScope) -> Status:
     )
 
 
-def _not_stored(survey: Survey, known: Known | None) -> str:
+def _not_stored(survey: Catalog, known: Known | None) -> str:
     """No answer is not an empty answer."""
     if not overview.silences([survey]):
         nothing = "nothing authentic is stored for this key"
@@ -194,7 +195,7 @@ def _other_plan(latest: Epoch, outdated: frozenset[str]) -> list[str]:
     ]
 
 
-def _history(context: KeyScope, survey: Survey) -> tuple[History, list[OrgkeyError]]:
+def _history(context: KeyScope, survey: Catalog) -> tuple[History, list[OrgkeyError]]:
     """What the ledger tells that is believed; or why it cannot tell it."""
     try:
         told = history.read(context.ledger.each())
@@ -206,7 +207,7 @@ def _history(context: KeyScope, survey: Survey) -> tuple[History, list[OrgkeyErr
 
 
 def _check_ins(
-    context: KeyScope, record: Record, drills: Sequence[Drilled], standings: list[checkin.Standing]
+    context: KeyScope, record: Record, drills: Sequence[Drilled], standings: list[checkin.ShareState]
 ) -> tuple[list[Rule], list[Code]]:
     """How the custodians' shares stand; they are added to ``standings``."""
     try:
@@ -267,7 +268,7 @@ def _live_rules(context: KeyScope, live: lives.Live, renewal: lives.Renewal | No
     return broken
 
 
-def _former_rules(context: KeyScope, survey: Survey) -> tuple[list[str], list[Code]]:
+def _former_rules(context: KeyScope, survey: Catalog) -> tuple[list[str], list[Code]]:
     """A former key is needed as long as there are backups that were made with it."""
     latest = survey.latest()
     name = f"former key {survey.fingerprint}"
@@ -283,7 +284,7 @@ def _former_rules(context: KeyScope, survey: Survey) -> tuple[list[str], list[Co
     mine = [item for item in past.drills if item.epoch == latest.name]
     broken += [f"{name}: {failure}" for failure in gate.failures(mine)]
     codes = [error.code for error in ledger]
-    if latest.state not in (State.PROVEN, State.SUPERSEDED):
+    if latest.state not in (EpochState.PROVEN, EpochState.SUPERSEDED):
         broken.append(
             f"{name}: this host knows of no drill that proved it; "
             f"run `orgkey drill --fingerprint {survey.fingerprint}`"
@@ -300,7 +301,7 @@ def _former_rules(context: KeyScope, survey: Survey) -> tuple[list[str], list[Co
 
 
 def _backups(
-    context: KeyScope, estate: Estate, surveys: Sequence[Survey]
+    context: KeyScope, estate: BackupBackends, surveys: Sequence[Catalog]
 ) -> tuple[tuple[Backup, ...], list[str], list[Code]]:
     """The map of the configured backups, and what is wrong with it."""
     if not context.config.backups:
@@ -355,7 +356,7 @@ def newest_of(found: Sequence[Backup], now: datetime) -> datetime | None:
     return max(times, default=None)
 
 
-def _overdue(item: checkin.Standing, limit: float) -> str:
+def _overdue(item: checkin.ShareState, limit: float) -> str:
     when = f"{item.age_seconds / DAY:.1f} days ago"
     last = f"checked in {when}" if item.last else f"has never checked in, the share was made {when}"
     asked = f"policy.max_check_in_age_days is {limit:g}; run `orgkey custody challenge`"
@@ -368,7 +369,7 @@ def _last_drill(context: KeyScope, latest: Epoch | None) -> datetime | None:
     return parse_stamp(str(mark["at"])) if mark else None
 
 
-def _vanished(context: KeyScope, survey: Survey) -> list[str]:
+def _vanished(context: KeyScope, survey: Catalog) -> list[str]:
     """Epochs that this host has proven and that no target shows any more: somebody rolled them back."""
     if survey.unreachable or survey.left_out:
         return []  # they may be there

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pipeline import config as settings
 from pipeline.archive import overview
-from pipeline.archive.catalog import Epoch, Survey
+from pipeline.archive.catalog import Catalog, Epoch
 from pipeline.archive.run import KeyScope
 from pipeline.config import Config
 from pipeline.core.clock import stamp
@@ -143,7 +143,7 @@ def _fixed(item: HolderDescription) -> dict[str, object]:
     return {key: value for key, value in item.coordinates.items() if key not in skipped and value is not None}
 
 
-def expose(context: KeyScope, surveys: Sequence[Survey] | None = None) -> Exposure:
+def expose(context: KeyScope, surveys: Sequence[Catalog] | None = None) -> Exposure:
     """Compute the posture.
 
     Args:
@@ -153,7 +153,7 @@ def expose(context: KeyScope, surveys: Sequence[Survey] | None = None) -> Exposu
     Raises:
         UsageProblem: There are more combinations of parties than can be listed.
     """
-    surveys = surveys or overview.all_keys(context)
+    surveys = surveys or context.catalogs()
     control, unknown = _control(context)
     unknown += [f"{' and '.join(item.subjects)}: {item.message}" for item in overview.silences(surveys)]
     epochs = tuple(epoch for survey in surveys for epoch in survey.epochs if epoch.record)
@@ -331,7 +331,7 @@ def _link(control: _Control, party: str, labels: Iterable[str]) -> None:
 
 
 def _older(
-    surveys: Iterable[Survey], models: Mapping[str, Model], chosen: Epoch | None, latest: Posture | None
+    surveys: Iterable[Catalog], models: Mapping[str, Model], chosen: Epoch | None, latest: Posture | None
 ) -> list[Lingering]:
     found = []
     for survey in surveys:

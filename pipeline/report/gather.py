@@ -12,7 +12,7 @@ from typing import Final
 from pipeline import __version__
 from pipeline import config as settings
 from pipeline.archive import overview
-from pipeline.archive.catalog import Copy, Epoch, Survey
+from pipeline.archive.catalog import Catalog, Copy, Epoch
 from pipeline.archive.run import KeyScope
 from pipeline.core.clock import parse_stamp
 from pipeline.core.digest import sha256
@@ -51,7 +51,7 @@ from pipeline.report.model import (
     cited,
 )
 from pipeline.report.past import Past
-from pipeline.workflows.checkin import Standing
+from pipeline.workflows.checkin import ShareState
 
 PERIOD: Final = timedelta(days=365)
 _PEOPLE: Final = frozenset({"openpgp", "paper"})
@@ -256,7 +256,7 @@ def _key(context: KeyScope, found: Status, record: Record | None) -> KeyFacts:
     )
 
 
-def _former(survey: Survey) -> str:
+def _former(survey: Catalog) -> str:
     latest = survey.latest()
     if latest:
         return f"epoch {latest.name}, {latest.state}"
@@ -332,7 +332,7 @@ def _backups(found: Status, told: Past) -> tuple[BackupFacts, ...]:
     return tuple(facts)
 
 
-def _custodian(item: Standing) -> CustodianFacts:
+def _custodian(item: ShareState) -> CustodianFacts:
     return CustodianFacts(
         item.seat.name,
         item.seat.share.label,
@@ -345,7 +345,7 @@ def _custodian(item: Standing) -> CustodianFacts:
     )
 
 
-def _exposed(context: KeyScope, surveys: tuple[Survey, ...]) -> tuple[CustodyFacts | None, bytes | None]:
+def _exposed(context: KeyScope, surveys: tuple[Catalog, ...]) -> tuple[CustodyFacts | None, bytes | None]:
     try:
         found = exposure.expose(context, surveys)
     except OrgkeyError as error:

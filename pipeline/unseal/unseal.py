@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from pipeline.archive.run import Estate, KeyScope
+from pipeline.archive.backends import HolderBackends
+from pipeline.archive.run import KeyScope
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, NotEnoughShares, NotHeld, OrgkeyError, first_of
 from pipeline.core.isolation import isolated
@@ -95,13 +96,16 @@ class _Opening:
 
 
 def unseal(
-    record: Record, backends: Estate, request: UnsealRequest = UNATTENDED, others: Sequence[Record] = ()
+    record: Record,
+    holders: HolderBackends,
+    request: UnsealRequest = UNATTENDED,
+    others: Sequence[Record] = (),
 ) -> Unsealed:
     """Get a record's escrow passphrase back: on the path that is named or that shares are of, or by machines.
 
     Args:
         record: An authentic record.
-        backends: Whose logins open machines' shares.
+        holders: Whose logins open machines' shares.
         request: On which path, and with which shares.
         others: Other records of the same key, to name the epoch that a wrong share is of.
 
@@ -110,7 +114,7 @@ def unseal(
         OrgkeyError: No path opens it; each is told with its reason.
     """
     section = record.manifest.custody
-    opening = _Opening(record, backends.openers(section), others)
+    opening = _Opening(record, holders.openers(section), others)
     name = request.path or ceremony.path_of(record, request.shares, others)
     if name is not None:
         return opening.by(section.path(name), request)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline.archive.catalog import Reader, Survey, choose
+from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
 from pipeline.core import files
 from pipeline.core.clock import stamp
@@ -63,7 +63,7 @@ class Seat:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ShareState:
     """How one custodian's share stands.
 
     Attributes:
@@ -127,7 +127,7 @@ def accepted(context: KeyScope, taken: Iterable[Seat]) -> dict[tuple[str, str, s
     return found
 
 
-def standings(context: KeyScope, record: Record, drills: Iterable[Drilled] = ()) -> list[Standing]:
+def standings(context: KeyScope, record: Record, drills: Iterable[Drilled] = ()) -> list[ShareState]:
     """How every custodian's share of a record stands.
 
     A share that opened the record in a drill was proven no less than by a check-in.
@@ -154,7 +154,7 @@ def standings(context: KeyScope, record: Record, drills: Iterable[Drilled] = ())
         overdue = limit is not None and seat.kind != "paper" and age > timedelta(days=limit)
         pending = _pending(context, seat) is not None
         found.append(
-            Standing(
+            ShareState(
                 seat,
                 last.at if last else None,
                 age.total_seconds(),
@@ -192,8 +192,8 @@ def challenge(context: KeyScope, who: Collection[str] = (), *, new: bool = False
         Conflict: Every code of a share was used.
         OrgkeyError: The record cannot be read, or what is pending not be kept.
     """
-    survey = _survey(context)
-    record = _latest(survey)
+    catalog = context.archive("driller").catalog()
+    record = catalog.record()
     wanted = _chosen(seats(record), who)
     with context.locked():
         known = accepted(context, wanted)
@@ -201,7 +201,7 @@ def challenge(context: KeyScope, who: Collection[str] = (), *, new: bool = False
     people: dict[str, list[Seat]] = {}
     for seat in wanted:
         people.setdefault(seat.share.label, []).append(seat)
-    made = [_challenge(survey, record, mine, numbers) for mine in people.values()]
+    made = [_challenge(catalog, record, mine, numbers) for mine in people.values()]
     context.record_event("challenge", {"epoch": record.epoch, "custodians": sorted(people)})
     return made
 
@@ -221,12 +221,12 @@ def confirm(context: KeyScope, codes: Iterable[str]) -> list[Seat]:
             it in the list are accepted all the same.
         UsageProblem: A text has not the form of a code.
     """
-    survey = _survey(context)
+    catalog = context.archive("driller").catalog()
     with context.locked():
         found = []
         for code in codes:
             try:
-                seat = _confirm(context, survey, Secret(code.strip()))
+                seat = _confirm(context, catalog, Secret(code.strip()))
             except OrgkeyError as error:
                 context.record_event("check-in-refused", {"code": int(error.code), "message": error.message})
                 raise
@@ -235,8 +235,8 @@ def confirm(context: KeyScope, codes: Iterable[str]) -> list[Seat]:
         return found
 
 
-def _confirm(context: KeyScope, survey: Survey, code: Secret) -> Seat:
-    latest = _latest(survey)
+def _confirm(context: KeyScope, catalog: Catalog, code: Secret) -> Seat:
+    latest = catalog.record()
     mine = seats(latest)
     known = accepted(context, mine)
     for seat in mine:
@@ -271,7 +271,7 @@ def _confirm(context: KeyScope, survey: Survey, code: Secret) -> Seat:
         )
         _pending_file(context, seat).unlink(missing_ok=True)
         return seat
-    for epoch in survey.epochs:
+    for epoch in catalog.epochs:
         if epoch.record and epoch.record.epoch != latest.epoch:
             for seat in seats(epoch.record):
                 if _matches(seat, code) is not None:
@@ -301,17 +301,6 @@ def _matches(seat: Seat, code: Secret) -> int | None:
         if commitments.code_hash(seat.share.salt, seat.place, number, code) == published:
             return number
     return None
-
-
-def _survey(context: KeyScope) -> Survey:
-    reader = Reader.of(context, context.backends("driller").targets())
-    return reader.survey(context.fingerprint, journal=context.journal)
-
-
-def _latest(survey: Survey) -> Record:
-    (epoch,) = choose(survey, ())
-    assert epoch.record is not None  # the latest is an authentic one
-    return epoch.record
 
 
 def _chosen(all_seats: list[Seat], who: Collection[str]) -> list[Seat]:
@@ -371,7 +360,7 @@ def _pending(context: KeyScope, seat: Seat) -> int | None:
 
 
 def _challenge(
-    survey: Survey, record: Record, mine: list[Seat], numbers: Mapping[tuple[str, str, str, int], int]
+    catalog: Catalog, record: Record, mine: list[Seat], numbers: Mapping[tuple[str, str, str, int], int]
 ) -> Challenge:
     first = mine[0]
     older = [
@@ -384,7 +373,7 @@ def _challenge(
             seat.share.salt,
             seat.share.commitment,
         )
-        for epoch in survey.epochs
+        for epoch in catalog.epochs
         if epoch.record and epoch.record.epoch != record.epoch
         for seat in seats(epoch.record)
         if seat.share.label == first.share.label

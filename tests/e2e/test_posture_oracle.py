@@ -25,7 +25,7 @@ from pipeline.posture import model as posture
 from pipeline.unseal.ceremony import UnsealRequest
 from pipeline.wiring import factory as wiring
 from pipeline.workflows import restore
-from pipeline.workflows.restore import Found, RestoreRequest
+from pipeline.workflows.restore import FoundRecord, RestoreRequest
 from tests.e2e.test_custody_rotate import record_at
 from tests.support import people
 from tests.support.commandline import Desk
@@ -56,7 +56,7 @@ class Escrowed:
 
     desk: Desk
     loaded: config.Config
-    found: Found
+    found: FoundRecord
     words: dict[tuple[str, str], Secret]
 
     def estate(self, members: Sequence[str]) -> Some:
@@ -77,7 +77,6 @@ class Escrowed:
                     estate,
                     lambda: NEW,
                     deadline=estate.deadline,
-                    now=estate.clock.now(),
                 )
             except NotEnoughShares:
                 assert not out.exists()
@@ -108,7 +107,7 @@ def escrowed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Escrowed
         for path in ("custodians", "mixed")
         for name in EVERYBODY
     }
-    return Escrowed(desk, config.load(desk.config), Found(record, "disk"), words)
+    return Escrowed(desk, config.load(desk.config), FoundRecord(record, "disk"), words)
 
 
 def subsets() -> list[tuple[str, ...]]:
@@ -171,7 +170,6 @@ def test_a_machine_that_refuses_counts_like_one_that_is_missing(escrowed: Escrow
             estate,
             lambda: NEW,
             deadline=estate.deadline,
-            now=estate.clock.now(),
         )
     assert not out.exists()
     assert escrowed.restores(("aws", "alice", "carol", "dave")) == "custodians"

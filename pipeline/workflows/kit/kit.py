@@ -14,7 +14,6 @@ from typing import Any
 
 from pipeline import __version__
 from pipeline import config as settings
-from pipeline.archive.catalog import Reader, choose, not_read
 from pipeline.archive.run import KeyScope
 from pipeline.core import files
 from pipeline.core.clock import stamp
@@ -83,7 +82,7 @@ def make(
     """
     if out.exists() or out.is_symlink():
         raise LocalFilesProblem(f"{out} exists already", hint="nothing is overwritten; name another folder")
-    record = _record(context, epoch)
+    record = context.archive("driller").catalog().record(epoch)
     try:
         draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
@@ -113,15 +112,6 @@ def make(
         "kit", {"epoch": record.epoch, "custodians": [sheet.custodian for sheet in sheets], "wheels": wheels}
     )
     return Kit(record.epoch, out, sheets, made, wheels)
-
-
-def _record(context: KeyScope, epoch: str | None) -> Record:
-    reader = Reader.of(context, context.backends("driller").targets())
-    survey = reader.survey(context.fingerprint, journal=context.journal)
-    chosen = choose(survey, [epoch] if epoch else ())[0]
-    if chosen.record is None:
-        raise not_read(chosen)
-    return chosen.record
 
 
 # -- the safe ----------------------------------------------------------------------------------------
