@@ -174,6 +174,7 @@ def _from_record(
     from pipeline.record.verify import verify_record
     from pipeline.wiring import factory, record_locations
     from pipeline.wiring.holder_addresses import Consent
+    from pipeline.wiring.sessions import Sessions
     from pipeline.workflows import restore as story
 
     if not call.fingerprint:
@@ -192,7 +193,8 @@ def _from_record(
             "--allow-address and --config exclude each other", hint="the configuration names the addresses"
         )
     consent = Consent([*_addresses(allowed), *record_locations.addresses(place)], _asks(deadline))
-    estate = factory.Estate(config, "driller", deadline, clock, consent=consent)
+    sessions = Sessions(config, deadline, clock)
+    estate = factory.ConfiguredBackends(sessions, "driller", consent)
     data = record_locations.read_record(place, estate)
     found = story.FoundRecord(verify_record(data, pin, deadline=deadline, now=deadline.time()), place)
     call.out.progress(f"record of epoch {found.record.epoch} is authentic")

@@ -24,6 +24,7 @@ from pipeline.openpgp.key.rewrap import unlock
 from pipeline.posture import model as posture
 from pipeline.unseal.ceremony import UnsealRequest
 from pipeline.wiring import factory as wiring
+from pipeline.wiring.sessions import Sessions
 from pipeline.workflows import restore
 from pipeline.workflows.restore import FoundRecord, RestoreRequest
 from tests.e2e.test_custody_rotate import record_at
@@ -41,7 +42,7 @@ NEW = Secret("a passphrase that the operator chose")
 
 
 @dataclass
-class Some(wiring.Estate):
+class Some(wiring.ConfiguredBackends):
     """The real estate of a driller who can reach some of the machines only."""
 
     reached: frozenset[str] = frozenset()
@@ -61,7 +62,7 @@ class Escrowed:
 
     def estate(self, members: Sequence[str]) -> Some:
         clock = SystemClock()
-        return Some(self.loaded, "driller", Deadline(60, clock), clock, reached=frozenset(members))
+        return Some(Sessions(self.loaded, Deadline(60, clock), clock), "driller", reached=frozenset(members))
 
     def restores(self, members: Sequence[str], *, original: bool = True) -> str | None:
         """Try every path with these members, as an operator would; the path that gave the key back."""
@@ -76,7 +77,7 @@ class Escrowed:
                     request,
                     estate,
                     lambda: NEW,
-                    deadline=estate.deadline,
+                    estate.sessions.deadline,
                 )
             except NotEnoughShares:
                 assert not out.exists()
@@ -161,7 +162,7 @@ def test_a_machine_that_refuses_counts_like_one_that_is_missing(escrowed: Escrow
         if line.startswith("secret_id_file") and "driller" in line
     )
     refused = config.parse(text.replace(name, str(bad)).encode(), "refused.toml")
-    estate = wiring.Estate(refused, "driller", Deadline(60), SystemClock())
+    estate = wiring.ConfiguredBackends(Sessions(refused, Deadline(60), SystemClock()), "driller")
     out = escrowed.desk.folder / "never.out"
     with pytest.raises(OrgkeyError):
         restore.restore(
@@ -169,7 +170,7 @@ def test_a_machine_that_refuses_counts_like_one_that_is_missing(escrowed: Escrow
             RestoreRequest(out, original=True, unseal=UnsealRequest(path="unattended")),
             estate,
             lambda: NEW,
-            deadline=estate.deadline,
+            estate.sessions.deadline,
         )
     assert not out.exists()
     assert escrowed.restores(("aws", "alice", "carol", "dave")) == "custodians"
