@@ -54,15 +54,15 @@ class InboxState:
     """One export, and what the rounds before made of it under the same configuration.
 
     Args:
-        context: The run.
+        scope: The key.
         data: The export.
     """
 
-    def __init__(self, context: KeyScope, data: bytes) -> None:
-        self._context = context
-        self._file = context.root / "arrival.json"
-        self._subject = sha256(data + context.config.model_dump_json().encode()).hex
-        source = context.config.source
+    def __init__(self, scope: KeyScope, data: bytes) -> None:
+        self._scope = scope
+        self._file = scope.root / "arrival.json"
+        self._subject = sha256(data + scope.config.model_dump_json().encode()).hex
+        source = scope.config.source
         self._passphrase = _mark(source.passphrase_file if source else None)
         self._before, self._tried_with = self._recall()
 
@@ -73,13 +73,13 @@ class InboxState:
             return None
         if before.epoch is None:
             return before
-        entry = self._context.journal.entry(before.epoch)
-        whole = entry is not None and set(entry.receipts()) >= set(self._context.config.target)
+        entry = self._scope.journal.entry(before.epoch)
+        whole = entry is not None and set(entry.receipts()) >= set(self._scope.config.target)
         return before if entry is not None and whole and not entry.proven() else None
 
     def scope(self) -> KeyScope:
         """The run's scope, whose ledger gets only what has changed since the round before."""
-        own = {item.name: getattr(self._context, item.name) for item in fields(KeyScope)}
+        own = {item.name: getattr(self._scope, item.name) for item in fields(KeyScope)}
         return _InboxScope(**own, inbox=self)
 
     def enter(self, event: str, details: Mapping[str, Any], *, final: bool) -> None:
@@ -107,7 +107,7 @@ class InboxState:
             final,
         )
         if not outcome.like(self._before):
-            self._context.record_event(event, details)
+            self._scope.record_event(event, details)
         self._keep(outcome)
 
     def forget(self) -> None:

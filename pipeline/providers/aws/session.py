@@ -132,7 +132,7 @@ class AwsSession:
         return self._timely(
             translate(
                 error, what, role=self.role, service=service, where=where, place=self.place,
-                session=self._session, of_login=of_login, seconds=seconds,
+                session=self._login.session, of_login=of_login, seconds=seconds,
             )
         )  # fmt: skip
 
