@@ -47,7 +47,7 @@ class ReadVersion:
 
     Attributes:
         sha256: Of the bytes; ``None`` when none came.
-        outcome: The record, or why it is none.
+        outcome: The record, or why the bytes are not one.
     """
 
     sha256: Digest | None
@@ -164,7 +164,7 @@ class Archive:
     def listed(
         self, target: Target, epochs: Collection[str] | None = None
     ) -> tuple[dict[str, _Details], list[str]]:
-        """What one target lists of the key, for who looks at it alone.
+        """What one target lists of the key, to look at it alone.
 
         Args:
             target: Where.
@@ -197,7 +197,7 @@ class Archive:
         return {entry.epoch for entry in self.journal.entries()} if self.journal else set()
 
     def _share(self) -> float:
-        """When one of several targets is no longer waited for: what the others told has to be used, too."""
+        """When one of several targets is no longer waited for: the others' answers have to be used, too."""
         return time.monotonic() + max(self.deadline.left() / 2, _LEAST)
 
     def _copy(self, job: Future[Copy], target: str, slot: Slot, until: float) -> Copy:

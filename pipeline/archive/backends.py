@@ -1,4 +1,4 @@
-"""What a run has of the places that one role sees; who uses one of these asks for no more than that.
+"""The places that one role sees, as protocols; each user asks for the one that it needs.
 
 Nothing is contacted before it is used. The room ``wiring`` implements all of them at once.
 """

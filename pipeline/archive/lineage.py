@@ -1,8 +1,8 @@
 """Which custody plan the newest epoch follows that anything here knows of.
 
-A new epoch hands out shares of the Org Key. Whoever can write to the configuration must not choose to whom:
-so a plan is compared with that of the newest epoch, as the stored records, the journal and the ledger know
-it. What was known once and cannot be read now is no reason to compare with less.
+A new epoch hands out shares of the Org Key. Whoever can write to the configuration must not choose who
+gets them: a plan is compared with that of the newest epoch, as the stored records, the journal and the
+ledger know it. What was known once counts also where it cannot be read now.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from pipeline.evidence.ledger.drill_results import Proof
 from pipeline.record.tar import ORIGINAL
 from pipeline.record.verify import Record
 from pipeline.unseal import ceremony
-from pipeline.unseal.ceremony import UNATTENDED, Gathered, UnsealRequest
+from pipeline.unseal.ceremony import UNATTENDED, GatheredShares, UnsealRequest
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Unsealed:
 
     raw: Secret = field(repr=False)
     path: str
-    gathered: Gathered
+    gathered: GatheredShares
 
 
 @dataclass
@@ -60,7 +60,7 @@ class UnsealedEpoch:
     notes: tuple[str, ...] = ()
     expired_public: bool = False
     raw: Secret | None = field(default=None, repr=False)
-    gathered: Gathered = field(default_factory=Gathered)
+    gathered: GatheredShares = field(default_factory=GatheredShares)
     held: bool = True
     hint: str | None = None
 
@@ -77,7 +77,7 @@ class _Opening:
         """The groups whose shares no machine opens."""
         return sorted({need.holder for need in path.needs} - set(self.openers))
 
-    def gather(self, path: PathEntry, request: UnsealRequest, because: Sequence[str] = ()) -> Gathered:
+    def gather(self, path: PathEntry, request: UnsealRequest, because: Sequence[str] = ()) -> GatheredShares:
         """Collect people's shares; the machines' are tried before anybody is asked."""
         machines = partial(self._machines_open, path)
         return ceremony.gather(self.record, path, set(self.openers), request, self.others, because, machines)
@@ -194,7 +194,7 @@ def unseal_and_prove(
     started = time.monotonic()
     opening = _Opening(record, scope.backends("driller").openers(record.manifest.custody), others)
     seconds: dict[str, float] = {}
-    gathered = Gathered()
+    gathered = GatheredShares()
     try:
         if opening.people(path):
             gathered = opening.gather(path, request)

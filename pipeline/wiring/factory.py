@@ -154,7 +154,7 @@ class ConfiguredBackends:
     def openers(self, section: CustodySection) -> dict[str, Holder]:
         """Build the holders that open a record's shares, from the record's own coordinates.
 
-        The manifest is authentic by now; that is no reason to send a login to an address that only it
+        The manifest is authentic by now; even so a login is not sent to an address that only it
         names. :mod:`pipeline.wiring.holder_addresses` decides, when a holder is first used; which key is used
         stays the record's word.
         """
@@ -364,7 +364,7 @@ def pinned(config: Config | None, option: str | None) -> str | None:
     """The fingerprint that is trusted, or ``None`` where nothing says which.
 
     Raises:
-        UsageProblem: ``--fingerprint`` is none, or is neither the pin nor a former Org Key.
+        UsageProblem: ``--fingerprint`` is malformed, or neither the pin nor a former Org Key.
     """
     key = config.key if config else None
     if option is None:

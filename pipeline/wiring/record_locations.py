@@ -33,7 +33,7 @@ def read_record(place: str, backends: ConfiguredBackends) -> bytes:
         item, slot, version = _named(place)
     except ValueError:
         raise UsageProblem(
-            f"{place} names no record",
+            f"{place} does not name a record",
             hint="it looks like s3://BUCKET/PREFIX/FPR/EPOCH.tar or vault://HOST:PORT/MOUNT/PREFIX/FPR/EPOCH",
         ) from None
     return backends.target("record", item).get(slot, version)
@@ -52,7 +52,7 @@ def _named(place: str) -> tuple[settings.TargetConfig, Slot, str | None]:
     """Take the address of a record apart.
 
     Raises:
-        ValueError: It has another form.
+        ValueError: It is malformed.
     """
     parts = urlsplit(place)
     keys = [unquote(part) for part in parts.path.split("/") if part]

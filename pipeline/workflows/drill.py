@@ -85,7 +85,7 @@ class Drill:
 
     @property
     def held(self) -> bool:
-        """Whether anything was tried: a ceremony that too few people came to is no failed one."""
+        """Whether anything was tried: a ceremony that too few people came to did not fail."""
         return any(result.held for result in self.results) or not self.results
 
     @property
@@ -448,7 +448,7 @@ class _Evidence:
 
 
 def _stamp(scope: KeyScope, path: Path) -> None:
-    """Have the certificate's time stamped where that is configured; and those that still wait for it."""
+    """Have the certificate's time stamped where that is configured; and those not yet stamped."""
     from pipeline.evidence import timestamp
 
     settings = scope.config.certificate

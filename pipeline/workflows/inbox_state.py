@@ -24,7 +24,7 @@ _FINAL: Final = frozenset(code for code in Code if 10 <= code <= 19) - {Code.EXP
 
 
 @dataclass(frozen=True)
-class Outcome:
+class InboxOutcome:
     """How a round ended for the export.
 
     Attributes:
@@ -45,7 +45,7 @@ class Outcome:
     failures: tuple[tuple[str, int], ...] = ()
     final: bool = False
 
-    def like(self, other: Outcome | None) -> bool:
+    def like(self, other: InboxOutcome | None) -> bool:
         """Whether it is the same; times and ports in a message make no difference."""
         return other is not None and _masked(self) == _masked(other)
 
@@ -66,7 +66,7 @@ class InboxState:
         self._passphrase = _mark(source.passphrase_file if source else None)
         self._before, self._tried_with = self._recall()
 
-    def held(self) -> Outcome | None:
+    def held(self) -> InboxOutcome | None:
         """How the last round ended, where another try could only end the same; else ``None``."""
         before = self._before
         if before is None or not before.final or self._tried_with != self._passphrase:
@@ -97,7 +97,7 @@ class InboxState:
         if event == "escrow-failed":
             # A command may give another passphrase next time; of a file it is seen whether it has changed.
             final = final and code in _FINAL and (code is not Code.WRONG_PASSPHRASE or bool(self._passphrase))
-        outcome = Outcome(
+        outcome = InboxOutcome(
             event,
             code,
             str(details.get("message", "")),
@@ -114,7 +114,7 @@ class InboxState:
         """The export was put aside: the next one is a new story, even with the same bytes."""
         self._file.unlink(missing_ok=True)
 
-    def _keep(self, outcome: Outcome) -> None:
+    def _keep(self, outcome: InboxOutcome) -> None:
         files.private_directory(self._file.parent)
         document = {
             "schema": SCHEMA,
@@ -125,7 +125,7 @@ class InboxState:
         files.replace(self._file, json.dumps(document).encode())
         self._before, self._tried_with = outcome, self._passphrase
 
-    def _recall(self) -> tuple[Outcome | None, str]:
+    def _recall(self) -> tuple[InboxOutcome | None, str]:
         try:
             told = json.loads(self._file.read_bytes())
             if told["schema"] != SCHEMA or told["subject"] != self._subject:
@@ -133,7 +133,7 @@ class InboxState:
             kept = told["outcome"]
             kept["code"] = Code(kept["code"])
             kept["failures"] = tuple((str(name), int(code)) for name, code in kept["failures"])
-            return Outcome(**kept), str(told["passphrase_file"])
+            return InboxOutcome(**kept), str(told["passphrase_file"])
         except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
             return None, ""  # where it is damaged the export is tried, as if it were new
         except OSError as error:
@@ -153,7 +153,7 @@ class _InboxScope(KeyScope):
             super().record_event(event, details, final=final)
 
 
-def _masked(outcome: Outcome) -> Outcome:
+def _masked(outcome: InboxOutcome) -> InboxOutcome:
     return replace(outcome, message=re.sub(r"[0-9]+", "0", outcome.message))
 
 

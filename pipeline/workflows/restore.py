@@ -1,6 +1,6 @@
 """Get the keypair back: from any copy, epoch, path and version, into a new file.
 
-Nothing here judges whether the key has expired or what hangs on it: a restore is never refused for that.
+Whether the key has expired, and what is attached to it, is not judged: a restore is never refused for that.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def find(scope: KeyScope, request: RestoreRequest) -> FoundRecord:
     epoch = catalog.choose(() if latest else (request.epoch,))[0]
     if latest and epoch.state not in (EpochState.PROVEN, EpochState.SUPERSEDED):
         scope.reporter.warn(
-            f"epoch {epoch.name} is authentic, but this host knows of no drill that proved it"
+            f"epoch {epoch.name} is authentic, but no drill that this host knows of proved it"
         )
     if problem := scope.deadline.dates.problem():
         scope.reporter.warn(f"{problem.message}; what is stored is judged by the servers' time")

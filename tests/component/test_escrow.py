@@ -32,7 +32,7 @@ from pipeline.openpgp.key import rewrap
 from pipeline.storage.interface import Slot
 from pipeline.unseal.unseal import recover_passphrase
 from pipeline.workflows.escrow import EscrowOptions, escrow, rehearse
-from pipeline.workflows.inbox_state import InboxState, Outcome
+from pipeline.workflows.inbox_state import InboxOutcome, InboxState
 from pipeline.workflows.publish import PublishedEpoch
 from pipeline.workflows.restore import FoundRecord, RestoreRequest, restore
 from tests.support.inmemory import (
@@ -690,7 +690,7 @@ def inbox(world: World, tmp_path: Path) -> World:
 
 def round_of(
     world: World, data: bytes | None = None, passphrase: Secret = EXPORT_PASSPHRASE
-) -> Outcome | None:
+) -> InboxOutcome | None:
     """A round of a process of its own; what kept it from trying."""
     inbox_state = InboxState(world.context, data or export())
     if held := inbox_state.held():
