@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pipeline.archive.catalog import Catalog, Copy, CopyState
+from pipeline.archive.catalog import Catalog, CopyState
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, OrgkeyError, first_of
 from pipeline.custody.shares.manifest_section import PathEntry
@@ -97,26 +97,6 @@ def needs(record: Record, path: PathEntry) -> tuple[str, ...]:
         else f"holder {need.holder} ({kinds[need.holder]})"
         for need in path.needs
     )
-
-
-def copies_json(copies: Sequence[Copy]) -> list[dict[str, object]]:
-    """Copies as the documents of `verify`, `list` and `status` have them."""
-    return [
-        {
-            "target": copy.target,
-            "kind": copy.kind,
-            "domain": copy.domain,
-            "location": copy.location,
-            "version": copy.version,
-            "sha256": copy.sha256.hex if copy.sha256 else None,
-            "ok": copy.ok,
-            "standing": str(copy.standing),
-            "problem": copy.problem,
-            "unlocked": copy.unlocked,
-            "replication": copy.replication.status if copy.replication else None,
-        }
-        for copy in copies
-    ]
 
 
 def replication_problems(surveys: Iterable[Catalog], now: datetime) -> list[str]:

@@ -189,7 +189,7 @@ def unseal_and_prove(
         others: Other records of the same key.
         public: The public part to judge by: the live key's, else the record's.
     """
-    from pipeline.openpgp import proofs as keyproofs
+    from pipeline.openpgp.proofs import prove
 
     started = time.monotonic()
     opening = _Opening(record, scope.backends("driller").openers(record.manifest.custody), others)
@@ -215,7 +215,7 @@ def unseal_and_prove(
     seconds["recover"] = recovered - started - gathered.seconds
     scope.reporter.progress(f"path {path.name}: the escrow passphrase is back, proving the key")
     try:
-        report = keyproofs.prove(
+        report = prove(
             record.keypair,
             passphrase.written(raw),
             public,

@@ -25,7 +25,7 @@ from pipeline.custody.holders.interface import Binding
 from pipeline.custody.shares import commitments
 from pipeline.custody.shares.identify import place_of
 from pipeline.custody.shares.manifest_section import PathEntry, ShareEntry
-from pipeline.evidence.ledger import drill_history as history
+from pipeline.evidence.ledger import drill_history
 from pipeline.evidence.ledger.drill_history import CheckIn, Drilled
 from pipeline.evidence.ledger.store import LedgerEntry
 from pipeline.record.verify import Record
@@ -120,7 +120,7 @@ def accepted(scope: KeyScope, taken: Iterable[Seat]) -> dict[tuple[str, str, str
     found: dict[tuple[str, str, str, int], dict[int, CheckIn]] = {}
     if not by_key:
         return found
-    for told in history.read(scope.ledger.each()).check_ins:
+    for told in drill_history.read(scope.ledger.each()).check_ins:
         seat = by_key.get(told.share)
         if seat is not None and _reveals(seat, told):
             found.setdefault(seat.key, {}).setdefault(told.number, told)

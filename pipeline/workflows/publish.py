@@ -21,8 +21,7 @@ from pipeline.custody.shares import paths
 from pipeline.record import create
 from pipeline.record.verify import Record, verify_record
 from pipeline.storage.interface import Bounded, Receipt, Target, refused_size
-from pipeline.workflows import drill as drills
-from pipeline.workflows.drill import Drill, DrillRequest
+from pipeline.workflows.drill import Drill, DrillRequest, unattended_paths, within
 
 SOON: Final = timedelta(seconds=2)
 
@@ -234,14 +233,12 @@ def publish(
     )
     if result.code not in (Code.OK, Code.DEGRADED) or not with_drill or result.proven:
         return result
-    if not drills.unattended_paths(scope, record):
+    if not unattended_paths(scope, record):
         scope.reporter.warn(
             "every custody path needs people, so nothing is proven yet: "
             f"drill it as a ceremony, orgkey drill --epoch {record.epoch} --via PATH"
         )
         return replace(result, code=first_of([result.code, Code.DEGRADED]))
-    drill = drills.within(
-        scope, DrillRequest(epochs=frozenset({record.epoch}), targets=tuple(written.receipts))
-    )
+    drill = within(scope, DrillRequest(epochs=frozenset({record.epoch}), targets=tuple(written.receipts)))
     code = first_of([result.code, drill.code])
     return replace(result, drill=drill, code=code, proven=drill.proved(record.sha256))
