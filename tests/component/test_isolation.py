@@ -146,7 +146,7 @@ def test_a_copy_that_cannot_be_judged_is_named_and_the_others_are_used(
     def sole(data: bytes, what: str) -> Any:
         return raising(error)() if data == b"bad" else real(data, what)
 
-    monkeypatch.setattr(parsing, "sole", sole)
+    monkeypatch.setattr(parsing, "read_one", sole)
     (survey,) = three.context.catalogs()
     copies = {item.target: item for item in survey.epochs[0].copies}
     assert {name: item.standing for name, item in copies.items()} == {
