@@ -11,6 +11,7 @@ from pipeline.archive.catalog import Catalog, CopyState
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, OrgkeyError, first_of
 from pipeline.custody.shares.manifest_section import PathEntry
+from pipeline.evidence.ledger.events import VerifyEvent
 from pipeline.record.verify import Record
 
 _CALL = re.compile(r"^(?:target|holder) [^ ]+, [^:]+: ")
@@ -148,14 +149,14 @@ def judged(codes: Iterable[Code], deadline: Deadline) -> Code:
     return wrong.code if wrong and code in (Code.OK, Code.DEGRADED, Code.STALE) else code
 
 
-def event(surveys: Sequence[Catalog], code: Code) -> dict[str, object]:
+def event(surveys: Sequence[Catalog], code: Code) -> VerifyEvent:
     """What the ledger keeps of a verification."""
-    return {
-        "code": int(code),
-        "epochs": {
+    return VerifyEvent(
+        code=int(code),
+        epochs={
             epoch.name: {copy.target: "good" if copy.ok else copy.problem for copy in epoch.copies}
             for item in surveys
             for epoch in item.epochs
         },
-        "unreachable": sorted({name for item in surveys for name in item.unreachable}),
-    }
+        unreachable=tuple(sorted({name for item in surveys for name in item.unreachable})),
+    )

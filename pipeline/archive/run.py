@@ -5,16 +5,16 @@ A story takes the scope of a key, and holds its lock while it changes anything::
     with scope.locked("rotate-failed"):
         targets = scope.backends("writer").targets()
         ...
-        scope.record_event("rotate", details)
+        scope.record_event(RotateEvent(...))
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.archive import journal
 from pipeline.archive.archive import Archive
@@ -24,8 +24,9 @@ from pipeline.archive.journal import Journal
 from pipeline.config import Config, IdentityName
 from pipeline.core import log
 from pipeline.core.clock import Clock, Deadline
-from pipeline.core.errors import NotHeld, OrgkeyError
+from pipeline.core.errors import OrgkeyError
 from pipeline.core.reporter import Reporter
+from pipeline.evidence.ledger.events import Event, Failure
 from pipeline.evidence.ledger.mirror_state import MirrorState
 from pipeline.evidence.ledger.replicator import Replicator
 from pipeline.evidence.ledger.store import Ledger
@@ -174,12 +175,11 @@ class KeyScope(Run):
             )
         return self._replicators[self.fingerprint]
 
-    def record_event(self, event: str, details: Mapping[str, Any], *, final: bool = False) -> None:
+    def record_event(self, event: Event, *, final: bool = False) -> None:
         """Write an entry to the ledger; a mirror that cannot have it now gets it later.
 
         Args:
-            event: Its kind.
-            details: What it says.
+            event: What it says.
             final: Whether another try can only end the same, for a scope that remembers it.
 
         Raises:
@@ -187,21 +187,17 @@ class KeyScope(Run):
         """
         mirrored = self.config.ledger.mirrors or self.config.ledger.heads
         writer = self.replicator if mirrored else self.ledger
-        head = writer.append(event, details, now=self.clock.now(), run=self.run_id)
-        log.event("ledger", f"ledger entry {head.sequence}: {event}", entry=event, sequence=head.sequence)
+        head = writer.append(event.kind, event.to_details(), now=self.clock.now(), run=self.run_id)
+        said = f"ledger entry {head.sequence}: {event.kind}"
+        log.event("ledger", said, entry=event.kind, sequence=head.sequence)
 
-    def note_event(self, event: str, details: Mapping[str, Any], *, final: bool = False) -> None:
+    def note_event(self, event: Event, *, final: bool = False) -> None:
         """Write an entry of a query or a failure: that it cannot be kept must not hide the answer itself."""
         try:
-            self.record_event(event, details, final=final)
+            self.record_event(event, final=final)
         except OrgkeyError as error:
             self.reporter.warn(f"the ledger has no entry of this: {error.message}")
 
     def note_failure(self, event: str, error: OrgkeyError, *, final: bool = False) -> None:
         """Write the entry of a failure; of too few people ``…-failed`` becomes ``…-not-held``."""
-        details: dict[str, Any] = {"name": error.code.label, "message": error.message}
-        if isinstance(error, NotHeld):
-            event = event.replace("-failed", "-not-held")
-        else:
-            details["code"] = int(error.code)
-        self.note_event(event, details, final=final)
+        self.note_event(Failure.because(event, error), final=final)

@@ -40,7 +40,7 @@ def map_(call: Invocation, places: list[str] | None = PLACES) -> Code:
     if not backups:
         code = Code.STALE
         call.out.warn("no backup is there")
-    context.note_event("backups-map", backup_map.event(backups) | {"code": int(code)})
+    context.note_event(backup_map.event(backups, code))
     document = BackupsMapDocument(backups=BackupItem.all(backups), exit_code=code)
     return call.answer(document, [*lines(backups), "", f"exit code {int(code)}: {code.meaning}"])
 

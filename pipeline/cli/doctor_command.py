@@ -15,9 +15,9 @@ def doctor(call: Invocation) -> Code:
     The host, the configuration, each target and holder under both logins: reachable, permitted, not
     over-privileged, not in one party's hand.
     """
-    from pipeline.monitoring import doctor as story
+    from pipeline.monitoring import doctor
 
     pin = call.fingerprint or (call.loaded.key.fingerprint if call.loaded.key else NO_PIN)
-    findings = story.examine(call.context(pin))
-    document = DoctorDocument(findings=FindingItem.each(findings), exit_code=story.verdict(findings))
+    findings = doctor.examine(call.context(pin))
+    document = DoctorDocument(findings=FindingItem.each(findings), exit_code=doctor.verdict(findings))
     return call.answer(document, document.lines())

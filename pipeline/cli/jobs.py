@@ -17,7 +17,7 @@ from pipeline.core.signals import Signalled
 
 if TYPE_CHECKING:
     from pipeline.config import Config, Job
-    from pipeline.monitoring.notify.job import Alarm
+    from pipeline.monitoring.notify.job import RunNotifier
     from pipeline.monitoring.rules import Rule
 
 P = ParamSpec("P")
@@ -27,8 +27,8 @@ P = ParamSpec("P")
 class _Running:
     job: Job
     command: str
-    make: Callable[[], Alarm] | None = None
-    alarm: Alarm | None = None
+    make: Callable[[], RunNotifier] | None = None
+    alarm: RunNotifier | None = None
     rules: tuple[Rule, ...] = field(default=())
 
 
@@ -86,8 +86,8 @@ def configured(config: Config, state_dir: Path | None, fingerprint: str | None) 
     if running.job in _QUESTIONS and passphrases.interactive():
         return  # a person asks, and reads the answer: nobody is paged, and no schedule's ping is made
 
-    def make() -> Alarm:
-        from pipeline.monitoring.notify.job import Alarm
+    def make() -> RunNotifier:
+        from pipeline.monitoring.notify.job import RunNotifier
         from pipeline.wiring import factory as wiring
 
         try:
@@ -96,7 +96,7 @@ def configured(config: Config, state_dir: Path | None, fingerprint: str | None) 
             pin = config.key.fingerprint if config.key else None
         root = wiring.state_root(state_dir) / pin if pin else None
         warn = Output().warn
-        return Alarm(config, running.job, running.command, fingerprint=pin, root=root, warn=warn)
+        return RunNotifier(config, running.job, running.command, fingerprint=pin, root=root, warn=warn)
 
     running.make = make
     begin()
@@ -129,10 +129,10 @@ def ended(code: Code, message: str = "", hint: str = "") -> None:
     if running is None or running.alarm is None:
         return
     alarm, running.alarm = running.alarm, None
-    from pipeline.monitoring.notify.message import Outcome
+    from pipeline.monitoring.notify.message import JobOutcome
 
     broken = [rule for rule in running.rules if not rule.ok]
-    outcome = Outcome(
+    outcome = JobOutcome(
         code,
         printable(message or code.meaning),
         printable(hint),

@@ -48,12 +48,12 @@ def _notified(config: Config, fingerprint: str | None) -> dict[str, OrgkeyError 
     if config.notify is None:
         return {}
     from pipeline.monitoring.notify import channels
-    from pipeline.monitoring.notify.job import Alarm
-    from pipeline.monitoring.notify.message import Outcome
+    from pipeline.monitoring.notify.job import RunNotifier
+    from pipeline.monitoring.notify.message import JobOutcome
 
     pin = fingerprint or (config.key.fingerprint if config.key else None)
-    alarm = Alarm(config, "status", "notify test", fingerprint=pin, root=None, warn=lambda _: None)
-    outcome = Outcome(Code.OK, "a test: nothing has happened, and nothing is wrong")
+    alarm = RunNotifier(config, "status", "notify test", fingerprint=pin, root=None, warn=lambda _: None)
+    outcome = JobOutcome(Code.OK, "a test: nothing has happened, and nothing is wrong")
     return channels.deliver(config.notify, alarm.message("test", outcome))
 
 

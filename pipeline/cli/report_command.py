@@ -14,7 +14,7 @@ from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError, UsageProb
 
 if TYPE_CHECKING:
     from pipeline.archive.run import KeyScope
-    from pipeline.report.gather import Gathered
+    from pipeline.report.build import BuildResult
     from pipeline.report.model import Report
 
 
@@ -69,14 +69,15 @@ def report(
     _check_new(out_file)
     _check_new(bundle)
     context = call.context()
+    from pipeline.evidence.ledger.events import ReportEvent
     from pipeline.report import model
-    from pipeline.report.gather import gather
+    from pipeline.report.build import build
     from pipeline.report.past import HERE
 
     _catch_up(context)
     if begin is not None and begin > context.clock.now():
         raise UsageProblem(f"--since {since} is in the future", hint="give the first day of a past period")
-    found = gather(context, since=begin)
+    found = build(context, since=begin)
     written: dict[str, str] = {}
     if out_file is not None:
         written[out_file.name] = _write(out_file, _render(found.report, chosen, oscal_version, findings))
@@ -88,8 +89,7 @@ def report(
         own, *others = found.report.ledger.hosts
         through = {HERE: own.entries} | {item.host: item.entries for item in others}
         context.record_event(
-            "report",
-            {"verdict": verdict, "files": written, "through": through, "bundle": bundle is not None},
+            ReportEvent(verdict=verdict, files=written, through=through, bundle=bundle is not None)
         )
     document = model.document(found.report) | {"files": written} if call.json else {}
     call.out.emit(document, _lines(found.report, [out_file, bundle]))
@@ -114,7 +114,7 @@ def _write(path: Path, data: bytes) -> str:
     return sha256(data).hex
 
 
-def _bundle(context: KeyScope, found: Gathered, path: Path) -> str:
+def _bundle(context: KeyScope, found: BuildResult, path: Path) -> str:
     from pipeline.evidence.statement import FOLDER
     from pipeline.report import bundle
 
@@ -128,14 +128,15 @@ def _bundle(context: KeyScope, found: Gathered, path: Path) -> str:
 
 
 def _render(report: Report, chosen: Format, version: OscalVersion, findings: bool) -> bytes:
-    from pipeline.report import html, model, oscal, pdf, tables
+    from pipeline.report import model
+    from pipeline.report.formats import csv, html, oscal, pdf
 
     if chosen is Format.OSCAL:
         return oscal.render(report, version=version.value, findings=findings)
     return {
         Format.HTML: html.render,
         Format.PDF: pdf.render,
-        Format.CSV: tables.csv_single,
+        Format.CSV: csv.claims,
         Format.JSON: model.render,
     }[chosen](report)
 
@@ -174,7 +175,6 @@ def _check_new(path: Path | None) -> None:
 
 def _lines(report: Report, written: list[Path | None]) -> list[str]:
     from pipeline.cli.output import printable, spaced
-    from pipeline.report.html import seconds_text
 
     verdict = report.verdict
     shown = [
@@ -183,7 +183,7 @@ def _lines(report: Report, written: list[Path | None]) -> list[str]:
         f"from       {verdict.from_text}",
         f"by         {verdict.by_text}",
         f"proven     {verdict.proven_text}"
-        + (f", in {seconds_text(verdict.rto_seconds)}" if verdict.rto_seconds is not None else ""),
+        + (f", in {verdict.rto_text}" if verdict.rto_seconds is not None else ""),
         f"drills     {report.runs[0]} passed, {report.runs[1]} failed, "
         f"{report.missed_text} missed since {report.since:%Y-%m-%d}",
     ]

@@ -131,7 +131,8 @@ def _clock(given: str | None) -> Clock:
 def _from_targets(
     call: Invocation, request: RestoreRequest, passphrase: SecretSource, clock: Clock
 ) -> Restored:
-    from pipeline.core.errors import NotHeld, OrgkeyError
+    from pipeline.core.errors import OrgkeyError
+    from pipeline.evidence.ledger.events import RestoreEvent
     from pipeline.workflows import restore as story
 
     context = call.context(clock=clock)
@@ -140,23 +141,19 @@ def _from_targets(
     try:
         found = story.find(context, request)
         restored = story.restore(found, request, estate, passphrase, context.deadline)
-    except NotHeld as error:
-        context.note_event("restore-not-held", {"message": error.message})
-        raise
     except OrgkeyError as error:
-        context.note_event("restore-failed", {"code": int(error.code), "message": error.message})
+        context.note_failure("restore-failed", error)
         raise
     # A disaster's restore is not held up by a disk that keeps no log.
     context.note_event(
-        "restore",
-        {
-            "epoch": restored.epoch,
-            "from": restored.origin,
-            "via": restored.path,
-            "participants": list(restored.participants),
-            "original": request.original,
-            "out": str(restored.out),
-        },
+        RestoreEvent(
+            epoch=restored.epoch,
+            origin=restored.origin,
+            via=restored.path,
+            participants=tuple(restored.participants),
+            original=request.original,
+            out=str(restored.out),
+        )
     )
     return restored
 

@@ -72,7 +72,11 @@ def _write_failure(out: Output, metrics: Path | None, error: Exception, context:
 
     code = error.code if isinstance(error, OrgkeyError) else Code.INTERNAL
     try:
-        of = prometheus.Of(context.fingerprint, _name(context)) if context else prometheus.before(metrics)
+        of = (
+            prometheus.KeyLabels(context.fingerprint, _name(context))
+            if context
+            else prometheus.before(metrics)
+        )
         prometheus.write(metrics, prometheus.of_failure(code, datetime.now(UTC), of))
     except OrgkeyError as other:
         out.warn(f"{other.message}; {other.hint}")

@@ -29,7 +29,7 @@ def verify(call: Invocation) -> Code:
         call.out.warn("nothing is stored for this key")
     warn(call.out, context, surveys)
     known = last_known(context, surveys)
-    context.note_event("verify", overview.event(surveys, code))
+    context.note_event(overview.event(surveys, code))
     return call.answer(
         VerifyDocument(**listing(surveys, known), exit_code=code),
         [*lines(context, surveys, known), f"exit code {int(code)}: {code.meaning}"],

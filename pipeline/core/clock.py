@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pipeline.core.signals import Flag
 
 TOLERANCE: Final = timedelta(minutes=5)
 """How far two clocks may be apart: S3 refuses what was signed by one that is off by fifteen minutes."""
+_STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 interrupted: Final = Flag()
 """Set by the first signal: no thread of this process starts another call, or goes on waiting for one."""
@@ -68,7 +70,9 @@ def parse_stamp(text: str) -> datetime:
     Raises:
         ValueError: The text is malformed.
     """
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    if not _STAMP.fullmatch(text):
+        raise ValueError(f"{text!r} is not a time as 2026-01-31T08:00:00Z")
+    return datetime.fromisoformat(text)
 
 
 class GivenClock(SystemClock):

@@ -1,4 +1,7 @@
-"""Check everything that an escrow, a drill and a restore will need, before they need it. Writes nothing."""
+"""Check everything that an escrow, a drill and a restore will need, before they need it. Writes nothing.
+
+A check returns findings, or raises what keeps it from looking; then that is the finding.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +10,35 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pipeline.archive.archive import AT_ONCE
 from pipeline.archive.backends import TargetBackends
 from pipeline.archive.run import KeyScope
 from pipeline.config import Config
 from pipeline.core import files, hardening, process
-from pipeline.core.errors import Code, OrgkeyError, ProgramMissing, first_of
+from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError, ProgramMissing, Stale, first_of
 from pipeline.core.finding import Finding, Level
 from pipeline.core.isolation import isolated
 from pipeline.core.secret import Secret
-from pipeline.monitoring import ledger_lag as mirrored
+from pipeline.monitoring import ledger_lag
 from pipeline.monitoring.notify import channels
-from pipeline.posture import model as posture
+from pipeline.posture import model
 from pipeline.storage.interface import Stored, Target
-from pipeline.workflows import provision as drift
+from pipeline.workflows import provision
 
-OLDEST_GPG = (2, 2, 0)
+OLDEST_GPG: Final = (2, 2, 0)
+_LEAST_FREE: Final = 64 * 1024 * 1024
+_MIB: Final = 1024 * 1024
+Check = Callable[[], list[Finding]]
 
 
 def examine(context: KeyScope) -> list[Finding]:
-    """Run every check; those that ask servers overlap.
+    """Run every check; they overlap.
 
     Args:
         context: The run.
@@ -40,36 +46,46 @@ def examine(context: KeyScope) -> list[Finding]:
     Returns:
         The findings: host first, then configuration, targets and holders.
     """
+    config, root = context.config, context.root
     writer, driller = context.backends("writer"), context.backends("driller")
-    jobs: list[Callable[[], list[Finding]]] = [target.check for target in writer.targets().values()]
-    jobs += [target.check for target in driller.targets().values()]
-    jobs += [holder.check for holder in writer.holders().values()]
-    # Custodians have no login here: they are looked at once.
-    jobs += [holder.check for holder in driller.holders().values() if holder.unattended]
-    for role in ("auditor", "retention"):
-        jobs += _further(context, role)
-    jobs.append(writer.certificates)
-    jobs += [lambda: _live_key(context), lambda: _backups(context), lambda: mirrored.findings(context)]
-    jobs += [lambda: drift.findings(context), lambda: _replication(context, driller)]
-    jobs.append(lambda: _implementations(context))
+    at_servers: list[Check] = [
+        *(target.check for estate in (writer, driller) for target in estate.targets().values()),
+        *(holder.check for holder in writer.holders().values()),
+        # Custodians have no login here: they are looked at once.
+        *(holder.check for holder in driller.holders().values() if holder.unattended),
+        *_further(context, "auditor"),
+        *_further(context, "retention"),
+        writer.certificates,
+    ]
+    checks: list[tuple[str, Check]] = [
+        ("gpg", partial(_gnupg, context)),
+        ("hardening", hardening.check),
+        ("state", partial(_state, root)),
+        ("custody", partial(_parties, config)),
+        ("custody", partial(_losses, config)),
+        ("configuration", partial(_configuration, config)),
+        ("notify", partial(channels.findings, config)),
+        *(("doctor", check) for check in at_servers),
+        ("live key", partial(_live_key, context)),
+        *((f"backups {name}", partial(_backups, context, name)) for name in config.backups),
+        ("ledger", partial(ledger_lag.findings, context)),
+        ("doctor", partial(provision.findings, context)),
+        ("replication", partial(_replication, context, driller)),
+        ("proofs", partial(_implementations, context)),
+    ]
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="doctor") as pool:
-        asked = [pool.submit(isolated, job, "one of the checks") for job in jobs]
-        findings = [
-            *_gnupg(context),
-            *hardening.check(),
-            *_state(context.root),
-            *_configuration(context.config),
-        ]
-        findings += channels.findings(context.config)
-        for job in asked:
-            told = job.result()
-            if isinstance(told, OrgkeyError):
-                told = [Finding(Level.FAIL, "doctor", told.message, told.hint, told.code)]
-            findings += told
-    return list(dict.fromkeys(findings))  # what several logins see of one key is said once
+        results = [(subject, pool.submit(isolated, check, "one of the checks")) for subject, check in checks]
+    findings = [item for subject, result in results for item in _findings(subject, result.result())]
+    return list(dict.fromkeys(findings))  # what several logins see of one key is listed once
 
 
-def _further(context: KeyScope, role: Literal["auditor", "retention"]) -> list[Callable[[], list[Finding]]]:
+def _findings(subject: str, result: list[Finding] | OrgkeyError) -> list[Finding]:
+    if isinstance(result, OrgkeyError):
+        return [Finding(Level.FAIL, subject, result.message, result.hint, result.code)]
+    return result
+
+
+def _further(context: KeyScope, role: Literal["auditor", "retention"]) -> list[Check]:
     """The checks of an identity that not every estate has, where it has a login."""
     known = context.config.identity.get(role)
     if known is None:
@@ -80,16 +96,10 @@ def _further(context: KeyScope, role: Literal["auditor", "retention"]) -> list[C
         return kind not in ("directory", "openpgp", "paper") and bool(known.at.get(name, service))
 
     estate, config = context.backends(role), context.config
-    jobs = [
-        target.check for name, target in estate.targets().items() if logs_in(name, config.target[name].kind)
-    ]
-    if role == "auditor":  # whoever extends retentions has nothing to do with shares
-        jobs += [
-            holder.check
-            for name, holder in estate.holders().items()
-            if logs_in(name, config.holder[name].kind)
-        ]
-    return jobs
+    targets = (it for name, it in estate.targets().items() if logs_in(name, config.target[name].kind))
+    holders = (it for name, it in estate.holders().items() if logs_in(name, config.holder[name].kind))
+    # Whoever extends retentions has nothing to do with shares.
+    return [it.check for it in (*targets, *(holders if role == "auditor" else ()))]
 
 
 def verdict(findings: list[Finding]) -> Code:
@@ -114,58 +124,38 @@ def _implementations(context: KeyScope) -> list[Finding]:
         deadline=context.deadline,
         now=context.clock.now(),
     )
-    names = found.results["sign"].by
     if found.code is Code.OK and not found.notes:
-        return [Finding(Level.OK, "proofs", f"{', '.join(names)} prove a known key")]
+        names = ", ".join(found.results["sign"].by)
+        return [Finding(Level.OK, "proofs", f"{names} prove a known key")]
     hint = "a drill needs two that work: install what is missing, or releases that are known to work"
-    told = [*found.problems, *found.notes]
-    return [Finding(Level.WARN, "proofs", problem, hint) for problem in told]
+    return [Finding(Level.WARN, "proofs", text, hint) for text in (*found.problems, *found.notes)]
 
 
 def _gnupg(context: KeyScope) -> list[Finding]:
-    try:
-        shown = process.run(["gpg", "--version"], timeout=context.deadline.limit(10)).stdout.decode()
-    except ProgramMissing as error:
-        return [Finding(Level.FAIL, "gpg", error.message, error.hint, error.code)]
-    except OrgkeyError as error:
-        return [Finding(Level.FAIL, "gpg", error.message, error.hint, error.code)]
+    shown = process.run(["gpg", "--version"], timeout=context.deadline.limit(10)).stdout.decode()
     match = re.search(r"\(GnuPG\) (\d+)\.(\d+)\.(\d+)", shown)
     if not match or tuple(int(part) for part in match.groups()) < OLDEST_GPG:
-        return [
-            Finding(
-                Level.FAIL,
-                "gpg",
-                f"gpg is {shown.splitlines()[0] if shown else 'silent'}",
-                "install GnuPG 2.2 or later",
-                Code.PROGRAM_MISSING,
-            )
-        ]
+        found = shown.splitlines()[0] if shown else "silent"
+        raise ProgramMissing(f"gpg is {found}", hint="install GnuPG 2.2 or later")
     return [Finding(Level.OK, "gpg", f"GnuPG {'.'.join(match.groups())}")]
 
 
 def _state(root: Path) -> list[Finding]:
     try:
-        place = _writable(root)
-        free = shutil.disk_usage(place).free
-    except OrgkeyError as error:
-        return [Finding(Level.FAIL, "state", error.message, error.hint, error.code)]
+        free = shutil.disk_usage(_writable(root)).free
     except OSError as error:
-        return [_state_problem(f"cannot use {root}: {error.strerror or error}")]
-    if free < 64 * 1024 * 1024:
+        raise LocalFilesProblem(
+            f"cannot use {root}: {error.strerror or error}",
+            hint="make it this user's own, or name another place with --state-dir: each run writes there",
+        ) from error
+    if free < _LEAST_FREE:
         hint = "make room: evidence that cannot be written fails a run"
-        message = f"only {free // 1024} KiB are free for {root}"
-        return [Finding(Level.FAIL, "state", message, hint, Code.LOCAL_FILES)]
-    made = "" if root.exists() else ", made by the first run"
-    found = [Finding(Level.OK, "state", f"{root}{made}, {free // (1024 * 1024)} MiB free")]
+        raise LocalFilesProblem(f"only {free // 1024} KiB are free for {root}", hint=hint)
+    new = "" if root.exists() else ", made by the first run"
+    found = [Finding(Level.OK, "state", f"{root}{new}, {free // _MIB} MiB free")]
     if files.memory_root() == Path(tempfile.gettempdir()):
-        found.append(
-            Finding(
-                Level.WARN,
-                "memory",
-                "no memory-backed directory: private scratch files go to the disk for a moment",
-                "mount a tmpfs on /dev/shm",
-            )
-        )
+        message = "no memory-backed directory: private scratch files go to the disk for a moment"
+        found.append(Finding(Level.WARN, "memory", message, "mount a tmpfs on /dev/shm"))
     return found
 
 
@@ -192,35 +182,30 @@ def _writable(root: Path) -> Path:
     return place
 
 
-def _state_problem(message: str) -> Finding:
-    hint = "make it this user's own, or name another place with --state-dir: each run writes there"
-    return Finding(Level.FAIL, "state", message, hint, Code.LOCAL_FILES)
-
-
 def _replication(context: KeyScope, estate: TargetBackends) -> list[Finding]:
-    """What the buckets that are said to be replicated say of the records' versions."""
-    findings: list[Finding] = []
-    for name, target in estate.targets().items():
-        if not getattr(context.config.target[name], "replicated", False):
-            continue
-        about = f"replication of {name}"
-        stored = isolated(partial(_newest, context, target), f"target {name}")
-        if isinstance(stored, OrgkeyError):
-            findings.append(Finding(Level.WARN, about, stored.message, stored.hint))
-            continue
-        told = [item for item in stored if item.replication]
-        if stored and not told:
-            message = "the bucket tells of no record that it is replicated, or how far"
-            hint = "check that a replication rule covers the prefix, and that the driller may read objects"
-            findings.append(Finding(Level.WARN, about, message, hint))
-        findings += [
-            Finding(
-                Level.WARN, about, f"{item.location}: {problem}", "look at the rule, its role and its metrics"
-            )
-            for item in told
-            if item.replication and (problem := item.replication.problem(context.clock.now()))
-        ]
-    return findings
+    """What the buckets that are configured as replicated say of the records' versions."""
+    return [
+        Finding(Level.WARN, f"replication of {name}", message, hint)
+        for name, target in estate.targets().items()
+        if getattr(context.config.target[name], "replicated", False)
+        for message, hint in _unreplicated(context, target)
+    ]
+
+
+def _unreplicated(context: KeyScope, target: Target) -> Iterator[tuple[str, str]]:
+    """What is wrong with a bucket's replication, and what to do."""
+    stored = isolated(partial(_newest, context, target), f"target {target.name}")
+    if isinstance(stored, OrgkeyError):
+        yield stored.message, stored.hint
+        return
+    if stored and not any(item.replication for item in stored):
+        yield (
+            "the bucket says of no record whether it is replicated, or how far",
+            "check that a replication rule covers the prefix, and that the driller may read objects",
+        )
+    for item in stored:
+        if item.replication and (problem := item.replication.problem(context.clock.now())):
+            yield f"{item.location}: {problem}", "look at the rule, its role and its metrics"
 
 
 def _newest(context: KeyScope, target: Target) -> list[Stored]:
@@ -229,51 +214,37 @@ def _newest(context: KeyScope, target: Target) -> list[Stored]:
     return [item for name in order[:AT_ONCE] for item in listed[name]()]
 
 
+def _parties(config: Config) -> list[Finding]:
+    model.require_no_single_party(config)
+    alone = ", ".join(model.single_parties(config))
+    if not alone:
+        return [Finding(Level.OK, "custody", "no one party can reconstruct the key alone")]
+    message = f"{alone} can reconstruct the key alone; policy.accept_single_party is set"
+    return [Finding(Level.WARN, "custody", message, "add a holder that somebody else controls")]
+
+
+def _losses(config: Config) -> list[Finding]:
+    losses = model.single_losses(config)
+    if not losses:
+        return []
+    message = f"any one of these losses makes every restore impossible: {'; '.join(losses)}"
+    hint = model.against_losses(config, losses)
+    if config.policy.accept_single_loss:
+        hint = f"{hint}; policy.accept_single_loss accepts it"
+        return [Finding(Level.WARN, "custody", message, hint)]
+    hint = f"{hint}, or set policy.accept_single_loss"
+    return [Finding(Level.FAIL, "custody", message, hint, Code.USAGE)]
+
+
 def _configuration(config: Config) -> list[Finding]:
-    findings: list[Finding] = []
-    try:
-        posture.require_no_single_party(config)
-        alone = posture.single_parties(config)
-        findings.append(
-            Finding(
-                Level.WARN,
-                "custody",
-                f"{', '.join(alone)} can reconstruct the key alone; policy.accept_single_party is set",
-                "add a holder that somebody else controls",
-            )
-            if alone
-            else Finding(Level.OK, "custody", "no one party can reconstruct the key alone")
-        )
-    except OrgkeyError as error:
-        findings.append(Finding(Level.FAIL, "custody", error.message, error.hint, error.code))
-    losses = posture.single_losses(config)
-    if losses:
-        accepted = config.policy.accept_single_loss
-        accepting = (
-            "; policy.accept_single_loss accepts it" if accepted else ", or set policy.accept_single_loss"
-        )
-        findings.append(
-            Finding(
-                Level.WARN if accepted else Level.FAIL,
-                "custody",
-                f"any one of these losses makes every restore impossible: {'; '.join(losses)}",
-                f"{posture.against_losses(config, losses)}{accepting}",
-                Code.OK if accepted else Code.USAGE,
-            )
-        )
+    findings = []
     if "driller" not in config.identity:
-        findings.append(
-            Finding(
-                Level.WARN,
-                "identities",
-                "there is no [identity.driller]: drills log in as the writer",
-                "give drills a login that can read and open, but not write",
-            )
-        )
+        message = "there is no [identity.driller]: drills log in as the writer"
+        hint = "give drills a login that can read and open, but not write"
+        findings.append(Finding(Level.WARN, "identities", message, hint))
     if config.key is None:
-        findings.append(
-            Finding(Level.WARN, "key", "no key is pinned", "write it with `orgkey init --from EXPORT`")
-        )
+        hint = "write it with `orgkey init --from EXPORT`"
+        findings.append(Finding(Level.WARN, "key", "no key is pinned", hint))
     return findings
 
 
@@ -282,39 +253,20 @@ def _live_key(context: KeyScope) -> list[Finding]:
     place = context.config.key.live if context.config.key else None
     if place is None:
         return []
-    from pipeline.archive import live_key as live
+    from pipeline.archive import live_key
     from pipeline.openpgp.key import parsing
 
-    served = isolated(lambda: parsing.read_all(live.fetch(context)).keys, f"the live key at {place}")
-    if isinstance(served, OrgkeyError):
-        return [Finding(Level.FAIL, "live key", served.message, served.hint, served.code)]
-    if any(key.fingerprint == context.fingerprint for key in served):
-        return [Finding(Level.OK, "live key", f"{place} gives the pinned key out")]
-    return [
-        Finding(
-            Level.FAIL,
-            "live key",
+    if all(key.fingerprint != context.fingerprint for key in parsing.read_all(live_key.fetch(context)).keys):
+        raise Stale(
             f"{place} does not give the pinned key out",
-            "`orgkey status` says more; was the Org Key regenerated?",
-            Code.STALE,
+            hint="`orgkey status` says more; was the Org Key regenerated?",
         )
-    ]
+    return [Finding(Level.OK, "live key", f"{place} gives the pinned key out")]
 
 
-def _backups(context: KeyScope) -> list[Finding]:
-    """Whether the places of backups can be listed, and have some."""
-    findings = []
-    for name in context.config.backups:
-        subject = f"backups {name}"
-        look = partial(context.backends("driller").backups, [name], whole=False)
-        listed = isolated(look, subject)
-        if isinstance(listed, OrgkeyError):
-            findings.append(Finding(Level.FAIL, subject, listed.message, listed.hint, listed.code))
-            continue
-        count = len(listed)
-        findings.append(
-            Finding(Level.OK, subject, f"{count} there")
-            if count
-            else Finding(Level.WARN, subject, "none has arrived", "check the server's schedule and the place")
-        )
-    return findings
+def _backups(context: KeyScope, name: str) -> list[Finding]:
+    """Whether a place of backups can be listed, and has some."""
+    count, subject = len(context.backends("driller").backups([name], whole=False)), f"backups {name}"
+    if count:
+        return [Finding(Level.OK, subject, f"{count} there")]
+    return [Finding(Level.WARN, subject, "none has arrived", "check the server's schedule and the place")]

@@ -7,15 +7,13 @@ and fixed words, never of backups or people: their number is bounded.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pipeline.core import files
 from pipeline.core.errors import Code, LocalFilesProblem
@@ -26,25 +24,11 @@ BACKUPS: Final = ("matched", "uncertain", "unmatched", "unreadable")
 _LARGEST: Final = 1 << 20
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One value.
-
-    Attributes:
-        value: In base units.
-        labels: What it is of.
-    """
-
-    value: float
-    labels: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Of:
+class KeyLabels(NamedTuple):
     """Whose samples they are.
 
     Attributes:
-        fingerprint: The key's; empty where a configuration that cannot be read has never told it.
+        fingerprint: The key's; empty where a configuration that cannot be read has never shown it.
         name: What the configuration calls it (``key.name``); may be empty.
     """
 
@@ -56,42 +40,49 @@ class Page:
     """An exposition, family by family.
 
     Args:
-        of: Whose samples they are.
+        key: Whose samples they are.
     """
 
-    def __init__(self, of: Of) -> None:
+    def __init__(self, key: KeyLabels) -> None:
         from prometheus_client import CollectorRegistry
 
         self._registry = CollectorRegistry()
-        self._of = dataclasses.asdict(of)
+        self._key = key._asdict()
 
-    def gauge(self, name: str, words: str, samples: Iterable[Sample]) -> None:
+    def gauge(self, name: str, words: str, value: float | None) -> None:
+        """Add a family of one sample; left out without a value.
+
+        Args:
+            name: Its name, without the prefix.
+            words: What it is.
+            value: Its value, in base units.
+        """
+        self.gauges(name, words, (), [((), value)] if value is not None else [])
+
+    def gauges(
+        self, name: str, words: str, labels: tuple[str, ...], samples: Iterable[tuple[tuple[str, ...], float]]
+    ) -> None:
         """Add a family; one without a sample is left out.
 
         Args:
             name: Its name, without the prefix.
             words: What it is.
-            samples: Its values, all with the same labels.
+            labels: What samples are told apart by.
+            samples: For each its labels' values, and its value in base units.
         """
         from prometheus_client import Gauge
 
-        family: Gauge | None = None
-        for item in samples:
-            if family is None:
-                labels = (*self._of, *item.labels)
-                family = Gauge(f"orgkey_{name}", words, labels, registry=self._registry)
-            family.labels(**self._of, **item.labels).set(float(item.value))
+        found = list(samples)
+        if found:
+            family = Gauge(f"orgkey_{name}", words, (*self._key, *labels), registry=self._registry)
+            for values, value in found:
+                family.labels(*self._key.values(), *values).set(float(value))
 
     def render(self) -> bytes:
         """The file."""
         from prometheus_client import generate_latest
 
         return generate_latest(self._registry)
-
-
-def one(value: float | None, **labels: str) -> list[Sample]:
-    """A family's only value, or none."""
-    return [] if value is None else [Sample(value, labels)]
 
 
 def of_status(found: Status, now: datetime, name: str = "") -> bytes:
@@ -102,88 +93,71 @@ def of_status(found: Status, now: datetime, name: str = "") -> bytes:
         now: The present time.
         name: What the configuration calls the key.
     """
-    page = Page(Of(found.survey.fingerprint, name))
+    page = Page(KeyLabels(found.survey.fingerprint, name))
     copies = found.epoch.copies if found.epoch else ()
-    restored = [pair for pair in sorted(found.proven.items()) if not pair[1].replaced]
-    rules: dict[str, bool] = {}
-    for rule in found.rules:
-        rules[rule.name] = rules.get(rule.name, True) and rule.ok
-    page.gauge("gate_ok", "Whether every rule of the gate holds.", one(not found.broken))
-    page.gauge(
-        "gate_rule_ok",
-        "Whether a rule of the gate holds everywhere.",
-        (Sample(ok, {"rule": name}) for name, ok in sorted(rules.items())),
-    )
-    page.gauge("epoch_age_seconds", "Since the latest epoch was made.", one(found.age_seconds))
-    page.gauge(
+    restored = [(pair, item) for pair, item in sorted(found.proven.items()) if not item.replaced]
+    broken = {rule.name for rule in found.rules if not rule.ok}
+    rules = [((name,), name not in broken) for name in sorted({rule.name for rule in found.rules})]
+    page.gauge("gate_ok", "Whether every rule of the gate holds.", not found.broken)
+    page.gauges("gate_rule_ok", "Whether a rule of the gate holds everywhere.", ("rule",), rules)
+    page.gauge("epoch_age_seconds", "Since the latest epoch was made.", found.age_seconds)
+    page.gauges(
         "last_drill_timestamp_seconds",
         "When this host last restored a copy by a path in a drill.",
-        (Sample(item.at.timestamp(), {"copy": copy, "path": path}) for (copy, path), item in restored),
+        ("copy", "path"),
+        ((pair, item.at.timestamp()) for pair, item in restored),
     )
-    page.gauge(
+    page.gauges(
         "drill_rto_seconds",
         "How long that restore took.",
-        (
-            Sample(item.seconds, {"copy": copy, "path": path})
-            for (copy, path), item in restored
-            if item.seconds is not None
-        ),
+        ("copy", "path"),
+        ((pair, item.seconds) for pair, item in restored if item.seconds is not None),
     )
-    page.gauge(
+    page.gauges(
         "copy_ok",
         "Whether the copy of the latest epoch was read whole and is authentic.",
-        (Sample(copy.ok, {"target": copy.target, "domain": copy.domain}) for copy in copies),
+        ("target", "domain"),
+        (((copy.target, copy.domain), copy.ok) for copy in copies),
     )
-    page.gauge(
+    page.gauges(
         "copy_retention_seconds",
         "What is left of the lock of the latest epoch's copy.",
-        (
-            Sample((copy.retain_until - now).total_seconds(), {"target": copy.target})
-            for copy in copies
-            if copy.retain_until
-        ),
+        ("target",),
+        (((it.target,), (it.retain_until - now).total_seconds()) for it in copies if it.retain_until),
     )
-    page.gauge(
+    page.gauges(
         "live_state",
         "How the server's live key stands to the escrowed one; 1 for the state that it is in.",
-        (Sample(found.live.state == state, {"state": state}) for state in LIVE),
+        ("state",),
+        (((state,), found.live.state == state) for state in LIVE),
     )
     if found.backups:
         states = Counter(_backup(backup.code) for backup in found.backups)
-        page.gauge(
+        page.gauges(
             "backups",
-            "Backups that lie in the configured places, by whom they are encrypted to; none was opened.",
-            (Sample(states[state], {"state": state}) for state in BACKUPS),
+            "Backups that are in the configured places, by whom they are encrypted to; none was opened.",
+            ("state",),
+            (((state,), states[state]) for state in BACKUPS),
         )
-    newest = found.newest_backup
-    page.gauge(
-        "newest_backup_timestamp_seconds",
-        "When the newest backup was written.",
-        one(newest.timestamp() if newest else None),
-    )
-    page.gauge(
-        "custodian_overdue",
-        "Shares of people whose check-in is overdue.",
-        one(sum(item.overdue for item in found.custodians) if found.custodians else None),
-    )
-    _end(page, True, found.code, now)
-    return page.render()
+    newest = found.newest_backup.timestamp() if found.newest_backup else None
+    page.gauge("newest_backup_timestamp_seconds", "When the newest backup was written.", newest)
+    overdue = sum(item.overdue for item in found.custodians) if found.custodians else None
+    page.gauge("custodian_overdue", "Shares of people whose check-in is overdue.", overdue)
+    return _ended(page, True, found.code, now)
 
 
-def of_failure(code: Code, now: datetime, of: Of) -> bytes:
+def of_failure(code: Code, now: datetime, key: KeyLabels) -> bytes:
     """The exposition of a status that could not be judged: what it was before is not repeated.
 
     Args:
         code: Why.
         now: The present time.
-        of: Whose it is.
+        key: Whose it is.
     """
-    page = Page(of)
-    _end(page, False, code, now)
-    return page.render()
+    return _ended(Page(key), False, code, now)
 
 
-def before(path: Path) -> Of:
+def before(path: Path) -> KeyLabels:
     """Whose samples a file has: what is left to say whose it is where the configuration cannot be read.
 
     Args:
@@ -195,10 +169,10 @@ def before(path: Path) -> Of:
         data = files.read_regular(path, _LARGEST) or b""
         for family in text_string_to_metric_families(data.decode()):
             for sample in family.samples:
-                return Of(sample.labels.get("fingerprint", ""), sample.labels.get("name", ""))
+                return KeyLabels(sample.labels.get("fingerprint", ""), sample.labels.get("name", ""))
     except (OSError, ValueError):
         pass
-    return Of()
+    return KeyLabels()
 
 
 def write(path: Path, data: bytes) -> None:
@@ -209,7 +183,7 @@ def write(path: Path, data: bytes) -> None:
         data: The exposition.
 
     Raises:
-        LocalFilesProblem: It cannot be written, or something is there that is no file.
+        LocalFilesProblem: It cannot be written, or what is there is not a file.
     """
     try:
         mode = os.lstat(path).st_mode
@@ -222,10 +196,11 @@ def write(path: Path, data: bytes) -> None:
     files.replace(path, data, mode=0o644)
 
 
-def _end(page: Page, judged: bool, code: Code, now: datetime) -> None:
-    page.gauge("status_ok", "Whether the status could be judged at all.", one(judged))
-    page.gauge("exit_code", "The exit code of that run of orgkey status.", one(int(code)))
-    page.gauge("last_status_timestamp_seconds", "When orgkey status last ran.", one(now.timestamp()))
+def _ended(page: Page, judged: bool, code: Code, now: datetime) -> bytes:
+    page.gauge("status_ok", "Whether the status could be judged at all.", judged)
+    page.gauge("exit_code", "The exit code of that run of orgkey status.", int(code))
+    page.gauge("last_status_timestamp_seconds", "When orgkey status last ran.", now.timestamp())
+    return page.render()
 
 
 def _backup(code: Code) -> str:

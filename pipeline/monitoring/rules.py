@@ -10,8 +10,7 @@ from datetime import datetime
 from pipeline.archive.catalog import Catalog, Copy, CopyState, Epoch, EpochState
 from pipeline.config import Policy
 from pipeline.core.errors import Code
-from pipeline.evidence.ledger import drill_history as history
-from pipeline.evidence.ledger.drill_history import Drilled
+from pipeline.evidence.ledger.drill_history import Drilled, last_passed
 from pipeline.record.verify import Record
 
 DAY = 86400.0
@@ -56,22 +55,22 @@ class Rule:
         return not self.ok and self.name in OVERDUE
 
 
-def told(name: str, broken: Iterable[str], fine: str) -> list[Rule]:
-    """A rule that is broken once for each sentence, or holds.
+def require(name: str, problems: Iterable[str], fine: str) -> list[Rule]:
+    """A rule that is broken once for each problem, or holds.
 
     Args:
         name: The rule's name.
-        broken: What is wrong.
-        fine: What is said when nothing is.
+        problems: What is wrong.
+        fine: The text when nothing is wrong.
     """
-    return [Rule(name, False, text) for text in broken] or [Rule(name, True, fine)]
+    return [Rule(name, False, text) for text in problems] or [Rule(name, True, fine)]
 
 
 def copies(policy: Policy, latest: Epoch) -> list[Rule]:
     """Every copy is good, and enough of them stand apart.
 
-    Copies that could not be read are told by what keeps them away, once, and not here: where they decide
-    whether enough stand apart, that is not known.
+    Copies that could not be read have a rule of their own, once for each cause: where they decide whether
+    enough stand apart, that is not known.
     """
     unread = {copy.domain for copy in latest.copies if copy.standing is CopyState.UNREACHABLE}
     domains = {copy.domain for copy in latest.good}
@@ -80,13 +79,12 @@ def copies(policy: Policy, latest: Epoch) -> list[Rule]:
         for copy in latest.copies
         if copy.code != 0 and copy.standing is not CopyState.UNREACHABLE
     ]
-    rules = told("copy", wrong, f"{len(latest.good)} of {len(latest.copies)} copies are good")
+    rules = require("copy", wrong, f"{len(latest.good)} of {len(latest.copies)} copies are good")
     enough = len(domains) >= policy.copies
     if enough or len(domains | unread) < policy.copies:
         good = f"good copies stand in {len(domains)} failure domain{'s' if len(domains) != 1 else ''}"
-        mend = "" if enough else "; run `orgkey repair`"
-        said = f"{good}, policy.copies asks for {policy.copies}{mend}"
-        rules.append(Rule("copies", enough, said, len(domains), policy.copies))
+        text = f"{good}, policy.copies asks for {policy.copies}"
+        rules.append(_measured("copies", enough, text, "run `orgkey repair`", len(domains), policy.copies))
     return rules
 
 
@@ -100,7 +98,7 @@ def unlimited(policy: Policy, record: Record, *, backups: bool) -> list[Rule]:
     """
     paths = record.manifest.custody.paths
     people = any(share.checks for path in paths for share in path.shares)
-    asked = (
+    limits = (
         ("max_drill_age_days", "a drill", True),
         ("max_path_drill_age_days", "a drill of each custody path", len(paths) > 1),
         ("max_check_in_age_days", "a custodian's check-in", people),
@@ -108,7 +106,7 @@ def unlimited(policy: Policy, record: Record, *, backups: bool) -> list[Rule]:
     )
     return [
         Rule(name, True, f"no limit for the age of {what}: set policy.{name}", warned=True)
-        for name, what, concerned in asked
+        for name, what, concerned in limits
         if concerned and getattr(policy, name) is None
     ]
 
@@ -131,13 +129,8 @@ def ages(policy: Policy, latest: Epoch, age: float, drill_age: float | None) -> 
         rules += _age("the last drill", "max_drill_age_days", policy.max_drill_age_days, drill_age, run)
     if min(age, drill_age or 0.0) < -DAY:
         # No age limit would ever be reached: a clock was wrong, then or now.
-        rules.append(
-            Rule(
-                "clock",
-                False,
-                "the escrow or its drill is dated in the future: check the clocks of the hosts",
-            )
-        )
+        text = "the escrow or its drill is dated in the future: check the clocks of the hosts"
+        rules.append(Rule("clock", False, text))
     mend = "export the key again and run `orgkey escrow`, or run `orgkey custody rotate`"
     return rules + _age("the escrow", "max_age_days", policy.max_age_days, age, mend)
 
@@ -155,46 +148,32 @@ def proofs(
         now: The present time.
     """
     mine = [item for item in drills if item.epoch == latest.name]
-    passed = history.last_passed(mine, frozenset({latest.name}))
+    passed = last_passed(mine, frozenset({latest.name}))
     names = [entry.name for entry in record.manifest.custody.paths]
-    rules = told(
+    rules = require(
         "drill-failed", failures(mine, record), "no test restore of the latest epoch has failed since"
     )
-    if policy.max_copy_drill_age_days is not None:
-        for copy in latest.copies:
-            times = [
-                item.at for (target, _), item in passed.items() if target == copy.target and not item.replaced
+    by_copy, by_path, copies = {}, {}, [copy.target for copy in latest.copies]
+    for (copy, path), item in sorted(passed.items(), key=lambda pair: pair[1].at):
+        by_path[path] = item.at
+        if not item.replaced:
+            by_copy[copy] = item.at
+    for kind, option, wanted, times in (
+        ("copy", "--from", copies, by_copy),
+        ("path", "--via", names, by_path),
+    ):
+        rule = f"max_{kind}_drill_age_days"
+        limit = getattr(policy, rule)
+        if limit is not None:
+            rules += [
+                _proven(kind, name, rule, limit, times.get(name), now, f"orgkey drill {option} {name}")
+                for name in wanted
             ]
-            rules.append(
-                _proven(
-                    "copy",
-                    copy.target,
-                    "max_copy_drill_age_days",
-                    policy.max_copy_drill_age_days,
-                    max(times, default=None),
-                    now,
-                    f"orgkey drill --from {copy.target}",
-                )
-            )
-    if policy.max_path_drill_age_days is not None:
-        for name in names:
-            times = [item.at for (_, path), item in passed.items() if path == name]
-            rules.append(
-                _proven(
-                    "path",
-                    name,
-                    "max_path_drill_age_days",
-                    policy.max_path_drill_age_days,
-                    max(times, default=None),
-                    now,
-                    f"orgkey drill --via {name}",
-                )
-            )
     return rules + _objective(policy.rto_seconds, passed)
 
 
 def foreign(policy: Policy, survey: Catalog, latest: Epoch | None) -> list[Rule]:
-    """Nothing lies among the records that the Org Key has not signed: somebody could write there.
+    """Every stored record is signed by the Org Key; else somebody else could write there.
 
     Args:
         policy: Which ones are known.
@@ -217,7 +196,7 @@ def foreign(policy: Policy, survey: Catalog, latest: Epoch | None) -> list[Rule]
         f"{target} lists {number} more epochs than there was time to read: find out who writes there"
         for target, number in survey.left_out.items()
     ]
-    return told("foreign", broken, "nothing false lies among the records") if broken else []
+    return require("foreign", broken, "every stored record is authentic") if broken else []
 
 
 def locks(found: Sequence[Copy], locked: frozenset[str]) -> list[Rule]:
@@ -234,7 +213,7 @@ def locks(found: Sequence[Copy], locked: frozenset[str]) -> list[Rule]:
         for copy in found
         if copy.ok and copy.unlocked
     ]
-    return told("lock", wrong, "every copy has the lock that its target asks for")
+    return require("lock", wrong, "every copy has the lock that its target asks for")
 
 
 def retention(policy: Policy, found: Sequence[Copy], locked: frozenset[str], now: datetime) -> list[Rule]:
@@ -246,7 +225,8 @@ def retention(policy: Policy, found: Sequence[Copy], locked: frozenset[str], now
         locked: Targets that are configured to lock.
         now: The present time.
     """
-    if policy.min_retention_days is None:
+    name, limit = "min_retention_days", policy.min_retention_days
+    if limit is None:
         return []
     rules = []
     for copy in found:
@@ -254,17 +234,9 @@ def retention(policy: Policy, found: Sequence[Copy], locked: frozenset[str], now
             continue
         left = (copy.retain_until - now).total_seconds() / DAY if copy.retain_until else 0.0
         what = f"{left:.1f} days of retention are left" if copy.retain_until else "no retention is set"
-        mend = "" if left >= policy.min_retention_days else "; extend it with `orgkey retain --until DATE`"
-        rules.append(
-            Rule(
-                "min_retention_days",
-                left >= policy.min_retention_days,
-                f"{copy.target}: {what}, policy.min_retention_days is {policy.min_retention_days:g}{mend}",
-                round(left, 1),
-                policy.min_retention_days,
-                copy.target,
-            )
-        )
+        text = f"{copy.target}: {what}, policy.{name} is {limit:g}"
+        mend = "extend it with `orgkey retain --until DATE`"
+        rules.append(_measured(name, left >= limit, text, mend, round(left, 1), limit, copy.target))
     return rules
 
 
@@ -281,36 +253,39 @@ def backups(policy: Policy, newest: datetime | None, now: datetime) -> list[Rule
         return []
     mend = "look at the server's backup job and at the way to [backups]"
     if newest is None:
-        return [
-            Rule(name, False, f"no backup tells its age, policy.{name} is {limit:g}; {mend}", None, limit)
-        ]
+        text = f"the age of no backup is known, policy.{name} is {limit:g}; {mend}"
+        return [Rule(name, False, text, None, limit)]
     return _age("the newest backup", name, limit, max((now - newest).total_seconds(), 0.0), mend)
+
+
+def _measured(
+    name: str, ok: bool, text: str, mend: str, value: float | None, limit: float, subject: str = ""
+) -> Rule:
+    """A rule about a number; what to do is said where it does not hold."""
+    return Rule(name, ok, text if ok else f"{text}; {mend}", value, limit, subject)
 
 
 def _age(what: str, name: str, limit: float | None, seconds: float, mend: str) -> list[Rule]:
     if limit is None:
         return []
     days = seconds / DAY
-    said = f"{what} is {days:.1f} days old, policy.{name} is {limit:g}"
-    ok = seconds <= limit * DAY
-    return [Rule(name, ok, said if ok else f"{said}; {mend}", round(days, 1), limit)]
+    text = f"{what} is {days:.1f} days old, policy.{name} is {limit:g}"
+    return [_measured(name, seconds <= limit * DAY, text, mend, round(days, 1), limit)]
 
 
 def _proven(
     kind: str, which: str, name: str, limit: float, at: datetime | None, now: datetime, command: str
 ) -> Rule:
-    what, asked = f"{kind} {which}", f"policy.{name} is {limit:g}; run `{command}`"
+    """The rule about how long ago a copy or a path was restored."""
+    what, asks, mend = f"{kind} {which}", f"policy.{name} is {limit:g}", f"run `{command}`"
     if at is None:
-        said = f"{what} of the latest epoch was never restored in a drill of this host, {asked}"
-        return Rule(name, False, said, None, limit, which)
+        text = f"{what} of the latest epoch was never restored in a drill of this host, {asks}"
+        return _measured(name, False, text, mend, None, limit, which)
     days = (now - at).total_seconds() / DAY
+    text = f"{what} was last restored {days:.1f} days ago, {asks}"
     if days < -1:
-        said = f"the last restore of {what} is dated {-days:.1f} days in the future, {asked}"
-        return Rule(name, False, said, round(days, 1), limit, which)
-    said = f"{what} was last restored {days:.1f} days ago, "
-    if days <= limit:
-        return Rule(name, True, f"{said}policy.{name} is {limit:g}", round(days, 1), limit, which)
-    return Rule(name, False, said + asked, round(days, 1), limit, which)
+        text = f"the last restore of {what} is dated {-days:.1f} days in the future, {asks}"
+    return _measured(name, -1 <= days <= limit, text, mend, round(days, 1), limit, which)
 
 
 def _objective(limit: float | None, passed: Mapping[tuple[str, str], Drilled]) -> list[Rule]:
@@ -321,12 +296,10 @@ def _objective(limit: float | None, passed: Mapping[tuple[str, str], Drilled]) -
     for (copy, path), item in sorted(passed.items()):
         if item.seconds is None:
             continue
-        ok = item.seconds <= limit
-        said = (
-            f"the last restore of {copy} by {path} took {item.seconds:.1f} s, policy.rto_seconds is {limit:g}"
-        )
-        mend = "; `orgkey drill` tells the seconds of each stage" if not ok else ""
-        rules.append(Rule("rto_seconds", ok, said + mend, round(item.seconds, 3), limit, f"{copy} by {path}"))
+        pair = f"{copy} by {path}"
+        text = f"the last restore of {pair} took {item.seconds:.1f} s, policy.rto_seconds is {limit:g}"
+        mend, seconds = "`orgkey drill` shows the seconds of each stage", round(item.seconds, 3)
+        rules.append(_measured("rto_seconds", item.seconds <= limit, text, mend, seconds, limit, pair))
     return rules
 
 

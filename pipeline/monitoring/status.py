@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from pipeline.archive import live_key as lives
-from pipeline.archive import overview
-from pipeline.archive.backends import BackupBackends
+from pipeline.archive import live_key, overview
 from pipeline.archive.catalog import Catalog, Epoch, EpochState, not_read
 from pipeline.archive.overview import Silence
 from pipeline.archive.run import KeyScope
@@ -19,18 +17,17 @@ from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.isolation import isolated
 from pipeline.core.text import counted
 from pipeline.custody.shares.paths import HolderDescription, describe, from_config
-from pipeline.evidence.ledger import drill_history as history
+from pipeline.evidence.ledger import drill_history
 from pipeline.evidence.ledger.drill_history import Drilled, History, Known
 from pipeline.evidence.ledger.witnessed import Witnesses
-from pipeline.monitoring import rules as gate
+from pipeline.monitoring import rules
 from pipeline.monitoring.rules import DAY, Rule
 from pipeline.record.create import CustodyPlan
 from pipeline.record.verify import Record
 from pipeline.workflows import checkin
-from pipeline.workflows.backups import backup_map
-from pipeline.workflows.backups.backup_map import Backup
+from pipeline.workflows.backups.backup_map import Backup, escrowed, map_backups, missing
 
-_TOLD = 5
+_NAMED = 5
 """How many backups of a kind are named one by one."""
 
 
@@ -61,8 +58,8 @@ class Status:
     epoch: Epoch | None
     age_seconds: float | None
     last_drill_age_seconds: float | None
-    live: lives.Live
-    renewal: lives.Renewal | None
+    live: live_key.Live
+    renewal: live_key.Renewal | None
     former: tuple[Catalog, ...]
     backups: tuple[Backup, ...]
     custodians: tuple[checkin.ShareState, ...]
@@ -92,88 +89,186 @@ class Status:
         return tuple(rule.text for rule in self.rules if not rule.ok)
 
 
-def status(context: KeyScope) -> Status:
+def status(context: KeyScope, past: History | OrgkeyError | None = None) -> Status:
     """Judge the escrow of the pinned key.
 
     Args:
         context: The run.
+        past: What its ledger holds, or why it cannot be read, where it was read already.
     """
-    now = context.clock.now()
-    estate = context.backends("driller")
     survey, *former = context.catalogs()
-    latest = survey.latest()
-    drilled = _last_drill(context, latest)
-    live = lives.live(context, latest)
-    renewal = lives.renewal(live.public or latest.record.public, now) if latest and latest.record else None
-    plan, unasked = _plan(context)
-    silent = overview.silences((survey, *former), unasked)
-    rules = gate.told("reachable", [item.text for item in silent], "every target and holder answers")
-    codes = [item.code for item in silent]
-    past, ledger = _history(context, survey)
-    rules += gate.told("ledger", [error.message for error in ledger], "the ledger's chain holds")
-    rules += [Rule("ledger-entry", True, text, warned=True) for text in past.skipped]
-    codes += [error.code for error in ledger]
-    custodians: list[checkin.ShareState] = []
-    outdated = frozenset(
-        epoch.name
-        for epoch in survey.epochs
-        if plan is not None and epoch.record and not plan.is_of(epoch.record)
-    )
-    age = None
-    if latest is None or latest.record is None:
-        rules.append(Rule("stored", False, _not_stored(survey, past.known)))
-    else:
-        age = (now - latest.record.manifest.created).total_seconds()
-        rules += _rules(context, latest, age, (now - drilled).total_seconds() if drilled else None)
-        rules += gate.unlimited(context.config.policy, latest.record, backups=bool(context.config.backups))
-        if not ledger:
-            rules += gate.proofs(context.config.policy, latest, latest.record, past.drills, now)
-            more, problems = _check_ins(context, latest.record, past.drills, custodians)
-            rules += more
-            codes += problems
-        if context.config.key and context.config.key.live:
-            rules += gate.told(
-                "live", _live_rules(context, live, renewal), "the live key is the escrowed one"
-            )
-        rules += gate.told("plan", _other_plan(latest, outdated), "the custody plan is the configured one")
-        codes += [copy.code for copy in latest.copies if copy.target not in survey.unreachable]
-    for item in (survey, *former):
-        rules += gate.foreign(context.config.policy, item, item.latest())
-    rules += gate.told("vanished", _vanished(context, survey), "every epoch that was proven here is stored")
-    for other in former:
-        failing, problems = _former_rules(context, other)
-        rules += gate.told("former", failing, f"former key {other.fingerprint} is proven")
-        codes += problems + overview.verdict(other, context.config.policy.copies)
-    backups, broken, problems = _backups(context, estate, (survey, *former))
-    newest = newest_of(backups, now)
-    if context.config.backups:
-        total = counted(len(backups), "backup")
-        rules += gate.told("backups", broken, f"no backup needs another key than the escrowed: {total}")
-        rules += gate.backups(context.config.policy, newest, now)
-    codes += problems
-    if (wrong := context.deadline.dates.problem()) is not None:
-        rules.append(Rule("clock", False, f"{wrong.message}; {wrong.hint}"))
-    if not all(rule.ok for rule in rules):
-        codes.append(Code.STALE)
-    return Status(
-        latest,
-        age,
-        (now - drilled).total_seconds() if drilled else None,
-        live,
-        renewal,
-        tuple(former),
-        backups,
-        tuple(custodians),
-        outdated,
-        history.last_passed(past.drills, frozenset({latest.name})) if latest else {},
-        newest,
-        tuple(rules),
-        survey,
-        now,
-        overview.judged(codes, context.deadline),
-        tuple(silent),
-        past.known,
-    )
+    return _Gate(context, survey, former).judge(past)
+
+
+class _Gate:
+    """Collects the rules, and the codes of what is wrong."""
+
+    def __init__(self, context: KeyScope, survey: Catalog, former: Sequence[Catalog]) -> None:
+        self._context = context
+        self._policy = context.config.policy
+        self._now = context.clock.now()
+        self._survey = survey
+        self._former = former
+        self._latest = survey.latest()
+        self._rules: list[Rule] = []
+        self._codes: list[Code] = []
+
+    def judge(self, known: History | OrgkeyError | None) -> Status:
+        """Look at everything; the order is that of the rules for people."""
+        context, survey, latest, former = self._context, self._survey, self._latest, self._former
+        drilled = _last_drill(context, latest)
+        drill_age = (self._now - drilled).total_seconds() if drilled else None
+        live = live_key.live(context, latest)
+        record = latest.record if latest else None
+        renewal = live_key.renewal(live.public or record.public, self._now) if record else None
+        plan, unasked = _plan(context)
+        silent = overview.silences((survey, *former), unasked)
+        self._require("reachable", [it.text for it in silent], "every target and holder answers")
+        self._codes += [it.code for it in silent]
+        past, error = _history(context, survey, known)
+        self._require("ledger", [error.message] if error else [], "the ledger's chain holds")
+        self._rules += [Rule("ledger-entry", True, text, warned=True) for text in past.skipped]
+        self._codes += [error.code] if error else []
+        outdated = frozenset(
+            epoch.name
+            for epoch in survey.epochs
+            if plan is not None and epoch.record and not plan.is_of(epoch.record)
+        )
+        age, custodians = None, tuple[checkin.ShareState, ...]()
+        if latest is None or record is None:
+            self._rules.append(Rule("stored", False, _not_stored(survey, past.known)))
+        else:
+            age = (self._now - record.manifest.created).total_seconds()
+            self._copies(latest, age, drill_age)
+            self._rules += rules.unlimited(self._policy, record, backups=bool(context.config.backups))
+            if error is None:
+                self._rules += rules.proofs(self._policy, latest, record, past.drills, self._now)
+                custodians = self._check_ins(record, past.drills)
+            if context.config.key and context.config.key.live:
+                self._require("live", _live_problems(live, renewal), "the live key is the escrowed one")
+            other = f"epoch {latest.name} follows another custody plan than the configuration"
+            problems = [f"{other}; `orgkey custody rotate` applies it"] if latest.name in outdated else []
+            self._require("plan", problems, "the custody plan is the configured one")
+            self._codes += [copy.code for copy in latest.copies if copy.target not in survey.unreachable]
+        for each in (survey, *former):
+            self._rules += rules.foreign(self._policy, each, each.latest())
+        self._require("vanished", _vanished(context, survey), "every epoch that was proven here is stored")
+        for each in former:
+            self._former_key(each)
+        backups = self._backups()
+        newest = newest_of(backups, self._now)
+        if context.config.backups:
+            self._rules += rules.backups(self._policy, newest, self._now)
+        if (wrong := context.deadline.dates.problem()) is not None:
+            self._rules.append(Rule("clock", False, f"{wrong.message}; {wrong.hint}"))
+        if not all(rule.ok for rule in self._rules):
+            self._codes.append(Code.STALE)
+        return Status(
+            epoch=latest,
+            age_seconds=age,
+            last_drill_age_seconds=drill_age,
+            live=live,
+            renewal=renewal,
+            former=tuple(former),
+            backups=backups,
+            custodians=custodians,
+            outdated=outdated,
+            proven=drill_history.last_passed(past.drills, frozenset({latest.name})) if latest else {},
+            newest_backup=newest,
+            rules=tuple(self._rules),
+            survey=survey,
+            judged_at=self._now,
+            code=overview.judged(self._codes, context.deadline),
+            silent=tuple(silent),
+            known=past.known,
+        )
+
+    def _require(self, name: str, problems: Iterable[str], fine: str) -> None:
+        self._rules += rules.require(name, problems, fine)
+
+    def _copies(self, latest: Epoch, age: float, drill_age: float | None) -> None:
+        locked = _locked(self._context)
+        self._rules += [
+            *rules.copies(self._policy, latest),
+            *rules.ages(self._policy, latest, age, drill_age),
+            *rules.locks(latest.copies, locked),
+            *rules.retention(self._policy, latest.copies, locked, self._now),
+        ]
+
+    def _check_ins(self, record: Record, drills: Sequence[Drilled]) -> tuple[checkin.ShareState, ...]:
+        """How the custodians' shares stand."""
+        try:
+            standings = tuple(checkin.standings(self._context, record, drills))
+        except OrgkeyError as error:
+            self._rules.append(Rule("check-ins", False, f"{error.message}; {error.hint}"))
+            self._codes.append(error.code)
+            return ()
+        name, limit = "max_check_in_age_days", self._policy.max_check_in_age_days
+        if limit is not None:
+            self._rules += [_overdue(item, name, limit) for item in standings if item.overdue] or [
+                Rule(name, True, "every custodian has checked in")
+            ]
+        return standings
+
+    def _former_key(self, survey: Catalog) -> None:
+        """A former key is needed as long as there are backups that were made with it."""
+        name, latest = f"former key {survey.fingerprint}", survey.latest()
+        problems: list[str] = []
+        if latest is not None:
+            copies = rules.copies(self._policy, latest)
+            copies += rules.locks(latest.copies, _locked(self._context))
+            problems += [rule.text for rule in copies if not rule.ok]
+            context = self._context.of(survey.fingerprint)
+            past, error = _history(context, survey)
+            if error is not None:
+                problems.append(error.message)
+                self._codes.append(error.code)
+            problems += rules.failures([item for item in past.drills if item.epoch == latest.name])
+            problems += self._unproven(context, latest)
+        elif not overview.silences([survey]):  # the targets' rule says already why it is not known
+            problems.append("nothing authentic is stored for it")
+        self._require("former", [f"{name}: {problem}" for problem in problems], f"{name} is proven")
+        self._codes += overview.verdict(survey, self._policy.copies)
+
+    def _unproven(self, context: KeyScope, latest: Epoch) -> list[str]:
+        if latest.state not in (EpochState.PROVEN, EpochState.SUPERSEDED):
+            mend = f"run `orgkey drill --fingerprint {context.fingerprint}`"
+            return [f"this host knows of no drill that proved it; {mend}"]
+        drilled, limit = _last_drill(context, latest), self._policy.max_drill_age_days
+        age = (self._now - drilled).total_seconds() if drilled else 0.0
+        if not limit or age <= limit * DAY:
+            return []
+        return [f"its last drill is {age / DAY:.1f} days old, policy.max_drill_age_days is {limit:g}"]
+
+    def _backups(self) -> tuple[Backup, ...]:
+        """The map of the configured backups."""
+        if not self._context.config.backups:
+            return ()
+        surveys = (self._survey, *self._former)
+        problems: list[str] = []
+        found: tuple[Backup, ...] = ()
+        try:
+            sources = self._context.backends("driller").backups(whole=False)
+            found = map_backups(sources, escrowed(surveys), missing(surveys))
+        except OrgkeyError as error:
+            problems.append(f"the backups cannot be looked at: {error.message}; {error.hint}")
+            self._codes.append(error.code)
+        else:
+            unopened = [backup for backup in found if backup.code is Code.STALE]
+            # One in an archive is not lost: it breaks nothing as long as there is another.
+            others = any(backup.head is not None for backup in found)
+            harmless = (Code.OK, Code.STALE, Code.DEGRADED)
+            damaged = [it for it in found if it.code not in harmless and not (it.archived and others)]
+            problems += [f"backup {it.source.name}: {it.problem}" for it in unopened[:_NAMED]]
+            if len(unopened) > _NAMED:
+                problems.append(f"and {len(unopened) - _NAMED} backups more that no escrowed key opens")
+            if not found:
+                problems.append("no backup has arrived in any place of [backups]")
+            problems += [f"backup {it.source.name}: {it.problem}" for it in damaged[:_NAMED]]
+            self._codes += [it.code for it in damaged]
+        total = counted(len(found), "backup")
+        self._require("backups", problems, f"no backup needs another key than the escrowed: {total}")
+        return found
 
 
 def _not_stored(survey: Catalog, known: Known | None) -> str:
@@ -186,61 +281,19 @@ def _not_stored(survey: Catalog, known: Known | None) -> str:
     return f"whether anything authentic is stored for this key is not known; {last}"
 
 
-def _other_plan(latest: Epoch, outdated: frozenset[str]) -> list[str]:
-    if latest.name not in outdated:
-        return []
-    return [
-        f"epoch {latest.name} follows another custody plan than the configuration; "
-        "`orgkey custody rotate` applies it"
-    ]
-
-
-def _history(context: KeyScope, survey: Catalog) -> tuple[History, list[OrgkeyError]]:
-    """What the ledger tells that is believed; or why it cannot tell it."""
+def _history(
+    context: KeyScope, survey: Catalog, past: History | OrgkeyError | None = None
+) -> tuple[History, OrgkeyError | None]:
+    """What of the ledger is believed; or why it cannot be read."""
     try:
-        told = history.read(context.ledger.each())
+        past = past or drill_history.read(context.ledger.each())
     except OrgkeyError as error:
-        return History(), [error]
+        past = error
+    if isinstance(past, OrgkeyError):
+        return History(), past
     witnesses = Witnesses(context.root, (epoch.record for epoch in survey.epochs))
-    drills, doubts = witnesses.believed(told.drills)
-    return replace(told, drills=drills, skipped=(*told.skipped, *doubts)), []
-
-
-def _check_ins(
-    context: KeyScope, record: Record, drills: Sequence[Drilled], standings: list[checkin.ShareState]
-) -> tuple[list[Rule], list[Code]]:
-    """How the custodians' shares stand; they are added to ``standings``."""
-    try:
-        standings += checkin.standings(context, record, drills)
-    except OrgkeyError as error:
-        return [Rule("check-ins", False, f"{error.message}; {error.hint}")], [error.code]
-    limit = context.config.policy.max_check_in_age_days
-    if limit is None:
-        return [], []
-    rules = [
-        Rule(
-            "max_check_in_age_days",
-            False,
-            _overdue(item, limit),
-            round(item.age_seconds / DAY, 1),
-            limit,
-            f"{item.seat.share.label} {item.seat.place}",
-        )
-        for item in standings
-        if item.overdue
-    ]
-    return rules or gate.told("max_check_in_age_days", [], "every custodian has checked in"), []
-
-
-def _rules(context: KeyScope, latest: Epoch, age: float, drill_age: float | None) -> list[Rule]:
-    policy, now = context.config.policy, context.clock.now()
-    locked = _locked(context)
-    return [
-        *gate.copies(policy, latest),
-        *gate.ages(policy, latest, age, drill_age),
-        *gate.locks(latest.copies, locked),
-        *gate.retention(policy, latest.copies, locked, now),
-    ]
+    drills, doubts = witnesses.believed(past.drills)
+    return replace(past, drills=drills, skipped=(*past.skipped, *doubts)), None
 
 
 def _locked(context: KeyScope) -> frozenset[str]:
@@ -249,84 +302,20 @@ def _locked(context: KeyScope) -> frozenset[str]:
     return frozenset(name for name, target in targets if getattr(target, "lock_mode", None))
 
 
-def _live_rules(context: KeyScope, live: lives.Live, renewal: lives.Renewal | None) -> list[str]:
-    if context.config.key is None or context.config.key.live is None:
-        return []
+def _live_problems(live: live_key.Live, renewal: live_key.Renewal | None) -> Iterator[str]:
     if live.state == "replaced":
-        return [f"new backups are not covered by this escrow; the live key: {live.reason}"]
-    if live.state == "unknown":
+        yield f"new backups are not covered by this escrow; the live key: {live.reason}"
+    elif live.state == "unknown":
         # A gate that cannot see a replacement must not be green.
-        return [f"the live key cannot be looked up: {live.reason}"]
-    broken = []
-    if live.state == "renewed":
-        broken.append(
-            "the live key has newer self-signatures than the escrowed public part; "
-            "`orgkey refresh` stores them"
-        )
-    if renewal and renewal.state == "overdue":
-        broken.append("the live key has expired and has not renewed itself: the server cannot use it")
-    return broken
-
-
-def _former_rules(context: KeyScope, survey: Catalog) -> tuple[list[str], list[Code]]:
-    """A former key is needed as long as there are backups that were made with it."""
-    latest = survey.latest()
-    name = f"former key {survey.fingerprint}"
-    if latest is None:
-        # Why it is not known is told of the targets already.
-        unknown = overview.silences([survey])
-        return ([] if unknown else [f"{name}: nothing authentic is stored for it"]), []
-    rules = [*gate.copies(context.config.policy, latest), *gate.locks(latest.copies, _locked(context))]
-    broken = [f"{name}: {rule.text}" for rule in rules if not rule.ok]
-    its = context.of(survey.fingerprint)
-    past, ledger = _history(its, survey)
-    broken += [f"{name}: {error.message}" for error in ledger]
-    mine = [item for item in past.drills if item.epoch == latest.name]
-    broken += [f"{name}: {failure}" for failure in gate.failures(mine)]
-    codes = [error.code for error in ledger]
-    if latest.state not in (EpochState.PROVEN, EpochState.SUPERSEDED):
-        broken.append(
-            f"{name}: this host knows of no drill that proved it; "
-            f"run `orgkey drill --fingerprint {survey.fingerprint}`"
-        )
-        return broken, codes
-    drilled = _last_drill(its, latest)
-    age = (context.clock.now() - drilled).total_seconds() if drilled else 0.0
-    limit = context.config.policy.max_drill_age_days
-    if limit and age > limit * DAY:
-        broken.append(
-            f"{name}: its last drill is {age / DAY:.1f} days old, policy.max_drill_age_days is {limit:g}"
-        )
-    return broken, codes
-
-
-def _backups(
-    context: KeyScope, estate: BackupBackends, surveys: Sequence[Catalog]
-) -> tuple[tuple[Backup, ...], list[str], list[Code]]:
-    """The map of the configured backups, and what is wrong with it."""
-    if not context.config.backups:
-        return (), [], []
-    try:
-        found = backup_map.map_backups(
-            estate.backups(whole=False), backup_map.escrowed(surveys), backup_map.missing(surveys)
-        )
-    except OrgkeyError as error:
-        return (), [f"the backups cannot be looked at: {error.message}; {error.hint}"], [error.code]
-    unopened = [backup for backup in found if backup.code is Code.STALE]
-    broken = [f"backup {backup.source.name}: {backup.problem}" for backup in unopened[:_TOLD]]
-    if len(unopened) > _TOLD:
-        broken.append(f"and {len(unopened) - _TOLD} backups more that no escrowed key opens")
-    if not found:
-        broken.append("no backup has arrived in any place of [backups]")
-    # One in an archive is not lost: it breaks nothing as long as there is another.
-    others = any(backup.head is not None for backup in found)
-    damaged = [
-        backup
-        for backup in found
-        if backup.code not in (Code.OK, Code.STALE, Code.DEGRADED) and not (backup.archived and others)
-    ]
-    broken += [f"backup {backup.source.name}: {backup.problem}" for backup in damaged[:_TOLD]]
-    return found, broken, [backup.code for backup in damaged]
+        yield f"the live key cannot be looked up: {live.reason}"
+    else:
+        if live.state == "renewed":
+            yield (
+                "the live key has newer self-signatures than the escrowed public part; "
+                "`orgkey refresh` stores them"
+            )
+        if renewal and renewal.state == "overdue":
+            yield "the live key has expired and has not renewed itself: the server cannot use it"
 
 
 def _plan(context: KeyScope) -> tuple[CustodyPlan | None, list[tuple[str, OrgkeyError]]]:
@@ -338,14 +327,14 @@ def _plan(context: KeyScope) -> tuple[CustodyPlan | None, list[tuple[str, Orgkey
     def ask(name: str) -> HolderDescription | OrgkeyError:
         return isolated(lambda: describe(holders, [name])[name], f"holder {name}")
 
-    told = dict(zip(names, overlap([partial(ask, name) for name in names]), strict=True))
-    unasked = [(name, item) for name, item in told.items() if isinstance(item, OrgkeyError)]
-    described = {name: item for name, item in told.items() if isinstance(item, HolderDescription)}
+    answers = dict(zip(names, overlap([partial(ask, name) for name in names]), strict=True))
+    unasked = [(name, item) for name, item in answers.items() if isinstance(item, OrgkeyError)]
+    described = {name: item for name, item in answers.items() if isinstance(item, HolderDescription)}
     return (None if unasked else CustodyPlan(paths, {}, {}, described)), unasked
 
 
 def newest_of(found: Sequence[Backup], now: datetime) -> datetime | None:
-    """When the newest backup was written; a date that lies ahead must not keep the gate green."""
+    """When the newest backup was written; a date in the future must not keep the gate green."""
     times = [
         backup.source.modified
         for backup in found
@@ -356,11 +345,13 @@ def newest_of(found: Sequence[Backup], now: datetime) -> datetime | None:
     return max(times, default=None)
 
 
-def _overdue(item: checkin.ShareState, limit: float) -> str:
-    when = f"{item.age_seconds / DAY:.1f} days ago"
+def _overdue(item: checkin.ShareState, name: str, limit: float) -> Rule:
+    days = item.age_seconds / DAY
+    when = f"{days:.1f} days ago"
     last = f"checked in {when}" if item.last else f"has never checked in, the share was made {when}"
-    asked = f"policy.max_check_in_age_days is {limit:g}; run `orgkey custody challenge`"
-    return f"custodian {item.seat.name} ({item.seat.path.name}) {last}, {asked}"
+    mend = f"policy.{name} is {limit:g}; run `orgkey custody challenge`"
+    text = f"custodian {item.seat.name} ({item.seat.path.name}) {last}, {mend}"
+    return Rule(name, False, text, round(days, 1), limit, f"{item.seat.share.label} {item.seat.place}")
 
 
 def _last_drill(context: KeyScope, latest: Epoch | None) -> datetime | None:

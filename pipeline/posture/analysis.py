@@ -9,36 +9,56 @@ from __future__ import annotations
 
 import platform
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Final, TypeGuard
 
-from pipeline import config as settings
 from pipeline.archive import overview
 from pipeline.archive.catalog import Catalog, Epoch
 from pipeline.archive.run import KeyScope
-from pipeline.config import Config
+from pipeline.config import (
+    Config,
+    HolderConfig,
+    IdentityConfig,
+    KmsHolderConfig,
+    S3TargetConfig,
+    TransitHolderConfig,
+    VaultPlace,
+)
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Code, OrgkeyError, first_of
 from pipeline.core.isolation import isolated
 from pipeline.core.text import counted
 from pipeline.custody.shares import paths
 from pipeline.custody.shares.paths import VOLATILE, WAY, HolderDescription
-from pipeline.posture import model as posture
 from pipeline.posture.minimal_sets import one
-from pipeline.posture.model import Answer, Model, Posture, Requirement, Thing
+from pipeline.posture.model import (
+    Model,
+    PartySets,
+    Posture,
+    Requirement,
+    Thing,
+    copy_at,
+    custodian,
+    from_config,
+    shares_of,
+    sheets,
+)
 from pipeline.record.verify import Record
 
-TRUTH = (
+_KMS_KEY: Final = re.compile(r"arn:[a-z-]+:kms:[^:]*:(\d{12}):")
+TRUTH: Final = (
     "copies that were kept elsewhere, and kits in safes, stay open to the custodians of their epoch "
     "for good; only a regenerated Org Key ends that"
 )
 """What no computation shows."""
 
-LISTED = 200
-"""More sets than this are compared, and told, as groups only."""
+LISTED: Final = 200
+"""More sets than this are compared and listed as groups only."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +66,7 @@ class Lingering:
     """What is left over from before, and still opens the key.
 
     Attributes:
-        epoch: The epoch; ``None`` for exports that lie about.
+        epoch: The epoch; ``None`` for exports that are left over.
         who: Sets of parties that get the key through it and could not through the latest epoch; for
             exports whoever can read them.
         until: When its last locked copy can be deleted; ``None`` when nothing holds it.
@@ -54,7 +74,7 @@ class Lingering:
     """
 
     epoch: str | None
-    who: Answer
+    who: PartySets
     until: datetime | None
     what: str
 
@@ -70,7 +90,7 @@ class Exposure:
         epochs: The epochs that were taken into account, oldest first.
         lingering: What older epochs and left-over exports add.
         hosts: Hosts whose live logins open a whole path.
-        facts: What servers told, in words.
+        facts: What servers say, in words.
         unknown: What could not be found out.
         names: What custodians are called, by party.
         code: How the run ends.
@@ -99,42 +119,145 @@ class Exposure:
         return self.stored or self.configured
 
 
-@dataclass
 class _Control:
-    """Who controls what, by the configuration and by facts."""
+    """Who controls what: by the configuration, and by facts that servers tell.
 
-    config: Config
-    described: Mapping[str, HolderDescription]
-    accounts: Mapping[str, str]
-    extra: dict[str, set[str]] = field(default_factory=dict)
-    facts: list[str] = field(default_factory=list)
+    Args:
+        context: The run. The writer may describe keys; a host that only drills has no writer's login.
+    """
+
+    def __init__(self, context: KeyScope) -> None:
+        config = self.config = context.config
+        self.described: dict[str, HolderDescription] = {}
+        self.facts: list[str] = []
+        self.unknown: list[str] = []
+        self._added: dict[str, set[str]] = defaultdict(set)
+        things = [
+            *((f"target {name}", item) for name, item in config.target.items()),
+            *((f"holder {name}", item) for name, item in config.holder.items() if _machine(item)),
+        ]
+        self._controlled = {label: set(item.controlled_by) for label, item in things}
+        self._at_vault: dict[str, dict[str, VaultPlace]] = defaultdict(dict)
+        for label, item in things:
+            if isinstance(item, VaultPlace):
+                self._at_vault[item.address][label] = item
+        self._describe(context)
+        self._unsealed(context.backends("driller").seal_types())
+        # Whoever runs a Vault server can use everything in it, whatever the configuration calls them.
+        for address, places in self._at_vault.items():
+            self._link(f"whoever runs {address}", places)
+        # The root of an AWS account can use every key and bucket of it.
+        for account, labels in self._accounts().items():
+            self._link(f"AWS account {account}", labels)
 
     def of(self, thing: Thing) -> Thing:
         """A thing with the parties that facts add."""
-        return replace(thing, parties=thing.parties | frozenset(self.extra.get(thing.label, ())))
+        return replace(thing, parties=thing.parties | self._added.get(thing.label, set()))
 
-    def copy(self, name: str) -> Thing:
-        """A target's copy."""
-        target = self.config.target[name]
-        return self.of(Thing(f"target {name}", frozenset(target.controlled_by), target.domain))
+    def configured(self) -> Model:
+        """What the configured plan would mean."""
+        plain = from_config(self.config)
+        paths = (
+            tuple(replace(need, shares=tuple(map(self.of, need.shares))) for need in path)
+            for path in plain.paths
+        )
+        return Model(tuple(paths), tuple(map(self.of, plain.copies)), plain.names)
 
-    def shares(self, name: str, description: HolderDescription, labels: Iterable[str]) -> tuple[Thing, ...]:
+    def stored(self, epoch: Epoch) -> Model:
+        """What one stored epoch means: its own plan, and the copies that are good now."""
+        assert epoch.record is not None
+        section, targets = epoch.record.manifest.custody, self.config.target
+        return Model(
+            tuple(
+                tuple(
+                    Requirement(
+                        need.threshold,
+                        self._shares(
+                            need.holder,
+                            section.holders[need.holder],
+                            [share.label for share in entry.shares_of(need.holder)],
+                        ),
+                        need.holder,
+                    )
+                    for need in entry.needs
+                )
+                for entry in section.paths
+            ),
+            tuple(self.of(copy_at(it.target, targets[it.target])) for it in epoch.good),
+            tuple(entry.name for entry in section.paths),
+        )
+
+    def _shares(self, name: str, description: HolderDescription, labels: Iterable[str]) -> tuple[Thing, ...]:
         """The shares of a holder as a manifest describes it."""
         if description.kind == "openpgp":
-            return tuple(posture.custodian(label) for label in labels)
+            return tuple(custodian(label) for label in labels)
         if description.kind == "paper":
-            return posture.sheets(name, labels)
-        for known, told in self.described.items():
-            item = self.config.holder[known]
-            if told.kind == description.kind and _fixed(told) == _fixed(description):
-                return tuple(self.of(thing) for thing in posture.shares_of(known, item))
-        where = " ".join(
-            str(description.coordinates[key])
-            for key in ("address", "mount", "key", "key_arn")
-            if description.coordinates.get(key)
-        )
+            return sheets(name, labels)
+        for known, item in self.described.items():
+            if item.kind == description.kind and _fixed(item) == _fixed(description):
+                return tuple(map(self.of, shares_of(known, self.config.holder[known])))
+        keys = ("address", "mount", "key", "key_arn")
+        where = " ".join(str(value) for key in keys if (value := description.coordinates.get(key)))
         party = f"whoever controls {where or f'holder {name}'}"
         return (Thing(f"holder {name} at {where}", frozenset({party})),)
+
+    # -- what servers tell -------------------------------------------------------------------------
+
+    def _describe(self, context: KeyScope) -> None:
+        drills_only = "driller" in self.config.identity and "writer" not in self.config.identity
+        for name, holder in context.backends("driller" if drills_only else "writer").holders().items():
+            found = isolated(partial(paths.describe, {name: holder}, [name]), f"holder {name}")
+            if isinstance(found, OrgkeyError):
+                self.unknown.append(f"holder {name}: {found.message}")
+            else:
+                self.described |= found
+
+    def _accounts(self) -> dict[str, list[str]]:
+        """The things behind each AWS account, where it is known."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for name, item in self.described.items():
+            if match := _KMS_KEY.match(str(item.coordinates.get("key_arn", ""))):
+                found[match[1]].append(f"holder {name}")
+        for name, target in self.config.target.items():
+            if isinstance(target, S3TargetConfig) and target.expected_bucket_owner:
+                found[target.expected_bucket_owner].append(f"target {name}")
+        return found
+
+    def _unsealed(self, kinds: Mapping[str, str | OrgkeyError]) -> None:
+        """Whoever holds the key of an auto-unseal can open that Vault's storage, and so use what is in it."""
+        clouds = {
+            party
+            for item in (*self.config.target.values(), *self.config.holder.values())
+            if isinstance(item, S3TargetConfig | KmsHolderConfig)
+            for party in item.controlled_by
+        }
+        for address, things in self._at_vault.items():
+            kind = kinds.get(address)
+            if isinstance(kind, OrgkeyError):
+                self.unknown.append(f"how {address} is unsealed: {kind.message}")
+            if kind is None or isinstance(kind, OrgkeyError) or kind == "shamir":
+                continue
+            parties = {party for item in things.values() for party in item.unsealed_by or ()}
+            if all(item.unsealed_by is None for item in things.values()):
+                unnamed = {f"whoever holds the {kind} seal of {address}"}
+                parties = (clouds if kind == "awskms" else set()) or unnamed
+            for label in things:
+                self._added[label] |= parties - self._controlled[label]
+            holders = ", ".join(sorted(parties)) or "nobody else"
+            self.facts.append(f"{address} is unsealed by {kind}: {holders} can open its storage")
+
+    def _link(self, party: str, labels: Iterable[str]) -> None:
+        """Add a party that controls several things, unless one that is named already controls them all."""
+        things = sorted(labels)
+        if len(things) < 2 or set.intersection(*(self._controlled[label] for label in things)):
+            return
+        for label in things:
+            self._added[label].add(party)
+        self.facts.append(f"{party} controls {' and '.join(things)}, which have no party in common")
+
+
+def _machine(item: HolderConfig) -> TypeGuard[TransitHolderConfig | KmsHolderConfig]:
+    return isinstance(item, TransitHolderConfig | KmsHolderConfig)
 
 
 def _fixed(item: HolderDescription) -> dict[str, object]:
@@ -154,198 +277,39 @@ def expose(context: KeyScope, surveys: Sequence[Catalog] | None = None) -> Expos
         UsageProblem: There are more combinations of parties than can be listed.
     """
     surveys = surveys or context.catalogs()
-    control, unknown = _control(context)
-    unknown += [f"{' and '.join(item.subjects)}: {item.message}" for item in overview.silences(surveys)]
+    control = _Control(context)
+    silent = overview.silences(surveys)
+    unknown = [*control.unknown, *(f"{' and '.join(item.subjects)}: {item.message}" for item in silent)]
     epochs = tuple(epoch for survey in surveys for epoch in survey.epochs if epoch.record)
-    models = {epoch.name: _model(control, epoch) for epoch in epochs}
+    models = {epoch.name: control.stored(epoch) for epoch in epochs}
     chosen = surveys[0].latest()
-    configured = Posture((_configured(context.config, control),))
     latest = Posture((models[chosen.name],)) if chosen else None
-    codes = [item.code for item in overview.silences(surveys)]
+    older = [epoch for epoch in epochs if epoch is not chosen]
     return Exposure(
-        Posture(tuple(models.values())) if models else None,
-        latest,
-        configured,
-        epochs,
-        (*_older(surveys, models, chosen, latest), *_exports(context)),
-        _hosts(context.config),
-        tuple(control.facts),
-        tuple(dict.fromkeys(unknown)),
-        _names([epoch.record for epoch in epochs if epoch.record], control.described),
-        Code.DEGRADED if first_of(codes) is not Code.OK else Code.OK,
-    )
-
-
-def _configured(config: Config, control: _Control) -> Model:
-    plain = posture.from_config(config)
-    return Model(
-        tuple(
-            tuple(replace(need, shares=tuple(control.of(share) for share in need.shares)) for need in path)
-            for path in plain.paths
+        stored=Posture(tuple(models.values())) if models else None,
+        latest=latest,
+        configured=Posture((control.configured(),)),
+        epochs=epochs,
+        lingering=(
+            *(_older(epoch, models[epoch.name], latest) for epoch in older if latest),
+            *_exports(context),
         ),
-        tuple(control.of(copy) for copy in plain.copies),
-        plain.names,
+        hosts=_hosts(context.config),
+        facts=tuple(control.facts),
+        unknown=tuple(dict.fromkeys(unknown)),
+        names=_names([epoch.record for epoch in epochs if epoch.record], control.described),
+        code=Code.OK if first_of(item.code for item in silent) is Code.OK else Code.DEGRADED,
     )
-
-
-def _model(control: _Control, epoch: Epoch) -> Model:
-    """What one stored epoch means: its own plan, and the copies that are good now."""
-    assert epoch.record is not None
-    section = epoch.record.manifest.custody
-    return Model(
-        tuple(
-            tuple(
-                Requirement(
-                    need.threshold,
-                    control.shares(
-                        need.holder,
-                        section.holders[need.holder],
-                        [share.label for share in entry.shares_of(need.holder)],
-                    ),
-                    need.holder,
-                )
-                for need in entry.needs
-            )
-            for entry in section.paths
-        ),
-        tuple(control.copy(copy.target) for copy in epoch.good),
-        tuple(entry.name for entry in section.paths),
-    )
-
-
-# -- what servers tell -----------------------------------------------------------------------------
-
-
-def _control(context: KeyScope) -> tuple[_Control, list[str]]:
-    unknown: list[str] = []
-    described: dict[str, HolderDescription] = {}
-    known = context.config.identity
-    # The writer may describe keys; a host that only drills has no writer's login.
-    holders = context.backends(
-        "driller" if "driller" in known and "writer" not in known else "writer"
-    ).holders()
-    for name, holder in holders.items():
-        told = isolated(partial(paths.describe, {name: holder}, [name]), f"holder {name}")
-        if isinstance(told, OrgkeyError):
-            unknown.append(f"holder {name}: {told.message}")
-        else:
-            described |= told
-    control = _Control(context.config, described, _accounts(context.config, described))
-    unknown += _unsealed(context, control)
-    _same_server(context.config, control)
-    _same_account(control)
-    return control, unknown
-
-
-def _accounts(config: Config, described: Mapping[str, HolderDescription]) -> dict[str, str]:
-    """The AWS account behind each thing, where it is known."""
-    found = {}
-    for name, item in described.items():
-        match = re.match(r"arn:[a-z-]+:kms:[^:]*:(\d{12}):", str(item.coordinates.get("key_arn", "")))
-        if match:
-            found[f"holder {name}"] = match[1]
-    for name, target in config.target.items():
-        if isinstance(target, settings.S3TargetConfig) and target.expected_bucket_owner:
-            found[f"target {name}"] = target.expected_bucket_owner
-    return found
-
-
-def _controlled(config: Config) -> dict[str, tuple[str, ...]]:
-    """Who controls each machine's thing, by the configuration."""
-    found = {f"target {name}": target.controlled_by for name, target in config.target.items()}
-    for name, holder in config.holder.items():
-        if isinstance(holder, settings.TransitHolderConfig | settings.KmsHolderConfig):
-            found[f"holder {name}"] = holder.controlled_by
-    return found
-
-
-def _at_vault(config: Config) -> dict[str, dict[str, settings.VaultPlace]]:
-    """The things at each Vault server, by address."""
-    found: dict[str, dict[str, settings.VaultPlace]] = {}
-    for what, group in (("target", config.target), ("holder", config.holder)):
-        for name, item in group.items():
-            if isinstance(item, settings.VaultPlace):
-                found.setdefault(item.address, {})[f"{what} {name}"] = item
-    return found
-
-
-def _unsealed(context: KeyScope, control: _Control) -> list[str]:
-    """Whoever holds the key of an auto-unseal can open that Vault's storage, and so use what is in it."""
-    config = context.config
-    controlled = _controlled(config)
-    clouds = {
-        party
-        for name, item in (*config.target.items(), *config.holder.items())
-        if isinstance(item, settings.S3TargetConfig | settings.KmsHolderConfig)
-        for party in item.controlled_by
-    }
-    unknown = []
-    kinds = context.backends("driller").seal_types()
-    for address, things in _at_vault(config).items():
-        kind = kinds.get(address)
-        if isinstance(kind, OrgkeyError):
-            unknown.append(f"how {address} is unsealed: {kind.message}")
-        if kind is None or isinstance(kind, OrgkeyError) or kind == "shamir":
-            continue
-        named = {party for item in things.values() for party in item.unsealed_by or ()}
-        asked = all(item.unsealed_by is None for item in things.values())
-        parties = named or (clouds if kind == "awskms" and asked else set())
-        if asked and not parties:
-            parties = {f"whoever holds the {kind} seal of {address}"}
-        for label in things:
-            control.extra.setdefault(label, set()).update(parties - set(controlled[label]))
-        control.facts.append(
-            f"{address} is unsealed by {kind}: "
-            f"{', '.join(sorted(parties)) or 'nobody else'} can open its storage"
-        )
-    return unknown
-
-
-def _same_server(config: Config, control: _Control) -> None:
-    """Whoever runs a Vault server can use everything in it, whatever the configuration calls them."""
-    for address, things in _at_vault(config).items():
-        _link(control, f"whoever runs {address}", things)
-
-
-def _same_account(control: _Control) -> None:
-    """The root of an AWS account can use every key and bucket of it."""
-    by_account: dict[str, list[str]] = {}
-    for label, account in control.accounts.items():
-        by_account.setdefault(account, []).append(label)
-    for account, labels in by_account.items():
-        _link(control, f"AWS account {account}", labels)
-
-
-def _link(control: _Control, party: str, labels: Iterable[str]) -> None:
-    """Add a party that controls several things, unless one that is named already controls them all."""
-    controlled = _controlled(control.config)
-    things = sorted(labels)
-    if len(things) < 2 or set.intersection(*(set(controlled[label]) for label in things)):
-        return
-    for label in things:
-        control.extra.setdefault(label, set()).add(party)
-    control.facts.append(f"{party} controls {' and '.join(things)}, which have no party in common")
 
 
 # -- what is left over -----------------------------------------------------------------------------
 
 
-def _older(
-    surveys: Iterable[Catalog], models: Mapping[str, Model], chosen: Epoch | None, latest: Posture | None
-) -> list[Lingering]:
-    found = []
-    for survey in surveys:
-        for epoch in survey.epochs:
-            if epoch.record is None or epoch is chosen or latest is None:
-                continue
-            model = models[epoch.name]
-            who = Posture((*latest.models, model)).beyond(model, latest.models)
-            dates = [copy.retain_until for copy in epoch.good if copy.retain_until]
-            where = ", ".join(copy.target for copy in epoch.good)
-            found.append(
-                Lingering(epoch.name, who, max(dates, default=None), f"{epoch.state}, stored at {where}")
-            )
-    return found
+def _older(epoch: Epoch, model: Model, latest: Posture) -> Lingering:
+    who = Posture((*latest.models, model)).beyond(model, latest.models)
+    until = max((copy.retain_until for copy in epoch.good if copy.retain_until), default=None)
+    where = ", ".join(copy.target for copy in epoch.good)
+    return Lingering(epoch.name, who, until, f"{epoch.state}, stored at {where}")
 
 
 def _exports(context: KeyScope) -> list[Lingering]:
@@ -360,24 +324,20 @@ def _exports(context: KeyScope) -> list[Lingering]:
         return []
     if not count:
         return []
-    who = Answer(one(f"whoever reads {folder} and knows the export's passphrase"), {})
+    who = PartySets(one(f"whoever reads {folder} and knows the export's passphrase"), {})
     return [Lingering(None, who, None, f"{counted(count, 'export')} in {folder}")]
 
 
 def _hosts(config: Config) -> tuple[str, ...]:
     """This host, where its logins open a whole path: it gets the key at any time."""
-    identity = config.identity.get("driller") or config.identity.get("writer") or settings.IdentityConfig()
-    machines = {
-        name
-        for name, holder in config.holder.items()
-        if isinstance(holder, settings.TransitHolderConfig | settings.KmsHolderConfig)
-    }
+    identity = config.identity.get("driller") or config.identity.get("writer") or IdentityConfig()
+    machines = {name for name, holder in config.holder.items() if _machine(holder)}
     paths_here = [
         name for name, path in config.path.items() if {need.holder for need in path.needs} <= machines
     ]
     if not paths_here:
         return ()
-    login = "live drill credentials" if identity != settings.IdentityConfig() else "the user's own logins"
+    login = "live drill credentials" if identity != IdentityConfig() else "the user's own logins"
     return (f"host {platform.node()} ({login}, path {', '.join(sorted(paths_here))})",)
 
 

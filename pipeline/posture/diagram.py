@@ -1,13 +1,13 @@
 """The posture as a picture: which shares open the key, who controls each, and where the single points are.
 
 A self-contained SVG: no script, no font and no link from outside; it follows the reader's light or dark
-scheme, and whatever colour says is said in words, too.
+scheme, and words say whatever colour says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from importlib import resources
 from typing import Final
 from xml.sax.saxutils import escape
 
@@ -16,36 +16,23 @@ from pipeline.posture.analysis import Exposure
 from pipeline.posture.model import Model, Requirement, Thing
 
 WIDTH: Final = 960
+_ROOM: Final = WIDTH - 24 - 24 - 150
 _LINE: Final = 17
 _PAD: Final = 12
 _GAP: Final = 44
 _LETTER: Final = 6.7
 """About the width of a letter at 12 pixels, for wrapping."""
 
-_STYLE: Final = """\
-svg { font: 12px system-ui, sans-serif; background: #ffffff; }
-text { fill: #1c2430; } .dim { fill: #55606e; } .head { font-weight: 600; font-size: 13px; }
-.title { font-weight: 600; font-size: 16px; } .join { font-weight: 600; fill: #55606e; }
-rect { fill: #f3f6fa; stroke: #8793a3; } .panel { fill: none; stroke: #c5ccd6; }
-.key { fill: #e6f2ea; stroke: #2e7d4f; } .point { stroke: #b3261e; stroke-width: 2.5; stroke-dasharray: 6 3; }
-.warn { fill: #b3261e; font-weight: 600; } line { stroke: #8793a3; stroke-width: 1.5; }
-@media (prefers-color-scheme: dark) {
-  svg { background: #14181f; } text { fill: #e6eaf0; } .dim, .join { fill: #9aa5b4; }
-  rect { fill: #1f2630; stroke: #66717f; } .panel { fill: none; stroke: #3a4450; }
-  .key { fill: #16301f; stroke: #5fbf87; } .point { stroke: #ff8a80; } .warn { fill: #ff8a80; }
-  line { stroke: #66717f; }
-}
-"""
+_STYLE: Final = resources.files(__package__).joinpath("diagram.css").read_text(encoding="utf-8")
 
 
-@dataclass(frozen=True)
 class _Box:
-    """A box with a heading and lines."""
+    """A box with a heading and lines, which are cut and wrapped to its width."""
 
-    head: str
-    lines: tuple[str, ...]
-    warning: str
-    width: float
+    def __init__(self, head: str, texts: Iterable[str], warning: str, width: float) -> None:
+        letters = int((width - 2 * _PAD) / _LETTER)
+        self.head, self.lines = _cut(head, letters), _wrapped(texts, letters)
+        self.warning, self.width = warning, width
 
     @property
     def height(self) -> float:
@@ -85,7 +72,7 @@ def draw(found: Exposure) -> str:
         if number:
             drawn.append(_text(40, y + 4, "OR", "join"))
             y += 18
-        name = model.names[number] if number < len(model.names) else f"path {number + 1}"
+        name = _name(model, number)
         height, panel = _path(name, path, found.names, points, y)
         drawn += panel
         ends.append(y + height / 2)
@@ -115,20 +102,19 @@ class _Points:
         """What to warn of at a box."""
         fatal = any(thing.lost_with() & self._fatal for thing in things)
         alone = sorted({party for thing in things for party in thing.parties & self._alone})
-        told = ["! its loss is fatal"] if fatal else []
-        return "; ".join(told + [f"! {party} alone reconstructs" for party in alone])
+        texts = ["! its loss is fatal"] if fatal else []
+        return "; ".join(texts + [f"! {party} alone reconstructs" for party in alone])
 
 
 def _path(
     name: str, path: tuple[Requirement, ...], names: Mapping[str, str], points: _Points, y: float
 ) -> tuple[float, list[str]]:
     """A path: its requirements in a row, all of them needed."""
-    room = WIDTH - 24 - 24 - 150
-    width = (room - 2 * _PAD - _GAP * (len(path) - 1)) / len(path)
+    width = (_ROOM - 2 * _PAD - _GAP * (len(path) - 1)) / len(path)
     boxes = [_requirement(need, names, points, width) for need in path]
     height = max(box.height for box in boxes) + _LINE + 2 * _PAD
     drawn = [
-        f'<rect class="panel" x="24" y="{y:g}" width="{room:g}" height="{height:g}" rx="8"/>',
+        f'<rect class="panel" x="24" y="{y:g}" width="{_ROOM:g}" height="{height:g}" rx="8"/>',
         _text(24 + _PAD, y + 18, f"path {name}", "head"),
     ]
     x = 24.0 + _PAD
@@ -141,37 +127,23 @@ def _path(
 
 
 def _requirement(need: Requirement, names: Mapping[str, str], points: _Points, width: float) -> _Box:
-    letters = int((width - 2 * _PAD) / _LETTER)
-    if len(need.shares) == 1:
+    warning, size = points.of(need.shares), len(need.shares)
+    if size == 1:
         (share,) = need.shares
-        who = [f"controlled by {', '.join(sorted(share.parties))}"]
-        return _Box(_cut(share.label, letters), _wrapped(who, letters), points.of(need.shares), width)
+        return _Box(share.label, [f"controlled by {', '.join(sorted(share.parties))}"], warning, width)
     people = [_called(share, names) for share in need.shares]
-    slack = len(need.shares) - need.threshold
-    head = f"any {need.threshold} of {len(need.shares)}: {need.holder or 'people'}"
-    warning = points.of(need.shares)
-    lines = [*_wrapped(people, letters), f"{slack} may be missing"]
-    return _Box(_cut(head, letters), tuple(lines), warning, width)
+    head = f"any {need.threshold} of {size}: {need.holder or 'people'}"
+    return _Box(head, [*people, f"{size - need.threshold} may be missing"], warning, width)
 
 
 def _copies(model: Model, points: _Points, y: float) -> tuple[float, list[str]]:
-    room = WIDTH - 24 - 24 - 150
     columns = min(3, max(1, len(model.copies)))
-    width = (room - 12 * (columns - 1)) / columns
-    letters = int((width - 2 * _PAD) / _LETTER)
-    boxes = [
-        _Box(
-            _cut(copy.label, letters),
-            _wrapped(
-                [f"controlled by {', '.join(sorted(copy.parties))}"]
-                + ([f"failure domain {copy.domain}"] if copy.domain else []),
-                letters,
-            ),
-            points.of([copy]),
-            width,
-        )
-        for copy in model.copies
-    ]
+    width = (_ROOM - 12 * (columns - 1)) / columns
+    boxes = []
+    for copy in model.copies:
+        texts = [f"controlled by {', '.join(sorted(copy.parties))}"]
+        texts += [f"failure domain {copy.domain}"] if copy.domain else []
+        boxes.append(_Box(copy.label, texts, points.of([copy]), width))
     drawn = []
     at = y
     for start in range(0, len(boxes), columns):
@@ -185,19 +157,19 @@ def _copies(model: Model, points: _Points, y: float) -> tuple[float, list[str]]:
 def _key(ends: list[float], top: float, bottom: float) -> list[str]:
     """The key at the right, and a line to it from every path and from the copies."""
     x, middle = WIDTH - 24 - 112, (top + bottom) / 2
-    drawn = [
-        f'<line x1="{WIDTH - 24 - 150:g}" y1="{end:g}" x2="{x:g}" y2="{middle:g}"/>' for end in sorted(ends)
+    return [
+        *(f'<line x1="{24 + _ROOM:g}" y1="{end:g}" x2="{x:g}" y2="{middle:g}"/>' for end in sorted(ends)),
+        f'<rect class="key" x="{x:g}" y="{middle - 28:g}" width="112" height="56" rx="6"/>',
+        _text(x + 14, middle - 4, "the Org Key", "head"),
+        _text(x + 14, middle + 14, "a path, a copy", "dim"),
     ]
-    drawn.append(f'<rect class="key" x="{x:g}" y="{middle - 28:g}" width="112" height="56" rx="6"/>')
-    drawn.append(_text(x + 14, middle - 4, "the Org Key", "head"))
-    return [*drawn, _text(x + 14, middle + 14, "a path, a copy", "dim")]
 
 
 def _closing(found: Exposure) -> list[str]:
     now = found.now
     alone, fatal = now.reconstruct.singles(), now.fatal_losses.singles()
     letters = int((WIDTH - 48) / _LETTER)
-    told = [
+    texts = [
         f"! reconstructs alone: {who_alone(alone, found.hosts)}"
         if alone or found.hosts
         else "nobody reconstructs alone",
@@ -205,15 +177,15 @@ def _closing(found: Exposure) -> list[str]:
     ]
     older = [item.epoch for item in found.lingering if item.epoch]
     if older:
-        told.append(f"older epochs that still open the key: {len(older)}")
-    return [line for text in told for line in _wrapped([text], letters)]
+        texts.append(f"older epochs that still open the key: {len(older)}")
+    return [line for text in texts for line in _wrapped([text], letters)]
 
 
 def _described(model: Model, found: Exposure) -> str:
     """The picture in words, for those who do not see it."""
     ways = []
     for number, path in enumerate(model.paths):
-        name = model.names[number] if number < len(model.names) else str(number + 1)
+        name = _name(model, number)
         needs = [
             need.shares[0].label
             if len(need.shares) == 1
@@ -223,6 +195,10 @@ def _described(model: Model, found: Exposure) -> str:
         ways.append(f"path {name}: {' and '.join(needs)}")
     copies = ", ".join(copy.label for copy in model.copies) or "none"
     return "; or ".join(ways) + f"; and one copy of: {copies}. " + ". ".join(_closing(found)) + "."
+
+
+def _name(model: Model, number: int) -> str:
+    return model.names[number] if number < len(model.names) else str(number + 1)
 
 
 def _called(share: Thing, names: Mapping[str, str]) -> str:
@@ -249,12 +225,14 @@ def _cut(text: str, letters: int) -> str:
 
 
 def _text(x: float, y: float, text: str, kind: str) -> str:
-    printable = "".join(char if char.isprintable() else "?" for char in text)
-    return f'<text x="{x:g}" y="{y:g}" class="{kind}">{escape(printable)}</text>'
+    return f'<text x="{x:g}" y="{y:g}" class="{kind}">{_escaped(text)}</text>'
+
+
+def _escaped(text: str) -> str:
+    return escape("".join(char if char.isprintable() else "?" for char in text))
 
 
 def _document(drawn: list[str], height: float, description: str) -> str:
-    printable = "".join(char if char.isprintable() else "?" for char in description)
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" width="{WIDTH}" '
         f'height="{height:g}" role="img" aria-labelledby="posture-title posture-desc">'
@@ -263,7 +241,7 @@ def _document(drawn: list[str], height: float, description: str) -> str:
         [
             head,
             '<title id="posture-title">Custody posture: who can get the Org Key back</title>',
-            f'<desc id="posture-desc">{escape(printable)}</desc>',
+            f'<desc id="posture-desc">{_escaped(description)}</desc>',
             f"<style>{_STYLE}</style>",
             *drawn,
             "</svg>",

@@ -80,7 +80,7 @@ def at_least(count: int, parts: list[Needs], group: str = "", size: int = 0) -> 
 
     Args:
         count: How many.
-        parts: Those that are told apart.
+        parts: Those outside the group.
         group: A group of which every member counts as one more.
         size: How many members it has.
     """
@@ -96,7 +96,7 @@ def expand(needs: Needs, groups: Mapping[str, tuple[str, ...]]) -> frozenset[fro
 
     Args:
         needs: The needs.
-        groups: The members of each group; a name that is none stands for itself.
+        groups: The members of each group; any other name stands for itself.
     """
     return frozenset(
         frozenset(name for part in chosen for name in part)

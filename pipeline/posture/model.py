@@ -6,17 +6,18 @@ minimal needs (:mod:`pipeline.posture.minimal_sets`); people who stand for each 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import UsageProblem
-from pipeline.posture import minimal_sets as antichains
+from pipeline.posture import minimal_sets
 from pipeline.posture.minimal_sets import Needs, all_of, any_of, at_least, one
 
 if TYPE_CHECKING:
-    from pipeline.config import Config, HolderConfig
+    from pipeline.config import Config, HolderConfig, TargetConfig
 
 Sets = frozenset[frozenset[str]]
 """Minimal sets of names."""
@@ -76,18 +77,10 @@ class Model:
     copies: tuple[Thing, ...]
     names: tuple[str, ...] = ()
 
-    def reconstruct(self) -> Sets:
-        """Minimal sets of parties that together get the key: a path's shares, and a copy."""
-        return Posture((self,)).reconstruct.sets()
-
-    def fatal_losses(self) -> Sets:
-        """Minimal sets whose loss leaves no restore: a need of every path, or every copy."""
-        return Posture((self,)).fatal_losses.sets()
-
 
 @dataclass(frozen=True)
-class Answer:
-    """Minimal needs, and whom their groups stand for.
+class PartySets:
+    """Minimal needs, and the members of their groups.
 
     Attributes:
         needs: The needs.
@@ -99,23 +92,23 @@ class Answer:
 
     def sets(self) -> Sets:
         """Every minimal set, written out."""
-        return antichains.expand(self.needs, self.groups)
+        return minimal_sets.expand(self.needs, self.groups)
 
     def count(self) -> int:
         """How many sets there are, without writing them out."""
-        return antichains.size(self.needs, self.groups)
+        return minimal_sets.size(self.needs, self.groups)
 
     def singles(self) -> list[str]:
         """The names that suffice alone, sorted."""
         alone = frozenset(need for need in self.needs if sum(count for _, count in need) == 1)
-        return sorted(name for item in antichains.expand(alone, self.groups) for name in item)
+        return sorted(name for item in minimal_sets.expand(alone, self.groups) for name in item)
 
     def lines(self) -> list[list[tuple[int, tuple[str, ...]]]]:
         """Each need for people: how many, of whom; small ones first."""
-        told = [
+        needs = (
             sorted((count, self.groups.get(name, (name,))) for name, count in need) for need in self.needs
-        ]
-        return sorted(told, key=lambda need: (sum(count for count, _ in need), need))
+        )
+        return sorted(needs, key=lambda need: (sum(count for count, _ in need), need))
 
 
 @dataclass(frozen=True)
@@ -133,20 +126,20 @@ class Posture:
         object.__setattr__(self, "_groups", _alike(self.models))
 
     @cached_property
-    def reconstruct(self) -> Answer:
+    def reconstruct(self) -> PartySets:
         """Minimal sets of parties that get the key out of any of the records."""
         needs = any_of(self._reconstruct(model) for model in self.models)
-        return Answer(needs, self._groups)
+        return PartySets(needs, self._groups)
 
     @cached_property
-    def fatal_losses(self) -> Answer:
+    def fatal_losses(self) -> PartySets:
         """Minimal sets whose loss leaves no restore from any of the records."""
         things = [thing for model in self.models for thing in _things(model)]
         same, groups = _same_loss(things, self._groups)
         needs = all_of(self._fatal(model, same) for model in self.models)
-        return Answer(needs, groups)
+        return PartySets(needs, groups)
 
-    def beyond(self, model: Model, others: Sequence[Model]) -> Answer:
+    def beyond(self, model: Model, others: Sequence[Model]) -> PartySets:
         """Minimal sets of parties that get the key out of one of the records, and out of none of the others.
 
         Args:
@@ -155,8 +148,8 @@ class Posture:
         """
         known = any_of(self._reconstruct(other) for other in others)
         found = self._reconstruct(model)
-        new = [need for need in found if not any(antichains.within(other, need) for other in known)]
-        return Answer(frozenset(new), self._groups)
+        new = [need for need in found if not any(minimal_sets.within(other, need) for other in known)]
+        return PartySets(frozenset(new), self._groups)
 
     @cached_property
     def _member_of(self) -> Mapping[str, str]:
@@ -178,19 +171,13 @@ class Posture:
         )
         return any_of([needs, all_of(lost(copy) for copy in model.copies)])
 
-    def _some(self, need: Requirement, count: int, each: _Each) -> Needs:
+    def _some(self, need: Requirement, count: int, each: Callable[[Thing], Needs]) -> Needs:
         """At least so many of a requirement's shares, the people among them as a group."""
         single = [each(item) for item in need.shares if item.label not in self._member_of]
         groups = {self._member_of[item.label] for item in need.shares if item.label in self._member_of}
         for group in groups:  # one at most, see _alike
             return at_least(count, single, group, len(self._groups[group]))
         return at_least(count, single)
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    _Each = Callable[[Thing], Needs]
 
 
 def _used_by(thing: Thing) -> Needs:
@@ -204,28 +191,26 @@ def _things(model: Model) -> list[Thing]:
 def _alike(models: Sequence[Model]) -> dict[str, tuple[str, ...]]:
     """Groups of people who stand for each other: they have a share wherever the others have one.
 
-    A person who controls anything else, or has two shares in one group, is told apart.
+    A person who controls anything else, or has two shares in one group, is not in a group.
     """
-    where: dict[str, list[tuple[int, int, int]]] = {}
-    other: set[str] = set()
+    where: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
+    other = {party for model in models for copy in model.copies for party in copy.parties}
     for m, model in enumerate(models):
-        for thing in model.copies:
-            other |= thing.parties
         for p, path in enumerate(model.paths):
             for n, need in enumerate(path):
                 for share in need.shares:
                     if share.person:
-                        where.setdefault(share.label, []).append((m, p, n))
+                        where[share.label].append((m, p, n))
                     else:
                         other |= share.parties
-    kinds: dict[tuple[tuple[int, int, int], ...], list[str]] = {}
+    kinds: dict[tuple[tuple[int, int, int], ...], list[str]] = defaultdict(list)
     for person, places in where.items():
         if person not in other and len(set(places)) == len(places):
-            kinds.setdefault(tuple(sorted(places)), []).append(person)
+            kinds[tuple(sorted(places))].append(person)
     found: dict[str, tuple[str, ...]] = {}
     taken: set[tuple[int, int, int]] = set()
     for kind, people in sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0])):
-        # Two kinds in one requirement: only the larger one is a group, the others are told apart.
+        # Two kinds in one requirement: only the larger one is a group, the others stay single.
         if len(people) > 1 and not taken & set(kind):
             taken |= set(kind)
             found[f"group {len(found) + 1}"] = tuple(sorted(people))
@@ -236,13 +221,13 @@ def _same_loss(
     things: Iterable[Thing], groups: Mapping[str, tuple[str, ...]]
 ) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
     """Names of one and the same loss, under one of them."""
-    takes: dict[str, set[Thing]] = {}
+    takes: dict[str, set[Thing]] = defaultdict(set)
     for thing in things:
         for name in thing.lost_with():
-            takes.setdefault(name, set()).add(thing)
-    together: dict[frozenset[Thing], list[str]] = {}
+            takes[name].add(thing)
+    together: dict[frozenset[Thing], list[str]] = defaultdict(list)
     for name, taken in takes.items():
-        together.setdefault(frozenset(taken), []).append(name)
+        together[frozenset(taken)].append(name)
     same: dict[str, str] = {}
     merged = dict(groups)
     for names in together.values():
@@ -268,12 +253,14 @@ def from_config(config: Config) -> Model:
             tuple(Requirement(need.threshold, holders[need.holder], need.holder) for need in path.needs)
             for path in config.path.values()
         ),
-        copies=tuple(
-            Thing(f"target {name}", frozenset(target.controlled_by), target.domain)
-            for name, target in config.target.items()
-        ),
+        copies=tuple(copy_at(name, target) for name, target in config.target.items()),
         names=tuple(config.path),
     )
+
+
+def copy_at(name: str, target: TargetConfig) -> Thing:
+    """A configured target's copy."""
+    return Thing(f"target {name}", frozenset(target.controlled_by), target.domain)
 
 
 def shares_of(name: str, holder: HolderConfig) -> tuple[Thing, ...]:
@@ -283,11 +270,11 @@ def shares_of(name: str, holder: HolderConfig) -> tuple[Thing, ...]:
         name: The holder's name.
         holder: Its configuration.
     """
-    from pipeline import config as settings
+    from pipeline.config import OpenpgpHolderConfig, PaperHolderConfig
 
-    if isinstance(holder, settings.OpenpgpHolderConfig):
+    if isinstance(holder, OpenpgpHolderConfig):
         return tuple(custodian(member.fingerprint) for member in holder.members)
-    if isinstance(holder, settings.PaperHolderConfig):
+    if isinstance(holder, PaperHolderConfig):
         return sheets(name, holder.kept_by)
     return (Thing(f"holder {name}", frozenset(holder.controlled_by), holder.domain),)
 
@@ -305,7 +292,7 @@ def sheets(name: str, keepers: Iterable[str]) -> tuple[Thing, ...]:
     )
 
 
-def listed(sets: Sets) -> list[list[str]]:
+def in_order(sets: Sets) -> list[list[str]]:
     """Sets in a stable order for people and documents: small ones first."""
     return sorted((sorted(item) for item in sets), key=lambda item: (len(item), item))
 
@@ -327,20 +314,13 @@ def against_losses(config: Config, losses: Collection[str]) -> str:
         config: The configuration.
         losses: As of :func:`single_losses`.
     """
-    stored = [
-        {
-            f"target {name}",
-            f"domain {target.domain or name}",
-            *(f"party {who}" for who in target.controlled_by),
-        }
-        for name, target in config.target.items()
-    ]
-    copies = set.intersection(*stored) if stored else set()
-    told = ["add a target in another domain, controlled by others"] if copies & set(losses) else []
-    told += (
-        ["add another custody path with other holders, such as custodians"] if set(losses) - copies else []
-    )
-    return "; ".join(told)
+    things = (copy_at(name, target) for name, target in config.target.items())
+    copies = frozenset.intersection(*(thing.lost_with() for thing in things))
+    hints = {
+        "add a target in another domain, controlled by others": copies & set(losses),
+        "add another custody path with other holders, such as custodians": set(losses) - copies,
+    }
+    return "; ".join(hint for hint, meant in hints.items() if meant)
 
 
 def require_no_single_party(config: Config) -> None:

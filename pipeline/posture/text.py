@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pipeline.core.clock import stamp
 from pipeline.core.text import counted, printable, who_alone
 from pipeline.posture.analysis import LISTED, TRUTH, Exposure, until_text
-from pipeline.posture.model import Answer, listed
+from pipeline.posture.model import PartySets, in_order
 
 
 def document(found: Exposure) -> dict[str, Any]:
@@ -48,15 +49,15 @@ def document(found: Exposure) -> dict[str, Any]:
     }
 
 
-def _sets(answer: Answer) -> list[list[str]] | None:
-    return listed(answer.sets()) if answer.count() <= LISTED else None
+def _sets(answer: PartySets) -> list[list[str]] | None:
+    return in_order(answer.sets()) if answer.count() <= LISTED else None
 
 
-def _groups(answer: Answer) -> list[list[dict[str, Any]]]:
+def _groups(answer: PartySets) -> list[list[dict[str, Any]]]:
     return [[{"count": count, "of": list(names)} for count, names in line] for line in answer.lines()]
 
 
-class Text:
+class PostureText:
     """Words for people: short names, and one legend for the groups that the answers speak of."""
 
     def __init__(self, found: Exposure) -> None:
@@ -64,13 +65,12 @@ class Text:
         self._groups: dict[tuple[str, ...], str] = {}
         self._people: set[str] = set()
 
-    def answer(self, answer: Answer, joint: str) -> list[str]:
+    def answer(self, answer: PartySets) -> list[str]:
         """Each minimal need on a line."""
-        lines = [
-            f" {joint} ".join(self._part(count, names) for count, names in sorted(line, reverse=True))
+        return [
+            " and ".join(self._part(count, names) for count, names in sorted(line, reverse=True))
             for line in answer.lines()
         ]
-        return [f"  {line}" for line in lines]
 
     def name(self, party: str) -> str:
         """A party; a custodian by name, with the end of the fingerprint."""
@@ -82,12 +82,12 @@ class Text:
 
     def legend(self) -> list[str]:
         """What the groups and short names stand for."""
-        shown = []
-        for members, called in self._groups.items():
-            shown.append(f"  {called}: {', '.join(self.name(member) for member in members)}")
+        groups = [
+            f"{group}: {', '.join(self.name(member) for member in members)}"
+            for members, group in self._groups.items()
+        ]
         people = sorted(self._people, key=self.name)
-        shown += [f"  {printable(self._found.names[party])}: {party.partition(' ')[2]}" for party in people]
-        return ["", "people:", *shown] if shown else []
+        return groups + [f"{printable(self._found.names[it])}: {it.partition(' ')[2]}" for it in people]
 
     def _part(self, count: int, names: tuple[str, ...]) -> str:
         if len(names) == 1:
@@ -100,29 +100,36 @@ class Text:
 
 def lines(found: Exposure) -> list[str]:
     """What a person reads."""
-    now, text = found.now, Text(found)
-    if found.stored:
-        shown = [
-            f"computed from {counted(len(found.epochs), 'stored epoch')}, the configuration and the servers"
-        ]
-    else:
-        shown = [found.basis]
-    shown += ["", "who can reconstruct the key (each line is enough):", *text.answer(now.reconstruct, "and")]
-    shown += [f"  {printable(host)}, alone" for host in found.hosts]
-    shown += ["", "losses that make every restore impossible (each line is enough):"]
-    shown += text.answer(now.fatal_losses, "and")
-    alone, loss = now.reconstruct.singles(), now.fatal_losses.singles()
-    shown += ["", "single points:"]
-    shown.append("  reconstructs alone: " + who_alone([text.name(name) for name in alone], found.hosts))
-    shown.append("  fatal alone: " + (", ".join(text.name(name) for name in loss) or "nothing"))
+    now, text = found.now, PostureText(found)
+    alone = [text.name(name) for name in now.reconstruct.singles()]
+    fatal = [text.name(name) for name in now.fatal_losses.singles()]
+    stored = counted(len(found.epochs), "stored epoch")
+    shown = [f"computed from {stored}, the configuration and the servers" if found.stored else found.basis]
+
+    def section(title: str, items: Iterable[str]) -> None:
+        shown.extend(["", title, *(f"  {item}" for item in items)])
+
+    hosts = [f"{printable(host)}, alone" for host in found.hosts]
+    section("who can reconstruct the key (each line is enough):", [*text.answer(now.reconstruct), *hosts])
+    section("losses that make every restore impossible (each line is enough):", text.answer(now.fatal_losses))
+    points = [
+        f"reconstructs alone: {who_alone(alone, found.hosts)}",
+        f"fatal alone: {', '.join(fatal) or 'nothing'}",
+    ]
+    section("single points:", points)
     if found.configured.reconstruct.lines() != now.reconstruct.lines():
-        shown += ["", "the configured plan alone:", *text.answer(found.configured.reconstruct, "and")]
-    shown += ["", "what lingers:"]
+        section("the configured plan alone:", text.answer(found.configured.reconstruct))
+    lingering = []
     for item in found.lingering:
-        shown.append(f"  {item.epoch or 'exports'}: {item.what}; can be deleted {until_text(item.until)}")
-        shown += [f"    opened as well by{line[1:]}" for line in text.answer(item.who, "and")]
-    shown.append(f"  {TRUTH}")
-    shown += text.legend()
-    for title, told in (("what servers say:", found.facts), ("NOT KNOWN:", found.unknown)):
-        shown += ["", title, *(f"  {printable(line)}" for line in told)] if told else []
+        lingering.append(f"{item.epoch or 'exports'}: {item.what}; can be deleted {until_text(item.until)}")
+        lingering += [f"  opened as well by {line}" for line in text.answer(item.who)]
+    section("what lingers:", [*lingering, TRUTH])
+    people = text.legend()
+    for title, items in (
+        ("people:", people),
+        ("what servers say:", map(printable, found.facts)),
+        ("NOT KNOWN:", map(printable, found.unknown)),
+    ):
+        if items := list(items):
+            section(title, items)
     return shown

@@ -56,14 +56,15 @@ def renderings(report: Report, posture: bytes | None) -> dict[str, bytes]:
         report: The report, its controls computed.
         posture: The posture's document, where there is one.
     """
-    from pipeline.report import html, model, oscal, pdf, tables
+    from pipeline.report import model
+    from pipeline.report.formats import csv, html, oscal, pdf
 
     found = {
         "report.html": html.render(report),
         "report.pdf": pdf.render(report),
         "report.json": model.render(report),
         "report.oscal.json": oscal.render(report),
-        **{f"csv/{name}": data for name, data in tables.csv_files(report).items()},
+        **{f"csv/{name}": data for name, data in csv.tables(report).items()},
     }
     return found if posture is None else found | {"posture.json": posture}
 
@@ -172,7 +173,7 @@ def _sources(parts: Parts) -> dict[str, bytes | Path]:
     for name, data in parts.renderings.items():
         reserved = name in (verify_page.NAME, verify_page.SUMS, "public.asc")
         if reserved or name.startswith(("ledger/", "certificates/")) or not _NAME.fullmatch(name):
-            raise ValueError(f"no name for a rendering: {name}")
+            raise ValueError(f"not a name for a rendering: {name}")
         found[name] = data
     if parts.public is not None:
         found["public.asc"] = parts.public

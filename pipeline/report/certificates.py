@@ -9,9 +9,8 @@ from pipeline.archive.run import KeyScope
 from pipeline.core.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError
 from pipeline.core.isolation import isolated
 from pipeline.evidence import timestamp
-from pipeline.evidence import verify as checking
 from pipeline.evidence.statement import FOLDER
-from pipeline.evidence.verify import Checked
+from pipeline.evidence.verify import Checked, check
 from pipeline.record.verify import Record
 
 
@@ -40,7 +39,7 @@ def issued(context: KeyScope, record: Record | None) -> tuple[tuple[Checked, ...
         ) from error
 
     def look(path: Path) -> Checked:
-        one = checking.check(
+        one = check(
             path,
             record.public if record else None,
             trusted=trusted,

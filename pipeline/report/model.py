@@ -14,12 +14,12 @@ from enum import StrEnum
 from typing import Any, Final
 
 from pipeline.core.clock import stamp
-from pipeline.core.text import printable, who_alone
+from pipeline.core.text import age, printable, spaced, who_alone
 
 SCHEMA: Final = "orgkey.report/1"
 
 
-class Answer(StrEnum):
+class Restorability(StrEnum):
     """Whether the key can be restored today."""
 
     YES = "yes"
@@ -29,7 +29,7 @@ class Answer(StrEnum):
     NO = "no"
 
 
-class Proof(StrEnum):
+class ProofState(StrEnum):
     """How one copy on one custody path stands."""
 
     PROVEN = "proven"
@@ -50,7 +50,7 @@ class Support(StrEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ReportVerdict:
     """The answer on the first page: can the key be restored today?
 
     Attributes:
@@ -67,7 +67,7 @@ class Verdict:
         by: The same paths, each with who has to act, in words.
     """
 
-    answer: Answer
+    answer: Restorability
     sentence: str
     where: tuple[str, ...]
     paths: tuple[str, ...]
@@ -82,25 +82,36 @@ class Verdict:
     @property
     def from_text(self) -> str:
         """From where, in words."""
-        return ", ".join(self.where) or ("not known" if self.answer is Answer.UNKNOWN else "nowhere")
+        return ", ".join(self.where) or ("not known" if self.answer is Restorability.UNKNOWN else "nowhere")
 
     @property
     def proven_text(self) -> str:
         """When it was last proven, in words."""
         if self.proven_at is not None:
             return f"{self.proven_at:%Y-%m-%d %H:%M} UTC"
-        return "not known" if self.answer is Answer.UNKNOWN else "never"
+        return "not known" if self.answer is Restorability.UNKNOWN else "never"
 
     @property
     def by_text(self) -> str:
         """By whom, in words."""
         return " or ".join(self.by or self.paths) or (
-            "not known" if self.answer is Answer.UNKNOWN else "nobody"
+            "not known" if self.answer is Restorability.UNKNOWN else "nobody"
         )
+
+    @property
+    def rto_text(self) -> str:
+        """How fast, in words."""
+        return seconds_text(self.rto_seconds)
+
+    @property
+    def objective_text(self) -> str:
+        """How fast it has to be, in words."""
+        known = self.rto_objective is not None
+        return f"objective {seconds_text(self.rto_objective)}" if known else "no objective set"
 
 
 @dataclass(frozen=True)
-class KeyFacts:
+class OrgKeyFacts:
     """The Org Key.
 
     Attributes:
@@ -126,6 +137,11 @@ class KeyFacts:
     live_reason: str | None
     renewal: str | None
     former: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def spaced(self) -> str:
+        """The fingerprint in groups, as people compare it."""
+        return spaced(self.fingerprint)
 
 
 @dataclass(frozen=True)
@@ -183,6 +199,11 @@ class CopyFacts:
     lock_mode: str | None
     evidence: tuple[str, ...] = ()
 
+    @property
+    def state(self) -> str:
+        """In words."""
+        return "good" if self.ok else "not good"
+
 
 @dataclass(frozen=True)
 class PathFacts:
@@ -206,7 +227,7 @@ class Cell:
     Attributes:
         copy: The target.
         path: The custody path.
-        state: See :class:`Proof`.
+        state: See :class:`ProofState`.
         proven_at: The newest passed test restore of this copy, path and epoch.
         tried_at: The newest one, whatever it showed.
         seconds: How long the newest passed one took, in seconds.
@@ -216,12 +237,17 @@ class Cell:
 
     copy: str
     path: str
-    state: Proof
+    state: ProofState
     proven_at: datetime | None
     tried_at: datetime | None
     seconds: float | None
     problem: str | None
     evidence: tuple[str, ...] = ()
+
+    @property
+    def time_text(self) -> str:
+        """How long it took, in words."""
+        return seconds_text(self.seconds)
 
 
 @dataclass(frozen=True)
@@ -254,6 +280,21 @@ class DrillFacts:
     within_objective: bool | None
     evidence: tuple[str, ...] = ()
 
+    @property
+    def state(self) -> str:
+        """In a word."""
+        return "passed" if self.passed else "failed"
+
+    @property
+    def slow(self) -> bool:
+        """Whether it is known to have been too slow."""
+        return self.within_objective is False
+
+    @property
+    def time_text(self) -> str:
+        """How long it took, in words."""
+        return seconds_text(self.seconds) if self.seconds is not None else "\N{EN DASH}"
+
 
 @dataclass(frozen=True)
 class Missed:
@@ -268,6 +309,11 @@ class Missed:
     due: datetime
     until: datetime | None
     days: float
+
+    @property
+    def state(self) -> str:
+        """In a word."""
+        return "missed" if self.until else "overdue"
 
 
 @dataclass(frozen=True)
@@ -300,6 +346,33 @@ class BackupFacts:
     failure: str | None = None
 
     @property
+    def state(self) -> str:
+        """Whether an escrowed key is known to open it."""
+        return "covered" if self.epoch and not self.problem else "not covered"
+
+    @property
+    def read_at(self) -> datetime | None:
+        """When it was last tried to read it to its end."""
+        return self.failed_at or self.verified_at
+
+    @property
+    def read_state(self) -> str:
+        """How that ended, in a word."""
+        return "failed" if self.failed_at else "done" if self.verified_at else "never"
+
+    @property
+    def size_text(self) -> str:
+        """Its size for people."""
+        if self.bytes is None:
+            return "unknown"
+        amount = float(self.bytes)
+        for unit in ("B", "KiB", "MiB"):
+            if amount < 1024:
+                return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
+            amount /= 1024
+        return f"{amount:.1f} GiB"
+
+    @property
     def read_text(self) -> str:
         """Whether it was read to its end, in words."""
         if self.failed_at:
@@ -321,7 +394,7 @@ class CustodyFacts:
         fatal_alone: Single losses that are fatal.
         hosts: Hosts whose logins open a whole path: each gets the key alone.
         lingering: What is left over and still opens the key.
-        facts: What servers told.
+        facts: What servers say.
         unknown: What could not be found out.
         picture: A self-contained SVG.
         evidence: Ids.
@@ -379,7 +452,7 @@ class CustodianFacts:
 
 
 @dataclass(frozen=True)
-class Change:
+class LedgerChange:
     """Something that the ledger holds of the period, test restores left out.
 
     Attributes:
@@ -398,6 +471,11 @@ class Change:
     evidence: tuple[str, ...] = ()
     new: bool = False
 
+    @property
+    def state(self) -> str:
+        """In words."""
+        return f"{'failure' if self.failure else 'done'}{', new' if self.new else ''}"
+
 
 @dataclass(frozen=True)
 class RuleFacts:
@@ -415,9 +493,14 @@ class RuleFacts:
     text: str
     warned: bool = False
 
+    @property
+    def state(self) -> str:
+        """In a word."""
+        return "warned" if self.warned else "ok" if self.ok else "broken"
+
 
 @dataclass(frozen=True)
-class Evidence:
+class EvidenceItem:
     """Something that a claim rests on.
 
     Attributes:
@@ -433,6 +516,11 @@ class Evidence:
     what: str
     sha256: str
     file: str | None
+
+    @property
+    def place(self) -> str:
+        """Where a reader finds it."""
+        return self.file or ("at the targets" if self.kind == "record" else "\N{EN DASH}")
 
 
 @dataclass(frozen=True)
@@ -478,6 +566,11 @@ class LedgerFacts:
     waiting: int | None = None
     hosts: tuple[HostLedger, ...] = ()
 
+    @property
+    def state(self) -> str:
+        """In a word."""
+        return "ok" if self.ok else "broken"
+
 
 @dataclass(frozen=True)
 class VaultSide:
@@ -500,8 +593,13 @@ class VaultSide:
     @property
     def text(self) -> str:
         """In one line."""
-        said = "; ".join(self.differences) or "no differences"
-        return f"{', '.join(self.servers)}: {said}"
+        differences = "; ".join(self.differences) or "no differences"
+        return f"{', '.join(self.servers)}: {differences}"
+
+    @property
+    def state(self) -> str:
+        """In words."""
+        return "gives more" if self.wider else "differs" if self.differences else "same"
 
 
 @dataclass(frozen=True)
@@ -552,8 +650,8 @@ class Report:
     since: datetime
     previous: datetime | None
     drill_interval_days: float | None
-    verdict: Verdict
-    key: KeyFacts
+    verdict: ReportVerdict
+    key: OrgKeyFacts
     epoch: EpochFacts | None
     copies: tuple[CopyFacts, ...]
     paths: tuple[PathFacts, ...]
@@ -563,11 +661,11 @@ class Report:
     backups: tuple[BackupFacts, ...]
     custody: CustodyFacts | None
     custodians: tuple[CustodianFacts, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[LedgerChange, ...]
     rules: tuple[RuleFacts, ...]
     not_covered: tuple[str, ...]
     ledger: LedgerFacts
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[EvidenceItem, ...]
     controls: tuple[Control, ...] = ()
     vault: VaultSide | None = None
 
@@ -604,15 +702,10 @@ def harmless(report: Report) -> Report:
 
 def _harmless(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        changes = {
-            field.name: _harmless(getattr(value, field.name))
-            for field in dataclasses.fields(value)
-            if field.name != "picture"  # its lines are its own, and it is an image
-        }
-        return dataclasses.replace(value, **changes)
-    if isinstance(value, StrEnum):
-        return value
-    if isinstance(value, str):
+        # A picture is an image of its own, with lines.
+        names = [field.name for field in dataclasses.fields(value) if field.name != "picture"]
+        return dataclasses.replace(value, **{name: _harmless(getattr(value, name)) for name in names})
+    if isinstance(value, str) and not isinstance(value, StrEnum):
         return printable(value)
     return tuple(map(_harmless, value)) if isinstance(value, tuple) else value
 
@@ -636,9 +729,8 @@ def cited(report: Report, drills: Sequence[DrillFacts]) -> Iterator[str]:
 
 def document(report: Report) -> dict[str, Any]:
     """The report as JSON values; times as in every other document, keys as the attributes are called."""
-    plain = _plain(report)
-    assert isinstance(plain, dict)
-    return {"schema": SCHEMA, **plain}
+    found: dict[str, Any] = plain(report)
+    return {"schema": SCHEMA, **found}
 
 
 def render(report: Report) -> bytes:
@@ -646,15 +738,31 @@ def render(report: Report) -> bytes:
     return (json.dumps(document(report), indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _plain(value: object) -> Any:
+def plain(value: object, *, words: bool = False) -> Any:
+    """A part of a report as JSON values.
+
+    Args:
+        value: The part.
+        words: Whether what the model puts into words is wanted beside its fields.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        names = [field.name for field in dataclasses.fields(value)]
+        if words:
+            names += [name for name, found in vars(type(value)).items() if isinstance(found, property)]
+        return {name: plain(getattr(value, name), words=words) for name in names}
     if isinstance(value, datetime):
         return stamp(value)
     if isinstance(value, StrEnum):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): plain(item, words=words) for name, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [plain(item, words=words) for item in value]
     return value
+
+
+def seconds_text(value: float | None) -> str:
+    """A recovery time for people."""
+    if value is None:
+        return "unknown"
+    return f"{value:.2f} s" if value < 60 else age(value)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pipeline.core.errors import LedgerBroken
 from pipeline.evidence.ledger import drill_history as history
-from pipeline.evidence.ledger.drill_history import Copied, Drilled
+from pipeline.evidence.ledger.drill_history import Copied, Drilled, History
 from pipeline.evidence.ledger.entry import START
 from pipeline.evidence.ledger.events import (
     BackupsVerifyEvent,
@@ -25,7 +25,7 @@ from pipeline.evidence.ledger.events import (
 )
 from pipeline.evidence.ledger.store import BEFORE_HOSTS, Ledger, LedgerEntry
 from pipeline.evidence.ledger.verify import Claim, VerifiedChain, verify
-from pipeline.report.model import Change, DrillFacts, HostLedger, LedgerFacts, Missed, VaultSide
+from pipeline.report.model import DrillFacts, HostLedger, LedgerChange, LedgerFacts, Missed, VaultSide
 
 HERE: Final = "here"
 """What stands for this host in a report's entry, whatever its host-id is later."""
@@ -73,12 +73,13 @@ class Past:
         heads: The last sound entry of each host.
         problem: What breaks a chain, in words.
         vault: The last comparison of Vault's side by this host.
+        history: What the gate is judged by, of the same reading; or what breaks a chain.
     """
 
     host: str = ""
     drills: list[Drilled] = field(default_factory=list)
     copied: list[Copied] = field(default_factory=list)
-    changes: list[tuple[LedgerEntry, Change]] = field(default_factory=list)
+    changes: list[tuple[LedgerEntry, LedgerChange]] = field(default_factory=list)
     covered: Mapping[str, int] = field(default_factory=dict)
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
     begun: datetime | None = None
@@ -87,6 +88,7 @@ class Past:
     heads: dict[str, tuple[int, str]] = field(default_factory=dict)
     problem: str | None = None
     vault: VaultSide | None = None
+    history: History | LedgerBroken = field(default_factory=History)
 
     def take(self, entry: LedgerEntry) -> None:
         """Take one sound entry.
@@ -140,9 +142,9 @@ class Past:
     def _change(self, entry: LedgerEntry, words: str, *, failure: bool) -> None:
         if not entry.own:
             words = f"host {entry.host} tells: {words}"
-        self.changes.append((entry, Change(entry.at, entry.event, words, failure, (entry.label,))))
+        self.changes.append((entry, LedgerChange(entry.at, entry.event, words, failure, (entry.label,))))
 
-    def since(self, begin: datetime) -> tuple[Change, ...]:
+    def since(self, begin: datetime) -> tuple[LedgerChange, ...]:
         """The changes of a period and what no bundle has shown yet, oldest first.
 
         Another host's entry can arrive later than its time. Nothing is left out because a report has shown
@@ -173,7 +175,8 @@ def read(ledger: Ledger) -> Past:
         LocalFilesProblem: An entry cannot be read.
     """
     past = Past(ledger.host)
-    try:
+
+    def taken() -> Iterator[LedgerEntry]:
         for entry in ledger.each():
             try:
                 past.take(entry)
@@ -181,8 +184,12 @@ def read(ledger: Ledger) -> Past:
                 past.skip(entry)
             past.files[entry.label] = entry.digest, f"ledger/{entry.place}"
             past.heads[entry.host] = entry.number, entry.digest
+            yield entry
+
+    try:
+        past.history = history.read(taken())
     except LedgerBroken as error:
-        past.problem = error.message
+        past.history, past.problem = error, error.message
     past.drills = history.in_time(past.drills, past.copied)
     return past
 

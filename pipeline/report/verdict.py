@@ -10,9 +10,9 @@ from typing import Final
 
 from pipeline.config import Policy
 from pipeline.evidence.ledger.drill_history import Drilled, Known
-from pipeline.report.model import Answer, Cell, CopyFacts, PathFacts, Proof, Verdict
+from pipeline.report.model import Cell, CopyFacts, PathFacts, ProofState, ReportVerdict, Restorability
 
-_BROUGHT: Final = re.compile(r"([0-9]+ of [0-9]+) (custodians|sheets) ")
+_PEOPLE: Final = re.compile(r"([0-9]+ of [0-9]+) (custodians|sheets) ")
 
 
 def matrix(
@@ -42,24 +42,23 @@ def _cell(copy: CopyFacts, path: PathFacts, drills: Sequence[Drilled], policy: P
     tried = [item for item in drills if item.copy == copy.target and item.path in (path.name, "-")]
     passed = [item for item in tried if item.passed and not item.replaced]
     last, proven = (tried[-1] if tried else None), (passed[-1] if passed else None)
-    state = Proof.NEVER
+    state, problem = ProofState.NEVER, None
     if not copy.ok:
-        state = Proof.UNREADABLE
+        state, problem = ProofState.UNREADABLE, copy.problem
     elif last is not None and not last.passed:
-        state = Proof.FAILED
+        state, problem = ProofState.FAILED, "; ".join(last.problems)
     elif proven is not None:
-        state = Proof.OVERDUE if _old(proven.at, path, policy, now) else Proof.PROVEN
-    problem = copy.problem if not copy.ok else "; ".join(last.problems) if last and not last.passed else None
-    told = [item.entry for item in (last, proven) if item]
+        state = ProofState.OVERDUE if _old(proven.at, path, policy, now) else ProofState.PROVEN
+    entries = sorted((item.entry for item in (last, proven) if item), key=lambda it: (it.host, it.number))
     return Cell(
-        copy.target,
-        path.name,
-        state,
-        proven.at if proven else None,
-        last.at if last else None,
-        proven.seconds if proven else None,
-        problem,
-        tuple(dict.fromkeys(entry.label for entry in sorted(told, key=lambda one: (one.host, one.number)))),
+        copy=copy.target,
+        path=path.name,
+        state=state,
+        proven_at=proven.at if proven else None,
+        tried_at=last.at if last else None,
+        seconds=proven.seconds if proven else None,
+        problem=problem,
+        evidence=tuple(dict.fromkeys(entry.label for entry in entries)),
     )
 
 
@@ -97,7 +96,7 @@ class Today:
 
 def judge(
     copies: Sequence[CopyFacts], paths: Sequence[PathFacts], cells: Sequence[Cell], today: Today
-) -> Verdict:
+) -> ReportVerdict:
     """Answer the question.
 
     Args:
@@ -106,100 +105,72 @@ def judge(
         cells: The matrix.
         today: What else is known.
     """
-    closed = today.closed
     good = tuple(copy.target for copy in copies if copy.ok)
-    ways = [cell for cell in cells if cell.state in (Proof.PROVEN, Proof.OVERDUE) and cell.path not in closed]
+    restored = (ProofState.PROVEN, ProofState.OVERDUE)
+    ways = [cell for cell in cells if cell.state in restored and cell.path not in today.closed]
     open_paths = tuple(path for path in paths if any(cell.path == path.name for cell in ways))
-    times = [cell.seconds for cell in ways if cell.seconds is not None]
-    reasons = dict.fromkeys([*(f"path {name}: {why}" for name, why in closed.items()), *today.gaps])
+    gaps = dict.fromkeys([*(f"path {name}: {why}" for name, why in today.closed.items()), *today.gaps])
     proven_at = max((cell.proven_at for cell in cells if cell.proven_at), default=None)
-    answer, sentence = _answer(copies, paths, good, cells, ways, today)
-    if answer is Answer.UNKNOWN and proven_at is None and today.known:
-        proven_at = today.known.proven
-    if answer is Answer.YES and reasons:
-        answer = Answer.GAPS
-    return Verdict(
-        answer,
-        sentence,
-        good,
-        tuple(path.name for path in open_paths),
-        any(path.people for path in open_paths),
-        proven_at,
-        max(times, default=None),
-        today.objective,
-        tuple(reasons),
-        tuple(sorted({item for cell in ways for item in cell.evidence})),
-        tuple(f"{path.name} ({_who(path)})" for path in open_paths),
+    known = f"{len(good)} of {len(copies)} copies"
+    if ways:
+        answer, sentence = _restorable(known, len(paths), ways, today)
+    elif good:
+        answer, sentence = _shut(known, paths, cells, today.closed)
+    elif today.unseen:
+        answer, sentence = _unknown(today)
+        proven_at = proven_at or (today.known.proven if today.known else None)
+    else:
+        why = " today: no copy is good" if copies else ": nothing authentic is stored for it"
+        answer, sentence = Restorability.NO, f"The Org Key cannot be restored{why}."
+    return ReportVerdict(
+        answer=Restorability.GAPS if answer is Restorability.YES and gaps else answer,
+        sentence=sentence,
+        where=good,
+        paths=tuple(path.name for path in open_paths),
+        people=any(path.people for path in open_paths),
+        proven_at=proven_at,
+        rto_seconds=max((cell.seconds for cell in ways if cell.seconds is not None), default=None),
+        rto_objective=today.objective,
+        gaps=tuple(gaps),
+        evidence=tuple(sorted({item for cell in ways for item in cell.evidence})),
+        by=tuple(f"{path.name} ({_who(path)})" for path in open_paths),
     )
 
 
-def _answer(
-    copies: Sequence[CopyFacts],
-    paths: Sequence[PathFacts],
-    good: Sequence[str],
-    cells: Sequence[Cell],
-    ways: Sequence[Cell],
-    today: Today,
-) -> tuple[Answer, str]:
-    if not good and today.unseen:
-        known = today.known.text if today.known else "this host's ledger knows of no epoch"
-        said = f"Whether the Org Key can be restored is not known: {today.unseen} cannot be asked."
-        return Answer.UNKNOWN, f"{said} {known[0].upper()}{known[1:]}."
-    if not copies:
-        return Answer.NO, "The Org Key cannot be restored: nothing authentic is stored for it."
-    if not good:
-        return Answer.NO, "The Org Key cannot be restored today: no copy is good."
-    if ways:
-        return _restorable(copies, paths, good, ways, today)
-    return _shut(copies, paths, good, cells, today.closed)
+def _unknown(today: Today) -> tuple[Restorability, str]:
+    known = today.known.text if today.known else "this host's ledger knows of no epoch"
+    sentence = f"Whether the Org Key can be restored is not known: {today.unseen} cannot be asked."
+    return Restorability.UNKNOWN, f"{sentence} {known[0].upper()}{known[1:]}."
 
 
-def _restorable(
-    copies: Sequence[CopyFacts],
-    paths: Sequence[PathFacts],
-    good: Sequence[str],
-    ways: Sequence[Cell],
-    today: Today,
-) -> tuple[Answer, str]:
+def _restorable(known: str, paths: int, ways: Sequence[Cell], today: Today) -> tuple[Restorability, str]:
     """Some copy was restored by some path that is open today: how lately."""
-    opened = len({cell.path for cell in ways})
-    counted = f"from {len(good)} of {len(copies)} copies by {opened} of {len(paths)} custody paths"
+    counted = f"from {known} by {len({cell.path for cell in ways})} of {paths} custody paths"
     last = max((cell.proven_at for cell in ways if cell.proven_at), default=None)
-    if all(cell.state is not Proof.PROVEN for cell in ways):
-        return Answer.GAPS, f"The Org Key could be restored {counted}; the last proof of it is overdue."
-    if last is not None and last < today.since:
-        ago = f"{(today.now - last).days} days ago"
-        return (
-            Answer.GAPS,
-            f"The Org Key could be restored {counted}; last proven {ago}, no test restore passed since "
-            f"{today.since:%Y-%m-%d}.",
-        )
-    return Answer.YES, f"The Org Key can be restored today {counted}."
+    if all(cell.state is not ProofState.PROVEN for cell in ways):
+        late = "the last proof of it is overdue"
+    elif last is not None and last < today.since:
+        ago = (today.now - last).days
+        late = f"last proven {ago} days ago, no test restore passed since {today.since:%Y-%m-%d}"
+    else:
+        return Restorability.YES, f"The Org Key can be restored today {counted}."
+    return Restorability.GAPS, f"The Org Key could be restored {counted}; {late}."
 
 
 def _shut(
-    copies: Sequence[CopyFacts],
-    paths: Sequence[PathFacts],
-    good: Sequence[str],
-    cells: Sequence[Cell],
-    closed: Mapping[str, str],
-) -> tuple[Answer, str]:
+    known: str, paths: Sequence[PathFacts], cells: Sequence[Cell], closed: Mapping[str, str]
+) -> tuple[Restorability, str]:
     """Copies are good, and no path that is open today has a proof."""
-    failed = {cell.path for cell in cells if cell.state is Proof.FAILED}
+    failed = {cell.path for cell in cells if cell.state is ProofState.FAILED}
     shut = [path.name for path in paths if path.name in failed or path.name in closed]
     untried = [path.name for path in paths if path.name not in shut]
-    counted = f"{len(good)} of {len(copies)} copies are good, but"
     if not untried:
-        return (
-            Answer.NO,
-            "The Org Key cannot be restored today: copies are good, but no custody path opens them.",
-        )
-    if not shut:
-        return Answer.UNPROVEN, f"{counted} no test restore has proven one of them."
-    return (
-        Answer.UNPROVEN,
-        f"{counted} {_named(shut)} does not open them today, and nothing has proven {_named(untried)} yet.",
-    )
+        why = "copies are good, but no custody path opens them"
+        return Restorability.NO, f"The Org Key cannot be restored today: {why}."
+    why = "no test restore has proven one of them"
+    if shut:
+        why = f"{_named(shut)} does not open them today, and nothing has proven {_named(untried)} yet"
+    return Restorability.UNPROVEN, f"{known} are good, but {why}."
 
 
 def _named(paths: Sequence[str]) -> str:
@@ -208,8 +179,11 @@ def _named(paths: Sequence[str]) -> str:
 
 def _who(path: PathFacts) -> str:
     """Who has to act for a path: ``3 of 5 people``, ``machines alone``."""
-    brought = [found for need in path.needs if (found := _BROUGHT.match(need))]
-    said = [f"{one[1]} {'sheets of paper' if one[2] == 'sheets' else 'people'}" for one in brought]
-    if not said:
+    people = [
+        f"{found[1]} {'sheets of paper' if found[2] == 'sheets' else 'people'}"
+        for need in path.needs
+        if (found := _PEOPLE.match(need))
+    ]
+    if not people:
         return "people" if path.people else "machines alone"
-    return " and ".join([*said, *(["machines"] if len(said) < len(path.needs) else [])])
+    return " and ".join([*people, *(["machines"] if len(people) < len(path.needs) else [])])

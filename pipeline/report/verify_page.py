@@ -30,7 +30,7 @@ def render(report: Report, names: Collection[str]) -> bytes:
 
     Args:
         report: The report.
-        names: The bundle's files; steps that there is nothing for are left out, and said.
+        names: The bundle's files; steps without anything to check are left out, and the page says so.
     """
     from jinja2 import Environment, StrictUndefined
 

@@ -27,6 +27,7 @@ from pipeline.custody.shares.identify import place_of
 from pipeline.custody.shares.manifest_section import PathEntry, ShareEntry
 from pipeline.evidence.ledger import drill_history
 from pipeline.evidence.ledger.drill_history import CheckIn, Drilled
+from pipeline.evidence.ledger.events import ChallengeEvent, CheckInEvent, CheckInRefusedEvent
 from pipeline.evidence.ledger.store import LedgerEntry
 from pipeline.record.verify import Record
 
@@ -202,7 +203,7 @@ def challenge(scope: KeyScope, who: Collection[str] = (), *, new: bool = False) 
     for seat in wanted:
         people.setdefault(seat.share.label, []).append(seat)
     made = [_challenge(catalog, record, mine, numbers) for mine in people.values()]
-    scope.record_event("challenge", {"epoch": record.epoch, "custodians": sorted(people)})
+    scope.record_event(ChallengeEvent(epoch=record.epoch, custodians=tuple(sorted(people))))
     return made
 
 
@@ -228,7 +229,7 @@ def confirm(scope: KeyScope, codes: Iterable[str]) -> list[Seat]:
             try:
                 seat = _confirm(scope, catalog, Secret(code.strip()))
             except OrgkeyError as error:
-                scope.record_event("check-in-refused", {"code": int(error.code), "message": error.message})
+                scope.record_event(CheckInRefusedEvent(code=int(error.code), message=error.message))
                 raise
             scope.reporter.progress(f"accepted: {seat.name}, {seat.place}")
             found.append(seat)
@@ -257,17 +258,16 @@ def _confirm(scope: KeyScope, catalog: Catalog, code: Secret) -> Seat:
                 hint="send the challenge with `orgkey custody challenge`, and take the code that answers it",
             )
         scope.record_event(
-            "check-in",
-            {
-                "epoch": latest.epoch,
-                "record_id": latest.manifest.record_id,
-                "path": seat.path.name,
-                "holder": seat.share.holder,
-                "index": seat.share.index,
-                "custodian": seat.share.label,
-                "number": number,
-                "code": code.text(),
-            },
+            CheckInEvent(
+                epoch=latest.epoch,
+                record_id=latest.manifest.record_id,
+                path=seat.path.name,
+                holder=seat.share.holder,
+                index=seat.share.index,
+                custodian=seat.share.label,
+                number=number,
+                code=code.text(),
+            )
         )
         _pending_file(scope, seat).unlink(missing_ok=True)
         return seat

@@ -28,6 +28,7 @@ from pipeline.custody.shares.manifest_section import PathEntry
 from pipeline.evidence import statement
 from pipeline.evidence.ledger import witnessed
 from pipeline.evidence.ledger.drill_results import NOT_REACHED, PROOFS, Proof, Result
+from pipeline.evidence.ledger.events import DrillEvent, Failure
 from pipeline.record.verify import Record
 from pipeline.sources.backups.sources import BackupSource
 from pipeline.unseal import ceremony
@@ -404,7 +405,7 @@ class _Evidence:
             if not result.held:
                 message = result.proofs["recover"].problem
                 self.scope.record_event(
-                    "drill-not-held", {"epoch": self.epoch.name, "path": result.path, "message": message}
+                    Failure(event="drill-not-held", epoch=self.epoch.name, path=result.path, message=message)
                 )
                 break  # the people are the same for every copy
         held = [result for result in self.results if result.held]
@@ -417,8 +418,7 @@ class _Evidence:
             "witnessed": [witnessed.sign(shown, record, raw, now) for record, raw in recovered.values()],
             "certificates": sorted({result.certificate for result in held if result.certificate}),
         }
-        passed = all(result.passed for result in held)
-        self.scope.record_event("drill" if passed else "drill-failed", details)
+        self.scope.record_event(DrillEvent.model_validate(details))
         self._mark_proven([item for item in held if item.record_sha256 and _proved(held, item.record_sha256)])
 
     def _mark_proven(self, proven: Sequence[Result]) -> None:

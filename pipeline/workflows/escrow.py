@@ -15,7 +15,8 @@ from pipeline.core.errors import Code, OrgkeyError, Stale
 from pipeline.core.secret import Secret
 from pipeline.custody import plan_change
 from pipeline.custody.shares import paths
-from pipeline.posture import model as posture
+from pipeline.evidence.ledger.events import EscrowEvent
+from pipeline.posture.model import require_no_single_party
 from pipeline.record import create
 from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
@@ -93,14 +94,15 @@ def escrow(
             scope.reporter.progress("making a new record: re-wrapping the key, sealing its passphrase")
             pending = publish.begin(scope, _create(scope, key, plan, catalog.newest_record(), passphrase))
         result = publish.publish(scope, archive, pending, with_drill=options.with_drill)
-        details = result.to_details() | {
-            "accepted": sorted(options.accept),
-            "accepted_custody_change": options.accept_custody_change,
-            "custodians": list(plan_change.people(result.record.manifest.custody.holders)),
-        }
+        event = EscrowEvent(
+            **result.facts(),
+            accepted=tuple(sorted(options.accept)),
+            accepted_custody_change=options.accept_custody_change,
+            custodians=tuple(plan_change.people(result.record.manifest.custody.holders)),
+        )
         # All is stored, and only people can prove it: what they prove is seen in the journal.
         waiting = result.code is Code.DEGRADED and result.drill is None and not result.written.failures
-        scope.record_event("escrow", details, final=waiting)
+        scope.record_event(event, final=waiting)
         return result
 
 
@@ -114,7 +116,7 @@ def rehearse(
     """
     from pipeline.openpgp.key import rewrap
 
-    posture.require_no_single_party(scope.config)
+    require_no_single_party(scope.config)
     key = rewrap.load(data, passphrase, pin=scope.fingerprint, accept=options.accept, now=scope.clock.now())
     plan, archive = publish.plan(scope), scope.archive("writer")
     pending, action = _unfinished(scope, key, plan), "resume an interrupted epoch"
@@ -132,7 +134,7 @@ def _open(scope: KeyScope, data: bytes, passphrase: Secret | None, options: Escr
     from pipeline.openpgp.key import rewrap
 
     try:
-        posture.require_no_single_party(scope.config)
+        require_no_single_party(scope.config)
         key = rewrap.load(
             data, passphrase, pin=scope.fingerprint, accept=options.accept, now=scope.clock.now()
         )

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pipeline.archive.run import KeyScope
 from pipeline.core import files
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, LocalFilesProblem
+from pipeline.evidence.ledger.events import EscrowEvent, Event, Failure
 
 SCHEMA: Final = "orgkey.arrival/1"
 # Judgements on an export that only another export, passphrase or configuration changes. Not 15: time does.
@@ -82,32 +82,31 @@ class InboxState:
         own = {item.name: getattr(self._scope, item.name) for item in fields(KeyScope)}
         return _InboxScope(**own, inbox=self)
 
-    def enter(self, event: str, details: Mapping[str, Any], *, final: bool) -> None:
+    def enter(self, event: EscrowEvent | Failure, *, final: bool) -> None:
         """Keep how it ended, and enter it in the ledger where the round before ended otherwise.
 
         Args:
-            event: The entry's kind.
-            details: What the entry says.
+            event: What the entry says.
             final: Whether, for all that the servers may do, the same again can only end the same.
 
         Raises:
             LocalFilesProblem: It cannot be kept here.
         """
-        code = Code(details["code"])
-        if event == "escrow-failed":
+        code = Code(event.code)
+        if isinstance(event, Failure):
             # A command may give another passphrase next time; of a file it is seen whether it has changed.
             final = final and code in _FINAL and (code is not Code.WRONG_PASSPHRASE or bool(self._passphrase))
         outcome = InboxOutcome(
-            event,
+            event.kind,
             code,
-            str(details.get("message", "")),
-            details.get("epoch"),
-            bool(details.get("proven")),
-            tuple(sorted(details.get("failures", {}).items())),
+            (event.message or "") if isinstance(event, Failure) else "",
+            event.epoch or None,
+            isinstance(event, EscrowEvent) and event.proven,
+            tuple(sorted(event.failures.items())) if isinstance(event, EscrowEvent) else (),
             final,
         )
         if not outcome.like(self._before):
-            self._scope.record_event(event, details)
+            self._scope.record_event(event)
         self._keep(outcome)
 
     def forget(self) -> None:
@@ -146,11 +145,12 @@ class InboxState:
 class _InboxScope(KeyScope):
     inbox: InboxState = field(kw_only=True)
 
-    def record_event(self, event: str, details: Mapping[str, Any], *, final: bool = False) -> None:
-        if event in ("escrow", "escrow-failed"):
-            self.inbox.enter(event, details, final=final)
+    def record_event(self, event: Event, *, final: bool = False) -> None:
+        if event.kind in ("escrow", "escrow-failed"):
+            assert isinstance(event, EscrowEvent | Failure)
+            self.inbox.enter(event, final=final)
         else:
-            super().record_event(event, details, final=final)
+            super().record_event(event, final=final)
 
 
 def _masked(outcome: InboxOutcome) -> InboxOutcome:

@@ -11,14 +11,13 @@ from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.finding import Finding, Level
 from pipeline.core.retry import Retrier
+from pipeline.evidence.ledger.events import InfraChange, InfraEvent
 from pipeline.provision import apply, plan
 from pipeline.provision.apply import AppliedChange
 from pipeline.provision.compare import Fault
 from pipeline.provision.desired import Site
 from pipeline.provision.files import Files
 from pipeline.provision.plan import ServersPlan
-
-EVENT = "infra"
 
 
 @dataclass(frozen=True)
@@ -90,22 +89,22 @@ def remember(scope: KeyScope, found: Look, mended: Mended | None = None) -> None
     Raises:
         LocalFilesProblem: It cannot be kept here.
     """
-    entry: dict[str, Any] = {
-        "action": "plan" if mended is None else "apply",
-        "servers": [server.label for server in found.plan.servers],
-        "changes": [
-            {"server": item.server, "what": item.summary, "surplus": list(item.surplus)}
+    event = InfraEvent(
+        action="plan" if mended is None else "apply",
+        servers=tuple(server.label for server in found.plan.servers),
+        changes=tuple(
+            InfraChange(server=item.server, what=item.summary, surplus=tuple(item.surplus))
             for item in found.plan.changes
-        ],
-        "problems": [{"server": item.server, "what": _fault(item)} for item in found.plan.faults],
-        "code": int(found.plan.code if mended is None else mended.code),
-    }
-    if mended is not None:
-        entry["states"] = [item.state for item in mended.outcomes]
-        entry["left"] = None if mended.left is None else _left(mended.left)
-        scope.record_event(EVENT, entry)
+        ),
+        problems=tuple(InfraChange(server=item.server, what=_fault(item)) for item in found.plan.faults),
+        code=int(found.plan.code if mended is None else mended.code),
+        states=tuple(item.state for item in mended.outcomes) if mended else (),
+        left=tuple(_left(mended.left)) if mended and mended.left is not None else None,
+    )
+    if mended is None:
+        scope.note_event(event)
     else:
-        scope.note_event(EVENT, entry)
+        scope.record_event(event)
 
 
 def findings(scope: KeyScope) -> list[Finding]:

@@ -71,8 +71,8 @@ class PublishedEpoch:
     targets: Mapping[str, Target]
     enough: bool = True
 
-    def to_details(self) -> dict[str, Any]:
-        """What the ledger keeps of it."""
+    def facts(self) -> dict[str, Any]:
+        """What the ledger keeps of it: the fields of an :class:`EpochStored`."""
         return {
             "epoch": self.record.epoch,
             "record_sha256": self.record.sha256.hex,

@@ -15,6 +15,7 @@ from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, Expired, NotAKey, NotPinned, OrgkeyError
 from pipeline.custody.shares import passphrase
+from pipeline.evidence.ledger.events import RefreshEvent
 from pipeline.record import create
 from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
@@ -76,7 +77,7 @@ def refresh(scope: KeyScope, request: RefreshRequest) -> Refreshed:
             return Refreshed(None, Reference(old.epoch, old.sha256.hex))
         stored = publish.publish(scope, archive, pending)
         superseded = pending.record.manifest.supersedes or Reference(old.epoch, old.sha256.hex)
-        scope.record_event("refresh", stored.to_details() | {"supersedes": superseded.epoch})
+        scope.record_event(RefreshEvent(**stored.facts(), supersedes=superseded.epoch))
         return Refreshed(stored, superseded)
 
 
@@ -123,15 +124,16 @@ def _catch_up(scope: KeyScope, record: Record) -> None:
         if item.own and item.event in lineage.EVENTS
     ):
         return
-    details = {
-        "epoch": record.epoch,
-        "record_sha256": record.sha256.hex,
-        "supersedes": record.manifest.supersedes.epoch,
-        "already": True,
-        "proven": True,
-        "code": int(Code.OK),
-    }
-    scope.record_event("refresh", details)
+    scope.record_event(
+        RefreshEvent(
+            epoch=record.epoch,
+            record_sha256=record.sha256.hex,
+            supersedes=record.manifest.supersedes.epoch,
+            already=True,
+            proven=True,
+            code=int(Code.OK),
+        )
+    )
 
 
 def _compared(record: Record, public: bytes) -> str:

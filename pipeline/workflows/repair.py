@@ -9,6 +9,7 @@ from pipeline.archive.archive import Archive
 from pipeline.archive.catalog import Copy, Epoch
 from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, first_of
+from pipeline.evidence.ledger.events import RepairEvent, WrittenCopy
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,12 @@ def repair(scope: KeyScope, epochs: Collection[str] | None = None, *, dry_run: b
         done = [item for epoch in chosen for item in _repair_epoch(scope, archive, epoch, dry_run=dry_run)]
         result = Repair(tuple(done), first_of(item.code for item in done))
         if not dry_run and any(item.action not in ("kept", "not read") for item in done):
-            copies = [
-                {"epoch": item.epoch, "target": item.target, "action": item.action}
+            copies = tuple(
+                WrittenCopy(epoch=item.epoch, target=item.target, action=item.action)
                 for item in done
                 if item.action != "kept"
-            ]
-            scope.record_event("repair", {"code": int(result.code), "copies": copies})
+            )
+            scope.record_event(RepairEvent(code=int(result.code), copies=copies))
         return result
 
 

@@ -6,7 +6,7 @@ What a rotation does not do is as important as what it does, see :data:`LIMITS`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from pipeline.archive import lineage
 from pipeline.archive.catalog import Catalog
@@ -15,7 +15,8 @@ from pipeline.core.errors import OrgkeyError, Stale
 from pipeline.custody import plan_change
 from pipeline.custody.plan_change import PlanChange
 from pipeline.custody.shares import passphrase
-from pipeline.posture import model as posture
+from pipeline.evidence.ledger.events import RotateEvent
+from pipeline.posture.model import require_no_single_party
 from pipeline.record import create
 from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
@@ -122,7 +123,7 @@ def rotate(scope: KeyScope, request: RotationRequest) -> Rotation:
         OrgkeyError: The old epoch does not open, or nothing that counts was stored.
     """
     with scope.locked("rotate-failed"), scope.prover():
-        posture.require_no_single_party(scope.config)
+        require_no_single_party(scope.config)
         plan, archive = publish.plan(scope), scope.archive("writer")
         catalog = archive.catalog()
         pending = _interrupted(scope, plan)
@@ -138,7 +139,7 @@ def rotate(scope: KeyScope, request: RotationRequest) -> Rotation:
         published = publish.publish(scope, archive, pending)
         superseded = Reference(start.old.epoch, start.old.sha256.hex)
         result = Rotation(published, superseded, start.change, request.reason)
-        scope.record_event("rotate", _details(result, request))
+        scope.record_event(_event(result, request))
         return result
 
 
@@ -148,7 +149,7 @@ def rehearse(scope: KeyScope, request: RotationRequest) -> RotationPlan:
     Raises:
         OrgkeyError: There is nothing to rotate, or the plan cannot be carried out.
     """
-    posture.require_no_single_party(scope.config)
+    require_no_single_party(scope.config)
     plan, archive = publish.plan(scope), scope.archive("writer")
     start = _start(scope, archive.catalog(), _interrupted(scope, plan), plan, request)
     action = (
@@ -235,12 +236,13 @@ def _create(
     )
 
 
-def _details(result: Rotation, request: RotationRequest) -> dict[str, Any]:
-    return result.stored.to_details() | {
-        "supersedes": result.old.epoch,
-        "reason": request.reason,
-        "custodians_before": list(result.change.before),
-        "custodians_after": list(result.change.after),
-        "changes": list(result.change.lines),
-        "accepted_custody_change": request.accept_custody_change,
-    }
+def _event(result: Rotation, request: RotationRequest) -> RotateEvent:
+    return RotateEvent(
+        **result.stored.facts(),
+        supersedes=result.old.epoch,
+        reason=request.reason,
+        custodians_before=tuple(result.change.before),
+        custodians_after=tuple(result.change.after),
+        changes=tuple(result.change.lines),
+        accepted_custody_change=request.accept_custody_change,
+    )

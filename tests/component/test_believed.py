@@ -17,9 +17,9 @@ from pipeline.custody.shares.recover import open_share
 from pipeline.evidence.ledger import drill_history as history
 from pipeline.evidence.ledger.entry import sense
 from pipeline.monitoring.status import status
-from pipeline.report import html, oscal, tables
-from pipeline.report.gather import gather
-from pipeline.report.model import Proof
+from pipeline.report.build import build
+from pipeline.report.formats import csv, html, oscal
+from pipeline.report.model import ProofState
 from pipeline.workflows import checkin
 from pipeline.workflows.checkin import Seat
 from pipeline.workflows.drill import DrillRequest, drill
@@ -51,16 +51,16 @@ def test_a_drill_that_nobody_made_keeps_no_gate_green(told: World) -> None:
     assert stale(told)
     forged = details(told)
     del forged["witnessed"]
-    told.context.record_event("drill", forged)
+    told.enter("drill", forged)
     assert stale(told), "without a signature"
-    told.context.record_event("drill", details(told))
+    told.enter("drill", details(told))
     assert stale(told), "an old one, written again with a new time"
     forged = details(told)
     forged["witnessed"][0]["at"] = "2099-01-01T00:00:00Z"
-    told.context.record_event("drill", forged)
+    told.enter("drill", forged)
     assert stale(told), "another time than was signed"
-    found = gather(told.context).report
-    assert {cell.state for cell in found.matrix} == {Proof.OVERDUE}
+    found = build(told.context).report
+    assert {cell.state for cell in found.matrix} == {ProofState.OVERDUE}
     assert found.runs == (1, 0)
     assert any("6 results of test restores" in text for text in status(told.context).warned)
     told.clock.shift += timedelta(seconds=2)
@@ -87,9 +87,9 @@ def test_a_false_pass_heals_no_failure(told: World) -> None:
     told.holders["aws"].failures.clear()
     told.clock.shift = timedelta(seconds=4)
     forged = details(told)
-    told.context.record_event("drill", forged)
+    told.enter("drill", forged)
     del forged["witnessed"]
-    told.context.record_event("drill", forged)
+    told.enter("drill", forged)
     assert any("the drill of a by unattended failed" in text for text in status(told.context).broken)
 
 
@@ -124,12 +124,12 @@ def test_a_check_in_counts_by_the_code_that_it_reveals(
 ) -> None:
     seat, answer = seated
     for number, code in ((3, answer(4)), (3, ""), (3, "AAAA-AAAA-AAAA-AAAA"), (64, ""), (-61, answer(3))):
-        world.context.record_event("check-in", check_in(seat, number, code))
+        world.enter("check-in", check_in(seat, number, code))
     assert checkin.accepted(world.context, [seat]) == {}
-    world.context.record_event("check-in", check_in(seat, 3, answer(3)))
+    world.enter("check-in", check_in(seat, 3, answer(3)))
     first = world.clock.now()
     world.clock.shift = timedelta(days=100)
-    world.context.record_event("check-in", check_in(seat, 3, answer(3)))
+    world.enter("check-in", check_in(seat, 3, answer(3)))
     (found,) = checkin.accepted(world.context, [seat]).values()
     assert list(found) == [3]
     assert abs(found[3].at - first) < timedelta(minutes=1), "written again, it is not newer"
@@ -160,10 +160,10 @@ MALFORMED: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("event", "said"), MALFORMED)
 def test_what_is_malformed_is_skipped_and_named(told: World, event: str, said: dict[str, Any]) -> None:
-    told.context.record_event(event, said)
+    told.enter(event, said)
     found = status(told.context)
     assert (found.code, found.broken) == (Code.OK, ())
-    page = gather(told.context).report
+    page = build(told.context).report
     assert page.ledger.ok
     assert any("L2" in change.evidence for change in page.changes) or event in ("drill", "escrow")
     if event in ("check-in", "drill", "drill-failed", "rotate") and said != {"results": [], "witnessed": 7}:
@@ -189,12 +189,12 @@ def test_a_failed_drill_that_arrives_late_is_not_the_last_one(told: World) -> No
     for result in late["results"]:
         result |= {"passed": False, "proofs": {"recover": {"ok": False, "by": [], "problem": "denied"}}}
     told.clock.shift = -timedelta(days=2)
-    told.context.record_event("drill-failed", late)
+    told.enter("drill-failed", late)
     told.clock.shift = timedelta(seconds=5)
     assert [entry.event for entry in told.context.ledger.own().each()] == ["drill", "drill-failed"]
     assert status(told.context).broken == ()
-    found = gather(told.context).report
-    assert {cell.state for cell in found.matrix} == {Proof.PROVEN}
+    found = build(told.context).report
+    assert {cell.state for cell in found.matrix} == {ProofState.PROVEN}
     assert [one.passed for one in found.drills][-1]
 
 
@@ -204,7 +204,7 @@ def test_a_failed_drill_that_arrives_late_is_not_the_last_one(told: World) -> No
 def verified(world: World, ok: bool, at: timedelta) -> None:
     world.clock.shift = at
     item = {"source": "full.gpg", "ok": ok, "problem": None if ok else "it was altered"}
-    world.context.record_event("backups-verify", {"code": 0 if ok else 23, "backups": [item]})
+    world.enter("backups-verify", {"code": 0 if ok else 23, "backups": [item]})
 
 
 def test_a_backup_that_failed_later_is_not_read_to_its_end(told: World, tmp_path: Path) -> None:
@@ -221,8 +221,8 @@ def test_a_backup_that_failed_later_is_not_read_to_its_end(told: World, tmp_path
 
     at: datetime = tried.at
     facts = BackupFacts("full.gpg", 1, (), "E", True, None, None, ("L2",), at, tried.problem)
-    found = replace(gather(told.context).report, backups=(facts,))
-    for page in (html.render(found), tables.csv_single(found), oscal.render(found)):
+    found = replace(build(told.context).report, backups=(facts,))
+    for page in (html.render(found), csv.claims(found), oscal.render(found)):
         assert b"FAILED" in page
         assert b"it was altered" in page
         assert b"read to its end 20" not in page

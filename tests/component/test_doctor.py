@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.core.errors import Code
 from pipeline.core.finding import Finding, Level
+from pipeline.core.isolation import isolated
 from pipeline.monitoring import doctor
 from pipeline.openpgp import proofs
 from pipeline.posture import model as posture
@@ -31,7 +32,8 @@ def refuse(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 def state(root: Path) -> Finding:
-    (found,) = (item for item in doctor._state(root) if item.subject == "state")
+    result = isolated(lambda: doctor._state(root), "state")
+    (found,) = (item for item in doctor._findings("state", result) if item.subject == "state")
     return found
 
 

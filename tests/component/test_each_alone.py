@@ -18,7 +18,7 @@ from pipeline.evidence import anchors
 from pipeline.evidence import verify as checking
 from pipeline.evidence.ledger import entry as chain
 from pipeline.monitoring.notify import channels, job
-from pipeline.monitoring.notify.message import Outcome
+from pipeline.monitoring.notify.message import JobOutcome
 from pipeline.monitoring.notify.ping import Pinger
 from pipeline.provision import apply
 from pipeline.provision.compare import ServerChange
@@ -77,12 +77,12 @@ def test_a_way_to_people_that_fails_leaves_the_others(
 def test_an_alarm_that_breaks_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     warned: list[str] = []
     config = SimpleNamespace(notify=Notify(command=("/bin/true",)), ping={"drill": Ping(url_file="/x")})
-    alarm = job.Alarm(
+    alarm = job.RunNotifier(
         cast("Config", config), "drill", "drill", fingerprint=None, root=None, warn=warned.append
     )
     monkeypatch.setattr(Pinger, "end", raising(PANIC))
     monkeypatch.setattr(channels, "deliver", raising(PANIC))
-    alarm.end(Outcome(Code.UNREACHABLE, "no", "look"))
+    alarm.end(JobOutcome(Code.UNREACHABLE, "no", "look"))
     assert [line.partition(" ")[0] for line in warned] == ["ping", "notify"]
 
 
@@ -113,7 +113,7 @@ def test_a_certificate_that_cannot_be_checked_leaves_the_others(
     def check(path: Path, *args: Any, **named: Any) -> Any:
         return raising(error)() if path == bad else real(path, *args, **named)
 
-    monkeypatch.setattr(checking, "check", check)
+    monkeypatch.setattr(certificates, "check", check)
     found, problems = certificates.issued(world.context, made)
     assert len(found) == 1
     assert problems[0].startswith(f"certificate {bad.name}: ")

@@ -28,6 +28,7 @@ from pipeline.core.errors import (
     WrongPassphrase,
 )
 from pipeline.core.secret import Secret
+from pipeline.evidence.ledger.events import EscrowEvent
 from pipeline.openpgp.key import rewrap
 from pipeline.storage.interface import Slot
 from pipeline.unseal.unseal import recover_passphrase
@@ -357,13 +358,13 @@ def test_the_same_plan_goes_on_at_another_place(world: World) -> None:
 
 def test_what_was_known_without_its_plan_is_not_taken_for_nothing(world: World) -> None:
     """As a ledger of version 0.1 tells of an epoch."""
-    world.context.record_event("escrow", {"epoch": "20260101T000000Z-00000000", "code": 0})
+    world.enter("escrow", {"epoch": "20260101T000000Z-00000000", "code": 0})
     problem = failed(world, Stale)
     assert "20260101T000000Z-00000000" in problem.message
     assert "--accept-custody-change" in problem.hint
     for odd in ({}, {"epoch": 7}, {"epoch": "x"}, {"epoch": None, "plan": 3}):
         other = World(world.root / f"other-{len(str(odd))}")
-        other.context.record_event("escrow", odd)
+        other.enter("escrow", odd)
         assert run(other).record
 
 
@@ -371,7 +372,7 @@ def test_a_plan_is_compared_with_the_newest_epoch_also_of_a_former_key(world: Wo
     former = "AB" * 20
     world.key = f'former = ["{former}"]'
     other = world.context.of(former)
-    other.record_event("escrow", {"epoch": "20260101T000000Z-00000000", "plan": "0" * 64})
+    other.record_event(EscrowEvent(epoch="20260101T000000Z-00000000", plan="0" * 64))
     assert "20260101T000000Z-00000000" in failed(world, Stale).message
 
 

@@ -23,9 +23,9 @@ def world(tmp_path: Path) -> World:
 
 
 def parties(found: exposure.Exposure) -> list[list[str]]:
-    from pipeline.posture.model import listed
+    from pipeline.posture.model import in_order
 
-    return listed(found.now.reconstruct.sets())
+    return in_order(found.now.reconstruct.sets())
 
 
 def told(context: KeyScope) -> exposure.Exposure:

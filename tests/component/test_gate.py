@@ -256,7 +256,7 @@ def test_a_broken_ledger_has_a_code_of_its_own_and_is_told_once(drilled: World) 
 
 
 def test_a_broken_ledger_is_seen_where_nothing_is_stored(world: World) -> None:
-    world.context.record_event("verify", {})
+    world.enter("verify", {})
     (entry,) = world.context.ledger.own().folder.iterdir()
     entry.write_text("{}")
     assert status(world.context).code is Code.LEDGER_BROKEN

@@ -203,7 +203,7 @@ def test_a_holder_that_raises_anything_leaves_the_other_paths(three: World) -> N
 def test_a_mirror_that_raises_anything_is_left_out(world: World) -> None:
     world.mirrors["a"] = MemoryMirror("a")
     world.mirrors["a"].failure = TypeError("object")  # type: ignore[assignment]
-    world.context.record_event("verify", {"code": 0})
+    world.enter("verify", {"code": 0})
     assert world.events() == ["verify"]
     assert any("ledger is not mirrored to a" in line for line in world.lines)
 

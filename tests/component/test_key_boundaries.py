@@ -21,8 +21,7 @@ from pipeline.core.secret import Secret
 from pipeline.openpgp.format import signatures as sig
 from pipeline.openpgp.key import parsing, validity
 from pipeline.openpgp.key.preflight import examine
-from pipeline.report import judging
-from pipeline.report.facts import Facts
+from pipeline.report.summary import Summary, joined
 from tests.support import certificate_writer as certificates
 from tests.support import openpgp_writer as writer
 from tests.support.sample_report import good, year
@@ -152,8 +151,8 @@ def test_a_self_signature_without_flags_allows_what_the_algorithm_can() -> None:
 
 
 def test_a_sentence_has_no_empty_parts() -> None:
-    assert judging.sentence("one", "", "two", "") == "One; two."
-    assert judging.sentence("", "only") == "Only."
+    assert joined("one", "", "two", "") == "One; two."
+    assert joined("", "only") == "Only."
 
 
 def test_who_can_destroy_the_copies_is_told_in_one_of_three_ways() -> None:
@@ -167,17 +166,17 @@ def test_who_can_destroy_the_copies_is_told_in_one_of_three_ways() -> None:
     apart = tuple(replace(copy, controlled_by=(copy.target,)) for copy in unlocked)
     none = tuple(replace(copy, ok=False) for copy in report.copies)
     for copies, way in ((unlocked, ways[0]), (apart, ways[1]), (none, ways[2])):
-        said = judging.destruction(Facts(replace(report, copies=copies))).says
+        said = Summary(replace(report, copies=copies)).sentences["erasers"]
         assert [text in said for text in ways] == [text == way for text in ways], said
 
 
 def test_what_is_still_open_is_named_where_something_is() -> None:
     for report in (good(), year()):
-        facts = Facts(report)
-        said = judging.corrected(facts).says
-        problems = sorted({problem for drill in facts.uncorrected for problem in drill.problems})
+        summary = Summary(report)
+        said = summary.sentences["open failures"]
+        problems = sorted({problem for drill in summary.uncorrected for problem in drill.problems})
         assert ("still open" in said) is bool(problems), said
         assert all(problem in said for problem in problems)
     failed = replace(good().drills[0], passed=False, problems=("it did not decrypt",))
-    said = judging.corrected(Facts(replace(good(), drills=(failed,)))).says
-    assert "still open: it did not decrypt;" in said
+    said = Summary(replace(good(), drills=(failed,))).sentences["open failures"]
+    assert said == "still open: it did not decrypt"

@@ -52,7 +52,7 @@ def test_a_status_that_could_not_be_judged_says_whose_it_was(
     place = tmp_path / "orgkey.prom"
     place.write_bytes(metrics.of_status(status(world.context), NOW, "berlin"))
     whose = metrics.before(place)
-    assert whose == metrics.Of(world.fingerprint, "berlin")
+    assert whose == metrics.KeyLabels(world.fingerprint, "berlin")
     found = exposition.parse(metrics.of_failure(Code.USAGE, NOW, whose).decode())
     assert (found["orgkey_status_ok", ()], found["orgkey_exit_code", ()]) == (0, 2)
 
@@ -61,10 +61,10 @@ def test_a_status_that_could_not_be_judged_says_whose_it_was(
 def test_a_file_of_something_else_is_nobodys(tmp_path: Path, data: bytes) -> None:
     place = tmp_path / "orgkey.prom"
     place.write_bytes(data)
-    assert metrics.before(place) == metrics.before(tmp_path / "nothing") == metrics.Of()
+    assert metrics.before(place) == metrics.before(tmp_path / "nothing") == metrics.KeyLabels()
 
 
 def test_a_name_may_hold_no_odd_signs_and_any_label_is_escaped() -> None:
-    page = metrics.of_failure(Code.OK, NOW, metrics.Of("F", 'a"\\\n}'))
+    page = metrics.of_failure(Code.OK, NOW, metrics.KeyLabels("F", 'a"\\\n}'))
     (family, *_) = text_string_to_metric_families(page.decode())
     assert family.samples[0].labels["name"] == 'a"\\\n}'

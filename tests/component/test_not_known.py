@@ -15,9 +15,10 @@ from pipeline.cli.documents.stored import listing
 from pipeline.core.errors import Code
 from pipeline.monitoring.status import status
 from pipeline.record.verify import Record
-from pipeline.report import html, model, oscal, pdf, tables
-from pipeline.report.gather import Gathered, gather
-from pipeline.report.model import Answer, Support
+from pipeline.report import model
+from pipeline.report.build import BuildResult, build
+from pipeline.report.formats import csv, html, oscal, pdf
+from pipeline.report.model import Restorability, Support
 from pipeline.workflows.drill import DrillRequest, drill
 from tests.support.inmemory import World, denied, slot_of, unreachable
 
@@ -29,7 +30,7 @@ def proven(world: World) -> Record:
     """An epoch that the ledger tells of, drilled a moment ago."""
     made = world.store(world.mint())
     copies = {name: {"location": name, "version": "1"} for name in world.targets}
-    world.context.record_event("escrow", {"epoch": made.epoch, "copies": copies})
+    world.enter("escrow", {"epoch": made.epoch, "copies": copies})
     assert drill(world.context, DrillRequest()).code is Code.OK
     return made
 
@@ -39,11 +40,11 @@ def silence(world: World, call: str, make: object) -> None:
         target.failures[call] = make(f"target {name}")  # type: ignore[operator]  # one of two functions
 
 
-def forms(found: Gathered) -> dict[str, str]:
+def forms(found: BuildResult) -> dict[str, str]:
     """The report in every format, as text."""
     return {
         "html": html.render(found.report).decode(),
-        "csv": tables.csv_single(found.report).decode(),
+        "csv": csv.claims(found.report).decode(),
         "oscal": oscal.render(found.report).decode(),
         "json": model.render(found.report).decode(),
         "text": "\n".join(report_command._lines(found.report, [])),
@@ -66,7 +67,7 @@ def test_where_nobody_answers_the_status_tells_what_this_host_knows(
     assert found.unknown
 
 
-def paper(found: Gathered) -> str:
+def paper(found: BuildResult) -> str:
     """The PDF's text."""
     pages = PdfReader(io.BytesIO(pdf.render(found.report))).pages
     return " ".join(page.extract_text() for page in pages).replace("\n", " ")
@@ -74,8 +75,8 @@ def paper(found: Gathered) -> str:
 
 def test_where_nobody_answers_the_verdict_is_unknown_in_every_format(world: World, proven: Record) -> None:
     silence(world, "find", unreachable)
-    found = gather(world.context)
-    assert found.report.verdict.answer is Answer.UNKNOWN
+    found = build(world.context)
+    assert found.report.verdict.answer is Restorability.UNKNOWN
     assert found.code in (Code.UNREACHABLE, Code.DENIED)
     assert found.report.verdict.proven_at is not None
     for name, said in (*forms(found).items(), ("pdf", paper(found))):
@@ -113,20 +114,20 @@ def test_a_sealed_copy_is_not_called_bad(world: World, proven: Record) -> None:
 def test_no_is_only_said_where_all_was_looked_at(world: World, proven: Record) -> None:
     for name in "abc":
         world.targets[name].places.clear()
-    assert gather(world.context).report.verdict.answer is Answer.NO
+    assert build(world.context).report.verdict.answer is Restorability.NO
     world.targets["c"].failures["find"] = denied("c")
-    assert gather(world.context).report.verdict.answer is Answer.UNKNOWN
+    assert build(world.context).report.verdict.answer is Restorability.UNKNOWN
     world.targets["c"].failures.clear()
     world.store(proven, "a")
     world.targets["a"].damage(slot_of(proven))
-    assert gather(world.context).report.verdict.answer is Answer.NO
+    assert build(world.context).report.verdict.answer is Restorability.NO
     world.targets["b"].failures["find"] = unreachable("b")
-    assert gather(world.context).report.verdict.answer is Answer.UNKNOWN
+    assert build(world.context).report.verdict.answer is Restorability.UNKNOWN
 
 
 def test_a_fresh_host_that_knows_nothing_says_so(world: World) -> None:
     silence(world, "find", unreachable)
-    found = gather(world.context)
+    found = build(world.context)
     for name, said in (*forms(found).items(), ("pdf", paper(found))):
         assert "never proven" not in said, name
     assert "proven     not known" in forms(found)["text"]
@@ -149,8 +150,8 @@ def test_an_age_without_a_limit_is_named(world: World, proven: Record) -> None:
 
 def test_a_drill_of_another_time_is_no_plain_yes(world: World, proven: Record) -> None:
     world.clock.shift = timedelta(days=900)
-    found = gather(world.context)
-    assert found.report.verdict.answer is Answer.GAPS
+    found = build(world.context)
+    assert found.report.verdict.answer is Restorability.GAPS
     assert "last proven 900 days ago" in found.report.verdict.sentence
     said = forms(found)
     assert "\N{EN DASH}" in said["html"].split("missed")[0][-40:]
@@ -161,7 +162,7 @@ def test_a_drill_of_another_time_is_no_plain_yes(world: World, proven: Record) -
     assert "0 test restores missed" not in said["csv"]
     world.policy = "max_drill_age_days = 8\n"
     assert status(world.context).code is Code.STALE
-    assert gather(world.context).report.missed_text == "1"
+    assert build(world.context).report.missed_text == "1"
 
 
 # -- list and verify -------------------------------------------------------------------------------

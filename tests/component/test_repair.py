@@ -11,8 +11,8 @@ from pipeline.archive import journal
 from pipeline.cli import status_text
 from pipeline.core.errors import Code, Locked, UsageProblem
 from pipeline.monitoring.status import status
-from pipeline.report.gather import gather
-from pipeline.report.model import Proof
+from pipeline.report.build import build
+from pipeline.report.model import ProofState
 from pipeline.storage.interface import Presence, Slot
 from pipeline.workflows.drill import DrillRequest, drill
 from pipeline.workflows.repair import Repair, repair
@@ -168,8 +168,8 @@ def test_a_copy_that_was_written_anew_counts_as_restored_only_after_the_next_dri
     world.targets["b"].failures.clear()
     (gap,) = status(world.context).broken
     assert gap.startswith("copy b of the latest epoch was never restored")
-    states = {cell.copy: cell.state for cell in gather(world.context).report.matrix}
-    assert states == {"a": Proof.PROVEN, "b": Proof.NEVER, "c": Proof.PROVEN}
+    states = {cell.copy: cell.state for cell in build(world.context).report.matrix}
+    assert states == {"a": ProofState.PROVEN, "b": ProofState.NEVER, "c": ProofState.PROVEN}
     world.clock.shift += timedelta(seconds=40)
     assert drill(world.context, DrillRequest()).code is Code.OK
     assert status(world.context).broken == ()

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.report.formats.oscal import VERSIONS, render
 from pipeline.report.model import Report
-from pipeline.report.oscal import VERSIONS, render
 from tests.support.sample_report import bad, good, year
 
 FOLDER = Path(__file__).parents[1] / "assets" / "oscal"

@@ -496,7 +496,7 @@ def test_a_newer_epoch_that_this_host_knows_and_nobody_shows_is_told(
     if where == "journal":
         world.context.journal.begin(newer, None)
     else:
-        world.context.record_event("escrow", {"epoch": newer})
+        world.enter("escrow", {"epoch": newer})
     assert find(world.context, RestoreRequest(out)).record == made
     assert any(f"this host's {where} knows of epoch {newer}" in line for line in world.lines)
 
@@ -509,8 +509,8 @@ def test_a_newer_epoch_of_which_only_a_mirror_of_the_ledger_tells_is_told(
     newer = "20990101T000000Z-00000000"
     elsewhere = make_world("elsewhere")
     elsewhere.mirrors = world.mirrors = {"a": MemoryMirror("a"), "b": MemoryMirror("b")}
-    elsewhere.context.record_event("escrow", {"epoch": newer, "copies": {"a": {}}})
-    elsewhere.context.record_event("drill", {"epoch": newer})  # has another form than its event has
+    elsewhere.enter("escrow", {"epoch": newer, "copies": {"a": {}}})
+    elsewhere.enter("drill", {"epoch": newer})  # has another form than its event has
     world.mirrors["a"].chains[elsewhere.context.ledger.host][3] = [b"nonsense"]
     world.mirrors["b"].failure = unreachable("b")
     assert find(world.context, RestoreRequest(out)).record == made

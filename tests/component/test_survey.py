@@ -483,7 +483,7 @@ def test_what_the_ledger_says(world: World) -> None:
     survey = look(world)
     standings = {copy.target: copy.standing for copy in survey.epochs[0].copies}
     assert standings == {"a": CopyState.GOOD, "b": CopyState.UNREACHABLE, "c": CopyState.MISSING}
-    kept = event([survey], Code.UNREACHABLE)
+    kept = event([survey], Code.UNREACHABLE).to_details()
     assert kept == {
         "code": 20,
         "epochs": {

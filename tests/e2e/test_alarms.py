@@ -214,10 +214,10 @@ def test_a_state_that_cannot_be_kept_is_a_warning(alarmed: Alarmed) -> None:
     jobs = desk.state / desk.fingerprint / "jobs"
     jobs.write_text("in the way")
     run = desk.run("status", "--json", expect=0)
-    assert "what was told before is forgotten" in run.err
+    assert "what was sent before is forgotten" in run.err
     alarmed.dead()
     failed = desk.run("verify", expect=20)
-    assert "the same may be told again" in failed.err
+    assert "the same may be sent again" in failed.err
     assert alarmed.told[-1]["event"] == "failure"
 
 
@@ -243,7 +243,7 @@ def test_notify_test_shows_whether_each_way_works(alarmed: Alarmed, tmp_path: Pa
     desk.write("urls", b"nonsense\n")
     assert desk.ask("notify", "test", expect=20)["exit_code"] == 20
     error = desk.ask("config", "validate", expect=2)["error"]
-    assert "address 1 of notify.urls is none that apprise knows" in error["message"]
+    assert "address 1 of notify.urls is not one that apprise knows" in error["message"]
     doctor = desk.ask("doctor", expect=None)
     levels = {item["subject"]: item["level"] for item in doctor["findings"]}
     assert (levels["notify.urls"], levels["ping.drill.url"]) == ("fail", "ok")

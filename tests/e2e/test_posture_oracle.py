@@ -128,8 +128,8 @@ def says(escrowed: Escrowed, members: Sequence[str]) -> tuple[bool, bool]:
     model = posture.from_config(escrowed.loaded)
     here = {party(member) for member in members} | {"storage-admins"}  # who has the copy on the disk
     lost = {thing(member) for member in MEMBERS if member not in members}
-    reconstructs = any(item <= here for item in model.reconstruct())
-    survived = not any(item <= lost for item in model.fatal_losses())
+    reconstructs = any(item <= here for item in posture.Posture((model,)).reconstruct.sets())
+    survived = not any(item <= lost for item in posture.Posture((model,)).fatal_losses.sets())
     return reconstructs, survived
 
 

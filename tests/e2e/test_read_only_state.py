@@ -15,6 +15,7 @@ import pytest
 
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Code
+from pipeline.evidence.ledger.events import EscrowEvent
 from tests.support import people
 from tests.support.inmemory import World
 from tests.support.started import Started
@@ -78,7 +79,7 @@ def host(genuine: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     entry.mark_proven(
         {"record_sha256": genuine.sha256.hex, "at": stamp(context.clock.now()), "paths": ["unattended"]}
     )
-    context.record_event("escrow", {"epoch": genuine.epoch})
+    context.record_event(EscrowEvent(epoch=genuine.epoch))
     draft = entry.path.parent / ".20990101T000000Z-00000000.1"
     (draft / "receipts").mkdir(parents=True)
     (draft / "record.tar").write_bytes(b"half")

@@ -26,7 +26,7 @@ from pipeline.evidence.ledger import entry as entries
 from pipeline.evidence.ledger.store import Ledger
 from pipeline.report import bundle as bundles
 from pipeline.report import verify_page
-from pipeline.report.controls import controls
+from pipeline.report.controls.assess import assess
 from pipeline.report.model import Report
 from tests.support import authority as authorities
 from tests.support.commandline import KEYS, Desk, export_of
@@ -86,11 +86,11 @@ def made(place: Place, tmp_path: Path) -> Made:
 
 def bundle_of(desk: Desk) -> tuple[bytes, Report]:
     from pipeline.cli.command import Invocation
-    from pipeline.report.gather import gather
+    from pipeline.report.build import build
 
     call = Invocation(desk.config, desk.state, quiet=True)
-    found = gather(call.context())
-    report = replace(found.report, controls=controls(found.report))
+    found = build(call.context())
+    report = replace(found.report, controls=assess(found.report))
     root = desk.state / desk.fingerprint
     parts = bundles.Parts(
         root / "ledger", root / "certificates", found.public, bundles.renderings(report, found.posture)

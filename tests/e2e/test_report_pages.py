@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 from pypdf import PdfReader
 
-from pipeline.report import controls, html
+from pipeline.report.controls.assess import assess
+from pipeline.report.formats import html
 from pipeline.report.model import Report
 from tests.support import sample_report as samples
 
@@ -45,7 +46,7 @@ BEYOND = """() => [...document.querySelectorAll('body *')]
 def report_of(name: str) -> Report:
     """A sample with everything that a real report has."""
     report = SAMPLES[name]()
-    return replace(report, controls=controls.controls(report))
+    return replace(report, controls=assess(report))
 
 
 pytestmark = pytest.mark.skipif(

@@ -77,7 +77,7 @@ def host(tmp_path: Path) -> Path:
     world = World(tmp_path / "state", named("vault", "s3"))
     made = world.store(world.mint())
     copies = {name: {"location": name, "version": "1"} for name in world.targets}
-    world.context.record_event("escrow", {"epoch": made.epoch, "copies": copies})
+    world.enter("escrow", {"epoch": made.epoch, "copies": copies})
     assert drill(world.context, DrillRequest()).code is Code.OK
     logins = tmp_path / "credentials"
     logins.mkdir()

@@ -410,6 +410,12 @@ class World:
             self.targets[name].plant(slot_of(made), made.data)
         return made
 
+    def enter(self, event: str, details: Mapping[str, Any]) -> None:
+        """Write an entry of any form, as a run writes its own."""
+        context = self.context
+        writer = context.replicator if self.mirrors else context.ledger
+        writer.append(event, details, now=self.clock.now(), run=context.run_id)
+
     def events(self) -> list[str]:
         """What the ledger holds."""
         return [entry.event for entry in self.context.ledger.entries()]

@@ -16,7 +16,7 @@ import pytest
 from pipeline.openpgp import proofs
 from pipeline.openpgp.format import signatures as sig
 from pipeline.openpgp.key import parsing
-from pipeline.openpgp.proofs.interface import Checked, Exhibit, Job, Prover, Verdict
+from pipeline.openpgp.proofs.interface import CheckedExhibits, Exhibit, ExhibitVerdict, Job, Prover
 from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
 
 
@@ -27,7 +27,7 @@ class QuickProver(SequoiaProver):
         super().__init__()
         self.name = name
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:
+    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
         """Judge what others made."""
         certified = {one.maker: _certified(job, one) for one in exhibits if one.certified}
         return replace(super().check(job, exhibits), certifications=certified)
@@ -43,7 +43,7 @@ class NoProcess(proofs.Prestarted):
         """There is nothing to end."""
 
 
-def _certified(job: Job, exhibit: Exhibit) -> Verdict:
+def _certified(job: Job, exhibit: Exhibit) -> ExhibitVerdict:
     user = parsing.read_one(exhibit.certified or b"", "the certified key")
     data = sig.hashed_key(user.primary.public)
     for identity in user.identities:
@@ -51,8 +51,8 @@ def _certified(job: Job, exhibit: Exhibit) -> Verdict:
             data += sig.hashed_identity(identity.packet.tag, identity.packet.body)
             made = [sig.read_signature(packet.body) for packet in identity.signatures]
             ok = any(one and one.issuer and sig.verify(one, job.views.primary, data) for one in made)
-            return Verdict(ok, "" if ok else "no certification by this key")
-    return Verdict(False, "not the user id that was to be certified")
+            return ExhibitVerdict(ok, "" if ok else "no certification by this key")
+    return ExhibitVerdict(False, "not the user id that was to be certified")
 
 
 def quick() -> Sequence[Prover]:

@@ -7,25 +7,25 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from pipeline.report.model import (
-    Answer,
     BackupFacts,
     Cell,
-    Change,
     CopyFacts,
     CustodianFacts,
     CustodyFacts,
     DrillFacts,
     EpochFacts,
-    Evidence,
-    KeyFacts,
+    EvidenceItem,
+    LedgerChange,
     LedgerFacts,
     Missed,
+    OrgKeyFacts,
     PathFacts,
-    Proof,
+    ProofState,
     Report,
+    ReportVerdict,
+    Restorability,
     RuleFacts,
     VaultSide,
-    Verdict,
 )
 
 VAULT = "https://vault.example.com:8200"
@@ -86,8 +86,8 @@ def good() -> Report:
         since=NOW - timedelta(days=365),
         previous=NOW - timedelta(days=31),
         drill_interval_days=7.0,
-        verdict=Verdict(
-            Answer.YES,
+        verdict=ReportVerdict(
+            Restorability.YES,
             "The Org Key can be restored today from 2 of 2 copies by 2 of 2 custody paths.",
             ("vault-eu", "s3-us"),
             ("unattended", "custodians"),
@@ -98,7 +98,7 @@ def good() -> Report:
             (),
             ("R1", "L100"),
         ),
-        key=KeyFacts(
+        key=OrgKeyFacts(
             "168D2FDFB68356104358FCD69D799B1DD8376100",
             ("acme.example Organization Key <keys@acme.example>",),
             "RSA-4096",
@@ -159,7 +159,7 @@ def good() -> Report:
             Cell(
                 "vault-eu",
                 "unattended",
-                Proof.PROVEN,
+                ProofState.PROVEN,
                 NOW - timedelta(hours=2),
                 NOW - timedelta(hours=2),
                 0.42,
@@ -169,7 +169,7 @@ def good() -> Report:
             Cell(
                 "s3-us",
                 "unattended",
-                Proof.PROVEN,
+                ProofState.PROVEN,
                 NOW - timedelta(hours=2),
                 NOW - timedelta(hours=2),
                 0.44,
@@ -179,14 +179,14 @@ def good() -> Report:
             Cell(
                 "vault-eu",
                 "custodians",
-                Proof.PROVEN,
+                ProofState.PROVEN,
                 NOW - timedelta(days=40),
                 NOW - timedelta(days=40),
                 1.9,
                 None,
                 ("L60",),
             ),
-            Cell("s3-us", "custodians", Proof.NEVER, None, None, None, None),
+            Cell("s3-us", "custodians", ProofState.NEVER, None, None, None, None),
         ),
         drills=tuple(sorted((*drills, ceremony), key=lambda drill: drill.at)),
         missed=(),
@@ -232,8 +232,10 @@ def good() -> Report:
             )
         ),
         changes=(
-            Change(NOW - timedelta(days=20), "custody-kit", "recovery kits were printed", False, ("L80",)),
-            Change(
+            LedgerChange(
+                NOW - timedelta(days=20), "custody-kit", "recovery kits were printed", False, ("L80",)
+            ),
+            LedgerChange(
                 NOW - timedelta(days=12),
                 "verify",
                 "2 copies of 2 epochs were read: all good",
@@ -252,17 +254,17 @@ def good() -> Report:
         ledger=LedgerFacts(100, digest("head"), True, None, 100, "the mirror at s3-us", 0),
         vault=VaultSide(NOW - timedelta(hours=3), (VAULT,), (), False, ("L7",)),
         evidence=(
-            Evidence("R1", "record", f"the record of epoch {EPOCH}", digest("record"), None),
-            Evidence(
+            EvidenceItem("R1", "record", f"the record of epoch {EPOCH}", digest("record"), None),
+            EvidenceItem(
                 "C1",
                 "certificate",
                 "the drill of 2026-06-01 06:00",
                 digest("certificate"),
                 f"certificates/{EPOCH}-drilled-20260601T060000Z-aabbcc.json",
             ),
-            Evidence("P1", "computed", "custody posture", digest("posture"), "posture.json"),
+            EvidenceItem("P1", "computed", "custody posture", digest("posture"), "posture.json"),
             *(
-                Evidence(
+                EvidenceItem(
                     f"L{number}",
                     "ledger entry",
                     f"ledger entry {number}",
@@ -302,8 +304,8 @@ def bad() -> Report:
     )
     return replace(
         fine,
-        verdict=Verdict(
-            Answer.NO,
+        verdict=ReportVerdict(
+            Restorability.NO,
             "The Org Key cannot be restored today: no copy is good.",
             (),
             (),
@@ -322,7 +324,7 @@ def bad() -> Report:
         matrix=tuple(
             replace(
                 cell,
-                state=Proof.UNREADABLE if cell.copy == "vault-eu" else Proof.FAILED,
+                state=ProofState.UNREADABLE if cell.copy == "vault-eu" else ProofState.FAILED,
                 problem="the copy is not good",
             )
             for cell in fine.matrix
@@ -346,7 +348,7 @@ def bad() -> Report:
         ),
         changes=(
             *fine.changes,
-            Change(
+            LedgerChange(
                 NOW - timedelta(hours=1),
                 "escrow-failed",
                 "unreachable: vault-eu does not answer",
@@ -403,7 +405,7 @@ def year() -> Report:
         missed=missed,
         verdict=replace(
             fine.verdict,
-            answer=Answer.GAPS,
+            answer=Restorability.GAPS,
             sentence="The Org Key can be restored today from 2 of 2 copies, and a test restore is overdue.",
             gaps=gaps,
             proven_at=drills[-1].at,

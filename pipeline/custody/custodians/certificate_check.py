@@ -19,6 +19,7 @@ from pipeline.custody.custodians.certificates import (
     recipient,
     same_keys,
 )
+from pipeline.openpgp.key.validity import user_ids
 
 if TYPE_CHECKING:
     from pipeline.config import OpenpgpHolderConfig
@@ -108,7 +109,6 @@ def _secrets(subject: str, shelf: CertificateStore, item: OpenpgpHolderConfig) -
 
 
 def _strangers(subject: str, shelf: CertificateStore, people: Iterable[Recipient]) -> Iterator[Finding]:
-    from pipeline.openpgp.key.validity import user_ids
 
     claimed = {
         name: person

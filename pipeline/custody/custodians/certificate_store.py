@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.core.errors import NotAKey, UsageProblem
 from pipeline.core.files import read_regular
+from pipeline.openpgp.format import armor
+from pipeline.openpgp.format.packets import IGNORED, Packet, Tag, parse
+from pipeline.openpgp.format.signatures import KEY_REVOCATION, read_signature
+from pipeline.openpgp.key import parsing
+from pipeline.openpgp.key.model import TransferableKey, merge, union
+from pipeline.openpgp.key.validity import user_ids
 
 if TYPE_CHECKING:
     from pipeline.config import OpenpgpHolderConfig
-    from pipeline.openpgp.format.packets import Packet
-    from pipeline.openpgp.key.model import TransferableKey
 
 ENDINGS: Final = (".asc", ".gpg", ".pgp", ".key")
 MAX_FILES: Final = 1000
@@ -136,7 +140,6 @@ class _Collector:
     revocations: list[tuple[Path, str, Packet]] = field(default_factory=list)
 
     def add(self, path: Path, data: bytes) -> None:
-        from pipeline.openpgp.key import parsing
 
         read = parsing.read_all(data)
         if not read.keys and (alone := list(_revocations(data))):
@@ -147,8 +150,6 @@ class _Collector:
             self._add_key(path, key)
 
     def _add_key(self, path: Path, key: TransferableKey) -> None:
-        from pipeline.openpgp.key.model import merge
-        from pipeline.openpgp.key.validity import user_ids
 
         placed = StoredCertificate(key.fingerprint, tuple(user_ids(key)), path)
         if any(component.secret_here for component in key.components):
@@ -178,10 +179,6 @@ class _Collector:
 
 def _revocations(data: bytes) -> Iterable[tuple[str, Packet]]:
     """Revocations of whole keys in a file that holds nothing else: what `gpg --gen-revoke` writes."""
-    from pipeline.openpgp.format import armor
-    from pipeline.openpgp.format.packets import IGNORED, Tag, parse
-    from pipeline.openpgp.format.signatures import KEY_REVOCATION, read_signature
-
     try:
         packets = [packet for packet in parse(armor.dearmor(data)) if packet.tag not in IGNORED]
     except NotAKey:
@@ -193,7 +190,6 @@ def _revocations(data: bytes) -> Iterable[tuple[str, Packet]]:
 
 
 def _with_revocations(key: TransferableKey, packets: Iterable[Packet]) -> TransferableKey:
-    from pipeline.openpgp.key.model import union
 
     primary = key.primary
     return replace(key, primary=replace(primary, signatures=union(primary.signatures, packets)))

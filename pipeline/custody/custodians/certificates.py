@@ -18,12 +18,16 @@ from pipeline.custody.custodians.certificate_store import (
     ENDINGS,
     read_store,
 )
+from pipeline.openpgp.format.material import PublicPart
+from pipeline.openpgp.format.packets import Tag
+from pipeline.openpgp.format.protection import AES256
+from pipeline.openpgp.format.signatures import ENCRYPT
+from pipeline.openpgp.key.model import Component, TransferableKey
+from pipeline.openpgp.key.parsing import Flooded
+from pipeline.openpgp.key.validity import ComponentValidity, KeyValidity, judge, own_signatures, printable
 
 if TYPE_CHECKING:
     from pipeline.config import Custodian, OpenpgpHolderConfig
-    from pipeline.openpgp.format.material import PublicPart
-    from pipeline.openpgp.key.model import Component, TransferableKey
-    from pipeline.openpgp.key.validity import ComponentValidity, KeyValidity
 
 LEAST_BITS: Final = 2048
 """Of RSA, DSA and ElGamal; NIST SP 800-131A allows no less since 2014."""
@@ -90,8 +94,6 @@ def recipient(name: str, member: Custodian, key: TransferableKey | None, now: da
     Raises:
         UsageProblem: Nothing may be encrypted to it; said why.
     """
-    from pipeline.openpgp.key.validity import judge
-
     if key is None:
         raise UsageProblem(
             f"holder {name}: custodian {called(member, None)}: no certificate with the fingerprint "
@@ -123,17 +125,12 @@ def called(member: Custodian, key: TransferableKey | None) -> str:
         member: The custodian, as configured.
         key: The certificate, if one was found.
     """
-    from pipeline.openpgp.key.validity import judge
-
     known = member.name or (_user_id(key, judge(key, None)) if key else "")
     return f"{known} ({member.fingerprint})" if known else member.fingerprint
 
 
 def _user_id(key: TransferableKey, judged: KeyValidity) -> str:
     """The first user id that the key itself has certified: anybody can write others into a file."""
-    from pipeline.openpgp.format.packets import Tag
-    from pipeline.openpgp.key.validity import printable
-
     for identity, certified in zip(key.identities, judged.identities, strict=True):
         if certified and identity.packet.tag == Tag.USER_ID:
             return printable(identity.packet.body)[:LONGEST_NAME]
@@ -142,8 +139,6 @@ def _user_id(key: TransferableKey, judged: KeyValidity) -> str:
 
 def _require_few_signatures(who: str, key: TransferableKey) -> None:
     """Refuse a flood: a revocation behind it would not be looked at."""
-    from pipeline.openpgp.key.parsing import Flooded
-
     for problem in key.problems:
         if isinstance(problem, Flooded):
             raise UsageProblem(f"{who}: {problem.message}", hint=_NEWER)
@@ -206,8 +201,6 @@ _OTHER_USE: Final = "is not meant for encryption"
 
 def _unfit(public: PublicPart, standing: ComponentValidity, now: datetime) -> str | None:
     """Why nothing may be encrypted to a key or subkey now."""
-    from pipeline.openpgp.format.signatures import ENCRYPT
-
     if standing.revoked:
         return "is revoked"
     if standing.later or public.created > now:
@@ -231,8 +224,6 @@ def _weakness(public: PublicPart) -> str:
 
 def _reduced(key: TransferableKey, chosen: Component) -> bytes:
     """The certificate with one key that encrypts, and only with what the primary key has signed."""
-    from pipeline.openpgp.key.validity import own_signatures
-
     own = own_signatures(key)
     identities = tuple(
         replace(identity, signatures=made)
@@ -251,7 +242,6 @@ def _reduced(key: TransferableKey, chosen: Component) -> bytes:
 def _notes(
     member: Custodian, key: TransferableKey, judged: KeyValidity, chosen: PublicPart, now: datetime
 ) -> Iterator[str]:
-    from pipeline.openpgp.format.protection import AES256
 
     if judged.primary.ciphers and AES256 not in judged.primary.ciphers:
         yield "it does not name AES-256 among its ciphers; shares are encrypted with AES-256 nevertheless"

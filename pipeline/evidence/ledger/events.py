@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, ValidationError
 
-from pipeline.core.errors import Code
+from pipeline.core.errors import Code, NotHeld, OrgkeyError
 from pipeline.evidence.ledger.store import LedgerEntry
 
 Json = dict[str, Any]
@@ -243,6 +243,19 @@ class Failure(Event):
         return not self.event.endswith("-not-held")
 
     @classmethod
+    def because(cls, event: str, error: OrgkeyError) -> Self:
+        """The event of an error; of too few people ``…-failed`` becomes ``…-not-held``.
+
+        Args:
+            event: For example ``escrow-failed``.
+            error: What ended the command.
+        """
+        if isinstance(error, NotHeld):
+            event = event.replace("-failed", "-not-held")
+            return cls(event=event, name=error.code.label, message=error.message)
+        return cls(event=event, name=error.code.label, message=error.message, code=int(error.code))
+
+    @classmethod
     def from_entry(cls, entry: LedgerEntry) -> Self:
         """See :meth:`Event.from_entry`."""
         return super().from_entry(replace(entry, details={**entry.details, "event": entry.event}))
@@ -306,7 +319,7 @@ class KitEvent(Event):
 class BackupRead(BaseModel):
     """What was read of one backup."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
     source: str
     ok: StrictBool
     size: StrictInt | None = Field(None, alias="bytes")

@@ -22,7 +22,7 @@ def read(file: str | None, command: Sequence[str] | None, what: str, seconds: fl
     Args:
         file: The file.
         command: The command.
-        what: How the setting is called.
+        what: The setting's name.
         seconds: How long a pipe or a command may take.
 
     Raises:
@@ -48,7 +48,7 @@ def read(file: str | None, command: Sequence[str] | None, what: str, seconds: fl
 def conceal(address: str) -> None:
     """Keep an address and its telling parts out of every log line: libraries quote paths, not the whole.
 
-    Words are no tokens: an address may end in a job's name, which must not vanish from all that is said.
+    Words are not tokens: an address may end in a job's name, which must not vanish from every line.
     """
     log.redact(Secret(address))
     _, _, rest = address.partition("://")

@@ -1,4 +1,4 @@
-"""The ways in which people are told: the operator's command, and apprise's hundred services."""
+"""The ways in which people are notified: the operator's command, and apprise's hundred services."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from importlib.util import find_spec
 from pathlib import PurePath
 from typing import Any, Final
 
-from pipeline.config import Config, Notify, Ping
+from pipeline.config import Config, Notify
 from pipeline.core import log, process
 from pipeline.core.errors import Code, OrgkeyError, ProgramMissing, Unreachable, UsageProblem
 from pipeline.core.finding import Finding, Level
 from pipeline.core.isolation import isolated
 from pipeline.monitoring.notify import address
 from pipeline.monitoring.notify.message import Message
+from pipeline.monitoring.notify.ping import ping_address
 
 _MOST_OUTPUT: Final = 1 << 20
 
@@ -28,42 +29,34 @@ def deliver(config: Notify, message: Message) -> dict[str, OrgkeyError | None]:
 
     Args:
         config: The ways.
-        message: What is told.
+        message: What is sent.
 
     Returns:
         For each way, by its setting's name, why it failed; ``None`` when it did not.
     """
-    results: dict[str, OrgkeyError | None] = {}
     ways: dict[str, Callable[[Notify, Message], None]] = {}
     if config.command:
         ways["notify.command"] = _command
     if config.urls_file or config.urls_command:
         ways["notify.urls"] = _services
-    for name, way in ways.items():
-        results[name] = isolated(partial(way, config, message), name)
-    return results
+    return {name: isolated(partial(way, config, message), name) for name, way in ways.items()}
 
 
 def findings(config: Config) -> list[Finding]:
     """What ``doctor`` says of the ways; sends nothing."""
-    found = []
-    if config.notify and (config.notify.urls_file or config.notify.urls_command):
-        found.append(_finding("notify.urls", lambda: _loaded(config.notify)))
-    if config.notify and config.notify.command:
-        command = config.notify.command[0]
-        found.append(_finding("notify.command", lambda: process.find(command)))
-    found += [_finding(f"ping.{job}.url", partial(_pinged, job, ping)) for job, ping in config.ping.items()]
-    return found
+    checks: dict[str, Callable[[], object]] = {}
+    notify = config.notify
+    if notify and (notify.urls_file or notify.urls_command):
+        checks["notify.urls"] = partial(_loaded, notify)
+    if notify and notify.command:
+        checks["notify.command"] = partial(process.find, notify.command[0])
+    for job, ping in config.ping.items():
+        checks[f"ping.{job}.url"] = partial(ping_address, ping, job)
+    return [_finding(name, check) for name, check in checks.items()]
 
 
-def _pinged(job: str, ping: Ping) -> None:
-    from pipeline.monitoring.notify.ping import found
-
-    found(ping, job)
-
-
-def _finding(name: str, look: Callable[[], object]) -> Finding:
-    error = isolated(look, name)
+def _finding(name: str, check: Callable[[], object]) -> Finding:
+    error = isolated(check, name)
     if isinstance(error, OrgkeyError):
         return Finding(Level.FAIL, name, error.message, error.hint, error.code)
     return Finding(Level.OK, name, "can be used; `orgkey notify test` shows whether it arrives")
@@ -93,26 +86,26 @@ def _command(config: Notify, message: Message) -> None:
 def _services(config: Notify, message: Message) -> None:
     """Hand the message to apprise, in a thread: its services have time-outs of their own, or none."""
     loaded = _loaded(config)
-    answer: list[bool | None] = []
+    answers: list[bool | None] = []
 
-    def tell() -> None:
+    def send() -> None:
         try:
             # As text: a backup's name that stands in it must not become markup of a mail.
-            answer.append(loaded.notify(title=message.title, body=message.text, body_format="text"))
+            answers.append(loaded.notify(title=message.title, body=message.text, body_format="text"))
         except BaseException:
             # Whatever a service's plug-in raises, its text may quote the address.
-            answer.append(False)
+            answers.append(False)
 
-    thread = threading.Thread(target=tell, name="notify", daemon=True)
+    thread = threading.Thread(target=send, name="notify", daemon=True)
     thread.start()
     thread.join(config.timeout_seconds)
-    if not answer:
+    if not answers:
         raise Unreachable(
             f"the services of [notify] did not take the message within {config.timeout_seconds:g} s",
             hint="look at the network and the proxy, or raise notify.timeout_seconds",
             again=False,
         )
-    if not answer[0]:
+    if not answers[0]:
         raise Unreachable(
             f"{'one of ' if len(loaded) > 1 else ''}the services of [notify] did not take the message",
             hint="check the addresses with apprise's own command: apprise -vv -b test ADDRESS",
@@ -120,14 +113,13 @@ def _services(config: Notify, message: Message) -> None:
         )
 
 
-def _loaded(config: Notify | None) -> Any:
-    """The services, not asked yet.
+def _loaded(config: Notify) -> Any:
+    """The services; nothing is sent.
 
     Raises:
         ProgramMissing: apprise is not installed.
-        UsageProblem: An address cannot be read, or is none of apprise's.
+        UsageProblem: An address cannot be read, or is not one of apprise's.
     """
-    assert config is not None
     if find_spec("apprise") is None:
         raise ProgramMissing(
             "notify.urls needs the package apprise, which is not installed",
@@ -144,7 +136,7 @@ def _loaded(config: Notify | None) -> Any:
     for number, line in enumerate(lines, start=1):
         if not loaded.add(line):
             raise UsageProblem(
-                f"address {number} of notify.urls is none that apprise knows",
+                f"address {number} of notify.urls is not one that apprise knows",
                 hint="see https://github.com/caronc/apprise/wiki for their forms",
             )
     return loaded

@@ -1,4 +1,4 @@
-"""One run of one job, and whom its end is told to. An alarm that fails is a warning, never a result."""
+"""Notify of the beginning and the end of one run of a job. What fails here is a warning, never a result."""
 
 from __future__ import annotations
 
@@ -14,20 +14,28 @@ from pipeline.core.clock import Clock, SystemClock, stamp
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.isolation import isolated
 from pipeline.monitoring.notify import channels
-from pipeline.monitoring.notify.message import NO_FAILURE, Event, Memory, Message, Outcome, judge, remembered
+from pipeline.monitoring.notify.message import (
+    NO_FAILURE,
+    Event,
+    JobOutcome,
+    Message,
+    NotificationState,
+    judge,
+    parse_state,
+)
 from pipeline.monitoring.notify.ping import Pinger
 
 
-class Alarm:
-    """Tells how one run of a job begins and ends.
+class RunNotifier:
+    """Notifies of the beginning and the end of one run of a job.
 
     Args:
-        config: Whom to tell.
+        config: Whom to notify.
         job: The job.
         command: The command's words.
         fingerprint: The key; ``None`` when it is not known.
         root: The key's state directory; ``None`` when it is not known, and nothing is remembered.
-        warn: Told what does not work.
+        warn: Called with what does not work.
         clock: Where time comes from.
     """
 
@@ -56,7 +64,7 @@ class Alarm:
         if self._pinger:
             self._pinger.start()
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: JobOutcome) -> None:
         """Say how the run ended.
 
         Args:
@@ -64,9 +72,7 @@ class Alarm:
         """
         if outcome.code is Code.INTERRUPTED:
             return  # the next run resumes; if there is none, the service misses it
-        ways: dict[str, Callable[[Outcome], None]] = {}
-        if self._pinger:
-            ways["ping"] = partial(self._ping, self._pinger)
+        ways = {"ping": self._ping} if self._pinger else {}
         if self._config.notify:
             ways["notify"] = self._notify
         for name, way in ways.items():
@@ -74,61 +80,58 @@ class Alarm:
             if error is not None:
                 self._warn(f"{error.message}; {error.hint}")
 
-    def message(self, event: Event, outcome: Outcome) -> Message:
-        """What is told.
+    def message(self, event: Event, outcome: JobOutcome) -> Message:
+        """The message of a run's end.
 
         Args:
-            event: As what.
+            event: What happened.
             outcome: How the run ended.
         """
         return Message(
-            event,
-            self._command,
-            int(outcome.code),
-            outcome.code.label,
-            log.clean(outcome.message),
-            log.clean(outcome.hint),
-            socket.gethostname(),
-            self._fingerprint,
-            log.run_id(),
-            stamp(self._clock.now()),
-            tuple(map(log.clean, outcome.broken)),
+            event=event,
+            command=self._command,
+            code=int(outcome.code),
+            name=outcome.code.label,
+            message=log.clean(outcome.message),
+            hint=log.clean(outcome.hint),
+            host=socket.gethostname(),
+            fingerprint=self._fingerprint,
+            run=log.run_id(),
+            at=stamp(self._clock.now()),
+            broken=tuple(map(log.clean, outcome.broken)),
         )
 
-    def _ping(self, pinger: Pinger, outcome: Outcome) -> None:
-        pinger.end(0 if outcome.code in NO_FAILURE else int(outcome.code), self._short(outcome))
-
-    def _short(self, outcome: Outcome) -> str:
-        told = f"orgkey {self._command}: exit code {int(outcome.code)}, {outcome.code.meaning}"
+    def _ping(self, outcome: JobOutcome) -> None:
+        assert self._pinger is not None
+        text = f"orgkey {self._command}: exit code {int(outcome.code)}, {outcome.code.meaning}"
         # Only what this program says: a service that counts the hours need not know the gate's details.
-        return f"{told}\n{log.clean(outcome.message)}\nrun {log.run_id()}"
+        text += f"\n{log.clean(outcome.message)}\nrun {log.run_id()}"
+        self._pinger.end(0 if outcome.code in NO_FAILURE else int(outcome.code), text)
 
-    def _notify(self, outcome: Outcome) -> None:
+    def _notify(self, outcome: JobOutcome) -> None:
         notify = self._config.notify
         assert notify is not None
-        before = self._remember()
-        repeat = timedelta(hours=notify.repeat_hours)
-        event, told, untold = judge(before, outcome, self._clock.now(), repeat, notify.on)
-        after = untold
+        before, repeat = self._remember(), timedelta(hours=notify.repeat_hours)
+        event, sent, after = judge(before, outcome, self._clock.now(), repeat, notify.on)
         if event is not None:
             results = channels.deliver(notify, self.message(event, outcome))
             for error in filter(None, results.values()):
                 self._warn(f"nobody was notified by it: {error.message}; {error.hint}")
             if not all(results.values()):
-                after = told
+                after = sent
         if after != before:
             self._keep(after)
 
-    def _remember(self) -> Memory:
+    def _remember(self) -> NotificationState:
         try:
-            return remembered(self._file.read_bytes()) if self._file else Memory()
+            return parse_state(self._file.read_bytes()) if self._file else NotificationState()
         except FileNotFoundError:
-            return Memory()
+            return NotificationState()
         except (OSError, ValueError) as error:
-            self._warn(f"cannot use {self._file} ({type(error).__name__}); what was told before is forgotten")
-            return Memory()
+            self._warn(f"cannot use {self._file} ({type(error).__name__}); what was sent before is forgotten")
+            return NotificationState()
 
-    def _keep(self, memory: Memory) -> None:
+    def _keep(self, memory: NotificationState) -> None:
         if self._file is None:
             return
         try:
@@ -136,4 +139,4 @@ class Alarm:
             files.private_directory(self._file.parent)
             files.replace(self._file, memory.render())
         except OrgkeyError as error:
-            self._warn(f"{error.message}; the same may be told again")
+            self._warn(f"{error.message}; the same may be sent again")

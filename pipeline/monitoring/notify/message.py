@@ -1,4 +1,4 @@
-"""What is told of a job's end, and whether anything is."""
+"""Whether anybody is notified of a job's end, and the message."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Event = Literal["failure", "recovery", "overdue", "test"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """How a run ended.
 
     Attributes:
@@ -44,7 +44,7 @@ class Message:
     """The document orgkey.notification/1. What others wrote passed :func:`pipeline.core.log.clean`.
 
     Attributes:
-        event: What is told.
+        event: What happened.
         command: The command that ended.
         code: Its exit code.
         name: The code's name.
@@ -93,19 +93,19 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Memory:
+class NotificationState:
     """What is remembered of a job between its runs.
 
     Attributes:
         failed: Whether its last run failed.
         code: With which code.
-        told: When that was told; ``None`` when it never was.
-        overdue: What was overdue, with the time when that was told.
+        notified: When somebody was notified of that; ``None`` when nobody was.
+        overdue: What was overdue, with the time when somebody was notified.
     """
 
     failed: bool = False
     code: int = 0
-    told: datetime | None = None
+    notified: datetime | None = None
     overdue: Mapping[str, datetime] = field(default_factory=dict)
 
     def render(self) -> bytes:
@@ -114,14 +114,14 @@ class Memory:
             "schema": STATE_SCHEMA,
             "failed": self.failed,
             "code": self.code,
-            "told": stamp(self.told) if self.told else None,
+            "told": stamp(self.notified) if self.notified else None,
             "overdue": {name: stamp(at) for name, at in self.overdue.items()},
         }
         return (json.dumps(document, sort_keys=True, indent=1) + "\n").encode()
 
 
-def remembered(data: bytes) -> Memory:
-    """Read what :meth:`Memory.render` wrote.
+def parse_state(data: bytes) -> NotificationState:
+    """Read what :meth:`NotificationState.render` wrote.
 
     Raises:
         ValueError: The file has another form.
@@ -130,7 +130,7 @@ def remembered(data: bytes) -> Memory:
         found = json.loads(data)
         if found["schema"] != STATE_SCHEMA:
             raise ValueError("another schema")
-        return Memory(
+        return NotificationState(
             bool(found["failed"]),
             int(found["code"]),
             parse_stamp(found["told"]) if found["told"] else None,
@@ -141,37 +141,43 @@ def remembered(data: bytes) -> Memory:
 
 
 def judge(
-    before: Memory, ended: Outcome, now: datetime, repeat: timedelta, wanted: Collection[str]
-) -> tuple[Event | None, Memory, Memory]:
-    """Decide whether a run's end is told, and as what.
+    before: NotificationState, ended: JobOutcome, now: datetime, repeat: timedelta, wanted: Collection[str]
+) -> tuple[Event | None, NotificationState, NotificationState]:
+    """Decide whether somebody is notified of a run's end, and of what.
 
     Args:
-        before: What is remembered.
+        before: What is parse_state.
         ended: How the run ended.
         now: The present time.
-        repeat: After how long the same is told again.
+        repeat: After how long the same is sent again.
         wanted: Which events are.
 
     Returns:
-        The event, or ``None``; what to remember once it is told; what to remember when it could not be.
+        The event, or ``None``; what to remember once it is sent; what to remember when it could not be.
     """
     if ended.code is not Code.OK and ended.code in NO_FAILURE:
         return None, before, before
 
-    def due(told: datetime | None) -> bool:
+    def due(notified: datetime | None) -> bool:
         # A clock that was wrong must not silence for years.
-        return told is None or not timedelta(0) <= now - told < repeat
+        return notified is None or not timedelta(0) <= now - notified < repeat
 
     kept = {name: at for name, at in before.overdue.items() if name in ended.overdue}
     if ended.code is Code.OK:
         event: Event | None = "recovery" if before.failed and "recovery" in wanted else None
-        return event, Memory(), before if event else Memory()
+        return event, NotificationState(), before if event else NotificationState()
     news = any(due(kept.get(name)) for name in ended.overdue) and "overdue" in wanted
     only_time = 0 < len(ended.overdue) == len(ended.broken) and "overdue" in wanted
-    failing = not only_time and (not before.failed or before.code != ended.code or due(before.told))
-    untold = Memory(True, int(ended.code), before.told if before.code == ended.code else None, kept)
+    failing = not only_time and (not before.failed or before.code != ended.code or due(before.notified))
+    unsent = NotificationState(
+        True, int(ended.code), before.notified if before.code == ended.code else None, kept
+    )
     event = "failure" if failing and "failure" in wanted else "overdue" if news else None
     if event is None:
-        return None, untold, untold
-    told = now if event == "failure" else untold.told
-    return event, Memory(True, int(ended.code), told, dict.fromkeys(ended.overdue, now)), untold
+        return None, unsent, unsent
+    notified = now if event == "failure" else unsent.notified
+    return (
+        event,
+        NotificationState(True, int(ended.code), notified, dict.fromkeys(ended.overdue, now)),
+        unsent,
+    )

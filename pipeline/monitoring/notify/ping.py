@@ -28,7 +28,7 @@ class Pinger:
         config: Where to.
         job: The job's name.
         run: The run's correlation id.
-        warn: Told when it does not work.
+        warn: Called when it does not work.
     """
 
     def __init__(self, config: Ping, job: str, run: str, warn: Callable[[str], None]) -> None:
@@ -54,13 +54,13 @@ class Pinger:
         if self._started is not None:
             self._started.join(SECONDS)  # in order, where the service keeps pace
         attempts = 1 if self._problem or (self._started and self._started.is_alive()) else 2
-        told = self.send("" if code == 0 else f"/{code}", text, attempts=attempts)
-        if told:
-            self._warn(f"ping.{self._job} was not told how the run ended: {told}")
+        problem = self.send("" if code == 0 else f"/{code}", text, attempts=attempts)
+        if problem:
+            self._warn(f"ping.{self._job} could not be sent at the end of the run: {problem}")
 
     def _start(self) -> None:
-        told = isolated(lambda: self.send("/start", f"run {self._run}", attempts=1), "ping")
-        self._problem = told.message if isinstance(told, OrgkeyError) else told
+        result = isolated(lambda: self.send("/start", f"run {self._run}", attempts=1), "ping")
+        self._problem = result.message if isinstance(result, OrgkeyError) else result
 
     def send(self, suffix: str, text: str, *, attempts: int = 2) -> str | None:
         """Send one ping.
@@ -74,14 +74,13 @@ class Pinger:
             Why it was not taken; ``None`` when it was.
         """
         try:
-            where = found(self._config, self._job)
+            where = target(ping_address(self._config, self._job), suffix, self._run)
         except OrgkeyError as error:
             return error.message
-        body = text.encode()[:_LONGEST]
-        return post(target(where, suffix, self._run), body, seconds=SECONDS, attempts=attempts)
+        return post(where, text.encode()[:_LONGEST], seconds=SECONDS, attempts=attempts)
 
 
-def found(config: Ping, job: str) -> str:
+def ping_address(config: Ping, job: str) -> str:
     """The configured address.
 
     Args:
@@ -89,7 +88,7 @@ def found(config: Ping, job: str) -> str:
         job: The job's name.
 
     Raises:
-        UsageProblem: It cannot be read, or is none.
+        UsageProblem: It cannot be read, or is not an address.
     """
     name = f"ping.{job}.url"
     addresses = address.read(config.url_file, config.url_command, name, _READING_SECONDS)

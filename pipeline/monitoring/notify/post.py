@@ -1,4 +1,4 @@
-"""One message that somebody is told, tried again once."""
+"""Send one message over HTTP, with one more attempt."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def post(address: str, body: bytes, *, seconds: float, attempts: int = 2) -> str
     """
     if urlsplit(address).scheme not in ("http", "https"):
         return "its address does not begin with http:// or https://"
-    told: str | None = None
+    problem: str | None = None
     for attempt in range(attempts):
         if attempt:
             threading.Event().wait(_PAUSE_SECONDS)
-        told, again = _once(address, body, seconds)
-        if told is None or not again:
+        problem, again = _once(address, body, seconds)
+        if problem is None or not again:
             break
-    return told
+    return problem
 
 
 def _once(address: str, body: bytes, seconds: float) -> tuple[str | None, bool]:

@@ -28,15 +28,15 @@ from pipeline.openpgp.proofs.gnupg_proof import GnuPGProver
 from pipeline.openpgp.proofs.guard import ImplementationGuard
 from pipeline.openpgp.proofs.host import WHAT, require_host
 from pipeline.openpgp.proofs.interface import (
-    Checked,
+    CheckedExhibits,
     Exhibit,
     Job,
     Made,
+    NoPart,
     Product,
     Prover,
     TakesNoPart,
     Task,
-    Unsupported,
 )
 from pipeline.openpgp.proofs.judgement import KeyProof, KeyProofs, ProofEvidence, judge, unproven
 from pipeline.openpgp.proofs.pgpy_proof import PgpyProver, Prestarted
@@ -176,7 +176,7 @@ class _Run:
                 self._leave(name, str(reason))
         made = {}
         for name, one in self._each(lambda name: self.provers[name].make(self.jobs[name])).items():
-            if isinstance(one, Made) and not all(isinstance(it, Unsupported) for it in one.outcomes.values()):
+            if isinstance(one, Made) and not all(isinstance(it, NoPart) for it in one.outcomes.values()):
                 made[name] = one
             else:
                 self._leave(name, str(one) if isinstance(one, TakesNoPart) else _reason(one))
@@ -223,11 +223,11 @@ class _Run:
         self.notes.append(f"{name} takes no part: {reason}")
         del self.provers[name]
 
-    def _found(self, name: str, one: Checked | TakesNoPart) -> Checked:
-        if isinstance(one, Checked):
+    def _found(self, name: str, one: CheckedExhibits | TakesNoPart) -> CheckedExhibits:
+        if isinstance(one, CheckedExhibits):
             return one
         self.notes.append(f"{name} takes no part in checking: {one}")
-        return Checked()
+        return CheckedExhibits()
 
     def _renew(self) -> None:
         """Give those that have no clock to turn back a copy of an expired key that is valid now."""
@@ -260,7 +260,7 @@ class _Run:
             _product(made.message),
         )
 
-    def _check(self, name: str, exhibits: list[Exhibit]) -> Checked:
+    def _check(self, name: str, exhibits: list[Exhibit]) -> CheckedExhibits:
         return self.provers[name].check(self.jobs[name], exhibits)
 
     def _alone(self, evidence: ProofEvidence) -> ProofEvidence:
@@ -292,7 +292,7 @@ class _Run:
 
 
 def _reason(made: Made) -> str:
-    reasons = [one.reason for one in made.outcomes.values() if isinstance(one, Unsupported)]
+    reasons = [one.reason for one in made.outcomes.values() if isinstance(one, NoPart)]
     return reasons[0] if reasons else "it can do nothing with this key"
 
 

@@ -14,18 +14,18 @@ from pipeline.openpgp.format.material import PublicPart
 from pipeline.openpgp.gnupg.driver import GnuPG, GnuPGRefused
 from pipeline.openpgp.proofs import known_answer
 from pipeline.openpgp.proofs.interface import (
-    Checked,
+    CheckedExhibits,
     Done,
     Exhibit,
-    Failure,
+    ExhibitVerdict,
     Job,
     Made,
+    NoPart,
     Outcome,
     Product,
+    Refutation,
     TakesNoPart,
     Task,
-    Unsupported,
-    Verdict,
     first_opened,
 )
 
@@ -63,7 +63,7 @@ class GnuPGProver:
             outcomes[Task.NEGATIVE] = negative.result()
         return Made(outcomes, message, time.monotonic() - begun)
 
-    def _make(self, job: Job) -> tuple[dict[Task, Outcome], Product | Unsupported]:
+    def _make(self, job: Job) -> tuple[dict[Task, Outcome], Product | NoPart]:
         gpg = GnuPG(job.deadline, moment=job.views.moment, cancellation=job.cancellation)
         self._gpg = gpg.__enter__()
         name = job.views.fingerprint
@@ -85,11 +85,11 @@ class GnuPGProver:
                 lambda: gpg.certify(user, job.user_id, name, job.passphrase, digest=job.views.primary.digest),
             ),
         }
-        if Unsupported(AGENT_LOST_IT) in outcomes.values():
+        if NoPart(AGENT_LOST_IT) in outcomes.values():
             raise TakesNoPart(AGENT_LOST_IT)
-        others = [one for one in outcomes.values() if isinstance(one, Failure | Unsupported)]
+        others = [one for one in outcomes.values() if isinstance(one, Refutation | NoPart)]
         # What was not opened for one of these is opened for the decryption, which fails by itself.
-        outcomes[Task.UNLOCK] = next((one for one in others if isinstance(one, Failure)), None) or (
+        outcomes[Task.UNLOCK] = next((one for one in others if isinstance(one, Refutation)), None) or (
             others[0] if len(others) == 2 else Done()
         )
         message = _with(
@@ -98,19 +98,21 @@ class GnuPGProver:
             lambda part: gpg.encrypt(job.plaintext, f"{part.fingerprint}!"),
             "encrypt",
         )
-        return outcomes, message if isinstance(message, Product) else Unsupported(message.reason)
+        return outcomes, message if isinstance(message, Product) else NoPart(message.reason)
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:
+    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
         """Verify signatures and certifications, and decrypt a message."""
         begun = time.monotonic()
         gpg = self._gpg
         if gpg is None:
-            return Checked()
+            return CheckedExhibits()
         signatures = {one.maker: _verify(gpg, job, one) for one in exhibits if one.signature}
         plaintexts = first_opened(
             exhibits, lambda message: _attempt(job, lambda: gpg.decrypt(message, job.passphrase))
         )
-        return Checked(signatures, _certifications(gpg, job, exhibits), plaintexts, time.monotonic() - begun)
+        return CheckedExhibits(
+            signatures, _certifications(gpg, job, exhibits), plaintexts, time.monotonic() - begun
+        )
 
     def close(self) -> None:
         """End the agent and remove the home."""
@@ -128,25 +130,25 @@ def sign(gpg: GnuPG, data: bytes, part: PublicPart, passphrase: Secret) -> bytes
     return gpg.sign(data, f"{part.fingerprint}!", passphrase, digest=part.digest)
 
 
-def _attempt(job: Job, act: Callable[[], bytes]) -> Product | Failure | Unsupported:
+def _attempt(job: Job, act: Callable[[], bytes]) -> Product | Refutation | NoPart:
     try:
         return Product(act())
     except GnuPGRefused as error:
         if error.bad_passphrase and job.views.text_like:
-            return Unsupported(AGENT_LOST_IT)
-        return Failure(error.message) if error.bad_passphrase else Unsupported(error.message)
+            return NoPart(AGENT_LOST_IT)
+        return Refutation(error.message) if error.bad_passphrase else NoPart(error.message)
 
 
 def _with(
     job: Job, parts: Sequence[PublicPart], act: Callable[[PublicPart], bytes], use: str
-) -> Product | Failure | Unsupported:
+) -> Product | Refutation | NoPart:
     """Do something with the part that lasts longest."""
     if not parts:
-        return Unsupported(f"no part of the key can {use}")
+        return NoPart(f"no part of the key can {use}")
     return _attempt(job, lambda: act(parts[0]))
 
 
-def _refuses(job: Job) -> Done | Failure | Unsupported:
+def _refuses(job: Job) -> Done | Refutation | NoPart:
     """Try the wrong passphrase in a fresh home: an agent that has seen the right one proves nothing."""
     name = job.views.fingerprint
     refused = []
@@ -161,34 +163,36 @@ def _refuses(job: Job) -> Done | Failure | Unsupported:
                 acts.append(lambda: gpg.decrypt(message, job.wrong))
         except GnuPGRefused as error:
             if not acts:
-                return Unsupported(error.message)
+                return NoPart(error.message)
         for act in acts:
             try:
                 act()
             except GnuPGRefused as error:
                 refused.append(error)
             else:
-                return Failure("a wrong passphrase opens the key")
+                return Refutation("a wrong passphrase opens the key")
     if any(error.bad_passphrase for error in refused):
         return Done()
     why = refused[0].message if refused else "there is nothing to try it with"
-    return Unsupported(f"refused for another reason than the wrong passphrase: {why}")
+    return NoPart(f"refused for another reason than the wrong passphrase: {why}")
 
 
-def _verify(gpg: GnuPG, job: Job, exhibit: Exhibit) -> Verdict:
+def _verify(gpg: GnuPG, job: Job, exhibit: Exhibit) -> ExhibitVerdict:
     try:
         found = gpg.verify(exhibit.nonce, exhibit.signature or b"")
     except GnuPGRefused as error:
-        return Verdict(None, error.message)
+        return ExhibitVerdict(None, error.message)
     if found is None:
-        return Verdict(False, "gpg says that the signature is bad")
+        return ExhibitVerdict(False, "gpg says that the signature is bad")
     if found.primary != job.views.fingerprint:
-        return Verdict(False, f"made by {found.primary}")
+        return ExhibitVerdict(False, f"made by {found.primary}")
     # It says "key expired" of every expired key; that is known, and proves nothing about the secret.
-    return Verdict(found.state == "good" or (job.views.expired and found.state == "key expired"), found.state)
+    return ExhibitVerdict(
+        found.state == "good" or (job.views.expired and found.state == "key expired"), found.state
+    )
 
 
-def _certifications(gpg: GnuPG, job: Job, exhibits: list[Exhibit]) -> dict[str, Verdict]:
+def _certifications(gpg: GnuPG, job: Job, exhibits: list[Exhibit]) -> dict[str, ExhibitVerdict]:
     certified = [one for one in exhibits if one.certified]
     if not certified:
         return {}
@@ -196,15 +200,15 @@ def _certifications(gpg: GnuPG, job: Job, exhibits: list[Exhibit]) -> dict[str, 
         gpg.import_keys(b"".join(one.certified or b"" for one in certified), {job.user.fingerprint: False})
         found = gpg.certifications(job.user.fingerprint)
     except GnuPGRefused as error:
-        return {one.maker: Verdict(None, error.message) for one in certified}
+        return {one.maker: ExhibitVerdict(None, error.message) for one in certified}
     signer = job.views.fingerprint[-16:]
     verdicts = {}
     for one in certified:
         ours = [item for item in found if item.user_id == one.user_id and item.signer == signer]
         if ours and all(item.good for item in ours):
-            verdicts[one.maker] = Verdict(True)
+            verdicts[one.maker] = ExhibitVerdict(True)
         elif any(item.bad for item in ours):
-            verdicts[one.maker] = Verdict(False, "gpg says that the certification is bad")
+            verdicts[one.maker] = ExhibitVerdict(False, "gpg says that the certification is bad")
         else:
-            verdicts[one.maker] = Verdict(None, "gpg cannot check the certification")
+            verdicts[one.maker] = ExhibitVerdict(None, "gpg cannot check the certification")
     return verdicts

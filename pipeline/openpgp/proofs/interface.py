@@ -64,14 +64,14 @@ class TakesNoPart(Exception):
 
 
 @dataclass(frozen=True)
-class Failure:
+class Refutation:
     """What an implementation has found against the key: another content, an open door, a wrong passphrase."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Unsupported:
+class NoPart:
     """A task that an implementation takes no part in: algorithm, feature or policy."""
 
     reason: str
@@ -89,7 +89,7 @@ class Done:
     """A task without a product."""
 
 
-Outcome = Done | Product | Failure | Unsupported
+Outcome = Done | Product | Refutation | NoPart
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Made:
     """
 
     outcomes: Mapping[Task, Outcome]
-    message: Product | Unsupported
+    message: Product | NoPart
     seconds: float = 0.0
 
 
@@ -130,7 +130,7 @@ class Exhibit:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ExhibitVerdict:
     """What one implementation says about another's exhibit.
 
     Attributes:
@@ -143,7 +143,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedExhibits:
     """What one implementation found.
 
     Attributes:
@@ -153,15 +153,15 @@ class Checked:
         seconds: Wall time.
     """
 
-    signatures: Mapping[str, Verdict] = field(default_factory=dict)
-    certifications: Mapping[str, Verdict] = field(default_factory=dict)
-    plaintexts: Mapping[str, Product | Failure | Unsupported] = field(default_factory=dict)
+    signatures: Mapping[str, ExhibitVerdict] = field(default_factory=dict)
+    certifications: Mapping[str, ExhibitVerdict] = field(default_factory=dict)
+    plaintexts: Mapping[str, Product | Refutation | NoPart] = field(default_factory=dict)
     seconds: float = 0.0
 
 
 def first_opened(
-    exhibits: Sequence[Exhibit], decrypt: Callable[[bytes], Product | Failure | Unsupported]
-) -> dict[str, Product | Failure | Unsupported]:
+    exhibits: Sequence[Exhibit], decrypt: Callable[[bytes], Product | Refutation | NoPart]
+) -> dict[str, Product | Refutation | NoPart]:
     """Decrypt the first message that an implementation understands: the others make newer forms, too.
 
     Args:
@@ -171,7 +171,7 @@ def first_opened(
     Returns:
         What came out, by its maker; where none opens, why, for each.
     """
-    found: dict[str, Product | Failure | Unsupported] = {}
+    found: dict[str, Product | Refutation | NoPart] = {}
     for one in exhibits:
         if one.message:
             found[one.maker] = decrypt(one.message)
@@ -196,7 +196,7 @@ class Prover(Protocol):
         """
         ...
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:
+    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
         """Judge what others made with the public part, and decrypt their messages."""
         ...
 

@@ -8,16 +8,16 @@ from typing import Final
 
 from pipeline.core.errors import Code
 from pipeline.openpgp.proofs.interface import (
-    Checked,
+    CheckedExhibits,
     Done,
     Exhibit,
-    Failure,
+    ExhibitVerdict,
     Made,
+    NoPart,
     Outcome,
     Product,
+    Refutation,
     Task,
-    Unsupported,
-    Verdict,
 )
 
 AGREEING: Final = (Task.UNLOCK, Task.FINGERPRINT, Task.SIGN, Task.CERTIFY, Task.DECRYPT)
@@ -111,9 +111,9 @@ class _Tally:
     def add(self, task: Task, name: str, outcome: Outcome | None) -> None:
         if isinstance(outcome, Done | Product):
             self.by.append(name)
-        elif isinstance(outcome, Failure):
+        elif isinstance(outcome, Refutation):
             self.failures.append(f"{name}: {outcome.reason}")
-        elif isinstance(outcome, Unsupported):
+        elif isinstance(outcome, NoPart):
             self.notes.append(f"{name} takes no part in {task}: {outcome.reason}")
 
     def proof(self) -> KeyProof:
@@ -141,11 +141,11 @@ class ProofEvidence:
     made: Mapping[str, Made]
     exhibits: Mapping[str, Exhibit]
     plaintexts: Mapping[str, bytes]
-    checked: tuple[tuple[str, Checked], ...]
+    checked: tuple[tuple[str, CheckedExhibits], ...]
     refused: str | None = None
     refuted: Mapping[str, Mapping[Task, str]] = field(default_factory=dict)
 
-    def verdicts(self, task: Task, maker: str) -> list[tuple[str, Verdict]]:
+    def verdicts(self, task: Task, maker: str) -> list[tuple[str, ExhibitVerdict]]:
         """What was said about a maker's signature or certification, and by whom."""
         found = []
         for name, checked in self.checked:
@@ -162,7 +162,7 @@ class ProofEvidence:
     def idle(self, name: str) -> bool:
         """Whether an implementation found no message of others to decrypt, although it made one itself."""
         found = [checked.plaintexts.values() for judge, checked in self.checked if judge == name]
-        settled = any(isinstance(one, Product | Failure) for ones in found for one in ones)
+        settled = any(isinstance(one, Product | Refutation) for ones in found for one in ones)
         return not settled and isinstance(self.made[name].message, Product)
 
 
@@ -190,7 +190,7 @@ def judge(evidence: ProofEvidence) -> KeyProofs:
             wanted = evidence.plaintexts.get(maker, b"")
             tallies[Task.DECRYPT].add(Task.DECRYPT, name, _same(found, wanted, "decrypts to something else"))
     for name, made in evidence.made.items():
-        if isinstance(made.message, Unsupported) and name not in tallies[Task.DECRYPT].by:
+        if isinstance(made.message, NoPart) and name not in tallies[Task.DECRYPT].by:
             tallies[Task.DECRYPT].add(Task.DECRYPT, name, made.message)
     for task, tally in tallies.items():  # who has shown it with another message has taken part
         parts = tuple(f"{name} takes no part in {task}:" for name in tally.by)
@@ -206,7 +206,7 @@ def judge(evidence: ProofEvidence) -> KeyProofs:
 
 def _same(outcome: Outcome | None, wanted: bytes, otherwise: str) -> Outcome | None:
     if isinstance(outcome, Product) and outcome.data != wanted:
-        return Failure(otherwise)
+        return Refutation(otherwise)
     return outcome
 
 

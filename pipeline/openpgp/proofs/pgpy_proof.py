@@ -22,18 +22,18 @@ from pipeline.openpgp.format.material import CURVES, DSA, ECDH, ECDSA, EDDSA, RS
 from pipeline.openpgp.proofs import pgpy_child
 from pipeline.openpgp.proofs.host import require_host
 from pipeline.openpgp.proofs.interface import (
-    Checked,
+    CheckedExhibits,
     Done,
     Exhibit,
-    Failure,
+    ExhibitVerdict,
     Job,
     Made,
+    NoPart,
     Outcome,
     Product,
+    Refutation,
     TakesNoPart,
     Task,
-    Unsupported,
-    Verdict,
 )
 from pipeline.openpgp.proofs.views import Views
 
@@ -175,7 +175,7 @@ class PgpyProver:
         )
         outcomes = {task: _outcome(answer[task]) for task in Task if task in answer}
         sealed = _outcome(answer["message"])
-        message = sealed if isinstance(sealed, Product | Unsupported) else Unsupported("no message")
+        message = sealed if isinstance(sealed, Product | NoPart) else NoPart("no message")
         if signing is None and views.signing:
             outcomes[Task.SIGN] = _lacking(views.signing)
         if not supports(views.primary):
@@ -184,7 +184,7 @@ class PgpyProver:
             message = _lacking(views.encrypting)
         return Made(outcomes, message, time.monotonic() - begun)
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:
+    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
         """Verify signatures and certifications, and decrypt a message."""
         begun = time.monotonic()
         answer = self._ask(
@@ -207,17 +207,17 @@ class PgpyProver:
         certifications = {maker: _verdict(one) for maker, one in answer["certifications"].items()}
         plaintexts = {maker: _data(one) for maker, one in answer["plaintexts"].items()}
         if not all(supports(part) for part in views.signing):
-            lacking = Verdict(None, _lacking(views.signing).reason)
+            lacking = ExhibitVerdict(None, _lacking(views.signing).reason)
             signatures = {maker: one if one.ok else lacking for maker, one in signatures.items()}
         if not supports(views.primary):
-            lacking = Verdict(None, _lacking([views.primary]).reason)
+            lacking = ExhibitVerdict(None, _lacking([views.primary]).reason)
             certifications = dict.fromkeys(certifications, lacking)
         if not all(supports(part) for part in views.encrypting):
             plaintexts = {
                 maker: one if isinstance(one, Product) else _lacking(views.encrypting)
                 for maker, one in plaintexts.items()
             }
-        return Checked(signatures, certifications, plaintexts, time.monotonic() - begun)
+        return CheckedExhibits(signatures, certifications, plaintexts, time.monotonic() - begun)
 
     def _ask(self, job: Job, **request: object) -> dict[str, Any]:
         if self._child is None:
@@ -281,7 +281,7 @@ def sign_with_pgpy(views: Views, passphrase: Secret, data: bytes, deadline: Dead
         with Prestarted() as child:
             outcome = _data(child.ask(request, deadline)["sign"])
     except TakesNoPart as error:
-        outcome = Unsupported(str(error))
+        outcome = NoPart(str(error))
     if not isinstance(outcome, Product):
         raise ProofFailed(f"PGPy cannot sign: {outcome.reason}", hint="check the passphrase and the key")
     return outcome.data
@@ -295,21 +295,21 @@ def _supported(parts: Sequence[PublicPart]) -> str | None:
     return next((part.fingerprint for part in parts if supports(part)), None)
 
 
-def _lacking(parts: Sequence[PublicPart]) -> Unsupported:
-    return Unsupported("does not support " + ", ".join(part.name for part in parts if not supports(part)))
+def _lacking(parts: Sequence[PublicPart]) -> NoPart:
+    return NoPart("does not support " + ", ".join(part.name for part in parts if not supports(part)))
 
 
-def _data(answer: Sequence[str]) -> Product | Failure | Unsupported:
+def _data(answer: Sequence[str]) -> Product | Refutation | NoPart:
     kind, data = answer
     if kind == "product":
         return Product(base64.b64decode(data))
-    return Failure(data) if kind == "failure" else Unsupported(data)
+    return Refutation(data) if kind == "failure" else NoPart(data)
 
 
 def _outcome(answer: Sequence[str]) -> Outcome:
     return Done() if answer[0] == "done" else _data(answer)
 
 
-def _verdict(answer: Sequence[str]) -> Verdict:
+def _verdict(answer: Sequence[str]) -> ExhibitVerdict:
     kind, reason = answer
-    return Verdict(True if kind == "done" else False if kind == "failure" else None, reason)
+    return ExhibitVerdict(True if kind == "done" else False if kind == "failure" else None, reason)

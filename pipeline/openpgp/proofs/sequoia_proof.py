@@ -12,18 +12,18 @@ from pipeline.openpgp.format.material import CURVES, DSA, ECDH, ECDSA, EDDSA, RS
 from pipeline.openpgp.key import parsing
 from pipeline.openpgp.proofs import known_answer
 from pipeline.openpgp.proofs.interface import (
-    Checked,
+    CheckedExhibits,
     Done,
     Exhibit,
-    Failure,
+    ExhibitVerdict,
     Job,
     Made,
+    NoPart,
     Outcome,
     Product,
+    Refutation,
     TakesNoPart,
     Task,
-    Unsupported,
-    Verdict,
     first_opened,
 )
 from pipeline.openpgp.proofs.views import splice
@@ -56,7 +56,7 @@ class SequoiaProver:
     name = NAME
 
     def __init__(self) -> None:
-        self._decryptor: pysequoia.PyDecryptor | Unsupported = Unsupported("not opened")
+        self._decryptor: pysequoia.PyDecryptor | NoPart = NoPart("not opened")
 
     def absent(self, job: Job) -> str | None:
         """Why it takes no part: its policy accepts no self-signature, or all have expired."""
@@ -109,7 +109,7 @@ class SequoiaProver:
         message = _use(public, lambda key: pysequoia.encrypt(job.plaintext, [key]))
         return Made(outcomes, message, time.monotonic() - begun)
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:
+    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
         """Verify signatures and decrypt a message; Sequoia's binding cannot check a certification."""
         import pysequoia
 
@@ -123,11 +123,11 @@ class SequoiaProver:
                 lambda key: pysequoia.decrypt(bytes=message, decryptor=key).bytes or b"",
             ),
         )
-        return Checked(signatures, {}, plaintexts, time.monotonic() - begun)
+        return CheckedExhibits(signatures, {}, plaintexts, time.monotonic() - begun)
 
     def close(self) -> None:
         """Forget the opened key."""
-        self._decryptor = Unsupported("closed")
+        self._decryptor = NoPart("closed")
 
 
 def _public(job: Job) -> bytes:
@@ -161,7 +161,7 @@ def _show_known_answer() -> None:
         raise TakesNoPart("it does not work here: it does not find the known answer")
 
 
-def _attempt(act: Callable[[], T]) -> T | Unsupported:
+def _attempt(act: Callable[[], T]) -> T | NoPart:
     """Do something; whatever Sequoia raises is a matter of its policy or features.
 
     It does not tell a wrong passphrase from a form that it cannot read: that is told elsewhere.
@@ -169,35 +169,35 @@ def _attempt(act: Callable[[], T]) -> T | Unsupported:
     try:
         return act()
     except RuntimeError as error:  # all that the binding raises
-        return Unsupported(first_line(error).partition(" for ")[0])
+        return NoPart(first_line(error).partition(" for ")[0])
 
 
-def _use(key: T | Unsupported, act: Callable[[T], bytes]) -> Product | Unsupported:
-    if isinstance(key, Unsupported):
+def _use(key: T | NoPart, act: Callable[[T], bytes]) -> Product | NoPart:
+    if isinstance(key, NoPart):
         return key
     made = _attempt(lambda: act(key))
     return Product(made) if isinstance(made, bytes) else made
 
 
-def _unlocked(opened: Iterable[object]) -> Done | Unsupported:
+def _unlocked(opened: Iterable[object]) -> Done | NoPart:
     found = list(opened)
-    without = [one for one in found if isinstance(one, Unsupported)]
+    without = [one for one in found if isinstance(one, NoPart)]
     return without[0] if len(without) == len(found) else Done()
 
 
 def _refuses(wrong: str, opened: Mapping[Callable[[str], object], object]) -> Outcome:
     """Whether whatever the right passphrase opens stays closed to a wrong one."""
-    tried = [opener for opener, key in opened.items() if not isinstance(key, Unsupported)]
+    tried = [opener for opener, key in opened.items() if not isinstance(key, NoPart)]
     for opener in tried:
         try:
             opener(wrong)
         except RuntimeError:
             continue
-        return Failure("a wrong passphrase opens the key")
-    return Done() if tried else Unsupported("the right passphrase opens nothing")
+        return Refutation("a wrong passphrase opens the key")
+    return Done() if tried else NoPart("the right passphrase opens nothing")
 
 
-def _verify(job: Job, public: pysequoia.Cert, exhibit: Exhibit) -> Verdict:
+def _verify(job: Job, public: pysequoia.Cert, exhibit: Exhibit) -> ExhibitVerdict:
     import pysequoia
 
     try:
@@ -205,10 +205,10 @@ def _verify(job: Job, public: pysequoia.Cert, exhibit: Exhibit) -> Verdict:
         issuer = (signature.issuer_fingerprint or "").upper()
         signing = [part for part in job.views.signing if part.fingerprint == issuer]
         if signing and not supports(signing[0]):
-            return Verdict(None, f"does not support {signing[0].name}")
+            return ExhibitVerdict(None, f"does not support {signing[0].name}")
         result = pysequoia.verify(bytes=exhibit.nonce, store=lambda _: [public], signature=signature)
     except RuntimeError as error:
         # Its policy and its arithmetic speak with one voice; whether it holds is also computed elsewhere.
-        return Verdict(None, first_line(error))
+        return ExhibitVerdict(None, first_line(error))
     owners = [one.certificate.upper() for one in result.valid_sigs]
-    return Verdict(owners == [job.views.fingerprint], f"made by {', '.join(owners) or 'nobody'}")
+    return ExhibitVerdict(owners == [job.views.fingerprint], f"made by {', '.join(owners) or 'nobody'}")

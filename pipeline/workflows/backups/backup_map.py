@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pipeline.archive.catalog import Catalog, Epoch, EpochState
 from pipeline.core.errors import Archived, Code, OrgkeyError, first_of
 from pipeline.core.isolation import isolated
+from pipeline.evidence.ledger.events import BackupsMapEvent
 from pipeline.sources.backups import read_backup
 from pipeline.sources.backups.message_header import HIDDEN, MessageHeader
 from pipeline.sources.backups.sources import BackupSource
@@ -136,14 +137,15 @@ def _look(source: BackupSource, keys: Sequence[EscrowedKey], missed: Sequence[Co
     return Backup(source, about, (), said, Code.STALE)
 
 
-def event(backups: Sequence[Backup]) -> dict[str, object]:
+def event(backups: Sequence[Backup], code: Code) -> BackupsMapEvent:
     """What the ledger keeps of a map."""
-    return {
-        "backups": len(backups),
-        "unopened": [backup.source.name for backup in backups if backup.code is Code.STALE],
-        "problems": {
+    return BackupsMapEvent(
+        backups=len(backups),
+        unopened=tuple(backup.source.name for backup in backups if backup.code is Code.STALE),
+        problems={
             backup.source.name: backup.problem
             for backup in backups
             if backup.code not in (Code.OK, Code.STALE)
         },
-    }
+        code=int(code),
+    )

@@ -14,6 +14,7 @@ from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.isolation import isolated
 from pipeline.custody.shares import passphrase
+from pipeline.evidence.ledger.events import BackupRead, BackupsVerifyEvent
 from pipeline.sources.backups import read_backup
 from pipeline.sources.backups.engine import ReadResult, SessionKey
 from pipeline.sources.backups.session_keys import SessionKeys
@@ -104,7 +105,7 @@ def verify_backups(context: KeyScope, request: VerifyRequest) -> VerifyOutcome:
         deadline = context.backup_deadline()
         results = tuple(_read(context, item, request, reader, deadline) for item in prepared)
     code = backup_map.exit_code([item.code for item in results], missed)
-    context.record_event("backups-verify", _event(results, code))
+    context.record_event(_event(results, code))
     return VerifyOutcome(results, code)
 
 
@@ -230,18 +231,18 @@ def _read(
     return VerifiedBackup(source, result, item.key, seconds, None, Code.OK)
 
 
-def _event(results: Sequence[VerifiedBackup], code: Code) -> dict[str, object]:
-    return {
-        "code": int(code),
-        "backups": [
-            {
-                "source": item.source.name,
-                "ok": item.ok,
-                "bytes": item.source.size,
-                "fingerprint": item.key.fingerprint if item.key else None,
-                "epoch": item.key.epoch.name if item.key else None,
-                "problem": item.problem,
-            }
+def _event(results: Sequence[VerifiedBackup], code: Code) -> BackupsVerifyEvent:
+    return BackupsVerifyEvent(
+        code=int(code),
+        backups=tuple(
+            BackupRead(
+                source=item.source.name,
+                ok=item.ok,
+                size=item.source.size,
+                fingerprint=item.key.fingerprint if item.key else None,
+                epoch=item.key.epoch.name if item.key else None,
+                problem=item.problem,
+            )
             for item in results
-        ],
-    }
+        ),
+    )

@@ -19,6 +19,7 @@ from pipeline.core import files
 from pipeline.core.clock import stamp
 from pipeline.core.digest import sha256
 from pipeline.core.errors import LocalFilesProblem
+from pipeline.evidence.ledger.events import KitEvent
 from pipeline.record.recovery_guide import CHECK, commands
 from pipeline.record.tar import PUBLIC, RECOVERY
 from pipeline.record.verify import Record
@@ -108,9 +109,8 @@ def make(
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    scope.record_event(
-        "kit", {"epoch": record.epoch, "custodians": [sheet.custodian for sheet in sheets], "wheels": wheels}
-    )
+    custodians = tuple(sheet.custodian for sheet in sheets)
+    scope.record_event(KitEvent(epoch=record.epoch, custodians=custodians, wheels=wheels))
     return Kit(record.epoch, out, sheets, made, wheels)
 
 

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 from pipeline.archive.archive import AT_ONCE, WORKERS, Archive
 from pipeline.archive.catalog import epoch_of
@@ -20,6 +19,7 @@ from pipeline.config import S3TargetConfig
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Code, Degraded, OrgkeyError, UsageProblem, first_of
 from pipeline.core.isolation import isolated
+from pipeline.evidence.ledger.events import RetainEvent
 from pipeline.storage.interface import Presence, Retainer, Stored, Target
 from pipeline.workflows.retention import ledger as retain_ledger
 from pipeline.workflows.retention.ledger import MirroredLedger
@@ -163,7 +163,7 @@ def retain(context: KeyScope, planned: Plan) -> Plan:
         versions = each(planned.versions, one)
         ledger = retain_ledger.carry_out(context, planned.ledger, extender.entry_retainers())
         result = replace(planned, versions=versions, ledger=ledger)
-        context.record_event("retain", _event(result))
+        context.record_event(_event(result))
     return result
 
 
@@ -263,18 +263,18 @@ def _tell(context: KeyScope, item: Version) -> None:
         context.reporter.warn(f"{item.fate.problem}")
 
 
-def _event(result: Plan) -> dict[str, Any]:
+def _event(result: Plan) -> RetainEvent:
     """What the ledger keeps of it."""
     count = Counter(item.fate.action for item in result.versions)
-    return {
-        "code": int(result.code),
-        "until": stamp(result.request.until),
-        "mode": result.request.mode,
-        "epochs": sorted({item.epoch for item in result.versions}),
-        "targets": sorted({item.target for item in result.versions}),
-        "extended": count[Action.EXTENDED],
-        "kept": count[Action.KEPT],
-        "ledger": [
+    return RetainEvent(
+        code=int(result.code),
+        until=stamp(result.request.until),
+        mode=result.request.mode,
+        epochs=tuple(sorted({item.epoch for item in result.versions})),
+        targets=tuple(sorted({item.target for item in result.versions})),
+        extended=count[Action.EXTENDED],
+        kept=count[Action.KEPT],
+        ledger=tuple(
             {
                 "target": item.target,
                 "extended": item.counts.get(Action.EXTENDED, 0),
@@ -283,20 +283,22 @@ def _event(result: Plan) -> dict[str, Any]:
                 "message": item.problem,
             }
             for item in result.ledger
-        ],
-        "failures": [
-            {
-                "target": item.target,
-                "epoch": item.epoch,
-                "version": item.stored.version if item.stored else None,
-                "code": int(item.fate.code),
-                "message": item.fate.problem,
-            }
-            for item in result.versions
-            if item.fate.code is not Code.OK
-        ]
-        + [
-            {"target": name, "code": int(error.code), "message": error.message}
-            for name, error in result.failures.items()
-        ],
-    }
+        ),
+        failures=(
+            *(
+                {
+                    "target": item.target,
+                    "epoch": item.epoch,
+                    "version": item.stored.version if item.stored else None,
+                    "code": int(item.fate.code),
+                    "message": item.fate.problem,
+                }
+                for item in result.versions
+                if item.fate.code is not Code.OK
+            ),
+            *(
+                {"target": name, "code": int(error.code), "message": error.message}
+                for name, error in result.failures.items()
+            ),
+        ),
+    )

@@ -17,7 +17,7 @@ from pipeline.core.signals import Signalled
 from pipeline.openpgp import signing
 from pipeline.openpgp.proofs import Prestarted, pgpy_proof
 from pipeline.openpgp.proofs.guard import ImplementationGuard
-from pipeline.openpgp.proofs.interface import Checked, Exhibit, Job, Made, TakesNoPart, Verdict
+from pipeline.openpgp.proofs.interface import CheckedExhibits, Exhibit, ExhibitVerdict, Job, Made, TakesNoPart
 from pipeline.openpgp.proofs.pgpy_proof import PgpyProver
 from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
 
@@ -36,9 +36,9 @@ class First(SequoiaProver):
 
     name = "first"
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:
+    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
         return replace(
-            super().check(job, exhibits), certifications={one.maker: Verdict(True) for one in exhibits}
+            super().check(job, exhibits), certifications={one.maker: ExhibitVerdict(True) for one in exhibits}
         )
 
 
@@ -69,7 +69,7 @@ class Dying(SequoiaProver):
         self._reach("make")
         return super().make(job)
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:
+    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
         self._reach("check")
         return super().check(job, exhibits)
 

@@ -25,16 +25,16 @@ from pipeline.openpgp.key import parsing
 from pipeline.openpgp.proofs import Prestarted
 from pipeline.openpgp.proofs.gnupg_proof import GnuPGProver
 from pipeline.openpgp.proofs.interface import (
-    Checked,
+    CheckedExhibits,
     Done,
     Exhibit,
+    ExhibitVerdict,
     Job,
     Made,
     Product,
     Prover,
     TakesNoPart,
     Task,
-    Verdict,
 )
 from pipeline.openpgp.proofs.pgpy_proof import PgpyProver
 from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
@@ -213,7 +213,7 @@ class WrongUser(PgpyProver):
 class Misreader(GnuPGProver):
     """Decrypts to something else."""
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:
+    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
         found = super().check(job, exhibits)
         return replace(found, plaintexts=dict.fromkeys(found.plaintexts, Product(b"something else")))
 
@@ -228,9 +228,9 @@ class OpenDoor(SequoiaProver):
 class NaySayer(PgpyProver):
     """Rejects everything."""
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:
+    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
         found = super().check(job, exhibits)
-        return replace(found, signatures=dict.fromkeys(found.signatures, Verdict(False, "no")))
+        return replace(found, signatures=dict.fromkeys(found.signatures, ExhibitVerdict(False, "no")))
 
 
 class Stranger(SequoiaProver):
@@ -259,7 +259,7 @@ class Crash(SequoiaProver):
 class LateCrash(SequoiaProver):
     """Falls over while it judges what the others made."""
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> Checked:
+    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
         raise ZeroDivisionError("oops")
 
 

@@ -16,6 +16,7 @@ from pipeline.core import files
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, LedgerBroken, LocalFilesProblem, OrgkeyError
 from pipeline.evidence.ledger import entry as chain
+from pipeline.evidence.ledger import events
 from pipeline.evidence.ledger.store import Ledger
 
 NOW = datetime(2026, 1, 31, 8, tzinfo=UTC)
@@ -285,3 +286,12 @@ def test_an_entry_whose_directory_cannot_be_synced_is_a_failure_and_there_once(
         with pytest.raises(LocalFilesProblem, match="Input/output"):
             add(full, "escrow", once=True)
     assert len(full.entries()) == 6
+
+
+def test_an_event_keeps_what_it_was_given_under_the_entry_s_names() -> None:
+    read = events.BackupRead(source="s", ok=True, size=3)
+    assert events.BackupsVerifyEvent(backups=(read,)).to_details() == {
+        "backups": [{"source": "s", "ok": True, "bytes": 3}]
+    }
+    restored = events.RestoreEvent(epoch="E", origin="s3", via="p", out="/x")
+    assert restored.to_details() == {"epoch": "E", "from": "s3", "via": "p", "out": "/x"}

@@ -17,7 +17,7 @@ from pipeline.core import passphrases
 from pipeline.core.errors import Code, Denied
 from pipeline.core.signals import Signalled
 from pipeline.monitoring.notify import job as alarms
-from pipeline.monitoring.notify.message import Outcome
+from pipeline.monitoring.notify.message import JobOutcome
 from pipeline.monitoring.rules import Rule
 from tests.support.configtext import GOOD
 
@@ -28,7 +28,7 @@ CONFIG = config.parse(f'{GOOD}\n[notify]\ncommand = ["true"]\n'.encode(), "test.
 class Fake:
     """Stands for the alarm; may raise."""
 
-    ends: list[Outcome] = field(default_factory=list)
+    ends: list[JobOutcome] = field(default_factory=list)
     begins: int = 0
     raising: BaseException | None = None
 
@@ -37,7 +37,7 @@ class Fake:
         if self.raising:
             raise self.raising
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: JobOutcome) -> None:
         self.ends.append(outcome)
         if self.raising:
             raise self.raising
@@ -46,7 +46,7 @@ class Fake:
 @pytest.fixture
 def alarm(monkeypatch: pytest.MonkeyPatch) -> Fake:
     fake = Fake()
-    monkeypatch.setattr(alarms, "Alarm", lambda *_, **__: fake)
+    monkeypatch.setattr(alarms, "RunNotifier", lambda *_, **__: fake)
     return fake
 
 

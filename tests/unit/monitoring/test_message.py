@@ -8,29 +8,29 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipeline.core.errors import Code
-from pipeline.monitoring.notify.message import Memory, Outcome, judge, remembered
+from pipeline.monitoring.notify.message import JobOutcome, NotificationState, judge, parse_state
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 ALL = ("failure", "recovery", "overdue")
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-FINE = Outcome(Code.OK, "fine")
-DEAD = Outcome(Code.UNREACHABLE, "dead")
-LATE = Outcome(Code.STALE, "stale", broken=("a is late",), overdue={"drill a": "a is late"})
-LATER = Outcome(
+FINE = JobOutcome(Code.OK, "fine")
+DEAD = JobOutcome(Code.UNREACHABLE, "dead")
+LATE = JobOutcome(Code.STALE, "stale", broken=("a is late",), overdue={"drill a": "a is late"})
+LATER = JobOutcome(
     Code.STALE, "stale", broken=("a is late", "b is late"), overdue={"drill a": "", "drill b": ""}
 )
-BROKEN = Outcome(Code.STALE, "stale", broken=("a is late", "a copy is gone"), overdue={"drill a": ""})
+BROKEN = JobOutcome(Code.STALE, "stale", broken=("a is late", "a copy is gone"), overdue={"drill a": ""})
 
 
 def events(
-    ends: Sequence[Outcome], step: timedelta = HOUR, wanted: Sequence[str] = ALL, arrives: bool = True
+    ends: Sequence[JobOutcome], step: timedelta = HOUR, wanted: Sequence[str] = ALL, arrives: bool = True
 ) -> list[str | None]:
     """What is told of a series of runs."""
-    memory, now, told = Memory(), NOW, []
+    memory, now, told = NotificationState(), NOW, []
     for ended in ends:
         event, after, lost = judge(memory, ended, now, DAY, wanted)
-        memory = remembered((after if arrives else lost).render())
+        memory = parse_state((after if arrives else lost).render())
         told.append(event)
         now += step
     return told  # type: ignore[return-value]  # events are words
@@ -42,22 +42,22 @@ def events(
         ([FINE, FINE], [None, None]),
         ([DEAD, DEAD, DEAD], ["failure", None, None]),
         ([DEAD, FINE, FINE], ["failure", "recovery", None]),
-        ([DEAD, Outcome(Code.DENIED, "no"), FINE], ["failure", "failure", "recovery"]),
-        ([Outcome(Code.DEGRADED, "enough")], ["failure"]),
-        ([Outcome(Code.INTERRUPTED, ""), Outcome(Code.PENDING, "Vault differs")], [None, "failure"]),
-        ([DEAD, Outcome(Code.INTERRUPTED, ""), FINE], ["failure", None, "recovery"]),
+        ([DEAD, JobOutcome(Code.DENIED, "no"), FINE], ["failure", "failure", "recovery"]),
+        ([JobOutcome(Code.DEGRADED, "enough")], ["failure"]),
+        ([JobOutcome(Code.INTERRUPTED, ""), JobOutcome(Code.PENDING, "Vault differs")], [None, "failure"]),
+        ([DEAD, JobOutcome(Code.INTERRUPTED, ""), FINE], ["failure", None, "recovery"]),
         ([LATE, LATE, LATER, LATER, FINE], ["overdue", None, "overdue", None, "recovery"]),
         ([LATE, BROKEN, BROKEN, FINE], ["overdue", "failure", None, "recovery"]),
         ([BROKEN, LATE, FINE, LATE], ["failure", None, "recovery", "overdue"]),
         ([DEAD, LATE, DEAD], ["failure", "overdue", "failure"]),
     ],
 )
-def test_what_is_told_of_a_series_of_runs(ends: list[Outcome], told: list[str | None]) -> None:
+def test_what_is_told_of_a_series_of_runs(ends: list[JobOutcome], told: list[str | None]) -> None:
     assert events(ends) == told
 
 
 @pytest.mark.parametrize(("ended", "told"), [(DEAD, "failure"), (LATE, "overdue")])
-def test_the_same_is_told_again_after_a_while(ended: Outcome, told: str) -> None:
+def test_the_same_is_told_again_after_a_while(ended: JobOutcome, told: str) -> None:
     assert events([ended] * 4, timedelta(hours=13)) == [told, None, told, None]
 
 
@@ -80,11 +80,11 @@ def test_what_did_not_arrive_is_told_again_by_the_next_run() -> None:
 
 
 def test_a_clock_that_was_ahead_does_not_silence() -> None:
-    _, memory, _ = judge(Memory(), DEAD, NOW + timedelta(days=4000), DAY, ALL)
+    _, memory, _ = judge(NotificationState(), DEAD, NOW + timedelta(days=4000), DAY, ALL)
     assert judge(memory, DEAD, NOW, DAY, ALL)[0] == "failure"
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"null", b'{"schema": "orgkey.job/2"}', b"\xff"])
 def test_a_memory_of_another_form_is_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError):
-        remembered(data)
+        parse_state(data)

@@ -96,7 +96,7 @@ def test_a_dead_server_is_a_warning_that_does_not_tell_the_address(tmp_path: Pat
     told.pinger.start()
     told.pinger.end(0, "well")
     assert time.monotonic() - began < 15
-    assert told.warnings == ["ping.drill was not told how the run ended: it cannot be reached"]
+    assert told.warnings == ["ping.drill could not be sent at the end of the run: it cannot be reached"]
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "ftp://x/y\n", "https://a/1\nhttps://a/2\n"])
@@ -104,7 +104,7 @@ def test_an_address_that_is_none_is_said_so(tmp_path: Path, text: str) -> None:
     file = tmp_path / "url"
     file.write_text(text)
     with pytest.raises(UsageProblem, match=r"ping\.drill\.url"):
-        ping.found(Ping(url_file=str(file)), "drill")
+        ping.ping_address(Ping(url_file=str(file)), "drill")
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,8 @@ ONE_CLOUD = {
 
 def test_two_clouds_need_both_parties() -> None:
     plan = settings_with()
-    found = posture.from_config(plan).reconstruct()
-    assert posture.listed(found) == [["aws-admins", "vault-admins"]]
+    found = posture.Posture((posture.from_config(plan),)).reconstruct.sets()
+    assert posture.in_order(found) == [["aws-admins", "vault-admins"]]
     assert posture.single_parties(plan) == []
     posture.require_no_single_party(plan)
 
@@ -67,11 +67,13 @@ def test_shares_without_a_copy_are_no_key() -> None:
         },
         holder=ONE_CLOUD,
     )
-    assert posture.listed(posture.from_config(plan).reconstruct()) == [["aws-admins", "storage"]]
+    assert posture.in_order(posture.Posture((posture.from_config(plan),)).reconstruct.sets()) == [
+        ["aws-admins", "storage"]
+    ]
 
 
 def test_a_lost_holder_of_the_only_path_is_fatal() -> None:
-    losses = posture.listed(posture.from_config(settings_with()).fatal_losses())
+    losses = posture.in_order(posture.Posture((posture.from_config(settings_with()),)).fatal_losses.sets())
     assert ["holder vault"] in losses
     assert ["holder aws"] in losses
     assert ["party vault-admins"] in losses
@@ -82,8 +84,12 @@ def test_a_lost_holder_of_the_only_path_is_fatal() -> None:
 def test_a_group_needs_its_threshold_and_survives_some_losses() -> None:
     people = tuple(Thing(f"custodian {name}", frozenset({name})) for name in "abc")
     model = Model(paths=((Requirement(2, people),),), copies=(Thing("target t", frozenset("z")),))
-    assert posture.listed(model.reconstruct()) == [["a", "b", "z"], ["a", "c", "z"], ["b", "c", "z"]]
-    losses = posture.listed(model.fatal_losses())
+    assert posture.in_order(posture.Posture((model,)).reconstruct.sets()) == [
+        ["a", "b", "z"],
+        ["a", "c", "z"],
+        ["b", "c", "z"],
+    ]
+    losses = posture.in_order(posture.Posture((model,)).fatal_losses.sets())
     assert ["custodian a", "custodian b"] in losses
     assert ["custodian a"] not in losses
     assert ["target t"] in losses
@@ -102,7 +108,9 @@ def test_a_shared_failure_domain_is_one_loss() -> None:
         },
         policy={"copies": 1},
     )
-    assert ["domain fra"] in posture.listed(posture.from_config(plan).fatal_losses())
+    assert ["domain fra"] in posture.in_order(
+        posture.Posture((posture.from_config(plan),)).fatal_losses.sets()
+    )
 
 
 things = st.builds(
@@ -155,7 +163,7 @@ def test_reconstruction_agrees_with_trying_every_set(model: Model) -> None:
         )
         return held and any(copy.parties & parties for copy in model.copies)
 
-    found = model.reconstruct()
+    found = posture.Posture((model,)).reconstruct.sets()
     for parties in _subsets(set("pqrsABCD")):
         assert works(parties) == any(item <= parties for item in found)
     assert not any(one < other for one in found for other in found)
@@ -176,7 +184,7 @@ def test_fatal_losses_agree_with_trying_every_set(model: Model) -> None:
             for path in model.paths
         )
 
-    found = model.fatal_losses()
+    found = posture.Posture((model,)).fatal_losses.sets()
     for losses in _subsets(names):
         assert restores(losses) != any(item <= losses for item in found)
 
@@ -205,10 +213,10 @@ def test_records_with_different_people_are_alternatives() -> None:
         )
 
     both = posture.Posture((model("a", "b", "c"), model("b", "c", "d")))
-    assert posture.listed(both.reconstruct.sets()) == [
+    assert posture.in_order(both.reconstruct.sets()) == [
         ["a", "b", "z"], ["a", "c", "z"], ["b", "c", "z"], ["b", "d", "z"], ["c", "d", "z"],
     ]  # fmt: skip
-    assert posture.listed(both.fatal_losses.sets()) == [
+    assert posture.in_order(both.fatal_losses.sets()) == [
         ["party z"], ["target t"], ["b", "c"], ["a", "b", "d"], ["a", "c", "d"],
     ]  # fmt: skip
 
@@ -217,7 +225,7 @@ def test_more_combinations_than_anybody_reads_are_refused() -> None:
     crowd = tuple(Thing(f"holder {n}", frozenset({f"p{n}-{m}" for m in range(12)})) for n in range(5))
     model = Model((tuple(Requirement(1, (thing,)) for thing in crowd),), (crowd[0],))
     with pytest.raises(UsageProblem, match="more than 1000 combinations"):
-        model.reconstruct()
+        posture.Posture((model,)).reconstruct.sets()
 
 
 def test_config_paths_take_sizes_from_the_holders() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import NotEnoughShares
 from pipeline.custody.shares.recover import recover
-from pipeline.posture.model import Model, Requirement, Thing
+from pipeline.posture.model import Model, Posture, Requirement, Thing
 from tests.unit.custody.test_custody_recover import Escrowed
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def test_exactly_the_sets_that_posture_names_recover(ways: list[dict[str, int]],
         ),
         (Thing("copy", frozenset({"anybody"})),),
     )
-    reconstruct, fatal = model.reconstruct(), model.fatal_losses()
+    found = Posture((model,))
+    reconstruct, fatal = found.reconstruct.sets(), found.fatal_losses.sets()
     members = [member for member in MEMBERS if member[0] in used]
     subsets = chain.from_iterable(combinations(members, count) for count in range(len(members) + 1))
     for chosen in subsets:

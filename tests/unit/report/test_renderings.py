@@ -14,7 +14,9 @@ from xml.etree import ElementTree
 import pytest
 from pypdf import PdfReader
 
-from pipeline.report import chart, html, model, oscal, pdf, tables
+from pipeline.report import model
+from pipeline.report.formats import chart, csv, html, oscal, pdf
+from pipeline.report.formats.page import NEWEST, words
 from pipeline.report.model import Control, Report, Support
 from tests.support import sample_report as samples
 
@@ -178,7 +180,7 @@ def test_vaults_side_is_told_in_every_rendering(report: Report, said: tuple[str,
     for line in said:
         assert line in section
         assert line in paper
-    claims = tables.csv_single(report).decode()
+    claims = csv.claims(report).decode()
     result = json.loads(oscal.render(report))["assessment-results"]["results"][0]
     titles = [item["title"] for item in result["observations"]]
     assert ("as it should be" in claims) == (report.vault is not None)
@@ -209,7 +211,7 @@ def test_digests_can_be_copied_out_of_the_pages() -> None:
     assert "\u200b" not in paper
     assert report.epoch.record_sha256 in paper
     joined = paper.replace("\n", "")
-    for item in html.evidence(report):
+    for item in words(report)["shown_evidence"]:
         assert item.sha256 in paper
     for copy in report.copies:
         assert copy.location in joined
@@ -265,7 +267,7 @@ def test_more_test_restores_than_a_page_takes() -> None:
     many = [failed, *(replace(good.drills[1], at=good.since + timedelta(hours=n)) for n in range(10_000))]
     report = replace(good, drills=tuple(many))
     page = html.render(report).decode()
-    assert f"The newest {html.NEWEST} and every failed one, of 10001" in page
+    assert f"The newest {NEWEST} and every failed one, of 10001" in page
     assert page.count("recover: no") == 1
     assert len(page) < 3_000_000
 

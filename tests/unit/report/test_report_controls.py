@@ -9,9 +9,10 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline.report import html, judging, tables
-from pipeline.report.controls import HIPAA, PCI, controls
-from pipeline.report.model import Answer, Control, Proof, Report, Support
+from pipeline.report.controls.assess import assess, catalogue
+from pipeline.report.formats import csv, html
+from pipeline.report.model import Control, ProofState, Report, Restorability, Support
+from pipeline.report.summary import Summary, joined
 from tests.support.sample_report import NOW, bad, good, year
 
 FULL, PARTIAL, NONE = Support.SUPPORTED, Support.PARTIAL, Support.NONE
@@ -26,11 +27,11 @@ PAGE = [
 
 
 def support(report: Report) -> dict[str, Support]:
-    return {control.id: control.support for control in controls(report)}
+    return {control.id: control.support for control in assess(report)}
 
 
 def by_id(report: Report, name: str) -> Control:
-    return next(control for control in controls(report) if control.id == name)
+    return next(control for control in assess(report) if control.id == name)
 
 
 def flipped(report: Report) -> dict[str, Support]:
@@ -40,7 +41,7 @@ def flipped(report: Report) -> dict[str, Support]:
 
 
 def test_every_control_is_there_once_and_marked_where_it_was_read_second_hand() -> None:
-    found = [control.id.replace(" ", "") + ("†" if control.check else "") for control in controls(good())]
+    found = [control.id.replace(" ", "") + ("†" if control.check else "") for control in assess(good())]
     assert sorted(found) == sorted(PAGE)
 
 
@@ -48,7 +49,7 @@ def test_every_control_is_there_once_and_marked_where_it_was_read_second_hand() 
 def test_words_are_whole_sentences_that_never_claim_compliance(sample: Callable[[], Report]) -> None:
     report = sample()
     ids = {item.id for item in report.evidence} | {"L101"}
-    for control in controls(report):
+    for control in assess(report):
         assert re.fullmatch(r"[^a-z ].*[^.]\.", control.says), control
         assert control.asks
         assert not re.search(r"complian|complies|satisf", f"{control.asks} {control.says}", re.IGNORECASE)
@@ -57,9 +58,9 @@ def test_words_are_whole_sentences_that_never_claim_compliance(sample: Callable[
 
 
 def test_some_apply_only_to_some() -> None:
-    when = {control.catalogue: control.applicability for control in controls(good())}
-    assert when[PCI] == "only if the key protects account data"
-    assert when[HIPAA] == "only if the key protects electronic protected health information"
+    when = {control.catalogue: control.applicability for control in assess(good())}
+    assert when["PCI DSS 4.0.1"] == "only if the key protects account data"
+    assert when["HIPAA Security Rule"] == "only if the key protects electronic protected health information"
     assert when["NIST SP 800-53 Rev. 5"] == ""
     assert "financial" in by_id(good(), "Art. 11").applicability
 
@@ -87,7 +88,7 @@ def test_a_bad_report_supports_only_what_still_holds() -> None:
     assert found["AU-9(3)"] is PARTIAL
     assert found["AC-3(2)"] is FULL  # the parties are what they were
     assert "vault-eu: the server does not answer" in by_id(bad(), "CP-9").says
-    assert "41 entries wait" in by_id(bad(), "AU-9(3)").says
+    assert "41 entries are not yet mirrored" in by_id(bad(), "AU-9(3)").says
 
 
 def test_a_year_with_gaps_names_missed_and_failed_before_passed() -> None:
@@ -99,13 +100,28 @@ def test_a_year_with_gaps_names_missed_and_failed_before_passed() -> None:
     assert "3 of 3 failures were followed by a passed" in by_id(year(), "CP-4").says
 
 
+def test_the_catalogue_names_what_the_summary_has_and_uses_all_of_it() -> None:
+    """A name that nothing knows would be an internal error on the day of the audit."""
+    summary, rows = Summary(good()), catalogue()
+    subjects = rows["subjects"].values()
+    assert {name for row in subjects for name in (*row["none"], *row["partly"])} == set(summary.conditions)
+    assert {kind for row in subjects for kind in row["evidence"]} == set(summary.evidence)
+    said = {name for row in subjects for text in row["says"] for name in re.findall(r"{([^}]*)}", text)}
+    assert said == set(summary.sentences)
+    used = {name for group in rows["catalogues"] for row in group["controls"] for name in row["subjects"]}
+    assert used == set(rows["subjects"])
+    ids = {row["id"] for group in rows["catalogues"] for row in group["controls"]}
+    assert {row["control"] for row in rows["objectives"]} <= ids
+
+
 # -- single facts ----------------------------------------------------------------------------------
 
 
 def _one_bad_copy(report: Report) -> Report:
     vault, bucket = report.copies
     cells = tuple(
-        replace(cell, state=Proof.UNREADABLE) if cell.copy == "vault-eu" else cell for cell in report.matrix
+        replace(cell, state=ProofState.UNREADABLE) if cell.copy == "vault-eu" else cell
+        for cell in report.matrix
     )
     return replace(
         report, copies=(replace(vault, ok=False, problem="the digest differs"), bucket), matrix=cells
@@ -122,7 +138,8 @@ def test_a_bad_copy_flips_what_rests_on_copies_and_tests() -> None:
 
 def test_an_overdue_test_restore_flips_what_asks_for_tests() -> None:
     cells = tuple(
-        replace(cell, state=Proof.OVERDUE) if cell.state is Proof.PROVEN else cell for cell in good().matrix
+        replace(cell, state=ProofState.OVERDUE) if cell.state is ProofState.PROVEN else cell
+        for cell in good().matrix
     )
     found = flipped(replace(good(), matrix=cells))
     for name in ("CP-4", "CP-9(1)", "CP-9(2)", "A.8.13", "SC-12(1)", "Art. 11", "164.308(a)(7)(ii)(D)"):
@@ -137,7 +154,7 @@ def test_no_frequency_flips_the_frequency_alone() -> None:
 
 
 def test_never_tested_is_no_evidence_of_tests() -> None:
-    cells = tuple(replace(cell, state=Proof.NEVER, proven_at=None) for cell in good().matrix)
+    cells = tuple(replace(cell, state=ProofState.NEVER, proven_at=None) for cell in good().matrix)
     found = flipped(replace(good(), matrix=cells, drills=()))
     for name in ("CP-4", "CP-9(1)", "CP-9(2)", "A.8.13", "A1.3", "SC-12(1)", "Art. 11", "Art. 12"):
         assert found[name] is NONE, name
@@ -150,8 +167,8 @@ def test_one_failure_domain_is_no_evidence_of_copies_elsewhere() -> None:
 
 
 def test_sentences_begin_with_one_capital_letter() -> None:
-    assert judging.sentence("", "abc def", "", "GHI") == "Abc def; GHI."
-    for control in (*controls(good()), *controls(bad())):
+    assert joined("", "abc def", "", "GHI") == "Abc def; GHI."
+    for control in (*assess(good()), *assess(bad())):
         assert control.says[0] == control.says[0].upper()
         assert control.says[1] == control.says[1].lower() or control.says[:2].isupper()
 
@@ -184,7 +201,7 @@ def test_a_single_party_that_reconstructs_flips_dual_control() -> None:
     assert flipped(by_party) == dict.fromkeys(names, NONE)
     assert flipped(by_host) == dict.fromkeys(names, NONE)
     assert "alone: no party of the plan; but host escrow-1 does" in by_id(by_host, "AC-5").says
-    for page in (html.render(by_host).decode(), tables.csv_single(by_host).decode()):
+    for page in (html.render(by_host).decode(), csv.claims(by_host).decode()):
         assert "no party of the plan; but host escrow-1 does" in page
 
 
@@ -203,7 +220,7 @@ def test_a_loss_that_is_fatal_alone_flips_copies_elsewhere_and_lost_holders() ->
 
 def test_a_holder_that_every_proven_path_needs_is_named() -> None:
     cells = tuple(
-        replace(cell, state=Proof.NEVER) if cell.path == "custodians" else cell for cell in good().matrix
+        replace(cell, state=ProofState.NEVER) if cell.path == "custodians" else cell for cell in good().matrix
     )
     report = replace(good(), matrix=cells)
     assert support(report)["SC-12(1)"] is PARTIAL
@@ -248,7 +265,7 @@ def test_a_custodian_who_did_not_check_in_flips_shares_alone() -> None:
 def test_an_objective_that_was_missed_flips_readiness() -> None:
     report = replace(good(), verdict=replace(good().verdict, rto_seconds=5000.0))
     assert flipped(report) == {"A.5.30": PARTIAL, "164.308(a)(7)(ii)(B)": PARTIAL}
-    none = replace(good(), verdict=replace(good().verdict, answer=Answer.NO))
+    none = replace(good(), verdict=replace(good().verdict, answer=Restorability.NO))
     assert flipped(none) == {"A.5.30": NONE, "164.308(a)(7)(ii)(B)": NONE}
 
 

@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.report.formats.oscal import VERSIONS, Version, control_id, markup, prop, render
 from pipeline.report.model import Report, Support
-from pipeline.report.oscal import VERSIONS, Version, render
-from pipeline.report.oscal_words import control_id, markup, prop
 from tests.support.sample_report import bad, digest, good, year
 
 FOLDER = Path(__file__).parents[2] / "assets" / "oscal"

@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.report.controls import controls
+from pipeline.report.controls.assess import assess
+from pipeline.report.formats.csv import claims, harmless, tables
 from pipeline.report.model import Report
-from pipeline.report.tables import csv_files, csv_single, harmless
 from tests.support.sample_report import bad, digest, good, year
 
 
 def whole(report: Report) -> Report:
-    return replace(report, controls=controls(report))
+    return replace(report, controls=assess(report))
 
 
 def rows(data: bytes) -> list[dict[str, str]]:
@@ -24,13 +24,13 @@ def rows(data: bytes) -> list[dict[str, str]]:
 
 
 def test_every_table_is_a_file_with_a_header() -> None:
-    files = csv_files(whole(good()))
+    files = tables(whole(good()))
     assert sorted(files) == [
         "backups.csv", "changes.csv", "claims.csv", "controls.csv", "copies.csv", "custodians.csv",
         "drills.csv", "evidence.csv", "matrix.csv", "missed.csv", "paths.csv", "rules.csv",
     ]  # fmt: skip
     assert len(rows(files["drills.csv"])) == len(good().drills)
-    assert len(rows(files["controls.csv"])) == len(controls(good()))
+    assert len(rows(files["controls.csv"])) == len(assess(good()))
     assert files["missed.csv"] == b"due,until,days\r\n"
     for data in files.values():
         assert data.endswith(b"\r\n")
@@ -38,19 +38,19 @@ def test_every_table_is_a_file_with_a_header() -> None:
 
 
 def test_cells_are_read_back_as_they_were() -> None:
-    (vault, bucket) = rows(csv_files(good())["copies.csv"])
+    (vault, bucket) = rows(tables(good())["copies.csv"])
     assert vault["domain"] == "dc-frankfurt"
     assert vault["ok"] == "true"
     assert vault["retain_until"] == ""
     assert bucket["retain_until"] == "2028-08-09T08:00:00Z"
     assert bucket["sha256"] == digest("record")
-    first = rows(csv_files(good())["drills.csv"])[0]
+    first = rows(tables(good())["drills.csv"])[0]
     assert first["stages"] == "fetch: 0.02; recover: 0.11; prove: 0.29; total: 0.42"
     assert first["implementations"] == "gnupg; pgpy; sequoia"
 
 
 def test_claims_name_their_evidence_and_its_digest() -> None:
-    found = rows(csv_single(whole(good())))
+    found = rows(claims(whole(good())))
     assert set(found[0]) == {"section", "subject", "what", "value", "state", "at", "evidence", "sha256"}
     verdict = found[0]
     assert verdict["state"] == "yes"
@@ -65,15 +65,15 @@ def test_claims_name_their_evidence_and_its_digest() -> None:
 
 
 def test_missed_and_failed_test_restores_are_claims_like_passed_ones() -> None:
-    states = [row["state"] for row in rows(csv_single(year())) if row["section"] == "drills"]
+    states = [row["state"] for row in rows(claims(year())) if row["section"] == "drills"]
     assert states.count("failed") == 3
     assert states.count("missed") == 2
     assert states.count("overdue") == 1
-    assert [row["state"] for row in rows(csv_single(bad())) if row["section"] == "copies"] == ["not good"] * 2
+    assert [row["state"] for row in rows(claims(bad())) if row["section"] == "copies"] == ["not good"] * 2
 
 
 def test_the_same_report_gives_the_same_bytes() -> None:
-    assert csv_files(whole(year())) == csv_files(whole(year()))
+    assert tables(whole(year())) == tables(whole(year()))
 
 
 HOSTILE = (
@@ -84,7 +84,7 @@ HOSTILE = (
 @pytest.mark.parametrize("text", HOSTILE)
 def test_foreign_text_never_becomes_a_formula(text: str) -> None:
     backup = replace(good().backups[0], name=text, problem=text)
-    for data in (csv_files(replace(good(), backups=(backup,)))["backups.csv"], csv_single(bad())):
+    for data in (tables(replace(good(), backups=(backup,)))["backups.csv"], claims(bad())):
         for row in csv.reader(io.StringIO(data.decode(), newline="")):
             for cell in row:
                 for part in re.split(r"[;,\n] *", cell):

@@ -17,43 +17,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from pipeline.core.clock import stamp
-from pipeline.report.model import (
-    BackupFacts,
-    Cell,
-    Change,
-    Control,
-    CopyFacts,
-    CustodianFacts,
-    DrillFacts,
-    Evidence,
-    Missed,
-    PathFacts,
-    Report,
-    RuleFacts,
-)
+from pipeline.report.model import Report
 
 _FORMULA: Final = re.compile(r"(^|[;,\t\r\n] *)(?=[=+@\t\r-])")
-_TABLES: Final[tuple[tuple[str, type], ...]] = (
-    ("backups", BackupFacts),
-    ("changes", Change),
-    ("controls", Control),
-    ("copies", CopyFacts),
-    ("custodians", CustodianFacts),
-    ("drills", DrillFacts),
-    ("evidence", Evidence),
-    ("matrix", Cell),
-    ("missed", Missed),
-    ("paths", PathFacts),
-    ("rules", RuleFacts),
-)
 CLAIMS: Final = ("section", "subject", "what", "value", "state", "at", "evidence", "sha256")
 Claim = tuple[str, str, str, object, str, datetime | None, Sequence[str]]
 
 
-def csv_files(report: Report) -> dict[str, bytes]:
+def tables(report: Report) -> dict[str, bytes]:
     """Every table of the report as a file of its own.
 
     Args:
@@ -62,11 +36,15 @@ def csv_files(report: Report) -> dict[str, bytes]:
     Returns:
         Bytes by file name; columns are called as the attributes of the model are.
     """
-    files = {f"{name}.csv": _table(kind, getattr(report, name)) for name, kind in _TABLES}
-    return {"claims.csv": csv_single(report)} | files
+    found = {
+        f"{name}.csv": _table(get_args(kind)[0], getattr(report, name))
+        for name, kind in sorted(get_type_hints(Report).items())
+        if get_origin(kind) is tuple and dataclasses.is_dataclass(get_args(kind)[0])
+    }
+    return {"claims.csv": claims(report)} | found
 
 
-def csv_single(report: Report) -> bytes:
+def claims(report: Report) -> bytes:
     """Every claim of the report in one table, with the evidence that it rests on and the digests of that.
 
     Args:
@@ -127,10 +105,9 @@ def _claims(report: Report) -> Iterator[Claim]:
     yield from _people(report)
     yield from _vault(report)
     for rule in report.rules:
-        yield "gate", rule.name, "rule", rule.text, _holds(rule), report.generated, ()
+        yield "gate", rule.name, "rule", rule.text, rule.state, report.generated, ()
     for change in report.changes:
-        state = f"{'failure' if change.failure else 'done'}{', new' if change.new else ''}"
-        yield "changes", change.event, "change", change.text, state, change.at, change.evidence
+        yield "changes", change.event, "change", change.text, change.state, change.at, change.evidence
     for control in report.controls:
         name = f"{control.catalogue} {control.id}"
         yield (
@@ -140,16 +117,28 @@ def _claims(report: Report) -> Iterator[Claim]:
         yield "not covered", "", "limit", text, "", report.generated, ()
 
 
-def _holds(rule: RuleFacts) -> str:
-    return "warned" if rule.warned else "ok" if rule.ok else "broken"
-
-
 def _summary(report: Report) -> Iterator[Claim]:
-    told, key, now = report.verdict, report.key, report.generated
-    yield "verdict", key.fingerprint, "restorable today", told.sentence, told.answer, now, told.evidence
-    yield "verdict", key.fingerprint, "recovery time in seconds", told.rto_seconds, "", told.proven_at, ()
-    yield "verdict", key.fingerprint, "objective in seconds", told.rto_objective, "", None, ()
-    for gap in told.gaps:
+    verdict, key, now = report.verdict, report.key, report.generated
+    yield (
+        "verdict",
+        key.fingerprint,
+        "restorable today",
+        verdict.sentence,
+        verdict.answer,
+        now,
+        verdict.evidence,
+    )
+    yield (
+        "verdict",
+        key.fingerprint,
+        "recovery time in seconds",
+        verdict.rto_seconds,
+        "",
+        verdict.proven_at,
+        (),
+    )
+    yield "verdict", key.fingerprint, "objective in seconds", verdict.rto_objective, "", None, ()
+    for gap in verdict.gaps:
         yield "verdict", key.fingerprint, "gap", gap, "gap", now, ()
     yield "key", key.fingerprint, "algorithm", key.algorithm, "", key.created, ()
     yield "key", key.fingerprint, "names", key.user_ids, "", key.created, ()
@@ -157,8 +146,8 @@ def _summary(report: Report) -> Iterator[Claim]:
     for fingerprint, stored in key.former:
         yield "key", fingerprint, "former key", stored, "", now, ()
     ledger = report.ledger
-    said = ledger.problem or f"{ledger.entries} entries"
-    yield "ledger", ledger.head, "chain", said, "ok" if ledger.ok else "broken", now, ()
+    value = ledger.problem or f"{ledger.entries} entries"
+    yield "ledger", ledger.head, "chain", value, ledger.state, now, ()
     yield "ledger", ledger.head, "entries vouched for", ledger.anchored_to, ledger.anchor or "", now, ()
     for one in ledger.hosts[1:]:
         vouched = f"{one.anchored_to} vouched for by {one.anchor or 'nothing'}"
@@ -169,9 +158,8 @@ def _vault(report: Report) -> Iterator[Claim]:
     side = report.vault
     if side is None:
         return
-    state = "gives more" if side.wider else "differs" if side.differences else "same"
-    said = side.differences or "no differences"
-    yield "vault", ", ".join(side.servers), "as it should be", said, state, side.at, side.evidence
+    value = side.differences or "no differences"
+    yield "vault", ", ".join(side.servers), "as it should be", value, side.state, side.at, side.evidence
 
 
 def _stored(report: Report) -> Iterator[Claim]:
@@ -181,32 +169,28 @@ def _stored(report: Report) -> Iterator[Claim]:
         yield "epoch", epoch.name, "record", epoch.record_sha256, epoch.state, epoch.created, ()
         yield "epoch", epoch.name, "protection", epoch.protection, "", epoch.created, ()
     for copy in report.copies:
-        said = copy.problem or copy.location
-        yield "copies", copy.target, "copy", said, "good" if copy.ok else "not good", now, copy.evidence
+        value = copy.problem or copy.location
+        yield "copies", copy.target, "copy", value, copy.state, now, copy.evidence
     for backup in report.backups:
-        state = "covered" if backup.epoch and not backup.problem else "not covered"
-        yield "backups", backup.name, "for", backup.problem or backup.epoch, state, now, ()
+        yield "backups", backup.name, "for", backup.problem or backup.epoch, backup.state, now, ()
         yield (
             "backups", backup.name, "read to its end", backup.read_text,
-            "failed" if backup.failed_at else "done" if backup.verified_at else "never",
-            backup.failed_at or backup.verified_at, backup.evidence,
+            backup.read_state, backup.read_at, backup.evidence,
         )  # fmt: skip
 
 
 def _drills(report: Report) -> Iterator[Claim]:
     for cell in report.matrix:
         pair = f"{cell.copy} by {cell.path}"
-        said = cell.problem or cell.seconds
-        yield "matrix", pair, "restored in seconds", said, cell.state, cell.proven_at, cell.evidence
+        value = cell.problem or cell.seconds
+        yield "matrix", pair, "restored in seconds", value, cell.state, cell.proven_at, cell.evidence
     for drill in report.drills:
-        state = "passed" if drill.passed else "failed"
         yield (
             "drills", f"{drill.copy} by {drill.path}", "test restore, seconds",
-            drill.seconds if drill.passed else drill.problems, state, drill.at, drill.evidence,
+            drill.seconds if drill.passed else drill.problems, drill.state, drill.at, drill.evidence,
         )  # fmt: skip
     for item in report.missed:
-        state = "missed" if item.until else "overdue"
-        yield "drills", "", "test restore missed, days", item.days, state, item.due, ()
+        yield "drills", "", "test restore missed, days", item.days, item.state, item.due, ()
 
 
 def _people(report: Report) -> Iterator[Claim]:

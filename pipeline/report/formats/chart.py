@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
+from importlib import resources
 from typing import Final, Literal
 from xml.sax.saxutils import escape, quoteattr
 
@@ -24,14 +25,7 @@ MARKS: Final = 1000
 """From so many test restores on, those that would cover each other are drawn once."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 34, 34
 _FAILED_AT: Final = 18
-"""Where failed ones lie: above the scale, since they have no time."""
-_LIGHT: Final = """\
-.grid{stroke:#d5dbe3}.axis{stroke:#8793a3}.label{fill:#55606e;font:11px sans-serif}
-.dot{fill:#1d6b3c}.slow{fill:#7a4b00}.cross{stroke:#a3221b;stroke-width:2.4;fill:none}
-.gap{fill:#fbe9e7;stroke:#a3221b;stroke-width:.8;stroke-dasharray:3 3}
-.goal{stroke:#1b2430;stroke-width:1.4;stroke-dasharray:7 4}
-.goal-label{fill:#1b2430;font:11px sans-serif;stroke:#fff;stroke-width:4;paint-order:stroke}
-"""
+"""Where failed ones are: above the scale, since they have no time."""
 
 
 def draw(report: Report, *, theme: Theme = "page", width: int = WIDTH) -> str:
@@ -46,7 +40,7 @@ def draw(report: Report, *, theme: Theme = "page", width: int = WIDTH) -> str:
         An SVG element without a script, a font or a link.
     """
     scale = _Scale(report, width)
-    style = f"<style>{_LIGHT}</style>" if theme == "light" else ""
+    style = f"<style>{_light()}</style>" if theme == "light" else ""
     kind = "wide" if width >= WIDTH else "narrow"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" width="{width}" '
@@ -61,27 +55,27 @@ def draw(report: Report, *, theme: Theme = "page", width: int = WIDTH) -> str:
     return "".join(parts)
 
 
+def _light() -> str:
+    return resources.files(__package__).joinpath("chart.css").read_text(encoding="utf-8")
+
+
 def describe(report: Report) -> str:
     """What the chart shows, in words."""
     times = [drill.seconds for drill in report.drills if drill.seconds is not None]
-    said = (
+    failed, missed, goal = len(report.failed), len(report.missed), report.verdict.rto_objective
+    text = (
         f"{len(report.drills)} test restores from {report.since:%Y-%m-%d} to {report.generated:%Y-%m-%d}: "
-        f"{len(report.drills) - len(report.failed)} passed, {len(report.failed)} failed; "
-        f"{_times(len(report.missed))} one was missed."
+        f"{len(report.drills) - failed} passed, {failed} failed; "
+        f"{'once' if missed == 1 else f'{missed} times'} one was missed."
     )
-    if times:
-        said += f" They took {min(times):.2f} to {max(times):.2f} seconds"
-        goal = report.verdict.rto_objective
-        said += f"; the objective is {goal:g} seconds." if goal is not None else "; no objective is set."
-    return said
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
+    if not times:
+        return text
+    objective = f"the objective is {goal:g} seconds" if goal is not None else "no objective is set"
+    return f"{text} They took {min(times):.2f} to {max(times):.2f} seconds; {objective}."
 
 
 class _Scale:
-    """Where a moment and a length of time lie."""
+    """Where a moment and a length of time are."""
 
     def __init__(self, report: Report, width: int) -> None:
         self.right = width - _RIGHT
@@ -93,9 +87,8 @@ class _Scale:
         self.begin, self.end = report.since, report.generated
         if report.drills:
             # A year's axis for a week's history would squeeze it against the edge.
-            first = min(drill.at for drill in report.drills)
-            dues = [item.due for item in report.missed]
-            self.begin = max(self.begin, min([first, *dues]) - (self.end - min([first, *dues])) * 0.03)
+            first = min([drill.at for drill in report.drills] + [item.due for item in report.missed])
+            self.begin = max(self.begin, first - (self.end - first) * 0.03)
         self.begin = min(self.begin, self.end - timedelta(days=1))
         self.span = (self.end - self.begin).total_seconds()
 
@@ -109,25 +102,24 @@ class _Scale:
 
 
 def _grid(scale: _Scale) -> list[str]:
-    drawn = []
-    step = 1 if scale.high - scale.low <= 6 else 2
-    for power in range(scale.low, scale.high + 1, step):
+    bottom, right, days = HEIGHT - _BOTTOM, scale.right, scale.span / 86400
+    drawn = [_text(_LEFT - 8, _FAILED_AT + 4, "failed", "end"), _line("axis", _LEFT, bottom, right, bottom)]
+    for power in range(scale.low, scale.high + 1, 1 if scale.high - scale.low <= 6 else 2):
         y = scale.y(10.0**power)
-        drawn.append(f'<line class="grid" x1="{_LEFT}" y1="{y:.1f}" x2="{scale.right}" y2="{y:.1f}"/>')
+        drawn.append(_line("grid", _LEFT, y, right, y))
         drawn.append(_text(_LEFT - 8, y + 4, f"{10.0**power:g} s", "end"))
-    drawn.append(_text(_LEFT - 8, _FAILED_AT + 4, "failed", "end"))
-    bottom = HEIGHT - _BOTTOM
-    drawn.append(f'<line class="axis" x1="{_LEFT}" y1="{bottom}" x2="{scale.right}" y2="{bottom}"/>')
-    days = scale.span / 86400
-    ticks = max(2, round((scale.right - _LEFT) / 130))
+    ticks = max(2, round((right - _LEFT) / 130))
     for number in range(ticks + 1):
         at = scale.begin + timedelta(seconds=scale.span * number / ticks)
         x = scale.x(at)
         anchor = "start" if number == 0 else "end" if number == ticks else "middle"
-        said = f"{at:%Y-%m-%d}" if days > ticks else f"{at:%m-%d %H:%M}"
-        drawn.append(f'<line class="axis" x1="{x:.1f}" y1="{bottom}" x2="{x:.1f}" y2="{bottom + 5}"/>')
-        drawn.append(_text(x, bottom + 20, said, anchor))
+        drawn.append(_line("axis", x, bottom, x, bottom + 5))
+        drawn.append(_text(x, bottom + 20, f"{at:%Y-%m-%d}" if days > ticks else f"{at:%m-%d %H:%M}", anchor))
     return drawn
+
+
+def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
 def _bands(report: Report, scale: _Scale) -> list[str]:
@@ -149,7 +141,7 @@ def _goal(report: Report, scale: _Scale) -> list[str]:
         return []
     y = scale.y(goal)
     return [
-        f'<line class="goal" x1="{_LEFT}" y1="{y:.1f}" x2="{scale.right}" y2="{y:.1f}"/>',
+        _line("goal", _LEFT, y, scale.right, y),
         f'<text class="goal-label" x="{scale.right - 4}" y="{y - 5:.1f}" text-anchor="end">'
         f"objective {goal:g} s</text>",
     ]
@@ -168,22 +160,17 @@ def _marks(report: Report, scale: _Scale) -> list[str]:
 
 def _mark(drill: DrillFacts, scale: _Scale) -> str:
     x = scale.x(drill.at)
-    told = escape(f"{drill.at:%Y-%m-%d %H:%M} {drill.copy} by {drill.path}")
+    about = escape(f"{drill.at:%Y-%m-%d %H:%M} {drill.copy} by {drill.path}")
     if not drill.passed or drill.seconds is None:
-        return (
-            f'<path class="cross" d="M{x - 4:.1f} {_FAILED_AT - 4}l8 8m0 -8l-8 8">'
-            f"<title>{told}: failed</title></path>"
-        )
+        shape = f'path class="cross" d="M{x - 4:.1f} {_FAILED_AT - 4}l8 8m0 -8l-8 8"'
+        return f"<{shape}><title>{about}: failed</title></path>"
     y = scale.y(drill.seconds)
-    kind = "slow" if drill.within_objective is False else "dot"
-    shape = (
-        f'<path class="{kind}" d="M{x:.1f} {y - 5:.1f}L{x + 5:.1f} {y + 4:.1f}L{x - 5:.1f} {y + 4:.1f}Z">'
-        if kind == "slow"
-        else f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="3">'
-    )
-    end = "</path>" if kind == "slow" else "</circle>"
-    return f"{shape}<title>{told}: {drill.seconds:.2f} s</title>{end}"
+    title = f"<title>{about}: {drill.seconds:.2f} s</title>"
+    if drill.slow:
+        corners = f"M{x:.1f} {y - 5:.1f}L{x + 5:.1f} {y + 4:.1f}L{x - 5:.1f} {y + 4:.1f}Z"
+        return f'<path class="slow" d="{corners}">{title}</path>'
+    return f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="3">{title}</circle>'
 
 
-def _text(x: float, y: float, said: str, anchor: str) -> str:
-    return f'<text class="label" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(said)}</text>'
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text class="label" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'

@@ -1,0 +1,1 @@
+"""Controls of compliance catalogues, and what a report has for them."""

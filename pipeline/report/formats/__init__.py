@@ -1,0 +1,1 @@
+"""A report as files: HTML, PDF, CSV and OSCAL."""
