@@ -29,6 +29,7 @@ settings.register_profile(
     "orgkey", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("orgkey")
+FAILED = pytest.StashKey[bool]()
 _run_directory: Path | None = None
 _cache: str = ""
 
@@ -76,6 +77,7 @@ def pytest_runtest_makereport(
 ) -> Iterator[None]:  # the value sent in is the report
     report = yield
     _no_skips(report)  # type: ignore[arg-type]  # pluggy sends what the inner hooks returned
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed  # type: ignore[attr-defined]  # as above
     return report
 
 
@@ -186,6 +188,35 @@ def make_stack() -> Iterator[Callable[[], Stack]]:
 def own_stack(make_stack: Callable[[], Stack]) -> Stack:
     """A stack for this test alone: break it as you like."""
     return make_stack()
+
+
+@pytest.fixture(scope="session")
+def shared_breakable_stack() -> Iterator[Stack]:
+    """The stack behind ``breakable_stack``, for fixtures of the session; started once by each worker."""
+    from pipeline.devstack.stack import Stack
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ORGKEY_STACK_CACHE", _cache)
+        directory = leftovers.directory("breakable-")
+        made = Stack(directory / "stack")
+        try:
+            made.up()
+            yield made
+        finally:
+            made.down(wipe=True)
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def breakable_stack(shared_breakable_stack: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A stack to stop, pause or seal servers of: use a place of your own on it; it is mended after each test.
+
+    One that is to lose its keys or rights, or its data, is ``own_stack``.
+    """
+    yield shared_breakable_stack
+    if request.node.stash.get(FAILED, False):  # nobody knows how it was left
+        shared_breakable_stack.down(wipe=True)
+    shared_breakable_stack.up()
 
 
 @dataclass(frozen=True, slots=True)

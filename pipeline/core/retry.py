@@ -8,20 +8,27 @@ see :class:`Breaker`.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import random
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pipeline.core.clock import Clock, Deadline, SystemClock
 from pipeline.core.errors import DeadlinePassed, Denied, OrgkeyError, Unreachable
 
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
 P = TypeVar("P")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+
+def worth_another_attempt(error: BaseException) -> bool:
+    """Whether a failure says of itself that the same call may succeed later."""
+    return isinstance(error, Unreachable) and error.again
 
 
 def in_time(error: Unreachable, deadline: Deadline) -> OrgkeyError:
@@ -80,6 +87,12 @@ class Breakers:
             return self._known.setdefault(server, Breaker())
 
 
+def _error(state: RetryCallState) -> BaseException | None:
+    """What the attempt before raised; tenacity asks about nothing else than attempts that have ended."""
+    assert state.outcome is not None
+    return state.outcome.exception()
+
+
 class Retrier:
     """Exponential backoff with full jitter, inside one deadline.
 
@@ -129,27 +142,50 @@ class Retrier:
             DeadlinePassed: The time is up; the last failure is named in the message.
             OrgkeyError: The last failure, unchanged.
         """
+        import tenacity
+
         self.deadline.check()
-        silent = True
-        for attempt in itertools.count(1):
-            try:
-                result = fn()
-            except Unreachable as error:
-                silent = silent and error.silent
-                if attempt >= self._attempts and silent and error.again:
-                    self._breaker.trip()
-                # The server's wish is a floor: jitter comes on top, or all its clients would return at once.
-                ceiling = min(self._cap, self._base * 2 ** (attempt - 1))
-                pause = (error.retry_after or 0.0) + self._rng.uniform(0.0, ceiling)
-                last = attempt >= (1 if self._breaker.open else self._attempts)
-                if last or not error.again or pause >= self.deadline.left():
-                    raise in_time(error, self.deadline) from error.__cause__
-                log.info("%s: attempt %d failed (%s), the next one in %.1f s", what, attempt, error, pause)
-                self._clock.sleep(pause)
-            else:
-                self._breaker.close()
-                return result
-        raise AssertionError("attempts are counted without end")
+        answers: list[bool] = []
+        ceiling = tenacity.wait_exponential(multiplier=self._base, max=self._cap)
+
+        def wait(state: RetryCallState) -> float:
+            pause = self._rng.uniform(0.0, ceiling(state))
+            error = _error(state)
+            asked = error.retry_after if isinstance(error, Unreachable) else None
+            # The server's wish is a floor: jitter comes on top, or all its clients would return at once.
+            return pause if asked is None else asked + pause
+
+        def enough(state: RetryCallState) -> bool:
+            error = _error(state)
+            answers.append(not (isinstance(error, Unreachable) and error.silent))
+            if state.attempt_number >= self._attempts and not any(answers):
+                self._breaker.trip()
+            most = 1 if self._breaker.open else self._attempts
+            return state.attempt_number >= most or state.upcoming_sleep >= self.deadline.left()
+
+        def note(state: RetryCallState) -> None:
+            log.info(
+                "%s: attempt %d failed (%s), the next one in %.1f s",
+                what,
+                state.attempt_number,
+                _error(state),
+                state.upcoming_sleep,
+            )
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(worth_another_attempt),
+            wait=wait,
+            stop=enough,
+            sleep=self._clock.sleep,
+            before_sleep=note,
+            reraise=True,
+        )
+        try:
+            result = retrying(fn)
+            self._breaker.close()
+            return result
+        except Unreachable as error:
+            raise in_time(error, self.deadline) from error.__cause__
 
 
 class Retrying:

@@ -43,7 +43,7 @@ class VaultServer(StackServer):
         home = files.private_directory(self.layout.member(self.name))
         data = files.private_directory(home / "data")
         own = "bao" if is_openbao(program) else "vault"
-        text = "".join(infra_path("stack", f"{name}.hcl").read_text() for name in ("server", own))
+        text = configuration(own)
         values = {
             "PORT": str(port),
             "DATA": json.dumps(str(data)),

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,10 @@ from pipeline.storage.interface import Slot
 from tests.support.target_places import DirectoryPlace, Place, S3Place, VaultPlace
 
 
-@pytest.fixture(scope="session")
-def contract_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack of its own: this suite seals, pauses and stops its servers."""
-    stack = Stack(tmp_path_factory.mktemp("contract-stack"))
-    try:
-        stack.up()
-        yield stack
-    finally:
-        stack.down(wipe=True)
+@pytest.fixture
+def contract_stack(breakable_stack: Stack) -> Stack:
+    """One that may be broken: this suite seals, pauses and stops its servers."""
+    return breakable_stack
 
 
 @pytest.fixture

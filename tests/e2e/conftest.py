@@ -1,4 +1,4 @@
-"""What these tests share: a server for each module with room for many namespaces, and one behind TLS."""
+"""What these tests share: a server for each worker with room for many namespaces, and one behind TLS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.devstack.stack import Stack
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     from pipeline.devstack.stack import Stack
 
@@ -40,7 +40,7 @@ def made(server: Stack, tmp_path_factory: pytest.TempPathFactory) -> Team:
     return team
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def secure() -> Iterator[SecureStack]:
     """Servers that are reached by TLS, good ones and bad ones."""
     with pytest.MonkeyPatch.context() as patch:

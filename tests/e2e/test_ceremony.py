@@ -344,12 +344,12 @@ def test_a_plan_of_people_alone_is_escrowed_and_drilled_as_a_ceremony(place: Pla
 
 
 def test_on_a_mixed_path_nobody_is_asked_while_the_machine_does_not_open(
-    own_stack: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
+    breakable_stack: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
 ) -> None:
     certificates = people.folder(tmp_path / "certificates")
-    desk = Desk(fresh_place(own_stack), tmp_path, disk=True, more=people.tables(certificates) + MIXED)
+    desk = Desk(fresh_place(breakable_stack), tmp_path, disk=True, more=people.tables(certificates) + MIXED)
     desk.escrow("--no-drill")
-    own_stack.stop_member("vault")
+    breakable_stack.stop_member("vault")
     desk.edit("copies = 2", "copies = 2\ncall_seconds = 5\ndeadline_seconds = 60")
     words = [word if word != "custodians" else "mixed" for word in restoring(desk)]
     code, shown = talk(desk, [], *words, "--from", "disk")

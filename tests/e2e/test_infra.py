@@ -267,13 +267,13 @@ def test_a_login_that_may_not_look_ends_with_21(team: Team) -> None:
         assert team.desk.run("infra", *command, expect=21).error[0]
 
 
-def test_a_sealed_and_a_dead_server_end_with_20(own_stack: Stack, tmp_path: Path) -> None:
-    team = Team(own_stack, tmp_path)
-    own_stack.seal()
+def test_a_sealed_and_a_dead_server_end_with_20(breakable_stack: Stack, tmp_path: Path) -> None:
+    team = Team(breakable_stack, tmp_path)
+    breakable_stack.seal()
     assert "is sealed" in team.desk.run("infra", "plan", expect=20).error[0]
     assert team.desk.run("infra", "apply", "--yes", "--json", expect=20).document["error"]["code"] == 20
-    own_stack.unseal()
-    own_stack.stop_member("vault")
+    breakable_stack.unseal()
+    breakable_stack.stop_member("vault")
     assert "connection refused" in team.desk.run("infra", "plan", expect=20).error[0]
     finding = [
         item for item in team.desk.ask("doctor", expect=20)["findings"] if item["subject"] == "vault's side"

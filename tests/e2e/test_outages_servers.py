@@ -78,10 +78,10 @@ OUTAGES = {
 
 @pytest.mark.parametrize("name", OUTAGES)
 def test_an_escrow_meets_an_outage_and_completes_after_it(
-    name: str, own_stack: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
+    name: str, breakable_stack: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
 ) -> None:
-    outage, desk = OUTAGES[name], Desk(fresh_place(own_stack), tmp_path)
-    outage.begin(own_stack)
+    outage, desk = OUTAGES[name], Desk(fresh_place(breakable_stack), tmp_path)
+    outage.begin(breakable_stack)
     met = desk.run(
         *("escrow", str(desk.export), "--export-passphrase-file", str(desk.passphrase_file), "--json"),
         expect=outage.code,
@@ -100,7 +100,7 @@ def test_an_escrow_meets_an_outage_and_completes_after_it(
     gate = desk.ask("status", expect=outage.code)["gate"]
     assert gate["ok"] is False
 
-    outage.end(own_stack)
+    outage.end(breakable_stack)
     before = desk.stored_in_vault()
     assert len(before) == int(outage.committed)
     assert desk.stored_in_s3() == []
@@ -116,11 +116,11 @@ def test_an_escrow_meets_an_outage_and_completes_after_it(
 
 
 def test_a_drill_and_a_restore_name_the_holder_that_does_not_answer(
-    own_stack: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
+    breakable_stack: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
 ) -> None:
-    desk = Desk(fresh_place(own_stack), tmp_path)
+    desk = Desk(fresh_place(breakable_stack), tmp_path)
     desk.escrow("--no-drill")
-    own_stack.stop_member("kms")
+    breakable_stack.stop_member("kms")
     drilled = desk.ask("drill", expect=20)
     assert drilled["passed"] is False
     for result in drilled["results"]:
@@ -131,26 +131,26 @@ def test_a_drill_and_a_restore_name_the_holder_that_does_not_answer(
     assert not (tmp_path / "restored.asc").exists()
     assert desk.ask("verify")["exit_code"] == 0, "whether copies are whole needs no holder"
 
-    own_stack.start_member("kms")
-    own_stack.seal()
+    breakable_stack.start_member("kms")
+    breakable_stack.seal()
     assert desk.restore(expect=20)["error"]["code"] == 20
     listed = desk.ask("list", expect=20)
     assert listed["unreachable"]["vault"]["code"] == 20
     assert listed["epochs"][0]["state"] != "proven"
-    own_stack.unseal()
+    breakable_stack.unseal()
     assert desk.ask("drill")["passed"] is True
 
 
 def test_a_server_that_never_answers_is_given_up_in_time(
-    own_stack: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
+    breakable_stack: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
 ) -> None:
-    desk = Desk(fresh_place(own_stack), tmp_path)
+    desk = Desk(fresh_place(breakable_stack), tmp_path)
     desk.edit("copies = 2", "copies = 2\ncall_seconds = 1\ndeadline_seconds = 4")
-    own_stack.pause_member("s3")
+    breakable_stack.pause_member("s3")
     try:
         desk.escrow(expect=25)  # an error, or a result without enough copies: as far as it came
     finally:
-        own_stack.resume_member("s3")
+        breakable_stack.resume_member("s3")
     desk.edit("deadline_seconds = 4", "deadline_seconds = 120")
     desk.edit("call_seconds = 1", "call_seconds = 10")
     assert desk.escrow()["proven"] is True
@@ -158,17 +158,17 @@ def test_a_server_that_never_answers_is_given_up_in_time(
 
 
 def test_a_server_that_keeps_silent_is_insisted_on_once(
-    own_stack: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
+    breakable_stack: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
 ) -> None:
     """A report has many questions: only the first one is tried again, the others cost one time-out each."""
-    desk = Desk(fresh_place(own_stack), tmp_path)
+    desk = Desk(fresh_place(breakable_stack), tmp_path)
     desk.escrow()
     desk.edit("copies = 2", "copies = 2\ncall_seconds = 1")
-    own_stack.pause_member("vault")
+    breakable_stack.pause_member("vault")
     try:
         told = desk.run("report", "--out", str(tmp_path / "report.html"), "-v").err
     finally:
-        own_stack.resume_member("vault")
+        breakable_stack.resume_member("vault")
         desk.edit("call_seconds = 1", "call_seconds = 10")
     asked = [line for line in told.splitlines() if "attempt" in line and "vault" in line]
     assert [number for number in range(1, 6) for line in asked if f"attempt {number} failed" in line] == [

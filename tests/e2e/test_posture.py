@@ -86,11 +86,11 @@ def test_a_copy_that_is_gone_does_not_count(desk: Desk) -> None:
 
 
 def test_a_target_that_cannot_be_read_is_said_to_be_unknown(
-    own_stack: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
+    breakable_stack: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
 ) -> None:
-    desk = Desk(fresh_place(own_stack), tmp_path, disk=True)
+    desk = Desk(fresh_place(breakable_stack), tmp_path, disk=True)
     desk.escrow("--no-drill")
-    own_stack.stop_member("s3")
+    breakable_stack.stop_member("s3")
     desk.edit("copies = 2", "copies = 2\ncall_seconds = 5\ndeadline_seconds = 60")
     found = desk.ask("custody", "posture", expect=24)
     assert any(text.startswith("target s3:") for text in found["unknown"])

@@ -21,9 +21,9 @@ POLICY = "rto_seconds = 600\n"
 
 
 @pytest.fixture
-def desk(own_stack: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path) -> Desk:
-    """A proven escrow on a stack of its own."""
-    made = Desk(fresh_place(own_stack), tmp_path, more=POLICY)
+def desk(breakable_stack: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path) -> Desk:
+    """A proven escrow on a stack that may be broken."""
+    made = Desk(fresh_place(breakable_stack), tmp_path, more=POLICY)
     made.escrow()
     return made
 

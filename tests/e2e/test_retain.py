@@ -332,16 +332,16 @@ def test_the_retention_login_can_do_nothing_else(bench: Bench) -> None:
 
 
 def test_a_dead_server_is_told_as_such(
-    own_stack: Stack, stack: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
+    breakable_stack: Stack, stack: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
 ) -> None:
     epoch, data = record_of(stack, fresh_place)
-    bench = Bench(Desk(fresh_place(own_stack), tmp_path, more="deadline_seconds = 60\n"), epoch, data)
+    bench = Bench(Desk(fresh_place(breakable_stack), tmp_path, more="deadline_seconds = 60\n"), epoch, data)
     version = bench.put()
     bench.lock(version, "GOVERNANCE", 1)
-    own_stack.stop_member("s3")
+    breakable_stack.stop_member("s3")
     assert bench.retain("--until", in_days(3), expect=20)["error"]["name"] == "unreachable"
-    own_stack.start_member("s3")
-    own_stack.stop_member("vault")  # what has no retention is not needed
+    breakable_stack.start_member("s3")
+    breakable_stack.stop_member("vault")  # what has no retention is not needed
     bench.retain("--until", in_days(3))
 
 

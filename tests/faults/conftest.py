@@ -135,20 +135,14 @@ def vault_calls(
     return calls_of(stack, tmp_path_factory, "vault", one_cluster.active_port, one_cluster)
 
 
-@pytest.fixture(scope="session")
-def restarting_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack whose S3 is killed and started again, started once by each worker."""
-    from pipeline.devstack.stack import Stack
-
-    made = Stack(tmp_path_factory.mktemp("restarting") / "stack")
-    try:
-        made.up()
-        yield made
-    finally:
-        made.down(wipe=True)
+@pytest.fixture
+def restarting_stack(breakable_stack: Stack) -> Stack:
+    """A stack whose S3 is killed and started again."""
+    return breakable_stack
 
 
 @pytest.fixture(scope="session")
-def s3_calls(restarting_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def s3_calls(shared_breakable_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The requests to S3 of a clean escrow."""
-    return calls_of(restarting_stack, tmp_path_factory, "s3", lambda: port_of(restarting_stack, "s3"))
+    stack = shared_breakable_stack
+    return calls_of(stack, tmp_path_factory, "s3", lambda: port_of(stack, "s3"))

@@ -59,9 +59,9 @@ def test_interrupted(number: int, point: str, clean_points: list[str], scene: Sc
 
 
 def test_interrupted_twice_while_a_server_hangs(
-    make_stack: Callable[[], Stack], make_scene: Callable[[Stack], Scene]
+    breakable_stack: Stack, make_scene: Callable[[Stack], Scene]
 ) -> None:
-    stack = make_stack()
+    stack = breakable_stack
     scene = make_scene(stack)
     scene.config.write_text(scene.config.read_text().replace("copies = 2", "copies = 2\ncall_seconds = 60"))
     stack.pause_member("vault")

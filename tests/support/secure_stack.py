@@ -170,11 +170,13 @@ def secure_stack() -> Iterator[SecureStack]:
 @contextmanager
 def s3_server(stack: Any, *options: str) -> Iterator[int]:
     """Start a further process of the stack's S3 on the same files; its port."""
-    from pipeline.devstack import processes
+    from pipeline.devstack import build, processes
+    from pipeline.devstack.programs import VERSITYGW
+    from pipeline.devstack.progress import Progress
     from pipeline.devstack.s3 import S3Server
 
     port = processes.free_port(None)
-    argv, env = S3Server(stack.layout).command(stack._program("s3"), port)
+    argv, env = S3Server(stack.layout).command(build.ensure(VERSITYGW, Progress()), port)
     log = stack.layout.root / f"s3-{port}.log"
     process = processes.spawn([argv[0], *options, *argv[1:]], log=log, env=env)
     try:

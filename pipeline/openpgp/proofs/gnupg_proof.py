@@ -32,7 +32,7 @@ from pipeline.openpgp.proofs.interface import (
 NAME: Final = "gnupg"
 AGENT_LOST_IT: Final = (
     "GnuPG's agent loses a byte of how this keypair is protected, and then calls the passphrase wrong: "
-    "`orgkey rotate` writes it anew"
+    "`orgkey custody rotate` writes it anew"
 )
 """A refusal that says nothing about the key: see :attr:`Protection.text_like`."""
 

@@ -120,6 +120,25 @@ def test_commands_and_options_exist(path: Path) -> None:
     assert complaints == []
 
 
+def test_what_the_program_advises_exists() -> None:
+    """Hints and messages name commands in backticks; formatted parts are left out."""
+    named = {
+        (path.name, call)
+        for path in sorted((ROOT / "pipeline").rglob("*"))
+        if path.suffix in (".py", ".toml", ".txt", ".j2")
+        for call in re.findall(r"`(orgkey [^`\n]+)`", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 60
+    # Not commands: a line of help, and the labels that HMACs begin with.
+    apart = {"orgkey COMMAND --help", "orgkey check code 1:<number>", "orgkey witness 1"}
+    complaints = [
+        f"{name}: {call}: {told}"
+        for name, call in sorted(named)
+        if call not in apart and (told := complaint(re.sub(r"[{<\[(…].*", "", call).strip()))
+    ]
+    assert complaints == []
+
+
 def test_the_check_of_commands_finds_what_is_wrong() -> None:
     assert complaint("orgkey stack up --quiet") is None
     assert complaint("orgkey vanish now") == "`orgkey` has no command vanish"
