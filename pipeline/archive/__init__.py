@@ -1,1 +1,1 @@
-"""All targets as one: catalog, writing, journal, and the context of a run."""
+"""All targets as one: catalog, writing, journal, and the scope of a run."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.core import files
 from pipeline.core.clock import parse_stamp, stamp
@@ -30,7 +31,7 @@ _RECEIPTS = "receipts"
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """One epoch in the journal.
 
     Attributes:
@@ -92,16 +93,16 @@ class Journal:
         self.root = root
         self._entries = root / "journal"
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[JournalEntry]:
         """The epochs, oldest first. Nothing is changed: what a kill left is :meth:`sweep`'s to remove."""
         return [
-            Entry(epoch=path.name, path=path)
+            JournalEntry(epoch=path.name, path=path)
             for path in self._paths()
             if not path.name.startswith(".") and path.is_dir()
         ]
 
     def sweep(self) -> None:
-        """Remove what killed runs left; only for who holds the :func:`lock`, others may be at work."""
+        """Remove what killed runs left; only under the :func:`lock`, since another run may be at work."""
         for path in self._paths():
             if path.name.startswith("."):  # of begin()
                 shutil.rmtree(path, ignore_errors=True)
@@ -116,12 +117,12 @@ class Journal:
         except OSError as error:
             raise _unreadable(self._entries, error) from error
 
-    def entry(self, epoch: str) -> Entry | None:
+    def entry(self, epoch: str) -> JournalEntry | None:
         """One epoch, if this host knows it."""
         path = self._entries / epoch
-        return Entry(epoch=epoch, path=path) if path.is_dir() else None
+        return JournalEntry(epoch=epoch, path=path) if path.is_dir() else None
 
-    def begin(self, epoch: str, data: bytes | None) -> Entry:
+    def begin(self, epoch: str, data: bytes | None) -> JournalEntry:
         """Start an epoch: it exists with its record, or not at all.
 
         Args:
@@ -151,7 +152,7 @@ class Journal:
                 f"cannot write the journal in {self._entries}: {error.strerror or error}",
                 hint="check free space and permissions, or name another place with --state-dir",
             ) from error
-        return Entry(epoch=epoch, path=final)
+        return JournalEntry(epoch=epoch, path=final)
 
 
 @contextmanager
@@ -179,47 +180,33 @@ def lock(root: Path) -> Iterator[None]:
         os.close(handle)
 
 
+class _ReceiptFile(BaseModel):
+    """A receipt as its file has it."""
+
+    model_config = ConfigDict(strict=True)
+
+    target: str
+    kind: str
+    domain: str
+    location: str
+    version: str | None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    retain_until: str | None
+    slot: str | None
+
+
 def _receipt_json(receipt: Receipt) -> dict[str, Any]:
-    return {
-        "target": receipt.target,
-        "kind": receipt.kind,
-        "domain": receipt.domain,
-        "location": receipt.location,
-        "version": receipt.version,
-        "sha256": receipt.sha256.hex,
-        "retain_until": stamp(receipt.retain_until) if receipt.retain_until else None,
-        "slot": receipt.slot,
-    }
+    until = receipt.retain_until and stamp(receipt.retain_until)
+    return asdict(receipt) | {"sha256": receipt.sha256.hex, "retain_until": until}
 
 
 def _read_receipt(path: Path) -> Receipt:
     try:
-        document = json.loads(path.read_bytes())
-        until = document["retain_until"]
-        return Receipt(
-            target=str(document["target"]),
-            kind=str(document["kind"]),
-            domain=str(document["domain"]),
-            location=str(document["location"]),
-            version=_optional_text(document["version"]),
-            sha256=Digest("sha256", _digits(document["sha256"])),
-            retain_until=parse_stamp(until) if until else None,
-            slot=_optional_text(document["slot"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        kept = _ReceiptFile.model_validate_json(path.read_bytes())
+        until = parse_stamp(kept.retain_until) if kept.retain_until else None
+        return Receipt(**vars(kept) | {"sha256": Digest("sha256", kept.sha256), "retain_until": until})
+    except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(path, error) from error
-
-
-def _optional_text(value: object) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise TypeError("a text has another form")
-    return value
-
-
-def _digits(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-f]{64}", value):
-        raise ValueError("a digest has another form")
-    return value
 
 
 def _json(document: dict[str, Any]) -> bytes:
@@ -227,6 +214,7 @@ def _json(document: dict[str, Any]) -> bytes:
 
 
 def _unreadable(path: Path, error: Exception) -> LocalFilesProblem:
+    reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
     if isinstance(error, OSError):
         # The disk or the rights may be to blame: what is kept there, the ledger above all, stays.
         return LocalFilesProblem(
@@ -234,6 +222,6 @@ def _unreadable(path: Path, error: Exception) -> LocalFilesProblem:
             hint="check its permissions and its disk, or name another place with --state-dir",
         )
     return LocalFilesProblem(
-        f"cannot use {path}: {error}",
+        f"cannot use {path}: {reason}",
         hint="the state is rebuilt from the targets: move the key's state directory away and run this again",
     )

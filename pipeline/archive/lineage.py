@@ -1,8 +1,8 @@
 """Which custody plan the newest epoch follows that anything here knows of.
 
-A new epoch hands out shares of the Org Key. Whoever can write to the configuration must not choose to whom:
-so a plan is compared with that of the newest epoch, as the stored records, the journal and the ledger know
-it. What was known once and cannot be read now is no reason to compare with less.
+A new epoch hands out shares of the Org Key. Whoever can write to the configuration must not choose who
+gets them: a plan is compared with that of the newest epoch, as the stored records, the journal and the
+ledger know it. What was known once counts also where it cannot be read now.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from pipeline.archive.catalog import REPAIRED, Survey
+from pipeline.archive.catalog import EPOCH_SLOT, Catalog
 from pipeline.archive.run import KeyScope
 from pipeline.core.errors import IntegrityProblem, OrgkeyError, Stale
 from pipeline.core.isolation import isolated
@@ -56,12 +56,12 @@ class Remembered:
 
 
 def require_same(
-    context: KeyScope, last: Record | None, plan: CustodyPlan, unread: OrgkeyError | None = None
+    scope: KeyScope, last: Record | None, plan: CustodyPlan, unread: OrgkeyError | None = None
 ) -> None:
     """Make sure that a new epoch follows the plan of the newest one.
 
     Args:
-        context: The run.
+        scope: The key.
         last: The newest authentic record that could be read: of this key, else of a former one.
         plan: The configured plan.
         unread: Why what is stored is not known whole, where an operator goes on all the same.
@@ -69,7 +69,7 @@ def require_same(
     Raises:
         Stale: It is another plan, or what the newest one is cannot be told.
     """
-    if require_remembered(context, last, plan):
+    if require_remembered(scope, last, plan):
         return
     if unread is not None:
         raise Stale(
@@ -82,11 +82,11 @@ def require_same(
         )
 
 
-def require_remembered(context: KeyScope, last: Record | None, plan: CustodyPlan) -> bool:
+def require_remembered(scope: KeyScope, last: Record | None, plan: CustodyPlan) -> bool:
     """Make sure that a plan is that of the epoch that this host remembers, where nothing newer was read.
 
     Args:
-        context: The run.
+        scope: The key.
         last: The newest authentic record that could be read.
         plan: The configured plan.
 
@@ -96,7 +96,7 @@ def require_remembered(context: KeyScope, last: Record | None, plan: CustodyPlan
     Raises:
         Stale: It is another plan, or what was the plan cannot be told.
     """
-    known = remembered(context)
+    known = remembered(scope)
     if known is None or (last is not None and known.epoch <= last.epoch):
         return False
     if known.plan in plan.digests:
@@ -111,21 +111,21 @@ def require_remembered(context: KeyScope, last: Record | None, plan: CustodyPlan
     )
 
 
-def newer_known(context: KeyScope, survey: Survey, chosen: str) -> str | None:
+def newer_known(scope: KeyScope, survey: Catalog, chosen: str) -> str | None:
     """Say that a newer epoch of this key than the latest is known, and that nobody shows it.
 
     This host's state may be a backup's, or gone: the newest entries at the ledger's mirrors are looked at as
     well, where the target answers anyway. Nothing proves those entries; what they tell is worth a warning.
 
     Args:
-        context: The run.
+        scope: The key.
         survey: What is stored.
         chosen: The latest epoch's name.
 
     Returns:
         What an operator should know; ``None`` when nothing newer is known.
     """
-    known = [*_journal(context), *_ledger(context, others=True), *_mirrors(context, survey)]
+    known = [*_journal(scope), *_ledger(scope, others=True), *_mirrors(scope, survey)]
     newest = max(known, key=lambda item: item.epoch, default=None)
     if newest is None or newest.epoch <= chosen or any(epoch.name == newest.epoch for epoch in survey.epochs):
         return None
@@ -141,13 +141,13 @@ def difference(record: Record, plan: CustodyPlan) -> str:
     return "; ".join(lines) or "it was described in another way"
 
 
-def remembered(context: KeyScope) -> Remembered | None:
+def remembered(scope: KeyScope) -> Remembered | None:
     """The newest epoch that this host knows of: of this key, else of the former ones.
 
     Raises:
         LedgerBroken, LocalFilesProblem: What is remembered cannot be read.
     """
-    for runs in ((context,), context.former()):
+    for runs in ((scope,), scope.former()):
         found = [item for run in runs for item in (*_journal(run), *_ledger(run))]
         # Of one epoch, what says its plan goes before what does not.
         newest = max(found, key=lambda item: (item.epoch, item.plan is not None), default=None)
@@ -156,15 +156,15 @@ def remembered(context: KeyScope) -> Remembered | None:
     return None
 
 
-def _journal(context: KeyScope) -> Iterator[Remembered]:
-    for entry in reversed(context.journal.entries()):
+def _journal(scope: KeyScope) -> Iterator[Remembered]:
+    for entry in reversed(scope.journal.entries()):
         where = "this host's journal"
         data, mark = entry.record_bytes(), entry.proven() or {}
         plan = mark.get("plan")
         if data is not None:
             try:
                 record = verify_record(
-                    data, context.fingerprint, deadline=context.deadline, now=context.clock.now()
+                    data, scope.fingerprint, deadline=scope.deadline, now=scope.clock.now()
                 )
                 plan = record.manifest.custody.plan_digest()
             except IntegrityProblem:
@@ -173,9 +173,9 @@ def _journal(context: KeyScope) -> Iterator[Remembered]:
         return
 
 
-def _ledger(context: KeyScope, *, others: bool = False) -> Iterator[Remembered]:
+def _ledger(scope: KeyScope, *, others: bool = False) -> Iterator[Remembered]:
     """What this host entered; what other hosts did is told, and says nothing of the plan."""
-    for entry in context.ledger.entries():
+    for entry in scope.ledger.entries():
         event = _stored(entry) if entry.own or others else None
         if event is not None and entry.own:
             yield Remembered(event.epoch, event.plan, "this host's ledger")
@@ -189,26 +189,26 @@ def _stored(entry: LedgerEntry) -> EpochStored | None:
         event = event_of(entry) if entry.event in EVENTS else None
     except MalformedEvent:
         return None
-    return event if isinstance(event, EpochStored) and REPAIRED.match(event.epoch) else None
+    return event if isinstance(event, EpochStored) and EPOCH_SLOT.match(event.epoch) else None
 
 
-def _mirrors(context: KeyScope, survey: Survey) -> Iterator[Remembered]:
+def _mirrors(scope: KeyScope, survey: Catalog) -> Iterator[Remembered]:
     """The epochs of which the newest entries at the mirrors tell that this host's ledger has not."""
     answering = {copy.target for epoch in survey.epochs for copy in epoch.copies} - set(survey.unreachable)
-    if not answering.intersection(context.config.ledger.mirrors):
+    if not answering.intersection(scope.config.ledger.mirrors):
         return
-    for name, mirror in context.backends("driller").mirrors(context.fingerprint).items():
+    for name, mirror in scope.backends("driller").mirrors(scope.fingerprint).items():
         if name not in answering:
             continue
-        told = isolated(partial(_told, context, mirror), f"ledger mirror {name}")
+        told = isolated(partial(_told, scope, mirror), f"ledger mirror {name}")
         if not isinstance(told, OrgkeyError):
             yield from (Remembered(epoch, None, f"the ledger's mirror {name}") for epoch in told)
 
 
-def _told(context: KeyScope, mirror: Mirror) -> list[str]:
+def _told(scope: KeyScope, mirror: Mirror) -> list[str]:
     found = []
     for host in mirror.hosts()[:_LOOKED_AT]:
-        chain = context.ledger.copy_of(host)
+        chain = scope.ledger.copy_of(host)
         listing = mirror.listing(host, chain.head().sequence)
         for number in sorted(listing)[-_LOOKED_AT:]:
             try:
@@ -218,4 +218,4 @@ def _told(context: KeyScope, mirror: Mirror) -> list[str]:
                 continue
             found += [item.epoch for item in history.drills]
             found += [event.epoch] if (event := _stored(entry)) is not None else []
-    return [epoch for epoch in found if REPAIRED.match(epoch)]
+    return [epoch for epoch in found if EPOCH_SLOT.match(epoch)]

@@ -59,28 +59,28 @@ class Renewal:
     due: tuple[datetime, ...] = ()
 
 
-def live(context: KeyScope, epoch: Epoch | None) -> Live:
+def live(scope: KeyScope, epoch: Epoch | None) -> Live:
     """Get the live key and compare it.
 
     Args:
-        context: The run.
+        scope: The key.
         epoch: The escrowed epoch to compare with.
 
     Returns:
         The comparison. A place that gives no answer is ``unknown`` with the reason, never an error.
     """
-    place = context.config.key.live if context.config.key else None
+    place = scope.config.key.live if scope.config.key else None
     record = epoch.record if epoch else None
     if place is None or record is None:
         return Live("unknown")
-    seen = isolated(partial(_seen, context, place, record), f"the live key at {place}")
+    seen = isolated(partial(_seen, scope, place, record), f"the live key at {place}")
     if isinstance(seen, OrgkeyError):
-        context.reporter.warn(f"the live key is not known: {seen.message}")
+        scope.reporter.warn(f"the live key is not known: {seen.message}")
         return Live("unknown", reason=seen.message)
     return seen
 
 
-def _seen(context: KeyScope, place: str, record: Record) -> Live:
+def _seen(scope: KeyScope, place: str, record: Record) -> Live:
     from pipeline.openpgp.key import parsing
 
     escrowed = parsing.read_one(record.public, "the escrowed public part")
@@ -89,16 +89,16 @@ def _seen(context: KeyScope, place: str, record: Record) -> Live:
     if "://" not in place:
         found = _file(place)
     else:
-        found, others = _server(context, place, escrowed)
+        found, others = _server(scope, place, escrowed)
     if found is None:
         if others:
             reason = f"the server has no such key, but {_named(others)} under its name"
             return Live("replaced", reason=reason, others=others)
         return Live("unknown", reason="the server has no such key")
-    return _compare(escrowed, found, others, context.clock.now())
+    return _compare(escrowed, found, others, scope.clock.now())
 
 
-def fetch(context: KeyScope) -> bytes:
+def fetch(scope: KeyScope) -> bytes:
     """Get what the configured place gives out, for a refresh; foreign bytes.
 
     Raises:
@@ -109,15 +109,15 @@ def fetch(context: KeyScope) -> bytes:
     from pipeline.core.errors import Unreachable, UsageProblem
     from pipeline.openpgp.gnupg import keyserver
 
-    place = context.config.key.live if context.config.key else None
+    place = scope.config.key.live if scope.config.key else None
     if place is None:
         raise UsageProblem("no newer public key is named", hint="give --public FILE, or set key.live")
     if "://" not in place:
         data = _file(place)
     else:
         found = keyserver.look_up(
-            place, context.fingerprint, (), seconds=context.config.policy.call_seconds,
-            deadline=context.deadline, ca_file=_ca_file(context),
+            place, scope.fingerprint, (), seconds=scope.config.policy.call_seconds,
+            deadline=scope.deadline, ca_file=_ca_file(scope),
         ).key  # fmt: skip
         if found is None:
             raise Unreachable(
@@ -126,7 +126,7 @@ def fetch(context: KeyScope) -> bytes:
                 again=False,
             )
         data = found
-    return _own(data, context.fingerprint) or data
+    return _own(data, scope.fingerprint) or data
 
 
 def renewal(public: bytes, now: datetime) -> Renewal:
@@ -163,21 +163,21 @@ def _file(place: str) -> bytes:
     return data
 
 
-def _server(context: KeyScope, place: str, escrowed: TransferableKey) -> tuple[bytes | None, tuple[str, ...]]:
+def _server(scope: KeyScope, place: str, escrowed: TransferableKey) -> tuple[bytes | None, tuple[str, ...]]:
     from pipeline.openpgp.gnupg import keyserver
     from pipeline.openpgp.key import validity
 
     found = keyserver.look_up(
         place, escrowed.fingerprint, validity.user_ids(escrowed),
-        seconds=context.config.policy.call_seconds, deadline=context.deadline, ca_file=_ca_file(context),
+        seconds=scope.config.policy.call_seconds, deadline=scope.deadline, ca_file=_ca_file(scope),
     )  # fmt: skip
-    former = context.config.key.former if context.config.key else ()
+    former = scope.config.key.former if scope.config.key else ()
     others = tuple(other for other in found.others if not any(one.endswith(other) for one in former))
     return found.key, others
 
 
-def _ca_file(context: KeyScope) -> Path | None:
-    named = context.config.key.live_ca_file if context.config.key else None
+def _ca_file(scope: KeyScope) -> Path | None:
+    named = scope.config.key.live_ca_file if scope.config.key else None
     return Path(named) if named else None
 
 

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pipeline.archive.catalog import Copy, Reader, Standing, Survey
-from pipeline.archive.run import KeyScope
+from pipeline.archive.catalog import Catalog, CopyState
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, OrgkeyError, first_of
 from pipeline.custody.shares.manifest_section import PathEntry
@@ -48,7 +47,7 @@ class Silence:
         return "; ".join(filter(None, (f"{named}: {self.message}", self.hint)))
 
 
-def silences(surveys: Iterable[Survey], holders: Iterable[tuple[str, OrgkeyError]] = ()) -> list[Silence]:
+def silences(surveys: Iterable[Catalog], holders: Iterable[tuple[str, OrgkeyError]] = ()) -> list[Silence]:
     """What could not be looked at, one for each cause: a server may be target and holder at once.
 
     Args:
@@ -70,7 +69,7 @@ def silences(surveys: Iterable[Survey], holders: Iterable[tuple[str, OrgkeyError
             )
             for epoch in survey.epochs
             for copy in epoch.copies
-            if copy.standing is Standing.UNREACHABLE and copy.target not in survey.unreachable
+            if copy.standing is CopyState.UNREACHABLE and copy.target not in survey.unreachable
         ]
     silent += [
         Silence((f"holder {name}",), error.code, error.message, error.hint, False) for name, error in holders
@@ -101,27 +100,7 @@ def needs(record: Record, path: PathEntry) -> tuple[str, ...]:
     )
 
 
-def copies_json(copies: Sequence[Copy]) -> list[dict[str, object]]:
-    """Copies as the documents of `verify`, `list` and `status` have them."""
-    return [
-        {
-            "target": copy.target,
-            "kind": copy.kind,
-            "domain": copy.domain,
-            "location": copy.location,
-            "version": copy.version,
-            "sha256": copy.sha256.hex if copy.sha256 else None,
-            "ok": copy.ok,
-            "standing": str(copy.standing),
-            "problem": copy.problem,
-            "unlocked": copy.unlocked,
-            "replication": copy.replication.status if copy.replication else None,
-        }
-        for copy in copies
-    ]
-
-
-def replication_problems(surveys: Iterable[Survey], now: datetime) -> list[str]:
+def replication_problems(surveys: Iterable[Catalog], now: datetime) -> list[str]:
     """What to tell of copies whose replication failed, or takes long.
 
     Args:
@@ -137,17 +116,7 @@ def replication_problems(surveys: Iterable[Survey], now: datetime) -> list[str]:
     ]
 
 
-def all_keys(context: KeyScope) -> tuple[Survey, ...]:
-    """Survey the pinned key, and the former Org Keys that old backups still need.
-
-    Args:
-        context: The run; its driller's logins are used.
-    """
-    reader = Reader.of(context, context.backends("driller").targets())
-    return tuple(reader.survey(key.fingerprint, journal=key.journal) for key in (context, *context.former()))
-
-
-def verdict(survey: Survey, copies: int) -> list[Code]:
+def verdict(survey: Catalog, copies: int) -> list[Code]:
     """The codes of everything that is wrong; too few good copies of an epoch weigh more than a missing one.
 
     A copy that could not be read counts for neither: whether it is good is not known.
@@ -180,7 +149,7 @@ def judged(codes: Iterable[Code], deadline: Deadline) -> Code:
     return wrong.code if wrong and code in (Code.OK, Code.DEGRADED, Code.STALE) else code
 
 
-def event(surveys: Sequence[Survey], code: Code) -> VerifyEvent:
+def event(surveys: Sequence[Catalog], code: Code) -> VerifyEvent:
     """What the ledger keeps of a verification."""
     return VerifyEvent(
         code=int(code),

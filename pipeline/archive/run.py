@@ -10,91 +10,31 @@ A story takes the scope of a key, and holds its lock while it changes anything::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pipeline.archive import journal
+from pipeline.archive.archive import Archive
+from pipeline.archive.backends import Backends
+from pipeline.archive.catalog import Catalog
 from pipeline.archive.journal import Journal
 from pipeline.config import Config, IdentityName
 from pipeline.core import log
 from pipeline.core.clock import Clock, Deadline
 from pipeline.core.errors import OrgkeyError
-from pipeline.core.finding import Finding
 from pipeline.core.reporter import Reporter
-from pipeline.custody.holders.interface import Holder
-from pipeline.custody.shares.manifest_section import CustodySection
 from pipeline.evidence.ledger.events import Event, Failure
 from pipeline.evidence.ledger.mirror_state import MirrorState
 from pipeline.evidence.ledger.replicator import Replicator
 from pipeline.evidence.ledger.store import Ledger
-from pipeline.provision.desired import Site
-from pipeline.sources.backups.sources import BackupSource
-from pipeline.storage.interface import Retainer, Stored, Target
-from pipeline.storage.ledger_mirror import Mirror
 
 if TYPE_CHECKING:
     from pipeline.openpgp.proofs import Prestarted
 
 Role = IdentityName
-
-
-class Estate(Protocol):
-    """Targets and holders as one role sees them. Nothing is contacted before it is used."""
-
-    def targets(self) -> dict[str, Target]:
-        """The configured targets by name, with retries."""
-        ...
-
-    def retainers(self) -> dict[str, Retainer[Stored]]:
-        """The configured targets that have a retention, by name, with retries."""
-        ...
-
-    def entry_retainers(self) -> dict[str, Retainer[str]]:
-        """The ledger's mirrors that have a retention, by name, with retries."""
-        ...
-
-    def holders(self) -> dict[str, Holder]:
-        """The configured holders by name, with retries."""
-        ...
-
-    def openers(self, section: CustodySection) -> dict[str, Holder]:
-        """The holders that open a record's shares, from the record's own coordinates."""
-        ...
-
-    def seal_types(self) -> dict[str, str | OrgkeyError]:
-        """How each configured Vault server says that it is unsealed, by address."""
-        ...
-
-    def certificates(self) -> list[Finding]:
-        """What is said of the certificates of servers, and of our own for logins."""
-        ...
-
-    def backups(self, places: Sequence[str] = (), *, whole: bool = True) -> list[BackupSource]:
-        """The server's backups at these places, to be read ``whole``; at the configured ones by default."""
-        ...
-
-    def mirrors(self, fingerprint: str) -> dict[str, Mirror]:
-        """The places that a key's ledger is mirrored to, by name, in the configuration's order."""
-        ...
-
-    def patient_mirrors(self, fingerprint: str) -> dict[str, Mirror]:
-        """The same, whose reading is tried again."""
-        ...
-
-    def heads(self, fingerprint: str) -> dict[str, Mirror]:
-        """The places for a key's ledger's heads, by name."""
-        ...
-
-    def sites(self) -> Sequence[Site]:
-        """The configured Vault servers, each namespace by itself, with what belongs there."""
-        ...
-
-    def request_ids(self) -> dict[str, Sequence[str]]:
-        """The request ids that the services gave, by service."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -115,7 +55,7 @@ class Run:
     deadline: Deadline
     run_id: str
     reporter: Reporter
-    backends: Callable[[Role], Estate]
+    backends: Callable[[Role], Backends]
 
     def backup_deadline(self) -> Deadline:
         """A new deadline for reading backups, from now."""
@@ -155,10 +95,10 @@ class KeyScope(Run):
         Raises:
             Locked: Another run holds it, which is not a failure of this one.
         """
-        from pipeline.openpgp.gnupg import home as gnupg_home
+        from pipeline.openpgp.gnupg import home
 
         with journal.lock(self.root):
-            gnupg_home.sweep_orphans()
+            home.sweep_orphans()
             if failure is None:
                 yield
                 return
@@ -197,6 +137,21 @@ class KeyScope(Run):
     def journal(self) -> Journal:
         """What this host remembers of the key."""
         return Journal(self.root)
+
+    def archive(self, role: Role) -> Archive:
+        """All targets as one, under a role's logins."""
+        return Archive(
+            self.fingerprint,
+            self.backends(role).targets(),
+            self.deadline,
+            self.clock.now(),
+            self.config.policy.copies,
+            self.journal,
+        )
+
+    def catalogs(self) -> tuple[Catalog, ...]:
+        """What is stored of the key, and of the former Org Keys that old backups still need."""
+        return tuple(key.archive("driller").catalog() for key in (self, *self.former()))
 
     @property
     def ledger(self) -> Ledger:

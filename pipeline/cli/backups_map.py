@@ -29,12 +29,11 @@ def map_(call: Invocation, places: list[str] | None = PLACES) -> Code:
     Found by the recipients' key ids. Backups that are for no escrowed key come first, and are exit code 40:
     the key that they need was never escrowed.
     """
-    from pipeline.archive import overview
     from pipeline.workflows.backups import backup_map
 
     context = call.context()
     sources = context.backends("driller").backups(places or (), whole=False)
-    surveys = overview.all_keys(context)
+    surveys = context.catalogs()
     missed = backup_map.missing(surveys)
     backups = backup_map.map_backups(sources, backup_map.escrowed(surveys), missed)
     code = backup_map.exit_code([backup.code for backup in backups], missed)

@@ -16,7 +16,7 @@ from pipeline.core.errors import Code, UsageProblem, first_of
 
 if TYPE_CHECKING:
     from pipeline.evidence.ledger.drill_results import Proof, Result
-    from pipeline.workflows.drill import Drill, Former
+    from pipeline.workflows.drill import Drill, FormerDrill
 
 
 @command(
@@ -67,7 +67,7 @@ def drill(
         backups=backups,
     )
     result = story.drill(context, request)
-    former: tuple[Former, ...] = ()
+    former: tuple[FormerDrill, ...] = ()
     if call.fingerprint is None and not (request.epochs or call.via or request.unseal.shares or backup):
         former = story.drill_former(context, request)
     code = first_of([result.code, *(item.code for item in former)])
@@ -80,7 +80,7 @@ def _nonce(value: str | None) -> str | None:
     return value
 
 
-def _former(former: Sequence[Former]) -> list[str]:
+def _former(former: Sequence[FormerDrill]) -> list[str]:
     shown: list[str] = []
     for item in former:
         shown.append(f"former key {spaced(item.fingerprint)}")

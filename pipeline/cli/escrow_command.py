@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.core.passphrases import Once
     from pipeline.core.secret import Secret
     from pipeline.sources.interface import Export, ExportSource
-    from pipeline.workflows.publish import Stored
+    from pipeline.workflows.publish import PublishedEpoch
 
 ACCEPTABLE = ("unprotected", "expired", "certificates")
 
@@ -71,7 +71,7 @@ def escrow(
     for note in fetched.notes:
         call.out.progress(note)
     context = call.context(pin or _confirm_pin(fetched.data))
-    wishes = story.Wishes(frozenset(accept or ()), accept_custody_change, not no_drill, new_epoch)
+    wishes = story.EscrowOptions(frozenset(accept or ()), accept_custody_change, not no_drill, new_epoch)
     secret = needed(context, fetched.data, passphrase, wishes.accept)
     if dry_run:
         plan = story.rehearse(context, fetched.data, secret, wishes)
@@ -82,7 +82,7 @@ def escrow(
     return finish(call.out, source, fetched, result)
 
 
-def finish(out: Output, source: ExportSource, fetched: Export, result: Stored) -> Code:
+def finish(out: Output, source: ExportSource, fetched: Export, result: PublishedEpoch) -> Code:
     """Let a source put an export aside once it is proven.
 
     Args:
@@ -172,7 +172,7 @@ def _confirm_pin(data: bytes) -> str:
     return found.fingerprint
 
 
-def lines(result: Stored) -> list[str]:
+def lines(result: PublishedEpoch) -> list[str]:
     """What a person reads."""
     from pipeline.cli import drill_command
 
@@ -185,15 +185,15 @@ def lines(result: Stored) -> list[str]:
             ("copy", "domain", "version", "read back", "where"),
             [
                 (item.target, item.domain, item.version or "-", "ok", item.location)
-                for item in result.placed.receipts.values()
+                for item in result.written.receipts.values()
             ]
             + [
-                (name, result.domains[name], "-", f"FAILED ({int(error.code)})", error.message)
-                for name, error in result.placed.failures.items()
+                (name, result.targets[name].domain, "-", f"FAILED ({int(error.code)})", error.message)
+                for name, error in result.written.failures.items()
             ],
         ),
     ]
-    shown += [f"{name}: {error.hint}" for name, error in result.placed.failures.items()]
+    shown += [f"{name}: {error.hint}" for name, error in result.written.failures.items()]
     if result.drill:
         shown += ["", *drill_command.lines(result.drill)]
     if result.code is not Code.OK:
@@ -201,13 +201,13 @@ def lines(result: Stored) -> list[str]:
     return shown
 
 
-def _outcome(result: Stored) -> str:
+def _outcome(result: PublishedEpoch) -> str:
     """The first words, which people and scripts go by: nothing that is not stored is called escrowed."""
-    stored = len(result.placed.receipts)
-    count = f"{stored} of {stored + len(result.placed.failures)} copies are stored"
+    stored = len(result.written.receipts)
+    count = f"{stored} of {stored + len(result.written.failures)} copies are stored"
     if not stored:
         return f"NOT ESCROWED: {count}"
     if not result.enough:
         return f"INCOMPLETE: {count}"
     how = "already escrowed" if result.already else "resumed" if result.resumed else "escrowed"
-    return f"{how}, {count}" if result.placed.failures else how
+    return f"{how}, {count}" if result.written.failures else how

@@ -13,7 +13,7 @@ from pipeline.cli.output import Output, spaced, table
 from pipeline.core.errors import Code
 
 if TYPE_CHECKING:
-    from pipeline.archive.catalog import Copy, Survey
+    from pipeline.archive.catalog import Catalog, Copy
     from pipeline.archive.run import KeyScope
     from pipeline.evidence.ledger.drill_history import Known
     from pipeline.evidence.ledger.store import Ledger
@@ -28,7 +28,7 @@ def list_(call: Invocation) -> Code:
     from pipeline.archive import overview
 
     context = call.context()
-    surveys = overview.all_keys(context)
+    surveys = context.catalogs()
     warn(call.out, context, surveys)
     known = last_known(context, surveys)
     call.answer(ListDocument(**listing(surveys, known)), lines(context, surveys, known))
@@ -38,7 +38,7 @@ def list_(call: Invocation) -> Code:
     return overview.judged([*silent, *unread, *more], context.deadline)
 
 
-def warn(out: Output, context: KeyScope, surveys: Sequence[Survey]) -> None:
+def warn(out: Output, context: KeyScope, surveys: Sequence[Catalog]) -> None:
     """Say what a reader of the answer has to know."""
     from pipeline.archive import overview
 
@@ -50,7 +50,7 @@ def warn(out: Output, context: KeyScope, surveys: Sequence[Survey]) -> None:
         out.warn(f"{problem.message}; {problem.hint}")
 
 
-def last_known(context: KeyScope, surveys: Sequence[Survey]) -> dict[str, Known]:
+def last_known(context: KeyScope, surveys: Sequence[Catalog]) -> dict[str, Known]:
     """What this host's ledger knows of the newest epoch, for each key that could not be looked at whole."""
     from pipeline.core.isolation import isolated
     from pipeline.evidence.ledger.drill_history import Known
@@ -71,7 +71,7 @@ def _newest(ledger: Ledger) -> Known | None:
     return read(ledger.each()).known
 
 
-def lines(context: KeyScope, surveys: Sequence[Survey], known: Mapping[str, Known]) -> list[str]:
+def lines(context: KeyScope, surveys: Sequence[Catalog], known: Mapping[str, Known]) -> list[str]:
     """What a person reads."""
     shown: list[str] = []
     for item in surveys:
@@ -101,7 +101,7 @@ def lines(context: KeyScope, surveys: Sequence[Survey], known: Mapping[str, Know
     return shown
 
 
-def _unknown(targets: Sequence[str], survey: Survey, known: Mapping[str, Known]) -> list[str]:
+def _unknown(targets: Sequence[str], survey: Catalog, known: Mapping[str, Known]) -> list[str]:
     """What could not be looked at, and what this host last knew; no answer is never "nothing is stored"."""
     lines = []
     silent = [name for name in targets if name in survey.unreachable]

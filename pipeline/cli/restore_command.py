@@ -139,10 +139,8 @@ def _from_targets(
     estate = context.backends("driller")
     request = _asking(call, request, context.deadline)
     try:
-        found = story.find(context, estate, request)
-        restored = story.restore(
-            found, request, estate, passphrase, deadline=context.deadline, now=context.clock.now()
-        )
+        found = story.find(context, request)
+        restored = story.restore(found, request, estate, passphrase, context.deadline)
     except OrgkeyError as error:
         context.note_failure("restore-failed", error)
         raise
@@ -173,6 +171,7 @@ def _from_record(
     from pipeline.record.verify import verify_record
     from pipeline.wiring import factory, record_locations
     from pipeline.wiring.holder_addresses import Consent
+    from pipeline.wiring.sessions import Sessions
     from pipeline.workflows import restore as story
 
     if not call.fingerprint:
@@ -191,12 +190,13 @@ def _from_record(
             "--allow-address and --config exclude each other", hint="the configuration names the addresses"
         )
     consent = Consent([*_addresses(allowed), *record_locations.addresses(place)], _asks(deadline))
-    estate = factory.Estate(config, "driller", deadline, clock, consent=consent)
+    sessions = Sessions(config, deadline, clock)
+    estate = factory.ConfiguredBackends(sessions, "driller", consent)
     data = record_locations.read_record(place, estate)
-    found = story.Found(verify_record(data, pin, deadline=deadline, now=deadline.time()), place)
+    found = story.FoundRecord(verify_record(data, pin, deadline=deadline, now=deadline.time()), place)
     call.out.progress(f"record of epoch {found.record.epoch} is authentic")
     request = _asking(call, request, deadline)
-    return story.restore(found, request, estate, passphrase, deadline=deadline, now=clock.now())
+    return story.restore(found, request, estate, passphrase, deadline)
 
 
 def _addresses(allowed: list[str]) -> list[str]:

@@ -19,7 +19,7 @@ def verify(call: Invocation) -> Code:
 
     context = call.context()
     with context.recorded("verify-failed"):
-        surveys = overview.all_keys(context)
+        surveys = context.catalogs()
     code = overview.judged(
         (code for item in surveys for code in overview.verdict(item, context.config.policy.copies)),
         context.deadline,

@@ -16,7 +16,7 @@ from pipeline.core.signals import Signalled
 
 if TYPE_CHECKING:
     from pipeline.monitoring.status import Status
-    from pipeline.workflows.inbox_state import Outcome
+    from pipeline.workflows.inbox_state import InboxOutcome
 
 
 @command("orgkey watch --once", (*COPY_CODES, Code.STALE), job="watch")
@@ -178,7 +178,7 @@ def _inbox(call: Invocation) -> tuple[str | None, Code, str | None]:
     return result.record.epoch, code, None
 
 
-def _held(before: Outcome) -> str:
+def _held(before: InboxOutcome) -> str:
     if before.epoch:
         return (
             f"the export in the inbox is stored as {before.epoch} and not proven, which takes people; "

@@ -16,8 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
-from pipeline.archive.catalog import AT_ONCE, Reader
-from pipeline.archive.run import Estate, KeyScope
+from pipeline.archive.archive import AT_ONCE
+from pipeline.archive.backends import TargetBackends
+from pipeline.archive.run import KeyScope
 from pipeline.config import Config
 from pipeline.core import files, hardening, process
 from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError, ProgramMissing, Stale, first_of
@@ -181,7 +182,7 @@ def _writable(root: Path) -> Path:
     return place
 
 
-def _replication(context: KeyScope, estate: Estate) -> list[Finding]:
+def _replication(context: KeyScope, estate: TargetBackends) -> list[Finding]:
     """What the buckets that are configured as replicated say of the records' versions."""
     return [
         Finding(Level.WARN, f"replication of {name}", message, hint)
@@ -209,7 +210,7 @@ def _unreplicated(context: KeyScope, target: Target) -> Iterator[tuple[str, str]
 
 def _newest(context: KeyScope, target: Target) -> list[Stored]:
     """What a target stores of the newest epochs, and of those that this host knows."""
-    listed, order = Reader.of(context, {target.name: target}).at(target, context.fingerprint, context.journal)
+    listed, order = context.archive("driller").listed(target)
     return [item for name in order[:AT_ONCE] for item in listed[name]()]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipeline.archive.catalog import Copy, Epoch, Standing, State, Survey
+from pipeline.archive.catalog import Catalog, Copy, CopyState, Epoch, EpochState
 from pipeline.config import Policy
 from pipeline.core.errors import Code
 from pipeline.evidence.ledger.drill_history import Drilled, last_passed
@@ -72,12 +72,12 @@ def copies(policy: Policy, latest: Epoch) -> list[Rule]:
     Copies that could not be read have a rule of their own, once for each cause: where they decide whether
     enough stand apart, that is not known.
     """
-    unread = {copy.domain for copy in latest.copies if copy.standing is Standing.UNREACHABLE}
+    unread = {copy.domain for copy in latest.copies if copy.standing is CopyState.UNREACHABLE}
     domains = {copy.domain for copy in latest.good}
     wrong = [
         "; ".join(filter(None, (f"{copy.target}: {copy.problem}", copy.hint)))
         for copy in latest.copies
-        if copy.code != 0 and copy.standing is not Standing.UNREACHABLE
+        if copy.code != 0 and copy.standing is not CopyState.UNREACHABLE
     ]
     rules = require("copy", wrong, f"{len(latest.good)} of {len(latest.copies)} copies are good")
     enough = len(domains) >= policy.copies
@@ -122,7 +122,7 @@ def ages(policy: Policy, latest: Epoch, age: float, drill_age: float | None) -> 
     """
     rules = []
     run = f"run `{drill_command(latest.record)}`"
-    if latest.state not in (State.PROVEN, State.SUPERSEDED) or drill_age is None:
+    if latest.state not in (EpochState.PROVEN, EpochState.SUPERSEDED) or drill_age is None:
         rules.append(Rule("drill", False, f"this host knows of no drill that proved the latest epoch; {run}"))
     else:
         rules.append(Rule("drill", True, "this host has proven the latest epoch"))
@@ -172,7 +172,7 @@ def proofs(
     return rules + _objective(policy.rto_seconds, passed)
 
 
-def foreign(policy: Policy, survey: Survey, latest: Epoch | None) -> list[Rule]:
+def foreign(policy: Policy, survey: Catalog, latest: Epoch | None) -> list[Rule]:
     """Every stored record is signed by the Org Key; else somebody else could write there.
 
     Args:

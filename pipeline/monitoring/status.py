@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from pipeline.archive import live_key, overview
-from pipeline.archive.catalog import Epoch, State, Survey, not_read
+from pipeline.archive.catalog import Catalog, Epoch, EpochState, not_read
 from pipeline.archive.overview import Silence
 from pipeline.archive.run import KeyScope
 from pipeline.core.clock import parse_stamp
@@ -60,14 +60,14 @@ class Status:
     last_drill_age_seconds: float | None
     live: live_key.Live
     renewal: live_key.Renewal | None
-    former: tuple[Survey, ...]
+    former: tuple[Catalog, ...]
     backups: tuple[Backup, ...]
-    custodians: tuple[checkin.Standing, ...]
+    custodians: tuple[checkin.ShareState, ...]
     outdated: frozenset[str]
     proven: Mapping[tuple[str, str], Drilled]
     newest_backup: datetime | None
     rules: tuple[Rule, ...]
-    survey: Survey
+    survey: Catalog
     judged_at: datetime
     code: Code
     silent: tuple[Silence, ...] = ()
@@ -96,14 +96,14 @@ def status(context: KeyScope, past: History | OrgkeyError | None = None) -> Stat
         context: The run.
         past: What its ledger holds, or why it cannot be read, where it was read already.
     """
-    survey, *former = overview.all_keys(context)
+    survey, *former = context.catalogs()
     return _Gate(context, survey, former).judge(past)
 
 
 class _Gate:
     """Collects the rules, and the codes of what is wrong."""
 
-    def __init__(self, context: KeyScope, survey: Survey, former: Sequence[Survey]) -> None:
+    def __init__(self, context: KeyScope, survey: Catalog, former: Sequence[Catalog]) -> None:
         self._context = context
         self._policy = context.config.policy
         self._now = context.clock.now()
@@ -134,7 +134,7 @@ class _Gate:
             for epoch in survey.epochs
             if plan is not None and epoch.record and not plan.is_of(epoch.record)
         )
-        age, custodians = None, tuple[checkin.Standing, ...]()
+        age, custodians = None, tuple[checkin.ShareState, ...]()
         if latest is None or record is None:
             self._rules.append(Rule("stored", False, _not_stored(survey, past.known)))
         else:
@@ -195,7 +195,7 @@ class _Gate:
             *rules.retention(self._policy, latest.copies, locked, self._now),
         ]
 
-    def _check_ins(self, record: Record, drills: Sequence[Drilled]) -> tuple[checkin.Standing, ...]:
+    def _check_ins(self, record: Record, drills: Sequence[Drilled]) -> tuple[checkin.ShareState, ...]:
         """How the custodians' shares stand."""
         try:
             standings = tuple(checkin.standings(self._context, record, drills))
@@ -210,7 +210,7 @@ class _Gate:
             ]
         return standings
 
-    def _former_key(self, survey: Survey) -> None:
+    def _former_key(self, survey: Catalog) -> None:
         """A former key is needed as long as there are backups that were made with it."""
         name, latest = f"former key {survey.fingerprint}", survey.latest()
         problems: list[str] = []
@@ -231,7 +231,7 @@ class _Gate:
         self._codes += overview.verdict(survey, self._policy.copies)
 
     def _unproven(self, context: KeyScope, latest: Epoch) -> list[str]:
-        if latest.state not in (State.PROVEN, State.SUPERSEDED):
+        if latest.state not in (EpochState.PROVEN, EpochState.SUPERSEDED):
             mend = f"run `orgkey drill --fingerprint {context.fingerprint}`"
             return [f"this host knows of no drill that proved it; {mend}"]
         drilled, limit = _last_drill(context, latest), self._policy.max_drill_age_days
@@ -271,7 +271,7 @@ class _Gate:
         return found
 
 
-def _not_stored(survey: Survey, known: Known | None) -> str:
+def _not_stored(survey: Catalog, known: Known | None) -> str:
     """No answer is not an empty answer."""
     if not overview.silences([survey]):
         nothing = "nothing authentic is stored for this key"
@@ -282,7 +282,7 @@ def _not_stored(survey: Survey, known: Known | None) -> str:
 
 
 def _history(
-    context: KeyScope, survey: Survey, past: History | OrgkeyError | None = None
+    context: KeyScope, survey: Catalog, past: History | OrgkeyError | None = None
 ) -> tuple[History, OrgkeyError | None]:
     """What of the ledger is believed; or why it cannot be read."""
     try:
@@ -345,7 +345,7 @@ def newest_of(found: Sequence[Backup], now: datetime) -> datetime | None:
     return max(times, default=None)
 
 
-def _overdue(item: checkin.Standing, name: str, limit: float) -> Rule:
+def _overdue(item: checkin.ShareState, name: str, limit: float) -> Rule:
     days = item.age_seconds / DAY
     when = f"{days:.1f} days ago"
     last = f"checked in {when}" if item.last else f"has never checked in, the share was made {when}"
@@ -360,7 +360,7 @@ def _last_drill(context: KeyScope, latest: Epoch | None) -> datetime | None:
     return parse_stamp(str(mark["at"])) if mark else None
 
 
-def _vanished(context: KeyScope, survey: Survey) -> list[str]:
+def _vanished(context: KeyScope, survey: Catalog) -> list[str]:
     """Epochs that this host has proven and that no target shows any more: somebody rolled them back."""
     if survey.unreachable or survey.left_out:
         return []  # they may be there

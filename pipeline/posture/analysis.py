@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, TypeGuard
 
 from pipeline.archive import overview
-from pipeline.archive.catalog import Epoch, Survey
+from pipeline.archive.catalog import Catalog, Epoch
 from pipeline.archive.run import KeyScope
 from pipeline.config import (
     Config,
@@ -266,7 +266,7 @@ def _fixed(item: HolderDescription) -> dict[str, object]:
     return {key: value for key, value in item.coordinates.items() if key not in skipped and value is not None}
 
 
-def expose(context: KeyScope, surveys: Sequence[Survey] | None = None) -> Exposure:
+def expose(context: KeyScope, surveys: Sequence[Catalog] | None = None) -> Exposure:
     """Compute the posture.
 
     Args:
@@ -276,7 +276,7 @@ def expose(context: KeyScope, surveys: Sequence[Survey] | None = None) -> Exposu
     Raises:
         UsageProblem: There are more combinations of parties than can be listed.
     """
-    surveys = surveys or overview.all_keys(context)
+    surveys = surveys or context.catalogs()
     control = _Control(context)
     silent = overview.silences(surveys)
     unknown = [*control.unknown, *(f"{' and '.join(item.subjects)}: {item.message}" for item in silent)]

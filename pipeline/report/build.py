@@ -11,7 +11,7 @@ from typing import Final
 
 from pipeline import __version__
 from pipeline.archive import overview
-from pipeline.archive.catalog import Copy, Epoch, Survey
+from pipeline.archive.catalog import Catalog, Copy, Epoch
 from pipeline.archive.run import KeyScope
 from pipeline.config import Config, S3TargetConfig
 from pipeline.core.clock import parse_stamp
@@ -49,7 +49,7 @@ from pipeline.report.model import (
 )
 from pipeline.report.past import Past
 from pipeline.workflows.backups.backup_map import Backup
-from pipeline.workflows.checkin import Standing
+from pipeline.workflows.checkin import ShareState
 
 PERIOD: Final = timedelta(days=365)
 _PEOPLE: Final = frozenset({"openpgp", "paper"})
@@ -240,7 +240,7 @@ def _key(context: KeyScope, state: Status, record: Record | None) -> OrgKeyFacts
     )
 
 
-def _former(survey: Survey) -> str:
+def _former(survey: Catalog) -> str:
     latest = survey.latest()
     if latest:
         return f"epoch {latest.name}, {latest.state}"
@@ -256,7 +256,7 @@ def _capabilities(record: Record) -> tuple[tuple[str, str, str], ...]:
     return tuple((one["fingerprint"], one["algorithm"], ", ".join(one["usage"])) for one in parts)
 
 
-def _epoch(epoch: Epoch, survey: Survey, record: Record) -> EpochFacts:
+def _epoch(epoch: Epoch, survey: Catalog, record: Record) -> EpochFacts:
     return EpochFacts(
         name=epoch.name,
         state=str(epoch.state),
@@ -295,7 +295,7 @@ def _backup(backup: Backup, events: Past) -> BackupFacts:
     )
 
 
-def _custodian(item: Standing) -> CustodianFacts:
+def _custodian(item: ShareState) -> CustodianFacts:
     return CustodianFacts(
         item.seat.name,
         item.seat.share.label,
@@ -308,7 +308,7 @@ def _custodian(item: Standing) -> CustodianFacts:
     )
 
 
-def _exposure(context: KeyScope, surveys: tuple[Survey, ...]) -> Exposure | None:
+def _exposure(context: KeyScope, surveys: tuple[Catalog, ...]) -> Exposure | None:
     try:
         return analysis.expose(context, surveys)
     except OrgkeyError as error:

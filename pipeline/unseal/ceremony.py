@@ -221,7 +221,7 @@ UNATTENDED: Final = UnsealRequest()
 
 
 @dataclass(frozen=True)
-class Gathered:
+class GatheredShares:
     """What people brought.
 
     Attributes:
@@ -255,7 +255,7 @@ def gather(
     others: Sequence[Record] = (),
     because: Sequence[str] = (),
     first: Callable[[Collection[str]], None] = lambda brought: None,
-) -> Gathered:
+) -> GatheredShares:
     """Collect the shares that a path needs from people.
 
     Args:
@@ -280,7 +280,7 @@ def gather(
         first(gathering.holders)
         request.ask(gathering)
     gathering.require_complete()
-    return Gathered(gathering.shares, gathering.present, time.monotonic() - started)
+    return GatheredShares(gathering.shares, gathering.present, time.monotonic() - started)
 
 
 def _named(given: Iterable[Given]) -> list[Brought]:

@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from pipeline.archive.run import Estate, KeyScope
+from pipeline.archive.backends import HolderBackends
+from pipeline.archive.run import KeyScope
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, NotEnoughShares, NotHeld, OrgkeyError, first_of
 from pipeline.core.isolation import isolated
@@ -19,7 +20,7 @@ from pipeline.evidence.ledger.drill_results import Proof
 from pipeline.record.tar import ORIGINAL
 from pipeline.record.verify import Record
 from pipeline.unseal import ceremony
-from pipeline.unseal.ceremony import UNATTENDED, Gathered, UnsealRequest
+from pipeline.unseal.ceremony import UNATTENDED, GatheredShares, UnsealRequest
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Unsealed:
 
     raw: Secret = field(repr=False)
     path: str
-    gathered: Gathered
+    gathered: GatheredShares
 
 
 @dataclass
@@ -59,7 +60,7 @@ class UnsealedEpoch:
     notes: tuple[str, ...] = ()
     expired_public: bool = False
     raw: Secret | None = field(default=None, repr=False)
-    gathered: Gathered = field(default_factory=Gathered)
+    gathered: GatheredShares = field(default_factory=GatheredShares)
     held: bool = True
     hint: str | None = None
 
@@ -76,7 +77,7 @@ class _Opening:
         """The groups whose shares no machine opens."""
         return sorted({need.holder for need in path.needs} - set(self.openers))
 
-    def gather(self, path: PathEntry, request: UnsealRequest, because: Sequence[str] = ()) -> Gathered:
+    def gather(self, path: PathEntry, request: UnsealRequest, because: Sequence[str] = ()) -> GatheredShares:
         """Collect people's shares; the machines' are tried before anybody is asked."""
         machines = partial(self._machines_open, path)
         return ceremony.gather(self.record, path, set(self.openers), request, self.others, because, machines)
@@ -95,13 +96,16 @@ class _Opening:
 
 
 def unseal(
-    record: Record, backends: Estate, request: UnsealRequest = UNATTENDED, others: Sequence[Record] = ()
+    record: Record,
+    holders: HolderBackends,
+    request: UnsealRequest = UNATTENDED,
+    others: Sequence[Record] = (),
 ) -> Unsealed:
     """Get a record's escrow passphrase back: on the path that is named or that shares are of, or by machines.
 
     Args:
         record: An authentic record.
-        backends: Whose logins open machines' shares.
+        holders: Whose logins open machines' shares.
         request: On which path, and with which shares.
         others: Other records of the same key, to name the epoch that a wrong share is of.
 
@@ -110,7 +114,7 @@ def unseal(
         OrgkeyError: No path opens it; each is told with its reason.
     """
     section = record.manifest.custody
-    opening = _Opening(record, backends.openers(section), others)
+    opening = _Opening(record, holders.openers(section), others)
     name = request.path or ceremony.path_of(record, request.shares, others)
     if name is not None:
         return opening.by(section.path(name), request)
@@ -185,12 +189,12 @@ def unseal_and_prove(
         others: Other records of the same key.
         public: The public part to judge by: the live key's, else the record's.
     """
-    from pipeline.openpgp import proofs as keyproofs
+    from pipeline.openpgp.proofs import prove
 
     started = time.monotonic()
     opening = _Opening(record, scope.backends("driller").openers(record.manifest.custody), others)
     seconds: dict[str, float] = {}
-    gathered = Gathered()
+    gathered = GatheredShares()
     try:
         if opening.people(path):
             gathered = opening.gather(path, request)
@@ -211,7 +215,7 @@ def unseal_and_prove(
     seconds["recover"] = recovered - started - gathered.seconds
     scope.reporter.progress(f"path {path.name}: the escrow passphrase is back, proving the key")
     try:
-        report = keyproofs.prove(
+        report = prove(
             record.keypair,
             passphrase.written(raw),
             public,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,7 +18,7 @@ from pipeline.core.errors import OrgkeyError, UsageProblem
 from pipeline.core.finding import Finding
 from pipeline.core.isolation import isolated
 from pipeline.core.reporter import Reporter
-from pipeline.core.retry import Breakers, retrying
+from pipeline.core.retry import retrying
 from pipeline.core.secret import SecretSource
 from pipeline.custody.holders.interface import HOLDER_CALLS, Holder
 from pipeline.custody.shares.manifest_section import CustodySection
@@ -33,34 +32,38 @@ from pipeline.wiring.holder_addresses import Consent, reach
 from pipeline.wiring.sessions import Sessions
 
 if TYPE_CHECKING:
+    from pipeline.providers.aws.session import AwsSession
     from pipeline.providers.vault.session import VaultSession
 
 T = TypeVar("T")
 
 
 @dataclass
-class Estate:
-    """Targets and holders as one role sees them. Nothing is contacted before it is used.
+class ConfiguredBackends:
+    """Targets, holders and servers of the configuration, as one role sees them.
+
+    Nothing is contacted before it is used.
 
     Attributes:
-        config: The configuration; ``None`` for a restore that has none.
-        role: Whose logins are used.
-        deadline: Bounds every call.
-        clock: Where time comes from.
-        breakers: Which servers keep silent; shared by all roles of a run.
+        sessions: The run's logins.
+        role: Whose are used.
         consent: Which addresses of a record may be contacted where no configuration names any.
     """
 
-    config: Config | None
+    sessions: Sessions
     role: Role
-    deadline: Deadline
-    clock: Clock
-    breakers: Breakers = field(default_factory=Breakers)
     consent: Consent = field(default_factory=Consent)
 
-    def __post_init__(self) -> None:
-        """Prepare the logins; none is made yet."""
-        self._sessions = Sessions(self.config, self.role, self.deadline, self.clock, self.breakers)
+    @property
+    def config(self) -> Config | None:
+        """The configuration; ``None`` for a restore that has none."""
+        return self.sessions.config
+
+    def _vault(self, name: str, item: settings.VaultPlace) -> VaultSession:
+        return self.sessions.vault(self.role, name, item)
+
+    def _cloud(self, name: str, item: settings.AwsPlace) -> AwsSession:
+        return self.sessions.cloud(self.role, name, item)
 
     def targets(self) -> dict[str, Target]:
         """The configured targets by name, with retries."""
@@ -75,16 +78,16 @@ class Estate:
 
             key = self.config.key if self.config else None
             pins = (key.fingerprint, *key.former) if key else ()
-            target = VaultBackend(name, item, self._sessions.vault(name, item), pins=pins)
+            target = VaultBackend(name, item, self._vault(name, item), pins=pins)
         elif isinstance(item, settings.S3TargetConfig):
             from pipeline.storage.s3.backend import S3Backend
 
-            target = S3Backend(name, item, self._sessions.cloud(name, item))
+            target = S3Backend(name, item, self._cloud(name, item))
         else:
             from pipeline.storage.directory.backend import DirectoryBackend
 
             target = DirectoryBackend(name, item)
-        return retrying(target, self._sessions.retrier(item), "target", TARGET_CALLS)
+        return retrying(target, self.sessions.retrier(item), "target", TARGET_CALLS)
 
     def retainers(self) -> dict[str, Retainer[Stored]]:
         """The configured targets that have a retention, by name, with retries."""
@@ -92,7 +95,7 @@ class Estate:
 
         assert self.config is not None
         return {
-            name: self._retainer(name, item, S3Backend(name, item, self._sessions.cloud(name, item)).place)
+            name: self._retainer(name, item, S3Backend(name, item, self._cloud(name, item)).place)
             for name, item in self.config.target.items()
             if isinstance(item, settings.S3TargetConfig)
         }
@@ -113,8 +116,8 @@ class Estate:
     ) -> Retainer[T]:
         from pipeline.storage.s3.retention import S3Retainer
 
-        retainer = S3Retainer(name, item, self._sessions.cloud(name, item), place)
-        return retrying(retainer, self._sessions.retrier(item), "target", RETAINER_CALLS)
+        retainer = S3Retainer(name, item, self._cloud(name, item), place)
+        return retrying(retainer, self.sessions.retrier(item), "target", RETAINER_CALLS)
 
     def holders(self) -> dict[str, Holder]:
         """The configured holders by name, with retries."""
@@ -127,29 +130,31 @@ class Estate:
         if isinstance(item, settings.TransitHolderConfig):
             from pipeline.custody.holders.transit import TransitKeyHolder
 
-            holder = TransitKeyHolder(name, item, self._sessions.vault(name, item))
+            holder = TransitKeyHolder(name, item, self._vault(name, item))
         elif isinstance(item, settings.OpenpgpHolderConfig):
             from pipeline.custody.holders.openpgp import CustodianGroup
 
             days = self.config.policy.certificate_warning_days if self.config else 0.0
-            return CustodianGroup(name, item, deadline=self.deadline, clock=self.clock, warning_days=days)
+            return CustodianGroup(
+                name, item, deadline=self.sessions.deadline, clock=self.sessions.clock, warning_days=days
+            )
         elif isinstance(item, settings.PaperHolderConfig):
             from pipeline.custody.holders.paper import PaperSheets
 
-            return PaperSheets(name, item, deadline=self.deadline)  # printing is never tried again by itself
+            return PaperSheets(
+                name, item, deadline=self.sessions.deadline
+            )  # printing is never tried again by itself
         else:
             from pipeline.custody.holders.kms import KmsKeyHolder
 
-            sealer = Sessions(self.config, "writer", self.deadline, self.clock, self.breakers)
-            holder = KmsKeyHolder(
-                name, item, self._sessions.cloud(name, item), lambda: sealer.cloud(name, item)
-            )
-        return retrying(holder, self._sessions.retrier(item), "holder", HOLDER_CALLS)
+            sealer = partial(self.sessions.cloud, "writer", name, item)
+            holder = KmsKeyHolder(name, item, self._cloud(name, item), sealer)
+        return retrying(holder, self.sessions.retrier(item), "holder", HOLDER_CALLS)
 
     def openers(self, section: CustodySection) -> dict[str, Holder]:
         """Build the holders that open a record's shares, from the record's own coordinates.
 
-        The manifest is authentic by now; that is no reason to send a login to an address that only it
+        The manifest is authentic by now; even so a login is not sent to an address that only it
         names. :mod:`pipeline.wiring.holder_addresses` decides, when a holder is first used; which key is used
         stays the record's word.
         """
@@ -171,7 +176,7 @@ class Estate:
         told: dict[str, str | OrgkeyError] = {}
         for name, place in (*self.config.target.items(), *self.config.holder.items()):
             if isinstance(place, settings.VaultPlace) and place.address not in told:
-                session = partial(self._sessions.vault, name, place)
+                session = partial(self._vault, name, place)
                 told[place.address] = isolated(partial(_seal_type, session), "its seal")
         return told
 
@@ -180,7 +185,7 @@ class Estate:
         from pipeline.providers.tls import expiry
 
         assert self.config is not None
-        return expiry.findings(self.config, self.clock, self.deadline)
+        return expiry.findings(self.config, self.sessions.clock, self.sessions.deadline)
 
     def backups(self, places: Sequence[str] = (), *, whole: bool = True) -> list[BackupSource]:
         """The server's backups at these places; at the configured ones when none is named.
@@ -204,8 +209,10 @@ class Estate:
         if whole:
             # Reading takes as long as a backup is large: another deadline than the rest of the run has.
             seconds = (self.config.policy if self.config else settings.Policy()).backup_seconds
-            deadline = Deadline(seconds, self.clock, "policy.backup_seconds")
-            reader = Estate(self.config, self.role, deadline, self.clock, self.breakers)
+            known_as = self.sessions
+            deadline = Deadline(seconds, known_as.clock, "policy.backup_seconds")
+            sessions = Sessions(known_as.config, deadline, known_as.clock, known_as.breakers)
+            reader = replace(self, sessions=sessions)
         return [source for place in wanted for source in reader._backups_at(place)]
 
     def _backups_at(self, place: settings.BackupPlace | str) -> Sequence[BackupSource]:
@@ -217,19 +224,17 @@ class Estate:
                 "an empty name is not a place of backups", hint="give a file, a folder or s3://bucket/prefix"
             )
         if place == "-":
-            return [sources.BackupPipe(self.deadline)]
+            return [sources.BackupPipe(self.sessions.deadline)]
         if isinstance(place, str) and not place.startswith("s3://"):
-            return sources.local(files.expanded(Path(place)), self.deadline)
+            return sources.local(files.expanded(Path(place)), self.sessions.deadline)
         name, item = self._backup_place(place)
         if not item.location.startswith("s3://"):
-            return sources.local(Path(item.location), self.deadline, item.ignore)
+            return sources.local(Path(item.location), self.sessions.deadline, item.ignore)
         bucket, _, prefix = item.location.removeprefix("s3://").partition("/")
         named: dict[str, Any] = {"Bucket": bucket}
         if item.expected_bucket_owner is not None:
             named["ExpectedBucketOwner"] = item.expected_bucket_owner
-        return s3.listed(
-            self._sessions.cloud(name, item), named, prefix, item.ignore, self._sessions.retrier(item)
-        )
+        return s3.listed(self._cloud(name, item), named, prefix, item.ignore, self.sessions.retrier(item))
 
     def _backup_place(self, place: settings.BackupPlace | str) -> tuple[str, settings.BackupPlace]:
         """A place with its name; one that is only an address borrows what is known of its bucket."""
@@ -267,7 +272,7 @@ class Estate:
         for name in self.config.ledger.mirrors:
             item = self.config.target[name]
             if isinstance(item, settings.S3TargetConfig):
-                found[name] = S3Mirror(name, item, self._sessions.cloud(name, item), fingerprint)
+                found[name] = S3Mirror(name, item, self._cloud(name, item), fingerprint)
             elif isinstance(item, settings.DirectoryTargetConfig):
                 found[name] = DirectoryMirror(name, item, fingerprint)
         return found
@@ -277,7 +282,7 @@ class Estate:
         assert self.config is not None
         known = self.config.target
         return {
-            name: retrying(mirror, self._sessions.retrier(known[name]), "target", MIRROR_CALLS)
+            name: retrying(mirror, self.sessions.retrier(known[name]), "target", MIRROR_CALLS)
             for name, mirror in self.mirrors(fingerprint).items()
         }
 
@@ -287,7 +292,7 @@ class Estate:
 
         assert self.config is not None
         return {
-            name: VaultHeads(name, item, self._sessions.vault(name, item), fingerprint)
+            name: VaultHeads(name, item, self._vault(name, item), fingerprint)
             for name in self.config.ledger.heads
             if isinstance(item := self.config.target[name], settings.VaultTargetConfig)
         }
@@ -301,7 +306,7 @@ class Estate:
                 if not isinstance(item, settings.VaultTargetConfig | settings.TransitHolderConfig):
                     continue
                 key = (item.address, item.namespace)
-                known = found.get(key) or Site(item, {}, {}, self._sessions.vault(name, item))
+                known = found.get(key) or Site(item, {}, {}, self._vault(name, item))
                 if isinstance(item, settings.VaultTargetConfig):
                     found[key] = replace(known, targets={**known.targets, name: item})
                 else:
@@ -310,27 +315,7 @@ class Estate:
 
     def request_ids(self) -> dict[str, Sequence[str]]:
         """The request ids that the services gave, by service."""
-        return self._sessions.request_ids()
-
-
-class Estates:
-    """One estate for each role of a run: a login is made once, whoever needs it.
-
-    Args:
-        make: Makes one.
-    """
-
-    def __init__(self, make: Callable[[Role], Estate]) -> None:
-        self._make = make
-        self._made: dict[Role, Estate] = {}
-        self._lock = threading.Lock()
-
-    def __call__(self, role: Role) -> Estate:
-        """The estate of a role."""
-        with self._lock:
-            if role not in self._made:
-                self._made[role] = self._make(role)
-            return self._made[role]
+        return self.sessions.request_ids(self.role)
 
 
 def context(
@@ -362,7 +347,7 @@ def context(
             "or give --fingerprint",
         )
     deadline = Deadline(config.policy.deadline_seconds, clock)
-    breakers = Breakers()
+    sessions = Sessions(config, deadline, clock)
     return KeyScope(
         config=config,
         fingerprint=pin,
@@ -371,7 +356,7 @@ def context(
         run_id=log.run_id(),
         root=state_root(state_dir) / pin,
         reporter=reporter,
-        backends=Estates(lambda role: Estate(config, role, deadline, clock, breakers)),
+        backends=lambda role: ConfiguredBackends(sessions, role),
     )
 
 
@@ -379,7 +364,7 @@ def pinned(config: Config | None, option: str | None) -> str | None:
     """The fingerprint that is trusted, or ``None`` where nothing says which.
 
     Raises:
-        UsageProblem: ``--fingerprint`` is none, or is neither the pin nor a former Org Key.
+        UsageProblem: ``--fingerprint`` is malformed, or neither the pin nor a former Org Key.
     """
     key = config.key if config else None
     if option is None:

@@ -1,7 +1,7 @@
 """How a record's holders are reached: only where the operator's own words, not the record's alone, lead.
 
-A record says where its holders were when it was made. That is no reason to log in there: whoever holds
-that address today would be sent a login. With a configuration, only servers that it names are contacted.
+A record says where its holders were when it was made. A login is not sent there for that alone: whoever
+holds that address today would get it. With a configuration, only servers that it names are contacted.
 Without one, an address counts when the tools' own variables name the same, when the operator names it, or
 when a person says yes to it at a terminal.
 """
@@ -171,7 +171,7 @@ def _agreed(name: str, recorded: str, named: str | None, variable: str, consent:
     """The one address that a login may be sent to.
 
     Raises:
-        NotEnoughShares: There is none.
+        NotEnoughShares: No address is allowed.
     """
     allowed = {canonical(item) for item in consent.addresses}
     agreed = named is not None and canonical(named) == canonical(recorded)
@@ -218,7 +218,7 @@ def canonical(address: str) -> str:
         address: ``https://HOST[:PORT]``, or with a path behind it.
 
     Raises:
-        ValueError: It has another form. Nothing is left that two programs might read in two ways.
+        ValueError: It is malformed. Nothing is left that two programs might read in two ways.
     """
     if address == _AWS:
         return address

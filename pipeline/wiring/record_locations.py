@@ -10,16 +10,16 @@ from pipeline import config as settings
 from pipeline.core.errors import UsageProblem
 from pipeline.record.tar import MAX_BYTES
 from pipeline.storage.interface import Slot
-from pipeline.wiring.factory import Estate
+from pipeline.wiring.factory import ConfiguredBackends
 
 
-def read_record(place: str, estate: Estate) -> bytes:
+def read_record(place: str, backends: ConfiguredBackends) -> bytes:
     """Read a record from anywhere.
 
     Args:
         place: A file, ``s3://BUCKET/[PREFIX/]FPR/EPOCH.tar[?version=ID]`` or
             ``vault://HOST:PORT/MOUNT/[PREFIX/]FPR/EPOCH[?version=N]``.
-        estate: Whose logins are used for Vault and S3; AWS's own variables name an endpoint.
+        backends: Whose logins are used for Vault and S3; AWS's own variables name an endpoint.
 
     Raises:
         UsageProblem: The place has none of these forms.
@@ -33,10 +33,10 @@ def read_record(place: str, estate: Estate) -> bytes:
         item, slot, version = _named(place)
     except ValueError:
         raise UsageProblem(
-            f"{place} names no record",
+            f"{place} does not name a record",
             hint="it looks like s3://BUCKET/PREFIX/FPR/EPOCH.tar or vault://HOST:PORT/MOUNT/PREFIX/FPR/EPOCH",
         ) from None
-    return estate.target("record", item).get(slot, version)
+    return backends.target("record", item).get(slot, version)
 
 
 def addresses(place: str) -> list[str]:
@@ -52,7 +52,7 @@ def _named(place: str) -> tuple[settings.TargetConfig, Slot, str | None]:
     """Take the address of a record apart.
 
     Raises:
-        ValueError: It has another form.
+        ValueError: It is malformed.
     """
     parts = urlsplit(place)
     keys = [unquote(part) for part in parts.path.split("/") if part]

@@ -1,11 +1,11 @@
-"""The logins of one role: a session for each server and login, made once and shared."""
+"""The logins of a run: a session for each role, server and login, made once and shared."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline import config as settings
 from pipeline.config import Config, IdentityName
@@ -14,6 +14,8 @@ from pipeline.core.errors import UsageProblem
 from pipeline.core.retry import Breaker, Breakers, Retrier
 from pipeline.providers.aws.session import AwsSession
 from pipeline.providers.vault.session import VaultSession
+
+S = TypeVar("S", VaultSession, AwsSession)
 
 # Whose login is used, the first that is configured; who has none logs in as the services' own tools would.
 INSTEAD: dict[IdentityName, tuple[IdentityName, ...]] = {
@@ -31,27 +33,27 @@ class Sessions:
 
     Attributes:
         config: The configuration; ``None`` for a restore that has none.
-        role: Whose logins are used.
         deadline: Bounds every call.
         clock: Where time comes from.
-        breakers: Which servers keep silent; shared by all roles of a run.
+        breakers: Which servers keep silent.
     """
 
     config: Config | None
-    role: IdentityName
     deadline: Deadline
     clock: Clock
-    breakers: Breakers
+    breakers: Breakers = field(default_factory=Breakers)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _vaults: dict[tuple[Any, ...], VaultSession] = field(default_factory=dict)
     _clouds: dict[tuple[Any, ...], AwsSession] = field(default_factory=dict)
+    _credentials: dict[tuple[Any, ...], AwsSession] = field(default_factory=dict)
 
-    def request_ids(self) -> dict[str, Sequence[str]]:
-        """The request ids that the services gave, by service."""
-        return {
-            "vault": [item for session in self._vaults.values() for item in session.request_ids],
-            "aws": [item for session in self._clouds.values() for item in session.request_ids],
-        }
+    def request_ids(self, role: IdentityName) -> dict[str, Sequence[str]]:
+        """The request ids that the services gave to a role, by service."""
+
+        def given(sessions: dict[tuple[Any, ...], S]) -> list[str]:
+            return [item for key, one in sessions.items() if key[0] == role for item in one.request_ids]
+
+        return {"vault": given(self._vaults), "aws": given(self._clouds)}
 
     def retrier(self, place: object) -> Retrier:
         """What tries calls to a place again, knowing what is known of its server."""
@@ -69,70 +71,81 @@ class Sessions:
     def _call_seconds(self) -> float:
         return self.config.policy.call_seconds if self.config else settings.Policy().call_seconds
 
-    def _identity(self) -> settings.IdentityConfig:
-        known = self.config.identity if self.config else {}
-        for role in INSTEAD[self.role]:
-            if role in known:
-                return known[role]
-        return settings.IdentityConfig()
+    def _identities(self) -> Mapping[IdentityName, settings.IdentityConfig]:
+        return self.config.identity if self.config else {}
 
-    def _apart(self) -> bool:
+    def _identity(self, role: IdentityName) -> settings.IdentityConfig:
+        known = self._identities()
+        return next((known[name] for name in INSTEAD[role] if name in known), settings.IdentityConfig())
+
+    def _apart(self, role: IdentityName) -> bool:
         """Whether this role's login is nobody else's; the writer's is not while drills borrow it."""
-        known = self.config.identity if self.config else {}
-        return self.role in known and (self.role != "writer" or "driller" in known)
+        known = self._identities()
+        return role in known and (role != "writer" or "driller" in known)
 
-    def _no_login(self, name: str, service: str, hint: str) -> UsageProblem:
-        return UsageProblem(f"identity.{self.role}.at.{name} is not a login for {service}", hint=hint)
-
-    def vault(self, name: str, place: settings.VaultPlace) -> VaultSession:
-        """The login at a Vault server, for the target or holder of this name.
+    def vault(self, role: IdentityName, name: str, place: settings.VaultPlace) -> VaultSession:
+        """A role's login at a Vault server, for the target or holder of this name.
 
         Raises:
             UsageProblem: The configuration gives a login of another kind.
         """
-        identity = self._identity()
+        identity = self._identity(role)
         login = identity.at.get(name, identity.vault)
         if login is not None and not isinstance(login, settings.VaultIdentity):
             hint = "give role_id_file and secret_id_file, token_file, or a method; see docs/logins.md"
-            raise self._no_login(name, "Vault", hint)
+            raise _no_login(role, name, "Vault", hint)
         known = settings.VaultPlace.model_fields.keys() - {"unsealed_by"}
         reached = settings.VaultPlace(**{name: getattr(place, name) for name in sorted(known)})
-        key = (reached, login)
-        with self._lock:
-            if key not in self._vaults:
-                self._vaults[key] = VaultSession(
-                    reached,
-                    login,
-                    call_seconds=self._call_seconds(),
-                    deadline=self.deadline,
-                    role=self.role,
-                    refusals=self.breakers.refusals,
-                )
-            return self._vaults[key]
 
-    def cloud(self, name: str, place: settings.AwsPlace) -> AwsSession:
-        """The login at AWS, for the target or holder of this name.
+        def make() -> VaultSession:
+            return VaultSession(
+                reached,
+                login,
+                call_seconds=self._call_seconds(),
+                deadline=self.deadline,
+                role=role,
+                refusals=self.breakers.refusals,
+            )
+
+        return self._once(self._vaults, (role, reached, login), make)
+
+    def cloud(self, role: IdentityName, name: str, place: settings.AwsPlace) -> AwsSession:
+        """A role's login at AWS, for the target or holder of this name.
+
+        Services with endpoints of their own share the credentials.
 
         Raises:
             UsageProblem: The configuration gives a login of another kind.
         """
-        identity = self._identity()
+        identity = self._identity(role)
         login = identity.at.get(name, identity.aws)
         if login is not None and not isinstance(login, settings.AwsIdentity):
-            raise self._no_login(name, "AWS", "give profile, credentials_file or config_file")
-        key = (
-            *(getattr(place, name) for name in sorted(settings.AwsPlace.model_fields)),
-            getattr(place, "path_style", None),
-            login,
-        )
+            raise _no_login(role, name, "AWS", "give profile, credentials_file or config_file")
+        fields = settings.AwsPlace.model_fields.keys()
+        reached = [getattr(place, field) for field in sorted(fields)]
+        shared = (role, *(getattr(place, field) for field in sorted(fields - {"endpoint_url"})), login)
+
+        def make() -> AwsSession:
+            made = AwsSession(
+                place,
+                login,
+                call_seconds=self._call_seconds(),
+                deadline=self.deadline,
+                role=role,
+                apart=self._apart(role),
+                beside=self._credentials.get(shared),
+            )
+            self._credentials.setdefault(shared, made)
+            return made
+
+        return self._once(self._clouds, (role, *reached, getattr(place, "path_style", None), login), make)
+
+    def _once(self, made: dict[tuple[Any, ...], S], key: tuple[Any, ...], make: Callable[[], S]) -> S:
         with self._lock:
-            if key not in self._clouds:
-                self._clouds[key] = AwsSession(
-                    place,
-                    login,
-                    call_seconds=self._call_seconds(),
-                    deadline=self.deadline,
-                    role=self.role,
-                    apart=self._apart(),
-                )
-            return self._clouds[key]
+            if key not in made:
+                made[key] = make()
+            return made[key]
+
+
+def _no_login(role: IdentityName, name: str, service: str, hint: str) -> UsageProblem:
+    return UsageProblem(f"identity.{role}.at.{name} is not a login for {service}", hint=hint)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline.archive.catalog import Reader, Survey, choose
+from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
 from pipeline.core import files
 from pipeline.core.clock import stamp
@@ -25,7 +25,7 @@ from pipeline.custody.holders.interface import Binding
 from pipeline.custody.shares import commitments
 from pipeline.custody.shares.identify import place_of
 from pipeline.custody.shares.manifest_section import PathEntry, ShareEntry
-from pipeline.evidence.ledger import drill_history as history
+from pipeline.evidence.ledger import drill_history
 from pipeline.evidence.ledger.drill_history import CheckIn, Drilled
 from pipeline.evidence.ledger.events import ChallengeEvent, CheckInEvent, CheckInRefusedEvent
 from pipeline.evidence.ledger.store import LedgerEntry
@@ -64,7 +64,7 @@ class Seat:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ShareState:
     """How one custodian's share stands.
 
     Attributes:
@@ -104,14 +104,14 @@ def _name(coordinates: Mapping[str, Any], share: ShareEntry) -> str:
     return share.label
 
 
-def accepted(context: KeyScope, taken: Iterable[Seat]) -> dict[tuple[str, str, str, int], dict[int, CheckIn]]:
+def accepted(scope: KeyScope, taken: Iterable[Seat]) -> dict[tuple[str, str, str, int], dict[int, CheckIn]]:
     """The check-ins that were accepted, by share and by number of the code.
 
     An entry may come from another host, or from who could write to a mirror: it counts where the code that
     it reveals is the one that the authentic manifest has the hash of.
 
     Args:
-        context: The run.
+        scope: The key.
         taken: The shares that are asked about.
 
     Raises:
@@ -121,31 +121,31 @@ def accepted(context: KeyScope, taken: Iterable[Seat]) -> dict[tuple[str, str, s
     found: dict[tuple[str, str, str, int], dict[int, CheckIn]] = {}
     if not by_key:
         return found
-    for told in history.read(context.ledger.each()).check_ins:
+    for told in drill_history.read(scope.ledger.each()).check_ins:
         seat = by_key.get(told.share)
         if seat is not None and _reveals(seat, told):
             found.setdefault(seat.key, {}).setdefault(told.number, told)
     return found
 
 
-def standings(context: KeyScope, record: Record, drills: Iterable[Drilled] = ()) -> list[Standing]:
+def standings(scope: KeyScope, record: Record, drills: Iterable[Drilled] = ()) -> list[ShareState]:
     """How every custodian's share of a record stands.
 
     A share that opened the record in a drill was proven no less than by a check-in.
 
     Args:
-        context: The run.
+        scope: The key.
         record: The record.
         drills: Test restores that are believed.
 
     Raises:
         LedgerBroken: The ledger's chain does not hold.
     """
-    limit = context.config.policy.max_check_in_age_days
+    limit = scope.config.policy.max_check_in_age_days
     drills = tuple(drills)
     taken = seats(record)
-    known = accepted(context, taken)
-    now = context.clock.now()
+    known = accepted(scope, taken)
+    now = scope.clock.now()
     found = []
     for seat in taken:
         shown: list[CheckIn | Drilled] = [*known.get(seat.key, {}).values(), *_brought(seat, drills)]
@@ -153,9 +153,9 @@ def standings(context: KeyScope, record: Record, drills: Iterable[Drilled] = ())
         age = now - (last.at if last else record.manifest.created)
         # A sealed envelope stays sealed: paper is not asked for.
         overdue = limit is not None and seat.kind != "paper" and age > timedelta(days=limit)
-        pending = _pending(context, seat) is not None
+        pending = _pending(scope, seat) is not None
         found.append(
-            Standing(
+            ShareState(
                 seat,
                 last.at if last else None,
                 age.total_seconds(),
@@ -180,11 +180,11 @@ def _brought(seat: Seat, drills: Iterable[Drilled]) -> list[Drilled]:
     ]
 
 
-def challenge(context: KeyScope, who: Collection[str] = (), *, new: bool = False) -> list[Challenge]:
+def challenge(scope: KeyScope, who: Collection[str] = (), *, new: bool = False) -> list[Challenge]:
     """Ask custodians for a code of each of their shares in the latest epoch.
 
     Args:
-        context: The run.
+        scope: The key.
         who: Fingerprints or names; empty for everybody who holds a certificate.
         new: Draw other numbers where a challenge is still open.
 
@@ -193,25 +193,25 @@ def challenge(context: KeyScope, who: Collection[str] = (), *, new: bool = False
         Conflict: Every code of a share was used.
         OrgkeyError: The record cannot be read, or what is pending not be kept.
     """
-    survey = _survey(context)
-    record = _latest(survey)
+    catalog = scope.archive("driller").catalog()
+    record = catalog.record()
     wanted = _chosen(seats(record), who)
-    with context.locked():
-        known = accepted(context, wanted)
-        numbers = {seat.key: _number(context, seat, known.get(seat.key, {}), new=new) for seat in wanted}
+    with scope.locked():
+        known = accepted(scope, wanted)
+        numbers = {seat.key: _number(scope, seat, known.get(seat.key, {}), new=new) for seat in wanted}
     people: dict[str, list[Seat]] = {}
     for seat in wanted:
         people.setdefault(seat.share.label, []).append(seat)
-    made = [_challenge(survey, record, mine, numbers) for mine in people.values()]
-    context.record_event(ChallengeEvent(epoch=record.epoch, custodians=tuple(sorted(people))))
+    made = [_challenge(catalog, record, mine, numbers) for mine in people.values()]
+    scope.record_event(ChallengeEvent(epoch=record.epoch, custodians=tuple(sorted(people))))
     return made
 
 
-def confirm(context: KeyScope, codes: Iterable[str]) -> list[Seat]:
+def confirm(scope: KeyScope, codes: Iterable[str]) -> list[Seat]:
     """Accept check codes.
 
     Args:
-        context: The run.
+        scope: The key.
         codes: As the custodians told them.
 
     Returns:
@@ -222,24 +222,24 @@ def confirm(context: KeyScope, codes: Iterable[str]) -> list[Seat]:
             it in the list are accepted all the same.
         UsageProblem: A text has not the form of a code.
     """
-    survey = _survey(context)
-    with context.locked():
+    catalog = scope.archive("driller").catalog()
+    with scope.locked():
         found = []
         for code in codes:
             try:
-                seat = _confirm(context, survey, Secret(code.strip()))
+                seat = _confirm(scope, catalog, Secret(code.strip()))
             except OrgkeyError as error:
-                context.record_event(CheckInRefusedEvent(code=int(error.code), message=error.message))
+                scope.record_event(CheckInRefusedEvent(code=int(error.code), message=error.message))
                 raise
-            context.reporter.progress(f"accepted: {seat.name}, {seat.place}")
+            scope.reporter.progress(f"accepted: {seat.name}, {seat.place}")
             found.append(seat)
         return found
 
 
-def _confirm(context: KeyScope, survey: Survey, code: Secret) -> Seat:
-    latest = _latest(survey)
+def _confirm(scope: KeyScope, catalog: Catalog, code: Secret) -> Seat:
+    latest = catalog.record()
     mine = seats(latest)
-    known = accepted(context, mine)
+    known = accepted(scope, mine)
     for seat in mine:
         number = _matches(seat, code)
         if number is None:
@@ -250,14 +250,14 @@ def _confirm(context: KeyScope, survey: Survey, code: Secret) -> Seat:
                 f"at {stamp(known[seat.key][number].at)} already",
                 hint="each code counts once: send a new challenge with `orgkey custody challenge`",
             )
-        pending = _pending(context, seat)
+        pending = _pending(scope, seat)
         if pending != number:
             asked = "no code of it is asked for here" if pending is None else f"code {pending} is asked for"
             raise WrongShare(
                 f"this is code {number} of {seat.name} ({seat.place}), but {asked}",
                 hint="send the challenge with `orgkey custody challenge`, and take the code that answers it",
             )
-        context.record_event(
+        scope.record_event(
             CheckInEvent(
                 epoch=latest.epoch,
                 record_id=latest.manifest.record_id,
@@ -269,9 +269,9 @@ def _confirm(context: KeyScope, survey: Survey, code: Secret) -> Seat:
                 code=code.text(),
             )
         )
-        _pending_file(context, seat).unlink(missing_ok=True)
+        _pending_file(scope, seat).unlink(missing_ok=True)
         return seat
-    for epoch in survey.epochs:
+    for epoch in catalog.epochs:
         if epoch.record and epoch.record.epoch != latest.epoch:
             for seat in seats(epoch.record):
                 if _matches(seat, code) is not None:
@@ -303,17 +303,6 @@ def _matches(seat: Seat, code: Secret) -> int | None:
     return None
 
 
-def _survey(context: KeyScope) -> Survey:
-    reader = Reader.of(context, context.backends("driller").targets())
-    return reader.survey(context.fingerprint, journal=context.journal)
-
-
-def _latest(survey: Survey) -> Record:
-    (epoch,) = choose(survey, ())
-    assert epoch.record is not None  # the latest is an authentic one
-    return epoch.record
-
-
 def _chosen(all_seats: list[Seat], who: Collection[str]) -> list[Seat]:
     people = [seat for seat in all_seats if seat.kind != "paper"]
     if not people:
@@ -336,8 +325,8 @@ def _plain(text: str) -> str:
     return "".join(text.split()).upper()
 
 
-def _number(context: KeyScope, seat: Seat, used: Collection[int], *, new: bool) -> int:
-    pending = _pending(context, seat)
+def _number(scope: KeyScope, seat: Seat, used: Collection[int], *, new: bool) -> int:
+    pending = _pending(scope, seat)
     if pending is not None and pending not in used and not new:
         return pending
     free = [number for number in range(len(seat.share.checks)) if number not in used and number != pending]
@@ -347,19 +336,19 @@ def _number(context: KeyScope, seat: Seat, used: Collection[int], *, new: bool) 
             hint="`orgkey custody rotate` gives new shares, with new codes",
         )
     number = secrets.choice(free)
-    path = _pending_file(context, seat)
+    path = _pending_file(scope, seat)
     files.private_directory(path.parent)
-    document = {"number": number, "at": stamp(context.clock.now())}
+    document = {"number": number, "at": stamp(scope.clock.now())}
     files.replace(path, (json.dumps(document, sort_keys=True) + "\n").encode())
     return number
 
 
-def _pending_file(context: KeyScope, seat: Seat) -> Path:
-    return context.root / "checkins" / ".".join(["challenge", *map(str, seat.key)])
+def _pending_file(scope: KeyScope, seat: Seat) -> Path:
+    return scope.root / "checkins" / ".".join(["challenge", *map(str, seat.key)])
 
 
-def _pending(context: KeyScope, seat: Seat) -> int | None:
-    path = _pending_file(context, seat)
+def _pending(scope: KeyScope, seat: Seat) -> int | None:
+    path = _pending_file(scope, seat)
     try:
         return int(json.loads(path.read_bytes())["number"])
     except FileNotFoundError:
@@ -371,7 +360,7 @@ def _pending(context: KeyScope, seat: Seat) -> int | None:
 
 
 def _challenge(
-    survey: Survey, record: Record, mine: list[Seat], numbers: Mapping[tuple[str, str, str, int], int]
+    catalog: Catalog, record: Record, mine: list[Seat], numbers: Mapping[tuple[str, str, str, int], int]
 ) -> Challenge:
     first = mine[0]
     older = [
@@ -384,7 +373,7 @@ def _challenge(
             seat.share.salt,
             seat.share.commitment,
         )
-        for epoch in survey.epochs
+        for epoch in catalog.epochs
         if epoch.record and epoch.record.epoch != record.epoch
         for seat in seats(epoch.record)
         if seat.share.label == first.share.label

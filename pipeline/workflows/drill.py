@@ -12,11 +12,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from pipeline.archive import live_key as lives
-from pipeline.archive.catalog import Copy, Epoch, Reader, choose, passed_over
-from pipeline.archive.run import Estate, KeyScope
+from pipeline.archive import live_key
+from pipeline.archive.catalog import Copy, Epoch
+from pipeline.archive.live_key import Live
+from pipeline.archive.run import KeyScope
 from pipeline.core.clock import stamp
 from pipeline.core.digest import Digest
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
@@ -24,7 +25,7 @@ from pipeline.core.isolation import isolated
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import passphrase
 from pipeline.custody.shares.manifest_section import PathEntry
-from pipeline.evidence import statement as certificate
+from pipeline.evidence import statement
 from pipeline.evidence.ledger import witnessed
 from pipeline.evidence.ledger.drill_results import NOT_REACHED, PROOFS, Proof, Result
 from pipeline.evidence.ledger.events import DrillEvent, Failure
@@ -85,7 +86,7 @@ class Drill:
 
     @property
     def held(self) -> bool:
-        """Whether anything was tried: a ceremony that too few people came to is no failed one."""
+        """Whether anything was tried: a ceremony that too few people came to did not fail."""
         return any(result.held for result in self.results) or not self.results
 
     @property
@@ -110,7 +111,7 @@ class Drill:
 
 
 @dataclass(frozen=True)
-class Former:
+class FormerDrill:
     """What became of the drill of one former key.
 
     Attributes:
@@ -126,15 +127,11 @@ class Former:
     code: Code
 
 
-def drill(context: KeyScope, request: DrillRequest) -> Drill:
+def drill(scope: KeyScope, request: DrillRequest) -> Drill:
     """Run a drill and keep its evidence.
 
     It holds the key's lock: two at once would each begin the same epoch in the journal, and lose what the
     other one has proven.
-
-    Args:
-        context: The run.
-        request: What is to be drilled.
 
     Returns:
         The outcome, also when proofs failed: see ``code``.
@@ -143,75 +140,58 @@ def drill(context: KeyScope, request: DrillRequest) -> Drill:
         Locked: Another run works on this key on this host.
         OrgkeyError: Nothing could be drilled at all, or the evidence could not be kept.
     """
-    with context.locked("drill-refused"):
-        return within(context, request)
+    with scope.locked("drill-refused"):
+        return within(scope, request)
 
 
-def drill_former(context: KeyScope, request: DrillRequest) -> tuple[Former, ...]:
+def within(scope: KeyScope, request: DrillRequest) -> Drill:
+    """The same, as a part of a run that holds the key's lock already."""
+    archive = scope.archive("driller")
+    if request.targets:
+        archive = archive.at(request.targets)
+    if request.epochs:
+        archive = replace(archive, journal=None)
+    with scope.prover():
+        catalog = archive.catalog(request.epochs or None, everything=request.epochs is None)
+        scope.deadline.require_clock()  # proofs are signatures, and those are judged by time
+        chosen = catalog.choose(request.epochs)
+        _require_one_ceremony(scope, chosen, request)
+        if request.epochs is not None and not request.epochs:
+            for line in catalog.passed_over(chosen[0]):
+                scope.reporter.warn(line)
+        results: list[Result] = []
+        for epoch in chosen:
+            where = ", ".join(copy.target for copy in epoch.copies)
+            scope.reporter.progress(f"drilling epoch {epoch.name} from {where}")
+            results += _drill_epoch(scope, epoch, request, catalog.records(other_than=epoch.record))
+    codes = [result.code for result in results] + [error.code for error in catalog.unreachable.values()]
+    return Drill(tuple(results), first_of(codes))
+
+
+def drill_former(scope: KeyScope, request: DrillRequest) -> tuple[FormerDrill, ...]:
     """Drill every former key of the configuration: old backups still need them.
 
     Raises:
         OrgkeyError: The evidence could not be kept.
     """
-    return tuple(_drill_former(key, request) for key in context.former())
+    return tuple(_drill_former(key, request) for key in scope.former())
 
 
-def _drill_former(context: KeyScope, request: DrillRequest) -> Former:
-    context.reporter.progress(f"former key {context.fingerprint}")
+def _drill_former(scope: KeyScope, request: DrillRequest) -> FormerDrill:
+    scope.reporter.progress(f"former key {scope.fingerprint}")
     try:
-        with context.locked():
-            done = within(context, request)
+        with scope.locked():
+            done = within(scope, request)
     except OrgkeyError as error:
         if error.code is Code.LOCAL_FILES:
             raise  # evidence that cannot be kept is a failure
         # Nothing is stored, or every path needs people: the old backups may not open any more.
         code = Code.STALE if isinstance(error, UsageProblem) else error.code
-        return Former(context.fingerprint, None, error.message, code)
-    return Former(context.fingerprint, done, None, done.code)
+        return FormerDrill(scope.fingerprint, None, error.message, code)
+    return FormerDrill(scope.fingerprint, done, None, done.code)
 
 
-def within(context: KeyScope, request: DrillRequest) -> Drill:
-    """The same, as a part of a run that holds the key's lock already."""
-    with context.prover():
-        return _drill(context, request)
-
-
-def _drill(context: KeyScope, request: DrillRequest) -> Drill:
-    estate = context.backends("driller")
-    targets = estate.targets()
-    unknown = set(request.targets) - set(targets)
-    if unknown:
-        raise UsageProblem(
-            f"no target is called {', '.join(sorted(unknown))}",
-            hint="the configuration has " + ", ".join(sorted(targets)),
-        )
-    if request.targets:
-        targets = {name: targets[name] for name in request.targets}
-    reader = Reader.of(context, targets)
-    survey = reader.survey(
-        context.fingerprint,
-        journal=None if request.epochs else context.journal,
-        epochs=request.epochs or None,
-        everything=request.epochs is None,
-    )
-    context.deadline.require_clock()  # proofs are signatures, and those are judged by time
-    results: list[Result] = []
-    chosen = choose(survey, request.epochs)
-    _require_one_ceremony(estate, chosen, request)
-    if request.epochs is not None and not request.epochs:
-        for line in passed_over(survey, chosen[0]):
-            context.reporter.warn(line)
-    for epoch in chosen:
-        context.reporter.progress(
-            f"drilling epoch {epoch.name} from {', '.join(copy.target for copy in epoch.copies)}"
-        )
-        others = tuple(other.record for other in survey.epochs if other.record and other is not epoch)
-        results.extend(_drill_epoch(context, estate, epoch, request, others))
-    codes = [result.code for result in results] + [error.code for error in survey.unreachable.values()]
-    return Drill(tuple(results), first_of(codes))
-
-
-def _require_one_ceremony(estate: Estate, chosen: Sequence[Epoch], request: DrillRequest) -> None:
+def _require_one_ceremony(scope: KeyScope, chosen: Sequence[Epoch], request: DrillRequest) -> None:
     """People bring the shares of one epoch; those of another are foreign to it.
 
     Raises:
@@ -220,9 +200,8 @@ def _require_one_ceremony(estate: Estate, chosen: Sequence[Epoch], request: Dril
     if len(chosen) == 1:
         return
     for record in (epoch.record for epoch in chosen if epoch.record):
-        alone = {path.name for path in unattended_paths(estate, record)}
-        named = request.unseal.path
-        if request.unseal.shares or (named is not None and named not in alone):
+        alone = {path.name for path in unattended_paths(scope, record)}
+        if request.unseal.shares or request.unseal.path not in {None, *alone}:
             raise UsageProblem(
                 f"a drill with people is of one epoch, and {len(chosen)} were asked for",
                 hint="name it with --epoch ID, or leave --epoch out for the latest",
@@ -230,14 +209,10 @@ def _require_one_ceremony(estate: Estate, chosen: Sequence[Epoch], request: Dril
 
 
 def _drill_epoch(
-    context: KeyScope,
-    estate: Estate,
-    epoch: Epoch,
-    request: DrillRequest,
-    others: Sequence[Record] = (),
+    scope: KeyScope, epoch: Epoch, request: DrillRequest, others: Sequence[Record]
 ) -> list[Result]:
     """Drill every copy of one epoch on every path, each distinct record once, and keep the evidence."""
-    lived = lives.live(context, epoch)
+    live = live_key.live(scope, epoch)
     opened: dict[tuple[str, str], UnsealedEpoch] = {}
     records: dict[str, Record] = {}
     results: list[Result] = []
@@ -247,50 +222,25 @@ def _drill_epoch(
             continue
         digest = copy.record.sha256.hex
         records[digest] = copy.record
-        wanted = request.unseal.path or ceremony.path_of(copy.record, request.unseal.shares, others)
-        for path in _paths(estate, copy.record, wanted):
+        public = live.public or copy.record.public
+        for path in _paths(scope, copy.record, request.unseal, others):
             if (digest, path.name) not in opened:
                 opened[digest, path.name] = unseal_and_prove(
-                    context,
-                    copy.record,
-                    path,
-                    request.unseal,
-                    others,
-                    public=lived.public or copy.record.public,
+                    scope, copy.record, path, request.unseal, others, public=public
                 )
                 if request.backups:
-                    _open_backups(context, copy.record, opened[digest, path.name], request.backups)
+                    _open_backups(scope, copy.record, opened[digest, path.name], request.backups)
             results.append(_result(epoch, copy, copy.record, path, opened[digest, path.name]))
-    made = {
-        digest: _certify(context, estate, record, epoch.copies, results, opened, request.nonce, lived)
-        for digest, record in records.items()
-    }
-    results = [
-        replace(result, certificate=made[result.record_sha256.hex]) if result.record_sha256 else result
-        for result in results
-    ]
-    for result in results:
-        if not result.held:
-            message = result.proofs["recover"].problem
-            context.record_event(
-                Failure(event="drill-not-held", epoch=epoch.name, path=result.path, message=message)
-            )
-            break  # the people are the same for every copy
-    held = [result for result in results if result.held]
-    if not held:
-        return results
-    told = witnessed.results(held)
-    signed = [
-        witnessed.sign(told, record, raw, context.clock.now())
-        for digest, record in records.items()
-        if (raw := _recovered(opened, digest)) is not None
-    ]
-    _remember(context, epoch, held, {"results": told, "witnessed": signed})
-    return results
+    raws = {digest: item.raw for (digest, _), item in opened.items() if item.raw}
+    evidence = _Evidence(scope, epoch, results)
+    for digest, raw in raws.items():
+        evidence.certify(records[digest], raw, request.nonce, live)
+    evidence.keep({digest: (records[digest], raw) for digest, raw in raws.items()})
+    return evidence.results
 
 
 def _open_backups(
-    context: KeyScope, record: Record, opened: UnsealedEpoch, backups: Sequence[BackupSource]
+    scope: KeyScope, record: Record, opened: UnsealedEpoch, backups: Sequence[BackupSource]
 ) -> None:
     """Have the recovered key open real backups, and add what came of it to the proofs."""
     from pipeline.sources.backups import prove
@@ -299,12 +249,12 @@ def _open_backups(
         opened.proofs["backup"] = Proof(False, (), NOT_REACHED)
         return
     started = time.monotonic()
-    deadline = context.backup_deadline()
+    deadline = scope.backup_deadline()
     by: list[str] = []
     problems: list[str] = []
     codes: list[Code] = []
     for source in backups:
-        context.reporter.progress(f"opening the backup {source.name}")
+        scope.reporter.progress(f"opening the backup {source.name}")
         result = isolated(
             partial(
                 prove.opens,
@@ -326,21 +276,24 @@ def _open_backups(
     opened.code = first_of([opened.code, *codes])
 
 
-def unattended_paths(estate: Estate, record: Record) -> list[PathEntry]:
+def unattended_paths(scope: KeyScope, record: Record) -> list[PathEntry]:
     """The custody paths of a record that need no person, by name."""
     section = record.manifest.custody
-    machines = set(estate.openers(section))
+    machines = set(scope.backends("driller").openers(section))
     return [path for path in section.paths if {need.holder for need in path.needs} <= machines]
 
 
-def _paths(estate: Estate, record: Record, wanted: str | None) -> list[PathEntry]:
-    """The path that was asked for, else all that need no person."""
+def _paths(
+    scope: KeyScope, record: Record, request: UnsealRequest, others: Sequence[Record]
+) -> list[PathEntry]:
+    """The path that was asked for, or that shares are of; else all that need no person."""
     section = record.manifest.custody
+    wanted = request.path or ceremony.path_of(record, request.shares, others)
     if wanted is not None:
         paths = [path for path in section.paths if path.name == wanted]
         problem = f"epoch {record.epoch} has no custody path called {wanted}"
     else:
-        paths = unattended_paths(estate, record)
+        paths = unattended_paths(scope, record)
         problem = f"every custody path of epoch {record.epoch} needs people"
     if not paths:
         names = ", ".join(path.name for path in section.paths)
@@ -392,109 +345,122 @@ def _result(epoch: Epoch, copy: Copy, record: Record, path: PathEntry, opened: U
     )
 
 
-def _certify(
-    context: KeyScope,
-    estate: Estate,
-    record: Record,
-    copies: Sequence[Copy],
-    results: Sequence[Result],
-    opened: Mapping[tuple[str, str], UnsealedEpoch],
-    nonce: str | None,
-    lived: lives.Live,
-) -> str | None:
-    """Issue the certificate of one record, when its passphrase came back and its key signs."""
-    raw = _recovered(opened, record.sha256.hex)
-    if raw is None:
-        return None
-    now = context.clock.now()
-    body = certificate.build(
-        record,
-        [result for result in results if result.record_sha256 in (None, record.sha256)],
-        nonce=nonce or secrets.token_hex(16),
-        nonce_from="verifier" if nonce else "random",
-        at=now,
-        run=context.run_id,
-        public_from="live" if lived.public else "record",
-        requests=estate.request_ids(),
-        ledger_head=context.ledger.head(),
-        ledger_host=context.ledger.host,
-        copies=[
-            {
-                "target": copy.target,
-                "domain": copy.domain,
-                "location": copy.location,
-                "version": copy.version,
-                "sha256": copy.sha256.hex if copy.sha256 else None,
-            }
-            for copy in copies
-        ],
-        rto_objective=context.config.policy.rto_seconds,
-    )
-    try:
-        path = certificate.keep(
-            context.root / certificate.FOLDER, record, body, raw, now=now, deadline=context.deadline
+@dataclass
+class _Evidence:
+    """What a drill of one epoch leaves behind: certificates, the ledger's entries, the journal's mark."""
+
+    scope: KeyScope
+    epoch: Epoch
+    results: list[Result]
+
+    def certify(self, record: Record, raw: Secret, nonce: str | None, live: Live) -> None:
+        """Issue the certificate of one record, where its key signs, and name it in the record's results."""
+        scope, now = self.scope, self.scope.clock.now()
+        body = statement.build(
+            record,
+            [result for result in self.results if result.record_sha256 in (None, record.sha256)],
+            nonce=nonce or secrets.token_hex(16),
+            nonce_from="verifier" if nonce else "random",
+            at=now,
+            run=scope.run_id,
+            public_from="live" if live.public else "record",
+            requests=scope.backends("driller").request_ids(),
+            ledger_head=scope.ledger.head(),
+            ledger_host=scope.ledger.host,
+            copies=[
+                {
+                    "target": copy.target,
+                    "domain": copy.domain,
+                    "location": copy.location,
+                    "version": copy.version,
+                    "sha256": copy.sha256.hex if copy.sha256 else None,
+                }
+                for copy in self.epoch.copies
+            ],
+            rto_objective=scope.config.policy.rto_seconds,
         )
-    except OrgkeyError as error:
-        if error.code is Code.LOCAL_FILES:
-            raise  # evidence that cannot be kept is a failure
-        # A key that does not sign has failed its proof already, and is reported by it.
-        context.reporter.progress(f"no certificate for {record.epoch}: {error.message}")
-        return None
-    _stamp(context, path)
-    return str(path)
+        try:
+            path = statement.keep(
+                scope.root / statement.FOLDER, record, body, raw, now=now, deadline=scope.deadline
+            )
+        except OrgkeyError as error:
+            if error.code is Code.LOCAL_FILES:
+                raise  # evidence that cannot be kept is a failure
+            # A key that does not sign has failed its proof already, and is reported by it.
+            scope.reporter.progress(f"no certificate for {record.epoch}: {error.message}")
+            return
+        _stamp(scope, path)
+        self.results = [
+            replace(result, certificate=str(path)) if result.record_sha256 == record.sha256 else result
+            for result in self.results
+        ]
+
+    def keep(self, recovered: Mapping[str, tuple[Record, Secret]]) -> None:
+        """Enter the drill in the ledger, then mark the epoch as proven where it is.
+
+        Args:
+            recovered: The records whose escrow passphrase came back, with it, by digest.
+        """
+        for result in self.results:
+            if not result.held:
+                message = result.proofs["recover"].problem
+                self.scope.record_event(
+                    Failure(event="drill-not-held", epoch=self.epoch.name, path=result.path, message=message)
+                )
+                break  # the people are the same for every copy
+        held = [result for result in self.results if result.held]
+        if not held:
+            return
+        shown, now = witnessed.results(held), self.scope.clock.now()
+        details = {
+            "epoch": self.epoch.name,
+            "results": shown,
+            "witnessed": [witnessed.sign(shown, record, raw, now) for record, raw in recovered.values()],
+            "certificates": sorted({result.certificate for result in held if result.certificate}),
+        }
+        self.scope.record_event(DrillEvent.model_validate(details))
+        self._mark_proven([item for item in held if item.record_sha256 and _proved(held, item.record_sha256)])
+
+    def _mark_proven(self, proven: Sequence[Result]) -> None:
+        if not proven:
+            return
+        first = proven[0]
+        assert first.record_sha256 is not None
+        journal = self.scope.journal
+        entry = journal.entry(self.epoch.name) or journal.begin(self.epoch.name, None)
+        before = entry.proven() or {}
+        if before.get("record_sha256") != first.record_sha256.hex:
+            before = {}
+        records = [copy.record for copy in self.epoch.copies if copy.record]
+        record = next(record for record in records if record.sha256 == first.record_sha256)
+        entry.mark_proven(
+            {
+                "record_sha256": first.record_sha256.hex,
+                "plan": record.manifest.custody.plan_digest(),
+                "at": stamp(self.scope.clock.now()),
+                "copies": sorted({result.copy for result in proven}),
+                # What was proven on other paths stays proven: machines and people are drilled apart.
+                "paths": sorted({result.path for result in proven} | set(before.get("paths", ()))),
+                "certificate": first.certificate,
+                "rto_seconds": round(max(result.seconds["total"] for result in proven), 3),
+            }
+        )
 
 
-def _stamp(context: KeyScope, path: Path) -> None:
-    """Have the certificate's time stamped where that is configured; and those that still wait for it."""
+def _stamp(scope: KeyScope, path: Path) -> None:
+    """Have the certificate's time stamped where that is configured; and those not yet stamped."""
     from pipeline.evidence import timestamp
 
-    settings = context.config.certificate
+    settings = scope.config.certificate
     if settings.timestamp is None:
         return
-    made = timestamp.ask(path, settings, seconds=context.deadline.limit(settings.timestamp_seconds))
+    made = timestamp.ask(path, settings, seconds=scope.deadline.limit(settings.timestamp_seconds))
     if made.state == "stamped":
-        timestamp.ask_all(path.parent, settings, limit=context.deadline.limit)
+        timestamp.ask_all(path.parent, settings, limit=scope.deadline.limit)
     else:
-        context.reporter.warn(f"the certificate's time-stamp is pending: {made.reason}")
+        scope.reporter.warn(f"the certificate's time-stamp is pending: {made.reason}")
 
 
 def _proved(results: Sequence[Result], digest: Digest) -> bool:
     tried = [result for result in results if result.record_sha256 == digest]
     return bool(tried) and all(result.passed for result in tried)
-
-
-def _recovered(opened: Mapping[tuple[str, str], UnsealedEpoch], record: str) -> Secret | None:
-    """The escrow passphrase of a record, by any path that brought it back."""
-    return next((item.raw for (digest, _), item in opened.items() if digest == record and item.raw), None)
-
-
-def _remember(context: KeyScope, epoch: Epoch, results: Sequence[Result], told: Mapping[str, Any]) -> None:
-    """Enter the drill in the ledger, then mark the epoch as proven where it is."""
-    certificates = sorted({result.certificate for result in results if result.certificate})
-    context.record_event(
-        DrillEvent.model_validate({"epoch": epoch.name, **told, "certificates": certificates})
-    )
-    proven = [result for result in results if result.record_sha256 and _proved(results, result.record_sha256)]
-    if not proven or proven[0].record_sha256 is None:
-        return
-    entry = context.journal.entry(epoch.name) or context.journal.begin(epoch.name, None)
-    before = entry.proven() or {}
-    plan = next(
-        copy.record.manifest.custody.plan_digest()
-        for copy in epoch.copies
-        if copy.record and copy.record.sha256 == proven[0].record_sha256
-    )
-    if before.get("record_sha256") != proven[0].record_sha256.hex:
-        before = {}
-    entry.mark_proven(
-        {
-            "record_sha256": proven[0].record_sha256.hex,
-            "plan": plan,
-            "at": stamp(context.clock.now()),
-            "copies": sorted({result.copy for result in proven}),
-            # What was proven on other paths stays proven: machines and people are drilled apart.
-            "paths": sorted({result.path for result in proven} | set(before.get("paths", ()))),
-            "certificate": proven[0].certificate,
-            "rto_seconds": round(max(result.seconds["total"] for result in proven), 3),
-        }
-    )

@@ -24,7 +24,7 @@ _FINAL: Final = frozenset(code for code in Code if 10 <= code <= 19) - {Code.EXP
 
 
 @dataclass(frozen=True)
-class Outcome:
+class InboxOutcome:
     """How a round ended for the export.
 
     Attributes:
@@ -45,7 +45,7 @@ class Outcome:
     failures: tuple[tuple[str, int], ...] = ()
     final: bool = False
 
-    def like(self, other: Outcome | None) -> bool:
+    def like(self, other: InboxOutcome | None) -> bool:
         """Whether it is the same; times and ports in a message make no difference."""
         return other is not None and _masked(self) == _masked(other)
 
@@ -54,32 +54,32 @@ class InboxState:
     """One export, and what the rounds before made of it under the same configuration.
 
     Args:
-        context: The run.
+        scope: The key.
         data: The export.
     """
 
-    def __init__(self, context: KeyScope, data: bytes) -> None:
-        self._context = context
-        self._file = context.root / "arrival.json"
-        self._subject = sha256(data + context.config.model_dump_json().encode()).hex
-        source = context.config.source
+    def __init__(self, scope: KeyScope, data: bytes) -> None:
+        self._scope = scope
+        self._file = scope.root / "arrival.json"
+        self._subject = sha256(data + scope.config.model_dump_json().encode()).hex
+        source = scope.config.source
         self._passphrase = _mark(source.passphrase_file if source else None)
         self._before, self._tried_with = self._recall()
 
-    def held(self) -> Outcome | None:
+    def held(self) -> InboxOutcome | None:
         """How the last round ended, where another try could only end the same; else ``None``."""
         before = self._before
         if before is None or not before.final or self._tried_with != self._passphrase:
             return None
         if before.epoch is None:
             return before
-        entry = self._context.journal.entry(before.epoch)
-        whole = entry is not None and set(entry.receipts()) >= set(self._context.config.target)
+        entry = self._scope.journal.entry(before.epoch)
+        whole = entry is not None and set(entry.receipts()) >= set(self._scope.config.target)
         return before if entry is not None and whole and not entry.proven() else None
 
     def scope(self) -> KeyScope:
         """The run's scope, whose ledger gets only what has changed since the round before."""
-        own = {item.name: getattr(self._context, item.name) for item in fields(KeyScope)}
+        own = {item.name: getattr(self._scope, item.name) for item in fields(KeyScope)}
         return _InboxScope(**own, inbox=self)
 
     def enter(self, event: EscrowEvent | Failure, *, final: bool) -> None:
@@ -96,7 +96,7 @@ class InboxState:
         if isinstance(event, Failure):
             # A command may give another passphrase next time; of a file it is seen whether it has changed.
             final = final and code in _FINAL and (code is not Code.WRONG_PASSPHRASE or bool(self._passphrase))
-        outcome = Outcome(
+        outcome = InboxOutcome(
             event.kind,
             code,
             (event.message or "") if isinstance(event, Failure) else "",
@@ -106,14 +106,14 @@ class InboxState:
             final,
         )
         if not outcome.like(self._before):
-            self._context.record_event(event)
+            self._scope.record_event(event)
         self._keep(outcome)
 
     def forget(self) -> None:
         """The export was put aside: the next one is a new story, even with the same bytes."""
         self._file.unlink(missing_ok=True)
 
-    def _keep(self, outcome: Outcome) -> None:
+    def _keep(self, outcome: InboxOutcome) -> None:
         files.private_directory(self._file.parent)
         document = {
             "schema": SCHEMA,
@@ -124,7 +124,7 @@ class InboxState:
         files.replace(self._file, json.dumps(document).encode())
         self._before, self._tried_with = outcome, self._passphrase
 
-    def _recall(self) -> tuple[Outcome | None, str]:
+    def _recall(self) -> tuple[InboxOutcome | None, str]:
         try:
             told = json.loads(self._file.read_bytes())
             if told["schema"] != SCHEMA or told["subject"] != self._subject:
@@ -132,7 +132,7 @@ class InboxState:
             kept = told["outcome"]
             kept["code"] = Code(kept["code"])
             kept["failures"] = tuple((str(name), int(code)) for name, code in kept["failures"])
-            return Outcome(**kept), str(told["passphrase_file"])
+            return InboxOutcome(**kept), str(told["passphrase_file"])
         except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
             return None, ""  # where it is damaged the export is tried, as if it were new
         except OSError as error:
@@ -153,7 +153,7 @@ class _InboxScope(KeyScope):
             super().record_event(event, final=final)
 
 
-def _masked(outcome: Outcome) -> Outcome:
+def _masked(outcome: InboxOutcome) -> InboxOutcome:
     return replace(outcome, message=re.sub(r"[0-9]+", "0", outcome.message))
 
 

@@ -19,8 +19,6 @@ from pipeline.provision.desired import Site
 from pipeline.provision.files import Files
 from pipeline.provision.plan import ServersPlan
 
-EVENT = "infra"
-
 
 @dataclass(frozen=True)
 class Look:
@@ -52,11 +50,11 @@ class Mended:
     code: Code
 
 
-def look(context: KeyScope, directory: Path | None = None) -> Look:
+def look(scope: KeyScope, directory: Path | None = None) -> Look:
     """Compare every Vault server of the configuration, logged in as the administrator; changes nothing.
 
     Args:
-        context: The run.
+        scope: The key.
         directory: Own copies of `infra/vault/`.
 
     Raises:
@@ -64,28 +62,28 @@ def look(context: KeyScope, directory: Path | None = None) -> Look:
         UsageProblem: The files or the configuration do not fit.
     """
     files = Files(directory)
-    sites = tuple(context.backends("administrator").sites())
-    return Look(files, sites, plan.make(files, context.config, sites))
+    sites = tuple(scope.backends("administrator").sites())
+    return Look(files, sites, plan.make(files, scope.config, sites))
 
 
-def mend(context: KeyScope, found: Look) -> Mended:
+def mend(scope: KeyScope, found: Look) -> Mended:
     """Make the changes of a plan, and look again.
 
     Raises:
         Denied, Unreachable, DeadlinePassed, UsageProblem: The second look failed.
     """
-    retrier = Retrier(context.deadline, clock=context.clock)
+    retrier = Retrier(scope.deadline, clock=scope.clock)
     outcomes = tuple(apply.apply(found.sites, found.plan.changes, retrier))
     code = apply.code(outcomes)
     if any(item.state == "failed" for item in outcomes):
         return Mended(outcomes, None, code)
-    left = plan.make(found.files, context.config, found.sites)
+    left = plan.make(found.files, scope.config, found.sites)
     if left.code is not Code.OK:
         code = Code.CONFLICT if left.code is Code.PENDING else left.code
     return Mended(outcomes, left, code)
 
 
-def remember(context: KeyScope, found: Look, mended: Mended | None = None) -> None:
+def remember(scope: KeyScope, found: Look, mended: Mended | None = None) -> None:
     """Write what was found, or done, to the ledger.
 
     Raises:
@@ -104,21 +102,21 @@ def remember(context: KeyScope, found: Look, mended: Mended | None = None) -> No
         left=tuple(_left(mended.left)) if mended and mended.left is not None else None,
     )
     if mended is None:
-        context.note_event(event)
+        scope.note_event(event)
     else:
-        context.record_event(event)
+        scope.record_event(event)
 
 
-def findings(context: KeyScope) -> list[Finding]:
+def findings(scope: KeyScope) -> list[Finding]:
     """What `doctor` says: one finding for each difference, a failure where it gives more than it should."""
-    if not any(item.kind in ("vault", "vault-transit") for item in _places(context)):
+    if not any(item.kind in ("vault", "vault-transit") for item in _places(scope)):
         return []
     subject = "vault's side"
-    if "administrator" not in context.config.identity:
+    if "administrator" not in scope.config.identity:
         said = "whether policies and roles drift is not looked at: there is no [identity.administrator]"
         return [Finding(Level.UNSEEN, subject, said)]
     try:
-        found = look(context).plan
+        found = look(scope).plan
     except OrgkeyError as error:
         return [Finding(Level.FAIL, subject, error.message, error.hint, error.code)]
     told = [
@@ -139,8 +137,8 @@ def findings(context: KeyScope) -> list[Finding]:
     return told or [Finding(Level.OK, subject, "as infra/vault says, no differences")]
 
 
-def _places(context: KeyScope) -> Sequence[Any]:
-    return [*context.config.target.values(), *context.config.holder.values()]
+def _places(scope: KeyScope) -> Sequence[Any]:
+    return [*scope.config.target.values(), *scope.config.holder.values()]
 
 
 def _fault(fault: Fault) -> str:

@@ -7,11 +7,11 @@ custodians' shares, kits and paper stay good and nobody has to be asked for a ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from pipeline.archive import lineage
-from pipeline.archive.catalog import Reader, Survey, choose, not_read
+from pipeline.archive.archive import Archive
+from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, Expired, NotAKey, NotPinned, OrgkeyError
 from pipeline.custody.shares import passphrase
@@ -20,12 +20,9 @@ from pipeline.record import create
 from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
 from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
-from pipeline.unseal.unseal import Unsealed, unseal
-from pipeline.workflows import publish as storing
-from pipeline.workflows.publish import Stored
-
-if TYPE_CHECKING:
-    from pipeline.openpgp.key.rewrap import UnlockedKey
+from pipeline.unseal.unseal import unseal
+from pipeline.workflows import publish
+from pipeline.workflows.publish import PendingEpoch, PublishedEpoch
 
 
 @dataclass(frozen=True)
@@ -50,16 +47,12 @@ class Refreshed:
         old: The epoch that was looked at.
     """
 
-    stored: Stored | None
+    stored: PublishedEpoch | None
     old: Reference
 
 
-def refresh(context: KeyScope, request: RefreshRequest) -> Refreshed:
+def refresh(scope: KeyScope, request: RefreshRequest) -> Refreshed:
     """Store the latest epoch again with a newer public part.
-
-    Args:
-        context: The run.
-        request: What is asked for.
 
     Returns:
         The outcome, also when it is degraded or a proof failed.
@@ -70,11 +63,25 @@ def refresh(context: KeyScope, request: RefreshRequest) -> Refreshed:
         Expired: It has been revoked.
         OrgkeyError: The stored epoch does not open, or nothing that counts was stored.
     """
-    with context.locked("refresh-failed"), context.prover():
-        return _refresh(context, request)
+    with scope.locked("refresh-failed"), scope.prover():
+        archive = scope.archive("writer")
+        catalog = archive.catalog()
+        old = catalog.record()
+        pending = _interrupted(scope, old, request)
+        if pending is not None:
+            scope.reporter.progress(f"resuming the interrupted refresh, epoch {pending.record.epoch}")
+        elif (record := _create(scope, archive, catalog, old, request)) is not None:
+            pending = publish.begin(scope, record)
+        else:
+            _catch_up(scope, old)
+            return Refreshed(None, Reference(old.epoch, old.sha256.hex))
+        stored = publish.publish(scope, archive, pending)
+        superseded = pending.record.manifest.supersedes or Reference(old.epoch, old.sha256.hex)
+        scope.record_event(RefreshEvent(**stored.facts(), supersedes=superseded.epoch))
+        return Refreshed(stored, superseded)
 
 
-def rehearse(context: KeyScope, request: RefreshRequest) -> tuple[str, str]:
+def rehearse(scope: KeyScope, request: RefreshRequest) -> tuple[str, str]:
     """Say what :func:`refresh` would do; nothing is opened, and nothing changes anywhere.
 
     Returns:
@@ -83,62 +90,41 @@ def rehearse(context: KeyScope, request: RefreshRequest) -> tuple[str, str]:
     Raises:
         OrgkeyError: What would make it fail before it opens anything.
     """
-    old = _latest(_survey(context))
-    if _compared(old, request.public) == "same":
-        if _elliptic(old):
-            return old.epoch, (
-                "open it, and store it again only if its secret numbers are not in canonical form: "
-                "the stored public part is as new already"
-            )
-        return old.epoch, "do nothing: the stored public part is as new already"
-    return old.epoch, "store it again with the newer public part, under the same shares"
+    old = scope.archive("writer").catalog().record()
+    if _compared(old, request.public) != "same":
+        return old.epoch, "store it again with the newer public part, under the same shares"
+    if _elliptic(old):
+        return old.epoch, (
+            "open it, and store it again only if its secret numbers are not in canonical form: "
+            "the stored public part is as new already"
+        )
+    return old.epoch, "do nothing: the stored public part is as new already"
 
 
-def _refresh(context: KeyScope, request: RefreshRequest) -> Refreshed:
-    survey = _survey(context)
-    old = _latest(survey)
-    chosen = storing.unfinished(
-        context,
+def _interrupted(scope: KeyScope, old: Record, request: RefreshRequest) -> PendingEpoch | None:
+    """A refresh with this public part that an earlier run left unproven."""
+    return publish.unfinished(
+        scope,
         lambda record: (
             record.manifest.record_id == old.manifest.record_id
             and record.manifest.supersedes is not None
             and _compared(record, request.public) == "same"
         ),
     )
-    if chosen is not None:
-        context.reporter.progress(f"resuming the interrupted refresh, epoch {chosen.record.epoch}")
-    elif _compared(old, request.public) != "same":
-        _require_history(context, survey)
-        chosen = storing.begin(context, _mint(context, survey, old, request))
-    elif (written := _written_anew(context, survey, old, request)) is not None:
-        _require_history(context, survey)
-        chosen = storing.begin(context, written)
-    else:
-        _catch_up(context, old)
-        return Refreshed(None, Reference(old.epoch, old.sha256.hex))
-    stored = storing.store(context, context.backends("writer").targets(), chosen)
-    reference = chosen.record.manifest.supersedes or Reference(old.epoch, old.sha256.hex)
-    context.record_event(RefreshEvent(**storing.facts(stored), supersedes=reference.epoch))
-    return Refreshed(stored, reference)
 
 
-def _require_history(context: KeyScope, survey: Survey) -> None:
-    insist = lineage.INSIST
-    storing.require_history(context, context.backends("writer").targets(), survey, insist)
-
-
-def _catch_up(context: KeyScope, record: Record) -> None:
+def _catch_up(scope: KeyScope, record: Record) -> None:
     """Enter a refresh in the ledger that this host has finished, killed before its entry was written."""
-    entry = context.journal.entry(record.epoch)
+    entry = scope.journal.entry(record.epoch)
     if record.manifest.supersedes is None or entry is None or not entry.receipts() or not entry.proven():
         return
     if any(
         item.details.get("epoch") == record.epoch
-        for item in context.ledger.each()
-        if item.own and item.event in ("escrow", "rotate", "refresh")
+        for item in scope.ledger.each()
+        if item.own and item.event in lineage.EVENTS
     ):
         return
-    context.record_event(
+    scope.record_event(
         RefreshEvent(
             epoch=record.epoch,
             record_sha256=record.sha256.hex,
@@ -148,18 +134,6 @@ def _catch_up(context: KeyScope, record: Record) -> None:
             code=int(Code.OK),
         )
     )
-
-
-def _survey(context: KeyScope) -> Survey:
-    reader = Reader.of(context, context.backends("writer").targets())
-    return reader.survey(context.fingerprint, journal=context.journal)
-
-
-def _latest(survey: Survey) -> Record:
-    epoch = choose(survey, ())[0]
-    if epoch.record is None:
-        raise not_read(epoch)
-    return epoch.record
 
 
 def _compared(record: Record, public: bytes) -> str:
@@ -198,48 +172,35 @@ def _elliptic(record: Record) -> bool:
     return any(component.public.curve for component in key.components)
 
 
-def _written_anew(context: KeyScope, survey: Survey, old: Record, request: RefreshRequest) -> Record | None:
-    """Mint an epoch again whose secret numbers are stored in a form that strict programs refuse.
+def _create(
+    scope: KeyScope, archive: Archive, catalog: Catalog, old: Record, request: RefreshRequest
+) -> Record | None:
+    """The record with the newer public part; ``None`` where there is nothing to refresh.
 
-    Earlier releases stored elliptic numbers as GnuPG 2.3 and newer export them. That shows only when the
-    record is open: machines open it, or people who came with shares or named their path, nobody else.
+    Earlier releases stored elliptic numbers as GnuPG 2.3 and newer export them, a form that strict programs
+    refuse. That shows only when the record is open: machines open it, or people who came with shares or named
+    their path, nobody else.
     """
-    if not _elliptic(old):
+    unsealing, newer = request.unseal, _compared(old, request.public) != "same"
+    if newer:
+        publish.require_history(archive, catalog, lineage.INSIST)
+    elif not _elliptic(old):
         return None
-    called = request.unseal.path is not None or request.unseal.shares
+    elif unsealing.path is None and not unsealing.shares:
+        unsealing = UNATTENDED
     try:
-        opened, key = _open(context, survey, old, request if called else replace(request, unseal=UNATTENDED))
+        opened = unseal(old, scope.backends("driller"), unsealing, catalog.records(other_than=old))
+        scope.reporter.progress(f"epoch {old.epoch}: the escrow passphrase is back by path {opened.path}")
+        key = create.reopen_key(old, passphrase.written(opened.raw)).merge_public(request.public)
     except OrgkeyError as error:
-        context.reporter.progress(
-            f"whether its secret numbers are in canonical form is not known: {error.message}"
-        )
+        if newer:
+            raise
+        scope.reporter.progress(f"the form of its secret numbers is not known: {error.message}")
         return None
-    if key.canonical:
-        return None
-    context.reporter.progress(
-        "the secret numbers are stored in a form that strict programs refuse: written anew"
-    )
-    return _store_again(context, survey, old, opened, key)
-
-
-def _mint(context: KeyScope, survey: Survey, old: Record, request: RefreshRequest) -> Record:
-    return _store_again(context, survey, old, *_open(context, survey, old, request))
-
-
-def _open(
-    context: KeyScope, survey: Survey, old: Record, request: RefreshRequest
-) -> tuple[Unsealed, UnlockedKey]:
-    others = [epoch.record for epoch in survey.epochs if epoch.record and epoch.record.epoch != old.epoch]
-    opened = unseal(old, context.backends("driller"), request.unseal, others)
-    context.reporter.progress(f"epoch {old.epoch}: the escrow passphrase is back by path {opened.path}")
-    return opened, create.reopen_key(old, passphrase.written(opened.raw)).merge_public(request.public)
-
-
-def _store_again(
-    context: KeyScope, survey: Survey, old: Record, opened: Unsealed, key: UnlockedKey
-) -> Record:
-    newest = survey.newest()
-    last = newest.record if newest and newest.record else old
-    return create.refresh_record(
-        old, key, opened.raw, now=storing.moment_after(context, last), deadline=context.deadline
-    )
+    if not newer:
+        if key.canonical:
+            return None
+        publish.require_history(archive, catalog, lineage.INSIST)
+        scope.reporter.progress("its secret numbers have a form that strict programs refuse: written anew")
+    now = publish.moment_after(scope, catalog.newest_record() or old)
+    return create.refresh_record(old, key, opened.raw, now=now, deadline=scope.deadline)

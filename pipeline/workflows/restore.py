@@ -1,18 +1,18 @@
 """Get the keypair back: from any copy, epoch, path and version, into a new file.
 
-Nothing here judges whether the key has expired or what hangs on it: a restore is never refused for that.
+Whether the key has expired, and what is attached to it, is not judged: a restore is never refused for that.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
-from pipeline.archive import lineage
-from pipeline.archive import live_key as lives
-from pipeline.archive.catalog import Epoch, Reader, State, Survey, choose, not_read, passed_over
-from pipeline.archive.run import Estate, KeyScope
+from pipeline.archive import lineage, live_key
+from pipeline.archive.archive import Archive
+from pipeline.archive.backends import HolderBackends
+from pipeline.archive.catalog import Catalog, Epoch, EpochState, not_read
+from pipeline.archive.run import KeyScope
 from pipeline.core import files, signals
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError, UsageProblem
@@ -21,7 +21,6 @@ from pipeline.core.secret import Secret, SecretSource
 from pipeline.custody.shares import passphrase
 from pipeline.record import create
 from pipeline.record.verify import Record
-from pipeline.storage.interface import Slot
 from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
 from pipeline.unseal.unseal import unseal
 
@@ -48,7 +47,7 @@ class RestoreRequest:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRecord:
     """The record that a restore starts from.
 
     Attributes:
@@ -108,92 +107,78 @@ def check_output(path: Path) -> None:
     files.try_out(path)
 
 
-def find(context: KeyScope, estate: Estate, request: RestoreRequest) -> Found:
+def find(scope: KeyScope, request: RestoreRequest) -> FoundRecord:
     """Find the record at the configured targets.
 
     Raises:
         OrgkeyError: No authentic copy of what was asked for is there.
     """
-    targets = estate.targets()
-    if request.source is not None and request.source not in targets:
-        raise UsageProblem(
-            f"no target is called {request.source}",
-            hint="the configuration has " + ", ".join(sorted(targets)),
-        )
+    archive = scope.archive("driller")
     if request.source is not None:
-        targets = {request.source: targets[request.source]}
-    reader = Reader.of(context, targets)
+        archive = archive.at([request.source])
     if request.version is not None:
-        return _one_version(reader, context.fingerprint, request)
-    survey = reader.survey(context.fingerprint, journal=context.journal, everything=request.epoch != "latest")
-    epoch = choose(survey, () if request.epoch == "latest" else (request.epoch,))[0]
-    if request.epoch == "latest" and epoch.state not in (State.PROVEN, State.SUPERSEDED):
-        context.reporter.warn(
-            f"epoch {epoch.name} is authentic, but this host knows of no drill that proved it"
+        return _one_version(archive, request)
+    latest = request.epoch == "latest"
+    catalog = archive.catalog(everything=not latest)
+    epoch = catalog.choose(() if latest else (request.epoch,))[0]
+    if latest and epoch.state not in (EpochState.PROVEN, EpochState.SUPERSEDED):
+        scope.reporter.warn(
+            f"epoch {epoch.name} is authentic, but no drill that this host knows of proved it"
         )
-    if problem := context.deadline.dates.problem():
-        context.reporter.warn(f"{problem.message}; what is stored is judged by the servers' time")
-    for name, error in survey.unreachable.items():
-        context.reporter.warn(f"{name} was left out: {error.message}")
+    if problem := scope.deadline.dates.problem():
+        scope.reporter.warn(f"{problem.message}; what is stored is judged by the servers' time")
+    for name, error in catalog.unreachable.items():
+        scope.reporter.warn(f"{name} was left out: {error.message}")
     for copy in epoch.copies:
         if copy.problem:
-            context.reporter.warn(f"{copy.target}: {copy.problem}")
-    if request.epoch == "latest":
-        known = isolated(lambda: lineage.newer_known(context, survey, epoch.name), "this host's state")
+            scope.reporter.warn(f"{copy.target}: {copy.problem}")
+    if latest:
+        known = isolated(lambda: lineage.newer_known(scope, catalog, epoch.name), "this host's state")
         more = [known.message] if isinstance(known, OrgkeyError) else filter(None, [known])
-        for line in (*passed_over(survey, epoch), *more):
-            context.reporter.warn(line)
+        for line in (*catalog.passed_over(epoch), *more):
+            scope.reporter.warn(line)
     if not epoch.good:
         raise not_read(epoch)
     copy = epoch.good[0]
     assert copy.record is not None
-    lived = lives.live(context, epoch).public
-    newer = _newer_public(survey, copy.record) + ((lived,) if lived else ())
-    others = tuple(
-        other.record for other in survey.epochs if other.record and other.record.epoch != copy.record.epoch
-    )
-    return Found(copy.record, copy.target, newer, others)
+    public = live_key.live(scope, epoch).public
+    newer = (*_newer_public(catalog, copy.record), *([public] if public else ()))
+    return FoundRecord(copy.record, copy.target, newer, catalog.records(other_than=copy.record))
 
 
-def _one_version(reader: Reader, fingerprint: str, request: RestoreRequest) -> Found:
-    if request.source is None or request.epoch == "latest":
+def _one_version(archive: Archive, request: RestoreRequest) -> FoundRecord:
+    if request.source is None or request.version is None or request.epoch == "latest":
         raise UsageProblem(
             "--version-id names a version of one copy of one epoch",
             hint="give --from TARGET and --epoch ID, too; `orgkey list` shows them",
         )
-    copy = reader.copy(request.source, Slot(fingerprint, request.epoch), version=request.version)
+    copy = archive.version(request.source, request.epoch, request.version)
     if copy.record is None:
-        raise not_read(Epoch(request.epoch, fingerprint, (copy,), State.WRITTEN))
-    return Found(copy.record, copy.target)
+        raise not_read(Epoch(request.epoch, archive.fingerprint, (copy,), EpochState.WRITTEN))
+    return FoundRecord(copy.record, copy.target)
 
 
-def _newer_public(survey: Survey, record: Record) -> tuple[bytes, ...]:
+def _newer_public(catalog: Catalog, record: Record) -> tuple[bytes, ...]:
     """Public parts that later epochs of the same key carry: self-signatures are renewed every year."""
-    return tuple(
-        epoch.record.public
-        for epoch in survey.epochs
-        if epoch.record and epoch.record.manifest.created > record.manifest.created
-    )
+    created = record.manifest.created
+    return tuple(other.public for other in catalog.records() if other.manifest.created > created)
 
 
 def restore(
-    found: Found,
+    found: FoundRecord,
     request: RestoreRequest,
-    estate: Estate,
+    holders: HolderBackends,
     new_passphrase: SecretSource,
-    *,
     deadline: Deadline,
-    now: datetime,
 ) -> Restored:
     """Open a record and write the key to a new file.
 
     Args:
         found: The record.
         request: What is to be written, and how to open the record.
-        estate: Whose logins open it.
+        holders: Whose logins open it.
         new_passphrase: Asked once the key is open; protects the restored key. Unused for the original.
         deadline: Bounds the work.
-        now: The present time.
 
     Returns:
         What was written. Only a key that was opened, fits the fingerprint and opens again with the new
@@ -202,7 +187,7 @@ def restore(
     Raises:
         OrgkeyError: No path opens the record, or the file cannot be written; then there is no file.
     """
-    opened = unseal(found.record, estate, request.unseal, found.others)
+    opened = unseal(found.record, holders, request.unseal, found.others)
     written = passphrase.written(opened.raw)
     if request.original:
         content = create.original_export(found.record, written)
@@ -222,7 +207,7 @@ def restore(
     )
 
 
-def _rewrapped(found: Found, written: Secret, new_passphrase: SecretSource) -> bytes:
+def _rewrapped(found: FoundRecord, written: Secret, new_passphrase: SecretSource) -> bytes:
     from pipeline.openpgp.format import armor
     from pipeline.openpgp.format.protection import MAX_COUNT_OCTET
     from pipeline.openpgp.key.rewrap import prove_rewrap, unlock

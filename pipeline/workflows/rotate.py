@@ -5,12 +5,11 @@ What a rotation does not do is as important as what it does, see :data:`LIMITS`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from pipeline.archive import lineage
-from pipeline.archive.catalog import Epoch, Reader, Survey, choose, not_read
+from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
 from pipeline.core.errors import OrgkeyError, Stale
 from pipeline.custody import plan_change
@@ -21,11 +20,10 @@ from pipeline.posture.model import require_no_single_party
 from pipeline.record import create
 from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
-from pipeline.storage.interface import Target
 from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
 from pipeline.unseal.unseal import unseal
-from pipeline.workflows import publish as storing
-from pipeline.workflows.publish import Chosen, Stored
+from pipeline.workflows import publish
+from pipeline.workflows.publish import PendingEpoch, PublishedEpoch
 
 LIMITS: Final = (
     "a rotation gives new shares to the same key: the Org Key itself does not change",
@@ -67,14 +65,14 @@ class Rotation:
         reason: Why.
     """
 
-    stored: Stored
+    stored: PublishedEpoch
     old: Reference
     change: PlanChange
     reason: str
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class RotationPlan:
     """What a rotation would do.
 
     Attributes:
@@ -92,15 +90,30 @@ class Rehearsal:
     targets: tuple[str, ...]
 
 
-def rotate(context: KeyScope, request: RotationRequest) -> Rotation:
+@dataclass(frozen=True)
+class _Start:
+    """What a rotation starts from.
+
+    Attributes:
+        old: The record that is opened.
+        last: The newest record, also where an older one is opened.
+        pending: A rotation to this very plan that an earlier run left unproven.
+        change: What is different in the custody plan.
+        refusal: Why it is refused, if it is.
+    """
+
+    old: Record
+    last: Record
+    pending: PendingEpoch | None
+    change: PlanChange
+    refusal: OrgkeyError | None
+
+
+def rotate(scope: KeyScope, request: RotationRequest) -> Rotation:
     """Replace the latest epoch by one with a new escrow passphrase and the configured custody plan.
 
     The old epoch stays as it is: storage is create-only. The new one counts once it is written, read back
     and drilled on every path that needs no person; until then the old one is the latest.
-
-    Args:
-        context: The run.
-        request: What is asked for.
 
     Returns:
         The outcome, also when it is degraded or a proof failed.
@@ -109,110 +122,78 @@ def rotate(context: KeyScope, request: RotationRequest) -> Rotation:
         Stale: The plan changes in a way that the operator has not named.
         OrgkeyError: The old epoch does not open, or nothing that counts was stored.
     """
-    with context.locked("rotate-failed"), context.prover():
-        return _rotate(context, request)
+    with scope.locked("rotate-failed"), scope.prover():
+        require_no_single_party(scope.config)
+        plan, archive = publish.plan(scope), scope.archive("writer")
+        catalog = archive.catalog()
+        pending = _interrupted(scope, plan)
+        if pending is None and request.epoch is None:
+            publish.require_history(archive, catalog, "Or name the epoch to start from with --epoch")
+        start = _start(scope, catalog, pending, plan, request)
+        if pending is not None:
+            scope.reporter.progress(f"resuming the interrupted rotation, epoch {pending.record.epoch}")
+        elif start.refusal is not None:
+            raise start.refusal
+        else:
+            pending = publish.begin(scope, _create(scope, catalog, start, plan, request))
+        published = publish.publish(scope, archive, pending)
+        superseded = Reference(start.old.epoch, start.old.sha256.hex)
+        result = Rotation(published, superseded, start.change, request.reason)
+        scope.record_event(_event(result, request))
+        return result
 
 
-def _rotate(context: KeyScope, request: RotationRequest) -> Rotation:
-    require_no_single_party(context.config)
-    writer = context.backends("writer")
-    targets = writer.targets()
-    plan = storing.plan(context, writer)
-    survey = _survey(context, targets)
-    interrupted = _interrupted(context, plan)
-    if interrupted is None and request.epoch is None:
-        storing.require_history(context, targets, survey, "Or name the epoch to start from with --epoch")
-    if interrupted is not None:
-        chosen, old = interrupted, _superseded(survey, interrupted)
-    else:
-        chosen, old = None, _chosen(survey, request.epoch)
-    difference = _difference(old if chosen else _newest(survey, old), plan)
-    if chosen is not None:
-        context.reporter.progress(f"resuming the interrupted rotation, epoch {chosen.record.epoch}")
-    else:
-        refusal = _refusal(context, _newest(survey, old), difference, plan, request)
-        if refusal is not None:
-            raise refusal
-        record = _mint(context, survey, old, plan, request)
-        chosen = storing.begin(context, record)
-    stored = storing.store(context, targets, chosen)
-    result = Rotation(stored, Reference(old.epoch, old.sha256.hex), difference, request.reason)
-    context.record_event(_event(result, request))
-    return result
-
-
-def rehearse(context: KeyScope, request: RotationRequest) -> Rehearsal:
+def rehearse(scope: KeyScope, request: RotationRequest) -> RotationPlan:
     """Say what :func:`rotate` would do; nothing is opened, and nothing changes anywhere.
 
     Raises:
         OrgkeyError: There is nothing to rotate, or the plan cannot be carried out.
     """
-    require_no_single_party(context.config)
-    writer = context.backends("writer")
-    targets = writer.targets()
-    plan = storing.plan(context, writer)
-    survey = _survey(context, targets)
-    interrupted = _interrupted(context, plan)
-    old = _superseded(survey, interrupted) if interrupted else _chosen(survey, request.epoch)
-    last = _newest(survey, old)
-    difference = _difference(old if interrupted else last, plan)
+    require_no_single_party(scope.config)
+    plan, archive = publish.plan(scope), scope.archive("writer")
+    start = _start(scope, archive.catalog(), _interrupted(scope, plan), plan, request)
     action = (
-        f"finish the interrupted rotation to epoch {interrupted.record.epoch}"
-        if interrupted
-        else f"open epoch {old.epoch}, and make a new one of the same key with new shares"
+        f"finish the interrupted rotation to epoch {start.pending.record.epoch}"
+        if start.pending
+        else f"open epoch {start.old.epoch}, and make a new one of the same key with new shares"
     )
-    refusal = None if interrupted else _refusal(context, last, difference, plan, request)
-    return Rehearsal(old.epoch, action, difference, refusal, tuple(targets))
+    return RotationPlan(start.old.epoch, action, start.change, start.refusal, tuple(archive.targets))
 
 
-def _survey(context: KeyScope, targets: Mapping[str, Target]) -> Survey:
-    reader = Reader.of(context, targets)
-    return reader.survey(context.fingerprint, journal=context.journal)
-
-
-def _interrupted(context: KeyScope, plan: create.CustodyPlan) -> Chosen | None:
-    """A rotation to this very plan that an earlier run left unproven."""
-    return storing.unfinished(
-        context,
-        lambda record: record.manifest.supersedes is not None and plan.is_of(record),
+def _interrupted(scope: KeyScope, plan: create.CustodyPlan) -> PendingEpoch | None:
+    return publish.unfinished(
+        scope, lambda record: record.manifest.supersedes is not None and plan.is_of(record)
     )
 
 
-def _chosen(survey: Survey, epoch: str | None) -> Record:
-    chosen: Epoch = choose(survey, [epoch] if epoch else ())[0]
-    if chosen.record is None:
-        raise not_read(chosen)
-    return chosen.record
+def _start(
+    scope: KeyScope,
+    catalog: Catalog,
+    pending: PendingEpoch | None,
+    plan: create.CustodyPlan,
+    request: RotationRequest,
+) -> _Start:
+    if pending is not None:
+        assert pending.record.manifest.supersedes is not None
+        old = catalog.record(pending.record.manifest.supersedes.epoch)
+        return _Start(old, old, pending, _change(old, plan), None)
+    old = catalog.record(request.epoch)
+    last = catalog.newest_record() or old
+    change = _change(last, plan)
+    return _Start(old, last, None, change, _refusal(scope, last, change, plan, request))
 
 
-def _superseded(survey: Survey, interrupted: Chosen) -> Record:
-    """The epoch that an interrupted rotation started from."""
-    reference = interrupted.record.manifest.supersedes
-    assert reference is not None
-    return _chosen(survey, reference.epoch)
-
-
-def _newest(survey: Survey, old: Record) -> Record:
-    """The record that a plan is compared with: the newest one, also where an older one is opened."""
-    newest = survey.newest()
-    return newest.record if newest and newest.record else old
-
-
-def _difference(record: Record, plan: create.CustodyPlan) -> PlanChange:
+def _change(record: Record, plan: create.CustodyPlan) -> PlanChange:
     return plan_change.compare_plans(record.manifest.custody, plan.paths, plan.descriptions)
 
 
 def _refusal(
-    context: KeyScope,
-    last: Record,
-    difference: PlanChange,
-    plan: create.CustodyPlan,
-    request: RotationRequest,
+    scope: KeyScope, last: Record, difference: PlanChange, plan: create.CustodyPlan, request: RotationRequest
 ) -> Stale | None:
     """Whoever can write to the configuration must not choose the custodians: the operator names them, too."""
     if not request.accept_custody_change:
         try:
-            lineage.require_remembered(context, last, plan)
+            lineage.require_remembered(scope, last, plan)
         except Stale as refusal:
             return refusal
     named = (request.remove, request.add) == (difference.removed, difference.added)
@@ -226,8 +207,8 @@ def _refusal(
             + ("; ".join(difference.lines) or "its custodians are those of the last epoch"),
             hint="change `members` of the group in the configuration first, then name exactly that change",
         )
-    words = [f"--remove {who}" for who in sorted(difference.removed)]
-    words += [f"--add {who}" for who in sorted(difference.added)]
+    words = [f"--remove {person}" for person in sorted(difference.removed)]
+    words += [f"--add {person}" for person in sorted(difference.added)]
     words += ["--accept-custody-change"] if difference.machines else []
     return Stale(
         f"the configuration's custody plan is not the stored one: {'; '.join(difference.lines)}",
@@ -235,24 +216,21 @@ def _refusal(
     )
 
 
-def _mint(
-    context: KeyScope, survey: Survey, old: Record, plan: create.CustodyPlan, request: RotationRequest
+def _create(
+    scope: KeyScope, catalog: Catalog, start: _Start, plan: create.CustodyPlan, request: RotationRequest
 ) -> Record:
-    others = [epoch.record for epoch in survey.epochs if epoch.record and epoch.record.epoch != old.epoch]
-    opened = unseal(old, context.backends("driller"), request.unseal, others)
-    context.reporter.progress(f"epoch {old.epoch}: the escrow passphrase is back by path {opened.path}")
+    old, last = start.old, start.last
+    opened = unseal(old, scope.backends("driller"), request.unseal, catalog.records(other_than=old))
+    scope.reporter.progress(f"epoch {old.epoch}: the escrow passphrase is back by path {opened.path}")
     written = passphrase.written(opened.raw)
     key = create.reopen_key(old, written)
-    context.reporter.progress(
-        "minting a new record: re-wrapping the key, splitting and sealing a new escrow passphrase"
-    )
-    before = _newest(survey, old)
+    scope.reporter.progress("making a new record: re-wrapping the key, sealing a new escrow passphrase")
     return create.create_record(
         key,
         plan,
-        now=storing.moment_after(context, before),
-        deadline=context.deadline,
-        previous=Reference(before.epoch, before.sha256.hex),
+        now=publish.moment_after(scope, last),
+        deadline=scope.deadline,
+        previous=Reference(last.epoch, last.sha256.hex),
         supersedes=old,
         export_passphrase=written,
     )
@@ -260,7 +238,7 @@ def _mint(
 
 def _event(result: Rotation, request: RotationRequest) -> RotateEvent:
     return RotateEvent(
-        **storing.facts(result.stored),
+        **result.stored.facts(),
         supersedes=result.old.epoch,
         reason=request.reason,
         custodians_before=tuple(result.change.before),

@@ -16,7 +16,7 @@ from pipeline.evidence.ledger.drill_results import Proof, Result
 from pipeline.monitoring.status import status
 from pipeline.record.verify import Record
 from pipeline.unseal import ceremony
-from pipeline.unseal.ceremony import Ask, Brought, Gathered, Gathering, UnsealRequest
+from pipeline.unseal.ceremony import Ask, Brought, GatheredShares, Gathering, UnsealRequest
 from pipeline.unseal.unseal import unseal
 from pipeline.workflows.drill import Drill, DrillRequest, drill
 from tests.support import people
@@ -47,7 +47,7 @@ class Scene:
         path: str = "custodians",
         ask: Ask | None = None,
         others: Sequence[Record] = (),
-    ) -> Gathered:
+    ) -> GatheredShares:
         return ceremony.gather(
             self.new,
             self.new.manifest.custody.path(path),
@@ -165,7 +165,7 @@ def test_a_machines_share_brought_by_hand_is_nobodys(scene: Scene) -> None:
     for item in scene.of("alice", path="mixed"):
         gathering.add(item.words, item.what)
     assert [person.share.label for person in gathering.present] == [FINGERPRINTS["alice"]]
-    assert Gathered(gathering.shares, gathering.present).dual_control is False
+    assert GatheredShares(gathering.shares, gathering.present).dual_control is False
 
 
 def test_nothing_secret_shows(scene: Scene) -> None:

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archive.catalog import Standing
-from pipeline.archive.overview import all_keys, judged, verdict
+from pipeline.archive.catalog import CopyState
+from pipeline.archive.overview import judged, verdict
 from pipeline.cli.restore_command import _clock
 from pipeline.core.clock import Deadline, GivenClock, ServerDates
 from pipeline.core.errors import Code, LocalFilesProblem, UsageProblem
 from pipeline.monitoring.status import status
 from pipeline.record.verify import Record
 from pipeline.workflows.drill import DrillRequest, drill
-from pipeline.workflows.escrow import Wishes, escrow
+from pipeline.workflows.escrow import EscrowOptions, escrow
 from pipeline.workflows.repair import repair
 from pipeline.workflows.restore import RestoreRequest, find
-from tests.support.inmemory import EXPORT_PASSPHRASE, MemoryEstate, World, export
+from tests.support.inmemory import EXPORT_PASSPHRASE, World, export
 
 SHIFTS = [
     timedelta(minutes=sign * minutes) for minutes in (10, 120, 24 * 60, 3 * 24 * 60) for sign in (1, -1)
@@ -82,8 +82,8 @@ def wrong(request: pytest.FixtureRequest, world: World, genuine: Record) -> Worl
 
 def test_list_verify_and_status_name_the_clock(wrong: World) -> None:
     context = wrong.context
-    (survey,) = all_keys(context)
-    assert {copy.standing for copy in survey.epochs[0].copies} == {Standing.GOOD}
+    (survey,) = context.catalogs()
+    assert {copy.standing for copy in survey.epochs[0].copies} == {CopyState.GOOD}
     assert set(verdict(survey, 2)) == {Code.OK}
     assert judged([], context.deadline) is Code.LOCAL_FILES
     assert judged([Code.INTEGRITY], context.deadline) is Code.INTEGRITY
@@ -93,7 +93,7 @@ def test_list_verify_and_status_name_the_clock(wrong: World) -> None:
 
 
 def test_a_restore_goes_on_by_the_servers_time(wrong: World, genuine: Record) -> None:
-    found = find(wrong.context, MemoryEstate(wrong), RestoreRequest(Path("x")))
+    found = find(wrong.context, RestoreRequest(Path("x")))
     assert found.record == genuine
     assert any("this host's clock differs" in line for line in wrong.lines)
 
@@ -109,7 +109,7 @@ def test_nothing_is_minted_by_a_wrong_clock_and_nothing_repaired_for_it(wrong: W
     for target in wrong.targets.values():
         target.places.clear()
     with pytest.raises(LocalFilesProblem, match="this host's clock differs"):
-        escrow(wrong.context, export(), EXPORT_PASSPHRASE, Wishes(with_drill=False))
+        escrow(wrong.context, export(), EXPORT_PASSPHRASE, EscrowOptions(with_drill=False))
     assert not any(target.places for target in wrong.targets.values())
 
 
@@ -119,11 +119,11 @@ def test_nothing_is_minted_by_a_wrong_clock_and_nothing_repaired_for_it(wrong: W
 def test_where_no_server_tells_the_time_a_slow_clock_is_no_verdict(world: World, genuine: Record) -> None:
     world.store(genuine)
     world.clock.shift = -timedelta(days=3)
-    (survey,) = all_keys(world.context)
-    assert {copy.standing for copy in survey.epochs[0].copies} == {Standing.UNREACHABLE}
+    (survey,) = world.context.catalogs()
+    assert {copy.standing for copy in survey.epochs[0].copies} == {CopyState.UNREACHABLE}
     assert Code.INTEGRITY not in verdict(survey, 2)
     with pytest.raises(LocalFilesProblem, match="is from the future") as caught:
-        find(world.context, MemoryEstate(world), RestoreRequest(Path("x")))
+        find(world.context, RestoreRequest(Path("x")))
     assert "orgkey restore --at" in caught.value.hint
 
 
@@ -147,5 +147,5 @@ def test_a_record_from_the_future_is_false_where_the_servers_call_the_clock_righ
     context = world.context
     for target in world.targets.values():
         target.answered = lambda name: context.deadline.note_date(name, format_datetime(world.clock.now()))
-    (survey,) = all_keys(context)
-    assert {copy.standing for copy in survey.epochs[0].copies} == {Standing.BAD}
+    (survey,) = context.catalogs()
+    assert {copy.standing for copy in survey.epochs[0].copies} == {CopyState.BAD}

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archive import overview
 from pipeline.archive.journal import Journal
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Archived, Code, OrgkeyError
@@ -69,7 +68,7 @@ def two_generations() -> tuple[UnlockedKey, bytes]:
 
 def mapped(world: World, *sources: BackupFile) -> tuple[Sequence[Backup], Code]:
     """As `orgkey backups map` does it."""
-    surveys = overview.all_keys(world.context)
+    surveys = world.context.catalogs()
     missed = backup_map.missing(surveys)
     found = backup_map.map_backups(sources, backup_map.escrowed(surveys), missed)
     return found, backup_map.exit_code([item.code for item in found], missed)

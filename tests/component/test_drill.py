@@ -15,7 +15,7 @@ import pytest
 import rfc8785
 
 from pipeline.archive import journal
-from pipeline.archive.catalog import Reader, State
+from pipeline.archive.catalog import EpochState
 from pipeline.core.clock import Deadline, parse_stamp
 from pipeline.core.digest import sha256 as sha256_of
 from pipeline.core.errors import (
@@ -46,7 +46,6 @@ from tests.support.inmemory import (
     ATTACKER,
     ORG,
     World,
-    as_targets,
     attackers,
     forged,
     slot_of,
@@ -434,10 +433,9 @@ def test_a_proven_epoch_is_the_latest(world: World) -> None:
     world.store(world.mint())
     drill(world.context, DrillRequest())
     context = world.context
-    reader = Reader.of(context, as_targets(world.targets))
-    latest = reader.survey(world.fingerprint, journal=context.journal).latest()
+    latest = context.archive("driller").catalog().latest()
     assert latest is not None
-    assert latest.state is State.PROVEN
+    assert latest.state is EpochState.PROVEN
 
 
 def test_two_drills_at_once_are_kept_apart(world: World) -> None:

@@ -32,10 +32,10 @@ from pipeline.evidence.ledger.events import EscrowEvent
 from pipeline.openpgp.key import rewrap
 from pipeline.storage.interface import Slot
 from pipeline.unseal.unseal import recover_passphrase
-from pipeline.workflows.escrow import Wishes, escrow, rehearse
-from pipeline.workflows.inbox_state import InboxState, Outcome
-from pipeline.workflows.publish import Stored
-from pipeline.workflows.restore import Found, RestoreRequest, restore
+from pipeline.workflows.escrow import EscrowOptions, escrow, rehearse
+from pipeline.workflows.inbox_state import InboxOutcome, InboxState
+from pipeline.workflows.publish import PublishedEpoch
+from pipeline.workflows.restore import FoundRecord, RestoreRequest, restore
 from tests.support.inmemory import (
     ATTACKER,
     EXPORT_PASSPHRASE,
@@ -54,10 +54,10 @@ from tests.support.inmemory import (
 from tests.support.openpgp_writer import PASSPHRASE
 
 
-def run(world: World, *, with_drill: bool = False, data: bytes | None = None, **more: Any) -> Stored:
+def run(world: World, *, with_drill: bool = False, data: bytes | None = None, **more: Any) -> PublishedEpoch:
     return escrow(
         world.context, export() if data is None else data, more.pop("passphrase", EXPORT_PASSPHRASE),
-        Wishes(with_drill=with_drill, **more),
+        EscrowOptions(with_drill=with_drill, **more),
     )  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def test_an_export_becomes_identical_copies_that_are_proven(world: World) -> Non
         "plan": done.record.manifest.plan,
         "copies": {
             name: {"location": receipt.location, "version": "1"}
-            for name, receipt in done.placed.receipts.items()
+            for name, receipt in done.written.receipts.items()
         },
         "failures": {}, "resumed": False, "already": False, "proven": True,
         "accepted_custody_change": False, "custodians": [],
@@ -120,8 +120,8 @@ def test_what_was_escrowed_is_what_was_exported(world: World, tmp_path: Path) ->
     done = run(world)
     out = tmp_path / "key.asc"
     restore(
-        Found(done.record, "a"), RestoreRequest(out), MemoryEstate(world), lambda: Secret("mine"),
-        deadline=world.context.deadline, now=world.clock.now(),
+        FoundRecord(done.record, "a"), RestoreRequest(out), MemoryEstate(world), lambda: Secret("mine"),
+        world.context.deadline,
     )  # fmt: skip
     assert rewrap.unlock(out.read_bytes(), Secret("mine")).key_state == unlocked().key_state
 
@@ -155,8 +155,8 @@ def test_with_lost_state_it_is_still_found_at_the_targets(world: World) -> None:
     shutil.rmtree(world.root)
     again = run(world)
     assert (again.already, again.record) == (True, first.record)
-    assert set(again.placed.receipts) == {"a", "b", "c"}
-    assert {receipt.version for receipt in again.placed.receipts.values()} == {"1"}
+    assert set(again.written.receipts) == {"a", "b", "c"}
+    assert {receipt.version for receipt in again.written.receipts.values()} == {"1"}
 
 
 def test_a_missing_copy_is_written_by_the_next_run(world: World) -> None:
@@ -173,7 +173,7 @@ def test_a_damaged_copy_is_repaired_beside_by_the_next_run(world: World) -> None
     world.targets["c"].damage(slot_of(first.record))
     again = run(world)
     assert (again.already, again.code) == (True, Code.OK)
-    assert again.placed.receipts["c"].slot == f"{first.record.epoch}-r1"
+    assert again.written.receipts["c"].slot == f"{first.record.epoch}-r1"
 
 
 def test_a_new_target_gets_the_same_bytes(world: World) -> None:
@@ -220,17 +220,17 @@ class Killed(BaseException):
 
 def killed_after(world: World, puts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run until some copies are written and remembered, then die."""
-    real = journal.Entry.add_receipt
+    real = journal.JournalEntry.add_receipt
     told: list[str] = []
 
-    def add(self: journal.Entry, receipt: Any) -> None:
+    def add(self: journal.JournalEntry, receipt: Any) -> None:
         if len(told) == puts:
             raise Killed
         told.append(receipt.target)
         real(self, receipt)
 
     with monkeypatch.context() as patch:
-        patch.setattr(journal.Entry, "add_receipt", add)
+        patch.setattr(journal.JournalEntry, "add_receipt", add)
         with pytest.raises(Killed):
             run(world)
 
@@ -425,7 +425,7 @@ def test_enough_copies_are_degraded_and_proven(world: World) -> None:
     world.targets["b"].failures["put"] = unreachable("b")
     done = run(world, with_drill=True)
     assert (done.code, done.proven) == (Code.DEGRADED, True)
-    assert set(done.placed.failures) == {"b"}
+    assert set(done.written.failures) == {"b"}
     assert last(world)["details"]["failures"] == {"b": 20}
     assert last(world)["details"]["code"] == 24
     del world.targets["b"].failures["put"]
@@ -471,7 +471,7 @@ def test_a_target_that_returns_other_bytes_does_not_count(world: World) -> None:
     world.targets["b"].garble = world.targets["c"].garble = True
     done = run(world, with_drill=True)
     assert (done.code, done.proven) == (Code.INTEGRITY, False)
-    assert isinstance(done.placed.failures["b"], IntegrityProblem)
+    assert isinstance(done.written.failures["b"], IntegrityProblem)
 
 
 def test_a_place_that_holds_something_else_is_a_conflict(
@@ -487,7 +487,7 @@ def test_a_place_that_holds_something_else_is_a_conflict(
     monkeypatch.setattr(MemoryTarget, "put", taken)
     done = run(world)
     assert done.code is Code.CONFLICT
-    assert isinstance(done.placed.failures["b"], Conflict)
+    assert isinstance(done.written.failures["b"], Conflict)
     assert world.targets["b"].get(slot_of(done.record)) == b"somebody was here first"
 
 
@@ -648,7 +648,7 @@ def rehearsed(world: World) -> tuple[str, str | None]:
 def test_a_rehearsal_tells_what_would_be_done_and_changes_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert rehearsed(world) == ("mint a new epoch", None)
+    assert rehearsed(world) == ("make a new epoch", None)
     assert not world.root.exists()
     assert all(target.places == {} for target in world.targets.values())
     assert all("seal" not in holder.calls for holder in world.holders.values())
@@ -691,7 +691,7 @@ def inbox(world: World, tmp_path: Path) -> World:
 
 def round_of(
     world: World, data: bytes | None = None, passphrase: Secret = EXPORT_PASSPHRASE
-) -> Outcome | None:
+) -> InboxOutcome | None:
     """A round of a process of its own; what kept it from trying."""
     inbox_state = InboxState(world.context, data or export())
     if held := inbox_state.held():
@@ -833,7 +833,7 @@ def test_nothing_is_minted_while_too_many_targets_cannot_be_listed(world: World)
     with pytest.raises(Stale, match="the custody plan cannot be compared"):
         run(world, new_epoch=True)
     done = run(world, new_epoch=True, accept_custody_change=True)
-    assert set(done.placed.receipts) == {"a", "b", "c"}
+    assert set(done.written.receipts) == {"a", "b", "c"}
 
 
 def test_one_silent_target_does_not_keep_an_escrow_away(world: World) -> None:

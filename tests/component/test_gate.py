@@ -186,7 +186,7 @@ def test_a_copy_without_the_lock_that_its_target_asks_for_breaks_the_gate(world:
     (rule,) = broken(judged, "lock")
     assert rule.text.startswith(f"b: not locked as configured: {why}; `orgkey retain")
     assert judged.code is Code.STALE
-    surveys = overview.all_keys(world.context)
+    surveys = world.context.catalogs()
     assert first_of(overview.verdict(surveys[0], 2)) is Code.STALE
     assert f"NOT LOCKED: {why}" in "\n".join(list_command.lines(world.context, surveys, {}))
     copies = listing(surveys, {})["epochs"][0].copies
@@ -207,9 +207,7 @@ def test_false_records_beside_the_latest_epoch_break_the_gate_until_they_are_kno
     assert judged.epoch.name == made.epoch
     world.policy = f"known_false = {names}"
     assert named(status(world.context), "foreign") == []
-    assert Code.INTEGRITY in overview.verdict(overview.all_keys(world.context)[0], 2), (
-        "verify still names them"
-    )
+    assert Code.INTEGRITY in overview.verdict(world.context.catalogs()[0], 2), "verify still names them"
 
 
 # -- backups -----------------------------------------------------------------------------------------

@@ -61,12 +61,12 @@ def run_without_terminal(code: str) -> subprocess.CompletedProcess[str]:
 def test_without_a_terminal_nothing_prompts_and_the_option_is_named() -> None:
     code = (
         "from pipeline.core import passphrases\nfrom pipeline.core.errors import UsageProblem\n"
-        f"source = inputs.from_options('passphrase of the export', option_names={OPTIONS!r})\n"
+        f"source = passphrases.from_options('passphrase of the export', option_names={OPTIONS!r})\n"
         "try:\n    source()\nexcept UsageProblem as error:\n    print(error.message, '|', error.hint)"
     )
     done = run_without_terminal(code)
     assert done.stdout.strip() == (
-        f"the passphrase of the export is needed, and there is no terminal to ask at | give {OPTIONS}"
+        f"the passphrase of the export is needed, and this is not running in a terminal | give {OPTIONS}"
     ), done.stderr
 
 
@@ -75,7 +75,7 @@ import os, sys
 os.close(os.open(os.ttyname(0), os.O_RDWR))  # a session's leader thus takes it as its terminal
 from pipeline.core import passphrases
 from pipeline.core.errors import OrgkeyError
-source = inputs.from_options("passphrase", confirm={confirm}, option_names="--x")
+source = passphrases.from_options("passphrase", confirm={confirm}, option_names="--x")
 try:
     sys.stdout.write("GOT " + source().reveal().hex())
 except OrgkeyError as error:

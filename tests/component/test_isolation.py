@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.archive.catalog import Reader, Standing
-from pipeline.archive.overview import all_keys, verdict
+from pipeline.archive.catalog import CopyState
+from pipeline.archive.overview import verdict
 from pipeline.archive.run import KeyScope
 from pipeline.core import isolation
 from pipeline.core.errors import (
@@ -38,7 +39,6 @@ from tests.support.inmemory import (
     MemoryEstate,
     MemoryMirror,
     World,
-    as_targets,
     export,
     repacked,
     slot_of,
@@ -146,11 +146,11 @@ def test_a_copy_that_cannot_be_judged_is_named_and_the_others_are_used(
     def sole(data: bytes, what: str) -> Any:
         return raising(error)() if data == b"bad" else real(data, what)
 
-    monkeypatch.setattr(parsing, "sole", sole)
-    (survey,) = all_keys(three.context)
+    monkeypatch.setattr(parsing, "read_one", sole)
+    (survey,) = three.context.catalogs()
     copies = {item.target: item for item in survey.epochs[0].copies}
     assert {name: item.standing for name, item in copies.items()} == {
-        "a": Standing.BAD, "b": Standing.GOOD, "c": Standing.GOOD,
+        "a": CopyState.BAD, "b": CopyState.GOOD, "c": CopyState.GOOD,
     }  # fmt: skip
     assert "this is a defect of the program" in str(copies["a"].problem)
     assert first_of(verdict(survey, 2)) is Code.INTEGRITY
@@ -162,10 +162,10 @@ def test_a_target_that_answers_nonsense_is_unreachable_and_the_others_are_used(
     three: World, call: str, error: BaseException, tmp_path: Path
 ) -> None:
     three.targets["a"].failures[call] = error  # type: ignore[assignment]  # a library may raise anything
-    (survey,) = all_keys(three.context)
-    assert survey.epochs[0].copies[0].standing is Standing.UNREACHABLE
+    (survey,) = three.context.catalogs()
+    assert survey.epochs[0].copies[0].standing is CopyState.UNREACHABLE
     assert first_of(verdict(survey, 2)) is Code.UNREACHABLE
-    found = restore.find(three.context, MemoryEstate(three), restore.RestoreRequest(tmp_path / "key.asc"))
+    found = restore.find(three.context, restore.RestoreRequest(tmp_path / "key.asc"))
     assert found.origin == "b"
 
 
@@ -176,17 +176,17 @@ def restored(world: World, out: Path) -> str:
     context, estate = world.context, MemoryEstate(world)
     request = restore.RestoreRequest(out)
     return restore.restore(
-        restore.find(context, estate, request), request, estate, lambda: Secret("a new one"),
-        deadline=context.deadline, now=context.clock.now(),
+        restore.find(context, request), request, estate, lambda: Secret("a new one"),
+        context.deadline,
     ).origin  # fmt: skip
 
 
 def test_a_write_that_raises_anything_fails_at_that_target_alone(world: World) -> None:
     world.targets["a"].failures["put"] = KeyError("ETag")  # type: ignore[assignment]
-    done = escrow.escrow(world.context, export(), EXPORT_PASSPHRASE, escrow.Wishes(with_drill=False))
+    done = escrow.escrow(world.context, export(), EXPORT_PASSPHRASE, escrow.EscrowOptions(with_drill=False))
     assert done.code is Code.DEGRADED
-    assert set(done.placed.receipts) == {"b", "c"}
-    assert done.placed.failures["a"].code is Code.UNREACHABLE
+    assert set(done.written.receipts) == {"b", "c"}
+    assert done.written.failures["a"].code is Code.UNREACHABLE
     assert repair.repair(world.context).code is Code.UNREACHABLE
 
 
@@ -223,7 +223,7 @@ def test_a_live_key_that_raises_anything_is_not_known(
 
     three.key = 'live = "hkps://keys.example.com"'
     monkeypatch.setattr(live, "_server", raising(IndexError()))
-    (survey,) = all_keys(three.context)
+    (survey,) = three.context.catalogs()
     seen = live.live(three.context, survey.latest())
     assert seen.state == "unknown"
     assert "defect" in str(seen.reason)
@@ -268,8 +268,7 @@ def members(draw: st.DrawFn, whole: dict[str, bytes]) -> bytes:
 def judged(context: KeyScope, world: World, made: Record, data: bytes) -> None:
     """The whole path from bytes to verdict; then each command that reads, on a host without state."""
     world.targets["a"].places[slot_of(made)][0].data = data
-    reader = Reader.of(context, as_targets(world.targets))
-    survey = reader.survey(made.fingerprint)
+    survey = replace(context.archive("driller"), journal=None).catalog()
     copies = {item.target: item for item in survey.epochs[0].copies}
     assert copies["b"].ok
     assert copies["c"].ok
@@ -278,7 +277,7 @@ def judged(context: KeyScope, world: World, made: Record, data: bytes) -> None:
         assert copies["a"].code is Code.INTEGRITY, copies["a"].problem
         assert "defect" not in str(copies["a"].problem), "no reader raises what can be foreseen"
     assert repair.repair(context, dry_run=True).copies[1].action == "kept"
-    assert restore.find(context, MemoryEstate(world), restore.RestoreRequest(Path("x"))).record == made
+    assert restore.find(context, restore.RestoreRequest(Path("x"))).record == made
 
 
 @settings(
@@ -308,7 +307,7 @@ def test_every_command_goes_on_beside_a_hostile_record(
 ) -> None:
     data = repacked(genuine.members, change)
     judged(three.context, three, genuine, data)
-    (survey,) = all_keys(three.context)
+    (survey,) = three.context.catalogs()
     assert first_of(verdict(survey, 2)) is Code.INTEGRITY
     assert status.status(three.context).code is Code.INTEGRITY
     assert drill.drill(three.context, drill.DrillRequest()).code is Code.INTEGRITY

@@ -10,7 +10,6 @@ from datetime import timedelta
 import pytest
 from pypdf import PdfReader
 
-from pipeline.archive.overview import all_keys
 from pipeline.cli import list_command, report_command, status_text
 from pipeline.cli.documents.stored import listing
 from pipeline.core.errors import Code
@@ -171,7 +170,7 @@ def test_a_drill_of_another_time_is_no_plain_yes(world: World, proven: Record) -
 
 def listed(world: World) -> str:
     context = world.context
-    surveys = all_keys(context)
+    surveys = context.catalogs()
     known = list_command.last_known(context, surveys)
     assert set(listing(surveys, known)["last_known"]) == set(known)
     return "\n".join(list_command.lines(context, surveys, known))

@@ -21,7 +21,7 @@ from pipeline.record.verify import Record
 from pipeline.unseal.ceremony import UnsealRequest
 from pipeline.unseal.unseal import unseal
 from pipeline.workflows import escrow, refresh
-from pipeline.workflows.publish import Stored
+from pipeline.workflows.publish import PublishedEpoch
 from tests.support.inmemory import EXPORT_PASSPHRASE, World, export, unlocked
 from tests.unit.openpgp.test_keys_canonical import as_release_0_1
 
@@ -44,8 +44,10 @@ def world(tmp_path: Path) -> Curve:
     return Curve(tmp_path)
 
 
-def escrowed(world: Curve) -> Stored:
-    return escrow.escrow(world.context, export("ed25519"), EXPORT_PASSPHRASE, escrow.Wishes(with_drill=False))
+def escrowed(world: Curve) -> PublishedEpoch:
+    return escrow.escrow(
+        world.context, export("ed25519"), EXPORT_PASSPHRASE, escrow.EscrowOptions(with_drill=False)
+    )
 
 
 def opened(world: Curve, record: Record) -> UnlockedKey:
@@ -57,7 +59,7 @@ def test_an_old_record_is_proven_then_written_anew(world: Curve, monkeypatch: py
     with monkeypatch.context() as old_release:
         old_release.setattr(create, "_rewrap", release_0_1)
         assert escrowed(world).code is Code.OK
-    before = refresh._latest(refresh._survey(world.context))
+    before = world.context.archive("writer").catalog().record()
     assert not opened(world, before).canonical
     # It restores and is proven; the strict engine takes no part, and a note says what to do.
     proven = proofs.prove(
@@ -81,7 +83,7 @@ def test_an_old_record_is_proven_then_written_anew(world: Curve, monkeypatch: py
     done = refresh.refresh(world.context, request)
     assert done.stored is not None
     assert done.stored.code is Code.OK
-    after = refresh._latest(refresh._survey(world.context))
+    after = world.context.archive("writer").catalog().record()
     assert after.manifest.record_id == before.manifest.record_id
     assert opened(world, after).canonical
     changed = {name for name in after.members if after.members[name] != before.members[name]}

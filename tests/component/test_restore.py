@@ -31,7 +31,7 @@ from pipeline.record import tar
 from pipeline.record.verify import Record, verify_record
 from pipeline.unseal.ceremony import Brought, UnsealRequest
 from pipeline.unseal.unseal import recover_passphrase
-from pipeline.workflows.restore import Found, Restored, RestoreRequest, check_output, find, restore
+from pipeline.workflows.restore import FoundRecord, Restored, RestoreRequest, check_output, find, restore
 from tests.support import openpgp_writer as writer
 from tests.support.inmemory import (
     ASSETS,
@@ -71,15 +71,15 @@ def run(
     world: World,
     out: Path,
     ask: Callable[[], Secret] = new_passphrase,
-    found: Found | None = None,
+    found: FoundRecord | None = None,
     **more: Any,
 ) -> Restored:
     context, estate = world.context, MemoryEstate(world)
     unseal = UnsealRequest(more.pop("path", None), more.pop("shares", ()))
     request = RestoreRequest(out, unseal=unseal, **more)
     return restore(
-        found or find(context, estate, request), request, estate, ask,
-        deadline=context.deadline, now=context.clock.now(),
+        found or find(context, request), request, estate, ask,
+        context.deadline,
     )  # fmt: skip
 
 
@@ -148,10 +148,10 @@ def test_a_newer_public_part_of_the_same_key_is_merged(world: World, out: Path) 
     before, after = rewrap.unlock(old, phrase), rewrap.unlock(renewed, phrase)
     assert before.fingerprint == after.fingerprint
     made = mint_of(world, before)
-    run(world, out, found=Found(made, "a"))
+    run(world, out, found=FoundRecord(made, "a"))
     alone = rewrap.unlock(out.read_bytes(), NEW)
     out.unlink()
-    run(world, out, found=Found(made, "a", (after.public,)))
+    run(world, out, found=FoundRecord(made, "a", (after.public,)))
     merged = rewrap.unlock(out.read_bytes(), NEW)
     assert alone.summary()["expires"] == before.summary()["expires"]
     assert merged.summary()["expires"] == after.summary()["expires"] != before.summary()["expires"]
@@ -178,7 +178,7 @@ def test_latest_named_and_from(world: World, out: Path) -> None:
 def test_an_unproven_epoch_is_restored_with_a_warning(world: World, out: Path) -> None:
     made = world.store(world.mint())
     run(world, out)
-    assert any("no drill that proved it" in line for line in world.lines)
+    assert any("no drill that this host knows of proved it" in line for line in world.lines)
     world.lines.clear()
     world.context.journal.begin(made.epoch, None).mark_proven({"record_sha256": made.sha256.hex})
     out.unlink()
@@ -310,7 +310,7 @@ def wrong_keypair(made: Record, world: World, how: str) -> Record:
 )
 def test_a_wrong_keypair_in_an_authentic_record_is_never_written(world: World, out: Path, how: str) -> None:
     false = wrong_keypair(world.mint(), world, how)
-    problem = failing(world, out, IntegrityProblem, ask=never, found=Found(false, "a"))
+    problem = failing(world, out, IntegrityProblem, ask=never, found=FoundRecord(false, "a"))
     assert problem.code is Code.INTEGRITY
 
 
@@ -318,7 +318,7 @@ def test_an_original_that_does_not_open_is_an_integrity_problem(world: World, ou
     made = world.mint()
     data = forged(made, by=ORG, members={tar.ORIGINAL: world.mint().members[tar.ORIGINAL]})
     false = verify_record(data, made.fingerprint, deadline=Deadline(60), now=world.clock.now())
-    failing(world, out, IntegrityProblem, ask=never, found=Found(false, "a"), original=True)
+    failing(world, out, IntegrityProblem, ask=never, found=FoundRecord(false, "a"), original=True)
 
 
 # -- holders ---------------------------------------------------------------------------------------
@@ -333,7 +333,7 @@ def test_a_holder_that_does_not_answer_is_named(world: World, out: Path) -> None
 def test_a_holder_that_is_not_here_is_named(world: World, out: Path) -> None:
     made = world.store(world.mint())
     del world.holders["aws"]
-    assert "aws" in failing(world, out, NotEnoughShares, ask=never, found=Found(made, "a")).message
+    assert "aws" in failing(world, out, NotEnoughShares, ask=never, found=FoundRecord(made, "a")).message
 
 
 def test_a_share_that_is_damaged_is_named(world: World, out: Path) -> None:
@@ -341,7 +341,7 @@ def test_a_share_that_is_damaged_is_named(world: World, out: Path) -> None:
     share = "custody/unattended/vault.mem"
     data = forged(made, by=ORG, members={share: made.members[share][:-1] + b"?"})
     false = verify_record(data, made.fingerprint, deadline=Deadline(60), now=world.clock.now())
-    assert "holder vault" in failing(world, out, WrongShare, ask=never, found=Found(false, "a")).message
+    assert "holder vault" in failing(world, out, WrongShare, ask=never, found=FoundRecord(false, "a")).message
 
 
 def test_words_that_people_bring_replace_a_holder(world: World, out: Path) -> None:
@@ -409,7 +409,7 @@ def test_a_full_disk_leaves_nothing(
     world: World, out: Path, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = world.store(world.mint())
-    found = Found(made, "a")
+    found = FoundRecord(made, "a")
 
     def full(*args: object, **more: object) -> None:
         raise OSError(28, "No space left on device")
@@ -455,7 +455,7 @@ def test_a_deadline_that_passes_leaves_nothing(world: World, out: Path) -> None:
     made = world.store(world.mint())
     request, estate = RestoreRequest(out, original=True), MemoryEstate(world)
     with pytest.raises(DeadlinePassed):
-        restore(Found(made, "a"), request, estate, never, deadline=Deadline(0.0), now=world.clock.now())
+        restore(FoundRecord(made, "a"), request, estate, never, Deadline(0.0))
     assert list(out.parent.iterdir()) == []
 
 
@@ -469,7 +469,7 @@ def test_the_passphrase_is_asked_for_only_when_the_key_is_open(world: World, out
 
     for holder in world.holders.values():
         holder.calls.clear()
-    run(world, out, ask, found=Found(made, "a"))
+    run(world, out, ask, found=FoundRecord(made, "a"))
     assert opened == [2]
 
 
@@ -497,7 +497,7 @@ def test_a_newer_epoch_that_this_host_knows_and_nobody_shows_is_told(
         world.context.journal.begin(newer, None)
     else:
         world.enter("escrow", {"epoch": newer})
-    assert find(world.context, MemoryEstate(world), RestoreRequest(out)).record == made
+    assert find(world.context, RestoreRequest(out)).record == made
     assert any(f"this host's {where} knows of epoch {newer}" in line for line in world.lines)
 
 
@@ -513,12 +513,12 @@ def test_a_newer_epoch_of_which_only_a_mirror_of_the_ledger_tells_is_told(
     elsewhere.enter("drill", {"epoch": newer})  # has another form than its event has
     world.mirrors["a"].chains[elsewhere.context.ledger.host][3] = [b"nonsense"]
     world.mirrors["b"].failure = unreachable("b")
-    assert find(world.context, MemoryEstate(world), RestoreRequest(out)).record == made
+    assert find(world.context, RestoreRequest(out)).record == made
     (said,) = (line for line in world.lines if newer in line)
     assert said.startswith(f"warning: the ledger's mirror a knows of epoch {newer}, which is newer than")
     world.lines.clear()
     world.targets["a"].failures["find"] = unreachable("a")
     world.mirrors["a"].calls.clear()
-    find(world.context, MemoryEstate(world), RestoreRequest(out))
+    find(world.context, RestoreRequest(out))
     assert world.mirrors["a"].calls == [], "who did not answer as a target is not asked again"
     assert not any(newer in line for line in world.lines)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archive.catalog import Copy, Reader
+from pipeline.archive.catalog import Copy
 from pipeline.archive.journal import Journal
-from pipeline.archive.overview import all_keys, verdict
+from pipeline.archive.overview import verdict
 from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, IntegrityProblem, first_of
 from pipeline.core.secret import Secret
@@ -18,7 +18,7 @@ from pipeline.openpgp.key import rewrap
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Presence, Slot, Stored
 from pipeline.workflows.drill import DrillRequest, drill
-from pipeline.workflows.escrow import Wishes, escrow
+from pipeline.workflows.escrow import EscrowOptions, escrow
 from pipeline.workflows.repair import repair
 from pipeline.workflows.restore import RestoreRequest, find, restore
 from tests.support.inmemory import (
@@ -28,7 +28,6 @@ from tests.support.inmemory import (
     MemoryEstate,
     MemoryHolder,
     World,
-    as_targets,
     export,
     slot_of,
     unlocked,
@@ -90,7 +89,7 @@ def test_list_verify_and_status_name_the_copies(
     world: World, slots: tuple[str, str], planted: tuple[Record, Record]
 ) -> None:
     own, foreign = planted
-    survey = next(item for item in all_keys(world.context) if item.fingerprint == slots[0])
+    survey = next(item for item in world.context.catalogs() if item.fingerprint == slots[0])
     latest = survey.latest()
     assert latest is not None
     assert latest.name == own.epoch
@@ -117,13 +116,13 @@ def test_restore_gives_the_right_key_back(
             {"record_sha256": foreign.sha256.hex, "at": "2026-01-31T08:00:00Z"}
         )
     request = RestoreRequest(tmp_path / "key.asc")
-    found = find(run, MemoryEstate(world), request)
+    found = find(run, request)
     assert found.record == own
     if proven:
         return
     done = restore(
         found, request, MemoryEstate(world), lambda: NEW,
-        deadline=run.deadline, now=run.clock.now(),
+        run.deadline,
     )  # fmt: skip
     assert (done.epoch, done.fingerprint) == (own.epoch, slots[0])
     back = rewrap.load((tmp_path / "key.asc").read_bytes(), NEW, pin=slots[0], now=run.clock.now())
@@ -135,11 +134,10 @@ def test_restore_of_the_false_epoch_is_refused(
 ) -> None:
     run = context(world, slots[0])
     with pytest.raises(IntegrityProblem, match="a: version 1: this record is not authentic"):
-        find(run, MemoryEstate(world), RestoreRequest(tmp_path / "key.asc", epoch=planted[1].epoch))
+        find(run, RestoreRequest(tmp_path / "key.asc", epoch=planted[1].epoch))
     with pytest.raises(IntegrityProblem, match="in the place of"):
         find(
             run,
-            MemoryEstate(world),
             RestoreRequest(tmp_path / "key.asc", epoch=planted[1].epoch, source="a", version="1"),
         )
 
@@ -172,7 +170,7 @@ def test_a_repair_does_not_spread_it(
 def test_retain_extends_nothing_of_it(
     world: World, slots: tuple[str, str], planted: tuple[Record, Record]
 ) -> None:
-    reader = Reader.of(context(world, slots[0]), as_targets(world.targets))
+    reader = context(world, slots[0]).archive("driller")
     stored = Stored(Slot(slots[0], planted[1].epoch), "a", "1", Presence.CURRENT)
     outcome = reader.read(world.targets["a"], stored).outcome
     assert isinstance(outcome, IntegrityProblem)
@@ -184,7 +182,7 @@ def test_an_escrow_counts_its_own_record_alone(
 ) -> None:
     """The planted record looks newer; taking it for the key's would mint another epoch each time."""
     run = replace(context(world, slots[0]), config=world.config)
-    done = escrow(run, export(KEYS[slots[0]]), EXPORT_PASSPHRASE, Wishes(with_drill=False))
+    done = escrow(run, export(KEYS[slots[0]]), EXPORT_PASSPHRASE, EscrowOptions(with_drill=False))
     assert (done.already, done.record.epoch) == (True, planted[0].epoch)
 
 
@@ -195,6 +193,6 @@ def test_an_interrupted_escrow_of_another_key_is_not_taken_up(world: World, mint
     foreign = minted.older[FORMER]
     world.context.journal.begin(foreign.epoch, foreign.data)
     with pytest.raises(Exception, match="another key") as caught:
-        escrow(world.context, export(), EXPORT_PASSPHRASE, Wishes(with_drill=False))
+        escrow(world.context, export(), EXPORT_PASSPHRASE, EscrowOptions(with_drill=False))
     assert getattr(caught.value, "code", None) is Code.LOCAL_FILES
     assert slot_of(foreign) not in world.targets["a"].places

@@ -2,15 +2,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from pipeline.archive import catalog as survey
-from pipeline.archive.catalog import AT_ONCE, Copy, Reader, Standing, State, Survey, choose, passed_over
+from pipeline.archive import archive as reading
+from pipeline.archive.archive import AT_ONCE, Archive
+from pipeline.archive.catalog import (
+    Catalog,
+    Copy,
+    CopyState,
+    EpochState,
+)
 from pipeline.archive.journal import Journal
-from pipeline.archive.overview import all_keys, copies_json, event, verdict
+from pipeline.archive.overview import event, verdict
 from pipeline.cli.list_command import lines
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, IntegrityProblem, OrgkeyError, Unreachable, UsageProblem, first_of
@@ -34,15 +41,12 @@ from tests.support.inmemory import (
 )
 
 
-def look(world: World, **more: Any) -> Survey:
-    context = world.context
-    reader = Reader.of(context, as_targets(world.targets))
-    return reader.survey(world.fingerprint, **{"journal": context.journal, **more})
+def look(world: World, **more: Any) -> Catalog:
+    return reader(world).catalog(**more)
 
 
-def reader(world: World) -> Reader:
-    context = world.context
-    return Reader.of(context, as_targets(world.targets))
+def reader(world: World) -> Archive:
+    return world.context.archive("driller")
 
 
 def prove(world: World, *records: Record) -> None:
@@ -51,7 +55,7 @@ def prove(world: World, *records: Record) -> None:
         entry.mark_proven({"record_sha256": made.sha256.hex, "at": "2026-01-31T08:00:00Z"})
 
 
-def copy_at(survey: Survey, target: str) -> Copy:
+def copy_at(survey: Catalog, target: str) -> Copy:
     (epoch,) = survey.epochs
     return next(copy for copy in epoch.copies if copy.target == target)
 
@@ -72,7 +76,7 @@ def test_every_copy_is_read_and_judged(world: World) -> None:
     assert [(copy.target, copy.ok, copy.version, copy.sha256, copy.problem) for copy in epoch.copies] == [
         (name, True, "1", made.sha256, None) for name in "abc"
     ]
-    assert epoch.state is State.COMPLETE
+    assert epoch.state is EpochState.COMPLETE
     assert set(survey.codes()) == {Code.OK}
 
 
@@ -91,7 +95,7 @@ def test_latest_is_not_fooled_by_an_attackers_record_of_a_later_time(world: Worl
     assert latest.name == made.epoch
     false = next(epoch for epoch in survey.epochs if epoch.name != made.epoch)
     assert false.record is None
-    assert false.state is State.WRITTEN
+    assert false.state is EpochState.WRITTEN
     assert {copy.code for copy in false.copies} == {Code.INTEGRITY}
     assert Code.INTEGRITY in survey.codes()
 
@@ -124,7 +128,7 @@ def test_an_older_version_is_found_behind_garbage_without_receipts(world: World)
     made = world.store(world.mint())
     for noise in (b"", b"garbage", made.data[:5000], made.data + b"\0"):
         world.targets["a"].plant(slot_of(made), noise)
-    copy = copy_at(look(world, journal=None), "a")
+    copy = copy_at(replace(reader(world), journal=None).catalog(), "a")
     assert copy.ok
     assert copy.version == "1"
     assert copy.record == made
@@ -153,7 +157,7 @@ def test_a_copy_behind_a_delete_marker_is_read_and_named(world: World) -> None:
     copy = copy_at(look(world), "c")
     assert copy.ok
     assert "delete marker" in str(copy.problem)
-    assert look(world).epochs[0].state is State.COMPLETE
+    assert look(world).epochs[0].state is EpochState.COMPLETE
 
 
 @pytest.mark.parametrize("presence", [Presence.DELETED, Presence.DESTROYED])
@@ -171,7 +175,9 @@ def test_a_missing_copy_is_degraded(world: World) -> None:
     survey = look(world)
     copy = copy_at(survey, "c")
     assert (copy.ok, copy.code, copy.sha256) == (False, Code.DEGRADED, None)
-    assert survey.epochs[0].state is State.COMPLETE, "copies stand in as many domains as the policy asks for"
+    assert survey.epochs[0].state is EpochState.COMPLETE, (
+        "copies stand in as many domains as the policy asks for"
+    )
     latest = survey.latest()
     assert latest is not None
     assert latest.name == survey.epochs[0].name
@@ -183,9 +189,9 @@ def test_an_epoch_is_complete_by_the_domains_that_the_policy_asks_for(world: Wor
     new = world.store(world.mint(later=60), "a", "b")
     latest = look(world).latest()
     assert latest is not None
-    assert (latest.name, latest.state) == (new.epoch, State.COMPLETE)
+    assert (latest.name, latest.state) == (new.epoch, EpochState.COMPLETE)
     world.targets["b"].domain = "a"
-    assert look(world).epochs[-1].state is State.WRITTEN, "two copies in one domain are one"
+    assert look(world).epochs[-1].state is EpochState.WRITTEN, "two copies in one domain are one"
 
 
 def test_a_newer_epoch_that_was_passed_over_is_told(world: World) -> None:
@@ -196,7 +202,7 @@ def test_a_newer_epoch_that_was_passed_over_is_told(world: World) -> None:
     latest = survey.latest()
     assert latest is not None
     assert latest.name == old.epoch
-    written, listed = passed_over(survey, latest)
+    written, listed = survey.passed_over(latest)
     assert "is newer, written at a: take it with --epoch" in written
     assert "is listed, but could not be read at b: b: version 1: b does not answer" in listed
     assert [epoch.name for epoch in survey.unread()] == [unread.epoch]
@@ -205,7 +211,7 @@ def test_a_newer_epoch_that_was_passed_over_is_told(world: World) -> None:
 # -- what could not be read ------------------------------------------------------------------------
 
 
-def look_with(world: World, target: str, made: Record) -> Survey:
+def look_with(world: World, target: str, made: Record) -> Catalog:
     """A survey where reading one record at one target fails, although it is listed."""
     real = world.targets[target].get
 
@@ -230,17 +236,17 @@ def test_listed_but_not_read_is_neither_missing_nor_false(
         world.targets[name].failures["get"] = error
     survey = look(world)
     assert {copy.target: copy.standing for copy in survey.epochs[0].copies} == {
-        "a": Standing.UNREACHABLE, "b": Standing.UNREACHABLE, "c": Standing.GOOD,
+        "a": CopyState.UNREACHABLE, "b": CopyState.UNREACHABLE, "c": CopyState.GOOD,
     }  # fmt: skip
     assert first_of(verdict(survey, 2)) is code
     world.targets["c"].failures["get"] = unreachable("c")
     survey = look(world)
     assert first_of(verdict(survey, 2)) is code
     with pytest.raises(OrgkeyError, match=f"epoch {made.epoch} is listed, but could not be read") as caught:
-        choose(survey, ())
+        survey.choose(())
     assert caught.value.code is code
     with pytest.raises(UsageProblem, match="is stored for"):
-        choose(survey, {"20990101T000000Z-00000000"})
+        survey.choose({"20990101T000000Z-00000000"})
 
 
 def test_a_verdict_counts_a_copy_that_was_not_read_for_neither_side(world: World) -> None:
@@ -302,7 +308,7 @@ def test_a_repaired_copy_beside_counts_for_its_epoch(world: World) -> None:
     copy = copy_at(survey, "b")
     assert copy.ok
     assert copy.slot.epoch == f"{made.epoch}-r1"
-    assert epoch.state is State.COMPLETE
+    assert epoch.state is EpochState.COMPLETE
     assert copy.problem is not None, "the damaged one beside it is told"
 
 
@@ -336,7 +342,7 @@ def test_all_targets_gone_is_an_empty_survey_that_says_so(world: World) -> None:
     assert survey.epochs == ()
     assert set(survey.unreachable) == {"a", "b", "c"}
     with pytest.raises(Unreachable):
-        choose(survey, ())
+        survey.choose(())
 
 
 # -- states ----------------------------------------------------------------------------------------
@@ -346,7 +352,11 @@ def test_the_latest_is_the_newest_proven_one(world: World) -> None:
     one, two, three = (world.store(world.mint(later=later)) for later in (0, 10, 20))
     prove(world, one, two)
     survey = look(world)
-    assert [epoch.state for epoch in survey.epochs] == [State.SUPERSEDED, State.PROVEN, State.COMPLETE]
+    assert [epoch.state for epoch in survey.epochs] == [
+        EpochState.SUPERSEDED,
+        EpochState.PROVEN,
+        EpochState.COMPLETE,
+    ]
     latest = survey.latest()
     assert latest is not None
     assert latest.name == two.epoch
@@ -375,7 +385,7 @@ def test_a_proof_counts_for_the_bytes_that_were_proven_only(world: World) -> Non
     made = world.store(world.mint())
     entry = world.context.journal.begin(made.epoch, None)
     entry.mark_proven({"record_sha256": "00" * 32, "at": "2026-01-31T08:00:00Z"})
-    assert look(world).epochs[0].state is State.COMPLETE
+    assert look(world).epochs[0].state is EpochState.COMPLETE
 
 
 def test_a_proven_epoch_without_any_good_copy_is_not_proven_any_more(world: World) -> None:
@@ -384,7 +394,7 @@ def test_a_proven_epoch_without_any_good_copy_is_not_proven_any_more(world: Worl
     for target in world.targets.values():
         target.damage(slot_of(made))
     survey = look(world)
-    assert survey.epochs[0].state is State.WRITTEN
+    assert survey.epochs[0].state is EpochState.WRITTEN
     assert survey.latest() is None
 
 
@@ -416,19 +426,11 @@ def test_only_the_epochs_asked_for_are_read(world: World) -> None:
 def test_one_named_version_is_the_only_one_looked_at(world: World) -> None:
     made = world.store(world.mint())
     world.targets["a"].plant(slot_of(made), b"garbage")
-    assert reader(world).copy("a", slot_of(made), version="1").ok
-    bad = reader(world).copy("a", slot_of(made), version="2")
+    assert reader(world).version("a", made.epoch, "1").ok
+    bad = reader(world).version("a", made.epoch, "2")
     assert (bad.ok, bad.code) == (False, Code.INTEGRITY)
-    gone = reader(world).copy("a", slot_of(made), version="9")
+    gone = reader(world).version("a", made.epoch, "9")
     assert (gone.ok, gone.code) == (False, Code.INTEGRITY)
-    assert reader(world).copy("a", slot_of(made)).version == "1"
-
-
-def test_one_copy_of_a_target_that_does_not_answer(world: World) -> None:
-    made = world.store(world.mint())
-    world.targets["a"].failures["find"] = unreachable("a")
-    copy = reader(world).copy("a", slot_of(made))
-    assert (copy.ok, copy.code) == (False, Code.UNREACHABLE)
 
 
 # -- choosing, judging, telling --------------------------------------------------------------------
@@ -437,23 +439,23 @@ def test_one_copy_of_a_target_that_does_not_answer(world: World) -> None:
 def test_choosing(world: World) -> None:
     one, two = world.store(world.mint()), world.store(world.mint(later=1))
     survey = look(world)
-    assert [epoch.name for epoch in choose(survey, None)] == [one.epoch, two.epoch]
-    assert [epoch.name for epoch in choose(survey, ())] == [two.epoch]
-    assert [epoch.name for epoch in choose(survey, {one.epoch})] == [one.epoch]
+    assert [epoch.name for epoch in survey.choose(None)] == [one.epoch, two.epoch]
+    assert [epoch.name for epoch in survey.choose(())] == [two.epoch]
+    assert [epoch.name for epoch in survey.choose({one.epoch})] == [one.epoch]
     with pytest.raises(UsageProblem, match="20000101T000000Z-00000000"):
-        choose(survey, {"20000101T000000Z-00000000"})
+        survey.choose({"20000101T000000Z-00000000"})
 
 
 def test_choosing_where_only_false_records_are_is_an_integrity_problem(world: World) -> None:
     made = world.mint()
     world.targets["a"].plant(slot_of(made), attackers(made))
     with pytest.raises(IntegrityProblem, match="no copy of this key is authentic"):
-        choose(look(world), ())
+        look(world).choose(())
 
 
 def test_choosing_where_nothing_is(world: World) -> None:
     with pytest.raises(UsageProblem) as caught:
-        choose(look(world), ())
+        look(world).choose(())
     assert "orgkey escrow" in caught.value.hint
 
 
@@ -475,18 +477,12 @@ def test_the_verdict_does_not_call_copies_false_that_it_could_not_see(world: Wor
     assert Code.INTEGRITY not in codes
 
 
-def test_what_documents_and_the_ledger_say(world: World) -> None:
+def test_what_the_ledger_says(world: World) -> None:
     made = world.store(world.mint(), "a", "b")
     world.targets["b"].failures["find"] = unreachable("b")
     survey = look(world)
-    listed = {item["target"]: item for item in copies_json(survey.epochs[0].copies)}
-    assert listed["a"] == {
-        "target": "a", "kind": "memory", "domain": "a", "version": "1", "ok": True, "problem": None,
-        "location": f"memory:a/{made.fingerprint}/{made.epoch}", "sha256": made.sha256.hex,
-        "replication": None, "standing": "good", "unlocked": None,
-    }  # fmt: skip
-    assert (listed["c"]["ok"], listed["c"]["sha256"]) == (False, None)
-    assert (listed["b"]["standing"], listed["c"]["standing"]) == ("unreachable", "missing")
+    standings = {copy.target: copy.standing for copy in survey.epochs[0].copies}
+    assert standings == {"a": CopyState.GOOD, "b": CopyState.UNREACHABLE, "c": CopyState.MISSING}
     kept = event([survey], Code.UNREACHABLE).to_details()
     assert kept == {
         "code": 20,
@@ -505,13 +501,13 @@ def test_former_org_keys_are_surveyed_and_judged_by_their_own_state(world: World
     Journal(world.root / former).begin(old.epoch, None).mark_proven(
         {"record_sha256": old.sha256.hex, "at": "2026-01-31T08:00:00Z"}
     )
-    surveys = all_keys(world.context)
+    surveys = world.context.catalogs()
     assert [(item.fingerprint, [epoch.name for epoch in item.epochs]) for item in surveys] == [
         (world.fingerprint, [new.epoch]),
         (former, [old.epoch]),
     ]
-    assert surveys[1].epochs[0].state is State.PROVEN
-    assert world.roles == ["driller"]
+    assert surveys[1].epochs[0].state is EpochState.PROVEN
+    assert set(world.roles) == {"driller"}
 
 
 def test_the_survey_says_until_when_a_copy_is_retained(world: World) -> None:
@@ -641,7 +637,7 @@ def test_a_copy_that_was_only_deleted_is_brought_back_before_anything_else(world
         world.targets[name].mark(slot_of(made), Presence.DESTROYED)
     survey = look(world)
     with pytest.raises(IntegrityProblem, match=f"no copy of epoch {made.epoch} is authentic") as raised:
-        choose(survey, ())
+        survey.choose(())
     assert raised.value.hint.startswith(back)
     (told,) = (text for text in status(world.context).broken if "nothing authentic is stored" in text)
     assert back in told
@@ -652,19 +648,19 @@ def test_a_target_that_does_not_answer_leaves_half_of_the_time_to_the_others(
     call: str, world: World, genuine: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where its calls go on: nobody waits for them."""
-    monkeypatch.setattr(survey, "_LEAST", 0.05)
+    monkeypatch.setattr(reading, "_LEAST", 0.05)
     world.store(genuine)
     over, slow = threading.Event(), world.targets["a"]
     monkeypatch.setattr(slow, call, lambda *_: over.wait(30))
-    reader = Reader(as_targets(world.targets), Deadline(0.4), datetime.now(UTC), 2)
+    reader = Archive(genuine.fingerprint, as_targets(world.targets), Deadline(0.4), datetime.now(UTC), 2)
     try:
-        found = reader.survey(genuine.fingerprint)
+        found = reader.catalog()
         assert reader.deadline.left() > 0
     finally:
         over.set()
     (epoch,) = found.epochs
     assert {copy.target: copy.standing for copy in epoch.copies} == {
-        "a": Standing.UNREACHABLE, "b": Standing.GOOD, "c": Standing.GOOD,
+        "a": CopyState.UNREACHABLE, "b": CopyState.GOOD, "c": CopyState.GOOD,
     }  # fmt: skip
     assert "share of the time" in str(epoch.copies[0].problem)
     assert list(found.unreachable) == (["a"] if call == "find" else [])

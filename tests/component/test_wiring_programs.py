@@ -13,7 +13,8 @@ from pipeline.config import Config
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import UsageProblem
 from pipeline.wiring import factory as wiring
-from pipeline.wiring.factory import Estate
+from pipeline.wiring.factory import ConfiguredBackends
+from pipeline.wiring.sessions import Sessions
 from tests.support.configtext import PIN, changed, put
 from tests.support.reporter import Lines
 
@@ -22,8 +23,8 @@ def settings(*changes: Any) -> Config:
     return config.parse(changed(lambda document: [change(document) for change in changes]), "orgkey.toml")
 
 
-def estate(read: Config | None = None, role: Any = "writer") -> Estate:
-    return Estate(read, role, Deadline(5), SystemClock())
+def estate(read: Config | None = None, role: Any = "writer") -> ConfiguredBackends:
+    return ConfiguredBackends(Sessions(read, Deadline(5), SystemClock()), role)
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +46,7 @@ def test_each_role_of_a_run_takes_its_credentials_for_aws_once(tmp_path: Path) -
     )
     program.chmod(0o700)
     changes = [put(f"{place}/region", "eu-central-1") for place in ("target/s3-eu", "holder/aws")]
+    changes.append(put("target/s3-eu/endpoint_url", "https://s3.example.com"))
     for role in ("writer", "driller"):
         (tmp_path / f"{role}.ini").write_text(f"[profile job]\ncredential_process = {program} {role}\n")
         login = {"config_file": str(tmp_path / f"{role}.ini"), "profile": "job"}
@@ -55,7 +57,7 @@ def test_each_role_of_a_run_takes_its_credentials_for_aws_once(tmp_path: Path) -
             made = run.backends(role)  # type: ignore[arg-type]  # one of the two
             made.targets()
             made.holders()
-            for session in made._sessions._clouds.values():  # type: ignore[attr-defined]
+            for session in made.sessions._clouds.values():  # type: ignore[attr-defined]
                 session.client("s3")
                 session.client("kms")
     for role in ("writer", "driller"):

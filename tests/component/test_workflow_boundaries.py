@@ -31,7 +31,7 @@ from pipeline.record.verify import Record
 from pipeline.unseal.unseal import recover_passphrase
 from pipeline.workflows.drill import DrillRequest, drill
 from pipeline.workflows.restore import RestoreRequest, find
-from tests.support.inmemory import ATTACKER, ORG, MemoryEstate, World, signed, slot_of, unlocked
+from tests.support.inmemory import ATTACKER, ORG, World, signed, slot_of, unlocked
 from tests.support.ledger_entries import an_entry
 
 KEY = "A" * 40
@@ -250,8 +250,7 @@ def test_a_retention_of_exactly_the_limit_is_enough(world: World, seconds: int, 
 
 
 def found_in(world: World, tmp_path: Path) -> tuple[Record, tuple[bytes, ...]]:
-    estate = MemoryEstate(world)
-    found = find(world.context, estate, RestoreRequest(tmp_path / "out.asc"))
+    found = find(world.context, RestoreRequest(tmp_path / "out.asc"))
     return found.record, found.newer_public
 
 

@@ -122,7 +122,7 @@ def test_two_years_without_a_live_key(world: Estate, tmp_path: Path, age: int) -
     world.pin = world.server.fingerprint
     export = world.server.export_keypair(PASSPHRASE)
     # Signatures have the machine's own time, so what is old here is the export.
-    wishes = escrow.Wishes(frozenset({"expired"}), with_drill=False)
+    wishes = escrow.EscrowOptions(frozenset({"expired"}), with_drill=False)
     escrow.escrow(world.context, export, PASSPHRASE, wishes)
     while past.shift < timedelta():
         past.shift = min(timedelta(), past.shift + timedelta(days=7))

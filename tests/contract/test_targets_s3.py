@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.stub import ANY, Stubber
 
-from pipeline.archive.write import place_one
+from pipeline.archive.replicate import write_one
 from pipeline.core.errors import Conflict, Denied, IntegrityProblem, OrgkeyError, Unreachable, UsageProblem
 from pipeline.storage.interface import Presence, Retention, Slot, Stored
 from pipeline.storage.s3.backend import S3Backend
@@ -195,7 +195,7 @@ def test_a_copy_of_an_earlier_try_has_to_be_locked_as_configured(
         with pytest.raises(
             IntegrityProblem, match=r"GOVERNANCE until .* is configured, .* no reten"
         ) as raised:
-            place_one(target, where, RECORD)
+            write_one(target, where, RECORD)
         assert "orgkey retain --until" in raised.value.hint
     assert target.session.deadline.dates.seen, "what the server says of the time is taken from its answers"
     for listed in (target.find(where.fingerprint), target.find(where.fingerprint, where.epoch)):
@@ -211,11 +211,11 @@ def test_a_copy_of_an_earlier_try_has_to_be_locked_as_configured(
     with pytest.raises(
         IntegrityProblem, match=r"GOVERNANCE until .* the server says GOVERNANCE until"
     ) as raised:
-        place_one(target, where, RECORD)
+        write_one(target, where, RECORD)
     assert raised.value.hint.startswith("extend its lock: `orgkey retain --until")
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=9)
     retainer.retain(stored, Retention("GOVERNANCE", until))
-    receipt = place_one(target, where, RECORD)
+    receipt = write_one(target, where, RECORD)
     assert (receipt.version, receipt.retain_until) == (stored.version, until)
     assert [item.unlocked for item in target.find(where.fingerprint)] == [None]
 
@@ -247,7 +247,7 @@ def test_a_stronger_lock_of_an_earlier_try_will_do(
 def test_where_no_lock_is_configured_none_is_asked_for(s3_place: S3Place, slot: Slot) -> None:
     where = made(slot, timedelta())
     receipt = s3_place.target().put(where, RECORD)
-    assert place_one(s3_place.target(), where, RECORD).version == receipt.version
+    assert write_one(s3_place.target(), where, RECORD).version == receipt.version
 
 
 # -- what versitygw cannot be made to do ---------------------------------------------------------

@@ -106,7 +106,6 @@ class Watched:
     def record(self) -> Record:
         """The record as the driller reads it."""
         from pipeline import config
-        from pipeline.archive import overview
         from pipeline.wiring import factory as wiring
 
         context = wiring.context(
@@ -115,7 +114,7 @@ class Watched:
             state_dir=self.folder / "none",
             reporter=Lines(),
         )
-        (found,) = overview.all_keys(context)
+        (found,) = context.catalogs()
         latest = found.latest()
         assert latest is not None
         assert latest.record is not None

@@ -186,7 +186,7 @@ def test_state_that_cannot_be_kept_stops_it_before_anything_is_stored(desk: Desk
 
 def test_a_dry_run_writes_nothing(desk: Desk) -> None:
     plan = desk.escrow("--dry-run")
-    assert (plan["action"], plan["epoch"], plan["targets"]) == ("mint a new epoch", None, ["vault", "s3"])
+    assert (plan["action"], plan["epoch"], plan["targets"]) == ("make a new epoch", None, ["vault", "s3"])
     assert desk.nothing_stored()
     assert not desk.state.exists() or list(desk.state.rglob("*.tar")) == []
     epoch = desk.escrow("--no-drill")["epoch"]

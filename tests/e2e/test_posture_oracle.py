@@ -24,8 +24,9 @@ from pipeline.openpgp.key.rewrap import unlock
 from pipeline.posture import model as posture
 from pipeline.unseal.ceremony import UnsealRequest
 from pipeline.wiring import factory as wiring
+from pipeline.wiring.sessions import Sessions
 from pipeline.workflows import restore
-from pipeline.workflows.restore import Found, RestoreRequest
+from pipeline.workflows.restore import FoundRecord, RestoreRequest
 from tests.e2e.test_custody_rotate import record_at
 from tests.support import people
 from tests.support.commandline import Desk
@@ -41,7 +42,7 @@ NEW = Secret("a passphrase that the operator chose")
 
 
 @dataclass
-class Some(wiring.Estate):
+class Some(wiring.ConfiguredBackends):
     """The real estate of a driller who can reach some of the machines only."""
 
     reached: frozenset[str] = frozenset()
@@ -56,12 +57,12 @@ class Escrowed:
 
     desk: Desk
     loaded: config.Config
-    found: Found
+    found: FoundRecord
     words: dict[tuple[str, str], Secret]
 
     def estate(self, members: Sequence[str]) -> Some:
         clock = SystemClock()
-        return Some(self.loaded, "driller", Deadline(60, clock), clock, reached=frozenset(members))
+        return Some(Sessions(self.loaded, Deadline(60, clock), clock), "driller", reached=frozenset(members))
 
     def restores(self, members: Sequence[str], *, original: bool = True) -> str | None:
         """Try every path with these members, as an operator would; the path that gave the key back."""
@@ -76,8 +77,7 @@ class Escrowed:
                     request,
                     estate,
                     lambda: NEW,
-                    deadline=estate.deadline,
-                    now=estate.clock.now(),
+                    estate.sessions.deadline,
                 )
             except NotEnoughShares:
                 assert not out.exists()
@@ -108,7 +108,7 @@ def escrowed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Escrowed
         for path in ("custodians", "mixed")
         for name in EVERYBODY
     }
-    return Escrowed(desk, config.load(desk.config), Found(record, "disk"), words)
+    return Escrowed(desk, config.load(desk.config), FoundRecord(record, "disk"), words)
 
 
 def subsets() -> list[tuple[str, ...]]:
@@ -162,7 +162,7 @@ def test_a_machine_that_refuses_counts_like_one_that_is_missing(escrowed: Escrow
         if line.startswith("secret_id_file") and "driller" in line
     )
     refused = config.parse(text.replace(name, str(bad)).encode(), "refused.toml")
-    estate = wiring.Estate(refused, "driller", Deadline(60), SystemClock())
+    estate = wiring.ConfiguredBackends(Sessions(refused, Deadline(60), SystemClock()), "driller")
     out = escrowed.desk.folder / "never.out"
     with pytest.raises(OrgkeyError):
         restore.restore(
@@ -170,8 +170,7 @@ def test_a_machine_that_refuses_counts_like_one_that_is_missing(escrowed: Escrow
             RestoreRequest(out, original=True, unseal=UnsealRequest(path="unattended")),
             estate,
             lambda: NEW,
-            deadline=estate.deadline,
-            now=estate.clock.now(),
+            estate.sessions.deadline,
         )
     assert not out.exists()
     assert escrowed.restores(("aws", "alice", "carol", "dave")) == "custodians"

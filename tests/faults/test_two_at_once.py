@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 
-from pipeline.archive.catalog import Reader, State
+from pipeline.archive.catalog import EpochState
 from pipeline.archive.run import KeyScope
-from tests.faults.scene import FINGERPRINT, Ended, Scene
+from tests.faults.scene import Ended, Scene
 
 HOLD = "rename state/FPR/journal/EPOCH #1"
 """A record is minted by now, and nothing is stored yet: the other run cannot know of it."""
@@ -69,9 +69,9 @@ def test_on_two_hosts(scene: Scene) -> None:
     # Each host has proven its own; both count, and either is restored when asked for.
     for context, own in ((scene.context(here), ended[0]), (scene.context(there), ended[1])):
         states = states_of(context)
-        assert states[str(own.document["epoch"])] in (State.PROVEN, State.SUPERSEDED)
+        assert states[str(own.document["epoch"])] in (EpochState.PROVEN, EpochState.SUPERSEDED)
         assert set(states) == epochs
-        assert State.WRITTEN not in states.values()
+        assert EpochState.WRITTEN not in states.values()
     for number, epoch in enumerate(sorted(epochs)):
         out = scene.directory / "out" / f"{number}.asc"
         assert scene.run([*scene.restore(out), "--epoch", epoch], state=here).code == 0
@@ -81,9 +81,7 @@ def test_on_two_hosts(scene: Scene) -> None:
     assert status.document["epoch"] in epochs, status
 
 
-def states_of(context: KeyScope) -> dict[str, State]:
+def states_of(context: KeyScope) -> dict[str, EpochState]:
     """The state of every stored epoch, as one host sees it."""
-    targets = context.backends("driller").targets()
-    reader = Reader.of(context, targets)
-    survey = reader.survey(FINGERPRINT, journal=context.journal)
+    survey = context.archive("driller").catalog()
     return {epoch.name: epoch.state for epoch in survey.epochs}

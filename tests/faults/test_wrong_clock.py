@@ -7,15 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline.archive.catalog import Reader
 from pipeline.archive.run import KeyScope
 from pipeline.core.clock import SystemClock
 from pipeline.core.errors import Code, Expired
 from pipeline.core.secret import Secret
 from pipeline.monitoring import status
 from pipeline.workflows import escrow
-from pipeline.workflows.publish import Stored
-from tests.faults.scene import EXPORT_PASSPHRASE, FINGERPRINT, Scene
+from pipeline.workflows.publish import PublishedEpoch
+from tests.faults.scene import EXPORT_PASSPHRASE, Scene
 
 
 class ShiftedClock(SystemClock):
@@ -39,7 +38,7 @@ def on(scene: Scene, clock: ShiftedClock) -> KeyScope:
     return replace(scene.context(), clock=clock)
 
 
-def run(scene: Scene, clock: ShiftedClock) -> Stored:
+def run(scene: Scene, clock: ShiftedClock) -> PublishedEpoch:
     return escrow.escrow(on(scene, clock), scene.export.read_bytes(), Secret(EXPORT_PASSPHRASE))
 
 
@@ -59,7 +58,7 @@ def test_a_record_dated_in_the_future(scene: Scene) -> None:
     scene.check_whole()
 
     today = scene.context()
-    survey = Reader.of(today, today.backends("driller").targets()).survey(FINGERPRINT, journal=today.journal)
+    survey = today.archive("driller").catalog()
     assert survey.codes() == [Code.OK, Code.OK]
     judged = status.status(today)
     assert judged.code is Code.STALE
@@ -73,15 +72,15 @@ def test_a_reader_whose_clock_is_behind(scene: Scene) -> None:
     """The signature seems to be from the future: not taken for good, and the clock is named."""
     assert scene.run(scene.escrow()).code == 0
     behind = on(scene, ShiftedClock(-timedelta(days=3)))
-    reader = Reader.of(behind, behind.backends("driller").targets())
-    survey = reader.survey(FINGERPRINT)
+    reader = behind.archive("driller")
+    survey = reader.catalog()
     for epoch in survey.epochs:
         for copy in epoch.copies:
             assert copy.code is Code.INTEGRITY
             assert "this host's clock" in (copy.problem or "")
     # An hour is what clocks differ by.
     near = replace(reader, now=datetime.now(UTC) - timedelta(hours=1))
-    assert all(copy.ok for epoch in near.survey(FINGERPRINT).epochs for copy in epoch.copies)
+    assert all(copy.ok for epoch in near.catalog().epochs for copy in epoch.copies)
 
 
 def test_a_clock_that_jumps_back_during_the_run(scene: Scene) -> None:

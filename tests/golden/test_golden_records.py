@@ -338,10 +338,8 @@ def test_restore(name: str, shelf: Shelf, tmp_path: Path) -> None:
     context = shelf.context(name)
     estate = context.backends("driller")
     request = restore.RestoreRequest(out=tmp_path / "restored.asc", unseal=UnsealRequest(path="unattended"))
-    found = restore.find(context, estate, request)
-    done = restore.restore(
-        found, request, estate, lambda: NEW, deadline=context.deadline, now=context.clock.now()
-    )
+    found = restore.find(context, request)
+    done = restore.restore(found, request, estate, lambda: NEW, context.deadline)
     assert (done.epoch, done.origin, done.path) == (RECORDS[name]["epoch"], "disk", "unattended")
     restored = armor.dearmor(done.out.read_bytes())
     assert rewrap.unlock(restored, NEW).key_state == RECORDS[name]["key_state"]
@@ -352,7 +350,7 @@ def test_restore(name: str, shelf: Shelf, tmp_path: Path) -> None:
     original = restore.RestoreRequest(
         out=tmp_path / "original.asc", original=True, unseal=UnsealRequest(path="unattended")
     )
-    restore.restore(found, original, estate, lambda: NEW, deadline=context.deadline, now=context.clock.now())
+    restore.restore(found, original, estate, lambda: NEW, context.deadline)
     assert original.out.read_bytes() == (make_golden.EXPORTS / f"{name}-two-block.asc").read_bytes()
 
 
@@ -364,8 +362,8 @@ def test_restore_by_people(shelf: Shelf, tmp_path: Path) -> None:
     request = restore.RestoreRequest(
         out=tmp_path / "restored.asc", unseal=UnsealRequest(path="people", shares=words)
     )
-    found = restore.find(context, estate, request)
-    restore.restore(found, request, estate, lambda: NEW, deadline=context.deadline, now=context.clock.now())
+    found = restore.find(context, request)
+    restore.restore(found, request, estate, lambda: NEW, context.deadline)
     restored = armor.dearmor(request.out.read_bytes())
     assert rewrap.unlock(restored, NEW).key_state == RECORDS[name]["key_state"]
 
@@ -414,7 +412,7 @@ def test_latest_is_what_this_version_can_read(make_shelf: Callable[..., Shelf], 
     shelf = make_shelf("records", "newer")
     context = shelf.context(make_golden.NEWER)
     request = restore.RestoreRequest(out=tmp_path / "restored.asc")
-    found = restore.find(context, context.backends("driller"), request)
+    found = restore.find(context, request)
     assert found.record.epoch == RECORDS[make_golden.NEWER]["epoch"]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from pipeline.archive.catalog import State
+from pipeline.archive.catalog import EpochState
 from pipeline.cli.documents import Document, Part, at
 from pipeline.cli.output import printable, table
 from pipeline.core.errors import Code
@@ -271,7 +271,7 @@ class CountedEpochItem(Part):
 
     epoch: str
     fingerprint: str
-    state: State
+    state: EpochState
 
 
 class CustodyPostureDocument(

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pipeline.custody.shares import paths as custody_paths
     from pipeline.custody.shares.manifest_section import PathEntry
     from pipeline.evidence.ledger.drill_results import Result
-    from pipeline.workflows.drill import Drill, Former
-    from pipeline.workflows.publish import Stored
+    from pipeline.workflows.drill import Drill, FormerDrill
+    from pipeline.workflows.publish import PublishedEpoch
 
 
 class ProofItem(Part):
@@ -135,7 +135,9 @@ class DrillDocument(Document, schema="orgkey.drill/1", printed_by="orgkey drill"
     exit_code: Code
 
     @classmethod
-    def about(cls, drill: Drill, former: Sequence[Former] = (), code: Code | None = None) -> DrillDocument:
+    def about(
+        cls, drill: Drill, former: Sequence[FormerDrill] = (), code: Code | None = None
+    ) -> DrillDocument:
         """The document of a drill.
 
         Args:
@@ -241,19 +243,19 @@ class EscrowDocument(Document, schema="orgkey.escrow/1", printed_by="orgkey escr
     exit_code: Code
 
     @classmethod
-    def about(cls, stored: Stored, **more: Any) -> Self:
+    def about(cls, stored: PublishedEpoch, **more: Any) -> Self:
         """The document of what was stored.
 
         Args:
             stored: What was stored.
             more: The fields that a subclass adds.
         """
-        record, placed = stored.record, stored.placed
+        record, placed = stored.record, stored.written
         failed = [
             WrittenCopyItem(
                 target=name,
-                kind=stored.kinds[name],
-                domain=stored.domains[name],
+                kind=stored.targets[name].kind,
+                domain=stored.targets[name].domain,
                 location=None,
                 version=None,
                 sha256=None,

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pipeline.archive.catalog import Standing, State
+from pipeline.archive.catalog import CopyState, EpochState
 from pipeline.cli.documents import Document, Part, at
 from pipeline.core.errors import Code
 
 if TYPE_CHECKING:
-    from pipeline.archive.catalog import Survey
+    from pipeline.archive.catalog import Catalog
     from pipeline.evidence.ledger.drill_history import Known
     from pipeline.monitoring.status import Status
 
@@ -41,7 +41,7 @@ class CopyItem(Part):
     version: str | None
     sha256: str | None = at("sha256.hex")
     ok: bool
-    standing: Standing
+    standing: CopyState
     problem: str | None
     unlocked: str | None
     replication: str | None = at("replication.status")
@@ -60,7 +60,7 @@ class EpochItem(Part):
 
     epoch: str
     fingerprint: str
-    state: State
+    state: EpochState
     authentic: bool
     copies: tuple[CopyItem, ...]
 
@@ -115,7 +115,7 @@ class VerifyDocument(ListDocument, schema="orgkey.verify/1", printed_by="orgkey 
     exit_code: Code
 
 
-def listing(surveys: tuple[Survey, ...], known: Mapping[str, Known]) -> dict[str, Any]:
+def listing(surveys: tuple[Catalog, ...], known: Mapping[str, Known]) -> dict[str, Any]:
     """The fields that `list` and `verify` share.
 
     Args:
@@ -206,7 +206,7 @@ class PlannedEpochItem(Part):
     """
 
     epoch: str
-    state: State
+    state: EpochState
     plan: str
 
 
@@ -222,7 +222,7 @@ class FormerKeyItem(Part):
 
     fingerprint: str
     epoch: str | None
-    state: State | None
+    state: EpochState | None
     copies: tuple[CopyItem, ...]
 
 
@@ -315,7 +315,7 @@ class StatusDocument(Document, schema="orgkey.status/1", printed_by="orgkey stat
 
     fingerprint: str
     epoch: str | None
-    state: State | None
+    state: EpochState | None
     age_seconds: float | None
     last_drill_age_seconds: float | None
     live: str

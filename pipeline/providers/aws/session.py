@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -35,6 +36,16 @@ def _loader() -> Any:
     return botocore.loaders.create_loader()
 
 
+@dataclass(eq=False)
+class _Login:
+    """Credentials, read once: by one session, or by several of a role that need the same ones."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    session: Any = None
+    kept: list[Secret] = field(default_factory=list, repr=False)
+    chain: Sender | None = None
+
+
 class AwsSession:
     """Makes clients late, bounds every call, and lets only ``OrgkeyError`` out.
 
@@ -52,6 +63,7 @@ class AwsSession:
         apart: Whether that role has a login of its own. Then whatever it may beyond its role is too much.
         path_style: Whether the bucket goes into the path of an address, which most servers other than
             AWS want, or into the host name; ``None``: as the place says, else as botocore chooses.
+        beside: A session of the same identity and role whose login is used, too.
     """
 
     def __init__(
@@ -64,6 +76,7 @@ class AwsSession:
         role: str,
         apart: bool = True,
         path_style: bool | None = None,
+        beside: AwsSession | None = None,
     ) -> None:
         self.place = place
         self.role = role
@@ -74,11 +87,9 @@ class AwsSession:
         self._call_seconds = call_seconds
         self._path_style = getattr(place, "path_style", None) if path_style is None else path_style
         self._lock = threading.Lock()
-        self._session: Any = None
-        self._kept: list[Secret] = []
+        self._login: _Login = beside._login if beside else _Login()
         self._clients: dict[Service, Any] = {}
         self._senders: dict[Service, Sender] = {}
-        self._chain: Sender | None = None
 
     def call(self, fn: Callable[[Any], T], service: Service, what: str) -> T:
         """Make one call.
@@ -121,7 +132,7 @@ class AwsSession:
         return self._timely(
             translate(
                 error, what, role=self.role, service=service, where=where, place=self.place,
-                session=self._session, of_login=of_login, seconds=seconds,
+                session=self._login.session, of_login=of_login, seconds=seconds,
             )
         )  # fmt: skip
 
@@ -131,11 +142,11 @@ class AwsSession:
     def _log_in(self, what: str) -> None:
         """Have the credentials read, or renewed where they run out: a failure is a login's, not a call's."""
         self.deadline.check()
-        with self._lock:
+        with self._login.lock:
             try:
-                if self._session is None:
-                    self._session = self._open()
-                found = self._session.get_credentials()
+                if self._login.session is None:
+                    self._login.session = self._open()
+                found = self._login.session.get_credentials()
                 if found is not None:
                     self._keep(found.get_frozen_credentials())
             except OrgkeyError as error:
@@ -148,10 +159,10 @@ class AwsSession:
     def _keep(self, credentials: Any) -> None:
         """Keep credentials from being shown, once each: a service may repeat what it was sent."""
         secrets = [Secret(value) for value in (credentials.secret_key, credentials.token) if value]
-        if secrets != self._kept:
+        if secrets != self._login.kept:
             for secret in secrets:
                 log.redact_login(secret)
-            self._kept = secrets
+            self._login.kept = secrets
 
     def where(self, service: Service) -> str:
         """The service's address, for messages."""
@@ -199,12 +210,12 @@ class AwsSession:
         from pipeline.providers.aws.wire import Sender
         from pipeline.providers.wire import Wire
 
-        trusted = self.place.ca_file or self._session.get_config_variable("ca_bundle")
+        trusted = self.place.ca_file or self._login.session.get_config_variable("ca_bundle")
         limit = partial(self.deadline.limit, self._call_seconds)
         wire = Wire(self.place, limit, ca_file=trusted, dated=self.deadline.note_date)
         # One at a time: the first client of a service reads megabytes of JSON, the next finds them read.
         with _MAKING:
-            client = self._session.create_client(
+            client = self._login.session.create_client(
                 service,
                 region_name=self.place.region,
                 endpoint_url=self.place.endpoint_url,
@@ -212,7 +223,7 @@ class AwsSession:
             )
         # None of these refers to this object: the connections end with it.
         self._senders[service] = Sender(wire, service)
-        client.meta.events.unregister("before-send", self._chain)
+        client.meta.events.unregister("before-send", self._login.chain)
         client.meta.events.register("before-send", self._senders[service])
         client.meta.events.register("after-call.*.*", partial(_note, self.request_ids))
         weakref.finalize(self, wire.close)
@@ -242,9 +253,9 @@ class AwsSession:
         session.set_default_client_config(self._config())
         trusted = session.get_config_variable("ca_bundle")
         wire = Wire(self.place, limit, ca_file=trusted, dated=self.deadline.note_date)
-        weakref.finalize(self, wire.close)
-        self._chain = Sender(wire, "sts")
-        session.register("before-send", self._chain)
+        weakref.finalize(self._login, wire.close)
+        self._login.chain = Sender(wire, "sts")
+        session.register("before-send", self._login.chain)
         return session
 
 

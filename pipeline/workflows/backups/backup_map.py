@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pipeline.archive.catalog import Epoch, State, Survey
+from pipeline.archive.catalog import Catalog, Epoch, EpochState
 from pipeline.core.errors import Archived, Code, OrgkeyError, first_of
 from pipeline.core.isolation import isolated
 from pipeline.evidence.ledger.events import BackupsMapEvent
@@ -32,7 +32,7 @@ class EscrowedKey:
     @property
     def proven(self) -> bool:
         """Whether a drill of this host has proven the epoch."""
-        return self.epoch.state in (State.PROVEN, State.SUPERSEDED)
+        return self.epoch.state in (EpochState.PROVEN, EpochState.SUPERSEDED)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Backup:
         return self.keys[0] if self.code is Code.OK else None
 
 
-def escrowed(surveys: Sequence[Survey]) -> tuple[EscrowedKey, ...]:
+def escrowed(surveys: Sequence[Catalog]) -> tuple[EscrowedKey, ...]:
     """The keys that have an authentic epoch, in the surveys' order.
 
     A key is there once more for each epoch that has subkeys which its latest one lacks: a newer one that is
@@ -83,7 +83,7 @@ def escrowed(surveys: Sequence[Survey]) -> tuple[EscrowedKey, ...]:
     return tuple(found)
 
 
-def missing(surveys: Sequence[Survey]) -> tuple[Code, ...]:
+def missing(surveys: Sequence[Catalog]) -> tuple[Code, ...]:
     """What keeps the copies of keys from being read that no authentic epoch is known of.
 
     Empty where such a key was never escrowed.

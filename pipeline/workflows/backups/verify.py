@@ -8,8 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from pipeline.archive import overview
-from pipeline.archive.catalog import Survey
+from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, OrgkeyError
@@ -124,7 +123,7 @@ class _Prepared:
 
 def _prepare(context: KeyScope, request: VerifyRequest) -> tuple[list[_Prepared], tuple[Code, ...]]:
     """Get all session keys, and what keeps other keys away; the Org Keys are at hand only here."""
-    surveys = overview.all_keys(context)
+    surveys = context.catalogs()
     keys = backup_map.escrowed(surveys)
     missed = backup_map.missing(surveys)
     with ExitStack() as stack:
@@ -140,7 +139,7 @@ class _Keyring:
     """The escrowed keys, each recovered when the first backup asks for it."""
 
     def __init__(
-        self, context: KeyScope, request: VerifyRequest, surveys: Sequence[Survey], stack: ExitStack
+        self, context: KeyScope, request: VerifyRequest, surveys: Sequence[Catalog], stack: ExitStack
     ) -> None:
         self._context = context
         self._estate = context.backends("driller")

@@ -14,7 +14,6 @@ from typing import Any
 
 from pipeline import __version__
 from pipeline import config as settings
-from pipeline.archive.catalog import Reader, choose, not_read
 from pipeline.archive.run import KeyScope
 from pipeline.core import files
 from pipeline.core.clock import stamp
@@ -67,12 +66,12 @@ class Kit:
 
 
 def make(
-    context: KeyScope, out: Path, *, epoch: str | None = None, with_bundle: bool = True, paper: str = "a4"
+    scope: KeyScope, out: Path, *, epoch: str | None = None, with_bundle: bool = True, paper: str = "a4"
 ) -> Kit:
     """Make the kit of one epoch from its stored copies.
 
     Args:
-        context: The run; the driller's logins read, and nothing is opened.
+        scope: The run; the driller's logins read, and nothing is opened.
         out: The new folder.
         epoch: The epoch's name; the latest when ``None``.
         with_bundle: Whether the safe's folder gets this program.
@@ -84,7 +83,7 @@ def make(
     """
     if out.exists() or out.is_symlink():
         raise LocalFilesProblem(f"{out} exists already", hint="nothing is overwritten; name another folder")
-    record = _record(context, epoch)
+    record = scope.archive("driller").catalog().record(epoch)
     try:
         draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
@@ -94,7 +93,7 @@ def make(
         ) from error
     try:
         wheels = _safe(record, draft / "safe", with_bundle=with_bundle)
-        sheets = _custodians(context, record, draft / "custodians", paper)
+        sheets = _custodians(scope, record, draft / "custodians", paper)
         made = {
             str(path.relative_to(draft)): sha256(path.read_bytes()).hex
             for path in sorted(draft.rglob("*"))
@@ -111,17 +110,8 @@ def make(
         shutil.rmtree(draft, ignore_errors=True)
         raise
     custodians = tuple(sheet.custodian for sheet in sheets)
-    context.record_event(KitEvent(epoch=record.epoch, custodians=custodians, wheels=wheels))
+    scope.record_event(KitEvent(epoch=record.epoch, custodians=custodians, wheels=wheels))
     return Kit(record.epoch, out, sheets, made, wheels)
-
-
-def _record(context: KeyScope, epoch: str | None) -> Record:
-    reader = Reader.of(context, context.backends("driller").targets())
-    survey = reader.survey(context.fingerprint, journal=context.journal)
-    chosen = choose(survey, [epoch] if epoch else ())[0]
-    if chosen.record is None:
-        raise not_read(chosen)
-    return chosen.record
 
 
 # -- the safe ----------------------------------------------------------------------------------------
@@ -191,16 +181,16 @@ PATH is one of: {", ".join(path.name for path in record.manifest.custody.paths)}
 # -- the custodians --------------------------------------------------------------------------------------
 
 
-def _custodians(context: KeyScope, record: Record, folder: Path, paper: str) -> tuple[Sheet, ...]:
+def _custodians(scope: KeyScope, record: Record, folder: Path, paper: str) -> tuple[Sheet, ...]:
     folder.mkdir(mode=0o700)
     people: dict[str, list[Seat]] = {}
     for seat in seats(record):
         if seat.kind == "openpgp":
             people.setdefault(seat.share.label, []).append(seat)
-    return tuple(_custodian(context, record, mine, folder, paper) for mine in people.values())
+    return tuple(_custodian(scope, record, mine, folder, paper) for mine in people.values())
 
 
-def _custodian(context: KeyScope, record: Record, mine: list[Seat], folder: Path, paper: str) -> Sheet:
+def _custodian(scope: KeyScope, record: Record, mine: list[Seat], folder: Path, paper: str) -> Sheet:
     from pipeline.printing import pdf
 
     first = mine[0]
@@ -209,7 +199,7 @@ def _custodian(context: KeyScope, record: Record, mine: list[Seat], folder: Path
     own.mkdir(mode=0o700)
     for seat in mine:
         _write(own / _file(seat), record.members[seat.share.member])
-    data = _sheet(context, record, mine, paper)
+    data = _sheet(scope, record, mine, paper)
     _write(own / "sheet.pdf", pdf.render("custodian", data, at=record.manifest.created))
     _write(own / "sheet.txt", _text(data).encode())
     return Sheet(
@@ -224,7 +214,7 @@ def _file(seat: Seat) -> str:
     return f"{seat.path.name}-{seat.share.holder}.asc" if same else f"{seat.path.name}.asc"
 
 
-def _sheet(context: KeyScope, record: Record, mine: list[Seat], paper: str) -> dict[str, Any]:
+def _sheet(scope: KeyScope, record: Record, mine: list[Seat], paper: str) -> dict[str, Any]:
     """The facts of one custodian's sheet."""
     from pipeline.printing import pdf, words
 
@@ -242,7 +232,7 @@ def _sheet(context: KeyScope, record: Record, mine: list[Seat], paper: str) -> d
         "words": list(words.spoken(record.fingerprint)),
         "qr": pdf.qr(record.fingerprint),
         "shares": [_share(seat) for seat in mine],
-        "people": _people(context, record),
+        "people": _people(scope, record),
     }
 
 
@@ -266,11 +256,11 @@ def _share(seat: Seat) -> dict[str, Any]:
     }
 
 
-def _people(context: KeyScope, record: Record) -> list[dict[str, str]]:
+def _people(scope: KeyScope, record: Record) -> list[dict[str, str]]:
     """Everybody in the custodians' groups, with what the configuration says of how to reach them."""
     known = {
         member.fingerprint: member
-        for holder in context.config.holder.values()
+        for holder in scope.config.holder.values()
         if isinstance(holder, settings.OpenpgpHolderConfig)
         for member in holder.members
     }

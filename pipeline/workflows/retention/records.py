@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from pipeline.archive.catalog import AT_ONCE, WORKERS, Reader, choose, epoch_of
+from pipeline.archive.archive import AT_ONCE, WORKERS, Archive
+from pipeline.archive.catalog import epoch_of
 from pipeline.archive.run import KeyScope
 from pipeline.config import S3TargetConfig
 from pipeline.core.clock import stamp
@@ -94,16 +95,14 @@ def plan(context: KeyScope, request: Request, *, sync: bool) -> Plan:
     """
     _check_date(context, request.until)
     chosen, without = _targets(context, request.targets)
-    estate = context.backends("driller")
-    reader = Reader.of(context, estate.targets())
+    archive = context.archive("driller")
     wanted = request.epochs
     if wanted is not None and not wanted:
-        survey = reader.survey(context.fingerprint, journal=context.journal)
-        wanted = [choose(survey, ())[0].name]
+        wanted = [archive.catalog().choose(())[0].name]
     found: dict[str, tuple[Version, ...]] = {}
     failures: dict[str, OrgkeyError] = {}
     for name in chosen:
-        seen = isolated(partial(_read, context, reader, reader.targets[name], wanted), f"target {name}")
+        seen = isolated(partial(_read, context, archive, archive.targets[name], wanted), f"target {name}")
         if isinstance(seen, OrgkeyError):
             failures[name] = seen
             continue
@@ -204,14 +203,14 @@ def _targets(context: KeyScope, asked: tuple[str, ...]) -> tuple[tuple[str, ...]
 
 
 def _read(
-    context: KeyScope, reader: Reader, target: Target, wanted: Collection[str] | None
+    context: KeyScope, archive: Archive, target: Target, wanted: Collection[str] | None
 ) -> tuple[tuple[Version, ...], int]:
     """Read every version that a target has of the epochs, and judge it, in half of the time that is left.
 
     Returns:
         The versions, and how many more epochs it lists.
     """
-    listed, order = reader.at(target, context.fingerprint, context.journal, wanted)
+    listed, order = archive.listed(target, wanted)
     half = context.deadline.left() / 2
     read: list[Version] = []
     begun = False
@@ -220,13 +219,13 @@ def _read(
             chunk, order, begun = order[:AT_ONCE], order[AT_ONCE:], True
             stored = [item for items in pool.map(lambda name: listed[name](), chunk) for item in items]
             found = [Version(target.name, epoch_of(item.slot), item) for item in stored if item.readable]
-            read += each(found, lambda item: _judge(reader, target, item))
+            read += each(found, lambda item: _judge(archive, target, item))
     return tuple(read), len(order)
 
 
-def _judge(reader: Reader, target: Target, item: Version) -> Version:
+def _judge(archive: Archive, target: Target, item: Version) -> Version:
     assert item.stored is not None
-    outcome = reader.read(target, item.stored).outcome
+    outcome = archive.read(target, item.stored).outcome
     if isinstance(outcome, OrgkeyError):
         return replace(item, fate=Fate(problem=outcome.message, code=outcome.code))
     hidden = item.stored.presence is Presence.HIDDEN

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.archive.journal import Entry, Journal, lock
+from pipeline.archive.journal import Journal, JournalEntry, lock
 from pipeline.core import files
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError
@@ -34,11 +34,11 @@ def journal(tmp_path: Path) -> Journal:
 
 
 @pytest.fixture
-def entry(journal: Journal) -> Entry:
+def entry(journal: Journal) -> JournalEntry:
     return journal.begin(EPOCH, b"the record")
 
 
-def test_an_epoch_that_was_begun_is_there_whole(journal: Journal, entry: Entry) -> None:
+def test_an_epoch_that_was_begun_is_there_whole(journal: Journal, entry: JournalEntry) -> None:
     assert journal.entries() == [entry]
     assert journal.entry(EPOCH) == entry
     assert entry.record_bytes() == b"the record"
@@ -57,7 +57,7 @@ def test_entries_come_oldest_first(journal: Journal) -> None:
     assert [found.epoch for found in journal.entries()] == [EPOCH, LATER]
 
 
-def test_everything_is_the_owners_alone(journal: Journal, entry: Entry) -> None:
+def test_everything_is_the_owners_alone(journal: Journal, entry: JournalEntry) -> None:
     entry.add_receipt(RECEIPT)
     entry.mark_proven({"record_sha256": "00"})
     for path in [journal.root, *journal.root.rglob("*")]:
@@ -98,7 +98,7 @@ def test_a_begin_that_is_killed_leaves_nothing_that_counts(
     assert journal.begin(EPOCH, b"the record").record_bytes() == b"the record"
 
 
-def test_leftovers_of_another_process_are_removed(journal: Journal, entry: Entry) -> None:
+def test_leftovers_of_another_process_are_removed(journal: Journal, entry: JournalEntry) -> None:
     draft = entry.path.parent / f".{LATER}.12345"
     (draft / "receipts").mkdir(parents=True)
     (draft / "record.tar").write_bytes(b"half")
@@ -109,7 +109,7 @@ def test_leftovers_of_another_process_are_removed(journal: Journal, entry: Entry
     assert journal.entries() == [entry]
 
 
-def test_an_epoch_is_not_begun_twice(journal: Journal, entry: Entry) -> None:
+def test_an_epoch_is_not_begun_twice(journal: Journal, entry: JournalEntry) -> None:
     with pytest.raises(LocalFilesProblem) as caught:
         journal.begin(EPOCH, b"other bytes")
     assert caught.value.code is Code.LOCAL_FILES
@@ -120,7 +120,7 @@ def test_an_epoch_that_was_found_at_its_targets_has_no_record_here(journal: Jour
     assert journal.begin(EPOCH, None).record_bytes() is None
 
 
-def test_receipts_survive(journal: Journal, entry: Entry) -> None:
+def test_receipts_survive(journal: Journal, entry: JournalEntry) -> None:
     plain = Receipt("disk", "directory", "dc-2", "/mnt/x.tar", None, sha256(b"x"))
     entry.add_receipt(RECEIPT)
     entry.add_receipt(plain)
@@ -129,14 +129,14 @@ def test_receipts_survive(journal: Journal, entry: Entry) -> None:
     assert again.receipts() == {"vault-eu": RECEIPT, "disk": plain}
 
 
-def test_a_targets_newer_receipt_replaces_the_older_one(entry: Entry) -> None:
+def test_a_targets_newer_receipt_replaces_the_older_one(entry: JournalEntry) -> None:
     entry.add_receipt(RECEIPT)
     newer = Receipt("vault-eu", "vault", "dc-1", "elsewhere", "2", sha256(b"y"))
     entry.add_receipt(newer)
     assert entry.receipts() == {"vault-eu": newer}
 
 
-def test_a_proof_drops_the_sealed_record_from_this_host(journal: Journal, entry: Entry) -> None:
+def test_a_proof_drops_the_sealed_record_from_this_host(journal: Journal, entry: JournalEntry) -> None:
     entry.mark_proven({"record_sha256": "ab", "at": "2026-01-31T08:00:00Z"})
     assert entry.proven() == {"record_sha256": "ab", "at": "2026-01-31T08:00:00Z"}
     assert entry.record_bytes() is None
@@ -145,7 +145,9 @@ def test_a_proof_drops_the_sealed_record_from_this_host(journal: Journal, entry:
     assert entry.proven() == {"record_sha256": "cd"}
 
 
-def test_a_kill_between_the_proof_and_the_records_end_is_made_good(journal: Journal, entry: Entry) -> None:
+def test_a_kill_between_the_proof_and_the_records_end_is_made_good(
+    journal: Journal, entry: JournalEntry
+) -> None:
     (entry.path / "proven.json").write_text("{}")
     assert (entry.path / "record.tar").exists()
     journal.entries()
@@ -160,7 +162,7 @@ DAMAGE = [b"", b"{", b"null", b"[]", b"7", b'"x"', b"\xff\xfe", b'{"target": 1}'
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_receipt_is_a_local_problem_with_a_way_out(entry: Entry, damage: bytes) -> None:
+def test_a_damaged_receipt_is_a_local_problem_with_a_way_out(entry: JournalEntry, damage: bytes) -> None:
     entry.add_receipt(RECEIPT)
     (entry.path / "receipts" / "vault-eu.json").write_bytes(damage)
     with pytest.raises(LocalFilesProblem) as caught:
@@ -169,7 +171,7 @@ def test_a_damaged_receipt_is_a_local_problem_with_a_way_out(entry: Entry, damag
 
 
 @pytest.mark.parametrize("damage", [item for item in DAMAGE if item != b'{"target": 1}'])
-def test_a_damaged_proof_is_a_local_problem(entry: Entry, damage: bytes) -> None:
+def test_a_damaged_proof_is_a_local_problem(entry: JournalEntry, damage: bytes) -> None:
     (entry.path / "proven.json").write_bytes(damage)
     with pytest.raises(LocalFilesProblem):
         entry.proven()
@@ -179,7 +181,7 @@ def test_a_damaged_proof_is_a_local_problem(entry: Entry, damage: bytes) -> None
     ("name", "value"),
     [("retain_until", "soon"), ("retain_until", 7), ("version", 3), ("slot", ["x"]), ("sha256", "short")],
 )
-def test_a_receipts_odd_field_is_a_local_problem(entry: Entry, name: str, value: object) -> None:
+def test_a_receipts_odd_field_is_a_local_problem(entry: JournalEntry, name: str, value: object) -> None:
     entry.add_receipt(RECEIPT)
     path = entry.path / "receipts" / "vault-eu.json"
     path.write_text(json.dumps(json.loads(path.read_bytes()) | {name: value}))
@@ -193,7 +195,7 @@ def test_any_bytes_for_a_receipt_or_a_proof_end_in_order(
 ) -> None:
     place = tmp_path_factory.getbasetemp() / "journal-noise"
     (place / "receipts").mkdir(parents=True, exist_ok=True)
-    found = Entry(EPOCH, place)
+    found = JournalEntry(EPOCH, place)
     (place / "receipts" / "a.json").write_bytes(data)
     (place / "proven.json").write_bytes(data)
     for ask in (found.receipts, found.proven):
@@ -201,7 +203,7 @@ def test_any_bytes_for_a_receipt_or_a_proof_end_in_order(
             ask()
 
 
-def test_a_record_that_cannot_be_read_is_a_local_problem(entry: Entry) -> None:
+def test_a_record_that_cannot_be_read_is_a_local_problem(entry: JournalEntry) -> None:
     (entry.path / "record.tar").unlink()
     (entry.path / "record.tar").mkdir()
     with pytest.raises(LocalFilesProblem):

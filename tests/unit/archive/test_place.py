@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archive.write import Placed, place, place_beside, place_one
+from pipeline.archive.replicate import WriteResult, replicate, write_beside, write_one
 from pipeline.config import DirectoryTargetConfig
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.digest import sha256
@@ -40,7 +40,7 @@ class NoWait(SystemClock):
 
 def test_a_written_copy_is_read_back_before_it_counts() -> None:
     target = MemoryTarget("a")
-    receipt = place_one(target, SLOT, DATA)
+    receipt = write_one(target, SLOT, DATA)
     assert target.calls == ["put", "get"]
     assert receipt.sha256 == sha256(DATA)
     assert receipt.version == "1"
@@ -50,13 +50,13 @@ def test_a_copy_that_reads_back_otherwise_does_not_count() -> None:
     target = MemoryTarget("a")
     target.garble = True
     with pytest.raises(IntegrityProblem, match="returns other bytes"):
-        place_one(target, SLOT, DATA)
+        write_one(target, SLOT, DATA)
 
 
 def test_a_conflict_with_the_same_bytes_is_a_success() -> None:
     target = MemoryTarget("a")
     target.plant(SLOT, DATA)
-    receipt = place_one(target, SLOT, DATA)
+    receipt = write_one(target, SLOT, DATA)
     assert receipt.version == "1"
     assert receipt.sha256 == sha256(DATA)
     assert len(target.places[SLOT]) == 1
@@ -66,7 +66,7 @@ def test_a_conflict_with_other_bytes_is_a_conflict() -> None:
     target = MemoryTarget("a")
     target.plant(SLOT, b"something else")
     with pytest.raises(Conflict):
-        place_one(target, SLOT, DATA)
+        write_one(target, SLOT, DATA)
     assert [version.data for version in target.places[SLOT]] == [b"something else"]
 
 
@@ -76,7 +76,7 @@ def test_our_bytes_behind_a_newer_version_or_a_delete_marker_are_found(presence:
     target.plant(SLOT, DATA, presence)
     if presence is Presence.OLDER:
         target.plant(SLOT, b"garbage of somebody with more rights")
-    receipt = place_one(target, SLOT, DATA)
+    receipt = write_one(target, SLOT, DATA)
     assert receipt.version == "1"
     assert target.get(SLOT, receipt.version) == DATA
 
@@ -85,14 +85,14 @@ def test_a_destroyed_copy_is_a_conflict() -> None:
     target = MemoryTarget("a")
     target.plant(SLOT, DATA, Presence.DESTROYED)
     with pytest.raises(Conflict):
-        place_one(target, SLOT, DATA)
+        write_one(target, SLOT, DATA)
 
 
 def test_a_lost_answer_to_a_write_ends_well_with_retries() -> None:
     target = MemoryTarget("a")
     target.lost_answers = 1
     retrier = Retrier(Deadline(60), clock=NoWait())
-    receipt = place_one(retrying(target, retrier, "target", TARGET_CALLS), SLOT, DATA)
+    receipt = write_one(retrying(target, retrier, "target", TARGET_CALLS), SLOT, DATA)
     assert receipt.version == "1"
     assert target.calls.count("put") == 2
     assert len(target.places[SLOT]) == 1
@@ -102,32 +102,32 @@ def test_a_lost_answer_without_another_try_is_no_success_and_the_next_run_finds_
     target = MemoryTarget("a")
     target.lost_answers = 1
     with pytest.raises(Unreachable):
-        place_one(target, SLOT, DATA)
-    assert place_one(target, SLOT, DATA).version == "1"
+        write_one(target, SLOT, DATA)
+    assert write_one(target, SLOT, DATA).version == "1"
 
 
 def test_a_confirmed_copy_is_only_read_again() -> None:
     target = MemoryTarget("a")
-    receipt = place_one(target, SLOT, DATA)
+    receipt = write_one(target, SLOT, DATA)
     target.calls.clear()
-    assert place_one(target, SLOT, DATA, receipt) is receipt
+    assert write_one(target, SLOT, DATA, receipt) is receipt
     assert target.calls == ["get"]
 
 
 def test_a_confirmed_copy_that_is_gone_is_written_again() -> None:
     target = MemoryTarget("a")
-    receipt = place_one(target, SLOT, DATA)
+    receipt = write_one(target, SLOT, DATA)
     target.places.clear()
-    assert place_one(target, SLOT, DATA, receipt).version == "1"
+    assert write_one(target, SLOT, DATA, receipt).version == "1"
     assert target.get(SLOT) == DATA
 
 
 def test_a_confirmed_copy_that_was_changed_since_is_a_conflict() -> None:
     target = MemoryTarget("a")
-    receipt = place_one(target, SLOT, DATA)
+    receipt = write_one(target, SLOT, DATA)
     target.damage(SLOT)
     with pytest.raises(Conflict):
-        place_one(target, SLOT, DATA, receipt)
+        write_one(target, SLOT, DATA, receipt)
 
 
 def test_a_confirmed_copy_is_read_by_its_version_and_slot() -> None:
@@ -136,15 +136,15 @@ def test_a_confirmed_copy_is_read_by_its_version_and_slot() -> None:
     target.plant(SLOT, b"damaged")
     target.plant(beside, DATA)
     receipt = Receipt("a", "memory", "a", "there", "1", sha256(DATA), slot=beside.epoch)
-    assert place_one(target, SLOT, DATA, receipt) is receipt
+    assert write_one(target, SLOT, DATA, receipt) is receipt
 
 
 def test_a_confirmed_copy_that_cannot_be_reached_is_not_taken_for_good() -> None:
     target = MemoryTarget("a")
-    receipt = place_one(target, SLOT, DATA)
+    receipt = write_one(target, SLOT, DATA)
     target.failures["get"] = unreachable()
     with pytest.raises(Unreachable):
-        place_one(target, SLOT, DATA, receipt)
+        write_one(target, SLOT, DATA, receipt)
 
 
 class LockingTarget(MemoryTarget):
@@ -166,12 +166,12 @@ def test_our_bytes_without_the_configured_lock_do_not_count() -> None:
     retrier = Retrier(Deadline(60), clock=NoWait())
     for _ in range(2):
         with pytest.raises(IntegrityProblem, match="is not locked"):
-            place_one(retrying(target, retrier, "target", TARGET_CALLS), SLOT, DATA)
+            write_one(retrying(target, retrier, "target", TARGET_CALLS), SLOT, DATA)
     with pytest.raises(IntegrityProblem, match="is not locked"):
-        place_beside(target, SLOT, DATA)
+        write_beside(target, SLOT, DATA)
     assert len(target.places) == 1
     target.places[SLOT][0].retain_until = LOCKED
-    assert place_one(target, SLOT, DATA).retain_until == LOCKED
+    assert write_one(target, SLOT, DATA).retain_until == LOCKED
 
 
 def test_among_several_versions_of_our_bytes_the_locked_one_counts() -> None:
@@ -179,7 +179,7 @@ def test_among_several_versions_of_our_bytes_the_locked_one_counts() -> None:
     target.plant(SLOT, DATA, Presence.OLDER)
     target.places[SLOT][0].retain_until = LOCKED
     target.plant(SLOT, DATA)
-    assert place_one(target, SLOT, DATA).version == "1"
+    assert write_one(target, SLOT, DATA).version == "1"
 
 
 def test_a_copy_that_was_only_listed_has_to_be_locked_too() -> None:
@@ -187,13 +187,13 @@ def test_a_copy_that_was_only_listed_has_to_be_locked_too() -> None:
     target.plant(SLOT, DATA)
     listed = Receipt("a", "memory", "a", "there", "1", sha256(DATA))
     with pytest.raises(IntegrityProblem, match="is not locked"):
-        place_one(target, SLOT, DATA, listed)
+        write_one(target, SLOT, DATA, listed)
 
 
 def test_nothing_is_asked_of_a_target_that_never_locks() -> None:
     target = MemoryTarget("a")
     target.plant(SLOT, DATA)
-    place_one(retrying(target, Retrier(Deadline(60), clock=NoWait()), "target", TARGET_CALLS), SLOT, DATA)
+    write_one(retrying(target, Retrier(Deadline(60), clock=NoWait()), "target", TARGET_CALLS), SLOT, DATA)
     assert target.calls == ["put", "find", "get", "get"]
 
 
@@ -203,7 +203,7 @@ def test_nothing_is_asked_of_a_target_that_never_locks() -> None:
 def test_beside_a_damaged_place_a_repaired_copy_gets_a_slot_of_its_own() -> None:
     target = MemoryTarget("a")
     target.plant(SLOT, b"damaged")
-    receipt = place_beside(target, SLOT, DATA)
+    receipt = write_beside(target, SLOT, DATA)
     assert receipt.slot == f"{SLOT.epoch}-r1"
     assert target.get(SLOT) == b"damaged", "what was found is evidence"
     assert target.get(replace(SLOT, epoch=receipt.slot)) == DATA
@@ -213,8 +213,8 @@ def test_beside_takes_the_first_place_that_is_free_or_holds_it_already() -> None
     target = MemoryTarget("a")
     target.plant(SLOT, b"damaged")
     target.plant(replace(SLOT, epoch=f"{SLOT.epoch}-r1"), b"damaged, too")
-    assert place_beside(target, SLOT, DATA).slot == f"{SLOT.epoch}-r2"
-    assert place_beside(target, SLOT, DATA).slot == f"{SLOT.epoch}-r2"
+    assert write_beside(target, SLOT, DATA).slot == f"{SLOT.epoch}-r2"
+    assert write_beside(target, SLOT, DATA).slot == f"{SLOT.epoch}-r2"
     assert len(target.places) == 3
 
 
@@ -224,20 +224,20 @@ def test_beside_gives_up_when_every_place_is_taken() -> None:
         name = SLOT.epoch + (f"-r{number}" if number else "")
         target.plant(replace(SLOT, epoch=name), b"damaged")
     with pytest.raises(Conflict):
-        place_beside(target, SLOT, DATA)
+        write_beside(target, SLOT, DATA)
     assert len(target.places) == 10
 
 
 def test_beside_is_not_needed_where_the_place_is_free() -> None:
     target = MemoryTarget("a")
-    assert place_beside(target, SLOT, DATA).slot is None
+    assert write_beside(target, SLOT, DATA).slot is None
 
 
 def test_beside_works_at_a_real_target_too(tmp_path: Path) -> None:
     settings = DirectoryTargetConfig(kind="directory", path=str(tmp_path), controlled_by=("ops",))
     target = DirectoryBackend("disk", settings)
     target.put(SLOT, b"damaged")
-    receipt = place_beside(target, SLOT, DATA)
+    receipt = write_beside(target, SLOT, DATA)
     assert receipt.slot == f"{SLOT.epoch}-r1"
     assert [stored.slot.epoch for stored in target.find(SLOT.fingerprint)] == [SLOT.epoch, receipt.slot]
     assert target.get(Slot(SLOT.fingerprint, receipt.slot)) == DATA
@@ -248,9 +248,9 @@ def test_beside_works_at_a_real_target_too(tmp_path: Path) -> None:
 
 def everywhere(
     targets: dict[str, MemoryTarget], remember: Callable[[Receipt], None] | None = None
-) -> tuple[Placed, list[Receipt]]:
+) -> tuple[WriteResult, list[Receipt]]:
     told: list[Receipt] = []
-    return place(as_targets(targets), SLOT, DATA, confirmed={}, remember=remember or told.append), told
+    return replicate(as_targets(targets), SLOT, DATA, confirmed={}, remember=remember or told.append), told
 
 
 def test_every_receipt_is_told_as_it_comes() -> None:
@@ -285,9 +285,9 @@ def receipt(target: str, domain: str) -> Receipt:
     return Receipt(target, "memory", domain, "there", "1", sha256(DATA))
 
 
-def outcome(domains: str, *failures: OrgkeyError) -> Placed:
+def outcome(domains: str, *failures: OrgkeyError) -> WriteResult:
     receipts = {f"t{number}": receipt(f"t{number}", domain) for number, domain in enumerate(domains)}
-    return Placed(receipts, {f"f{number}": error for number, error in enumerate(failures)})
+    return WriteResult(receipts, {f"f{number}": error for number, error in enumerate(failures)})
 
 
 WRONG, OLD = WrongShare("no", hint="no"), Stale("old", hint="old")
@@ -312,7 +312,7 @@ PROBLEM, TAKEN = IntegrityProblem("bad", hint="bad"), Conflict("taken", hint="ta
     ],
 )
 def test_the_outcome_counts_failure_domains_and_names_the_cause(
-    placed: Placed, copies: int, code: Code
+    placed: WriteResult, copies: int, code: Code
 ) -> None:
     assert placed.code(copies) is code
 

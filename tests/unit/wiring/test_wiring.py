@@ -28,8 +28,9 @@ from pipeline.sources.inbox import InboxSource
 from pipeline.storage.interface import Slot
 from pipeline.wiring import factory as wiring
 from pipeline.wiring import record_locations as locations
-from pipeline.wiring.factory import Estate
+from pipeline.wiring.factory import ConfiguredBackends
 from pipeline.wiring.holder_addresses import Consent, reach
+from pipeline.wiring.sessions import Sessions
 from tests.support.configtext import PIN, changed, put
 from tests.support.reporter import Lines
 
@@ -40,8 +41,8 @@ def settings(*changes: Any) -> Config:
     return config.parse(changed(lambda document: [change(document) for change in changes]), "orgkey.toml")
 
 
-def estate(read: Config | None = None, role: Any = "writer") -> Estate:
-    return Estate(read, role, Deadline(5), SystemClock())
+def estate(read: Config | None = None, role: Any = "writer") -> ConfiguredBackends:
+    return ConfiguredBackends(Sessions(read, Deadline(5), SystemClock()), role)
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +74,7 @@ def test_one_login_serves_a_services_target_and_holder() -> None:
     made = estate(settings())
     made.targets()
     made.holders()
-    assert len(made._sessions._vaults) == 1
+    assert len(made.sessions._vaults) == 1
 
 
 def test_a_login_of_its_own_is_not_shared() -> None:
@@ -81,14 +82,14 @@ def test_a_login_of_its_own_is_not_shared() -> None:
     made = estate(settings(own))
     made.targets()
     made.holders()
-    assert len(made._sessions._vaults) == 2
+    assert len(made.sessions._vaults) == 2
 
 
 def logins(read: Config, role: Any) -> set[str]:
     made = estate(read, role)
     made.targets()
     made.holders()
-    told = [str(key[-1]) for key in (*made._sessions._vaults, *made._sessions._clouds)]
+    told = [str(key[-1]) for key in (*made.sessions._vaults, *made.sessions._clouds)]
     return {word for line in told for word in re.findall(r"'([^']+)'", line)}
 
 
@@ -121,7 +122,7 @@ KMS = HolderDescription(
 )
 
 
-def reached(made: Estate, name: str, description: HolderDescription) -> dict[str, Any]:
+def reached(made: ConfiguredBackends, name: str, description: HolderDescription) -> dict[str, Any]:
     return reach(made.config, name, description).model_dump()
 
 
@@ -133,7 +134,7 @@ def test_openers_take_the_key_from_the_record_and_the_way_from_the_configuration
     assert (cloud["region"], cloud["key_id"]) == ("eu-west-1", "arn:aws:kms:eu-west-1:1:key/2")
 
 
-def refused(made: Estate, name: str, description: HolderDescription) -> OrgkeyError:
+def refused(made: ConfiguredBackends, name: str, description: HolderDescription) -> OrgkeyError:
     with pytest.raises(OrgkeyError) as caught:
         reach(made.config, name, description, made.consent)
     return caught.value
@@ -200,7 +201,7 @@ def test_a_server_that_the_configuration_names_otherwise_is_reached_as_it_says()
     assert reached(estate(settings()), "before", twin)["key_id"] == "arn:aws:kms:eu-west-1:1:key/2"
 
 
-def alone(*addresses: str, ask: Any = None) -> Estate:
+def alone(*addresses: str, ask: Any = None) -> ConfiguredBackends:
     return replace(estate(None), consent=Consent(addresses, ask))
 
 
@@ -314,8 +315,7 @@ def test_a_run_is_put_together() -> None:
     assert made.run_id == log.run_id() == run(read).run_id, "one id for a run's log, ledger and certificates"
     assert log.begin_run() == run(read).run_id != made.run_id
     assert made.backends("writer").role == "writer"
-    assert made.backends("writer") is made.backends("writer"), "a login is made once in a run"
-    assert made.backends("driller") is not made.backends("writer")
+    assert made.backends("writer").sessions is made.backends("driller").sessions, "logins are made once"
 
 
 def test_a_pin_is_needed() -> None:
@@ -351,7 +351,7 @@ def test_where_state_lives(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- a record by its place --------------------------------------------------------------------------
 
 
-class Looked(Estate):
+class Looked(ConfiguredBackends):
     """Remembers what would have been read."""
 
     def target(self, name: str, item: Any) -> Any:
@@ -366,7 +366,7 @@ class Looked(Estate):
 
 
 def looked(place: str) -> dict[str, Any]:
-    made = Looked(None, "driller", Deadline(5), SystemClock())
+    made = Looked(Sessions(None, Deadline(5), SystemClock()), "driller")
     assert locations.read_record(place, made) == b"the record"
     return made.seen
 

@@ -15,7 +15,7 @@ from pipeline.storage.interface import Locking, Presence, Receipt, Slot, Stored,
 
 
 @dataclass(frozen=True)
-class Placed:
+class WriteResult:
     """The outcome at all targets.
 
     Attributes:
@@ -47,7 +47,7 @@ class Placed:
         return first_of(failure.code for failure in self.failures.values())
 
 
-def place(
+def replicate(
     targets: Mapping[str, Target],
     slot: Slot,
     data: bytes,
@@ -55,7 +55,7 @@ def place(
     confirmed: Mapping[str, Receipt],
     remember: Callable[[Receipt], None],
     beside: bool = False,
-) -> Placed:
+) -> WriteResult:
     """Write a record wherever it is not yet, all targets at once, and read every copy back.
 
     Args:
@@ -69,10 +69,10 @@ def place(
     Raises:
         LocalFilesProblem: A receipt cannot be kept, which is a failure of the run and not of the target.
     """
-    put = place_beside if beside else place_one
+    put = write_beside if beside else write_one
     receipts: dict[str, Receipt] = {}
     failures: dict[str, OrgkeyError] = {}
-    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="place") as pool:
+    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="replicate") as pool:
         jobs = {
             name: pool.submit(
                 isolated, partial(put, target, slot, data, confirmed.get(name)), f"target {name}"
@@ -86,10 +86,10 @@ def place(
                 continue
             receipts[name] = outcome
             remember(outcome)
-    return Placed(receipts, failures)
+    return WriteResult(receipts, failures)
 
 
-def place_one(target: Target, slot: Slot, data: bytes, confirmed: Receipt | None = None) -> Receipt:
+def write_one(target: Target, slot: Slot, data: bytes, confirmed: Receipt | None = None) -> Receipt:
     """Make sure that one target holds exactly these bytes, and read them back.
 
     Raises:
@@ -147,8 +147,8 @@ def _listed(receipt: Receipt, slot: Slot) -> Stored:
     return Stored(slot, receipt.location, receipt.version, Presence.CURRENT, receipt.retain_until)
 
 
-def place_beside(target: Target, slot: Slot, data: bytes, confirmed: Receipt | None = None) -> Receipt:
-    """Like :func:`place_one`, but a place that holds something else is left alone for one beside it.
+def write_beside(target: Target, slot: Slot, data: bytes, confirmed: Receipt | None = None) -> Receipt:
+    """Like :func:`write_one`, but a place that holds something else is left alone for one beside it.
 
     Storage is create-only, so a damaged copy cannot be replaced by the identities that this program
     has, and should not be: it is evidence. The repaired copy gets the slot ``<epoch>-r<n>``.
@@ -157,13 +157,13 @@ def place_beside(target: Target, slot: Slot, data: bytes, confirmed: Receipt | N
         Conflict: Every place beside it is taken, too.
     """
     try:
-        return place_one(target, slot, data, confirmed)
+        return write_one(target, slot, data, confirmed)
     except Conflict as conflict:
         taken = conflict
     for number in range(1, 10):
         name = f"{slot.epoch}-r{number}"
         try:
-            return replace(place_one(target, replace(slot, epoch=name), data), slot=name)
+            return replace(write_one(target, replace(slot, epoch=name), data), slot=name)
         except Conflict:
             continue
     raise taken
