@@ -197,7 +197,7 @@ def test_an_alarm_that_fails_never_changes_the_result(
     )
     run = desk.run("verify", "--json", expect=40)  # nothing is stored
     assert run.document["exit_code"] == 40
-    warnings = [line for line in run.err.splitlines() if "ping.verify was not told" in line]
+    warnings = [line for line in run.err.splitlines() if "ping.verify could not be sent" in line]
     assert len(warnings) == 1
     assert "the command" in run.err
     assert "ended with code 1" in run.err

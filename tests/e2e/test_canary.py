@@ -177,11 +177,12 @@ class Watched:
         for name in self.desk.stored_in_vault():
             path = f"{self.desk.place.kv_prefix}/{self.desk.fingerprint}/{name}"
             if name == "ledger/":
-                for head in kv.list_secrets(path, mount_point="orgkey")["data"]["keys"]:
-                    told = kv.read_secret_version(
-                        path + head, mount_point="orgkey", raise_on_deleted_version=True
-                    )
-                    found[f"vault {name}{head}"] = json.dumps(told).encode()
+                for host in kv.list_secrets(path, mount_point="orgkey")["data"]["keys"]:
+                    for head in kv.list_secrets(path + host, mount_point="orgkey")["data"]["keys"]:
+                        entry = kv.read_secret_version(
+                            path + host + head, mount_point="orgkey", raise_on_deleted_version=True
+                        )
+                        found[f"vault {name}{host}{head}"] = json.dumps(entry).encode()
                 continue
             entry = kv.read_secret_version(path, mount_point="orgkey", raise_on_deleted_version=True)
             found[f"vault {name}"] = json.dumps(entry).encode()

@@ -146,7 +146,8 @@ def test_what_is_accepted_is_escrowed_and_written_down(place: Place, tmp_path: P
     desk = Desk(place, tmp_path)
     desk.export.write_text((KEYS / "ed25519-unprotected.asc").read_text())
     assert desk.escrow("--accept", "unprotected")["proven"] is True
-    ledger = "".join(path.read_text() for path in sorted((desk.state / desk.fingerprint).rglob("ledger/*")))
+    state = desk.state / desk.fingerprint
+    ledger = "".join(path.read_text() for path in sorted(state.glob("ledger/*/*.json")))
     assert '"unprotected"' in ledger
 
 

@@ -69,11 +69,11 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "unknown": (
         lambda own: edit(own / "settings.toml", "token_num_uses = 0", "token_num_uses = 0\nttl = 1"),
-        "ttl = 1 is not known",
+        "[role] has no setting ttl: there are",
     ),
     "unbound": (
         lambda own: edit(own / "settings.toml", "bind_secret_id = true", "bind_secret_id = false"),
-        "bind_secret_id stay true",
+        "[role] bind_secret_id can only be true",
     ),
     "length": (
         lambda own: edit(own / "settings.toml", 'token_ttl = "20m"', 'token_ttl = "20 minutes"'),
