@@ -9,7 +9,7 @@ from pipeline.core.errors import Code, UsageProblem
 
 @command("orgkey certificate stamp", (Code.UNREACHABLE,))
 def stamp(call: Invocation) -> Code:
-    """Ask the time-stamp authority again for every certificate of this host that waits for it.
+    """Ask the time-stamp authority again for every certificate of this host that is not yet stamped.
 
     A drill does it, too. Exit code 20 when one still waits.
     """

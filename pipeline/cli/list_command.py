@@ -117,7 +117,7 @@ def _unknown(targets: Sequence[str], survey: Catalog, known: Mapping[str, Known]
     lines += [f"UNKNOWN: epoch {epoch.name} is listed, but could not be read" for epoch in survey.unread()]
     if lines:  # what is left out is not a reason to doubt what was read
         last = known.get(survey.fingerprint)
-        lines.append(last.text if last else "this host's ledger knows of no epoch")
+        lines.append(last.text if last else "this host's ledger does not name an epoch")
     lines += [
         f"{name} lists {count} more epochs than there was time to read: find out who writes there"
         for name, count in survey.left_out.items()

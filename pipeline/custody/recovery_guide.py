@@ -156,7 +156,7 @@ def _texts(coordinates: Coordinates, name: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Foreign text as one line of ASCII, without accents. It never begins a line, so it is no command."""
+    """Foreign text as one line of ASCII, without accents. It never begins a line, so it is not a command."""
     spelled = unicodedata.normalize("NFKD", text)
     letters = (letter for letter in spelled if not unicodedata.combining(letter))
     return "".join(letter if " " <= letter <= "~" else "?" for letter in letters)[:100]

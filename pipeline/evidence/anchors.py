@@ -51,7 +51,7 @@ def head(text: str) -> Claim:
     """Read ``N:SHA256``.
 
     Raises:
-        UsageProblem: It has another form.
+        UsageProblem: It is malformed.
     """
     match = _HEAD.fullmatch(text.strip())
     if match is None:

@@ -159,7 +159,7 @@ def verify(body: bytes, answer: bytes, trusted: list[Certificate], nonce: int | 
         The authority's time, in UTC.
 
     Raises:
-        IntegrityProblem: It is no good time-stamp of these bytes.
+        IntegrityProblem: It is not a good time-stamp of these bytes.
     """
     from cryptography import x509
     from rfc3161_client import VerifierBuilder

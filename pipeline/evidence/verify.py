@@ -130,7 +130,7 @@ def check(
         )
         about = str(details["fingerprint"])
     except (ValueError, KeyError, TypeError):
-        raise _odd("it has another form than a certificate") from None
+        raise _odd("it is malformed: not a certificate") from None
     if fingerprint is not None and about != fingerprint:
         raise _odd(f"it speaks of the key {about}")
     return found
@@ -167,7 +167,7 @@ def contents(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """The statement and what it carries, the digest of this checked; no signature is.
 
     Raises:
-        IntegrityProblem: It is no certificate, or was changed.
+        IntegrityProblem: It is not a certificate, or was changed.
     """
     try:
         statement = json.loads(body)
@@ -176,7 +176,7 @@ def contents(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
         fits = sha256(content).hex == item["digest"]["sha256"]
         details = json.loads(content)
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise _odd("it has another form than a certificate") from None
+        raise _odd("it is malformed: not a certificate") from None
     if not fits or not isinstance(details, dict):
         raise _odd("what it carries does not fit its digest")
     return statement, details

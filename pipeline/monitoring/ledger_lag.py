@@ -19,7 +19,7 @@ class Pending:
         name: The target's name.
         kind: ``entries`` for a mirror of whole entries, ``heads`` for a place for heads.
         confirmed: The last entry that the mirror has confirmed.
-        waiting: How many entries wait for it.
+        waiting: How many entries it does not have yet.
         problem: What is wrong with it, in words; then nothing is written to it.
     """
 
@@ -65,7 +65,7 @@ def waiting(context: KeyScope) -> int | None:
 
 
 def findings(context: KeyScope) -> list[Finding]:
-    """Ask every mirror whether it can be read, and say what waits for it. Writes nothing.
+    """Ask every mirror whether it can be read, and say what is not yet there. Writes nothing.
 
     Args:
         context: The run.

@@ -123,7 +123,9 @@ def ages(policy: Policy, latest: Epoch, age: float, drill_age: float | None) -> 
     rules = []
     run = f"run `{drill_command(latest.record)}`"
     if latest.state not in (EpochState.PROVEN, EpochState.SUPERSEDED) or drill_age is None:
-        rules.append(Rule("drill", False, f"this host knows of no drill that proved the latest epoch; {run}"))
+        rules.append(
+            Rule("drill", False, f"this host does not know of a drill that proved the latest epoch; {run}")
+        )
     else:
         rules.append(Rule("drill", True, "this host has proven the latest epoch"))
         rules += _age("the last drill", "max_drill_age_days", policy.max_drill_age_days, drill_age, run)

@@ -233,7 +233,7 @@ class _Gate:
     def _unproven(self, context: KeyScope, latest: Epoch) -> list[str]:
         if latest.state not in (EpochState.PROVEN, EpochState.SUPERSEDED):
             mend = f"run `orgkey drill --fingerprint {context.fingerprint}`"
-            return [f"this host knows of no drill that proved it; {mend}"]
+            return [f"this host does not know of a drill that proved it; {mend}"]
         drilled, limit = _last_drill(context, latest), self._policy.max_drill_age_days
         age = (self._now - drilled).total_seconds() if drilled else 0.0
         if not limit or age <= limit * DAY:
@@ -277,7 +277,7 @@ def _not_stored(survey: Catalog, known: Known | None) -> str:
         nothing = "nothing authentic is stored for this key"
         why = not_read(survey.epochs[-1]) if survey.epochs else None
         return f"{nothing}: {why.message}; {why.hint}" if why else nothing
-    last = known.text if known else "this host's ledger knows of no epoch"
+    last = known.text if known else "this host's ledger does not name an epoch"
     return f"whether anything authentic is stored for this key is not known; {last}"
 
 

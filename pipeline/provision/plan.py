@@ -68,7 +68,7 @@ class ServersPlan:
 
     @property
     def by_hand(self) -> tuple[ServerChange, ...]:
-        """What only the server's administrator can do; no run of ours will, so it is no pending change."""
+        """What only the server's administrator can do; no run of ours will, so it is not a pending change."""
         return tuple(change for change in self.changes if not change.call)
 
 

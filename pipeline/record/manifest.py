@@ -107,7 +107,7 @@ def parse_manifest(data: bytes) -> Manifest:
 
     Raises:
         UsageProblem: It was written in a newer schema than this program knows.
-        IntegrityProblem: It is no manifest.
+        IntegrityProblem: It is not a manifest.
     """
     try:
         document = json.loads(data)

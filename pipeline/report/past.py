@@ -137,7 +137,7 @@ class Past:
 
     def skip(self, entry: LedgerEntry) -> None:
         """Note an entry that says something else than its event does; those behind it count all the same."""
-        self._change(entry, "the entry has another form than its event has", failure=True)
+        self._change(entry, "the entry is malformed", failure=True)
 
     def _change(self, entry: LedgerEntry, words: str, *, failure: bool) -> None:
         if not entry.own:

@@ -243,7 +243,7 @@ class Summary:
         late = listed(
             " ({})", [f"{item.days:.1f} days overdue now" for item in report.missed if not item.until][:1]
         )
-        none = "none can be missed, as no frequency is set"
+        none = "none can be missed where no frequency is set"
         missed = none if days is None else f"{len(report.missed)} test restores missed{late}"
         passed, failed = report.runs
         failures = len(report.failed)

@@ -138,7 +138,7 @@ def judge(
 
 
 def _unknown(today: Today) -> tuple[Restorability, str]:
-    known = today.known.text if today.known else "this host's ledger knows of no epoch"
+    known = today.known.text if today.known else "this host's ledger does not name an epoch"
     sentence = f"Whether the Org Key can be restored is not known: {today.unseen} cannot be asked."
     return Restorability.UNKNOWN, f"{sentence} {known[0].upper()}{known[1:]}."
 

@@ -133,7 +133,7 @@ def test_a_fresh_host_that_knows_nothing_says_so(world: World) -> None:
     assert "proven     not known" in forms(found)["text"]
     assert "Last proven not known" in " ".join(re.sub("<[^>]*>", " ", forms(found)["html"]).split())
     assert "not known not known" in paper(found)
-    assert any("this host's ledger knows of no epoch" in line for line in status(world.context).broken)
+    assert any("this host's ledger does not name an epoch" in line for line in status(world.context).broken)
 
 
 # -- ages without a limit -----------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def test_a_list_of_an_epoch_that_was_not_read_says_so(world: World, proven: Reco
 def test_a_list_that_some_answered_claims_nothing_of_the_others(world: World) -> None:
     world.targets["a"].failures["find"] = unreachable("a")
     assert "UNKNOWN: a could not be asked; nothing is stored at b and c" in listed(world)
-    assert "this host's ledger knows of no epoch" in listed(world)
+    assert "this host's ledger does not name an epoch" in listed(world)
     world.targets["a"].failures.clear()
     assert "nothing is stored" in listed(world)
     world.store(world.mint(), "b")

@@ -234,7 +234,7 @@ def test_an_entry_of_another_form_is_told_and_hides_nothing_behind_it(told: Worl
     found = report(told)
     assert found.ledger.ok
     odd, *others, last = found.changes
-    assert (odd.failure, odd.text) == (True, "the entry has another form than its event has")
+    assert (odd.failure, odd.text) == (True, "the entry is malformed")
     assert [change.text for change in others] == [
         "failed at s3 (21), exit code 21",
         "failed at b (20), exit code 24",

@@ -510,7 +510,7 @@ def test_a_newer_epoch_of_which_only_a_mirror_of_the_ledger_tells_is_told(
     elsewhere = make_world("elsewhere")
     elsewhere.mirrors = world.mirrors = {"a": MemoryMirror("a"), "b": MemoryMirror("b")}
     elsewhere.enter("escrow", {"epoch": newer, "copies": {"a": {}}})
-    elsewhere.enter("drill", {"epoch": newer})  # has another form than its event has
+    elsewhere.enter("drill", {"epoch": newer})  # malformed
     world.mirrors["a"].chains[elsewhere.context.ledger.host][3] = [b"nonsense"]
     world.mirrors["b"].failure = unreachable("b")
     assert find(world.context, RestoreRequest(out)).record == made

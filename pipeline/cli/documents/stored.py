@@ -304,7 +304,7 @@ class StatusDocument(Document, schema="orgkey.status/1", printed_by="orgkey stat
         live_others: Other keys that the key server lists under the pinned key's names.
         renewal: When the server renews the key by itself; null when nothing is stored.
         copies: The copies of the latest epoch.
-        last_known: What this host knows without asking anyone; null when its ledger knows of no epoch.
+        last_known: What this host knows without asking anyone; null when its ledger names none.
         epochs: All that are stored, oldest first.
         former: One for each key of ``key.former``.
         backups: The map of the configured backups.

@@ -164,7 +164,7 @@ def answer(challenge: Challenge, words: Secret, what: str) -> RevealedCode:
         what: What errors call it.
 
     Raises:
-        WrongShare: It is no share, damaged, an older one or a foreign one; said which.
+        WrongShare: It is not a share, is damaged, older or foreign; the message says which.
     """
     try:
         words = slip39.normalise(words)

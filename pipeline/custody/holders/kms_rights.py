@@ -1,4 +1,4 @@
-"""What an identity may do with a KMS key, tried on a text that is no secret; KMS keeps nothing of it.
+"""What an identity may do with a KMS key, tried on a text that is not secret; KMS keeps nothing of it.
 
 What should be refused is asked for as a dry run, which a server that does not know dry runs carries out:
 encrypting and decrypting change nothing. Other rights cannot be tried without an effect.
@@ -61,7 +61,7 @@ def check(
 
 
 def _made(sealer: Callable[[], AwsSession] | None, subject: str, key: str) -> bytes | None:
-    """A text that the key opens, made by the writer; ``None`` where it is not to be had here."""
+    """A text that the key opens, made by the writer; ``None`` where it cannot be made here."""
     if sealer is None:
         return None
     try:

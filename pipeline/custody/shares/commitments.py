@@ -83,7 +83,7 @@ def commitment(salt: str, place: Place, words: Secret) -> str:
         SHA-256 in lower-case hexadecimal, as the module says.
 
     Raises:
-        WrongShare: ``words`` is no share at all.
+        WrongShare: ``words`` is not a share at all.
     """
     return _digest([*place.lines(salt), normalise(words).text()])
 
@@ -92,7 +92,7 @@ def verify(expected: str, salt: str, place: Place, words: Secret) -> bool:
     """Whether a share is the one that was committed to at this place.
 
     Raises:
-        WrongShare: ``words`` is no share at all.
+        WrongShare: ``words`` is not a share at all.
     """
     return hmac.compare_digest(expected, commitment(salt, place, words))
 

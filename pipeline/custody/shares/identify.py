@@ -64,7 +64,7 @@ def identify(words: Secret, known: Sequence[KnownRecord]) -> ShareOrigin | None:
         Where it belongs; ``None`` when no record here knows it.
 
     Raises:
-        WrongShare: It is no share at all.
+        WrongShare: It is not a share at all.
     """
     words = slip39.normalise(words)
     for item in known:

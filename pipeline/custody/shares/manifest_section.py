@@ -153,7 +153,7 @@ class CustodySection:
         """Read what :meth:`to_json` wrote.
 
         Raises:
-            IntegrityProblem: It has another form, or does not fit together.
+            IntegrityProblem: It is malformed, or does not fit together.
         """
         try:
             section = _reader().validate_python(value)

@@ -236,7 +236,7 @@ def drills(entry: LedgerEntry, event: DrillEvent) -> list[Drilled]:
     """The test restores of one drill.
 
     Raises:
-        MalformedEvent: The witness's signature has another form.
+        MalformedEvent: The witness's signature is malformed.
     """
     try:
         signed = {

@@ -203,7 +203,7 @@ class Replicator:
         first = max(known.sequence + 1, head.sequence if place.of_heads else 1)
         for number in range(first, head.sequence + 1):
             if not whole and self._clock.monotonic() - begun > 2 * self._call_seconds:
-                return self._leave_out(place, "there is no time left for what waits for it")
+                return self._leave_out(place, "there is no time left to push what it lacks")
             done = self._asked(name, partial(self._put, place, chain, number), again=whole)
             if isinstance(done, Conflict):
                 raise _Taken(place, number)

@@ -124,7 +124,7 @@ def parse_state(data: bytes) -> NotificationState:
     """Read what :meth:`NotificationState.render` wrote.
 
     Raises:
-        ValueError: The file has another form.
+        ValueError: The file is malformed.
     """
     try:
         found = json.loads(data)

@@ -63,7 +63,7 @@ def inspect(
         now: The present time, with a zone.
 
     Raises:
-        UsageProblem: The pin is no fingerprint.
+        UsageProblem: The pin is not a fingerprint.
     """
     found = examine(data, pin=pin, passphrase=passphrase, now=now)
     code = first_of((problem.error.code for problem in found.problems), INSPECT_PRECEDENCE)

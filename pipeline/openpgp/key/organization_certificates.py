@@ -1,4 +1,4 @@
-"""Organization Certificates: X.509 certificates that hang on an OpenPGP key.
+"""Organization Certificates: X.509 certificates that are attached to an OpenPGP key.
 
 How the product stores them is documented nowhere. Facts, from published source code of the product's
 ancestor (PGP 6.5's SDK): a certificate is a version 4 signature packet on a user id made from the
@@ -32,7 +32,7 @@ _LEAD = 8  # how far behind marks and versions the DER may begin
 
 @dataclass(frozen=True)
 class OrganizationCertificate:
-    """One X.509 certificate that hangs on the key.
+    """One X.509 certificate that is attached to the key.
 
     Attributes:
         sha256: Digest of its DER.
@@ -62,7 +62,7 @@ class OrganizationCertificate:
         }
 
     def warnings(self, now: datetime) -> Iterator[str]:
-        """What people should know of its validity; it is no matter of the key's."""
+        """What people should know of its validity; it does not concern the key itself."""
         if self.not_after is not None and self.not_after <= now:
             yield (
                 f"the Organization Certificate {self.subject} expired at {stamp(self.not_after)}: "
@@ -74,7 +74,7 @@ class OrganizationCertificate:
 
 
 def find_certificates(key: TransferableKey) -> tuple[OrganizationCertificate, ...]:
-    """All distinct certificates that hang on a key, in the order of their appearance."""
+    """All distinct certificates that are attached to a key, in the order of their appearance."""
     found: dict[str, OrganizationCertificate] = {}
     for data, certain in _places(key):
         der = _der(data)

@@ -29,7 +29,7 @@ from pipeline.openpgp.format.protection import read_protection
 from pipeline.openpgp.format.signatures import KEY_REVOCATION, read_signature
 from pipeline.openpgp.key.model import Component, KeyIdentity, TransferableKey, merge, union
 
-MAX_BYTES = 4 << 20  # an Org Key with all that hangs on it has some ten kilobytes
+MAX_BYTES = 4 << 20  # an Org Key with all its signatures has some ten kilobytes
 MAX_SUBKEYS = 100  # each costs a string-to-key run
 MAX_SIGNATURES = 1_000  # that claim to be the key's own, each of which is verified; real keys have a dozen
 NOT_A_KEY_HINT = "give the file that `Export Keypair` of the Organization Key wrote"

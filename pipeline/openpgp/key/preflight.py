@@ -43,7 +43,7 @@ class Examination:
         reading: What the file holds.
         key: The chosen key, if there is one.
         judgement: What its self-signatures say now.
-        certificates: Organization Certificates that hang on it.
+        certificates: Organization Certificates that are attached to it.
         secrets: Secret numbers of each component, as far as they were opened.
         problems: In order of precedence.
         notes: For people.
@@ -81,7 +81,7 @@ def normalise_pin(pin: str) -> str:
     """Bring a fingerprint that a person wrote into its one form: 40 upper-case hexadecimal digits.
 
     Raises:
-        UsageProblem: It is no version 4 fingerprint. A key id is not enough: those can be forged.
+        UsageProblem: It is not a version 4 fingerprint. A key id is not enough: those can be forged.
     """
     digits = re.sub(r"[\s:]", "", pin)
     digits = digits[2:] if digits[:2] in ("0x", "0X") else digits
@@ -103,7 +103,7 @@ def examine(data: bytes, *, pin: str | None, passphrase: Secret | None, now: dat
         now: The present time, with a zone.
 
     Raises:
-        UsageProblem: The pin is no fingerprint.
+        UsageProblem: The pin is not a fingerprint.
     """
     wanted = normalise_pin(pin) if pin is not None else None
     reading = read_all(data)
@@ -227,7 +227,7 @@ def _certificates(found: tuple[OrganizationCertificate, ...]) -> Iterable[Proble
         names = "; ".join(f"{one.subject} (serial {one.serial})" for one in found)
         yield Problem(
             TooManyCertificates(
-                f"{len(found)} Organization Certificates hang on the key: {names}",
+                f"{len(found)} Organization Certificates are attached to the key: {names}",
                 hint="a server backup taken like this cannot be restored: remove all but one on the server, "
                 "and export again; or --accept certificates",
             ),

@@ -176,7 +176,7 @@ def load(
 
     Raises:
         OrgkeyError: The first problem that is not accepted, by ``errors.INSPECT_PRECEDENCE``.
-        UsageProblem: The pin is no fingerprint, or ``accept`` has another word.
+        UsageProblem: The pin is not a fingerprint, or ``accept`` has another word.
     """
     if unknown := accept - ACCEPTABLE:
         raise UsageProblem(
@@ -195,7 +195,7 @@ def load(
 
 
 def unlock(tsk: bytes, passphrase: Secret) -> UnlockedKey:
-    """Open a stored keypair. Dates, flags and certificates are no matter here: nothing blocks a restore.
+    """Open a stored keypair. Dates, flags and certificates are not judged: nothing blocks a restore.
 
     Args:
         tsk: One complete transferable secret key, armored or binary.

@@ -22,7 +22,7 @@ class ImplementationGuard:
 
     Attributes:
         deadline: Of the run.
-        passes: What is no reason to take no part, but an answer.
+        passes: What counts as an answer, not as taking no part.
         trouble: What this host lacked when one of them was called, to be raised where the others are not
             enough.
     """

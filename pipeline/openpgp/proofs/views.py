@@ -120,8 +120,8 @@ def splice(frame: TransferableKey, stored: TransferableKey) -> bytes:
 def without_foreign(key: TransferableKey) -> TransferableKey:
     """Leave out what the key has not signed, and user ids that it has not signed where it has signed others.
 
-    An Organization Certificate hangs on such a user id, in a packet that only looks like a signature: PGPy
-    cannot read a key that has one. No proof needs it. A secret subkey stays: it is what the proofs are about.
+    An Organization Certificate is attached to such a user id, in a packet that only looks like a signature:
+    PGPy cannot read a key that has one. No proof needs it. A secret subkey stays: the proofs are about it.
     """
     own = validity.own_part(key)
     signed = {one.public.fingerprint: one for one in own.subkeys}

@@ -152,7 +152,7 @@ class VaultLogin:
             ttl=float(field(auth, what, "lease_duration")),
             renewable=bool(auth.get("renewable")),
         )
-        # A TTL that stays short is no failure here: one fresh login stands by.
+        # A TTL that stays short is not a failure here: one fresh login stands by.
         self._prolong(client, facts, what)
         return client
 

@@ -127,7 +127,7 @@ class VaultSession:
             raise
 
     def health(self) -> Health | None:
-        """Ask for the server's state, without a login; ``None`` when the answer is no known state.
+        """Ask for the server's state, without a login; ``None`` when the answer is not a known state.
 
         Raises:
             Unreachable, DeadlinePassed, UsageProblem: There is no answer.

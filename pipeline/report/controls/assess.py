@@ -36,7 +36,7 @@ class Subject:
     def support(self, summary: Summary) -> Support:
         """How far there is evidence."""
         if summary.report.verdict.answer is Restorability.UNKNOWN and not (summary.good or self.ledger_alone):
-            return Support.UNKNOWN  # what could not be looked at is no evidence, neither for nor against
+            return Support.UNKNOWN  # what could not be looked at is not evidence, neither for nor against
         if any(summary.conditions[name] for name in self.none):
             return Support.NONE
         return Support.PARTIAL if any(summary.conditions[name] for name in self.partly) else Support.SUPPORTED

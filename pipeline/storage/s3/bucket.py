@@ -21,7 +21,7 @@ MISSING = {"NoSuchKey", "NoSuchVersion", "404", "NotFound"}
 NO_RETENTION = {"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"}
 # What two clocks and a slow run may differ by: a lock that ends this much early is still the configured one.
 _LOCK_SLACK = timedelta(days=1)
-# A delete marker read by its version; a version id of another form than this server's.
+# A delete marker read by its version; a version id that is not one of this server's.
 _NO_VERSION = {"MethodNotAllowed", "405", "InvalidArgument", "InvalidVersionId"}
 
 

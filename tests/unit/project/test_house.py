@@ -23,11 +23,11 @@ ROOMS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 SUITES = {"unit", "component", "contract", "e2e", "faults", "golden", "runbooks", "bench"}
 
 MOST = {
-    "public class names with several meanings": 13,
+    "public class names with several meanings": 0,
     "classes named by a participle": 6,
     "private modules imported across rooms": 0,
     "what a suite takes from another test's file": 51,
-    "English: the program": 68,
+    "English: the program": 0,
     "English: docs": 0,
     "English: infra": 0,
     "English: tests": 28,
@@ -41,7 +41,7 @@ PATTERNS = {
     "is attached to": r"\bhangs? on\b",
     "is malformed": r"\b(?:has|have|of|in) another form\b",
     "is available": r"\bto be had\b",
-    "not yet …": r"\bwaits? for it\b",
+    "not yet …": r"\bwaits? for it\b(?! to )",
     "not running in a terminal": r"\bterminal to ask at\b",
 }
 PARTICIPLES = {"Told", "Said", "Asked", "Lived", "Found", "Gathered", "Seen", "Given", "Known", "Written"}
