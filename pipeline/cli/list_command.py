@@ -15,7 +15,7 @@ from pipeline.core.errors import Code
 if TYPE_CHECKING:
     from pipeline.archive.catalog import Catalog, Copy
     from pipeline.archive.run import KeyScope
-    from pipeline.evidence.ledger.drill_history import Known
+    from pipeline.evidence.ledger.drill_history import LastKnown
     from pipeline.evidence.ledger.store import Ledger
 
 
@@ -50,28 +50,28 @@ def warn(out: Output, context: KeyScope, surveys: Sequence[Catalog]) -> None:
         out.warn(f"{problem.message}; {problem.hint}")
 
 
-def last_known(context: KeyScope, surveys: Sequence[Catalog]) -> dict[str, Known]:
+def last_known(context: KeyScope, surveys: Sequence[Catalog]) -> dict[str, LastKnown]:
     """What this host's ledger knows of the newest epoch, for each key that could not be looked at whole."""
     from pipeline.core.isolation import isolated
-    from pipeline.evidence.ledger.drill_history import Known
+    from pipeline.evidence.ledger.drill_history import LastKnown
 
     found = {}
     for item in surveys:
         if item.unreachable or item.unread():
             ledger = context.of(item.fingerprint).ledger
             newest = isolated(partial(_newest, ledger), "the ledger")
-            if isinstance(newest, Known):
+            if isinstance(newest, LastKnown):
                 found[item.fingerprint] = newest
     return found
 
 
-def _newest(ledger: Ledger) -> Known | None:
+def _newest(ledger: Ledger) -> LastKnown | None:
     from pipeline.evidence.ledger.drill_history import read
 
     return read(ledger.each()).known
 
 
-def lines(context: KeyScope, surveys: Sequence[Catalog], known: Mapping[str, Known]) -> list[str]:
+def lines(context: KeyScope, surveys: Sequence[Catalog], known: Mapping[str, LastKnown]) -> list[str]:
     """What a person reads."""
     shown: list[str] = []
     for item in surveys:
@@ -101,7 +101,7 @@ def lines(context: KeyScope, surveys: Sequence[Catalog], known: Mapping[str, Kno
     return shown
 
 
-def _unknown(targets: Sequence[str], survey: Catalog, known: Mapping[str, Known]) -> list[str]:
+def _unknown(targets: Sequence[str], survey: Catalog, known: Mapping[str, LastKnown]) -> list[str]:
     """What could not be looked at, and what this host last knew; no answer is never "nothing is stored"."""
     lines = []
     silent = [name for name in targets if name in survey.unreachable]

@@ -82,7 +82,7 @@ VERSITYGW = Program(
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ProgramVersion:
     """What a program says of itself.
 
     Attributes:
@@ -104,7 +104,7 @@ def numbers(text: str) -> Version:
     return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
 
 
-def told(path: Path, argument: str) -> Told | None:
+def told(path: Path, argument: str) -> ProgramVersion | None:
     """Ask a program for its version; ``None`` when it does not tell.
 
     Args:
@@ -119,13 +119,13 @@ def told(path: Path, argument: str) -> Told | None:
 
 
 @cache
-def _told(path: Path, argument: str, _changed: int) -> Told | None:
+def _told(path: Path, argument: str, _changed: int) -> ProgramVersion | None:
     try:
         done = subprocess.run([path, argument], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.SubprocessError):
         return None
     match = re.search(r"^(\w+)\s*:?\s+v?(\d+(?:\.\d+)+\S*)", done.stdout, re.MULTILINE)
-    return Told(path.name if match[1] == "Version" else match[1], match[2]) if match else None
+    return ProgramVersion(path.name if match[1] == "Version" else match[1], match[2]) if match else None
 
 
 def cache_root() -> Path:
@@ -196,7 +196,7 @@ def on_path(program: Program, say: Callable[[str], None] = lambda _: None) -> Pa
     return None
 
 
-def _works(answer: Told, known: Mapping[str, Range]) -> bool:
+def _works(answer: ProgramVersion, known: Mapping[str, Range]) -> bool:
     least, first_unknown = known.get(answer.product, ((0,), (0,)))
     return least <= answer.version < first_unknown
 

@@ -18,7 +18,7 @@ from pipeline.core.isolation import isolated
 from pipeline.core.text import counted
 from pipeline.custody.shares.paths import HolderDescription, describe, from_config
 from pipeline.evidence.ledger import drill_history
-from pipeline.evidence.ledger.drill_history import Drilled, History, Known
+from pipeline.evidence.ledger.drill_history import Drilled, History, LastKnown
 from pipeline.evidence.ledger.witnessed import Witnesses
 from pipeline.monitoring import rules
 from pipeline.monitoring.rules import DAY, Rule
@@ -71,7 +71,7 @@ class Status:
     judged_at: datetime
     code: Code
     silent: tuple[Silence, ...] = ()
-    known: Known | None = None
+    known: LastKnown | None = None
 
     @property
     def warned(self) -> tuple[str, ...]:
@@ -271,7 +271,7 @@ class _Gate:
         return found
 
 
-def _not_stored(survey: Catalog, known: Known | None) -> str:
+def _not_stored(survey: Catalog, known: LastKnown | None) -> str:
     """No answer is not an empty answer."""
     if not overview.silences([survey]):
         nothing = "nothing authentic is stored for this key"

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pipeline.config import Policy
-from pipeline.evidence.ledger.drill_history import Drilled, Known
+from pipeline.evidence.ledger.drill_history import Drilled, LastKnown
 from pipeline.report.model import Cell, CopyFacts, PathFacts, ProofState, ReportVerdict, Restorability
 
 _PEOPLE: Final = re.compile(r"([0-9]+ of [0-9]+) (custodians|sheets) ")
@@ -91,7 +91,7 @@ class Today:
     gaps: Sequence[str] = ()
     objective: float | None = None
     unseen: str = ""
-    known: Known | None = None
+    known: LastKnown | None = None
 
 
 def judge(

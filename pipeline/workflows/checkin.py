@@ -20,7 +20,7 @@ from pipeline.core import files
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Conflict, LocalFilesProblem, OrgkeyError, UsageProblem, WrongShare
 from pipeline.core.secret import Secret
-from pipeline.custody.custodians.challenge import Asked, Challenge, Older
+from pipeline.custody.custodians.challenge import Challenge, ChallengedShare, Older
 from pipeline.custody.holders.interface import Binding
 from pipeline.custody.shares import commitments
 from pipeline.custody.shares.identify import place_of
@@ -385,7 +385,7 @@ def _challenge(
         first.share.label,
         "".join(char if char.isprintable() else "?" for char in first.name)[:200],
         tuple(
-            Asked(
+            ChallengedShare(
                 seat.path.name,
                 seat.share.holder,
                 seat.share.index,

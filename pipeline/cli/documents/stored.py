@@ -12,7 +12,7 @@ from pipeline.core.errors import Code
 
 if TYPE_CHECKING:
     from pipeline.archive.catalog import Catalog
-    from pipeline.evidence.ledger.drill_history import Known
+    from pipeline.evidence.ledger.drill_history import LastKnown
     from pipeline.monitoring.status import Status
 
 
@@ -115,7 +115,7 @@ class VerifyDocument(ListDocument, schema="orgkey.verify/1", printed_by="orgkey 
     exit_code: Code
 
 
-def listing(surveys: tuple[Catalog, ...], known: Mapping[str, Known]) -> dict[str, Any]:
+def listing(surveys: tuple[Catalog, ...], known: Mapping[str, LastKnown]) -> dict[str, Any]:
     """The fields that `list` and `verify` share.
 
     Args:

@@ -40,7 +40,7 @@ Line = Annotated[str, AfterValidator(_line)]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ChallengedShare:
     """One share of which a code is asked.
 
     Attributes:
@@ -104,7 +104,7 @@ class Challenge:
     record_id: Hex32
     custodian: Line
     name: Line
-    shares: Annotated[tuple[Asked, ...], Field(min_length=1, max_length=64)]
+    shares: Annotated[tuple[ChallengedShare, ...], Field(min_length=1, max_length=64)]
     older: tuple[Older, ...] = ()
 
     __pydantic_config__ = EXACTLY
@@ -124,7 +124,7 @@ class RevealedCode:
         code: To be given to the operator; worth nothing to anybody else.
     """
 
-    asked: Asked
+    asked: ChallengedShare
     code: str
 
 
@@ -194,7 +194,7 @@ def answer(challenge: Challenge, words: Secret, what: str) -> RevealedCode:
     )
 
 
-def _code(asked: Asked, place: Place, words: Secret) -> str:
+def _code(asked: ChallengedShare, place: Place, words: Secret) -> str:
     code = commitments.code(place, asked.number, words)
     if not hmac.compare_digest(commitments.code_hash(asked.salt, place, asked.number, code), asked.code_hash):
         raise WrongShare(

@@ -142,7 +142,7 @@ class CheckIn:
 
 
 @dataclass(frozen=True)
-class Known:
+class LastKnown:
     """What this host knows of the newest epoch without asking anyone.
 
     Attributes:
@@ -178,7 +178,7 @@ class History:
 
     drills: tuple[Drilled, ...] = ()
     check_ins: tuple[CheckIn, ...] = ()
-    known: Known | None = None
+    known: LastKnown | None = None
     skipped: tuple[str, ...] = ()
 
 
@@ -190,7 +190,7 @@ def read(entries: Iterable[LedgerEntry]) -> History:
     """
     tried: list[Drilled] = []
     check_ins: list[CheckIn] = []
-    stored: list[Known] = []
+    stored: list[LastKnown] = []
     copied: list[Copied] = []
     skipped = []
     for entry in entries:
@@ -208,7 +208,7 @@ def read(entries: Iterable[LedgerEntry]) -> History:
                         CheckIn(entry.at, share, event.custodian, event.number, event.code, entry)
                     )
                 case EpochStored() as event if event.copies and event.epoch:
-                    stored.append(Known(event.epoch, entry.at, tuple(sorted(event.copies)), None))
+                    stored.append(LastKnown(event.epoch, entry.at, tuple(sorted(event.copies)), None))
         except MalformedEvent as error:
             skipped.append(str(error))
     tried = in_time(tried, copied)
@@ -269,15 +269,15 @@ def drills(entry: LedgerEntry, event: DrillEvent) -> list[Drilled]:
     ]
 
 
-def _known(stored: Iterable[Known], tried: Iterable[Drilled]) -> Known | None:
+def _known(stored: Iterable[LastKnown], tried: Iterable[Drilled]) -> LastKnown | None:
     """The newest epoch that was stored, else drilled; its name begins with its time."""
     passed = [item for item in tried if item.passed]
-    told = [*stored, *(Known(item.epoch, item.at, (item.copy,), None) for item in passed)]
+    told = [*stored, *(LastKnown(item.epoch, item.at, (item.copy,), None) for item in passed)]
     if not told:
         return None
     newest = max(item.epoch for item in told)
     mine = [item for item in told if item.epoch == newest]
-    return Known(
+    return LastKnown(
         newest,
         min(item.at for item in mine),
         tuple(sorted({copy for item in mine for copy in item.copies})),

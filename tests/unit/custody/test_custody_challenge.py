@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.core.errors import UsageProblem, WrongShare
 from pipeline.core.secret import Secret
 from pipeline.custody.custodians import challenge
-from pipeline.custody.custodians.challenge import Asked, Challenge, Older
+from pipeline.custody.custodians.challenge import Challenge, ChallengedShare, Older
 from pipeline.custody.shares import commitments
 from tests.support.people import mistyped
 from tests.support.plans import Plans
@@ -22,9 +22,9 @@ from tests.unit.custody.test_custody_recover import Escrowed
 NUMBER = 7
 
 
-def asked_of(done: Escrowed, index: int = 2) -> Asked:
+def asked_of(done: Escrowed, index: int = 2) -> ChallengedShare:
     (share,) = (item for item in done.sealed.section.path("people").shares if item.index == index)
-    return Asked(
+    return ChallengedShare(
         "people", share.holder, index, share.salt, share.commitment, NUMBER, share.checks[NUMBER], "sealed"
     )
 
@@ -144,7 +144,7 @@ FIELDS = (
 
 @given(st.sampled_from(FIELDS), json_values)
 def test_a_field_of_another_form_is_refused_or_harmless(field: str, value: Any) -> None:
-    share = Asked("people", "custodians", 2, "0" * 32, "1" * 64, 3, "2" * 64, "sealed")
+    share = ChallengedShare("people", "custodians", 2, "0" * 32, "1" * 64, 3, "2" * 64, "sealed")
     old = Older("old", "0" * 32, "people", "custodians", 2, "0" * 32, "1" * 64)
     sound = Challenge("A" * 40, "new", "0" * 32, "B" * 40, "Bob", (share,), (old,))
     document = json.loads(sound.to_bytes())
