@@ -130,7 +130,7 @@ def find(scope: KeyScope, request: RestoreRequest) -> FoundRecord:
     for name, error in catalog.unreachable.items():
         scope.reporter.warn(f"{name} was left out: {error.message}")
     for copy in epoch.copies:
-        if copy.problem:
+        if copy.problem and copy.target not in catalog.unreachable:
             scope.reporter.warn(f"{copy.target}: {copy.problem}")
     if latest:
         known = isolated(lambda: lineage.newer_known(scope, catalog, epoch.name), "this host's state")

@@ -201,6 +201,7 @@ def test_targets_that_do_not_answer_are_passed_over_and_told(world: World, out: 
     world.targets["b"].failures["get"] = unreachable("b")
     assert run(world, out).origin == "c"
     assert any("a was left out" in line for line in world.lines)
+    assert not any("warning: a: " in line for line in world.lines), "its copies are told once more"
 
 
 def test_an_attackers_later_record_is_not_restored(world: World, out: Path) -> None:
