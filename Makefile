@@ -83,7 +83,7 @@ LOCK := $(BIN)/uv pip compile -q --no-header --universal --python-version 3.11 -
 lock: setup ## Renew the three lock files: versions and hashes only
 	@$(LOCK) pyproject.toml --extra dev -o requirements.lock
 	@$(LOCK) --no-annotate -c requirements.lock pyproject.toml --extra notify -o requirements-production.lock
-	@echo hatchling | $(LOCK) --no-annotate -c requirements.lock - -o requirements-build.lock
+	@printf 'hatchling\nsetuptools\n' | $(LOCK) --no-annotate -c requirements.lock - -o requirements-build.lock
 
 wheel: setup ## Build the wheel
 	@$(BIN)/python -m build --no-isolation --wheel
