@@ -120,7 +120,7 @@ def test_a_signal_in_the_middle_of_a_round_loses_nothing(desk: Desk) -> None:
     with watching(desk, "--every", "600", "-v") as child:
         assert child.stderr is not None
         for line in child.stderr:
-            if "minting" in line:
+            if "making a new record" in line:
                 break
         child.send_signal(signal.SIGINT)
         assert child.wait(60) == 130
