@@ -14,6 +14,7 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -267,6 +268,8 @@ class Ledger:
                 if not isinstance(error.__context__, FileExistsError):
                     raise
             return self.host
+        with suppress(OSError):
+            files.sweep(self.directory)  # a run that was killed while it made the host-id
         if before and not (self.directory / host).exists() and (self.directory / before).is_dir():
             try:
                 (self.directory / before).rename(self.directory / host)

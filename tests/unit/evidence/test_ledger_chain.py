@@ -295,3 +295,10 @@ def test_an_event_keeps_what_it_was_given_under_the_entry_s_names() -> None:
     }
     restored = events.RestoreEvent(epoch="E", origin="s3", via="p", out="/x")
     assert restored.to_details() == {"epoch": "E", "from": "s3", "via": "p", "out": "/x"}
+
+
+def test_what_a_killed_run_left_beside_the_host_id_is_swept(full: Ledger) -> None:
+    left = full.directory / ".host-id.0123456789ab.orgkey-tmp"
+    left.write_bytes(b"half")
+    add(full, "kit")
+    assert not left.exists()
