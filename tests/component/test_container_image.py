@@ -94,7 +94,9 @@ def test_the_locks_hold_what_the_whole_lock_holds() -> None:
 def test_everything_that_the_documented_installations_fetch_has_a_hash() -> None:
     pages = {"image": IMAGE.replace("\\\n", ""), "how-to": (ROOT / "docs" / "how-to.md").read_text()}
     for page, text in pages.items():
-        installs = [line for line in re.split(r"\n| && ", text) if re.search(r"pip .*(install|wheel) -", line)]
+        installs = [
+            line for line in re.split(r"\n| && ", text) if re.search(r"pip .*(install|wheel) -", line)
+        ]
         assert len(installs) >= 3, page
         for line in installs:
             own = "--no-index" in line or line.rstrip().endswith("--no-build-isolation .")
