@@ -6,18 +6,12 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pipeline.config import AwsIdentity, AwsPlace
-from pipeline.core.clock import Deadline
 from pipeline.core.errors import Denied, Unreachable
-from pipeline.providers.aws.session import AwsSession
+from tests.support.aws_look import EMPTY, ROLE, buckets, look
 from tests.support.scripted_server import Answer, ScriptedServer
-
-EMPTY = b'<?xml version="1.0"?><ListAllMyBucketsResult><Buckets/></ListAllMyBucketsResult>'
-ROLE = "arn:aws:iam::123456789012:role/orgkey-writer"
 
 
 @pytest.fixture(autouse=True)
@@ -32,25 +26,6 @@ def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def s3() -> Iterator[ScriptedServer]:
     with ScriptedServer(lambda asked: Answer(body=EMPTY, content_type="application/xml")) as server:
         yield server
-
-
-def look(url: str, folder: Path, config: str, *, call_seconds: float = 10) -> AwsSession:
-    file = folder / "aws-config"
-    file.write_text(config)
-    session = AwsSession(
-        AwsPlace(endpoint_url=url),
-        AwsIdentity(profile="job", config_file=str(file)),
-        call_seconds=call_seconds,
-        deadline=Deadline(60),
-        role="writer",
-        path_style=True,
-    )
-    session.call(buckets, "s3", "look")
-    return session
-
-
-def buckets(client: Any) -> Any:
-    return client.list_buckets()["Buckets"]
 
 
 def process(folder: Path, body: str) -> str:

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pipeline.evidence.ledger import entry as chain
 from pipeline.evidence.ledger.store import Ledger
+from tests.support.ledger_files import KEY, add, place
 
 ROOT = Path(__file__).parents[2]
-NOW = datetime(2026, 1, 31, 8, tzinfo=UTC)
-KEY = "A" * 40
-
-
-def add(ledger: Ledger, event: str, **details: Any) -> None:
-    ledger.append(event, details, now=NOW, run="0123456789abcdef")
 
 
 @pytest.fixture
@@ -32,18 +24,6 @@ def full(ledger: Ledger) -> Ledger:
     for number in range(1, 6):
         add(ledger, "escrow", number=number)
     return ledger
-
-
-def place(ledger: Ledger) -> Path:
-    return ledger.own().folder
-
-
-def entry(**more: Any) -> dict[str, Any]:
-    return {
-        "schema": chain.SCHEMA, "sequence": 1, "previous": chain.START.digest.hex,
-        "at": "2026-01-31T08:00:00Z", "fingerprint": KEY, "event": "kit", "run": "r", "program": "p",
-        "details": {}, **more,
-    }  # fmt: skip
 
 
 # -- tampering -------------------------------------------------------------------------------------

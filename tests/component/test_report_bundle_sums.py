@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,8 @@ import pytest
 from pipeline.evidence.ledger.store import Ledger
 from pipeline.report import bundle
 from pipeline.report.bundle import Parts
+from tests.support.bundles import STEM, names
 from tests.support.sample_report import NOW, good
-
-STEM = "20260105T090000Z-4b078819-drilled-20260601T060000Z-aabbcc"
 
 
 @pytest.fixture
@@ -30,15 +28,6 @@ def parts(tmp_path: Path) -> Parts:
     return Parts(
         tmp_path / "state" / "ledger", certificates, b"public", {"report.json": b"{}", "csv/x.csv": b"x\r\n"}
     )
-
-
-def names(path: Path) -> dict[str, bytes]:
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            return {name: archive.read(name) for name in archive.namelist()}
-    return {
-        file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()
-    }
 
 
 def test_folder_and_zip_hold_the_same_files_each_in_the_manifest(parts: Parts, tmp_path: Path) -> None:

@@ -4,39 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from pipeline.core.files import memory_root
-from pipeline.core.secret import Secret
 from pipeline.openpgp.format import armor
-from pipeline.openpgp.key.rewrap import UnlockedKey, load
-from tests.support import openpgp_writer as writer
-
-Export = Callable[[str], bytes]
-
-NEW = Secret("8c" * 32)
-NAMES = [
-    "rsa4096",
-    "rsa2048",
-    "ed25519",
-    "nistp256",
-    "nistp384",
-    "nistp521",
-    "brainpoolp256",
-    "brainpoolp384",
-    "brainpoolp512",
-    "secp256k1",
-    "dsa2048",
-]
-
-
-def loaded(export: Export, name: str, now: datetime) -> UnlockedKey:
-    return load(export(f"{name}-two-block"), Secret(writer.PASSPHRASE), pin=None, now=now)
-
+from tests.support.rewrapping import NAMES, NEW, Export, loaded
 
 # --- other programs read what is written ---
 

@@ -12,64 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import config
 from pipeline.core.errors import UsageProblem
-from pipeline.core.finding import Finding, Level
+from pipeline.core.finding import Level
 from pipeline.custody.custodians import certificate_check, certificate_store, certificates
-from pipeline.custody.custodians.certificates import Recipient
 from tests.support import certificate_writer as forge
 from tests.support import openpgp_writer as writer
 from tests.support import people
+from tests.support.certificate_folder import BESIDE, Folder
 from tests.support.certificate_writer import MADE, NOW, Person, committed, person
 from tests.support.key_forms import FORMS
 
 DAY = timedelta(days=1)
-BESIDE = Person("somebody else").fingerprint
 GOOD = forge.fingerprint(forge.body("x25519", "alice encrypts"))
-
-
-class Folder:
-    """The place of the certificates, and the configuration that nobody can write to."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        place.mkdir()
-
-    def put(self, name: str, data: bytes | str | Person) -> Path:
-        path = self.place / name
-        if isinstance(data, Person):
-            return data.write(path)
-        path.write_bytes(data.encode() if isinstance(data, str) else data)
-        return path
-
-    def holder(
-        self, *members: str | dict[str, str], certificates: Path | None = None
-    ) -> config.OpenpgpHolderConfig:
-        listed = [*members, BESIDE][: max(2, len(members))]
-        return config.OpenpgpHolderConfig.model_validate(
-            {"kind": "openpgp", "members": listed, "certificates": str(certificates or self.place)}
-        )
-
-    def judge(self, member: str | dict[str, str], now: datetime = NOW) -> Recipient:
-        """One member, as a split would."""
-        item = self.holder(member)
-        key = certificate_store.read_store(item).certificates.get(item.members[0].fingerprint)
-        return certificates.recipient("custodians", item.members[0], key, now)
-
-    def refusal(self, member: str | dict[str, str], now: datetime = NOW) -> UsageProblem:
-        with pytest.raises(UsageProblem) as caught:
-            self.judge(member, now)
-        assert caught.value.hint
-        assert not caught.value.message.endswith(".")
-        return caught.value
-
-    def findings(
-        self, *members: str | dict[str, str], now: datetime = NOW, days: float = 60
-    ) -> list[Finding]:
-        """What `doctor` says; the group is filled up by somebody who is good."""
-        if len(members) < 2:
-            self.put("beside.asc", person("somebody else"))
-        return certificate_check.findings("custodians", self.holder(*members), now, timedelta(days=days))
 
 
 @pytest.fixture

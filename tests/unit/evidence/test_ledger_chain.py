@@ -5,7 +5,6 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,7 @@ from pipeline.core.errors import Code, LedgerBroken, LocalFilesProblem, OrgkeyEr
 from pipeline.evidence.ledger import entry as chain
 from pipeline.evidence.ledger import events
 from pipeline.evidence.ledger.store import Ledger
-
-NOW = datetime(2026, 1, 31, 8, tzinfo=UTC)
-KEY = "A" * 40
-
-
-def add(ledger: Ledger, event: str, **details: Any) -> None:
-    ledger.append(event, details, now=NOW, run="0123456789abcdef")
+from tests.support.ledger_files import KEY, NOW, add, entry, place
 
 
 @pytest.fixture
@@ -37,18 +30,6 @@ def full(ledger: Ledger) -> Ledger:
     for number in range(1, 6):
         add(ledger, "escrow", number=number)
     return ledger
-
-
-def place(ledger: Ledger) -> Path:
-    return ledger.own().folder
-
-
-def entry(**more: Any) -> dict[str, Any]:
-    return {
-        "schema": chain.SCHEMA, "sequence": 1, "previous": chain.START.digest.hex,
-        "at": "2026-01-31T08:00:00Z", "fingerprint": KEY, "event": "kit", "run": "r", "program": "p",
-        "details": {}, **more,
-    }  # fmt: skip
 
 
 ODD: dict[str, tuple[dict[str, Any], str]] = {

@@ -11,30 +11,11 @@ from pipeline.core.errors import Incomplete, NotAKey, NotPinned, UsageProblem, W
 from pipeline.core.secret import Secret
 from pipeline.openpgp.format import armor
 from pipeline.openpgp.format.protection import ESCROW_COUNT_OCTET
-from pipeline.openpgp.key.rewrap import UnlockedKey, load, prove_rewrap, unlock
+from pipeline.openpgp.key.rewrap import load, prove_rewrap, unlock
 from tests.support import openpgp_writer as writer
+from tests.support.rewrapping import NAMES, NEW, Export, loaded
 
 Packets = Callable[[str], list[writer.Packet]]
-Export = Callable[[str], bytes]
-
-NEW = Secret("8c" * 32)
-NAMES = [
-    "rsa4096",
-    "rsa2048",
-    "ed25519",
-    "nistp256",
-    "nistp384",
-    "nistp521",
-    "brainpoolp256",
-    "brainpoolp384",
-    "brainpoolp512",
-    "secp256k1",
-    "dsa2048",
-]
-
-
-def loaded(export: Export, name: str, now: datetime) -> UnlockedKey:
-    return load(export(f"{name}-two-block"), Secret(writer.PASSPHRASE), pin=None, now=now)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,40 +14,11 @@ import pytest
 
 from pipeline.report.formats.oscal import VERSIONS, Version, control_id, markup, prop, render
 from pipeline.report.model import Report, Support
+from tests.support.oscal_samples import FOLDER, SAMPLES, SCHEMA, document, hostile, nothing
 from tests.support.sample_report import bad, digest, good, year
 
-FOLDER = Path(__file__).parents[2] / "assets" / "oscal"
-SCHEMA = FOLDER / "oscal-assessment-results-1.2.1.schema.json"
-COMMAND = Path(sys.executable).with_name("check-jsonschema")
 # Keys of the 1.2.1 schema that the one of 1.1.2 does not have; both were compared definition by definition.
 NEWER = (("sources", "remarks"), ("matching", "remarks"), ("logged-by", "remarks"), ("timing", "remarks"))
-SAMPLES = (good, bad, year)
-
-
-def hostile() -> Report:
-    """Names and problems as an attacker would choose them."""
-    text = " *a*_b_ <script>\n{{ insert: param, x }}\t`c`\x1b[31m [l](javascript:1) "
-    report = bad()
-    backup = replace(report.backups[0], name=text, problem=text)
-    copy = replace(report.copies[0], problem=text, location=text, target=" ")
-    item = replace(report.evidence[0], file="ledger/a b:?#%.json", what=text)
-    return replace(
-        report, backups=(backup,), copies=(copy, *report.copies[1:]), evidence=(item, *report.evidence[1:])
-    )
-
-
-def nothing() -> Report:
-    """Nothing is stored, and no server answered."""
-    return replace(
-        good(), epoch=None, copies=(), paths=(), matrix=(), drills=(), backups=(), custody=None,
-        custodians=(), changes=(), not_covered=(), evidence=(), drill_interval_days=None,
-    )  # fmt: skip
-
-
-def document(report: Report, **how: Any) -> dict[str, Any]:
-    found = json.loads(render(report, **how))["assessment-results"]
-    assert isinstance(found, dict)
-    return found
 
 
 def everything(value: Any) -> Iterator[dict[str, Any]]:
@@ -73,12 +42,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
                 files[name] = folder / f"{name}.json"
                 files[name].write_bytes(render(sample(), version=version, findings=findings))
     return files
-
-
-def check(*files: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, "--schemafile", SCHEMA, *files], capture_output=True, text=True, timeout=120, check=False
-    )
 
 
 def test_the_schema_is_the_published_one() -> None:

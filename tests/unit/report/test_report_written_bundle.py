@@ -14,9 +14,8 @@ from pipeline.core.errors import Code, LocalFilesProblem
 from pipeline.evidence.ledger.store import Ledger
 from pipeline.report import bundle, verify_page
 from pipeline.report.bundle import Parts
+from tests.support.bundles import STEM
 from tests.support.sample_report import NOW, good
-
-STEM = "20260105T090000Z-4b078819-drilled-20260601T060000Z-aabbcc"
 
 
 @pytest.fixture
@@ -32,15 +31,6 @@ def parts(tmp_path: Path) -> Parts:
     return Parts(
         tmp_path / "state" / "ledger", certificates, b"public", {"report.json": b"{}", "csv/x.csv": b"x\r\n"}
     )
-
-
-def names(path: Path) -> dict[str, bytes]:
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            return {name: archive.read(name) for name in archive.namelist()}
-    return {
-        file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()
-    }
 
 
 def test_the_same_report_gives_the_same_zip(parts: Parts, tmp_path: Path) -> None:
