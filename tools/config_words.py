@@ -161,6 +161,14 @@ WORDS: dict[str, dict[str, str]] = {
     "BackupPlace": {
         "location": "A folder, a file, or `s3://bucket/prefix`: the object of that name, else all below "
         "`prefix/`. Hidden files are left out.",
+        "expect": "Patterns as a shell has them; each must fit the name of an entry of the archive inside, "
+        "else the backup is incomplete (24).",
+        "signers": "Files with public keys: besides the Org Key's, a signature by one of them inside a "
+        "backup proves who made it.",
+        "same_name": "Whether the server writes each backup under the name of the last one: other bytes "
+        "there are then expected.",
+        "max_shrink_percent": "By how much a backup may be smaller, in bytes or entries, than the verified "
+        "one before it whose name differs in numbers alone.",
         "ignore": 'File names that are no backups, as a shell has them: `["*.log"]`.',
         **_AWS_PLACE,
         "path_style": _PATH_STYLE,
@@ -215,6 +223,12 @@ WORDS: dict[str, dict[str, str]] = {
         "rto_seconds": "The objective for the recovery time: how long a test restore may take, from the "
         "stored copy to a proven key.",
         "max_backup_age_days": "`orgkey status` breaks the gate when the newest backup is older.",
+        "max_backup_verify_age_days": "`orgkey status` breaks the gate when a backup was not read to its "
+        "end, as it lies there now, for so many days.",
+        "max_newest_verify_age_days": "`orgkey status` breaks the gate when the newest backup of a place "
+        "was not read to its end for so many days.",
+        "known_backups": "SHA-256 of backups that are replaced, shrunk or older than expected, and that "
+        "somebody has found in order: they break the gate no longer.",
         "max_check_in_age_days": "`orgkey status` breaks the gate when a custodian's last check-in is older.",
         "certificate_warning_days": "How long before a certificate expires `orgkey doctor` warns: a "
         "custodian's, a server's, or a client certificate of ours.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from pipeline.cli import backups_map
 from pipeline.cli.command import Invocation, command
 from pipeline.cli.documents.backups import BackupsVerifyDocument, VerifiedBackupItem
 from pipeline.cli.help import COPY_CODES, SHARE_CODES
-from pipeline.cli.options import UNSEAL, opt
+from pipeline.cli.options import UNSEAL, opt, since_day
 from pipeline.cli.output import table
 from pipeline.cli.transfer import Transfer, amount
 from pipeline.core.errors import Code, UsageProblem
@@ -28,6 +29,17 @@ if TYPE_CHECKING:
 def verify(
     call: Invocation,
     places: list[str] | None = backups_map.PLACES,
+    newest: int | None = opt("--newest", "Only so many of each place, by date.", "N"),
+    part: str | None = opt(
+        "--part",
+        "Only one of N parts, which together are all; next/N takes the one that waits longest.",
+        "K/N",
+    ),
+    unread_for: float | None = opt(
+        "--unread-for", "Only what nobody has read to its end for so many days, or was changed since.", "DAYS"
+    ),
+    since: str | None = opt("--since", "Only what was written on that day or later.", "DATE"),
+    jobs: int = opt("--jobs", "How many are read at once.", "N", default=0),
     engine: str = opt(
         "--engine", "gpg reads everything; auto leaves to it what only it knows.", "auto|gpg", default="auto"
     ),
@@ -35,12 +47,17 @@ def verify(
     """Open backups with the escrowed key, and prove that they are whole.
 
     Each is read as a stream: it decrypts, its integrity code is right, it decompresses, and the archive
-    inside lists to its end. Nothing of it is written to disk, however large it is.
+    inside lists to its end. Nothing of it is written to disk, however large it is. What was read is entered
+    in the ledger by its digest, and compared with what was verified before.
 
     Needs the targets and the holders, under the driller's logins: the key that opens is the escrowed one.
     """
     if engine not in ("auto", "gpg"):
         raise UsageProblem(f"--engine {engine} is not known", hint="give auto or gpg")
+    for option, value in (("--newest", newest), ("--unread-for", unread_for), ("--jobs", jobs)):
+        if value is not None and value < (option == "--newest"):
+            raise UsageProblem(f"{option} {value:g} is too small", hint="give a positive number")
+    from pipeline.workflows.backups.selection import BackupPart, Selection
     from pipeline.workflows.backups.verify import VerifyRequest, verify_backups
 
     context = call.context()
@@ -49,21 +66,26 @@ def verify(
     twice = next((name for name, count in names.items() if count > 1), None)
     if twice is not None:
         raise UsageProblem(f"{twice} is named twice", hint="name each backup once")
+    configured = frozenset(context.config.backups)
     result = verify_backups(
         context,
         VerifyRequest(
             sources,
+            Selection(newest, BackupPart.of(part) if part else None, unread_for, since_day(since)),
+            configured.intersection(places) if places else configured,
             "gpg" if engine == "gpg" else "auto",
+            jobs or len(os.sched_getaffinity(0)),
             call.unseal_request(context.deadline),
-            lambda source: Transfer(call.out, source.name, source.size).add,
+            lambda chosen: Transfer(call.out, [source.size for source in chosen]),
         ),
     )
     code = result.code
-    if not result.backups:
+    if not sources:
         code = Code.STALE
         call.out.warn("no backup is there")
     backups = tuple(VerifiedBackupItem.of(item, seconds=round(item.seconds, 3)) for item in result.backups)
-    return call.answer(BackupsVerifyDocument(backups=backups, exit_code=code), lines(result, code))
+    document = BackupsVerifyDocument(backups=backups, left=result.left, exit_code=code)
+    return call.answer(document, lines(result, code))
 
 
 def lines(result: VerifyOutcome, code: Code) -> list[str]:
@@ -75,16 +97,26 @@ def lines(result: VerifyOutcome, code: Code) -> list[str]:
             found = item.reading.found
             entries = f", {found.entries} entries" if found.entries is not None else ""
             held = f"{found.container}{entries}, {amount(found.size)}"
-        verdict = "verified" if item.ok else "NOT PROTECTED" if item.reading else "FAILED"
-        rows.append((item.source.name, verdict, held, _how(item)))
+        rows.append((item.source.name, _verdict(item), held, item.origin if item.ok else "-", _how(item)))
     problems = [f"{item.source.name}: {item.problem}" for item in result.backups if item.problem]
     good = sum(item.ok for item in result.backups)
     return [
-        *table(("backup", "", "holds", "read"), rows),
+        *table(("backup", "", "holds", "made by", "read"), rows),
         "",
         *(f"  - {line}" for line in problems),
+        *([f"{result.left} more were not to be read in this run"] if result.left else []),
         f"{good} of {len(result.backups)} backups verified; exit code {int(code)}: {code.meaning}",
     ]
+
+
+def _verdict(item: VerifiedBackup) -> str:
+    if item.suspicious:
+        return str(item.recorded.history).upper()
+    if item.ok:
+        return "verified"
+    if item.reading is None:
+        return "FAILED"
+    return "INCOMPLETE" if item.reading.found.missing else "NOT PROTECTED"
 
 
 def _how(item: VerifiedBackup) -> str:

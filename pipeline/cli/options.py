@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from inspect import Parameter
 from pathlib import Path
 from types import NoneType
@@ -11,6 +12,7 @@ import typer
 from typer.models import ParameterInfo
 
 from pipeline.cli.help import COMMON, OPENED, PASSPHRASES, WHAT
+from pipeline.core.errors import UsageProblem
 
 
 def opt(
@@ -149,3 +151,17 @@ def epochs(choice: str) -> tuple[str, ...] | None:
     if choice == "all":
         return None
     return () if choice == "latest" else (choice,)
+
+
+def since_day(text: str | None) -> datetime | None:
+    """The moment that ``--since`` names: the beginning of a day, in UTC.
+
+    Raises:
+        UsageProblem: It is not a date.
+    """
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        raise UsageProblem(f"--since {text!r} is not a date", hint="write it as 2026-01-31") from None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli.command import Invocation, command
 from pipeline.cli.help import COPY_CODES, WHERE
-from pipeline.cli.options import opt
+from pipeline.cli.options import opt, since_day
 from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError, UsageProblem
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def report(
     whether the report could be made: `orgkey status` is the gate. Where nobody answers, the verdict is
     UNKNOWN, with what this host knows, and the exit code says why.
     """
-    begin = _date(since)
+    begin = since_day(since)
     chosen = _format(form, out_file)
     _check_new(out_file)
     _check_new(bundle)
@@ -139,15 +138,6 @@ def _render(report: Report, chosen: Format, version: OscalVersion, findings: boo
         Format.CSV: csv.claims,
         Format.JSON: model.render,
     }[chosen](report)
-
-
-def _date(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
-    except ValueError:
-        raise UsageProblem(f"--since {text!r} is not a date", hint="write it as 2026-01-31") from None
 
 
 def _format(form: Format | None, out_file: Path | None) -> Format:

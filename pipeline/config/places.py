@@ -164,6 +164,10 @@ class BackupPlace(AwsPlace):
     path_style: bool | None = None
     expected_bucket_owner: str | None = None
     ignore: tuple[str, ...] = ()
+    expect: tuple[str, ...] = ()
+    signers: tuple[FilePath, ...] = ()
+    same_name: bool = False
+    max_shrink_percent: float = Field(50.0, gt=0, le=100)
 
     @field_validator("location")
     @classmethod

@@ -85,6 +85,9 @@ class Certificates(Strict):
 Epoch = Annotated[str, Field(pattern=r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$")]
 
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class Policy(Strict):
     """``[policy]``: what counts as enough."""
 
@@ -94,7 +97,7 @@ class Policy(Strict):
     single_implementation: bool = False
     call_seconds: float = Field(10.0, gt=0, le=600)
     deadline_seconds: float = Field(300.0, gt=0, le=86400)
-    backup_seconds: float = Field(86400.0, gt=0, le=7 * 86400)
+    backup_seconds: float = Field(21600.0, gt=0, le=7 * 86400)
     max_lock_days: int = Field(3650, ge=1, le=LONGEST_DAYS)
     max_age_days: float | None = Field(None, gt=0, le=LONGEST_DAYS)
     max_drill_age_days: float | None = Field(None, gt=0, le=LONGEST_DAYS)
@@ -102,10 +105,13 @@ class Policy(Strict):
     max_path_drill_age_days: float | None = Field(None, gt=0, le=LONGEST_DAYS)
     min_retention_days: float | None = Field(None, gt=0, le=LONGEST_DAYS)
     max_backup_age_days: float | None = Field(None, gt=0, le=LONGEST_DAYS)
+    max_backup_verify_age_days: float | None = Field(None, gt=0, le=LONGEST_DAYS)
+    max_newest_verify_age_days: float | None = Field(None, gt=0, le=LONGEST_DAYS)
     rto_seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
     max_check_in_age_days: float | None = Field(None, gt=0, le=LONGEST_DAYS)
     certificate_warning_days: float = Field(60.0, ge=0, le=3650)
     known_false: tuple[Epoch, ...] = ()
+    known_backups: tuple[Sha256, ...] = ()
 
 
 Job = Literal[

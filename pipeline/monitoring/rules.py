@@ -10,10 +10,15 @@ from datetime import datetime
 from pipeline.archive.catalog import Catalog, Copy, CopyState, Epoch, EpochState
 from pipeline.config import Policy
 from pipeline.core.errors import Code
+from pipeline.evidence.ledger.backup_history import SOUND, BackupHistory
 from pipeline.evidence.ledger.drill_history import Drilled, last_passed
 from pipeline.record.verify import Record
+from pipeline.workflows.backups.backup_map import Backup
+from pipeline.workflows.backups.selection import Places
 
 DAY = 86400.0
+_NAMED = 5
+"""How many backups are named one by one."""
 OVERDUE = frozenset(
     {
         "max_age_days",
@@ -22,6 +27,8 @@ OVERDUE = frozenset(
         "max_path_drill_age_days",
         "max_check_in_age_days",
         "max_backup_age_days",
+        "max_backup_verify_age_days",
+        "max_newest_verify_age_days",
     }
 )
 """The rules about ages."""
@@ -103,6 +110,8 @@ def unlimited(policy: Policy, record: Record, *, backups: bool) -> list[Rule]:
         ("max_path_drill_age_days", "a drill of each custody path", len(paths) > 1),
         ("max_check_in_age_days", "a custodian's check-in", people),
         ("max_backup_age_days", "the newest backup", backups),
+        ("max_backup_verify_age_days", "reading every backup to its end", backups),
+        ("max_newest_verify_age_days", "reading the newest backup to its end", backups),
     )
     return [
         Rule(name, True, f"no limit for the age of {what}: set policy.{name}", warned=True)
@@ -258,6 +267,66 @@ def backups(policy: Policy, newest: datetime | None, now: datetime) -> list[Rule
         text = f"the age of no backup is known, policy.{name} is {limit:g}; {mend}"
         return [Rule(name, False, text, None, limit)]
     return _age("the newest backup", name, limit, max((now - newest).total_seconds(), 0.0), mend)
+
+
+def verified_backups(
+    policy: Policy, found: Sequence[Backup], places: Places, history: BackupHistory, now: datetime
+) -> list[Rule]:
+    """Backups were read to their end, lately enough, and are what was to be expected after those before them.
+
+    Args:
+        policy: The limits.
+        found: The backups that are in the configured places now.
+        places: These places.
+        history: This host's readings.
+        now: The present time.
+    """
+    wrong = []
+    for backup in found:
+        last = history.last(backup.source.location)
+        if last is None or last.read.sha256 in history.known:
+            continue
+        read, what = last.read, f"backup {backup.source.name}"
+        if not read.ok and read.code != Code.STALE:
+            wrong.append(f"{what} failed when it was read on {last.at:%Y-%m-%d}: {read.problem}")
+        elif read.history not in (None, *SOUND):
+            wrong.append(
+                f"{what} is {read.history}: {read.history_text}; find out who wrote it; if it is in order, "
+                f"put {read.sha256} into policy.known_backups"
+            )
+    rules = require("backup-history", wrong[:_NAMED], "no backup that was read is damaged or unexpected")
+    if len(wrong) > _NAMED:
+        rules.append(Rule("backup-history", False, f"and {len(wrong) - _NAMED} backups more"))
+    name, limit = "max_backup_verify_age_days", policy.max_backup_verify_age_days
+    if limit is not None:
+        late = [backup for backup in found if _unread_for(backup, history, now) > limit * DAY]
+        command = f"run `orgkey backups verify --unread-for {limit:g}`"
+        named = ", ".join(backup.source.name for backup in late[:_NAMED])
+        more = f" and {len(late) - _NAMED} more" if len(late) > _NAMED else ""
+        oldest = max((_unread_for(backup, history, now) for backup in found), default=0.0) / DAY
+        text = f"{len(late)} of {len(found)} backups were not read to their end for {limit:g} days"
+        text += f" (policy.{name})" + (f": {named}{more}" if late else "")
+        rules.append(_measured(name, not late, text, command, round(oldest, 1), limit))
+    name, limit = "max_newest_verify_age_days", policy.max_newest_verify_age_days
+    for place in places.configured if limit is not None else ():
+        assert limit is not None
+        at, mend = history.newest_read(place), f"run `orgkey backups verify --newest 1 {place}`"
+        if at is None:
+            text = f"the newest backup of {place} was never read to its end, policy.{name} is {limit:g}"
+            rules.append(_measured(name, False, text, mend, None, limit, place))
+            continue
+        days = (now - at).total_seconds() / DAY
+        text = f"the newest backup of {place} was last read to its end {days:.1f} days ago"
+        text += f", policy.{name} is {limit:g}"
+        rules.append(_measured(name, -1 <= days <= limit, text, mend, round(days, 1), limit, place))
+    return rules
+
+
+def _unread_for(backup: Backup, history: BackupHistory, now: datetime) -> float:
+    """For how many seconds nobody has read what lies there: since it was read, else since it was written."""
+    read = history.verified(backup.source.location, backup.source.state)
+    since = read.at if read else backup.source.modified
+    return (now - since).total_seconds() if since else float("inf")
 
 
 def _measured(

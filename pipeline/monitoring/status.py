@@ -18,6 +18,7 @@ from pipeline.core.isolation import isolated
 from pipeline.core.text import counted
 from pipeline.custody.shares.paths import HolderDescription, describe, from_config
 from pipeline.evidence.ledger import drill_history
+from pipeline.evidence.ledger.backup_history import BackupHistory
 from pipeline.evidence.ledger.drill_history import Drilled, History, LastKnown
 from pipeline.evidence.ledger.witnessed import Witnesses
 from pipeline.monitoring import rules
@@ -26,6 +27,7 @@ from pipeline.record.create import CustodyPlan
 from pipeline.record.verify import Record
 from pipeline.workflows import checkin
 from pipeline.workflows.backups.backup_map import Backup, escrowed, map_backups, missing
+from pipeline.workflows.backups.selection import Places
 
 _NAMED = 5
 """How many backups of a kind are named one by one."""
@@ -159,6 +161,10 @@ class _Gate:
         newest = newest_of(backups, self._now)
         if context.config.backups:
             self._rules += rules.backups(self._policy, newest, self._now)
+            if error is None:
+                readings = BackupHistory.of(past.backups, self._policy.known_backups)
+                places = Places(context.config.backups)
+                self._rules += rules.verified_backups(self._policy, backups, places, readings, self._now)
         if (wrong := context.deadline.dates.problem()) is not None:
             self._rules.append(Rule("clock", False, f"{wrong.message}; {wrong.hint}"))
         if not all(rule.ok for rule in self._rules):

@@ -7,6 +7,7 @@ What a program says on its status lines decides nothing, and a heap of false rec
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -209,23 +210,43 @@ def verify_detached(
             hint="set this host's clock if it is wrong, or give the time to `orgkey restore --at`; "
             "if it is right, the host that made this record had a wrong one",
         )
+    hashing = sig.hasher(made.digest)
+    assert hashing is not None, "its algorithm was looked at"
+    hashing.update(data)
+    problem = objection(made, key, hashing)
+    if problem is not None:
+        raise _not_authentic(problem)
     key = _without_primary_revocation(key)
-    judged = validity.judge(key, None)
-    makers = [
-        standing
-        for component, standing in zip(key.components, judged.standings, strict=True)
-        if component.public.can_sign and sig.verify(made, component.public, data)
-    ]
-    if not makers:
-        raise _not_authentic("the signature is not by this key over these bytes")
-    entitled = [one for one in makers if one.usable(sig.SIGN) and _valid_at(one, made)]
-    if not entitled or not _valid_at(judged.primary, made):
-        raise _not_authentic("the signature is by a part of the key that may not sign, or could not then")
     here = datetime.now(UTC)  # Sequoia looks at this host's clock, which may be slow
     if made.created > here or any(one.later for one in validity.judge(key, here).standings):
         return
     if ImplementationGuard(deadline)(partial(_verified_by_sequoia, key, data, packet)) is False:
         raise _not_authentic("the signature is not by this key over these bytes, says Sequoia")
+
+
+def objection(made: Signature, key: TransferableKey, hashing: hashlib._Hash) -> str | None:
+    """Why a signature does not count as one by this key over what was hashed; ``None`` where it does.
+
+    Args:
+        made: The signature.
+        key: The key; revocations of its primary key are left out, see :func:`verify_detached`.
+        hashing: Has taken what was signed, with the signature's own algorithm.
+    """
+    if made.unknown:
+        return "the signature has critical parts that are not understood"
+    key = _without_primary_revocation(key)
+    judged = validity.judge(key, None)
+    makers = [
+        standing
+        for component, standing in zip(key.components, judged.standings, strict=True)
+        if component.public.can_sign and sig.holds_hash(made, component.public, hashing)
+    ]
+    if not makers:
+        return "the signature is not by this key over these bytes"
+    entitled = [one for one in makers if one.usable(sig.SIGN) and _valid_at(one, made)]
+    if not entitled or not _valid_at(judged.primary, made):
+        return "the signature is by a part of the key that may not sign, or could not then"
+    return None
 
 
 def issuer(signature: bytes) -> str:

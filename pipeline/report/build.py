@@ -19,6 +19,8 @@ from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, OrgkeyError, first_of
 from pipeline.custody.shares.manifest_section import PathEntry
 from pipeline.custody.shares.paths import HolderDescription
+from pipeline.evidence.ledger.backup_history import BackupHistory
+from pipeline.evidence.ledger.drill_history import History
 from pipeline.evidence.ledger.verify import Claim
 from pipeline.evidence.ledger.witnessed import Witnesses
 from pipeline.evidence.verify import Checked
@@ -132,6 +134,8 @@ def build(context: KeyScope, *, since: datetime | None = None) -> BuildResult:
         unseen=" and ".join(name for it in overview.silences([state.survey]) for name in it.subjects),
         known=state.known,
     )
+    entered = events.history.backups if isinstance(events.history, History) else ()
+    readings = BackupHistory.of(entered, policy.known_backups)
     report = Report(
         generated=now,
         host=platform.node(),
@@ -148,7 +152,7 @@ def build(context: KeyScope, *, since: datetime | None = None) -> BuildResult:
         matrix=cells,
         drills=past.drill_facts(drills, begin, policy.rto_seconds),
         missed=past.missed(drills, events.begun, policy.max_drill_age_days, begin, now),
-        backups=tuple(_backup(backup, events) for backup in state.backups),
+        backups=tuple(_backup(backup, readings) for backup in state.backups),
         custody=_custody(exposure) if exposure else None,
         custodians=tuple(_custodian(item) for item in state.custodians),
         changes=events.since(begin),
@@ -278,9 +282,11 @@ def _sealed(name: str, item: HolderDescription) -> str:
     return f"holder {name}: {', '.join((item.kind, *where))}"
 
 
-def _backup(backup: Backup, events: Past) -> BackupFacts:
-    read = events.backups.get(backup.source.name)
-    failed = read if read and not read.ok else None
+def _backup(backup: Backup, readings: BackupHistory) -> BackupFacts:
+    last = readings.last(backup.source.location)
+    verified = readings.verified(backup.source.location, backup.source.state)
+    failed = last if last and not last.read.ok else None
+    read = last.read if last else None
     return BackupFacts(
         name=backup.source.name,
         bytes=backup.source.size,
@@ -288,10 +294,15 @@ def _backup(backup: Backup, events: Past) -> BackupFacts:
         epoch=backup.key.epoch.name if backup.key else None,
         proven=bool(backup.key and backup.key.proven),
         problem=backup.problem,
-        verified_at=read.at if read and read.ok else None,
-        evidence=(read.entry.label,) if read else (),
+        verified_at=verified.at if verified else None,
+        evidence=(last.entry.label,) if last else (),
         failed_at=failed.at if failed else None,
-        failure=failed.problem if failed else None,
+        failure=failed.read.problem if failed else None,
+        sha256=verified.read.sha256 if verified else None,
+        signed_by=verified.read.signed_by if verified else None,
+        history=read.history if read else None,
+        history_text=read.history_text if read and read.sha256 not in readings.known else "",
+        changed=bool(last and last.read.ok and verified is None),
     )
 
 

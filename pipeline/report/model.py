@@ -332,6 +332,13 @@ class BackupFacts:
         evidence: Ids.
         failed_at: When the last try to read it to its end failed; ``None`` when it did not.
         failure: Why, in words.
+        sha256: Of the bytes that were read to their end; ``None`` where ``verified_at`` is.
+        signed_by: The fingerprint of the signer whose signature inside was checked; ``None``: who made it is
+            not proven.
+        history: What it is after those before it: ``new``, ``same``, ``replaced``, ``shrunk``, ``older``;
+            ``None`` where that is not known.
+        history_text: What is wrong with that, in words; empty where nothing is, or somebody has looked at it.
+        changed: Whether what lies there now is not what was read to its end, or its bytes were not kept.
     """
 
     name: str
@@ -344,6 +351,16 @@ class BackupFacts:
     evidence: tuple[str, ...] = ()
     failed_at: datetime | None = None
     failure: str | None = None
+    sha256: str | None = None
+    signed_by: str | None = None
+    history: str | None = None
+    history_text: str = ""
+    changed: bool = False
+
+    @property
+    def origin(self) -> str:
+        """Who made it, as far as it is proven."""
+        return f"signed by {self.signed_by}" if self.signed_by else "unproven"
 
     @property
     def state(self) -> str:
@@ -358,7 +375,11 @@ class BackupFacts:
     @property
     def read_state(self) -> str:
         """How that ended, in a word."""
-        return "failed" if self.failed_at else "done" if self.verified_at else "never"
+        if self.failed_at:
+            return "failed"
+        if self.history_text:
+            return self.history or "unexpected"
+        return "done" if self.verified_at else "changed" if self.changed else "never"
 
     @property
     def size_text(self) -> str:
@@ -378,9 +399,13 @@ class BackupFacts:
         if self.failed_at:
             why = f": {self.failure}" if self.failure else ""
             return f"FAILED when it was read on {self.failed_at:%Y-%m-%d %H:%M}{why}"
-        return (
-            f"read to its end {self.verified_at:%Y-%m-%d %H:%M}" if self.verified_at else "never read whole"
-        )
+        if self.changed:
+            return "what lies there now was never read whole"
+        if self.verified_at is None:
+            return "never read whole"
+        origin = self.origin if self.signed_by else "who made it is unproven"
+        text = f"read to its end {self.verified_at:%Y-%m-%d %H:%M}, SHA-256 {self.sha256}, {origin}"
+        return f"{text}; {self.history}: {self.history_text}" if self.history_text else text
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from pipeline.evidence.ledger import drill_history as history
 from pipeline.evidence.ledger.drill_history import Copied, Drilled, History
 from pipeline.evidence.ledger.entry import START
 from pipeline.evidence.ledger.events import (
-    BackupsVerifyEvent,
     DrillEvent,
     EscrowEvent,
     Event,
@@ -39,23 +38,6 @@ _GRACE: Final = timedelta(hours=1)
 """A timer's jitter is not a miss."""
 
 
-@dataclass(frozen=True)
-class Read:
-    """The newest attempt to read a backup to its end.
-
-    Attributes:
-        at: When.
-        entry: The entry that says so.
-        ok: Whether it was read to its end.
-        problem: Why not, in words.
-    """
-
-    at: datetime
-    entry: LedgerEntry
-    ok: bool
-    problem: str
-
-
 @dataclass
 class Past:
     """The ledger, read once, chain by chain.
@@ -69,7 +51,6 @@ class Past:
         files: Digest and file of each entry, by its label.
         begun: When this host's first escrow was entered.
         bundled: When this host made its last bundle.
-        backups: This host's newest attempt to read each backup, by name.
         heads: The last sound entry of each host.
         problem: What breaks a chain, in words.
         vault: The last comparison of Vault's side by this host.
@@ -84,7 +65,6 @@ class Past:
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
     begun: datetime | None = None
     bundled: datetime | None = None
-    backups: dict[str, Read] = field(default_factory=dict)
     heads: dict[str, tuple[int, str]] = field(default_factory=dict)
     problem: str | None = None
     vault: VaultSide | None = None
@@ -113,10 +93,6 @@ class Past:
                 self.begun = min(self.begun or entry.at, entry.at)
             case ReportEvent() if entry.own:
                 self._bundle(event, entry)
-            case BackupsVerifyEvent() if entry.own:
-                for item in event.backups:
-                    if item.source not in self.backups or self.backups[item.source].at <= entry.at:
-                        self.backups[item.source] = Read(entry.at, entry, item.ok, item.problem or "")
             case InfraEvent():
                 side = _vault(event, entry)
                 words = f"{event.action}: {side.text}"

@@ -222,7 +222,8 @@ class Summary:
             "backups": f"{opened} of {len(report.backups)} known backups of the server are for an "
             "escrowed key" + listed(" (not: {})", self.unopened),
             "backups read": f"{read} of {len(report.backups)} backups were read to their end"
-            + (f", {failed} could not be when they were last tried" if failed else ""),
+            + (f", {failed} could not be when they were last tried" if failed else "")
+            + listed(", unexpected: {}", [it.name for it in report.backups if it.history_text]),
             "ledger": "; ".join(
                 (
                     f"the ledger has {ledger.entries} entries and its hash chain "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -208,19 +208,27 @@ def verified(world: World, ok: bool, at: timedelta) -> None:
 
 
 def test_a_backup_that_failed_later_is_not_read_to_its_end(told: World, tmp_path: Path) -> None:
+    from pipeline.evidence.ledger.backup_history import BackupHistory, RecordedReading
+    from pipeline.evidence.ledger.drill_history import History
     from pipeline.report.model import BackupFacts
     from pipeline.report.past import read
 
+    def tried() -> RecordedReading:
+        past = read(told.context.ledger).history
+        assert isinstance(past, History)
+        found = BackupHistory.of(past.backups, ()).last("full.gpg")
+        assert found is not None
+        return found
+
     verified(told, True, timedelta(seconds=2))
-    assert read(told.context.ledger).backups["full.gpg"].ok
+    assert tried().read.ok
     verified(told, False, timedelta(seconds=4))
-    verified(told, True, timedelta(seconds=3))  # arrived late
-    tried = read(told.context.ledger).backups["full.gpg"]
-    assert (tried.ok, tried.problem) == (False, "it was altered")
+    verified(told, True, timedelta(seconds=3))  # by a clock that went back
+    at, read_then = tried().at, tried().read
+    assert (read_then.ok, read_then.problem) == (False, "it was altered")
     from dataclasses import replace
 
-    at: datetime = tried.at
-    facts = BackupFacts("full.gpg", 1, (), "E", True, None, None, ("L2",), at, tried.problem)
+    facts = BackupFacts("full.gpg", 1, (), "E", True, None, None, ("L2",), at, read_then.problem)
     found = replace(build(told.context).report, backups=(facts,))
     for page in (html.render(found), csv.claims(found), oscal.render(found)):
         assert b"FAILED" in page

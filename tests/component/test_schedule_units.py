@@ -255,5 +255,5 @@ def test_examples_name_only_credentials_that_the_jobs_of_that_host_load(path: Pa
     assert named <= {name for job in here for name in job.logins}
     assert ("writer" in named) != drill_host
     document = tomllib.loads(path.read_text())
-    assert set(document["ping"]) == {job.name for job in here}
-    assert {job.name for job in jobs.JOBS} <= set(get_args(PingJob))
+    assert set(document["ping"]) == {job.ping or job.name for job in here}
+    assert {job.ping or job.name for job in jobs.JOBS} <= set(get_args(PingJob))

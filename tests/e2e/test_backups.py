@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -406,3 +407,78 @@ def _children(pid: int) -> list[int]:
         with suppress(OSError):  # a thread that has ended
             found += [int(word) for word in (task / "children").read_text().split()]
     return found
+
+
+def test_a_claim_is_about_bytes_and_is_taken_back(desk: Desk, server: Path, folder: Path) -> None:
+    desk.edit("[policy]\n", "[policy]\nmax_backup_verify_age_days = 30\nmax_newest_verify_age_days = 2\n")
+    then = time.time() - 40 * 86400
+    os.utime(folder / "2026" / "two.asc", (then, then))
+    said = desk.ask("status", expect=40)["gate"]["broken"]
+    assert any("1 of 2 backups were not read to their end for 30 days" in rule for rule in said)
+    assert any("the newest backup of nightly was never read to its end" in rule for rule in said)
+
+    done = desk.ask("backups", "verify", "--newest", "1")
+    assert (set(rows(done)), done["left"]) == ({"one.pgp"}, 1)
+    one = done["backups"][0]
+    digest = hashlib.sha256((folder / "one.pgp").read_bytes()).hexdigest()
+    assert (one["sha256"], one["origin"], one["history"]) == (digest, "unproven", "new")
+    assert set(rows(desk.ask("backups", "verify", "--unread-for", "30"))) == {"two.asc"}
+    assert desk.ask("backups", "verify", "--unread-for", "30")["backups"] == []
+    assert desk.ask("status")["gate"]["ok"]
+    signed = encrypt(server, archive(50_000), "--local-user", desk.fingerprint, "--sign")
+    (folder / "three.pgp").write_bytes(signed)
+    assert rows(desk.ask("backups", "verify"))["three.pgp"]["origin"] == f"signed by {desk.fingerprint}"
+    report = desk.folder / "report.csv"
+    desk.run("report", "--out", str(report), "--format", "csv", expect=None)
+    assert report.read_text().count("read to its end 20") == 3
+
+    # Other bytes under a verified name: the claim goes at once, and what is there now is not trusted.
+    (folder / "one.pgp").write_bytes(encrypt(server, archive(41_000)))
+    report.unlink()
+    desk.run("report", "--out", str(report), "--format", "csv", expect=None)
+    assert report.read_text().count("read to its end 20") == 2
+    for _ in range(2):
+        found = rows(desk.ask("backups", "verify", expect=40))["one.pgp"]
+        assert (found["ok"], found["history"]) == (True, "replaced")
+    assert "REPLACED" in desk.run("backups", "verify", expect=40).out
+    (broken,) = desk.ask("status", expect=40)["gate"]["broken"]
+    assert "one.pgp is replaced" in broken
+    pages = [desk.folder / f"report.{form}" for form in ("html", "json")]
+    for page in pages:
+        desk.run("report", "--out", str(page), "--format", page.suffix[1:], expect=None)
+        assert "other bytes lie under this name" in page.read_text()
+    desk.edit("[policy]\n", f'[policy]\nknown_backups = ["{found["sha256"]}"]\n')
+    assert desk.ask("status")["gate"]["ok"]
+    assert rows(desk.ask("backups", "verify"))["one.pgp"]["history"] == "same"
+
+    (folder / "one.pgp").write_bytes((folder / "one.pgp").read_bytes()[:-40])
+    os.utime(folder / "one.pgp", (then, then))
+    assert desk.ask("backups", "verify", expect=23)["exit_code"] == 23
+    assert any("one.pgp failed when it was read" in rule for rule in _broken(desk))
+
+
+def _broken(desk: Desk) -> list[str]:
+    rules: list[str] = desk.ask("status", expect=None)["gate"]["broken"]
+    return rules
+
+
+def test_parts_and_dates_choose_and_several_are_read_at_once(desk: Desk, server: Path, folder: Path) -> None:
+    for number in range(6):
+        (folder / f"{number}.pgp").write_bytes(encrypt(server, archive(40_000 + number)))
+    parts = [set(rows(desk.ask("backups", "verify", "--part", "next/3", "--jobs", "2"))) for _ in range(3)]
+    everything = {path.name for path in folder.rglob("*.[pa]*") if not path.name.startswith(".")}
+    assert sorted(name for part in parts for name in part) == sorted(everything)
+    again = [set(rows(desk.ask("backups", "verify", "--part", f"{at}/3"))) for at in (1, 2, 3)]
+    assert again == parts
+    assert desk.ask("backups", "verify", "--since", "2099-01-01")["left"] == 8
+    for words in (("--part", "4/3"), ("--newest", "0"), ("--since", "tomorrow"), ("--jobs", "-1")):
+        assert desk.run("backups", "verify", *words, expect=2).error
+
+
+def test_an_expected_entry_that_is_missing_is_said(desk: Desk, server: Path, folder: Path) -> None:
+    desk.edit('ignore = ["*.log"]', 'ignore = ["*.log", "*.asc"]\nexpect = ["users.db", "*.ldif"]')
+    found = desk.ask("backups", "verify", expect=24)["backups"][0]
+    assert (found["ok"], "*.ldif" in found["problem"]) == (False, True)
+    assert "INCOMPLETE" in desk.run("backups", "verify", expect=24).out
+    desk.edit(', "*.ldif"', "")
+    assert desk.ask("backups", "verify")["backups"][0]["ok"]

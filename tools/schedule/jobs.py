@@ -13,6 +13,7 @@ from pipeline.core.errors import Code
 FINAL: Final = tuple(sorted(int(code) for code in Code if code is not Code.OK and not code.retry))
 
 _DEADLINE: Final = int(Policy.model_fields["deadline_seconds"].default)
+_BACKUP_SECONDS: Final = int(Policy.model_fields["backup_seconds"].default)
 # The deadline ends a run's network calls. As much again is left for what is computed here (proofs, pages),
 # and a minute for telling others; who raises policy.deadline_seconds raises this, too.
 RUN_SECONDS: Final = 2 * _DEADLINE + 60
@@ -24,7 +25,7 @@ class Job:
     """One job.
 
     Attributes:
-        name: Its name: the command, the ping in the configuration, and the end of the unit's name.
+        name: Its name, and the end of the unit's name.
         about: For people, a sentence's end.
         words: What follows `orgkey`, without ``--config``.
         logins: The folders of credentials that it gets, and no others.
@@ -33,6 +34,8 @@ class Job:
         spread_seconds: The start is put off by up to so much, so that hosts do not start together.
         wait_seconds: Between two tries.
         tries: Starts at most, the first included.
+        run_seconds: After so much a try is ended.
+        ping: Whose ping of the configuration it is; the name's where it is empty.
     """
 
     name: str
@@ -44,6 +47,8 @@ class Job:
     spread_seconds: int = 0
     wait_seconds: int = 600
     tries: int = 4
+    run_seconds: int = RUN_SECONDS
+    ping: str = ""
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -63,7 +68,7 @@ class Job:
     @property
     def all_tries_seconds(self) -> int:
         """What all tries can take together, in seconds."""
-        return self.tries * (RUN_SECONDS + self.wait_seconds)
+        return self.tries * (self.run_seconds + self.wait_seconds)
 
 
 WATCH: Final = Job(
@@ -120,5 +125,28 @@ INFRA: Final = Job(
     cron="53 2 * * *",
     spread_seconds=3600,
 )
-JOBS: Final = (WATCH, VERIFY, DRILL, REPORT, STATUS, INFRA)
+BACKUPS: Final = Job(
+    name="backups",
+    about="read the newest backup to its end",
+    words=("backups", "verify", "--newest", "1"),
+    logins=("driller", "alarms"),
+    calendar="*-*-* 06:00:00",
+    cron="11 6 * * *",
+    spread_seconds=3600,
+    tries=2,
+    run_seconds=_BACKUP_SECONDS + RUN_SECONDS,
+)
+BACKUPS_PART: Final = Job(
+    name="backups-part",
+    about="read an eighth of all backups to their end, the one that waits longest",
+    words=("backups", "verify", "--part", "next/8"),
+    logins=("driller", "alarms"),
+    calendar="Sat *-*-* 07:00:00",
+    cron="47 7 * * 6",
+    spread_seconds=3600,
+    tries=2,
+    run_seconds=_BACKUP_SECONDS + RUN_SECONDS,
+    ping="backups",
+)
+JOBS: Final = (WATCH, VERIFY, DRILL, REPORT, STATUS, INFRA, BACKUPS, BACKUPS_PART)
 TIMED: Final = tuple(job for job in JOBS if not job.stays)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import yaml
 
-from tools.schedule.jobs import FINAL, JOBS, RUN_SECONDS, STOP_SECONDS, TIMED, WATCH, Job
+from tools.schedule.jobs import FINAL, JOBS, STOP_SECONDS, TIMED, WATCH, Job
 
 IMAGE: Final = "orgkey-escrow"  # an overlay says where it is and which
 UID: Final = 10001  # the Containerfile's
@@ -86,7 +86,7 @@ def _cron_job(job: Job) -> dict[str, Any]:
                 "metadata": {"labels": _labels(job)},
                 "spec": {
                     "backoffLimit": job.tries - 1,
-                    "activeDeadlineSeconds": job.tries * RUN_SECONDS + _BACKOFF_SECONDS,
+                    "activeDeadlineSeconds": job.tries * job.run_seconds + _BACKOFF_SECONDS,
                     "podFailurePolicy": failure_policy(),
                     "template": _template(job),
                 },
@@ -131,7 +131,7 @@ def _template(job: Job) -> dict[str, Any]:
             "enableServiceLinks": False,
             "restartPolicy": "Always" if job.stays else "Never",
             # One try that hangs is ended; the job's own limit is that of all its tries.
-            **({} if job.stays else {"activeDeadlineSeconds": RUN_SECONDS}),
+            **({} if job.stays else {"activeDeadlineSeconds": job.run_seconds}),
             "terminationGracePeriodSeconds": STOP_SECONDS,
             "securityContext": {
                 "runAsNonRoot": True,
@@ -157,6 +157,8 @@ def _beside_each_other() -> dict[str, Any]:
 
 def _arguments(job: Job) -> list[str]:
     words = [*job.command, "--config", "/etc/orgkey/orgkey.toml"]
+    if job.command == ("backups", "verify"):
+        words += job.options
     if job.name == "report":
         # Every try is another pod, and so another file: `orgkey` overwrites none.
         words += ["--bundle", f"{STATE}/report-$(POD_NAME).zip"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pipeline.core.errors import Code
-from tools.schedule.jobs import FINAL, JOBS, RUN_SECONDS, STOP_SECONDS, TIMED, Job
+from tools.schedule.jobs import FINAL, JOBS, STOP_SECONDS, TIMED, Job
 
 ORGKEY: Final = "/opt/orgkey/bin/orgkey"
 CONFIG: Final = "/etc/orgkey/%i.toml"
@@ -149,7 +149,7 @@ def _restart(job: Job) -> str:
     if job.stays:
         lines.append(f"SuccessExitStatus={int(Code.INTERRUPTED)}")
     else:
-        lines.append(f"TimeoutStartSec={RUN_SECONDS}")
+        lines.append(f"TimeoutStartSec={job.run_seconds}")
     return "\n".join(lines)
 
 

@@ -13,12 +13,19 @@ class VerifiedBackupItem(Part):
         source: Where it is.
         ok: Whether it is whole.
         bytes: How large it is; null where that is not known.
+        sha256: Of all its stored bytes; null where they could not be read.
+        modified: When it was written, as its place says; null where that is not known.
         content_bytes: The same after decompression, or null.
         container: ``tar``, ``tar.gz``, ``gzip`` or ``bytes``; null where it could not be read.
         entries: How many the archive has, or null.
         compression: ``none``, ``zip``, ``zlib``, ``bzip2``; null where gpg did not say.
         integrity: ``mdc``, ``aead``; ``none``: no alteration would be noticed, and ``ok`` is false.
         engine: ``orgkey`` or ``gnupg``; null where it could not be read.
+        origin: ``signed by FINGERPRINT`` where a signature inside proves it; else ``unproven``: anybody who
+            has the public key could have made it.
+        history: ``new``; ``same``: these bytes were verified before; ``replaced``: other bytes lie under a
+            name that was verified; ``shrunk``; ``older`` than its date says; null where not all bytes could
+            be read.
         fingerprint: Of the key that opened it, or null.
         epoch: Of the key that opened it, or null.
         seconds: How long that took.
@@ -29,11 +36,15 @@ class VerifiedBackupItem(Part):
     source: str = at("source.name")
     ok: bool
     bytes: int | None = at("source.size")
+    sha256: str | None = at("recorded.sha256")
+    modified: str | None = at("recorded.modified")
     content_bytes: int | None = at("reading.found.size")
     container: str | None = at("reading.found.container")
     entries: int | None = at("reading.found.entries")
     compression: str | None = at("reading.compression")
     integrity: str | None = at("reading.integrity")
+    origin: str
+    history: str | None = at("recorded.history")
     engine: str | None = at("reading.engine")
     fingerprint: str | None = at("key.fingerprint")
     epoch: str | None = at("key.epoch.name")
@@ -46,9 +57,11 @@ class BackupsVerifyDocument(Document, schema="orgkey.backups-verify/1", printed_
     """Which backups the escrowed keys open, and whether they are whole.
 
     Attributes:
-        backups: One for each backup, in the order in which they were named.
+        backups: One for each backup that was read, in the order in which they were named.
+        left: How many are there and were not to be read in this run.
         exit_code: How the run ended.
     """
 
     backups: tuple[VerifiedBackupItem, ...]
+    left: int
     exit_code: Code

@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.core.clock import parse_stamp
 from pipeline.evidence.ledger.drill_results import NOT_REACHED, PROOFS
 from pipeline.evidence.ledger.events import (
+    BackupsVerifyEvent,
     CheckInEvent,
     DrillEvent,
     EpochStored,
@@ -25,7 +26,9 @@ from pipeline.evidence.ledger.events import (
 )
 from pipeline.evidence.ledger.store import LedgerEntry
 
-_READ = frozenset({"drill", "drill-failed", "repair", "check-in", "escrow", "refresh", "rotate"})
+_READ = frozenset(
+    {"drill", "drill-failed", "repair", "check-in", "escrow", "refresh", "rotate", "backups-verify"}
+)
 
 
 @dataclass(frozen=True)
@@ -174,12 +177,15 @@ class History:
         check_ins: Every check-in; see :class:`CheckIn`.
         known: What is known of the newest epoch; ``None`` when no entry tells of one.
         skipped: What was left out, in words.
+        backups: This host's readings of backups; see
+            :class:`pipeline.evidence.ledger.backup_history.BackupHistory`.
     """
 
     drills: tuple[Drilled, ...] = ()
     check_ins: tuple[CheckIn, ...] = ()
     known: LastKnown | None = None
     skipped: tuple[str, ...] = ()
+    backups: tuple[tuple[LedgerEntry, BackupsVerifyEvent], ...] = ()
 
 
 def read(entries: Iterable[LedgerEntry]) -> History:
@@ -192,6 +198,7 @@ def read(entries: Iterable[LedgerEntry]) -> History:
     check_ins: list[CheckIn] = []
     stored: list[LastKnown] = []
     copied: list[Copied] = []
+    backups: list[tuple[LedgerEntry, BackupsVerifyEvent]] = []
     skipped = []
     for entry in entries:
         if entry.event not in _READ:
@@ -207,13 +214,15 @@ def read(entries: Iterable[LedgerEntry]) -> History:
                     check_ins.append(
                         CheckIn(entry.at, share, event.custodian, event.number, event.code, entry)
                     )
+                case BackupsVerifyEvent() as event if entry.own:
+                    backups.append((entry, event))
                 case EpochStored() as event if event.copies and event.epoch:
                     stored.append(LastKnown(event.epoch, entry.at, tuple(sorted(event.copies)), None))
         except MalformedEvent as error:
             skipped.append(str(error))
     tried = in_time(tried, copied)
     check_ins.sort(key=lambda item: item.at)
-    return History(tuple(tried), tuple(check_ins), _known(stored, tried), tuple(skipped))
+    return History(tuple(tried), tuple(check_ins), _known(stored, tried), tuple(skipped), tuple(backups))
 
 
 def copies(entry: LedgerEntry, event: RepairEvent) -> list[Copied]:

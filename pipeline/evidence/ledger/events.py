@@ -7,7 +7,7 @@ typed event or raises :class:`MalformedEvent`; whoever reads skips such an entry
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, ValidationError
 
@@ -15,6 +15,8 @@ from pipeline.core.errors import Code, NotHeld, OrgkeyError
 from pipeline.evidence.ledger.store import LedgerEntry
 
 Json = dict[str, Any]
+Stamp = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+"""A time as :func:`pipeline.core.clock.stamp` writes it: two of them compare as text."""
 
 
 class MalformedEvent(ValueError):
@@ -317,15 +319,36 @@ class KitEvent(Event):
 
 
 class BackupRead(BaseModel):
-    """What was read of one backup."""
+    """What was read of one backup; 0.1 has kept only what has no default here, and the key."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
     source: str
     ok: StrictBool
+    code: StrictInt | None = None
     size: StrictInt | None = Field(None, alias="bytes")
     fingerprint: str | None = None
     epoch: str | None = None
     problem: str | None = None
+    place: str = ""
+    location: str = ""
+    state: str | None = None
+    """What tells that other bytes lie there now: a file's inode, size and time, or an object's tag."""
+    sha256: str | None = None
+    service: dict[str, str] = {}
+    """What the service says of the object: its version and checksums."""
+    modified: Stamp | None = None
+    was_newest: StrictBool = False
+    """Whether it was the newest backup of its place then."""
+    container: str | None = None
+    entries: StrictInt | None = None
+    content_bytes: StrictInt | None = None
+    newest: Stamp | None = None
+    """The latest time of an entry of the archive."""
+    integrity: str | None = None
+    engine: str | None = None
+    signed_by: str | None = None
+    history: Literal["new", "same", "replaced", "shrunk", "older"] | None = None
+    history_text: str = ""
 
 
 class BackupsVerifyEvent(Event):
@@ -334,6 +357,8 @@ class BackupsVerifyEvent(Event):
     KINDS = ("backups-verify",)
     code: StrictInt = 0
     backups: tuple[BackupRead, ...]
+    part: str | None = None
+    """Which part of the backups, such as ``3/8``, where only one was read."""
 
 
 class BackupsMapEvent(Event):

@@ -219,17 +219,37 @@ def verify(signature: Signature, maker: PublicPart, data: bytes) -> bool:
 
 def holds(signature: Signature, maker: PublicPart, data: bytes) -> bool:
     """The same, whatever critical subpackets the signature has: for telling why it does not count."""
-    if signature.digest in _BROKEN_DIGESTS:
+    hashing = hasher(signature.digest)
+    if hashing is None:
         return False
+    hashing.update(data)
+    return holds_hash(signature, maker, hashing)
+
+
+def hasher(digest: int) -> hashlib._Hash | None:
+    """A new hash for a digest algorithm id; ``None`` where it is not known, or proves nothing."""
+    known = DIGESTS.get(digest)
+    if known is None or digest in _BROKEN_DIGESTS:
+        return None
+    try:
+        return hashlib.new(known[1], usedforsecurity=False)
+    except ValueError:
+        return None
+
+
+def holds_hash(signature: Signature, maker: PublicPart, hashing: hashlib._Hash) -> bool:
+    """The same of data that was hashed piece by piece, with the signature's own algorithm.
+
+    Args:
+        signature: The signature.
+        maker: Whose it should be.
+        hashing: Has taken the data; it is left as it is.
+    """
     if signature.issuer and signature.issuer != maker.key_id:
         return False
-    known = DIGESTS.get(signature.digest)
-    if known is None:
-        return False
-    try:
-        digest = hashlib.new(known[1], data + signature.prefix, usedforsecurity=False).digest()
-    except ValueError:
-        return False
+    hashing = hashing.copy()
+    hashing.update(signature.prefix)
+    digest = hashing.digest()
     # The two bytes in the clear spare the arithmetic for most signatures that are not over this data.
     return digest[:2] == signature.left and _check(signature, maker, digest)
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from pipeline.core.clock import Deadline
 from pipeline.core.errors import IntegrityProblem
 from pipeline.core.files import os_errors
 
@@ -99,6 +100,16 @@ class ByteStream:
         while piece := self.some():
             size += len(piece)
         return size
+
+
+def bounded(raw: ByteStream, deadline: Deadline) -> ByteStream:
+    """The same stream, which ends with :class:`DeadlinePassed` when its time is over."""
+
+    def more() -> memoryview:
+        deadline.check()
+        return raw.some()
+
+    return ByteStream(more)
 
 
 def of_bytes(data: bytes) -> ByteStream:

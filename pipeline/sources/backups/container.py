@@ -5,7 +5,10 @@ No name and no suffix is believed: the first bytes tell (a tar header has a chec
 
 from __future__ import annotations
 
+import fnmatch
 import tarfile
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +22,8 @@ _LONGEST_EXTENSION: Final = 1 << 20
 """A pax header or a long name above this is not believed, in bytes."""
 _LONGEST_SIZE: Final = 20
 """Decimal digits of an entry's length."""
+_TOMORROW: Final = 86400.0
+"""A time of an entry this far ahead, in seconds, is a wrong clock's: it says nothing of the archive's age."""
 
 
 @dataclass(frozen=True)
@@ -29,24 +34,30 @@ class ContentSummary:
         container: ``tar``, ``tar.gz``, ``gzip`` (some gzip'd bytes) or ``bytes``.
         entries: How many entries the archive lists; ``None`` where there is no archive.
         size: Bytes of the message's content.
+        newest: The latest time of an entry, in seconds since 1970; ``None`` where none has one.
+        missing: The patterns that no entry has a name for.
     """
 
     container: str
     entries: int | None
     size: int
+    newest: int | None = None
+    missing: tuple[str, ...] = ()
 
 
 class Contents:
     """Takes a backup's content piece by piece, and says in the end what it was.
 
     Args:
+        expected: Patterns, as a shell has them; each has to fit the name of an entry.
         packed: Whether gzip'd data is looked into. One layer is: within it another is just bytes, however
             many there are.
     """
 
-    def __init__(self, packed: bool = True) -> None:
+    def __init__(self, expected: Sequence[str] = (), *, packed: bool = True) -> None:
         self.size = 0
         self._packed = packed
+        self._names = _Names(expected)
         self._start = b""
         self._inner: _Tar | _Gzip | _Bytes | None = None
 
@@ -75,13 +86,16 @@ class Contents:
             self._choose()
         assert self._inner is not None
         self._inner.finish()
-        return ContentSummary(self._inner.name, self._inner.entries, self.size)
+        names = self._names
+        return ContentSummary(
+            self._inner.name, self._inner.entries, self.size, names.newest, tuple(names.missing)
+        )
 
     def _choose(self) -> None:
         if self._packed and self._start.startswith(_GZIP):
-            self._inner = _Gzip()
+            self._inner = _Gzip(self._names)
         else:
-            self._inner = _Tar() if _is_tar(self._start) else _Bytes()
+            self._inner = _Tar(self._names) if _is_tar(self._start) else _Bytes()
         start, self._start = self._start, b""
         self._inner.feed(memoryview(start))
 
@@ -92,6 +106,21 @@ def _is_tar(start: bytes) -> bool:
     except tarfile.HeaderError:
         return False
     return True
+
+
+class _Names:
+    """What is kept of the entries: which patterns none has fitted yet, and their latest time."""
+
+    def __init__(self, expected: Sequence[str]) -> None:
+        self.missing = list(expected)
+        self.newest: int | None = None
+        self._until = time.time() + _TOMORROW
+
+    def add(self, name: str, at: float) -> None:
+        name = name.removeprefix("./").rstrip("/")
+        self.missing = [one for one in self.missing if not fnmatch.fnmatchcase(name, one)]
+        if 0 < at < self._until:
+            self.newest = max(self.newest or 0, int(at))
 
 
 class _Bytes:
@@ -108,9 +137,10 @@ class _Bytes:
 class _Gzip:
     """One or several gzip members (RFC 1952), with an archive or bytes inside."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: _Names) -> None:
         self._engine = decompressor("gzip")
         self._inside = Contents(packed=False)
+        self._inside._names = names
         self._padding = False
 
     @property
@@ -159,12 +189,15 @@ class _Tar:
 
     name = "tar"
 
-    def __init__(self) -> None:
+    def __init__(self, names: _Names) -> None:
         self.entries: int | None = 0
+        self._names = names
         self._skip = 0
         self._block = bytearray()
         self._extension: bytearray | None = None
         self._extension_left = 0
+        self._long_name = False
+        self._path: str | None = None
         self._pax_size: int | None = None
         self._sparse: int | None = None
         self._ended = False
@@ -214,11 +247,16 @@ class _Tar:
             if size:
                 self._extension, self._extension_left = bytearray(), _padded(size)
             return
+        if entry.type == tarfile.GNUTYPE_LONGNAME and 0 < size <= _LONGEST_EXTENSION:
+            self._extension, self._extension_left, self._long_name = bytearray(), _padded(size), True
+            return
         if entry.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
             self._skip = _padded(size)
             return
         assert self.entries is not None
         self.entries += 1
+        self._names.add(self._path or entry.name, entry.mtime)
+        self._path = None
         if self._pax_size is not None:
             size, self._pax_size = self._pax_size, None
         has_data = entry.isreg() or entry.type not in tarfile.SUPPORTED_TYPES
@@ -229,8 +267,11 @@ class _Tar:
             self._skip = length
 
     def _extended(self) -> None:
-        """Read the one pax record that moves the next header: ``size`` (above 8 GiB)."""
+        """Read what counts of an extended header: ``size`` (above 8 GiB) and ``path`` of the next entry."""
         data, self._extension = bytes(self._extension or b""), None
+        if self._long_name:
+            self._long_name, self._path = False, _text(data.partition(b"\0")[0])
+            return
         at = 0
         while at < len(data) and data[at : at + 1].isdigit():
             length, _, _ = data[at : at + 20].partition(b" ")
@@ -241,7 +282,13 @@ class _Tar:
                 if len(value) > _LONGEST_SIZE:
                     raise damaged("the archive inside has an entry of unlikely length")
                 self._pax_size = int(value)
+            elif keyword == b"path":
+                self._path = _text(value)
             at += int(length)
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
 
 
 def _padded(size: int) -> int:

@@ -10,6 +10,7 @@ from pipeline.core.errors import Unsupported
 from pipeline.sources.backups.armored import binary
 from pipeline.sources.backups.byte_stream import PIECE, ByteStream, cut_off
 from pipeline.sources.backups.framing import Body, damaged, packet
+from pipeline.sources.backups.origin import ContentSignatures
 
 _SIGNATURE, _ONE_PASS, _COMPRESSED, _MARKER, _LITERAL = 2, 4, 8, 10, 11
 _ENCRYPTED: Final = frozenset({1, 3, 9, 18, 20})
@@ -55,10 +56,14 @@ class Content:
         deadline: When to stop. What is compressed may go on for long after its input is at hand.
         protected: Whether a code protects what its maker wrote. Then bytes behind the compressed data, or
             its own checksum missing, are the maker's doing, and ignored as other programs do.
+        signatures: Takes those that are inside.
     """
 
-    def __init__(self, cursor: ByteStream, deadline: Deadline, *, protected: bool) -> None:
+    def __init__(
+        self, cursor: ByteStream, deadline: Deadline, *, protected: bool, signatures: ContentSignatures
+    ) -> None:
         self._cursor = cursor
+        self._signatures = signatures
         self._deadline = deadline
         self._protected = protected
         self.compression = "none"
@@ -83,7 +88,9 @@ class Content:
                     raise Unsupported("it has more than one content", hint="gpg may read it: --engine gpg")
                 found = True
             if tag == _LITERAL:
-                yield from _literal(body)
+                for piece in _literal(body):
+                    self._signatures.feed(piece)
+                    yield piece
             elif tag == _COMPRESSED:
                 number = body.take(1, "the compressed data")[0]
                 inner = self._opened(number, body)
@@ -91,7 +98,11 @@ class Content:
                 while body.some():
                     if not self._protected:
                         raise damaged("something follows the compressed data")
-            elif tag in (_SIGNATURE, _ONE_PASS, _MARKER):
+            elif tag == _SIGNATURE:
+                self._signatures.signature(body)
+            elif tag == _ONE_PASS:
+                self._signatures.announced(body)
+            elif tag == _MARKER:
                 while body.some():
                     pass
             elif tag in _ENCRYPTED:

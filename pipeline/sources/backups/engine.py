@@ -24,6 +24,7 @@ from pipeline.sources.backups.container import Contents, ContentSummary
 from pipeline.sources.backups.content import Content
 from pipeline.sources.backups.framing import Body, damaged, packet
 from pipeline.sources.backups.message_header import MessageHeader
+from pipeline.sources.backups.origin import ContentSignatures
 
 _ALGORITHMS: Final = {7: 16, 8: 24, 9: 32}
 """AES by its OpenPGP number (RFC 4880 section 9.2), with the length of its key in bytes."""
@@ -60,12 +61,54 @@ class ReadResult:
         integrity: ``mdc`` when its code was right, ``aead`` when those of its chunks were, ``none`` when it
             has none.
         engine: ``orgkey`` or ``gnupg``: who read it.
+        signed_by: The fingerprint of the signer who has signed the content; ``None`` where none has, or gpg
+            read it.
     """
 
     found: ContentSummary
     compression: str | None
     integrity: str
     engine: str
+    signed_by: str | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What came of reading one backup.
+
+    Attributes:
+        outcome: What it was, or what is wrong with it.
+        sha256: Of all its stored bytes, in hexadecimal; ``None`` where they could not all be read.
+    """
+
+    outcome: ReadResult | OrgkeyError
+    sha256: str | None = None
+
+    def result(self) -> ReadResult:
+        """What it was.
+
+        Raises:
+            OrgkeyError: What is wrong with it.
+        """
+        if isinstance(self.outcome, OrgkeyError):
+            raise self.outcome
+        return self.outcome
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """What a backup should be, besides whole.
+
+    Attributes:
+        entries: Patterns, as a shell has them; each has to fit the name of an entry of the archive.
+        signers: Public keys, each armored or binary: a signature by one of them says who made the backup.
+    """
+
+    entries: tuple[str, ...] = ()
+    signers: tuple[bytes, ...] = ()
+
+
+NO_EXPECTATIONS: Final = Expectations()
 
 
 def load() -> None:
@@ -87,6 +130,7 @@ def read(
     key: SessionKey,
     deadline: Deadline,
     contents: Contents | None = None,
+    expected: Expectations = NO_EXPECTATIONS,
 ) -> ReadResult:
     """Read a message to its end.
 
@@ -96,6 +140,7 @@ def read(
         key: Its session key.
         deadline: When to stop.
         contents: Takes the content; a new one when ``None``.
+        expected: What it should be.
 
     Returns:
         What it was; its integrity code, where it has one, is right.
@@ -113,14 +158,17 @@ def read(
     cursor.take(header.offset, "the message")
     opened = packet(cursor, "the message")
     assert opened is not None, "the head was read from here"
-    contents = contents or Contents()
+    contents = contents or Contents(expected.entries)
+    signatures = ContentSignatures(expected.signers)
     content: Content | None = None
     problem: OrgkeyError | None = None
     found: ContentSummary | None = None
     with ThreadPoolExecutor(1, "integrity-code") as hasher:
         plaintext = _PLAINTEXTS[header.protection](opened[1], key, hasher)
         try:
-            content = Content(plaintext.start(), deadline, protected=header.protection != "none")
+            content = Content(
+                plaintext.start(), deadline, protected=header.protection != "none", signatures=signatures
+            )
             for piece in content.pieces():
                 contents.feed(piece)
             found = contents.finish()
@@ -132,7 +180,7 @@ def read(
     _end(cursor)
     assert found is not None
     assert content is not None
-    return ReadResult(found, content.compression, header.protection, "orgkey")
+    return ReadResult(found, content.compression, header.protection, "orgkey", signatures.signed_by())
 
 
 def _end(cursor: ByteStream) -> None:

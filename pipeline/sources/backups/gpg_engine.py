@@ -18,7 +18,7 @@ from pipeline.core.secret import Secret
 from pipeline.openpgp.gnupg.home import Home
 from pipeline.sources.backups.byte_stream import PIECE, ByteStream
 from pipeline.sources.backups.container import Contents, ContentSummary
-from pipeline.sources.backups.engine import ReadResult, SessionKey
+from pipeline.sources.backups.engine import NO_EXPECTATIONS, Expectations, ReadResult, SessionKey
 from pipeline.sources.backups.message_header import MessageHeader
 from pipeline.sources.backups.pipe_writer import PipeWriter
 
@@ -33,8 +33,11 @@ def read(
     key: SessionKey,
     deadline: Deadline,
     contents: Contents | None = None,
+    expected: Expectations = NO_EXPECTATIONS,
 ) -> ReadResult:
     """Read a message to its end; see :func:`pipeline.sources.backups.engine.read`.
+
+    Signatures inside are not looked at.
 
     Raises:
         IntegrityProblem: gpg refuses it, or what is inside is damaged.
@@ -42,7 +45,7 @@ def read(
         ProgramMissing: gpg is not installed.
         DeadlinePassed: Its time is over.
     """
-    contents = contents or Contents()
+    contents = contents or Contents(expected.entries)
     written = Secret(f"{key.algorithm}:{key.key.reveal().hex().upper()}\n".encode())
     with Home() as home, process.secret_fd(written) as descriptor:
         options = ["--homedir", str(home.path), "--batch", "--no-tty", "--status-fd", "2"]

@@ -38,4 +38,4 @@ def opens(
             hint="`orgkey backups map` says which key it is for",
         )
     with WorkerClient() as reader:
-        return read_backup.read(source, about, key, reader, deadline=deadline)
+        return read_backup.read(source, about, key, reader, deadline=deadline).result()

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import Degraded, IntegrityProblem, Unsupported
+from pipeline.core.errors import Degraded, IntegrityProblem, OrgkeyError, Unsupported
+from pipeline.core.isolation import isolated
 from pipeline.sources.backups import engine, gpg_engine, message_header
 from pipeline.sources.backups.byte_stream import CutOff, of_bytes
 from pipeline.sources.backups.content import unwrapped
-from pipeline.sources.backups.engine import ReadResult, SessionKey
+from pipeline.sources.backups.engine import NO_EXPECTATIONS, Expectations, Reading, SessionKey
 from pipeline.sources.backups.message_header import MessageHeader
-from pipeline.sources.backups.sources import BackupSource
-from pipeline.sources.backups.worker import metered
+from pipeline.sources.backups.sources import BackupSource, FileState, file_state
+from pipeline.sources.backups.tally import Tally
 from pipeline.sources.backups.worker_client import Meter, WorkerClient
 
 Engine = Literal["auto", "gpg"]
@@ -34,8 +34,11 @@ def header_of(source: BackupSource) -> MessageHeader:
         Degraded: It is not yet one: the file is perhaps still being written.
         OrgkeyError: It cannot be read.
     """
-    with _at_rest(source):
+    before = file_state(source.path)
+    try:
         return message_header.read(unwrapped(of_bytes(source.start()), Deadline(_HEAD_SECONDS)))
+    except IntegrityProblem as error:
+        raise _at_rest(error, source, before) from error
 
 
 def read(
@@ -47,7 +50,8 @@ def read(
     deadline: Deadline,
     wanted: Engine = "auto",
     meter: Meter = lambda _: None,
-) -> ReadResult:
+    expected: Expectations = NO_EXPECTATIONS,
+) -> Reading:
     """Read a backup to its end, and prove that it is whole. Nothing is written anywhere.
 
     Args:
@@ -58,64 +62,64 @@ def read(
         deadline: When to stop.
         wanted: ``gpg`` leaves all to gpg; ``auto`` only what the own engine does not understand.
         meter: Is told about progress.
+        expected: What it should be.
 
-    Raises:
-        IntegrityProblem: It was altered, damaged or cut off.
-        Degraded: The same of a file that is perhaps still being written.
-        Unsupported: Neither engine understands it.
-        OrgkeyError: It cannot be read.
+    Returns:
+        What it was; or an error: :class:`IntegrityProblem` when it was altered, damaged or cut off,
+        :class:`Degraded` for the same of a file that is perhaps still being written, :class:`Unsupported`
+        when neither engine understands it, or why it cannot be read.
     """
-    own: Unsupported | None = None
-    with _at_rest(source):
-        if wanted == "auto" and engine.understands(header, key):
-            try:
-                return reader.read(source, header, key, deadline, meter)
-            except Unsupported as error:
-                if not source.again:
-                    raise
-                own = error
-        try:
-            with source.open() as raw:
-                stream = unwrapped(metered(raw, deadline, meter), deadline)
-                return gpg_engine.read(stream, header, key, deadline)
-        except (IntegrityProblem, Unsupported):
-            if own is not None:  # its codes were right, as far as this program could see: no alteration
-                raise own from None
-            raise
+    before = file_state(source.path)
+    own = None
+    if wanted == "auto" and engine.understands(header, key):
+        own = _either(lambda: reader.read(source, header, key, deadline, meter, expected))
+    found = own
+    if found is None or (isinstance(found.outcome, Unsupported) and source.again):
+        found = _either(lambda: _by_gpg(source, header, key, deadline, meter, expected))
+        if own is not None and isinstance(found.outcome, IntegrityProblem | Unsupported):
+            found = own  # its codes were right, as far as this program could see: no alteration
+    if isinstance(found.outcome, IntegrityProblem):
+        return replace(found, outcome=_at_rest(found.outcome, source, before))
+    return found
 
 
-@contextmanager
-def _at_rest(source: BackupSource) -> Iterator[None]:
+def _either(read: Callable[[], Reading]) -> Reading:
+    found = isolated(read, "it")
+    return Reading(found) if isinstance(found, OrgkeyError) else found
+
+
+def _by_gpg(
+    source: BackupSource,
+    header: MessageHeader,
+    key: SessionKey,
+    deadline: Deadline,
+    meter: Meter,
+    expected: Expectations,
+) -> Reading:
+    with source.open() as raw, Tally(raw, deadline, meter) as tally:
+        stream = unwrapped(tally.stream, deadline)
+        found = isolated(lambda: gpg_engine.read(stream, header, key, deadline, None, expected), "it")
+        return Reading(found, tally.digest())
+
+
+def _at_rest(error: IntegrityProblem, source: BackupSource, before: FileState | None) -> OrgkeyError:
     """Tell a file that is damaged from one in motion, as an upload under its final name is.
 
-    Raises:
-        Degraded: It changed while it was read, or moments ago and ends too early.
+    Returns:
+        The error; or one that says that the file changed while it was read, or moments ago and is cut off.
     """
-    before = _state(source.path)
-    try:
-        yield
-    except IntegrityProblem as error:
-        after = _state(source.path)
-        if before is None or after is None:
-            raise
-        age = time.time() - after[1] / 1e9
-        if after != before:
-            reason = "it changed while it was read"
-        elif isinstance(error, CutOff) and 0 <= age < _RECENT_SECONDS:
-            reason = f"it changed {age:.0f} s ago"
-        else:
-            raise
-        raise Degraded(
-            f"{reason}, perhaps it is still being uploaded: {error.message}",
-            hint="run this again when the upload is done; where the server can, have it upload under another "
-            "name and rename the file in the end",
-        ) from error
-
-
-def _state(path: Path | None) -> tuple[int, int, int] | None:
-    """Length, time of the last change and number of a file; ``None`` where there is none."""
-    try:
-        status = path.stat() if path is not None else None
-    except OSError:
-        return None
-    return (status.st_size, status.st_mtime_ns, status.st_ino) if status else None
+    after = file_state(source.path)
+    if before is None or after is None:
+        return error
+    age = time.time() - after.mtime_ns / 1e9
+    if after != before:
+        reason = "it changed while it was read"
+    elif isinstance(error, CutOff) and 0 <= age < _RECENT_SECONDS:
+        reason = f"it changed {age:.0f} s ago"
+    else:
+        return error
+    return Degraded(
+        f"{reason}, perhaps it is still being uploaded: {error.message}",
+        hint="run this again when the upload is done; where the server can, have it upload under another "
+        "name and rename the file in the end",
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
@@ -50,7 +50,9 @@ class S3Source:
         retrier: Retrier,
         modified: datetime | None = None,
     ) -> None:
-        self.name = f"s3://{bucket['Bucket']}/{key}"
+        self.name = self.location = f"s3://{bucket['Bucket']}/{key}"
+        self.state: str | None = f"{size}:{etag}"
+        self.facts: Mapping[str, str] = {}
         self.modified = modified
         self.size: int | None = size
         self.path: Path | None = None
@@ -60,12 +62,13 @@ class S3Source:
         self._retrier = retrier
 
     def start(self) -> bytes:
-        """See :meth:`pipeline.sources.backups.sources.Source.start`."""
+        """See :meth:`pipeline.sources.backups.sources.BackupSource.start`."""
         return self._get(0, min(LENGTH, self._length)) if self._length else b""
 
     @contextmanager
     def open(self) -> Iterator[ByteStream]:
-        """See :meth:`pipeline.sources.backups.sources.Source.open`."""
+        """See :meth:`pipeline.sources.backups.sources.BackupSource.open`."""
+        self.facts = self._described()
         offsets = iter(range(0, self._length, RANGE))
         under_way: deque[Future[bytes]] = deque()
         with ThreadPoolExecutor(AHEAD, thread_name_prefix="ranges") as pool:
@@ -89,6 +92,19 @@ class S3Source:
             finally:
                 for job in under_way:
                     job.cancel()
+
+    def _described(self) -> Mapping[str, str]:
+        """The version and the checksums that the service has of the whole object."""
+        what = f"backup {self.name}, look at"
+        request = self._request | {"ChecksumMode": "ENABLED"}
+        answer = self._retrier.call(
+            lambda: self._session.call(lambda client: client.head_object(**request), "s3", what), what
+        )
+        return {
+            name: value
+            for name, value in answer.items()
+            if isinstance(value, str) and (name == "VersionId" or name.startswith("Checksum"))
+        }
 
     def _get(self, start: int, end: int) -> bytes:
         what = f"backup {self.name}, read"

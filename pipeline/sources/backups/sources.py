@@ -8,11 +8,12 @@ import os
 import select
 import stat
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
 
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import LocalFilesProblem
@@ -26,6 +27,31 @@ _NOTHING: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """What the system says of a path that leads to nothing."""
 
 
+class FileState(NamedTuple):
+    """What tells that a file was changed.
+
+    Attributes:
+        inode: Its number.
+        size: Its length in bytes.
+        mtime_ns: When it was last changed, in nanoseconds since 1970.
+    """
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+def file_state(path: Path | None) -> FileState | None:
+    """The state of a regular file; ``None`` where there is none."""
+    try:
+        status = path.stat() if path is not None else None
+    except OSError:
+        return None
+    if status is None or not stat.S_ISREG(status.st_mode):
+        return None
+    return FileState(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
 class BackupSource(Protocol):
     """One backup, not opened yet.
 
@@ -35,9 +61,15 @@ class BackupSource(Protocol):
         again: Whether it can be opened more than once.
         path: Its file, which another process can open by itself; ``None`` for what is not a file.
         modified: When it was written, as its place says; ``None`` where that is not known.
+        location: Where it lies: an absolute path, or an address; empty for what cannot be found again.
+        state: What tells that other bytes lie there now; ``None`` where nothing does.
+        facts: What the service says of the bytes, such as a version or checksums.
     """
 
     name: str
+    location: str
+    state: str | None
+    facts: Mapping[str, str]
     size: int | None
     again: bool
     path: Path | None
@@ -71,14 +103,17 @@ class BackupFile:
 
     def __init__(self, path: Path) -> None:
         self.name = called(path)
+        self.location = called(path.absolute())
         self.size: int | None = None
         self.path: Path | None = path
         self.modified: datetime | None = None
-        with suppress(OSError):  # opening it will say why
-            facts = path.stat()
-            if stat.S_ISREG(facts.st_mode):
-                self.size = facts.st_size
-                self.modified = datetime.fromtimestamp(facts.st_mtime, UTC)
+        self.state: str | None = None
+        self.facts: Mapping[str, str] = {}
+        state = file_state(path)
+        if state is not None:  # else opening it will say why
+            self.size = state.size
+            self.modified = datetime.fromtimestamp(state.mtime_ns / 1e9, UTC)
+            self.state = ":".join(map(str, state))
 
     def start(self) -> bytes:
         """See :meth:`BackupSource.start`."""
@@ -118,6 +153,9 @@ class BackupPipe:
     again = False
     path: Path | None = None
     modified: datetime | None = None
+    location = ""
+    state: str | None = None
+    facts: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, deadline: Deadline, name: str = "standard input", number: int | None = None) -> None:
         self.name = name

@@ -8,6 +8,7 @@ with the request.
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import sys
@@ -23,16 +24,19 @@ from pipeline.core.clock import Deadline
 from pipeline.core.errors import OrgkeyError
 from pipeline.core.secret import Secret
 from pipeline.sources.backups import engine
-from pipeline.sources.backups.byte_stream import ByteStream, of_descriptor
+from pipeline.sources.backups.byte_stream import of_descriptor
 from pipeline.sources.backups.content import unwrapped
-from pipeline.sources.backups.engine import SessionKey
+from pipeline.sources.backups.engine import Expectations, SessionKey
 from pipeline.sources.backups.message_header import MessageHeader
+from pipeline.sources.backups.tally import Tally
 
 _LIMIT: Final = 1 << 16
 _REPORT_SECONDS: Final = 0.2
 
 
-def request(header: MessageHeader, key: SessionKey, seconds: float, name: str) -> bytes:
+def request(
+    header: MessageHeader, key: SessionKey, seconds: float, name: str, expected: Expectations
+) -> bytes:
     """Encode a request to the worker.
 
     Args:
@@ -40,9 +44,21 @@ def request(header: MessageHeader, key: SessionKey, seconds: float, name: str) -
         key: Its session key.
         seconds: How long reading may take.
         name: What it is called, for errors.
+        expected: What it should be.
     """
-    key_hex = key.key.reveal().hex()
-    return _line([header.protection, header.offset, key.algorithm, key_hex, seconds, name])
+    signers = [base64.b64encode(signer).decode() for signer in expected.signers]
+    return _line(
+        {
+            "protection": header.protection,
+            "offset": header.offset,
+            "algorithm": key.algorithm,
+            "key": key.key.reveal().hex(),
+            "seconds": seconds,
+            "name": name,
+            "entries": expected.entries,
+            "signers": signers,
+        }
+    )
 
 
 def _line(document: Any) -> bytes:
@@ -56,6 +72,8 @@ def main() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as parent, suppress(BrokenPipeError, ConnectionError):
         while True:
             line, descriptors, _, _ = socket.recv_fds(parent, _LIMIT, 1)
+            while line and not line.endswith(b"\n") and (more := parent.recv(_LIMIT)):
+                line += more
             if not line or not descriptors:
                 return
             with open(descriptors[0], "rb", buffering=0) as stream:  # noqa: PTH123 - a descriptor
@@ -63,26 +81,29 @@ def main() -> None:
             parent.sendall(_line(answer))
 
 
-def _answer(question: list[Any], number: int, parent: socket.socket) -> dict[str, Any]:
-    protection, offset, algorithm, key_hex, seconds, name = question
-    header = MessageHeader((), protection, offset, b"")
-    key = SessionKey(algorithm, Secret(bytes.fromhex(key_hex)))
-    deadline = Deadline(seconds, setting="policy.backup_seconds")
+def _answer(asked: dict[str, Any], number: int, parent: socket.socket) -> dict[str, Any]:
+    header = MessageHeader((), asked["protection"], asked["offset"], b"")
+    key = SessionKey(asked["algorithm"], Secret(bytes.fromhex(asked["key"])))
+    signers = tuple(base64.b64decode(signer) for signer in asked["signers"])
+    expected = Expectations(tuple(asked["entries"]), signers)
+    deadline = Deadline(asked["seconds"], setting="policy.backup_seconds")
     meter = Throttle(lambda count: parent.sendall(_line({"read": count})))
-    stream = metered(of_descriptor(number, name), deadline, meter)
-    try:
-        return {"result": asdict(engine.read(unwrapped(stream, deadline), header, key, deadline))}
-    except OrgkeyError as error:
-        return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
-    except Exception as error:
-        # A defect that one message meets must not keep the others from being read. No text of the error goes
-        # along: it may hold some of the content.
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        return {
-            "error": OrgkeyError.__name__,
-            "message": f"internal error: {type(error).__name__} at {last.filename}:{last.lineno}",
-            "hint": "this is a defect: report it with this line; --engine gpg is the other way",
-        }
+    with Tally(of_descriptor(number, asked["name"]), deadline, meter) as tally:
+        try:
+            found = engine.read(unwrapped(tally.stream, deadline), header, key, deadline, None, expected)
+            answer: dict[str, Any] = {"result": asdict(found)}
+        except OrgkeyError as error:
+            answer = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+        except Exception as error:
+            # A defect that one message meets must not keep the others from being read. No text of the error
+            # goes along: it may hold some of the content.
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            answer = {
+                "error": OrgkeyError.__name__,
+                "message": f"internal error: {type(error).__name__} at {last.filename}:{last.lineno}",
+                "hint": "this is a defect: report it with this line; --engine gpg is the other way",
+            }
+        return answer | {"sha256": tally.digest()}
 
 
 class Throttle:
@@ -104,24 +125,6 @@ class Throttle:
         if not count or now - self._reported > _REPORT_SECONDS:
             self._report(self._count)
             self._reported, self._count = now, 0
-
-
-def metered(raw: ByteStream, deadline: Deadline, meter: Callable[[int], None]) -> ByteStream:
-    """A stream that ends with an error when its time is over, and reports progress.
-
-    Args:
-        raw: The stream.
-        deadline: When to stop.
-        meter: Gets every piece's length in bytes.
-    """
-
-    def more() -> memoryview:
-        deadline.check()
-        piece = raw.some()
-        meter(len(piece))
-        return piece
-
-    return ByteStream(more)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from pipeline.core.clock import Deadline
 from pipeline.core.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError, Unsupported
 from pipeline.core.files import os_errors
 from pipeline.sources.backups import worker
-from pipeline.sources.backups.byte_stream import CutOff
+from pipeline.sources.backups.byte_stream import CutOff, bounded
 from pipeline.sources.backups.container import ContentSummary
-from pipeline.sources.backups.engine import ReadResult, SessionKey
+from pipeline.sources.backups.engine import NO_EXPECTATIONS, Expectations, Reading, ReadResult, SessionKey
 from pipeline.sources.backups.message_header import MessageHeader
 from pipeline.sources.backups.pipe_writer import PipeWriter
 from pipeline.sources.backups.sources import BackupSource
@@ -61,8 +61,14 @@ class WorkerClient:
         process.end(self._child)
 
     def read(
-        self, source: BackupSource, header: MessageHeader, key: SessionKey, deadline: Deadline, meter: Meter
-    ) -> ReadResult:
+        self,
+        source: BackupSource,
+        header: MessageHeader,
+        key: SessionKey,
+        deadline: Deadline,
+        meter: Meter = lambda _: None,
+        expected: Expectations = NO_EXPECTATIONS,
+    ) -> Reading:
         """Have one message read to its end; see :func:`pipeline.sources.backups.engine.read`.
 
         Args:
@@ -71,15 +77,17 @@ class WorkerClient:
             key: Its session key.
             deadline: When to stop.
             meter: Is told about progress.
+            expected: What it should be.
+
+        Returns:
+            What it was, or what is wrong with it.
 
         Raises:
-            IntegrityProblem: It was altered, damaged or cut off.
-            Unsupported: It has a form that only gpg understands.
             DeadlinePassed: The time is over.
-            OrgkeyError: It cannot be read.
+            OrgkeyError: The worker is gone, or the source cannot be read.
         """
         deadline.check()
-        request = worker.request(header, key, deadline.left(), source.name)
+        request = worker.request(header, key, deadline.left(), source.name, expected)
         with _descriptor(source, deadline) as (number, writer):
             # Whatever happens there, an answer comes soon after the time is over.
             self._socket.settimeout(deadline.left() + _GRACE_SECONDS)
@@ -98,9 +106,10 @@ class WorkerClient:
             raise writer.problem
         if "result" in answer:
             result = answer["result"]
-            return ReadResult(**(result | {"found": ContentSummary(**result["found"])}))
+            found = ContentSummary(**(result["found"] | {"missing": tuple(result["found"]["missing"])}))
+            return Reading(ReadResult(**(result | {"found": found})), answer["sha256"])
         problem = next(kind for kind in (*_KNOWN, OrgkeyError) if kind.__name__ == answer["error"])
-        raise problem(answer["message"], hint=answer["hint"])
+        return Reading(problem(answer["message"], hint=answer["hint"]), answer["sha256"])
 
     def _answer(self, meter: Meter) -> dict[str, Any]:
         for line in self._lines:
@@ -132,9 +141,7 @@ def _descriptor(source: BackupSource, deadline: Deadline) -> Iterator[tuple[int,
         return
     read_end, write_end = os.pipe()
     with source.open() as raw:
-        feeder = PipeWriter(
-            worker.metered(raw, deadline, lambda _: None), os.fdopen(write_end, "wb", buffering=0)
-        )
+        feeder = PipeWriter(bounded(raw, deadline), os.fdopen(write_end, "wb", buffering=0))
         feeder.start()
         try:
             yield read_end, feeder

@@ -1,31 +1,73 @@
-"""Open real backups with the escrowed key, as streams, and say what was proved of each."""
+"""Open real backups with the escrowed key, as streams, and say what was proved of each.
+
+In three steps: the Org Key gives the session key of each backup, and is let go; workers read the backups, and
+know nothing but their session keys; what they found is compared with what was verified before, and entered.
+"""
 
 from __future__ import annotations
 
+import queue
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
+from typing import Final, Protocol
 
 from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
-from pipeline.core.clock import Deadline
-from pipeline.core.errors import Code, OrgkeyError
+from pipeline.config import BackupPlace
+from pipeline.core import files
+from pipeline.core.clock import Deadline, stamp
+from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError
 from pipeline.core.isolation import isolated
 from pipeline.custody.shares import passphrase
+from pipeline.evidence.ledger import drill_history
+from pipeline.evidence.ledger.backup_history import SOUND, BackupHistory
 from pipeline.evidence.ledger.events import BackupRead, BackupsVerifyEvent
 from pipeline.sources.backups import read_backup
-from pipeline.sources.backups.engine import ReadResult, SessionKey
+from pipeline.sources.backups.engine import Expectations, Reading, ReadResult, SessionKey
 from pipeline.sources.backups.session_keys import SessionKeys
 from pipeline.sources.backups.sources import BackupSource
-from pipeline.sources.backups.worker_client import Meter, WorkerClient
+from pipeline.sources.backups.worker_client import WorkerClient
 from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
 from pipeline.unseal.unseal import unseal
 from pipeline.workflows.backups import backup_map
 from pipeline.workflows.backups.backup_map import Backup, EscrowedKey
+from pipeline.workflows.backups.selection import ALL, Places, Selection, dated
 
 UNPROTECTED = "it has no integrity code: it was read to its end, but an alteration would not be noticed"
+UNPROVEN: Final = "unproven"
+"""Anybody who has the public key can make a backup that the escrowed key opens."""
+_KEY_LIMIT: Final = 1 << 20
+"""Bytes of a signer's public key."""
+
+
+class ReadingProgress(Protocol):
+    """Is told how far the reading is, from several threads."""
+
+    def add(self, count: int) -> None:
+        """So many bytes more were read."""
+        ...
+
+    def next(self) -> None:
+        """One backup more is done."""
+        ...
+
+
+class _Silent:
+    def add(self, count: int) -> None:
+        pass
+
+    def next(self) -> None:
+        pass
+
+
+def _silent(_: Sequence[BackupSource]) -> ReadingProgress:
+    return _Silent()
 
 
 @dataclass(frozen=True)
@@ -33,16 +75,22 @@ class VerifyRequest:
     """What is to be opened, and how.
 
     Attributes:
-        sources: The backups.
+        sources: The backups that are there.
+        selection: Which of them are read.
+        whole: The configured places of which all backups are among them, so that the newest is known.
         engine: ``auto`` or ``gpg``.
+        jobs: How many are read at once.
         unseal: How the stored epochs are opened.
-        watch: Makes the meter of one backup: is told of progress.
+        watch: Is given what is going to be read; makes what is told of progress.
     """
 
     sources: Sequence[BackupSource]
+    selection: Selection = ALL
+    whole: frozenset[str] = frozenset()
     engine: read_backup.Engine = "auto"
+    jobs: int = 1
     unseal: UnsealRequest = UNATTENDED
-    watch: Callable[[BackupSource], Meter] = lambda _: lambda _: None
+    watch: Callable[[Sequence[BackupSource]], ReadingProgress] = _silent
 
 
 @dataclass(frozen=True)
@@ -55,7 +103,9 @@ class VerifiedBackup:
         key: The escrowed key that opened it.
         seconds: How long reading it took, the session key included; recovering the Org Key's is not.
         problem: What is wrong, in words.
-        code: ``OK``; ``DEGRADED`` where no integrity code protects it; else what went wrong.
+        code: ``OK``; ``DEGRADED`` where no integrity code protects it or an expected entry is missing; else
+            what went wrong.
+        recorded: What the ledger keeps of it.
     """
 
     source: BackupSource
@@ -64,11 +114,22 @@ class VerifiedBackup:
     seconds: float
     problem: str | None
     code: Code
+    recorded: BackupRead
 
     @property
     def ok(self) -> bool:
         """Whether it was decrypted, its integrity code is right, and its content lists to its end."""
         return self.code is Code.OK
+
+    @property
+    def origin(self) -> str:
+        """Who made it, as far as a signature inside proves it."""
+        return f"signed by {self.recorded.signed_by}" if self.recorded.signed_by else UNPROVEN
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether it is whole, and yet not what was to be expected after those before it."""
+        return self.recorded.history not in (None, *SOUND)
 
 
 @dataclass(frozen=True)
@@ -76,11 +137,13 @@ class VerifyOutcome:
     """What became of all.
 
     Attributes:
-        backups: One for each, in the order that they were named.
+        backups: One for each that was chosen, in the order that they were named.
+        left: How many were not chosen.
         code: How the run ends.
     """
 
     backups: tuple[VerifiedBackup, ...]
+    left: int
     code: Code
 
 
@@ -100,13 +163,130 @@ def verify_backups(context: KeyScope, request: VerifyRequest) -> VerifyOutcome:
     from pipeline.openpgp.gnupg import home as gnupg_home
 
     gnupg_home.sweep_orphans()
-    with WorkerClient() as reader:
-        prepared, missed = _prepare(context, request)
-        deadline = context.backup_deadline()
-        results = tuple(_read(context, item, request, reader, deadline) for item in prepared)
+    places, past = Places(context.config.backups), _past(context)
+    selection = request.selection.in_turn(past)
+    chosen = selection.of(request.sources, places, past, context.clock.now())
+    surveys = context.catalogs()
+    prepared, missed = _prepare(context, surveys, chosen, request.unseal)
+    expected = _Expected(surveys)
+    newest = {max(mine, key=dated) for mine in places.sorted(request.sources, request.whole)}
+    deadline, progress = context.backup_deadline(), request.watch(chosen)
+
+    def read(item: _Prepared, reader: WorkerClient) -> VerifiedBackup:
+        source = item.backup.source
+        place = places.settings(source)
+        known = BackupRead(
+            source=source.name, ok=False, size=source.size, place=places.name(source),
+            location=source.location, state=source.state, was_newest=source in newest,
+            modified=stamp(source.modified) if source.modified else None,
+        )  # fmt: skip
+        context.reporter.progress(f"reading {source.name}")
+        found = _read(item, known, reader, request.engine, deadline, progress.add, expected.of(place))
+        progress.next()
+        return found
+
+    with _Readers(min(request.jobs, len(chosen))) as readers:
+        results = _judged(list(readers.map(read, prepared)), places, past)
     code = backup_map.exit_code([item.code for item in results], missed)
-    context.record_event(_event(results, code))
-    return VerifyOutcome(results, code)
+    if code is Code.OK and any(item.suspicious for item in results):
+        code = Code.STALE
+    read_part = {"part": selection.whole_part} if selection.whole_part else {}
+    context.record_event(
+        BackupsVerifyEvent(code=int(code), backups=tuple(item.recorded for item in results), **read_part)
+    )
+    return VerifyOutcome(tuple(results), len(request.sources) - len(chosen), code)
+
+
+def _past(context: KeyScope) -> BackupHistory:
+    """What was verified before; nothing where the ledger is broken, which entering this run will say."""
+    found = isolated(lambda: drill_history.read(context.ledger.each()), "the ledger")
+    entered = () if isinstance(found, OrgkeyError) else found.backups
+    return BackupHistory.of(entered, context.config.policy.known_backups)
+
+
+class _Expected:
+    """What backups of a place should be."""
+
+    def __init__(self, surveys: Sequence[Catalog]) -> None:
+        self._org_keys = tuple(
+            dict.fromkeys(
+                epoch.record.public
+                for survey in surveys
+                for epoch in survey.epochs
+                if epoch.record is not None
+            )
+        )
+
+    def of(self, place: BackupPlace) -> Expectations:
+        """What is expected.
+
+        Raises:
+            LocalFilesProblem: A signer's public key cannot be read.
+        """
+        return Expectations(place.expect, (*self._org_keys, *map(_public_key, place.signers)))
+
+
+def _public_key(path: str) -> bytes:
+    data = files.read_regular(Path(path), _KEY_LIMIT)
+    if data is None:
+        raise LocalFilesProblem(
+            f"the public key of a signer of backups, {path}, is not there",
+            hint="put it there, or take it out of signers in [backups]",
+        )
+    return data
+
+
+class _Readers:
+    """Workers that read side by side; a context manager.
+
+    Args:
+        count: How many.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = max(1, count)
+        self._idle: queue.SimpleQueue[WorkerClient] = queue.SimpleQueue()
+        self._all: list[WorkerClient] = []
+
+    def __enter__(self) -> _Readers:
+        try:
+            for _ in range(self._count):
+                reader = WorkerClient().__enter__()
+                self._all.append(reader)
+                self._idle.put(reader)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for reader in self._all:
+            reader.__exit__(None, None, None)
+
+    def map(
+        self, read: Callable[[_Prepared, WorkerClient], VerifiedBackup], items: Sequence[_Prepared]
+    ) -> Iterator[VerifiedBackup]:
+        """Read all, as many at once as there are workers; the results come in the items' order."""
+
+        def one(item: _Prepared) -> VerifiedBackup:
+            reader = self._idle.get()
+            try:
+                return read(item, reader)
+            finally:
+                self._idle.put(reader)
+
+        if self._count == 1:
+            yield from map(one, items)
+            return
+        with ThreadPoolExecutor(self._count, "backups") as pool:
+            jobs = [pool.submit(one, item) for item in items]
+            try:
+                for job in jobs:
+                    yield job.result()
+            except BaseException:  # a signal: nobody waits for what is being read
+                pool.shutdown(wait=False, cancel_futures=True)
+                self.__exit__()
+                raise
 
 
 @dataclass(frozen=True)
@@ -121,29 +301,30 @@ class _Prepared:
     code: Code = Code.OK
 
 
-def _prepare(context: KeyScope, request: VerifyRequest) -> tuple[list[_Prepared], tuple[Code, ...]]:
+def _prepare(
+    context: KeyScope, surveys: Sequence[Catalog], sources: Sequence[BackupSource], unsealing: UnsealRequest
+) -> tuple[list[_Prepared], tuple[Code, ...]]:
     """Get all session keys, and what keeps other keys away; the Org Keys are at hand only here."""
-    surveys = context.catalogs()
     keys = backup_map.escrowed(surveys)
     missed = backup_map.missing(surveys)
     with ExitStack() as stack:
-        keyring = _Keyring(context, request, surveys, stack)
+        keyring = _Keyring(context, unsealing, surveys, stack)
         found = {
             id(backup.source): _unlock(backup, keyring, missed)
-            for backup in backup_map.map_backups(request.sources, keys, missed)
+            for backup in backup_map.map_backups(sources, keys, missed)
         }
-    return [found[id(source)] for source in request.sources], missed
+    return [found[id(source)] for source in sources], missed
 
 
 class _Keyring:
     """The escrowed keys, each recovered when the first backup asks for it."""
 
     def __init__(
-        self, context: KeyScope, request: VerifyRequest, surveys: Sequence[Catalog], stack: ExitStack
+        self, context: KeyScope, unsealing: UnsealRequest, surveys: Sequence[Catalog], stack: ExitStack
     ) -> None:
         self._context = context
         self._estate = context.backends("driller")
-        self._request = request
+        self._unsealing = unsealing
         self._records = [
             epoch.record for survey in surveys for epoch in survey.epochs if epoch.record is not None
         ]
@@ -168,7 +349,7 @@ class _Keyring:
         record = key.epoch.record
         assert record is not None
         others = [other for other in self._records if other is not record]
-        opened = unseal(record, self._estate, self._request.unseal, others)
+        opened = unseal(record, self._estate, self._unsealing, others)
         self._context.reporter.progress(
             f"epoch {record.epoch}: the escrow passphrase is back by path {opened.path}"
         )
@@ -209,40 +390,72 @@ def _unlock(backup: Backup, keyring: _Keyring, missed: Sequence[Code]) -> _Prepa
 
 
 def _read(
-    context: KeyScope, item: _Prepared, request: VerifyRequest, reader: WorkerClient, deadline: Deadline
+    item: _Prepared,
+    known: BackupRead,
+    reader: WorkerClient,
+    engine: read_backup.Engine,
+    deadline: Deadline,
+    meter: Callable[[int], None],
+    expected: Expectations,
 ) -> VerifiedBackup:
-    source, head = item.backup.source, item.backup.head
-    if item.session is None or head is None:
-        return VerifiedBackup(source, None, item.key, 0.0, item.problem, item.code)
-    context.reporter.progress(f"reading {source.name}")
+    """Read one backup; ``known`` is what is known of it without."""
+    source, head, key = item.backup.source, item.backup.head, item.key
     started = time.monotonic() - item.seconds
-    result = isolated(
-        partial(
-            read_backup.read, source, head, item.session, reader,
-            deadline=deadline, wanted=request.engine, meter=request.watch(source),
-        ),
-        "it",
+    found = Reading(OrgkeyError(item.problem or "", hint=""))
+    code, problem = item.code, item.problem
+    if item.session is not None and head is not None:
+        found = read_backup.read(
+            source, head, item.session, reader, deadline=deadline, wanted=engine, meter=meter,
+            expected=expected,
+        )  # fmt: skip
+        code, problem = _verdict(found.outcome)
+    result = None if isinstance(found.outcome, OrgkeyError) else found.outcome
+    recorded = known.model_copy(
+        update={
+            "ok": code is Code.OK, "code": int(code), "problem": problem, "sha256": found.sha256,
+            "service": dict(source.facts),
+            "fingerprint": key.fingerprint if key else None,
+            "epoch": key.epoch.name if key else None,
+        } | (_held(result) if result else {})
     )  # fmt: skip
-    seconds = time.monotonic() - started
-    if isinstance(result, OrgkeyError):
-        return VerifiedBackup(source, None, item.key, seconds, result.message, result.code)
-    if result.integrity == "none":
-        return VerifiedBackup(source, result, item.key, seconds, UNPROTECTED, Code.DEGRADED)
-    return VerifiedBackup(source, result, item.key, seconds, None, Code.OK)
+    return VerifiedBackup(source, result, key, time.monotonic() - started, problem, code, recorded)
 
 
-def _event(results: Sequence[VerifiedBackup], code: Code) -> BackupsVerifyEvent:
-    return BackupsVerifyEvent(
-        code=int(code),
-        backups=tuple(
-            BackupRead(
-                source=item.source.name,
-                ok=item.ok,
-                size=item.source.size,
-                fingerprint=item.key.fingerprint if item.key else None,
-                epoch=item.key.epoch.name if item.key else None,
-                problem=item.problem,
-            )
-            for item in results
-        ),
-    )
+def _verdict(outcome: ReadResult | OrgkeyError) -> tuple[Code, str | None]:
+    if isinstance(outcome, OrgkeyError):
+        return outcome.code, outcome.message
+    if outcome.integrity == "none":
+        return Code.DEGRADED, UNPROTECTED
+    if outcome.found.missing:
+        return Code.DEGRADED, f"it has no entry with the name {', '.join(outcome.found.missing)}"
+    return Code.OK, None
+
+
+def _held(result: ReadResult) -> dict[str, object]:
+    newest = result.found.newest
+    return {
+        "container": result.found.container,
+        "entries": result.found.entries,
+        "content_bytes": result.found.size,
+        "newest": stamp(datetime.fromtimestamp(newest, UTC)) if newest else None,
+        "integrity": result.integrity,
+        "engine": result.engine,
+        "signed_by": result.signed_by,
+    }
+
+
+def _judged(results: list[VerifiedBackup], places: Places, past: BackupHistory) -> list[VerifiedBackup]:
+    """Compare each with those before it, which may have been read in this very run: the oldest first."""
+    for index in sorted(range(len(results)), key=lambda index: dated(results[index].source)):
+        item = results[index]
+        place = places.settings(item.source)
+        judged = past.judge(
+            item.recorded, max_shrink_percent=place.max_shrink_percent, same_name=place.same_name
+        )
+        if judged is None:
+            continue
+        recorded = item.recorded.model_copy(update={"history": judged.history, "history_text": judged.text})
+        past.add(recorded)
+        problem = item.problem or judged.text or None
+        results[index] = replace(item, recorded=recorded, problem=problem)
+    return results

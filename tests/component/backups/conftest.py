@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from pipeline.sources.backups import engine, gpg_engine, message_header
 from pipeline.sources.backups.byte_stream import ByteStream
 from pipeline.sources.backups.container import Contents
 from pipeline.sources.backups.content import unwrapped
-from pipeline.sources.backups.engine import ReadResult, SessionKey
+from pipeline.sources.backups.engine import NO_EXPECTATIONS, Expectations, ReadResult, SessionKey
 from pipeline.sources.backups.session_keys import SessionKeys
 from tests.support import openpgp_writer
 
@@ -25,8 +25,8 @@ KEYS = Path(__file__).parents[2] / "assets" / "keys"
 class Collecting(Contents):
     """Keeps what it is fed."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, expected: Sequence[str] = ()) -> None:
+        super().__init__(expected)
         self.data = bytearray()
 
     def feed(self, piece: memoryview | bytes) -> None:
@@ -42,14 +42,19 @@ def pieces(data: bytes, size: int) -> ByteStream:
 
 
 def read(
-    data: bytes, key: SessionKey, by: str = "orgkey", size: int = 1 << 20, deadline: Deadline | None = None
+    data: bytes,
+    key: SessionKey,
+    by: str = "orgkey",
+    size: int = 1 << 20,
+    deadline: Deadline | None = None,
+    expected: Expectations = NO_EXPECTATIONS,
 ) -> tuple[ReadResult, bytes]:
     """Read a message with one of the engines; what it says, and the content."""
     until = deadline or Deadline(300)
     about = message_header.read(unwrapped(pieces(data, size), Deadline(300)))
-    contents = Collecting()
+    contents = Collecting(expected.entries)
     reader = engine.read if by == "orgkey" else gpg_engine.read
-    result = reader(unwrapped(pieces(data, size), until), about, key, until, contents)
+    result = reader(unwrapped(pieces(data, size), until), about, key, until, contents, expected)
     return result, bytes(contents.data)
 
 

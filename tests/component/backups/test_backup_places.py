@@ -66,7 +66,7 @@ def test_a_pipe_that_stalls_where_it_is_read_ends_with_the_deadline(
     assert read_backup.header_of(source) == about
     started = time.monotonic()
     with WorkerClient() as reader, pytest.raises(DeadlinePassed):
-        read_backup.read(source, about, KEY, reader, deadline=Deadline(2), wanted=wanted)
+        read_backup.read(source, about, KEY, reader, deadline=Deadline(2), wanted=wanted).result()
     feeding.join()
     assert time.monotonic() - started < 10
 

@@ -160,7 +160,9 @@ def stored(folder: Path, data: bytes) -> BackupFile:
 def verified(folder: Path, data: bytes) -> Any:
     source = stored(folder, data)
     with WorkerClient() as reader:
-        return read_backup.read(source, read_backup.header_of(source), AES256, reader, deadline=Deadline(60))
+        return read_backup.read(
+            source, read_backup.header_of(source), AES256, reader, deadline=Deadline(60)
+        ).result()
 
 
 @pytest.mark.parametrize(
@@ -255,7 +257,9 @@ def test_a_file_that_ends_too_early_and_changed_moments_ago_is_24(kept: int, tmp
     source = stored(tmp_path, whole()[:kept])
     os.utime(tmp_path / "backup.pgp", (long_ago, long_ago))
     with pytest.raises(IntegrityProblem), WorkerClient() as reader:
-        read_backup.read(source, read_backup.header_of(source), AES256, reader, deadline=Deadline(60))
+        read_backup.read(
+            source, read_backup.header_of(source), AES256, reader, deadline=Deadline(60)
+        ).result()
 
 
 def test_a_file_that_was_altered_is_23_however_new_it_is(tmp_path: Path) -> None:
@@ -274,4 +278,4 @@ def test_a_file_that_changes_while_it_is_read_is_24(tmp_path: Path) -> None:
         read_backup.read(
             source, about, AES256, reader, deadline=Deadline(60),
             meter=lambda _: os.utime(tmp_path / "backup.pgp", (1, 1)),
-        )  # fmt: skip
+        ).result()  # fmt: skip

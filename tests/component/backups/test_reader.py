@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -18,7 +20,7 @@ from pipeline.core.errors import DeadlinePassed, IntegrityProblem, OrgkeyError, 
 from pipeline.core.secret import Secret
 from pipeline.sources.backups import engine, message_header, worker, worker_client
 from pipeline.sources.backups.byte_stream import ByteStream
-from pipeline.sources.backups.engine import SessionKey
+from pipeline.sources.backups.engine import NO_EXPECTATIONS, SessionKey
 from pipeline.sources.backups.sources import BackupFile
 from pipeline.sources.backups.worker_client import WorkerClient
 from tests.component.backups.conftest import pieces
@@ -41,6 +43,9 @@ class Failing:
     again = True
     path: Path | None = None
     modified: datetime | None = None
+    location = name
+    state: str | None = None
+    facts: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -67,20 +72,24 @@ def test_one_process_reads_many_and_tells_how_far_it_is(tmp_path: Path, message:
     told: list[int] = []
     with WorkerClient() as reader:
         for _ in range(3):
-            found = reader.read(BackupFile(path), about, KEY, Deadline(60), told.append)
+            seen = reader.read(BackupFile(path), about, KEY, Deadline(60), told.append)
+            found = seen.result()
+            assert seen.sha256 == hashlib.sha256(message).hexdigest()
             assert (found.found.size, found.integrity, found.engine) == (SIZE, "mdc", "orgkey")
         assert sum(told) == 3 * len(message)
         path.write_bytes(message[:-1])
+        seen = reader.read(BackupFile(path), about, KEY, Deadline(60), told.append)
+        assert seen.sha256 == hashlib.sha256(message[:-1]).hexdigest()
         with pytest.raises(IntegrityProblem, match="cut off"):
-            reader.read(BackupFile(path), about, KEY, Deadline(60), told.append)
+            seen.result()
         with pytest.raises(Unsupported):
-            reader.read(BackupFile(path), about, SessionKey(2, Secret(bytes(24))), Deadline(60), told.append)
+            reader.read(BackupFile(path), about, SessionKey(2, Secret(bytes(24))), Deadline(60)).result()
         with pytest.raises(DeadlinePassed):
             reader.read(BackupFile(path), about, KEY, Deadline(0.0), told.append)
         with pytest.raises(OrgkeyError, match="No such file"):
             reader.read(BackupFile(tmp_path / "gone"), about, KEY, Deadline(60), told.append)
         path.write_bytes(message)
-        assert reader.read(BackupFile(path), about, KEY, Deadline(60), told.append).found.size == SIZE
+        assert reader.read(BackupFile(path), about, KEY, Deadline(60)).result().found.size == SIZE
 
 
 def test_what_is_wrong_with_the_source_is_said_and_not_what_came_of_it(message: bytes) -> None:
@@ -125,7 +134,9 @@ def test_a_defect_is_one_message_s_own_and_shows_nothing_of_it(
     monkeypatch.setattr(engine, "read", fail)
     path = tmp_path / "m"
     path.write_bytes(message)
-    asked = json.loads(worker.request(message_header.read(pieces(message, 1 << 20)), KEY, 60, "m"))
+    asked = json.loads(
+        worker.request(message_header.read(pieces(message, 1 << 20)), KEY, 60, "m", NO_EXPECTATIONS)
+    )
     ours, theirs = socket.socketpair()
     with ours, theirs, path.open("rb") as stream:
         told = worker._answer(asked, stream.fileno(), ours)
