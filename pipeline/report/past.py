@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pipeline.core.errors import LedgerBroken
 from pipeline.evidence.ledger import drill_history as history
-from pipeline.evidence.ledger.drill_history import Copied, Drilled, History
+from pipeline.evidence.ledger.drill_history import Drilled, History
 from pipeline.evidence.ledger.entry import START
 from pipeline.evidence.ledger.events import (
     DrillEvent,
@@ -18,9 +18,7 @@ from pipeline.evidence.ledger.events import (
     Event,
     InfraEvent,
     MalformedEvent,
-    RepairEvent,
     ReportEvent,
-    event_of,
 )
 from pipeline.evidence.ledger.store import BEFORE_HOSTS, Ledger, LedgerEntry
 from pipeline.evidence.ledger.verify import Claim, VerifiedChain, verify
@@ -47,7 +45,6 @@ class Past:
         drills: Every test restore, oldest first.
         changes: Changes and failures, each with its entry.
         covered: The last entry of each host that the last bundle has seen.
-        copied: Every copy that a repair wrote anew.
         files: Digest and file of each entry, by its label.
         begun: When this host's first escrow was entered.
         bundled: When this host made its last bundle.
@@ -58,8 +55,7 @@ class Past:
     """
 
     host: str = ""
-    drills: list[Drilled] = field(default_factory=list)
-    copied: list[Copied] = field(default_factory=list)
+    drills: Sequence[Drilled] = ()
     changes: list[tuple[LedgerEntry, LedgerChange]] = field(default_factory=list)
     covered: Mapping[str, int] = field(default_factory=dict)
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -70,25 +66,20 @@ class Past:
     vault: VaultSide | None = None
     history: History | LedgerBroken = field(default_factory=History)
 
-    def take(self, entry: LedgerEntry) -> None:
-        """Take one sound entry.
+    def take(self, entry: LedgerEntry, event: Event) -> None:
+        """Take one sound entry, and what it says.
 
         Raises:
             MalformedEvent: It says something else than its event does.
         """
-        event = event_of(entry)
         words = _words(event)
         match event:
             case DrillEvent():
-                drilled = history.drills(entry, event)
-                self.drills += drilled
                 words = "; ".join(
-                    f"{item.copy} by {item.path}: {', '.join(item.problems)}"
-                    for item in drilled
+                    f"{item.target} by {item.path}: {', '.join(history.problems(item.proofs))}"
+                    for item in event.results
                     if not item.passed
                 )
-            case RepairEvent():
-                self.copied += history.copies(entry, event)
             case EscrowEvent() if entry.own:
                 self.begun = min(self.begun or entry.at, entry.at)
             case ReportEvent() if entry.own:
@@ -118,7 +109,8 @@ class Past:
     def _change(self, entry: LedgerEntry, words: str, *, failure: bool) -> None:
         if not entry.own:
             words = f"host {entry.host} tells: {words}"
-        self.changes.append((entry, LedgerChange(entry.at, entry.event, words, failure, (entry.label,))))
+        named = entry.without_details()
+        self.changes.append((named, LedgerChange(entry.at, entry.event, words, failure, (entry.label,))))
 
     def since(self, begin: datetime) -> tuple[LedgerChange, ...]:
         """The changes of a period and what no bundle has shown yet, oldest first.
@@ -152,21 +144,22 @@ def read(ledger: Ledger) -> Past:
     """
     past = Past(ledger.host)
 
-    def taken() -> Iterator[LedgerEntry]:
+    reader = history.HistoryReader()
+    broken: LedgerBroken | None = None
+    try:
         for entry in ledger.each():
             try:
-                past.take(entry)
+                past.take(entry, reader.take(entry))
             except MalformedEvent:
                 past.skip(entry)
             past.files[entry.label] = entry.digest, f"ledger/{entry.place}"
             past.heads[entry.host] = entry.number, entry.digest
-            yield entry
-
-    try:
-        past.history = history.read(taken())
     except LedgerBroken as error:
-        past.history, past.problem = error, error.message
-    past.drills = history.in_time(past.drills, past.copied)
+        broken = error
+    found = reader.history()
+    past.drills = found.drills
+    past.history = broken or found
+    past.problem = broken.message if broken else None
     return past
 
 

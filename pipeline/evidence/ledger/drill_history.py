@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,7 @@ from pipeline.evidence.ledger.events import (
     CheckInEvent,
     DrillEvent,
     EpochStored,
+    Event,
     MalformedEvent,
     RecordedProof,
     RepairEvent,
@@ -194,38 +196,66 @@ def read(entries: Iterable[LedgerEntry]) -> History:
     Args:
         entries: Its entries; their chains were checked.
     """
-    tried: list[Drilled] = []
-    check_ins: list[CheckIn] = []
-    stored: list[LastKnown] = []
-    copied: list[Copied] = []
-    backups: list[tuple[LedgerEntry, BackupsVerifyEvent]] = []
-    skipped = []
+    reader = HistoryReader()
     for entry in entries:
-        if entry.event not in _READ:
-            continue
+        if entry.event in _READ:
+            with suppress(MalformedEvent):
+                reader.take(entry)
+    return reader.history()
+
+
+class HistoryReader:
+    """Takes entries one by one, in the order of their chains."""
+
+    def __init__(self) -> None:
+        self._tried: list[Drilled] = []
+        self._check_ins: list[CheckIn] = []
+        self._stored: list[LastKnown] = []
+        self._copied: list[Copied] = []
+        self._backups: list[tuple[LedgerEntry, BackupsVerifyEvent]] = []
+        self._skipped: list[str] = []
+
+    def take(self, entry: LedgerEntry) -> Event:
+        """Take an entry, and say what it says.
+
+        Raises:
+            MalformedEvent: It says something else than its event does; the history names it.
+        """
         try:
-            match event_of(entry):
-                case DrillEvent() as event:
-                    tried += drills(entry, event)
-                case RepairEvent() as event:
-                    copied += copies(entry, event)
-                case CheckInEvent() as event:
+            event = event_of(entry)
+            match event:
+                case DrillEvent():
+                    self._tried += _drills(entry, event)
+                case RepairEvent():
+                    self._copied += _copies(entry, event)
+                case CheckInEvent():
                     share = (event.record_id, event.path, event.holder, event.index)
-                    check_ins.append(
+                    self._check_ins.append(
                         CheckIn(entry.at, share, event.custodian, event.number, event.code, entry)
                     )
-                case BackupsVerifyEvent() as event if entry.own:
-                    backups.append((entry, event))
-                case EpochStored() as event if event.copies and event.epoch:
-                    stored.append(LastKnown(event.epoch, entry.at, tuple(sorted(event.copies)), None))
+                case BackupsVerifyEvent() if entry.own:
+                    self._backups.append((entry.without_details(), event))
+                case EpochStored() if event.copies and event.epoch:
+                    self._stored.append(LastKnown(event.epoch, entry.at, tuple(sorted(event.copies)), None))
         except MalformedEvent as error:
-            skipped.append(str(error))
-    tried = in_time(tried, copied)
-    check_ins.sort(key=lambda item: item.at)
-    return History(tuple(tried), tuple(check_ins), _known(stored, tried), tuple(skipped), tuple(backups))
+            if entry.event in _READ:
+                self._skipped.append(str(error))
+            raise
+        return event
+
+    def history(self) -> History:
+        """What they tell."""
+        tried = in_time(self._tried, self._copied)
+        return History(
+            tuple(tried),
+            tuple(sorted(self._check_ins, key=lambda item: item.at)),
+            _known(self._stored, tried),
+            tuple(self._skipped),
+            tuple(self._backups),
+        )
 
 
-def copies(entry: LedgerEntry, event: RepairEvent) -> list[Copied]:
+def _copies(entry: LedgerEntry, event: RepairEvent) -> list[Copied]:
     """The copies that a repair wrote anew."""
     return [
         Copied(entry.at, item.epoch, item.target, entry) for item in event.copies if item.action == "copied"
@@ -241,7 +271,7 @@ def in_time(tried: Iterable[Drilled], copied: Iterable[Copied]) -> list[Drilled]
     ]
 
 
-def drills(entry: LedgerEntry, event: DrillEvent) -> list[Drilled]:
+def _drills(entry: LedgerEntry, event: DrillEvent) -> list[Drilled]:
     """The test restores of one drill.
 
     Raises:
@@ -257,6 +287,7 @@ def drills(entry: LedgerEntry, event: DrillEvent) -> list[Drilled]:
         }
     except ValueError:
         raise MalformedEvent.of(entry) from None
+    named = entry.without_details()
     return [
         Drilled(
             entry.at,
@@ -266,11 +297,11 @@ def drills(entry: LedgerEntry, event: DrillEvent) -> list[Drilled]:
             result.passed,
             result.seconds.get("total") if result.passed else None,
             result.seconds,
-            _problems(result.proofs),
+            problems(result.proofs),
             {name: proof.ok for name, proof in result.proofs.items()},
             {name: proof.by for name, proof in result.proofs.items()},
             event.certificates,
-            entry,
+            named,
             result.participants,
             signed.get(result.record_sha256 or ""),
         )
@@ -298,7 +329,7 @@ def last_passed(found: Iterable[Drilled], epochs: frozenset[str]) -> dict[tuple[
     """The newest passed test restore of each copy and path, of these epochs.
 
     Args:
-        found: As of :func:`drills`, oldest first.
+        found: Oldest first.
         epochs: Names of epochs; a drill of an older record proves nothing about the present one.
 
     Returns:
@@ -307,7 +338,7 @@ def last_passed(found: Iterable[Drilled], epochs: frozenset[str]) -> dict[tuple[
     return {(item.copy, item.path): item for item in found if item.passed and item.epoch in epochs}
 
 
-def _problems(proofs: Mapping[str, RecordedProof]) -> tuple[str, ...]:
+def problems(proofs: Mapping[str, RecordedProof]) -> tuple[str, ...]:
     """What failed, in the proofs' own order; what was not even tried is left out."""
     order = {name: number for number, name in enumerate(PROOFS)}
     failed = [

@@ -15,7 +15,7 @@ import secrets
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -63,6 +63,10 @@ class LedgerEntry:
     details: Mapping[str, Any]
     digest: str
     document: Mapping[str, Any]
+
+    def without_details(self) -> LedgerEntry:
+        """What names it; the details of many are large."""
+        return replace(self, details={}, document={})
 
     @property
     def label(self) -> str:
