@@ -1,0 +1,91 @@
+"""Which epoch's plan is compared with: the newest that was read, or that this host remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.archive import lineage
+from pipeline.archive.catalog import Catalog
+from pipeline.core.errors import Stale
+from pipeline.evidence.ledger.events import EscrowEvent
+from tests.support.inmemory import MemoryHolder, MemoryMirror, World, unreachable
+
+NEWER = "20990101T000000Z-00000000"
+
+
+def look(world: World) -> Catalog:
+    return world.context.archive("driller").catalog()
+
+
+def test_what_was_read_is_compared_where_nothing_newer_is_remembered(world: World) -> None:
+    made = world.store(world.mint())
+    world.enter("escrow", {"epoch": made.epoch})  # it says no plan
+    lineage.require_same(world.context, made, world.plan())
+    assert not lineage.require_remembered(world.context, made, world.plan())
+    world.holders["aws"] = MemoryHolder("aws")
+    world.holders["aws"].where = "elsewhere"
+    with pytest.raises(Stale, match=f"is not that of the last epoch, {made.epoch}: holder aws: ") as caught:
+        lineage.require_same(world.context, made, world.plan())
+    assert "--accept-custody-change" in caught.value.hint
+
+
+def test_a_host_that_remembers_nothing_compares_with_what_could_be_read(world: World) -> None:
+    lineage.require_same(world.context, None, world.plan())
+    with pytest.raises(Stale, match="cannot be compared with that of the last epoch: it does not answer"):
+        lineage.require_same(world.context, None, world.plan(), unreachable())
+
+
+def test_of_one_epoch_that_counts_which_says_its_plan(world: World) -> None:
+    assert lineage.remembered(world.context) is None
+    digest = next(iter(world.plan().digests))
+    world.context.journal.begin(NEWER, None)
+    with pytest.raises(Stale, match=f"this host's journal knows of epoch {NEWER}, which cannot be read"):
+        lineage.require_remembered(world.context, None, world.plan())
+    world.context.record_event(EscrowEvent(epoch=NEWER, plan=digest))
+    assert lineage.remembered(world.context) == lineage.Remembered(NEWER, digest, "this host's ledger")
+    assert lineage.require_remembered(world.context, None, world.plan())
+    world.context.record_event(EscrowEvent(epoch="20980101T000000Z-00000000", plan="0" * 64))
+    assert lineage.require_remembered(world.context, world.mint(), world.plan()), "the newest counts"
+    world.context.record_event(EscrowEvent(epoch="20990102T000000Z-00000000", plan="0" * 64))
+    with pytest.raises(Stale, match="of epoch 20990102T000000Z-00000000, which this host's ledger knows"):
+        lineage.require_same(world.context, world.mint(), world.plan())
+
+
+def test_what_another_host_made_is_told_and_says_nothing_of_the_plan(
+    world: World, make_world: Callable[[str], World]
+) -> None:
+    made = world.store(world.mint())
+    other = make_world("other")
+    other.mirrors = world.mirrors = {"a": MemoryMirror("a")}
+    other.enter("escrow", {"epoch": NEWER, "plan": "0" * 64, "copies": {"a": {}}})
+    world.context.replicator.catch_up(now=world.clock.now(), run="r")
+    assert lineage.remembered(world.context) is None
+    told = lineage.newer_known(world.context, look(world), made.epoch)
+    world.mirrors.clear()
+    assert lineage.newer_known(world.context, look(world), made.epoch) == told
+    assert told == (
+        f"the ledger of host {other.context.ledger.host} knows of epoch {NEWER}, which is newer than "
+        f"{made.epoch}, and no target shows it: was it taken away?"
+    )
+    assert lineage.newer_known(world.context, look(world), NEWER) is None
+    shown = world.store(world.mint(later=60))
+    world.context.journal.begin(shown.epoch, None)
+    other = make_world("third")
+    other.store(made)
+    other.enter("escrow", {"epoch": made.epoch, "plan": "0" * 64})
+    assert lineage.newer_known(other.context, look(other), "20000101T000000Z-00000000") is None, "it is shown"
+
+
+@pytest.mark.parametrize(("entries", "told"), [(15, True), (16, False)])
+def test_the_newest_entries_at_a_mirror_are_looked_at(
+    world: World, make_world: Callable[[str], World], entries: int, told: bool
+) -> None:
+    made = world.store(world.mint())
+    elsewhere = make_world("elsewhere")
+    elsewhere.mirrors = world.mirrors = {"a": MemoryMirror("a")}
+    elsewhere.enter("escrow", {"epoch": NEWER, "copies": {"a": {}}})
+    for _ in range(entries):
+        elsewhere.enter("verify", {})
+    assert bool(lineage.newer_known(world.context, look(world), made.epoch)) == told
