@@ -1,4 +1,4 @@
-"""A server that hears, and logging that starts afresh."""
+"""A server that hears, logging that starts afresh, and one authentic record that many may look at."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from pipeline.core import log
 from pipeline.core.redaction import Redactor
 from tests.support.listener import Listener, listening
+from tests.support.worlds import genuine as genuine
 
 
 @pytest.fixture
