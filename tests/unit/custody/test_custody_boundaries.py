@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipeline.core.errors import IntegrityProblem, UsageProblem
+from pipeline.core.errors import IntegrityProblem, UsageProblem, WrongShare
 from pipeline.core.secret import Secret
 from pipeline.custody.custodians import challenge
 from pipeline.custody.shares import passphrase, slip39
@@ -41,6 +41,28 @@ def test_a_split_that_does_not_give_the_passphrase_back_is_never_written(
     monkeypatch.setattr(slip39, "split", another)
     with pytest.raises(IntegrityProblem, match="does not give the escrow passphrase back"):
         seal(raw, plan.paths, plan.everybody, openers, plan.binding)
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_every_share_of_a_group_takes_part_in_the_proof(
+    plans: Plans, monkeypatch: pytest.MonkeyPatch, index: int
+) -> None:
+    """One custodian's share is of another split under the same identifier, whosever it is."""
+    real = slip39.split
+
+    def one_foreign(raw: Secret, path: Path, taken: set[int]) -> Split:
+        made = real(raw, path, taken)
+        if path.name != "people":
+            return made
+        others = set(range(slip39.IDENTIFIERS)) - {made.identifier}
+        foreign = real(passphrase.draw(), path, others).shares["custodians"]
+        mine = made.shares["custodians"]
+        return Split(made.identifier, {"custodians": (*mine[:index], foreign[index], *mine[index + 1 :])})
+
+    plan = plans.with_people()
+    monkeypatch.setattr(slip39, "split", one_foreign)
+    with pytest.raises(WrongShare, match="do not fit together"):
+        seal(passphrase.draw(), plan.paths, plan.everybody, None, plan.binding)
 
 
 def test_a_share_that_people_brought_is_not_opened_by_the_machine_again(plans: Plans) -> None:

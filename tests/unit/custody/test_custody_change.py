@@ -87,6 +87,21 @@ def test_who_leaves_and_who_joins_is_named() -> None:
     assert not new.machines
 
 
+def test_who_has_no_name_is_told_by_fingerprint() -> None:
+    stored = section([TRIO], {"custodians": HolderDescription("openpgp", {"members": list(PEOPLE[:3])})})
+    told: dict[str, str | int | bool | list[str] | None] = {
+        "members": list(PEOPLE[3:6]),
+        "names": ["Dora", ""],
+    }
+    new = plan_change.compare_plans(stored, [TRIO], {"custodians": HolderDescription("openpgp", told)})
+    assert new.lines == (
+        *(f"holder custodians: without {who}" for who in PEOPLE[:3]),
+        f"holder custodians: with {PEOPLE[3]} (Dora)",
+        *(f"holder custodians: with {who}" for who in PEOPLE[4:6]),
+    )
+    assert (new.before, new.after) == (PEOPLE[:3], PEOPLE[3:6])
+
+
 @pytest.mark.parametrize(
     ("plan", "holders", "line"),
     [

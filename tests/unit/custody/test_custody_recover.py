@@ -94,6 +94,26 @@ def test_a_bad_custodian_is_passed_over_while_others_suffice(plans: Plans) -> No
         done.recover("people", members=members)
 
 
+def test_a_bad_custodian_is_not_why_where_too_few_others_are_there(plans: Plans) -> None:
+    done = Escrowed(plans.with_people())
+    members = dict(done.sealed.members)
+    members["custody/people/custodians-1.mem"] = b"\x00" * 80
+    done.plan.holders["custodians"].here = {1, 2}
+    with pytest.raises(NotEnoughShares) as caught:
+        done.recover("people", members=members)
+    assert caught.value.message == (
+        "custody path people: holder custodians: 1 of the 3 shares needed are there"
+    )
+
+
+def test_a_machine_whose_share_is_missing_is_told_so(plans: Plans) -> None:
+    done = Escrowed(plans.two_machines())
+    with pytest.raises(NotEnoughShares) as caught:
+        recover(done.sealed.section, done.sealed.members, "unattended", {}, done.binding)
+    told = "; ".join(f"holder {name}: its share is missing" for name in ("vault", "aws"))
+    assert caught.value.message == f"custody path unattended: {told}"
+
+
 @pytest.mark.parametrize("error", [Unreachable("vault is sealed", hint=""), Denied("no", hint="")])
 def test_a_holder_that_does_not_serve_is_told_as_such(plans: Plans, error: Unreachable | Denied) -> None:
     done = Escrowed(plans.two_machines())

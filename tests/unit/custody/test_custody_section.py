@@ -100,6 +100,32 @@ def test_parts_that_do_not_fit_together_are_noticed(
         CustodySection.from_json(changed)
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda d: d["paths"][1]["shares"][0].update(salt="x"), "custody.paths[1].shares[0].salt"),
+        (lambda d: d["paths"].reverse(), "custody.paths"),
+        (lambda d: d["paths"][1]["needs"].clear(), "custody.paths[1]: needs"),
+        (lambda d: d["paths"][1]["needs"].append(d["paths"][1]["needs"][0]), "custody.paths[1]: needs"),
+        (lambda d: d["paths"][0]["shares"].reverse(), "custody.paths[0]: shares"),
+        (lambda d: d["paths"][0]["shares"][4].update(checks=["0" * 64]), "custody.paths[0]: shares"),
+        (
+            lambda d: d["paths"][0].update(identifier=d["paths"][1]["identifier"]),
+            "custody.paths: identifiers are not distinct",
+        ),
+        (lambda d: d["holders"].pop("aws"), "custody.holders"),
+    ],
+)
+def test_what_does_not_fit_is_named(
+    document: dict[str, Any], change: Callable[[dict[str, Any]], None], told: str
+) -> None:
+    changed = copy.deepcopy(document)
+    change(changed)
+    with pytest.raises(IntegrityProblem) as caught:
+        CustodySection.from_json(changed)
+    assert caught.value.message == f"the manifest's {told} is not as it should be"
+
+
 @pytest.mark.parametrize("value", [None, [], "x", 1, {"holders": {}, "paths": [], "witness": ""}])
 def test_other_documents_are_refused(value: object) -> None:
     with pytest.raises(IntegrityProblem):
@@ -137,6 +163,11 @@ def test_a_plan_does_not_depend_on_order_versions_or_idle_holders() -> None:
         "custodians": HolderDescription("openpgp", {"members": ["C", "A", "B"]}),
     }
     assert plan_digest(PATHS, same) == digest
+
+
+def test_the_digest_of_a_plan_never_changes() -> None:
+    # Made with printf and sha256sum: records that exist name their plan by it.
+    assert plan_digest(PATHS, HOLDERS) == "65fc0be886d463f37744a366e0d2e577fbc7af77775e555cc7c513f9f87a5ed9"
 
 
 def test_a_plan_depends_on_everything_else() -> None:

@@ -72,6 +72,34 @@ def test_what_slip39_cannot_express_is_refused(threshold: int, size: int) -> Non
         slip39.split(passphrase.draw(), Path("p", (PathNeed("people", threshold, size),)), set())
 
 
+@pytest.mark.parametrize(
+    ("holders", "size", "taken"),
+    [(0, 32, False), (1, 31, False), (1, 33, False), (16, 32, True), (17, 32, False)],
+)
+def test_a_path_has_up_to_16_holders_and_a_passphrase_32_bytes(holders: int, size: int, taken: bool) -> None:
+    path = Path("wide", tuple(PathNeed(f"h-{number}", 1, 1) for number in range(holders)))
+    if taken:
+        assert len(slip39.split(Secret(bytes(size)), path, set()).shares) == holders
+    else:
+        with pytest.raises(UsageProblem, match="path wide cannot be split"):
+            slip39.split(Secret(bytes(size)), path, set())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["academic"] * 33, None),
+        (["academic", "x"], "word 2"),
+        (["x", "academic", "y", "z"], "words 1, 3 and 4"),
+        (["x", *["academic"] * 31], "word 1"),
+        (["x", *["academic"] * 32], "word 1 of 33"),
+        (["x", "y", *["academic"] * 32], "words 1 and 2 of 34"),
+    ],
+)
+def test_words_that_are_not_in_the_list_are_told_by_their_places(words: list[str], told: str | None) -> None:
+    assert slip39.unknown(words) == (told and f"a word is not in the list: {told}")
+
+
 def test_every_single_flipped_word_is_noticed() -> None:
     from shamir_mnemonic.wordlist import WORDLIST
 
@@ -92,8 +120,31 @@ def test_shares_of_two_splits_do_not_mix() -> None:
     raw = passphrase.draw()
     one = slip39.split(raw, MACHINES, set())
     two = slip39.split(raw, MACHINES, {one.identifier})
-    with pytest.raises(WrongShare):
+    with pytest.raises(WrongShare, match="belong to different splits"):
         slip39.combine([*one.shares["vault"], *two.shares["aws"]])
+
+
+def test_shares_of_one_split_alone_fit_together() -> None:
+    """Under the same identifier: of another threshold, or another secret; and a secret of another length."""
+    from shamir_mnemonic import shamir
+
+    pairs, triples = (Path("p", (PathNeed("people", count, 3),)) for count in (2, 3))
+    one = slip39.split(passphrase.draw(), pairs, set())
+    others = set(range(slip39.IDENTIFIERS)) - {one.identifier}
+    mine = one.shares["people"]
+    for path, said in ((triples, "the shares of a group do not fit"), (pairs, "the shares do not fit")):
+        foreign = slip39.split(passphrase.draw(), path, others).shares["people"]
+        with pytest.raises(WrongShare, match=said):
+            slip39.combine([mine[0], foreign[1]])
+    ((short,),) = shamir.generate_mnemonics(1, [(1, 1)], bytes(16), extendable=True, iteration_exponent=0)
+    with pytest.raises(WrongShare, match="not those of an escrow passphrase"):
+        slip39.combine([Secret(short)])
+
+
+def test_missing_shares_are_counted_by_holders() -> None:
+    split = slip39.split(passphrase.draw(), MIXED, set())
+    with pytest.raises(NotEnoughShares, match="shares of 1 of 2 holders are there"):
+        slip39.combine([*split.shares["vault"], *split.shares["people"][:2]])
 
 
 @pytest.mark.parametrize("text", ["", "  ", "abc 123", "zwölf", "\x00", "academic\x1bacid"])

@@ -39,6 +39,12 @@ def test_other_keys_are_refused() -> None:
 
     other = ec.generate_private_key(ec.SECP256R1()).public_key()
     pem = other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    for public in (pem, "", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"):
-        with pytest.raises(IntegrityProblem):
-            witness.verify(public, b"x", b"y" * 64)
+    mine = witness.public_pem(RAW, RECORD)
+    for public, told in (
+        (pem, "is not an Ed25519 key"),
+        ("", "cannot be read"),
+        ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "cannot be read"),
+        (mine + "\n", "is not written as it was issued"),
+    ):
+        with pytest.raises(IntegrityProblem, match=told):
+            witness.verify(public, b"x", witness.sign(RAW, RECORD, b"x"))
