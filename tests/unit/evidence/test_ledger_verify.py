@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rfc8785
@@ -272,6 +273,129 @@ def test_which_of_the_last_two_was_changed_shows_with_an_anchor(folder: Path) ->
     assert sole(folder, [before]).first_bad == COUNT
 
 
+ODD = frozenset({"0" * 64})
+
+
+def digests(folder: Path, number: int) -> frozenset[str]:
+    return frozenset({sha256((folder / entry(number)).read_bytes()).hex})
+
+
+def claimed(number: int, **more: Any) -> Callable[[Path], list[Claim]]:
+    """What x says of an entry: what it is, where no digest is given."""
+    return lambda at: [Claim(number, more.pop("digests", None) or digests(at, number), "x", **more)]
+
+
+def beyond(number: int, after: int) -> Callable[[Path], list[Claim]]:
+    return lambda at: [Claim(number, ODD, "x", follows=digests(at, after))]
+
+
+def two_changes(at: Path) -> None:
+    rewrite(at / entry(3), run="x")
+    (at / entry(5)).write_bytes(b"{}")
+
+
+ANOTHER = "1" * 64
+SAID: dict[str, tuple[Callable[[Path], object], Callable[[Path], list[Claim]], int | None, str]] = {
+    "of no entry": (bool, lambda at: [Claim(0, ODD, "x")], None, ""),
+    "a hole at a mirror": (
+        bool, lambda at: [Claim(3, frozenset(), "x")], 3, "entry 3 is not at x, which has later ones",
+    ),
+    "another one behind what is vouched for": (
+        bool, lambda at: [head_of(at, 2), Claim(3, ODD, "x")], 3, "entry 3 was rewritten: x names another",
+    ),
+    "another one later": (
+        bool,
+        lambda at: [head_of(at, 2), Claim(4, ODD, "x")],
+        4,
+        "entry 4, or one since entry 2 was rewritten: x names another",
+    ),
+    "one more": (bool, beyond(COUNT + 1, COUNT), 7, "entry 7 is missing: x names entry 7"),
+    "one more of another chain": (bool, beyond(COUNT + 1, COUNT - 1), None, ""),
+    "a later one that follows nothing here": (bool, beyond(COUNT + 2, COUNT), None, ""),
+    "a later one": (
+        bool, lambda at: [Claim(COUNT + 2, ODD, "x")], 7, "entry 7 is missing: x names entry 8",
+    ),
+    "removed": (
+        lambda at: (at / entry(1)).unlink(),
+        claimed(6),
+        1,
+        "entry 1 is missing: the next one there is 000000002.json",
+    ),
+    "begins in the middle": (
+        lambda at: rewrite(at / entry(1), previous=ANOTHER),
+        claimed(6),
+        1,
+        "entry 1 follows another one: the beginning was removed",
+    ),
+    "changed": (
+        lambda at: rewrite(at / entry(3), run="x"),
+        lambda at: [],
+        3,
+        "entry 3 is another than the one that entry 4 follows",
+    ),
+    "follows another": (
+        lambda at: rewrite(at / entry(4), previous=ANOTHER),
+        lambda at: [],
+        4,
+        "entry 4 does not follow entry 3",
+    ),
+    "changed, and the next but one, too": (two_changes, lambda at: [], 4, "entry 4 does not follow entry 3"),
+    "the last but one": (
+        lambda at: rewrite(at / entry(5), run="x"),
+        claimed(6, host="f" * 16),
+        5,
+        "entry 6 does not follow entry 5: one of the two was changed",
+    ),
+    "the last but one, as the last's witness says": (
+        lambda at: rewrite(at / entry(5), run="x"),
+        claimed(6, host=HOST),
+        5,
+        "entry 5 is another than the one that entry 6 follows",
+    ),
+    "the last but one, as its own witness says": (
+        lambda at: rewrite(at / entry(5), run="x"),
+        claimed(5),
+        5,
+        "entry 5 is another than the one that entry 6 follows",
+    ),
+    "the last, as the witness of the one before says": (
+        lambda at: rewrite(at / entry(6), previous=ANOTHER),
+        claimed(5),
+        6,
+        "entry 6 does not follow entry 5",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", SAID)
+def test_what_is_wrong_is_said_of_the_entry_that_is(folder: Path, how: str) -> None:
+    change, claims, first_bad, problem = SAID[how]
+    told = claims(folder)
+    change(folder)
+    found = sole(folder, told)
+    assert (found.first_bad, found.problem or "") == (first_bad, problem)
+
+
+def test_of_two_that_vouch_for_the_same_entry_the_first_is_named(folder: Path) -> None:
+    good = digests(folder, 4)
+    assert sole(folder, [Claim(4, good, "one"), Claim(4, good, "two")]).anchored_by == "one"
+    found = sole(folder, [Claim(4, good, "one"), Claim(4, ODD, "two")])
+    assert (found.first_bad, found.anchored_to, found.unauthenticated) == (4, 3, 0)
+
+
+def test_all_chains_are_of_the_key_that_is_meant(tmp_path: Path) -> None:
+    ledger = fill(tmp_path / "one", 2)
+    assert verify(ledger.directory, fingerprint=KEY).ok
+    (other,) = verify(ledger.directory, fingerprint="B" * 40).chains
+    assert other.first_bad == 1
+    stranger = Ledger(tmp_path / "two", "B" * 40)
+    stranger.append("noted", {}, now=NOW, run="r")
+    shutil.copytree(stranger.own().folder, ledger.directory / ("f" * 16))
+    found = verify(ledger.directory)
+    assert [chain.first_bad for chain in found.chains if chain.host == "f" * 16] == [1]
+    assert (found.fingerprint, found.ok) == (KEY, False)
+
+
 # -- a mirror as the anchor ------------------------------------------------------------------------
 
 
@@ -343,6 +467,31 @@ def test_the_folder_above_will_do_and_other_files_are_told(folder: Path) -> None
     assert (found.chains[0].entries, found.chains[0].host, found.folder) == (COUNT, "0.1", folder)
     assert found.notes[0].startswith("5 other files are left alone")
     assert "\n" not in found.notes[0]
+
+
+def test_other_files_are_named_up_to_three_but_for_what_the_program_leaves(tmp_path: Path) -> None:
+    folder = fill(tmp_path, 2).own().folder
+    for name in ("host-id", ".000000003.json.orgkey-tmp"):
+        (folder / name).write_bytes(b"x")
+        (folder.parent / name).write_bytes(b"x")
+    assert verify(folder.parent).notes == ()
+    (folder / "000000000.json").write_bytes(b"x")
+    (folder.parent / ".hidden").write_bytes(b"x")
+    (folder.parent / "x.orgkey-tmp").write_bytes(b"x")
+    names = f"'.hidden', '{folder.name}/000000000.json', 'x.orgkey-tmp'"
+    told = verify(folder.parent).notes
+    assert told == (f"3 other files are left alone: {names}",)
+    (folder.parent / "y").write_bytes(b"x")
+    told = verify(folder.parent).notes
+    assert told == (f"4 other files are left alone: {names}, …",)
+
+
+def test_no_folder_is_an_empty_ledger_where_that_is_allowed(tmp_path: Path) -> None:
+    found = verify(tmp_path / "none", absent=True)
+    assert (found.ok, found.chains, found.folder) == (True, (), tmp_path / "none")
+    assert verify(fill(tmp_path, 2).directory, absent=True).chains[0].entries == 2
+    missing = verify(tmp_path / "none", [Claim(2, ODD, "x"), Claim(3, ODD, "y")], absent=True)
+    assert missing.problem == "x names an entry 2 that no host has here"
 
 
 @pytest.mark.parametrize("how", ["missing", "a file", "a pipe", "something else"])
@@ -431,17 +580,16 @@ def test_what_no_chain_has_is_told_by_what_claims_it(tmp_path: Path) -> None:
     ledgers = [fill(tmp_path / name, 2, run=name) for name in ("one", "two")]
     folder = ledgers[0].directory
     shutil.copytree(ledgers[1].own().folder, folder / ledgers[1].host)
-    odd = frozenset({"0" * 64})
-    head = verify(folder, [Claim(2, odd, "the head 2")])
+    head = verify(folder, [Claim(2, ODD, "the head 2")])
     assert (head.ok, head.problem) == (False, "the head 2 names an entry 2 that no host has here")
-    asked = verify(folder, [Claim(2, odd, "certificate C", host=HOST, asked=True)])
+    asked = verify(folder, [Claim(2, ODD, "certificate C", host=HOST, asked=True)])
     assert not asked.ok
-    mirror = verify(folder, [Claim(2, odd, "mirror m", host=HOST)])
+    mirror = verify(folder, [Claim(2, ODD, "mirror m", host=HOST)])
     assert mirror.ok
     assert mirror.notes == (
         f"mirror m has a chain of host {HOST}, which is not here: `orgkey ledger sync` copies it",
     )
-    mine = verify(folder, [Claim(2, odd, "mirror m", host=ledgers[0].host)])
+    mine = verify(folder, [Claim(2, ODD, "mirror m", host=ledgers[0].host)])
     assert not mine.ok
 
 
