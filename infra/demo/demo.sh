@@ -31,7 +31,7 @@ export ORGKEY_STACK_DIR ORGKEY_STATE_DIR ORGKEY_CONFIG ORGKEY_LAB_DIR
 finish() {
   status=$?
   for server in "$work"/server*; do
-    [ ! -e "$server/server.sqlite" ] || orgkey lab reboot --dir "$server" >/dev/null 2>&1 || true
+    [ ! -e "$server/server.json" ] || orgkey lab reboot --dir "$server" >/dev/null 2>&1 || true
   done
   [ -z "$builder" ] || kill "$builder" 2>/dev/null || true
   wipe=--wipe

@@ -255,10 +255,8 @@ def remove_certificate(
 
 def _certificates(server: LabServer, as_json: bool) -> None:
     found = server.certificates()
-    body = {
-        "certificates": [{"number": n, "subject": subject, "not_after": ends} for n, subject, ends in found]
-    }
-    rows = [(str(number), printable(subject), ends) for number, subject, ends in found]
+    body = {"certificates": [each.model_dump(include={"number", "subject", "not_after"}) for each in found]}
+    rows = [(str(each.number), printable(each.subject), each.not_after) for each in found]
     _show(
         as_json, "certificates", body, table(("number", "subject", "not after"), rows) if rows else ["none"]
     )
@@ -281,7 +279,7 @@ def pass_time(
 
     server = _server(directory)
     if renew_days is not None:
-        server.state.put("renew_days", renew_days)
+        server.state.change(renew_days=renew_days)
     done = simulated_time.advance(server, advance) if advance else simulated_time.tick(server)
     about = server.about()
     _show(as_json, "time", {"now": about.now, "done": done}, [*done, f"its time is {about.now}"])
@@ -303,8 +301,8 @@ def backup(
     as_json: Json = False,
 ) -> None:
     """Make a backup of the stand-in server, encrypted to its Org Key, or schedule such backups."""
-    from pipeline.core.clock import stamp
     from pipeline.devstack.lab import backup as backups
+    from pipeline.devstack.lab.state import BackupSchedule
 
     server = _server(directory)
     how: dict[str, Any] = {
@@ -315,9 +313,8 @@ def backup(
     }
     if every is not None:
         folder = (to or server.state.directory / "backups").absolute()
-        server.state.put(
-            "schedule", {"days": every, "to": str(folder), "how": how, "next": stamp(server.state.now())}
-        )
+        due = BackupSchedule(days=every, to=folder, next=server.state.now(), how=how)
+        server.state.change(schedule=due)
         _show(as_json, "schedule", {"days": every, "to": str(folder)}, [f"every {every:g} days to {folder}"])
         return
     path = backups.make(server, to, **how)

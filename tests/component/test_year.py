@@ -69,7 +69,7 @@ def day(world: Estate, live: Path) -> list[str]:
 def test_a_year_with_a_renewal_and_a_replacement(world: Estate, tmp_path: Path, renew_days: int) -> None:
     live = tmp_path / "live.asc"
     world.key = f'live = "{live}"'
-    world.server.state.put("renew_days", renew_days)
+    world.server.state.change(renew_days=renew_days)
     escrowed(world)
     ends = parse_stamp(str(world.server.about().expires))
     renewals = 0

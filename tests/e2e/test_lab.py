@@ -52,7 +52,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     lab = Lab(tmp_path)
     yield lab
     for place in tmp_path.iterdir():
-        if (place / "server.sqlite").exists():
+        if (place / "server.json").exists():
             lab.run("reboot", dir=place)
 
 

@@ -175,5 +175,5 @@ WORK={self.work}
     def close(self) -> None:
         """Nothing of a server stays in memory."""
         for path in (self.server, *self.work.glob("server*")):
-            if (path / "server.sqlite").exists():
+            if (path / "server.json").exists():
                 self.lab("reboot", server=path)

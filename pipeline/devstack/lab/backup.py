@@ -8,12 +8,11 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Final, Literal
+from typing import IO, TYPE_CHECKING, Final, Literal, cast
 
 from pipeline.core import files, process
-from pipeline.core.clock import Clock, SystemClock, stamp
+from pipeline.core.clock import Clock, SystemClock
 from pipeline.core.errors import (
     IntegrityProblem,
     LocalFilesProblem,
@@ -43,26 +42,19 @@ _FILLER: Final = "filler"
 _BLOCK: Final = 1 << 20
 
 
-@dataclass
 class _Filler:
     """So many bytes of one kind, never all at once in memory."""
 
-    content: str
-    left: int
-    _at: int = 0
-
-    def __post_init__(self) -> None:
+    def __init__(self, content: str, size: int) -> None:
         text = b"".join(b"%06d a line of a log that repeats itself\n" % number for number in range(30_000))
-        self._block = {"random": os.urandom(_BLOCK), "compressible": text[:_BLOCK]}.get(
-            self.content, bytes(_BLOCK)
-        )
+        blocks = {"random": os.urandom(_BLOCK), "compressible": text[:_BLOCK], "sparse": bytes(_BLOCK)}
+        self._block, self._size, self._at = blocks[content], size, 0
 
     def read(self, size: int) -> bytes:
         """As a file does it. What repeats is longer than a compression's window, so random stays random."""
-        at = self._at % len(self._block)
-        found = self._block[at : at + min(size, self.left)]
+        at = self._at % _BLOCK
+        found = self._block[at : at + min(size, self._size - self._at)]
         self._at += len(found)
-        self.left -= len(found)
         return found
 
 
@@ -99,20 +91,17 @@ def make(
     state = server.state
     folder = folder or state.directory / "backups"
     moment = state.now()
-    path = folder / f"backup-{state.get('domain')}-{moment.strftime('%Y%m%dT%H%M%SZ')}.pgp"
+    path = folder / f"backup-{state.data.domain}-{moment:%Y%m%dT%H%M%SZ}.pgp"
     partial = folder / f".{path.name}.part"
     options = ["--trust-model", "always", "--recipient", server.fingerprint, "--output", str(partial)]
+    options += ["--faked-system-time", f"{moment:%Y%m%dT%H%M%S}!"]
     options += [] if compress else ["--compress-algo", "none"]
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with keywork.gpg(moment) as gpg:
             gpg.import_keys(server.public(), {server.fingerprint: False})
-            with _child(
-                gpg.home, [*options, "--faked-system-time", f"{moment:%Y%m%dT%H%M%S}!", "--encrypt"]
-            ) as child:
-                assert child.stdin is not None
-                with child.stdin as pipe:
-                    _archive(server, pipe, content, size, container)
+            with _child(gpg.home, [*options, "--encrypt"]) as child:
+                _archive(server, child, content, size, container)
                 _drain(child)
             if child.returncode:
                 raise LocalFilesProblem(
@@ -130,14 +119,16 @@ def make(
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-    state.rows("INSERT INTO backups VALUES (?, ?, ?)", stamp(moment), str(path), path.stat().st_size)
     return path
 
 
-def _archive(server: LabServer, pipe: IO[bytes], content: str, size: int, container: str) -> None:
+def _archive(
+    server: LabServer, child: subprocess.Popen[bytes], content: str, size: int, container: str
+) -> None:
+    raw = cast("io.RawIOBase", child.stdin)  # without a buffer
     mode: Literal["w|gz", "w|"] = "w|gz" if container == "tar.gz" else "w|"
-    with tarfile.open(fileobj=_Whole(pipe), mode=mode) as tar:
-        _member(tar, "server.sqlite", server.state.copy())
+    with io.BufferedWriter(raw) as pipe, tarfile.open(fileobj=pipe, mode=mode) as tar:
+        _member(tar, server.state.file.name, server.state.file.read_bytes())
         keys = server.state.keys
         for path in sorted(path for path in keys.rglob("*") if path.is_file()):
             # The Org Key itself is not in its own backup: a restore brings it. Nor is an unlocked disk key.
@@ -146,19 +137,6 @@ def _archive(server: LabServer, pipe: IO[bytes], content: str, size: int, contai
         info = tarfile.TarInfo(_FILLER)
         info.size = size
         tar.addfile(info, _Filler(content, size))  # type: ignore[arg-type]  # it reads, which is all it takes
-
-
-class _Whole(io.RawIOBase):
-    """Writes all of what it is given: a pipe may take less."""
-
-    def __init__(self, pipe: IO[bytes]) -> None:
-        self._pipe = pipe
-
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        view = memoryview(data)
-        while view:
-            view = view[self._pipe.write(view) :]
-        return len(data)
 
 
 def _member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -239,35 +217,29 @@ def restore(
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
-    server.state.note(f"restored from {backup.name}")
     return server
 
 
 def _unpack(server: LabServer, stream: IO[bytes]) -> IntegrityProblem | None:
     """Take what belongs to the server; the filling is read and dropped."""
-    problem = None
-    database = b""
+    found: IntegrityProblem | None = IntegrityProblem(
+        "it is not a backup of a stand-in server", hint="take another backup"
+    )
     try:
         with tarfile.open(fileobj=stream, mode="r|*") as tar:
             for member in tar:
                 content = tar.extractfile(member)
-                if content is None or member.name == _FILLER:
-                    continue
-                data = content.read(64 << 20)
                 path = PurePosixPath(member.name)
-                if member.name == "server.sqlite":
-                    database = data
-                elif path.parts[0] == "keys" and ".." not in path.parts:
-                    files.replace(server.state.directory / path, data)
-        if not database:
-            problem = IntegrityProblem("it is not a backup of a stand-in server", hint="take another backup")
-        else:
-            server.state.adopt(database)
+                document = member.name == server.state.file.name
+                if content is None or ".." in path.parts or not (document or path.parts[0] == "keys"):
+                    continue
+                files.replace(server.state.directory / path, content.read(64 << 20))
+                found = None if document else found
     except (tarfile.TarError, EOFError) as error:
-        problem = IntegrityProblem(f"the archive inside is damaged ({error})", hint="take another backup")
+        found = IntegrityProblem(f"the archive inside is damaged ({error})", hint="take another backup")
     while stream.read(_BLOCK):  # gpg judges the integrity at the very end
         pass
-    return problem
+    return found
 
 
 @contextmanager

@@ -6,8 +6,6 @@ private one without self-signatures; AES-256 under iterated and salted SHA-1) wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -18,7 +16,7 @@ from pipeline.openpgp.format import armor
 from pipeline.openpgp.format.packets import Packet, Tag, build, join, parse
 from pipeline.openpgp.format.protection import close_secret
 from pipeline.openpgp.gnupg.driver import GnuPG
-from pipeline.openpgp.key import parsing, rewrap, validity
+from pipeline.openpgp.key import parsing, validity
 from pipeline.openpgp.key.rewrap import UnlockedKey
 
 SECONDS: Final = 120.0
@@ -34,11 +32,9 @@ HEADER: Final = b"Version: orgkey lab, a stand-in (not a PGP Encryption Server)"
 _X509: Final = 100
 
 
-@contextmanager
-def gpg(moment: datetime) -> Iterator[GnuPG]:
-    """Gpg in a private home at a moment."""
-    with GnuPG(Deadline(SECONDS), moment=moment) as running:
-        yield running
+def gpg(moment: datetime) -> GnuPG:
+    """Gpg in a private home at a moment, for a ``with`` statement."""
+    return GnuPG(Deadline(SECONDS), moment=moment)
 
 
 def make(user_id: str, algorithm: str, days: int, passphrase: Secret, moment: datetime) -> bytes:
@@ -63,15 +59,11 @@ def make(user_id: str, algorithm: str, days: int, passphrase: Secret, moment: da
     primary, subkey = ALGORITHMS[algorithm]
     expire = f"{days}d" if days else "never"
     with gpg(moment) as home:
-        made = home.demand(
-            "make a key",
-            home.call("--quick-generate-key", user_id, primary, "cert,sign", expire, passphrase=passphrase),
-        )
+        words = ("--quick-generate-key", user_id, primary, "cert,sign", expire)
+        made = home.demand("make a key", home.call(*words, passphrase=passphrase))
         fingerprint = made.lines("KEY_CREATED")[0][1]
-        home.demand(
-            "add a subkey",
-            home.call("--quick-add-key", fingerprint, subkey, "encr", expire, passphrase=passphrase),
-        )
+        words = ("--quick-add-key", fingerprint, subkey, "encr", expire)
+        home.demand("add a subkey", home.call(*words, passphrase=passphrase))
         return exported(home, fingerprint, passphrase)
 
 
@@ -111,32 +103,24 @@ def export_keypair(key: UnlockedKey, certificates: bytes, passphrase: Secret | N
         certificates: Packets of its Organization Certificates.
         passphrase: What protects the private block; ``None`` leaves it unprotected.
     """
-    packets: list[Packet] = []
-    parts = list(zip(key.key.components, key.secrets, strict=True))
-    for component, clear in parts[:1]:
-        packets.append(_secret(Tag.SECRET_KEY, component.public.raw, clear, passphrase))
-    packets += [identity.packet for identity in key.key.identities]
-    for component, clear in parts[1:]:
-        packets.append(_secret(Tag.SECRET_SUBKEY, component.public.raw, clear, passphrase))
+    (primary, first), *subkeys = zip(key.key.components, key.secrets, strict=True)
+    packets = [
+        _secret(Tag.SECRET_KEY, primary.public.raw, first, passphrase),
+        *(identity.packet for identity in key.key.identities),
+        *(_secret(Tag.SECRET_SUBKEY, each.public.raw, clear, passphrase) for each, clear in subkeys),
+    ]
     return _armored(join(packets), "PRIVATE KEY BLOCK") + export_public(key, certificates)
 
 
 def _secret(tag: Tag, public: bytes, clear: Secret, passphrase: Secret | None) -> Packet:
-    if passphrase is not None:
-        return build(
-            tag, public + close_secret(clear, passphrase, s2k_count_octet=PRODUCT_COUNT, digest=_SHA1)
-        )
-    numbers = clear.reveal()
-    return build(tag, public + b"\0" + numbers + (sum(numbers) & 0xFFFF).to_bytes(2, "big"))
+    if passphrase is None:
+        numbers = clear.reveal()
+        return build(tag, public + b"\0" + numbers + (sum(numbers) & 0xFFFF).to_bytes(2, "big"))
+    return build(tag, public + close_secret(clear, passphrase, s2k_count_octet=PRODUCT_COUNT, digest=_SHA1))
 
 
 def _armored(data: bytes, kind: armor.Kind) -> bytes:
     return armor.armor(data, kind).replace(b"-----\n\n", b"-----\n" + HEADER + b"\n\n", 1)
-
-
-def unlock(tsk: bytes, passphrase: Secret) -> UnlockedKey:
-    """Open a key of the server's own."""
-    return rewrap.unlock(tsk, passphrase)
 
 
 def organization_certificate(subject: str, days: int, moment: datetime) -> tuple[bytes, datetime]:
@@ -153,12 +137,9 @@ def organization_certificate(subject: str, days: int, moment: datetime) -> tuple
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)])
     ends = moment + timedelta(days=days)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = (
-        builder.serial_number(x509.random_serial_number()).not_valid_before(moment).not_valid_after(ends)
-    )
-    made = builder.sign(key, hashes.SHA256())
-    der = made.public_bytes(serialization.Encoding.DER)
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(moment).not_valid_after(ends)
+    der = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
     content = bytes([_X509]) + b"\x01\x01\x04" + der
     made_at = b"\x05\x02" + int(moment.timestamp()).to_bytes(4, "big")
     hashed = made_at + b"\xff" + len(content).to_bytes(4, "big") + content  # with a five-octet length

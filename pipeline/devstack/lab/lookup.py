@@ -50,7 +50,7 @@ def _public(server: LabServer, key: TransferableKey) -> bytes:
 
 
 def _keys(server: LabServer) -> list[TransferableKey]:
-    data = [server.public(), *(server.user_key(user) for user in server.state.users())]
+    data = [server.public(), *(server.user_key(user) for user in server.state.data.users)]
     return [parsing.read_one(one, "a key of the stand-in server") for one in data]
 
 

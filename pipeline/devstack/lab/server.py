@@ -19,7 +19,7 @@ from pipeline.core.clock import Clock, SystemClock, stamp
 from pipeline.core.errors import Conflict, NotPinned, Stale, UsageProblem, WrongPassphrase
 from pipeline.core.secret import Secret
 from pipeline.devstack.lab import keywork
-from pipeline.devstack.lab.state import LabState, User
+from pipeline.devstack.lab.state import LabData, LabState, OrganizationCertificateEntry, User
 from pipeline.openpgp.format.protection import ESCROW_COUNT_OCTET
 from pipeline.openpgp.gnupg.driver import GnuPGRefused
 from pipeline.openpgp.key import rewrap
@@ -88,11 +88,8 @@ class LabServer:
         if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", domain):
             raise UsageProblem(f"{domain} is not a domain", hint="for example example.com")
         self.state.create()
-        for name, value in {
-            "domain": domain, "algorithm": algorithm, "days": days, "renew_days": 31, "live": False,
-            "id": secrets.token_hex(8), "offset_seconds": 0.0,
-        }.items():  # fmt: skip
-            self.state.put(name, value)
+        data = LabData(domain=domain, algorithm=algorithm, days=days, id=secrets.token_hex(8))
+        self.state.write(data)
         disk = Secret(secrets.token_hex(32).encode())
         self._remember(disk)
         self._new_key(disk)
@@ -100,7 +97,6 @@ class LabServer:
             files.replace(self.state.keys / "disk-key", disk.reveal())
         else:
             self._write_ignition(disk, ignition)
-        self.state.note(f"set up for {domain}")
         return self.about()
 
     def regenerate(self, *, algorithm: str | None = None, days: int | None = None) -> About:
@@ -109,38 +105,35 @@ class LabServer:
         Raises:
             Conflict: There are users, or the server is live.
         """
-        if self.state.get("live") or self.state.users():
+        data = self.state.data
+        if data.live or data.users:
             raise Conflict(
                 "the Org Key cannot be regenerated: the server is live, or has user keys, which it signed",
                 hint="the article allows it only before live deployment; set up another stand-in to try it",
             )
         disk = self._disk_key()
-        self.state.put("algorithm", algorithm or self.state.get("algorithm"))
-        self.state.put("days", self.state.get("days") if days is None else days)
+        self.state.change(algorithm=algorithm or data.algorithm, days=data.days if days is None else days)
         self._new_key(disk)
-        self.state.note("the Org Key was regenerated: it is another key")
         return self.about()
 
     def go_live(self) -> None:
         """Say that the server is in use."""
-        self.state.put("live", True)
-        self.state.note("went live")
+        self.state.change(live=True)
 
     def about(self) -> About:
         """What it is now."""
-        state = self.state
-        ends = keywork.expires(self.public())
+        data, ends = self.state.data, keywork.expires(self.public())
         return About(
-            domain=state.get("domain"),
-            fingerprint=state.get("fingerprint"),
-            algorithm=state.get("algorithm"),
+            domain=data.domain,
+            fingerprint=data.fingerprint,
+            algorithm=data.algorithm,
             expires=stamp(ends) if ends else None,
-            now=stamp(state.now()),
+            now=stamp(self.state.now()),
             booted=self._booted() is not None,
             ignition=self._ignition.exists(),
-            live=bool(state.get("live")),
-            users=len(state.users()),
-            certificates=tuple(row[0] for row in state.rows("SELECT subject FROM certificates")),
+            live=data.live,
+            users=len(data.users),
+            certificates=tuple(each.subject for each in data.certificates),
         )
 
     # -- users --------------------------------------------------------------------------------------
@@ -151,7 +144,7 @@ class LabServer:
         Raises:
             Conflict: There is such a user.
         """
-        if any(user.mail == mail for user in self.state.users()):
+        if any(user.mail == mail for user in self.state.data.users):
             raise Conflict(f"{mail} is a user already", hint="choose another address")
         if not re.fullmatch(r"[^<>\x00-\x1f]+", name) or not re.fullmatch(r"[^<>\s@]+@[^<>\s@]+", mail):
             raise UsageProblem(
@@ -159,8 +152,8 @@ class LabServer:
             )
         disk = self._disk_key()
         tsk = keywork.make(f"{name} <{mail}>", "ed25519", 0, disk, self.state.now())
-        key = keywork.unlock(tsk, disk)
-        user = User(key.fingerprint, name, mail)
+        key = rewrap.unlock(tsk, disk)
+        user = User(fingerprint=key.fingerprint, name=name, mail=mail)
         with keywork.gpg(self.state.now()) as gpg:
             gpg.import_keys(self._tsk(), {self.fingerprint: True})
             gpg.import_keys(tsk, {user.fingerprint: True})
@@ -168,8 +161,8 @@ class LabServer:
         folder = self.state.keys / "users"
         files.replace(folder / f"{user.fingerprint}.public", public)
         files.replace(folder / f"{user.fingerprint}.secret", tsk)
-        now = stamp(self.state.now())
-        self.state.rows("INSERT INTO users VALUES (?, ?, ?, ?)", user.fingerprint, name, mail, now)
+        known = (*self.state.data.users, user)
+        self.state.change(users=tuple(sorted(known, key=lambda each: each.mail)))
         return user
 
     def users(self) -> list[tuple[User, bool]]:
@@ -177,7 +170,7 @@ class LabServer:
         public, now = self.public(), self.state.now()
         return [
             (user, keywork.certifies(public, self.user_key(user), user.fingerprint, user.user_id, now))
-            for user in self.state.users()
+            for user in self.state.data.users
         ]
 
     def user_key(self, user: User) -> bytes:
@@ -189,11 +182,11 @@ class LabServer:
     @property
     def fingerprint(self) -> str:
         """The Org Key's."""
-        return str(self.state.get("fingerprint"))
+        return self.state.data.fingerprint
 
     def public(self) -> bytes:
         """The Org Key's public part without Organization Certificates, binary."""
-        self.state.get("domain")
+        _ = self.state.data  # it says so where no server is
         return (self.state.keys / "org.public").read_bytes()
 
     def export_public(self) -> bytes:
@@ -206,7 +199,6 @@ class LabServer:
         Args:
             passphrase: Protects it; ``None`` only after a person insisted.
         """
-        self.state.note("the keypair was exported" + ("" if passphrase else " WITHOUT A PASSPHRASE"))
         return keywork.export_keypair(self._key(), self._certificates(), passphrase)
 
     @property
@@ -217,16 +209,16 @@ class LabServer:
     def add_certificate(self, subject: str, days: int) -> None:
         """Attach another Organization Certificate to the Org Key."""
         packets, ends = keywork.organization_certificate(subject, days, self.state.now())
-        self.state.rows(
-            "INSERT INTO certificates (subject, not_after, packets) VALUES (?, ?, ?)",
-            subject,
-            stamp(ends),
-            packets,
+        known = self.certificates()
+        number = max((each.number for each in known), default=0) + 1
+        entry = OrganizationCertificateEntry(
+            number=number, subject=subject, not_after=stamp(ends), packets=packets.hex()
         )
+        self.state.change(certificates=(*known, entry))
 
-    def certificates(self) -> list[tuple[int, str, str]]:
-        """Number, subject and end of each; none ever renews itself."""
-        return list(self.state.rows("SELECT number, subject, not_after FROM certificates ORDER BY number"))
+    def certificates(self) -> tuple[OrganizationCertificateEntry, ...]:
+        """Those that are attached to the Org Key; none ever renews itself."""
+        return self.state.data.certificates
 
     def remove_certificate(self, number: int) -> None:
         """Take one off.
@@ -234,29 +226,28 @@ class LabServer:
         Raises:
             UsageProblem: There is no such number.
         """
-        if not any(row[0] == number for row in self.certificates()):
+        left = tuple(each for each in self.certificates() if each.number != number)
+        if left == self.certificates():
             raise UsageProblem(f"there is no certificate {number}", hint="`orgkey lab certificate list`")
-        self.state.rows("DELETE FROM certificates WHERE number = ?", number)
+        self.state.change(certificates=left)
 
     def renew(self) -> bool:
         """Renew the Org Key, when that is due: same key, same settings, a later end."""
-        ends, now = keywork.expires(self.public()), self.state.now()
-        if ends is None or now < ends - self.state.get("renew_days") * DAY:
+        ends, now, data = keywork.expires(self.public()), self.state.now(), self.state.data
+        if ends is None or now < ends - data.renew_days * DAY:
             return False
         disk = self._disk_key()
-        tsk = keywork.renew(self._tsk(), self.fingerprint, self.state.get("days"), disk, now)
-        self._keep(keywork.unlock(tsk, disk), tsk)
+        tsk = keywork.renew(self._tsk(), data.fingerprint, data.days, disk, now)
+        self._keep(rewrap.unlock(tsk, disk), tsk)
         return True
 
     # -- booting ------------------------------------------------------------------------------------
 
     def reboot(self) -> None:
         """Forget what opens the disk."""
-        if self._room.is_dir():
-            self._memory().unlink(missing_ok=True)
-            with suppress(OSError):
-                self._room.rmdir()
-        self.state.note("rebooted")
+        (self._room / "disk-key").unlink(missing_ok=True)
+        with suppress(OSError):
+            self._room.rmdir()
 
     def boot(
         self,
@@ -298,9 +289,6 @@ class LabServer:
                     raise WrongPassphrase(
                         "that is not the ignition passphrase", hint="where it is lost, boot with --keypair"
                     ) from error
-        self.state.note(
-            "booted by " + ("the Org Key" if keypair else "the ignition key" if ignition else "itself")
-        )
 
     def open_disk_key(self, key: UnlockedKey) -> Secret:
         """Open the disk's key with the Org Key.
@@ -327,16 +315,14 @@ class LabServer:
 
     @property
     def _room(self) -> Path:
-        return files.memory_root() / f"orgkey-lab-{self.state.get('id')}"
-
-    def _memory(self) -> Path:
-        return files.private_directory(self._room) / "disk-key"
+        return files.memory_root() / f"orgkey-lab-{self.state.data.id}"
 
     def _booted(self) -> Secret | None:
-        if not self._room.is_dir():
+        place = self._room / "disk-key"
+        if not place.exists():
             return None
-        place = self._memory()
-        return Secret(place.read_bytes()) if place.exists() else None
+        files.private_directory(self._room)  # nobody else's
+        return Secret(place.read_bytes())
 
     def _disk_key(self) -> Secret:
         found = self._booted()
@@ -348,23 +334,19 @@ class LabServer:
         return found
 
     def _remember(self, disk: Secret) -> None:
-        files.replace(self._memory(), disk.reveal())
+        files.replace(files.private_directory(self._room) / "disk-key", disk.reveal())
 
     def _write_ignition(self, disk: Secret, ignition: Secret) -> None:
+        words = ("--symmetric", "--cipher-algo", "AES256")
         with keywork.gpg(self.state.now()) as gpg:
-            made = gpg.demand(
-                "lock the disk",
-                gpg.call("--symmetric", "--cipher-algo", "AES256", stdin=disk.reveal(), passphrase=ignition),
-            )
-        files.replace(self._ignition, made.output)
+            locked = gpg.call(*words, stdin=disk.reveal(), passphrase=ignition)
+            files.replace(self._ignition, gpg.demand("lock the disk", locked).output)
 
     def _new_key(self, disk: Secret) -> None:
-        domain = self.state.get("domain")
-        user_id = f"{domain} Organization Key <keys@{domain}>"
-        tsk = keywork.make(
-            user_id, self.state.get("algorithm"), self.state.get("days"), disk, self.state.now()
-        )
-        key = keywork.unlock(tsk, disk)
+        data = self.state.data
+        user_id = f"{data.domain} Organization Key <keys@{data.domain}>"
+        tsk = keywork.make(user_id, data.algorithm, data.days, disk, self.state.now())
+        key = rewrap.unlock(tsk, disk)
         self._keep(key, tsk)
         with keywork.gpg(self.state.now()) as gpg:
             gpg.import_keys(key.public, {key.fingerprint: False})
@@ -373,16 +355,16 @@ class LabServer:
     def _keep(self, key: UnlockedKey, tsk: bytes) -> None:
         files.replace(self.state.keys / "org.secret", tsk)
         files.replace(self.state.keys / "org.public", key.public)
-        self.state.put("fingerprint", key.fingerprint)
+        self.state.change(fingerprint=key.fingerprint)
 
     def _tsk(self) -> bytes:
         return (self.state.keys / "org.secret").read_bytes()
 
     def _key(self) -> UnlockedKey:
-        return keywork.unlock(self._tsk(), self._disk_key())
+        return rewrap.unlock(self._tsk(), self._disk_key())
 
     def _certificates(self) -> bytes:
-        return b"".join(row[0] for row in self.state.rows("SELECT packets FROM certificates ORDER BY number"))
+        return bytes.fromhex("".join(each.packets for each in self.certificates()))
 
     def adopt(self, key: UnlockedKey, disk: Secret) -> None:
         """Take the Org Key of a restored server."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from pipeline.core.clock import parse_stamp, stamp
+from pipeline.core.clock import stamp
 from pipeline.devstack.lab import backup
 from pipeline.devstack.lab.server import DAY, LabServer
 
@@ -16,13 +14,12 @@ def tick(server: LabServer) -> list[str]:
         What was done, in words.
     """
     done = ["the Org Key renewed itself"] if server.renew() else []
-    now, schedule = server.state.now(), server.state.get("schedule")
-    if schedule and now >= parse_stamp(schedule["next"]):
-        made = backup.make(server, Path(schedule["to"]), **schedule["how"])
-        server.state.put("schedule", schedule | {"next": stamp(now + schedule["days"] * DAY)})
+    now, due = server.state.now(), server.state.data.schedule
+    if due and now >= due.next:
+        made = backup.make(server, due.to, **due.how)
+        later = due.model_copy(update={"next": now + due.days * DAY})
+        server.state.change(schedule=later)
         done.append(f"backup {made}")
-    for what in done:
-        server.state.note(what)
     return done
 
 
@@ -40,6 +37,7 @@ def advance(server: LabServer, days: float) -> list[str]:
     while days > 0:
         step = min(1.0, days)
         days -= step
-        server.state.put("offset_seconds", server.state.get("offset_seconds") + step * DAY.total_seconds())
+        passed = server.state.data.offset_seconds + step * DAY.total_seconds()
+        server.state.change(offset_seconds=passed)
         done += [f"{stamp(server.state.now())} {what}" for what in tick(server)]
     return done

@@ -1,40 +1,24 @@
-"""What the stand-in server remembers: one directory with a database and files, no secret in the clear."""
+"""What the stand-in server remembers: a directory with one document and key files, no secret in the clear."""
 
 from __future__ import annotations
 
-import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from pipeline.core import files
-from pipeline.core.clock import Clock, stamp
+from pipeline.core.clock import Clock
 from pipeline.core.errors import LocalFilesProblem, UsageProblem
 
-_SCHEMA: Final = """
-CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE users (fingerprint TEXT PRIMARY KEY, name TEXT NOT NULL, mail TEXT UNIQUE NOT NULL,
-                    at TEXT NOT NULL);
-CREATE TABLE certificates (number INTEGER PRIMARY KEY, subject TEXT NOT NULL, not_after TEXT NOT NULL,
-                           packets BLOB NOT NULL);
-CREATE TABLE events (at TEXT NOT NULL, what TEXT NOT NULL);
-CREATE TABLE backups (at TEXT NOT NULL, path TEXT NOT NULL, bytes INTEGER NOT NULL);
-"""
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
 
 
-@dataclass(frozen=True)
-class User:
-    """A user whose key the server made and signed.
-
-    Attributes:
-        fingerprint: Of the user's key.
-        name: The person's.
-        mail: The address.
-    """
+class User(_Frozen):
+    """A user whose key the server made and signed."""
 
     fingerprint: str
     name: str
@@ -44,6 +28,40 @@ class User:
     def user_id(self) -> str:
         """The OpenPGP user id."""
         return f"{self.name} <{self.mail}>"
+
+
+class OrganizationCertificateEntry(_Frozen):
+    """An Organization Certificate; its packets are hexadecimal digits."""
+
+    number: int
+    subject: str
+    not_after: str
+    packets: str
+
+
+class BackupSchedule(_Frozen):
+    """When the next backup is due, where it goes, and how it is made."""
+
+    days: float
+    to: Path
+    next: datetime
+    how: dict[str, Any]
+
+
+class LabData(_Frozen):
+    """The document."""
+
+    domain: str
+    algorithm: str
+    days: int
+    id: str
+    fingerprint: str = ""
+    renew_days: int = 31
+    live: bool = False
+    offset_seconds: float = 0.0
+    users: tuple[User, ...] = ()
+    certificates: tuple[OrganizationCertificateEntry, ...] = ()
+    schedule: BackupSchedule | None = None
 
 
 class LabState:
@@ -56,22 +74,9 @@ class LabState:
 
     def __init__(self, directory: Path, clock: Clock) -> None:
         self.directory = directory
-        self.clock = clock
-
-    @property
-    def database(self) -> Path:
-        """The database."""
-        return self.directory / "server.sqlite"
-
-    @property
-    def keys(self) -> Path:
-        """Where keys lie."""
-        return self.directory / "keys"
-
-    @property
-    def exists(self) -> bool:
-        """Whether the Setup Assistant has run here."""
-        return self.database.exists()
+        self.file = directory / "server.json"
+        self.keys = directory / "keys"
+        self._clock = clock
 
     def create(self) -> None:
         """Make the directory.
@@ -85,59 +90,35 @@ class LabState:
             )
         for path in (self.directory, self.keys, self.keys / "users", self.directory / "backups"):
             files.private_directory(path)
-        with self._connection() as database:
-            database.executescript(_SCHEMA)
-        self.database.chmod(0o600)
 
-    def adopt(self, database: bytes) -> None:
-        """Take a backup's database in the place of an empty one."""
-        files.replace(self.database, database)
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        database = sqlite3.connect(self.database, timeout=10)
-        try:
-            with database:
-                yield database
-        finally:
-            database.close()
-
-    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """Ask the database.
+    @property
+    def data(self) -> LabData:
+        """The document, as it is now.
 
         Raises:
             UsageProblem: There is no stand-in server here.
+            LocalFilesProblem: The document is damaged.
         """
-        if not self.exists:
+        try:
+            return LabData.model_validate_json(self.file.read_bytes())
+        except FileNotFoundError:
             raise UsageProblem(
                 f"there is no stand-in server in {self.directory}",
                 hint="begin with `orgkey lab setup DOMAIN`",
-            )
-        with self._connection() as database:
-            return database.execute(query, values).fetchall()
+            ) from None
+        except ValueError as error:
+            raise LocalFilesProblem(
+                f"{self.file} is damaged", hint="set up another stand-in server"
+            ) from error
 
-    def copy(self) -> bytes:
-        """A consistent copy of the database."""
-        with self._connection() as database:
-            return bytes(database.serialize())
+    def write(self, data: LabData) -> None:
+        """Write the document."""
+        files.replace(self.file, data.model_dump_json().encode())
 
-    def get(self, name: str) -> Any:
-        """A setting; ``None`` where it is not set."""
-        found = self.rows("SELECT value FROM settings WHERE name = ?", name)
-        return json.loads(found[0][0]) if found else None
-
-    def put(self, name: str, value: Any) -> None:
-        """Change a setting."""
-        self.rows("INSERT OR REPLACE INTO settings VALUES (?, ?)", name, json.dumps(value))
-
-    def note(self, what: str) -> None:
-        """Write down what happened."""
-        self.rows("INSERT INTO events VALUES (?, ?)", stamp(self.now()), what)
+    def change(self, **changes: Any) -> None:
+        """Change some of it."""
+        self.write(self.data.model_copy(update=changes))
 
     def now(self) -> datetime:
         """The server's own time."""
-        return self.clock.now() + timedelta(seconds=self.get("offset_seconds") or 0.0)
-
-    def users(self) -> list[User]:
-        """All users, by address."""
-        return [User(*row) for row in self.rows("SELECT fingerprint, name, mail FROM users ORDER BY mail")]
+        return self._clock.now() + timedelta(seconds=self.data.offset_seconds)
