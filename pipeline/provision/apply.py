@@ -44,34 +44,23 @@ def apply(sites: Sequence[Site], changes: Sequence[ServerChange], retrier: Retri
         One outcome for each change, in their order.
     """
     by_label = {site.label: site for site in sites}
-    outcomes: list[AppliedChange] = []
-    failed: dict[tuple[str, str], OrgkeyError] = {}
-    stopped: set[str] = set()
-    sent: set[tuple[str, str]] = set()
+    bodies: dict[tuple[str, str], dict[str, Any]] = {}
     for change in changes:
-        request = (change.server, change.call)
-        if not change.call:
-            outcomes.append(AppliedChange(change, "by-hand"))
+        if change.call:
+            bodies.setdefault((change.server, change.call), {}).update(change.body)
+    states: dict[tuple[str, str], tuple[str, OrgkeyError | None]] = {}
+    stopped: set[str] = set()
+    for (server, call), body in bodies.items():
+        states[server, call] = "not-done", None
+        if server in stopped:
             continue
-        if request not in sent and change.server not in stopped:
-            body: dict[str, Any] = {}
-            for other in changes:
-                if (other.server, other.call) == request:
-                    body |= other.body
-            send = partial(_send, by_label[change.server], change.call, body, retrier)
-            error = isolated(send, f"apply, write {change.call} at {change.server}")
-            if error is None:
-                sent.add(request)
-            else:
-                failed[request] = error
-                stopped.add(change.server)
-        if request in sent:
-            outcomes.append(AppliedChange(change, "done"))
-        elif request in failed:
-            outcomes.append(AppliedChange(change, "failed", failed[request]))
-        else:
-            outcomes.append(AppliedChange(change, "not-done"))
-    return outcomes
+        send = partial(_send, by_label[server], call, body, retrier)
+        error = isolated(send, f"apply, write {call} at {server}")
+        states[server, call] = "failed" if error else "done", error
+        if error:
+            stopped.add(server)
+    by_hand = ("by-hand", None)
+    return [AppliedChange(change, *states.get((change.server, change.call), by_hand)) for change in changes]
 
 
 def code(outcomes: Sequence[AppliedChange]) -> Code:

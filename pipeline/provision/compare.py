@@ -1,4 +1,4 @@
-"""Differences between what a server should have and what it has, each with the request that mends it."""
+"""One server, compared: what it should have, what it has, and the request that mends each difference."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import dataclasses
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from pipeline.core.errors import Code
+from pipeline.core.errors import Code, UsageProblem
 from pipeline.provision import policy
-from pipeline.provision.actual import Actual
-from pipeline.provision.desired import Wanted, auth_mount
-from pipeline.provision.fields import KvConfig
+from pipeline.provision.desired import Site, Wanted, auth_mount
+from pipeline.provision.fields import (
+    Fields,
+    KvConfig,
+    Mount,
+    PolicyFields,
+    Role,
+    ServerStatus,
+    TransitKeyFields,
+    read_as,
+)
 
+M = TypeVar("M", bound=Fields)
 _DEFAULT_VERSIONS = 10
 # More of it, or none where zero means "without an end", is more than was meant.
 _LIMITS = frozenset(
@@ -97,76 +106,138 @@ class Fault:
     code: Code = Code.CONFLICT
 
 
-def compare(server: str, want: Wanted, have: Actual) -> tuple[list[ServerChange], list[Fault]]:
-    """Compare one server, in the order in which differences can be mended."""
-    found = _Comparison(server, want, have)
-    for look in (found.mounts, found.keys, found.policies, found.auth, found.roles, found.audit):
-        look()
-    return found.changes, found.faults
+class Comparison:
+    """Looks at one server, object by object, in the order in which differences can be mended.
 
+    Args:
+        site: The server.
+        want: What it should have.
 
-class _Comparison:
-    def __init__(self, server: str, want: Wanted, have: Actual) -> None:
-        self.server, self.want, self.have = server, want, have
+    Attributes:
+        status: What the server says of itself.
+        changes: What can be mended.
+        faults: What cannot.
+
+    Raises:
+        Denied: The login may not look.
+        Unreachable, DeadlinePassed, UsageProblem: It does not answer as it should.
+    """
+
+    def __init__(self, site: Site, want: Wanted) -> None:
+        self._site = site
+        self._want = want
         self.changes: list[ServerChange] = []
         self.faults: list[Fault] = []
+        self.status = self._demand("sys/seal-status", ServerStatus)
+        self._engines = self._mounts("sys/mounts", (*want.kv, *want.transit))
+        self._auth = self._mounts("sys/auth", want.auth)
+        for look in (
+            self._kv_and_transit,
+            self._keys,
+            self._policies,
+            self._approle,
+            self._roles,
+            self._audit,
+        ):
+            look()
 
-    def missing(self, path: str, body: Mapping[str, Any], **more: Any) -> None:
-        self.changes.append(
-            ServerChange(self.server, path, "exists", False, True, **{"call": path, "body": body} | more)
+    @property
+    def openbao(self) -> bool:
+        """Whether it is OpenBao, which counts its releases from 2; Vault was at 1 when they parted."""
+        return not self.status.version.startswith("1.")
+
+    # -- what the server has ---------------------------------------------------------------------
+
+    def _read(self, path: str, kind: type[M]) -> M | None:
+        found = self._site.session.read(path, f"plan, read {path}")
+        return None if found is None else read_as(kind, found, self._what(path))
+
+    def _demand(self, path: str, kind: type[M]) -> M:
+        found = self._read(path, kind)
+        if found is None:
+            raise self._nothing(path)
+        return found
+
+    def _table(self, path: str) -> dict[str, Any]:
+        found = self._site.session.read(path, f"plan, read {path}")
+        if found is None:
+            raise self._nothing(path)
+        return read_as(dict[str, Any], found, self._what(path))
+
+    def _mounts(self, path: str, names: tuple[str, ...]) -> dict[str, Mount | None]:
+        table = self._table(path)
+        return {
+            name: None
+            if (entry := table.get(f"{name}/")) is None
+            else read_as(Mount, entry, f"{self._what(path)}, {name}/")
+            for name in names
+        }
+
+    def _what(self, path: str) -> str:
+        return f"plan, read {path} at {self._site.label}"
+
+    def _nothing(self, path: str) -> UsageProblem:
+        return UsageProblem(
+            f"plan, read {path}: {self._site.label} has nothing there",
+            hint="check the address and the namespace",
         )
 
-    def differs(
-        self, path: str, field: str, have: Any, want: Any, surplus: tuple[str, ...], call: str = ""
+    # -- what differs ----------------------------------------------------------------------------
+
+    def _missing(self, path: str, body: Mapping[str, Any], **more: Any) -> None:
+        named = {"call": path, "body": body} | more
+        self.changes.append(ServerChange(self._site.label, path, "exists", False, True, **named))
+
+    def _differs(
+        self, path: str, field: str, have: Any, want: Any, surplus: tuple[str, ...], **more: Any
     ) -> None:
-        self.changes.append(
-            ServerChange(self.server, path, field, have, want, call or path, {field: want}, surplus=surplus)
-        )
+        named = {"call": path, "body": {field: want}} | more
+        self.changes.append(ServerChange(self._site.label, path, field, have, want, **named, surplus=surplus))
 
-    def fault(self, path: str, message: str, hint: str) -> None:
-        self.faults.append(Fault(self.server, path, message, hint))
+    def _fault(self, path: str, message: str, hint: str) -> None:
+        self.faults.append(Fault(self._site.label, path, message, hint))
 
-    def mounts(self) -> None:
-        for path in (*self.want.kv, *self.want.transit):
-            kind = "kv" if path in self.want.kv else "transit"
-            found, called = self.have.mounts[path], f"sys/mounts/{path}"
+    def _kv_and_transit(self) -> None:
+        for path, found in self._engines.items():
+            kind, called = "kv" if path in self._want.kv else "transit", f"sys/mounts/{path}"
             if found is None:
                 options = {"options": {"version": "2"}} if kind == "kv" else {}
-                self.missing(called, {"type": kind} | options)
+                self._missing(called, {"type": kind} | options)
             elif found.type != kind:
-                self.fault(
+                self._fault(
                     called,
                     f"there is an engine of type {found.type or 'none'}, not {kind}",
                     "name another mount in the configuration; no mount is ever removed",
                 )
                 continue
             elif kind == "kv" and not found.is_kv2:
-                self.fault(
+                self._fault(
                     called,
                     "it is a key-value store of version 1, which keeps no versions",
                     f"name another mount, or raise it yourself: vault kv enable-versioning {path}",
                 )
                 continue
             if kind == "kv":
-                self.kv(f"{path}/config", self.have.kv[path] or KvConfig())
+                self._kv(f"{path}/config", new=found is None)
 
-    def kv(self, path: str, have: KvConfig) -> None:
-        kept, want = have.max_versions or 0, self.want.kv_fields["max_versions"]
+    def _kv(self, path: str, *, new: bool) -> None:
+        have = KvConfig() if new else self._demand(path, KvConfig)
+        kept, want = have.max_versions or 0, self._want.kv_fields["max_versions"]
         if (kept or _DEFAULT_VERSIONS) < want:
             few = ("versions are lost after fewer writes",) if 0 < kept < _DEFAULT_VERSIONS else ()
-            self.differs(path, "max_versions", kept, want, few)
+            self._differs(path, "max_versions", kept, want, few)
         if (expires := have.delete_version_after) != "0s":
-            self.differs(path, "delete_version_after", expires, "0s", ("versions expire by themselves",))
+            self._differs(path, "delete_version_after", expires, "0s", ("versions expire by themselves",))
 
-    def keys(self) -> None:
-        new = {name: value for name, value in self.want.key_fields.items() if name != "deletion_allowed"}
-        for mount, key in self.want.keys:
-            engine = self.have.mounts[mount]
+    def _keys(self) -> None:
+        new = {name: value for name, value in self._want.key_fields.items() if name != "deletion_allowed"}
+        for mount, key in self._want.keys:
+            engine, path = self._engines[mount], f"{mount}/keys/{key}"
             if engine is not None and engine.type != "transit":
                 continue  # the mount is a fault already
-            found, path = self.have.keys[mount, key], f"{mount}/keys/{key}"
+            found = self._read(path, TransitKeyFields) if engine else None
             if found is None:
-                self.missing(path, new)
+                self._missing(path, new)
                 continue
             wrong = [
                 f"{name} is {_word(has)}, should be {_word(value)}"
@@ -178,62 +249,63 @@ class _Comparison:
             if found.soft_deleted:
                 wrong.append("it is marked as deleted")
             if wrong:
-                self.fault(
+                self._fault(
                     path,
                     "; ".join(wrong),
                     "this cannot be changed: name a new key in the configuration, and rotate custody to it",
                 )
             if found.deletion_allowed:
                 more = ("whoever may delete keys can delete it, and every share with it",)
-                self.differs(path, "deletion_allowed", True, False, more, f"{path}/config")
+                self._differs(path, "deletion_allowed", True, False, more, call=f"{path}/config")
 
-    def policies(self) -> None:
-        for name, text in self.want.policies.items():
-            found, path = self.have.policies[name], f"sys/policies/acl/{name}"
+    def _policies(self) -> None:
+        for name, text in self._want.policies.items():
+            path = f"sys/policies/acl/{name}"
+            answer = self._read(path, PolicyFields)
+            found = answer.policy if answer else None
             if found is not None and found.strip() == text.strip():
                 continue
             diff = policy.diff(name, found or "", text)
             if found is None:
-                self.missing(path, {"policy": text}, diff=diff)
+                self._missing(path, {"policy": text}, diff=diff)
             else:
                 given = policy.surplus(found, text)
-                more = ("what cannot be judged",) if given is None else tuple(given)
-                self.changes.append(
-                    ServerChange(self.server, path, "policy", found, text, path, {"policy": text}, diff, more)
-                )
+                surplus = ("what cannot be judged",) if given is None else tuple(given)
+                self._differs(path, "policy", found, text, surplus, diff=diff)
 
-    def auth(self) -> None:
-        for mount in self.want.auth:
-            found, path = self.have.auth[mount], f"sys/auth/{mount}"
+    def _approle(self) -> None:
+        for mount, found in self._auth.items():
+            path = f"sys/auth/{mount}"
             if found is None:
-                self.missing(path, {"type": "approle"})
+                self._missing(path, {"type": "approle"})
             elif found.type != "approle":
-                self.fault(
+                self._fault(
                     path,
                     f"it is of type {found.type or 'none'}, not approle",
                     "name another mount: [login] of settings.toml, or mount in the identity's login",
                 )
 
-    def roles(self) -> None:
-        for path, fields in self.want.roles.items():
-            engine, found = self.have.auth[auth_mount(path)], self.have.roles[path]
+    def _roles(self) -> None:
+        for path, fields in self._want.roles.items():
+            engine = self._auth[auth_mount(path)]
             if engine is not None and engine.type != "approle":
                 continue
+            found = self._read(path, Role) if engine else None
             if found is None:
-                self.missing(path, fields)
+                self._missing(path, fields)
                 continue
             for name, value in fields.items():
                 has = _plain(getattr(found, name), value)
                 if has != value:
-                    self.differs(path, name, has, value, _role_surplus(name, has, value))
+                    self._differs(path, name, has, value, _role_surplus(name, has, value))
 
-    def audit(self) -> None:
-        device = self.want.audit
-        if device is None or self.have.audit:
+    def _audit(self) -> None:
+        device = self._want.audit
+        if device is None or self._table("sys/audit"):
             return
         path, options = f"sys/audit/{device.path}", dict(device.options)
-        if not self.have.openbao:
-            self.missing(path, {"type": device.type, "options": options})
+        if not self.openbao:
+            self._missing(path, {"type": device.type, "options": options})
             return
         lines = "".join(f'\n    {name} = "{value}"' for name, value in options.items())
         text = (
@@ -241,12 +313,13 @@ class _Comparison:
             f'audit "{device.type}" "{device.path}" {{\n  options {{{lines}\n  }}\n}}\n'
             "and let the server read it again (SIGHUP)"
         )
-        self.missing(path, {}, call="", by_hand=text)
+        self._missing(path, {}, call="", by_hand=text)
 
 
 def _role_surplus(name: str, have: Any, want: Any) -> tuple[str, ...]:
     """What a role's field gives beyond what it should, in words."""
     other = ", ".join(sorted(set(have) - set(want))) if name == "token_policies" else ""
+    further = name.endswith("_bound_cidrs") and not _within(have, want)
     cases = (
         (bool(other), f"also the policies {other}"),
         (name == "token_no_default_policy" and not have, "also the policy default"),
@@ -254,10 +327,7 @@ def _role_surplus(name: str, have: Any, want: Any) -> tuple[str, ...]:
         (name == "token_type" and "batch" in str(have), "tokens that cannot be revoked"),
         (name == "token_period" and bool(have), "tokens without an end"),
         (name in _LIMITS and (have == 0 or (want != 0 and have > want)), f"a longer or looser {name}"),
-        (
-            name.endswith("_bound_cidrs") and not _within(have, want),
-            "logins and tokens from further addresses",
-        ),
+        (further, "logins and tokens from further addresses"),
     )
     return tuple(words for looser, words in cases if looser)
 
@@ -267,13 +337,10 @@ def _within(have: list[str], want: list[str]) -> bool:
     if not want or not have:
         return bool(have) or not want
     try:
-        outer = [ipaddress.ip_network(item, strict=False) for item in want]
+        inner, outer = ([ipaddress.ip_network(item, strict=False) for item in each] for each in (have, want))
         return all(
-            any(
-                net.version == each.version and net.subnet_of(each)  # type: ignore[arg-type]
-                for each in outer
-            )
-            for net in (ipaddress.ip_network(item, strict=False) for item in have)
+            any(net.version == each.version and net.subnet_of(each) for each in outer)  # type: ignore[arg-type]
+            for net in inner
         )
     except ValueError:
         return False
@@ -283,10 +350,8 @@ def _plain(found: Any, like: Any) -> Any:
     """A value as the server gives it, in the form of the one that it is compared with."""
     if isinstance(like, list):
         return sorted(map(str, found or []))
-    if isinstance(like, bool):
-        return bool(found)
-    if isinstance(like, int):
-        return int(found or 0)
+    if isinstance(like, bool | int):
+        return type(like)(found or 0)
     return found
 
 

@@ -128,6 +128,12 @@ class TransitKeyFields(Fields):
     imported_key: bool | None = None
 
 
+class PolicyFields(Fields):
+    """A policy."""
+
+    policy: str | None = None
+
+
 class MountOptions(Fields):
     """The options of a mount."""
 

@@ -190,24 +190,20 @@ class Files:
         self.directory = directory or infra_path("vault")
         self.settings = self._settings(self.directory / "settings.toml")
         policies = self.directory / "policies"
-        token = Template(self._read(policies / "token.hcl"))
-        self._templates = {(identity, "token"): token for identity in IDENTITIES} | {
-            (identity, path.stem): Template(self._read(path))
-            for identity in IDENTITIES
-            for path in sorted((policies / identity).glob("*.hcl"))
-        }
+        self._templates: dict[tuple[IdentityName, str], Template] = {}
         for identity in IDENTITIES:
-            if not any(owner == identity and purpose != "token" for owner, purpose in self._templates):
+            own = sorted((policies / identity).glob("*.hcl"))
+            if all(path.stem == "token" for path in own):
                 raise UsageProblem(
                     f"{policies / identity} has no policies",
                     hint="copy infra/vault whole, or leave --files out",
                 )
-        for identity, purpose in self._templates:
-            if purpose not in PURPOSES:
-                raise UsageProblem(
-                    f"{self.directory}/policies/{identity}/{purpose}.hcl has no known purpose",
-                    hint=f"its name is one of {', '.join(PURPOSES)}",
-                )
+            for path in (policies / "token.hcl", *own):
+                if path.stem not in PURPOSES:
+                    raise UsageProblem(
+                        f"{path} has no known purpose", hint=f"its name is one of {', '.join(PURPOSES)}"
+                    )
+                self._templates[identity, path.stem] = Template(self._read(path))
 
     def policy(self, identity: IdentityName, values: Mapping[str, list[dict[str, str]]]) -> str:
         """Write a policy: each template once for each set of values of its purpose.
@@ -221,32 +217,30 @@ class Files:
         """
         parts = [f"# Policy orgkey-{identity} of orgkey-escrow, made from infra/vault.\n"]
         for purpose in PURPOSES:
-            template = self._templates.get((identity, purpose))
-            for filled in values.get(purpose, []) if template else []:
-                part = self._fill(template, filled, f"{identity}/{purpose}.hcl")
+            if (template := self._templates.get((identity, purpose))) is None:
+                continue
+            for filled in values.get(purpose, []):
+                try:
+                    part = template.substitute(filled)
+                except (KeyError, ValueError) as error:
+                    name = f"{self.directory}/policies/{identity}/{purpose}.hcl"
+                    raise UsageProblem(
+                        f"{name}: {error} is not a placeholder here",
+                        hint=f"there are {', '.join(f'${{{key}}}' for key in filled) or 'none'}",
+                    ) from None
                 if part not in parts:
                     parts.append(part)
         return "\n".join(parts)
 
-    def _fill(self, template: Template | None, values: Mapping[str, str], name: str) -> str:
-        assert template is not None
-        try:
-            return template.substitute(values)
-        except (KeyError, ValueError) as error:
-            raise UsageProblem(
-                f"{self.directory}/policies/{name}: {error} is not a placeholder here",
-                hint=f"there are {', '.join(f'${{{key}}}' for key in values) or 'none'}",
-            ) from None
-
     def _settings(self, path: Path) -> Settings:
+        document: dict[str, Any] = {}
         try:
             document = tomllib.loads(self._read(path))
+            return Settings.model_validate(document)
         except tomllib.TOMLDecodeError as error:
             raise UsageProblem(
                 f"{path} is not TOML: {error}", hint="correct the line that it names"
             ) from error
-        try:
-            return Settings.model_validate(document)
         except ValidationError as error:
             raise UsageProblem(
                 f"{path}: {describe(error, Settings, document)}",

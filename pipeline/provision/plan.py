@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from pipeline.config import Config
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
 from pipeline.core.isolation import isolated
-from pipeline.provision import actual
-from pipeline.provision.actual import Actual
-from pipeline.provision.compare import Fault, ServerChange, compare
+from pipeline.provision.compare import Comparison, Fault, ServerChange
 from pipeline.provision.desired import RoleLogin, Site, wanted
 from pipeline.provision.files import Files
 
@@ -85,45 +83,36 @@ def make(files: Files, config: Config | None, sites: Sequence[Site]) -> ServersP
         UsageProblem: The files or the configuration do not fit, or name one server in two ways.
     """
     # Mistakes in files show before any server is asked.
-    wants = [wanted(files, config, site) for site in sites]
-    found = {
-        site.label: isolated(partial(actual.read, site, want), f"the Vault server {site.label}")
-        for site, want in zip(sites, wants, strict=True)
-    }
-    errors = [each for each in found.values() if isinstance(each, OrgkeyError)]
+    wants = [(site, wanted(files, config, site)) for site in sites]
+    found = [
+        (site, want, isolated(partial(Comparison, site, want), f"the Vault server {site.label}"))
+        for site, want in wants
+    ]
+    errors = [each for *_, each in found if isinstance(each, OrgkeyError)]
     if errors and len(errors) == len(sites):
         raise errors[0]
-    asked = {label: each for label, each in found.items() if isinstance(each, Actual)}
-    _one_address(sites, asked)
+    seen: dict[tuple[str, str | None], Site] = {}
     servers, changes, faults = [], [], []
-    for site, want in zip(sites, wants, strict=True):
-        have = found[site.label]
-        if isinstance(have, OrgkeyError):
-            faults.append(Fault(site.label, "server", have.message, have.hint, have.code))
+    for site, want, each in found:
+        if isinstance(each, OrgkeyError):
+            faults.append(Fault(site.label, "server", each.message, each.hint, each.code))
             continue
-        more, wrong = compare(site.label, want, have)
-        changes += more
-        faults += wrong
-        place = site.place
+        _one_address(seen, site, each.status.cluster_id)
+        changes += each.changes
+        faults += each.faults
+        place, version = site.place, each.status.version
         servers.append(
-            ComparedServer(
-                site.label, place.address, place.namespace, have.version, have.openbao, want.logins
-            )
+            ComparedServer(site.label, place.address, place.namespace, version, each.openbao, want.logins)
         )
     return ServersPlan(tuple(servers), tuple(changes), tuple(faults))
 
 
-def _one_address(sites: Sequence[Site], asked: Mapping[str, Actual]) -> None:
+def _one_address(seen: dict[tuple[str, str | None], Site], site: Site, cluster: str) -> None:
     """Refuse two addresses of one server: each would write the policies with its own part only."""
-    seen: dict[tuple[str, str | None], Site] = {}
-    for site in sites:
-        have = asked.get(site.label)
-        if have is None or not have.cluster:
-            continue
-        namespace = site.place.namespace
-        other = seen.setdefault((have.cluster, None if namespace == "root" else namespace), site)
-        if other is not site:
-            raise UsageProblem(
-                f"{other.label} and {site.label} are one server",
-                hint="give one address for both in the configuration, spelled the same",
-            )
+    namespace = site.place.namespace
+    other = seen.setdefault((cluster, None if namespace == "root" else namespace), site) if cluster else site
+    if other is not site:
+        raise UsageProblem(
+            f"{other.label} and {site.label} are one server",
+            hint="give one address for both in the configuration, spelled the same",
+        )

@@ -13,14 +13,14 @@ from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import Unreachable, UsageProblem
 from pipeline.core.retry import Retrier
 from pipeline.provision import apply
-from pipeline.provision.actual import Actual
-from pipeline.provision.compare import ServerChange, compare
+from pipeline.provision.compare import Comparison, ServerChange
 from pipeline.provision.desired import Site, Wanted, wanted
-from pipeline.provision.fields import KvConfig, Mount, MountOptions, Role, TransitKeyFields
 from pipeline.provision.files import Files
 from pipeline.provision.plan import ComparedServer, ServersPlan
 
 WRITER = "auth/approle/role/orgkey-writer"
+KEY, POLICY = "transit/keys/orgkey-escrow", "sys/policies/acl/"
+Answers = dict[str, Any]
 
 
 ESTATE = """
@@ -62,37 +62,49 @@ def want() -> Wanted:
 
 
 @pytest.fixture
-def same(want: Wanted) -> Actual:
-    """A server that has exactly what it should."""
-    return Actual(
-        version="2.4.0",
-        cluster="",
-        openbao=True,
-        policies=want.policies,
-        mounts={
-            "orgkey": Mount(type="kv", options=MountOptions(version="2")),
-            "transit": Mount(type="transit"),
+def same(want: Wanted) -> Answers:
+    """What a server answers that has exactly what it should."""
+    return {
+        "sys/seal-status": {"version": "2.4.0"},
+        "sys/mounts": {
+            "orgkey/": {"type": "kv", "options": {"version": "2"}},
+            "transit/": {"type": "transit"},
         },
-        auth={"approle": Mount(type="approle")},
-        roles={path: Role(**fields) for path, fields in want.roles.items()},
-        kv={"orgkey": KvConfig(**want.kv_fields)},
-        keys={("transit", "orgkey-escrow"): TransitKeyFields(**want.key_fields)},
-        audit=("file/",),
-    )
+        "sys/auth": {"approle/": {"type": "approle"}},
+        "sys/audit": {"file/": {}},
+        "orgkey/config": dict(want.kv_fields),
+        KEY: dict(want.key_fields),
+        **{POLICY + name: {"policy": text} for name, text in want.policies.items()},
+        **{path: dict(fields) for path, fields in want.roles.items()},
+    }
 
 
-def changes(want: Wanted, have: Actual) -> list[ServerChange]:
-    found, faults = compare("server", want, have)
-    assert faults == []
-    return found
+class Answering(Nobody):
+    """A server that answers, and takes nothing."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.answers = answers
+
+    def read(self, path: str, what: str) -> Any:
+        return self.answers.get(path)
 
 
-def test_the_same_is_no_difference(want: Wanted, same: Actual) -> None:
+def compared(want: Wanted, have: Answers) -> Comparison:
+    return Comparison(replace(site(), session=Answering(have)), want)
+
+
+def changes(want: Wanted, have: Answers) -> list[ServerChange]:
+    found = compared(want, have)
+    assert found.faults == []
+    return found.changes
+
+
+def test_the_same_is_no_difference(want: Wanted, same: Answers) -> None:
     assert changes(want, same) == []
 
 
-def test_openbao_takes_audit_devices_by_hand_only(want: Wanted, same: Actual) -> None:
-    (change,) = changes(want, replace(same, audit=()))
+def test_openbao_takes_audit_devices_by_hand_only(want: Wanted, same: Answers) -> None:
+    (change,) = changes(want, same | {"sys/audit": {}})
     assert change.call == ""
     assert change.by_hand.startswith("do by hand: ")
     assert 'audit "file" "orgkey" {' in change.by_hand
@@ -104,26 +116,26 @@ def test_openbao_takes_audit_devices_by_hand_only(want: Wanted, same: Actual) ->
     assert ServersPlan((), (change,), ()).code == 0
     assert ServersPlan((), (change,), ()).by_hand == (change,)
     told = lines(
-        ServersPlan((ComparedServer("server", "", None, "2.7.2", True, ()),), (change,), ()), whole=False
+        ServersPlan((ComparedServer(site().label, "", None, "2.7.2", True, ()),), (change,), ()), whole=False
     )
     assert told[-1] == "no changes, 1 thing to do by hand"
     assert 'audit "file" "orgkey" {' in "\n".join(told)
 
 
-def test_what_was_made_is_told_as_made_and_a_new_policy_in_short(want: Wanted, same: Actual) -> None:
-    name = next(iter(same.policies))
-    (change,) = changes(want, replace(same, policies={**same.policies, name: None}))
+def test_what_was_made_is_told_as_made_and_a_new_policy_in_short(want: Wanted, same: Answers) -> None:
+    name = next(iter(want.policies))
+    (change,) = changes(want, {path: answer for path, answer in same.items() if path != POLICY + name})
     assert change.summary == f"sys/policies/acl/{name} is missing"
     assert change.made == f"made sys/policies/acl/{name}"
-    plan = ServersPlan((ComparedServer("server", "", None, "2.7.2", True, ()),), (change,), ())
+    plan = ServersPlan((ComparedServer(site().label, "", None, "2.7.2", True, ()),), (change,), ())
     assert plan.code == 42
     short, whole = lines(plan, whole=False), lines(plan, whole=True)
     assert "-v shows them" in short[2]
     assert len(short) < 6 < len(whole)
 
 
-def test_vault_takes_them_from_its_api(want: Wanted, same: Actual) -> None:
-    (change,) = changes(want, replace(same, audit=(), openbao=False, version="1.20.0"))
+def test_vault_takes_them_from_its_api(want: Wanted, same: Answers) -> None:
+    (change,) = changes(want, same | {"sys/audit": {}, "sys/seal-status": {"version": "1.20.0"}})
     assert (change.call, change.by_hand) == ("sys/audit/orgkey", "")
     assert change.body["type"] == "file"
 
@@ -132,10 +144,8 @@ def test_a_namespace_has_no_audit_devices_of_its_own() -> None:
     assert wanted(Files(), None, site(namespace="team")).audit is None
 
 
-def role(want: Wanted, same: Actual, **fields: Any) -> Actual:
-    known = same.roles[WRITER]
-    assert known is not None
-    return replace(same, roles={**same.roles, WRITER: Role(**known.model_dump() | fields)})
+def role(same: Answers, **fields: Any) -> Answers:
+    return same | {WRITER: same[WRITER] | fields}
 
 
 def bound(want: Wanted, *addresses: str) -> Wanted:
@@ -157,14 +167,14 @@ def bound(want: Wanted, *addresses: str) -> Wanted:
     ],
 )
 def test_addresses_that_bind_less_are_surplus(
-    want: Wanted, same: Actual, wanted_addresses: list[str], has: list[str], wider: bool
+    want: Wanted, same: Answers, wanted_addresses: list[str], has: list[str], wider: bool
 ) -> None:
-    (change,) = changes(bound(want, *wanted_addresses), role(want, same, token_bound_cidrs=has))
+    (change,) = changes(bound(want, *wanted_addresses), role(same, token_bound_cidrs=has))
     assert (change.field, change.widens) == ("token_bound_cidrs", wider)
 
 
-def test_the_order_and_the_length_of_one_address_are_no_difference(want: Wanted, same: Actual) -> None:
-    has = role(want, same, token_bound_cidrs=["192.0.2.1", "10.0.0.0/8"])
+def test_the_order_and_the_length_of_one_address_are_no_difference(want: Wanted, same: Answers) -> None:
+    has = role(same, token_bound_cidrs=["192.0.2.1", "10.0.0.0/8"])
     assert changes(bound(want, "10.0.0.0/8", "192.0.2.1"), has) == []
 
 
@@ -185,33 +195,31 @@ def test_the_order_and_the_length_of_one_address_are_no_difference(want: Wanted,
     ],
 )
 def test_a_looser_role_gives_more_and_a_tighter_one_does_not(
-    want: Wanted, same: Actual, field: str, has: Any, wider: bool
+    want: Wanted, same: Answers, field: str, has: Any, wider: bool
 ) -> None:
-    (change,) = changes(want, role(want, same, **{field: has}))
+    (change,) = changes(want, role(same, **{field: has}))
     assert (change.field, change.have, change.widens) == (field, has, wider)
 
 
-def test_what_a_server_leaves_out_counts_as_nothing(want: Wanted, same: Actual) -> None:
-    have = role(want, same, token_bound_cidrs=None, secret_id_bound_cidrs=None, token_num_uses=None)
+def test_what_a_server_leaves_out_counts_as_nothing(want: Wanted, same: Answers) -> None:
+    have = role(same, token_bound_cidrs=None, secret_id_bound_cidrs=None, token_num_uses=None)
     assert changes(want, have) == []
 
 
-def test_a_policy_that_cannot_be_judged_is_a_surplus(want: Wanted, same: Actual) -> None:
-    odd = {**same.policies, "orgkey-writer": '{"path": {"*": {"policy": "sudo"}}}'}
-    (change,) = changes(want, replace(same, policies=odd))
+def test_a_policy_that_cannot_be_judged_is_a_surplus(want: Wanted, same: Answers) -> None:
+    odd = {"policy": '{"path": {"*": {"policy": "sudo"}}}'}
+    (change,) = changes(want, same | {POLICY + "orgkey-writer": odd})
     assert change.surplus == ("what cannot be judged",)
 
 
-def test_more_versions_than_asked_for_are_left_alone(want: Wanted, same: Actual) -> None:
-    kept = {"orgkey": KvConfig(max_versions=5000)}
-    assert changes(want, replace(same, kv=kept)) == []
+def test_more_versions_than_asked_for_are_left_alone(want: Wanted, same: Answers) -> None:
+    assert changes(want, same | {"orgkey/config": {"max_versions": 5000}}) == []
 
 
-def test_a_deleted_key_is_a_fault(want: Wanted, same: Actual) -> None:
-    gone = {("transit", "orgkey-escrow"): TransitKeyFields(**want.key_fields, soft_deleted=True)}
-    found, faults = compare("server", want, replace(same, keys=gone))
-    assert found == []
-    assert "marked as deleted" in faults[0].message
+def test_a_deleted_key_is_a_fault(want: Wanted, same: Answers) -> None:
+    found = compared(want, same | {KEY: same[KEY] | {"soft_deleted": True}})
+    assert found.changes == []
+    assert "marked as deleted" in found.faults[0].message
 
 
 def test_who_logs_in_another_way_gets_no_approle_beside_it() -> None:
@@ -244,25 +252,24 @@ token_file = "/a/token"
         assert f'path "auth/{mount}/role/orgkey-writer"' in made.policies["orgkey-planner"]
 
 
-def test_an_imported_key_is_a_fault(want: Wanted, same: Actual) -> None:
-    brought = {("transit", "orgkey-escrow"): TransitKeyFields(**want.key_fields, imported_key=True)}
-    found, faults = compare("server", want, replace(same, keys=brought))
-    assert found == []
-    assert "it was imported" in faults[0].message
+def test_an_imported_key_is_a_fault(want: Wanted, same: Answers) -> None:
+    found = compared(want, same | {KEY: same[KEY] | {"imported_key": True}})
+    assert found.changes == []
+    assert "it was imported" in found.faults[0].message
 
 
 @pytest.mark.parametrize(("has", "wider"), [("batch", True), ("default-batch", True), ("default", False)])
 def test_tokens_that_cannot_be_revoked_are_a_surplus(
-    want: Wanted, same: Actual, has: str, wider: bool
+    want: Wanted, same: Answers, has: str, wider: bool
 ) -> None:
-    (change,) = changes(want, role(want, same, token_type=has))
+    (change,) = changes(want, role(same, token_type=has))
     assert (change.field, change.want, change.widens) == ("token_type", "service", wider)
     assert change.body == {"token_type": "service"}
 
 
-def test_line_ends_alone_are_a_difference_that_is_named(want: Wanted, same: Actual) -> None:
-    dos = {**same.policies, "orgkey-writer": want.policies["orgkey-writer"].replace("\n", "\r\n")}
-    (change,) = changes(want, replace(same, policies=dos))
+def test_line_ends_alone_are_a_difference_that_is_named(want: Wanted, same: Answers) -> None:
+    dos = {"policy": want.policies["orgkey-writer"].replace("\n", "\r\n")}
+    (change,) = changes(want, same | {POLICY + "orgkey-writer": dos})
     assert change.diff == "only line ends differ"
 
 
