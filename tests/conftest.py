@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 from tests.support import forkserver, leftovers
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 AMBIENT = ("VAULT_", "BAO_", "AWS_", "ORGKEY_", "GNUPG", "XDG_")
 # One stack for the whole run: the controller names its directory, workers of pytest-xdist inherit it.
@@ -144,7 +144,7 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 def stack() -> Stack:
     """The stack that all tests share: use places of your own on it (``place``), and leave it running."""
     from pipeline.devstack.progress import reporter
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
     assert _run_directory is not None
     with pytest.MonkeyPatch.context() as patch:
@@ -169,7 +169,7 @@ def kustomize() -> Path:
 @pytest.fixture
 def make_stack() -> Iterator[Callable[[], Stack]]:
     """Start further stacks (a second each), for tests that stop, pause or seal servers."""
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
     with ExitStack() as made:
 
@@ -193,7 +193,7 @@ def own_stack(make_stack: Callable[[], Stack]) -> Stack:
 @pytest.fixture(scope="session")
 def shared_breakable_stack() -> Iterator[Stack]:
     """The stack behind ``breakable_stack``, for fixtures of the session; started once by each worker."""
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ORGKEY_STACK_CACHE", _cache)

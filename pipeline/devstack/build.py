@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core import process
-from pipeline.core.errors import DeadlinePassed, LocalFilesProblem, OrgkeyError, ProgramMissing
+from pipeline.core.errors import DeadlinePassed, LocalFilesProblem, ProgramMissing
 from pipeline.core.files import fsync_directory, private_directory
 from pipeline.devstack.programs import Program, Version, cache_root, cached_path, find, numbers, packaged
 from pipeline.devstack.progress import Progress
@@ -155,12 +155,9 @@ def _build(program: Program, go: Go, root: Path, report: Progress) -> Path:
     # Kept while builds fail, so that the next try goes on where this one stopped.
     private = root / "go" if go.own else None
     temporary = root / f".{program.name}.{secrets.token_hex(4)}.tmp"
-    version = ".".join(map(str, go.version))
-    text = (
-        f"building {program.label} {program.version} with Go {version}: some {program.minutes} minutes, once"
-    )
+    named = f"{program.label} {program.version} with Go {'.'.join(map(str, go.version))}"
     try:
-        with report.working(text):
+        with report.working(f"building {named}: some {program.minutes} minutes, once"):
             _run_go(program, go, private, temporary)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         with temporary.open("rb") as stream:
@@ -192,16 +189,13 @@ def _run_go(program: Program, go: Go, private: Path | None, output: Path) -> Non
             hint="run it again, it goes on where it stopped; or put the program on PATH",
         ) from error
     if done.returncode != 0:
-        raise _failure(program, (done.stdout + done.stderr).decode(errors="replace"))
-
-
-def _failure(program: Program, output: str) -> OrgkeyError:
-    # Downloads are listed first; what went wrong stands at the end.
-    lines = [line for line in output.splitlines() if line and not line.startswith("go: downloading")]
-    return LocalFilesProblem(
-        f"building {program.label} failed: {' / '.join(lines[-5:]) or 'no output'}",
-        hint=f"check network and free space, or put {program.commands[0]} on PATH",
-    )
+        # Downloads are listed first; what went wrong stands at the end.
+        said = (done.stdout + done.stderr).decode(errors="replace").splitlines()
+        lines = [line for line in said if line and not line.startswith("go: downloading")]
+        raise LocalFilesProblem(
+            f"building {program.label} failed: {' / '.join(lines[-5:]) or 'no output'}",
+            hint=f"check network and free space, or put {program.commands[0]} on PATH",
+        )
 
 
 def main() -> None:

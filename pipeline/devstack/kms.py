@@ -1,14 +1,13 @@
 """The stack's KMS: moto's server, with key material that outlives it.
 
-Run as ``python -m pipeline.devstack.kms``. moto encrypts with real AES-GCM, but keeps its keys in memory
-only, takes every caller for everybody, and lets a disabled key work on. Here the keys are written to a
-file before a call that changes them is answered, a key's policy is enforced, and a disabled key refuses.
-Signatures of requests are *not* checked: this is a stand-in for trying and testing, and guards nothing.
+Run as ``python -m pipeline.devstack.kms PORT KEYS CALLERS``. moto encrypts with real AES-GCM, but keeps its
+keys in memory only, takes every caller for everybody, and lets a disabled key work on. Here the keys are
+written to a file before a call that changes them is answered, a key's policy is enforced, and a disabled key
+refuses. Signatures of requests are *not* checked: this is a stand-in for trying, and guards nothing.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import io
 import json
@@ -20,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from pipeline.core import files
 from pipeline.devstack.key_policy import Call, Word, judge
@@ -38,6 +37,7 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     "retention": (),
 }
 CHANGES = ("Create", "Delete", "Update", "Put", "Enable", "Disable", "Schedule", "Cancel", "Tag", "Untag")
+BY_ID = ("EnableKey", "DisableKey", "CancelKeyDeletion", "ScheduleKeyDeletion")
 SAVED = ("policy", "key_usage", "key_state", "description", "enabled", "key_rotation_status", "creation_date")
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -106,47 +106,11 @@ def _saved(key: Any) -> dict[str, Any]:
     }
 
 
-def correct_moto() -> None:
-    """Make moto refuse what AWS refuses: use of a disabled key; and keys that could not be kept."""
-    from moto.core.exceptions import JsonRESTError
-    from moto.kms.models import KmsBackend
-
-    create, encrypt, decrypt = KmsBackend.create_key, KmsBackend.encrypt, KmsBackend.decrypt
-
-    def usable(backend: Any, name: str) -> None:
-        key = backend.keys[backend.any_id_to_key_id(name)]
-        if key.key_state == "Disabled":
-            raise JsonRESTError("DisabledException", f"{key.arn} is disabled.")
-        if key.key_state != "Enabled":
-            raise JsonRESTError("KMSInvalidStateException", f"{key.arn} is pending deletion.")
-
-    def checked_create(self: Any, policy: Any, key_usage: Any, key_spec: Any, *rest: Any, **more: Any) -> Any:
-        if key_spec not in (None, "", "SYMMETRIC_DEFAULT"):
-            raise JsonRESTError("UnsupportedOperationException", "this KMS keeps symmetric keys only")
-        return create(self, policy, key_usage, key_spec, *rest, **more)
-
-    def checked_encrypt(self: Any, key_id: str, *rest: Any, **more: Any) -> Any:
-        usable(self, key_id)
-        return encrypt(self, key_id, *rest, **more)
-
-    def checked_decrypt(self: Any, *rest: Any, **more: Any) -> Any:
-        plaintext, arn = decrypt(self, *rest, **more)
-        usable(self, arn)
-        return plaintext, arn
-
-    def by_id(method: Callable[..., Any]) -> Callable[..., Any]:
-        # moto looks some of its keys up by id only, where AWS takes the ARN or an alias as well.
-        return lambda self, key_id, *rest: method(self, self.any_id_to_key_id(key_id), *rest)
-
-    for name in ("enable_key", "disable_key", "cancel_key_deletion", "schedule_key_deletion"):
-        setattr(KmsBackend, name, by_id(getattr(KmsBackend, name)))
-    checks = {"create_key": checked_create, "encrypt": checked_encrypt, "decrypt": checked_decrypt}
-    for name, checked in checks.items():
-        setattr(KmsBackend, name, checked)
-
-
 class Gate:
     """What stands before moto: who may call what, and nothing answered that is not kept.
+
+    It also refuses what AWS refuses and moto does not: the use of a key that is not enabled; and keys that
+    could not be kept.
 
     Args:
         app: moto's application.
@@ -162,42 +126,61 @@ class Gate:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
-        path = environ.get("PATH_INFO", "")
-        if path == READY:
+        if environ.get("PATH_INFO", "") == READY:
             start_response("200 OK", [("Content-Type", "text/plain")])
             return [b"ready\n"]
         action = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        environ["wsgi.input"] = io.BytesIO(body)
-        if path != "/" or not self._may(environ.get("HTTP_AUTHORIZATION", ""), action, body):
-            # moto's own interface (/moto-api) could reset the keys: there is none here.
-            told = {"__type": "AccessDeniedException", "message": f"not authorized to perform kms:{action}"}
+        try:
+            asked = json.loads(body or b"{}")
+            key = _key_of(asked)
+            refusal = self._refusal(environ, action, asked, key)
+        except (ValueError, KeyError, AttributeError, TypeError):
+            # A request or a policy that cannot be read allows nothing.
+            asked, key, refusal = {}, None, _not_authorized(action)
+        if refusal is not None:
+            told = {"__type": refusal[0], "message": refusal[1]}
             start_response("400 Bad Request", [("Content-Type", "application/x-amz-json-1.1")])
             return [json.dumps(told).encode()]
+        if key is not None and action in BY_ID:
+            # moto looks some of its keys up by id only, where AWS takes the ARN or an alias as well.
+            body = json.dumps(asked | {"KeyId": key.id}).encode()
+            environ["CONTENT_LENGTH"] = str(len(body))
+        environ["wsgi.input"] = io.BytesIO(body)
         answer = self._app(environ, start_response)
         if action.startswith(CHANGES):
             self._store.save()
         return answer
 
-    def _may(self, authorization: str, action: str, body: bytes) -> bool:
-        match = re.search(r"Credential=([^/]+)/", authorization)
+    def _refusal(
+        self, environ: Mapping[str, Any], action: str, asked: Mapping[str, Any], key: Any
+    ) -> tuple[str, str] | None:
+        match = re.search(r"Credential=([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
         identities = self._callers.get(match[1], []) if match else []
-        return any(_identity_may(identity, action, body) for identity in identities)
+        may = any(_may(identity, action, asked, key) for identity in identities)
+        if environ.get("PATH_INFO", "") != "/" or not may:
+            return _not_authorized(
+                action
+            )  # also moto's own interface (/moto-api), which could reset the keys
+        if action == "CreateKey" and asked.get("KeySpec", "SYMMETRIC_DEFAULT") != "SYMMETRIC_DEFAULT":
+            return "UnsupportedOperationException", "this KMS keeps symmetric keys only"
+        if action not in ("Encrypt", "Decrypt") or key is None or key.key_state == "Enabled":
+            return None
+        if key.key_state == "Disabled":
+            return "DisabledException", f"{key.arn} is disabled."
+        return "KMSInvalidStateException", f"{key.arn} is pending deletion."
 
 
-def _identity_may(identity: str, action: str, body: bytes) -> bool:
-    if identity == "root":
-        return True
+def _not_authorized(action: str) -> tuple[str, str]:
+    return "AccessDeniedException", f"not authorized to perform kms:{action}"
+
+
+def _may(identity: str, action: str, asked: Mapping[str, Any], key: Any) -> bool:
     own = action in ALLOWED.get(identity, ())
-    try:
-        asked = json.loads(body or b"{}")
-        policy = _policy_of(asked)
-        if policy is None:  # no such key, or a call that is about none: moto answers that
-            return own
-        call = Call(role_arn(identity), f"kms:{action}", asked.get("EncryptionContext") or {})
-        said = judge(policy, call)
-    except (ValueError, KeyError, AttributeError, TypeError):
-        return False  # a request or a policy that cannot be read allows nothing
+    if identity == "root" or key is None:  # no such key, or a call that is about none: moto answers that
+        return own or identity == "root"
+    call = Call(role_arn(identity), f"kms:{action}", asked.get("EncryptionContext") or {})
+    said = judge(json.loads(key.policy), call)
     return said is Word.ALLOWED or (said is Word.DELEGATED and own)
 
 
@@ -206,47 +189,39 @@ def role_arn(identity: str) -> str:
     return f"arn:aws:iam::{ACCOUNT}:role/orgkey-{identity}"
 
 
-def _policy_of(asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The policy of the key that a request names, or that made its ciphertext; ``None`` for no such key."""
+def _key_of(asked: Mapping[str, Any]) -> Any:
+    """The key that a request names, or that made its ciphertext; ``None`` for no such key."""
     name = asked.get("KeyId")
     if name is None and "CiphertextBlob" in asked:
         # The key's id is how moto's ciphertexts begin.
         name = base64.b64decode(asked["CiphertextBlob"])[:36].decode()
-    if name is None:
-        return None
     for key in _keys():
-        if name in (key.id, key.arn) or any(
-            name in (alias, f"{key.arn.partition(':key/')[0]}:{alias}") for alias in key.aliases
-        ):
-            policy: Mapping[str, Any] = json.loads(key.policy)
-            return policy
+        here = key.arn.partition(":key/")[0]
+        if name in (key.id, key.arn, *key.aliases, *(f"{here}:{alias}" for alias in key.aliases)):
+            return key
     return None
 
 
-def main() -> None:
-    """Serve until SIGTERM."""
-    parser = argparse.ArgumentParser(description="the stack's KMS")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--keys", type=Path, required=True, help="the file that keeps the keys")
-    parser.add_argument("--callers", type=Path, required=True, help="JSON: access key id to identities")
-    options = parser.parse_args()
+def main(port: str, keys: str, callers: str) -> None:
+    """Serve until SIGTERM.
 
-    def end(*_: object) -> NoReturn:
-        sys.exit(0)
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
+    Args:
+        port: On loopback.
+        keys: The file that keeps the keys.
+        callers: A file in JSON: access key id to identities.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each request
 
     from moto.moto_server.werkzeug_app import create_backend_app
     from werkzeug.serving import make_server
 
-    correct_moto()
-    store = Store(options.keys)
+    store = Store(Path(keys))
     store.load()
-    gate = Gate(create_backend_app("kms"), store, json.loads(options.callers.read_bytes()))
-    make_server("127.0.0.1", options.port, gate, threaded=True).serve_forever()
+    gate = Gate(create_backend_app("kms"), store, json.loads(Path(callers).read_bytes()))
+    make_server("127.0.0.1", int(port), gate, threaded=True).serve_forever()
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -33,8 +33,8 @@ class KmsServer(StackServer):
             if (path := self.layout.aws_credentials(identity)).exists():
                 callers.setdefault(wire.read_credentials(path)[0], []).append(identity)
         files.replace(home / "callers.json", json.dumps(callers).encode())
-        argv = [str(program), "-m", "pipeline.devstack.kms", "--port", str(port)]
-        argv += ["--keys", str(home / "keys.json"), "--callers", str(home / "callers.json")]
+        argv = [str(program), "-m", "pipeline.devstack.kms", str(port)]
+        argv += [str(home / "keys.json"), str(home / "callers.json")]
         package = Path(__file__).resolve().parents[2]
         return argv, clean_environment(
             {"HOME": str(home), "PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -51,14 +51,17 @@ class KmsServer(StackServer):
 
     def set_up(self, endpoint: str) -> Mapping[str, Any]:
         """Make the key where it is missing, and give it the policy of `infra/stack/policies/kms-key.json`."""
-        client = wire.aws_client("kms", endpoint, self.layout.aws_credentials("root"))
         policy = Template(infra_path("stack", "policies", "kms-key.json").read_text())
         names = {identity.upper(): role_arn(identity) for identity in ALLOWED}
         names |= {"ACCOUNT": ACCOUNT, "POLICY_CHANGER": role_arn("policy-changer")}
-        with wire.aws_errors():
+
+        def make(client: Any) -> str:
             arn = self._key(client)
             client.put_key_policy(KeyId=arn, PolicyName="default", Policy=policy.substitute(names))
-        return {"kms_key": arn}
+            return arn
+
+        session = wire.aws(endpoint, self.layout.aws_credentials("root"))
+        return {"kms_key": session.call(make, "kms", "stack, make the KMS key")}
 
     def _key(self, client: Any) -> str:
         for alias in client.list_aliases()["Aliases"]:

@@ -125,7 +125,7 @@ def start(server: StackServer, program: Path, book: Book, report: Progress) -> N
         raise _failure(server, book, "does not become ready")
     version = server.version(member.endpoint, program)
     if version != member.version:
-        book.record(replace(member, version=version))
+        book.update(replace(member, version=version))
 
 
 def stop(name: str, book: Book) -> None:
@@ -142,7 +142,7 @@ def stop(name: str, book: Book) -> None:
         raise LocalFilesProblem(
             f"process {member.process.pid} ({name}) does not end", hint="end it by hand, then try again"
         )
-    book.record(replace(member, process=None))
+    book.update(replace(member, process=None))
 
 
 def _running(server: StackServer, member: Member | None) -> Member | None:
@@ -167,7 +167,7 @@ def _launch(server: StackServer, program: Path, book: Book, report: Progress) ->
         member = Member(
             server.name, f"http://127.0.0.1:{port}", process=processes.spawn(argv, log=log, env=env)
         )
-        book.record(member)  # at once: what is not written down is never stopped
+        book.update(member)  # at once: what is not written down is never stopped
         if wait(server.answers, member, START_SECONDS):
             if preferred not in (None, port):
                 report.line(

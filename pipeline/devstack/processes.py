@@ -91,25 +91,6 @@ def send(process: Process, number: signal.Signals) -> None:
             os.kill(process.pid, number)
 
 
-def pause(process: Process) -> None:
-    """Freeze exactly this process, and wait until every thread of it stands still.
-
-    The signal alone is not enough: for a moment, and longer on a busy host, threads go on and answer.
-    """
-    send(process, signal.SIGSTOP)
-    ends = time.monotonic() + 10.0
-    while _moving(process.pid) and time.monotonic() < ends:
-        time.sleep(0.01)
-
-
-def _moving(pid: int) -> bool:
-    states = []
-    for path in Path(f"/proc/{pid}/task").glob("*/stat"):
-        with suppress(OSError):  # a thread that has just ended
-            states.append(path.read_text().rpartition(")")[2].split()[0])
-    return any(state not in "TtZX" for state in states)
-
-
 def stop(process: Process, *, grace: float = 10.0) -> None:
     """End exactly this process.
 

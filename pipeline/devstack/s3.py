@@ -17,6 +17,7 @@ from pipeline.core.process import clean_environment
 from pipeline.core.resources import infra_path
 from pipeline.devstack import wire
 from pipeline.devstack.members import StackServer
+from pipeline.devstack.outside import Outside
 from pipeline.devstack.programs import VERSITYGW, told
 from pipeline.devstack.state import IDENTITIES, Layout
 
@@ -26,28 +27,17 @@ class S3Server(StackServer):
 
     Args:
         layout: The stack's files.
-        outside: URL of somebody else's server that is used in its place.
-        bucket: The bucket's name.
-        credentials: A credentials file of an outside server; its profile ``default``, if any, is an
-            administrator who may make the bucket.
+        servers: Names the bucket, and an outside server that is used in its place; the profile ``default`` of
+            its credentials, if any, is an administrator who may make the bucket.
     """
 
     name = "s3"
     label = "S3"
-
     program = VERSITYGW
 
-    def __init__(
-        self,
-        layout: Layout,
-        outside: str | None = None,
-        *,
-        bucket: str = "orgkey",
-        credentials: Path | None = None,
-    ) -> None:
-        super().__init__(layout, outside)
-        self._bucket = bucket
-        self._credentials = credentials
+    def __init__(self, layout: Layout, servers: Outside | None = None) -> None:
+        self._servers = servers or Outside()
+        super().__init__(layout, self._servers.s3_endpoint)
 
     def command(self, program: Path, port: int) -> tuple[list[str], dict[str, str]]:
         """Make the server's directories; return its arguments and environment."""
@@ -76,25 +66,23 @@ class S3Server(StackServer):
 
     def set_up(self, endpoint: str) -> Mapping[str, Any]:
         """Make users, bucket and bucket policy; at an outside server the bucket, if we may."""
+        bucket = self._servers.s3_bucket
         if self.outside is not None:
-            with suppress(LocalFilesProblem), wire.aws_errors():  # no such profile: the bucket is there
-                make_bucket(wire.aws_client("s3", endpoint, self._credentials or Path()), self._bucket)
-            return {"bucket": self._bucket}
+            credentials = self._servers.s3_credentials_file or Path()
+            with suppress(LocalFilesProblem):  # no such profile: the bucket is there
+                wire.read_credentials(credentials)
+                _make_bucket(bucket, endpoint, credentials, None)
+            return {"bucket": bucket}
         users = {}
         for identity in IDENTITIES[1:]:  # all but root
             access, secret = wire.read_credentials(self.layout.aws_credentials(identity))
             self._user(endpoint, access, secret)
             users[identity.upper()] = access
-        client = wire.aws_client("s3", endpoint, self.layout.aws_credentials("root"))
+        root = self.layout.aws_credentials("root")
         policy = Template(infra_path("stack", "policies", "s3-bucket.json").read_text())
-        with wire.aws_errors():
-            make_bucket(client, self._bucket)
-            client.put_bucket_policy(
-                Bucket=self._bucket, Policy=policy.substitute(BUCKET=self._bucket, **users)
-            )
+        _make_bucket(bucket, endpoint, root, policy.substitute(BUCKET=bucket, **users))
         # versitygw calls a bucket's owner by its access key.
-        owner, _ = wire.read_credentials(self.layout.aws_credentials("root"))
-        return {"bucket": self._bucket, "bucket_owner": owner}
+        return {"bucket": bucket, "bucket_owner": wire.read_credentials(root)[0]}
 
     def _user(self, endpoint: str, access: str, secret: str) -> None:
         """Create a user over the admin interface: its command would show the secret in the arguments."""
@@ -120,18 +108,23 @@ class S3Server(StackServer):
             )
 
 
-def make_bucket(client: Any, bucket: str) -> None:
+def _make_bucket(bucket: str, endpoint: str, credentials: Path, policy: str | None) -> None:
     """Make a bucket with versions and Object Lock, where it is missing."""
     from botocore.exceptions import ClientError
 
-    try:
-        client.head_bucket(Bucket=bucket)
-    except ClientError as error:
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
-            raise
-        client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
-    # Object Lock implies versions; AWS and versitygw both take the second call as confirmation.
-    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    def make(client: Any) -> None:
+        try:
+            client.head_bucket(Bucket=bucket)
+        except ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
+                raise
+            client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+        # Object Lock implies versions; AWS and versitygw both take the second call as confirmation.
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        if policy is not None:
+            client.put_bucket_policy(Bucket=bucket, Policy=policy)
+
+    wire.aws(endpoint, credentials).call(make, "s3", "stack, make the bucket")
 
 
 def has_attributes(directory: Path) -> bool:

@@ -8,17 +8,15 @@ import importlib.metadata
 import os
 import secrets
 import shutil
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from pipeline.core import files
 from pipeline.core.errors import LocalFilesProblem, ProgramMissing, UsageProblem
 from pipeline.core.resources import infra_path
-from pipeline.devstack import build, members, processes, wire
+from pipeline.devstack import build, members, wire
 from pipeline.devstack.kms_member import KmsServer
 from pipeline.devstack.members import MemberStatus, StackServer
 from pipeline.devstack.outside import Outside
@@ -47,9 +45,7 @@ def check_extra() -> None:
 
 
 def default_directory() -> Path:
-    """Where the stack lives: ``ORGKEY_STACK_DIR``, else the user's state directory."""
-    if named := os.environ.get("ORGKEY_STACK_DIR"):
-        return Path(named)
+    """Where the stack lives when nothing else is named: in the user's state directory."""
     import platformdirs
 
     return platformdirs.user_state_path("orgkey-escrow") / "stack"
@@ -71,16 +67,10 @@ class Stack:
         self._outside = outside = outside or Outside()
         self._report: Progress = report or Progress()
         self._book = Book(self.layout)
-        self._clients: dict[tuple[str, str, str], Any] = {}
         self._vault = VaultServer(self.layout, outside.vault_address)
         self._servers: dict[str, StackServer] = {
             "vault": self._vault,
-            "s3": S3Server(
-                self.layout,
-                outside.s3_endpoint,
-                bucket=outside.s3_bucket,
-                credentials=outside.s3_credentials_file,
-            ),
+            "s3": S3Server(self.layout, outside),
             "kms": KmsServer(self.layout),
         }
 
@@ -121,8 +111,6 @@ class Stack:
             self._write_identities()
             wanted = self._setup_digest()
             due = self._book.now.setup != wanted
-            if due:
-                wire.load_clients()
             with ThreadPoolExecutor(len(MEMBERS)) as pool:
                 jobs = [pool.submit(self._bring_up, name, due) for name in MEMBERS]
             for job in jobs:
@@ -155,77 +143,6 @@ class Stack:
         known = self._book.read().members
         return [members.look(self._servers[name], known[name]) for name in MEMBERS if name in known]
 
-    def start_member(self, name: str) -> None:
-        """Start one member, open it, and wait until it is ready; nothing is set up.
-
-        Raises:
-            LocalFilesProblem, Unreachable: As :meth:`up`.
-        """
-        with self._locked():
-            self._book.read()
-            self._start(self._servers[name])
-
-    def set_up_member(self, name: str) -> None:
-        """Make what the pipeline needs at one member that runs.
-
-        Raises:
-            OrgkeyError: It does not answer as it should.
-        """
-        self._book.update(**self._servers[name].set_up(self.endpoint(name)))
-
-    def stop_member(self, name: str) -> None:
-        """Stop one member; its data stays."""
-        with self._locked():
-            self._book.read()
-            members.stop(name, self._book)
-
-    def pause_member(self, name: str) -> None:
-        """Freeze one member: connections are taken, nothing is answered."""
-        if process := self.state.members[name].process:
-            processes.pause(process)
-
-    def resume_member(self, name: str) -> None:
-        """Let a frozen member go on."""
-        if process := self.state.members[name].process:
-            processes.send(process, signal.SIGCONT)
-
-    def seal(self) -> None:
-        """Seal Vault, and wait until it is."""
-        with wire.vault_errors():
-            self.vault("root").sys.seal()
-        members.wait(self._vault.sealed, self.state.members["vault"], members.START_SECONDS)
-
-    def unseal(self) -> None:
-        """Unseal Vault, and wait until it serves."""
-        self._vault.open(self.endpoint("vault"))
-        members.wait(self._vault.ready, self.state.members["vault"], members.START_SECONDS)
-
-    def vault(self, identity: str) -> Any:
-        """An hvac client as an identity with a role, or as ``root``, which the pipeline never uses."""
-        if identity == "root":
-            return wire.vault_client(self.endpoint("vault"), self.layout.root_token.read_text().strip())
-        client = wire.vault_client(self.endpoint("vault"), None)
-        role, secret = self.layout.role_id(identity).read_text(), self.layout.secret_id(identity).read_text()
-        with wire.vault_errors():
-            client.auth.approle.login(role, secret)
-        return client
-
-    def s3(self, identity: str) -> Any:
-        """A boto3 client for S3 as ``root``, ``writer``, ``driller``, ``auditor`` or ``retention``."""
-        return self._aws("s3", identity)
-
-    def kms(self, identity: str) -> Any:
-        """A boto3 client for KMS as ``root``, ``writer``, ``driller``, ``auditor`` or ``retention``."""
-        return self._aws("kms", identity)
-
-    def _aws(self, service: str, identity: str) -> Any:
-        endpoint = self.endpoint(service)
-        # Kept, since boto3 takes long to make one; it can be used from several threads.
-        if (service, identity, endpoint) not in self._clients:
-            client = wire.aws_client(service, endpoint, self.layout.aws_credentials(identity))
-            self._clients[service, identity, endpoint] = client
-        return self._clients[service, identity, endpoint]
-
     def _check_outside(self) -> None:
         for name, member in self._book.now.members.items():
             if member.outside != bool(self._servers[name].outside):
@@ -250,13 +167,13 @@ class Stack:
     def _bring_up(self, name: str, due: bool) -> None:
         server = self._servers[name]
         if server.outside:
-            self._book.record(Member(name, server.outside, outside=True))
+            self._book.update(Member(name, server.outside, outside=True))
         else:
             if due and name == "kms":
                 members.stop(name, self._book)  # who is who is read at its start
             self._start(server)
         if due:
-            self.set_up_member(name)
+            self._book.update(**server.set_up(self.endpoint(name)))
 
     def _wipe(self) -> None:
         # By name: a directory given by mistake loses nothing of somebody else's.
@@ -266,7 +183,7 @@ class Stack:
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
-        self._book.forget()
+        self._book.read()
 
     def _write_identities(self) -> None:
         """Write credentials for S3 and KMS: made once, or copied from what an outside server needs."""

@@ -128,67 +128,46 @@ class StackState:
     kms_key: str = ""
 
 
-def load(layout: Layout) -> StackState | None:
-    """Read the state; ``None`` when there is no stack.
-
-    Raises:
-        LocalFilesProblem: The file is damaged or of another version.
-    """
-    try:
-        document = json.loads(layout.state.read_bytes())
-        if document.pop("schema") != SCHEMA:
-            raise ValueError("another schema")
-        return TypeAdapter(StackState).validate_python(document)
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise LocalFilesProblem(
-            f"{layout.state} cannot be read: {error}",
-            hint="end the stack's servers by hand and remove its directory",
-        ) from error
-
-
-def save(layout: Layout, state: StackState) -> None:
-    """Write the state, at once and whole."""
-    files.replace(layout.state, json.dumps({"schema": SCHEMA, **asdict(state)}, indent=1).encode())
-
-
 class Book:
     """The state, kept in step with its file; the stack's threads share one.
 
     Args:
         layout: The stack's files.
+
+    Attributes:
+        now: The state as last read or written; empty when there is no stack.
     """
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
+        self.now = StackState()
         self._lock = threading.Lock()
-        self._now: StackState | None = None
-
-    @property
-    def now(self) -> StackState:
-        """The state as last read or written; empty when there is no stack."""
-        return self._now or StackState()
 
     def read(self) -> StackState:
-        """Read the file again."""
-        self._now = load(self.layout)
+        """Read the file.
+
+        Raises:
+            LocalFilesProblem: It is damaged or of another version.
+        """
+        path = self.layout.state
+        try:
+            document = json.loads(path.read_bytes())
+            if document.pop("schema") != SCHEMA:
+                raise ValueError("another schema")
+            self.now = TypeAdapter(StackState).validate_python(document)
+        except FileNotFoundError:
+            self.now = StackState()
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise LocalFilesProblem(
+                f"{path} cannot be read: {error}",
+                hint="end the stack's servers by hand and remove its directory",
+            ) from error
         return self.now
 
-    def record(self, member: Member) -> None:
-        """Write a member down."""
+    def update(self, *members: Member, **changes: Any) -> None:
+        """Write members and other facts down, at once and whole."""
         with self._lock:
-            self._save(members={**self.now.members, member.name: member})
-
-    def update(self, **changes: Any) -> None:
-        """Write other facts down."""
-        with self._lock:
-            self._save(**changes)
-
-    def _save(self, **changes: Any) -> None:
-        self._now = replace(self.now, **changes)
-        save(self.layout, self._now)
-
-    def forget(self) -> None:
-        """The file is gone."""
-        self._now = None
+            known = {**self.now.members, **{member.name: member for member in members}}
+            self.now = replace(self.now, members=known, **changes)
+            document = {"schema": SCHEMA, **asdict(self.now)}
+            files.replace(self.layout.state, json.dumps(document, indent=1).encode())

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 KV_MOUNT, TRANSIT_MOUNT, TRANSIT_KEY = "orgkey", "transit", "orgkey-escrow"
 ROLES = ("writer", "driller", "auditor", "planner")
 PARTY: Any = {"controlled_by": ("vault-admins",)}
-SET_UP_SECONDS = 60.0
 
 
 class VaultServer(StackServer):
@@ -115,7 +114,7 @@ class VaultServer(StackServer):
             self._call(endpoint, "PUT", "sys/unseal", {"key": self._secrets()["unseal_key"]})
 
     def _call(self, endpoint: str, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """One call that needs no token; without hvac, whose import a restart need not wait for."""
+        """One call that needs no token; a restart need not wait for the imports of a session."""
         data = b"" if body is None else json.dumps(body).encode()
         answer = wire.request(endpoint, method, f"/v1/{path}", body=data)
         if answer is None or answer[0] != 200:
@@ -142,8 +141,8 @@ class VaultServer(StackServer):
 
         place = config.VaultPlace(address=endpoint, proxy="none")
         login = config.VaultIdentity(token_file=str(self.layout.root_token))
-        deadline = Deadline(SET_UP_SECONDS)
-        session = VaultSession(place, login, call_seconds=15, deadline=deadline, role="root")
+        deadline = Deadline(wire.SET_UP_SECONDS)
+        session = VaultSession(place, login, call_seconds=wire.CALL_SECONDS, deadline=deadline, role="root")
         site = Site(
             place,
             {"vault": config.VaultTargetConfig(**PARTY, kind="vault", address=endpoint, mount=KV_MOUNT)},
@@ -180,7 +179,7 @@ class VaultServer(StackServer):
         files.replace(self.layout.role_id(role), str(found["role_id"]).encode())
         if not self.layout.secret_id(role).exists():
             what = f"stack, secret id of {role}"
-            made = session.call(lambda client: client.write_data(f"{path}/secret-id", data={}), what)
+            made = session.call(lambda client: client.post(f"{path}/secret-id", {}), what)
             files.replace(self.layout.secret_id(role), made["data"]["secret_id"].encode())
 
 

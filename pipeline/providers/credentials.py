@@ -9,20 +9,13 @@ from typing import TYPE_CHECKING
 from pipeline.core import log
 from pipeline.core.errors import UsageProblem
 from pipeline.core.secret import Secret
+from pipeline.providers.text import is_sendable
 
 if TYPE_CHECKING:
     from pipeline.config import VaultIdentity
 
 
 _ON_ONE_LINE = "as plain text on one line"
-
-
-def is_sendable(text: str) -> bool:
-    """Whether a credential can stand in a header: one line of printable ASCII without spaces.
-
-    What cannot be sent, libraries quote in their errors.
-    """
-    return text.isascii() and text.isprintable() and " " not in text
 
 
 def read_secret(path: str | None, called: str, *, public: bool = False) -> Secret:

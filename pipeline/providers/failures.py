@@ -1,7 +1,7 @@
 """Failed calls in words: what each means stands in ``failures.toml`` beside this file, and nowhere else.
 
-A boundary of an SDK says what it knows of a failure, as a :class:`CallFailure` or a class below it; the table
-gives the error, what it says, the hint, and whether it passes by itself:
+A boundary says what it knows of a failure, as a :class:`CallFailure`; the table gives the error, what it
+says, the hint, and whether it passes by itself:
 
     raise failures.explain(failures.CallFailure("answer", service="vault", where="vault", status=503), "read")
 """
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,12 +22,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from pipeline.core import errors
+from pipeline.core.clock import Deadline
 from pipeline.core.errors import OrgkeyError, Unreachable
+from pipeline.core.retry import in_time
 
 
 @dataclass(frozen=True)
 class CallFailure:
-    """What is known of a call that failed; its attributes are what a row's words can name.
+    """What is known of a call that failed; its attributes and facts are what a row's words can name.
 
     Attributes:
         table: Which table of ``failures.toml`` knows about it.
@@ -39,7 +42,7 @@ class CallFailure:
         text: Its words, fit for one line.
         headers: Names in lower case.
         kinds: Names of the classes of what was raised.
-        facts: What else a row's words can name.
+        facts: What else a row's words can name; what costs something is a function, called when it is named.
     """
 
     table: str
@@ -55,7 +58,8 @@ class CallFailure:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
-        return self.facts[name] if name in self.facts else getattr(self, name)
+        value = self.facts[name] if name in self.facts else getattr(self, name)
+        return value() if callable(value) else value
 
     @property
     def named(self) -> str:
@@ -185,3 +189,25 @@ def class_names(error: BaseException) -> frozenset[str]:
 def passes(failure: CallFailure) -> bool:
     """Whether a failure passes by itself within a run."""
     return meaning(failure).again
+
+
+@contextmanager
+def translated(deadline: Deadline, translate: Callable[[Exception], OrgkeyError]) -> Iterator[None]:
+    """Let only errors of our own out of the block; what fails when the time is up, failed for that.
+
+    Args:
+        deadline: The end of the run.
+        translate: Says what anything else means.
+    """
+
+    def timely(error: OrgkeyError) -> OrgkeyError:
+        return in_time(error, deadline) if isinstance(error, Unreachable) else error
+
+    try:
+        yield
+    except OrgkeyError as error:
+        raise timely(error) from error.__cause__
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise timely(translate(error)) from error

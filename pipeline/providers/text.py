@@ -1,4 +1,4 @@
-"""The words of servers, made fit for one line of a message."""
+"""Texts made fit for one line: a server's words for a message, credentials for a header."""
 
 from __future__ import annotations
 
@@ -16,3 +16,11 @@ def one_line(text: str, limit: int = 300) -> str:
     text = log.clean(text)
     clean = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def is_sendable(text: str) -> bool:
+    """Whether a credential can stand in a header: one line of printable ASCII without spaces.
+
+    What cannot be sent, libraries quote in their errors.
+    """
+    return text.isascii() and text.isprintable() and " " not in text

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import http.client
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import urllib3.exceptions as lib
@@ -35,163 +35,96 @@ _REFUSED = re.compile(
 """Alerts by which a server refuses the client's certificate (RFC 8446, 6.2)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Unanswered(failures.CallFailure):
-    """A request without an answer.
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a server is reached.
 
     Attributes:
-        place: How the server is reached.
         address: The server's URL.
-        url: What was asked.
+        place: Whose proxy counts.
         ca_file: The authority that is trusted, where one is named.
         pair: Our own certificate and key.
-        seconds: Time for a second look.
+        seconds: Time for a second look at its certificate.
     """
 
-    place: VaultPlace | AwsPlace
     address: str
-    url: str
+    place: VaultPlace | AwsPlace
     ca_file: str | None = None
     pair: Pair | None = None
     seconds: float = 3.0
 
-    @property
-    def url_shown(self) -> str:
-        """What was asked, on one line."""
-        return one_line(self.url)
 
-    # -- the proxy -------------------------------------------------------------------------------
+def facts(route: Route, url: str, text: str) -> Mapping[str, Any]:
+    """What the table of failures can name of a request without an answer.
 
-    @cached_property
-    def proxy(self) -> str | None:
-        """The proxy on the way."""
-        return proxy.effective(self.place, self.url)
+    Args:
+        route: How the server is reached.
+        url: What was asked.
+        text: OpenSSL's words, where it has any.
+    """
+    now, refused, ours = datetime.now(UTC), _REFUSED.search(text) is not None, route.pair and route.pair[0]
 
-    @property
-    def proxy_shown(self) -> str:
-        """Its address, without a login."""
-        return proxy.without_login(self.proxy)
+    @cache
+    def way() -> str | None:
+        return proxy.effective(route.place, url)
 
-    @property
-    def proxy_setting(self) -> str:
-        """Where it comes from."""
-        return proxy.setting(self.place, self.url)
+    @cache
+    def seen() -> CertificateFacts | None:
+        return peek(route.address, proxy=way(), seconds=route.seconds, pair=route.pair)
 
-    # -- the server's certificate ----------------------------------------------------------------
+    @cache
+    def own() -> CertificateFacts | None:
+        return read_certificate(ours) if ours else None
 
-    @cached_property
-    def certificate(self) -> CertificateFacts | None:
-        """What the server shows."""
-        return peek(self.address, proxy=self.proxy, seconds=self.seconds, pair=self.pair)
-
-    @property
-    def answers_tls(self) -> bool:
-        """Whether a server that was asked in plain HTTP speaks TLS."""
-        return self.address.startswith("http://") and self.certificate is not None
-
-    @property
-    def host(self) -> str | None:
-        """The host that was asked for."""
-        return urlsplit(self.address).hostname
-
-    @property
-    def names(self) -> str:
-        """The hosts that the certificate is for."""
-        seen = self.certificate
-        return f" ({', '.join(seen.names[:5]) or 'it names none'})" if seen else ""
-
-    @property
-    def issuer(self) -> str:
-        """Who signed the certificate."""
-        return f" ({self.certificate.issuer})" if self.certificate else ""
-
-    @property
-    def expiry(self) -> str:
-        """Which certificate has expired, and when."""
-        if (seen := self.certificate) is None:
+    def expiry() -> str:
+        if (theirs := seen()) is None:
             return ""
-        ended = seen.ends < datetime.now(UTC)
-        return f"; it expired {day(seen.ends)}" if ended else "; one of its authorities has expired"
+        ended = theirs.ends < now
+        return f"; it expired {day(theirs.ends)}" if ended else "; one of its authorities has expired"
 
-    @property
-    def beginning(self) -> str:
-        """From when on the certificate is valid."""
-        return f"before {day(self.certificate.begins)}" if self.certificate else "yet"
+    def names() -> str:
+        theirs = seen()
+        return f" ({', '.join(theirs.names[:5]) or 'it names none'})" if theirs else ""
 
-    @property
-    def reason(self) -> str:
-        """OpenSSL's own words about the certificate."""
-        match = re.search(r"certificate verify failed: ([^()]{1,100})", self.text)
-        return match[1].strip() if match else "it does not verify"
-
-    # -- our own certificate ---------------------------------------------------------------------
-
-    @property
-    def certificate_refused(self) -> bool:
-        """Whether the server refuses ours, or misses it."""
-        return _REFUSED.search(self.text) is not None
-
-    @property
-    def no_certificate_refused(self) -> bool:
-        """Whether it misses one, and none is configured."""
-        return self.certificate_refused and self.pair is None
-
-    @property
-    def expired_certificate_refused(self) -> bool:
-        """Whether it refuses one that has expired."""
-        ours = self._ours if self.certificate_refused else None
-        return ours is not None and ours.ends < datetime.now(UTC)
-
-    @cached_property
-    def _ours(self) -> CertificateFacts | None:
-        return read_certificate(self.our_file)
-
-    @property
-    def our_file(self) -> str:
-        """The file with our certificate."""
-        return self.pair[0] if self.pair else ""
-
-    @property
-    def our_end(self) -> str:
-        """When ours expires."""
-        return day(self._ours.ends) if self._ours else ""
-
-    @property
-    def our_issuer(self) -> str:
-        """Who signed ours."""
-        return f"; it is signed by {self._ours.issuer}" if self._ours else ""
-
-    @property
-    def alert(self) -> str:
-        """The reason that the server gives for a refusal."""
-        match = re.search(r"alert ([a-z ]{1,40})", self.text)
-        return match[1].strip() if match else "no reason given"
+    return {
+        "address": route.address,
+        "host": urlsplit(route.address).hostname,
+        "ca_file": route.ca_file,
+        "url_shown": one_line(url),
+        "proxy_shown": lambda: proxy.without_login(way()),
+        "proxy_setting": lambda: proxy.setting(route.place, url),
+        # What the server shows.
+        "answers_tls": lambda: route.address.startswith("http://") and seen() is not None,
+        "names": names,
+        "issuer": lambda: f" ({theirs.issuer})" if (theirs := seen()) else "",
+        "expiry": expiry,
+        "beginning": lambda: f"before {day(theirs.begins)}" if (theirs := seen()) else "yet",
+        "reason": _within(r"certificate verify failed: ([^()]{1,100})", text) or "it does not verify",
+        # What it says of our own certificate.
+        "certificate_refused": refused,
+        "no_certificate_refused": refused and route.pair is None,
+        "expired_certificate_refused": lambda: refused and (mine := own()) is not None and mine.ends < now,
+        "our_file": ours,
+        "our_end": lambda: day(mine.ends) if (mine := own()) else "",
+        "our_issuer": lambda: f"; it is signed by {mine.issuer}" if (mine := own()) else "",
+        "alert": _within(r"alert ([a-z ]{1,40})", text) or "no reason given",
+    }
 
 
-def explain(
-    broken: NoAnswer,
-    what: str,
-    *,
-    where: str,
-    address: str,
-    setting: str,
-    place: VaultPlace | AwsPlace,
-    ca_file: str | None,
-    pair: Pair | None = None,
-    seconds: float = 3.0,
-) -> OrgkeyError:
+def _within(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    return match[1].strip() if match else ""
+
+
+def explain(broken: NoAnswer, what: str, route: Route, *, where: str, setting: str) -> OrgkeyError:
     """Say why there is no answer.
 
     Args:
         broken: What happened.
         what: What the call was for.
+        route: How the server is reached.
         where: The server, for messages.
-        address: Its URL.
         setting: The setting that holds the URL.
-        place: How it is reached.
-        ca_file: The authority that is trusted, where one is named.
-        pair: Our own certificate and key.
-        seconds: Time for a second look at its certificate.
     """
     error = broken.reason
     chain = list(_causes(error))
@@ -202,29 +135,20 @@ def explain(
     if isinstance(error, Unusable):
         code, text = error.code, error.text
     elif any(isinstance(each, lib.ProxyError) for each in chain):
-        answer = re.search(r"Tunnel connection failed: (\d[\w ]{1,60})", " ".join(map(str, chain)))
-        table, text = "proxy", answer[1] if answer else ""
+        table = "proxy"
+        text = _within(r"Tunnel connection failed: (\d[\w ]{1,60})", " ".join(map(str, chain)))
     elif isinstance(error, lib.SSLError):
         table, text = "tls", str(error)
         if "EOF occurred" in text or "ECONNRESET" in text:
-            way = proxy.effective(place, broken.url)
-            text = hear(address, proxy=way, seconds=seconds, pair=pair) or text
-    refused = any(isinstance(each, ConnectionRefusedError) for each in chain)
-    failure = Unanswered(
-        table,
-        where,
-        setting=setting,
-        status=broken.status or 0,
-        code=code,
-        text=one_line(text),
-        kinds=failures.class_names(error) | ({"ConnectionRefusedError"} if refused else set()),
-        place=place,
-        address=address,
-        url=broken.url,
-        ca_file=ca_file,
-        pair=pair,
-        seconds=seconds,
-    )
+            way = proxy.effective(route.place, broken.url)
+            text = hear(route.address, proxy=way, seconds=route.seconds, pair=route.pair) or text
+    text, kinds = one_line(text), failures.class_names(error)
+    if any(isinstance(each, ConnectionRefusedError) for each in chain):
+        kinds |= {"ConnectionRefusedError"}
+    failure = failures.CallFailure(
+        table, where, setting=setting, status=broken.status or 0, code=code, text=text, kinds=kinds,
+        facts=facts(route, broken.url, text),
+    )  # fmt: skip
     return failures.explain(failure, what)
 
 

@@ -1,6 +1,6 @@
-"""The one way to servers over HTTP: every request of hvac and of botocore is sent, every answer read here.
+"""The one way to servers over HTTP: every request to Vault and of botocore is sent, every answer read here.
 
-What neither library bounds is bounded here: the time of a whole exchange (a server may send one byte now and
+What no library bounds is bounded here: the time of a whole exchange (a server may send one byte now and
 then), and the size of an answer, while it is read. An answer is handed on only when all of it has come.
 
 An exchange runs in a thread of its own, so that its caller comes back in time whatever holds it up: the
@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -28,6 +29,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import Timeout, create_urllib3_context
 
 from pipeline.core import clock
+from pipeline.core.clock import Deadline
 from pipeline.core.errors import OrgkeyError
 from pipeline.providers import proxy as _proxy
 from pipeline.providers.tls.files import Pair, require_authority, require_pair
@@ -54,6 +56,7 @@ for _talkative in ("urllib3.connection", "urllib3.connectionpool"):
     logging.getLogger(_talkative).addFilter(_not_a_warning)
 
 
+@dataclass(eq=False)
 class NoAnswer(Exception):
     """There is no answer, or none that can be used.
 
@@ -63,13 +66,12 @@ class NoAnswer(Exception):
         status: The status, where there was one.
     """
 
-    def __init__(self, url: str, reason: Exception, status: int | None = None) -> None:
-        super().__init__(url, reason)
-        self.url = url
-        self.reason = reason
-        self.status = status
+    url: str
+    reason: Exception
+    status: int | None = None
 
 
+@dataclass(eq=False)
 class Unusable(Exception):
     """An answer that the service does not give.
 
@@ -78,10 +80,8 @@ class Unusable(Exception):
         text: More about it.
     """
 
-    def __init__(self, code: str, text: str = "") -> None:
-        super().__init__(code, text)
-        self.code = code
-        self.text = text
+    code: str
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +210,10 @@ class Wire:
 
     Args:
         place: Whose proxy counts.
-        limit: Seconds that the next request may take, cut at the end of the run.
+        deadline: The end of the run; it is told the ``Date`` of each answer.
+        call_seconds: Time allowed for one request.
         ca_file: The authorities that are trusted instead of the usual ones.
         pair: Files with our own certificate and its key.
-        dated: Told the ``Date`` of each answer, and which server it is of.
 
     Raises:
         UsageProblem: A file of these cannot be used.
@@ -222,19 +222,19 @@ class Wire:
     def __init__(
         self,
         place: VaultPlace | AwsPlace,
-        limit: Callable[[], float],
+        deadline: Deadline,
+        call_seconds: float,
         *,
         ca_file: str | None,
         pair: Pair | None = None,
-        dated: Callable[[str, str | None], None] | None = None,
     ) -> None:
         require_authority(ca_file)
         require_pair(pair)
         self._place = place
-        self._limit = limit
+        self._deadline = deadline
+        self._limit = partial(deadline.limit, call_seconds)
         self._ca_file = ca_file
         self._pair = pair
-        self._dated = dated
         self._managers: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
 
@@ -288,9 +288,8 @@ class Wire:
             raise
         except Exception as error:
             raise NoAnswer(url, error) from error
-        if self._dated is not None:
-            parts = urlsplit(url)
-            self._dated(f"{parts.scheme}://{parts.netloc}", reply.headers.get("Date"))
+        parts = urlsplit(url)
+        self._deadline.note_date(f"{parts.scheme}://{parts.netloc}", reply.headers.get("Date"))
         # Of a server error the status says enough: a load balancer dresses them up.
         if reply.is_web_page and reply.status < 500 and reply.status != 407:
             raise NoAnswer(url, Unusable("web page"), reply.status)

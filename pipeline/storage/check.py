@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from urllib.parse import urlsplit
 
 from pipeline.core.errors import Code
 from pipeline.core.finding import Finding, Level
@@ -56,3 +57,8 @@ class Check:
         finding = Finding(level, self._subject, message, hint, code)
         if finding not in self._findings:
             self._findings.append(finding)
+
+
+def on_this_host(address: str) -> bool:
+    """Whether what is sent to an address does not leave this host."""
+    return urlsplit(address).hostname in ("127.0.0.1", "::1", "localhost")

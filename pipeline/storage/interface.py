@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Literal, Protocol, TypeVar, runtime_checkable
 
-from pipeline.core.digest import Digest
+from pipeline.core.digest import Digest, sha256
 from pipeline.core.errors import UsageProblem
 from pipeline.core.finding import Finding
 
@@ -114,6 +114,13 @@ class Receipt:
     sha256: Digest
     retain_until: datetime | None = None
     slot: str | None = None
+
+
+def receipt(
+    target: Target, location: str, version: str | None, data: bytes, retain_until: datetime | None = None
+) -> Receipt:
+    """The receipt for bytes that a target has taken."""
+    return Receipt(target.name, target.kind, target.domain, location, version, sha256(data), retain_until)
 
 
 LockMode = Literal["GOVERNANCE", "COMPLIANCE"]

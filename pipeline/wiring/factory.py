@@ -59,6 +59,11 @@ class ConfiguredBackends:
         """The configuration; ``None`` for a restore that has none."""
         return self.sessions.config
 
+    @property
+    def _configured(self) -> Config:
+        assert self.config is not None  # what needs one is not asked without one
+        return self.config
+
     def _vault(self, name: str, item: settings.VaultPlace) -> VaultSession:
         return self.sessions.vault(self.role, name, item)
 
@@ -67,8 +72,7 @@ class ConfiguredBackends:
 
     def targets(self) -> dict[str, Target]:
         """The configured targets by name, with retries."""
-        assert self.config is not None
-        return {name: self.target(name, item) for name, item in self.config.target.items()}
+        return {name: self.target(name, item) for name, item in self._configured.target.items()}
 
     def target(self, name: str, item: settings.TargetConfig) -> Target:
         """Build one target."""
@@ -93,10 +97,9 @@ class ConfiguredBackends:
         """The configured targets that have a retention, by name, with retries."""
         from pipeline.storage.s3.backend import S3Backend
 
-        assert self.config is not None
         return {
             name: self._retainer(name, item, S3Backend(name, item, self._cloud(name, item)).place)
-            for name, item in self.config.target.items()
+            for name, item in self._configured.target.items()
             if isinstance(item, settings.S3TargetConfig)
         }
 
@@ -104,11 +107,10 @@ class ConfiguredBackends:
         """The ledger's mirrors that have a retention, by name, with retries."""
         from pipeline.storage.s3.ledger_mirror import split
 
-        assert self.config is not None
         return {
             name: self._retainer(name, item, split)
-            for name in self.config.ledger.mirrors
-            if isinstance(item := self.config.target[name], settings.S3TargetConfig)
+            for name in self._configured.ledger.mirrors
+            if isinstance(item := self._configured.target[name], settings.S3TargetConfig)
         }
 
     def _retainer(
@@ -121,8 +123,7 @@ class ConfiguredBackends:
 
     def holders(self) -> dict[str, Holder]:
         """The configured holders by name, with retries."""
-        assert self.config is not None
-        return {name: self.holder(name, item) for name, item in self.config.holder.items()}
+        return {name: self.holder(name, item) for name, item in self._configured.holder.items()}
 
     def holder(self, name: str, item: settings.HolderConfig) -> Holder:
         """Build one holder."""
@@ -135,15 +136,13 @@ class ConfiguredBackends:
             from pipeline.custody.holders.openpgp import CustodianGroup
 
             days = self.config.policy.certificate_warning_days if self.config else 0.0
-            return CustodianGroup(
-                name, item, deadline=self.sessions.deadline, clock=self.sessions.clock, warning_days=days
-            )
+            known = self.sessions
+            return CustodianGroup(name, item, deadline=known.deadline, clock=known.clock, warning_days=days)
         elif isinstance(item, settings.PaperHolderConfig):
             from pipeline.custody.holders.paper import PaperSheets
 
-            return PaperSheets(
-                name, item, deadline=self.sessions.deadline
-            )  # printing is never tried again by itself
+            # Printing is never tried again by itself.
+            return PaperSheets(name, item, deadline=self.sessions.deadline)
         else:
             from pipeline.custody.holders.kms import KmsKeyHolder
 
@@ -172,20 +171,21 @@ class ConfiguredBackends:
 
     def seal_types(self) -> dict[str, str | OrgkeyError]:
         """How each configured Vault server says that it is unsealed, by address."""
-        assert self.config is not None
         told: dict[str, str | OrgkeyError] = {}
-        for name, place in (*self.config.target.items(), *self.config.holder.items()):
+        for name, place in (*self._configured.target.items(), *self._configured.holder.items()):
             if isinstance(place, settings.VaultPlace) and place.address not in told:
-                session = partial(self._vault, name, place)
-                told[place.address] = isolated(partial(_seal_type, session), "its seal")
+
+                def ask(name: str = name, place: settings.VaultPlace = place) -> str:
+                    return self._vault(name, place).seal_type()
+
+                told[place.address] = isolated(ask, "its seal")
         return told
 
     def certificates(self) -> list[Finding]:
         """What is said of the certificates of servers, and of our own for logins."""
         from pipeline.providers.tls import expiry
 
-        assert self.config is not None
-        return expiry.findings(self.config, self.sessions.clock, self.sessions.deadline)
+        return expiry.findings(self._configured, self.sessions.clock, self.sessions.deadline)
 
     def backups(self, places: Sequence[str] = (), *, whole: bool = True) -> list[BackupSource]:
         """The server's backups at these places; at the configured ones when none is named.
@@ -267,10 +267,9 @@ class ConfiguredBackends:
         from pipeline.storage.directory.ledger_mirror import DirectoryMirror
         from pipeline.storage.s3.ledger_mirror import S3Mirror
 
-        assert self.config is not None
         found: dict[str, Mirror] = {}
-        for name in self.config.ledger.mirrors:
-            item = self.config.target[name]
+        for name in self._configured.ledger.mirrors:
+            item = self._configured.target[name]
             if isinstance(item, settings.S3TargetConfig):
                 found[name] = S3Mirror(name, item, self._cloud(name, item), fingerprint)
             elif isinstance(item, settings.DirectoryTargetConfig):
@@ -279,8 +278,7 @@ class ConfiguredBackends:
 
     def patient_mirrors(self, fingerprint: str) -> dict[str, Mirror]:
         """The same, whose reading is tried again."""
-        assert self.config is not None
-        known = self.config.target
+        known = self._configured.target
         return {
             name: retrying(mirror, self.sessions.retrier(known[name]), "target", MIRROR_CALLS)
             for name, mirror in self.mirrors(fingerprint).items()
@@ -290,18 +288,16 @@ class ConfiguredBackends:
         """The places for a key's ledger's heads, by name."""
         from pipeline.storage.vault.ledger_heads import VaultHeads
 
-        assert self.config is not None
         return {
             name: VaultHeads(name, item, self._vault(name, item), fingerprint)
-            for name in self.config.ledger.heads
-            if isinstance(item := self.config.target[name], settings.VaultTargetConfig)
+            for name in self._configured.ledger.heads
+            if isinstance(item := self._configured.target[name], settings.VaultTargetConfig)
         }
 
     def sites(self) -> list[Site]:
         """The configured Vault servers, each namespace by itself, with what belongs there."""
-        assert self.config is not None
         found: dict[tuple[str, str | None], Site] = {}
-        for group in (self.config.target, self.config.holder):
+        for group in (self._configured.target, self._configured.holder):
             for name, item in group.items():
                 if not isinstance(item, settings.VaultTargetConfig | settings.TransitHolderConfig):
                     continue
@@ -443,10 +439,6 @@ def source(config: Config, export: Path | None, *, pin: str | None, passphrase: 
         seconds=item.timeout_seconds,
         limit=item.max_bytes,
     )
-
-
-def _seal_type(session: Callable[[], VaultSession]) -> str:
-    return session().seal_type()
 
 
 def _required(value: str | None) -> str:

@@ -27,6 +27,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 _ADDRESS: Final = re.compile(r"(?i:https?)://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
 
 H = TypeVar("H", settings.TransitHolderConfig, settings.KmsHolderConfig)
+R = TypeVar("R", settings.VaultPlace, settings.KmsHolderConfig)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,13 @@ def _transit(
     key = {"mount": str(told["mount"]), "key": str(told["key"])}
     recorded, namespace = str(told["address"]), _optional(told.get("namespace"))
     if config is not None:
-        here = _server(config, name, recorded, namespace)
+        here = _place(
+            config,
+            name,
+            settings.TransitHolderConfig,
+            settings.VaultPlace,
+            lambda place: place.namespace == (namespace or None) and _same(place.address, recorded),
+        )
         if here is None:
             raise _not_configured(name, recorded, 'kind "vault-transit", address, mount and key')
         return _as_holder(here, settings.TransitHolderConfig, "vault-transit", key)
@@ -99,7 +106,15 @@ def _kms(
     key = {"region": str(told["region"]), "key_id": str(told["key_arn"])}
     recorded = _optional(told.get("endpoint_url"))
     if config is not None:
-        here = _cloud(config, name, key["region"], recorded)
+        here = _place(
+            config,
+            name,
+            settings.KmsHolderConfig,
+            settings.KmsHolderConfig,
+            lambda place: (
+                place.region == key["region"] and _same(place.endpoint_url or _AWS, recorded or _AWS)
+            ),
+        )
         if here is None:
             raise _not_configured(
                 name,
@@ -118,33 +133,15 @@ def _kms(
 # -- with a configuration ---------------------------------------------------------------------------
 
 
-def _server(config: Config, name: str, address: str, namespace: str | None) -> settings.VaultPlace | None:
+def _place(
+    config: Config, name: str, holder: type[H], reached: type[R], same: Callable[[R], bool]
+) -> H | R | None:
     """The configured holder of that name; else another configured place at the same server."""
     known = config.holder.get(name)
-    if isinstance(known, settings.TransitHolderConfig):
+    if isinstance(known, holder):
         return known
-    for place in (*config.holder.values(), *config.target.values()):
-        if (
-            isinstance(place, settings.VaultPlace)
-            and place.namespace == (namespace or None)
-            and _same(place.address, address)
-        ):
-            return place
-    return None
-
-
-def _cloud(config: Config, name: str, region: str, endpoint: str | None) -> settings.KmsHolderConfig | None:
-    known = config.holder.get(name)
-    if isinstance(known, settings.KmsHolderConfig):
-        return known
-    for place in config.holder.values():
-        if (
-            isinstance(place, settings.KmsHolderConfig)
-            and place.region == region
-            and _same(place.endpoint_url or _AWS, endpoint or _AWS)
-        ):
-            return place
-    return None
+    places = (*config.holder.values(), *config.target.values())
+    return next((place for place in places if isinstance(place, reached) and same(place)), None)
 
 
 def _as_holder(

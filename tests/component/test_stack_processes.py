@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.core.errors import LocalFilesProblem
 from pipeline.devstack import processes
+from tests.support.local_stack import pause
 
 SLEEP = ["/bin/sleep", "60"]
 
@@ -49,7 +50,7 @@ def test_another_process_with_the_same_id_is_never_signalled(tmp_path: Path) -> 
 
 def test_a_paused_process_can_be_stopped(tmp_path: Path) -> None:
     process = processes.spawn(SLEEP, log=tmp_path / "log", env={})
-    processes.pause(process)
+    pause(process)
     assert Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
     processes.stop(process, grace=5.0)
     assert not processes.alive(process)

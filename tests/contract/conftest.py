@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.devstack.stack import Stack
 from pipeline.storage.interface import Slot
+from tests.support.local_stack import Stack
 from tests.support.target_places import DirectoryPlace, Place, S3Place, VaultPlace
 
 

@@ -45,7 +45,7 @@ from pipeline.providers.vault.session import VaultSession
 from tests.support import people
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 WORDS = Secret("academic acid " + "acne " * 30 + "acquire")
 BINDING = Binding("A" * 40, "0123456789abcdef" * 2)

@@ -14,7 +14,7 @@ import pytest
 from pipeline import config
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Denied, IntegrityProblem, Unreachable, UsageProblem
-from pipeline.providers.vault.health import Health
+from pipeline.providers.vault.answers import Health
 from pipeline.providers.vault.session import VaultSession
 from pipeline.storage.interface import Presence, Slot
 from pipeline.storage.vault.backend import VaultBackend

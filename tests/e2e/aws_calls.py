@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tools.permissions import IDENTITIES, Identity, Operation
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 REFUSED = {"s3": "AccessDenied", "kms": "AccessDeniedException"}
 NO_BODY = {"s3-head-record": "403"}  # the answer to a HEAD has no code of its own

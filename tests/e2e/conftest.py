@@ -12,12 +12,12 @@ from tests.e2e.teams import Team
 from tests.support.secure_stack import SecureStack, secure_stack
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
     made = Stack(tmp_path_factory.mktemp("infra") / "stack")
     try:

@@ -13,7 +13,7 @@ from tests.conftest import Place
 from tests.support.commandline import Desk, environment
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 LOGINS = ("writer", "driller", "auditor", "planner")
 ROLE = "auth/approle/role/orgkey-"

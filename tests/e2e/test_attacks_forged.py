@@ -14,8 +14,8 @@ from tests.support import commandline
 from tests.support.commandline import Desk, copies, fingerprint_of
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
     from tests.conftest import Place
+    from tests.support.local_stack import Stack
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from tests.support.commandline import Desk, converse, end_gpg, environment, gpg,
 from tests.support.people import FINGERPRINTS
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
     from tests.conftest import Place
+    from tests.support.local_stack import Stack
 
 MIXED = '[path.mixed]\nneeds = ["vault", { holder = "custodians", threshold = 2 }]\n'
 

@@ -14,8 +14,8 @@ from tests.support import people
 from tests.support.commandline import Desk, environment, orgkey
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
     from tests.conftest import Place
+    from tests.support.local_stack import Stack
 
 PATHS = """
 [path.vault-and-people]

@@ -17,8 +17,8 @@ from tests.support import openpgp_writer as writer
 from tests.support.commandline import KEYS, NEW_PASSPHRASE, Desk, converse, environment, orgkey
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
     from tests.conftest import Place
+    from tests.support.local_stack import Stack
 
 
 @pytest.fixture

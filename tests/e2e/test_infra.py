@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.devstack import wire
 from tests.e2e.teams import LOGINS, POLICY, ROLE, Team, bao, entries_of
 from tests.support.commandline import converse, environment
+from tests.support.local_stack import vault_client
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 
 # -- from nothing to no differences --------------------------------------------------------------
@@ -234,7 +234,7 @@ def test_refused_halfway_it_says_how_far_it_came_and_goes_on_later(team: Team) -
         policy='path "*" {\n  capabilities = ["create", "read", "update", "list", "sudo"]\n}\n'
         'path "sys/auth/*" {\n  capabilities = ["read"]\n}\n',
     )
-    client = wire.vault_client(team.stack.endpoint("vault"), team.root.token)
+    client = vault_client(team.stack.endpoint("vault"), team.root.token)
     made = client.adapter.request(
         "post",
         "/v1/auth/token/create",

@@ -17,8 +17,8 @@ from tests.support.secure_stack import SecureStack, server_context
 from tests.support.tokens import Issuer
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
     from tests.conftest import Place
+    from tests.support.local_stack import Stack
 
 ROLES = ("writer", "driller")
 AUDIENCE = "https://vault.example.com"

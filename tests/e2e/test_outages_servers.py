@@ -13,8 +13,8 @@ import pytest
 from tests.support.commandline import Desk, copies
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
     from tests.conftest import Place
+    from tests.support.local_stack import Stack
 
 
 @dataclass(frozen=True)

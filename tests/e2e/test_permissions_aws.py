@@ -16,8 +16,8 @@ from tests.support.commandline import Desk
 from tools.permissions import IDENTITIES, Identity, Operation, aws
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
     from tests.conftest import Place
+    from tests.support.local_stack import Stack
 
 TABLE = (*aws.S3, *aws.KMS)
 

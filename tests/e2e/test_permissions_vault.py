@@ -14,13 +14,13 @@ from tests.support.commandline import Desk
 from tools.permissions import Operation
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A stack for this module: root tries everything that the identities are refused."""
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
     made = Stack(tmp_path_factory.mktemp("matrix") / "stack")
     try:

@@ -33,7 +33,7 @@ from tests.support.commandline import Desk
 from tests.support.people import EVERYBODY, FINGERPRINTS
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 MIXED = '[path.mixed]\nneeds = ["vault", { holder = "custodians", threshold = 2 }]\n'
 MACHINES = ("vault", "aws")

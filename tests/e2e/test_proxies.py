@@ -16,8 +16,8 @@ from tests.support.secure_stack import NAMES, SecureStack, s3_server
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.devstack.stack import Stack
     from tests.conftest import Place
+    from tests.support.local_stack import Stack
 
 SERVICES = ("vault", "s3", "kms")
 LOGIN = "escrow:pass%21word"  # pass!word, as an address has it

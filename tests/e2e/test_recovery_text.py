@@ -22,8 +22,8 @@ from tests.support import commandline, leftovers
 from tests.support.commandline import Desk, orgkey
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
     from tests.conftest import Place
+    from tests.support.local_stack import Stack
 
 COMMAND = re.compile(r"^ +\$ (.+)$", re.MULTILINE)
 BASICS = ("bash", "base64", "cat", "env", "gpg", "gpg-agent", "gpgconf", "grep", "mkdir", "sha256sum", "tar")

@@ -19,8 +19,8 @@ from tests.support.commandline import Desk, copies
 from tests.support.target_places import S3Place
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
     from tests.conftest import Place
+    from tests.support.local_stack import Stack
 
 HEADER = "x-amz-replication-status"
 REPLICA = """

@@ -14,8 +14,8 @@ import pytest
 from tests.support.commandline import Desk
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
     from tests.conftest import Place
+    from tests.support.local_stack import Stack
 
 POLICY = "rto_seconds = 600\n"
 

@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError
 from tests.support.commandline import Desk, converse, environment, record_of
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
     from tests.conftest import Place
+    from tests.support.local_stack import Stack
 
 LOCKED = (
     'lock_mode = "GOVERNANCE"  # COMPLIANCE cannot be shortened by anyone; try with this first\nlock_days = 1'

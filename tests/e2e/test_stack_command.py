@@ -18,8 +18,8 @@ from pipeline import config
 from pipeline.cli.stack import app
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
     from tests.conftest import Place
+    from tests.support.local_stack import Stack
 
 run = CliRunner().invoke
 

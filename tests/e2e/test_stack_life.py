@@ -24,7 +24,7 @@ from pipeline.devstack.outside import Outside
 from pipeline.devstack.state import MEMBERS
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 CONTEXT = {"fingerprint": "F", "record_id": "1"}
 
@@ -144,7 +144,7 @@ def test_a_taken_port_is_avoided(own_stack: Stack) -> None:
 
 
 def test_a_server_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
     broken = tmp_path / "bin" / "versitygw"
     broken.parent.mkdir()
@@ -177,7 +177,7 @@ def test_a_known_openbao_on_path_serves_and_keeps_its_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from pipeline.devstack.progress import Plain
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "bao").symlink_to(program)
@@ -197,7 +197,7 @@ def test_a_known_openbao_on_path_serves_and_keeps_its_data(
 
 
 def test_a_stack_with_file_storage_is_refused(tmp_path: Path) -> None:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
     stack = Stack(tmp_path)
     data = stack.layout.member("vault") / "data" / "core"
@@ -337,7 +337,7 @@ def test_kms_has_no_back_door(stack: Stack) -> None:
 def test_outside_servers_are_used_and_never_touched(
     stack: Stack, tmp_path: Path, make_stack: Callable[[], Stack]
 ) -> None:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
     credentials = tmp_path / "credentials"
     credentials.write_text(
@@ -375,7 +375,7 @@ def test_an_outside_server_without_its_file_is_refused() -> None:
 
 
 def test_a_wipe_leaves_what_is_not_the_stacks(tmp_path: Path) -> None:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
     (tmp_path / "precious").write_text("x")
     Stack(tmp_path).down(wipe=True)
@@ -383,11 +383,11 @@ def test_a_wipe_leaves_what_is_not_the_stacks(tmp_path: Path) -> None:
 
 
 def test_it_outlives_the_process_that_started_it(tmp_path: Path) -> None:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
     code = """
 import pathlib, sys
-from pipeline.devstack.stack import Stack
+from tests.support.local_stack import Stack
 Stack(pathlib.Path(sys.argv[1])).up()
 """
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -22,8 +22,8 @@ from tests.support import openpgp_writer as writer
 from tests.support.commandline import NEW_PASSPHRASE, ORGKEY, Desk, Run, copies, environment, gpg, orgkey
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
     from tests.conftest import Place
+    from tests.support.local_stack import Stack
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from tests.support.commandline import Desk
 from tests.support.secure_stack import OTHER_NAME, SecureStack
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
     from tests.conftest import Place
+    from tests.support.local_stack import Stack
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tools.permissions import AT_VAULT, Identity, Operation, vault
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 Call = Callable[[Any], Any]
 OPERATIONS: tuple[Operation, ...] = (*vault.KV, *vault.TRANSIT, *vault.SYSTEM)

@@ -21,6 +21,7 @@ from pipeline.devstack.progress import Progress
 from pipeline.devstack.state import IDENTITIES, Layout
 from pipeline.devstack.vault import VaultServer
 from tests.support import leftovers
+from tests.support.local_stack import vault_client
 from tests.support.ports import distinct_ports
 
 if TYPE_CHECKING:
@@ -159,8 +160,7 @@ class Cluster:
     def seal(self, node: Node) -> None:
         """Seal one server; only the active one takes the command, another comes up sealed after a restart."""
         if node.health() == 200:
-            with wire.vault_errors():
-                self.root(node).sys.seal()
+            self.root(node).sys.seal()
         else:
             self.kill(node)
             self._spawn(node)
@@ -214,7 +214,7 @@ class Cluster:
     def root(self, node: Node | None = None) -> Any:
         """An hvac client with root's rights."""
         address = (node or self.leader()).address
-        return wire.vault_client(address, self.layout.root_token.read_text().strip())
+        return vault_client(address, self.layout.root_token.read_text().strip())
 
     # -- inside ----------------------------------------------------------------------------------
 

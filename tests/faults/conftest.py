@@ -18,7 +18,7 @@ from tests.faults.scene import Scene
 from tests.support.balancer import in_front_of
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 RECORDINGS = 5
 

@@ -30,7 +30,7 @@ from tests.support.started import Started
 if TYPE_CHECKING:
     import socket
 
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 MEMBERS = ("vault", "s3", "kms")
 Real = tuple[int, list[tuple[str, str]], bytes]

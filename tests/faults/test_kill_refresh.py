@@ -21,7 +21,7 @@ from tests.support.commandline import end_gpg, gpg
 from tests.support.openpgp_writer import PASSPHRASE
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 POINTS = 72
 """How many effects a clean refresh has. Whoever adds one changes this number, and has it swept with that."""

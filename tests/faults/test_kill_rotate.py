@@ -17,7 +17,7 @@ from tests.faults.replacing import Before, adopt, check_ended, check_proven, che
 from tests.faults.scene import Scene
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 POINTS = 89
 """How many effects a clean rotation has. Whoever adds one changes this number, and has it swept with that."""

@@ -23,7 +23,7 @@ from tests.support.commandline import ORGKEY, environment
 if TYPE_CHECKING:
     import socket
 
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 DEADLINE = 3.0
 GRACE = 5.0

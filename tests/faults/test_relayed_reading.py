@@ -14,7 +14,7 @@ from tests.faults.relayed import Play, Player, Relayed, Request, relayed, told
 if TYPE_CHECKING:
     import socket
 
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 
 def cut(asked: Request, connection: socket.socket, _: threading.Event) -> None:

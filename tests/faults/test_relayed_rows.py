@@ -18,7 +18,7 @@ from pipeline.providers import failures
 from tests.faults.relayed import Play, Player, Relayed, Request, relayed, told
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 ROWS = failures.table()["answer"]
 COMMANDS = {

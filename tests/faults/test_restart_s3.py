@@ -18,7 +18,7 @@ from tests.support.balancer import When, in_front_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 CALLS = 8
 """How many requests to S3 a clean escrow makes. Whoever adds one changes this number, and has it swept."""

@@ -18,7 +18,7 @@ from pipeline.openpgp.gnupg.home import PREFIX
 from tests.faults.scene import Ended, Scene
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 # The main thread and workers; before anything is committed, between the targets, in the drill, at the end.
 POINTS = (

@@ -15,8 +15,8 @@ from tests.support.commandline import end_gpg, gpg, next_second
 from tests.support.people import FINGERPRINTS
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
     from tests.conftest import Place
+    from tests.support.local_stack import Stack
 
 pytestmark = pytest.mark.timeout(300)
 

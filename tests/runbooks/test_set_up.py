@@ -31,7 +31,7 @@ from tests.support.commandline import ROOT, converse, environment, orgkey
 from tests.support.ports import distinct_ports
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
 EXPORT = ROOT / "tests" / "assets" / "keys" / "ed25519-two-block.asc"
 TOKEN = "administrator-of-this-test"

@@ -22,7 +22,6 @@ def look(url: str, folder: Path, config: str, *, call_seconds: float = 10) -> Aw
         call_seconds=call_seconds,
         deadline=Deadline(60),
         role="writer",
-        path_style=True,
     )
     session.call(buckets, "s3", "look")
     return session

@@ -24,8 +24,8 @@ from tests.support import openpgp_writer as writer
 from tests.support.target_places import DirectoryPlace, S3Place, VaultPlace
 
 if TYPE_CHECKING:
-    from pipeline.devstack.stack import Stack
     from tests.conftest import Place
+    from tests.support.local_stack import Stack
 
 ROOT = Path(__file__).parents[2]
 KEYS = ROOT / "tests" / "assets" / "keys"

@@ -32,9 +32,9 @@ ROOT: Final = Path(__file__).parents[2]
 _LINK: Final = 700
 """The number above all that a process uses under which it finds the server that forked it."""
 _LATE: Final = (
-    "_strptime", "boto3", "cryptography.hazmat.decrepit.ciphers.modes",
+    "_strptime", "botocore.session", "cryptography.hazmat.decrepit.ciphers.modes",
     "cryptography.hazmat.primitives.asymmetric.x25519", "cryptography.hazmat.primitives.kdf.hkdf",
-    "cryptography.hazmat.primitives.serialization", "ctypes", "encodings.utf_16_be", "hvac",
+    "cryptography.hazmat.primitives.serialization", "ctypes", "encodings.utf_16_be",
     "pydantic.type_adapter", "pysequoia", "rfc8785", "shamir_mnemonic", "tests.support.faulty",
     "typer._adapters", "pgpy",
 )  # fmt: skip

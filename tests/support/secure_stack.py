@@ -120,7 +120,7 @@ class SecureStack:
 def secure_stack() -> Iterator[SecureStack]:
     """Start one, and end it."""
     from pipeline.devstack import vault
-    from pipeline.devstack.stack import Stack
+    from tests.support.local_stack import Stack
 
     folder = leftovers.directory("tls-")
     with ExitStack() as undo:

@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 from pipeline import config
 from pipeline.core.clock import Deadline
-from pipeline.devstack.stack import Stack
 from pipeline.providers.aws.session import AwsSession
 from pipeline.providers.vault.session import VaultSession
 from pipeline.storage.directory.backend import DirectoryBackend
 from pipeline.storage.interface import Slot, Target
 from pipeline.storage.s3.backend import S3Backend
 from pipeline.storage.vault.backend import VaultBackend
+from tests.support.local_stack import Stack
 
 CONTROL = ("tests",)
 

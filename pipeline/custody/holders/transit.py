@@ -20,10 +20,11 @@ from pipeline.custody.holders.interface import Binding, Coordinates, SealedShare
 from pipeline.custody.shares.way import way
 from pipeline.providers.text import one_line
 from pipeline.providers.vault import rights as vault_rights
-from pipeline.providers.vault.fields import field, mapping, not_vault
+from pipeline.providers.vault.answers import VaultRefusal, not_vault, take
 
 if TYPE_CHECKING:
     from pipeline import config
+    from pipeline.providers.vault.client import VaultClient
     from pipeline.providers.vault.session import VaultSession
 
 SUFFIX = "transit"
@@ -109,15 +110,9 @@ class TransitKeyHolder:
 
         what = f"holder {self.name}, seal"
 
-        def encrypt(client: Any) -> str:
-            answer = client.secrets.transit.encrypt_data(
-                name=self._settings.key,
-                plaintext=plaintext,
-                context=binding.transit_context(),
-                key_version=version,
-                mount_point=self._settings.mount,
-            )
-            return taken(answer, what, "ciphertext")
+        def encrypt(client: VaultClient) -> str:
+            body = {"plaintext": plaintext, "context": binding.transit_context(), "key_version": version}
+            return taken(client.post(self._api("encrypt"), body), what, "ciphertext")
 
         ciphertext = self._session.call(encrypt, what)
         return [SealedShare(1, SUFFIX, f"{ciphertext}\n".encode(), self.name)]
@@ -131,8 +126,6 @@ class TransitKeyHolder:
             UsageProblem: There is no such key.
             Unreachable, DeadlinePassed: The server does not answer.
         """
-        import hvac.exceptions
-
         try:
             ciphertext = sealed.data.decode("ascii").strip()
         except UnicodeDecodeError:
@@ -142,16 +135,12 @@ class TransitKeyHolder:
 
         what = f"holder {self.name}, open"
 
-        def decrypt(client: Any) -> str:
+        def decrypt(client: VaultClient) -> str:
+            body = {"ciphertext": ciphertext, "context": binding.transit_context()}
             try:
-                answer = client.secrets.transit.decrypt_data(
-                    name=self._settings.key,
-                    ciphertext=ciphertext,
-                    context=binding.transit_context(),
-                    mount_point=self._settings.mount,
-                )
-            except hvac.exceptions.InvalidRequest as error:
-                translated = self._refused(str(error))
+                answer = client.post(self._api("decrypt"), body)
+            except VaultRefusal as error:
+                translated = self._refused(error.answer.words) if error.status == 400 else None
                 if translated is None:
                     raise
                 raise translated from None
@@ -266,7 +255,7 @@ class TransitKeyHolder:
 
     def _remedy(self, facts: TransitKey) -> str:
         """What to do about its faults: first what brings old shares back."""
-        key = f"{self._settings.mount.strip('/')}/keys/{self._settings.key}"
+        key = self._api("keys")
         anew = (
             "make a new key: type aes256-gcm96, derived, not exportable, no plaintext backup, "
             "deletion not allowed"
@@ -280,17 +269,16 @@ class TransitKeyHolder:
         return anew
 
     def _read(self) -> TransitKey:
-        import hvac.exceptions
-
         place = self._settings
 
         what = f"holder {self.name}, read its key {place.key}"
 
-        def read(client: Any) -> TransitKey:
+        def read(client: VaultClient) -> TransitKey:
             try:
-                answer = client.secrets.transit.read_key(name=place.key, mount_point=place.mount)
-                return judge(mapping(answer, what, "data"))
-            except hvac.exceptions.InvalidPath:
+                return judge(take(client.get(self._api("keys")), what, "data", kind=Mapping))
+            except VaultRefusal as error:
+                if error.status != 404:
+                    raise
                 raise UsageProblem(
                     f"holder {self.name}: vault at {place.address} has no Transit key {place.key} "
                     f"under {place.mount}",
@@ -301,6 +289,9 @@ class TransitKeyHolder:
 
         return self._session.call(read, what)
 
+    def _api(self, verb: str) -> str:
+        return f"{self._settings.mount.strip('/')}/{verb}/{self._settings.key}"
+
     def _refused(self, said: str) -> OrgkeyError | None:
         """Translate the server's word on a ciphertext; ``None`` when it is about something else."""
         if "too old" in said:
@@ -310,7 +301,7 @@ class TransitKeyHolder:
                 hint="let an administrator lower min_decryption_version of "
                 f"{self._settings.mount}/keys/{self._settings.key}",
             )
-        key = f"{self._settings.mount.strip('/')}/keys/{self._settings.key}"
+        key = self._api("keys")
         if "soft" in said and "delete" in said:
             return UsageProblem(
                 f"holder {self.name}: its Transit key {key} is {_DELETED} ({one_line(said)})",
@@ -340,8 +331,8 @@ def taken(answer: Any, what: str, name: str) -> str:
     Raises:
         Unreachable: It is not there: what answers is not a Vault.
     """
-    value = field(answer, what, "data", name)
-    if not isinstance(value, str) or not value:
+    value: str = take(answer, what, "data", name, kind=str)
+    if not value:
         raise not_vault(what, f"data.{name}")
     return value
 

@@ -6,7 +6,7 @@ Imports botocore, so it is itself imported only where a call failed.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,70 +21,39 @@ if TYPE_CHECKING:
     from pipeline.config import AwsPlace
 
 
-@dataclass(frozen=True, kw_only=True)
-class AwsFailure(failures.CallFailure):
-    """What botocore raised without the answer of a service, or of a login.
+def facts(error: Exception, session: Any, *, of_login: bool, passes: bool) -> Mapping[str, Any]:
+    """What the table of failures can name of what botocore raised itself.
 
-    Attributes:
+    Args:
         error: What it is.
         session: botocore's session, ``None`` where it could not be opened.
         of_login: Whether it was raised by the chain of credentials.
+        passes: Whether a refused login will be accepted later, without a change.
     """
 
-    error: Exception
-    session: Any = None
-    of_login: bool = False
-
-    @property
-    def passes(self) -> bool:
-        """Whether a refused login will be accepted later, without a change."""
-        return isinstance(self.error, boto.ClientError) and failures.passes(
-            _answer(self.error, "sts", self.role, self.where)
-        )
-
-    @property
-    def kind_named(self) -> str:
-        """The class of what was raised."""
-        return type(self.error).__name__
-
-    @property
-    def filename(self) -> str:
-        """The file that could not be read."""
-        return getattr(self.error, "filename", None) or "a file of the login"
-
-    @property
-    def strerror(self) -> str:
-        """Why not."""
-        return getattr(self.error, "strerror", None) or str(self.error)
-
-    @property
-    def token_file(self) -> str:
-        """The file with a workload's token."""
-        name = "web_identity_token_file"
-        return self._setting(name) or os.environ.get(f"AWS_{name.upper()}") or name
-
-    @property
-    def role_arn(self) -> str:
-        """The role that was to be assumed."""
-        return self._setting("role_arn") or "role_arn"
-
-    @property
-    def profile_name(self) -> str:
-        """The profile in use."""
-        name = self.session.get_config_variable("profile") if self.session is not None else None
-        return f" {one_line(str(name))}" if name else ""
-
-    @property
-    def profile_option(self) -> str:
-        """The option that names it to the aws command."""
-        return f" --profile{self.profile_name}" if self.profile_name else ""
-
-    def _setting(self, name: str) -> str | None:
+    def setting(name: str) -> str | None:
         try:
-            value = self.session.get_scoped_config().get(name)
+            value = session.get_scoped_config().get(name)
         except (boto.BotoCoreError, AttributeError):
             return None
         return one_line(str(value)) if value else None
+
+    def profile(before: str) -> str:
+        name = session.get_config_variable("profile") if session is not None else None
+        return f"{before} {one_line(str(name))}" if name else ""
+
+    token = "web_identity_token_file"  # noqa: S105 - a setting's name
+    return {
+        "of_login": of_login,
+        "passes": passes,
+        "kind_named": type(error).__name__,
+        "filename": getattr(error, "filename", None) or "a file of the login",
+        "strerror": getattr(error, "strerror", None) or str(error),
+        "token_file": lambda: setting(token) or os.environ.get(f"AWS_{token.upper()}") or token,
+        "role_arn": lambda: setting("role_arn") or "role_arn",
+        "profile_name": lambda: profile(""),
+        "profile_option": lambda: profile(" --profile"),
+    }
 
 
 def translate(
@@ -117,21 +86,18 @@ def translate(
         url = urlsplit(error.url)
         server = f"{url.scheme}://{url.netloc}"
         own = server == (place.endpoint_url or "").rstrip("/")
-        return unanswered.explain(
-            error, what, where=server, address=server, setting="endpoint_url", place=place,
-            ca_file=place.ca_file if own else None, seconds=seconds,
-        )  # fmt: skip
-    code, text = "", one_line(str(error))
+        route = unanswered.Route(server, place, place.ca_file if own else None, seconds=seconds)
+        return unanswered.explain(error, what, route, where=server, setting="endpoint_url")
+    code, text, passes = "", one_line(str(error)), False
     if isinstance(error, boto.ClientError):
         answer = _answer(error, service, role, where)
         if not of_login:
             return failures.explain(answer, what)
-        code = error.operation_name
+        code, passes = error.operation_name, failures.passes(answer)
         text = f"{code}, {answer.named}"
-    kinds = failures.class_names(error)
-    failure = AwsFailure(
-        "aws", where, service, role, code=code, text=text, kinds=kinds,
-        error=error, session=session, of_login=of_login,
+    failure = failures.CallFailure(
+        "aws", where, service, role, code=code, text=text, kinds=failures.class_names(error),
+        facts=facts(error, session, of_login=of_login, passes=passes),
     )  # fmt: skip
     return failures.explain(failure, what)
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pipeline.core import log
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import OrgkeyError, Unreachable
-from pipeline.core.retry import in_time
+from pipeline.core.errors import OrgkeyError
 from pipeline.core.secret import Secret
-from pipeline.providers.imports import load_requests
+from pipeline.providers import failures
 
 if TYPE_CHECKING:
     from pipeline.config import AwsIdentity, AwsPlace
@@ -61,8 +60,6 @@ class AwsSession:
         deadline: The end of the run.
         role: ``writer`` or ``driller``, for messages.
         apart: Whether that role has a login of its own. Then whatever it may beyond its role is too much.
-        path_style: Whether the bucket goes into the path of an address, which most servers other than
-            AWS want, or into the host name; ``None``: as the place says, else as botocore chooses.
         beside: A session of the same identity and role whose login is used, too.
     """
 
@@ -75,7 +72,6 @@ class AwsSession:
         deadline: Deadline,
         role: str,
         apart: bool = True,
-        path_style: bool | None = None,
         beside: AwsSession | None = None,
     ) -> None:
         self.place = place
@@ -85,7 +81,6 @@ class AwsSession:
         self.request_ids: list[str] = []
         self._identity = identity
         self._call_seconds = call_seconds
-        self._path_style = getattr(place, "path_style", None) if path_style is None else path_style
         self._lock = threading.Lock()
         self._login: _Login = beside._login if beside else _Login()
         self._clients: dict[Service, Any] = {}
@@ -110,51 +105,34 @@ class AwsSession:
             Conflict: A condition of the request did not hold.
             UsageProblem: Bucket, key, region or request are not what the service knows.
         """
-        load_requests()
         self._log_in(what)
-        try:
+        with failures.translated(self.deadline, lambda error: self._translate(error, what, service)):
             client = self._client(service)
             self._senders[service].begin()
             return fn(client)
-        except OrgkeyError as error:
-            raise self._timely(error) from error.__cause__
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise self._translate(error, what, service, self.where(service)) from error
 
-    def _translate(
-        self, error: Exception, what: str, service: Service, where: str, *, of_login: bool = False
-    ) -> OrgkeyError:
+    def _translate(self, error: Exception, what: str, service: Service | None) -> OrgkeyError:
+        """Say what a call of a service raised, or what the chain of credentials did, of none."""
         from pipeline.providers.aws.errors import translate
 
         seconds = max(0.1, min(self._call_seconds, self.deadline.left()))
-        return self._timely(
-            translate(
-                error, what, role=self.role, service=service, where=where, place=self.place,
-                session=self._login.session, of_login=of_login, seconds=seconds,
-            )
+        where = self.where(service) if service else "AWS's login service"
+        return translate(
+            error, what, role=self.role, service=service or "sts", where=where, place=self.place,
+            session=self._login.session, of_login=service is None, seconds=seconds,
         )  # fmt: skip
-
-    def _timely(self, error: OrgkeyError) -> OrgkeyError:
-        return in_time(error, self.deadline) if isinstance(error, Unreachable) else error
 
     def _log_in(self, what: str) -> None:
         """Have the credentials read, or renewed where they run out: a failure is a login's, not a call's."""
         self.deadline.check()
-        with self._login.lock:
-            try:
-                if self._login.session is None:
-                    self._login.session = self._open()
-                found = self._login.session.get_credentials()
-                if found is not None:
-                    self._keep(found.get_frozen_credentials())
-            except OrgkeyError as error:
-                raise self._timely(error) from error.__cause__
-            except MemoryError:
-                raise
-            except Exception as error:
-                raise self._translate(error, what, "sts", "AWS's login service", of_login=True) from error
+        with (
+            self._login.lock,
+            failures.translated(self.deadline, lambda error: self._translate(error, what, None)),
+        ):
+            if self._login.session is None:
+                self._login.session = self._open()
+            if (found := self._login.session.get_credentials()) is not None:
+                self._keep(found.get_frozen_credentials())
 
     def _keep(self, credentials: Any) -> None:
         """Keep credentials from being shown, once each: a service may repeat what it was sent."""
@@ -187,9 +165,7 @@ class AwsSession:
 
     def _like(self, answer: Mapping[str, Any], what: str, *names: str) -> Mapping[str, Any]:
         if not any(name in answer for name in names):
-            from pipeline.providers.failures import other_shape
-
-            raise other_shape(self.where("s3"), what, f"the answer has no {names[0]}")
+            raise failures.other_shape(self.where("s3"), what, f"the answer has no {names[0]}")
         return answer
 
     def client(self, service: Service) -> Any:
@@ -211,8 +187,7 @@ class AwsSession:
         from pipeline.providers.wire import Wire
 
         trusted = self.place.ca_file or self._login.session.get_config_variable("ca_bundle")
-        limit = partial(self.deadline.limit, self._call_seconds)
-        wire = Wire(self.place, limit, ca_file=trusted, dated=self.deadline.note_date)
+        wire = Wire(self.place, self.deadline, self._call_seconds, ca_file=trusted)
         # One at a time: the first client of a service reads megabytes of JSON, the next finds them read.
         with _MAKING:
             client = self._login.session.create_client(
@@ -232,12 +207,13 @@ class AwsSession:
     def _config(self) -> Any:
         from botocore.config import Config
 
+        style = getattr(self.place, "path_style", None)
         return Config(
             retries={"total_max_attempts": 1, "mode": "standard"},
             # The newer defaults upset some servers; the one upload names its SHA-256 itself.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            s3={"addressing_style": _STYLES[self._path_style]},
+            s3={"addressing_style": _STYLES[style]},
             user_agent_extra="orgkey-escrow",
         )
 
@@ -252,7 +228,7 @@ class AwsSession:
         # The chain's own calls, to STS and SSO, are bounded like all others.
         session.set_default_client_config(self._config())
         trusted = session.get_config_variable("ca_bundle")
-        wire = Wire(self.place, limit, ca_file=trusted, dated=self.deadline.note_date)
+        wire = Wire(self.place, self.deadline, self._call_seconds, ca_file=trusted)
         weakref.finalize(self._login, wire.close)
         self._login.chain = Sender(wire, "sts")
         session.register("before-send", self._login.chain)

@@ -11,7 +11,7 @@ from pipeline.core.clock import Clock, Deadline
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.finding import Finding, Level
 from pipeline.providers import proxy as _proxy
-from pipeline.providers.tls.files import day, read_certificate
+from pipeline.providers.tls.files import day, read_certificate, shown_pair
 from pipeline.providers.tls.handshake import peek
 
 if TYPE_CHECKING:
@@ -75,28 +75,19 @@ def _servers(
     """Each server once. AWS renews its own."""
     known = set()
     for place in (*config.target.values(), *config.holder.values(), *config.backups.values()):
-        pair = None
-        if isinstance(place, settings.VaultPlace):
-            address: str | None = place.address
-            if place.client_cert_file and place.client_key_file:
-                pair = (place.client_cert_file, place.client_key_file)
-        else:
-            address = place.endpoint_url if isinstance(place, settings.AwsPlace) else None
-        if address is None or not address.startswith("https://") or address in known:
+        if not isinstance(place, settings.VaultPlace | settings.AwsPlace):
             continue
-        assert isinstance(place, settings.VaultPlace | settings.AwsPlace)
-        known.add(address)
-        yield address, place, pair
+        vault = place if isinstance(place, settings.VaultPlace) else None
+        address = vault.address if vault else getattr(place, "endpoint_url", None) or ""
+        if address.startswith("https://") and address not in known:
+            known.add(address)
+            yield address, place, shown_pair(vault)
 
 
 def _own(config: settings.Config) -> list[str]:
     """The files with our own certificates, each once."""
-    owners: list[settings.VaultPlace | settings.VaultIdentity] = [
-        place
-        for place in (*config.target.values(), *config.holder.values())
-        if isinstance(place, settings.VaultPlace)
-    ]
-    for identity in config.identity.values():
-        logins = (identity.vault, *identity.at.values())
-        owners += [login for login in logins if isinstance(login, settings.VaultIdentity)]
-    return list(dict.fromkeys(owner.client_cert_file for owner in owners if owner.client_cert_file))
+    places = (*config.target.values(), *config.holder.values())
+    logins = (login for each in config.identity.values() for login in (each.vault, *each.at.values()))
+    kinds = (settings.VaultPlace, settings.VaultIdentity)
+    files = (owner.client_cert_file for owner in (*places, *logins) if isinstance(owner, kinds))
+    return list(dict.fromkeys(path for path in files if path))

@@ -12,6 +12,8 @@ from pipeline.core.errors import UsageProblem
 if TYPE_CHECKING:
     from cryptography import x509
 
+    from pipeline.config import VaultIdentity, VaultPlace
+
 Pair = tuple[str, str]  # files with a client's certificate and its key
 
 
@@ -86,6 +88,14 @@ def require_pair(pair: Pair | None) -> None:
             f"{pair[0]} and {pair[1]} hold no client certificate and key that can be used",
             hint="both are PEM, the key without a passphrase and the certificate first in its file",
         ) from error
+
+
+def shown_pair(*owners: VaultIdentity | VaultPlace | None) -> Pair | None:
+    """Files with the certificate and key that a connection shows: those of the first that names some."""
+    for owner in owners:
+        if owner is not None and owner.client_cert_file and owner.client_key_file:
+            return owner.client_cert_file, owner.client_key_file
+    return None
 
 
 def read_certificate(path: str) -> CertificateFacts | None:

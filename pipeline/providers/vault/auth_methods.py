@@ -15,8 +15,6 @@ from pipeline.providers.text import one_line
 from pipeline.providers.tls.files import day, read_certificate
 
 if TYPE_CHECKING:
-    import hvac
-
     from pipeline.config import VaultIdentity
     from pipeline.core.secret import Secret
 
@@ -27,12 +25,12 @@ class Attempt:
 
     Attributes:
         called: What messages call the way.
-        make: Makes it, on a client without a token.
+        body: What is posted to the method's ``login``.
         hint: What to look at when the server refuses.
     """
 
     called: str
-    make: Callable[[hvac.Client], Any]
+    body: Callable[[], dict[str, Any]]
     hint: str
 
 
@@ -57,9 +55,7 @@ def _approle(identity: VaultIdentity) -> Attempt:
     secret_id = read_secret(identity.secret_id_file, "secret id")
     return Attempt(
         "AppRole",
-        lambda client: client.auth.approle.login(
-            role_id.text(), secret_id.text(), use_token=False, mount_point=identity.mounted
-        ),
+        lambda: {"role_id": role_id.text(), "secret_id": secret_id.text()},
         f"make a new secret id for the role; check {identity.role_id_file} and {identity.secret_id_file}",
     )
 
@@ -67,12 +63,9 @@ def _approle(identity: VaultIdentity) -> Attempt:
 def _jwt(identity: VaultIdentity) -> Attempt:
     """Kubernetes' and any other issuer's tokens are sent alike; the server checks them differently."""
     token = read_secret(identity.token_of_workload, "JSON web token")
-    body = {"role": identity.role}
     return Attempt(
         "Kubernetes" if identity.way == "kubernetes" else "JWT",
-        lambda client: client.login(
-            f"/v1/auth/{identity.mounted}/login", use_token=False, json=body | {"jwt": token.text()}
-        ),
+        lambda: {"role": identity.role, "jwt": token.text()},
         f"check the role {identity.role} at auth/{identity.mounted} (it must exist, and accept this issuer, "
         f"subject and audience), and the token in {identity.token_of_workload}{_claims(token)}",
     )
@@ -84,11 +77,7 @@ def _certificate(identity: VaultIdentity) -> Attempt:
     until = f", valid until {day(shown.ends)}" if shown else ""
     return Attempt(
         "certificate",
-        lambda client: client.login(
-            f"/v1/auth/{identity.mounted}/login",
-            use_token=False,
-            json={"name": identity.role} if identity.role else {},
-        ),
+        lambda: {"name": identity.role} if identity.role else {},
         f"{named} at auth/{identity.mounted} must accept the certificate in "
         f"{identity.client_cert_file}{until}; the listener must ask clients for one",
     )

@@ -8,12 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.core.digest import sha256
 from pipeline.core.errors import Code
 from pipeline.core.finding import Finding
 from pipeline.storage.check import Check
 from pipeline.storage.directory.tree import Tree
-from pipeline.storage.interface import Presence, Receipt, Slot, Stored
+from pipeline.storage.interface import Presence, Receipt, Slot, Stored, receipt
 from pipeline.storage.names import (
     MAX_RECORD,
     checked,
@@ -53,14 +52,7 @@ class DirectoryBackend:
         """See :meth:`pipeline.storage.interface.Target.put`."""
         path = self._path(checked(slot))
         self._tree.put_new(path, data)
-        return Receipt(
-            target=self.name,
-            kind=self.kind,
-            domain=self.domain,
-            location=str(path),
-            version=None,
-            sha256=sha256(data),
-        )
+        return receipt(self, str(path), None, data)
 
     def get(self, slot: Slot, version: str | None = None) -> bytes:
         """See :meth:`pipeline.storage.interface.Target.get`; a directory has no versions."""

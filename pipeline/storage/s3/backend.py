@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.core.digest import sha256
 from pipeline.core.errors import DeadlinePassed, Denied, OrgkeyError, Unreachable, UsageProblem
 from pipeline.core.finding import Finding
 from pipeline.core.isolation import isolated
-from pipeline.storage.interface import Presence, Receipt, Replication, Slot, Stored
+from pipeline.storage.interface import Presence, Receipt, Replication, Slot, Stored, receipt
 from pipeline.storage.names import (
     MAX_RECORD,
     checked,
@@ -55,15 +54,7 @@ class S3Backend:
         version, confirmed = self._bucket.put_new(
             self.key(checked(slot)), data, "application/x-tar", f"target {self.name}, write"
         )
-        return Receipt(
-            target=self.name,
-            kind=self.kind,
-            domain=self.domain,
-            location=self.location(slot),
-            version=version,
-            sha256=sha256(data),
-            retain_until=confirmed,
-        )
+        return receipt(self, self.location(slot), version, data, confirmed)
 
     def get(self, slot: Slot, version: str | None = None) -> bytes:
         """See :meth:`pipeline.storage.interface.Target.get`."""
@@ -128,9 +119,9 @@ class S3Backend:
 
     def check(self) -> list[Finding]:
         """See :meth:`pipeline.storage.interface.Target.check`."""
-        from pipeline.storage.s3.check import check
+        from pipeline.storage.s3.check import S3Check
 
-        return check(self.name, self._bucket)
+        return S3Check(self.name, self._bucket).look()
 
     def key(self, slot: Slot) -> str:
         """The object's key."""

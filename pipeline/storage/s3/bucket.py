@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.core.clock import stamp
 from pipeline.core.digest import Digest, sha256
-from pipeline.core.errors import Conflict, IntegrityProblem, OrgkeyError, Unreachable
+from pipeline.core.errors import Conflict, IntegrityProblem, Unreachable
 from pipeline.storage.names import nothing_there, too_large
 
 if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
+
     from pipeline.config import S3TargetConfig
     from pipeline.providers.aws.session import AwsSession
 
@@ -81,7 +83,7 @@ class Bucket:
             "IfNoneMatch": "*",
             # Named besides: some servers look for the algorithm's header alone before they lock.
             "ChecksumAlgorithm": "SHA256",
-            "ChecksumSHA256": base64.b64encode(digest.raw).decode(),
+            "ChecksumSHA256": _base64(digest),
         }
         if until is not None:
             request |= {"ObjectLockMode": self.settings.lock_mode, "ObjectLockRetainUntilDate": until}
@@ -107,7 +109,6 @@ class Bucket:
             Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
         """
         place = f"{what}: {self.location(key)}" + (f" version {version}" if version else "")
-        request = self.address(key, version) | {"ChecksumMode": "ENABLED"}
 
         def read(client: Any) -> bytes:
             import botocore.exceptions
@@ -115,12 +116,8 @@ class Bucket:
             from pipeline.providers.wire import NoAnswer, Unusable
 
             try:
-                answer = self.session.tagged(client.get_object(**request), place)
+                answer = self._ask(client.get_object, key, version, place)
                 data: bytes = answer["Body"].read()
-            except botocore.exceptions.ClientError as error:
-                if (unreadable := self._unreadable(error, place, version)) is not None:
-                    raise unreadable from error
-                raise
             except botocore.exceptions.FlexibleChecksumError as error:
                 raise _damaged(place, "its checksum does not fit its bytes") from error
             except NoAnswer as error:
@@ -128,7 +125,7 @@ class Bucket:
                     raise too_large(place) from error
                 raise
             stored = str(answer.get("ChecksumSHA256") or "")
-            if stored and "-" not in stored and stored != base64.b64encode(sha256(data).raw).decode():
+            if stored and "-" not in stored and stored != _base64(sha256(data)):
                 raise _damaged(place, "its checksum does not fit its bytes")
             return data
 
@@ -149,7 +146,7 @@ class Bucket:
         request = fixed | ({"KeyMarker": after} if after else {})
         while True:
             # Each page is a call of its own, with its own time-out and the deadline in sight.
-            page = self.session.listed(self.session.call(partial(_list_page, request), "s3", what), what)
+            page = self.session.call(partial(self._page, request, what), "s3", what)
             yield page
             marks = {
                 "KeyMarker": page.get("NextKeyMarker"),
@@ -166,6 +163,9 @@ class Bucket:
                 )
             request = fixed | marks
 
+    def _page(self, request: Mapping[str, Any], what: str, client: Any) -> Mapping[str, Any]:
+        return self.session.listed(client.list_object_versions(**request), what)
+
     def head(self, key: str, version: str | None, what: str) -> Mapping[str, Any]:
         """Ask for an object's properties, of the current version or the one named.
 
@@ -173,21 +173,30 @@ class Bucket:
             IntegrityProblem: Nothing readable is there.
             Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
         """
-        request = self.address(key, version) | {"ChecksumMode": "ENABLED"}
+        place = f"{what}: {self.location(key)}"
+        return self.session.call(
+            lambda client: self._ask(client.head_object, key, version, place), "s3", what
+        )
 
-        def look(client: Any) -> Mapping[str, Any]:
-            import botocore.exceptions
+    def _ask(
+        self, operation: Callable[..., Mapping[str, Any]], key: str, version: str | None, place: str
+    ) -> Mapping[str, Any]:
+        """Ask about an object, and say why it cannot be read where that is about the object itself."""
+        import botocore.exceptions
 
-            try:
-                facts = self.session.tagged(client.head_object(**request), f"{what}: {self.location(key)}")
-            except botocore.exceptions.ClientError as error:
-                place = f"{what}: {self.location(key)}"
-                if (unreadable := self._unreadable(error, place, version)) is not None:
-                    raise unreadable from error
+        try:
+            return self.session.tagged(operation(**self.address(key, version), ChecksumMode="ENABLED"), place)
+        except botocore.exceptions.ClientError as error:
+            code, _, headers = answered(error)
+            if version is not None and code in _NO_VERSION | MISSING:
+                why = "does not exist, or is a delete marker"
+            elif code in MISSING and headers.get("x-amz-delete-marker") == "true":
+                why = "is hidden by a delete marker; its versions can still be read"
+            elif code in MISSING:
+                why = "holds no record"
+            else:
                 raise
-            return facts
-
-        return self.session.call(look, "s3", what)
+            raise nothing_there(place, why) from error
 
     def retention(
         self, key: str, version: str | None, what: str
@@ -209,8 +218,7 @@ class Bucket:
             try:
                 retention: Mapping[str, Any] = client.get_object_retention(**request)["Retention"]
             except botocore.exceptions.ClientError as error:
-                code = error.response.get("Error", {}).get("Code")
-                words = str(error.response.get("Error", {}).get("Message", "")).lower()
+                code, words, _ = answered(error)
                 # Some servers have a plain 404 for it, with words.
                 if code in NO_RETENTION or (
                     code in MISSING and ("lock configuration" in words or "retention" in words)
@@ -301,9 +309,7 @@ class Bucket:
         place = f"{what}, look at what was written: {self.location(key)}"
         facts = self.head(key, version, f"{what}, look at what was written")
         checksum = facts.get("ChecksumSHA256")
-        if facts.get("ContentLength") != size or (
-            checksum is not None and checksum != base64.b64encode(digest.raw).decode()
-        ):
+        if facts.get("ContentLength") != size or (checksum is not None and checksum != _base64(digest)):
             raise _damaged(place, "the server holds other bytes than were sent")
         stored: datetime | None = facts.get("ObjectLockRetainUntilDate")
         if until is not None and (
@@ -316,20 +322,16 @@ class Bucket:
             )
         return stored.astimezone(UTC) if stored is not None else None
 
-    def _unreadable(self, error: Any, place: str, version: str | None) -> OrgkeyError | None:
-        """Say why an object cannot be read, where that is about the object; ``None`` otherwise."""
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        if version is not None and code in _NO_VERSION | MISSING:
-            return nothing_there(place, "does not exist, or is a delete marker")
-        if code in MISSING and headers.get("x-amz-delete-marker") == "true":
-            return nothing_there(place, "is hidden by a delete marker; its versions can still be read")
-        return nothing_there(place) if code in MISSING else None
+
+def answered(error: ClientError) -> tuple[str, str, Mapping[str, str]]:
+    """What S3 said in an error: its code, its words in lower case, and the headers."""
+    said = error.response.get("Error", {})
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return str(said.get("Code", "")), str(said.get("Message", "")).lower(), headers
 
 
-def _list_page(request: Mapping[str, Any], client: Any) -> Mapping[str, Any]:
-    page: Mapping[str, Any] = client.list_object_versions(**request)
-    return page
+def _base64(digest: Digest) -> str:
+    return base64.b64encode(digest.raw).decode()
 
 
 def _lock(mode: str | None, until: datetime | None) -> str:

@@ -8,21 +8,16 @@ from urllib.parse import urlsplit
 
 from pipeline.core.errors import Code, Denied, UsageProblem
 from pipeline.core.finding import Finding
-from pipeline.storage.check import Check
-from pipeline.storage.s3.bucket import NO_RETENTION, Bucket
+from pipeline.storage.check import Check, on_this_host
+from pipeline.storage.s3.bucket import NO_RETENTION, Bucket, answered
 from pipeline.storage.s3.rights import DELETE_VERSION, WRITE, WRITE_ELSEWHERE, Right, deviations, may, probe
 
 _EVERYONE = ("AllUsers", "AuthenticatedUsers")
 _NO_LOCK = {*NO_RETENTION, "ObjectLockConfigurationNotFound"}
 
 
-def check(name: str, bucket: Bucket) -> list[Finding]:
-    """Look at the bucket, its versioning, its lock, who else may read it, and the identity's rights."""
-    return S3Check(name, bucket).look()
-
-
 class S3Check(Check):
-    """The looks at a bucket.
+    """The looks at a bucket, its versioning, its lock, who else may read it, and the identity's rights.
 
     Args:
         name: The target's name in the config.
@@ -44,7 +39,7 @@ class S3Check(Check):
     def reach(self) -> None:
         """Whether the bucket can be listed, and over which connection."""
         endpoint = urlsplit(self._session.client("s3").meta.endpoint_url)
-        if endpoint.scheme == "http" and endpoint.hostname not in ("127.0.0.1", "::1", "localhost"):
+        if endpoint.scheme == "http" and not on_this_host(endpoint.geturl()):
             self.warn(
                 f"{endpoint.geturl()} is not encrypted: anyone on the way sees the records",
                 "use an https endpoint, with ca_file for an authority of your own",
@@ -165,8 +160,7 @@ class S3Check(Check):
             try:
                 answer: Mapping[str, Any] = getattr(client, operation)(**self._bucket.named())
             except botocore.exceptions.ClientError as error:
-                code = error.response.get("Error", {}).get("Code", "")
-                if code in absent:
+                if (code := answered(error)[0]) in absent:
                     return {}
                 if code in ("NotImplemented", "MethodNotAllowed"):
                     return None

@@ -12,13 +12,11 @@ import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Denied, UsageProblem
-
-if TYPE_CHECKING:
-    from pipeline.storage.s3.bucket import Bucket
+from pipeline.storage.s3.bucket import Bucket, answered
 
 # A bucket without Object Lock answers these in ways of its own.
 _ONLY_LOCKED = {"s3:PutObjectRetention", "s3:PutObjectLegalHold"}
@@ -101,8 +99,7 @@ def probe(bucket: Bucket, what: str, right: Right) -> None:
         try:
             getattr(client, right.operation)(**request)
         except botocore.exceptions.ClientError as error:
-            stored = right.operation == "put_object"
-            if not stored or error.response.get("Error", {}).get("Code") not in _NOT_STORED:
+            if right.operation != "put_object" or answered(error)[0] not in _NOT_STORED:
                 raise
 
     bucket.session.call(ask, "s3", what)

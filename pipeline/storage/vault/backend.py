@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Denied, IntegrityProblem, Unreachable
 from pipeline.core.finding import Finding
-from pipeline.providers.vault.fields import field, mapping
-from pipeline.storage.interface import Presence, Receipt, Slot, Stored, refused_size
+from pipeline.providers.vault.answers import take
+from pipeline.storage.interface import Presence, Receipt, Slot, Stored, receipt, refused_size
 from pipeline.storage.names import (
     MAX_RECORD,
     checked,
@@ -67,22 +67,13 @@ class VaultBackend:
         """See :meth:`pipeline.storage.interface.Target.put`."""
         what = f"target {self.name}, write"
         path = self.path(checked(slot))
-        digest = sha256(data)
         if len(data) > LARGEST:
             raise refused_size(self.name, len(data), LARGEST)
         record = base64.b64encode(data).decode()
-        entry = {"schema": SCHEMA, "record": record, "sha256": digest.hex, "size": str(len(data))}
-
+        entry = {"schema": SCHEMA, "record": record, "sha256": sha256(data).hex, "size": str(len(data))}
         version = self._entries.create(path, entry, what)
         self._written.add(slot)
-        return Receipt(
-            target=self.name,
-            kind=self.kind,
-            domain=self.domain,
-            location=self.location(slot),
-            version=str(version),
-            sha256=digest,
-        )
+        return receipt(self, self.location(slot), str(version), data)
 
     def get(self, slot: Slot, version: str | None = None) -> bytes:
         """See :meth:`pipeline.storage.interface.Target.get`."""
@@ -125,9 +116,9 @@ class VaultBackend:
 
     def check(self) -> list[Finding]:
         """See :meth:`pipeline.storage.interface.Target.check`."""
-        from pipeline.storage.vault.check import check
+        from pipeline.storage.vault.check import VaultCheck
 
-        return check(self.name, self.settings, self.session, self.pins)
+        return VaultCheck(self.name, self.settings, self.session, self.pins).look()
 
     def path(self, slot: Slot) -> str:
         """The entry's path below the mount."""
@@ -150,15 +141,16 @@ class VaultBackend:
             presence, entry = self._entries.read(self.path(slot), None, what)
             if presence is None:
                 return []
-            version = field(entry, what, "metadata", "version")
+            version = take(entry, what, "metadata", "version")
             return [self._stored(slot, str(version), presence)]
         if metadata is None:
             return []
-        versions, current = mapping(metadata, what, "versions"), field(metadata, what, "current_version")
+        versions = take(metadata, what, "versions", kind=Mapping)
+        current = take(metadata, what, "current_version")
         now = self.session.deadline.clock.now()
         found = []
         for number in sorted((int(name) for name in versions if name.isdecimal()), reverse=True):
-            facts = mapping(versions, what, str(number))
+            facts = take(versions, what, str(number), kind=Mapping)
             presence = _presence(facts, now, number == current)
             found.append(self._stored(slot, str(number), presence))
         return found

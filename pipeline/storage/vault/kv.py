@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import Conflict, Denied
-from pipeline.providers.vault.fields import field, mapping, not_vault
+from pipeline.providers.vault.answers import VaultRefusal, take
 from pipeline.storage.interface import Presence
 
 if TYPE_CHECKING:
-    import hvac
-
+    from pipeline.providers.vault.client import VaultClient
     from pipeline.providers.vault.session import VaultSession
-
-
-T = TypeVar("T")
 
 
 def path_of(*names: str) -> str:
@@ -46,24 +42,18 @@ class Entries:
             UsageProblem: Also where the mount keeps no versions: nothing is written there.
             Denied, Unreachable, DeadlinePassed: As in :meth:`VaultSession.call`.
         """
-        import hvac.exceptions
-
         self.session.demand_versions(self.mount, what)
 
-        def write(client: hvac.Client) -> int:
+        def write(client: VaultClient) -> int:
             try:
-                answer = client.secrets.kv.v2.create_or_update_secret(
-                    path, dict(entry), cas=0, mount_point=self.mount
-                )
-                version = field(answer, what, "data", "version")
-                if not isinstance(version, int):
-                    raise not_vault(what, "data.version that is a number")
-                return version
-            except hvac.exceptions.InvalidRequest as error:
+                answer = client.post(self._api("data", path), {"options": {"cas": 0}, "data": entry})
+            except VaultRefusal as error:
                 # A 400 like any other but for its text.
-                if "check-and-set" in str(error):
+                if error.status == 400 and "check-and-set" in error.answer.words:
                     raise self._conflict(path, what) from error
                 raise
+            version: int = take(answer, what, "data", "version", kind=int)
+            return version
 
         try:
             return self.session.call(write, what)
@@ -83,26 +73,20 @@ class Entries:
         Raises:
             Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`VaultSession.call`.
         """
-        import hvac.exceptions
 
-        def ask(client: hvac.Client) -> tuple[Presence | None, Mapping[str, Any]]:
+        def ask(client: VaultClient) -> tuple[Presence | None, Mapping[str, Any]]:
             try:
-                answer = client.secrets.kv.v2.read_secret_version(
-                    path,
-                    version=None if version is None else int(version),
-                    mount_point=self.mount,
-                    raise_on_deleted_version=True,
-                )
-            except hvac.exceptions.InvalidPath as error:
-                if error.errors:
+                answer = client.get(self._api("data", path), f"version={version}" if version else "")
+            except VaultRefusal as error:
+                if not error.nothing_there:
                     raise
-                data = (error.json or {}).get("data")
+                data = error.answer.body.get("data")
                 if not data:
                     self.session.demand_versions(self.mount, what)
                     return None, {}
                 metadata = data.get("metadata") or {}
                 return (Presence.DESTROYED if metadata.get("destroyed") else Presence.DELETED), data
-            return Presence.CURRENT, mapping(answer, what, "data")
+            return Presence.CURRENT, take(answer, what, "data", kind=Mapping)
 
         return self.session.call(ask, what)
 
@@ -112,15 +96,11 @@ class Entries:
         Raises:
             Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`VaultSession.call`.
         """
-
-        def ask(client: hvac.Client) -> list[str]:
-            answer = client.secrets.kv.v2.list_secrets(path, mount_point=self.mount)
-            return [str(name) for name in field(answer, what, "data", "keys")]
-
-        found = self._if_there(ask, what)
-        if found is None:
+        answer = self._if_there(lambda client: client.list(self._api("metadata", path)), what)
+        if answer is None:
             self.session.demand_versions(self.mount, what)
-        return found or []
+            return []
+        return [str(name) for name in take(answer, what, "data", "keys", kind=list)]
 
     def metadata(self, path: str, what: str) -> Mapping[str, Any] | None:
         """Read an entry's metadata; ``None`` when there is no entry.
@@ -128,26 +108,27 @@ class Entries:
         Raises:
             Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`VaultSession.call`.
         """
+        answer = self._if_there(lambda client: client.get(self._api("metadata", path)), what)
+        found: Mapping[str, Any] | None = answer and take(answer, what, "data", kind=Mapping)
+        return found
 
-        def ask(client: hvac.Client) -> Mapping[str, Any]:
-            answer = client.secrets.kv.v2.read_secret_metadata(path, mount_point=self.mount)
-            return mapping(answer, what, "data")
-
-        return self._if_there(ask, what)
-
-    def _if_there(self, ask: Callable[[hvac.Client], T], what: str) -> T | None:
+    def _if_there(
+        self, ask: Callable[[VaultClient], Mapping[str, Any]], what: str
+    ) -> Mapping[str, Any] | None:
         """What a call returns; ``None`` where nothing is, an error where the mount itself is missing."""
-        import hvac.exceptions
 
-        def attempt(client: hvac.Client) -> T | None:
+        def attempt(client: VaultClient) -> Mapping[str, Any] | None:
             try:
                 return ask(client)
-            except hvac.exceptions.InvalidPath as error:
-                if error.errors:
-                    raise
-                return None
+            except VaultRefusal as error:
+                if error.nothing_there:
+                    return None
+                raise
 
         return self.session.call(attempt, what)
+
+    def _api(self, kind: str, path: str) -> str:
+        return f"{self.mount}/{kind}/{path}"
 
     def location(self, path: str) -> str:
         """An entry, for people."""

@@ -75,6 +75,8 @@ INTERNAL = frozenset(
         "evidence.ledger.events.MalformedEvent",
         "openpgp.proofs.interface.TakesNoPart",
         "openpgp.proofs.pgpy_child.Contradiction",
+        "providers.vault.answers.UnsendableHeader",
+        "providers.vault.answers.VaultRefusal",
         "providers.wire.NoAnswer",
         "providers.wire.Unusable",
     )

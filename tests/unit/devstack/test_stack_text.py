@@ -13,23 +13,25 @@ import pytest
 
 from pipeline.core.errors import LocalFilesProblem
 from pipeline.core.resources import infra_path
-from pipeline.devstack import members, state, wire
+from pipeline.devstack import members, wire
 from pipeline.devstack.environment import drop_ambient
 from pipeline.devstack.kms import Gate, Store
 from pipeline.devstack.kms_member import KmsServer
 from pipeline.devstack.processes import Process
 from pipeline.devstack.s3 import S3Server
-from pipeline.devstack.state import Layout, Member, StackState
+from pipeline.devstack.state import Book, Layout, Member, StackState
 
 
 def test_state_is_read_back_as_written(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    assert state.load(layout) is None
+    book = Book(layout)
+    assert book.read() == StackState()
     member = Member("vault", "http://127.0.0.1:8200", "2.4.0", Process(1, 2, "boot"))
     outside = Member("s3", "http://h:1", outside=True)
     written = StackState({"vault": member, "s3": outside}, setup="x", kms_key="arn")
-    state.save(layout, written)
-    assert state.load(layout) == written
+    book.update(member, setup="x")
+    book.update(outside, kms_key="arn")
+    assert Book(layout).read() == written
     assert written.members["vault"].port == 8200
 
 
@@ -40,7 +42,7 @@ def test_a_damaged_state_is_a_clear_error(tmp_path: Path, text: str) -> None:
     layout = Layout(tmp_path)
     layout.state.write_text(text)
     with pytest.raises(LocalFilesProblem, match=r"stack\.json cannot be read"):
-        state.load(layout)
+        Book(layout).read()
 
 
 def test_an_outside_s3_is_asked_what_every_s3_knows(tmp_path: Path) -> None:

@@ -51,9 +51,7 @@ def open_session(
     url: str | None, identity: AwsIdentity | None, *, seconds: float = 30, **more: Any
 ) -> AwsSession:
     place = AwsPlace(endpoint_url=url, **more)
-    return AwsSession(
-        place, identity, call_seconds=3, deadline=Deadline(seconds), role="writer", path_style=True
-    )
+    return AwsSession(place, identity, call_seconds=3, deadline=Deadline(seconds), role="writer")
 
 
 def buckets(client: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ import pytest
 from pipeline.config import AwsIdentity, AwsPlace, Config, S3TargetConfig, VaultIdentity, VaultPlace
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem
-from pipeline.providers import failures
-from pipeline.providers.aws.errors import AwsFailure
+from pipeline.providers import failures, unanswered
+from pipeline.providers.aws.errors import facts
 from pipeline.providers.aws.session import AwsSession
-from pipeline.providers.unanswered import Unanswered
+from pipeline.providers.unanswered import Route
 from pipeline.providers.vault.session import VaultSession
 from pipeline.storage.s3.backend import S3Backend
 from pipeline.storage.s3.bucket import Bucket
@@ -51,7 +52,6 @@ def aws(url: str, tmp_path: Path) -> AwsSession:
     identity = AwsIdentity(credentials_file=str(tmp_path / "keys"))
     return AwsSession(
         AwsPlace(endpoint_url=url), identity, call_seconds=3, deadline=Deadline(30), role="writer",
-        path_style=True,
     )  # fmt: skip
 
 
@@ -274,17 +274,16 @@ def test_of_kms_nothing_is_said_of_buckets_or_of_what_is_stored(status: int, cod
 
 
 def sample(table: str) -> failures.CallFailure:
-    """A failure of the class that a table is asked with."""
+    """A failure with the facts that a table is asked with."""
+    known: Mapping[str, Any]
     if table in ("connection", "proxy", "tls"):
-        place = AwsPlace(proxy="none")
-        return Unanswered(
-            table, "w", place=place, address="https://x", url="https://x", text="odd", seconds=0
-        )
-    if table == "aws":
-        return AwsFailure(table, "w", text="odd", error=ValueError("odd"), of_login=True)
-    numbers = dict.fromkeys(("ttl", "left", "uses"), 5)
-    words = dict.fromkeys(("address", "kind_named", "way", "why", "look"), "x")
-    return failures.CallFailure(table, "w", text="odd", facts=numbers | words)
+        known = unanswered.facts(Route("https://x", AwsPlace(proxy="none"), seconds=0), "https://x", "odd")
+    elif table == "aws":
+        known = facts(ValueError("odd"), None, of_login=True, passes=False)
+    else:
+        known = dict.fromkeys(("ttl", "left", "uses"), 5)
+        known |= dict.fromkeys(("address", "kind_named", "way", "why", "look"), "x")
+    return failures.CallFailure(table, "w", text="odd", facts=known)
 
 
 @pytest.mark.parametrize("table", failures.table())

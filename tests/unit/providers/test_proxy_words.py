@@ -25,11 +25,9 @@ def explained(text: str) -> OrgkeyError:
     return unanswered.explain(
         broken,
         "target vault, read",
+        unanswered.Route(ADDRESS, place),
         where=f"vault at {ADDRESS}",
-        address=ADDRESS,
         setting="address",
-        place=place,
-        ca_file=None,
     )
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from pipeline.cli.output import Output, report_error
 from pipeline.config import AwsIdentity, AwsPlace, VaultIdentity, VaultPlace
@@ -100,17 +99,15 @@ def test_a_token_that_a_server_gives_and_nobody_can_send(tmp_path: Path) -> None
     assert TOKEN not in whole(raised.value)
 
 
-def test_what_requests_says_of_a_header_is_not_passed_on(tmp_path: Path) -> None:
-    def send(_: object) -> None:
-        raise requests.exceptions.InvalidHeader(f"Invalid header value: '{UNSENDABLE[0]}'")
-
-    (tmp_path / "token").write_text(TOKEN)
+@pytest.mark.parametrize("namespace", ["team\r\nX-Evil: 1", "t\u00e9am", "a team"])
+def test_a_namespace_that_cannot_be_sent_is_not_shown(tmp_path: Path, namespace: str) -> None:
     with (
         ScriptedServer(echoing(200)) as server,
-        pytest.raises(UsageProblem, match="cannot be sent") as raised,
+        pytest.raises(UsageProblem, match=r"^look: .* cannot be sent") as raised,
     ):
-        session(server.url, VaultIdentity(token_file=str(tmp_path / "token"))).call(send, "look")
-    assert TOKEN not in whole(raised.value)
+        session(server.url, identity(tmp_path), namespace=namespace).read("sys/mounts", "look")
+    assert server.asked == []
+    assert namespace not in whole(raised.value)
 
 
 def echoing(status: int, before: str = "", header: str = "X-Vault-Token") -> Any:

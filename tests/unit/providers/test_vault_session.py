@@ -14,7 +14,7 @@ from pipeline.config import VaultIdentity, VaultPlace
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import DeadlinePassed, Denied, OrgkeyError, Unreachable, UsageProblem
 from pipeline.providers.credentials import read_token
-from pipeline.providers.vault.health import Health
+from pipeline.providers.vault.answers import Health
 from pipeline.providers.vault.session import VaultSession
 from tests.support.scripted_server import Answer, Asked, ScriptedServer, certificate
 
@@ -57,7 +57,7 @@ def open_session(
 
 
 def read(client: Any) -> Any:
-    return client.secrets.kv.v2.read_configuration(mount_point="orgkey")
+    return client.get("orgkey/config")
 
 
 def after_login(answer: Answer, health: Answer | None = None) -> Callable[[Asked], Answer]:
@@ -429,7 +429,7 @@ def test_what_was_written_is_asked_for_with_every_later_request(token_file: Vaul
 
     with ScriptedServer(script) as server:
         session = open_session(server.url, token_file)
-        session.call(lambda client: client.write_data("orgkey/data/x", data={}), "write")
+        session.call(lambda client: client.post("orgkey/data/x", {}), "write")
         session.call(read, "read")
         # Another login of the same run, as the driller's after the writer's.
         place = VaultPlace(address=server.url)
