@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final
 
 from pipeline.core.clock import Deadline, stamp
 from pipeline.core.errors import (
@@ -21,7 +21,6 @@ from pipeline.core.errors import (
     NotPinned,
     OrgkeyError,
     Unsupported,
-    UsageProblem,
     WrongPassphrase,
 )
 from pipeline.core.secret import Secret
@@ -30,25 +29,19 @@ from pipeline.openpgp.format import signatures as sig
 from pipeline.openpgp.format.material import DSA, RSA, PublicPart
 from pipeline.openpgp.format.packets import Tag, parse
 from pipeline.openpgp.format.signatures import Signature
-from pipeline.openpgp.gnupg.driver import GnuPG, GnuPGRefused
 from pipeline.openpgp.key import parsing, validity
 from pipeline.openpgp.key.model import TransferableKey
 from pipeline.openpgp.key.validity import ComponentValidity
-from pipeline.openpgp.proofs.gnupg_proof import AGENT_LOST_IT, sign
+from pipeline.openpgp.proofs import gnupg_proof, pgpy_proof, sequoia_proof
 from pipeline.openpgp.proofs.guard import ImplementationGuard
-from pipeline.openpgp.proofs.interface import TakesNoPart
-from pipeline.openpgp.proofs.pgpy_proof import sign_with_pgpy
-from pipeline.openpgp.proofs.sequoia_proof import first_line, supports
-from pipeline.openpgp.proofs.views import Views, view
+from pipeline.openpgp.proofs.interface import Outcome
+from pipeline.openpgp.proofs.views import unrevoked, view
 
 _DOCUMENT: Final = 0x00
 _DIGESTS: Final = frozenset({8, 9, 10})  # SHA-256, SHA-384, SHA-512 (RFC 4880 section 9.4)
 _CLOCK_SKEW: Final = timedelta(days=1)
 _BEGIN: Final = b"-----BEGIN PGP SIGNATURE-----"
 _END: Final = b"-----END PGP SIGNATURE-----"
-
-Engine: TypeAlias = Callable[[Views, Secret, bytes, Deadline], bytes]
-"""Makes a binary signature; raises :class:`Unsupported` when it does not take the key."""
 
 
 def sign_detached(
@@ -83,17 +76,30 @@ def sign_detached(
             hint="give the two parts of the same key",
         )
     reasons = []
-    guard = ImplementationGuard(deadline, passes=(WrongPassphrase,))
-    engines: tuple[tuple[str, Engine], ...] = (
-        ("sequoia", _by_sequoia),
-        ("gnupg", _by_gnupg),
-        ("pgpy", _by_pgpy),
-    )
-    for name, engine in engines:
-        made = guard(partial(_made, engine, views, passphrase, data, deadline, now, public))
-        if isinstance(made, bytes):
-            return made
-        reasons.append(f"{name}: {made}")
+    guard = ImplementationGuard(deadline)
+    engines: dict[str, Callable[..., Outcome]] = {
+        "sequoia": sequoia_proof.sign,
+        "gnupg": gnupg_proof.sign,
+        "pgpy": pgpy_proof.sign,
+    }
+    for name, engine in engines.items():
+        made = guard(partial(engine, views, passphrase, data, deadline))
+        if not isinstance(made, Outcome):
+            reasons.append(f"{name}: {made}")
+        elif made.ok is False:
+            raise WrongPassphrase(
+                "the passphrase does not open the key", hint="give the passphrase of this keypair"
+            )
+        elif made.product is None:
+            reasons.append(f"{name}: {made.reason}")
+        else:
+            signature = armor.armor(made.product, "SIGNATURE")
+            try:
+                verify_detached(public, views.fingerprint, data, signature, deadline=deadline, now=now)
+            except IntegrityProblem as error:
+                reasons.append(f"{name}: what it made is {error.message}")
+            else:
+                return signature
     if guard.trouble is not None:
         raise guard.trouble
     raise Unsupported(
@@ -101,69 +107,6 @@ def sign_detached(
         hint="nothing is wrong with the key because of that; install gpg if it is missing, otherwise look "
         "at the reasons: the key may use what these programs do not support",
     )
-
-
-def _made(
-    engine: Engine,
-    views: Views,
-    passphrase: Secret,
-    data: bytes,
-    deadline: Deadline,
-    now: datetime,
-    public: bytes,
-) -> bytes:
-    made = armor.armor(engine(views, passphrase, data, deadline), "SIGNATURE")
-    try:
-        verify_detached(public, views.fingerprint, data, made, deadline=deadline, now=now)
-    except IntegrityProblem as error:
-        raise TakesNoPart(f"what it made is {error.message}") from error
-    return made
-
-
-def _by_sequoia(views: Views, passphrase: Secret, data: bytes, deadline: Deadline) -> bytes:
-    if views.moment is not None:
-        raise _no("it signs at the present time only, and the key is not valid now")
-    if not all(supports(part) for part in (views.primary, *views.signing)):
-        raise _no("it does not support the key")
-    import pysequoia
-
-    deadline.check()
-    try:
-        signer = pysequoia.Tsk.from_bytes(views.secret).signer(passphrase.text())
-        return bytes(pysequoia.sign(signer, data, mode=pysequoia.SignatureMode.DETACHED, armor=False))
-    except RuntimeError as error:
-        # Its policy, a form that it does not read, or a wrong passphrase, told alike: gpg says which.
-        raise _no(first_line(error)) from None
-    except UsageProblem as error:
-        raise _no(error.message) from None
-
-
-def _by_gnupg(views: Views, passphrase: Secret, data: bytes, deadline: Deadline) -> bytes:
-    if not views.signing:
-        raise _no("no part of the key can sign")
-    with GnuPG(deadline, moment=views.moment) as gpg:
-        try:
-            gpg.import_keys(views.secret, {views.fingerprint: True})
-            return sign(gpg, data, views.signing[0], passphrase)
-        except GnuPGRefused as error:
-            if error.bad_passphrase and views.text_like:
-                raise _no(AGENT_LOST_IT) from None
-            if error.bad_passphrase:
-                raise WrongPassphrase(
-                    "the passphrase does not open the key", hint="give the passphrase of this keypair"
-                ) from None
-            raise
-
-
-def _by_pgpy(views: Views, passphrase: Secret, data: bytes, deadline: Deadline) -> bytes:
-    made = sign_with_pgpy(views, passphrase, data, deadline)
-    if made is None:
-        raise _no("it does not support the key")
-    return made
-
-
-def _no(reason: str) -> Unsupported:
-    return Unsupported(reason, hint="let another implementation sign")
 
 
 def verify_detached(
@@ -216,7 +159,7 @@ def verify_detached(
     problem = objection(made, key, hashing)
     if problem is not None:
         raise _not_authentic(problem)
-    key = _without_primary_revocation(key)
+    key = replace(key, primary=unrevoked(key.primary))
     here = datetime.now(UTC)  # Sequoia looks at this host's clock, which may be slow
     if made.created > here or any(one.later for one in validity.judge(key, here).standings):
         return
@@ -234,7 +177,7 @@ def objection(made: Signature, key: TransferableKey, hashing: hashlib._Hash) -> 
     """
     if made.unknown:
         return "the signature has critical parts that are not understood"
-    key = _without_primary_revocation(key)
+    key = replace(key, primary=unrevoked(key.primary))
     judged = validity.judge(key, None)
     makers = [
         standing
@@ -269,9 +212,9 @@ def _one_signature(data: bytes) -> tuple[Signature, bytes]:
                 raise _not_authentic("the signature is not exactly one armor block")
             data = armor.dearmor(text)
         packets = parse(data)
+    except IntegrityProblem:
+        raise
     except OrgkeyError as error:
-        if isinstance(error, IntegrityProblem):
-            raise
         raise _not_authentic(error.message) from error
     made = sig.read_signature(packets[0].body) if [one.tag for one in packets] == [Tag.SIGNATURE] else None
     if made is None:
@@ -279,15 +222,6 @@ def _one_signature(data: bytes) -> tuple[Signature, bytes]:
     if made.version != 4 or made.kind != _DOCUMENT or made.digest not in _DIGESTS:
         raise _not_authentic("it is not a version 4 signature over a document with SHA-256 or stronger")
     return made, packets[0].raw
-
-
-def _without_primary_revocation(key: TransferableKey) -> TransferableKey:
-    kept = []
-    for packet in key.primary.signatures:
-        made = sig.read_signature(packet.body)
-        if made is None or made.kind != sig.KEY_REVOCATION:
-            kept.append(packet)
-    return replace(key, primary=replace(key.primary, signatures=tuple(kept)))
 
 
 def _valid_at(standing: ComponentValidity, made: Signature) -> bool:
@@ -301,7 +235,7 @@ def _verified_by_sequoia(key: TransferableKey, data: bytes, packet: bytes) -> bo
         What it says; ``None`` where its policy, its features or its reading of the standard can be the reason
         for a no.
     """
-    if not all(supports(one.public) for one in key.components if one.public.can_sign):
+    if not all(sequoia_proof.supports(one.public) for one in key.components if one.public.can_sign):
         return None
     import pysequoia
 
@@ -321,13 +255,7 @@ def _beyond_policy(key: TransferableKey) -> bool:
     """Whether no program has a reason of its own to refuse a key: strong, and of one mind about itself."""
     if any(_may_be_too_weak(one.public) for one in key.components):
         return False
-    own = validity.own_signatures(key)
-    made = [
-        one
-        for packets in (own.direct, *own.identities, *own.subkeys)
-        for packet in packets
-        if (one := sig.read_signature(packet.body))
-    ]
+    made = [one for packet in validity.own_part(key).signatures if (one := sig.read_signature(packet.body))]
     spans = {one.span(sig.KEY_EXPIRES) for one in made}
     return len(spans) == 1 and all(
         one.version == 4

@@ -125,7 +125,7 @@ def test_several_problems_are_told_in_their_order() -> None:
     """An unprotected key of another fingerprint that cannot encrypt: found in another order than told."""
     data = (KEYS / "certify-only-unprotected.asc").read_bytes()
     found = examine(data, pin="A" * 40, passphrase=None, now=NOW)
-    codes = [problem.error.code for problem in found.problems]
+    codes = [problem.code for problem in found.problems]
     assert codes == [Code.NOT_PINNED, Code.INCOMPLETE, Code.UNPROTECTED]
     assert codes == [code for code in INSPECT_PRECEDENCE if code in codes]
 

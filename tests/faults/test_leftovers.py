@@ -61,9 +61,9 @@ def test_a_temporary_file_that_is_swept_before_it_is_locked(
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("new", b"data")]
 
 
-def test_homes_without_a_marker() -> None:
-    living = files.memory_root() / f"{gnupg_home.PREFIX}{os.getpid()}-golden"
-    gone = files.memory_root() / f"{gnupg_home.PREFIX}{dead_pid()}-golden"
+def test_homes_that_are_not_locked() -> None:
+    living = files.memory_root() / f"{gnupg_home.name_begins(os.getpid())}golden"
+    gone = files.memory_root() / f"{gnupg_home.PREFIX}{dead_pid()}-1-golden"
     for path in (living, gone):
         path.mkdir(mode=0o700)
     try:

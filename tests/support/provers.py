@@ -9,14 +9,13 @@ of three programs, are for tests that name the fixture ``real_provers``, and for
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 
 from pipeline.openpgp import proofs
 from pipeline.openpgp.format import signatures as sig
 from pipeline.openpgp.key import parsing
-from pipeline.openpgp.proofs.interface import CheckedExhibits, Exhibit, ExhibitVerdict, Job, Prover
+from pipeline.openpgp.proofs.interface import DONE, Job, Made, Outcome, Prover, Task, Verdicts, refuted
 from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
 
 
@@ -27,10 +26,11 @@ class QuickProver(SequoiaProver):
         super().__init__()
         self.name = name
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
+    def check(self, job: Job, others: Sequence[Made]) -> Verdicts:
         """Judge what others made."""
-        certified = {one.maker: _certified(job, one) for one in exhibits if one.certified}
-        return replace(super().check(job, exhibits), certifications=certified)
+        certified = [one for one in others if one.product(Task.CERTIFY)]
+        found = {(Task.CERTIFY, one.job.name): _certified(job, one) for one in certified}
+        return {**super().check(job, others), **found}
 
 
 class NoProcess(proofs.Prestarted):
@@ -43,16 +43,16 @@ class NoProcess(proofs.Prestarted):
         """There is nothing to end."""
 
 
-def _certified(job: Job, exhibit: Exhibit) -> ExhibitVerdict:
-    user = parsing.read_one(exhibit.certified or b"", "the certified key")
+def _certified(job: Job, other: Made) -> Outcome:
+    user = parsing.read_one(other.product(Task.CERTIFY), "the certified key")
     data = sig.hashed_key(user.primary.public)
     for identity in user.identities:
-        if identity.packet.body == exhibit.user_id.encode():
+        if identity.packet.body == other.job.user_id.encode():
             data += sig.hashed_identity(identity.packet.tag, identity.packet.body)
             made = [sig.read_signature(packet.body) for packet in identity.signatures]
             ok = any(one and one.issuer and sig.verify(one, job.views.primary, data) for one in made)
-            return ExhibitVerdict(ok, "" if ok else "no certification by this key")
-    return ExhibitVerdict(False, "not the user id that was to be certified")
+            return DONE if ok else refuted("no certification by this key")
+    return refuted("not the user id that was to be certified")
 
 
 def quick() -> Sequence[Prover]:

@@ -14,17 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.core.clock import stamp
 from pipeline.core.errors import UsageProblem
-from pipeline.custody.custodians.certificate_store import (
-    ENDINGS,
-    read_store,
-)
+from pipeline.custody.custodians.certificate_store import ENDINGS, read_store
 from pipeline.openpgp.format.material import PublicPart
 from pipeline.openpgp.format.packets import Tag
 from pipeline.openpgp.format.protection import AES256
 from pipeline.openpgp.format.signatures import ENCRYPT
 from pipeline.openpgp.key.model import Component, TransferableKey
 from pipeline.openpgp.key.parsing import Flooded
-from pipeline.openpgp.key.validity import ComponentValidity, KeyValidity, judge, own_signatures, printable
+from pipeline.openpgp.key.validity import ComponentValidity, KeyValidity, judge, own_part, printable
 
 if TYPE_CHECKING:
     from pipeline.config import Custodian, OpenpgpHolderConfig
@@ -101,7 +98,9 @@ def recipient(name: str, member: Custodian, key: TransferableKey | None, now: da
             hint=f"{_NEWER}; files there end in {', '.join(ENDINGS)}",
         )
     who = f"holder {name}: custodian {called(member, key)}"
-    _require_few_signatures(who, key)
+    for problem in key.problems:
+        if isinstance(problem, Flooded):  # a revocation behind the flood would not be looked at
+            raise UsageProblem(f"{who}: {problem.message}", hint=_NEWER)
     judged = judge(key, now)
     _require_valid(who, key, judged, now)
     chosen, standing = _encryption_key(who, member, key, judged, now)
@@ -135,13 +134,6 @@ def _user_id(key: TransferableKey, judged: KeyValidity) -> str:
         if certified and identity.packet.tag == Tag.USER_ID:
             return printable(identity.packet.body)[:LONGEST_NAME]
     return ""
-
-
-def _require_few_signatures(who: str, key: TransferableKey) -> None:
-    """Refuse a flood: a revocation behind it would not be looked at."""
-    for problem in key.problems:
-        if isinstance(problem, Flooded):
-            raise UsageProblem(f"{who}: {problem.message}", hint=_NEWER)
 
 
 def _require_valid(who: str, key: TransferableKey, judged: KeyValidity, now: datetime) -> None:
@@ -224,19 +216,9 @@ def _weakness(public: PublicPart) -> str:
 
 def _reduced(key: TransferableKey, chosen: Component) -> bytes:
     """The certificate with one key that encrypts, and only with what the primary key has signed."""
-    own = own_signatures(key)
-    identities = tuple(
-        replace(identity, signatures=made)
-        for identity, made in zip(key.identities, own.identities, strict=True)
-        if made
-    )
-    subkeys = tuple(
-        replace(subkey, signatures=made)
-        for subkey, made in zip(key.subkeys, own.subkeys, strict=True)
-        if subkey is chosen
-    )
-    primary = replace(key.primary, signatures=own.direct)
-    return replace(key, primary=primary, identities=identities, subkeys=subkeys).public()
+    own = own_part(key)
+    encrypting = tuple(one for one in own.subkeys if one.public.fingerprint == chosen.public.fingerprint)
+    return replace(own, subkeys=encrypting).public()
 
 
 def _notes(
@@ -247,24 +229,16 @@ def _notes(
         yield "it does not name AES-256 among its ciphers; shares are encrypted with AES-256 nevertheless"
     for component, standing in zip(key.components, judged.standings, strict=True):
         public = component.public
-        if standing.weak and component in (key.primary, _component(key, chosen)):
-            yield (
-                f"the self-signature of {public.key_id} uses SHA-1, which is weak; "
-                "the next one by a current GnuPG does not"
-            )
+        if standing.weak and public.fingerprint in (key.fingerprint, chosen.fingerprint):
+            weak = f"the self-signature of {public.key_id} uses SHA-1, which is weak; "
+            yield weak + "the next one by a current GnuPG does not"
         if not (standing.bound or standing.later or standing.revoked):
-            yield (
-                f"the subkey {public.key_id} is not signed by the primary key and is never used; "
-                "somebody else may have added it"
-            )
+            unsigned = f"the subkey {public.key_id} is not signed by the primary key and is never used; "
+            yield unsigned + "somebody else may have added it"
         elif member.subkey and public.created > chosen.created and _unfit(public, standing, now) is None:
             yield f"it has a newer encryption key, {public.fingerprint}; the pinned one is used"
     for problem in key.problems:
         yield f"a part of it is not used: {problem.message}"
-
-
-def _component(key: TransferableKey, public: PublicPart) -> Component:
-    return next(one for one in key.components if one.public.fingerprint == public.fingerprint)
 
 
 def recipients(name: str, item: OpenpgpHolderConfig, now: datetime) -> tuple[Recipient, ...]:

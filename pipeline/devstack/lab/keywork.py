@@ -159,4 +159,4 @@ def certifies(public: bytes, user: bytes, user_fingerprint: str, user_id: str, m
             found = home.certifications(user_fingerprint)
         except OrgkeyError:
             return False
-    return any(one.good and one.user_id == user_id and org.fingerprint.endswith(one.signer) for one in found)
+    return "!" in found.get((user_id, org.primary.public.key_id), set())

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.core.errors import NotAKey
@@ -32,43 +31,13 @@ _BASE64 = re.compile(rb"^[A-Za-z0-9+/]*={0,2}$")
 _CRC = re.compile(rb"^=([A-Za-z0-9+/]{4})$")
 
 
-@dataclass(frozen=True, slots=True)
-class ArmorBlock:
-    """One armor block.
-
-    Attributes:
-        kind: What its first line calls it, for example ``PRIVATE KEY BLOCK``.
-        data: The binary packets.
-    """
-
-    kind: str
-    data: bytes
+def _crc_step(crc: int) -> int:
+    for _ in range(8):
+        crc = (crc << 1) ^ 0x1864CFB if crc & 0x800000 else crc << 1
+    return crc & 0xFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class NormalisedText:
-    """Input whose byte order mark and line ends are normalised.
-
-    Attributes:
-        data: The bytes to read.
-        notes: What was changed, for people.
-    """
-
-    data: bytes
-    notes: tuple[str, ...]
-
-
-def _crc_table() -> tuple[int, ...]:
-    table = []
-    for octet in range(256):
-        crc = octet << 16
-        for _ in range(8):
-            crc = (crc << 1) ^ 0x1864CFB if crc & 0x800000 else crc << 1
-        table.append(crc & 0xFFFFFF)
-    return tuple(table)
-
-
-_TABLE = _crc_table()
+_TABLE = tuple(_crc_step(octet << 16) for octet in range(256))
 
 
 def crc24(data: bytes) -> int:
@@ -101,11 +70,11 @@ def dearmor(data: bytes) -> bytes:
     Raises:
         NotAKey: The armor is damaged, or there is neither armor nor an OpenPGP packet.
     """
-    text = normalise(data)
-    if is_armored(text.data):
-        return b"".join(block.data for block in blocks(text.data))
-    if text.data[:1] and text.data[0] & 0x80:
-        return text.data
+    data, _ = normalise(data)
+    if is_armored(data):
+        return b"".join(blocks(data))
+    if data[:1] and data[0] & 0x80:
+        return data
     raise NotAKey("this is not OpenPGP data", hint="give OpenPGP data, armored or binary")
 
 
@@ -114,8 +83,12 @@ def is_armored(data: bytes) -> bool:
     return _BEGIN.search(data) is not None
 
 
-def normalise(data: bytes) -> NormalisedText:
-    """Take a byte order mark away, and make all line ends one kind where the data is armored text."""
+def normalise(data: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """Take a byte order mark away, and make all line ends one kind where the data is armored text.
+
+    Returns:
+        The bytes to read; and what was changed, for people.
+    """
     notes = []
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         # Neither is the begin of a packet that a key can have (tags 62 and 63 are private).
@@ -132,11 +105,11 @@ def normalise(data: bytes) -> NormalisedText:
     if (data[:1] < b"\x80" or is_armored(data)) and _JOINED.search(data):
         data = _JOINED.sub(b"\n", data)
         notes.append("a line break between two armor blocks, or before the end of one, was missing")
-    return NormalisedText(data, tuple(notes))
+    return data, tuple(notes)
 
 
-def blocks(data: bytes) -> list[ArmorBlock]:
-    """Read all armor blocks of a normalised file, in their order.
+def blocks(data: bytes) -> list[bytes]:
+    """The binary packets of all armor blocks of a normalised file, in their order.
 
     Raises:
         NotAKey: A block has no end, a wrong checksum, or characters that are not base64.
@@ -151,7 +124,7 @@ def blocks(data: bytes) -> list[ArmorBlock]:
             raise NotAKey(f"the armor block {kind} has no end, the file is cut off", hint=DAMAGED_HINT)
         if end.group(1) != begin.group(1):
             raise NotAKey(f"the armor block {kind} ends as another kind of block", hint=DAMAGED_HINT)
-        found.append(ArmorBlock(kind, _decode(kind, data[begin.end() : end.start()])))
+        found.append(_decode(kind, data[begin.end() : end.start()]))
         at = end.end()
     return found
 

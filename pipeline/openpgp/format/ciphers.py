@@ -7,14 +7,14 @@ so that a removal one day is a clear refusal and no crash.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import Unsupported
 
 if TYPE_CHECKING:
     from cryptography.hazmat.decrepit.ciphers.modes import CFB
-    from cryptography.hazmat.primitives.ciphers import CipherAlgorithm
 
 # id -> (name for people, class name in `cryptography`, key length, block length in bytes)
 CIPHERS: dict[int, tuple[str, str, int, int]] = {
@@ -51,37 +51,36 @@ def digest_available(digest: int) -> bool:
     return True
 
 
-def _cipher_class(cipher: int) -> Callable[[bytes], CipherAlgorithm] | None:
-    """Find a cipher, wherever this release of ``cryptography`` keeps it, if it still does."""
-    name = CIPHERS[cipher][1]
-    if name == "AES":
-        from cryptography.hazmat.primitives.ciphers import algorithms
+def _find(kind: str, name: str) -> Any:
+    """Find a cipher or mode, wherever this release of ``cryptography`` keeps it.
 
-        return algorithms.AES
-    places: list[Any] = []
-    try:
-        from cryptography.hazmat.decrepit.ciphers import algorithms as retired
+    Raises:
+        UnsupportedAlgorithm: It no longer does.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
 
-        places.append(retired)
-    except ImportError:
-        from cryptography.hazmat.primitives.ciphers import algorithms
-
-        places.append(algorithms)
-    return next((getattr(place, name) for place in places if hasattr(place, name)), None)
+    for place in ("decrepit", "primitives"):
+        with suppress(ImportError):
+            module = import_module(f"cryptography.hazmat.{place}.ciphers.{kind}")
+            if hasattr(module, name):
+                return getattr(module, name)
+    raise UnsupportedAlgorithm("gone")
 
 
 def cipher_available(cipher: int) -> bool:
     """Whether the installed libraries have this cipher at all."""
-    return _cipher_class(cipher) is not None
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        return bool(_find("algorithms", CIPHERS[cipher][1]))
+    except UnsupportedAlgorithm:
+        return False
 
 
 def cfb(iv: bytes) -> CFB:
-    """The mode, wherever this release of ``cryptography`` keeps it."""
-    try:
-        from cryptography.hazmat.decrepit.ciphers.modes import CFB
-    except ImportError:
-        from cryptography.hazmat.primitives.ciphers.modes import CFB
-    return CFB(iv)
+    """The mode in which secret keys and messages are encrypted."""
+    mode: CFB = _find("modes", "CFB")(iv)
+    return mode
 
 
 def crypt(cipher: int, key: bytes, iv: bytes, data: bytes, *, encrypt: bool) -> bytes:
@@ -100,13 +99,10 @@ def crypt(cipher: int, key: bytes, iv: bytes, data: bytes, *, encrypt: bool) -> 
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.ciphers import Cipher
 
-    algorithm = _cipher_class(cipher)
     try:
-        if algorithm is None:
-            raise UnsupportedAlgorithm("gone")
-        engine = Cipher(algorithm(key), cfb(iv))
+        engine = Cipher(_find("algorithms", CIPHERS[cipher][1])(key), cfb(iv))
         context = engine.encryptor() if encrypt else engine.decryptor()
-    except (UnsupportedAlgorithm, ImportError) as error:
+    except UnsupportedAlgorithm as error:
         raise Unsupported(
             f"the cipher {CIPHERS[cipher][0]} is not available in this installation",
             hint="the cryptography library or OpenSSL has retired it: use a release that still has it, "

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import NotAKey, Unsupported
 from pipeline.openpgp.format.armor import DAMAGED_HINT
 from pipeline.openpgp.format.packets import FieldReader
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
 RSA = frozenset({1, 2, 3})
-ELGAMAL = frozenset({16, 20})
 DSA, ECDH, ECDSA, EDDSA = 17, 18, 19, 22
 # The largest RSA modulus that gpg takes; half for the others, whose check is a full exponentiation.
 MAX_BITS, MAX_LOG_BITS = 16_384, 8_192
@@ -100,6 +103,12 @@ class PublicPart:
         """Whether the algorithm can encrypt at all."""
         return self.algorithm in (1, 2, 16, 20, ECDH)
 
+    def computable(self, curves: Collection[str]) -> bool:
+        """Whether a program that knows RSA, DSA and curves of these names can calculate with it."""
+        if self.curve:
+            return CURVES[self.curve][0] in curves
+        return self.algorithm in RSA or self.algorithm == DSA
+
 
 def read_public(body: bytes) -> PublicPart:
     """Read the public part at the front of a key packet's body.
@@ -119,12 +128,9 @@ def read_public(body: bytes) -> PublicPart:
     algorithm = reader.octet()
     numbers: tuple[int, ...] = ()
     curve = point = b""
-    if algorithm in RSA:
-        numbers = _numbers(reader, 2, MAX_BITS)
-    elif algorithm in ELGAMAL:
-        numbers = _numbers(reader, 3, MAX_LOG_BITS)
-    elif algorithm == DSA:
-        numbers = _numbers(reader, 4, MAX_LOG_BITS)
+    if algorithm in NAMES:
+        count = 2 if algorithm in RSA else 4 if algorithm == DSA else 3
+        numbers = _numbers(reader, count, MAX_BITS if algorithm in RSA else MAX_LOG_BITS)
     elif algorithm in (ECDH, ECDSA, EDDSA):
         curve = reader.take(reader.octet())
         _check_curve(algorithm, curve)
@@ -192,52 +198,87 @@ def fits(public: PublicPart, secret: tuple[int, ...]) -> bool:
     RSA: p·q = n, d·e ≡ 1 modulo lcm(p-1, q-1), u·p ≡ 1 modulo q. DSA, ElGamal: y = g^x mod p. Curves:
     the secret times the base point is the public point.
     """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     if public.algorithm in RSA:
-        return _rsa_fits(public.numbers, secret)
-    x = secret[0]
+        n, e = public.numbers
+        d, p, q, u = secret
+        return p > 1 and q > 1 and p * q == n and d * e % math.lcm(p - 1, q - 1) == 1 and u * p % q == 1
+    if not public.curve:
+        p, *more, g, y = public.numbers  # DSA has q, too
+        return 0 < secret[0] < min([p, *more]) and pow(g, secret[0], p) == y
+    try:
+        made = private_key(public, secret).public_key()
+    except (ValueError, OverflowError):
+        return False
+    except UnsupportedAlgorithm as error:
+        raise Unsupported(
+            f"the installed cryptography library does not know the curve {CURVES[public.curve][0]}",
+            hint=UNSUPPORTED_HINT,
+        ) from error
+    if CURVES[public.curve][1]:
+        return bool(made.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint) == public.point)
+    return bool(b"\x40" + made.public_bytes_raw() == public.point)
+
+
+def private_key(public: PublicPart, secret: tuple[int, ...]) -> Any:
+    """Make a private key of ``cryptography``, of whichever class the algorithm has there; not ElGamal.
+
+    Raises:
+        ValueError, OverflowError: There is no such key.
+        UnsupportedAlgorithm: The installed libraries do not know the curve.
+    """
+    from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, x25519
+
+    if public.algorithm in RSA:
+        return rsa_private_key(*public.numbers, *secret[:3])
     if public.algorithm == DSA:
         p, q, g, y = public.numbers
-        return 0 < x < q and pow(g, x, p) == y
-    if public.algorithm in ELGAMAL:
-        p, g, y = public.numbers
-        return 0 < x < p and pow(g, x, p) == y
+        numbers = dsa.DSAPublicNumbers(y, dsa.DSAParameterNumbers(p, q, g))
+        return dsa.DSAPrivateNumbers(secret[0], numbers).private_key()
     if CURVES[public.curve][1]:
-        return _point_fits(public, x)
-    return _octets_fit(public, x)
+        return ec.derive_private_key(secret[0], _curve(public))
+    if public.algorithm == EDDSA:
+        return ed25519.Ed25519PrivateKey.from_private_bytes(secret[0].to_bytes(32, "big"))
+    # X25519's scalar is stored as a big-endian number, the function takes it little-endian.
+    return x25519.X25519PrivateKey.from_private_bytes(secret[0].to_bytes(32, "little"))
 
 
-def _rsa_fits(numbers: tuple[int, ...], secret: tuple[int, ...]) -> bool:
-    n, e = numbers
-    d, p, q, u = secret
-    return p > 1 and q > 1 and p * q == n and d * e % math.lcm(p - 1, q - 1) == 1 and u * p % q == 1
+def public_key(public: PublicPart) -> Any:
+    """Make a public key of ``cryptography`` that verifies: RSA, DSA, ECDSA or Ed25519.
+
+    Raises:
+        ValueError: There is no such key.
+        UnsupportedAlgorithm: The installed libraries do not know the curve.
+    """
+    from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+
+    if public.algorithm in RSA:
+        n, e = public.numbers
+        return rsa.RSAPublicNumbers(e, n).public_key()
+    if public.algorithm == DSA:
+        p, q, g, y = public.numbers
+        return dsa.DSAPublicNumbers(y, dsa.DSAParameterNumbers(p, q, g)).public_key()
+    if public.algorithm == EDDSA:
+        return ed25519.Ed25519PublicKey.from_public_bytes(public.point[1:])
+    return ec.EllipticCurvePublicKey.from_encoded_point(_curve(public), public.point)
 
 
-def _point_fits(public: PublicPart, x: int) -> bool:
+def rsa_private_key(n: int, e: int, d: int, p: int, q: int) -> rsa.RSAPrivateKey:
+    """Make an RSA key whose numbers were checked when they were read: OpenSSL's test of primes is slow."""
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    exponents = rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q)
+    numbers = rsa.RSAPrivateNumbers(p, q, d, *exponents, rsa.RSAPublicNumbers(e, n))
+    return numbers.private_key(unsafe_skip_rsa_key_validation=True)
+
+
+def _curve(public: PublicPart) -> ec.EllipticCurve:
     from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    name, kind, _ = CURVES[public.curve]
-    try:
-        made = ec.derive_private_key(x, getattr(ec, kind)()).public_key()
-    except ValueError:
-        return False
-    except (UnsupportedAlgorithm, AttributeError) as error:
-        raise Unsupported(
-            f"the installed cryptography library does not know the curve {name}", hint=UNSUPPORTED_HINT
-        ) from error
-    point = made.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
-    return point == public.point
-
-
-def _octets_fit(public: PublicPart, x: int) -> bool:
-    from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
-
-    if x.bit_length() > 256:
-        return False
-    if public.algorithm == EDDSA:
-        made = ed25519.Ed25519PrivateKey.from_private_bytes(x.to_bytes(32, "big")).public_key()
-        return b"\x40" + made.public_bytes_raw() == public.point
-    # X25519's scalar is stored as a big-endian number, the function takes it little-endian.
-    other = x25519.X25519PrivateKey.from_private_bytes(x.to_bytes(32, "little")).public_key()
-    return b"\x40" + other.public_bytes_raw() == public.point
+    kind: type[ec.EllipticCurve] | None = getattr(ec, CURVES[public.curve][1], None)
+    if kind is None:
+        raise UnsupportedAlgorithm("gone")
+    return kind()

@@ -30,7 +30,6 @@ class Tag(IntEnum):
 PRIMARIES = frozenset({Tag.SECRET_KEY, Tag.PUBLIC_KEY})
 SUBKEYS = frozenset({Tag.SECRET_SUBKEY, Tag.PUBLIC_SUBKEY})
 SECRETS = frozenset({Tag.SECRET_KEY, Tag.SECRET_SUBKEY})
-KEYS = PRIMARIES | SUBKEYS
 IDENTITIES = frozenset({Tag.USER_ID, Tag.USER_ATTRIBUTE})
 # Local to a key ring, or without a meaning: never part of a key.
 IGNORED = frozenset({Tag.MARKER, Tag.TRUST, Tag.PADDING, 60, 61, 62, 63})
@@ -177,6 +176,21 @@ class FieldReader:
     def mpi(self) -> int:
         """Take a multi-precision integer (RFC 4880 section 3.2)."""
         return int.from_bytes(self.take((self.number(2) + 7) // 8), "big")
+
+    def subpacket(self) -> tuple[int, bytes]:
+        """Take a subpacket: its type, with the critical bit, and its content (RFC 4880 section 5.2.3.1).
+
+        Raises:
+            NotAKey: It is empty, or goes past the end.
+        """
+        size = self.octet()
+        if 192 <= size < 255:
+            size = ((size - 192) << 8) + self.octet() + 192
+        elif size == 255:
+            size = self.number(4)
+        if size == 0:
+            raise NotAKey(f"{self._what}: an empty subpacket", hint=DAMAGED_HINT)
+        return self.octet(), self.take(size - 1)
 
     def rest(self) -> bytes:
         """Take all that is left."""

@@ -84,14 +84,8 @@ class Protection:
     def describe(self) -> dict[str, str | int | bool | None]:
         """The protection as the JSON documents show it."""
         if self.state is not ProtectionState.PROTECTED:
-            return {
-                "state": self.state.value,
-                "cipher": None,
-                "s2k": None,
-                "digest": None,
-                "count": None,
-                "checksum": None,
-            }
+            nothing = dict.fromkeys(("cipher", "s2k", "digest", "count", "checksum"))
+            return {"state": self.state.value, **nothing}
         return {
             "state": self.state.value,
             "cipher": CIPHERS[self.cipher][0],
@@ -251,19 +245,9 @@ def close_secret(clear: Secret, passphrase: Secret, *, s2k_count_octet: int, dig
     Returns:
         The secret part of the packet, from the usage octet on.
     """
-    how = Protection(
-        ProtectionState.PROTECTED,
-        254,
-        AES256,
-        3,
-        digest,
-        _random(8),
-        s2k_count_octet,
-        _random(16),
-    )
-    plain = clear.reveal()
-    sealed = crypt(
-        AES256, derive(how, passphrase.reveal()), how.iv, plain + _checksum(254, plain), encrypt=True
-    )
-    head = bytes([254, AES256, 3, digest]) + how.salt + bytes([s2k_count_octet])
-    return head + how.iv + sealed
+    salt, iv = _random(8), _random(16)
+    how = Protection(ProtectionState.PROTECTED, 254, AES256, 3, digest, salt, s2k_count_octet, iv)
+    plain = clear.reveal() + _checksum(254, clear.reveal())
+    sealed = crypt(AES256, derive(how, passphrase.reveal()), iv, plain, encrypt=True)
+    head = bytes([254, AES256, 3, digest]) + salt + bytes([s2k_count_octet])
+    return head + iv + sealed

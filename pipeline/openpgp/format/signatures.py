@@ -1,19 +1,29 @@
-"""Signature packets: their fields, and whether a self-signature is genuine (RFC 4880 section 5.2)."""
+"""Signature packets (RFC 4880 section 5.2): their fields, whether one is genuine, and how one is made.
+
+Signatures are made here, in memory, for keys that no other program takes as they are.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import Any
 
-from pipeline.core.errors import NotAKey
+from pipeline.core.errors import NotAKey, Unsupported
 from pipeline.openpgp.format.ciphers import DIGESTS
-from pipeline.openpgp.format.material import CURVES, DSA, ECDSA, EDDSA, RSA, PublicPart
-from pipeline.openpgp.format.packets import FieldReader
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives import hashes
+from pipeline.openpgp.format.material import (
+    ECDSA,
+    EDDSA,
+    RSA,
+    UNSUPPORTED_HINT,
+    PublicPart,
+    private_key,
+    public_key,
+    write_numbers,
+)
+from pipeline.openpgp.format.packets import FieldReader, Packet, Tag, build
 
 CERTIFICATIONS = frozenset({0x10, 0x11, 0x12, 0x13})
 SUBKEY_BINDING, PRIMARY_BINDING, DIRECT = 0x18, 0x19, 0x1F
@@ -169,15 +179,8 @@ def _subpackets(area: bytes) -> tuple[tuple[tuple[int, bytes], ...], tuple[str, 
     found = []
     unknown = []
     while reader.left:
-        size = reader.octet()
-        if 192 <= size < 255:
-            size = ((size - 192) << 8) + reader.octet() + 192
-        elif size == 255:
-            size = reader.number(4)
-        if size == 0:
-            raise NotAKey("a signature has an empty subpacket", hint="it is left out")
-        kind = reader.octet()
-        number, data = kind & 0x7F, reader.take(size - 1)
+        kind, data = reader.subpacket()
+        number = kind & 0x7F
         if kind & 0x80 and number not in _KNOWN:
             unknown.append(f"subpacket {number}{_NAMES.get(number, '')}")
         elif kind & 0x80 and number == NOTATION and (name := _notation(data)) not in _NOTATIONS:
@@ -256,70 +259,107 @@ def holds_hash(signature: Signature, maker: PublicPart, hashing: hashlib._Hash) 
 
 def _check(signature: Signature, maker: PublicPart, digest: bytes) -> bool:
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import utils
 
+    numbers = signature.numbers
     try:
-        if maker.algorithm in RSA and signature.algorithm in RSA and len(signature.numbers) == 1:
-            _check_rsa(signature, maker, digest)
-        elif signature.algorithm != maker.algorithm or len(signature.numbers) != 2:
+        if maker.algorithm in RSA and signature.algorithm in RSA and len(numbers) == 1:
+            made = numbers[0].to_bytes((maker.numbers[0].bit_length() + 7) // 8, "big")
+        elif signature.algorithm != maker.algorithm or len(numbers) != 2 or not maker.can_sign:
             return False
-        elif maker.algorithm == DSA:
-            _check_dsa(signature, maker, digest)
-        elif maker.algorithm == ECDSA:
-            _check_ecdsa(signature, maker, digest)
         elif maker.algorithm == EDDSA:
-            _check_eddsa(signature, maker, digest)
+            made = b"".join(number.to_bytes(32, "big") for number in numbers)
         else:
-            return False
+            made = utils.encode_dss_signature(*numbers)
+        public_key(maker).verify(made, digest, *scheme(maker, signature.digest))
     except (InvalidSignature, UnsupportedAlgorithm, ValueError, OverflowError):
         return False
     return True
 
 
-def _hash(digest: int) -> hashes.HashAlgorithm:
+def scheme(maker: PublicPart, digest: int) -> tuple[Any, ...]:
+    """What ``cryptography`` is told beside the digest's value when a key of that algorithm signs or verifies.
+
+    Args:
+        maker: The key.
+        digest: Digest algorithm id.
+
+    Raises:
+        ValueError: Nothing is signed over such a digest.
+    """
     from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, padding, utils
 
-    kinds: dict[int, type[hashes.HashAlgorithm]] = {
-        2: hashes.SHA1,
-        8: hashes.SHA256,
-        9: hashes.SHA384,
-        10: hashes.SHA512,
-        11: hashes.SHA224,
-    }
-    if digest not in kinds:
+    if maker.algorithm == EDDSA:
+        return ()
+    kind = getattr(hashes, DIGESTS[digest][0].replace("-", ""), None)
+    if kind is None:
         raise ValueError("no such digest")
-    return kinds[digest]()
+    prehashed = utils.Prehashed(kind())
+    if maker.algorithm in RSA:
+        return padding.PKCS1v15(), prehashed
+    return (ec.ECDSA(prehashed),) if maker.algorithm == ECDSA else (prehashed,)
 
 
-def _check_rsa(signature: Signature, maker: PublicPart, digest: bytes) -> None:
-    from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
-
-    n, e = maker.numbers
-    made = signature.numbers[0].to_bytes((n.bit_length() + 7) // 8, "big")
-    key = rsa.RSAPublicNumbers(e, n).public_key()
-    key.verify(made, digest, padding.PKCS1v15(), utils.Prehashed(_hash(signature.digest)))
+def subpacket(kind: int, data: bytes) -> bytes:
+    """One subpacket (RFC 4880 section 5.2.3.1)."""
+    size = len(data) + 1
+    head = bytes([size]) if size < 192 else b"\xff" + size.to_bytes(4, "big")
+    return head + bytes([kind]) + data
 
 
-def _check_dsa(signature: Signature, maker: PublicPart, digest: bytes) -> None:
-    from cryptography.hazmat.primitives.asymmetric import dsa, utils
+def sign(
+    maker: PublicPart,
+    secret: tuple[int, ...],
+    kind: int,
+    data: bytes,
+    created: datetime,
+    more: Iterable[bytes] = (),
+) -> Packet:
+    """Make a signature of version 4.
 
-    p, q, g, y = maker.numbers
-    key = dsa.DSAPublicNumbers(y, dsa.DSAParameterNumbers(p, q, g)).public_key()
-    key.verify(
-        utils.encode_dss_signature(*signature.numbers[:2]), digest, utils.Prehashed(_hash(signature.digest))
+    Args:
+        maker: Who signs.
+        secret: Its secret numbers.
+        kind: The signature's type.
+        data: What is signed, without the signature's own part.
+        created: When it says it was made.
+        more: Further hashed subpackets.
+
+    Raises:
+        Unsupported: The algorithm does not sign, or is gone from the installed libraries.
+    """
+    digest = 10 if maker.digest == "SHA512" else 8
+    hashed = b"".join(
+        (
+            subpacket(CREATED, int(created.timestamp()).to_bytes(4, "big")),
+            *more,
+            subpacket(FINGERPRINT, b"\x04" + bytes.fromhex(maker.fingerprint)),
+        )
     )
+    head = bytes([4, kind, maker.algorithm, digest]) + len(hashed).to_bytes(2, "big") + hashed
+    whole = data + head + b"\x04\xff" + len(head).to_bytes(4, "big")
+    done = hashlib.new(maker.digest.lower(), whole, usedforsecurity=True).digest()
+    issuer = subpacket(ISSUER, bytes.fromhex(maker.key_id))
+    tail = len(issuer).to_bytes(2, "big") + issuer + done[:2]
+    tail += write_numbers(_signed(maker, secret, done, digest))
+    return build(Tag.SIGNATURE, head + tail)
 
 
-def _check_ecdsa(signature: Signature, maker: PublicPart, digest: bytes) -> None:
-    from cryptography.hazmat.primitives.asymmetric import ec, utils
+def _signed(maker: PublicPart, secret: tuple[int, ...], done: bytes, digest: int) -> tuple[int, ...]:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import utils
 
-    curve = getattr(ec, CURVES[maker.curve][1])()
-    key = ec.EllipticCurvePublicKey.from_encoded_point(curve, maker.point)
-    made = utils.encode_dss_signature(*signature.numbers[:2])
-    key.verify(made, digest, ec.ECDSA(utils.Prehashed(_hash(signature.digest))))
-
-
-def _check_eddsa(signature: Signature, maker: PublicPart, digest: bytes) -> None:
-    from cryptography.hazmat.primitives.asymmetric import ed25519
-
-    r, s = (number.to_bytes(32, "big") for number in signature.numbers[:2])
-    ed25519.Ed25519PublicKey.from_public_bytes(maker.point[1:]).verify(r + s, digest)
+    if not (maker.can_sign or maker.algorithm in RSA):
+        raise Unsupported(f"{maker.name} does not sign", hint=UNSUPPORTED_HINT)
+    try:
+        made = private_key(maker, secret).sign(done, *scheme(maker, digest))
+    except (UnsupportedAlgorithm, ValueError) as error:
+        raise Unsupported(
+            f"this program cannot sign with {maker.name}: {error}", hint=UNSUPPORTED_HINT
+        ) from error
+    if maker.algorithm in RSA:
+        return (int.from_bytes(made, "big"),)
+    if maker.algorithm == EDDSA:
+        return int.from_bytes(made[:32], "big"), int.from_bytes(made[32:], "big")
+    return utils.decode_dss_signature(made)

@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from pipeline.core import process
@@ -49,17 +48,12 @@ class GnuPGRefused(ProofFailed):
     """gpg did not do what it was asked.
 
     Attributes:
-        codes: The libgpg-error codes of its status lines, without their source.
+        bad_passphrase: Whether a wrong passphrase was the reason.
     """
 
-    def __init__(self, message: str, *, hint: str, codes: frozenset[int]) -> None:
+    def __init__(self, message: str, *, hint: str, bad_passphrase: bool = False) -> None:
         super().__init__(message, hint=hint)
-        self.codes = codes
-
-    @property
-    def bad_passphrase(self) -> bool:
-        """Whether a wrong passphrase was the reason."""
-        return BAD_PASSPHRASE in self.codes
+        self.bad_passphrase = bad_passphrase
 
 
 @dataclass(frozen=True)
@@ -87,32 +81,11 @@ class Verification:
 
     Attributes:
         state: ``good``, ``key expired``, ``key revoked`` or ``signature expired``.
-        key: Fingerprint of the key or subkey that made it.
-        primary: Fingerprint of the primary key that this one belongs to.
-        made: When it was made, by its own account.
+        primary: Fingerprint of the primary key of the key or subkey that made it.
     """
 
     state: str
-    key: str
     primary: str
-    made: datetime
-
-
-@dataclass(frozen=True)
-class Certification:
-    """What gpg says about one certification of a user id.
-
-    Attributes:
-        user_id: The user id certified.
-        signer: Key id (16 hex digits) of the key that made it.
-        good: Whether its mathematics hold.
-        bad: Whether they do not; neither where gpg cannot tell.
-    """
-
-    user_id: str
-    signer: str
-    good: bool
-    bad: bool = False
 
 
 class GnuPG:
@@ -145,9 +118,7 @@ class GnuPG:
         self._home.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._home.close()
 
     @property
@@ -214,17 +185,13 @@ class GnuPG:
         """
         if answer.returncode == 0:
             return answer
-        codes = frozenset(
-            int(line[-1]) & 0xFFFF
-            for keyword in ("FAILURE", "ERROR")
-            for line in answer.lines(keyword)
-            if line and line[-1].isdigit()
-        )
-        reason = "bad passphrase" if BAD_PASSPHRASE in codes else self._last_words(answer.returncode)
+        told = [line[-1] for word in ("FAILURE", "ERROR") for line in answer.lines(word) if line]
+        bad = any(code.isdigit() and int(code) & 0xFFFF == BAD_PASSPHRASE for code in told)
+        reason = "bad passphrase" if bad else self._last_words(answer.returncode)
         raise GnuPGRefused(
             f"gpg cannot {what}: {reason}",
             hint="see what gpg itself says about the key: gpg --show-keys --with-subkey-fingerprint",
-            codes=codes,
+            bad_passphrase=bad,
         )
 
     def _last_words(self, status: int) -> str:
@@ -267,36 +234,31 @@ class GnuPG:
             taken[fingerprint] = taken.get(fingerprint, 0) | int(flags)
         found = {fingerprint: bool(flags & _SECRET_IMPORTED) for fingerprint, flags in taken.items()}
         if found != dict(expected):
+            names = [f"{name}{' (secret)' if own else ''}" for name, own in sorted(found.items())]
             raise GnuPGRefused(
-                "gpg imported other keys than it was given: "
-                + (
-                    ", ".join(f"{name}{' (secret)' if own else ''}" for name, own in sorted(found.items()))
-                    or "none"
-                ),
+                f"gpg imported other keys than it was given: {', '.join(names) or 'none'}",
                 hint="the record may hold another key than its public part says",
-                codes=frozenset(),
             )
 
-    def sign(self, data: bytes, maker: str, passphrase: Secret, *, digest: str | None = None) -> bytes:
+    def sign(self, data: bytes, maker: str, passphrase: Secret, *, digest: str = "SHA512") -> bytes:
         """Make a detached signature.
 
         Args:
             data: What is signed.
             maker: A fingerprint; with an exclamation mark behind it, that very key or subkey.
             passphrase: Its passphrase.
-            digest: The digest's name; gpg's own choice when not given, SHA-1 for old DSA keys.
+            digest: The digest's name. It is always given: gpg's own choice is SHA-1 for old DSA keys.
 
         Raises:
             GnuPGRefused: gpg did not make one.
         """
-        options = ["--digest-algo", digest] if digest else []
+        options = ("--digest-algo", digest, "--local-user", maker)
         return self.demand(
-            "sign",
-            self.call(*options, "--local-user", maker, "--detach-sign", stdin=data, passphrase=passphrase),
+            "sign", self.call(*options, "--detach-sign", stdin=data, passphrase=passphrase)
         ).output
 
     def certify(
-        self, user: str, user_id: str, fingerprint: str, passphrase: Secret, *, digest: str | None = None
+        self, user: str, user_id: str, fingerprint: str, passphrase: Secret, *, digest: str = "SHA512"
     ) -> bytes:
         """Certify one user id of another key.
 
@@ -313,11 +275,8 @@ class GnuPG:
         Raises:
             GnuPGRefused: gpg did not make one.
         """
-        options = ["--local-user", fingerprint, *(["--cert-digest-algo", digest] if digest else [])]
-        self.demand(
-            "certify",
-            self.call(*options, "--quick-sign-key", user, user_id, passphrase=passphrase),
-        )
+        options = ("--local-user", fingerprint, "--cert-digest-algo", digest)
+        self.demand("certify", self.call(*options, "--quick-sign-key", user, user_id, passphrase=passphrase))
         return self.demand("export", self.call("--export", user)).output
 
     def encrypt(self, data: bytes, recipient: str, *, armor: bool = False) -> bytes:
@@ -331,11 +290,8 @@ class GnuPG:
         Raises:
             GnuPGRefused: gpg cannot use the key for that.
         """
-        shape = ["--armor"] if armor else []
-        return self.demand(
-            "encrypt",
-            self.call(*shape, "--cipher-algo", "AES256", "--recipient", recipient, "--encrypt", stdin=data),
-        ).output
+        options = [*(["--armor"] if armor else []), "--cipher-algo", "AES256", "--recipient", recipient]
+        return self.demand("encrypt", self.call(*options, "--encrypt", stdin=data)).output
 
     def decrypt(self, message: bytes, passphrase: Secret) -> bytes:
         """Decrypt a message.
@@ -348,17 +304,15 @@ class GnuPG:
             raise GnuPGRefused(
                 "gpg cannot decrypt: the message is not protected",
                 hint="encrypt it again with a current program",
-                codes=frozenset(),
             )
         return answer.output
 
-    def verify(self, data: bytes, signature: bytes, *, real_time: bool = True) -> Verification | None:
-        """Check one detached signature.
+    def verify(self, data: bytes, signature: bytes) -> Verification | None:
+        """Check one detached signature, and judge the key as of now, not as of ``moment``.
 
         Args:
             data: What was signed.
             signature: The signature, exactly one.
-            real_time: Judge the key as of now, not as of ``moment``.
 
         Returns:
             ``None`` when there is not exactly one signature, or it is not over this data.
@@ -366,7 +320,7 @@ class GnuPG:
         Raises:
             GnuPGRefused: gpg cannot tell: it does not take the key, the algorithm or the form.
         """
-        answer = self.call("--verify", str(self._file(signature)), "-", stdin=data, real_time=real_time)
+        answer = self.call("--verify", str(self._file(signature)), "-", stdin=data, real_time=True)
         if answer.lines("BADSIG") or len(answer.lines("NEWSIG")) != 1:
             return None
         valid = answer.lines("VALIDSIG")
@@ -375,28 +329,28 @@ class GnuPG:
             self.demand("check the signature", replace(answer, returncode=answer.returncode or 2))
         if states[0] != "signature expired":
             self.demand("check the signature", answer)
-        return Verification(
-            states[0], valid[0][0], valid[0][9], datetime.fromtimestamp(int(valid[0][2]), UTC)
-        )
+        return Verification(states[0], valid[0][9])
 
-    def certifications(self, user: str) -> list[Certification]:
+    def certifications(self, user: str) -> dict[tuple[str, str], set[str]]:
         """Check every signature on another key's user ids, without gpg's cache of earlier results.
+
+        Returns:
+            By user id, and the key id (16 hexadecimal digits) of who made it: ``!`` for a signature whose
+            mathematics hold, ``-`` for one whose do not, something else where gpg cannot tell.
 
         Raises:
             GnuPGRefused: There is no such key.
         """
-        answer = self.demand(
-            "check the certification",
-            self.call("--no-sig-cache", "--with-colons", "--check-sigs", user),
-        )
-        found = []
+        listed = self.call("--no-sig-cache", "--with-colons", "--check-sigs", user)
+        answer = self.demand("check the certification", listed)
+        found: dict[tuple[str, str], set[str]] = {}
         user_id = ""
         for line in answer.output.decode(errors="replace").split("\n"):
             fields = line.split(":")
             if fields[0] in {"pub", "uid", "sub", "uat"}:
                 user_id = fields[9] if fields[0] == "uid" else ""
             elif fields[0] == "sig" and user_id:
-                found.append(Certification(user_id, fields[4], fields[1] == "!", fields[1] == "-"))
+                found.setdefault((user_id, fields[4]), set()).add(fields[1])
         return found
 
 

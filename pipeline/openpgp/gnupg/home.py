@@ -1,40 +1,36 @@
 """The private home of one use of GnuPG: made fresh, ended whole, swept up by the next run.
 
 A gpg-agent outlives the program that caused it, and may hold an opened key. So every home has an agent
-of its own with no cache, is ended together with it, and carries a marker that its maker keeps locked:
-the lock falls with the maker, however it ends, and the next run's sweep ends the agent that is left.
+of its own with no cache, and is ended together with it. Its name says which process made it, and its maker
+keeps it locked: the lock falls with the maker, however it ends, and the next run's sweep ends the agent that
+is left.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import json
 import os
 import select
 import shutil
 import signal
-import socket
-import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from pipeline.core.errors import LocalFilesProblem
 from pipeline.core.files import memory_root, own_trouble, require_room
 
 PREFIX: Final = "orgkey-gpg-"
-MARKER: Final = "maker.json"
 WHAT: Final = "use GnuPG"
 """What a host that has run out of something cannot do."""
 _ROOM: Final = 1 << 20
 """Bytes for one home: key rings, trust database, sockets, the agent's keys, a log."""
-_SOCKET: Final = "S.gpg-agent"
 _LONGEST_SOCKET: Final = "S.gpg-agent.browser"
 _SOCKET_LIMIT: Final = 107  # sun_path in unix(7), without its final zero
 _AGENT_SECONDS: Final = 1.0
-"""How long an agent gets to answer and to end, before it is killed."""
+"""How long a busy system may take to end an agent that was killed."""
 
 # A low s2k-count saves the agent's calibration (0.1 s) and a slow derivation for every use. It protects
 # the agent's own copy of the key only, in a memory-backed directory that lives for a second, under a
@@ -72,14 +68,13 @@ class Home:
 
     def __init__(self) -> None:
         self.path = Path()
-        self._marker: int | None = None
+        self._lock: int | None = None
 
     def __enter__(self) -> Self:
         root = memory_root()
         require_room(root, _ROOM, WHAT)
         with own_trouble(WHAT):
-            # The maker's number is in the name: so a home without its marker is told from one in the making.
-            self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=root))
+            self.path = Path(tempfile.mkdtemp(prefix=name_begins(os.getpid()), dir=root))
             try:
                 self._fill()
             except BaseException:
@@ -89,24 +84,18 @@ class Home:
         return self
 
     def _fill(self) -> None:
-        self._check_length()
-        self._marker = os.open(self.path / MARKER, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(self._marker, fcntl.LOCK_EX)
-        os.write(self._marker, _maker(self.path))
-        (self.path / "gpg-agent.conf").write_text(_AGENT_CONF)
-        (self.path / "gpg.conf").write_text(_GPG_CONF)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _check_length(self) -> None:
+        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         if len(os.fsencode(self.path / _LONGEST_SOCKET)) > _SOCKET_LIMIT:
             raise LocalFilesProblem(
                 f"the path {self.path} is too long for the socket of a gpg-agent",
                 hint="make /dev/shm writable for this user, or set TMPDIR to a shorter directory",
             )
+        (self.path / "gpg-agent.conf").write_text(_AGENT_CONF)
+        (self.path / "gpg.conf").write_text(_GPG_CONF)
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the agent and remove the directory; safe to repeat."""
@@ -117,9 +106,9 @@ class Home:
             end_agent(path)
         finally:
             shutil.rmtree(path, ignore_errors=True)
-            marker, self._marker = self._marker, None
-            if marker is not None:
-                os.close(marker)
+            lock, self._lock = self._lock, None
+            if lock is not None:
+                os.close(lock)
             # Last: a second signal that arrives in here has end_own() do it again.
             self.path = Path()
             _open.discard(self)
@@ -132,18 +121,13 @@ def end_own() -> None:
             home.close()
 
 
-def _maker(home: Path) -> bytes:
-    pid = os.getpid()
-    return json.dumps({"home": str(home), "pid": pid, "start": _start_time(pid)}).encode()
-
-
-def _start_time(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot (proc(5), field 22 of ``stat``)."""
+def name_begins(pid: int) -> str:
+    """How the names of a process's homes begin: with its number, and its start in clock ticks since boot."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return None
-    return int(text.rpartition(")")[2].split()[19])
+        return f"{PREFIX}{pid}-gone-"
+    return f"{PREFIX}{pid}-{text.rpartition(')')[2].split()[19]}-"  # proc(5), field 22
 
 
 def sweep_orphans() -> list[Path]:
@@ -155,8 +139,7 @@ def sweep_orphans() -> list[Path]:
     removed = []
     for home in memory_root().glob(f"{PREFIX}*"):
         with suppress(OSError):
-            facts = home.lstat()
-            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and _abandoned(home):
+            if _abandoned(home):
                 end_agent(home)
                 shutil.rmtree(home, ignore_errors=True)
                 removed.append(home)
@@ -164,46 +147,24 @@ def sweep_orphans() -> list[Path]:
 
 
 def _abandoned(home: Path) -> bool:
+    """Whether the process that made a home of this user is gone; how old the home is says nothing."""
+    handle = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        marker = os.open(home / MARKER, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return _left_half_made(home)
-    try:
-        fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        try:
-            maker = json.loads(os.read(marker, 4096))
-            pid, start = int(maker["pid"]), maker["start"]
-        except (ValueError, KeyError, TypeError):
-            return _left_half_made(home)
-        # Between the marker's opening and its lock; also where a file system ignores locks.
-        return start is None or _start_time(pid) != start
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Also before the maker has locked it, and where a file system ignores locks.
+        pid = home.name.removeprefix(PREFIX).partition("-")[0]
+        living = pid.isdigit() and home.name.startswith(name_begins(int(pid)))
+        return os.fstat(handle).st_uid == os.geteuid() and not living
     except BlockingIOError:
         return False
     finally:
-        os.close(marker)
-
-
-def _left_half_made(home: Path) -> bool:
-    """Whether the process that was making this home is gone, as its name says; how old it is says nothing."""
-    maker = home.name.removeprefix(PREFIX).partition("-")[0]
-    try:
-        os.close(os.pidfd_open(int(maker)))
-    except (ValueError, ProcessLookupError):
-        return True
-    return False
+        os.close(handle)
 
 
 def end_agent(home: Path) -> None:
-    """End the gpg-agent that serves ``home``, and no other.
-
-    It is asked on its own socket first; whatever process still names this home on its command line as
-    an agent is killed.
-    """
-    try:
-        if (home / _SOCKET).exists():
-            _ask_to_end(home)
-    finally:
-        for pid in agents_of(home):
+    """Kill the gpg-agent that serves ``home``, and no other."""
+    for pid in agents_of(home):
+        with suppress(OSError):
             _kill(pid, home)
 
 
@@ -222,43 +183,19 @@ def _serves(process: Path, home: Path) -> bool:
     return os.path.basename(arguments[0]) == b"gpg-agent" and os.fsencode(home) in arguments  # noqa: PTH119 - bytes
 
 
-def _ask_to_end(home: Path) -> None:
-    """Send KILLAGENT over the agent's socket, and wait for its end (Assuan protocol)."""
-    with suppress(OSError, ValueError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-        link.settimeout(_AGENT_SECONDS)
-        link.connect(str(home / _SOCKET))
-        with link.makefile("rwb") as lines:
-            lines.readline()
-            lines.write(b"GETINFO pid\n")
-            lines.flush()
-            answer = lines.readline()
-            lines.readline()
-            lines.write(b"KILLAGENT\n")
-            lines.flush()
-            lines.readline()
-        _await_end(int(answer.removeprefix(b"D ")))
-
-
-def _await_end(pid: int) -> bool:
+def _kill(pid: int, home: Path) -> None:
     try:
         handle = os.pidfd_open(pid)
-    except OSError:
-        return True
+    except OSError as error:
+        if error.errno == errno.ENOSYS:  # before Linux 5.3
+            os.kill(pid, signal.SIGKILL)
+        return
     try:
-        poller = select.poll()
-        poller.register(handle, select.POLLIN)
-        return bool(poller.poll(_AGENT_SECONDS * 1000))
+        # Looked at once more behind the handle: the number can have changed hands.
+        if _serves(Path(f"/proc/{pid}"), home):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            poller = select.poll()
+            poller.register(handle, select.POLLIN)
+            poller.poll(_AGENT_SECONDS * 1000)
     finally:
         os.close(handle)
-
-
-def _kill(pid: int, home: Path) -> None:
-    with suppress(OSError):
-        handle = os.pidfd_open(pid)
-        try:
-            # Looked at once more behind the handle: the number can have changed hands.
-            if _serves(Path(f"/proc/{pid}"), home):
-                signal.pidfd_send_signal(handle, signal.SIGKILL)
-                _await_end(pid)
-        finally:
-            os.close(handle)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
@@ -73,31 +74,21 @@ def look_up(
     """
     asked = names[:_NAMES]
     mails = dict.fromkeys(filter(None, map(_mail, asked)))
+    ask = partial(_ask, url, seconds=seconds, deadline=deadline, ca_file=ca_file)
     if urlsplit(url).scheme.startswith("ldap"):
         # A directory with the classic schema knows neither fingerprints nor mail addresses, and dirmngr lists
         # nothing there: it gets by key id and by whole user id.
-        found = _ask(
-            url,
-            [f"KS_GET -- 0x{fingerprint}", f"KS_GET -- 0x{fingerprint[-16:]}"],
-            seconds,
-            deadline,
-            ca_file,
-        )
-        key = next((one for one in found if one is not None), None)
-        terms = [*(f"={quote(name)}" for name in asked), *(f"<{mail}>" for mail in mails)]
-        answers = _ask(url, [f"KS_GET -- {term}" for term in terms], seconds, deadline, ca_file)
+        found = ask("KS_GET", [f"0x{fingerprint}", f"0x{fingerprint[-16:]}"])
+        answers = ask("KS_GET", [*(f"={quote(name)}" for name in asked), *(f"<{mail}>" for mail in mails)])
         listed = [one.fingerprint for answer in answers if answer for one in parsing.read_all(answer).keys]
     else:
-        (key,) = _ask(url, [f"KS_GET -- 0x{fingerprint}"], seconds, deadline, ca_file)
-        terms = [
-            *mails,
-            *(max(words, key=len) for name in asked if (words := _WORDS.findall(name)) and not _mail(name)),
-        ]
-        answers = _ask(url, [f"KS_SEARCH -- {term}" for term in terms], seconds, deadline, ca_file)
+        found = ask("KS_GET", [f"0x{fingerprint}"])
+        words = [_WORDS.findall(name) for name in asked if not _mail(name)]
+        answers = ask("KS_SEARCH", [*mails, *(max(several, key=len) for several in words if several)])
         listed = [other for answer in answers for other in _listed(answer or b"")]
-    return KeyServerAnswer(
-        key, tuple(dict.fromkeys(other for other in listed if not fingerprint.endswith(other)))
-    )
+    key = next((one for one in found if one is not None), None)
+    others = dict.fromkeys(other for other in listed if not fingerprint.endswith(other))
+    return KeyServerAnswer(key, tuple(others))
 
 
 def _mail(name: str) -> str | None:
@@ -107,13 +98,21 @@ def _mail(name: str) -> str | None:
 
 
 def _ask(
-    url: str, questions: Sequence[str], seconds: float, deadline: Deadline, ca_file: Path | None
+    url: str,
+    command: str,
+    terms: Sequence[str],
+    *,
+    seconds: float,
+    deadline: Deadline,
+    ca_file: Path | None,
 ) -> list[bytes | None]:
-    """Put questions to dirmngr; an answer is ``None`` when there is no such thing."""
-    if not questions:
+    """Give dirmngr a command for each term; an answer is ``None`` when there is no such thing."""
+    if not terms:
         return []
-    host = urlsplit(url).hostname or url
+    server = urlsplit(url)
+    host = server.hostname or url
     limit = deadline.limit(seconds)
+    said = [f"KEYSERVER --clear {_address(url)}", *(f"{command} -- {term}" for term in terms), "BYE", ""]
     with Home() as home:
         options = ["--homedir", str(home.path), "--server", "--standard-resolver", "--no-use-tor"]
         options += ["--connect-timeout", str(max(1, int(limit))), "--log-file", "/dev/null"]
@@ -121,11 +120,10 @@ def _ask(
         if ca_file is not None:
             options += ["--hkp-cacert", str(ca_file)]
             extra |= {"LDAPTLS_CACERT": str(ca_file), "LDAPTLS_REQCERT": "demand"}
-        said = "\n".join([f"KEYSERVER --clear {_address(url)}", *questions, "BYE", ""])
         try:
             done = process.run(
                 ["dirmngr", *options],
-                stdin=said.encode(),
+                stdin="\n".join(said).encode(),
                 timeout=limit,
                 env=process.clean_environment(extra),
                 max_output=3 * MAX_BYTES,  # octets may come escaped, three for one
@@ -136,10 +134,10 @@ def _ask(
         except LocalFilesProblem as error:
             raise Unreachable(f"{host} answers without end", hint=_HINT) from error
     answers = _answers(done.stdout)[2:]  # after the greeting and the first command
-    if len(answers) < len(questions):
+    if len(answers) < len(terms):
         raise Unreachable(f"{host}: dirmngr ended before its time", hint=_HINT)
-    no_such = (*_NO_SUCH, _NOT_ASKED_SO) if urlsplit(url).scheme.startswith("ldap") else _NO_SUCH
-    return [_judge(answer, host, no_such) for answer in answers[: len(questions)]]
+    no_such = (*_NO_SUCH, _NOT_ASKED_SO) if server.scheme.startswith("ldap") else _NO_SUCH
+    return [_judge(answer, host, no_such) for answer in answers[: len(terms)]]
 
 
 def _address(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -26,10 +27,8 @@ def compare_public(escrowed: bytes, live: bytes) -> str:
     from pipeline.openpgp.key import parsing
 
     try:
-        ours, theirs = (
-            parsing.read_one(escrowed, "the escrowed public part"),
-            parsing.read_one(live, "the live key"),
-        )
+        ours = parsing.read_one(escrowed, "the escrowed public part")
+        theirs = parsing.read_one(live, "the live key")
     except OrgkeyError:
         return "unknown"
     if theirs.fingerprint != ours.fingerprint:
@@ -66,15 +65,11 @@ def unescrowed(escrowed: TransferableKey, live: TransferableKey, now: datetime) 
 def _newest(key: TransferableKey, known: Collection[str]) -> datetime:
     """When the key last signed itself; what others added, and subkeys that are not known, do not count."""
     from pipeline.openpgp.format.signatures import read_signature
-    from pipeline.openpgp.key.validity import own_signatures
+    from pipeline.openpgp.key.validity import own_part
 
-    own = own_signatures(key)
-    subkeys = [
-        made
-        for subkey, made in zip(key.subkeys, own.subkeys, strict=True)
-        if subkey.public.fingerprint in known
-    ]
-    made = (
-        read_signature(packet.body) for group in (own.direct, *own.identities, *subkeys) for packet in group
-    )
-    return max((item.created for item in made if item), default=datetime.min.replace(tzinfo=UTC))
+    own = own_part(key)
+    own = replace(own, subkeys=tuple(one for one in own.subkeys if one.public.fingerprint in known))
+    made = [one for packet in own.signatures if (one := read_signature(packet.body))]
+    # A revocation by somebody whom the key names is not verified.
+    dates = [one.created for one in made if one.issuer in ("", key.primary.public.key_id)]
+    return max(dates, default=datetime.min.replace(tzinfo=UTC))

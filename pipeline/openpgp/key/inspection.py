@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from pipeline.core.clock import stamp
 from pipeline.core.errors import INSPECT_PRECEDENCE, Code, first_of
@@ -66,15 +66,15 @@ def inspect(
         UsageProblem: The pin is not a fingerprint.
     """
     found = examine(data, pin=pin, passphrase=passphrase, now=now)
-    code = first_of((problem.error.code for problem in found.problems), INSPECT_PRECEDENCE)
+    code = first_of((problem.code for problem in found.problems), INSPECT_PRECEDENCE)
     document: dict[str, Any] = {"schema": SCHEMA, "verdict": code.label, "exit_code": int(code)}
     document |= _key_fields(found)
     document["problems"] = [
         {
-            "code": int(problem.error.code),
-            "name": problem.error.code.label,
-            "message": problem.error.message,
-            "hint": problem.error.hint,
+            "code": int(problem.code),
+            "name": problem.code.label,
+            "message": problem.message,
+            "hint": problem.hint,
         }
         for problem in found.problems
     ]
@@ -82,23 +82,18 @@ def inspect(
     return Inspection(code, document)
 
 
+_FIELDS: Final = (
+    "fingerprint", "key_id", "user_ids", "algorithm", "created", "expires", "layout", "protection", "subkeys",
+    "organization_certificates",
+)  # fmt: skip
+_LISTS: Final = ("user_ids", "subkeys", "organization_certificates")
+
+
 def _key_fields(found: Examination) -> dict[str, Any]:
     if found.key is None or found.judgement is None:
-        return {
-            "fingerprint": None,
-            "key_id": None,
-            "user_ids": [],
-            "algorithm": None,
-            "created": None,
-            "expires": None,
-            "layout": None,
-            "protection": None,
-            "subkeys": [],
-            "organization_certificates": [],
-        }
-    return describe(found.key, found.judgement) | {
-        "organization_certificates": [one.to_json() for one in found.certificates]
-    }
+        return {name: [] if name in _LISTS else None for name in _FIELDS}
+    certificates = [one.to_json() for one in found.certificates]
+    return describe(found.key, found.judgement) | {"organization_certificates": certificates}
 
 
 def describe(key: TransferableKey, judgement: KeyValidity) -> dict[str, Any]:

@@ -79,6 +79,12 @@ class TransferableKey:
         """Whether any component came in a secret key packet."""
         return any(component.protection is not None for component in self.components)
 
+    @property
+    def signatures(self) -> list[Packet]:
+        """All signatures of the key."""
+        parts: list[Component | KeyIdentity] = [*self.components, *self.identities]
+        return [packet for part in parts for packet in part.signatures]
+
     def packets(self, keys: Iterable[Packet]) -> list[Packet]:
         """Write the key down in the order of RFC 4880 section 11, with these key packets.
 
@@ -157,21 +163,6 @@ def union(one: Iterable[Packet], other: Iterable[Packet]) -> tuple[Packet, ...]:
     for packet in (*one, *other):
         found.setdefault(packet.body, packet)
     return tuple(found.values())
-
-
-def without_unbound(key: TransferableKey, bound: Iterable[bool]) -> TransferableKey:
-    """Leave out subkeys that are neither bound by a self-signature nor secret: anybody can add those.
-
-    Args:
-        key: The key.
-        bound: For each subkey, whether the primary key has signed for it.
-    """
-    kept = tuple(
-        subkey
-        for subkey, is_bound in zip(key.subkeys, bound, strict=True)
-        if is_bound or subkey.protection is not None
-    )
-    return replace(key, subkeys=kept)
 
 
 def require_secret(key: TransferableKey) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from pipeline.core.clock import stamp
@@ -35,31 +35,25 @@ class OrganizationCertificate:
     """One X.509 certificate that is attached to the key.
 
     Attributes:
-        sha256: Digest of its DER.
         subject: RFC 4514 name.
         issuer: Likewise.
         serial: Hexadecimal.
         not_before: Start of its validity.
         not_after: End of its validity.
+        sha256: Digest of its DER.
     """
 
-    sha256: str
     subject: str
     issuer: str
     serial: str
     not_before: datetime | None
     not_after: datetime | None
+    sha256: str
 
     def to_json(self) -> dict[str, str | None]:
         """The certificate as the documents show it."""
-        return {
-            "subject": self.subject,
-            "issuer": self.issuer,
-            "serial": self.serial,
-            "not_before": stamp(self.not_before) if self.not_before else None,
-            "not_after": stamp(self.not_after) if self.not_after else None,
-            "sha256": self.sha256,
-        }
+        fields = asdict(self)
+        return {name: stamp(one) if isinstance(one, datetime) else one for name, one in fields.items()}
 
     def warnings(self, now: datetime) -> Iterator[str]:
         """What people should know of its validity; it does not concern the key itself."""
@@ -111,13 +105,7 @@ def _attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
     reader = FieldReader(body, "a user attribute")
     try:
         while reader.left:
-            size = reader.octet()
-            if 192 <= size < 255:
-                size = ((size - 192) << 8) + reader.octet() + 192
-            elif size == 255:
-                size = reader.number(4)
-            kind = reader.octet()
-            yield kind, reader.take(max(0, size - 1))
+            yield reader.subpacket()
     except NotAKey:
         return
 
@@ -145,14 +133,14 @@ def _read(der: bytes, digest: str, *, certain: bool) -> OrganizationCertificate 
         pem = der.startswith(_PEM)
         one = x509.load_pem_x509_certificate(der) if pem else x509.load_der_x509_certificate(der)
         return OrganizationCertificate(
-            digest,
             one.subject.rfc4514_string(),
             one.issuer.rfc4514_string(),
             f"{one.serial_number:X}",
             one.not_valid_before_utc,
             one.not_valid_after_utc,
+            digest,
         )
     except (ValueError, TypeError, OverflowError, x509.InvalidVersion, UnsupportedAlgorithm):
         # The mark says that it is one: the server will count it too.
-        unread = OrganizationCertificate(digest, "(unreadable certificate)", "", "", None, None)
+        unread = OrganizationCertificate("(unreadable certificate)", "", "", None, None, digest)
         return unread if certain else None

@@ -7,8 +7,8 @@ complete transferable secret key (RFC 4880 section 11.2).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from pipeline.core.errors import NotAKey, OrgkeyError, Unsupported
 from pipeline.openpgp.format import armor
@@ -51,27 +51,6 @@ class KeyFile:
     notes: tuple[str, ...] = ()
 
 
-@dataclass
-class _Group:
-    """The packets of one key in one block, while it is being read."""
-
-    primary: Component
-    direct: list[Packet] = field(default_factory=list)
-    identities: list[tuple[Packet, list[Packet]]] = field(default_factory=list)
-    subkeys: list[tuple[Component, list[Packet]]] = field(default_factory=list)
-    packets: list[Packet] = field(default_factory=list)
-    problems: list[OrgkeyError] = field(default_factory=list)
-
-    def finish(self) -> TransferableKey:
-        return TransferableKey(
-            replace(self.primary, signatures=tuple(self.direct)),
-            tuple(KeyIdentity(packet, tuple(made)) for packet, made in self.identities),
-            tuple(replace(one, signatures=tuple(made)) for one, made in self.subkeys),
-            join(self.packets),
-            problems=tuple(self.problems),
-        )
-
-
 def read_all(data: bytes) -> KeyFile:
     """Read all keys of a file. Never raises, whatever the bytes.
 
@@ -81,92 +60,85 @@ def read_all(data: bytes) -> KeyFile:
     if len(data) > MAX_BYTES:
         size = f"the file has {len(data):,} bytes, more than any key"
         return KeyFile(problems=(NotAKey(size, hint=NOT_A_KEY_HINT),))
-    text = armor.normalise(data)
+    data, notes = armor.normalise(data)
     problems: list[OrgkeyError] = []
-    groups: list[TransferableKey] = []
+    keys: list[TransferableKey] = []
     strays: list[Packet] = []
     try:
-        found = [one.data for one in armor.blocks(text.data)] if armor.is_armored(text.data) else [text.data]
+        found = armor.blocks(data) if armor.is_armored(data) else [data]
         pieces = [piece for piece in found if piece]  # an armor block may be empty
         if not pieces or not pieces[0][0] & 0x80:
             raise NotAKey("there is no OpenPGP key in this file", hint=NOT_A_KEY_HINT)
     except NotAKey as error:
-        return KeyFile(problems=(error,), notes=text.notes)
+        return KeyFile(problems=(error,), notes=notes)
     for piece in pieces:
         try:
-            packets = parse(piece)
+            packets = [packet for packet in parse(piece) if packet.tag not in IGNORED]
         except NotAKey as error:
             problems.append(error)
             continue
-        for one in _groups(packets, strays):
-            if isinstance(one, TransferableKey):
-                groups.append(one)
-            else:
-                problems.append(one)
-    keys = _merge_all(groups, strays)
-    if not keys and not problems:
+        starts = [at for at, packet in enumerate(packets) if packet.tag in PRIMARIES]
+        ends = [*starts, len(packets)]
+        _read_head(packets[: ends[0]], strays, problems)
+        keys += filter(None, (_read_key(packets[a:b], problems) for a, b in pairwise(ends)))
+    merged = _merge_all(keys, strays)
+    if not merged and not problems:
         problems.append(NotAKey("there is no OpenPGP key in this file", hint=NOT_A_KEY_HINT))
-    return KeyFile(tuple(keys), tuple(problems), text.notes)
+    return KeyFile(tuple(merged), tuple(problems), notes)
 
 
-def _groups(packets: list[Packet], strays: list[Packet]) -> Iterator[TransferableKey | OrgkeyError]:
-    """Cut one block's packets into keys; signatures before the first key go to ``strays``."""
-    group: _Group | None = None
-    skipping = False
+def _read_head(packets: list[Packet], strays: list[Packet], problems: list[OrgkeyError]) -> None:
+    """Take signatures that stand before any key to ``strays``, up to what cannot stand there."""
     for packet in packets:
-        if packet.tag in IGNORED:
+        if packet.tag == Tag.SIGNATURE:
+            strays.append(packet)
             continue
-        if packet.tag in PRIMARIES:
-            if group:
-                yield group.finish()
-            group, skipping = None, False
-            try:
-                group = _Group(_component(packet))
-                group.packets.append(packet)
-            except (NotAKey, Unsupported) as error:
-                skipping = True
-                yield error
-        elif group:
-            group.packets.append(packet)
-            try:
-                _add(group, packet)
-            except Unsupported as error:
-                group.problems.append(error)
-            except NotAKey as error:
-                yield error
-        elif not skipping:
-            if packet.tag == Tag.SIGNATURE:
-                strays.append(packet)
-                continue
-            skipping = True
-            if packet.tag in MESSAGES:
-                yield NotAKey("this is an OpenPGP message, not a key", hint=MESSAGE_HINT)
-            else:
-                what = f"a packet with tag {packet.tag}"
-                yield NotAKey(f"a key cannot begin with {what}", hint=armor.DAMAGED_HINT)
-    if group:
-        yield group.finish()
-
-
-def _add(group: _Group, packet: Packet) -> None:
-    if packet.tag == Tag.SIGNATURE:
-        if group.subkeys:
-            group.subkeys[-1][1].append(packet)
-        elif group.identities:
-            group.identities[-1][1].append(packet)
+        if packet.tag in MESSAGES:
+            problems.append(NotAKey("this is an OpenPGP message, not a key", hint=MESSAGE_HINT))
         else:
-            group.direct.append(packet)
-    elif packet.tag in IDENTITIES:
-        group.identities.append((packet, []))
-    elif packet.tag in SUBKEYS:
-        if len(group.subkeys) == MAX_SUBKEYS:
-            raise Unsupported(f"the key has more than {MAX_SUBKEYS} subkeys", hint="export one key only")
-        try:
-            group.subkeys.append((_component(packet), []))
-        except Unsupported as error:
-            raise Unsupported(f"a subkey cannot be handled: {error}", hint=error.hint) from error
-    else:
-        raise NotAKey(f"a packet with tag {packet.tag} is not part of a key", hint=armor.DAMAGED_HINT)
+            told = f"a key cannot begin with a packet with tag {packet.tag}"
+            problems.append(NotAKey(told, hint=armor.DAMAGED_HINT))
+        return
+
+
+def _read_key(packets: list[Packet], problems: list[OrgkeyError]) -> TransferableKey | None:
+    """Read the packets of one key in one block; what cannot be read goes to ``problems``."""
+    own: list[OrgkeyError] = []
+    try:
+        primary = _component(packets[0])
+    except (NotAKey, Unsupported) as error:
+        problems.append(error)
+        return None
+    signatures: list[Packet] = []
+    parts: list[tuple[Component | KeyIdentity, list[Packet]]] = [(primary, signatures)]
+    subkeys = 0
+    for packet in packets[1:]:
+        if packet.tag == Tag.SIGNATURE:
+            parts[-1][1].append(packet)
+        elif packet.tag in IDENTITIES:
+            parts.append((KeyIdentity(packet), []))
+        elif packet.tag not in SUBKEYS:
+            told = f"a packet with tag {packet.tag} is not part of a key"
+            problems.append(NotAKey(told, hint=armor.DAMAGED_HINT))
+        elif subkeys == MAX_SUBKEYS:
+            told = f"the key has more than {MAX_SUBKEYS} subkeys"
+            own.append(Unsupported(told, hint="export one key only"))
+        else:
+            try:
+                parts.append((_component(packet), []))
+                subkeys += 1
+            except Unsupported as error:
+                own.append(Unsupported(f"a subkey cannot be handled: {error}", hint=error.hint))
+            except NotAKey as error:
+                problems.append(error)
+    done = [replace(part, signatures=tuple(made)) for part, made in parts[1:]]
+    return TransferableKey(
+        replace(primary, signatures=tuple(signatures)),
+        tuple(part for part in done if isinstance(part, KeyIdentity)),
+        tuple(part for part in done if isinstance(part, Component)),
+        join(packets),
+        problems=tuple(own),
+    )
 
 
 def _component(packet: Packet) -> Component:
@@ -193,12 +165,10 @@ class Flooded(Unsupported):
 def _bounded(key: TransferableKey) -> TransferableKey:
     """Refuse a key with too many signatures to judge: what is not looked at could be its revocation."""
     own = ("", key.primary.public.key_id)
-    packets = [packet for component in key.components for packet in component.signatures]
-    packets += [packet for identity in key.identities for packet in identity.signatures]
+    packets = key.signatures
+    if len(packets) > MAX_SIGNATURES:  # most are others', which are not judged
+        packets = [one for one in packets if (made := read_signature(one.body)) and made.issuer in own]
     if len(packets) <= MAX_SIGNATURES:
-        return key
-    count = sum(1 for packet in packets if (made := read_signature(packet.body)) and made.issuer in own)
-    if count <= MAX_SIGNATURES:
         return key
     error = Flooded(
         f"the key has more than {MAX_SIGNATURES} signatures in its own name",

@@ -178,14 +178,13 @@ def load(
         OrgkeyError: The first problem that is not accepted, by ``errors.INSPECT_PRECEDENCE``.
         UsageProblem: The pin is not a fingerprint, or ``accept`` has another word.
     """
-    if unknown := accept - ACCEPTABLE:
+    if unknown := accept - ACCEPTABLE.keys():
         raise UsageProblem(
             f"--accept {min(unknown)} is not known", hint=f"it takes {', '.join(sorted(ACCEPTABLE))}"
         )
     found = examine(data, pin=pin, passphrase=passphrase, now=now)
-    for problem in found.problems:
-        if problem.accept not in accept:
-            raise problem.error
+    if (problem := found.refused(accept)) is not None:
+        raise problem
     assert found.key is not None
     if passphrase is None and found.protected:
         raise WrongPassphrase("the export has a passphrase, and none was given", hint="give its passphrase")

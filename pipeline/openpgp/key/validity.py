@@ -6,7 +6,7 @@ Only signatures that verify count. A third party's are carried along and never l
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pipeline.openpgp.format import signatures as sig
@@ -16,6 +16,9 @@ from pipeline.openpgp.format.signatures import Signature
 from pipeline.openpgp.key.model import Component, KeyIdentity, TransferableKey
 
 _NOT_UNDERSTOOD = "which this and most programs do not understand"
+_ON_PRIMARY = frozenset({sig.DIRECT, sig.KEY_REVOCATION})
+_ON_IDENTITIES = sig.CERTIFICATIONS | {sig.CERTIFICATION_REVOCATION}
+_ON_SUBKEYS = frozenset({sig.SUBKEY_BINDING, sig.SUBKEY_REVOCATION})
 _REVOCATIONS = frozenset({sig.KEY_REVOCATION, sig.SUBKEY_REVOCATION, sig.CERTIFICATION_REVOCATION})
 
 
@@ -70,41 +73,6 @@ class KeyValidity:
         return (self.primary, *self.subkeys)
 
 
-@dataclass
-class _Checker:
-    """Verifies a key's self-signatures; :mod:`pipeline.openpgp.key.parsing` bounds their number."""
-
-    primary: PublicPart
-    refused: int = 0
-    discounted: list[str] = field(default_factory=list)
-
-    def genuine(self, packets: Iterable[Packet], kinds: frozenset[int], data: bytes) -> list[Signature]:
-        found = []
-        for packet in packets:
-            made = sig.read_signature(packet.body)
-            if made is None or made.kind not in kinds or made.issuer not in ("", self.primary.key_id):
-                continue
-            if not sig.holds(made, self.primary, data):
-                self.refused += 1
-            elif made.unknown:
-                self.discounted += [f"carry the critical {one}, {_NOT_UNDERSTOOD}" for one in made.unknown]
-            elif not made.issuer and made.kind not in _REVOCATIONS:
-                self.discounted.append("do not name who made them, which GnuPG and PGPy demand")
-            else:
-                found.append(made)
-        return found
-
-    def identity(self, identity: KeyIdentity) -> list[Signature]:
-        kinds = sig.CERTIFICATIONS | {sig.CERTIFICATION_REVOCATION}
-        found = []
-        for packet in identity.signatures:
-            made = sig.read_signature(packet.body)
-            version = made.version if made else 4
-            body = sig.hashed_identity(identity.packet.tag, identity.packet.body, version=version)
-            found += self.genuine((packet,), kinds, sig.hashed_key(self.primary) + body)
-        return found
-
-
 def judge(key: TransferableKey, now: datetime | None) -> KeyValidity:
     """Evaluate all self-signatures of a key.
 
@@ -112,67 +80,23 @@ def judge(key: TransferableKey, now: datetime | None) -> KeyValidity:
         key: The merged key.
         now: The time that decides which signatures count; none: all do, the newest decides.
     """
-    checker = _Checker(key.primary.public)
-    certifications = [checker.identity(identity) for identity in key.identities]
-    identities = tuple(_certified(made, now) for made in certifications)
-    notes: list[str] = []
-    primary = _primary(key, checker, certifications, identities, now, notes)
-    subkeys = tuple(_subkey(subkey, checker, now, notes) for subkey in key.subkeys)
+    found = _Judge(key, now)
+    certifications = [_made(found.on_identity(identity)) for identity in key.identities]
+    identities = tuple(found.certified(made) for made in certifications)
+    primary = found.primary(certifications, identities)
+    subkeys = tuple(map(found.subkey, key.subkeys))
+    notes = found.notes
     unsigned = identities.count(False)
     if unsigned and primary.bound:
         # An Organization Certificate's user id is one: its signature is the certificate.
         notes.append(f"user ids or attributes without a self-signature that counts: {unsigned}")
-    if checker.refused:
-        notes.append(f"{checker.refused} self-signatures do not verify and were not counted")
+    if found.refused:
+        notes.append(f"{found.refused} self-signatures do not verify and were not counted")
     if primary.weak or any(one.weak for one in subkeys):
         notes.append("self-signatures use SHA-1, which some programs (Sequoia) refuse by policy")
-    discounted = tuple(dict.fromkeys(checker.discounted))
+    discounted = tuple(dict.fromkeys(found.discounted))
     notes += [f"some self-signatures do not count: they {reason}" for reason in discounted]
     return KeyValidity(primary, subkeys, identities, tuple(notes), discounted)
-
-
-@dataclass(frozen=True)
-class OwnSignatures:
-    """The packets of a key that the key itself has made, as far as they verify.
-
-    Attributes:
-        direct: On the primary key.
-        identities: On each user id and attribute.
-        subkeys: On each subkey.
-    """
-
-    direct: tuple[Packet, ...]
-    identities: tuple[tuple[Packet, ...], ...]
-    subkeys: tuple[tuple[Packet, ...], ...]
-
-
-def own_signatures(key: TransferableKey) -> OwnSignatures:
-    """Sort out the genuine self-signatures of a key, revocations included."""
-    checker = _Checker(key.primary.public)
-    head = sig.hashed_key(key.primary.public)
-
-    def genuine(packets: Iterable[Packet], kinds: frozenset[int], data: bytes) -> tuple[Packet, ...]:
-        return tuple(packet for packet in packets if checker.genuine((packet,), kinds, data))
-
-    return OwnSignatures(
-        genuine(key.primary.signatures, frozenset({sig.DIRECT, sig.KEY_REVOCATION}), head),
-        tuple(
-            tuple(
-                packet
-                for packet in identity.signatures
-                if checker.identity(KeyIdentity(identity.packet, (packet,)))
-            )
-            for identity in key.identities
-        ),
-        tuple(
-            genuine(
-                subkey.signatures,
-                frozenset({sig.SUBKEY_BINDING, sig.SUBKEY_REVOCATION}),
-                head + sig.hashed_key(subkey.public),
-            )
-            for subkey in key.subkeys
-        ),
-    )
 
 
 def own_part(key: TransferableKey) -> TransferableKey:
@@ -180,77 +104,151 @@ def own_part(key: TransferableKey) -> TransferableKey:
 
     Anybody can add the rest to a key that a server gives out. A revocation by a designated revoker stays.
     """
-    own = own_signatures(key)
-    certifications = [packet for made in own.identities for packet in made]
-    named = _revokers(
-        one for packet in (*own.direct, *certifications) if (one := sig.read_signature(packet.body))
+    judged = _Judge(key)
+
+    def packets(found: Iterable[_Genuine]) -> tuple[Packet, ...]:
+        return tuple(packet for packet, _ in found)
+
+    direct = judged.on_primary()
+    certifications = [judged.on_identity(one) for one in key.identities]
+    named = _revokers(_made(one for found in (direct, *certifications) for one in found))
+    own = packets(direct)
+    kept = tuple(one for one in key.primary.signatures if one in own or _revokes(one, named))
+    identities = (
+        replace(one, signatures=packets(found))
+        for one, found in zip(key.identities, certifications, strict=True)
     )
-    direct = tuple(
-        packet for packet in key.primary.signatures if packet in own.direct or _revokes(packet, named)
-    )
+    subkeys = (replace(one, signatures=packets(judged.on_subkey(one))) for one in key.subkeys)
     return replace(
         key,
-        primary=replace(key.primary, signatures=direct),
-        identities=tuple(
-            KeyIdentity(identity.packet, made)
-            for identity, made in zip(key.identities, own.identities, strict=True)
-            if made
-        ),
-        subkeys=tuple(
-            replace(subkey, signatures=made)
-            for subkey, made in zip(key.subkeys, own.subkeys, strict=True)
-            if made
-        ),
+        primary=replace(key.primary, signatures=kept),
+        identities=tuple(one for one in identities if one.signatures),
+        subkeys=tuple(one for one in subkeys if one.signatures),
     )
 
 
-def _newest(made: Iterable[Signature], now: datetime | None) -> Signature | None:
-    alive = [one for one in made if one.alive(now)]
-    return max(alive, key=lambda one: one.created) if alive else None
+_Genuine = tuple[Packet, Signature]
 
 
-def _certified(made: list[Signature], now: datetime | None) -> bool:
-    newest = _newest((one for one in made if one.kind in sig.CERTIFICATIONS), now)
-    revoked = _newest((one for one in made if one.kind == sig.CERTIFICATION_REVOCATION), None)
-    return newest is not None and (revoked is None or revoked.created < newest.created)
+def _made(found: Iterable[_Genuine]) -> list[Signature]:
+    return [made for _, made in found]
 
 
-def _primary(
-    key: TransferableKey,
-    checker: _Checker,
-    certifications: list[list[Signature]],
-    identities: tuple[bool, ...],
-    now: datetime | None,
-    notes: list[str],
-) -> ComponentValidity:
-    public = key.primary.public
-    kinds = frozenset({sig.DIRECT, sig.KEY_REVOCATION})
-    direct = checker.genuine(key.primary.signatures, kinds, sig.hashed_key(public))
-    bindings = [one for one in direct if one.kind == sig.DIRECT]
-    for made, counts in zip(certifications, identities, strict=True):
-        if counts:
-            bindings += [one for one in made if one.kind in sig.CERTIFICATIONS]
-    revoked = any(one.kind == sig.KEY_REVOCATION for one in direct)
-    if not revoked and _revoked_by_another(key, [*direct, *bindings]):
-        revoked = True
-        notes.append("a designated revoker has revoked the key; that signature cannot be verified here")
-    chosen = _newest(bindings, now)
-    every = [one for made in certifications for one in made if one.kind in sig.CERTIFICATIONS]
-    if chosen is None:
+class _Judge:
+    """Verifies a key's self-signatures; :mod:`pipeline.openpgp.key.parsing` bounds their number."""
+
+    def __init__(self, key: TransferableKey, now: datetime | None = None) -> None:
+        self.key = key
+        self.now = now
+        self.head = sig.hashed_key(key.primary.public)
+        self.refused = 0
+        self.discounted: list[str] = []
+        self.notes: list[str] = []
+
+    def genuine(self, packets: Iterable[Packet], kinds: frozenset[int], data: bytes) -> list[_Genuine]:
+        found = []
+        primary = self.key.primary.public
+        for packet in packets:
+            made = sig.read_signature(packet.body)
+            if made is None or made.kind not in kinds or made.issuer not in ("", primary.key_id):
+                continue
+            if not sig.holds(made, primary, data):
+                self.refused += 1
+            elif made.unknown:
+                self.discounted += [f"carry the critical {one}, {_NOT_UNDERSTOOD}" for one in made.unknown]
+            elif not made.issuer and made.kind not in _REVOCATIONS:
+                self.discounted.append("do not name who made them, which GnuPG and PGPy demand")
+            else:
+                found.append((packet, made))
+        return found
+
+    def on_primary(self) -> list[_Genuine]:
+        return self.genuine(self.key.primary.signatures, _ON_PRIMARY, self.head)
+
+    def on_identity(self, identity: KeyIdentity) -> list[_Genuine]:
+        found = []
+        tag, body = identity.packet.tag, identity.packet.body
+        for packet in identity.signatures:
+            made = sig.read_signature(packet.body)
+            data = self.head + sig.hashed_identity(tag, body, version=made.version if made else 4)
+            found += self.genuine((packet,), _ON_IDENTITIES, data)
+        return found
+
+    def on_subkey(self, subkey: Component) -> list[_Genuine]:
+        return self.genuine(subkey.signatures, _ON_SUBKEYS, self.head + sig.hashed_key(subkey.public))
+
+    def newest(self, made: Iterable[Signature]) -> Signature | None:
+        """Of the signatures that count now the one that was made last."""
+        return max((one for one in made if one.alive(self.now)), key=lambda one: one.created, default=None)
+
+    def certified(self, made: list[Signature]) -> bool:
+        newest = self.newest(one for one in made if one.kind in sig.CERTIFICATIONS)
+        revoked = [one.created for one in made if one.kind == sig.CERTIFICATION_REVOCATION]
+        return newest is not None and all(moment < newest.created for moment in revoked)
+
+    def primary(
+        self, certifications: list[list[Signature]], identities: tuple[bool, ...]
+    ) -> ComponentValidity:
+        direct = _made(self.on_primary())
+        bindings = [one for one in direct if one.kind == sig.DIRECT]
+        for made, counts in zip(certifications, identities, strict=True):
+            if counts:
+                bindings += [one for one in made if one.kind in sig.CERTIFICATIONS]
+        revoked = any(one.kind == sig.KEY_REVOCATION for one in direct)
+        named = _revokers([*direct, *bindings])
+        if not revoked and any(_revokes(packet, named) for packet in self.key.primary.signatures):
+            revoked = True
+            told = "a designated revoker has revoked the key; that signature cannot be verified here"
+            self.notes.append(told)
+        every = [one for made in certifications for one in made if one.kind in sig.CERTIFICATIONS]
+        default = sig.CERTIFY | sig.SIGN | sig.ENCRYPT
+        return self.standing(self.key.primary.public, self.newest(bindings), every, default, revoked=revoked)
+
+    def subkey(self, subkey: Component) -> ComponentValidity:
+        public = subkey.public
+        made = _made(self.on_subkey(subkey))
+        bindings = [one for one in made if one.kind == sig.SUBKEY_BINDING]
+        revoked = any(one.kind == sig.SUBKEY_REVOCATION for one in made)
+        chosen = self.newest(bindings)
+        standing = self.standing(public, chosen, bindings, sig.SIGN | sig.ENCRYPT, revoked=revoked)
+        data = self.head + sig.hashed_key(public)
+        if chosen and standing.flags & sig.SIGN and not _signed_back(chosen, public, data):
+            if chosen.flags is not None:
+                self.notes.append(f"the signing subkey {public.key_id} has not signed for the primary key")
+            return replace(standing, flags=standing.flags & ~sig.SIGN)
+        return standing
+
+    def standing(
+        self,
+        public: PublicPart,
+        chosen: Signature | None,
+        every: Iterable[Signature],
+        default: int,
+        *,
+        revoked: bool,
+    ) -> ComponentValidity:
+        """What the signature that counts says; where none does, whether some are from the future."""
+        if chosen is None:
+            later = self.now is not None and any(one.created > self.now for one in every)
+            return ComponentValidity(later=later, revoked=revoked)
+        lifetime = chosen.span(sig.KEY_EXPIRES)
+        flags = default if chosen.flags is None else chosen.flags
+        if not public.can_encrypt:
+            flags &= ~sig.ENCRYPT
+        if not public.can_sign:
+            flags &= ~(sig.SIGN | sig.CERTIFY)
         return ComponentValidity(
-            later=now is not None and any(one.created > now for one in every), revoked=revoked
+            bound=True,
+            flags=flags,
+            expires=None if lifetime is None else public.created + lifetime,
+            revoked=revoked,
+            weak=chosen.digest == 2,
+            ciphers=tuple(chosen.first(sig.CIPHERS) or b""),
         )
-    default = (sig.CERTIFY | sig.SIGN if public.can_sign else 0) | (sig.ENCRYPT if public.can_encrypt else 0)
-    return _standing(public, chosen, default, revoked=revoked)
-
-
-def _revoked_by_another(key: TransferableKey, made: list[Signature]) -> bool:
-    """Whether somebody whom the key names as revoker has revoked it, as far as key ids tell."""
-    named = _revokers(made)
-    return bool(named) and any(_revokes(packet, named) for packet in key.primary.signatures)
 
 
 def _revokers(made: Iterable[Signature]) -> frozenset[str]:
+    """Key ids of those who may revoke the key in its name."""
     return frozenset(
         data[-8:].hex().upper()
         for one in made
@@ -260,31 +258,8 @@ def _revokers(made: Iterable[Signature]) -> frozenset[str]:
 
 
 def _revokes(packet: Packet, named: frozenset[str]) -> bool:
-    made = sig.read_signature(packet.body)
+    made = sig.read_signature(packet.body) if named else None
     return made is not None and made.kind == sig.KEY_REVOCATION and made.issuer in named
-
-
-def _subkey(
-    subkey: Component, checker: _Checker, now: datetime | None, notes: list[str]
-) -> ComponentValidity:
-    public = subkey.public
-    data = sig.hashed_key(checker.primary) + sig.hashed_key(public)
-    kinds = frozenset({sig.SUBKEY_BINDING, sig.SUBKEY_REVOCATION})
-    made = checker.genuine(subkey.signatures, kinds, data)
-    bindings = [one for one in made if one.kind == sig.SUBKEY_BINDING]
-    revoked = any(one.kind == sig.SUBKEY_REVOCATION for one in made)
-    chosen = _newest(bindings, now)
-    if chosen is None:
-        return ComponentValidity(
-            later=now is not None and any(one.created > now for one in bindings), revoked=revoked
-        )
-    default = (sig.SIGN if public.can_sign else 0) | (sig.ENCRYPT if public.can_encrypt else 0)
-    standing = _standing(public, chosen, default, revoked=revoked)
-    if standing.flags & sig.SIGN and not _signed_back(chosen, public, data):
-        if chosen.flags is not None:
-            notes.append(f"the signing subkey {public.key_id} has not signed for the primary key")
-        return replace(standing, flags=standing.flags & ~sig.SIGN)
-    return standing
 
 
 def _signed_back(binding: Signature, subkey: PublicPart, data: bytes) -> bool:
@@ -294,24 +269,6 @@ def _signed_back(binding: Signature, subkey: PublicPart, data: bytes) -> bool:
             if made and made.kind == sig.PRIMARY_BINDING and sig.verify(made, subkey, data):
                 return True
     return False
-
-
-def _standing(public: PublicPart, chosen: Signature, default: int, *, revoked: bool) -> ComponentValidity:
-    lifetime = chosen.span(sig.KEY_EXPIRES)
-    flags = default if chosen.flags is None else chosen.flags
-    if not public.can_encrypt:
-        flags &= ~sig.ENCRYPT
-    if not public.can_sign:
-        flags &= ~(sig.SIGN | sig.CERTIFY)
-    return ComponentValidity(
-        True,
-        False,
-        flags,
-        None if lifetime is None else public.created + lifetime,
-        revoked,
-        chosen.digest == 2,
-        tuple(chosen.first(sig.CIPHERS) or b""),
-    )
 
 
 def user_ids(key: TransferableKey) -> list[str]:

@@ -9,6 +9,7 @@ alike. What fails a proof is a contradiction: a signature that does not hold, an
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -25,20 +26,9 @@ from pipeline.core.secret import Secret
 from pipeline.openpgp.key.rewrap import UnlockedKey, unlock
 from pipeline.openpgp.proofs import arithmetic
 from pipeline.openpgp.proofs.gnupg_proof import GnuPGProver
-from pipeline.openpgp.proofs.guard import ImplementationGuard
-from pipeline.openpgp.proofs.host import WHAT, require_host
-from pipeline.openpgp.proofs.interface import (
-    CheckedExhibits,
-    Exhibit,
-    Job,
-    Made,
-    NoPart,
-    Product,
-    Prover,
-    TakesNoPart,
-    Task,
-)
-from pipeline.openpgp.proofs.judgement import KeyProof, KeyProofs, ProofEvidence, judge, unproven
+from pipeline.openpgp.proofs.guard import WHAT, ImplementationGuard, require_host
+from pipeline.openpgp.proofs.interface import EXCHANGED, Job, Made, Prover, TakesNoPart, Task
+from pipeline.openpgp.proofs.judgement import KeyProof, KeyProofs, Verdict, judge, settled, unproven
 from pipeline.openpgp.proofs.pgpy_proof import PgpyProver, Prestarted
 from pipeline.openpgp.proofs.renewal import resigned
 from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
@@ -102,8 +92,8 @@ def prove(
         for found in (views.stored_fingerprint, views.fingerprint):
             if found != fingerprint:
                 return unproven(f"it is another key, {found}")
-        jobs = _jobs(passphrase, views, [one.name for one in chosen], deadline, now, cancellation)
-        proofs = replace(_Run(chosen, views, jobs, cancellation, guard).prove(), single_ok=single_ok)
+        jobs = _jobs(passphrase, views, [one.name for one in chosen], deadline, cancellation)
+        proofs = replace(_Run(chosen, views, jobs, guard).prove(), single_ok=single_ok)
         if guard.trouble is not None and proofs.code is not Code.OK:
             raise guard.trouble
         return proofs
@@ -119,28 +109,22 @@ def prove(
 
 
 def _jobs(
-    passphrase: Secret,
-    views: Views,
-    names: Sequence[str],
-    deadline: Deadline,
-    now: datetime,
-    cancellation: Cancellation,
+    passphrase: Secret, views: Views, names: Sequence[str], deadline: Deadline, cancellation: Cancellation
 ) -> dict[str, Job]:
     # A second earlier, so that the user key is not from the future in anybody's eyes.
     user = fresh_user(names, (views.moment or datetime.now(UTC)) - timedelta(seconds=1))
     wrong = Secret(secrets.token_hex(32))
     return {
         name: Job(
+            name=name,
             tsk=views.stored,
             views=views,
             resigned=None,
             passphrase=passphrase,
             wrong=wrong,
             user=user,
-            user_id=user.user_ids[name],
             nonce=secrets.token_bytes(32),
             plaintext=secrets.token_hex(32).encode(),
-            now=now,
             deadline=deadline,
             cancellation=cancellation,
         )
@@ -152,19 +136,14 @@ class _Run:
     """One set of proofs: make, exchange, check, judge."""
 
     def __init__(
-        self,
-        provers: Sequence[Prover],
-        views: Views,
-        jobs: Mapping[str, Job],
-        cancellation: Cancellation,
-        guard: ImplementationGuard,
+        self, provers: Sequence[Prover], views: Views, jobs: Mapping[str, Job], guard: ImplementationGuard
     ) -> None:
         self.provers = {one.name: one for one in provers}
         self.views = views
         self.jobs = dict(jobs)
-        self.cancellation = cancellation
         self.guard = guard
         self.notes: list[str] = []
+        self.seconds = dict.fromkeys(jobs, 0.0)
         self.opened: UnlockedKey | None = None
 
     def prove(self) -> KeyProofs:
@@ -174,33 +153,28 @@ class _Run:
             reason = self.guard(partial(self.provers[name].absent, self.jobs[name]))
             if reason is not None:
                 self._leave(name, str(reason))
-        made = {}
-        for name, one in self._each(lambda name: self.provers[name].make(self.jobs[name])).items():
-            if isinstance(one, Made) and not all(isinstance(it, NoPart) for it in one.outcomes.values()):
-                made[name] = one
-            else:
-                self._leave(name, str(one) if isinstance(one, TakesNoPart) else _reason(one))
-        exhibits = {name: self._exhibit(name, one) for name, one in made.items()}
-        checked = self._each(lambda name: self._check(name, _others(exhibits, name)))
-        evidence = ProofEvidence(
-            self.views.fingerprint,
-            made,
-            exhibits,
-            {name: job.plaintext for name, job in self.jobs.items()},
-            tuple((name, self._found(name, one)) for name, one in checked.items()),
-            refused,
-            {name: arithmetic.refute(exhibit, self.views.parts) for name, exhibit in exhibits.items()},
-        )
-        evidence = self._alone(evidence)
-        proofs = judge(evidence)
-        seconds = {name: one.seconds for name, one in made.items()}
-        for name, found in evidence.checked:
-            seconds[name] += found.seconds
+        made = self._make()
+        verdicts = []
+        for name, found in self._each(lambda name: self._check(name, _others(made, name))).items():
+            verdicts += self._taken(name, found)
+        for name, one in made.items():
+            # Who is the only one that can judges itself; it is noted.
+            alone = {task: one.outcomes[task] for task in EXCHANGED if one.product(task)}
+            alone = {task: it for task, it in alone.items() if not settled(verdicts, task, name)}
+            if alone:
+                own = replace(one, outcomes=alone)
+                verdicts += self._taken(name, self.guard(partial(self._check, name, [own])))
+        wrong = {
+            (task, name): reason
+            for name, one in made.items()
+            for task, reason in arithmetic.refute(one, self.views.parts).items()
+        }
+        proofs = judge(self.views.fingerprint, made, verdicts, refused, wrong)
         return replace(
             proofs,
             expired_public=self.views.expired,
             notes=(*self.notes, *proofs.notes),
-            seconds=seconds,
+            seconds={name: self.seconds[name] for name in made},
         )
 
     def _read(self) -> str | None:
@@ -219,16 +193,6 @@ class _Run:
                 self.notes.append(_NOT_CANONICAL)
         return None
 
-    def _leave(self, name: str, reason: str) -> None:
-        self.notes.append(f"{name} takes no part: {reason}")
-        del self.provers[name]
-
-    def _found(self, name: str, one: CheckedExhibits | TakesNoPart) -> CheckedExhibits:
-        if isinstance(one, CheckedExhibits):
-            return one
-        self.notes.append(f"{name} takes no part in checking: {one}")
-        return CheckedExhibits()
-
     def _renew(self) -> None:
         """Give those that have no clock to turn back a copy of an expired key that is valid now."""
         if self.views.revoked:
@@ -239,66 +203,63 @@ class _Run:
             "the public part is not valid now: proven at a time inside its validity, "
             "and with a copy in memory that the recovered key has signed again"
         )
-        if self.opened is None:
-            self.notes.append("the copy could not be signed: the key does not open")
-            return
-        try:
-            copy = resigned(self.opened, self.views)
-        except OrgkeyError as error:
-            self.notes.append(f"the copy could not be signed: {error.message}")
-            return
-        self.jobs = {name: replace(job, resigned=copy) for name, job in self.jobs.items()}
+        problem = "the key does not open"
+        if self.opened is not None:
+            try:
+                copy = resigned(self.opened, self.views)
+                self.jobs = {name: replace(job, resigned=copy) for name, job in self.jobs.items()}
+                return
+            except OrgkeyError as error:
+                problem = error.message
+        self.notes.append(f"the copy could not be signed: {problem}")
 
-    def _exhibit(self, name: str, made: Made) -> Exhibit:
-        job = self.jobs[name]
-        return Exhibit(
-            name,
-            job.nonce,
-            _product(made.outcomes.get(Task.SIGN)),
-            job.user_id,
-            _product(made.outcomes.get(Task.CERTIFY)),
-            _product(made.message),
-        )
+    def _leave(self, name: str, reason: str) -> None:
+        self.notes.append(f"{name} takes no part: {reason}")
+        del self.provers[name]
 
-    def _check(self, name: str, exhibits: list[Exhibit]) -> CheckedExhibits:
-        return self.provers[name].check(self.jobs[name], exhibits)
+    def _make(self) -> dict[str, Made]:
+        made = {}
+        for name, outcomes in self._each(lambda name: self.provers[name].make(self.jobs[name])).items():
+            if isinstance(outcomes, TakesNoPart):
+                self._leave(name, str(outcomes))
+                continue
+            own = [one for task, one in outcomes.items() if task is not Task.DECRYPT]
+            if any(one.ok is not None for one in own):
+                made[name] = Made(self.jobs[name], outcomes)
+            else:
+                self._leave(name, own[0].reason if own else "it can do nothing with this key")
+        return made
 
-    def _alone(self, evidence: ProofEvidence) -> ProofEvidence:
-        """Let an implementation judge itself where it is the only one that can; it is noted."""
-        more = []
-        for name, exhibit in evidence.exhibits.items():
-            own = replace(
-                exhibit,
-                signature=exhibit.signature if evidence.unjudged(Task.SIGN, name) else None,
-                certified=exhibit.certified if evidence.unjudged(Task.CERTIFY, name) else None,
-                message=exhibit.message if evidence.idle(name) else None,
-            )
-            if own.signature or own.certified or own.message:
-                more.append((name, self._found(name, self.guard(partial(self._check, name, [own])))))
-        return replace(evidence, checked=(*evidence.checked, *more))
+    def _check(self, name: str, others: Sequence[Made]) -> list[Verdict]:
+        found = self.provers[name].check(self.jobs[name], others)
+        return [Verdict(name, task, maker, outcome) for (task, maker), outcome in found.items()]
+
+    def _taken(self, name: str, found: list[Verdict] | TakesNoPart) -> list[Verdict]:
+        if isinstance(found, TakesNoPart):
+            self.notes.append(f"{name} takes no part in checking: {found}")
+            return []
+        return found
 
     def _each(self, act: Callable[[str], T]) -> dict[str, T | TakesNoPart]:
         """Run something for every implementation at the same time."""
+
+        def timed(name: str) -> T | TakesNoPart:
+            begun = time.monotonic()
+            found = self.guard(partial(act, name))
+            self.seconds[name] += time.monotonic() - begun
+            return found
+
         if not self.provers:
             return {}
         with ThreadPoolExecutor(len(self.provers), "prover") as pool:
             try:
-                futures = {name: pool.submit(self.guard, partial(act, name)) for name in self.provers}
+                futures = {name: pool.submit(timed, name) for name in self.provers}
                 return {name: future.result() for name, future in futures.items()}
             except BaseException:
                 # Threads do not see an interrupt: end what they wait for, or leaving the block hangs.
-                self.cancellation.cancel()
+                next(iter(self.jobs.values())).cancellation.cancel()
                 raise
 
 
-def _reason(made: Made) -> str:
-    reasons = [one.reason for one in made.outcomes.values() if isinstance(one, NoPart)]
-    return reasons[0] if reasons else "it can do nothing with this key"
-
-
-def _others(exhibits: Mapping[str, Exhibit], name: str) -> list[Exhibit]:
-    return [one for maker, one in exhibits.items() if maker != name]
-
-
-def _product(outcome: object) -> bytes | None:
-    return outcome.data if isinstance(outcome, Product) else None
+def _others(made: Mapping[str, Made], name: str) -> list[Made]:
+    return [one for maker, one in made.items() if maker != name]

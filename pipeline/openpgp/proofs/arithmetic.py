@@ -12,57 +12,50 @@ from pipeline.openpgp.format import signatures as sig
 from pipeline.openpgp.format.material import PublicPart
 from pipeline.openpgp.format.packets import Tag, parse
 from pipeline.openpgp.key import parsing
-from pipeline.openpgp.proofs.interface import Exhibit, Task
+from pipeline.openpgp.proofs.interface import Made, Task
 
 _DOCUMENT = 0x00
-_NOT_OURS = "it is not by this key"
 
 
-def refute(exhibit: Exhibit, parts: tuple[PublicPart, ...]) -> dict[Task, str]:
+def refute(made: Made, parts: tuple[PublicPart, ...]) -> dict[Task, str]:
     """Find what an implementation made that does not hold.
 
     Args:
-        exhibit: What it made.
+        made: What it made.
         parts: Public parts of the key, the primary key's first.
 
     Returns:
         Why, by task; what holds, and what was not made, is not there.
     """
     found = {}
-    try:
-        if exhibit.signature is not None and not _signed(exhibit, parts):
-            found[Task.SIGN] = _NOT_OURS
-    except OrgkeyError as error:
-        found[Task.SIGN] = error.message
-    try:
-        if exhibit.certified is not None and not _certified(exhibit, parts[0]):
-            found[Task.CERTIFY] = _NOT_OURS
-    except OrgkeyError as error:
-        found[Task.CERTIFY] = error.message
+    for task, holds in ((Task.SIGN, _signed), (Task.CERTIFY, _certified)):
+        try:
+            if made.product(task) and not holds(made, parts):
+                found[task] = "it is not by this key"
+        except OrgkeyError as error:
+            found[task] = error.message
     return found
 
 
-def _signed(exhibit: Exhibit, parts: tuple[PublicPart, ...]) -> bool:
-    packets = parse(armor.dearmor(exhibit.signature or b""))
-    made = sig.read_signature(packets[0].body) if [one.tag for one in packets] == [Tag.SIGNATURE] else None
-    if made is None or made.kind != _DOCUMENT:
+def _signed(made: Made, parts: tuple[PublicPart, ...]) -> bool:
+    packets = parse(armor.dearmor(made.product(Task.SIGN)))
+    found = sig.read_signature(packets[0].body) if [one.tag for one in packets] == [Tag.SIGNATURE] else None
+    if found is None or found.kind != _DOCUMENT:
         return False
-    return any(sig.verify(made, part, exhibit.nonce) for part in parts if part.can_sign)
+    return any(sig.verify(found, part, made.job.nonce) for part in parts if part.can_sign)
 
 
-def _certified(exhibit: Exhibit, primary: PublicPart) -> bool:
-    user = parsing.read_one(exhibit.certified or b"", "the certified key")
-    identity = next((one for one in user.identities if one.packet.body == exhibit.user_id.encode()), None)
+def _certified(made: Made, parts: tuple[PublicPart, ...]) -> bool:
+    primary = parts[0]
+    user = parsing.read_one(made.product(Task.CERTIFY), "the certified key")
+    wanted = made.job.user_id.encode()
+    identity = next((one for one in user.identities if one.packet.body == wanted), None)
     if identity is None:
         return False
-    made = [sig.read_signature(packet.body) for packet in identity.signatures]
-    ours = [one for one in made if one and one.issuer == primary.key_id and one.kind in sig.CERTIFICATIONS]
+    found = [sig.read_signature(packet.body) for packet in identity.signatures]
+    ours = [one for one in found if one and one.issuer == primary.key_id and one.kind in sig.CERTIFICATIONS]
+    head = sig.hashed_key(user.primary.public)
+    tag, body = identity.packet.tag, identity.packet.body
     return bool(ours) and all(
-        sig.verify(
-            one,
-            primary,
-            sig.hashed_key(user.primary.public)
-            + sig.hashed_identity(identity.packet.tag, identity.packet.body, version=one.version),
-        )
-        for one in ours
+        sig.verify(one, primary, head + sig.hashed_identity(tag, body, version=one.version)) for one in ours
     )

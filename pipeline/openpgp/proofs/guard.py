@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import LocalFilesProblem, OrgkeyError
-from pipeline.core.files import exhaustion
+from pipeline.core.files import exhaustion, memory_root, require_descriptors, require_room
 from pipeline.core.isolation import NOT_OURS
-from pipeline.openpgp.proofs.host import WHAT
 from pipeline.openpgp.proofs.interface import TakesNoPart
 
 T = TypeVar("T")
+WHAT: Final = "prove the key"
+"""What a host that lacks what proofs need cannot do."""
+_ROOM: Final = 4 << 20
+"""Bytes for two homes of GnuPG, with their agents and key rings."""
+_DESCRIPTORS: Final = 48
+"""Open files at the same time: pipes of four programs, their logs, and what they are watched with."""
+
+
+def require_host() -> None:
+    """Make sure, before anything is stored or started, that the host has what proofs need.
+
+    Raises:
+        LocalFilesProblem: It has not: no verdict on the key.
+    """
+    require_room(memory_root(), _ROOM, WHAT)
+    require_descriptors(_DESCRIPTORS, WHAT)
 
 
 @dataclass
@@ -22,13 +37,11 @@ class ImplementationGuard:
 
     Attributes:
         deadline: Of the run.
-        passes: What counts as an answer, not as taking no part.
         trouble: What this host lacked when one of them was called, to be raised where the others are not
             enough.
     """
 
     deadline: Deadline
-    passes: tuple[type[OrgkeyError], ...] = ()
     trouble: LocalFilesProblem | None = None
 
     def __call__(self, act: Callable[[], T]) -> T | TakesNoPart:
@@ -42,18 +55,14 @@ class ImplementationGuard:
             return act()
         except NOT_OURS:
             raise
-        except self.passes:
-            raise
         except TakesNoPart as error:
             return error
-        except OrgkeyError as error:
-            self.deadline.check()
-            if isinstance(error, LocalFilesProblem):
-                self.trouble = self.trouble or error
-            return TakesNoPart(error.message)
         except BaseException as error:  # pyo3 lets a panic of Rust's out as a BaseException
-            trouble = exhaustion(error, WHAT)
-            if trouble is None:
-                return TakesNoPart(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:300])
-            self.trouble = self.trouble or trouble
-            return TakesNoPart(trouble.message)
+            known = error if isinstance(error, OrgkeyError) else exhaustion(error, WHAT)
+            if isinstance(error, OrgkeyError):
+                self.deadline.check()
+            if isinstance(known, LocalFilesProblem):
+                self.trouble = self.trouble or known
+            if known is not None:
+                return TakesNoPart(known.message)
+            return TakesNoPart(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:300])

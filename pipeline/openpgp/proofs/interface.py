@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from pipeline.core.clock import Deadline
 from pipeline.core.process import Cancellation
@@ -26,37 +25,44 @@ class Task(StrEnum):
     NEGATIVE = "negative"
 
 
+EXCHANGED: Final = (Task.SIGN, Task.CERTIFY, Task.DECRYPT)
+"""The tasks whose products the others check, or decrypt."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What one implementation is given.
 
     Attributes:
+        name: The implementation's.
         tsk: The stored keypair as it was read.
         views: The same, laid into the frame of the public part.
         resigned: The public part with fresh self-signatures by the recovered key, when it has expired.
         passphrase: What opens the keypair.
         wrong: What must not open it.
         user: The user key to certify.
-        user_id: Which of its user ids this implementation certifies.
         nonce: What this implementation signs.
         plaintext: What this implementation encrypts to the public part, for others to decrypt.
-        now: The present time.
         deadline: When to stop.
         cancellation: Ends programs in flight.
     """
 
+    name: str
     tsk: bytes
     views: Views
     resigned: bytes | None
     passphrase: Secret
     wrong: Secret
     user: UserKey
-    user_id: str
     nonce: bytes
     plaintext: bytes
-    now: datetime
     deadline: Deadline
     cancellation: Cancellation
+
+    @property
+    def user_id(self) -> str:
+        """The one of the user key's user ids that this implementation certifies."""
+        return self.user.user_ids[self.name]
 
 
 class TakesNoPart(Exception):
@@ -64,119 +70,80 @@ class TakesNoPart(Exception):
 
 
 @dataclass(frozen=True)
-class Refutation:
-    """What an implementation has found against the key: another content, an open door, a wrong passphrase."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class NoPart:
-    """A task that an implementation takes no part in: algorithm, feature or policy."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Product:
-    """Something made with the recovered key; not trusted until another implementation has checked it."""
-
-    data: bytes
-
-
-@dataclass(frozen=True)
-class Done:
-    """A task without a product."""
-
-
-Outcome = Done | Product | Refutation | NoPart
-
-
-@dataclass(frozen=True)
-class Made:
-    """What one implementation made.
+class Outcome:
+    """What came of one task, or what one implementation says about what another made.
 
     Attributes:
-        outcomes: By task: unlock, fingerprint (the product is its hexadecimal digits), sign (a detached
-            signature), certify (the user key with the certification), negative.
-        message: The job's plaintext encrypted to the public part, or why there is none.
-        seconds: Wall time.
-    """
-
-    outcomes: Mapping[Task, Outcome]
-    message: Product | NoPart
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Exhibit:
-    """What one implementation made, as the others get it to check.
-
-    Attributes:
-        maker: Its name.
-        nonce: What it was told to sign.
-        signature: Its detached signature, if any.
-        user_id: The user id it was told to certify.
-        certified: The user key with its certification, if any.
-        message: Its message, if any.
-    """
-
-    maker: str
-    nonce: bytes
-    signature: bytes | None
-    user_id: str
-    certified: bytes | None
-    message: bytes | None
-
-
-@dataclass(frozen=True)
-class ExhibitVerdict:
-    """What one implementation says about another's exhibit.
-
-    Attributes:
-        ok: Whether it holds; ``None`` when this implementation cannot judge.
-        reason: Why not.
+        ok: Whether it was done, or holds. False speaks against the key: another content, an open door, a
+            wrong passphrase. ``None`` where the implementation takes no part: algorithm, feature or policy.
+        reason: Why it is not.
+        product: What was made with the recovered key; not trusted until another implementation has checked
+            it.
     """
 
     ok: bool | None
     reason: str = ""
+    product: bytes | None = None
+
+
+DONE: Final = Outcome(True)
+
+
+def produced(data: bytes) -> Outcome:
+    """Something was made, or decrypted."""
+    return Outcome(True, product=data)
+
+
+def refuted(reason: str) -> Outcome:
+    """Something speaks against the key."""
+    return Outcome(False, reason)
+
+
+def no_part(reason: str) -> Outcome:
+    """The implementation takes no part in this task."""
+    return Outcome(None, reason)
 
 
 @dataclass(frozen=True)
-class CheckedExhibits:
-    """What one implementation found.
+class Made:
+    """What one implementation made, as the others get it to check.
 
     Attributes:
-        signatures: By maker.
-        certifications: By maker.
-        plaintexts: What it decrypted, by the maker of the message.
-        seconds: Wall time.
+        job: What it was told to do.
+        outcomes: By task; the products are: for fingerprint its hexadecimal digits, for sign a detached
+            signature, for certify the user key with the certification, for decrypt the job's plaintext
+            encrypted to the public part.
     """
 
-    signatures: Mapping[str, ExhibitVerdict] = field(default_factory=dict)
-    certifications: Mapping[str, ExhibitVerdict] = field(default_factory=dict)
-    plaintexts: Mapping[str, Product | Refutation | NoPart] = field(default_factory=dict)
-    seconds: float = 0.0
+    job: Job
+    outcomes: Mapping[Task, Outcome]
+
+    def product(self, task: Task) -> bytes:
+        """What was made for a task; empty where nothing was."""
+        outcome = self.outcomes.get(task)
+        return (outcome.product if outcome else None) or b""
 
 
-def first_opened(
-    exhibits: Sequence[Exhibit], decrypt: Callable[[bytes], Product | Refutation | NoPart]
-) -> dict[str, Product | Refutation | NoPart]:
+Verdicts = dict[tuple[Task, str], Outcome]
+"""What one implementation says, by task and maker."""
+
+
+def first_opened(others: Sequence[Made], decrypt: Callable[[bytes], Outcome]) -> Verdicts:
     """Decrypt the first message that an implementation understands: the others make newer forms, too.
 
     Args:
-        exhibits: What others made.
+        others: What others made.
         decrypt: How one is decrypted.
 
     Returns:
         What came out, by its maker; where none opens, why, for each.
     """
-    found: dict[str, Product | Refutation | NoPart] = {}
-    for one in exhibits:
-        if one.message:
-            found[one.maker] = decrypt(one.message)
-            if isinstance(found[one.maker], Product):
-                return {one.maker: found[one.maker]}
+    found: Verdicts = {}
+    for one in others:
+        if message := one.product(Task.DECRYPT):
+            found[Task.DECRYPT, one.job.name] = outcome = decrypt(message)
+            if outcome.ok:
+                return {(Task.DECRYPT, one.job.name): outcome}
     return found
 
 
@@ -189,14 +156,14 @@ class Prover(Protocol):
         """Why it takes no part at all: not installed, or it accepts nothing of this key."""
         ...
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: Job) -> dict[Task, Outcome]:
         """Show the known answer; then open the keypair, sign, certify, encrypt, and try a wrong passphrase.
 
         Whatever it raises is the reason why it takes no part, except an end of the run.
         """
         ...
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
+    def check(self, job: Job, others: Sequence[Made]) -> Verdicts:
         """Judge what others made with the public part, and decrypt their messages."""
         ...
 

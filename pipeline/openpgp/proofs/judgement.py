@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from pipeline.core.errors import Code
-from pipeline.openpgp.proofs.interface import (
-    CheckedExhibits,
-    Done,
-    Exhibit,
-    ExhibitVerdict,
-    Made,
-    NoPart,
-    Outcome,
-    Product,
-    Refutation,
-    Task,
-)
+from pipeline.openpgp.proofs.interface import Made, Outcome, Task, refuted
 
 AGREEING: Final = (Task.UNLOCK, Task.FINGERPRINT, Task.SIGN, Task.CERTIFY, Task.DECRYPT)
 """The proofs that need two implementations."""
@@ -65,7 +54,7 @@ class KeyProofs:
     def code(self) -> Code:
         """What a drill with these proofs ends with."""
         if self.ok:
-            return Code.DEGRADED if self.degraded else Code.OK
+            return Code.DEGRADED if self.single and not self.single_ok else Code.OK
         return Code.PROOF_FAILED if self.refuted else Code.UNSUPPORTED
 
     @property
@@ -74,25 +63,9 @@ class KeyProofs:
         return all(proof.ok for proof in self.results.values())
 
     @property
-    def degraded(self) -> bool:
-        """Whether every proof holds, but some with fewer implementations than the policy wants."""
-        return self.ok and bool(self.single) and not self.single_ok
-
-    @property
     def problems(self) -> tuple[str, ...]:
         """What failed, each with its proof's name."""
         return tuple(f"{name}: {proof.problem}" for name, proof in self.results.items() if not proof.ok)
-
-    def document(self) -> dict[str, dict[str, object]]:
-        """The results as they stand in a drill's JSON document."""
-        return {
-            name: {
-                "ok": proof.ok,
-                "by": list(proof.by),
-                **({"problem": proof.problem} if proof.problem else {}),
-            }
-            for name, proof in self.results.items()
-        }
 
 
 def unproven(problem: str) -> KeyProofs:
@@ -100,144 +73,119 @@ def unproven(problem: str) -> KeyProofs:
     return KeyProofs({task.value: KeyProof(False, (), problem) for task in Task}, refuted=True)
 
 
+class Verdict(NamedTuple):
+    """What one implementation, the judge, says about what another one made for a task."""
+
+    judge: str
+    task: Task
+    maker: str
+    outcome: Outcome
+
+
+def settled(verdicts: Iterable[Verdict], task: Task, name: str) -> bool:
+    """Whether somebody could judge what ``name`` made, or ``name`` could decrypt what somebody made."""
+    return any(
+        one.outcome.ok is not None
+        and one.task is task
+        and (one.judge if task is Task.DECRYPT else one.maker) == name
+        for one in verdicts
+    )
+
+
 @dataclass
 class _Tally:
     """One proof while its evidence is being gathered."""
 
+    task: Task
     by: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, task: Task, name: str, outcome: Outcome | None) -> None:
-        if isinstance(outcome, Done | Product):
+    def add(self, name: str, outcome: Outcome | None, wanted: bytes | None = None, other: str = "") -> None:
+        if outcome and outcome.ok and wanted is not None and outcome.product != wanted:
+            outcome = refuted(other)
+        if outcome and outcome.ok:
             self.by.append(name)
-        elif isinstance(outcome, Refutation):
+        elif outcome and outcome.ok is None:
+            self.notes.append(f"{name} takes no part in {self.task}: {outcome.reason}")
+        elif outcome:
             self.failures.append(f"{name}: {outcome.reason}")
-        elif isinstance(outcome, NoPart):
-            self.notes.append(f"{name} takes no part in {task}: {outcome.reason}")
+
+    def weigh(self, maker: str, said: Sequence[Verdict], wrong: str | None) -> None:
+        """Count what one implementation made by what the others say of it."""
+        if wrong is not None:
+            self.failures.append(f"what {maker} made does not hold: {wrong}")
+        for one in said:
+            if one.outcome.ok is False:
+                self.failures.append(f"{one.judge} rejects what {maker} made: {one.outcome.reason}")
+            elif one.outcome.ok is None:
+                told = f"what {maker} made for {self.task}: {one.outcome.reason}"
+                self.notes.append(f"{one.judge} takes no part in judging {told}")
+        agreeing = [one.judge for one in said if one.outcome.ok]
+        if agreeing:
+            self.by.append(maker)
+            if agreeing == [maker]:
+                self.notes.append(f"{maker} judged itself in {self.task}: no other implementation could")
+        elif wrong is None and all(one.outcome.ok is None for one in said):
+            self.notes.append(f"what {maker} made for {self.task} could not be judged by any implementation")
 
     def proof(self) -> KeyProof:
+        # Who has shown it with another message has taken part.
+        parts = tuple(f"{name} takes no part in {self.task}:" for name in self.by)
+        self.notes = [note for note in dict.fromkeys(self.notes) if not note.startswith(parts)]
         if self.by and not self.failures:
             return KeyProof(True, tuple(self.by))
         reasons = self.failures or ["no implementation on this host could show it"]
-        return KeyProof(False, tuple(self.by), "; ".join([*reasons, *_unique(self.notes)]))
+        return KeyProof(False, tuple(self.by), "; ".join([*reasons, *self.notes]))
 
 
-@dataclass(frozen=True)
-class ProofEvidence:
-    """All that was made and found.
-
-    Attributes:
-        fingerprint: The fingerprint that the key must have.
-        made: By implementation.
-        exhibits: What was made, by maker.
-        plaintexts: What each implementation encrypted, by maker.
-        checked: What each implementation found, in rounds.
-        refused: What this program's own reading of the stored keypair says against it.
-        refuted: Why a product does not hold by this program's own arithmetic, by maker and task.
-    """
-
-    fingerprint: str
-    made: Mapping[str, Made]
-    exhibits: Mapping[str, Exhibit]
-    plaintexts: Mapping[str, bytes]
-    checked: tuple[tuple[str, CheckedExhibits], ...]
-    refused: str | None = None
-    refuted: Mapping[str, Mapping[Task, str]] = field(default_factory=dict)
-
-    def verdicts(self, task: Task, maker: str) -> list[tuple[str, ExhibitVerdict]]:
-        """What was said about a maker's signature or certification, and by whom."""
-        found = []
-        for name, checked in self.checked:
-            by_maker = checked.signatures if task is Task.SIGN else checked.certifications
-            if maker in by_maker:
-                found.append((name, by_maker[maker]))
-        return found
-
-    def unjudged(self, task: Task, maker: str) -> bool:
-        """Whether there is a product that nobody could judge."""
-        made = isinstance(self.made[maker].outcomes.get(task), Product)
-        return made and all(verdict.ok is None for _, verdict in self.verdicts(task, maker))
-
-    def idle(self, name: str) -> bool:
-        """Whether an implementation found no message of others to decrypt, although it made one itself."""
-        found = [checked.plaintexts.values() for judge, checked in self.checked if judge == name]
-        settled = any(isinstance(one, Product | Refutation) for ones in found for one in ones)
-        return not settled and isinstance(self.made[name].message, Product)
-
-
-def judge(evidence: ProofEvidence) -> KeyProofs:
+def judge(
+    fingerprint: str,
+    made: Mapping[str, Made],
+    verdicts: Sequence[Verdict],
+    refused: str | None,
+    wrong: Mapping[tuple[Task, str], str],
+) -> KeyProofs:
     """Weigh the evidence.
+
+    Args:
+        fingerprint: The fingerprint that the key must have.
+        made: What was made, by implementation.
+        verdicts: What each implementation found.
+        refused: What this program's own reading of the stored keypair says against it.
+        wrong: Why a product does not hold by this program's own arithmetic, by task and maker.
 
     Returns:
         The proofs, with what the evidence tells.
     """
-    tallies = {task: _Tally() for task in Task}
-    if evidence.refused is not None:
-        tallies[Task.UNLOCK].failures.append(evidence.refused)
-    for name, made in evidence.made.items():
+    tallies = {task: _Tally(task) for task in Task}
+    if refused is not None:
+        tallies[Task.UNLOCK].failures.append(refused)
+    for name, one in made.items():
         for task in (Task.UNLOCK, Task.NEGATIVE):
-            tallies[task].add(task, name, made.outcomes.get(task))
-        tallies[Task.FINGERPRINT].add(
-            Task.FINGERPRINT,
-            name,
-            _same(made.outcomes.get(Task.FINGERPRINT), evidence.fingerprint.encode(), "it is another key"),
-        )
+            tallies[task].add(name, one.outcomes.get(task))
+        shown = one.outcomes.get(Task.FINGERPRINT)
+        tallies[Task.FINGERPRINT].add(name, shown, fingerprint.encode(), "it is another key")
         for task in (Task.SIGN, Task.CERTIFY):
-            _weigh(tallies[task], task, name, evidence)
-    for name, checked in evidence.checked:
-        for maker, found in checked.plaintexts.items():
-            wanted = evidence.plaintexts.get(maker, b"")
-            tallies[Task.DECRYPT].add(Task.DECRYPT, name, _same(found, wanted, "decrypts to something else"))
-    for name, made in evidence.made.items():
-        if isinstance(made.message, NoPart) and name not in tallies[Task.DECRYPT].by:
-            tallies[Task.DECRYPT].add(Task.DECRYPT, name, made.message)
-    for task, tally in tallies.items():  # who has shown it with another message has taken part
-        parts = tuple(f"{name} takes no part in {task}:" for name in tally.by)
-        tally.notes = [note for note in tally.notes if not note.startswith(parts)]
+            outcome = one.outcomes.get(task)
+            if outcome and outcome.ok:  # nothing counts because its maker says so
+                said = [verdict for verdict in verdicts if (verdict.task, verdict.maker) == (task, name)]
+                tallies[task].weigh(name, said, wrong.get((task, name)))
+            else:
+                tallies[task].add(name, outcome)
+    decrypted = tallies[Task.DECRYPT]
+    for verdict in verdicts:
+        if verdict.task is Task.DECRYPT:
+            wanted = made[verdict.maker].job.plaintext
+            decrypted.add(verdict.judge, verdict.outcome, wanted, "decrypts to something else")
+    for name, one in made.items():
+        message = one.outcomes.get(Task.DECRYPT)
+        if message and not message.ok and name not in decrypted.by:
+            decrypted.add(name, message)
     results = {task.value: tally.proof() for task, tally in tallies.items()}
     return KeyProofs(
         results,
         single=tuple(task.value for task in AGREEING if results[task].ok and len(results[task].by) < 2),
-        notes=tuple(note for tally in tallies.values() for note in _unique(tally.notes)),
+        notes=tuple(note for tally in tallies.values() for note in tally.notes),
         refuted=any(tally.failures for tally in tallies.values()),
     )
-
-
-def _same(outcome: Outcome | None, wanted: bytes, otherwise: str) -> Outcome | None:
-    if isinstance(outcome, Product) and outcome.data != wanted:
-        return Refutation(otherwise)
-    return outcome
-
-
-def _weigh(tally: _Tally, task: Task, maker: str, evidence: ProofEvidence) -> None:
-    """Count what one implementation made by what the others say of it."""
-    outcome = evidence.made[maker].outcomes.get(task)
-    if not isinstance(outcome, Product):
-        tally.add(task, maker, outcome)
-        return
-    verdicts = evidence.verdicts(task, maker)
-    wrong = evidence.refuted.get(maker, {}).get(task)
-    if wrong is not None:
-        tally.failures.append(f"what {maker} made does not hold: {wrong}")
-    tally.failures += [
-        f"{judge} rejects what {maker} made: {verdict.reason}"
-        for judge, verdict in verdicts
-        if verdict.ok is False
-    ]
-    agreeing = [judge for judge, verdict in verdicts if verdict.ok]
-    tally.notes += [
-        f"{judge} takes no part in judging what {maker} made for {task}: {verdict.reason}"
-        for judge, verdict in verdicts
-        if verdict.ok is None
-    ]
-    if agreeing:
-        tally.by.append(maker)
-        if agreeing == [maker]:
-            tally.notes.append(f"{maker} judged itself in {task}: no other implementation could")
-    elif wrong is None and all(verdict.ok is None for _, verdict in verdicts):
-        tally.notes.append(f"what {maker} made for {task} could not be judged by any implementation")
-
-
-def _unique(notes: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(notes))

@@ -1,6 +1,6 @@
-"""The child process in which PGPy works; talks in frames over stdin and stdout.
+"""The child process in which PGPy works; talks over stdin and stdout.
 
-A frame is four bytes of length, big-endian, and a JSON document; bytes in it are base64. The process
+A request and its answer are one line of JSON each; bytes in it are base64. The process
 ends when its standard input does. It learns the passphrase with a request and forgets it with the answer.
 """
 
@@ -16,8 +16,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, TypeAlias
 
+from pipeline.core.files import exhaustion
+
 Request: TypeAlias = Mapping[str, Any]
-Outcome: TypeAlias = tuple[str, str]
+Outcome: TypeAlias = tuple[bool | None, str, str | None]
+"""Whether it was done, why not, and what was made: :class:`pipeline.openpgp.proofs.interface.Outcome`."""
 
 EXHAUSTED: Final = 75
 """Exit status (EX_TEMPFAIL of sysexits.h) when the host has no room, memory or descriptors left."""
@@ -27,31 +30,25 @@ _DOCUMENT: Final = 0x00
 
 def main() -> None:
     """Answer requests until there are no more."""
-    from pipeline.core.files import exhaustion
     from pipeline.core.hardening import harden
 
     harden()
     warnings.simplefilter("ignore")
     operations = {"make": make, "check": check, "sign": sign}
-    stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     try:
         unfit = _prepare()
-        while len(head := stdin.read(4)) == 4:
-            request = json.loads(stdin.read(int.from_bytes(head, "big")))
+        for line in sys.stdin.buffer:
+            request = json.loads(line)
             found = {"unfit": unfit} if unfit else _answer(operations[request["op"]], request)
-            answer = json.dumps(found).encode()
-            stdout.write(len(answer).to_bytes(4, "big") + answer)
-            stdout.flush()
+            sys.stdout.buffer.write(json.dumps(found).encode() + b"\n")
+            sys.stdout.buffer.flush()
     except Exception as error:
-        trouble = exhaustion(error, "run PGPy")
-        if trouble is None:
+        if exhaustion(error, "run PGPy") is None:
             raise
         sys.exit(EXHAUSTED)
 
 
 def _answer(operation: Callable[[Request], dict[str, Any]], request: Request) -> dict[str, Any]:
-    from pipeline.core.files import exhaustion
-
     try:
         return operation(request)
     except BaseException as error:  # pyo3 lets a panic of Rust's out as one
@@ -134,22 +131,11 @@ def _spare_a_check() -> None:
     primes each time: 0.3 s for 4096 bits. Whether the numbers fit was judged when the key was read, and
     whatever is made with them is verified by another implementation.
     """
-    from cryptography.hazmat.primitives.asymmetric import rsa
     from pgpy.packet.fields import RSAPriv
 
-    def private_key(self: Any) -> rsa.RSAPrivateKey:
-        numbers = rsa.RSAPrivateNumbers(
-            int(self.p),
-            int(self.q),
-            int(self.d),
-            rsa.rsa_crt_dmp1(int(self.d), int(self.p)),
-            rsa.rsa_crt_dmq1(int(self.d), int(self.q)),
-            rsa.rsa_crt_iqmp(int(self.p), int(self.q)),
-            rsa.RSAPublicNumbers(int(self.e), int(self.n)),
-        )
-        return numbers.private_key(unsafe_skip_rsa_key_validation=True)
+    from pipeline.openpgp.format.material import rsa_private_key
 
-    RSAPriv.__privkey__ = private_key
+    RSAPriv.__privkey__ = lambda self: rsa_private_key(*map(int, (self.n, self.e, self.d, self.p, self.q)))
 
 
 def _key(data: str) -> Any:
@@ -177,17 +163,15 @@ class Contradiction(Exception):
 
 
 def _attempt(act: Callable[[], bytes | None]) -> Outcome:
-    from pipeline.core.files import exhaustion
-
     try:
         made = act()
     except Contradiction as error:
-        return "failure", str(error)
+        return False, str(error), None
     except BaseException as error:
         if exhaustion(error, "run PGPy") is not None:
             raise
-        return "unsupported", _told(error)
-    return ("done", "") if made is None else ("product", _text(made))
+        return None, _told(error), None
+    return True, "", None if made is None else _text(made)
 
 
 @contextmanager
@@ -207,26 +191,32 @@ def _opened(request: Request, field: str) -> Iterator[Any]:
         yield key
 
 
-def make(request: Request) -> dict[str, Any]:
+def make(request: Request) -> dict[str, Outcome]:
     """Open, sign, certify, encrypt, and try a wrong passphrase."""
     return {
         "fingerprint": _attempt(lambda: str(_key(request["tsk"]).fingerprint).upper().encode()),
         "negative": _attempt(lambda: _refuse(request)),
-        "message": _attempt(lambda: _encrypt(request)),
-        **_with_key(request),
+        "decrypt": _attempt(lambda: _encrypt(request)),
+        **_with_key(request, sign=_sign, certify=_certify),
     }
 
 
-def _with_key(request: Request) -> dict[str, Outcome]:
+def sign(request: Request) -> dict[str, Outcome]:
+    """Make a detached signature alone."""
+    return _with_key(request, sign=_sign)
+
+
+def _with_key(request: Request, **uses: Callable[[Any, Request], bytes]) -> dict[str, Outcome]:
+    """Open the key, and use it."""
     found: dict[str, Outcome] = {}
 
     def act() -> None:
         with _opened(request, "passphrase") as key:
-            found["sign"] = _attempt(lambda: _sign(key, request))
-            found["certify"] = _attempt(lambda: _certify(key, request))
+            for name, use in uses.items():
+                found[name] = _attempt(partial(use, key, request))
 
     opened = _attempt(act)
-    return {"unlock": opened, "sign": opened, "certify": opened, **found}
+    return {"unlock": opened, **dict.fromkeys(uses, opened), **found}
 
 
 def _refuse(request: Request) -> None:
@@ -276,33 +266,34 @@ def _encrypt(request: Request) -> bytes:
 
 
 def check(request: Request) -> dict[str, Any]:
-    """Verify what others made, and decrypt their messages."""
+    """Verify what others made, and decrypt the first of their messages that opens."""
     public = _key(request["public"])
-    found: dict[str, Any] = {"signatures": {}, "certifications": {}, "plaintexts": {}}
+    found: list[tuple[str, str, Outcome]] = []
     for one in request["exhibits"]:
-        if one["signature"]:
-            found["signatures"][one["maker"]] = _attempt(partial(_verify, public, one))
-        if one["certified"]:
-            found["certifications"][one["maker"]] = _attempt(partial(_verify_uid, public, one))
-    for one in (one for one in request["exhibits"] if one["message"]):
-        opened = found["plaintexts"][one["maker"]] = _attempt(partial(_decrypt, request, one))
-        if opened[0] == "product":
-            found["plaintexts"] = {one["maker"]: opened}
-            break
-    return found
+        for task, act in (("sign", _verify), ("certify", _verify_uid)):
+            if one[task]:
+                found.append((task, one["maker"], _attempt(partial(act, public, one))))
+    closed = []
+    for one in request["exhibits"]:
+        if one["decrypt"]:
+            closed.append(("decrypt", one["maker"], _attempt(partial(_decrypt, request, one))))
+            if closed[-1][2][0]:
+                closed = closed[-1:]
+                break
+    return {"found": [*found, *closed]}
 
 
 def _verify(public: Any, exhibit: Request) -> None:
     import pgpy
 
-    signature = pgpy.PGPSignature.from_blob(_bytes(exhibit["signature"]))
+    signature = pgpy.PGPSignature.from_blob(_bytes(exhibit["sign"]))
     if int(signature.type) != _DOCUMENT:
         raise Contradiction("not a signature over a document")
     _demand(public, signature, _bytes(exhibit["nonce"]))
 
 
 def _verify_uid(public: Any, exhibit: Request) -> None:
-    user = _key(exhibit["certified"])
+    user = _key(exhibit["certify"])
     identity = next(one for one in user.userids if str(one._uid.uid) == exhibit["user_id"])
     ours = [one for one in identity.__sig__ if one.signer == public.fingerprint.keyid]
     if not ours:
@@ -333,23 +324,10 @@ def _demand(public: Any, signature: Any, subject: Any) -> None:
 def _decrypt(request: Request, exhibit: Request) -> bytes:
     import pgpy
 
-    message = pgpy.PGPMessage.from_blob(_bytes(exhibit["message"]))
+    message = pgpy.PGPMessage.from_blob(_bytes(exhibit["decrypt"]))
     with _opened(request, "passphrase") as key:
         content = key.decrypt(message).message
     return content.encode() if isinstance(content, str) else bytes(content)
-
-
-def sign(request: Request) -> dict[str, Any]:
-    """Make a detached signature alone."""
-    return {"sign": _with_key_sign(request)}
-
-
-def _with_key_sign(request: Request) -> Outcome:
-    def act() -> bytes:
-        with _opened(request, "passphrase") as key:
-            return _sign(key, request)
-
-    return _attempt(act)
 
 
 if __name__ == "__main__":

@@ -11,35 +11,29 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from types import TracebackType
 from typing import Any, Final, Self
 
 from pipeline.core import files, process
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import DeadlinePassed, ProofFailed
+from pipeline.core.errors import DeadlinePassed
 from pipeline.core.secret import Secret
-from pipeline.openpgp.format.material import CURVES, DSA, ECDH, ECDSA, EDDSA, RSA, PublicPart
+from pipeline.openpgp.format.material import PublicPart
 from pipeline.openpgp.proofs import pgpy_child
-from pipeline.openpgp.proofs.host import require_host
+from pipeline.openpgp.proofs.guard import require_host
 from pipeline.openpgp.proofs.interface import (
-    CheckedExhibits,
-    Done,
-    Exhibit,
-    ExhibitVerdict,
+    EXCHANGED,
     Job,
     Made,
-    NoPart,
     Outcome,
-    Product,
-    Refutation,
     TakesNoPart,
     Task,
+    Verdicts,
+    no_part,
 )
 from pipeline.openpgp.proofs.views import Views
 
-NAME: Final = "pgpy"
-_CURVES: Final = {"NIST P-256", "NIST P-384", "NIST P-521", "secp256k1", "Ed25519", "X25519"}
-_MAX_FRAME: Final = 16 * 1024 * 1024
+_CURVES: Final = frozenset({"NIST P-256", "NIST P-384", "NIST P-521", "secp256k1", "Ed25519", "X25519"})
+_CHUNK, _LARGEST = 1 << 16, 1 << 24
 _SECONDS: Final = 60.0
 """The longest that one answer may take."""
 _GRACE_SECONDS: Final = 0.5
@@ -48,9 +42,7 @@ _GRACE_SECONDS: Final = 0.5
 
 def supports(part: PublicPart) -> bool:
     """Whether PGPy can calculate with a key; its brainpool curves are broken, ElGamal it never had."""
-    if part.algorithm in (ECDH, ECDSA, EDDSA):
-        return CURVES[part.curve][0] in _CURVES
-    return part.algorithm in RSA or part.algorithm == DSA
+    return part.computable(_CURVES)
 
 
 class Prestarted:
@@ -72,9 +64,7 @@ class Prestarted:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def ask(
@@ -100,7 +90,7 @@ class Prestarted:
         cancel.check()
         try:
             with cancel.watching(self._child):
-                answer = self._exchange(json.dumps(request).encode(), deadline.limit(_SECONDS))
+                answer = self._exchange(request, deadline.limit(_SECONDS))
         except DeadlinePassed:
             self.close()  # whatever it still says would be taken for the answer to another question
             raise
@@ -123,18 +113,24 @@ class Prestarted:
         told = f"its process ended without an answer (status {status})" if by_itself else "it gives no answer"
         return TakesNoPart(f"{told}; try: python -c 'import pgpy'")
 
-    def _exchange(self, frame: bytes, seconds: float) -> dict[str, Any]:
+    def _exchange(self, request: Mapping[str, object], seconds: float) -> dict[str, Any]:
         stdin, stdout = self._child.stdin, self._child.stdout
         if stdin is None or stdout is None:
             raise ValueError("the child has two pipes")
         ends = time.monotonic() + seconds
         os.set_blocking(stdin.fileno(), False)
-        view = memoryview(len(frame).to_bytes(4, "big") + frame)
-        while view:
+        unsent = memoryview(json.dumps(request).encode() + b"\n")
+        while unsent:
             _await(stdin.fileno(), select.POLLOUT, ends)
-            view = view[os.write(stdin.fileno(), view) :]
-        size = int.from_bytes(_read(stdout.fileno(), 4, ends), "big")
-        return dict(json.loads(_read(stdout.fileno(), min(size, _MAX_FRAME), ends)))
+            unsent = unsent[os.write(stdin.fileno(), unsent) :]
+        answer = bytearray()
+        while not answer.endswith(b"\n"):
+            _await(stdout.fileno(), select.POLLIN, ends)
+            chunk = os.read(stdout.fileno(), _CHUNK)
+            if not chunk or len(answer) > _LARGEST:
+                raise EOFError
+            answer += chunk
+        return dict(json.loads(answer))
 
     def close(self) -> None:
         """End the child; safe to repeat."""
@@ -149,7 +145,7 @@ class PgpyProver:
         child: A process started earlier; one of its own when not given.
     """
 
-    name = NAME
+    name = "pgpy"
 
     def __init__(self, child: Prestarted | None = None) -> None:
         self._child = child
@@ -158,11 +154,8 @@ class PgpyProver:
         """Why it takes no part: not installed."""
         return None if find_spec("pgpy") else "not installed"
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: Job) -> dict[Task, Outcome]:
         """Open, sign, certify, encrypt, and try a wrong passphrase."""
-        begun = time.monotonic()
-        views = job.views
-        signing, encrypting = _supported(views.signing), _supported(views.encrypting)
         answer = self._ask(
             job,
             op="make",
@@ -170,54 +163,29 @@ class PgpyProver:
             plaintext=_text(job.plaintext),
             user=_text(job.user.public),
             user_id=job.user_id,
-            signing=signing,
-            encrypting=encrypting,
+            signing=_supported(job.views.signing),
+            encrypting=_supported(job.views.encrypting),
         )
-        outcomes = {task: _outcome(answer[task]) for task in Task if task in answer}
-        sealed = _outcome(answer["message"])
-        message = sealed if isinstance(sealed, Product | NoPart) else NoPart("no message")
-        if signing is None and views.signing:
-            outcomes[Task.SIGN] = _lacking(views.signing)
-        if not supports(views.primary):
-            outcomes[Task.CERTIFY] = _lacking([views.primary])
-        if encrypting is None and views.encrypting:
-            message = _lacking(views.encrypting)
-        return Made(outcomes, message, time.monotonic() - begun)
+        outcomes = {Task(name): _outcome(one) for name, one in answer.items()}
+        for task, parts in _needed(job.views).items():
+            if parts and not any(supports(part) for part in parts):
+                outcomes[task] = _lacking(parts)
+        return outcomes
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
+    def check(self, job: Job, others: Sequence[Made]) -> Verdicts:
         """Verify signatures and certifications, and decrypt a message."""
-        begun = time.monotonic()
-        answer = self._ask(
-            job,
-            op="check",
-            exhibits=[
-                {
-                    "maker": one.maker,
-                    "nonce": _text(one.nonce),
-                    "signature": _text(one.signature or b""),
-                    "user_id": one.user_id,
-                    "certified": _text(one.certified or b""),
-                    "message": _text(one.message or b""),
-                }
-                for one in exhibits
-            ],
-        )
-        views = job.views
-        signatures = {maker: _verdict(one) for maker, one in answer["signatures"].items()}
-        certifications = {maker: _verdict(one) for maker, one in answer["certifications"].items()}
-        plaintexts = {maker: _data(one) for maker, one in answer["plaintexts"].items()}
-        if not all(supports(part) for part in views.signing):
-            lacking = ExhibitVerdict(None, _lacking(views.signing).reason)
-            signatures = {maker: one if one.ok else lacking for maker, one in signatures.items()}
-        if not supports(views.primary):
-            lacking = ExhibitVerdict(None, _lacking([views.primary]).reason)
-            certifications = dict.fromkeys(certifications, lacking)
-        if not all(supports(part) for part in views.encrypting):
-            plaintexts = {
-                maker: one if isinstance(one, Product) else _lacking(views.encrypting)
-                for maker, one in plaintexts.items()
-            }
-        return CheckedExhibits(signatures, certifications, plaintexts, time.monotonic() - begun)
+        exhibits = [
+            {"maker": one.job.name, "nonce": _text(one.job.nonce), "user_id": one.job.user_id}
+            | {task.value: _text(one.product(task)) for task in EXCHANGED}
+            for one in others
+        ]
+        found = {}
+        for name, maker, answer in self._ask(job, op="check", exhibits=exhibits)["found"]:
+            task, outcome = Task(name), _outcome(answer)
+            parts = _needed(job.views)[task]
+            known = outcome.ok or all(supports(part) for part in parts)
+            found[task, maker] = outcome if known else _lacking(parts)
+        return found
 
     def _ask(self, job: Job, **request: object) -> dict[str, Any]:
         if self._child is None:
@@ -238,17 +206,6 @@ class PgpyProver:
             child.close()
 
 
-def _read(number: int, size: int, ends: float) -> bytes:
-    data = bytearray()
-    while len(data) < size:
-        _await(number, select.POLLIN, ends)
-        chunk = os.read(number, size - len(data))
-        if not chunk:
-            raise EOFError
-        data += chunk
-    return bytes(data)
-
-
 def _await(number: int, event: int, ends: float) -> None:
     poller = select.poll()
     poller.register(number, event)
@@ -256,19 +213,11 @@ def _await(number: int, event: int, ends: float) -> None:
         raise DeadlinePassed("PGPy did not finish in time", hint="run again when the host is less busy")
 
 
-def sign_with_pgpy(views: Views, passphrase: Secret, data: bytes, deadline: Deadline) -> bytes | None:
-    """Make a detached signature, at a time inside the key's validity.
-
-    Returns:
-        The signature, binary; ``None`` when PGPy does not support the key.
-
-    Raises:
-        ProofFailed: PGPy cannot.
-        LocalFilesProblem: The host ran out of something.
-    """
+def sign(views: Views, passphrase: Secret, data: bytes, deadline: Deadline) -> Outcome:
+    """Make a detached signature, at a time inside the key's validity."""
     signing = _supported(views.signing)
     if signing is None:
-        return None
+        return no_part("it does not support the key")
     request = {
         "op": "sign",
         "secret": _text(views.secret),
@@ -277,39 +226,26 @@ def sign_with_pgpy(views: Views, passphrase: Secret, data: bytes, deadline: Dead
         "nonce": _text(data),
         "moment": None if views.moment is None else int(views.moment.timestamp()),
     }
-    try:
-        with Prestarted() as child:
-            outcome = _data(child.ask(request, deadline)["sign"])
-    except TakesNoPart as error:
-        outcome = NoPart(str(error))
-    if not isinstance(outcome, Product):
-        raise ProofFailed(f"PGPy cannot sign: {outcome.reason}", hint="check the passphrase and the key")
-    return outcome.data
+    with Prestarted() as child:
+        return _outcome(child.ask(request, deadline)["sign"])
 
 
 def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
+def _needed(views: Views) -> dict[Task, Sequence[PublicPart]]:
+    return {Task.SIGN: views.signing, Task.CERTIFY: (views.primary,), Task.DECRYPT: views.encrypting}
+
+
 def _supported(parts: Sequence[PublicPart]) -> str | None:
     return next((part.fingerprint for part in parts if supports(part)), None)
 
 
-def _lacking(parts: Sequence[PublicPart]) -> NoPart:
-    return NoPart("does not support " + ", ".join(part.name for part in parts if not supports(part)))
+def _lacking(parts: Sequence[PublicPart]) -> Outcome:
+    return no_part("does not support " + ", ".join(part.name for part in parts if not supports(part)))
 
 
-def _data(answer: Sequence[str]) -> Product | Refutation | NoPart:
-    kind, data = answer
-    if kind == "product":
-        return Product(base64.b64decode(data))
-    return Refutation(data) if kind == "failure" else NoPart(data)
-
-
-def _outcome(answer: Sequence[str]) -> Outcome:
-    return Done() if answer[0] == "done" else _data(answer)
-
-
-def _verdict(answer: Sequence[str]) -> ExhibitVerdict:
-    kind, reason = answer
-    return ExhibitVerdict(True if kind == "done" else False if kind == "failure" else None, reason)
+def _outcome(answer: Sequence[Any]) -> Outcome:
+    ok, reason, product = answer
+    return Outcome(ok, reason, None if product is None else base64.b64decode(product))

@@ -13,7 +13,6 @@ from pipeline.core.secret import Secret
 from pipeline.openpgp.format import signatures as sig
 from pipeline.openpgp.format.material import read_secret
 from pipeline.openpgp.format.packets import Packet
-from pipeline.openpgp.format.signature_writer import sign, subpacket
 from pipeline.openpgp.key import parsing, validity
 from pipeline.openpgp.key.model import Component
 from pipeline.openpgp.key.rewrap import UnlockedKey, unlock
@@ -75,13 +74,13 @@ def resigned(opened: UnlockedKey, views: Views) -> bytes:
     own = secrets[primary.fingerprint]
 
     def flags(standing: ComponentValidity) -> bytes:
-        return subpacket(sig.FLAGS, bytes([standing.flags]))
+        return sig.subpacket(sig.FLAGS, bytes([standing.flags]))
 
     def certified(tag: int, body: bytes) -> Packet:
         preferences = ((sig.CIPHERS, bytes([_AES256])), (_HASHES, bytes([_SHA256])), (_FEATURES, _MDC))
-        more = (subpacket(kind, value) for kind, value in preferences)
+        more = (sig.subpacket(kind, value) for kind, value in preferences)
         data = head + sig.hashed_identity(tag, body)
-        return sign(primary, own, 0x13, data, now, (flags(judged.primary), *more))
+        return sig.sign(primary, own, 0x13, data, now, (flags(judged.primary), *more))
 
     def bound(subkey: Component, standing: ComponentValidity) -> Component:
         if not standing.bound or subkey.public.fingerprint not in secrets:
@@ -89,9 +88,9 @@ def resigned(opened: UnlockedKey, views: Views) -> bytes:
         data = head + sig.hashed_key(subkey.public)
         more = [flags(standing)]
         if standing.flags & sig.SIGN:
-            back = sign(subkey.public, secrets[subkey.public.fingerprint], sig.PRIMARY_BINDING, data, now)
-            more.append(subpacket(sig.EMBEDDED, back.body))
-        made = sign(primary, own, sig.SUBKEY_BINDING, data, now, more)
+            back = sig.sign(subkey.public, secrets[subkey.public.fingerprint], sig.PRIMARY_BINDING, data, now)
+            more.append(sig.subpacket(sig.EMBEDDED, back.body))
+        made = sig.sign(primary, own, sig.SUBKEY_BINDING, data, now, more)
         return replace(subkey, signatures=(*subkey.signatures, made))
 
     return replace(

@@ -3,46 +3,42 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from pipeline.core.clock import Deadline
 from pipeline.core.errors import UsageProblem
-from pipeline.openpgp.format.material import CURVES, DSA, ECDH, ECDSA, EDDSA, RSA, PublicPart
+from pipeline.core.secret import Secret
+from pipeline.openpgp.format.material import PublicPart
 from pipeline.openpgp.key import parsing
 from pipeline.openpgp.proofs import known_answer
 from pipeline.openpgp.proofs.interface import (
-    CheckedExhibits,
-    Done,
-    Exhibit,
-    ExhibitVerdict,
+    DONE,
     Job,
     Made,
-    NoPart,
     Outcome,
-    Product,
-    Refutation,
     TakesNoPart,
     Task,
+    Verdicts,
     first_opened,
+    no_part,
+    produced,
+    refuted,
 )
-from pipeline.openpgp.proofs.views import splice
+from pipeline.openpgp.proofs.views import Views, splice
 
 if TYPE_CHECKING:
     import pysequoia
 
-NAME: Final = "sequoia"
 T = TypeVar("T")
 
 _POLICY: Final = re.compile(r"No binding signature")
-_CURVES: Final = {"NIST P-256", "NIST P-384", "NIST P-521", "Ed25519", "X25519"}
+_CURVES: Final = frozenset({"NIST P-256", "NIST P-384", "NIST P-521", "Ed25519", "X25519"})
 
 
 def supports(part: PublicPart) -> bool:
     """Whether Sequoia, as it is packaged for Python, can calculate with a key."""
-    if part.algorithm in (ECDH, ECDSA, EDDSA):
-        return CURVES[part.curve][0] in _CURVES
-    return part.algorithm in RSA or part.algorithm == DSA
+    return part.computable(_CURVES)
 
 
 def first_line(error: BaseException) -> str:
@@ -53,10 +49,10 @@ def first_line(error: BaseException) -> str:
 class SequoiaProver:
     """Sequoia through its Python binding."""
 
-    name = NAME
+    name = "sequoia"
 
     def __init__(self) -> None:
-        self._decryptor: pysequoia.PyDecryptor | NoPart = NoPart("not opened")
+        self._decryptor: pysequoia.PyDecryptor | Outcome = no_part("not opened")
 
     def absent(self, job: Job) -> str | None:
         """Why it takes no part: its policy accepts no self-signature, or all have expired."""
@@ -76,11 +72,10 @@ class SequoiaProver:
             return first_line(error)
         return None
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: Job) -> dict[Task, Outcome]:
         """Open, sign, certify, encrypt, and try a wrong passphrase."""
         import pysequoia
 
-        begun = time.monotonic()
         _show_known_answer()
         try:
             passphrase = job.passphrase.text()
@@ -94,40 +89,52 @@ class SequoiaProver:
         signer = _attempt(lambda: tsk.signer(passphrase))
         certifier = _attempt(lambda: tsk.certifier(passphrase))
         self._decryptor = _attempt(lambda: tsk.decryptor(passphrase))
-        opened: dict[Callable[[str], object], object] = {
-            tsk.signer: signer,
-            tsk.certifier: certifier,
-            tsk.decryptor: self._decryptor,
-        }
-        outcomes: dict[Task, Outcome] = {
-            Task.UNLOCK: _unlocked(opened.values()),
-            Task.FINGERPRINT: Product(stored.upper().encode()),
+        opened = [(tsk.signer, signer), (tsk.certifier, certifier), (tsk.decryptor, self._decryptor)]
+        closed = [key for _, key in opened if isinstance(key, Outcome)]
+        return {
+            Task.UNLOCK: closed[0] if len(closed) == len(opened) else DONE,
+            Task.FINGERPRINT: produced(stored.upper().encode()),
             Task.SIGN: _use(signer, lambda key: pysequoia.sign(key, job.nonce, mode=detached)),
             Task.CERTIFY: _use(certifier, lambda key: bytes(user.add_user_id(job.user_id, key))),
-            Task.NEGATIVE: _refuses(job.wrong.text(), opened),
+            Task.DECRYPT: _use(public, lambda key: pysequoia.encrypt(job.plaintext, [key])),
+            Task.NEGATIVE: _refuses(
+                job.wrong.text(), [one for one, key in opened if not isinstance(key, Outcome)]
+            ),
         }
-        message = _use(public, lambda key: pysequoia.encrypt(job.plaintext, [key]))
-        return Made(outcomes, message, time.monotonic() - begun)
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
+    def check(self, job: Job, others: Sequence[Made]) -> Verdicts:
         """Verify signatures and decrypt a message; Sequoia's binding cannot check a certification."""
         import pysequoia
 
-        begun = time.monotonic()
         public = pysequoia.Cert.from_bytes(_public(job))
-        signatures = {one.maker: _verify(job, public, one) for one in exhibits if one.signature}
-        plaintexts = first_opened(
-            exhibits,
-            lambda message: _use(
-                self._decryptor,
-                lambda key: pysequoia.decrypt(bytes=message, decryptor=key).bytes or b"",
-            ),
-        )
-        return CheckedExhibits(signatures, {}, plaintexts, time.monotonic() - begun)
+
+        def decrypt(message: bytes) -> Outcome:
+            return _use(
+                self._decryptor, lambda key: pysequoia.decrypt(bytes=message, decryptor=key).bytes or b""
+            )
+
+        signed = [one for one in others if one.product(Task.SIGN)]
+        found = {(Task.SIGN, one.job.name): _verify(job, public, one) for one in signed}
+        return found | first_opened(others, decrypt)
 
     def close(self) -> None:
         """Forget the opened key."""
-        self._decryptor = NoPart("closed")
+        self._decryptor = no_part("closed")
+
+
+def sign(views: Views, passphrase: Secret, data: bytes, deadline: Deadline) -> Outcome:
+    """Make a detached signature, at the present time."""
+    import pysequoia
+
+    if views.moment is not None:
+        return no_part("it signs at the present time only, and the key is not valid now")
+    if not all(supports(part) for part in (views.primary, *views.signing)):
+        return no_part("it does not support the key")
+    deadline.check()
+    # Its policy, a form that it does not read, or a wrong passphrase, told alike: gpg says which.
+    signer = _attempt(lambda: pysequoia.Tsk.from_bytes(views.secret).signer(passphrase.text()))
+    detached = pysequoia.SignatureMode.DETACHED
+    return _use(signer, lambda key: bytes(pysequoia.sign(key, data, mode=detached, armor=False)))
 
 
 def _public(job: Job) -> bytes:
@@ -161,54 +168,46 @@ def _show_known_answer() -> None:
         raise TakesNoPart("it does not work here: it does not find the known answer")
 
 
-def _attempt(act: Callable[[], T]) -> T | NoPart:
+def _attempt(act: Callable[[], T]) -> T | Outcome:
     """Do something; whatever Sequoia raises is a matter of its policy or features.
 
     It does not tell a wrong passphrase from a form that it cannot read: that is told elsewhere.
     """
     try:
         return act()
+    except UsageProblem as error:  # a passphrase that is not UTF-8
+        return no_part(error.message)
     except RuntimeError as error:  # all that the binding raises
-        return NoPart(first_line(error).partition(" for ")[0])
+        return no_part(first_line(error).partition(" for ")[0])
 
 
-def _use(key: T | NoPart, act: Callable[[T], bytes]) -> Product | NoPart:
-    if isinstance(key, NoPart):
-        return key
-    made = _attempt(lambda: act(key))
-    return Product(made) if isinstance(made, bytes) else made
+def _use(key: T | Outcome, act: Callable[[T], bytes]) -> Outcome:
+    return key if isinstance(key, Outcome) else _attempt(lambda: produced(act(key)))
 
 
-def _unlocked(opened: Iterable[object]) -> Done | NoPart:
-    found = list(opened)
-    without = [one for one in found if isinstance(one, NoPart)]
-    return without[0] if len(without) == len(found) else Done()
-
-
-def _refuses(wrong: str, opened: Mapping[Callable[[str], object], object]) -> Outcome:
+def _refuses(wrong: str, openers: Sequence[Callable[[str], object]]) -> Outcome:
     """Whether whatever the right passphrase opens stays closed to a wrong one."""
-    tried = [opener for opener, key in opened.items() if not isinstance(key, NoPart)]
-    for opener in tried:
+    for opener in openers:
         try:
             opener(wrong)
         except RuntimeError:
             continue
-        return Refutation("a wrong passphrase opens the key")
-    return Done() if tried else NoPart("the right passphrase opens nothing")
+        return refuted("a wrong passphrase opens the key")
+    return DONE if openers else no_part("the right passphrase opens nothing")
 
 
-def _verify(job: Job, public: pysequoia.Cert, exhibit: Exhibit) -> ExhibitVerdict:
+def _verify(job: Job, public: pysequoia.Cert, made: Made) -> Outcome:
     import pysequoia
 
     try:
-        signature = pysequoia.Sig.from_bytes(exhibit.signature or b"")
+        signature = pysequoia.Sig.from_bytes(made.product(Task.SIGN))
         issuer = (signature.issuer_fingerprint or "").upper()
         signing = [part for part in job.views.signing if part.fingerprint == issuer]
         if signing and not supports(signing[0]):
-            return ExhibitVerdict(None, f"does not support {signing[0].name}")
-        result = pysequoia.verify(bytes=exhibit.nonce, store=lambda _: [public], signature=signature)
+            return no_part(f"does not support {signing[0].name}")
+        result = pysequoia.verify(bytes=made.job.nonce, store=lambda _: [public], signature=signature)
     except RuntimeError as error:
         # Its policy and its arithmetic speak with one voice; whether it holds is also computed elsewhere.
-        return ExhibitVerdict(None, first_line(error))
+        return no_part(first_line(error))
     owners = [one.certificate.upper() for one in result.valid_sigs]
-    return ExhibitVerdict(owners == [job.views.fingerprint], f"made by {', '.join(owners) or 'nobody'}")
+    return Outcome(owners == [job.views.fingerprint], f"made by {', '.join(owners) or 'nobody'}")

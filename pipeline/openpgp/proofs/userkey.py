@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from pipeline.openpgp.format import signatures as sig
 from pipeline.openpgp.format.material import EDDSA, PublicPart, write_numbers
 from pipeline.openpgp.format.packets import Tag, build, join
-from pipeline.openpgp.format.signature_writer import sign, subpacket
-from pipeline.openpgp.format.signatures import FLAGS, hashed_identity, hashed_key
 
 _ED25519: Final = bytes.fromhex("2b06010401da470f01")
 _POSITIVE: Final = 0x13
@@ -56,7 +55,7 @@ def fresh_user(names: Iterable[str], at: datetime) -> UserKey:
     packets = [build(Tag.PUBLIC_KEY, body)]
     for user_id in user_ids.values():
         identity = user_id.encode()
-        data = hashed_key(public) + hashed_identity(Tag.USER_ID, identity)
-        flags = subpacket(FLAGS, bytes([_CERTIFY_AND_SIGN]))
-        packets += [build(Tag.USER_ID, identity), sign(public, numbers, _POSITIVE, data, at, (flags,))]
+        data = sig.hashed_key(public) + sig.hashed_identity(Tag.USER_ID, identity)
+        flags = sig.subpacket(sig.FLAGS, bytes([_CERTIFY_AND_SIGN]))
+        packets += [build(Tag.USER_ID, identity), sig.sign(public, numbers, _POSITIVE, data, at, (flags,))]
     return UserKey(public.fingerprint, join(packets), user_ids)

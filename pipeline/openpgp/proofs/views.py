@@ -7,18 +7,18 @@ The views are in memory only, for as long as the proofs last.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pipeline.openpgp.format import signatures as sig
 from pipeline.openpgp.format.material import PublicPart
-from pipeline.openpgp.format.packets import Packet, join
+from pipeline.openpgp.format.packets import join
 from pipeline.openpgp.key import parsing, validity
 from pipeline.openpgp.key.model import Component, TransferableKey
 from pipeline.openpgp.key.validity import ComponentValidity, KeyValidity
 
 _REVOCATIONS = frozenset({sig.KEY_REVOCATION, sig.SUBKEY_REVOCATION})
+_Judged = tuple[Component, ComponentValidity]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def view(tsk: bytes, public: bytes, now: datetime) -> Views:
     whole = without_foreign(parsing.read_one(public, "the public part"))
     frame = without_revocations(_of_same_parts(whole, stored))
     judged = validity.judge(frame, None)
-    ends, starts = _needed_validity(frame, judged)
+    signing, encrypting = _able(frame, judged, sig.SIGN), _able(frame, judged, sig.ENCRYPT)
+    ends, starts = _needed_validity((frame.primary, judged.primary), signing, encrypting)
     moment = None
     if ends is not None and ends <= now:
         moment = max(ends - timedelta(seconds=1), starts)
@@ -92,17 +93,15 @@ def view(tsk: bytes, public: bytes, now: datetime) -> Views:
         revoked=frame != _of_same_parts(whole, stored),
         text_like=any(one.protection is not None and one.protection.text_like for one in stored.components),
         parts=tuple(one.public for one in frame.components),
-        signing=_able(frame, judged, sig.SIGN),
-        encrypting=_able(frame, judged, sig.ENCRYPT),
+        signing=tuple(one.public for one, _ in signing),
+        encrypting=tuple(one.public for one, _ in encrypting),
     )
 
 
-def _able(key: TransferableKey, judged: KeyValidity, use: int) -> tuple[PublicPart, ...]:
-    pairs = zip(key.components, judged.standings, strict=True)
-    able = [pair for pair in pairs if pair[1].usable(use)]
-    # Of two that last equally long the newer one, as GnuPG chooses.
-    able.sort(key=lambda pair: (_lasting(pair[1]), pair[0].public.created), reverse=True)
-    return tuple(component.public for component, _ in able)
+def _able(key: TransferableKey, judged: KeyValidity, use: int) -> list[_Judged]:
+    """The parts for a use, the one that lasts longest first; of two equal ones the newer, as gpg chooses."""
+    able = [pair for pair in zip(key.components, judged.standings, strict=True) if pair[1].usable(use)]
+    return sorted(able, key=lambda pair: (_lasting(pair[1]), pair[0].public.created), reverse=True)
 
 
 def _of_same_parts(frame: TransferableKey, stored: TransferableKey) -> TransferableKey:
@@ -142,36 +141,25 @@ def without_revocations(key: TransferableKey) -> TransferableKey:
     A revocation says not to use a key any more. Whether its secret was kept is another question, and
     the one that is asked here: old backups are encrypted to it whatever has happened since.
     """
-    return replace(
-        key,
-        primary=_unrevoked(key.primary),
-        subkeys=tuple(_unrevoked(subkey) for subkey in key.subkeys),
-    )
+    return replace(key, primary=unrevoked(key.primary), subkeys=tuple(map(unrevoked, key.subkeys)))
 
 
-def _unrevoked(component: Component) -> Component:
-    return replace(component, signatures=tuple(_not_revoking(component.signatures)))
+def unrevoked(component: Component) -> Component:
+    """A primary key or subkey without the signatures that revoke it."""
+    read = [(packet, sig.read_signature(packet.body)) for packet in component.signatures]
+    kept = tuple(packet for packet, made in read if made is None or made.kind not in _REVOCATIONS)
+    return replace(component, signatures=kept)
 
 
-def _not_revoking(signatures: Iterable[Packet]) -> Iterable[Packet]:
-    for packet in signatures:
-        made = sig.read_signature(packet.body)
-        if made is None or made.kind not in _REVOCATIONS:
-            yield packet
-
-
-def _needed_validity(key: TransferableKey, judged: KeyValidity) -> tuple[datetime | None, datetime]:
+def _needed_validity(
+    primary: _Judged, signing: list[_Judged], encrypting: list[_Judged]
+) -> tuple[datetime | None, datetime]:
     """When the first of the parts that the proofs need expires, and when the last of them was made.
 
     Needed are the primary key and, of those that may sign and of those that may encrypt, the one that
     lasts longest: a subkey that was replaced has every right to have expired.
     """
-    needed = [(key.primary, judged.primary)]
-    pairs = list(zip(key.components, judged.standings, strict=True))
-    for use in (sig.SIGN, sig.ENCRYPT):
-        able = [pair for pair in pairs if pair[1].usable(use)]
-        if able:
-            needed.append(max(able, key=lambda pair: _lasting(pair[1])))
+    needed = [primary, *signing[:1], *encrypting[:1]]
     ends = [standing.expires for _, standing in needed if standing.expires is not None]
     return min(ends, default=None), max(component.public.created for component, _ in needed)
 

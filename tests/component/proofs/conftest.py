@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pipeline.core.files import memory_root
 from pipeline.core.secret import Secret
 from pipeline.openpgp.format import protection
 from pipeline.openpgp.gnupg.driver import GnuPG
-from pipeline.openpgp.gnupg.home import PREFIX, agents_of
+from pipeline.openpgp.gnupg.home import agents_of, name_begins
 from pipeline.openpgp.key import rewrap
 from pipeline.openpgp.proofs import KeyProofs, prove
 from tests.support.openpgp_writer import PASSPHRASE
@@ -82,22 +83,11 @@ def stored() -> Callable[[str], Stored]:
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
     """After every test, the failing ones included: no home and no agent of this program is left."""
-    before = set(memory_root().glob(f"{PREFIX}*"))
+    before = set(memory_root().glob(f"{name_begins(os.getpid())}*"))
     yield
-    mine = set(memory_root().glob(f"{PREFIX}*")) - before
-    left = [home for home in mine if _by_me(home)]
-    assert left == [], left
-    assert [agents_of(home) for home in mine if _by_me(home)] == []
-
-
-def _by_me(home: Path) -> bool:
-    import json
-    import os
-
-    try:
-        return bool(json.loads((home / "maker.json").read_text())["pid"] == os.getpid())
-    except (OSError, ValueError):
-        return False
+    left = set(memory_root().glob(f"{name_begins(os.getpid())}*")) - before
+    assert left == set(), left
+    assert [agents_of(home) for home in left] == []
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -15,9 +14,18 @@ from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, DeadlinePassed, LocalFilesProblem, OrgkeyError, WrongPassphrase
 from pipeline.core.signals import Signalled
 from pipeline.openpgp import signing
-from pipeline.openpgp.proofs import Prestarted, pgpy_proof
+from pipeline.openpgp.proofs import Prestarted, pgpy_proof, sequoia_proof
 from pipeline.openpgp.proofs.guard import ImplementationGuard
-from pipeline.openpgp.proofs.interface import CheckedExhibits, Exhibit, ExhibitVerdict, Job, Made, TakesNoPart
+from pipeline.openpgp.proofs.interface import (
+    DONE,
+    Job,
+    Made,
+    Outcome,
+    TakesNoPart,
+    Task,
+    Verdicts,
+    refuted,
+)
 from pipeline.openpgp.proofs.pgpy_proof import PgpyProver
 from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
 
@@ -36,10 +44,8 @@ class First(SequoiaProver):
 
     name = "first"
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
-        return replace(
-            super().check(job, exhibits), certifications={one.maker: ExhibitVerdict(True) for one in exhibits}
-        )
+    def check(self, job: Job, others: Sequence[Made]) -> Verdicts:
+        return {**super().check(job, others), **{(Task.CERTIFY, one.job.name): DONE for one in others}}
 
 
 class Second(First):
@@ -65,13 +71,13 @@ class Dying(SequoiaProver):
         self._reach("absent")
         return super().absent(job)
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: Job) -> dict[Task, Outcome]:
         self._reach("make")
         return super().make(job)
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
+    def check(self, job: Job, others: Sequence[Made]) -> Verdicts:
         self._reach("check")
-        return super().check(job, exhibits)
+        return super().check(job, others)
 
     def close(self) -> None:
         self._reach("close")
@@ -119,7 +125,7 @@ CHILDREN = {
     "crash": (["sh", "-c", "kill -SEGV $$"], TakesNoPart, "ended without an answer .status -11"),
     "killed": (["sh", "-c", "kill -KILL $$"], LocalFilesProblem, "its process was killed"),
     "garbage": (
-        ["sh", "-c", "head -c 300000 >/dev/null; printf '\\0\\0\\0\\4nope'; exec sleep 60"],
+        ["sh", "-c", "head -c 300000 >/dev/null; printf 'nope\\n'; exec sleep 60"],
         TakesNoPart,
         "gives no answer",
     ),
@@ -150,18 +156,20 @@ def test_a_process_that_hangs_takes_no_part(stored: Keys, monkeypatch: pytest.Mo
     assert "pgpy takes no part: PGPy did not finish in time" in proofs.notes
 
 
-def signed(stored: Keys, monkeypatch: pytest.MonkeyPatch, **engines: BaseException) -> bytes:
-    """Sign, with implementations that raise something."""
+def signed(stored: Keys, monkeypatch: pytest.MonkeyPatch, **engines: BaseException | Outcome) -> bytes:
+    """Sign, with implementations that raise or say something."""
 
-    def raising(error: BaseException) -> Callable[..., bytes]:
-        def engine(*_: object) -> bytes:
-            raise error
+    def ending(how: BaseException | Outcome) -> Callable[..., Outcome]:
+        def engine(*_: object) -> Outcome:
+            if isinstance(how, Outcome):
+                return how
+            raise how
 
         return engine
 
     key = stored("ed25519-two-block")
-    for name, error in engines.items():
-        monkeypatch.setattr(signing, f"_by_{name}", raising(error))
+    for name, how in engines.items():
+        monkeypatch.setattr(getattr(signing, f"{name}_proof"), "sign", ending(how))
     return signing.sign_detached(
         key.tsk,
         key.passphrase,
@@ -173,8 +181,7 @@ def signed(stored: Keys, monkeypatch: pytest.MonkeyPatch, **engines: BaseExcepti
 
 
 def test_another_implementation_signs(stored: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
-    by_sequoia = signing._by_sequoia
-    monkeypatch.setattr(signing, "_by_pgpy", by_sequoia)
+    monkeypatch.setattr(pgpy_proof, "sign", sequoia_proof.sign)
     assert signed(stored, monkeypatch, sequoia=Panic("oops"), gnupg=DeadlinePassed("too late", hint="h"))
 
 
@@ -182,12 +189,12 @@ def test_another_implementation_signs(stored: Keys, monkeypatch: pytest.MonkeyPa
     ("last", "kind"),
     [
         (MemoryError(), LocalFilesProblem),
-        (WrongPassphrase("no", hint="h"), WrongPassphrase),
+        (refuted("bad passphrase"), WrongPassphrase),
         (Panic("oops"), OrgkeyError),
     ],
 )
 def test_nobody_signs(
-    stored: Keys, monkeypatch: pytest.MonkeyPatch, last: BaseException, kind: type[OrgkeyError]
+    stored: Keys, monkeypatch: pytest.MonkeyPatch, last: BaseException | Outcome, kind: type[OrgkeyError]
 ) -> None:
     with pytest.raises(kind):
         signed(stored, monkeypatch, sequoia=Panic("oops"), gnupg=last, pgpy=RecursionError("deep"))

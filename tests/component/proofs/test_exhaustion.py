@@ -21,9 +21,9 @@ from pipeline.core.errors import LocalFilesProblem
 from pipeline.openpgp import signing
 from pipeline.openpgp.gnupg import home as gnupg_home
 from pipeline.openpgp.gnupg.driver import GnuPG
-from pipeline.openpgp.proofs import Prestarted, host
+from pipeline.openpgp.proofs import Prestarted, guard
 from pipeline.openpgp.proofs.gnupg_proof import GnuPGProver
-from pipeline.openpgp.proofs.interface import Job, Made, Prover
+from pipeline.openpgp.proofs.interface import Job, Outcome, Prover, Task
 from pipeline.openpgp.proofs.pgpy_proof import PgpyProver
 from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
 
@@ -58,7 +58,7 @@ def test_a_full_file_system_in_memory(stored: Keys, tmp_path: Path, size: int) -
         pytest.skip("only root mounts a file system")
     key = stored("ed25519-two-block")
     with Small(tmp_path, size) as small, pytest.MonkeyPatch.context() as patch:
-        for module in (files, gnupg_home, host):
+        for module in (files, gnupg_home, guard):
             patch.setattr(module, "memory_root", lambda: small)
             patch.setattr(module, "require_room", lambda *_: None)
         with pytest.raises(LocalFilesProblem):
@@ -118,7 +118,7 @@ def test_a_user_id_is_no_trouble_of_the_host(monkeypatch: pytest.MonkeyPatch) ->
 class Killed(PgpyProver):
     """PGPy's child is killed, as by a host that has no memory left."""
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: Job) -> dict[Task, Outcome]:
         self._child = Prestarted()
         os.kill(self._child._child.pid, 9)
         return super().make(job)
@@ -127,7 +127,7 @@ class Killed(PgpyProver):
 class FewFiles(SequoiaProver):
     """Nothing more can be opened."""
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: Job) -> dict[Task, Outcome]:
         raise OSError(errno.EMFILE, "Too many open files")
 
 

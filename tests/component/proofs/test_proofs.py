@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,16 +25,16 @@ from pipeline.openpgp.key import parsing
 from pipeline.openpgp.proofs import Prestarted
 from pipeline.openpgp.proofs.gnupg_proof import GnuPGProver
 from pipeline.openpgp.proofs.interface import (
-    CheckedExhibits,
-    Done,
-    Exhibit,
-    ExhibitVerdict,
+    DONE,
     Job,
     Made,
-    Product,
+    Outcome,
     Prover,
     TakesNoPart,
     Task,
+    Verdicts,
+    produced,
+    refuted,
 )
 from pipeline.openpgp.proofs.pgpy_proof import PgpyProver
 from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
@@ -59,10 +59,9 @@ def test_three_implementations_agree(stored: Keys, name: str) -> None:
     assert set(proofs.results) == TASKS
     assert {task: proof.by for task, proof in proofs.results.items()} == dict.fromkeys(TASKS, ALL)
     assert proofs.single == ()
-    assert not proofs.degraded
+    assert proofs.code is Code.OK
     assert not proofs.expired_public
     assert set(proofs.seconds) == set(ALL)
-    assert proofs.document()["sign"] == {"ok": True, "by": list(ALL)}
 
 
 def test_dsa_and_elgamal_decrypt_with_gnupg_alone(stored: Keys) -> None:
@@ -71,11 +70,11 @@ def test_dsa_and_elgamal_decrypt_with_gnupg_alone(stored: Keys) -> None:
     assert proofs.single == ("decrypt",)
     assert proofs.results["decrypt"].by == ("gnupg",)
     assert proofs.results["sign"].by == ALL
-    assert proofs.degraded
+    assert proofs.code is Code.DEGRADED
     assert any(
         "pgpy takes no part in decrypt: does not support ElGamal-2048" in note for note in proofs.notes
     )
-    assert not stored("dsa2048-two-block").prove(single_ok=True).degraded
+    assert stored("dsa2048-two-block").prove(single_ok=True).code is Code.OK
 
 
 @pytest.mark.parametrize("name", ["brainpoolp256-two-block", "brainpoolp512-two-block"])
@@ -198,75 +197,75 @@ def test_without_gpg_it_is_gone_and_named(
 class Garbage(SequoiaProver):
     """Signs something else than it was told."""
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: Job) -> dict[Task, Outcome]:
         return super().make(replace(job, nonce=b"something else"))
 
 
 class WrongUser(PgpyProver):
     """Certifies another user id."""
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: Job) -> dict[Task, Outcome]:
         other = next(one for one in job.user.user_ids.values() if one != job.user_id)
-        return super().make(replace(job, user_id=other))
+        user = replace(job.user, user_ids={**job.user.user_ids, self.name: other})
+        return super().make(replace(job, user=user))
 
 
 class Misreader(GnuPGProver):
     """Decrypts to something else."""
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
-        found = super().check(job, exhibits)
-        return replace(found, plaintexts=dict.fromkeys(found.plaintexts, Product(b"something else")))
+    def check(self, job: Job, others: Sequence[Made]) -> Verdicts:
+        found = super().check(job, others)
+        wrong = {key: produced(b"something else") for key in found if key[0] is Task.DECRYPT}
+        return {**found, **wrong}
 
 
 class OpenDoor(SequoiaProver):
     """Opens with any passphrase."""
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: Job) -> dict[Task, Outcome]:
         return super().make(replace(job, wrong=job.passphrase))
 
 
 class NaySayer(PgpyProver):
     """Rejects everything."""
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
-        found = super().check(job, exhibits)
-        return replace(found, signatures=dict.fromkeys(found.signatures, ExhibitVerdict(False, "no")))
+    def check(self, job: Job, others: Sequence[Made]) -> Verdicts:
+        found = super().check(job, others)
+        return {**found, **{key: refuted("no") for key in found if key[0] is Task.SIGN}}
 
 
 class Stranger(SequoiaProver):
     """Sees another fingerprint."""
 
-    def make(self, job: Job) -> Made:
-        made = super().make(job)
-        return replace(made, outcomes={**made.outcomes, Task.FINGERPRINT: Product(b"0" * 40)})
+    def make(self, job: Job) -> dict[Task, Outcome]:
+        return {**super().make(job), Task.FINGERPRINT: produced(b"0" * 40)}
 
 
 class Boaster(SequoiaProver):
     """Says that it signed, without a signature."""
 
-    def make(self, job: Job) -> Made:
-        made = super().make(job)
-        return replace(made, outcomes={**made.outcomes, Task.SIGN: Product(b"trust me")})
+    def make(self, job: Job) -> dict[Task, Outcome]:
+        return {**super().make(job), Task.SIGN: produced(b"trust me")}
 
 
 class Crash(SequoiaProver):
     """Falls over."""
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: Job) -> dict[Task, Outcome]:
         raise ZeroDivisionError("oops")
 
 
 class LateCrash(SequoiaProver):
     """Falls over while it judges what the others made."""
 
-    def check(self, job: Job, exhibits: list[Exhibit]) -> CheckedExhibits:
+    def check(self, job: Job, others: Sequence[Made]) -> Verdicts:
         raise ZeroDivisionError("oops")
 
 
 class Choosy(PgpyProver):
     """Does not take the key, in making and in checking alike."""
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: Job) -> dict[Task, Outcome]:
         raise TakesNoPart("14 is not a valid HashAlgorithm")
 
 
@@ -381,16 +380,16 @@ def test_an_interrupt_ends_what_the_threads_wait_for(stored: Keys) -> None:
     started = threading.Event()
 
     class Interrupting(SequoiaProver):
-        def make(self, job: Job) -> Made:
+        def make(self, job: Job) -> dict[Task, Outcome]:
             started.set()
             return super().make(job)
 
     class Slow(GnuPGProver):
-        def make(self, job: Job) -> Made:
+        def make(self, job: Job) -> dict[Task, Outcome]:
             from pipeline.core import process
 
             process.run(["sleep", "60"], timeout=60, cancellation=job.cancellation)
-            return Made({Task.UNLOCK: Done()}, Product(b""))
+            return {Task.UNLOCK: DONE}
 
     def interrupt() -> None:
         started.wait(20)
