@@ -21,7 +21,6 @@ from pipeline.core.clock import stamp
 from pipeline.core.errors import Conflict, LocalFilesProblem, OrgkeyError, UsageProblem, WrongShare
 from pipeline.core.secret import Secret
 from pipeline.custody.custodians.challenge import Challenge, ChallengedShare, Older
-from pipeline.custody.holders.interface import Binding
 from pipeline.custody.shares import commitments
 from pipeline.custody.shares.identify import place_of
 from pipeline.custody.shares.manifest_section import PathEntry, ShareEntry
@@ -58,9 +57,7 @@ class Seat:
     @property
     def place(self) -> commitments.Place:
         """Where the share belongs."""
-        return place_of(
-            self.path, self.share, Binding(self.record.fingerprint, self.record.manifest.record_id)
-        )
+        return place_of(self.path, self.share, self.record.binding)
 
 
 @dataclass(frozen=True)
@@ -359,20 +356,17 @@ def _pending(scope: KeyScope, seat: Seat) -> int | None:
         ) from error
 
 
+def _committed(seat: Seat) -> tuple[str, str, int, str, str]:
+    share = seat.share
+    return seat.path.name, share.holder, share.index, share.salt, share.commitment
+
+
 def _challenge(
     catalog: Catalog, record: Record, mine: list[Seat], numbers: Mapping[tuple[str, str, str, int], int]
 ) -> Challenge:
     first = mine[0]
     older = [
-        Older(
-            epoch.name,
-            epoch.record.manifest.record_id,
-            seat.path.name,
-            seat.share.holder,
-            seat.share.index,
-            seat.share.salt,
-            seat.share.commitment,
-        )
+        Older(*_committed(seat), epoch.name, epoch.record.manifest.record_id)
         for epoch in catalog.epochs
         if epoch.record and epoch.record.epoch != record.epoch
         for seat in seats(epoch.record)
@@ -386,11 +380,7 @@ def _challenge(
         "".join(char if char.isprintable() else "?" for char in first.name)[:200],
         tuple(
             ChallengedShare(
-                seat.path.name,
-                seat.share.holder,
-                seat.share.index,
-                seat.share.salt,
-                seat.share.commitment,
+                *_committed(seat),
                 numbers[seat.key],
                 seat.share.checks[numbers[seat.key]],
                 record.members[seat.share.member].decode("ascii", errors="replace"),

@@ -26,8 +26,13 @@ if TYPE_CHECKING:
 
 MOST_STRANGERS: Final = 20
 """How many are listed one by one."""
-
-_ASK = "ask the custodian about it; if the custodian knows nothing of it, find out who changed the file"
+_ASK: Final = (
+    "ask the custodian about it; if the custodian knows nothing of it, find out who changed the file"
+)
+_EXPOSED: Final = (
+    "tell its owner, who has to take it for known to others; destroy the file, and put the "
+    "certificate there instead, which `gpg --armor --export` prints"
+)
 
 
 def findings(name: str, item: OpenpgpHolderConfig, now: datetime, warning: timedelta) -> list[Finding]:
@@ -56,75 +61,62 @@ def findings(name: str, item: OpenpgpHolderConfig, now: datetime, warning: timed
         except OrgkeyError as error:
             message = error.message.removeprefix(f"{subject}: ")
             found.append(Finding(Level.FAIL, subject, message, error.hint, error.code))
-    found += [Finding(Level.FAIL, subject, told, REPLACE, UsageProblem.code) for told in same_keys(people)]
-    found += _secrets(subject, shelf, item)
-    for person in people:
-        found += _warnings(subject, person, now, warning)
-    found += _same_names(subject, people)
-    found += [Finding(Level.WARN, subject, problem, "remove or replace it") for problem in shelf.problems]
-    found += _strangers(subject, shelf, people)
+    wrong = [*((told, REPLACE) for told in same_keys(people)), *_secrets(shelf, item)]
+    odd = [
+        *(told for person in people for told in _warnings(person, now, warning)),
+        *_same_names(people),
+        *((problem, "remove or replace it") for problem in shelf.problems),
+        *_strangers(shelf, people),
+    ]
+    found += [Finding(Level.FAIL, subject, *told, UsageProblem.code) for told in wrong]
+    found += [Finding(Level.WARN, subject, *told) for told in odd]
     return found or [Finding(Level.OK, subject, f"{item.size} custodians, certificates are good")]
 
 
-def _warnings(subject: str, person: Recipient, now: datetime, warning: timedelta) -> Iterator[Finding]:
-    who = f"{person.name} ({person.fingerprint})"
+def _warnings(person: Recipient, now: datetime, warning: timedelta) -> Iterator[tuple[str, str]]:
+    who = f"the certificate of {person.name} ({person.fingerprint})"
     if person.expires and person.expires - now < warning:
-        yield Finding(
-            Level.WARN,
-            subject,
-            f"the certificate of {who} expires at {stamp(person.expires)}",
-            f"no share can be encrypted to it afterwards: {RENEW.format(person.fingerprint)}",
-        )
+        renew = f"no share can be encrypted to it afterwards: {RENEW.format(person.fingerprint)}"
+        yield f"{who} expires at {stamp(person.expires)}", renew
     for note in person.notes:
-        yield Finding(Level.WARN, subject, f"the certificate of {who}: {note}", _ASK)
+        yield f"{who}: {note}", _ASK
 
 
-def _same_names(subject: str, people: Iterable[Recipient]) -> Iterator[Finding]:
+def _same_names(people: Iterable[Recipient]) -> Iterator[tuple[str, str]]:
     first: dict[str, Recipient] = {}
     for person in people:
         known = first.setdefault(person.name, person)
         if known is not person:
-            yield Finding(
-                Level.WARN,
-                subject,
+            yield (
                 f"two custodians are called {person.name}: {known.fingerprint} and {person.fingerprint}",
                 "one person must not have two shares; tell them apart with `name` in `members`",
             )
 
 
-def _secrets(subject: str, shelf: CertificateStore, item: OpenpgpHolderConfig) -> Iterator[Finding]:
+def _secrets(shelf: CertificateStore, item: OpenpgpHolderConfig) -> Iterator[tuple[str, str]]:
     names = {member.fingerprint: member for member in item.members}
     for placed in shelf.secrets:
         member = names.get(placed.fingerprint)
         key = shelf.certificates.get(placed.fingerprint)
         whose = f"custodian {called(member, key)}" if member else placed.fingerprint
-        yield Finding(
-            Level.FAIL,
-            subject,
-            f"{placed.file} holds the SECRET key of {whose}: it must not lie on this host",
-            "tell its owner, who has to take it for known to others; destroy the file, and put the "
-            "certificate there instead, which `gpg --armor --export` prints",
-            UsageProblem.code,
-        )
+        yield f"{placed.file} holds the SECRET key of {whose}: it must not lie on this host", _EXPOSED
 
 
-def _strangers(subject: str, shelf: CertificateStore, people: Iterable[Recipient]) -> Iterator[Finding]:
-
+def _strangers(shelf: CertificateStore, people: Iterable[Recipient]) -> Iterator[tuple[str, str]]:
     claimed = {
         name: person
         for person in people
         for name in (person.name, *user_ids(shelf.certificates[person.fingerprint]))
     }
-    for placed in shelf.strangers[:MOST_STRANGERS]:
+    strangers = [shelf.strangers[fingerprint] for fingerprint in sorted(shelf.strangers)]
+    for placed in strangers[:MOST_STRANGERS]:
         same = next((claimed[name] for name in placed.user_ids if name in claimed), None)
         called = f" ({placed.user_ids[0][:LONGEST_NAME]})" if placed.user_ids else ""
-        message = (
-            f"{placed.file} holds a certificate that is nobody's in the group, and is not used: "
-            f"{placed.fingerprint}{called}"
-        )
+        message = f"{placed.file} holds a certificate that is nobody's in the group, and is not used: "
+        message += f"{placed.fingerprint}{called}"
         if same:
             message += f"; it has the user id of custodian {same.name} ({same.fingerprint})"
-        yield Finding(Level.WARN, subject, message, "find out who put it there, then remove it")
-    if more := shelf.strangers[MOST_STRANGERS:]:
+        yield message, "find out who put it there, then remove it"
+    if more := strangers[MOST_STRANGERS:]:
         message = f"{len(more)} more certificates that are nobody's lie there, and are not used"
-        yield Finding(Level.WARN, subject, message, "find out who put them there, then remove them")
+        yield message, "find out who put them there, then remove them"

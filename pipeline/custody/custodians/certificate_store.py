@@ -7,7 +7,7 @@ whom it named, can make one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -53,17 +53,15 @@ class CertificateStore:
 
     Attributes:
         certificates: The certificates of members, by the primary key's fingerprint.
-        strangers: Certificates that lie there for nobody, which are not used.
+        strangers: Certificates that lie there for nobody, which are not used, by fingerprint.
         problems: Files, or parts of them, that could not be used, in words.
         secrets: Secret keys, of whomever. Only their public part is looked at.
-        files: How many files were looked at.
     """
 
-    certificates: Mapping[str, TransferableKey]
-    strangers: tuple[StoredCertificate, ...] = ()
-    problems: tuple[str, ...] = ()
-    secrets: tuple[StoredCertificate, ...] = ()
-    files: int = 0
+    certificates: dict[str, TransferableKey] = field(default_factory=dict)
+    strangers: dict[str, StoredCertificate] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    secrets: list[StoredCertificate] = field(default_factory=list)
 
 
 def read_store(item: OpenpgpHolderConfig) -> CertificateStore:
@@ -76,17 +74,20 @@ def read_store(item: OpenpgpHolderConfig) -> CertificateStore:
         UsageProblem: The place cannot be read, or holds far too much.
     """
     place = Path(item.certificates)
-    files = _files(place)
-    collector = _Collector({member.fingerprint for member in item.members})
+    members = {member.fingerprint for member in item.members}
+    store = CertificateStore()
+    revocations: list[tuple[Path, str, Packet]] = []
     total = 0
-    for path in files:
+    for path in _files(place):
         try:
-            data = _contents(path)
+            # Or a link to one: that is how container platforms mount files.
+            data = read_regular(path, MAX_BYTES)
         except OSError as error:
-            collector.problems.append(f"{path} cannot be read: {error.strerror or error}")
+            store.problems.append(f"{path} cannot be read: {error.strerror or error}")
             continue
-        except NotAKey as error:
-            collector.problems.append(error.message)
+        if data is None or len(data) > MAX_BYTES:
+            told = "is not a regular file" if data is None else f"has more than {MAX_BYTES >> 20} MiB"
+            store.problems.append(f"{path} {told}")
             continue
         total += len(data)
         if total > MAX_TOTAL:
@@ -94,8 +95,32 @@ def read_store(item: OpenpgpHolderConfig) -> CertificateStore:
                 f"the files in {place} have more than {MAX_TOTAL >> 20} MiB",
                 hint="find out who put so much there; a certificate has some kilobytes",
             )
-        collector.add(path, data)
-    return collector.finish(len(files))
+        read = parsing.read_all(data)
+        alone = [] if read.keys else list(_revocations(data))
+        revocations += [(path, issuer, packet) for issuer, packet in alone]
+        store.problems.extend(f"{path}: {problem.message}" for problem in read.problems if not alone)
+        for key in read.keys:
+            _take(store, members, path, key)
+    for path, issuer, packet in revocations:
+        mine = [key for key in store.certificates.values() if key.primary.public.key_id == issuer]
+        if not mine:
+            store.problems.append(f"{path}: a revocation of a key that is nobody's in the group")
+        for key in mine:
+            primary = replace(key.primary, signatures=union(key.primary.signatures, [packet]))
+            store.certificates[key.fingerprint] = replace(key, primary=primary)
+    return store
+
+
+def _take(store: CertificateStore, members: set[str], path: Path, key: TransferableKey) -> None:
+    placed = StoredCertificate(key.fingerprint, tuple(user_ids(key)), path)
+    if any(component.secret_here for component in key.components):
+        store.secrets.append(placed)
+    if key.fingerprint not in members:
+        store.strangers.setdefault(key.fingerprint, placed)
+        return
+    known = store.certificates.get(key.fingerprint)
+    # Without the bytes as they came: nobody needs them, and a thousand files would pile them up.
+    store.certificates[key.fingerprint] = replace(merge(known, key) if known else key, raw=b"")
 
 
 def _files(place: Path) -> list[Path]:
@@ -113,71 +138,7 @@ def _files(place: Path) -> list[Path]:
     return files
 
 
-def _contents(path: Path) -> bytes:
-    """Read a regular file, or a link to one: that is how container platforms mount files.
-
-    Raises:
-        OSError: It cannot be read.
-        NotAKey: It is something else, or too large.
-    """
-    data = read_regular(path, MAX_BYTES)
-    if data is None:
-        raise NotAKey(f"{path} is not a regular file", hint="put a plain file there")
-    if len(data) > MAX_BYTES:
-        raise NotAKey(f"{path} has more than {MAX_BYTES >> 20} MiB", hint="put a certificate there")
-    return data
-
-
-@dataclass
-class _Collector:
-    """Sorts what is read."""
-
-    members: set[str]
-    found: dict[str, TransferableKey] = field(default_factory=dict)
-    strangers: dict[str, StoredCertificate] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    secrets: list[StoredCertificate] = field(default_factory=list)
-    revocations: list[tuple[Path, str, Packet]] = field(default_factory=list)
-
-    def add(self, path: Path, data: bytes) -> None:
-
-        read = parsing.read_all(data)
-        if not read.keys and (alone := list(_revocations(data))):
-            self.revocations += [(path, issuer, packet) for issuer, packet in alone]
-            return
-        self.problems += [f"{path}: {problem.message}" for problem in read.problems]
-        for key in read.keys:
-            self._add_key(path, key)
-
-    def _add_key(self, path: Path, key: TransferableKey) -> None:
-
-        placed = StoredCertificate(key.fingerprint, tuple(user_ids(key)), path)
-        if any(component.secret_here for component in key.components):
-            self.secrets.append(placed)
-        if key.fingerprint not in self.members:
-            self.strangers.setdefault(key.fingerprint, placed)
-            return
-        known = self.found.get(key.fingerprint)
-        # Without the bytes as they came: nobody needs them, and a thousand files would pile them up.
-        self.found[key.fingerprint] = replace(merge(known, key) if known else key, raw=b"")
-
-    def finish(self, files: int) -> CertificateStore:
-        for path, issuer, packet in self.revocations:
-            mine = [key for key in self.found.values() if key.primary.public.key_id == issuer]
-            if not mine:
-                self.problems.append(f"{path}: a revocation of a key that is nobody's in the group")
-            for key in mine:
-                self.found[key.fingerprint] = _with_revocations(key, [packet])
-        return CertificateStore(
-            self.found,
-            tuple(self.strangers[fingerprint] for fingerprint in sorted(self.strangers)),
-            tuple(self.problems),
-            tuple(self.secrets),
-            files,
-        )
-
-
-def _revocations(data: bytes) -> Iterable[tuple[str, Packet]]:
+def _revocations(data: bytes) -> Iterator[tuple[str, Packet]]:
     """Revocations of whole keys in a file that holds nothing else: what `gpg --gen-revoke` writes."""
     try:
         packets = [packet for packet in parse(armor.dearmor(data)) if packet.tag not in IGNORED]
@@ -187,9 +148,3 @@ def _revocations(data: bytes) -> Iterable[tuple[str, Packet]]:
         made = read_signature(packet.body) if packet.tag == Tag.SIGNATURE else None
         if made and made.kind == KEY_REVOCATION:
             yield made.issuer, packet
-
-
-def _with_revocations(key: TransferableKey, packets: Iterable[Packet]) -> TransferableKey:
-
-    primary = key.primary
-    return replace(key, primary=replace(primary, signatures=union(primary.signatures, packets)))

@@ -39,9 +39,9 @@ def _line(text: str) -> str:
 Line = Annotated[str, AfterValidator(_line)]
 
 
-@dataclass(frozen=True, slots=True)
-class ChallengedShare:
-    """One share of which a code is asked.
+@dataclass(frozen=True)
+class _CommittedShare:
+    """A share, by its place and its commitment.
 
     Attributes:
         path: The custody path.
@@ -49,9 +49,6 @@ class ChallengedShare:
         index: The share's number.
         salt: Of the commitment; 32 lower-case hexadecimal digits.
         commitment: To the share; 64 lower-case hexadecimal digits.
-        number: Which code, 0 to 63.
-        code_hash: The published hash of that code.
-        sealed: The share as the record has it, encrypted to the custodian; armored.
     """
 
     path: Name
@@ -59,30 +56,36 @@ class ChallengedShare:
     index: GroupNumber
     salt: Hex32
     commitment: Sha256
+
+    __pydantic_config__ = EXACTLY
+
+    def is_of(self, record_id: str, words: Secret) -> Place | None:
+        """Where the share belongs, when it is this one."""
+        place = Place(record_id, self.path, self.holder, self.index)
+        return place if commitments.verify(self.commitment, self.salt, place, words) else None
+
+
+@dataclass(frozen=True)
+class ChallengedShare(_CommittedShare):
+    """One share of which a code is asked.
+
+    Attributes:
+        number: Which code, 0 to 63.
+        code_hash: The published hash of that code.
+        sealed: The share as the record has it, encrypted to the custodian; armored.
+    """
+
     number: Annotated[int, Field(strict=True, ge=0, lt=CODES)]
     code_hash: Sha256
     sealed: Annotated[str, Field(pattern=r"^[\x00-\x7f]*$")]
 
-    __pydantic_config__ = EXACTLY
 
-    def place(self, record_id: str) -> Place:
-        """Where the share belongs."""
-        return Place(record_id, self.path, self.holder, self.index)
-
-
-@dataclass(frozen=True, slots=True)
-class Older:
+@dataclass(frozen=True)
+class Older(_CommittedShare):
     """A share that the same custodian had in an older epoch."""
 
     epoch: Line
     record_id: Hex32
-    path: Name
-    holder: Name
-    index: GroupNumber
-    salt: Hex32
-    commitment: Sha256
-
-    __pydantic_config__ = EXACTLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +174,7 @@ def answer(challenge: Challenge, words: Secret, what: str) -> RevealedCode:
     except WrongShare as error:
         raise WrongShare(f"{what}: {error.message}", hint=error.hint) from None
     for asked in challenge.shares:
-        place = asked.place(challenge.record_id)
-        if commitments.verify(asked.commitment, asked.salt, place, words):
+        if place := asked.is_of(challenge.record_id, words):
             return RevealedCode(asked, _code(asked, place, words))
     damage = slip39.damage(words)
     if damage:
@@ -181,8 +183,7 @@ def answer(challenge: Challenge, words: Secret, what: str) -> RevealedCode:
             hint="compare it word by word with the original, and try again; tell the operator if it stays so",
         )
     for old in challenge.older:
-        place = Place(old.record_id, old.path, old.holder, old.index)
-        if commitments.verify(old.commitment, old.salt, place, words):
+        if place := old.is_of(old.record_id, words):
             raise WrongShare(
                 f"{what} is of the older epoch {old.epoch} ({place}), not of {challenge.epoch}",
                 hint="find the newer share, or decrypt the one that came with the challenge; "

@@ -34,7 +34,7 @@ def challenge_of(done: Escrowed, *older: Escrowed) -> Challenge:
     for item in older:
         asked = asked_of(item)
         olds.append(
-            Older("old", item.binding.record_id, "people", asked.holder, 2, asked.salt, asked.commitment)
+            Older("people", asked.holder, 2, asked.salt, asked.commitment, "old", item.binding.record_id)
         )
     return Challenge(
         done.binding.fingerprint,
@@ -63,7 +63,8 @@ def test_a_good_share_gives_the_code_whose_hash_is_published(done: Escrowed) -> 
     asked = challenge_of(done)
     words = Secret(done.words("people", "custodians", 2).text().upper() + "\n")
     found = challenge.answer(asked, words, "the share")
-    place = found.asked.place(done.binding.record_id)
+    share = found.asked
+    place = commitments.Place(done.binding.record_id, share.path, share.holder, share.index)
     assert (
         commitments.code_hash(found.asked.salt, place, NUMBER, Secret(found.code.lower()))
         == asked.shares[0].code_hash
@@ -145,7 +146,7 @@ FIELDS = (
 @given(st.sampled_from(FIELDS), json_values)
 def test_a_field_of_another_form_is_refused_or_harmless(field: str, value: Any) -> None:
     share = ChallengedShare("people", "custodians", 2, "0" * 32, "1" * 64, 3, "2" * 64, "sealed")
-    old = Older("old", "0" * 32, "people", "custodians", 2, "0" * 32, "1" * 64)
+    old = Older("people", "custodians", 2, "0" * 32, "1" * 64, "old", "0" * 32)
     sound = Challenge("A" * 40, "new", "0" * 32, "B" * 40, "Bob", (share,), (old,))
     document = json.loads(sound.to_bytes())
     (document if field in document else document["shares"][0])[field] = value
