@@ -33,7 +33,7 @@ from pipeline.core.retry import Retrier, retrying
 from pipeline.core.secret import Secret
 from pipeline.custody import recovery_guide
 from pipeline.custody.holders.interface import HOLDER_CALLS, Binding, Holder, SealedShare
-from pipeline.custody.holders.kms import KmsKeyHolder, accept, judge
+from pipeline.custody.holders.kms import KmsKey, KmsKeyHolder
 from pipeline.custody.holders.openpgp import CustodianGroup
 from pipeline.custody.holders.transit import TransitKeyHolder
 from pipeline.custody.shares import passphrase, paths
@@ -503,10 +503,10 @@ def test_a_kms_key_that_is_off_is_unreachable(world: World, state: str) -> None:
 def test_a_kms_key_that_is_not_symmetric_is_refused(usage: str, spec: str) -> None:
     # The stack's KMS makes no such keys; this is the answer of DescribeKey as AWS documents it.
     arn = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd"
-    facts = judge({"Arn": arn, "KeyUsage": usage, "KeySpec": spec, "KeyState": "Enabled"})
+    facts = KmsKey.judge({"Arn": arn, "KeyUsage": usage, "KeySpec": spec, "KeyState": "Enabled"})
     assert facts.region == "eu-central-1"
     with pytest.raises(UsageProblem, match="symmetric"):
-        accept("aws", facts)
+        KmsKeyHolder("aws", Any, Any)._accept(facts)  # type: ignore[arg-type]  # neither is asked
 
 
 def test_rotation_is_looked_at(world: World) -> None:
@@ -569,7 +569,6 @@ def test_the_printed_commands_recover_the_passphrase(world: World, tmp_path: Pat
     text = recovery_guide.render(done.section, BINDING, BINDING.fingerprint)
     assert text.isascii()
     commands = re.findall(r"^    \$ (.+)$", text, re.MULTILINE)
-    assert commands == recovery_guide.commands_for(done.section, "unattended", BINDING)
 
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "bao").symlink_to(build.ensure(OPENBAO, Progress()))

@@ -6,24 +6,23 @@ open. The key is named in both directions, so a ciphertext of a stranger's key i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem, WrongShare
+from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem
 from pipeline.core.finding import Finding, Level
 from pipeline.core.secret import Secret
 from pipeline.custody.holders import kms_rights
 from pipeline.custody.holders.interface import Binding, Coordinates, SealedShare
-from pipeline.custody.shares.way import way
+from pipeline.custody.holders.machine import Machine, way
 
 if TYPE_CHECKING:
     from pipeline import config
     from pipeline.providers.aws.session import AwsSession
 
 T = TypeVar("T")
-SUFFIX = "kms"
-_WRONG = {"InvalidCiphertextException", "IncorrectKeyException"}
+_WRONG: Final = {"InvalidCiphertextException", "IncorrectKeyException"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,21 @@ class KmsKey:
     symmetric: bool
     managed_by_aws: bool
 
+    @classmethod
+    def judge(cls, data: Any) -> KmsKey:
+        """Take what matters from the answer to ``DescribeKey`` (its ``KeyMetadata``)."""
+        arn = taken(data, "Arn", str)
+        return cls(
+            arn=arn,
+            region=arn.split(":")[3],
+            state=str(data.get("KeyState", "Enabled" if data.get("Enabled") else "Disabled")),
+            symmetric=data.get("KeyUsage", "ENCRYPT_DECRYPT") == "ENCRYPT_DECRYPT"
+            and data.get("KeySpec", "SYMMETRIC_DEFAULT") == "SYMMETRIC_DEFAULT",
+            managed_by_aws=data.get("KeyManager") == "AWS",
+        )
 
-class KmsKeyHolder:
+
+class KmsKeyHolder(Machine[KmsKey]):
     """Seals a share to a KMS key and opens it again.
 
     Args:
@@ -56,8 +68,7 @@ class KmsKeyHolder:
     """
 
     kind = "aws-kms"
-    unattended = True
-    size = 1
+    suffix = "kms"
 
     def __init__(
         self,
@@ -66,11 +77,10 @@ class KmsKeyHolder:
         session: AwsSession,
         sealer: Callable[[], AwsSession] | None = None,
     ) -> None:
-        self.name = name
+        super().__init__(name)
         self._sealer = sealer
         self._settings = settings
         self._session = session
-        self._facts: KmsKey | None = None
 
     def describe(self) -> Coordinates:
         """The key's ARN and region, and the endpoint where it is not AWS's own.
@@ -80,35 +90,18 @@ class KmsKeyHolder:
             Unreachable: It is disabled or will be deleted, or KMS does not answer.
             Denied, DeadlinePassed: KMS refuses, or there is no time.
         """
-        facts = self._sound()
-        place = self._settings
-        return {
-            "key_arn": facts.arn,
-            "region": facts.region,
-            "endpoint_url": place.endpoint_url,
-            **way(place),
-        }
+        key, place = self._sound, self._settings
+        coordinates = {"key_arn": key.arn, "region": key.region, "endpoint_url": place.endpoint_url}
+        return {**coordinates, **way(place)}
 
-    def seal(self, shares: Sequence[Secret], binding: Binding) -> list[SealedShare]:
-        """Encrypt the one share.
-
-        Raises:
-            UsageProblem: There is no such key, or it is not symmetric.
-            Unreachable, Denied, DeadlinePassed: KMS does not answer, or refuses.
-        """
-        if len(shares) != 1:
-            raise UsageProblem(
-                f"holder {self.name} takes one share, not {len(shares)}", hint="a machine is 1 of 1"
-            )
-        arn = self._sound().arn
-        plaintext = shares[0].reveal()
+    def _encrypt(self, plaintext: bytes, binding: Binding) -> bytes:
+        arn = self._sound.arn
 
         def encrypt(client: Any) -> bytes:
             answer = client.encrypt(KeyId=arn, Plaintext=plaintext, EncryptionContext=binding.mapping())
             return taken(answer, "CiphertextBlob", bytes)
 
-        blob = self._session.call(encrypt, "kms", f"holder {self.name}, seal")
-        return [SealedShare(1, SUFFIX, blob, self.name)]
+        return self._session.call(encrypt, "kms", f"{self.what}, seal")
 
     def open(self, sealed: SealedShare, binding: Binding) -> Secret:
         """Decrypt the share.
@@ -119,13 +112,11 @@ class KmsKeyHolder:
         """
         from botocore.exceptions import ClientError, ParamValidationError
 
+        asked = {"KeyId": self._settings.key_id, "CiphertextBlob": sealed.data}
+
         def decrypt(client: Any) -> bytes:
             try:
-                answer = client.decrypt(
-                    KeyId=self._settings.key_id,
-                    CiphertextBlob=sealed.data,
-                    EncryptionContext=binding.mapping(),
-                )
+                answer = client.decrypt(**asked, EncryptionContext=binding.mapping())
             except ClientError as error:
                 if _code(error) not in _WRONG:
                     raise
@@ -134,95 +125,86 @@ class KmsKeyHolder:
                 raise self._damaged() from None
             return taken(answer, "Plaintext", bytes)
 
-        return Secret(self._session.call(decrypt, "kms", f"holder {self.name}, open"))
+        return Secret(self._session.call(decrypt, "kms", f"{self.what}, open"))
 
     def check(self) -> list[Finding]:
         """The key's state and rotation, and what this identity may do with it."""
-        subject, role = f"holder {self.name}", self._session.role
+        role = self._session.role
         try:
-            facts = self._read()
-        except Denied as error:
+            key = self._read()
+            self._accept(key)
+        except OrgkeyError as error:
             # Only a writer must describe the key.
-            if role == "writer":
-                return [Finding(Level.FAIL, subject, error.message, error.hint, error.code)]
+            if role == "writer" or not isinstance(error, Denied):
+                return [self._failed(error)]
             told = f"the {role} may not describe the key" + "; a drill shows the rest" * (role == "driller")
-            return [
-                Finding(Level.OK, subject, told),
-                *kms_rights.check(self._session, subject, self._settings.key_id, self._sealer),
-            ]
-        except OrgkeyError as error:
-            return [Finding(Level.FAIL, subject, error.message, error.hint, error.code)]
-        try:
-            accept(self.name, facts)
-        except OrgkeyError as error:
-            return [Finding(Level.FAIL, subject, error.message, error.hint, error.code)]
-        findings = [Finding(Level.OK, subject, f"KMS key {facts.arn} is enabled")]
-        if facts.managed_by_aws:
-            findings.append(
-                Finding(
-                    Level.WARN,
-                    subject,
-                    "AWS manages this key: its policy cannot tell writer and driller apart",
-                    "use a customer managed key",
-                )
-            )
+            return [Finding(Level.OK, self.what, told), *self._rights(self._settings.key_id)]
+        findings = [Finding(Level.OK, self.what, f"KMS key {key.arn} is enabled")]
+        if key.managed_by_aws:
+            told = "AWS manages this key: its policy cannot tell writer and driller apart"
+            findings.append(Finding(Level.WARN, self.what, told, "use a customer managed key"))
         else:
-            findings += self._rotation(facts)
-        return findings + kms_rights.check(self._session, subject, facts.arn, self._sealer)
+            findings += self._rotation(key)
+        return findings + self._rights(key.arn)
 
-    def _rotation(self, facts: KmsKey) -> list[Finding]:
+    def _rights(self, key: str) -> list[Finding]:
+        return kms_rights.check(self._session, self.what, key, self._sealer)
+
+    def _rotation(self, key: KmsKey) -> list[Finding]:
         try:
             rotates = self._session.call(
-                lambda client: bool(client.get_key_rotation_status(KeyId=facts.arn)["KeyRotationEnabled"]),
+                lambda client: bool(client.get_key_rotation_status(KeyId=key.arn)["KeyRotationEnabled"]),
                 "kms",
-                f"holder {self.name}, read its key's rotation",
+                f"{self.what}, read its key's rotation",
             )
         except Denied:
             return []  # not needed for anything but this line
         except OrgkeyError as error:
-            return [Finding(Level.WARN, f"holder {self.name}", error.message, error.hint)]
+            return [Finding(Level.WARN, self.what, error.message, error.hint)]
         if rotates:
-            return [Finding(Level.OK, f"holder {self.name}", "the key is rotated every year")]
-        return [
-            Finding(
-                Level.WARN,
-                f"holder {self.name}",
-                "the key is not rotated",
-                f"aws kms enable-key-rotation --key-id {facts.arn}; old shares stay open",
-            )
-        ]
-
-    def _sound(self) -> KmsKey:
-        """The key's facts, read once; refused when it cannot hold a share."""
-        if self._facts is None:
-            facts = self._read()
-            accept(self.name, facts)
-            self._facts = facts
-        return self._facts
+            return [Finding(Level.OK, self.what, "the key is rotated every year")]
+        hint = f"aws kms enable-key-rotation --key-id {key.arn}; old shares stay open"
+        return [Finding(Level.WARN, self.what, "the key is not rotated", hint)]
 
     def _read(self) -> KmsKey:
         from botocore.exceptions import ClientError
 
+        place = self._settings
+
         def read(client: Any) -> KmsKey:
             try:
-                return judge(taken(client.describe_key(KeyId=self._settings.key_id), "KeyMetadata", dict))
+                return KmsKey.judge(taken(client.describe_key(KeyId=place.key_id), "KeyMetadata", dict))
             except ClientError as error:
                 if _code(error) not in ("NotFoundException", "InvalidArnException"):
                     raise
                 raise UsageProblem(
-                    f"holder {self.name}: there is no KMS key {self._settings.key_id} "
-                    f"in {self._settings.region}",
+                    f"{self.what}: there is no KMS key {place.key_id} in {place.region}",
                     hint="correct key_id, region and endpoint_url",
                 ) from None
 
-        return self._session.call(read, "kms", f"holder {self.name}, read its key")
+        return self._session.call(read, "kms", f"{self.what}, read its key")
 
-    def _damaged(self) -> WrongShare:
-        return WrongShare(
-            f"holder {self.name} cannot open its share: the ciphertext is damaged, "
-            "or of another record or key",
-            hint="take another copy with --from, or another path with --via",
-        )
+    def _accept(self, facts: KmsKey) -> None:
+        """Refuse a key that cannot hold a share.
+
+        Raises:
+            UsageProblem: It is not symmetric.
+            Unreachable: It is disabled or will be deleted.
+        """
+        if not facts.symmetric:
+            raise UsageProblem(
+                f"{self.what}: KMS key {facts.arn} is not a symmetric encryption key",
+                hint="make one with key spec SYMMETRIC_DEFAULT and usage ENCRYPT_DECRYPT",
+            )
+        if facts.state != "Enabled":
+            dying = facts.state.startswith("Pending") and "Deletion" in facts.state
+            cancel = f"cancel its deletion in time (aws kms cancel-key-deletion --key-id {facts.arn}), then "
+            raise Unreachable(
+                f"{self.what}: KMS key {facts.arn} is in state {facts.state}",
+                hint=f"{cancel if dying else ''}enable the key (aws kms enable-key --key-id {facts.arn}): "
+                "its shares open again",
+                again=False,
+            )
 
 
 def taken(answer: Any, name: str, kind: type[T]) -> T:
@@ -239,43 +221,3 @@ def taken(answer: Any, name: str, kind: type[T]) -> T:
 
 def _code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def judge(data: Any) -> KmsKey:
-    """Take what matters from the answer to ``DescribeKey`` (its ``KeyMetadata``)."""
-    arn = taken(data, "Arn", str)
-    return KmsKey(
-        arn=arn,
-        region=arn.split(":")[3],
-        state=str(data.get("KeyState", "Enabled" if data.get("Enabled") else "Disabled")),
-        symmetric=data.get("KeyUsage", "ENCRYPT_DECRYPT") == "ENCRYPT_DECRYPT"
-        and data.get("KeySpec", "SYMMETRIC_DEFAULT") == "SYMMETRIC_DEFAULT",
-        managed_by_aws=data.get("KeyManager") == "AWS",
-    )
-
-
-def accept(name: str, facts: KmsKey) -> None:
-    """Refuse a key that cannot hold a share.
-
-    Args:
-        name: The holder's name.
-        facts: What KMS says of its key.
-
-    Raises:
-        UsageProblem: It is not symmetric.
-        Unreachable: It is disabled or will be deleted.
-    """
-    if not facts.symmetric:
-        raise UsageProblem(
-            f"holder {name}: KMS key {facts.arn} is not a symmetric encryption key",
-            hint="make one with key spec SYMMETRIC_DEFAULT and usage ENCRYPT_DECRYPT",
-        )
-    if facts.state != "Enabled":
-        dying = facts.state.startswith("Pending") and "Deletion" in facts.state
-        cancel = f"cancel its deletion in time (aws kms cancel-key-deletion --key-id {facts.arn}), then "
-        raise Unreachable(
-            f"holder {name}: KMS key {facts.arn} is in state {facts.state}",
-            hint=f"{cancel if dying else ''}enable the key (aws kms enable-key --key-id {facts.arn}): "
-            "its shares open again",
-            again=False,
-        )

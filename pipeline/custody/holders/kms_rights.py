@@ -37,20 +37,15 @@ def check(
     if session.role == "administrator" or not session.apart:
         return []  # the driller may be logged in as the writer, who encrypts
     surplus, findings, probe = [], [], None
-    try:
-        probe = _dry(session, subject, "encrypt", KeyId=key, Plaintext=b"probe")
-        surplus.append("kms:Encrypt")
-    except Denied:
-        pass
-    except OrgkeyError as error:
-        findings.append(Finding(Level.WARN, subject, error.message, error.hint))
-    if session.role != "driller":
-        made = probe or _made(sealer, subject, key)
+    for action in ("encrypt",) if session.role == "driller" else ("encrypt", "decrypt"):
+        asked: dict[str, bytes] = {"Plaintext": b"probe"}
+        if action == "decrypt":
+            asked = {"CiphertextBlob": probe or _made(sealer, subject, key) or _GARBAGE}
         try:
-            _dry(session, subject, "decrypt", KeyId=key, CiphertextBlob=made or _GARBAGE)
-            surplus.append("kms:Decrypt")
+            probe = _dry(session, subject, action, KeyId=key, **asked)
+            surplus.append(f"kms:{action.capitalize()}")
         except Denied:
-            pass
+            continue
         except OrgkeyError as error:
             findings.append(Finding(Level.WARN, subject, error.message, error.hint))
     if surplus:
