@@ -64,27 +64,21 @@ def people(holders: Mapping[str, HolderDescription]) -> tuple[str, ...]:
 
 
 def _members(item: HolderDescription | None) -> list[str]:
-    listed = item.coordinates.get(_PEOPLE.get(item.kind, "")) if item else None
-    return list(listed) if isinstance(listed, list) else []
+    return item.listed(_PEOPLE.get(item.kind, "")) if item else []
 
 
 def _groups(old: Mapping[str, HolderDescription], new: Mapping[str, HolderDescription]) -> list[str]:
     lines = []
-    for name in sorted({*old, *new}):
-        before, after = _members(old.get(name)), _members(new.get(name))
-        names = _names(old.get(name)) | _names(new.get(name))
-        lines += [f"holder {name}: without {_called(who, names)}" for who in before if who not in after]
-        lines += [f"holder {name}: with {_called(who, names)}" for who in after if who not in before]
+    for holder in sorted({*old, *new}):
+        both = [plan[holder] for plan in (old, new) if holder in plan]
+        names = {who: name for item in both for who, name in item.names.items()}
+        before, after = _members(old.get(holder)), _members(new.get(holder))
+        for word, changed in (("without", before), ("with", after)):
+            for who in changed:
+                if (who in before) != (who in after):
+                    called = f"{who} ({names[who]})" if names.get(who) else who
+                    lines.append(f"holder {holder}: {word} {called}")
     return lines
-
-
-def _names(item: HolderDescription | None) -> dict[str, str]:
-    listed = item.coordinates.get("names") if item else None
-    return dict(zip(_members(item), listed, strict=False)) if isinstance(listed, list) else {}
-
-
-def _called(who: str, names: Mapping[str, str]) -> str:
-    return f"{who} ({names[who]})" if names.get(who) else who
 
 
 def _paths(old: Mapping[str, Path], new: Mapping[str, Path]) -> list[str]:
@@ -112,7 +106,10 @@ def _need(need: PathNeed) -> str:
 def _holders(old: Mapping[str, HolderDescription], new: Mapping[str, HolderDescription]) -> list[str]:
     lines = []
     for name in sorted({*old} & {*new}):
-        before, after = _fixed(old[name]), _fixed(new[name])
+        before, after = (
+            {"kind": item.kind, **item.fixed(VOLATILE | {_PEOPLE.get(item.kind, "")})}
+            for item in (old[name], new[name])
+        )
         untold = WAY - old[name].coordinates.keys()
         lines += [
             f"holder {name}: {key} {before.get(key)} becomes {after.get(key)}"
@@ -120,12 +117,3 @@ def _holders(old: Mapping[str, HolderDescription], new: Mapping[str, HolderDescr
             if before.get(key) != after.get(key)
         ]
     return lines
-
-
-def _fixed(item: HolderDescription) -> dict[str, object]:
-    skipped = VOLATILE | {_PEOPLE.get(item.kind, "")}
-    found: dict[str, object] = {"kind": item.kind}
-    for key, value in item.coordinates.items():
-        if key not in skipped and value is not None:
-            found[key] = sorted(value) if isinstance(value, list) else value
-    return found

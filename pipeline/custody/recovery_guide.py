@@ -16,41 +16,17 @@ from __future__ import annotations
 import shlex
 import tomllib
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import Any, Final
 
 from pipeline.custody.holders.interface import Binding, Coordinates
 from pipeline.custody.shares.manifest_section import CustodySection, PathEntry, ShareEntry
-from pipeline.custody.shares.paths import PathNeed
+from pipeline.custody.shares.paths import HolderDescription
 
-WIDTH = 96
-
-
-def commands_for(section: CustodySection, path: str, binding: Binding) -> list[str]:
-    """The commands that recover the escrow passphrase along one path.
-
-    They leave the 64 hexadecimal digits in the shell variable ``PASSPHRASE``.
-
-    Args:
-        section: The record's custody section.
-        path: The path's name.
-        binding: The record.
-
-    Returns:
-        Lines for bash, without indentation.
-
-    Raises:
-        UsageProblem: The record has no such path.
-    """
-    entry = section.path(path)
-    kinds = {section.holders[need.holder].kind for need in entry.needs}
-    lines = ["VAULT=$(command -v vault || command -v bao)"] if "vault-transit" in kinds else []
-    for number, share in enumerate(entry.shares, 1):
-        lines += _share_commands(section, entry, share, number, binding)
-    return lines + _join_commands(len(entry.shares))
+WIDTH: Final = 96
 
 
 def render(section: CustodySection, binding: Binding, fingerprint: str) -> str:
@@ -74,85 +50,65 @@ def render(section: CustodySection, binding: Binding, fingerprint: str) -> str:
     return "\n".join([fill(intro, WIDTH), *parts])
 
 
-def _path_text(section: CustodySection, entry: PathEntry, binding: Binding) -> str:
-    lines = ["", f"Path {entry.name}", "~" * (5 + len(entry.name)), ""]
-    vault = False
-    number = 0
-    for need in entry.needs:
-        kind = section.holders[need.holder].kind
-        lines += [fill(_explain(need, kind), WIDTH), ""]
-        lines += _people_text(section, entry, need, number)
-        if kind == "vault-transit" and not vault:
-            lines.append(_command("VAULT=$(command -v vault || command -v bao)"))
-            vault = True
-        for share in entry.shares_of(need.holder):
-            number += 1
-            lines += [_command(line) for line in _share_commands(section, entry, share, number, binding)]
-        lines.append("")
-    lines += ["Put together:", ""]
-    lines += [_command(line) for line in _join_commands(number)]
-    return "\n".join([*lines, ""])
-
-
-def _command(line: str) -> str:
+def command(line: str) -> str:
+    """A command as it stands in a text for people: one line, indented, after ``$ ``."""
     return f"    $ {line}"
 
 
-def _explain(need: PathNeed, kind: str) -> str:
-    """What a person has to do before the commands of one holder work."""
-    who = _texts_of(kind)["explain"]
-    count = "" if need.size == 1 else f", any {need.threshold} of {need.size}; leave the others out"
-    return f"Holder {need.holder} ({kind}){count}. {who}"
+_VAULT: Final = command("VAULT=$(command -v vault || command -v bao)")
 
 
-def _people_text(section: CustodySection, entry: PathEntry, need: PathNeed, before: int) -> list[str]:
+def _path_text(section: CustodySection, entry: PathEntry, binding: Binding) -> str:
+    lines = ["", f"Path {entry.name}", "~" * (5 + len(entry.name)), ""]
+    number = 0
+    for need in entry.needs:
+        holder = section.holders[need.holder]
+        texts, shares = _texts_of(holder.kind), entry.shares_of(need.holder)
+        count = "" if need.size == 1 else f", any {need.threshold} of {need.size}; leave the others out"
+        lines += [fill(f"Holder {need.holder} ({holder.kind}){count}. {texts['explain']}", WIDTH), ""]
+        if "advice" in texts:
+            lines += _people_text(holder, shares, number, texts["advice"])
+        if holder.kind == "vault-transit" and _VAULT not in lines:
+            lines.append(_VAULT)
+        for share in shares:
+            number += 1
+            lines += map(command, _share_commands(holder, entry, share, number, binding))
+        lines.append("")
+    return "\n".join([*lines, "Put together:", "", *map(command, _join_commands(number)), ""])
+
+
+def _people_text(
+    holder: HolderDescription, shares: tuple[ShareEntry, ...], before: int, advice: list[str]
+) -> list[str]:
     """Whose shares these are, and what to do about those who are absent or bring words.
 
     Args:
-        section: The record's custody section.
-        entry: The path.
-        need: The holder on it.
-        before: How many shares of the path stand before this holder's.
+        holder: The group.
+        shares: Its shares on the path.
+        before: How many shares of the path stand before these.
+        advice: What the guide says to such people.
     """
-    description = section.holders[need.holder]
-    if "advice" not in _texts_of(description.kind):
-        return []
-    people = _openpgp_people if description.kind == "openpgp" else _paper_people
-    shares = entry.shares_of(need.holder)
     lines = []
-    for number, (share, who) in enumerate(
-        zip(shares, people(description.coordinates, shares), strict=True), 1
-    ):
-        lines.append(f"  share {share.index}, SHARE_{before + number}: {who[0]}")
-        lines += [f"      {line}" for line in who[1:]]
-    for text in _texts_of(description.kind)["advice"]:
+    for number, share in enumerate(shares, before + 1):
+        first, *more = _person(holder, share)
+        lines += [f"  share {share.index}, SHARE_{number}: {first}", *(f"      {line}" for line in more)]
+    for text in advice:
         # One that begins with a space is a line as it is typed, not one of those that are always run.
         lines += ["", text if text.startswith(" ") else fill(text, WIDTH, break_on_hyphens=False)]
     return [*lines, ""]
 
 
-def _openpgp_people(coordinates: Coordinates, shares: tuple[ShareEntry, ...]) -> Iterator[tuple[str, ...]]:
-    members = _texts(coordinates, "members")
-    names = dict(zip(members, _texts(coordinates, "names"), strict=False))
-    subkeys = dict(zip(members, _texts(coordinates, "encrypted_to"), strict=False))
-    for share in shares:
-        name = names.get(share.label, "")
-        lines = [_plain(name), f"certificate {_plain(share.label)}"]
-        if share.label in subkeys:
-            lines[1] += f", encrypted to its key {_plain(subkeys[share.label])[-16:]}"
-        yield tuple(lines if name else lines[1:])
-
-
-def _paper_people(coordinates: Coordinates, shares: tuple[ShareEntry, ...]) -> Iterator[tuple[str, ...]]:
-    keepers = _texts(coordinates, "kept_by")
-    for share in shares:
+def _person(holder: HolderDescription, share: ShareEntry) -> list[str]:
+    if holder.kind == "paper":
+        keepers = holder.listed("kept_by")
         keeper = keepers[share.index - 1] if share.index <= len(keepers) else share.label
-        yield (f"the sheet kept by {_plain(keeper)}",)
-
-
-def _texts(coordinates: Coordinates, name: str) -> list[str]:
-    listed = coordinates.get(name)
-    return list(listed) if isinstance(listed, list) else []
+        return [f"the sheet kept by {_plain(keeper)}"]
+    name = holder.names.get(share.label, "")
+    subkeys = dict(zip(holder.listed("members"), holder.listed("encrypted_to"), strict=False))
+    certificate = f"certificate {_plain(share.label)}"
+    if share.label in subkeys:
+        certificate += f", encrypted to its key {_plain(subkeys[share.label])[-16:]}"
+    return [_plain(name), certificate] if name else [certificate]
 
 
 def _plain(text: str) -> str:
@@ -163,11 +119,10 @@ def _plain(text: str) -> str:
 
 
 def _share_commands(
-    section: CustodySection, entry: PathEntry, share: ShareEntry, number: int, binding: Binding
+    holder: HolderDescription, entry: PathEntry, share: ShareEntry, number: int, binding: Binding
 ) -> list[str]:
     """Open one share into a variable, and compare it with its commitment."""
-    description = section.holders[share.holder]
-    opened = _OPENERS.get(description.kind, _typed)(description.coordinates, share, binding)
+    opened = _OPENERS[holder.kind](holder.coordinates, share, binding) if holder.kind in _OPENERS else _TYPED
     place = " ".join(
         shlex.quote(field)
         for field in (share.salt, binding.record_id, entry.name, share.holder, str(share.index))
@@ -216,10 +171,6 @@ def _openpgp(coordinates: Coordinates, share: ShareEntry, binding: Binding) -> s
 _TYPED = "read -r -s WORDS && printf %s \"$WORDS\" | tr 'A-Z' 'a-z'"
 
 
-def _typed(coordinates: Coordinates, share: ShareEntry, binding: Binding) -> str:
-    return _TYPED
-
-
 @cache
 def _texts_of(kind: str) -> dict[str, Any]:
     """What the guide says of one kind of holder: ``explain``, and for people ``advice`` in paragraphs."""
@@ -233,5 +184,4 @@ _OPENERS: dict[str, Callable[[Coordinates, ShareEntry, Binding], str]] = {
     "vault-transit": _transit,
     "aws-kms": _kms,
     "openpgp": _openpgp,
-    "paper": _typed,
 }

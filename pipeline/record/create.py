@@ -6,11 +6,11 @@ Everything is sealed, opened again and proven here, in memory, before any target
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline import __version__
 from pipeline.core.clock import Deadline
@@ -21,13 +21,16 @@ from pipeline.custody import plan_change
 from pipeline.custody.holders.interface import Binding, Holder
 from pipeline.custody.shares import passphrase, seal
 from pipeline.custody.shares.paths import WAY, HolderDescription, Path, plan_digest
+from pipeline.openpgp.format import armor
 from pipeline.record import tar, verify
-from pipeline.record.manifest import Manifest, Reference, epoch_name
+from pipeline.record.manifest import Manifest, Reference
 from pipeline.record.recovery_guide import recovery_text
 from pipeline.record.verify import Record
 
 if TYPE_CHECKING:
     from pipeline.openpgp.key.rewrap import UnlockedKey
+
+_PROGRAM: Final = f"orgkey-escrow {__version__}"
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,7 @@ class CustodyPlan:
     @property
     def digests(self) -> frozenset[str]:
         """What this plan may be remembered by: version 0.1 did not digest the way to a holder."""
-        without = {
-            name: HolderDescription(
-                item.kind, {key: value for key, value in item.coordinates.items() if key not in WAY}
-            )
-            for name, item in self.descriptions.items()
-        }
+        without = {name: item.without(WAY) for name, item in self.descriptions.items()}
         return frozenset({self.digest, plan_digest(self.paths, without)})
 
     def is_of(self, record: Record) -> bool:
@@ -99,27 +97,23 @@ def create_record(
     raw = passphrase.draw()
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="mint") as pool:
         sealing = pool.submit(seal.seal, raw, plan.paths, plan.holders, plan.openers, binding)
-        keypair, members = _wrap(key, raw, export_passphrase)
+        keypair, members = _wrap(key, passphrase.written(raw), export_passphrase)
         sealed = sealing.result()
-    members.update(sealed.members)
-    members[tar.RECOVERY] = recovery_text(
-        sealed.section, binding, epoch=epoch_name(now, binding.record_id), user_ids=_user_ids(key)
-    ).encode()
     manifest = Manifest(
         record_id=binding.record_id,
         created=now,
         fingerprint=key.fingerprint,
         key_state=key.key_state,
         key=supersedes.manifest.key if supersedes else key.summary(),
-        members={name: sha256(content).hex for name, content in members.items()},
+        members={},
         custody=sealed.section,
         plan=plan.digest,
         previous=previous,
-        supersedes=Reference(supersedes.epoch, supersedes.sha256.hex) if supersedes else None,
-        program=f"orgkey-escrow {__version__}",
+        supersedes=supersedes.reference if supersedes else None,
+        program=_PROGRAM,
         original=sha256(key.original).hex,
     )
-    return _sign(manifest, members, keypair, raw, key.public, now=now, deadline=deadline)
+    return _finish(manifest, {**members, **sealed.members}, key, keypair, raw, deadline)
 
 
 def reopen_key(old: Record, written: Secret) -> UnlockedKey:
@@ -134,25 +128,19 @@ def reopen_key(old: Record, written: Secret) -> UnlockedKey:
     """
     from pipeline.openpgp.key.rewrap import unlock
 
+    hint = "drill it, and take another epoch with --epoch"
     try:
         key = replace(unlock(old.keypair, written), original=original_export(old, written))
         if old.manifest.original not in (None, sha256(key.original).hex):
-            raise IntegrityProblem(
-                "its export is not the one that was escrowed", hint="take another epoch with --epoch"
-            )
+            raise IntegrityProblem("its export is not the one that was escrowed", hint=hint)
         if key.key_state != old.manifest.key_state:  # a refreshed record's public part is newer
             key = key.merge_public(old.public)
-        fits = key.fingerprint == old.fingerprint and key.key_state == old.manifest.key_state
+        if (key.fingerprint, key.key_state) != (old.fingerprint, old.manifest.key_state):
+            raise IntegrityProblem("it holds another key than its manifest says", hint=hint)
     except OrgkeyError as error:
         raise IntegrityProblem(
-            f"epoch {old.epoch} does not open with its recovered escrow passphrase: {error.message}",
-            hint="drill it, and take another epoch with --epoch",
+            f"epoch {old.epoch} does not open as the key that was escrowed: {error.message}", hint=hint
         ) from error
-    if not fits:
-        raise IntegrityProblem(
-            f"epoch {old.epoch} holds another key than its manifest says",
-            hint="drill it, and take another epoch with --epoch",
-        )
     return key
 
 
@@ -177,36 +165,23 @@ def refresh_record(
     Raises:
         OrgkeyError: The recovered key does not sign.
     """
-    from pipeline.openpgp.format import armor
-
-    now = now.replace(microsecond=0)
-    binding = Binding(fingerprint=old.fingerprint, record_id=old.manifest.record_id)
     made = (tar.MANIFEST, tar.MANIFEST_SIGNATURE, tar.PUBLIC, tar.RECOVERY)
     members = {name: content for name, content in old.members.items() if name not in made}
     keypair = old.keypair
     if not key.canonical:
         keypair = _rewrap(key, passphrase.written(raw), None)
         members[tar.KEYPAIR] = armor.armor(keypair, "PRIVATE KEY BLOCK")
-    members[tar.PUBLIC] = armor.armor(key.public, "PUBLIC KEY BLOCK")
-    members[tar.RECOVERY] = recovery_text(
-        old.manifest.custody,
-        binding,
-        epoch=epoch_name(now, binding.record_id),
-        user_ids=_user_ids(key),
-    ).encode()
-    reference = Reference(old.epoch, old.sha256.hex)
     manifest = replace(
         old.manifest,
-        created=now,
+        created=now.replace(microsecond=0),
         key_state=key.key_state,
         key=_renewed(old.manifest.key, key.summary()),
-        members={name: sha256(content).hex for name, content in members.items()},
-        previous=reference,
-        supersedes=reference,
-        program=f"orgkey-escrow {__version__}",
+        previous=old.reference,
+        supersedes=old.reference,
+        program=_PROGRAM,
         original=sha256(key.original).hex,
     )
-    return _sign(manifest, members, keypair, raw, key.public, now=now, deadline=deadline)
+    return _finish(manifest, members, key, keypair, raw, deadline)
 
 
 def _renewed(told: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,24 +217,18 @@ def original_export(old: Record, written: Secret) -> bytes:
         ) from error
 
 
-def _wrap(key: UnlockedKey, raw: Secret, export_passphrase: Secret | None) -> tuple[bytes, dict[str, bytes]]:
+def _wrap(key: UnlockedKey, written: Secret, former: Secret | None) -> tuple[bytes, dict[str, bytes]]:
     """Re-wrap the key under the escrow passphrase and seal the export as it came."""
-    from pipeline.openpgp.format import armor
     from pipeline.openpgp.key import sealing
 
-    written = passphrase.written(raw)
-    keypair = _rewrap(key, written, export_passphrase)
+    keypair = _rewrap(key, written, former)
     original = sealing.seal(key.original, written)
     if sealing.unseal(original, written) != key.original:
         raise IntegrityProblem(
             "the export that was sealed is not the one that comes out again",
             hint="nothing was written; this is a defect, please report it",
         )
-    return keypair, {
-        tar.KEYPAIR: armor.armor(keypair, "PRIVATE KEY BLOCK"),
-        tar.ORIGINAL: original,
-        tar.PUBLIC: armor.armor(key.public, "PUBLIC KEY BLOCK"),
-    }
+    return keypair, {tar.KEYPAIR: armor.armor(keypair, "PRIVATE KEY BLOCK"), tar.ORIGINAL: original}
 
 
 def _rewrap(key: UnlockedKey, written: Secret, former: Secret | None) -> bytes:
@@ -271,29 +240,30 @@ def _rewrap(key: UnlockedKey, written: Secret, former: Secret | None) -> bytes:
     return keypair
 
 
-def _sign(
-    manifest: Manifest,
-    members: dict[str, bytes],
+def _finish(
+    draft: Manifest,
+    members: Mapping[str, bytes],
+    key: UnlockedKey,
     keypair: bytes,
     raw: Secret,
-    public: bytes,
-    *,
-    now: datetime,
     deadline: Deadline,
 ) -> Record:
-    """Sign the manifest with the re-wrapped key, pack, and accept the result as a reader would."""
+    """Add what each record has anew, sign with the re-wrapped key, and accept it as a reader would."""
     from pipeline.openpgp import signing
 
-    body = manifest.to_bytes()
-    signature = signing.sign_detached(
-        keypair, passphrase.written(raw), public, body, deadline=deadline, now=now
+    text = recovery_text(
+        draft.custody,
+        Binding(draft.fingerprint, draft.record_id),
+        epoch=draft.epoch,
+        user_ids=key.summary()["user_ids"],
     )
-    whole = members | {tar.MANIFEST: body, tar.MANIFEST_SIGNATURE: signature}
+    whole = {**members, tar.PUBLIC: armor.armor(key.public, "PUBLIC KEY BLOCK"), tar.RECOVERY: text.encode()}
+    manifest = replace(draft, members={name: sha256(content).hex for name, content in whole.items()})
+    now = manifest.created
+    body = whole[tar.MANIFEST] = manifest.to_bytes()
+    whole[tar.MANIFEST_SIGNATURE] = signing.sign_detached(
+        keypair, passphrase.written(raw), key.public, body, deadline=deadline, now=now
+    )
     return verify.verify_record(
         tar.pack(whole), manifest.fingerprint, deadline=deadline, now=now, epoch=manifest.epoch
     )
-
-
-def _user_ids(key: UnlockedKey) -> Sequence[str]:
-    listed = key.summary().get("user_ids", [])
-    return [str(item) for item in listed] if isinstance(listed, list) else []

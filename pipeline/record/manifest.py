@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any
@@ -78,23 +78,10 @@ class Manifest:
         """Write the manifest as canonical JSON (RFC 8785), the bytes that are signed."""
         import rfc8785
 
-        return rfc8785.dumps(
-            {
-                "schema": SCHEMA,
-                "record_id": self.record_id,
-                "created": stamp(self.created),
-                "fingerprint": self.fingerprint,
-                "key_state": self.key_state,
-                "key": dict(self.key),
-                "members": dict(self.members),
-                "custody": self.custody.to_json(),
-                "plan": self.plan,
-                "previous": _reference_json(self.previous),
-                "supersedes": _reference_json(self.supersedes),
-                "program": self.program,
-                **({} if self.original is None else {"original": self.original}),
-            }
-        )
+        document = {"schema": SCHEMA, **asdict(self), "created": stamp(self.created)}
+        if self.original is None:
+            del document["original"]
+        return rfc8785.dumps(document)
 
 
 def epoch_name(created: datetime, record_id: str) -> str:
@@ -130,10 +117,6 @@ def parse_manifest(data: bytes) -> Manifest:
 @cache
 def _reader() -> TypeAdapter[Manifest]:
     return TypeAdapter(Manifest)
-
-
-def _reference_json(value: Reference | None) -> dict[str, str] | None:
-    return None if value is None else {"epoch": value.epoch, "sha256": value.sha256}
 
 
 def _odd(why: str) -> IntegrityProblem:

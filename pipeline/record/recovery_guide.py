@@ -31,11 +31,8 @@ not known to be true. What is unpacked lies apart from gpg's home, and Python do
 a record may hold files of any name. Only a line of gpg that begins with its own mark counts, since user ids
 and notations are foreign text, and gpg itself has to end with 0.
 """
-
-
-def commands(lines: Sequence[str]) -> str:
-    """Commands as they stand in a text for people: each one line, indented, after ``$ ``."""
-    return "\n".join(f"    $ {line}" for line in lines)
+CHECK_TEXT = "\n".join(map(recovery_guide.command, CHECK))
+"""The same as they stand in a text for people."""
 
 
 def recovery_text(section: CustodySection, binding: Binding, *, epoch: str, user_ids: Sequence[str]) -> str:
@@ -52,7 +49,7 @@ def recovery_text(section: CustodySection, binding: Binding, *, epoch: str, user
         "record_id": binding.record_id,
         "epoch": epoch,
         "user_ids": "; ".join(_plain(item) for item in user_ids) or "(none)",
-        "check": commands(CHECK),
+        "check": CHECK_TEXT,
         "custody": recovery_guide.render(section, binding, binding.fingerprint),
     }
     return TEMPLATE.read_text().format(**known)

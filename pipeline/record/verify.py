@@ -14,9 +14,10 @@ from datetime import datetime
 from pipeline.core.clock import Deadline
 from pipeline.core.digest import Digest, sha256
 from pipeline.core.errors import IntegrityProblem, OrgkeyError
-from pipeline.record import manifest as manifests
+from pipeline.custody.holders.interface import Binding
+from pipeline.openpgp.format import armor
 from pipeline.record import tar
-from pipeline.record.manifest import Manifest
+from pipeline.record.manifest import Manifest, Reference, parse_manifest
 
 
 @dataclass(frozen=True)
@@ -46,17 +47,23 @@ class Record:
         return self.manifest.fingerprint
 
     @property
+    def reference(self) -> Reference:
+        """How other records name it."""
+        return Reference(self.epoch, self.sha256.hex)
+
+    @property
+    def binding(self) -> Binding:
+        """What its sealed shares are bound to."""
+        return Binding(self.fingerprint, self.manifest.record_id)
+
+    @property
     def public(self) -> bytes:
         """The binary public key that the record holds."""
-        from pipeline.openpgp.format import armor
-
         return armor.dearmor(self.members[tar.PUBLIC])
 
     @property
     def keypair(self) -> bytes:
         """The binary secret key, protected by the escrow passphrase."""
-        from pipeline.openpgp.format import armor
-
         return armor.dearmor(self.members[tar.KEYPAIR])
 
 
@@ -97,7 +104,7 @@ def verify_record(
         deadline=deadline,
         now=now,
     )
-    manifest = manifests.parse_manifest(members[tar.MANIFEST])
+    manifest = parse_manifest(members[tar.MANIFEST])
     _check_members(manifest, members)
     if manifest.fingerprint != fingerprint:
         raise _false("its manifest speaks of another key")

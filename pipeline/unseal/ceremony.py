@@ -6,15 +6,14 @@ Every share is checked against its commitment when it arrives. Nothing is kept b
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from pipeline.core.errors import NotHeld, WrongShare
 from pipeline.core.secret import Secret
-from pipeline.custody.holders.interface import Binding
 from pipeline.custody.shares import slip39
-from pipeline.custody.shares.identify import KnownRecord, ShareOrigin, identify, require
+from pipeline.custody.shares.identify import KnownRecord, identify, require
 from pipeline.custody.shares.manifest_section import PathEntry, ShareEntry
 from pipeline.custody.shares.paths import PathNeed
 from pipeline.record.verify import Record
@@ -31,10 +30,6 @@ class Brought:
 
     words: Secret
     what: str
-
-
-Given = Secret | Brought
-"""A share that was brought; one without a name is called by its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +103,7 @@ class Gathering:
 
     def _person(self, share: ShareEntry) -> Person:
         holder = self.record.manifest.custody.holders[share.holder]
-        members, names = holder.coordinates.get("members"), holder.coordinates.get("names")
-        name = share.label
-        if isinstance(members, list) and isinstance(names, list) and share.label in members[: len(names)]:
-            name = names[members.index(share.label)] or share.label
-        return Person(share, name, holder.kind)
+        return Person(share, holder.names.get(share.label) or share.label, holder.kind)
 
     def add(self, words: Secret, what: str) -> Accepted:
         """Take one share, if it fits.
@@ -124,9 +115,8 @@ class Gathering:
         Raises:
             WrongShare: It is damaged, or of another path or epoch; said which.
         """
-        found = require(
-            words, known(self.record), self.path.name, [known(item) for item in self.others], what=what
-        )
+        others = [known(item) for item in self.others]
+        found = require(words, known(self.record), self.path.name, others, what=what)
         place = (found.share.holder, found.share.index)
         if place not in self.people:  # a machine's share, brought by hand
             self.people[place] = self._person(found.share)
@@ -142,9 +132,14 @@ class Gathering:
         return sum(holder == need.holder for holder, _ in self._shares)
 
     @property
+    def short(self) -> tuple[PathNeed, ...]:
+        """The groups that need more."""
+        return tuple(need for need in self.needs if self.count(need) < need.threshold)
+
+    @property
     def complete(self) -> bool:
         """Whether every group has enough."""
-        return all(self.count(need) >= need.threshold for need in self.needs)
+        return not self.short
 
     @property
     def shares(self) -> tuple[Secret, ...]:
@@ -169,7 +164,7 @@ class Gathering:
     @property
     def numbered(self) -> dict[int, Person]:
         """The same by number; a person keeps it, whoever else has brought a share meanwhile."""
-        short = {need.holder for need in self.needs if self.count(need) < need.threshold}
+        short = {need.holder for need in self.short}
         return {
             self._numbers[place]: person
             for place, person in sorted(self.people.items())
@@ -186,8 +181,7 @@ class Gathering:
             return
         lacking = [
             f"holder {need.holder}: {self.count(need)} of the {need.threshold} shares needed are there"
-            for need in self.needs
-            if self.count(need) < need.threshold
+            for need in self.short
         ]
         names = ", ".join(person.name for person in self.absent)
         raise NotHeld(
@@ -212,7 +206,7 @@ class UnsealRequest:
     """
 
     path: str | None = None
-    shares: tuple[Given, ...] = field(default=(), repr=False)
+    shares: tuple[Brought, ...] = field(default=(), repr=False)
     ask: Ask | None = None
 
 
@@ -242,9 +236,7 @@ class GatheredShares:
 
 def known(record: Record) -> KnownRecord:
     """A record, as shares are identified by."""
-    return KnownRecord(
-        record.epoch, record.manifest.custody, Binding(record.fingerprint, record.manifest.record_id)
-    )
+    return KnownRecord(record.epoch, record.manifest.custody, record.binding)
 
 
 def gather(
@@ -274,7 +266,7 @@ def gather(
     """
     started = time.monotonic()
     gathering = Gathering(record, path, machines, others, because)
-    for item in _named(request.shares):
+    for item in request.shares:
         gathering.add(item.words, item.what)
     if not gathering.complete and request.ask is not None:
         first(gathering.holders)
@@ -283,14 +275,7 @@ def gather(
     return GatheredShares(gathering.shares, gathering.present, time.monotonic() - started)
 
 
-def _named(given: Iterable[Given]) -> list[Brought]:
-    return [
-        item if isinstance(item, Brought) else Brought(item, f"the share given as number {number}")
-        for number, item in enumerate(given, 1)
-    ]
-
-
-def path_of(record: Record, shares: Sequence[Given], others: Sequence[Record] = ()) -> str | None:
+def path_of(record: Record, shares: Sequence[Brought], others: Sequence[Record] = ()) -> str | None:
     """The custody path of the first share that this record knows.
 
     Args:
@@ -304,16 +289,14 @@ def path_of(record: Record, shares: Sequence[Given], others: Sequence[Record] = 
     Raises:
         WrongShare: None of them is of this record.
     """
-    named = _named(shares)
-    first = record.manifest.custody.paths[0].name
-    for item in named:
+    for item in shares:
         try:
-            found: ShareOrigin | None = identify(item.words, [known(record)])
+            found = identify(item.words, [known(record)])
         except WrongShare as error:
             raise WrongShare(f"{item.what}: {error.message}", hint=error.hint) from None
         if found is not None:
             return found.path.name
-    if named:
+    for item in shares[:1]:
         elsewhere = [known(other) for other in others]
-        require(named[0].words, known(record), first, elsewhere, what=named[0].what)
+        require(item.words, known(record), record.manifest.custody.paths[0].name, elsewhere, what=item.what)
     return None

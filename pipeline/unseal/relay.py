@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.core.clock import Deadline, SystemClock
-from pipeline.core.errors import LocalFilesProblem, UsageProblem
+from pipeline.core.errors import UsageProblem
+from pipeline.core.files import os_errors
 from pipeline.core.secret import Secret
 from pipeline.custody.custodians import certificates
 from pipeline.custody.custodians.certificates import Recipient
@@ -24,12 +25,8 @@ def read_certificate(path: Path) -> Recipient:
     from pipeline.config import Custodian
     from pipeline.openpgp.key import parsing
 
-    try:
+    with os_errors(f"cannot read {path}"):
         data = path.read_bytes()
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot read {path}: {error.strerror or error}", hint="check the path and its permissions"
-        ) from error
     keys = parsing.read_all(data).keys
     if len(keys) != 1:
         raise UsageProblem(

@@ -13,7 +13,7 @@ from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, NotEnoughShares, NotHeld, OrgkeyError, first_of
 from pipeline.core.isolation import isolated
 from pipeline.core.secret import Secret
-from pipeline.custody.holders.interface import Binding, Holder
+from pipeline.custody.holders.interface import Holder
 from pipeline.custody.shares import passphrase, recover
 from pipeline.custody.shares.manifest_section import PathEntry
 from pipeline.evidence.ledger.drill_results import Proof
@@ -44,7 +44,7 @@ class UnsealedEpoch:
 
     Attributes:
         proofs: Those that were reached.
-        seconds: By stage: ``recover``, ``prove``.
+        seconds: By stage: ``gather``, ``recover``, ``prove``.
         code: ``OK`` or the code of what went wrong.
         notes: For people.
         expired_public: Whether proofs were made at a time inside the public part's validity.
@@ -54,15 +54,21 @@ class UnsealedEpoch:
         hint: What to do about what went wrong.
     """
 
-    proofs: dict[str, Proof]
-    seconds: dict[str, float]
-    code: Code
+    proofs: dict[str, Proof] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    code: Code = Code.OK
     notes: tuple[str, ...] = ()
     expired_public: bool = False
     raw: Secret | None = field(default=None, repr=False)
     gathered: GatheredShares = field(default_factory=GatheredShares)
     held: bool = True
     hint: str | None = None
+
+    def fail(self, proof: str, error: OrgkeyError) -> UnsealedEpoch:
+        """End here, with an error in the place of a proof."""
+        self.proofs[proof] = Proof(False, (), error.message)
+        self.code, self.hint, self.held = error.code, error.hint, not isinstance(error, NotHeld)
+        return self
 
 
 @dataclass(frozen=True)
@@ -89,10 +95,10 @@ class _Opening:
         return Unsealed(raw, path.name, gathered)
 
     def _machines_open(self, path: PathEntry, brought: Collection[str]) -> None:
-        binding = Binding(self.record.fingerprint, self.record.manifest.record_id)
+        record = self.record
         for share in path.shares:
             if share.holder in self.openers and share.holder not in brought:
-                recover.open_share(path, share, self.record.members, self.openers[share.holder], binding)
+                recover.open_share(path, share, record.members, self.openers[share.holder], record.binding)
 
 
 def unseal(
@@ -166,8 +172,8 @@ def recover_passphrase(
     Raises:
         OrgkeyError: A holder does not open, a share is wrong, or too few are there.
     """
-    binding = Binding(record.fingerprint, record.manifest.record_id)
-    return recover.recover(record.manifest.custody, record.members, path, openers, binding, tuple(shares))
+    section, members = record.manifest.custody, record.members
+    return recover.recover(section, members, path, openers, record.binding, tuple(shares))
 
 
 def unseal_and_prove(
@@ -191,33 +197,26 @@ def unseal_and_prove(
     """
     from pipeline.openpgp.proofs import prove
 
-    started = time.monotonic()
     opening = _Opening(record, scope.backends("driller").openers(record.manifest.custody), others)
-    seconds: dict[str, float] = {}
-    gathered = GatheredShares()
+    made = UnsealedEpoch()
+    started = time.monotonic()
     try:
         if opening.people(path):
-            gathered = opening.gather(path, request)
-            seconds["gather"] = gathered.seconds
-        raw = recover_passphrase(record, path.name, opening.openers, gathered.shares)
+            made.gathered = opening.gather(path, request)
+            made.seconds["gather"] = made.gathered.seconds
+        made.raw = recover_passphrase(record, path.name, opening.openers, made.gathered.shares)
     except OrgkeyError as error:
-        seconds["recover"] = time.monotonic() - started - gathered.seconds
-        return UnsealedEpoch(
-            {"recover": Proof(False, (), error.message)},
-            seconds,
-            error.code,
-            gathered=gathered,
-            held=not isinstance(error, NotHeld),
-            hint=error.hint,
-        )
-    recovered = time.monotonic()
-    proofs = {"recover": Proof(True, tuple(need.holder for need in path.needs))}
-    seconds["recover"] = recovered - started - gathered.seconds
+        return made.fail("recover", error)
+    finally:
+        recovered = time.monotonic()
+        made.seconds["recover"] = recovered - started - made.gathered.seconds
+    made.proofs["recover"] = Proof(True, tuple(need.holder for need in path.needs))
     scope.reporter.progress(f"path {path.name}: the escrow passphrase is back, proving the key")
+    written = passphrase.written(made.raw)
     try:
         report = prove(
             record.keypair,
-            passphrase.written(raw),
+            written,
             public,
             record.fingerprint,
             deadline=scope.deadline,
@@ -228,24 +227,21 @@ def unseal_and_prove(
     except OrgkeyError as error:
         if error.code in (Code.LOCAL_FILES, Code.INTERRUPTED):
             raise  # this host's own trouble: no verdict on the key
-        proofs["unlock"] = Proof(False, (), error.message)
-        seconds["prove"] = time.monotonic() - recovered
-        return UnsealedEpoch(proofs, seconds, error.code, raw=raw, gathered=gathered, hint=error.hint)
-    seconds["prove"] = time.monotonic() - recovered
-    proofs |= {name: Proof(item.ok, item.by, item.problem) for name, item in report.results.items()}
-    code = report.code
-    if (original := _original(record, passphrase.written(raw))) is not None:
-        proofs["original"] = original
-        code = first_of([code, Code.OK if original.ok else Code.PROOF_FAILED])
-    return UnsealedEpoch(proofs, seconds, code, tuple(report.notes), report.expired_public, raw, gathered)
+        return made.fail("unlock", error)
+    finally:
+        made.seconds["prove"] = time.monotonic() - recovered
+    made.proofs |= {name: Proof(item.ok, item.by, item.problem) for name, item in report.results.items()}
+    made.code, made.notes, made.expired_public = report.code, tuple(report.notes), report.expired_public
+    if record.manifest.original is not None:
+        made.proofs["original"] = original = _original(record, written)
+        made.code = first_of([made.code, Code.OK if original.ok else Code.PROOF_FAILED])
+    return made
 
 
-def _original(record: Record, written: Secret) -> Proof | None:
-    """Whether the export comes out as it went in; ``None`` where the record does not say what went in."""
+def _original(record: Record, written: Secret) -> Proof:
+    """Whether the export comes out as it went in."""
     from pipeline.openpgp.key import sealing
 
-    if record.manifest.original is None:
-        return None
     try:
         export = sealing.unseal(record.members[ORIGINAL], written)
     except OrgkeyError as error:

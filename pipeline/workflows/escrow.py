@@ -18,7 +18,6 @@ from pipeline.custody.shares import paths
 from pipeline.evidence.ledger.events import EscrowEvent
 from pipeline.posture.model import require_no_single_party
 from pipeline.record import create
-from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
 from pipeline.workflows import publish
 from pipeline.workflows.publish import PendingEpoch, PublishedEpoch
@@ -161,7 +160,7 @@ def _create(
         plan,
         now=publish.moment_after(scope, last),
         deadline=scope.deadline,
-        previous=Reference(last.epoch, last.sha256.hex) if last else None,
+        previous=last.reference if last else None,
         export_passphrase=passphrase,
     )
 

@@ -74,9 +74,9 @@ def refresh(scope: KeyScope, request: RefreshRequest) -> Refreshed:
             pending = publish.begin(scope, record)
         else:
             _catch_up(scope, old)
-            return Refreshed(None, Reference(old.epoch, old.sha256.hex))
+            return Refreshed(None, old.reference)
         stored = publish.publish(scope, archive, pending)
-        superseded = pending.record.manifest.supersedes or Reference(old.epoch, old.sha256.hex)
+        superseded = pending.record.manifest.supersedes or old.reference
         scope.record_event(RefreshEvent(**stored.facts(), supersedes=superseded.epoch))
         return Refreshed(stored, superseded)
 

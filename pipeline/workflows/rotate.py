@@ -137,7 +137,7 @@ def rotate(scope: KeyScope, request: RotationRequest) -> Rotation:
         else:
             pending = publish.begin(scope, _create(scope, catalog, start, plan, request))
         published = publish.publish(scope, archive, pending)
-        superseded = Reference(start.old.epoch, start.old.sha256.hex)
+        superseded = start.old.reference
         result = Rotation(published, superseded, start.change, request.reason)
         scope.record_event(_event(result, request))
         return result
@@ -230,7 +230,7 @@ def _create(
         plan,
         now=publish.moment_after(scope, last),
         deadline=scope.deadline,
-        previous=Reference(last.epoch, last.sha256.hex),
+        previous=last.reference,
         supersedes=old,
         export_passphrase=written,
     )

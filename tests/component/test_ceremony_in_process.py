@@ -126,11 +126,9 @@ def test_a_duplicate_is_named_by_both_files_and_counts_once(scene: Scene) -> Non
     assert len(scene.gather(*scene.of("alice", "bob", "erin"), again).shares) == 3
 
 
-def test_shares_without_a_name_are_called_by_their_number(scene: Scene) -> None:
-    entry = scene.new.manifest.custody.path("custodians")
-    words = [people.words("alice", scene.new), people.words("bob", scene.new, "mixed")]
-    with pytest.raises(WrongShare, match="the share given as number 2 belongs to path mixed"):
-        ceremony.gather(scene.new, entry, MACHINES, UnsealRequest(shares=tuple(words)))
+def test_a_share_of_another_path_is_named(scene: Scene) -> None:
+    with pytest.raises(WrongShare, match=r"the share in bob.txt belongs to path mixed"):
+        scene.gather(*scene.of("alice"), *scene.of("bob", path="mixed"))
 
 
 @pytest.mark.parametrize(

@@ -356,9 +356,9 @@ def test_words_that_people_bring_replace_a_holder(world: World, out: Path) -> No
     words = open_share(entry, share, made.members, world.holders["aws"], binding)
     world.holders["aws"].failures["open"] = denied("holder aws")
     failing(world, out, OrgkeyError, ask=never)
-    assert run(world, out, shares=(words,)).path == "unattended"
+    assert run(world, out, shares=(Brought(words, "the share"),)).path == "unattended"
     out.unlink()
-    failing(world, out, WrongShare, ask=never, shares=(Secret("not a share at all"),))
+    failing(world, out, WrongShare, ask=never, shares=(Brought(Secret("not a share at all"), "it"),))
 
 
 # -- the output ------------------------------------------------------------------------------------
@@ -478,8 +478,8 @@ def test_nothing_secret_is_said(world: World, out: Path) -> None:
     world.store(world.mint())
     run(world, out)
     assert NEW.text() not in "\n".join(world.lines)
-    for given in (NEW, Brought(NEW, "the share in a file")):
-        assert NEW.text() not in repr(RestoreRequest(out, unseal=UnsealRequest(shares=(given,))))
+    given = Brought(NEW, "the share in a file")
+    assert NEW.text() not in repr(RestoreRequest(out, unseal=UnsealRequest(shares=(given,))))
 
 
 def test_a_write_never_leaves_a_temporary_file(out: Path) -> None:

@@ -22,7 +22,7 @@ from pipeline.custody.shares.manifest_section import CustodySection
 from pipeline.openpgp.format import armor
 from pipeline.openpgp.key.rewrap import unlock
 from pipeline.posture import model as posture
-from pipeline.unseal.ceremony import UnsealRequest
+from pipeline.unseal.ceremony import Brought, UnsealRequest
 from pipeline.wiring import factory as wiring
 from pipeline.wiring.sessions import Sessions
 from pipeline.workflows import restore
@@ -69,7 +69,8 @@ class Escrowed:
         estate = self.estate(members)
         for path in ("custodians", "mixed", "unattended"):
             out = self.desk.folder / f"{path}.out"
-            shares = tuple(self.words[path, name] for name in members if (path, name) in self.words)
+            words = [self.words[path, name] for name in members if (path, name) in self.words]
+            shares = tuple(Brought(one, "a share") for one in words)
             request = RestoreRequest(out, original=original, unseal=UnsealRequest(path=path, shares=shares))
             try:
                 restore.restore(

@@ -33,7 +33,7 @@ from pipeline.openpgp.key import rewrap
 from pipeline.record import tar, verify
 from pipeline.record.tar import MANIFEST
 from pipeline.storage.directory.backend import DirectoryBackend
-from pipeline.unseal.ceremony import UnsealRequest
+from pipeline.unseal.ceremony import Brought, UnsealRequest
 from pipeline.unseal.unseal import recover_passphrase
 from pipeline.workflows import drill, restore
 from tests.golden import holders, make_golden
@@ -358,7 +358,7 @@ def test_restore_by_people(shelf: Shelf, tmp_path: Path) -> None:
     name = make_golden.WITH_PEOPLE
     context = shelf.context(name)
     estate = context.backends("driller")
-    words = tuple(Secret(told["words"]) for told in RECORDS[name]["people"][1:])
+    words = tuple(Brought(Secret(told["words"]), "a share") for told in RECORDS[name]["people"][1:])
     request = restore.RestoreRequest(
         out=tmp_path / "restored.asc", unseal=UnsealRequest(path="people", shares=words)
     )

@@ -25,6 +25,7 @@ A custodian who reveals code number *i* proves to have the share, and gives away
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import re
@@ -38,6 +39,7 @@ SALT_BYTES = 16
 CODES = 64
 CODE_BYTES = 10
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford: no I, L, O, U
+_CROCKFORD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _ALPHABET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,7 @@ def code(place: Place, number: int, words: Secret) -> Secret:
     derived = HKDF(
         SHA256(), CODE_BYTES, salt=place.record_id.encode(), info=f"orgkey check code 1:{number}".encode()
     ).derive(normalise(words).reveal())
-    value = int.from_bytes(derived, "big")
-    text = "".join(_ALPHABET[value >> shift & 31] for shift in range(CODE_BYTES * 8 - 5, -1, -5))
+    text = base64.b32encode(derived).decode().translate(_CROCKFORD)
     return Secret("-".join(text[start : start + 4] for start in range(0, len(text), 4)))
 
 

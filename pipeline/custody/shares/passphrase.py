@@ -6,7 +6,6 @@ hexadecimal, prints exactly what GnuPG asks for.
 
 from __future__ import annotations
 
-import re
 import secrets
 
 from pipeline.core import log
@@ -41,24 +40,3 @@ def written(raw: Secret) -> Secret:
         )
     # From here on it can meet a library's debug log: have it blotted out there, in every spelling.
     return log.redact(Secret(raw.reveal().hex()))
-
-
-def raw(written: Secret) -> Secret:
-    """Read what :func:`written` wrote; digits of either case, white space around them.
-
-    Args:
-        written: 64 hexadecimal digits.
-
-    Returns:
-        32 bytes.
-
-    Raises:
-        WrongPassphrase: It is something else.
-    """
-    digits = written.reveal().strip()
-    if not re.fullmatch(rb"[0-9A-Fa-f]{64}", digits):
-        raise WrongPassphrase(
-            "this is not an escrow passphrase",
-            hint="give the 64 hexadecimal digits that `shamir recover` prints",
-        )
-    return Secret(bytes.fromhex(digits.decode()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -74,6 +74,26 @@ class HolderDescription:
     coordinates: Coordinates
 
     __pydantic_config__ = ConfigDict(extra="forbid")
+
+    def listed(self, name: str) -> list[str]:
+        """A coordinate that is a list; empty where it is not there."""
+        value = self.coordinates.get(name)
+        return list(value) if isinstance(value, list) else []
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What custodians are called, by the fingerprints of their certificates."""
+        return dict(zip(self.listed("members"), self.listed("names"), strict=False))
+
+    def fixed(self, skipped: Collection[str]) -> dict[str, object]:
+        """The coordinates by which two descriptions are compared: lists sorted, without what is not there."""
+        kept = {name: value for name, value in self.without(skipped).coordinates.items() if value is not None}
+        return {name: sorted(value) if isinstance(value, list) else value for name, value in kept.items()}
+
+    def without(self, names: Collection[str]) -> HolderDescription:
+        """The same without some coordinates."""
+        kept = {name: value for name, value in self.coordinates.items() if name not in names}
+        return HolderDescription(self.kind, kept)
 
 
 def check_need(path: str, need: PathNeed) -> None:
@@ -163,15 +183,7 @@ def plan_digest(paths: Iterable[Path], holders: Mapping[str, Holder | HolderDesc
             path.name: {need.holder: [need.threshold, need.size] for need in path.needs} for path in paths
         },
         "holders": {
-            name: {
-                "kind": item.kind,
-                "coordinates": {
-                    key: sorted(value) if isinstance(value, list) else value
-                    for key, value in item.coordinates.items()
-                    if key not in VOLATILE and value is not None
-                },
-            }
-            for name, item in described.items()
+            name: {"kind": item.kind, "coordinates": item.fixed(VOLATILE)} for name, item in described.items()
         },
     }
     text = json.dumps(plan, sort_keys=True, separators=(",", ":"))

@@ -48,7 +48,7 @@ def seal(
     raw: Secret,
     paths: Sequence[Path],
     holders: Mapping[str, Holder],
-    openers: Mapping[str, Holder] | None,
+    openers: Mapping[str, Holder],
     binding: Binding,
 ) -> SealedCustody:
     """Split and seal an escrow passphrase, and prove that what was sealed opens.
@@ -57,9 +57,7 @@ def seal(
         raw: The escrow passphrase, 32 bytes.
         paths: The custody paths; each gets a split of its own.
         holders: Who seals, by name: the writer's identity.
-        openers: Who opens the machines' shares again, by name: the driller's identity. ``None`` where
-            this host is given none on purpose; then only the splits are checked, and what was sealed
-            stays unproven until it is drilled elsewhere.
+        openers: Who opens the machines' shares again, by name: the driller's identity.
         binding: What every share is bound to.
 
     Returns:
@@ -79,22 +77,21 @@ def seal(
     splits = _split(raw, paths)
     parts = [(path, need, splits[path.name].shares[need.holder]) for path in paths for need in path.needs]
     sealed = overlap([partial(_seal_one, *part, holders[part[1].holder], binding) for part in parts])
-    opened = {} if openers is None else _open_again(sealed, holders, openers, binding)
+    _open_again(sealed, holders, openers, binding)
     for path in paths:
-        _prove(raw, path, splits[path.name], opened)
+        _prove(raw, path, splits[path.name])
 
-    entries, members = [], {}
+    entries: list[PathEntry] = []
+    members: dict[str, bytes] = {}
     for path in sorted(paths, key=lambda item: item.name):
-        shares: list[ShareEntry] = []
-        for part in sealed:
-            if part.path.name == path.name:
-                for words, share in zip(part.words, part.shares, strict=True):
-                    entry = _entry(
-                        part, words, share, binding, codes=not holders[part.need.holder].unattended
-                    )
-                    shares.append(entry)
-                    members[entry.member] = share.data
+        shares = {
+            _entry(part, words, share, binding, codes=not holders[part.need.holder].unattended): share.data
+            for part in sealed
+            if part.path.name == path.name
+            for words, share in zip(part.words, part.shares, strict=True)
+        }
         entries.append(PathEntry(path.name, splits[path.name].identifier, path.needs, tuple(shares)))
+        members |= {entry.member: data for entry, data in shares.items()}
     section = CustodySection(descriptions, tuple(entries), witness.public_pem(raw, binding.record_id))
     # What was written must be readable by the reader that every later run uses.
     return SealedCustody(members, CustodySection.from_json(section.to_json()))
@@ -124,8 +121,8 @@ def _open_again(
     holders: Mapping[str, Holder],
     openers: Mapping[str, Holder],
     binding: Binding,
-) -> dict[tuple[str, str], tuple[Secret, ...]]:
-    """Open every machine's share under the driller's identity; people's shares stay closed."""
+) -> None:
+    """Open every machine's share under the driller's identity and compare; people's shares stay closed."""
     machines = [part for part in sealed if holders[part.need.holder].unattended]
     missing = sorted({part.need.holder for part in machines} - set(openers))
     if missing:
@@ -134,38 +131,30 @@ def _open_again(
             hint="give [identity.driller] a login for it; a share that was never opened counts for nothing",
         )
 
-    def one(part: _Sealed, share: SealedShare, expected: Secret) -> Secret:
-        words = slip39.normalise(openers[part.need.holder].open(share, binding))
-        if words != expected:
+    def one(part: _Sealed, share: SealedShare, expected: Secret) -> None:
+        if slip39.normalise(openers[part.need.holder].open(share, binding)) != expected:
             raise WrongShare(
                 f"holder {part.need.holder} opened another share than it sealed (path {part.path.name})",
                 hint="nothing was written; look at the holder's key with `orgkey doctor`",
             )
-        return words
 
-    calls = [
-        (part, partial(one, part, share, words))
-        for part in machines
-        for share, words in zip(part.shares, part.words, strict=True)
-    ]
-    opened: dict[tuple[str, str], tuple[Secret, ...]] = {}
-    for (part, _), words in zip(calls, overlap([call for _, call in calls]), strict=True):
-        key = (part.path.name, part.need.holder)
-        opened[key] = (*opened.get(key, ()), words)
-    return opened
+    overlap(
+        [
+            partial(one, part, share, words)
+            for part in machines
+            for share, words in zip(part.shares, part.words, strict=True)
+        ]
+    )
 
 
-def _prove(
-    raw: Secret, path: Path, split: Split, opened: Mapping[tuple[str, str], tuple[Secret, ...]]
-) -> None:
-    """Put a path together: machines' shares as they were opened, people's as they were split."""
+def _prove(raw: Secret, path: Path, split: Split) -> None:
+    """Put a path together, in as many ways as it takes until every share has taken part."""
     slack = max(need.size - need.threshold for need in path.needs)
-    for start in range(slack + 1):  # a window slides over each group, so that every share takes part
+    for start in range(slack + 1):  # a window slides over each group
         chosen: list[Secret] = []
         for need in path.needs:
-            shares = opened.get((path.name, need.holder), split.shares[need.holder])
             first = min(start, need.size - need.threshold)
-            chosen += shares[first : first + need.threshold]
+            chosen += split.shares[need.holder][first : first + need.threshold]
         if slip39.combine(chosen) != raw:
             raise IntegrityProblem(
                 f"custody path {path.name} does not give the escrow passphrase back",

@@ -14,16 +14,12 @@ import re
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pipeline.core import typed_text
 from pipeline.core.errors import NotEnoughShares, UsageProblem, WrongShare
 from pipeline.core.secret import Secret
 from pipeline.custody.shares.passphrase import SIZE
 from pipeline.custody.shares.paths import Path, check_need
-
-if TYPE_CHECKING:
-    from shamir_mnemonic.share import Share
 
 IDENTIFIERS = 1 << 15
 WORDS = 33
@@ -121,7 +117,7 @@ def combine(words: Sequence[Secret]) -> Secret:
         NotEnoughShares: Shares are missing.
         WrongShare: A share is damaged, or they belong to different splits.
     """
-    from shamir_mnemonic import shamir
+    from shamir_mnemonic.recovery import RecoveryState
     from shamir_mnemonic.share import Share
     from shamir_mnemonic.utils import MnemonicError
 
@@ -130,9 +126,17 @@ def combine(words: Sequence[Secret]) -> Secret:
     except MnemonicError as error:
         damaged = next((found for item in words if (found := damage(item))), _kind(error))
         raise WrongShare(f"a share is damaged: {damaged}", hint=_HINT) from None
-    chosen = _minimal(shares)
+    state = RecoveryState()
     try:
-        raw = shamir.combine_mnemonics([share.mnemonic() for share in chosen])
+        for share in shares:
+            state.add_share(share)
+        if not state.is_complete():
+            needed = max((share.group_threshold for share in shares), default=1)
+            raise NotEnoughShares(
+                f"shares of {state.groups_complete()} of {needed} holders are there",
+                hint="give the missing holders' shares too",
+            )
+        raw = state.recover(b"")
     except MnemonicError:
         raise WrongShare("the shares do not fit together", hint=_HINT) from None
     if len(raw) != SIZE:
@@ -189,29 +193,3 @@ def _kind(error: Exception) -> str:
         if str(error).startswith("Invalid mnemonic length")
         else "its checksum does not fit"
     )
-
-
-def _minimal(shares: set[Share]) -> list[Share]:
-    """Exactly as many shares as are needed: the library refuses one too many."""
-    if not shares:
-        raise NotEnoughShares("no share was given", hint="give the shares of one path")
-    if len({share.common_parameters() for share in shares}) > 1:
-        raise WrongShare("the shares belong to different splits", hint=_HINT)
-    groups: dict[int, list[Share]] = {}
-    for share in sorted(shares, key=lambda item: (item.group_index, item.index)):
-        groups.setdefault(share.group_index, []).append(share)
-    chosen: list[Share] = []
-    complete = 0
-    needed = next(iter(shares)).group_threshold
-    for group in groups.values():
-        if len({(share.member_threshold, len(share.value)) for share in group}) > 1:
-            raise WrongShare("the shares of a group do not fit together", hint=_HINT)
-        threshold = group[0].member_threshold
-        if len(group) >= threshold and complete < needed:
-            chosen += group[:threshold]
-            complete += 1
-    if complete < needed:
-        raise NotEnoughShares(
-            f"shares of {complete} of {needed} holders are there", hint="give the missing holders' shares too"
-        )
-    return chosen

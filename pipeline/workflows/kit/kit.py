@@ -20,7 +20,7 @@ from pipeline.core.clock import stamp
 from pipeline.core.digest import sha256
 from pipeline.core.errors import LocalFilesProblem
 from pipeline.evidence.ledger.events import KitEvent
-from pipeline.record.recovery_guide import CHECK, commands
+from pipeline.record.recovery_guide import CHECK_TEXT
 from pipeline.record.tar import PUBLIC, RECOVERY
 from pipeline.record.verify import Record
 from pipeline.workflows.checkin import Seat, seats
@@ -157,7 +157,7 @@ open its RECOVERY.txt. Go on only after AUTHENTIC; RECOVERY.txt goes on with its
 
     $ RECORD={Path("/media/kit/safe") / RECORD_FILE}
     $ FINGERPRINT={record.fingerprint}
-{commands(CHECK)}
+{CHECK_TEXT}
 """
     if not with_bundle:
         return text

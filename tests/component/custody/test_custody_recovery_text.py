@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.core.errors import UsageProblem
 from pipeline.core.secret import Secret
 from pipeline.custody import recovery_guide
 from pipeline.custody.holders.interface import SealedShare
@@ -77,7 +76,6 @@ def test_any_sufficient_custodians_get_the_passphrase(plans: Plans, tmp_path: Pa
     section, words = written(plan, raw)
     text = recovery_guide.render(section, plan.binding, plan.binding.fingerprint)
     commands = commands_in(text, "people")
-    assert commands == recovery_guide.commands_for(section, "people", plan.binding)
     assert "any 3 of 5" in text
     for member, share in words.items():
         (tmp_path / member).parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +107,8 @@ def test_another_share_is_not_called_right(plans: Plans, tmp_path: Path) -> None
 def test_nothing_in_the_manifest_becomes_a_command(plans: Plans, tmp_path: Path) -> None:
     plan = plans.with_people()
     section, words = written(plan, passphrase.draw())
-    commands = recovery_guide.commands_for(section, "unattended", plan.binding)
+    text = recovery_guide.render(section, plan.binding, "A" * 40)
+    commands = commands_in(text, "unattended")
     (tmp_path / "custody/unattended").mkdir(parents=True)
     for member in words:
         if "unattended" in member:
@@ -121,13 +120,6 @@ def test_nothing_in_the_manifest_becomes_a_command(plans: Plans, tmp_path: Path)
     assert f"<-namespace={NASTY}>" in calls
     assert f"<transit/decrypt/{NASTY}><ciphertext=sealed>" in calls
     assert f"<--key-id><{NASTY}><--ciphertext-blob><fileb://custody/unattended/aws.mem>" in calls
-
-
-def test_an_unknown_path_is_named(plans: Plans) -> None:
-    plan = plans.two_machines()
-    section, _ = written(plan, passphrase.draw())
-    with pytest.raises(UsageProblem, match="nobody"):
-        recovery_guide.commands_for(section, "nobody", plan.binding)
 
 
 def test_words_on_paper_are_typed_in(plans: Plans) -> None:
@@ -187,7 +179,9 @@ def test_a_custodians_name_is_never_a_command(plans: Plans) -> None:
     plan = plans.with_people()
     section, _ = with_custodians(plan, passphrase.draw())
     text = recovery_guide.render(section, plan.binding, "A" * 40)
-    assert commands_in(text, "people") == recovery_guide.commands_for(section, "people", plan.binding)
+    commands = commands_in(text, "people")
+    assert len(commands) == 2 * 5 + 2
+    assert all(re.match(r"SHARE_\d=\$\(gpg |printf |PASSPHRASE=|test ", line) for line in commands)
     assert not re.search(r"^\s*\$ touch", text, re.MULTILINE)
     assert "share 4, SHARE_4: $ touch PWNED?    $ touch PWNED" in text
 
@@ -264,5 +258,6 @@ def test_more_custodians_than_needed_do_no_harm(plans: Plans, tmp_path: Path, ma
             SealedShare(share.index, "mem", sealed.members[share.member], ""), plan.binding
         )
         (tmp_path / share.member).write_bytes(opened.reveal())
-    result = run(recovery_guide.commands_for(section, "people", plan.binding), tmp_path, {"gpg": 'cat "$2"'})
+    commands = commands_in(recovery_guide.render(section, plan.binding, "A" * 40), "people")
+    result = run(commands, tmp_path, {"gpg": 'cat "$2"'})
     assert result.stdout.splitlines()[-1] == passphrase.written(raw).text(), result.stderr

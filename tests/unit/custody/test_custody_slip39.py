@@ -168,19 +168,16 @@ def test_words_may_be_written_by_hand() -> None:
     assert slip39.combine([by_hand, *split.shares["aws"]]) == raw
 
 
-def test_a_passphrase_is_written_as_64_digits_and_read_again() -> None:
+def test_a_passphrase_is_written_as_64_digits() -> None:
     raw = passphrase.draw()
     written = passphrase.written(raw)
     assert len(written) == 64
     assert written.text() == written.text().lower()
-    assert passphrase.raw(written) == raw
-    assert passphrase.raw(Secret(written.text().upper() + "\n")) == raw
+    assert bytes.fromhex(written.text()) == raw.reveal()
     assert passphrase.draw() != raw
 
 
-@pytest.mark.parametrize("text", ["", "ab", "g" * 64, "0" * 63, "0" * 66, "é" * 32])
-def test_other_texts_are_no_escrow_passphrase(text: str) -> None:
+@pytest.mark.parametrize("size", [0, 31, 33, 64])
+def test_another_number_of_bytes_is_no_escrow_passphrase(size: int) -> None:
     with pytest.raises(WrongPassphrase):
-        passphrase.raw(Secret(text))
-    with pytest.raises(WrongPassphrase):
-        passphrase.written(Secret(text + "x"))
+        passphrase.written(Secret(bytes(size)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.config.places import AwsPlace
-from pipeline.custody.shares.way import way
+from pipeline.custody.holders.machine import way
 
 
 @pytest.mark.parametrize(
