@@ -164,7 +164,7 @@ def _confirm_pin(data: bytes) -> str:
     if not passphrases.interactive():
         raise UsageProblem("no key is pinned, and this is not running in a terminal", hint=hint)
     typer.echo(f"No key is pinned. The export holds:\n\n  {spaced(found.fingerprint)}", err=True)
-    for user_id in found.to_json()["user_ids"]:
+    for user_id in found.document["user_ids"]:
         typer.echo(f"  {printable(str(user_id))}", err=True)
     typer.echo("", err=True)
     if not typer.confirm("Does the server show the same fingerprint?", err=True):

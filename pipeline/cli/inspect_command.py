@@ -34,7 +34,7 @@ def inspect(
     pin = factory.pinned(None, call.fingerprint)
     data = FileSource(file).fetch(Deadline(60)).data
     passphrase = _passphrase(call)
-    document = inspection.inspect(data, pin=pin, passphrase=passphrase, now=datetime.now(UTC)).to_json()
+    document = inspection.inspect(data, pin=pin, passphrase=passphrase, now=datetime.now(UTC)).document
     call.out.emit(document, _lines(document))
     return Code(document["exit_code"])
 

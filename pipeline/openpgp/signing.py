@@ -144,7 +144,10 @@ def verify_detached(
     except OrgkeyError as error:
         raise _not_authentic(error.message) from error
     if key.fingerprint != fingerprint.upper():
-        raise _not_authentic(f"the public part is of another key, {key.fingerprint}")
+        told = (
+            f"the public part is of another key, {key.fingerprint}, and stands in the place of {fingerprint}"
+        )
+        raise _not_authentic(told)
     made, packet = _one_signature(signature)
     if made.created > now + _CLOCK_SKEW:
         raise ClockProblem(

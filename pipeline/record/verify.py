@@ -13,7 +13,7 @@ from datetime import datetime
 
 from pipeline.core.clock import Deadline
 from pipeline.core.digest import Digest, sha256
-from pipeline.core.errors import IntegrityProblem, OrgkeyError
+from pipeline.core.errors import IntegrityProblem
 from pipeline.custody.holders.interface import Binding
 from pipeline.openpgp.format import armor
 from pipeline.record import tar
@@ -84,18 +84,11 @@ def verify_record(
         UsageProblem: They are authentic, but of a schema newer than this program.
     """
     from pipeline.openpgp import signing
-    from pipeline.openpgp.key import parsing
 
     members = tar.unpack(data)
     missing = {tar.MANIFEST, tar.MANIFEST_SIGNATURE, tar.PUBLIC} - set(members)
     if missing:
         raise _false(f"it has no {', '.join(sorted(missing))}")
-    try:
-        key = parsing.read_one(members[tar.PUBLIC], "the record's public key")
-    except OrgkeyError as error:
-        raise _false(error.message) from error
-    if key.fingerprint != fingerprint:
-        raise _false(f"it is of another key, {key.fingerprint}, and stands in the place of {fingerprint}")
     signing.verify_detached(
         members[tar.PUBLIC],
         fingerprint,

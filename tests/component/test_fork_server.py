@@ -213,5 +213,5 @@ def test_the_child_of_pgpy_is_forked_and_does_its_work(starter: Starter, tmp_pat
     assert code == 0, err
     forked, answer, ended = json.loads(out)
     assert (forked, ended) == (starter.forked, True)
-    assert answer["sign"][0] == "failure"
+    assert answer["sign"][0] is False
     assert "does not open it" in answer["sign"][1]

@@ -133,7 +133,7 @@ def test_restore_of_the_false_epoch_is_refused(
     world: World, slots: tuple[str, str], planted: tuple[Record, Record], tmp_path: Path
 ) -> None:
     run = context(world, slots[0])
-    with pytest.raises(IntegrityProblem, match="a: version 1: this record is not authentic"):
+    with pytest.raises(IntegrityProblem, match="a: version 1: not authentic"):
         find(run, RestoreRequest(tmp_path / "key.asc", epoch=planted[1].epoch))
     with pytest.raises(IntegrityProblem, match="in the place of"):
         find(

@@ -129,6 +129,8 @@ def combine(words: Sequence[Secret]) -> Secret:
     state = RecoveryState()
     try:
         for share in shares:
+            if not state.matches(share):
+                raise WrongShare("the shares belong to different splits", hint=_HINT)
             state.add_share(share)
         if not state.is_complete():
             needed = max((share.group_threshold for share in shares), default=1)

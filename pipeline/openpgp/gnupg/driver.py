@@ -111,7 +111,6 @@ class GnuPG:
         self.moment = moment
         self.cancellation = cancellation
         self._home = Home()
-        self._files = 0
 
     def __enter__(self) -> Self:
         process.find("gpg")
@@ -207,13 +206,6 @@ class GnuPG:
             return []
         # Each line begins with date, time and process.
         return [line.partition("] ")[2].strip() for line in lines]
-
-    def _file(self, data: bytes) -> Path:
-        self._files += 1
-        path = self.home / f"in-{self._files}"
-        with own_trouble(WHAT):
-            path.write_bytes(data)
-        return path
 
     def import_keys(self, data: bytes, expected: Mapping[str, bool]) -> None:
         """Import keys, and make sure that it is exactly these.
@@ -320,7 +312,10 @@ class GnuPG:
         Raises:
             GnuPGRefused: gpg cannot tell: it does not take the key, the algorithm or the form.
         """
-        answer = self.call("--verify", str(self._file(signature)), "-", stdin=data, real_time=True)
+        path = self.home / "signature"
+        with own_trouble(WHAT):
+            path.write_bytes(signature)
+        answer = self.call("--verify", str(path), "-", stdin=data, real_time=True)
         if answer.lines("BADSIG") or len(answer.lines("NEWSIG")) != 1:
             return None
         valid = answer.lines("VALIDSIG")

@@ -46,10 +46,6 @@ class Inspection:
         found: list[dict[str, Any]] = self.document["problems"]
         return found
 
-    def to_json(self) -> dict[str, Any]:
-        """The document ``orgkey.inspect/1``."""
-        return dict(self.document)
-
 
 def inspect(
     data: bytes, *, pin: str | None = None, passphrase: Secret | None = None, now: datetime

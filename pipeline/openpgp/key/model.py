@@ -28,12 +28,14 @@ class Component:
     signatures: tuple[Packet, ...] = ()
 
     @property
+    def state(self) -> ProtectionState | None:
+        """What its secret part is; ``None`` without a secret packet."""
+        return self.protection.state if self.protection else None
+
+    @property
     def secret_here(self) -> bool:
         """Whether secret numbers are in the file, in whatever protection."""
-        return self.protection is not None and self.protection.state not in (
-            ProtectionState.DUMMY,
-            ProtectionState.CARD,
-        )
+        return self.state not in (None, ProtectionState.DUMMY, ProtectionState.CARD)
 
 
 @dataclass(frozen=True)
@@ -146,14 +148,12 @@ _PREFERENCE = (
     ProtectionState.UNSUPPORTED,
     ProtectionState.CARD,
     ProtectionState.DUMMY,
+    None,
 )
 
 
 def _merge_component(one: Component, other: Component) -> Component:
-    def rank(component: Component) -> int:
-        return _PREFERENCE.index(component.protection.state) if component.protection else len(_PREFERENCE)
-
-    best = min(one, other, key=rank)  # the first of two equal ones
+    best = min(one, other, key=lambda part: _PREFERENCE.index(part.state))  # the first of two equal ones
     return replace(best, signatures=union(one.signatures, other.signatures))
 
 

@@ -76,10 +76,8 @@ class Examination:
     @property
     def protected(self) -> bool:
         """Whether a secret part takes a passphrase."""
-        return self.key is not None and any(
-            part.protection is not None and part.protection.state is ProtectionState.PROTECTED
-            for part in self.key.components
-        )
+        parts = self.key.components if self.key else ()
+        return any(part.state is ProtectionState.PROTECTED for part in parts)
 
     def refused(self, accept: Collection[str] = ()) -> OrgkeyError | None:
         """The first problem that is not accepted."""
@@ -215,8 +213,7 @@ _ELSEWHERE: Final = {
 def _secret_parts(key: TransferableKey) -> Iterable[OrgkeyError]:
     bare = []
     for index, component in enumerate(key.components):
-        name, how = name_of(key, index), component.protection
-        state = how.state if how else None
+        name, how, state = name_of(key, index), component.protection, component.state
         if state in _ELSEWHERE:
             where, hint = _ELSEWHERE[state]
             yield Incomplete(f"the secret part of {name} is {where}", hint=hint)

@@ -62,7 +62,7 @@ def open_all(
     problems: list[OrgkeyError] = []
     for index, component in enumerate(key.components):
         clear: Secret | None = None
-        state = component.protection.state if component.protection else None
+        state = component.state
         if state is ProtectionState.UNPROTECTED or (state is ProtectionState.PROTECTED and attempts):
             try:
                 clear = _open(component, attempts if state is ProtectionState.PROTECTED else [b""])
@@ -115,7 +115,7 @@ def _wrong(
     names = " and ".join(name_of(key, index) for index in failed)
     message = f"the passphrase does not open {names}"
     others = [index for index, clear in enumerate(opened) if clear is not None]
-    if any(_protected(key.components[index]) for index in others):
+    if any(key.components[index].state is ProtectionState.PROTECTED for index in others):
         message += f", though it opens {' and '.join(name_of(key, index) for index in others)}"
         hint = "the parts have different passphrases, or that part is damaged; export the key again"
     else:
@@ -126,7 +126,3 @@ def _wrong(
     if any(how is not None and how.usage != 254 for how in old):
         hint += " (or the key is damaged: its old 16-bit checksum cannot tell the two apart)"
     return WrongPassphrase(message, hint=hint)
-
-
-def _protected(component: Component) -> bool:
-    return component.protection is not None and component.protection.state is ProtectionState.PROTECTED

@@ -117,7 +117,6 @@ def _jobs(
     return {
         name: Job(
             name=name,
-            tsk=views.stored,
             views=views,
             resigned=None,
             passphrase=passphrase,
@@ -183,7 +182,7 @@ class _Run:
         if job is None:
             return None
         try:
-            self.opened = unlock(job.tsk, job.passphrase)
+            self.opened = unlock(job.views.stored, job.passphrase)
         except errors.Unsupported as error:
             self.notes.append(f"this program takes no part: {error.message}")
         except OrgkeyError as error:

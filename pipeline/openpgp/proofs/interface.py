@@ -35,8 +35,7 @@ class Job:
 
     Attributes:
         name: The implementation's.
-        tsk: The stored keypair as it was read.
-        views: The same, laid into the frame of the public part.
+        views: The stored keypair, as it was read and laid into the frame of the public part.
         resigned: The public part with fresh self-signatures by the recovered key, when it has expired.
         passphrase: What opens the keypair.
         wrong: What must not open it.
@@ -48,7 +47,6 @@ class Job:
     """
 
     name: str
-    tsk: bytes
     views: Views
     resigned: bytes | None
     passphrase: Secret

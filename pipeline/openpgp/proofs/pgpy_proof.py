@@ -191,7 +191,7 @@ class PgpyProver:
         if self._child is None:
             self._child = Prestarted()
         secrets = {
-            "tsk": _text(job.tsk),
+            "tsk": _text(job.views.stored),
             "secret": _text(job.views.secret),
             "public": _text(job.views.public),
             "passphrase": _text(job.passphrase.reveal()),

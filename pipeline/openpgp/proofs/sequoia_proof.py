@@ -82,7 +82,7 @@ class SequoiaProver:
         except UsageProblem:
             raise TakesNoPart("takes passphrases in UTF-8 only") from None
         tsk = pysequoia.Tsk.from_bytes(_secret(job))
-        stored = pysequoia.Tsk.from_bytes(job.tsk).extract_certificate().fingerprint
+        stored = pysequoia.Tsk.from_bytes(job.views.stored).extract_certificate().fingerprint
         user = pysequoia.Cert.from_bytes(job.user.public)
         public = pysequoia.Cert.from_bytes(_public(job))
         detached = pysequoia.SignatureMode.DETACHED
@@ -145,7 +145,7 @@ def _secret(job: Job) -> bytes:
     if job.resigned is None:
         return job.views.secret
     frame = parsing.read_one(job.resigned, "the public part signed again")
-    return splice(frame, parsing.read_one(job.tsk, "the stored keypair"))
+    return splice(frame, parsing.read_one(job.views.stored, "the stored keypair"))
 
 
 def _show_known_answer() -> None:

@@ -132,9 +132,9 @@ def test_shares_of_one_split_alone_fit_together() -> None:
     one = slip39.split(passphrase.draw(), pairs, set())
     others = set(range(slip39.IDENTIFIERS)) - {one.identifier}
     mine = one.shares["people"]
-    for path, said in ((triples, "the shares of a group do not fit"), (pairs, "the shares do not fit")):
+    for path in (triples, pairs):
         foreign = slip39.split(passphrase.draw(), path, others).shares["people"]
-        with pytest.raises(WrongShare, match=said):
+        with pytest.raises(WrongShare, match="the shares do not fit together"):
             slip39.combine([mine[0], foreign[1]])
     ((short,),) = shamir.generate_mnemonics(1, [(1, 1)], bytes(16), extendable=True, iteration_exponent=0)
     with pytest.raises(WrongShare, match="not those of an escrow passphrase"):

@@ -50,7 +50,7 @@ def refused(data: bytes, code: Code, now: datetime, passphrase: Secret | None = 
     """Inspect and load agree on the code; returns the first problem's message and hint."""
     found = inspect(data, passphrase=passphrase, now=now)
     assert found.code is code, found.problems
-    assert set(found.to_json()) == DOCUMENT
+    assert set(found.document) == DOCUMENT
     assert found.document["verdict"] == code.label
     assert found.document["exit_code"] == code
     with pytest.raises(OrgkeyError) as caught:
@@ -64,7 +64,7 @@ def refused(data: bytes, code: Code, now: datetime, passphrase: Secret | None = 
 def test_the_products_layout(export: Export, passphrase: Secret, now: datetime) -> None:
     found = inspect(export("rsa4096-two-block"), passphrase=passphrase, now=now)
     assert found.ok
-    document = found.to_json()
+    document = found.document
     assert set(document) == DOCUMENT
     assert document["schema"] == "orgkey.inspect/1"
     assert (document["verdict"], document["exit_code"]) == ("ok", 0)
