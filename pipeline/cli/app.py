@@ -69,6 +69,15 @@ COMMANDS = commands(
             "ledger show": "Show the last entries.",
             "ledger sync": "Push to the mirrors, and copy other hosts' chains.",
         },
+        "Many keys": {
+            "fleet": "Look after many keys: one configuration each, in a process of its own.",
+            "fleet status": "Say of each key how fresh and how proven its escrow is.",
+            "fleet doctor": "Check everything that each key's runs will need.",
+            "fleet drill": "Hold a drill of each key.",
+            "fleet backups": "Read backups of each key.",
+            "fleet report": "Write a report of each key, and one page over all.",
+            "fleet posture": "Who can reconstruct how many keys; whose loss is fatal to how many.",
+        },
         "Trying and testing": {
             "lab": "A stand-in for a PGP Encryption Server, for trying and testing: not the product.",
             "stack": "Run real servers on this host, for trying and testing.",

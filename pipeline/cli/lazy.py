@@ -27,6 +27,10 @@ ARGUMENTS_OF_EXAMPLES: Final = {
 """What follows the words of a command in the example of its help page."""
 
 
+ONE_MODULE: Final = frozenset({"fleet"})
+"""Groups whose commands are one module, as ``fleet_command``."""
+
+
 @dataclass(frozen=True)
 class LateCommand:
     """A command that is not imported yet, or a group of them.
@@ -68,8 +72,9 @@ class LateCommand:
             _with_help_pages(app, f"orgkey {name}")
             alone.add_typer(app, name=name, cls=HelpGroup)
             return typer.main.get_group(alone).commands[name]
-        file = self.words.replace(" ", "_") if " " in self.words else f"{name}_command"
-        module = import_module(f"{__package__}.{file}")
+        first, _, second = self.words.partition(" ")
+        together = not second or first in ONE_MODULE
+        module = import_module(f"{__package__}.{first}_{'command' if together else second}")
         function = getattr(module, name, None) or getattr(module, f"{name}_")
         alone.command(name, cls=HelpCommand, short_help=self.help)(function)
         return typer.main.get_command(alone)

@@ -8,12 +8,15 @@ see :class:`Breaker`.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from pipeline.core.clock import Clock, Deadline, SystemClock
 from pipeline.core.errors import DeadlinePassed, Denied, OrgkeyError, Unreachable
@@ -52,8 +55,18 @@ class Breaker:
     that refuses or answers with an error never opens it: that costs no time-outs.
     """
 
-    def __init__(self) -> None:
+    shared: ClassVar[Path | None] = None
+    """Where the runs of a fleet leave word of servers that keep silent; ``None`` outside of one."""
+
+    def __init__(self, server: str = "") -> None:
         self._open = threading.Event()
+        self._word = self.shared / hashlib.sha256(server.encode()).hexdigest() if self.shared else None
+        self._given_up = self._word is not None and self._word.exists()
+
+    @property
+    def given_up(self) -> bool:
+        """Whether another run of the same fleet met silence there before this one began: it is not called."""
+        return self._given_up
 
     @property
     def open(self) -> bool:
@@ -63,6 +76,9 @@ class Breaker:
     def trip(self) -> None:
         """Note that every attempt of a call met silence."""
         self._open.set()
+        if self._word is not None:
+            with suppress(OSError):
+                self._word.touch(mode=0o600)
 
     def close(self) -> None:
         """Note that a call succeeded."""
@@ -84,7 +100,7 @@ class Breakers:
     def of(self, server: str) -> Breaker:
         """The breaker of a server, by its address."""
         with self._lock:
-            return self._known.setdefault(server, Breaker())
+            return self._known.setdefault(server, Breaker(server))
 
 
 def _error(state: RetryCallState) -> BaseException | None:
@@ -145,6 +161,12 @@ class Retrier:
         import tenacity
 
         self.deadline.check()
+        if self._breaker.given_up:
+            raise Unreachable(
+                f"{what}: the server keeps silent: another run of this fleet waited for it",
+                hint="check the server and the network, then run this again",
+                again=False,
+            )
         answers: list[bool] = []
         ceiling = tenacity.wait_exponential(multiplier=self._base, max=self._cap)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from pipeline.core import files
+from pipeline.core.clock import parse_stamp
 from pipeline.core.errors import Code, LocalFilesProblem
 from pipeline.monitoring.status import Status
 
@@ -141,6 +142,12 @@ def of_status(found: Status, now: datetime, name: str = "") -> bytes:
         )
     newest = found.newest_backup.timestamp() if found.newest_backup else None
     page.gauge("newest_backup_timestamp_seconds", "When the newest backup was written.", newest)
+    read = found.verified_backup
+    page.gauge(
+        "newest_verified_backup_timestamp_seconds",
+        "When the newest backup was written that was read to its end, as it lies there now.",
+        parse_stamp(read.read.modified).timestamp() if read and read.read.modified else None,
+    )
     overdue = sum(item.overdue for item in found.custodians) if found.custodians else None
     page.gauge("custodian_overdue", "Shares of people whose check-in is overdue.", overdue)
     return _ended(page, True, found.code, now)
@@ -173,6 +180,27 @@ def before(path: Path) -> KeyLabels:
     except (OSError, ValueError):
         pass
     return KeyLabels()
+
+
+def merged(pages: Iterable[bytes]) -> bytes:
+    """One exposition of several: each family once, with the samples of all.
+
+    Args:
+        pages: What :func:`of_status` or :func:`of_failure` gave.
+    """
+    families: dict[str, tuple[list[str], list[str]]] = {}
+    for page in pages:
+        head: list[str] = []
+        name = ""
+        for line in page.decode().splitlines():
+            if line.startswith("# HELP "):
+                head, name = [line], line.split(" ")[2]
+            elif line.startswith("#"):
+                head.append(line)
+            else:
+                families.setdefault(name, (head, []))[1].append(line)
+    lines = [line for head, samples in families.values() for line in (*head, *samples)]
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def write(path: Path, data: bytes) -> None:

@@ -18,7 +18,7 @@ from pipeline.core.isolation import isolated
 from pipeline.core.text import counted
 from pipeline.custody.shares.paths import HolderDescription, describe, from_config
 from pipeline.evidence.ledger import drill_history
-from pipeline.evidence.ledger.backup_history import BackupHistory
+from pipeline.evidence.ledger.backup_history import BackupHistory, RecordedReading
 from pipeline.evidence.ledger.drill_history import Drilled, History, LastKnown
 from pipeline.evidence.ledger.witnessed import Witnesses
 from pipeline.monitoring import rules
@@ -49,6 +49,7 @@ class Status:
         outdated: Names of stored epochs that follow another custody plan than the configuration.
         proven: The last passed test restore of each copy and path of the latest epoch.
         newest_backup: When the newest of the configured backups was written, where any tells.
+        verified_backup: The newest of them that was read to its end, as it lies there now.
         rules: Every rule of the gate, whether it holds or not.
         survey: What is stored.
         judged_at: When it was judged.
@@ -68,6 +69,7 @@ class Status:
     outdated: frozenset[str]
     proven: Mapping[tuple[str, str], Drilled]
     newest_backup: datetime | None
+    verified_backup: RecordedReading | None
     rules: tuple[Rule, ...]
     survey: Catalog
     judged_at: datetime
@@ -159,10 +161,10 @@ class _Gate:
             self._former_key(each)
         backups = self._backups()
         newest = newest_of(backups, self._now)
+        readings = BackupHistory.of(past.backups, self._policy.known_backups)
         if context.config.backups:
             self._rules += rules.backups(self._policy, newest, self._now)
             if error is None:
-                readings = BackupHistory.of(past.backups, self._policy.known_backups)
                 places = Places(context.config.backups)
                 self._rules += rules.verified_backups(self._policy, backups, places, readings, self._now)
         if (wrong := context.deadline.dates.problem()) is not None:
@@ -181,6 +183,7 @@ class _Gate:
             outdated=outdated,
             proven=drill_history.last_passed(past.drills, frozenset({latest.name})) if latest else {},
             newest_backup=newest,
+            verified_backup=_newest_verified(backups, readings),
             rules=tuple(self._rules),
             survey=survey,
             judged_at=self._now,
@@ -337,6 +340,12 @@ def _plan(context: KeyScope) -> tuple[CustodyPlan | None, list[tuple[str, Orgkey
     unasked = [(name, item) for name, item in answers.items() if isinstance(item, OrgkeyError)]
     described = {name: item for name, item in answers.items() if isinstance(item, HolderDescription)}
     return (None if unasked else CustodyPlan(paths, {}, {}, described)), unasked
+
+
+def _newest_verified(found: Sequence[Backup], readings: BackupHistory) -> RecordedReading | None:
+    proven = [readings.verified(backup.source.location, backup.source.state) for backup in found]
+    dated = [one for one in proven if one and one.read.modified]
+    return max(dated, key=lambda one: one.read.modified or "", default=None)
 
 
 def newest_of(found: Sequence[Backup], now: datetime) -> datetime | None:

@@ -290,6 +290,22 @@ class GateItem(Part):
     rules: tuple[RuleItem, ...]
 
 
+class VerifiedBackupPart(Part):
+    """A backup that was read to its end.
+
+    Attributes:
+        source: Where it is.
+        modified: When it was written, as its place says.
+        verified: When it was read.
+        sha256: Of its stored bytes.
+    """
+
+    source: str = at("read.source")
+    modified: str | None = at("read.modified")
+    verified: datetime = at("at")
+    sha256: str = at("read.sha256")
+
+
 class StatusDocument(Document, schema="orgkey.status/1", printed_by="orgkey status"):
     """How fresh and how proven the escrow is.
 
@@ -308,6 +324,7 @@ class StatusDocument(Document, schema="orgkey.status/1", printed_by="orgkey stat
         epochs: All that are stored, oldest first.
         former: One for each key of ``key.former``.
         backups: The map of the configured backups.
+        verified_backup: The newest of them that was read to its end, as it lies there now, or null.
         custodians: One for each share of a person in the latest epoch.
         gate: The rules that must hold.
         exit_code: How the run ended.
@@ -327,6 +344,7 @@ class StatusDocument(Document, schema="orgkey.status/1", printed_by="orgkey stat
     epochs: tuple[PlannedEpochItem, ...]
     former: tuple[FormerKeyItem, ...]
     backups: tuple[BackupItem, ...]
+    verified_backup: VerifiedBackupPart | None
     custodians: tuple[CheckInItem, ...]
     gate: GateItem
     exit_code: Code
@@ -370,6 +388,9 @@ class StatusDocument(Document, schema="orgkey.status/1", printed_by="orgkey stat
                 for former in status.former
             ),
             backups=BackupItem.all(status.backups),
+            verified_backup=(
+                VerifiedBackupPart.of(status.verified_backup) if status.verified_backup else None
+            ),
             custodians=CheckInItem.each(status.custodians),
             gate=GateItem(
                 ok=not status.broken,

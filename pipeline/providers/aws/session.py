@@ -35,6 +35,15 @@ def _loader() -> Any:
     return botocore.loaders.create_loader()
 
 
+def preload() -> None:
+    """Read the descriptions of the services that are used; for a process that others are forked from."""
+    for service in ("s3", "kms", "sts"):
+        for kind in ("service-2", "endpoint-rule-set-1"):
+            _loader().load_service_model(service, kind)
+    _loader().load_data("endpoints")
+    _loader().load_data("partitions")
+
+
 @dataclass(eq=False)
 class _Login:
     """Credentials, read once: by one session, or by several of a role that need the same ones."""

@@ -1,0 +1,217 @@
+"""`orgkey fleet`: the commands of one key, for many configurations."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.cli.command import Invocation, command
+from pipeline.cli.documents.fleet import FleetDocument, FleetMemberItem, FleetPostureDocument, PartyItem
+from pipeline.cli.help import COPY_CODES, SHARE_CODES, WHERE
+from pipeline.cli.options import opt
+from pipeline.cli.output import table
+from pipeline.core.errors import Code, LocalFilesProblem, UsageProblem, first_of
+
+if TYPE_CHECKING:
+    from pipeline.cli.fleet_run import MemberResult
+
+_SHARED: Final = ("state_dir", "json", "quiet", "verbose")
+_CODES: Final = (*COPY_CODES, *SHARE_CODES, Code.STALE, Code.PROOF_FAILED)
+_VERDICTS: Final[dict[Code, str]] = {
+    Code.OK: "good",
+    Code.STALE: "stale",
+    Code.DEGRADED: "degraded",
+    Code.INTEGRITY: "damaged",
+    Code.PROOF_FAILED: "cannot be restored",
+    Code.NOT_ENOUGH_SHARES: "cannot be restored",
+    Code.WRONG_SHARE: "cannot be restored",
+    Code.UNREACHABLE: "not known",
+    Code.DENIED: "not known",
+    Code.DEADLINE: "not known",
+    Code.LOCKED: "not known",
+}
+_LISTED: Final = 15
+"""So many keys are named on a screen; all are in the document and on the page."""
+
+CONFIGS: Final[Any] = opt(
+    "--configs", "A configuration, or a quoted pattern of several; repeatable.", "GLOB", WHERE
+)
+JOBS: Final[Any] = opt("--jobs", "How many at once; twice the cores by default.", "N", WHERE, default=0)
+
+
+@command("orgkey fleet status --configs '/etc/orgkey/*.toml'", _CODES, shared=_SHARED)
+def status(
+    call: Invocation,
+    configs: list[str] = CONFIGS,
+    jobs: int = JOBS,
+    metrics: Path | None = opt("--metrics", "Also write all keys' metrics for Prometheus.", "FILE", WHERE),
+    page: Path | None = opt("--page", "Also write one HTML page over all keys; a new file.", "FILE", WHERE),
+) -> Code:
+    """Say of each key how fresh and how proven its escrow is.
+
+    Each configuration is judged in a process of its own, with the variables of NAME.env beside it and no
+    login of another.
+    """
+    from pipeline.cli import fleet_text
+    from pipeline.core import files
+
+    with fleet_text.metrics_of(metrics) as more:
+        results = _run(call, "status", configs, jobs, more)
+    if page is not None:
+        files.write_new(page, fleet_text.page({item.member.name: item for item in results}, {}), mode=0o644)
+    return _answer(call, "status", results)
+
+
+@command("orgkey fleet doctor --configs '/etc/orgkey/*.toml'", _CODES, shared=_SHARED)
+def doctor(call: Invocation, configs: list[str] = CONFIGS, jobs: int = JOBS) -> Code:
+    """Check everything that each key's runs will need."""
+    return _answer(call, "doctor", _run(call, "doctor", configs, jobs))
+
+
+@command("orgkey fleet drill --configs '/etc/orgkey/*.toml'", _CODES, shared=_SHARED)
+def drill(call: Invocation, configs: list[str] = CONFIGS, jobs: int = JOBS) -> Code:
+    """Hold a drill of each key, by the paths that need nobody."""
+    return _answer(call, "drill", _run(call, "drill", configs, jobs))
+
+
+@command("orgkey fleet backups --configs '/etc/orgkey/*.toml' --newest 1", _CODES, shared=_SHARED)
+def backups(
+    call: Invocation,
+    configs: list[str] = CONFIGS,
+    jobs: int = JOBS,
+    newest: int | None = opt("--newest", "Only so many of each place, by date.", "N"),
+    part: str | None = opt("--part", "Only one of N parts, as for `orgkey backups verify`.", "K/N"),
+    unread_for: float | None = opt("--unread-for", "Only what nobody has read for so many days.", "DAYS"),
+) -> Code:
+    """Read backups of each key to their end, as `orgkey backups verify` does; one at a time for each key."""
+    words = ["backups", "verify", "--jobs", "1"]
+    for option, value in (("--newest", newest), ("--part", part), ("--unread-for", unread_for)):
+        words += [] if value is None else [option, str(value)]
+    return _answer(call, "backups verify", _run(call, words, configs, jobs))
+
+
+@command("orgkey fleet report --configs '/etc/orgkey/*.toml' --out reports", _CODES, shared=_SHARED)
+def report(
+    call: Invocation,
+    configs: list[str] = CONFIGS,
+    jobs: int = JOBS,
+    out: Path = opt("--out", "A new folder: a report for each key, and index.html over all.", "DIR", WHERE),
+) -> Code:
+    """Write a report of each key, and one page over all of them."""
+    from pipeline.cli import fleet_text
+    from pipeline.core import files
+
+    with files.os_errors(f"cannot make the folder {out}"):
+        out.mkdir(mode=0o700)
+    paths = {name: out / f"{name}.html" for name in _names(configs)}
+    judged = _run(call, "status", configs, jobs)
+    written = _run(call, "report", configs, jobs, lambda name: ("--out", str(paths[name])))
+    links = {name: path.name for name, path in paths.items() if path.exists()}
+    page = fleet_text.page({item.member.name: item for item in judged}, links)
+    files.write_new(out / "index.html", page, mode=0o600)
+    missing = [LocalFilesProblem.code for item in written if item.member.name not in links]
+    call.out.progress(f"written to {out}: {len(links)} reports and index.html")
+    return _answer(call, "report", judged, [item.code for item in written if item.code] if missing else ())
+
+
+@command("orgkey fleet posture --configs '/etc/orgkey/*.toml'", COPY_CODES, shared=_SHARED)
+def posture(call: Invocation, configs: list[str] = CONFIGS, jobs: int = JOBS) -> Code:
+    """Who can reconstruct how many keys, and whose loss is fatal to how many.
+
+    Parties, people and domains of the same name in several configurations are taken for the same.
+    """
+    results = _run(call, ["custody", "posture"], configs, jobs)
+    known = {item.member.name: item.document for item in results if item.document and not item.problem}
+    document = FleetPostureDocument(
+        reconstruct=_parties(known, "reconstruct"),
+        fatal_losses=_parties(known, "fatal_losses"),
+        unknown={item.member.name: item.problem for item in results if item.problem},
+        exit_code=first_of([item.code for item in results]),
+    )
+    lines = []
+    for title, items in (
+        ("who can reconstruct keys (each line is enough):", document.reconstruct),
+        ("losses that make every restore of keys impossible:", document.fatal_losses),
+    ):
+        rows = [(str(len(item.keys)), " and ".join(item.parties), _some(item.keys)) for item in items]
+        lines += [title, *(f"  {line}" for line in table(("keys", "who", "which"), rows)), ""]
+    lines += [f"  - {name}: not known: {why}" for name, why in document.unknown.items()]
+    return call.answer(document, lines)
+
+
+def _parties(known: Mapping[str, Mapping[str, Any]], field: str) -> tuple[PartyItem, ...]:
+    """Each minimal set with the keys that it is enough for; sets are compared by the parties' names.
+
+    Holders and targets are left out: their names are each configuration's own.
+    """
+    keys: dict[tuple[str, ...], list[str]] = {}
+    for name, document in known.items():
+        for parties in document[field] or ():
+            if any(party.startswith(("holder ", "target ")) for party in parties):
+                continue
+            named = tuple(sorted(document["names"].get(party, party) for party in parties))
+            keys.setdefault(named, []).append(name)
+    ordered = sorted(keys.items(), key=lambda item: (-len(item[1]), len(item[0]), item[0]))
+    return tuple(PartyItem(parties=parties, keys=tuple(names)) for parties, names in ordered)
+
+
+def _names(configs: Sequence[str]) -> list[str]:
+    from pipeline.cli import fleet_members
+
+    return [member.name for member in fleet_members.members(configs)]
+
+
+def _run(
+    call: Invocation,
+    words: str | Sequence[str],
+    configs: Sequence[str],
+    jobs: int,
+    more: Callable[[str], Sequence[str]] = lambda _: (),
+) -> list[MemberResult]:
+    from pipeline.cli import fleet_members, fleet_run
+
+    if jobs < 0:
+        raise UsageProblem(f"--jobs {jobs} is too small", hint="give a positive number")
+    found = fleet_members.members(configs)
+    line = [words] if isinstance(words, str) else [*words]
+    if call.state_dir is not None:
+        line += ["--state-dir", str(call.state_dir)]
+    results = []
+    for item in fleet_run.run(found, line, jobs or 2 * len(os.sched_getaffinity(0)), more):
+        results.append(item)
+        call.out.progress(f"{len(results)} of {len(found)}: {item.member.name}: {verdict(item)}")
+    return sorted(results, key=lambda item: item.member.name)
+
+
+def verdict(item: MemberResult) -> str:
+    """What a member's run says, in a word or two."""
+    document = item.document or {}
+    if item.code is Code.STALE and "epoch" in document and document["epoch"] is None:
+        return "cannot be restored"
+    return _VERDICTS.get(item.code, "failed")
+
+
+def _answer(
+    call: Invocation, words: str, results: Sequence[MemberResult], codes: Sequence[Code] = ()
+) -> Code:
+    verdicts = Counter(verdict(item) for item in results)
+    code = first_of([*(item.code for item in results), *codes])
+    document = FleetDocument(
+        command=words,
+        verdicts=dict(verdicts),
+        members=tuple(
+            FleetMemberItem.of(item, verdict=verdict(item), seconds=round(item.seconds, 3))
+            for item in results
+        ),
+        exit_code=code,
+    )
+    from pipeline.cli import fleet_text
+
+    return call.answer(document, fleet_text.lines(results, verdicts, code, _LISTED))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,105 @@
+"""What a fleet's run shows: a screen, a page for managers, one file of metrics."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cli.output import table
+from pipeline.core.errors import Code
+
+if TYPE_CHECKING:
+    from pipeline.cli.fleet_run import MemberResult
+
+
+def lines(results: Sequence[MemberResult], verdicts: Mapping[str, int], code: Code, most: int) -> list[str]:
+    """What a person reads: how many have which verdict, and then only those that are not good.
+
+    Args:
+        results: Of each member.
+        verdicts: How many have which.
+        code: How the run ends.
+        most: So many are named.
+    """
+    bad = sorted((item for item in results if item.code is not Code.OK), key=lambda item: _rank(item.code))
+    rows = [(item.member.name, str(int(item.code)), _why(item)) for item in bad[:most]]
+    counts = ", ".join(
+        f"{verdicts[name]} {name}" for name in sorted(verdicts, key=lambda name: (name != "good", name))
+    )
+    return [
+        *(table(("key", "code", "why"), rows) if rows else ()),
+        *([f"and {len(bad) - most} more"] if len(bad) > most else []),
+        *([""] if rows else []),
+        f"{len(results)} keys: {counts or 'none'}; exit code {int(code)}: {code.meaning}",
+    ]
+
+
+def _rank(code: Code) -> int:
+    from pipeline.core.errors import PRECEDENCE
+
+    return PRECEDENCE.index(code) if code in PRECEDENCE else len(PRECEDENCE)
+
+
+def _why(item: MemberResult) -> str:
+    if item.problem:
+        return item.problem
+    document = item.document or {}
+    broken = (document.get("gate") or {}).get("broken") or [
+        found["message"] for found in document.get("findings", ()) if found.get("level") == "fail"
+    ]
+    more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+    return f"{str(broken[0]).partition(';')[0]}{more}" if broken else item.code.meaning
+
+
+@contextmanager
+def metrics_of(path: Path | None) -> Iterator[Callable[[str], Sequence[str]]]:
+    """Have each member write its metrics, and write them as one file in the end.
+
+    Args:
+        path: Where; ``None`` for no metrics.
+    """
+    if path is None:
+        yield lambda _: ()
+        return
+    from pipeline.monitoring import prometheus
+
+    with tempfile.TemporaryDirectory(prefix="orgkey-metrics-") as folder:
+        yield lambda name: ("--metrics", f"{folder}/{name}.prom")
+        prometheus.write(
+            path, prometheus.merged(part.read_bytes() for part in sorted(Path(folder).iterdir()))
+        )
+
+
+def page(results: Mapping[str, MemberResult], links: Mapping[str, str]) -> bytes:
+    """The page for managers.
+
+    Args:
+        results: Each member's status, by name.
+        links: The name of each member's report beside the page, by the member's name.
+    """
+    from pipeline.cli.fleet_command import verdict
+    from pipeline.report.formats import fleet
+
+    rows = []
+    for name, item in results.items():
+        document: Mapping[str, Any] = item.document or {}
+        backup = document.get("verified_backup")
+        overdue = [one for one in document.get("custodians", ()) if one.get("overdue")]
+        rows.append(
+            fleet.FleetRow(
+                name,
+                document.get("fingerprint") or "",
+                verdict(item),
+                int(item.code),
+                document.get("last_drill_age_seconds"),
+                backup["modified"] if backup else None,
+                tuple(str(one["name"]) for one in overdue),
+                "" if item.code is Code.OK else _why(item),
+                links.get(name, ""),
+            )
+        )
+    return fleet.render(rows, datetime.now(UTC))

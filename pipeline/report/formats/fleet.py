@@ -1,0 +1,86 @@
+"""One page over many keys: for managers, without script or network, on a phone and on paper."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from pipeline.core.text import age, printable, spaced
+
+_TONES: Final = {"good": "ok", "stale": "warn", "degraded": "warn"}
+_MARKS: Final = {"ok": "✓", "warn": "!", "bad": "✗"}
+
+
+@dataclass(frozen=True)
+class FleetRow:
+    """One key.
+
+    Attributes:
+        name: What its configuration is called.
+        fingerprint: The key's; empty where that is not known.
+        verdict: ``good``, ``stale``, and so on.
+        code: The exit code of its status.
+        drill_age_seconds: Since this host last proved it; ``None`` when it never did.
+        backup_at: When the newest backup was written that was read to its end; ``None`` when none was.
+        overdue: Custodians whose check-in is overdue, by name.
+        why: What is wrong, in words; empty when nothing is.
+        report: The address of its report; empty when there is none.
+    """
+
+    name: str
+    fingerprint: str
+    verdict: str
+    code: int
+    drill_age_seconds: float | None
+    backup_at: str | None
+    overdue: tuple[str, ...]
+    why: str
+    report: str
+
+    @property
+    def tone(self) -> str:
+        """``ok``, ``warn`` or ``bad``."""
+        return _TONES.get(self.verdict, "bad")
+
+    @property
+    def mark(self) -> str:
+        """What stands before the verdict, so that nobody has to tell colours apart."""
+        return _MARKS[self.tone]
+
+
+def render(rows: Sequence[FleetRow], now: datetime) -> bytes:
+    """Write the page.
+
+    Args:
+        rows: The keys. Their text is shown as text, whoever wrote it.
+        now: The present time.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    here = Path(__file__).parent
+    style = (here / "report.css").read_text()
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(here), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"age": age, "printable": printable, "spaced": spaced}
+    order = {"bad": 0, "warn": 1, "ok": 2}
+    page = environment.get_template("fleet.html.j2").render(
+        rows=sorted(rows, key=lambda row: (order[row.tone], row.name)),
+        counts=sorted(
+            Counter(row.verdict for row in rows).items(), key=lambda item: (item[0] != "good", item[0])
+        ),
+        tones={row.verdict: row.tone for row in rows},
+        now=now,
+        style=Markup(style),  # noqa: S704 - a file of this package
+        digest=digest,
+    )
+    return page.encode()
