@@ -183,9 +183,7 @@ def objection(made: Signature, key: TransferableKey, hashing: hashlib._Hash) -> 
     key = replace(key, primary=unrevoked(key.primary))
     judged = validity.judge(key, None)
     makers = [
-        standing
-        for component, standing in zip(key.components, judged.standings, strict=True)
-        if component.public.can_sign and sig.holds_hash(made, component.public, hashing)
+        one for one in judged.standings if one.public.can_sign and sig.holds_hash(made, one.public, hashing)
     ]
     if not makers:
         return "the signature is not by this key over these bytes"

@@ -253,10 +253,8 @@ def _former(survey: Catalog) -> str:
 
 def _capabilities(record: Record) -> tuple[tuple[str, str, str], ...]:
     """What each part of the key may do, by its own signatures."""
-    key = parsing.read_one(record.public, "the record's public part")
-    judged = validity.judge(key, None)
-    standings = (judged.primary, *judged.subkeys)
-    parts = [part(component, standing) for component, standing in zip(key.components, standings, strict=True)]
+    judged = validity.judge(parsing.read_one(record.public, "the record's public part"), None)
+    parts = map(part, judged.standings)
     return tuple((one["fingerprint"], one["algorithm"], ", ".join(one["usage"])) for one in parts)
 
 

@@ -19,7 +19,7 @@ from pipeline.openpgp.format.material import PublicPart
 from pipeline.openpgp.format.packets import Tag
 from pipeline.openpgp.format.protection import AES256
 from pipeline.openpgp.format.signatures import ENCRYPT
-from pipeline.openpgp.key.model import Component, TransferableKey
+from pipeline.openpgp.key.model import TransferableKey
 from pipeline.openpgp.key.parsing import Flooded
 from pipeline.openpgp.key.validity import ComponentValidity, KeyValidity, judge, own_part, printable
 
@@ -103,15 +103,15 @@ def recipient(name: str, member: Custodian, key: TransferableKey | None, now: da
             raise UsageProblem(f"{who}: {problem.message}", hint=_NEWER)
     judged = judge(key, now)
     _require_valid(who, key, judged, now)
-    chosen, standing = _encryption_key(who, member, key, judged, now)
+    chosen = _encryption_key(who, member, key, judged, now)
     public = chosen.public
-    ends = [moment for moment in (judged.primary.expires, standing.expires) if moment is not None]
+    ends = [moment for moment in (judged.primary.expires, chosen.expires) if moment is not None]
     return Recipient(
         key.fingerprint,
         public.fingerprint,
         member.name or _user_id(key, judged) or member.fingerprint,
         min(ends, default=None),
-        _reduced(key, chosen),
+        _reduced(key, public),
         tuple(_notes(member, key, judged, public, now)),
         public.raw[5:],  # without version and time
     )
@@ -158,22 +158,21 @@ def _require_valid(who: str, key: TransferableKey, judged: KeyValidity, now: dat
 
 def _encryption_key(
     who: str, member: Custodian, key: TransferableKey, judged: KeyValidity, now: datetime
-) -> tuple[Component, ComponentValidity]:
+) -> ComponentValidity:
     """The pinned encryption key, else the newest that may be used."""
     usable = []
     refused = []
-    for component, standing in zip(key.components, judged.standings, strict=True):
-        public = component.public
+    for one in judged.standings:
+        public = one.public
         if member.subkey not in (None, public.fingerprint):
             continue
-        reason = _unfit(public, standing, now)
+        reason = _unfit(one, now)
         if reason is None:
-            usable.append((public.created, public.fingerprint, component, standing))
+            usable.append(one)
         elif member.subkey or (public.can_encrypt and reason != _OTHER_USE):
             refused.append(f"{public.key_id} {reason}")
     if usable:
-        *_, chosen, standing = max(usable, key=lambda item: item[:2])
-        return chosen, standing
+        return max(usable, key=lambda one: (one.public.created, one.public.fingerprint))
     refused += [problem.message for problem in key.problems]
     told = f": {'; '.join(refused)}" if refused else ""
     if member.subkey:
@@ -191,8 +190,9 @@ def _encryption_key(
 _OTHER_USE: Final = "is not meant for encryption"
 
 
-def _unfit(public: PublicPart, standing: ComponentValidity, now: datetime) -> str | None:
+def _unfit(standing: ComponentValidity, now: datetime) -> str | None:
     """Why nothing may be encrypted to a key or subkey now."""
+    public = standing.public
     if standing.revoked:
         return "is revoked"
     if standing.later or public.created > now:
@@ -214,10 +214,10 @@ def _weakness(public: PublicPart) -> str:
     return ""
 
 
-def _reduced(key: TransferableKey, chosen: Component) -> bytes:
+def _reduced(key: TransferableKey, chosen: PublicPart) -> bytes:
     """The certificate with one key that encrypts, and only with what the primary key has signed."""
     own = own_part(key)
-    encrypting = tuple(one for one in own.subkeys if one.public.fingerprint == chosen.public.fingerprint)
+    encrypting = tuple(one for one in own.subkeys if one.public.fingerprint == chosen.fingerprint)
     return replace(own, subkeys=encrypting).public()
 
 
@@ -227,15 +227,15 @@ def _notes(
 
     if judged.primary.ciphers and AES256 not in judged.primary.ciphers:
         yield "it does not name AES-256 among its ciphers; shares are encrypted with AES-256 nevertheless"
-    for component, standing in zip(key.components, judged.standings, strict=True):
-        public = component.public
+    for standing in judged.standings:
+        public = standing.public
         if standing.weak and public.fingerprint in (key.fingerprint, chosen.fingerprint):
             weak = f"the self-signature of {public.key_id} uses SHA-1, which is weak; "
             yield weak + "the next one by a current GnuPG does not"
         if not (standing.bound or standing.later or standing.revoked):
             unsigned = f"the subkey {public.key_id} is not signed by the primary key and is never used; "
             yield unsigned + "somebody else may have added it"
-        elif member.subkey and public.created > chosen.created and _unfit(public, standing, now) is None:
+        elif member.subkey and public.created > chosen.created and _unfit(standing, now) is None:
             yield f"it has a newer encryption key, {public.fingerprint}; the pinned one is used"
     for problem in key.problems:
         yield f"a part of it is not used: {problem.message}"

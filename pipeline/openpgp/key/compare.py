@@ -52,13 +52,10 @@ def unescrowed(escrowed: TransferableKey, live: TransferableKey, now: datetime) 
     from pipeline.openpgp.key import validity
 
     known = {component.public.fingerprint for component in escrowed.components}
-    judged = validity.judge(live, now).subkeys
     return tuple(
-        subkey.public.key_id
-        for subkey, standing in zip(live.subkeys, judged, strict=True)
-        if subkey.public.fingerprint not in known
-        and standing.usable(signatures.ENCRYPT)
-        and (standing.expires is None or standing.expires > now)
+        one.public.key_id
+        for one in validity.judge(live, now).subkeys
+        if one.public.fingerprint not in known and one.usable(signatures.ENCRYPT) and not one.expired(now)
     )
 
 

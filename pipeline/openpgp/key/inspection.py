@@ -10,7 +10,7 @@ from pipeline.core.clock import stamp
 from pipeline.core.errors import INSPECT_PRECEDENCE, Code, first_of
 from pipeline.core.secret import Secret
 from pipeline.openpgp.format import signatures as sig
-from pipeline.openpgp.key.model import Component, TransferableKey
+from pipeline.openpgp.key.model import TransferableKey
 from pipeline.openpgp.key.preflight import Examination, examine
 from pipeline.openpgp.key.validity import ComponentValidity, KeyValidity, user_ids
 
@@ -94,7 +94,7 @@ def _key_fields(found: Examination) -> dict[str, Any]:
 
 def describe(key: TransferableKey, judgement: KeyValidity) -> dict[str, Any]:
     """The fields of a key that documents show, nothing secret among them."""
-    primary = part(key.primary, judgement.primary)
+    primary = part(judgement.primary)
     return {
         "fingerprint": primary["fingerprint"],
         "key_id": primary["key_id"],
@@ -104,15 +104,13 @@ def describe(key: TransferableKey, judgement: KeyValidity) -> dict[str, Any]:
         "expires": primary["expires"],
         "layout": "two-block" if key.parts > 1 else "single",
         "protection": primary["protection"],
-        "subkeys": [
-            part(subkey, standing) for subkey, standing in zip(key.subkeys, judgement.subkeys, strict=True)
-        ],
+        "subkeys": [part(one) for one in judgement.subkeys],
     }
 
 
-def part(component: Component, standing: ComponentValidity) -> dict[str, Any]:
+def part(standing: ComponentValidity) -> dict[str, Any]:
     """What documents show of the primary key or of a subkey."""
-    public = component.public
+    component, public = standing.component, standing.public
     uses = {"certify": sig.CERTIFY, "sign": sig.SIGN, "encrypt": sig.ENCRYPT}
     return {
         "fingerprint": public.fingerprint,

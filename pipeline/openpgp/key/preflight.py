@@ -132,9 +132,9 @@ def examine(data: bytes, *, pin: str | None, passphrase: Secret | None, now: dat
         notes.append(f"{counted(others, 'other key')} in the file {'was' if others == 1 else 'were'} ignored")
     # Subkeys that are neither signed for by the primary key nor secret: anybody can add those.
     kept = tuple(
-        subkey
-        for subkey, one in zip(key.subkeys, judgement.subkeys, strict=True)
-        if one.bound or one.later or one.revoked or subkey.protection is not None
+        one.component
+        for one in judgement.subkeys
+        if one.bound or one.later or one.revoked or one.component.protection is not None
     )
     if kept != key.subkeys:
         notes.append("subkeys that the key never signed were left out")
@@ -246,7 +246,7 @@ def _usability(key: TransferableKey, judgement: KeyValidity, now: datetime) -> I
         )
     if primary.revoked:
         yield Revoked("the key has been revoked", hint=_REPLACED)
-    elif primary.expires is not None and primary.expires <= now:
+    elif primary.expires is not None and primary.expired(now):
         hint = "export it again after the server has renewed it; or --accept expired"
         yield Expired(f"the key expired at {stamp(primary.expires)}", hint=hint)
     if not key.identities:
@@ -283,9 +283,7 @@ def _capabilities(judgement: KeyValidity, now: datetime) -> Iterator[OrgkeyError
         (sig.ENCRYPT, "encrypt", judgement.standings),
     ):
         able = [one for one in holders if one.usable(need)]
-        if any(one.expires is None or one.expires > now for one in able):
-            continue
-        if able and whole.expires is not None and whole.expires <= now:
+        if any(not one.expired(now) for one in able) or (able and whole.expired(now)):
             continue
         if able or any(one.later for one in holders):
             told = f"every part of the key that can {verb} has expired, or is not yet valid"

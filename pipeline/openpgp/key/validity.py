@@ -6,7 +6,7 @@ Only signatures that verify count. A third party's are carried along and never l
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pipeline.openpgp.format import signatures as sig
@@ -27,6 +27,7 @@ class ComponentValidity:
     """What self-signatures say of one key or subkey.
 
     Attributes:
+        component: The key or subkey.
         bound: Whether any genuine self-signature counts now.
         later: Whether there are genuine ones, all made later than now.
         flags: What it may do (RFC 4880 section 5.2.3.21).
@@ -36,6 +37,7 @@ class ComponentValidity:
         ciphers: The ciphers that it prefers, by their ids.
     """
 
+    component: Component = field(repr=False)
     bound: bool = False
     later: bool = False
     flags: int = 0
@@ -43,6 +45,15 @@ class ComponentValidity:
     revoked: bool = False
     weak: bool = False
     ciphers: tuple[int, ...] = ()
+
+    @property
+    def public(self) -> PublicPart:
+        """The public part of that key or subkey."""
+        return self.component.public
+
+    def expired(self, now: datetime) -> bool:
+        """Whether it has expired."""
+        return self.expires is not None and self.expires <= now
 
     def usable(self, need: int) -> bool:
         """Whether it is bound, unrevoked and flagged for a use; time aside."""
@@ -202,7 +213,7 @@ class _Judge:
             self.notes.append(told)
         every = [one for made in certifications for one in made if one.kind in sig.CERTIFICATIONS]
         default = sig.CERTIFY | sig.SIGN | sig.ENCRYPT
-        return self.standing(self.key.primary.public, self.newest(bindings), every, default, revoked=revoked)
+        return self.standing(self.key.primary, self.newest(bindings), every, default, revoked=revoked)
 
     def subkey(self, subkey: Component) -> ComponentValidity:
         public = subkey.public
@@ -210,7 +221,7 @@ class _Judge:
         bindings = [one for one in made if one.kind == sig.SUBKEY_BINDING]
         revoked = any(one.kind == sig.SUBKEY_REVOCATION for one in made)
         chosen = self.newest(bindings)
-        standing = self.standing(public, chosen, bindings, sig.SIGN | sig.ENCRYPT, revoked=revoked)
+        standing = self.standing(subkey, chosen, bindings, sig.SIGN | sig.ENCRYPT, revoked=revoked)
         data = self.head + sig.hashed_key(public)
         if chosen and standing.flags & sig.SIGN and not _signed_back(chosen, public, data):
             if chosen.flags is not None:
@@ -220,7 +231,7 @@ class _Judge:
 
     def standing(
         self,
-        public: PublicPart,
+        component: Component,
         chosen: Signature | None,
         every: Iterable[Signature],
         default: int,
@@ -230,7 +241,8 @@ class _Judge:
         """What the signature that counts says; where none does, whether some are from the future."""
         if chosen is None:
             later = self.now is not None and any(one.created > self.now for one in every)
-            return ComponentValidity(later=later, revoked=revoked)
+            return ComponentValidity(component, later=later, revoked=revoked)
+        public = component.public
         lifetime = chosen.span(sig.KEY_EXPIRES)
         flags = default if chosen.flags is None else chosen.flags
         if not public.can_encrypt:
@@ -238,6 +250,7 @@ class _Judge:
         if not public.can_sign:
             flags &= ~(sig.SIGN | sig.CERTIFY)
         return ComponentValidity(
+            component,
             bound=True,
             flags=flags,
             expires=None if lifetime is None else public.created + lifetime,

@@ -82,7 +82,8 @@ def resigned(opened: UnlockedKey, views: Views) -> bytes:
         data = head + sig.hashed_identity(tag, body)
         return sig.sign(primary, own, 0x13, data, now, (flags(judged.primary), *more))
 
-    def bound(subkey: Component, standing: ComponentValidity) -> Component:
+    def bound(standing: ComponentValidity) -> Component:
+        subkey = standing.component
         if not standing.bound or subkey.public.fingerprint not in secrets:
             return subkey
         data = head + sig.hashed_key(subkey.public)
@@ -99,7 +100,5 @@ def resigned(opened: UnlockedKey, views: Views) -> bytes:
             replace(one, signatures=(*one.signatures, certified(one.packet.tag, one.packet.body)))
             for one in key.identities
         ),
-        subkeys=tuple(
-            bound(subkey, standing) for subkey, standing in zip(key.subkeys, judged.subkeys, strict=True)
-        ),
+        subkeys=tuple(map(bound, judged.subkeys)),
     ).public()

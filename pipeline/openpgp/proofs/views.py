@@ -18,7 +18,6 @@ from pipeline.openpgp.key.model import Component, TransferableKey
 from pipeline.openpgp.key.validity import ComponentValidity, KeyValidity
 
 _REVOCATIONS = frozenset({sig.KEY_REVOCATION, sig.SUBKEY_REVOCATION})
-_Judged = tuple[Component, ComponentValidity]
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,12 @@ def view(tsk: bytes, public: bytes, now: datetime) -> Views:
     whole = without_foreign(parsing.read_one(public, "the public part"))
     frame = without_revocations(_of_same_parts(whole, stored))
     judged = validity.judge(frame, None)
-    signing, encrypting = _able(frame, judged, sig.SIGN), _able(frame, judged, sig.ENCRYPT)
-    ends, starts = _needed_validity((frame.primary, judged.primary), signing, encrypting)
+    signing, encrypting = _able(judged, sig.SIGN), _able(judged, sig.ENCRYPT)
+    # Needed are the primary key and, of those that may sign and of those that may encrypt, the one that
+    # lasts longest: a subkey that was replaced has every right to have expired.
+    needed = [judged.primary, *signing[:1], *encrypting[:1]]
+    ends = min((one.expires for one in needed if one.expires is not None), default=None)
+    starts = max(one.public.created for one in needed)
     moment = None
     if ends is not None and ends <= now:
         moment = max(ends - timedelta(seconds=1), starts)
@@ -93,15 +96,15 @@ def view(tsk: bytes, public: bytes, now: datetime) -> Views:
         revoked=frame != _of_same_parts(whole, stored),
         text_like=any(one.protection is not None and one.protection.text_like for one in stored.components),
         parts=tuple(one.public for one in frame.components),
-        signing=tuple(one.public for one, _ in signing),
-        encrypting=tuple(one.public for one, _ in encrypting),
+        signing=tuple(one.public for one in signing),
+        encrypting=tuple(one.public for one in encrypting),
     )
 
 
-def _able(key: TransferableKey, judged: KeyValidity, use: int) -> list[_Judged]:
+def _able(judged: KeyValidity, use: int) -> list[ComponentValidity]:
     """The parts for a use, the one that lasts longest first; of two equal ones the newer, as gpg chooses."""
-    able = [pair for pair in zip(key.components, judged.standings, strict=True) if pair[1].usable(use)]
-    return sorted(able, key=lambda pair: (_lasting(pair[1]), pair[0].public.created), reverse=True)
+    able = [one for one in judged.standings if one.usable(use)]
+    return sorted(able, key=lambda one: (_lasting(one), one.public.created), reverse=True)
 
 
 def _of_same_parts(frame: TransferableKey, stored: TransferableKey) -> TransferableKey:
@@ -149,19 +152,6 @@ def unrevoked(component: Component) -> Component:
     read = [(packet, sig.read_signature(packet.body)) for packet in component.signatures]
     kept = tuple(packet for packet, made in read if made is None or made.kind not in _REVOCATIONS)
     return replace(component, signatures=kept)
-
-
-def _needed_validity(
-    primary: _Judged, signing: list[_Judged], encrypting: list[_Judged]
-) -> tuple[datetime | None, datetime]:
-    """When the first of the parts that the proofs need expires, and when the last of them was made.
-
-    Needed are the primary key and, of those that may sign and of those that may encrypt, the one that
-    lasts longest: a subkey that was replaced has every right to have expired.
-    """
-    needed = [primary, *signing[:1], *encrypting[:1]]
-    ends = [standing.expires for _, standing in needed if standing.expires is not None]
-    return min(ends, default=None), max(component.public.created for component, _ in needed)
 
 
 def _lasting(standing: ComponentValidity) -> tuple[bool, float]:

@@ -120,8 +120,9 @@ def test_what_it_prefers_and_may_be_used_for() -> None:
         True,
         False,
     )
-    assert not ComponentValidity(flags=2).usable(2), "not bound"
-    assert not ComponentValidity(bound=True, flags=2, revoked=True).usable(2)
+    part = primary.component
+    assert not ComponentValidity(part, flags=2).usable(2), "not bound"
+    assert not ComponentValidity(part, bound=True, flags=2, revoked=True).usable(2)
 
 
 def test_only_the_direct_kind_binds_directly() -> None:
