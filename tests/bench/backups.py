@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,16 +13,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from tests.bench.measure import CannotMeasure, Sample, alternate, run
+from tests.bench.measure import CannotMeasure, Sample, Series, alternate, run
 from tests.bench.subjects import ORGKEY, Bench
 from tests.bench.verdict import Comparison
 from tests.support import openpgp_writer
 
-GIB = 1 << 30
-LIMIT = 0.5
-"""At least twice gpg's throughput."""
-STORED_LIMIT = 0.9
-"""Where nothing was compressed, gpg too does little but SHA-1, which both have to wait for."""
+MIB, GIB = 1 << 20, 1 << 30
 PEAK_KIB = 100_000_000 // 1024
 _BLOCK = 1 << 20
 
@@ -32,17 +29,21 @@ class Kind:
 
     Attributes:
         name: For people.
-        gib: Size of its content.
+        size: Of its content, in bytes.
         random: Whether the content is random; else it is lines of text.
+        whole: The ratio that is allowed to the whole command, as a user types it.
+        alone: The ratio that is allowed to the reading alone.
         options: How gpg writes it.
-        limit: The ratio that is allowed.
+        count: How many of them there are; more than one are read side by side.
     """
 
     name: str
-    gib: int
+    size: int
     random: bool
+    whole: float
+    alone: float | None
     options: tuple[str, ...] = ("--compress-level", "1")
-    limit: float = LIMIT
+    count: int = 1
 
     def block(self) -> bytes:
         """What the content repeats; zlib looks back 32 KiB, so a random block stays incompressible."""
@@ -54,17 +55,20 @@ class Kind:
         return lines[:_BLOCK]
 
 
+_STORED = ("--compress-algo", "none")
 KINDS = (
-    Kind("1 GiB random", 1, random=True),
-    Kind("1 GiB compressible", 1, random=False),
-    Kind("5 GiB random", 5, random=True),
-    Kind("5 GiB compressible", 5, random=False),
-    Kind("1 GiB random, stored", 1, random=True, options=("--compress-algo", "none"), limit=STORED_LIMIT),
+    Kind("1 GiB compressed", GIB, random=False, whole=1 / 2, alone=1 / 3),
+    Kind("1 GiB random", GIB, random=True, whole=1 / 1.3, alone=1 / 2),
+    Kind("1 GiB stored", GIB, random=True, whole=1 / 1.3, alone=1 / 2, options=_STORED),
+    Kind("5 GiB compressed", 5 * GIB, random=False, whole=1 / 2.8, alone=1 / 3),
+    Kind("5 GiB stored", 5 * GIB, random=True, whole=1 / 1.8, alone=1 / 2, options=_STORED),
+    Kind("8 x 512 MiB compressed", 512 * MIB, random=False, whole=1 / 3, alone=None, count=8),
+    Kind("8 x 512 MiB stored", 512 * MIB, random=True, whole=1 / 1.1, alone=None, options=_STORED, count=8),
 )
 
 
 def measure(bench: Bench, runs: int, progress: Callable[[str], None]) -> Iterator[Comparison]:
-    """Read each backup with both, in turns.
+    """Read each backup with both, in turns: the whole command is judged, and the reading alone beside it.
 
     Args:
         bench: The stack; the key is escrowed there.
@@ -77,34 +81,50 @@ def measure(bench: Bench, runs: int, progress: Callable[[str], None]) -> Iterato
     name = "backups"
     run(bench.escrow_argv(name), bench.env, cwd=bench.work)
     with _gpg(bench) as gpg:
-        for kind in KINDS:
-            path = bench.work / "backup.pgp"
-            progress(f"writing a backup: {kind.name}")
-            _write(gpg, kind, path, bench.fingerprint)
+        for place, kind in enumerate(KINDS):
+            folder = bench.work / f"backups-{place}"  # a place each: what lies there has a history
+            folder.mkdir()
+            progress(f"writing {kind.name}")
+            _write(gpg, kind, folder / "0.pgp", bench.fingerprint)
+            for number in range(1, kind.count):
+                (folder / f"{number}.pgp").write_bytes((folder / "0.pgp").read_bytes())
+            peer = [*gpg, "--output", os.devnull, "--decrypt"]
+            paths = sorted(map(str, folder.iterdir()))
+            if kind.count > 1:
+                peer = ["sh", "-c", f"printf '%s\\0' {folder}/*.pgp | xargs -0 -n 1 -P 2 {shlex.join(peer)}"]
+            else:
+                peer += paths
             ours, theirs = alternate(
-                (f"orgkey backups verify, {kind.name}", partial(_ours, bench, name, path, kind)),
-                (
-                    "gpg --decrypt",
-                    partial(
-                        run, [*gpg, "--output", os.devnull, "--decrypt", str(path)], bench.env, cwd=bench.work
-                    ),
-                ),
+                (f"orgkey backups verify, {kind.name}", partial(_ours, bench, name, folder, kind)),
+                ("gpg --decrypt", partial(run, peer, bench.env, cwd=bench.work)),
                 runs,
                 progress,
             )
-            path.unlink()
-            yield Comparison(f"reading a backup / gpg: {kind.name}", ours, theirs, kind.limit, PEAK_KIB)
+            for path in folder.iterdir():
+                path.unlink()
+            yield Comparison(f"reading, whole command / gpg: {kind.name}", ours, theirs, kind.whole, PEAK_KIB)
+            if kind.alone is not None:
+                alone = Series(f"reading alone, {kind.name}", tuple(map(_alone, ours.samples)))
+                yield Comparison(f"reading alone / gpg: {kind.name}", alone, theirs, kind.alone)
 
 
-def _ours(bench: Bench, name: str, path: Path, kind: Kind) -> Sample:
-    """The whole command's memory, and the time that it says for getting the session key and reading."""
-    argv = [ORGKEY, "backups", "verify", str(path), "--json", "--quiet"]
+def _ours(bench: Bench, name: str, folder: Path, kind: Kind) -> Sample:
+    argv = [ORGKEY, "backups", "verify", str(folder), "--json", "--quiet"]
     argv += ["--config", str(bench.work / f"{name}.toml"), "--state-dir", str(bench.work / f"{name}-state")]
     sample = run(argv, bench.env, cwd=bench.work)
-    (found,) = json.loads(sample.stdout)["backups"]
-    if not found["ok"] or found["engine"] != "orgkey" or found["content_bytes"] != kind.gib * GIB:
-        raise CannotMeasure(f"the backup was not verified:\n{sample.stdout.decode()}")
-    return replace(sample, seconds=found["seconds"])
+    read = json.loads(sample.stdout)["backups"]
+    if not all(
+        item["ok"] and item["engine"] == "orgkey" and item["content_bytes"] == kind.size for item in read
+    ):
+        raise CannotMeasure(f"the backups were not verified:\n{sample.stdout.decode()}")
+    if len(read) != kind.count:
+        raise CannotMeasure(f"{len(read)} of {kind.count} backups were read")
+    return sample
+
+
+def _alone(sample: Sample) -> Sample:
+    """The time that the program says for getting the session key and reading."""
+    return replace(sample, seconds=json.loads(sample.stdout)["backups"][0]["seconds"])
 
 
 def _write(gpg: list[str], kind: Kind, path: Path, fingerprint: str) -> None:
@@ -113,7 +133,7 @@ def _write(gpg: list[str], kind: Kind, path: Path, fingerprint: str) -> None:
     with subprocess.Popen([*argv, "--output", str(path), "--encrypt"], stdin=subprocess.PIPE) as child:
         assert child.stdin is not None
         with child.stdin as stdin:
-            for _ in range(kind.gib * GIB // _BLOCK):
+            for _ in range(kind.size // _BLOCK):
                 stdin.write(block)
     if child.returncode:
         raise CannotMeasure("gpg does not write the backup")
