@@ -19,7 +19,6 @@ from typing import Final, Protocol
 
 from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
-from pipeline.config import BackupPlace
 from pipeline.core import files
 from pipeline.core.clock import Deadline, stamp
 from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError
@@ -166,26 +165,28 @@ def verify_backups(context: KeyScope, request: VerifyRequest) -> VerifyOutcome:
     places, past = Places(context.config.backups), _past(context)
     selection = request.selection.in_turn(past)
     chosen = selection.of(request.sources, places, past, context.clock.now())
-    surveys = context.catalogs()
-    prepared, missed = _prepare(context, surveys, chosen, request.unseal)
-    expected = _Expected(surveys)
     newest = {max(mine, key=dated) for mine in places.sorted(request.sources, request.whole)}
-    deadline, progress = context.backup_deadline(), request.watch(chosen)
+    signers = {name: tuple(map(_public_key, place.signers)) for name, place in places.configured.items()}
+    progress = request.watch(chosen)
+    with _Readers(min(request.jobs, len(chosen))) as readers:  # they load while servers are talked to
+        surveys = context.catalogs()
+        prepared, missed = _prepare(context, surveys, chosen, request.unseal)
+        org_keys = _org_keys(surveys)
+        deadline = context.backup_deadline()
 
-    def read(item: _Prepared, reader: WorkerClient) -> VerifiedBackup:
-        source = item.backup.source
-        place = places.settings(source)
-        known = BackupRead(
-            source=source.name, ok=False, size=source.size, place=places.name(source),
-            location=source.location, state=source.state, was_newest=source in newest,
-            modified=stamp(source.modified) if source.modified else None,
-        )  # fmt: skip
-        context.reporter.progress(f"reading {source.name}")
-        found = _read(item, known, reader, request.engine, deadline, progress.add, expected.of(place))
-        progress.next()
-        return found
+        def read(item: _Prepared, reader: WorkerClient) -> VerifiedBackup:
+            source, name = item.backup.source, places.name(item.backup.source)
+            context.reporter.progress(f"reading {source.name}")
+            expected = Expectations(places.settings(source).expect, (*org_keys, *signers.get(name, ())))
+            known = BackupRead(
+                source=source.name, ok=False, size=source.size, place=name, location=source.location,
+                state=source.state, was_newest=source in newest,
+                modified=stamp(source.modified) if source.modified else None,
+            )  # fmt: skip
+            found = _read(item, known, reader, request.engine, deadline, progress.add, expected)
+            progress.next()
+            return found
 
-    with _Readers(min(request.jobs, len(chosen))) as readers:
         results = _judged(list(readers.map(read, prepared)), places, past)
     code = backup_map.exit_code([item.code for item in results], missed)
     if code is Code.OK and any(item.suspicious for item in results):
@@ -204,26 +205,10 @@ def _past(context: KeyScope) -> BackupHistory:
     return BackupHistory.of(entered, context.config.policy.known_backups)
 
 
-class _Expected:
-    """What backups of a place should be."""
-
-    def __init__(self, surveys: Sequence[Catalog]) -> None:
-        self._org_keys = tuple(
-            dict.fromkeys(
-                epoch.record.public
-                for survey in surveys
-                for epoch in survey.epochs
-                if epoch.record is not None
-            )
-        )
-
-    def of(self, place: BackupPlace) -> Expectations:
-        """What is expected.
-
-        Raises:
-            LocalFilesProblem: A signer's public key cannot be read.
-        """
-        return Expectations(place.expect, (*self._org_keys, *map(_public_key, place.signers)))
+def _org_keys(surveys: Sequence[Catalog]) -> tuple[bytes, ...]:
+    """The public parts of the present and former Org Keys, as every epoch has them."""
+    records = (epoch.record for survey in surveys for epoch in survey.epochs)
+    return tuple(dict.fromkeys(record.public for record in records if record is not None))
 
 
 def _public_key(path: str) -> bytes:
