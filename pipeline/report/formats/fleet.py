@@ -14,6 +14,7 @@ from typing import Final
 from pipeline.core.text import age, printable, spaced
 
 _TONES: Final = {"good": "ok", "stale": "warn", "degraded": "warn"}
+_WORST_FIRST: Final = ("cannot be restored", "damaged", "failed", "not known", "degraded", "stale", "good")
 _MARKS: Final = {"ok": "✓", "warn": "!", "bad": "✗"}
 
 
@@ -72,9 +73,9 @@ def render(rows: Sequence[FleetRow], now: datetime) -> bytes:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"age": age, "printable": printable, "spaced": spaced}
-    order = {"bad": 0, "warn": 1, "ok": 2}
+    order = {verdict: number for number, verdict in enumerate(_WORST_FIRST)}
     page = environment.get_template("fleet.html.j2").render(
-        rows=sorted(rows, key=lambda row: (order[row.tone], row.name)),
+        rows=sorted(rows, key=lambda row: (order.get(row.verdict, -1), row.name)),
         counts=sorted(
             Counter(row.verdict for row in rows).items(), key=lambda item: (item[0] != "good", item[0])
         ),
