@@ -88,8 +88,8 @@ class Verification:
     primary: str
 
 
-class GnuPG:
-    """gpg with a fresh home; a context manager that ends its agent and removes the home.
+class GnuPG(Home):
+    """gpg in a fresh home of its own; a context manager that ends its agent and removes the home.
 
     Args:
         deadline: When to stop.
@@ -107,23 +107,19 @@ class GnuPG:
         moment: datetime | None = None,
         cancellation: process.Cancellation | None = None,
     ) -> None:
+        super().__init__()
         self.deadline = deadline
         self.moment = moment
         self.cancellation = cancellation
-        self._home = Home()
 
     def __enter__(self) -> Self:
         process.find("gpg")
-        self._home.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._home.close()
+        return super().__enter__()
 
     @property
     def home(self) -> Path:
         """The GNUPGHOME."""
-        return self._home.path
+        return self.path
 
     def call(
         self, *arguments: str, stdin: bytes = b"", passphrase: Secret | None = None, real_time: bool = False

@@ -104,7 +104,7 @@ class GnuPGProver:
         """End the agent and remove the home."""
         gpg, self._gpg = self._gpg, None
         if gpg is not None:
-            gpg.__exit__()
+            gpg.close()
 
 
 def sign(views: Views, passphrase: Secret, data: bytes, deadline: Deadline) -> Outcome:
