@@ -110,8 +110,8 @@ def unlimited(policy: Policy, record: Record, *, backups: bool) -> list[Rule]:
         ("max_path_drill_age_days", "a drill of each custody path", len(paths) > 1),
         ("max_check_in_age_days", "a custodian's check-in", people),
         ("max_backup_age_days", "the newest backup", backups),
-        ("max_backup_verify_age_days", "reading every backup to its end", backups),
-        ("max_newest_verify_age_days", "reading the newest backup to its end", backups),
+        ("max_backup_verify_age_days", "the last reading of each backup", backups),
+        ("max_newest_verify_age_days", "the last reading of the newest backup", backups),
     )
     return [
         Rule(name, True, f"no limit for the age of {what}: set policy.{name}", warned=True)

@@ -482,3 +482,5 @@ def test_an_expected_entry_that_is_missing_is_said(desk: Desk, server: Path, fol
     assert "INCOMPLETE" in desk.run("backups", "verify", expect=24).out
     desk.edit(', "*.ldif"', "")
     assert desk.ask("backups", "verify")["backups"][0]["ok"]
+    desk.edit('expect = ["users.db"]', f'signers = ["{desk.folder}/nobody.asc"]')
+    assert "public key of a signer" in desk.run("backups", "verify", expect=3).error[0]

@@ -21,8 +21,8 @@ SOUND: Final = frozenset({"new", "same"})
 """What needs nobody's attention."""
 
 
-_VERDICTS: Final = frozenset({Code.INTEGRITY, Code.DEGRADED, Code.STALE, Code.UNSUPPORTED})
-"""What is said of a backup's bytes; other codes say that they could not be read."""
+_VERDICTS: Final = frozenset({Code.INTEGRITY, Code.STALE, Code.UNSUPPORTED})
+"""What is said of a backup's bytes; other codes say that they could not be read, or not yet."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ class BackupHistory:
 
     def add(self, read: BackupRead, recorded: RecordedReading | None = None) -> None:
         """Take one reading; ``recorded`` where it is in the ledger already."""
-        if recorded and (read.ok or read.code is None or read.code in _VERDICTS):
+        # One that was read whole, and is not good, has a container; one that is still being written has none.
+        about = read.ok or read.code is None or read.code in _VERDICTS or read.container is not None
+        if recorded and about:
             where = read.location or read.source
             if where not in self._newest or self._newest[where].at <= recorded.at:
                 self._newest[where] = recorded

@@ -212,11 +212,12 @@ def _org_keys(surveys: Sequence[Catalog]) -> tuple[bytes, ...]:
 
 
 def _public_key(path: str) -> bytes:
-    data = files.read_regular(Path(path), _KEY_LIMIT)
+    with files.os_errors(f"cannot read the public key of a signer of backups, {path}"):
+        data = files.read_regular(Path(path), _KEY_LIMIT)
     if data is None:
         raise LocalFilesProblem(
-            f"the public key of a signer of backups, {path}, is not there",
-            hint="put it there, or take it out of signers in [backups]",
+            f"the public key of a signer of backups, {path}, is not a file",
+            hint="name a file in signers of [backups]",
         )
     return data
 

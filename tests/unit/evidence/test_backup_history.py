@@ -196,6 +196,18 @@ def test_what_cannot_be_read_says_nothing_and_takes_nothing_back() -> None:
     assert host.proven(item)
 
 
+def test_one_that_is_still_being_written_is_no_failure() -> None:
+    host, item = Host(), Stored("a", "c", 0, 0)
+    host.verify(1, item)
+    written = BackupRead(source="a", location="a", place="nightly", ok=False, code=int(Code.DEGRADED))
+    entry, _ = host.entered[0]
+    host.entered.append((entry, BackupsVerifyEvent(code=24, backups=(written,))))
+    assert host.proven(item)
+    incomplete = written.model_copy(update={"container": "tar"})
+    host.entered.append((entry, BackupsVerifyEvent(code=24, backups=(incomplete,))))
+    assert not host.proven(item)
+
+
 def test_an_entry_of_0_1_binds_its_claim_to_no_bytes() -> None:
     host = Host()
     host.verify(1)
