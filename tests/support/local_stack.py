@@ -45,7 +45,7 @@ class Stack(stack.Stack):
     def seal(self) -> None:
         """Seal Vault, and wait until it is."""
         self.vault("root").sys.seal()
-        members.wait(self._vault.sealed, self.state.members["vault"], members.START_SECONDS)
+        members.wait(_is_sealed, self.state.members["vault"], members.START_SECONDS)
 
     def unseal(self) -> None:
         """Unseal Vault, and wait until it serves."""
@@ -76,6 +76,12 @@ class Stack(stack.Stack):
         if key not in known:
             known[key] = aws_client(service, key[2], self.layout.aws_credentials(identity))
         return known[key]
+
+
+def _is_sealed(endpoint: str) -> bool:
+    """Whether a Vault says that it is sealed; for a moment before that, it says that it has no leader."""
+    answer = wire.request(endpoint, "GET", "/v1/sys/health", seconds=2)
+    return answer is not None and answer[0] == 503
 
 
 def pause(process: Process) -> None:

@@ -7,18 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 import botocore.exceptions as boto
 
-from pipeline.core.errors import OrgkeyError
-from pipeline.providers import failures, unanswered
+from pipeline.providers import failures
 from pipeline.providers.text import one_line
-from pipeline.providers.wire import NoAnswer
-
-if TYPE_CHECKING:
-    from pipeline.config import AwsPlace
 
 
 def facts(error: Exception, session: Any, *, of_login: bool, passes: bool) -> Mapping[str, Any]:
@@ -56,53 +50,8 @@ def facts(error: Exception, session: Any, *, of_login: bool, passes: bool) -> Ma
     }
 
 
-def translate(
-    error: Exception,
-    what: str,
-    *,
-    role: str,
-    service: str,
-    where: str,
-    place: AwsPlace,
-    session: Any = None,
-    of_login: bool = False,
-    seconds: float = 3.0,
-) -> OrgkeyError:
-    """Translate whatever a call, or the chain of credentials, raised.
-
-    Args:
-        error: botocore's, the wire's, or whatever the reading of an answer met.
-        what: What the call was for.
-        role: Which of our identities made it.
-        service: Which service.
-        where: Its address.
-        place: How it is reached.
-        session: botocore's session.
-        of_login: Whether the chain raised it.
-        seconds: Time for a second look at a server's certificate.
-    """
-    if isinstance(error, NoAnswer):
-        # The address that was really asked: a bucket's own, or STS while credentials are fetched.
-        url = urlsplit(error.url)
-        server = f"{url.scheme}://{url.netloc}"
-        own = server == (place.endpoint_url or "").rstrip("/")
-        route = unanswered.Route(server, place, place.ca_file if own else None, seconds=seconds)
-        return unanswered.explain(error, what, route, where=server, setting="endpoint_url")
-    code, text, passes = "", one_line(str(error)), False
-    if isinstance(error, boto.ClientError):
-        answer = _answer(error, service, role, where)
-        if not of_login:
-            return failures.explain(answer, what)
-        code, passes = error.operation_name, failures.passes(answer)
-        text = f"{code}, {answer.named}"
-    failure = failures.CallFailure(
-        "aws", where, service, role, code=code, text=text, kinds=failures.class_names(error),
-        facts=facts(error, session, of_login=of_login, passes=passes),
-    )  # fmt: skip
-    return failures.explain(failure, what)
-
-
-def _answer(error: boto.ClientError, service: str, role: str, where: str) -> failures.CallFailure:
+def refusal(error: boto.ClientError, service: str, role: str, where: str) -> failures.CallFailure:
+    """What a service answered that refused a call."""
     details: dict[str, Any] = error.response.get("Error") or {}
     metadata: dict[str, Any] = error.response.get("ResponseMetadata") or {}
     return failures.CallFailure(

@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pipeline.core import log
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import OrgkeyError
 from pipeline.core.secret import Secret
 from pipeline.providers import failures
+from pipeline.providers.text import one_line
 
 if TYPE_CHECKING:
     from pipeline.config import AwsIdentity, AwsPlace
@@ -122,14 +124,35 @@ class AwsSession:
 
     def _translate(self, error: Exception, what: str, service: Service | None) -> OrgkeyError:
         """Say what a call of a service raised, or what the chain of credentials did, of none."""
-        from pipeline.providers.aws.errors import translate
+        from botocore.exceptions import ClientError
 
-        seconds = max(0.1, min(self._call_seconds, self.deadline.left()))
+        from pipeline.providers import unanswered
+        from pipeline.providers.aws.errors import facts, refusal
+        from pipeline.providers.wire import NoAnswer
+
+        if isinstance(error, NoAnswer):
+            # The address that was really asked: a bucket's own, or STS while credentials are fetched.
+            url = urlsplit(error.url)
+            server = f"{url.scheme}://{url.netloc}"
+            own = server == (self.place.endpoint_url or "").rstrip("/")
+            seconds = max(0.1, min(self._call_seconds, self.deadline.left()))
+            trusted = self.place.ca_file if own else None
+            route = unanswered.Route(server, self.place, trusted, seconds=seconds)
+            return unanswered.explain(error, what, route, where=server, setting="endpoint_url")
         where = self.where(service) if service else "AWS's login service"
-        return translate(
-            error, what, role=self.role, service=service or "sts", where=where, place=self.place,
-            session=self._login.session, of_login=service is None, seconds=seconds,
+        code, text, passes = "", one_line(str(error)), False
+        if isinstance(error, ClientError):
+            answer = refusal(error, service or "sts", self.role, where)
+            if service is not None:
+                return failures.explain(answer, what)
+            code, passes = error.operation_name, failures.passes(answer)
+            text = f"{code}, {answer.named}"
+        known = facts(error, self._login.session, of_login=service is None, passes=passes)
+        failure = failures.CallFailure(
+            "aws", where, service or "sts", self.role, code=code, text=text,
+            kinds=failures.class_names(error), facts=known,
         )  # fmt: skip
+        return failures.explain(failure, what)
 
     def _log_in(self, what: str) -> None:
         """Have the credentials read, or renewed where they run out: a failure is a login's, not a call's."""

@@ -103,12 +103,12 @@ def read_certificate(path: str) -> CertificateFacts | None:
     from cryptography import x509
 
     try:
-        return shown(x509.load_pem_x509_certificates(Path(path).read_bytes())[0])
+        return facts_of(x509.load_pem_x509_certificates(Path(path).read_bytes())[0])
     except (OSError, ValueError, IndexError):
         return None
 
 
-def shown(certificate: x509.Certificate) -> CertificateFacts:
+def facts_of(certificate: x509.Certificate) -> CertificateFacts:
     """Read what a certificate says of itself."""
     from cryptography import x509
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 import http.client
 import ssl
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from pipeline.providers.proxy import login
-from pipeline.providers.tls.files import CertificateFacts, Pair, shown
+from pipeline.providers.tls.files import CertificateFacts, Pair, facts_of
 
 T = TypeVar("T")
 
@@ -33,18 +32,13 @@ def peek(
     Returns:
         The certificate, unverified; ``None`` when there was no handshake.
     """
+    from cryptography import x509
 
-    def look() -> CertificateFacts | None:
-        from cryptography import x509
-
-        try:
-            with _handshake(address, proxy, seconds, pair) as wrapped:
-                seen = wrapped.getpeercert(binary_form=True)
-            return shown(x509.load_der_x509_certificate(seen)) if seen else None
-        except (OSError, ValueError, http.client.HTTPException):
-            return None
-
-    return _in_time(look, seconds)
+    seen = _in_time(lambda: _shake(address, proxy, seconds, pair)[0], seconds)
+    try:
+        return facts_of(x509.load_der_x509_certificate(seen)) if seen else None
+    except ValueError:
+        return None
 
 
 def hear(address: str, *, proxy: str | None, seconds: float, pair: Pair | None = None) -> str | None:
@@ -61,18 +55,7 @@ def hear(address: str, *, proxy: str | None, seconds: float, pair: Pair | None =
     Returns:
         OpenSSL's words; ``None`` when the server says nothing.
     """
-
-    def listen() -> str | None:
-        try:
-            with _handshake(address, proxy, seconds, pair) as wrapped:
-                wrapped.recv(1)
-        except ssl.SSLError as error:
-            return str(error)
-        except (OSError, ValueError, http.client.HTTPException):
-            return None
-        return None
-
-    return _in_time(listen, seconds)
+    return _in_time(lambda: _shake(address, proxy, seconds, pair, listen=True)[1], seconds)
 
 
 def _in_time(look: Callable[[], T | None], seconds: float) -> T | None:
@@ -84,8 +67,10 @@ def _in_time(look: Callable[[], T | None], seconds: float) -> T | None:
     return seen[0] if seen else None
 
 
-@contextmanager
-def _handshake(address: str, proxy: str | None, seconds: float, pair: Pair | None) -> Iterator[ssl.SSLSocket]:
+def _shake(
+    address: str, proxy: str | None, seconds: float, pair: Pair | None, *, listen: bool = False
+) -> tuple[bytes | None, str | None]:
+    """The certificate that is shown, and OpenSSL's words about what comes instead or behind."""
     place = urlsplit(address)
     host, port = place.hostname or "", place.port or 443
     # Not verified on purpose: this is how a message can say what is wrong with it.
@@ -98,7 +83,13 @@ def _handshake(address: str, proxy: str | None, seconds: float, pair: Pair | Non
             context.load_cert_chain(*pair, password=lambda: "-")
         connection.connect()
         with context.wrap_socket(connection.sock, server_hostname=host) as wrapped:
-            yield wrapped
+            if listen:
+                wrapped.recv(1)
+            return wrapped.getpeercert(binary_form=True), None
+    except ssl.SSLError as error:
+        return None, str(error)
+    except (OSError, ValueError, http.client.HTTPException):
+        return None, None
     finally:
         connection.close()
 

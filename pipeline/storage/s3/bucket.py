@@ -187,7 +187,7 @@ class Bucket:
         try:
             return self.session.tagged(operation(**self.address(key, version), ChecksumMode="ENABLED"), place)
         except botocore.exceptions.ClientError as error:
-            code, _, headers = answered(error)
+            code, _, headers = error_parts(error)
             if version is not None and code in _NO_VERSION | MISSING:
                 why = "does not exist, or is a delete marker"
             elif code in MISSING and headers.get("x-amz-delete-marker") == "true":
@@ -218,7 +218,7 @@ class Bucket:
             try:
                 retention: Mapping[str, Any] = client.get_object_retention(**request)["Retention"]
             except botocore.exceptions.ClientError as error:
-                code, words, _ = answered(error)
+                code, words, _ = error_parts(error)
                 # Some servers have a plain 404 for it, with words.
                 if code in NO_RETENTION or (
                     code in MISSING and ("lock configuration" in words or "retention" in words)
@@ -323,7 +323,7 @@ class Bucket:
         return stored.astimezone(UTC) if stored is not None else None
 
 
-def answered(error: ClientError) -> tuple[str, str, Mapping[str, str]]:
+def error_parts(error: ClientError) -> tuple[str, str, Mapping[str, str]]:
     """What S3 said in an error: its code, its words in lower case, and the headers."""
     said = error.response.get("Error", {})
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})

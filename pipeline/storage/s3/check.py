@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pipeline.core.errors import Code, Denied, UsageProblem
 from pipeline.core.finding import Finding
 from pipeline.storage.check import Check, on_this_host
-from pipeline.storage.s3.bucket import NO_RETENTION, Bucket, answered
+from pipeline.storage.s3.bucket import NO_RETENTION, Bucket, error_parts
 from pipeline.storage.s3.rights import DELETE_VERSION, WRITE, WRITE_ELSEWHERE, Right, deviations, may, probe
 
 _EVERYONE = ("AllUsers", "AuthenticatedUsers")
@@ -160,7 +160,7 @@ class S3Check(Check):
             try:
                 answer: Mapping[str, Any] = getattr(client, operation)(**self._bucket.named())
             except botocore.exceptions.ClientError as error:
-                if (code := answered(error)[0]) in absent:
+                if (code := error_parts(error)[0]) in absent:
                     return {}
                 if code in ("NotImplemented", "MethodNotAllowed"):
                     return None

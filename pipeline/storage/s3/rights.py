@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Denied, UsageProblem
-from pipeline.storage.s3.bucket import Bucket, answered
+from pipeline.storage.s3.bucket import Bucket, error_parts
 
 # A bucket without Object Lock answers these in ways of its own.
 _ONLY_LOCKED = {"s3:PutObjectRetention", "s3:PutObjectLegalHold"}
@@ -99,7 +99,7 @@ def probe(bucket: Bucket, what: str, right: Right) -> None:
         try:
             getattr(client, right.operation)(**request)
         except botocore.exceptions.ClientError as error:
-            if right.operation != "put_object" or answered(error)[0] not in _NOT_STORED:
+            if right.operation != "put_object" or error_parts(error)[0] not in _NOT_STORED:
                 raise
 
     bucket.session.call(ask, "s3", what)

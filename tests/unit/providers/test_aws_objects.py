@@ -5,9 +5,9 @@ from __future__ import annotations
 import botocore.exceptions as boto
 import pytest
 
-from pipeline.config import AwsPlace
 from pipeline.core.errors import Archived, Code, OrgkeyError, Unsupported
-from pipeline.providers.aws.errors import translate
+from pipeline.providers import failures
+from pipeline.providers.aws.errors import refusal
 
 SSE_C = (
     "The object was stored using a form of Server Side Encryption. "
@@ -26,14 +26,8 @@ def test_how_an_object_is_stored_is_named(
     code: str, status: int, message: str, kind: type[OrgkeyError], exit_code: int
 ) -> None:
     answer = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    error = translate(
-        boto.ClientError(answer, "GetObject"),
-        "backup s3://b/k, read",
-        role="driller",
-        service="s3",
-        where="s3",
-        place=AwsPlace(),
-    )
+    failure = refusal(boto.ClientError(answer, "GetObject"), "s3", "driller", "s3")
+    error = failures.explain(failure, "backup s3://b/k, read")
     assert type(error) is kind
     assert error.code == Code(exit_code)
     assert error.message.startswith("backup s3://b/k, read: it is ")
