@@ -42,12 +42,9 @@ class Call:
 
     def values(self, name: str) -> list[str]:
         """The values of a condition key, none where it is not there."""
-        if name == "aws:PrincipalArn":
-            return [self.principal]
-        if name == "kms:EncryptionContextKeys":
-            return sorted(self.context)
-        known = {f"kms:EncryptionContext:{key}": value for key, value in self.context.items()}
-        return [known[name]] if name in known else []
+        known = {f"kms:EncryptionContext:{key}": [value] for key, value in self.context.items()}
+        known |= {"aws:PrincipalArn": [self.principal], "kms:EncryptionContextKeys": sorted(self.context)}
+        return known.get(name, [])
 
 
 def judge(policy: Mapping[str, Any], call: Call) -> Word:

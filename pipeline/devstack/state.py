@@ -20,25 +20,30 @@ MEMBERS = ("vault", "s3", "kms")
 IDENTITIES = ("root", "writer", "driller", "auditor", "retention")
 
 
-@dataclass(frozen=True, slots=True)
 class Layout:
     """The files of a stack; everything below one private directory.
 
+    Args:
+        root: That directory.
+
     Attributes:
         root: That directory.
+        state: Which processes run, without secrets.
+        lock: Held while the stack is changed.
+        audit: Vault's audit log.
+        vault_init: Vault's unseal key and root token.
+        identities: Credentials, one directory for each identity.
+        root_token: Vault's root token, or that of an outside server's administrator.
     """
 
-    root: Path
-
-    @property
-    def state(self) -> Path:
-        """Which processes run, without secrets."""
-        return self.root / "stack.json"
-
-    @property
-    def lock(self) -> Path:
-        """Held while the stack is changed."""
-        return self.root / "lock"
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.state = root / "stack.json"
+        self.lock = root / "lock"
+        self.audit = self.member("vault") / "audit.log"
+        self.vault_init = self.member("vault") / "init.json"
+        self.identities = root / "identities"
+        self.root_token = self.identities / "root" / "vault-token"
 
     def member(self, name: str) -> Path:
         """The directory of a server: its data, its log."""
@@ -47,21 +52,6 @@ class Layout:
     def log(self, name: str) -> Path:
         """What a server printed."""
         return self.member(name) / "server.log"
-
-    @property
-    def audit(self) -> Path:
-        """Vault's audit log."""
-        return self.member("vault") / "audit.log"
-
-    @property
-    def vault_init(self) -> Path:
-        """Vault's unseal key and root token."""
-        return self.member("vault") / "init.json"
-
-    @property
-    def identities(self) -> Path:
-        """Credentials, one directory for each identity."""
-        return self.root / "identities"
 
     def aws_credentials(self, identity: str) -> Path:
         """An identity's credentials file for S3 and KMS, profile ``default``."""
@@ -74,11 +64,6 @@ class Layout:
     def secret_id(self, identity: str) -> Path:
         """An identity's AppRole secret id."""
         return self.identities / identity / "vault-secret-id"
-
-    @property
-    def root_token(self) -> Path:
-        """Vault's root token, or that of an outside server's administrator."""
-        return self.identities / "root" / "vault-token"
 
     def ours(self) -> list[Path]:
         """Everything that a wipe removes, the state last."""

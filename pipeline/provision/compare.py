@@ -12,7 +12,6 @@ from pipeline.core.errors import Code, UsageProblem
 from pipeline.provision import policy
 from pipeline.provision.desired import Site, Wanted, auth_mount
 from pipeline.provision.fields import (
-    Fields,
     KvConfig,
     Mount,
     PolicyFields,
@@ -22,7 +21,7 @@ from pipeline.provision.fields import (
     read_as,
 )
 
-M = TypeVar("M", bound=Fields)
+T = TypeVar("T")
 _DEFAULT_VERSIONS = 10
 # More of it, or none where zero means "without an end", is more than was meant.
 _LIMITS = frozenset(
@@ -148,24 +147,21 @@ class Comparison:
 
     # -- what the server has ---------------------------------------------------------------------
 
-    def _read(self, path: str, kind: type[M]) -> M | None:
+    def _read(self, path: str, kind: type[T]) -> T | None:
         found = self._site.session.read(path, f"plan, read {path}")
         return None if found is None else read_as(kind, found, self._what(path))
 
-    def _demand(self, path: str, kind: type[M]) -> M:
+    def _demand(self, path: str, kind: type[T]) -> T:
         found = self._read(path, kind)
         if found is None:
-            raise self._nothing(path)
+            raise UsageProblem(
+                f"plan, read {path}: {self._site.label} has nothing there",
+                hint="check the address and the namespace",
+            )
         return found
 
-    def _table(self, path: str) -> dict[str, Any]:
-        found = self._site.session.read(path, f"plan, read {path}")
-        if found is None:
-            raise self._nothing(path)
-        return read_as(dict[str, Any], found, self._what(path))
-
     def _mounts(self, path: str, names: tuple[str, ...]) -> dict[str, Mount | None]:
-        table = self._table(path)
+        table = self._demand(path, dict[str, Any])
         return {
             name: None
             if (entry := table.get(f"{name}/")) is None
@@ -175,12 +171,6 @@ class Comparison:
 
     def _what(self, path: str) -> str:
         return f"plan, read {path} at {self._site.label}"
-
-    def _nothing(self, path: str) -> UsageProblem:
-        return UsageProblem(
-            f"plan, read {path}: {self._site.label} has nothing there",
-            hint="check the address and the namespace",
-        )
 
     # -- what differs ----------------------------------------------------------------------------
 
@@ -301,7 +291,7 @@ class Comparison:
 
     def _audit(self) -> None:
         device = self._want.audit
-        if device is None or self._table("sys/audit"):
+        if device is None or self._demand("sys/audit", dict[str, Any]):
             return
         path, options = f"sys/audit/{device.path}", dict(device.options)
         if not self.openbao:

@@ -32,11 +32,9 @@ class Session(Protocol):
 
     def read(self, path: str, what: str) -> Mapping[str, Any] | None:
         """What is at an API path; ``None`` where nothing is."""
-        ...
 
     def write(self, path: str, body: Mapping[str, Any], what: str) -> None:
         """Write to an API path."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,6 @@ class Retainer(Protocol[Item]):
             Denied: This identity may not look.
             UsageProblem: The place has no retention at all.
         """
-        ...
 
     def retain(self, item: Item, wanted: Retention) -> Retention:
         """Extend one version's retention, and look again.
@@ -173,7 +172,6 @@ class Retainer(Protocol[Item]):
             Denied: This identity may not extend.
             UsageProblem: The place has no retention at all.
         """
-        ...
 
 
 class Target(Protocol):
@@ -196,7 +194,6 @@ class Target(Protocol):
             Denied: This identity may not write there.
             UsageProblem: The record is larger than the target takes.
         """
-        ...
 
     def get(self, slot: Slot, version: str | None = None) -> bytes:
         """Read a record's bytes, the current version or the one named.
@@ -206,7 +203,6 @@ class Target(Protocol):
             Unreachable: The target cannot be reached.
             Denied: This identity may not read there.
         """
-        ...
 
     def find(self, fingerprint: str, epoch: str | None = None) -> list[Stored]:
         """List all versions of all epochs of a key (or of one epoch), hidden and deleted ones included.
@@ -218,14 +214,12 @@ class Target(Protocol):
             Unreachable: The target cannot be reached.
             Denied: This identity may not list there.
         """
-        ...
 
     def check(self) -> list[Finding]:
         """Say what `doctor` should know: reachable, permitted, not over-privileged, safely set up.
 
         Writes nothing and never raises for what the server answers.
         """
-        ...
 
 
 TARGET_CALLS: Final = {
@@ -280,7 +274,6 @@ class Locking(Protocol):
             Unreachable, DeadlinePassed: The target cannot be reached.
             Denied: This identity may not look.
         """
-        ...
 
 
 @runtime_checkable
@@ -294,4 +287,3 @@ class Listing(Protocol):
             Unreachable, DeadlinePassed: The target cannot be reached.
             Denied: This identity may not list there.
         """
-        ...

@@ -33,7 +33,6 @@ class Mirror(Protocol):
             Unreachable, DeadlinePassed: The place cannot be reached.
             Denied, UsageProblem: This identity may not list there.
         """
-        ...
 
     def listing(self, host: str, after: int) -> Mapping[int, tuple[str, ...]]:
         """What is stored under each number of a host above ``after``: handles for :meth:`get`, oldest first.
@@ -42,7 +41,6 @@ class Mirror(Protocol):
             Unreachable, DeadlinePassed: The place cannot be reached.
             Denied, UsageProblem: This identity may not list there.
         """
-        ...
 
     def get(self, handle: str) -> bytes:
         """Read one document.
@@ -52,7 +50,6 @@ class Mirror(Protocol):
             Unreachable, DeadlinePassed: The place cannot be reached.
             Denied: This identity may not read there.
         """
-        ...
 
     def put(self, host: str, number: int, data: bytes, made: datetime) -> None:
         """Have a document there. Where the same one lies there already, its lock is checked.
@@ -69,7 +66,6 @@ class Mirror(Protocol):
             Unreachable, DeadlinePassed: The place cannot be reached, or its answer was lost.
             Denied: This identity may not write there.
         """
-        ...
 
 
 def name_of(number: int) -> str:

@@ -12,7 +12,7 @@ from pipeline.config import Config, IdentityName
 from pipeline.core.clock import Clock, Deadline
 from pipeline.core.errors import UsageProblem
 from pipeline.core.retry import Breaker, Breakers, Retrier
-from pipeline.providers.aws.session import AwsSession
+from pipeline.providers.aws.session import AwsCredentials, AwsSession
 from pipeline.providers.vault.session import VaultSession
 
 S = TypeVar("S", VaultSession, AwsSession)
@@ -45,7 +45,7 @@ class Sessions:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _vaults: dict[tuple[Any, ...], VaultSession] = field(default_factory=dict)
     _clouds: dict[tuple[Any, ...], AwsSession] = field(default_factory=dict)
-    _credentials: dict[tuple[Any, ...], AwsSession] = field(default_factory=dict)
+    _credentials: dict[tuple[Any, ...], AwsCredentials] = field(default_factory=dict)
 
     def request_ids(self, role: IdentityName) -> dict[str, Sequence[str]]:
         """The request ids that the services gave to a role, by service."""
@@ -126,17 +126,15 @@ class Sessions:
         shared = (role, *(getattr(place, field) for field in sorted(fields - {"endpoint_url"})), login)
 
         def make() -> AwsSession:
-            made = AwsSession(
+            return AwsSession(
                 place,
                 login,
                 call_seconds=self._call_seconds(),
                 deadline=self.deadline,
                 role=role,
                 apart=self._apart(role),
-                beside=self._credentials.get(shared),
+                credentials=self._credentials.setdefault(shared, AwsCredentials()),
             )
-            self._credentials.setdefault(shared, made)
-            return made
 
         return self._once(self._clouds, (role, *reached, getattr(place, "path_style", None), login), make)
 

@@ -67,6 +67,7 @@ class LabServer:
 
     def __init__(self, directory: Path, clock: Clock | None = None) -> None:
         self.state = LabState(directory, clock or SystemClock())
+        self._ignition = self.state.keys / "disk-key.ignition"
 
     # -- set up -------------------------------------------------------------------------------------
 
@@ -308,10 +309,6 @@ class LabServer:
                 ) from error
 
     # -- inside -------------------------------------------------------------------------------------
-
-    @property
-    def _ignition(self) -> Path:
-        return self.state.keys / "disk-key.ignition"
 
     @property
     def _room(self) -> Path:

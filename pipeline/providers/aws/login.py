@@ -9,6 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,17 +147,15 @@ class _Ended:
         self.returncode = done.returncode
         self._output = done.stdout, done.stderr.decode(errors="replace").encode()
         if done.returncode == 0:
-            try:
-                whole = isinstance(json.loads(done.stdout), dict)
-            except ValueError:
-                whole = False
-            if not whole:
-                raise _process_failed("what the command prints is not a JSON document")
+            document: object = None
+            with suppress(ValueError):
+                document = json.loads(done.stdout)
+            if not isinstance(document, dict):
+                raise boto.CredentialRetrievalError(
+                    provider="credential_process",
+                    error_msg="what the command prints is not a JSON document",
+                )
 
     def communicate(self) -> tuple[bytes, bytes]:
         """Standard output and standard error."""
         return self._output
-
-
-def _process_failed(reason: str) -> boto.CredentialRetrievalError:
-    return boto.CredentialRetrievalError(provider="credential_process", error_msg=reason)

@@ -47,7 +47,7 @@ def preload() -> None:
 
 
 @dataclass(eq=False)
-class _Login:
+class AwsCredentials:
     """Credentials, read once: by one session, or by several of a role that need the same ones."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -71,7 +71,7 @@ class AwsSession:
         deadline: The end of the run.
         role: ``writer`` or ``driller``, for messages.
         apart: Whether that role has a login of its own. Then whatever it may beyond its role is too much.
-        beside: A session of the same identity and role whose login is used, too.
+        credentials: Those that another session of the same identity and role uses, too.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class AwsSession:
         deadline: Deadline,
         role: str,
         apart: bool = True,
-        beside: AwsSession | None = None,
+        credentials: AwsCredentials | None = None,
     ) -> None:
         self.place = place
         self.role = role
@@ -93,7 +93,7 @@ class AwsSession:
         self._identity = identity
         self._call_seconds = call_seconds
         self._lock = threading.Lock()
-        self._login: _Login = beside._login if beside else _Login()
+        self._login = credentials or AwsCredentials()
         self._clients: dict[Service, Any] = {}
         self._senders: dict[Service, Sender] = {}
 

@@ -46,18 +46,17 @@ def require_authority(path: str | None) -> None:
 
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-    except FileNotFoundError as error:
-        raise UsageProblem(f"the CA file {path} does not exist", hint="correct ca_file") from error
-    except ssl.SSLError as error:
-        raise UsageProblem(
-            f"the CA file {path} holds no certificate",
-            hint="write the authority's certificate there, as PEM (-----BEGIN CERTIFICATE-----)",
-        ) from error
     except OSError as error:
-        raise UsageProblem(
-            f"the CA file {path} cannot be read: {error.strerror or error}",
-            hint="correct ca_file, or the file's permissions",
-        ) from error
+        what, hint = (
+            f"cannot be read: {error.strerror or error}",
+            "correct ca_file, or the file's permissions",
+        )
+        if isinstance(error, FileNotFoundError):
+            what, hint = "does not exist", "correct ca_file"
+        elif isinstance(error, ssl.SSLError):
+            what = "holds no certificate"
+            hint = "write the authority's certificate there, as PEM (-----BEGIN CERTIFICATE-----)"
+        raise UsageProblem(f"the CA file {path} {what}", hint=hint) from error
 
 
 def require_pair(pair: Pair | None) -> None:
@@ -71,23 +70,21 @@ def require_pair(pair: Pair | None) -> None:
     import ssl
 
     hint = "correct client_cert_file and client_key_file"
-    for path in pair:
-        try:
-            Path(path).read_bytes()
-        except OSError as error:
-            problem = f"the client certificate's file {path} cannot be read: {error.strerror or error}"
-            raise UsageProblem(problem, hint=hint) from error
     try:
+        for path in pair:
+            Path(path).read_bytes()
         # Without a callable, OpenSSL would ask for a passphrase on the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(*pair, password=lambda: "-")
-    except (ssl.SSLError, ValueError) as error:
+    except (OSError, ValueError) as error:
+        if isinstance(error, ssl.SSLError | ValueError):
+            problem = f"{pair[0]} and {pair[1]} hold no client certificate and key that can be used"
+            hint = "both are PEM, the key without a passphrase and the certificate first in its file"
+        else:
+            problem = f"the client certificate's file {path} cannot be read: {error.strerror or error}"
         if "KEY_VALUES_MISMATCH" in str(error):
             problem = f"the key in {pair[1]} is not that of the certificate in {pair[0]}"
-            raise UsageProblem(problem, hint=hint) from error
-        raise UsageProblem(
-            f"{pair[0]} and {pair[1]} hold no client certificate and key that can be used",
-            hint="both are PEM, the key without a passphrase and the certificate first in its file",
-        ) from error
+            hint = "correct client_cert_file and client_key_file"
+        raise UsageProblem(problem, hint=hint) from error
 
 
 def shown_pair(*owners: VaultIdentity | VaultPlace | None) -> Pair | None:

@@ -67,7 +67,7 @@ class Tree:
         """
         self.enter(path.parent)
         try:
-            data = _read_file(path)
+            data = read_regular(path, MAX_RECORD, follow=False)
         except OSError as error:
             raise self.translate(error, "read", path) from error
         if data is None:
@@ -150,20 +150,14 @@ class Tree:
             return IntegrityProblem(
                 f"{prefix} is a symbolic link", hint="links are not followed; put the record itself there"
             )
-        if error.errno in (errno.ENOENT, errno.ENOTDIR) and not absent and doing == "read":
+        missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        if missing and not absent and doing == "read":
             return nothing_there(prefix)
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return Unreachable(
-                f"{prefix} is not there ({reason})",
-                hint="mount the disk, or make the directory yourself; it is never made automatically",
-                again=False,
-            )
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return Unreachable(f"{prefix}: the disk is full", hint="make room on that disk", again=False)
         again = error.errno in (errno.EINTR, errno.EAGAIN, errno.ESTALE, errno.ETIMEDOUT, errno.EBUSY)
-        return Unreachable(f"{prefix} failed ({reason})", hint="check the disk and its mount", again=again)
-
-
-def _read_file(path: Path) -> bytes | None:
-    """Read at most one byte more than a record may have; ``None`` for what is not a regular file."""
-    return read_regular(path, MAX_RECORD, follow=False)
+        what, hint = f" failed ({reason})", "check the disk and its mount"
+        if missing:
+            what = f" is not there ({reason})"
+            hint = "mount the disk, or make the directory yourself; it is never made automatically"
+        elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what, hint = ": the disk is full", "make room on that disk"
+        return Unreachable(prefix + what, hint=hint, again=again)
