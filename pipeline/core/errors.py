@@ -8,94 +8,65 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class Code(IntEnum):
-    """Exit codes; the one table that docs, JSON documents and schedule units are made from."""
+    """Exit codes; the one table that docs, JSON documents and schedule units are made from.
 
-    OK = 0
-    INTERNAL = 1
-    USAGE = 2
-    LOCAL_FILES = 3
-    PROGRAM_MISSING = 4
-    PUBLIC_ONLY = 10
-    UNPROTECTED = 11
-    WRONG_PASSPHRASE = 12
-    NOT_A_KEY = 13
-    NOT_PINNED = 14
-    EXPIRED = 15
-    INCOMPLETE = 16
-    CERTIFICATES = 17
-    SEVERAL_KEYS = 18
-    UNSUPPORTED = 19
-    UNREACHABLE = 20
-    DENIED = 21
-    CONFLICT = 22
-    INTEGRITY = 23
-    DEGRADED = 24
-    DEADLINE = 25
-    PROOF_FAILED = 30
-    NOT_ENOUGH_SHARES = 31
-    WRONG_SHARE = 32
-    STALE = 40
-    LEDGER_BROKEN = 41
-    PENDING = 42
-    LOCKED = 50
-    INTERRUPTED = 130
+    Attributes:
+        meaning: One sentence for people.
+        retry: Whether running the same command again, unchanged and later, can succeed.
+    """
+
+    meaning: str
+    retry: bool
+
+    OK = 0, "all that was asked is done and verified"
+    INTERNAL = 1, "internal error"
+    USAGE = 2, "usage or configuration"
+    LOCAL_FILES = 3, "local files: disk, state, output exists"
+    PROGRAM_MISSING = 4, "a required program is missing"
+    PUBLIC_ONLY = 10, "public key only"
+    UNPROTECTED = 11, "secret key without a passphrase"
+    WRONG_PASSPHRASE = 12, "wrong passphrase"
+    NOT_A_KEY = 13, "not an OpenPGP key, or damaged"
+    NOT_PINNED = 14, "not the pinned fingerprint"
+    EXPIRED = 15, "expired, revoked, or not yet valid"
+    INCOMPLETE = (
+        16,
+        "incomplete: gnu-dummy, card stub, missing secrets, no self-signatures or user id, "
+        "cannot sign or encrypt",
+    )
+    CERTIFICATES = 17, "more than one Organization Certificate"
+    SEVERAL_KEYS = 18, "several keys, and none chosen"
+    UNSUPPORTED = 19, "key version, protection or algorithm that cannot be handled"
+    UNREACHABLE = 20, "a target or holder cannot be reached", True
+    DENIED = 21, "permission denied"
+    CONFLICT = 22, "conflict: that place already holds something else"
+    INTEGRITY = 23, "integrity: a copy is not authentic or not whole"
+    DEGRADED = 24, "degraded: enough, not all", True
+    DEADLINE = 25, "deadline passed", True
+    PROOF_FAILED = 30, "a proof failed in a drill"
+    NOT_ENOUGH_SHARES = 31, "not enough shares (the missing holder is named)"
+    WRONG_SHARE = 32, "a share is wrong (named)"
+    STALE = 40, "stale: the gate or the plan is broken"
+    LEDGER_BROKEN = 41, "ledger broken"
+    PENDING = 42, "changes pending (`infra plan`)"
+    LOCKED = 50, "another run holds the lock", True
+    INTERRUPTED = 130, "interrupted; resumable", True
+
+    def __new__(cls, number: int, meaning: str = "", retry: bool = False) -> Self:
+        """A row of the table, or the member that a number stands for."""
+        member = int.__new__(cls, number)
+        member._value_, member.meaning, member.retry = number, meaning, retry
+        return member
 
     @property
     def label(self) -> str:
         """The code's name as it appears in JSON documents, for example ``not-pinned``."""
         return self.name.lower().replace("_", "-")
 
-    @property
-    def meaning(self) -> str:
-        """One sentence for people."""
-        return MEANINGS[self][0]
-
-    @property
-    def retry(self) -> bool:
-        """Whether running the same command again, unchanged and later, can succeed."""
-        return MEANINGS[self][1]
-
-
-# code -> (meaning, does an unattended retry make sense)
-MEANINGS: dict[Code, tuple[str, bool]] = {
-    Code.OK: ("all that was asked is done and verified", False),
-    Code.INTERNAL: ("internal error", False),
-    Code.USAGE: ("usage or configuration", False),
-    Code.LOCAL_FILES: ("local files: disk, state, output exists", False),
-    Code.PROGRAM_MISSING: ("a required program is missing", False),
-    Code.PUBLIC_ONLY: ("public key only", False),
-    Code.UNPROTECTED: ("secret key without a passphrase", False),
-    Code.WRONG_PASSPHRASE: ("wrong passphrase", False),
-    Code.NOT_A_KEY: ("not an OpenPGP key, or damaged", False),
-    Code.NOT_PINNED: ("not the pinned fingerprint", False),
-    Code.EXPIRED: ("expired, revoked, or not yet valid", False),
-    Code.INCOMPLETE: (
-        "incomplete: gnu-dummy, card stub, missing secrets, no self-signatures or user id, "
-        "cannot sign or encrypt",
-        False,
-    ),
-    Code.CERTIFICATES: ("more than one Organization Certificate", False),
-    Code.SEVERAL_KEYS: ("several keys, and none chosen", False),
-    Code.UNSUPPORTED: ("key version, protection or algorithm that cannot be handled", False),
-    Code.UNREACHABLE: ("a target or holder cannot be reached", True),
-    Code.DENIED: ("permission denied", False),
-    Code.CONFLICT: ("conflict: that place already holds something else", False),
-    Code.INTEGRITY: ("integrity: a copy is not authentic or not whole", False),
-    Code.DEGRADED: ("degraded: enough, not all", True),
-    Code.DEADLINE: ("deadline passed", True),
-    Code.PROOF_FAILED: ("a proof failed in a drill", False),
-    Code.NOT_ENOUGH_SHARES: ("not enough shares (the missing holder is named)", False),
-    Code.WRONG_SHARE: ("a share is wrong (named)", False),
-    Code.STALE: ("stale: the gate or the plan is broken", False),
-    Code.LEDGER_BROKEN: ("ledger broken", False),
-    Code.PENDING: ("changes pending (`infra plan`)", False),
-    Code.LOCKED: ("another run holds the lock", True),
-    Code.INTERRUPTED: ("interrupted; resumable", True),
-}
 
 # When a run meets several problems at once, the first of these is its exit code.
 PRECEDENCE: tuple[Code, ...] = (
@@ -156,6 +127,10 @@ class OrgkeyError(Exception):
 
     code: ClassVar[Code] = Code.INTERNAL
 
+    def __init_subclass__(cls, code: Code | None = None) -> None:
+        """Give a class the code that it stands for; without one it has its parent's."""
+        cls.code = code or cls.code
+
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message)
         self.message = message
@@ -165,89 +140,63 @@ class OrgkeyError(Exception):
         return self.message
 
 
-class UsageProblem(OrgkeyError):
+class UsageProblem(OrgkeyError, code=Code.USAGE):
     """The command or its configuration is not usable as given."""
 
-    code = Code.USAGE
 
-
-class LocalFilesProblem(OrgkeyError):
+class LocalFilesProblem(OrgkeyError, code=Code.LOCAL_FILES):
     """A local file cannot be read or written, or is in the way."""
-
-    code = Code.LOCAL_FILES
 
 
 class ClockProblem(LocalFilesProblem):
     """Something is dated in the future by this host's clock: one clock is wrong, not known which."""
 
 
-class ProgramMissing(OrgkeyError):
+class ProgramMissing(OrgkeyError, code=Code.PROGRAM_MISSING):
     """A program that this run needs is not installed."""
 
-    code = Code.PROGRAM_MISSING
 
-
-class PublicOnly(OrgkeyError):
+class PublicOnly(OrgkeyError, code=Code.PUBLIC_ONLY):
     """The export holds no secret key."""
 
-    code = Code.PUBLIC_ONLY
 
-
-class Unprotected(OrgkeyError):
+class Unprotected(OrgkeyError, code=Code.UNPROTECTED):
     """The export's secret key has no passphrase."""
 
-    code = Code.UNPROTECTED
 
-
-class WrongPassphrase(OrgkeyError):
+class WrongPassphrase(OrgkeyError, code=Code.WRONG_PASSPHRASE):
     """A passphrase does not open a secret key or subkey."""
 
-    code = Code.WRONG_PASSPHRASE
 
-
-class NotAKey(OrgkeyError):
+class NotAKey(OrgkeyError, code=Code.NOT_A_KEY):
     """The bytes are not an OpenPGP key, or are damaged."""
 
-    code = Code.NOT_A_KEY
 
-
-class NotPinned(OrgkeyError):
+class NotPinned(OrgkeyError, code=Code.NOT_PINNED):
     """The key is not the one whose fingerprint is pinned."""
 
-    code = Code.NOT_PINNED
 
-
-class Expired(OrgkeyError):
+class Expired(OrgkeyError, code=Code.EXPIRED):
     """The key has expired, was revoked, or is not valid yet."""
 
-    code = Code.EXPIRED
 
-
-class Incomplete(OrgkeyError):
+class Incomplete(OrgkeyError, code=Code.INCOMPLETE):
     """Something that a restore needs is missing from the key."""
 
-    code = Code.INCOMPLETE
 
-
-class TooManyCertificates(OrgkeyError):
+class TooManyCertificates(OrgkeyError, code=Code.CERTIFICATES):
     """More than one Organization Certificate is attached to the Org Key."""
 
-    code = Code.CERTIFICATES
 
-
-class SeveralKeys(OrgkeyError):
+class SeveralKeys(OrgkeyError, code=Code.SEVERAL_KEYS):
     """The export holds several keys, and none was chosen."""
 
-    code = Code.SEVERAL_KEYS
 
-
-class Unsupported(OrgkeyError):
+class Unsupported(OrgkeyError, code=Code.UNSUPPORTED):
     """A key version, protection or algorithm that cannot be handled."""
 
-    code = Code.UNSUPPORTED
 
-
-class Unreachable(OrgkeyError):
+class Unreachable(OrgkeyError, code=Code.UNREACHABLE):
     """A target or holder did not answer, or answered that it cannot serve.
 
     Args:
@@ -257,8 +206,6 @@ class Unreachable(OrgkeyError):
         retry_after: Seconds that the server asked to be left alone for.
         silent: Whether a time-out ended the call: nothing came, for as long as a call may take.
     """
-
-    code = Code.UNREACHABLE
 
     def __init__(
         self,
@@ -279,80 +226,56 @@ class Archived(Unreachable):
     """An object has to be brought back from an archive before it can be read."""
 
 
-class Denied(OrgkeyError):
+class Denied(OrgkeyError, code=Code.DENIED):
     """A target or holder refused this identity."""
 
-    code = Code.DENIED
 
-
-class Conflict(OrgkeyError):
+class Conflict(OrgkeyError, code=Code.CONFLICT):
     """The place already holds something else."""
 
-    code = Code.CONFLICT
 
-
-class IntegrityProblem(OrgkeyError):
+class IntegrityProblem(OrgkeyError, code=Code.INTEGRITY):
     """A copy is not authentic or not whole."""
 
-    code = Code.INTEGRITY
 
-
-class Degraded(OrgkeyError):
+class Degraded(OrgkeyError, code=Code.DEGRADED):
     """Enough was done to count, not all that was asked."""
 
-    code = Code.DEGRADED
 
-
-class DeadlinePassed(OrgkeyError):
+class DeadlinePassed(OrgkeyError, code=Code.DEADLINE):
     """The time allowed for a call or for the whole run is over."""
 
-    code = Code.DEADLINE
 
-
-class ProofFailed(OrgkeyError):
+class ProofFailed(OrgkeyError, code=Code.PROOF_FAILED):
     """A drill did not prove what it set out to prove."""
 
-    code = Code.PROOF_FAILED
 
-
-class NotEnoughShares(OrgkeyError):
+class NotEnoughShares(OrgkeyError, code=Code.NOT_ENOUGH_SHARES):
     """Shares are missing; the message names the missing holder."""
-
-    code = Code.NOT_ENOUGH_SHARES
 
 
 class NotHeld(NotEnoughShares):
     """A ceremony ended before enough people had brought their shares: nothing was tried, nothing failed."""
 
 
-class WrongShare(OrgkeyError):
+class WrongShare(OrgkeyError, code=Code.WRONG_SHARE):
     """A share does not match its commitment; the message names it."""
 
-    code = Code.WRONG_SHARE
 
-
-class Stale(OrgkeyError):
+class Stale(OrgkeyError, code=Code.STALE):
     """What is stored no longer fits the gate or the plan."""
 
-    code = Code.STALE
 
-
-class LedgerBroken(OrgkeyError):
+class LedgerBroken(OrgkeyError, code=Code.LEDGER_BROKEN):
     """The ledger's chain does not hold."""
 
-    code = Code.LEDGER_BROKEN
 
-
-class Locked(OrgkeyError):
+class Locked(OrgkeyError, code=Code.LOCKED):
     """Another run on this host works on the same key."""
 
-    code = Code.LOCKED
 
-
-class Interrupted(OrgkeyError):
+class Interrupted(OrgkeyError, code=Code.INTERRUPTED):
     """A signal ended the run; the next run resumes it."""
-
-    code = Code.INTERRUPTED
 
 
 def error_of(code: Code) -> type[OrgkeyError]:

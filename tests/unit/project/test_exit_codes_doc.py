@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from pipeline.core.errors import INSPECT_PRECEDENCE, MEANINGS, PRECEDENCE, Code
+from pipeline.core.errors import INSPECT_PRECEDENCE, PRECEDENCE, Code
 from tools.make_exit_codes import PAGE, render
 
 
@@ -13,7 +13,7 @@ def test_the_page_is_what_the_enum_gives() -> None:
 def test_the_page_has_each_code_once_with_its_name_meaning_and_retry() -> None:
     rows = re.findall(r"(?m)^\| (\d+) \| `([a-z-]+)` \| (.+?) \| (yes|no) \|$", PAGE.read_text())
     assert rows == [
-        (str(int(code)), code.label, MEANINGS[code][0], "yes" if MEANINGS[code][1] else "no") for code in Code
+        (str(int(code)), code.label, code.meaning, "yes" if code.retry else "no") for code in Code
     ]
 
 
