@@ -23,11 +23,9 @@ class TargetBackends(Protocol):
 
     def targets(self) -> dict[str, Target]:
         """The configured targets by name, with retries."""
-        ...
 
     def retainers(self) -> dict[str, Retainer[Stored]]:
         """The configured targets that have a retention, by name, with retries."""
-        ...
 
 
 class HolderBackends(Protocol):
@@ -35,60 +33,37 @@ class HolderBackends(Protocol):
 
     def holders(self) -> dict[str, Holder]:
         """The configured holders by name, with retries."""
-        ...
 
     def openers(self, section: CustodySection) -> dict[str, Holder]:
         """The holders that open a record's shares, from the record's own coordinates."""
-        ...
 
 
-class MirrorBackends(Protocol):
-    """Places that the ledger is mirrored to."""
+class Backends(TargetBackends, HolderBackends, Protocol):
+    """All that one role sees: targets and holders, mirrors of the ledger, backups, and the servers."""
 
     def mirrors(self, fingerprint: str) -> dict[str, Mirror]:
         """The places that a key's ledger is mirrored to, by name, in the configuration's order."""
-        ...
 
     def patient_mirrors(self, fingerprint: str) -> dict[str, Mirror]:
         """The same, whose reading is tried again."""
-        ...
 
     def heads(self, fingerprint: str) -> dict[str, Mirror]:
         """The places for a key's ledger's heads, by name."""
-        ...
 
     def entry_retainers(self) -> dict[str, Retainer[str]]:
         """The ledger's mirrors that have a retention, by name, with retries."""
-        ...
-
-
-class BackupBackends(Protocol):
-    """Places of the server's backups."""
 
     def backups(self, places: Sequence[str] = (), *, whole: bool = True) -> list[BackupSource]:
         """The server's backups at these places, to be read ``whole``; at the configured ones by default."""
-        ...
-
-
-class ServerBackends(Protocol):
-    """The servers themselves."""
 
     def sites(self) -> Sequence[Site]:
         """The configured Vault servers, each namespace by itself, with what belongs there."""
-        ...
 
     def seal_types(self) -> dict[str, str | OrgkeyError]:
         """How each configured Vault server says that it is unsealed, by address."""
-        ...
 
     def certificates(self) -> list[Finding]:
         """What is said of the certificates of servers, and of our own for logins."""
-        ...
 
     def request_ids(self) -> dict[str, Sequence[str]]:
         """The request ids that the services gave, by service."""
-        ...
-
-
-class Backends(TargetBackends, HolderBackends, MirrorBackends, BackupBackends, ServerBackends, Protocol):
-    """All that one role sees."""

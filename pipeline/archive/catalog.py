@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from pipeline.core.digest import Digest
 from pipeline.core.errors import Code, IntegrityProblem, OrgkeyError, UsageProblem, error_of, first_of
+from pipeline.core.values import taken_from
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Receipt, Replication, Slot
 
@@ -92,16 +93,7 @@ class Copy:
         """What a write of this good copy would have confirmed."""
         assert self.record is not None
         slot = None if self.slot.epoch == self.record.epoch else self.slot.epoch
-        return Receipt(
-            self.target,
-            self.kind,
-            self.domain,
-            self.location,
-            self.version,
-            self.record.sha256,
-            self.retain_until,
-            slot,
-        )
+        return taken_from(self, Receipt, sha256=self.record.sha256, slot=slot)
 
     @property
     def standing(self) -> CopyState:

@@ -7,7 +7,6 @@ whole or not at all, so a kill at any instant leaves a state that the next run u
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -15,14 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from pipeline.core import files
-from pipeline.core.clock import parse_stamp, stamp
 from pipeline.core.digest import Digest
-from pipeline.core.errors import LocalFilesProblem, Locked
+from pipeline.core.errors import LocalFilesProblem
+from pipeline.core.state_files import HINT, Moment, StateFile, locked, read_if_there
 from pipeline.storage.interface import Receipt
 
 _RECORD = "record.tar"
@@ -44,40 +43,31 @@ class JournalEntry:
 
     def record_bytes(self) -> bytes | None:
         """The sealed record, or ``None`` once the epoch is proven and the record lives at its targets."""
-        try:
-            return (self.path / _RECORD).read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise _unreadable(self.path / _RECORD, error) from error
+        return read_if_there(self.path / _RECORD)
 
     def receipts(self) -> dict[str, Receipt]:
         """What the targets confirmed so far, by target."""
-        found: dict[str, Receipt] = {}
-        for path in sorted((self.path / _RECEIPTS).glob("*.json")):
-            receipt = _read_receipt(path)
-            found[receipt.target] = receipt
-        return found
+        found = map(_read_receipt, sorted((self.path / _RECEIPTS).glob("*.json")))
+        return {receipt.target: receipt for receipt in found}
 
     def add_receipt(self, receipt: Receipt) -> None:
         """Remember a receipt; an older one of the same target is replaced."""
-        files.replace(self.path / _RECEIPTS / f"{receipt.target}.json", _json(_receipt_json(receipt)))
+        _ReceiptFile.of(receipt).keep(self.path / _RECEIPTS / f"{receipt.target}.json")
 
     def proven(self) -> dict[str, Any] | None:
         """The mark of the drill that proved this epoch, if one did."""
+        data = read_if_there(self.path / _PROVEN)
         try:
-            document = json.loads((self.path / _PROVEN).read_bytes())
+            document = {} if data is None else json.loads(data)
             if not isinstance(document, dict):
                 raise ValueError("it is not a JSON object")
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, RecursionError) as error:
-            raise _unreadable(self.path / _PROVEN, error) from error
-        return document
+        except (ValueError, RecursionError) as error:
+            raise _damaged(self.path / _PROVEN, error) from error
+        return None if data is None else document
 
     def mark_proven(self, mark: dict[str, Any]) -> None:
         """Remember that a drill proved this epoch; the sealed record is dropped from the host after it."""
-        files.replace(self.path / _PROVEN, _json(mark))
+        files.replace(self.path / _PROVEN, (json.dumps(mark, indent=2, sort_keys=True) + "\n").encode())
         with suppress(FileNotFoundError):
             (self.path / _RECORD).unlink()
 
@@ -110,12 +100,11 @@ class Journal:
                 (path / _RECORD).unlink(missing_ok=True)
 
     def _paths(self) -> list[Path]:
-        try:
-            return sorted(self._entries.iterdir())
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise _unreadable(self._entries, error) from error
+        with files.os_errors(f"cannot use {self._entries}", hint=HINT):
+            try:
+                return sorted(self._entries.iterdir())
+            except FileNotFoundError:
+                return []
 
     def entry(self, epoch: str) -> JournalEntry | None:
         """One epoch, if this host knows it."""
@@ -136,22 +125,20 @@ class Journal:
         files.private_directory(self._entries)
         draft = self._entries / f".{epoch}.{os.getpid()}"
         final = self._entries / epoch
-        try:
-            shutil.rmtree(draft, ignore_errors=True)
-            (draft / _RECEIPTS).mkdir(parents=True, mode=0o700)
-            if data is not None:
-                files.write_new(draft / _RECORD, data)
-            files.fsync_directory(draft)
-            draft.rename(final)
-            files.fsync_directory(self._entries)
-        except BaseException as error:
-            shutil.rmtree(draft, ignore_errors=True)
-            if not isinstance(error, OSError):
+        cannot = f"cannot write the journal in {self._entries}"
+        hint = "check free space and permissions, or name another place with --state-dir"
+        with files.os_errors(cannot, hint=hint):
+            try:
+                shutil.rmtree(draft, ignore_errors=True)
+                (draft / _RECEIPTS).mkdir(parents=True, mode=0o700)
+                if data is not None:
+                    files.write_new(draft / _RECORD, data)
+                files.fsync_directory(draft)
+                draft.rename(final)
+                files.fsync_directory(self._entries)
+            except BaseException:
+                shutil.rmtree(draft, ignore_errors=True)
                 raise
-            raise LocalFilesProblem(
-                f"cannot write the journal in {self._entries}: {error.strerror or error}",
-                hint="check free space and permissions, or name another place with --state-dir",
-            ) from error
         return JournalEntry(epoch=epoch, path=final)
 
 
@@ -162,28 +149,13 @@ def lock(root: Path) -> Iterator[None]:
     Raises:
         Locked: Another run holds it.
     """
-    files.private_directory(root)
-    try:
-        handle = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise _unreadable(root / "lock", error) from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Locked(
-                "another run works on this key on this host", hint="wait for it to end, then run this again"
-            ) from None
+    with locked(root / "lock", "another run works on this key on this host"):
         Journal(root).sweep()
         yield
-    finally:
-        os.close(handle)
 
 
-class _ReceiptFile(BaseModel):
+class _ReceiptFile(StateFile):
     """A receipt as its file has it."""
-
-    model_config = ConfigDict(strict=True)
 
     target: str
     kind: str
@@ -191,36 +163,25 @@ class _ReceiptFile(BaseModel):
     location: str
     version: str | None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    retain_until: str | None
+    retain_until: Moment | None
     slot: str | None
 
-
-def _receipt_json(receipt: Receipt) -> dict[str, Any]:
-    until = receipt.retain_until and stamp(receipt.retain_until)
-    return asdict(receipt) | {"sha256": receipt.sha256.hex, "retain_until": until}
+    @classmethod
+    def of(cls, receipt: Receipt) -> Self:
+        return cls(**asdict(receipt) | {"sha256": receipt.sha256.hex})
 
 
 def _read_receipt(path: Path) -> Receipt:
     try:
-        kept = _ReceiptFile.model_validate_json(path.read_bytes())
-        until = parse_stamp(kept.retain_until) if kept.retain_until else None
-        return Receipt(**vars(kept) | {"sha256": Digest("sha256", kept.sha256), "retain_until": until})
-    except (OSError, ValueError, RecursionError) as error:
-        raise _unreadable(path, error) from error
+        kept = _ReceiptFile.load(path)
+        assert kept is not None
+        return Receipt(**vars(kept) | {"sha256": Digest("sha256", kept.sha256)})
+    except ValueError as error:
+        raise _damaged(path, error) from error
 
 
-def _json(document: dict[str, Any]) -> bytes:
-    return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
-
-
-def _unreadable(path: Path, error: Exception) -> LocalFilesProblem:
+def _damaged(path: Path, error: Exception) -> LocalFilesProblem:
     reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-    if isinstance(error, OSError):
-        # The disk or the rights may be to blame: what is kept there, the ledger above all, stays.
-        return LocalFilesProblem(
-            f"cannot use {path}: {error.strerror or error}",
-            hint="check its permissions and its disk, or name another place with --state-dir",
-        )
     return LocalFilesProblem(
         f"cannot use {path}: {reason}",
         hint="the state is rebuilt from the targets: move the key's state directory away and run this again",

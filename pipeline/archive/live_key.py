@@ -6,6 +6,7 @@ signed is ever taken, and another key is reported, never believed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.archive.catalog import Epoch
 from pipeline.archive.run import KeyScope
 from pipeline.core import files
-from pipeline.core.errors import LocalFilesProblem, OrgkeyError
+from pipeline.core.errors import LocalFilesProblem, OrgkeyError, Unreachable, UsageProblem
 from pipeline.core.isolation import isolated
 from pipeline.record.verify import Record
 
@@ -81,15 +82,10 @@ def live(scope: KeyScope, epoch: Epoch | None) -> Live:
 
 
 def _seen(scope: KeyScope, place: str, record: Record) -> Live:
-    from pipeline.openpgp.key import parsing
+    from pipeline.openpgp.key import parsing, validity
 
     escrowed = parsing.read_one(record.public, "the escrowed public part")
-    found: bytes | None
-    others: tuple[str, ...] = ()
-    if "://" not in place:
-        found = _file(place)
-    else:
-        found, others = _server(scope, place, escrowed)
+    found, others = _served(scope, place, validity.user_ids(escrowed))
     if found is None:
         if others:
             reason = f"the server has no such key, but {_named(others)} under its name"
@@ -106,27 +102,17 @@ def fetch(scope: KeyScope) -> bytes:
         LocalFilesProblem: The file cannot be read.
         Unreachable: The server does not answer, or does not have the key.
     """
-    from pipeline.core.errors import Unreachable, UsageProblem
-    from pipeline.openpgp.gnupg import keyserver
-
     place = scope.config.key.live if scope.config.key else None
     if place is None:
         raise UsageProblem("no newer public key is named", hint="give --public FILE, or set key.live")
-    if "://" not in place:
-        data = _file(place)
-    else:
-        found = keyserver.look_up(
-            place, scope.fingerprint, (), seconds=scope.config.policy.call_seconds,
-            deadline=scope.deadline, ca_file=_ca_file(scope),
-        ).key  # fmt: skip
-        if found is None:
-            raise Unreachable(
-                "the key server does not have this key",
-                hint="look it up by hand; was the Org Key regenerated?",
-                again=False,
-            )
-        data = found
-    return _own(data, scope.fingerprint) or data
+    found, _ = _served(scope, place, ())
+    if found is None:
+        raise Unreachable(
+            "the key server does not have this key",
+            hint="look it up by hand; was the Org Key regenerated?",
+            again=False,
+        )
+    return _own(found, scope.fingerprint) or found
 
 
 def renewal(public: bytes, now: datetime) -> Renewal:
@@ -149,36 +135,26 @@ def renewal(public: bytes, now: datetime) -> Renewal:
     return Renewal(state, expires, due)
 
 
-def _file(place: str) -> bytes:
-    try:
-        data = files.read_regular(Path(place), MAX_BYTES)
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot read {place}: {error.strerror or error}", hint="check key.live and its permissions"
-        ) from error
-    if data is None:
-        raise LocalFilesProblem(
-            f"{place} is not a regular file", hint="key.live names a file or a key server"
-        )
-    return data
-
-
-def _server(scope: KeyScope, place: str, escrowed: TransferableKey) -> tuple[bytes | None, tuple[str, ...]]:
+def _served(scope: KeyScope, place: str, user_ids: Sequence[str]) -> tuple[bytes | None, tuple[str, ...]]:
+    """What a place gives out, and other keys that it lists under these names, former ones left out."""
     from pipeline.openpgp.gnupg import keyserver
-    from pipeline.openpgp.key import validity
 
+    if "://" not in place:
+        with files.os_errors(f"cannot read {place}", hint="check key.live and its permissions"):
+            data = files.read_regular(Path(place), MAX_BYTES)
+        if data is None:
+            raise LocalFilesProblem(
+                f"{place} is not a regular file", hint="key.live names a file or a key server"
+            )
+        return data, ()
+    assert scope.config.key is not None
+    ca_file, former = scope.config.key.live_ca_file, scope.config.key.former
     found = keyserver.look_up(
-        place, escrowed.fingerprint, validity.user_ids(escrowed),
-        seconds=scope.config.policy.call_seconds, deadline=scope.deadline, ca_file=_ca_file(scope),
+        place, scope.fingerprint, user_ids, seconds=scope.config.policy.call_seconds,
+        deadline=scope.deadline, ca_file=Path(ca_file) if ca_file else None,
     )  # fmt: skip
-    former = scope.config.key.former if scope.config.key else ()
-    others = tuple(other for other in found.others if not any(one.endswith(other) for one in former))
-    return found.key, others
-
-
-def _ca_file(scope: KeyScope) -> Path | None:
-    named = scope.config.key.live_ca_file if scope.config.key else None
-    return Path(named) if named else None
+    others = (other for other in found.others if not any(one.endswith(other) for one in former))
+    return found.key, tuple(others)
 
 
 def _compare(escrowed: TransferableKey, found: bytes, others: tuple[str, ...], now: datetime) -> Live:

@@ -56,24 +56,14 @@ def silences(surveys: Iterable[Catalog], holders: Iterable[tuple[str, OrgkeyErro
     """
     silent = []
     for survey in surveys:
-        silent += [
-            Silence((f"target {name}",), error.code, error.message, error.hint)
-            for name, error in survey.unreachable.items()
-        ]
-        silent += [
-            Silence(
-                (f"the copy at {copy.target}",),
-                copy.code,
-                copy.problem or "it cannot be read",
-                copy.hint or "",
-            )
-            for epoch in survey.epochs
-            for copy in epoch.copies
-            if copy.standing is CopyState.UNREACHABLE and copy.target not in survey.unreachable
-        ]
-    silent += [
-        Silence((f"holder {name}",), error.code, error.message, error.hint, False) for name, error in holders
-    ]
+        for name, error in survey.unreachable.items():
+            silent.append(Silence((f"target {name}",), error.code, error.message, error.hint))
+        for copy in (copy for epoch in survey.epochs for copy in epoch.copies):
+            if copy.standing is CopyState.UNREACHABLE and copy.target not in survey.unreachable:
+                why = copy.problem or "it cannot be read"
+                silent.append(Silence((f"the copy at {copy.target}",), copy.code, why, copy.hint or ""))
+    for name, error in holders:
+        silent.append(Silence((f"holder {name}",), error.code, error.message, error.hint, stores=False))
     found: dict[str, Silence] = {}
     for item in silent:
         cause = _CALL.sub("", item.message)

@@ -112,7 +112,7 @@ def export_passphrase(call: Invocation, export: Path | None = None) -> Once:
     source = call.loaded.source if export is None else None
     file = Path(source.passphrase_file) if source and source.passphrase_file else None
     command = source.passphrase_command if source else None
-    return passphrases.once(call.passphrase("export", "passphrase of the export", file, command))
+    return passphrases.Once(call.passphrase("export", "passphrase of the export", file, command))
 
 
 def needed(

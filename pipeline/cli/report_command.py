@@ -100,7 +100,7 @@ def _catch_up(context: KeyScope) -> None:
     if not context.config.ledger.mirrors:
         return
     try:
-        context.replicator.catch_up(now=context.clock.now(), run=context.run_id)
+        context.replicator.sync(now=context.clock.now(), run=context.run_id, whole=False)
     except OrgkeyError as error:
         context.reporter.warn(f"the ledger is not level with its mirrors: {error.message}")
 

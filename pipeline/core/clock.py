@@ -32,15 +32,12 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The present time, with zone UTC."""
-        ...
 
     def monotonic(self) -> float:
         """Seconds that only grow."""
-        ...
 
     def sleep(self, seconds: float) -> None:
         """Wait."""
-        ...
 
 
 class SystemClock:

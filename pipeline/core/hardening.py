@@ -24,24 +24,18 @@ CAP_IPC_LOCK: Final = 14  # <linux/capability.h>
 
 _PROC_STATUS: Final = Path("/proc/self/status")
 _PROC_SWAPS: Final = Path("/proc/swaps")
-_CORE_PATTERN: Final = Path("/proc/sys/kernel/core_pattern")
 
 
 class MemoryProtection(TypedDict):
     """What protects this process's memory; ``None`` where the system does not tell.
 
-    ``locked_bytes`` is how much of the address space is locked, ``lock_limit_bytes`` the limit
-    (``None`` for no limit), ``swap`` the active swap areas by name.
+    ``locked_bytes`` is how much of the address space is locked, ``swap`` the active swap areas by name.
     """
 
     core_limit_bytes: int | None
-    core_pattern: str | None
     dumpable: bool | None
     locked_bytes: int | None
-    lock_limit_bytes: int | None
-    may_lock: bool
     swap: list[str] | None
-    umask: str | None
 
 
 def harden() -> None:
@@ -84,18 +78,14 @@ def may_lock() -> bool:
 def state() -> MemoryProtection:
     """Read how this process and host stand, from the kernel rather than from what was asked for."""
     core_limit, _ = resource.getrlimit(resource.RLIMIT_CORE)
-    lock_limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     locked = _status_field("VmLck")
     dumpable = _libc_call("prctl", PR_GET_DUMPABLE, 0, 0, 0, 0) if sys.platform == "linux" else None
+    areas = _read(_PROC_SWAPS)
     return MemoryProtection(
         core_limit_bytes=None if core_limit == resource.RLIM_INFINITY else core_limit,
-        core_pattern=_read(_CORE_PATTERN),
         dumpable=None if dumpable is None or dumpable < 0 else dumpable == 1,
         locked_bytes=None if locked is None else int(locked.split()[0]) * 1024,
-        lock_limit_bytes=None if lock_limit == resource.RLIM_INFINITY else lock_limit,
-        may_lock=may_lock(),
-        swap=_swap_areas(),
-        umask=_status_field("Umask"),
+        swap=None if areas is None else [line.split()[0] for line in areas.splitlines()[1:] if line.strip()],
     )
 
 
@@ -154,13 +144,6 @@ def _status_field(name: str) -> str | None:
         if key == name:
             return value.strip()
     return None
-
-
-def _swap_areas() -> list[str] | None:
-    text = _read(_PROC_SWAPS)
-    if text is None:
-        return None
-    return [line.split()[0] for line in text.splitlines()[1:] if line.strip()]
 
 
 def _read(path: Path) -> str | None:

@@ -13,6 +13,7 @@ import logging
 import secrets
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
@@ -96,15 +97,16 @@ def event(
     if not _state.as_json:
         logging.getLogger(__name__).info("%s", message)
         return
-    if level == "info" and _state.quiet:
-        return
-    entry: dict[str, Any] = {"time": _time(datetime.now(UTC)), "level": level, "run": run_id(), "event": name}
-    entry |= {"message": clean(message)} | ({"hint": clean(hint)} if hint else {}) | facts
-    try:
-        sys.stderr.write(json.dumps(entry) + "\n")
-        sys.stderr.flush()
-    except (OSError, ValueError):  # stderr is gone: nobody is left to tell
-        return
+    if level != "info" or not _state.quiet:
+        more = ({"hint": clean(hint)} if hint else {}) | facts
+        with suppress(OSError, ValueError):  # stderr is gone: nobody is left to tell
+            sys.stderr.write(_json(datetime.now(UTC), level, name, message, **more) + "\n")
+            sys.stderr.flush()
+
+
+def _json(at: datetime, level: str, name: str, message: str, /, **more: str | float) -> str:
+    entry = {"time": _time(at), "level": level, "run": run_id(), "event": name, "message": clean(message)}
+    return json.dumps(entry | more)
 
 
 def _time(moment: datetime) -> str:
@@ -206,20 +208,6 @@ def setup(level: int = 0, json: bool | None = None) -> str:
     return begin_run()
 
 
-def shutdown() -> None:
-    """Undo :func:`setup`; for tests and for programs that embed this one."""
-    global _handler
-    root = logging.getLogger()
-    if _handler is not None:
-        root.removeHandler(_handler)
-        _handler = None
-    for name in (*_OWN, "py.warnings"):
-        logging.getLogger(name).setLevel(logging.NOTSET)
-    root.setLevel(logging.WARNING)
-    logging.captureWarnings(False)
-    _state.as_json = _state.quiet = False
-
-
 def _is(name: str, families: tuple[str, ...]) -> bool:
     return any(name == family or name.startswith(family + ".") for family in families)
 
@@ -267,17 +255,11 @@ class _Formatter(logging.Formatter):
         if not self._as_json:
             lines = _redactor.clean(super().format(record)).split("\n")  # of a traceback
             return "\n".join(map(printable, lines))
-        entry = {
-            "time": self.formatTime(record),
-            "level": record.levelname,
-            "run": run_id(),
-            "event": "log",
-            "logger": record.name,
-            "message": _redactor.clean(record.getMessage()),
-        }
+        more = {"logger": record.name}
         if record.exc_info:
-            entry["exception"] = _redactor.clean(self.formatException(record.exc_info))
-        return json.dumps(entry)
+            more["exception"] = clean(self.formatException(record.exc_info))
+        at = datetime.fromtimestamp(record.created, UTC)
+        return _json(at, record.levelname, "log", record.getMessage(), **more)
 
 
 class _SafeHandler(logging.StreamHandler[TextIO]):
@@ -295,7 +277,5 @@ class _SafeHandler(logging.StreamHandler[TextIO]):
         if _state.as_json:
             event("log", told, level="warning")
             return
-        try:
+        with suppress(OSError, ValueError):  # stderr is gone: nobody is left to tell
             self.stream.write(f"orgkey: warning: {told}\n")
-        except (OSError, ValueError):  # stderr is gone: nobody is left to tell
-            return

@@ -109,22 +109,12 @@ class Once:
         self._read.clear()
 
 
-def once(source: SecretSource) -> Once:
-    """Read ``source`` at most once; see :class:`Once`."""
-    return Once(source)
-
-
 def early(source: SecretSource) -> SecretSource:
     """Read now what nobody types: a file that cannot be used is told before people bring their shares."""
-    once = Once(source)
-    if not once.typed:
-        once()
-    return once
-
-
-def edge_note(secret: Secret) -> str | None:
-    """Say what is odd about a secret, for the hint of an error; ``None`` when nothing is."""
-    return typed_text.oddity(secret.reveal())
+    read = Once(source)
+    if not read.typed:
+        read()
+    return read
 
 
 def interactive() -> bool:
@@ -172,7 +162,7 @@ def _finish(value: bytes, origin: str, new: bool) -> Secret:
             )
         if note := _weak(secret):
             _log.warning("the passphrase from %s %s", origin, note)
-    if note := edge_note(secret):
+    if note := typed_text.oddity(secret.reveal()):
         _log.warning("the passphrase from %s is used as it stands, but %s", origin, note)
     return secret
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import resource
-import select
 import selectors
 import shutil
 import signal
@@ -32,17 +31,13 @@ _CHUNK: Final = 65536
 _GRACE_SECONDS: Final = 0.5
 """How long a program may tidy up after SIGTERM, and a grandchild may hold a pipe after its parent's end."""
 
+_POLL_SECONDS: Final = 0.01
+
 _KILLED_SECONDS: Final = 2.0
 """How long a busy system may take to end a program that was killed."""
 
-_DEBIAN_PACKAGES: Final = {
-    "gpg": "gpg",
-    "dirmngr": "dirmngr",
-    "gpg-agent": "gpg-agent",
-    "gpgconf": "gpgconf",
-    "openssl": "openssl",
-    "tar": "tar",
-}
+_PACKAGES: Final = frozenset({"gpg", "dirmngr", "gpg-agent", "gpgconf", "openssl", "tar"})
+"""Programs whose Debian package is called as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,30 +116,11 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 PASSED: Final = (
-    "CREDENTIALS_DIRECTORY",
-    "CUPS_SERVER",
-    "DBUS_SESSION_BUS_ADDRESS",
-    "DISPLAY",
-    "GNUPGHOME",
-    "GPG_TTY",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "LOGNAME",
-    "LPDEST",
-    "PASSWORD_STORE_DIR",
-    "PATH",
-    "PRINTER",
-    "SHELL",
-    "SSH_AUTH_SOCK",
-    "TMPDIR",
-    "TZ",
-    "USER",
-    "WAYLAND_DISPLAY",
-    "XDG_CONFIG_HOME",
+    "CREDENTIALS_DIRECTORY", "CUPS_SERVER", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "GNUPGHOME", "GPG_TTY",
+    "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "LPDEST", "PASSWORD_STORE_DIR", "PATH", "PRINTER",
+    "SHELL", "SSH_AUTH_SOCK", "TMPDIR", "TZ", "USER", "WAYLAND_DISPLAY", "XDG_CONFIG_HOME",
     "XDG_RUNTIME_DIR",
-)
+)  # fmt: skip
 """What an operator's own command gets of our environment: enough to find programs, agents and its settings.
 Logins that this program was started with are not among it."""
 
@@ -171,8 +147,8 @@ def find(program: str, *, path: str | None = None) -> str:
     """
     found = shutil.which(program, path=path)
     if found is None:
-        package = _DEBIAN_PACKAGES.get(Path(program).name)
-        install = f"install it (Debian, Ubuntu: apt install {package})" if package else "install it"
+        name = Path(program).name
+        install = f"install it (Debian, Ubuntu: apt install {name})" if name in _PACKAGES else "install it"
         raise ProgramMissing(f"the program {program} is not found", hint=f"{install}, or correct PATH")
     return found
 
@@ -287,26 +263,15 @@ def wait_unreaped(child: subprocess.Popen[bytes], seconds: float) -> bool:
     Returns:
         Whether it has ended.
     """
-    if child.returncode is not None:
-        return True
-    try:
-        handle = os.pidfd_open(child.pid)
-    except OSError:  # before Linux 5.3, or no descriptors left
-        return _poll_unreaped(child, seconds)
-    try:
-        poller = select.poll()
-        poller.register(handle, select.POLLIN)
-        return bool(poller.poll(seconds * 1000))
-    finally:
-        os.close(handle)
-
-
-def _poll_unreaped(child: subprocess.Popen[bytes], seconds: float) -> bool:
     ends = time.monotonic() + seconds
-    while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        if time.monotonic() >= ends:
-            return False
-        time.sleep(0.005)
+    pause = 0.0005
+    ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    with suppress(ChildProcessError):  # whoever started this program has children collected by themselves
+        while child.returncode is None and not os.waitid(os.P_PID, child.pid, ended):
+            if time.monotonic() >= ends:
+                return False
+            time.sleep(pause)
+            pause = min(2 * pause, _POLL_SECONDS)
     return True
 
 
@@ -371,32 +336,29 @@ class _Talk:
     def __init__(
         self, child: subprocess.Popen[bytes], name: str, stdin: bytes, timeout: float, max_output: int
     ) -> None:
-        self.child = child
-        self.name = name
-        self.timeout = timeout
-        self.max_output = max_output
+        self.child, self.name, self.timeout, self.max_output = child, name, timeout, max_output
         self.unsent = memoryview(stdin)
         self.ends = time.monotonic() + timeout
         self.exited = False
-        self.outputs: dict[int, bytearray] = {}
+        assert child.stdin
+        assert child.stdout
+        assert child.stderr
+        self.stdin = child.stdin
+        self.outputs = {child.stdout.fileno(): bytearray(), child.stderr.fileno(): bytearray()}
 
     def finish(self) -> tuple[bytes, bytes]:
-        child = self.child
-        if child.stdin is None or child.stdout is None or child.stderr is None:
-            raise ValueError("a program to talk with has three pipes")
-        stdout, stderr = child.stdout.fileno(), child.stderr.fileno()
-        self.outputs = {stdout: bytearray(), stderr: bytearray()}
         with selectors.DefaultSelector() as selector:
-            for number in self.outputs:
+            events = dict.fromkeys(self.outputs, selectors.EVENT_READ)
+            for number, event in (events | {self.stdin.fileno(): selectors.EVENT_WRITE}).items():
                 os.set_blocking(number, False)
-                selector.register(number, selectors.EVENT_READ)
-            os.set_blocking(child.stdin.fileno(), False)
-            selector.register(child.stdin.fileno(), selectors.EVENT_WRITE)
+                selector.register(number, event)
             while any(key.fd in self.outputs for key in selector.get_map().values()):
                 if not self._step(selector):
                     break
-        self._wait_for_exit()
-        return bytes(self.outputs[stdout]), bytes(self.outputs[stderr])
+        if not wait_unreaped(self.child, max(0.0, self.ends - time.monotonic())):
+            raise self._late()
+        stdout, stderr = self.outputs.values()
+        return bytes(stdout), bytes(stderr)
 
     def _step(self, selector: selectors.BaseSelector) -> bool:
         """Move some bytes; false when the program has ended and nobody writes any more."""
@@ -410,10 +372,7 @@ class _Talk:
                 return False
             self.exited = wait_unreaped(self.child, 0)
         for key, _ in ready:
-            if key.fd in self.outputs:
-                self._read(selector, key.fd)
-            else:
-                self._write(selector, key.fd)
+            (self._read if key.fd in self.outputs else self._write)(selector, key.fd)
         return True
 
     def _read(self, selector: selectors.BaseSelector, number: int) -> None:
@@ -440,13 +399,8 @@ class _Talk:
             self.unsent = self.unsent[:0]
         if not self.unsent:
             selector.unregister(number)
-            if self.child.stdin is not None:
-                with suppress(BrokenPipeError):
-                    self.child.stdin.close()
-
-    def _wait_for_exit(self) -> None:
-        if not wait_unreaped(self.child, max(0.0, self.ends - time.monotonic())):
-            raise self._late()
+            with suppress(BrokenPipeError):
+                self.stdin.close()
 
     def _late(self) -> DeadlinePassed:
         return DeadlinePassed(

@@ -10,8 +10,6 @@ class Reporter(Protocol):
 
     def progress(self, line: str) -> None:
         """A step that was made; a person may have asked for silence."""
-        ...
 
     def warn(self, line: str) -> None:
         """What a person should know, also one who asked for silence."""
-        ...

@@ -14,6 +14,7 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
@@ -109,6 +110,7 @@ def _error(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception()
 
 
+@dataclass(frozen=True, eq=False)
 class Retrier:
     """Exponential backoff with full jitter, inside one deadline.
 
@@ -125,24 +127,13 @@ class Retrier:
         breaker: What the run knows of the server.
     """
 
-    def __init__(
-        self,
-        deadline: Deadline,
-        *,
-        attempts: int = 5,
-        base: float = 0.2,
-        cap: float = 5.0,
-        clock: Clock | None = None,
-        rng: random.Random | None = None,
-        breaker: Breaker | None = None,
-    ) -> None:
-        self.deadline = deadline
-        self._attempts = attempts
-        self._base = base
-        self._cap = cap
-        self._clock = clock or SystemClock()
-        self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
-        self._breaker = breaker or Breaker()
+    deadline: Deadline
+    attempts: int = 5
+    base: float = 0.2
+    cap: float = 5.0
+    clock: Clock = field(default_factory=SystemClock)
+    rng: random.Random = field(default_factory=random.Random)  # spreads load, guards nothing
+    breaker: Breaker | None = None
 
     def call(self, fn: Callable[[], T], what: str) -> T:
         """Call ``fn`` until it succeeds, fails for good, or there is no time for another attempt.
@@ -161,17 +152,18 @@ class Retrier:
         import tenacity
 
         self.deadline.check()
-        if self._breaker.given_up:
+        breaker = self.breaker or Breaker()
+        if breaker.given_up:
             raise Unreachable(
                 f"{what}: the server keeps silent: another run of this fleet waited for it",
                 hint="check the server and the network, then run this again",
                 again=False,
             )
         answers: list[bool] = []
-        ceiling = tenacity.wait_exponential(multiplier=self._base, max=self._cap)
+        ceiling = tenacity.wait_exponential(multiplier=self.base, max=self.cap)
 
         def wait(state: RetryCallState) -> float:
-            pause = self._rng.uniform(0.0, ceiling(state))
+            pause = self.rng.uniform(0.0, ceiling(state))
             error = _error(state)
             asked = error.retry_after if isinstance(error, Unreachable) else None
             # The server's wish is a floor: jitter comes on top, or all its clients would return at once.
@@ -180,31 +172,26 @@ class Retrier:
         def enough(state: RetryCallState) -> bool:
             error = _error(state)
             answers.append(not (isinstance(error, Unreachable) and error.silent))
-            if state.attempt_number >= self._attempts and not any(answers):
-                self._breaker.trip()
-            most = 1 if self._breaker.open else self._attempts
+            if state.attempt_number >= self.attempts and not any(answers):
+                breaker.trip()
+            most = 1 if breaker.open else self.attempts
             return state.attempt_number >= most or state.upcoming_sleep >= self.deadline.left()
 
         def note(state: RetryCallState) -> None:
-            log.info(
-                "%s: attempt %d failed (%s), the next one in %.1f s",
-                what,
-                state.attempt_number,
-                _error(state),
-                state.upcoming_sleep,
-            )
+            told = "%s: attempt %d failed (%s), the next one in %.1f s"
+            log.info(told, what, state.attempt_number, _error(state), state.upcoming_sleep)
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(worth_another_attempt),
             wait=wait,
             stop=enough,
-            sleep=self._clock.sleep,
+            sleep=self.clock.sleep,
             before_sleep=note,
             reraise=True,
         )
         try:
             result = retrying(fn)
-            self._breaker.close()
+            breaker.close()
             return result
         except Unreachable as error:
             raise in_time(error, self.deadline) from error.__cause__

@@ -14,6 +14,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 
+def one_line(text: str) -> str:
+    """Foreign text for paper and mail: one line of at most 200 characters that all show."""
+    return "".join(char if char.isprintable() else "?" for char in text)[:200]
+
+
 def encodable(text: str) -> str:
     """Text that any UTF-8 file can hold: bytes of file names that are not UTF-8 are escaped."""
     return "".join(_escaped(char) if "\ud800" <= char <= "\udfff" else char for char in text)

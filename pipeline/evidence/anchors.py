@@ -90,12 +90,8 @@ def read_file(path: Path) -> bytes:
     Raises:
         LocalFilesProblem: It cannot be read, or is not a file, or is too large.
     """
-    try:
+    with files.os_errors(f"cannot read {path}", hint="check the name and its permissions"):
         data = files.read_regular(path, _LARGEST)
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot read {path}: {error.strerror or error}", hint="check the name and its permissions"
-        ) from error
     if data is None or len(data) > _LARGEST:
         raise LocalFilesProblem(f"{path} is not a file of a few kilobytes", hint="name the right file")
     return data

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from pipeline import __version__
 from pipeline.core import files, process
@@ -24,7 +25,6 @@ from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import passphrase, witness
 from pipeline.evidence.ledger.drill_results import Result, result_json
-from pipeline.evidence.ledger.entry import Head
 from pipeline.record.verify import Record
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -33,67 +33,34 @@ FOLDER = "certificates"
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
 
 
-def build(
-    record: Record,
-    results: Sequence[Result],
-    *,
-    nonce: str,
-    at: datetime,
-    run: str,
-    public_from: str,
-    requests: Mapping[str, Sequence[str]],
-    ledger_head: Head,
-    ledger_host: str,
-    copies: Sequence[Mapping[str, str | None]] = (),
-    rto_objective: float | None = None,
-    nonce_from: str = "random",
-) -> bytes:
+def build(record: Record, results: Sequence[Result], *, at: datetime, told: Mapping[str, Any]) -> bytes:
     """Write the statement as canonical JSON (RFC 8785).
 
     Args:
         record: The record that was drilled.
         results: What its copies proved.
-        nonce: The verifier's, or a random one.
         at: When.
-        run: The run's correlation id.
-        public_from: Whose public part was judged by: ``live`` or ``record``.
-        requests: Request ids by service.
-        ledger_head: The head of this host's chain before this drill was entered.
-        ledger_host: This host's host-id; empty before its first entry.
-        copies: Of each copy its target, domain, location, version and digest.
-        rto_objective: The recovery time that the policy allows, in seconds.
-        nonce_from: ``verifier`` where somebody gave the nonce, else ``random``.
+        told: What else the run tells: its ``run``, the ``nonce`` and ``nonce_from`` (``verifier`` or
+            ``random``), the ``copies``, the ``rto_objective`` in seconds, ``public_key_from`` (``live`` or
+            ``record``), the services' ``requests``, and the ``ledger_head`` before this drill was entered.
     """
     import rfc8785
 
-    details = rfc8785.dumps(
-        {
-            "schema": "orgkey.drill-details/1",
-            "epoch": record.epoch,
-            "record_id": record.manifest.record_id,
-            "fingerprint": record.fingerprint,
-            "at": stamp(at),
-            "run": run,
-            "nonce": nonce,
-            "nonce_from": nonce_from,
-            "host": platform.node(),
-            "system": platform.platform(),
-            "program": f"orgkey-escrow {__version__}",
-            "python": platform.python_version(),
-            "implementations": versions(),
-            "copies": [dict(copy) for copy in copies],
-            "rto_seconds": round(max((one.seconds.get("total", 0.0) for one in results), default=0.0), 3),
-            "rto_objective": rto_objective,
-            "public_key_from": public_from,
-            "requests": {service: list(ids) for service, ids in requests.items()},
-            "ledger_head": {
-                "host": ledger_host,
-                "sequence": ledger_head.sequence,
-                "sha256": ledger_head.digest.hex,
-            },
-            "results": [result_json(result) for result in results],
-        }
-    )
+    own: dict[str, Any] = {
+        "schema": "orgkey.drill-details/1",
+        "epoch": record.epoch,
+        "record_id": record.manifest.record_id,
+        "fingerprint": record.fingerprint,
+        "at": stamp(at),
+        "host": platform.node(),
+        "system": platform.platform(),
+        "program": f"orgkey-escrow {__version__}",
+        "python": platform.python_version(),
+        "implementations": versions(),
+        "rto_seconds": round(max((one.seconds.get("total", 0.0) for one in results), default=0.0), 3),
+        "results": [result_json(result) for result in results],
+    }
+    details = rfc8785.dumps({**own, **told})
     tests = [
         (f"{result.copy}/{result.path}/{name}", proof.ok)
         for result in results

@@ -140,7 +140,11 @@ def state(statement: Path, trusted: list[Certificate] | None = None) -> Stamped:
         return Stamped("pending" if _request(statement).exists() else "none")
     answer = _bytes(_answer(statement))
     if trusted is None:
-        return Stamped("stamped", _said(answer), "not checked: no authority is trusted")
+        try:
+            at = _decoded(answer).tst_info.gen_time.astimezone(UTC)
+        except ValueError as error:
+            raise _bad("the answer holds no time-stamp") from error
+        return Stamped("stamped", at, "not checked: no authority is trusted")
     if _chain(statement).exists():
         trusted = token.extended(trusted, roots(_chain(statement)))
     return Stamped("stamped", verify(_bytes(statement), answer, trusted))
@@ -234,13 +238,6 @@ def _decoded(answer: bytes) -> TimeStampResponse:
         raise _bad("the answer is not a time-stamp, or not in DER") from error
 
 
-def _said(answer: bytes) -> datetime:
-    try:
-        return _decoded(answer).tst_info.gen_time.astimezone(UTC)
-    except ValueError as error:
-        raise _bad("the answer holds no time-stamp") from error
-
-
 def _request(statement: Path) -> Path:
     return statement.with_name(f"{statement.name}.tsq")
 
@@ -254,12 +251,8 @@ def _chain(statement: Path) -> Path:
 
 
 def _bytes(path: Path) -> bytes:
-    try:
+    with files.os_errors(f"cannot read {path}"):
         return path.read_bytes()
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot read {path}: {error.strerror or error}", hint="check its permissions"
-        ) from error
 
 
 def _bad(why: str) -> IntegrityProblem:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeline.core import files
 from pipeline.core.clock import Deadline, parse_stamp
 from pipeline.core.digest import sha256
-from pipeline.core.errors import IntegrityProblem, LocalFilesProblem, NotAKey, NotPinned
+from pipeline.core.errors import IntegrityProblem, NotAKey, NotPinned
 from pipeline.custody.shares import witness
 from pipeline.evidence import timestamp
 from pipeline.evidence.timestamp import Stamped
@@ -92,20 +92,11 @@ def check(
         NotPinned: It is whole, and signed by another key.
         LocalFilesProblem: A file cannot be read.
     """
-    from pipeline.openpgp.key import parsing
-
     body = _bytes(path)
-    by_key, by_witness = (
-        _bytes(path.with_name(f"{path.name}.asc")),
-        _bytes(path.with_name(f"{path.name}.sig")),
-    )
+    by_key, by_witness = (_bytes(path.with_name(path.name + ending)) for ending in (".asc", ".sig"))
     pem = _bytes(path.with_name(f"{path.stem}.witness.pem")).decode("ascii", errors="replace")
-    fingerprint = None
-    if public is not None:
-        fingerprint = parsing.read_one(public, "the public key").fingerprint
     witness.verify(pem, body, by_witness)
-    if public is not None and fingerprint is not None:
-        _signed(public, fingerprint, body, by_key, deadline, now)
+    fingerprint = None if public is None else _signed(public, body, by_key, deadline, now)
     statement, details = contents(body)
     try:
         predicate, (subject,) = statement["predicate"], statement["subject"]
@@ -136,14 +127,13 @@ def check(
     return found
 
 
-def _signed(
-    public: bytes, fingerprint: str, body: bytes, signature: bytes, deadline: Deadline, now: datetime
-) -> None:
-    """Whether the key signed; and the armor is what a drill writes, so that no byte of it is free."""
+def _signed(public: bytes, body: bytes, signature: bytes, deadline: Deadline, now: datetime) -> str:
+    """The key's fingerprint, where it signed; the armor is what a drill writes, so that no byte is free."""
     from pipeline.openpgp import signing
     from pipeline.openpgp.format import armor
     from pipeline.openpgp.key import parsing
 
+    key = parsing.read_one(public, "the public key")
     try:
         packet = armor.dearmor(signature)
     except NotAKey as error:
@@ -151,16 +141,16 @@ def _signed(
     if armor.armor(packet, "SIGNATURE") != signature:
         raise _odd("the armor of its signature is not as it was issued")
     try:
-        signing.verify_detached(public, fingerprint, body, signature, deadline=deadline, now=now)
+        signing.verify_detached(public, key.fingerprint, body, signature, deadline=deadline, now=now)
     except IntegrityProblem as error:
         maker = signing.issuer(signature)
-        ours = {one.public.key_id for one in parsing.read_one(public, "the public key").components}
-        if maker and maker not in ours:
+        if maker and maker not in {one.public.key_id for one in key.components}:
             raise NotPinned(
-                f"it was signed by the key {maker}, not by {fingerprint}",
+                f"it was signed by the key {maker}, not by {key.fingerprint}",
                 hint="whose public key is that? get the signer's from a place that you trust",
             ) from error
         raise
+    return key.fingerprint
 
 
 def contents(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -183,14 +173,11 @@ def contents(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _bytes(path: Path) -> bytes:
-    try:
-        data = files.read_regular(path, _LARGEST)
-    except FileNotFoundError:
-        raise _odd(f"{path.name} is missing") from None
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot read {path}: {error.strerror or error}", hint="check the path and its permissions"
-        ) from error
+    with files.os_errors(f"cannot read {path}"):
+        try:
+            data = files.read_regular(path, _LARGEST)
+        except FileNotFoundError:
+            raise _odd(f"{path.name} is missing") from None
     if data is None or len(data) > _LARGEST:
         raise _odd(f"{path.name} is not a file, or too large for a certificate")
     return data

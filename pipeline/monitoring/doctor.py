@@ -141,13 +141,9 @@ def _gnupg(context: KeyScope) -> list[Finding]:
 
 
 def _state(root: Path) -> list[Finding]:
-    try:
+    own = "make it this user's own, or name another place with --state-dir: each run writes there"
+    with files.os_errors(f"cannot use {root}", hint=own):
         free = shutil.disk_usage(_writable(root)).free
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot use {root}: {error.strerror or error}",
-            hint="make it this user's own, or name another place with --state-dir: each run writes there",
-        ) from error
     if free < _LEAST_FREE:
         hint = "make room: evidence that cannot be written fails a run"
         raise LocalFilesProblem(f"only {free // 1024} KiB are free for {root}", hint=hint)

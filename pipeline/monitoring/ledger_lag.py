@@ -9,6 +9,7 @@ from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.finding import Finding, Level
 from pipeline.core.isolation import isolated
 from pipeline.evidence.ledger.mirror_state import MirrorState
+from pipeline.storage.ledger_mirror import Mirror
 
 
 @dataclass(frozen=True)
@@ -84,24 +85,19 @@ def findings(context: KeyScope) -> list[Finding]:
         ("heads", driller.heads(context.fingerprint)),
     ):
         for name, place in places.items():
-            item, subject = known[name, kind], f"ledger mirror {name}"
-            if item.problem:
-                hint = f"`orgkey ledger verify --mirror {name}` names the entry"
-                found.append(Finding(Level.FAIL, subject, item.problem, hint, Code.LEDGER_BROKEN))
-                continue
-            listed = isolated(place.hosts, subject)
-            if isinstance(listed, OrgkeyError):
-                hint = f"{listed.hint}; {item.waiting} entries not yet mirrored"
-                found.append(Finding(Level.WARN, subject, listed.message, hint))
-                continue
-            found.append(
-                Finding(
-                    Level.WARN,
-                    subject,
-                    f"{item.waiting} entries not yet mirrored",
-                    "`orgkey ledger sync` pushes them",
-                )
-                if item.waiting and kind == "entries"
-                else Finding(Level.OK, subject, f"reachable, has {kind} up to {item.confirmed}")
-            )
+            found.append(_finding(known[name, kind], place))
     return found
+
+
+def _finding(item: Pending, place: Mirror) -> Finding:
+    subject = f"ledger mirror {item.name}"
+    if item.problem:
+        hint = f"`orgkey ledger verify --mirror {item.name}` names the entry"
+        return Finding(Level.FAIL, subject, item.problem, hint, Code.LEDGER_BROKEN)
+    lacks = f"{item.waiting} entries not yet mirrored"
+    listed = isolated(place.hosts, subject)
+    if isinstance(listed, OrgkeyError):
+        return Finding(Level.WARN, subject, listed.message, f"{listed.hint}; {lacks}")
+    if item.waiting and item.kind == "entries":
+        return Finding(Level.WARN, subject, lacks, "`orgkey ledger sync` pushes them")
+    return Finding(Level.OK, subject, f"reachable, has {item.kind} up to {item.confirmed}")

@@ -100,26 +100,25 @@ def status(context: KeyScope, past: History | OrgkeyError | None = None) -> Stat
         context: The run.
         past: What its ledger holds, or why it cannot be read, where it was read already.
     """
-    survey, *former = context.catalogs()
-    return _Gate(context, survey, former).judge(past)
+    return _Gate(context).judge(past)
 
 
 class _Gate:
     """Collects the rules, and the codes of what is wrong."""
 
-    def __init__(self, context: KeyScope, survey: Catalog, former: Sequence[Catalog]) -> None:
-        self._context = context
-        self._policy = context.config.policy
-        self._now = context.clock.now()
-        self._survey = survey
-        self._former = former
-        self._latest = survey.latest()
+    def __init__(self, context: KeyScope) -> None:
+        self._context, self._policy, self._now = context, context.config.policy, context.clock.now()
+        self._survey, *self._former = context.catalogs()
+        self._locked = frozenset(
+            name for name, target in context.config.target.items() if getattr(target, "lock_mode", None)
+        )
         self._rules: list[Rule] = []
         self._codes: list[Code] = []
 
     def judge(self, known: History | OrgkeyError | None) -> Status:
         """Look at everything; the order is that of the rules for people."""
-        context, survey, latest, former = self._context, self._survey, self._latest, self._former
+        context, survey, former = self._context, self._survey, self._former
+        latest = survey.latest()
         drilled = _last_drill(context, latest)
         drill_age = (self._now - drilled).total_seconds() if drilled else None
         live = live_key.live(context, latest)
@@ -143,7 +142,10 @@ class _Gate:
             self._rules.append(Rule("stored", False, _not_stored(survey, past.known)))
         else:
             age = (self._now - record.manifest.created).total_seconds()
-            self._copies(latest, age, drill_age)
+            self._rules += rules.copies(self._policy, latest)
+            self._rules += rules.ages(self._policy, latest, age, drill_age)
+            self._rules += rules.locks(latest.copies, self._locked)
+            self._rules += rules.retention(self._policy, latest.copies, self._locked, self._now)
             self._rules += rules.unlimited(self._policy, record, backups=bool(context.config.backups))
             if error is None:
                 self._rules += rules.proofs(self._policy, latest, record, past.drills, self._now)
@@ -195,15 +197,6 @@ class _Gate:
     def _require(self, name: str, problems: Iterable[str], fine: str) -> None:
         self._rules += rules.require(name, problems, fine)
 
-    def _copies(self, latest: Epoch, age: float, drill_age: float | None) -> None:
-        locked = _locked(self._context)
-        self._rules += [
-            *rules.copies(self._policy, latest),
-            *rules.ages(self._policy, latest, age, drill_age),
-            *rules.locks(latest.copies, locked),
-            *rules.retention(self._policy, latest.copies, locked, self._now),
-        ]
-
     def _check_ins(self, record: Record, drills: Sequence[Drilled]) -> tuple[checkin.ShareState, ...]:
         """How the custodians' shares stand."""
         try:
@@ -225,7 +218,7 @@ class _Gate:
         problems: list[str] = []
         if latest is not None:
             copies = rules.copies(self._policy, latest)
-            copies += rules.locks(latest.copies, _locked(self._context))
+            copies += rules.locks(latest.copies, self._locked)
             problems += [rule.text for rule in copies if not rule.ok]
             context = self._context.of(survey.fingerprint)
             past, error = _history(context, survey)
@@ -259,22 +252,21 @@ class _Gate:
         try:
             sources = self._context.backends("driller").backups(whole=False)
             found = map_backups(sources, escrowed(surveys), missing(surveys))
+            if not found:
+                problems.append("no backup has arrived in any place of [backups]")
         except OrgkeyError as error:
             problems.append(f"the backups cannot be looked at: {error.message}; {error.hint}")
             self._codes.append(error.code)
-        else:
-            unopened = [backup for backup in found if backup.code is Code.STALE]
-            # One in an archive is not lost: it breaks nothing as long as there is another.
-            others = any(backup.head is not None for backup in found)
-            harmless = (Code.OK, Code.STALE, Code.DEGRADED)
-            damaged = [it for it in found if it.code not in harmless and not (it.archived and others)]
-            problems += [f"backup {it.source.name}: {it.problem}" for it in unopened[:_NAMED]]
-            if len(unopened) > _NAMED:
-                problems.append(f"and {len(unopened) - _NAMED} backups more that no escrowed key opens")
-            if not found:
-                problems.append("no backup has arrived in any place of [backups]")
-            problems += [f"backup {it.source.name}: {it.problem}" for it in damaged[:_NAMED]]
-            self._codes += [it.code for it in damaged]
+        unopened = [backup for backup in found if backup.code is Code.STALE]
+        # One in an archive is not lost: it breaks nothing as long as there is another.
+        others = any(backup.head is not None for backup in found)
+        harmless = (Code.OK, Code.STALE, Code.DEGRADED)
+        damaged = [it for it in found if it.code not in harmless and not (it.archived and others)]
+        problems += [f"backup {it.source.name}: {it.problem}" for it in unopened[:_NAMED]]
+        if len(unopened) > _NAMED:
+            problems.append(f"and {len(unopened) - _NAMED} backups more that no escrowed key opens")
+        problems += [f"backup {it.source.name}: {it.problem}" for it in damaged[:_NAMED]]
+        self._codes += [it.code for it in damaged]
         total = counted(len(found), "backup")
         self._require("backups", problems, f"no backup needs another key than the escrowed: {total}")
         return found
@@ -303,12 +295,6 @@ def _history(
     witnesses = Witnesses(context.root, (epoch.record for epoch in survey.epochs))
     drills, doubts = witnesses.believed(past.drills)
     return replace(past, drills=drills, skipped=(*past.skipped, *doubts)), None
-
-
-def _locked(context: KeyScope) -> frozenset[str]:
-    """The targets that are configured to lock."""
-    targets = context.config.target.items()
-    return frozenset(name for name, target in targets if getattr(target, "lock_mode", None))
 
 
 def _live_problems(live: live_key.Live, renewal: live_key.Renewal | None) -> Iterator[str]:

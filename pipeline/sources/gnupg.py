@@ -9,8 +9,8 @@ from pathlib import Path
 from pipeline.core import log
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import LocalFilesProblem, UsageProblem, WrongPassphrase
-from pipeline.core.passphrases import edge_note
 from pipeline.core.secret import Secret, SecretSource
+from pipeline.core.typed_text import oddity
 from pipeline.sources.interface import LARGEST, STILL_A_KEY, Export, NoExport
 
 
@@ -112,7 +112,7 @@ class GnupgSource:
         # 11 is GPG_ERR_BAD_PASSPHRASE; the upper bits say which part of GnuPG reports it.
         codes = [int(word) & 0xFFFF for word in status.split() if word.isdigit() and int(word) > 0xFFFF]
         if 11 in codes or "bad passphrase" in status.lower():
-            note = edge_note(passphrase)
+            note = oddity(passphrase.reveal())
             return WrongPassphrase(
                 f"gpg says that the passphrase does not open the secret key {self._fingerprint}",
                 hint=f"give its passphrase{'; this one is odd: ' + note if note else ''}",

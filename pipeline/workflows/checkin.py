@@ -6,7 +6,6 @@ counts once even if that directory is lost or put back. Hashes come from the aut
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,10 +15,11 @@ from typing import Any
 
 from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
-from pipeline.core import files
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Conflict, LocalFilesProblem, OrgkeyError, UsageProblem, WrongShare
 from pipeline.core.secret import Secret
+from pipeline.core.state_files import Moment, StateFile
+from pipeline.core.text import one_line
 from pipeline.custody.custodians.challenge import Challenge, ChallengedShare, Older
 from pipeline.custody.shares import commitments
 from pipeline.custody.shares.identify import place_of
@@ -81,6 +81,13 @@ class ShareState:
     entry: LedgerEntry | None = None
 
 
+class _Pending(StateFile):
+    """Which code of a share was asked for, and when."""
+
+    number: int
+    at: Moment
+
+
 def seats(record: Record) -> list[Seat]:
     """The shares of people in a record, by path, holder and index."""
     found = []
@@ -90,6 +97,14 @@ def seats(record: Record) -> list[Seat]:
             if share.checks:
                 found.append(Seat(record, path, share, holder.kind, _name(holder.coordinates, share)))
     return found
+
+
+def by_custodian(taken: Iterable[Seat]) -> dict[str, list[Seat]]:
+    """The shares of each custodian, by label."""
+    people: dict[str, list[Seat]] = {}
+    for seat in taken:
+        people.setdefault(seat.share.label, []).append(seat)
+    return people
 
 
 def _name(coordinates: Mapping[str, Any], share: ShareEntry) -> str:
@@ -151,16 +166,8 @@ def standings(scope: KeyScope, record: Record, drills: Iterable[Drilled] = ()) -
         # A sealed envelope stays sealed: paper is not asked for.
         overdue = limit is not None and seat.kind != "paper" and age > timedelta(days=limit)
         pending = _pending(scope, seat) is not None
-        found.append(
-            ShareState(
-                seat,
-                last.at if last else None,
-                age.total_seconds(),
-                overdue,
-                pending,
-                last.entry if last else None,
-            )
-        )
+        proven, entry = (last.at, last.entry) if last else (None, None)
+        found.append(ShareState(seat, proven, age.total_seconds(), overdue, pending, entry))
     return found
 
 
@@ -196,9 +203,7 @@ def challenge(scope: KeyScope, who: Collection[str] = (), *, new: bool = False) 
     with scope.locked():
         known = accepted(scope, wanted)
         numbers = {seat.key: _number(scope, seat, known.get(seat.key, {}), new=new) for seat in wanted}
-    people: dict[str, list[Seat]] = {}
-    for seat in wanted:
-        people.setdefault(seat.share.label, []).append(seat)
+    people = by_custodian(wanted)
     made = [_challenge(catalog, record, mine, numbers) for mine in people.values()]
     scope.record_event(ChallengeEvent(epoch=record.epoch, custodians=tuple(sorted(people))))
     return made
@@ -254,18 +259,9 @@ def _confirm(scope: KeyScope, catalog: Catalog, code: Secret) -> Seat:
                 f"this is code {number} of {seat.name} ({seat.place}), but {asked}",
                 hint="send the challenge with `orgkey custody challenge`, and take the code that answers it",
             )
-        scope.record_event(
-            CheckInEvent(
-                epoch=latest.epoch,
-                record_id=latest.manifest.record_id,
-                path=seat.path.name,
-                holder=seat.share.holder,
-                index=seat.share.index,
-                custodian=seat.share.label,
-                number=number,
-                code=code.text(),
-            )
-        )
+        place = dict(zip(("record_id", "path", "holder", "index"), seat.key, strict=True))
+        told = {"epoch": latest.epoch, "custodian": seat.share.label, "number": number, "code": code.text()}
+        scope.record_event(CheckInEvent.model_validate(place | told))
         _pending_file(scope, seat).unlink(missing_ok=True)
         return seat
     for epoch in catalog.epochs:
@@ -333,10 +329,7 @@ def _number(scope: KeyScope, seat: Seat, used: Collection[int], *, new: bool) ->
             hint="`orgkey custody rotate` gives new shares, with new codes",
         )
     number = secrets.choice(free)
-    path = _pending_file(scope, seat)
-    files.private_directory(path.parent)
-    document = {"number": number, "at": stamp(scope.clock.now())}
-    files.replace(path, (json.dumps(document, sort_keys=True) + "\n").encode())
+    _Pending(number=number, at=scope.clock.now()).keep(_pending_file(scope, seat))
     return number
 
 
@@ -347,13 +340,12 @@ def _pending_file(scope: KeyScope, seat: Seat) -> Path:
 def _pending(scope: KeyScope, seat: Seat) -> int | None:
     path = _pending_file(scope, seat)
     try:
-        return int(json.loads(path.read_bytes())["number"])
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        pending = _Pending.load(path)
+    except ValueError as error:
         raise LocalFilesProblem(
-            f"cannot use {path}: {type(error).__name__}", hint="remove it, and send a new challenge"
+            f"cannot use {path}: it is malformed", hint="remove it, and send a new challenge"
         ) from error
+    return pending.number if pending else None
 
 
 def _committed(seat: Seat) -> tuple[str, str, int, str, str]:
@@ -377,7 +369,7 @@ def _challenge(
         record.epoch,
         record.manifest.record_id,
         first.share.label,
-        "".join(char if char.isprintable() else "?" for char in first.name)[:200],
+        one_line(first.name),
         tuple(
             ChallengedShare(
                 *_committed(seat),

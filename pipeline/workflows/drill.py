@@ -356,29 +356,25 @@ class _Evidence:
     def certify(self, record: Record, raw: Secret, nonce: str | None, live: Live) -> None:
         """Issue the certificate of one record, where its key signs, and name it in the record's results."""
         scope, now = self.scope, self.scope.clock.now()
-        body = statement.build(
-            record,
-            [result for result in self.results if result.record_sha256 in (None, record.sha256)],
-            nonce=nonce or secrets.token_hex(16),
-            nonce_from="verifier" if nonce else "random",
-            at=now,
-            run=scope.run_id,
-            public_from="live" if live.public else "record",
-            requests=scope.backends("driller").request_ids(),
-            ledger_head=scope.ledger.head(),
-            ledger_host=scope.ledger.host,
-            copies=[
-                {
-                    "target": copy.target,
-                    "domain": copy.domain,
-                    "location": copy.location,
-                    "version": copy.version,
-                    "sha256": copy.sha256.hex if copy.sha256 else None,
-                }
+        head = scope.ledger.head()
+        told = {
+            "run": scope.run_id,
+            "nonce": nonce or secrets.token_hex(16),
+            "nonce_from": "verifier" if nonce else "random",
+            "copies": [
+                {name: getattr(copy, name) for name in ("target", "domain", "location", "version")}
+                | {"sha256": copy.sha256.hex if copy.sha256 else None}
                 for copy in self.epoch.copies
             ],
-            rto_objective=scope.config.policy.rto_seconds,
-        )
+            "rto_objective": scope.config.policy.rto_seconds,
+            "public_key_from": "live" if live.public else "record",
+            "requests": {name: list(ids) for name, ids in scope.backends("driller").request_ids().items()},
+            "ledger_head": {
+                "host": scope.ledger.host, "sequence": head.sequence, "sha256": head.digest.hex
+            },
+        }  # fmt: skip
+        of_record = [result for result in self.results if result.record_sha256 in (None, record.sha256)]
+        body = statement.build(record, of_record, at=now, told=told)
         try:
             path = statement.keep(
                 scope.root / statement.FOLDER, record, body, raw, now=now, deadline=scope.deadline

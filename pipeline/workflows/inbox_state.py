@@ -6,25 +6,25 @@ would open the key again, and enter the same in a ledger whose entries nobody ca
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from pydantic import BaseModel, ConfigDict
+
 from pipeline.archive.run import KeyScope
-from pipeline.core import files
 from pipeline.core.digest import sha256
-from pipeline.core.errors import Code, LocalFilesProblem
+from pipeline.core.errors import Code
+from pipeline.core.state_files import StateFile
+from pipeline.core.values import taken_from
 from pipeline.evidence.ledger.events import EscrowEvent, Event, Failure
 
-SCHEMA: Final = "orgkey.arrival/1"
 # Judgements on an export that only another export, passphrase or configuration changes. Not 15: time does.
 _FINAL: Final = frozenset(code for code in Code if 10 <= code <= 19) - {Code.EXPIRED}
 
 
-@dataclass(frozen=True)
-class InboxOutcome:
+class InboxOutcome(BaseModel):
     """How a round ended for the export.
 
     Attributes:
@@ -37,6 +37,8 @@ class InboxOutcome:
         final: Whether the same again can only end the same.
     """
 
+    model_config = ConfigDict(frozen=True)
+
     event: str
     code: Code
     message: str = ""
@@ -47,7 +49,17 @@ class InboxOutcome:
 
     def like(self, other: InboxOutcome | None) -> bool:
         """Whether it is the same; times and ports in a message make no difference."""
-        return other is not None and _masked(self) == _masked(other)
+        return other is not None and self._masked() == other._masked()
+
+    def _masked(self) -> InboxOutcome:
+        return self.model_copy(update={"message": re.sub(r"[0-9]+", "0", self.message)})
+
+
+class _InboxFile(StateFile):
+    SCHEMA = "orgkey.arrival/1"
+    subject: str
+    passphrase_file: str
+    outcome: InboxOutcome
 
 
 class InboxState:
@@ -64,13 +76,14 @@ class InboxState:
         self._subject = sha256(data + scope.config.model_dump_json().encode()).hex
         source = scope.config.source
         self._passphrase = _mark(source.passphrase_file if source else None)
-        self._before, self._tried_with = self._recall()
+        self._kept = self._recall()
 
     def held(self) -> InboxOutcome | None:
         """How the last round ended, where another try could only end the same; else ``None``."""
-        before = self._before
-        if before is None or not before.final or self._tried_with != self._passphrase:
+        kept = self._kept
+        if kept is None or not kept.outcome.final or kept.passphrase_file != self._passphrase:
             return None
+        before = kept.outcome
         if before.epoch is None:
             return before
         entry = self._scope.journal.entry(before.epoch)
@@ -79,8 +92,7 @@ class InboxState:
 
     def scope(self) -> KeyScope:
         """The run's scope, whose ledger gets only what has changed since the round before."""
-        own = {item.name: getattr(self._scope, item.name) for item in fields(KeyScope)}
-        return _InboxScope(**own, inbox=self)
+        return taken_from(self._scope, _InboxScope, inbox=self)
 
     def enter(self, event: EscrowEvent | Failure, *, final: bool) -> None:
         """Keep how it ended, and enter it in the ledger where the round before ended otherwise.
@@ -96,49 +108,27 @@ class InboxState:
         if isinstance(event, Failure):
             # A command may give another passphrase next time; of a file it is seen whether it has changed.
             final = final and code in _FINAL and (code is not Code.WRONG_PASSPHRASE or bool(self._passphrase))
-        outcome = InboxOutcome(
-            event.kind,
-            code,
-            (event.message or "") if isinstance(event, Failure) else "",
-            event.epoch or None,
-            isinstance(event, EscrowEvent) and event.proven,
-            tuple(sorted(event.failures.items())) if isinstance(event, EscrowEvent) else (),
-            final,
-        )
-        if not outcome.like(self._before):
+        outcome = InboxOutcome(event=event.kind, code=code, epoch=event.epoch or None, final=final)
+        if isinstance(event, Failure):
+            outcome = outcome.model_copy(update={"message": event.message or ""})
+        else:
+            failures = tuple(sorted(event.failures.items()))
+            outcome = outcome.model_copy(update={"proven": event.proven, "failures": failures})
+        if not outcome.like(self._kept.outcome if self._kept else None):
             self._scope.record_event(event)
-        self._keep(outcome)
+        self._kept = _InboxFile(subject=self._subject, passphrase_file=self._passphrase, outcome=outcome)
+        self._kept.keep(self._file)
 
     def forget(self) -> None:
         """The export was put aside: the next one is a new story, even with the same bytes."""
         self._file.unlink(missing_ok=True)
 
-    def _keep(self, outcome: InboxOutcome) -> None:
-        files.private_directory(self._file.parent)
-        document = {
-            "schema": SCHEMA,
-            "subject": self._subject,
-            "passphrase_file": self._passphrase,
-            "outcome": asdict(outcome) | {"code": int(outcome.code)},
-        }
-        files.replace(self._file, json.dumps(document).encode())
-        self._before, self._tried_with = outcome, self._passphrase
-
-    def _recall(self) -> tuple[InboxOutcome | None, str]:
+    def _recall(self) -> _InboxFile | None:
         try:
-            told = json.loads(self._file.read_bytes())
-            if told["schema"] != SCHEMA or told["subject"] != self._subject:
-                return None, ""
-            kept = told["outcome"]
-            kept["code"] = Code(kept["code"])
-            kept["failures"] = tuple((str(name), int(code)) for name, code in kept["failures"])
-            return InboxOutcome(**kept), str(told["passphrase_file"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
-            return None, ""  # where it is damaged the export is tried, as if it were new
-        except OSError as error:
-            raise LocalFilesProblem(
-                f"cannot read {self._file}: {error.strerror or error}", hint="check its permissions"
-            ) from error
+            told = _InboxFile.load(self._file)
+        except ValueError:
+            return None  # where it is damaged the export is tried, as if it were new
+        return told if told and told.subject == self._subject else None
 
 
 @dataclass(frozen=True)
@@ -151,10 +141,6 @@ class _InboxScope(KeyScope):
             self.inbox.enter(event, final=final)
         else:
             super().record_event(event, final=final)
-
-
-def _masked(outcome: InboxOutcome) -> InboxOutcome:
-    return replace(outcome, message=re.sub(r"[0-9]+", "0", outcome.message))
 
 
 def _mark(path: str | None) -> str:

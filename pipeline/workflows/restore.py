@@ -90,12 +90,8 @@ def check_output(path: Path) -> None:
     Raises:
         LocalFilesProblem: The file exists, or its directory does not, or nothing can be written there.
     """
-    try:
+    with files.os_errors(f"cannot use {path}", hint="choose another name or directory"):
         taken = path.is_symlink() or path.exists()
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot use {path}: {error.strerror or error}", hint="choose another name or directory"
-        ) from error
     if taken:
         raise LocalFilesProblem(
             f"{path} exists already", hint="a restore never overwrites; choose another name"

@@ -6,7 +6,7 @@ What a rotation does not do is as important as what it does, see :data:`LIMITS`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pipeline.archive import lineage
 from pipeline.archive.catalog import Catalog
@@ -90,21 +90,18 @@ class RotationPlan:
     targets: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Start:
+class _Start(NamedTuple):
     """What a rotation starts from.
 
     Attributes:
         old: The record that is opened.
         last: The newest record, also where an older one is opened.
-        pending: A rotation to this very plan that an earlier run left unproven.
         change: What is different in the custody plan.
         refusal: Why it is refused, if it is.
     """
 
     old: Record
     last: Record
-    pending: PendingEpoch | None
     change: PlanChange
     refusal: OrgkeyError | None
 
@@ -151,10 +148,11 @@ def rehearse(scope: KeyScope, request: RotationRequest) -> RotationPlan:
     """
     require_no_single_party(scope.config)
     plan, archive = publish.plan(scope), scope.archive("writer")
-    start = _start(scope, archive.catalog(), _interrupted(scope, plan), plan, request)
+    pending = _interrupted(scope, plan)
+    start = _start(scope, archive.catalog(), pending, plan, request)
     action = (
-        f"finish the interrupted rotation to epoch {start.pending.record.epoch}"
-        if start.pending
+        f"finish the interrupted rotation to epoch {pending.record.epoch}"
+        if pending
         else f"open epoch {start.old.epoch}, and make a new one of the same key with new shares"
     )
     return RotationPlan(start.old.epoch, action, start.change, start.refusal, tuple(archive.targets))
@@ -173,18 +171,12 @@ def _start(
     plan: create.CustodyPlan,
     request: RotationRequest,
 ) -> _Start:
-    if pending is not None:
-        assert pending.record.manifest.supersedes is not None
-        old = catalog.record(pending.record.manifest.supersedes.epoch)
-        return _Start(old, old, pending, _change(old, plan), None)
-    old = catalog.record(request.epoch)
-    last = catalog.newest_record() or old
-    change = _change(last, plan)
-    return _Start(old, last, None, change, _refusal(scope, last, change, plan, request))
-
-
-def _change(record: Record, plan: create.CustodyPlan) -> PlanChange:
-    return plan_change.compare_plans(record.manifest.custody, plan.paths, plan.descriptions)
+    superseded = pending.record.manifest.supersedes if pending else None
+    old = catalog.record(superseded.epoch if superseded else request.epoch)
+    last = old if pending else catalog.newest_record() or old
+    change = plan_change.compare_plans(last.manifest.custody, plan.paths, plan.descriptions)
+    refusal = None if pending else _refusal(scope, last, change, plan, request)
+    return _Start(old, last, change, refusal)
 
 
 def _refusal(

@@ -76,7 +76,7 @@ def test_another_host_s_drill_counts_by_its_witness(told: World, make_world: Cal
     told.clock.shift = timedelta(days=9)
     assert drill(other.context, DrillRequest()).code is Code.OK
     assert stale(told)
-    told.context.replicator.catch_up(now=told.clock.now(), run="r")
+    told.context.replicator.sync(now=told.clock.now(), run="r", whole=False)
     assert not stale(told)
 
 

@@ -32,7 +32,6 @@ from pipeline.core.files import no_room
 from pipeline.custody.shares import passphrase, witness
 from pipeline.evidence import statement as certificate
 from pipeline.evidence.ledger.drill_results import PROOFS, Proof, Result, result_json
-from pipeline.evidence.ledger.entry import Head
 from pipeline.openpgp import proofs, signing
 from pipeline.openpgp.format import armor
 from pipeline.openpgp.key import sealing
@@ -398,17 +397,8 @@ def a_result(made: Record, *, code: Code = Code.OK, ok: bool = True) -> Result:
 def test_a_certificate_never_says_more_than_the_results(
     genuine: Record, world: World, code: Code, ok: bool, said: str
 ) -> None:
-    body = certificate.build(
-        genuine,
-        [a_result(genuine, code=code, ok=ok)],
-        nonce="n",
-        at=world.clock.now(),
-        run="r",
-        public_from="record",
-        requests={},
-        ledger_head=Head(0, genuine.sha256),
-        ledger_host="",
-    )
+    results = [a_result(genuine, code=code, ok=ok)]
+    body = certificate.build(genuine, results, at=world.clock.now(), told={"nonce": "n", "run": "r"})
     statement = json.loads(body)
     assert statement["predicate"]["result"] == said
     assert statement["predicate"]["passedTests"] == (["a/unattended/sign"] if ok else [])

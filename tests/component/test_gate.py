@@ -125,7 +125,7 @@ def test_a_failed_drill_breaks_the_gate_until_one_passes(drilled: World) -> None
 def drilled_at(hours: int, path: str, *, passed: bool) -> Drilled:
     at = NOW + timedelta(hours=hours)
     problems = () if passed else ("authentic: damaged",)
-    return Drilled(at, "E", "a", path, passed, 1.0, {}, problems, {}, {}, (), an_entry(hours + 10, at))
+    return Drilled(at, "E", "a", path, passed, 1.0, {}, problems, (), (), an_entry(hours + 10, at))
 
 
 def test_only_a_passed_drill_heals_a_copy_that_was_too_bad_for_any_path() -> None:

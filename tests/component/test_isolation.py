@@ -222,7 +222,7 @@ def test_a_live_key_that_raises_anything_is_not_known(
     from pipeline.archive import live_key as live
 
     three.key = 'live = "hkps://keys.example.com"'
-    monkeypatch.setattr(live, "_server", raising(IndexError()))
+    monkeypatch.setattr(live, "_served", raising(IndexError()))
     (survey,) = three.context.catalogs()
     seen = live.live(three.context, survey.latest())
     assert seen.state == "unknown"

@@ -60,7 +60,7 @@ def test_what_another_host_made_is_told_and_says_nothing_of_the_plan(
     other = make_world("other")
     other.mirrors = world.mirrors = {"a": MemoryMirror("a")}
     other.enter("escrow", {"epoch": NEWER, "plan": "0" * 64, "copies": {"a": {}}})
-    world.context.replicator.catch_up(now=world.clock.now(), run="r")
+    world.context.replicator.sync(now=world.clock.now(), run="r", whole=False)
     assert lineage.remembered(world.context) is None
     told = lineage.newer_known(world.context, look(world), made.epoch)
     world.mirrors.clear()

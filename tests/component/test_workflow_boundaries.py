@@ -214,7 +214,7 @@ def drilled(path: str, *, passed: bool, minutes: int) -> Drilled:
     at = NOW + timedelta(minutes=minutes)
     return Drilled(
         at, "e", "vault", path, passed, 1.0 if passed else None, {},
-        () if passed else (f"problem at {minutes}",), {}, {}, (), an_entry(minutes, at),
+        () if passed else (f"problem at {minutes}",), (), (), an_entry(minutes, at),
     )  # fmt: skip
 
 

@@ -75,8 +75,7 @@ class Drilled:
         seconds: The way from the stored copy to a proven key, in seconds; ``None`` when it did not get there.
         stages: Seconds by stage, see :class:`pipeline.evidence.ledger.drill_results.Result`.
         problems: What failed, in words, empty when it passed.
-        proofs: Whether each proof was made, by name.
-        by: The implementations or holders behind each proof, by name.
+        makers: The implementations that signed with the recovered key.
         certificates: Files of the certificates that this drill issued.
         entry: The ledger's entry that says so.
         participants: Whose shares people brought, by label.
@@ -92,8 +91,7 @@ class Drilled:
     seconds: float | None
     stages: Mapping[str, float]
     problems: tuple[str, ...]
-    proofs: Mapping[str, bool]
-    by: Mapping[str, tuple[str, ...]]
+    makers: tuple[str, ...]
     certificates: tuple[str, ...]
     entry: LedgerEntry
     participants: tuple[str, ...] = ()
@@ -298,8 +296,7 @@ def _drills(entry: LedgerEntry, event: DrillEvent) -> list[Drilled]:
             result.seconds.get("total") if result.passed else None,
             result.seconds,
             problems(result.proofs),
-            {name: proof.ok for name, proof in result.proofs.items()},
-            {name: proof.by for name, proof in result.proofs.items()},
+            result.proofs["sign"].by if "sign" in result.proofs else (),
             event.certificates,
             named,
             result.participants,

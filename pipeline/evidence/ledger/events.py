@@ -6,7 +6,6 @@ typed event or raises :class:`MalformedEvent`; whoever reads skips such an entry
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, ValidationError
@@ -15,6 +14,8 @@ from pipeline.core.errors import Code, NotHeld, OrgkeyError
 from pipeline.evidence.ledger.store import LedgerEntry
 
 Json = dict[str, Any]
+_CLASSES: Final[dict[str, type[Event]]] = {}
+"""By the event's name in an entry."""
 Stamp = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 """A time as :func:`pipeline.core.clock.stamp` writes it: two of them compare as text."""
 
@@ -37,16 +38,24 @@ class Event(BaseModel):
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, hide_input_in_errors=True)
     KINDS: ClassVar[tuple[str, ...]] = ()
+    FAILS: ClassVar[bool | None] = None
+    """Whether a report tells it as a failure; ``None`` where its exit code says so."""
+
+    def __init_subclass__(cls, kinds: tuple[str, ...] = (), fails: bool | None = None, **more: Any) -> None:
+        """Enter a class under the names that its events have in entries."""
+        super().__init_subclass__(**more)
+        cls.KINDS, cls.FAILS = kinds, fails
+        _CLASSES.update(dict.fromkeys(kinds, cls))
 
     @property
     def kind(self) -> str:
         """The event's name in an entry."""
-        return self.KINDS[0]
+        return str(getattr(self, "event", None) or self.KINDS[0])
 
     @property
     def failed(self) -> bool:
         """Whether a report tells it as a failure."""
-        return getattr(self, "code", 0) not in (0, int(Code.PENDING))
+        return getattr(self, "code", 0) not in (0, int(Code.PENDING)) if self.FAILS is None else self.FAILS
 
     def to_details(self) -> Json:
         """What an entry keeps of it."""
@@ -59,8 +68,9 @@ class Event(BaseModel):
         Raises:
             MalformedEvent: The entry says something else.
         """
+        named = {"event": entry.event} if "event" in cls.model_fields else {}
         try:
-            return cls.model_validate(entry.details)
+            return cls.model_validate({**entry.details, **named})
         except (ValidationError, RecursionError):
             raise MalformedEvent.of(entry) from None
 
@@ -82,26 +92,23 @@ class EpochStored(Event):
     code: StrictInt = 0
 
 
-class EscrowEvent(EpochStored):
+class EscrowEvent(EpochStored, kinds=("escrow",)):
     """An escrow."""
 
-    KINDS = ("escrow",)
     accepted: tuple[str, ...] = ()
     accepted_custody_change: StrictBool = False
     custodians: tuple[str, ...] = ()
 
 
-class RefreshEvent(EpochStored):
+class RefreshEvent(EpochStored, kinds=("refresh",)):
     """A newer public part was stored."""
 
-    KINDS = ("refresh",)
     supersedes: str = ""
 
 
-class RotateEvent(EpochStored):
+class RotateEvent(EpochStored, kinds=("rotate",)):
     """New shares were made."""
 
-    KINDS = ("rotate",)
     supersedes: str = ""
     reason: str | None = None
     custodians_before: tuple[str, ...] = ()
@@ -119,18 +126,16 @@ class WrittenCopy(BaseModel):
     action: str
 
 
-class RepairEvent(Event):
+class RepairEvent(Event, kinds=("repair",)):
     """Copies were written anew."""
 
-    KINDS = ("repair",)
     code: StrictInt = 0
     copies: tuple[WrittenCopy, ...]
 
 
-class RetainEvent(Event):
+class RetainEvent(Event, kinds=("retain",)):
     """Retention was extended."""
 
-    KINDS = ("retain",)
     code: StrictInt = 0
     until: str = ""
     mode: str | None = None
@@ -142,10 +147,9 @@ class RetainEvent(Event):
     failures: tuple[Json, ...] = ()
 
 
-class VerifyEvent(Event):
+class VerifyEvent(Event, kinds=("verify",)):
     """Every copy was read."""
 
-    KINDS = ("verify",)
     code: StrictInt = 0
     epochs: dict[str, Json] = {}
     unreachable: tuple[str, ...] = ()
@@ -187,10 +191,9 @@ class WitnessSignature(BaseModel):
     signature: str
 
 
-class DrillEvent(Event):
+class DrillEvent(Event, kinds=("drill", "drill-failed")):
     """A drill was held."""
 
-    KINDS = ("drill", "drill-failed")
     epoch: str = ""
     results: tuple[RecordedResult, ...]
     witnessed: tuple[WitnessSignature, ...] = ()
@@ -207,10 +210,9 @@ class DrillEvent(Event):
         return self.KINDS[self.failed]
 
 
-class RestoreEvent(Event):
+class RestoreEvent(Event, kinds=("restore",)):
     """The keypair was restored."""
 
-    KINDS = ("restore",)
     epoch: str
     origin: str = Field(alias="from")
     via: str
@@ -219,25 +221,22 @@ class RestoreEvent(Event):
     out: str
 
 
-class Failure(Event):
+_FAILURES: Final = (
+    "escrow-failed", "escrow-not-held", "rotate-failed", "rotate-not-held", "refresh-failed",
+    "refresh-not-held", "repair-failed", "retain-failed", "verify-failed", "drill-refused",
+    "drill-not-held", "restore-failed", "restore-not-held",
+)  # fmt: skip
+
+
+class Failure(Event, kinds=_FAILURES):
     """A command failed, refused, or was not held since too few people came."""
 
-    KINDS = (
-        "escrow-failed", "escrow-not-held", "rotate-failed", "rotate-not-held", "refresh-failed",
-        "refresh-not-held", "repair-failed", "retain-failed", "verify-failed", "drill-refused",
-        "drill-not-held", "restore-failed", "restore-not-held",
-    )  # fmt: skip
     event: str = Field(exclude=True)
     name: str = ""
     message: str | None = None
     code: StrictInt = 0
     epoch: str | None = None
     path: str | None = None
-
-    @property
-    def kind(self) -> str:
-        """For example ``escrow-failed``."""
-        return self.event
 
     @property
     def failed(self) -> bool:
@@ -257,27 +256,21 @@ class Failure(Event):
             return cls(event=event, name=error.code.label, message=error.message)
         return cls(event=event, name=error.code.label, message=error.message, code=int(error.code))
 
-    @classmethod
-    def from_entry(cls, entry: LedgerEntry) -> Self:
-        """See :meth:`Event.from_entry`."""
-        return super().from_entry(replace(entry, details={**entry.details, "event": entry.event}))
-
 
 # -- custodians ------------------------------------------------------------------------------------
 
 
-class ChallengeEvent(Event):
+class ChallengeEvent(Event, kinds=("challenge",)):
     """Custodians were asked for check codes."""
 
-    KINDS = ("challenge",)
     epoch: str
     custodians: tuple[str, ...]
 
 
-class CheckInEvent(Event):
+class CheckInEvent(Event, kinds=("check-in",), fails=False):
     """A custodian has proven a share; it counts where the manifest has the hash of the code."""
 
-    KINDS = ("check-in",)
+    # its code is a check code, not an exit code
     epoch: str = ""
     record_id: str
     path: str
@@ -287,29 +280,17 @@ class CheckInEvent(Event):
     number: StrictInt
     code: str
 
-    @property
-    def failed(self) -> bool:
-        """Its code is a check code, not an exit code."""
-        return False
 
-
-class CheckInRefusedEvent(Event):
+class CheckInRefusedEvent(Event, kinds=("check-in-refused",), fails=False):
     """A check code was refused: somebody's typing error, and not a failure."""
 
-    KINDS = ("check-in-refused",)
     code: StrictInt
     message: str
 
-    @property
-    def failed(self) -> bool:
-        """Never: it is told, no more."""
-        return False
 
-
-class KitEvent(Event):
+class KitEvent(Event, kinds=("kit",)):
     """A recovery kit was made."""
 
-    KINDS = ("kit",)
     epoch: str
     custodians: tuple[str, ...] = ()
     wheels: StrictInt = 0
@@ -351,20 +332,18 @@ class BackupRead(BaseModel):
     history_text: str = ""
 
 
-class BackupsVerifyEvent(Event):
+class BackupsVerifyEvent(Event, kinds=("backups-verify",)):
     """Backups were read with the escrowed keys."""
 
-    KINDS = ("backups-verify",)
     code: StrictInt = 0
     backups: tuple[BackupRead, ...]
     part: str | None = None
     """Which part of the backups, such as ``3/8``, where only one was read."""
 
 
-class BackupsMapEvent(Event):
+class BackupsMapEvent(Event, kinds=("backups-map",)):
     """Which escrowed key opens which backup was looked at."""
 
-    KINDS = ("backups-map",)
     code: StrictInt = 0
     backups: StrictInt
     unopened: tuple[str, ...] = ()
@@ -374,10 +353,9 @@ class BackupsMapEvent(Event):
 # -- reports, Vault's side, the ledger itself ------------------------------------------------------
 
 
-class ReportEvent(Event):
+class ReportEvent(Event, kinds=("report",)):
     """A report was written."""
 
-    KINDS = ("report",)
     verdict: str = ""
     files: dict[str, str] = {}
     through: dict[str, StrictInt] | StrictInt = {}
@@ -394,10 +372,9 @@ class InfraChange(BaseModel):
     surplus: tuple[str, ...] = ()
 
 
-class InfraEvent(Event):
+class InfraEvent(Event, kinds=("infra",)):
     """Vault's side was compared with what it should be, or changed."""
 
-    KINDS = ("infra",)
     action: Literal["plan", "apply"]
     servers: tuple[str, ...]
     changes: tuple[InfraChange, ...]
@@ -407,40 +384,28 @@ class InfraEvent(Event):
     left: tuple[str, ...] | None = None
 
 
-class MirrorFailedEvent(Event):
+class MirrorFailedEvent(Event, kinds=("mirror-failed",)):
     """A mirror has lost or changed an entry that it had confirmed."""
 
-    KINDS = ("mirror-failed",)
     mirror: str
     message: str
     code: StrictInt = int(Code.LEDGER_BROKEN)
 
 
-class HostRenamedEvent(Event):
+class HostRenamedEvent(Event, kinds=("host-renamed",), fails=True):
     """This host's chain got another host-id, since another state directory writes under the same."""
 
-    KINDS = ("host-renamed",)
+    # a reader has to find out why
     host: str
     before: str
     mirror: str
     message: str
 
-    @property
-    def failed(self) -> bool:
-        """A reader has to find out why."""
-        return True
 
-
-class ForkEvent(Event):
+class ForkEvent(Event, kinds=("fork",), fails=True):
     """Of 0.1: another host's entries had the numbers of this host's."""
 
-    KINDS = ("fork",)
     message: str = ""
-
-    @property
-    def failed(self) -> bool:
-        """A reader had to find out why."""
-        return True
 
 
 class UnknownEvent(Event):
@@ -450,28 +415,6 @@ class UnknownEvent(Event):
     event: str = Field(exclude=True)
     message: str = ""
     code: StrictInt = 0
-
-    @property
-    def kind(self) -> str:
-        """The name that the entry has."""
-        return self.event
-
-    @classmethod
-    def from_entry(cls, entry: LedgerEntry) -> Self:
-        """See :meth:`Event.from_entry`."""
-        return super().from_entry(replace(entry, details={**entry.details, "event": entry.event}))
-
-
-_CLASSES: Final[dict[str, type[Event]]] = {
-    kind: one
-    for one in (
-        EscrowEvent, RefreshEvent, RotateEvent, RepairEvent, RetainEvent, VerifyEvent, DrillEvent,
-        RestoreEvent, Failure, ChallengeEvent, CheckInEvent, CheckInRefusedEvent, KitEvent,
-        BackupsVerifyEvent, BackupsMapEvent, ReportEvent, InfraEvent, MirrorFailedEvent, HostRenamedEvent,
-        ForkEvent,
-    )
-    for kind in one.KINDS
-}  # fmt: skip
 
 
 def event_of(entry: LedgerEntry) -> Event:

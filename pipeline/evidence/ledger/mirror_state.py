@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated
+
+from pydantic import Field
 
 from pipeline.core import files
 from pipeline.core.digest import Digest
-from pipeline.core.errors import LocalFilesProblem, Locked
+from pipeline.core.state_files import StateFile, locked
 from pipeline.evidence.ledger.entry import START, Head
-
-SCHEMA: Final = "orgkey.ledger-mirror/1"
 
 
 @dataclass(frozen=True)
@@ -30,6 +27,14 @@ class Confirmed:
 
     head: Head = START
     problem: str | None = None
+
+
+class _MirrorFile(StateFile):
+    SCHEMA = "orgkey.ledger-mirror/1"
+    host: str
+    sequence: Annotated[int, Field(ge=0)]
+    sha256: str
+    problem: str | None
 
 
 class MirrorState:
@@ -55,21 +60,12 @@ class MirrorState:
             LocalFilesProblem: The file cannot be read.
         """
         try:
-            told = json.loads(self.file(name).read_bytes())
-            head = Head(int(told["sequence"]), Digest("sha256", str(told["sha256"])))
-            problem = told["problem"]
-            known = (told["schema"], told["host"]) == (SCHEMA, host)
-            if known and head.sequence >= 0 and isinstance(problem, str | None):
-                return Confirmed(head, problem)
-        except FileNotFoundError:
-            pass
-        except (ValueError, KeyError, TypeError, RecursionError):
-            pass
-        except OSError as error:
-            raise LocalFilesProblem(
-                f"cannot read {self.file(name)}: {error.strerror or error}", hint="check its permissions"
-            ) from error
-        return Confirmed()
+            told = _MirrorFile.load(self.file(name))
+        except ValueError:
+            return Confirmed()
+        if told is None or told.host != host:
+            return Confirmed()
+        return Confirmed(Head(told.sequence, Digest("sha256", told.sha256)), told.problem)
 
     def keep(self, name: str, host: str, confirmed: Confirmed) -> None:
         """Remember it.
@@ -78,18 +74,11 @@ class MirrorState:
             LocalFilesProblem: The disk refuses.
         """
         files.private_directory(self.directory.parent)
-        files.private_directory(self.directory)
-        document = {
-            "schema": SCHEMA,
-            "host": host,
-            "sequence": confirmed.head.sequence,
-            "sha256": confirmed.head.digest.hex,
-            "problem": confirmed.problem,
-        }
-        files.replace(self.file(name), json.dumps(document).encode())
+        number, digest = confirmed.head.sequence, confirmed.head.digest.hex
+        told = _MirrorFile(host=host, sequence=number, sha256=digest, problem=confirmed.problem)
+        told.keep(self.file(name))
 
-    @contextmanager
-    def lock(self, seconds: float, sleep: Callable[[float], None]) -> Iterator[None]:
+    def lock(self, seconds: float, sleep: Callable[[float], None]) -> AbstractContextManager[None]:
         """Have the ledger and its mirrors for oneself, among the runs of this host.
 
         Args:
@@ -101,33 +90,5 @@ class MirrorState:
             LocalFilesProblem: The disk refuses.
         """
         files.private_directory(self.directory.parent)
-        files.private_directory(self.directory)
-        try:
-            handle = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise LocalFilesProblem(
-                f"cannot open {self.directory / 'lock'}: {error.strerror or error}",
-                hint="check its permissions",
-            ) from error
-        try:
-            _take(handle, seconds, sleep)
-            yield
-        finally:
-            os.close(handle)
-
-
-def _take(handle: int, seconds: float, sleep: Callable[[float], None]) -> None:
-    waited, pause = 0.0, 0.05
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if waited >= seconds:
-                raise Locked(
-                    "another run on this host writes to the ledger and its mirrors",
-                    hint="wait for it to end, then run this again",
-                ) from None
-            sleep(pause)
-            waited += pause
-        else:
-            return
+        busy = "another run on this host writes to the ledger and its mirrors"
+        return locked(self.directory / "lock", busy, seconds=seconds, sleep=sleep)

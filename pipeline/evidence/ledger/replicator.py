@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -66,6 +66,7 @@ class _Taken(Exception):
         self.number = number
 
 
+@dataclass(eq=False)
 class Replicator:
     """The ledger of one key in one run.
 
@@ -83,33 +84,24 @@ class Replicator:
         failed: Mirrors that could not be asked in this run, with the error.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        state: MirrorState,
-        mirrors: Mapping[str, Mirror],
-        heads: Mapping[str, Mirror],
-        *,
-        deadline: Deadline,
-        call_seconds: float,
-        clock: Clock,
-        reporter: Reporter,
-    ) -> None:
-        self._ledger = ledger
-        self._state = state
-        self._places = [
-            *(_Place(mirror, False) for mirror in mirrors.values()),
-            *(_Place(place, True) for place in heads.values()),
-        ]
-        self._deadline = deadline
-        self._call_seconds = call_seconds
-        self._clock = clock
-        self._reporter = reporter
-        self.failed: dict[str, OrgkeyError] = {}
-        self._copied = False
-        self._renamed = False
-        self._events: list[tuple[str, dict[str, Any]]] = []
-        self._guard = threading.RLock()
+    ledger: Ledger
+    state: MirrorState
+    mirrors: InitVar[Mapping[str, Mirror]]
+    heads: InitVar[Mapping[str, Mirror]]
+    _: KW_ONLY
+    deadline: Deadline
+    call_seconds: float
+    clock: Clock
+    reporter: Reporter
+    failed: dict[str, OrgkeyError] = field(default_factory=dict, init=False)
+    _copied: bool = field(default=False, init=False)
+    _renamed: bool = field(default=False, init=False)
+    _events: list[tuple[str, dict[str, Any]]] = field(default_factory=list, init=False)
+    _guard: threading.RLock = field(default_factory=threading.RLock, init=False)
+
+    def __post_init__(self, mirrors: Mapping[str, Mirror], heads: Mapping[str, Mirror]) -> None:
+        self._places = [_Place(mirror, False) for mirror in mirrors.values()]
+        self._places += [_Place(place, True) for place in heads.values()]
 
     def append(self, event: str, details: Mapping[str, Any], *, now: datetime, run: str) -> Head:
         """Write an entry here and at the mirrors.
@@ -127,45 +119,33 @@ class Replicator:
             LocalFilesProblem: It cannot be kept here. What mirrors refuse is not a failure, it waits.
             LedgerBroken: The entry before it is not a file.
         """
-        with self._guard, self._state.lock(_PATIENCE, self._clock.sleep):
-            new = not self._ledger.host
-            self._ledger.append(event, details, now=now, run=run)
+        with self._guard, self.state.lock(_PATIENCE, self.clock.sleep):
+            new = not self.ledger.host
+            self.ledger.append(event, details, now=now, run=run)
             self._copy()
-            others = len(self._ledger.chains()) - 1
+            others = len(self.ledger.chains()) - 1
             if new and others:
-                self._reporter.progress(
-                    f"ledger: this state directory is new: its entries are the chain {self._ledger.host}, "
+                self.reporter.progress(
+                    f"ledger: this state directory is new: its entries are the chain {self.ledger.host}, "
                     f"beside {others} that were there before"
                 )
             return self._push(now, run)
 
-    def catch_up(self, *, now: datetime, run: str) -> None:
-        """Copy what other hosts have entered, as every run does that writes; for who reads the ledger first.
+    def sync(self, *, now: datetime, run: str, whole: bool = True) -> Head:
+        """Copy what the mirrors have of other hosts, and push what waits.
 
         Args:
             now: The present time, for what has to be entered.
             run: The correlation id of the run.
+            whole: Whether it may take as long as the deadline allows; else as in every run that writes, for
+                who reads the ledger first.
 
         Raises:
             LocalFilesProblem, LedgerBroken: As for :meth:`append`.
         """
-        with self._guard, self._state.lock(_PATIENCE, self._clock.sleep):
-            self._copy()
-            self._push(now, run)
-
-    def sync(self, *, now: datetime, run: str) -> Head:
-        """Copy what the mirrors have, and push what waits, however long it takes within the deadline.
-
-        Args:
-            now: The present time, for what has to be entered.
-            run: The correlation id of the run.
-
-        Raises:
-            LocalFilesProblem, LedgerBroken: As for :meth:`append`.
-        """
-        with self._guard, self._state.lock(_PATIENCE, self._clock.sleep):
-            self._copy(whole=True)
-            return self._push(now, run, whole=True)
+        with self._guard, self.state.lock(_PATIENCE, self.clock.sleep):
+            self._copy(whole=whole)
+            return self._push(now, run, whole=whole)
 
     # -- this host's chain -----------------------------------------------------------------------------
 
@@ -181,14 +161,14 @@ class Replicator:
                 self._copy(whole=whole)  # what the mirrors have under the host-id that it had
                 continue
             if not self._events:
-                return self._ledger.head()
+                return self.ledger.head()
             while self._events:
                 event, details = self._events.pop(0)
-                self._ledger.append(event, details, now=now, run=run)
+                self.ledger.append(event, details, now=now, run=run)
 
     def _push_to(self, place: _Place, *, whole: bool) -> None:
-        name, chain = place.mirror.name, self._ledger.own()
-        head, known = chain.head(), self._state.of(name, chain.host).head
+        name, chain = place.mirror.name, self.ledger.own()
+        head, known = chain.head(), self.state.of(name, chain.host).head
         if known.sequence > head.sequence:  # this host's chain has lost its end: its state was restored
             raise _Taken(place, head.sequence + 1)
         # A place for heads may be new: a lost Vault comes back empty, and gets the newest head.
@@ -199,17 +179,17 @@ class Replicator:
             if problem is not None:
                 return self._distrust(place, problem)
         place.checked = True
-        begun = self._clock.monotonic()
+        begun = self.clock.monotonic()
         first = max(known.sequence + 1, head.sequence if place.of_heads else 1)
         for number in range(first, head.sequence + 1):
-            if not whole and self._clock.monotonic() - begun > 2 * self._call_seconds:
+            if not whole and self.clock.monotonic() - begun > 2 * self.call_seconds:
                 return self._leave_out(place, "there is no time left to push what it lacks")
             done = self._asked(name, partial(self._put, place, chain, number), again=whole)
             if isinstance(done, Conflict):
                 raise _Taken(place, number)
             if isinstance(done, OrgkeyError):
                 return self._leave_out(place, done)
-            self._state.keep(name, chain.host, Confirmed(done))
+            self.state.keep(name, chain.host, Confirmed(done))
         return None
 
     @staticmethod
@@ -222,7 +202,7 @@ class Replicator:
 
     def _contradiction(self, place: _Place, chain: Chain) -> str | None:
         """Once a run: what is wrong with what the place has confirmed before, in words."""
-        known = self._state.of(place.mirror.name, chain.host)
+        known = self.state.of(place.mirror.name, chain.host)
         number = known.head.sequence
         if chain.at(number) != known.head:
             return (
@@ -232,12 +212,12 @@ class Replicator:
         handles = place.mirror.listing(chain.host, number - 1).get(number, ())
         if handles and self._shows(place, handles[0], known.head):
             if known.problem is not None:
-                self._state.keep(place.mirror.name, chain.host, Confirmed(known.head))
+                self.state.keep(place.mirror.name, chain.host, Confirmed(known.head))
             return None
         told = "is another there" if handles else "is gone"
         return (
             f"entry {number}, which was confirmed, {told}; find out who could write to it. "
-            f"If that place is new, remove {self._state.file(place.mirror.name)}"
+            f"If that place is new, remove {self.state.file(place.mirror.name)}"
         )
 
     @staticmethod
@@ -256,13 +236,13 @@ class Replicator:
             return
         self._renamed = True
         self._copied = False
-        before = self._ledger.host
-        now = self._ledger.rename()
+        before = self.ledger.host
+        now = self.ledger.rename()
         message = (
             f"{name} has another entry {taken.number} of host {before}: its state directory was restored or "
             f"copied, or somebody else writes there; this host's chain is called {now} from now on"
         )
-        self._reporter.warn(f"ledger: {message}")
+        self.reporter.warn(f"ledger: {message}")
         for place in self._places:
             place.checked = False
         self._events.append(
@@ -287,28 +267,28 @@ class Replicator:
                 self._leave_out(place, failed)
 
     def _copy_from(self, mirror: Mirror, budget: _Budget, *, whole: bool) -> None:
-        begun, allowed = self._clock.monotonic(), self._deadline.left() / 2
-        own, known = self._ledger.host, {chain.host for chain in self._ledger.chains()}
+        begun, allowed = self.clock.monotonic(), self.deadline.left() / 2
+        own, known = self.ledger.host, {chain.host for chain in self.ledger.chains()}
         copied = 0
         # Those that are known go first: who invents hosts must not crowd them out.
         for host in sorted(mirror.hosts(), key=lambda one: (one not in known, one)):
             if host == own:
                 continue
             if host not in budget.hosts and len(budget.hosts) == MOST_HOSTS:
-                self._reporter.warn(
+                self.reporter.warn(
                     f"ledger mirror {mirror.name} has the chains of more than {MOST_HOSTS} hosts: "
                     "find out who could write to it"
                 )
                 break
             budget.hosts.add(host)
-            chain = self._ledger.copy_of(host)
+            chain = self.ledger.copy_of(host)
             head = chain.head()
             listing = mirror.listing(host, head.sequence)
             while (data := self._next(mirror, chain, head, listing)) is not None:
                 budget.entries -= 1
                 budget.bytes -= len(data)
                 if budget.entries < 0 or budget.bytes < 0:
-                    self._reporter.warn(
+                    self.reporter.warn(
                         f"ledger mirror {mirror.name}: more than {MOST} entries, or "
                         f"{MOST_BYTES >> 20} MiB, of other hosts are not copied in one run: "
                         "find out who could write to it"
@@ -318,15 +298,15 @@ class Replicator:
                     return
                 head = Head(head.sequence + 1, sha256(data))
                 copied += 1
-                if not whole and self._clock.monotonic() - begun > allowed:
+                if not whole and self.clock.monotonic() - begun > allowed:
                     return
             if beyond := [number for number in listing if number > head.sequence]:
-                self._reporter.warn(
+                self.reporter.warn(
                     f"ledger mirror {mirror.name}: entry {min(beyond)} of host {host} does not "
                     "continue its chain, and is left alone"
                 )
         if copied:
-            self._reporter.progress(
+            self.reporter.progress(
                 f"ledger: {copied} entries of other hosts copied from mirror {mirror.name}"
             )
 
@@ -355,22 +335,22 @@ class Replicator:
             return
         place.out = True
         told = why if isinstance(why, str) else why.message
-        if isinstance(why, UsageProblem) and self._state.of(name, self._ledger.host).head == START:
+        if isinstance(why, UsageProblem) and self.state.of(name, self.ledger.host).head == START:
             # Before the first escrow a host need not have the writer's logins.
-            self._reporter.progress(
+            self.reporter.progress(
                 f"ledger: entries wait for {name} until a run has the writer's logins: {told}"
             )
         else:
-            self._reporter.warn(f"the ledger is not mirrored to {name} in this run, entries wait: {told}")
+            self.reporter.warn(f"the ledger is not mirrored to {name} in this run, entries wait: {told}")
 
     def _distrust(self, place: _Place, problem: str) -> None:
         """Say what is wrong with a mirror, in each run; enter it in the ledger once."""
-        name, host = place.mirror.name, self._ledger.host
+        name, host = place.mirror.name, self.ledger.host
         place.out = True
-        self._reporter.warn(f"the ledger is not mirrored to {name}: {problem}")
-        known = self._state.of(name, host)
+        self.reporter.warn(f"the ledger is not mirrored to {name}: {problem}")
+        known = self.state.of(name, host)
         if known.problem != problem:
-            self._state.keep(name, host, Confirmed(known.head, problem))
+            self.state.keep(name, host, Confirmed(known.head, problem))
             self._events.append(
                 ("mirror-failed", {"mirror": name, "message": problem, "code": int(Code.LEDGER_BROKEN)})
             )
@@ -381,7 +361,7 @@ class Replicator:
         A signal, too, leaves it out only: the entry of what was done is still kept here.
         """
         what = f"ledger mirror {name}"
-        retrier = Retrier(self._deadline, clock=self._clock)
+        retrier = Retrier(self.deadline, clock=self.clock)
         try:
             return isolated((lambda: retrier.call(call, what)) if again else call, what)
         except Interrupted as error:

@@ -9,10 +9,8 @@ another one. Entries of 0.1 lie in ``ledger/`` itself: they are read, and never 
 from __future__ import annotations
 
 import errno
-import os
 import re
 import secrets
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -35,6 +33,7 @@ NAME: Final = re.compile(r"[0-9]{9,18}\.json", re.ASCII)
 
 _HOST_FILE: Final = "host-id"
 _ATTEMPTS: Final = 50
+_DISK: Final = "check its permissions and its disk"
 _HINT: Final = "keep the folder as it is and find out who could write to it"
 
 
@@ -81,6 +80,7 @@ class LedgerEntry:
         return name if self.host == BEFORE_HOSTS else f"{self.host}/{name}"
 
 
+@dataclass(frozen=True)
 class Chain:
     """The entries of one host.
 
@@ -91,11 +91,10 @@ class Chain:
         own: Whether this host, or 0.1, wrote them.
     """
 
-    def __init__(self, folder: Path, fingerprint: str, host: str, *, own: bool = False) -> None:
-        self.folder = folder
-        self.fingerprint = fingerprint
-        self.host = host
-        self.own = own
+    folder: Path
+    fingerprint: str
+    host: str
+    own: bool = False
 
     def head(self) -> Head:
         """The last entry and its digest.
@@ -175,17 +174,9 @@ class Chain:
             Malformed: It is not a sound entry of that number.
         """
         found = entries.parse(data, number, self.fingerprint)
-        return LedgerEntry(
-            self.host,
-            self.own,
-            number,
-            parse_stamp(found["at"]),
-            found["event"],
-            found["run"],
-            found["details"],
-            sha256(data).hex,
-            found,
-        )
+        told = {name: found[name] for name in ("event", "run", "details")}
+        at, digest = parse_stamp(found["at"]), sha256(data).hex
+        return LedgerEntry(self.host, self.own, number=number, at=at, digest=digest, document=found, **told)
 
     def _paths(self) -> list[Path]:
         return [path for path in listed(self.folder) if NAME.fullmatch(path.name)]
@@ -275,14 +266,9 @@ class Ledger:
         with suppress(OSError):
             files.sweep(self.directory)  # a run that was killed while it made the host-id
         if before and not (self.directory / host).exists() and (self.directory / before).is_dir():
-            try:
+            with files.os_errors(f"cannot rename {self.directory / before}", hint=_DISK):
                 (self.directory / before).rename(self.directory / host)
                 files.fsync_directory(self.directory)
-            except OSError as error:
-                raise LocalFilesProblem(
-                    f"cannot rename {self.directory / before}: {error.strerror or error}",
-                    hint="check its permissions and its disk",
-                ) from error
         return host
 
     def rename(self) -> str:
@@ -354,14 +340,11 @@ class Ledger:
     def _names(self) -> tuple[str, str]:
         """This host's host-id, and the one that it had before."""
         path = self.directory / _HOST_FILE
-        try:
-            data = files.read_regular(path, 64)
-        except FileNotFoundError:
-            return "", ""
-        except OSError as error:
-            raise LocalFilesProblem(
-                f"cannot read {path}: {error.strerror or error}", hint="check its permissions and its disk"
-            ) from error
+        with files.os_errors(f"cannot read {path}", hint=_DISK):
+            try:
+                data = files.read_regular(path, 64)
+            except FileNotFoundError:
+                return "", ""
         words = (data or b"").decode("ascii", errors="replace").split()
         if len(words) not in (1, 2) or not all(map(HOST.fullmatch, words)):
             raise LocalFilesProblem(
@@ -383,17 +366,16 @@ def read_entry(path: Path) -> bytes:
         LedgerBroken: It is not a file.
         LocalFilesProblem: It cannot be read.
     """
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as stream:
-            if stat.S_ISREG(os.fstat(handle).st_mode):
-                return stream.read(entries.LARGEST + 1)
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.EISDIR, errno.ELOOP, errno.ENXIO):
-            raise LocalFilesProblem(
-                f"cannot read {path}: {error.strerror or error}", hint="check its permissions and its disk"
-            ) from error
-    raise LedgerBroken(f"the ledger breaks at {path}, which is not a file", hint=_HINT)
+    data = None
+    with files.os_errors(f"cannot read {path}", hint=_DISK):
+        try:
+            data = files.read_regular(path, entries.LARGEST, follow=False)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EISDIR, errno.ELOOP, errno.ENXIO):
+                raise
+    if data is None:
+        raise LedgerBroken(f"the ledger breaks at {path}, which is not a file", hint=_HINT)
+    return data
 
 
 def listed(folder: Path) -> list[Path]:
@@ -402,12 +384,8 @@ def listed(folder: Path) -> list[Path]:
     Raises:
         LocalFilesProblem: It cannot be read.
     """
-    try:
+    with files.os_errors(f"cannot read {folder}", hint=_DISK):
         return list(folder.iterdir()) if folder.is_dir() else []
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot read {folder}: {error.strerror or error}", hint="check its permissions and its disk"
-        ) from error
 
 
 def _broken(number: int, path: Path, why: str) -> LedgerBroken:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pipeline.core.digest import Digest, sha256
 from pipeline.core.errors import LedgerBroken, LocalFilesProblem
+from pipeline.core.files import os_errors
 from pipeline.evidence.ledger import entry as entries
 from pipeline.evidence.ledger.entry import START, Head, Malformed
 from pipeline.evidence.ledger.store import BEFORE_HOSTS, HOST, NAME, file_name, read_entry
@@ -200,13 +201,9 @@ def _ours(name: str) -> bool:
 
 
 def _listed(folder: Path) -> list[str]:
-    try:
+    hint = "name the folder with 000000001.json and so on, and check its permissions"
+    with os_errors(f"cannot read the folder {folder}", hint=hint):
         return [path.name for path in folder.iterdir()]
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot read the folder {folder}: {error.strerror or error}",
-            hint="name the folder with 000000001.json and so on, and check its permissions",
-        ) from error
 
 
 def _by_number(claims: Iterable[Claim]) -> dict[int, list[Claim]]:

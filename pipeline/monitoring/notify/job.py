@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.config import Config, Job
 from pipeline.core import files, log
 from pipeline.core.clock import Clock, SystemClock, stamp
-from pipeline.core.errors import Code, OrgkeyError
+from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError
 from pipeline.core.isolation import isolated
 from pipeline.monitoring.notify import channels
 from pipeline.monitoring.notify.message import (
@@ -21,7 +21,6 @@ from pipeline.monitoring.notify.message import (
     Message,
     NotificationState,
     judge,
-    parse_state,
 )
 from pipeline.monitoring.notify.ping import Pinger
 
@@ -124,10 +123,8 @@ class RunNotifier:
 
     def _remember(self) -> NotificationState:
         try:
-            return parse_state(self._file.read_bytes()) if self._file else NotificationState()
-        except FileNotFoundError:
-            return NotificationState()
-        except (OSError, ValueError) as error:
+            return (NotificationState.load(self._file) if self._file else None) or NotificationState()
+        except (LocalFilesProblem, ValueError) as error:
             self._warn(f"cannot use {self._file} ({type(error).__name__}); what was sent before is forgotten")
             return NotificationState()
 
@@ -136,7 +133,6 @@ class RunNotifier:
             return
         try:
             files.private_directory(self._file.parent.parent)
-            files.private_directory(self._file.parent)
-            files.replace(self._file, memory.render())
+            memory.keep(self._file)
         except OrgkeyError as error:
             self._warn(f"{error.message}; the same may be sent again")

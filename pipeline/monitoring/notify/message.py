@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from pipeline.core.clock import parse_stamp, stamp
+from pydantic import Field
+
 from pipeline.core.errors import Code
+from pipeline.core.state_files import Moment, StateFile
 
 SCHEMA: Final = "orgkey.notification/1"
-STATE_SCHEMA: Final = "orgkey.job/1"
 NO_FAILURE: Final = frozenset({Code.OK, Code.INTERRUPTED})
 """Ends that nobody is alarmed by; an interrupted run is resumed, and missed by the ping if it is not."""
 
@@ -92,8 +92,7 @@ class Message:
         return "\n".join(filter(None, facts))
 
 
-@dataclass(frozen=True)
-class NotificationState:
+class NotificationState(StateFile):
     """What is remembered of a job between its runs.
 
     Attributes:
@@ -103,41 +102,11 @@ class NotificationState:
         overdue: What was overdue, with the time when somebody was notified.
     """
 
+    SCHEMA = "orgkey.job/1"
     failed: bool = False
     code: int = 0
-    notified: datetime | None = None
-    overdue: Mapping[str, datetime] = field(default_factory=dict)
-
-    def render(self) -> bytes:
-        """As a file."""
-        document = {
-            "schema": STATE_SCHEMA,
-            "failed": self.failed,
-            "code": self.code,
-            "told": stamp(self.notified) if self.notified else None,
-            "overdue": {name: stamp(at) for name, at in self.overdue.items()},
-        }
-        return (json.dumps(document, sort_keys=True, indent=1) + "\n").encode()
-
-
-def parse_state(data: bytes) -> NotificationState:
-    """Read what :meth:`NotificationState.render` wrote.
-
-    Raises:
-        ValueError: The file is malformed.
-    """
-    try:
-        found = json.loads(data)
-        if found["schema"] != STATE_SCHEMA:
-            raise ValueError("another schema")
-        return NotificationState(
-            bool(found["failed"]),
-            int(found["code"]),
-            parse_stamp(found["told"]) if found["told"] else None,
-            {str(name): parse_stamp(at) for name, at in found["overdue"].items()},
-        )
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(type(error).__name__) from error
+    notified: Moment | None = Field(None, alias="told")
+    overdue: dict[str, Moment] = Field(default_factory=dict)
 
 
 def judge(
@@ -146,7 +115,7 @@ def judge(
     """Decide whether somebody is notified of a run's end, and of what.
 
     Args:
-        before: What is parse_state.
+        before: What is remembered.
         ended: How the run ended.
         now: The present time.
         repeat: After how long the same is sent again.
@@ -169,15 +138,11 @@ def judge(
     news = any(due(kept.get(name)) for name in ended.overdue) and "overdue" in wanted
     only_time = 0 < len(ended.overdue) == len(ended.broken) and "overdue" in wanted
     failing = not only_time and (not before.failed or before.code != ended.code or due(before.notified))
-    unsent = NotificationState(
-        True, int(ended.code), before.notified if before.code == ended.code else None, kept
-    )
+    earlier = before.notified if before.code == ended.code else None
+    unsent = NotificationState(failed=True, code=int(ended.code), notified=earlier, overdue=kept)
     event = "failure" if failing and "failure" in wanted else "overdue" if news else None
     if event is None:
         return None, unsent, unsent
-    notified = now if event == "failure" else unsent.notified
-    return (
-        event,
-        NotificationState(True, int(ended.code), notified, dict.fromkeys(ended.overdue, now)),
-        unsent,
-    )
+    notified = now if event == "failure" else earlier
+    overdue = dict.fromkeys(ended.overdue, now)
+    return event, unsent.model_copy(update={"notified": notified, "overdue": overdue}), unsent

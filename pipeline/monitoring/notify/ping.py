@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+from pipeline import __version__
 from pipeline.config import Ping
-from pipeline.core.errors import OrgkeyError, UsageProblem
+from pipeline.core import http
+from pipeline.core.errors import OrgkeyError, Unreachable, UsageProblem
 from pipeline.core.isolation import isolated
 from pipeline.monitoring.notify import address
-from pipeline.monitoring.notify.post import post
 
 SECONDS: Final = 5.0
 _READING_SECONDS: Final = 10.0
 _LONGEST: Final = 2000
+_PAUSE_SECONDS: Final = 0.5
 
 
+@dataclass
 class Pinger:
     """Reports one run of one job.
 
@@ -31,13 +35,12 @@ class Pinger:
         warn: Called when it does not work.
     """
 
-    def __init__(self, config: Ping, job: str, run: str, warn: Callable[[str], None]) -> None:
-        self._config = config
-        self._job = job
-        self._run = run
-        self._warn = warn
-        self._problem: str | None = None
-        self._started: threading.Thread | None = None
+    config: Ping
+    job: str
+    run: str
+    warn: Callable[[str], None]
+    _problem: str | None = field(default=None, init=False)
+    _started: threading.Thread | None = field(default=None, init=False)
 
     def start(self) -> None:
         """Say that the run begins, while it does."""
@@ -56,10 +59,10 @@ class Pinger:
         attempts = 1 if self._problem or (self._started and self._started.is_alive()) else 2
         problem = self.send("" if code == 0 else f"/{code}", text, attempts=attempts)
         if problem:
-            self._warn(f"ping.{self._job} could not be sent at the end of the run: {problem}")
+            self.warn(f"ping.{self.job} could not be sent at the end of the run: {problem}")
 
     def _start(self) -> None:
-        result = isolated(lambda: self.send("/start", f"run {self._run}", attempts=1), "ping")
+        result = isolated(lambda: self.send("/start", f"run {self.run}", attempts=1), "ping")
         self._problem = result.message if isinstance(result, OrgkeyError) else result
 
     def send(self, suffix: str, text: str, *, attempts: int = 2) -> str | None:
@@ -74,7 +77,7 @@ class Pinger:
             Why it was not taken; ``None`` when it was.
         """
         try:
-            where = target(ping_address(self._config, self._job), suffix, self._run)
+            where = target(ping_address(self.config, self.job), suffix, self.run)
         except OrgkeyError as error:
             return error.message
         return post(where, text.encode()[:_LONGEST], seconds=SECONDS, attempts=attempts)
@@ -120,3 +123,40 @@ def rid(run: str) -> str:
     """
     digits = f"{run:0<16.16}"
     return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-8{digits[15]}00-000000000000"
+
+
+def post(address: str, body: bytes, *, seconds: float, attempts: int = 2) -> str | None:
+    """Send a body; no redirect is followed, and nothing of the answer is read but its status.
+
+    Args:
+        address: Where to; ``http`` or ``https``, whose certificate is verified.
+        body: What is sent.
+        seconds: Time for one attempt, from the look-up of the name to the status.
+        attempts: How often it is tried.
+
+    Returns:
+        Why it was not taken, in words that do not quote the address; ``None`` when it was.
+    """
+    if urlsplit(address).scheme not in ("http", "https"):
+        return "its address does not begin with http:// or https://"
+    problem: str | None = None
+    for attempt in range(attempts):
+        if attempt:
+            threading.Event().wait(_PAUSE_SECONDS)
+        problem, again = _once(address, body, seconds)
+        if problem is None or not again:
+            break
+    return problem
+
+
+def _once(address: str, body: bytes, seconds: float) -> tuple[str | None, bool]:
+    headers = {"User-Agent": f"orgkey-escrow/{__version__}", "Content-Type": "text/plain; charset=utf-8"}
+    try:
+        status = http.send(address, body, headers, seconds=seconds).status
+    except Unreachable as error:
+        return error.message, error.again
+    if 200 <= status < 300:
+        return None, False
+    if 300 <= status < 400:
+        return f"it answered with a redirect ({status}), which is not followed", False
+    return f"it answered {status}", status >= 500 or status == 429

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from pipeline.core import files
 from pipeline.core.clock import stamp
 from pipeline.core.digest import sha256
 from pipeline.core.errors import LocalFilesProblem
+from pipeline.core.templates import filled
+from pipeline.core.text import one_line
 from pipeline.evidence.ledger.events import KitEvent
 from pipeline.record.recovery_guide import CHECK_TEXT
 from pipeline.record.tar import PUBLIC, RECOVERY
 from pipeline.record.verify import Record
-from pipeline.workflows.checkin import Seat, seats
+from pipeline.workflows.checkin import Seat, by_custodian, seats
 from pipeline.workflows.kit import wheels as bundle
 
 RECORD_FILE = "record.tar"
@@ -84,14 +87,11 @@ def make(
     if out.exists() or out.is_symlink():
         raise LocalFilesProblem(f"{out} exists already", hint="nothing is overwritten; name another folder")
     record = scope.archive("driller").catalog().record(epoch)
-    try:
+    with files.os_errors(f"cannot write into {out.parent}", hint="name another folder with --out"):
         draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot write into {out.parent}: {error.strerror or error}",
-            hint="name another folder with --out",
-        ) from error
-    try:
+    cannot = files.os_errors(f"cannot write {out}", hint="check permissions and free space")
+    with ExitStack() as undo, cannot:
+        undo.callback(shutil.rmtree, draft, ignore_errors=True)  # nothing, once it has its name
         wheels = _safe(record, draft / "safe", with_bundle=with_bundle)
         sheets = _custodians(scope, record, draft / "custodians", paper)
         made = {
@@ -101,14 +101,6 @@ def make(
         }
         draft.rename(out)
         files.fsync_directory(out.parent)
-    except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise LocalFilesProblem(
-            f"cannot write {out}: {error.strerror or error}", hint="check permissions and free space"
-        ) from error
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
     custodians = tuple(sheet.custodian for sheet in sheets)
     scope.record_event(KitEvent(epoch=record.epoch, custodians=custodians, wheels=wheels))
     return Kit(record.epoch, out, sheets, made, wheels)
@@ -124,58 +116,18 @@ def _safe(record: Record, folder: Path, *, with_bundle: bool) -> int:
     if with_bundle:
         (folder / "wheels").mkdir()
         wheels = bundle.write(folder / "wheels")
-    _write(folder / RECORD_FILE, record.data)
-    _write(folder / "public.asc", record.members[PUBLIC])
-    _write(folder / "RECOVERY.txt", record.members[RECOVERY])
-    _write(folder / "README.txt", _readme(record, with_bundle=with_bundle).encode())
+    files.write_new(folder / RECORD_FILE, record.data)
+    files.write_new(folder / "public.asc", record.members[PUBLIC])
+    files.write_new(folder / "RECOVERY.txt", record.members[RECOVERY])
+    program = f"{bundle.NAME}=={__version__}" if with_bundle else ""
+    readme = filled(
+        __package__, "safe.txt.j2", record=record, check=CHECK_TEXT, program=program, platform=platform
+    )
+    files.write_new(folder / "README.txt", readme.encode())
     listed = sorted(path for path in folder.rglob("*") if path.is_file())
     sums = "".join(f"{sha256(path.read_bytes()).hex}  {path.relative_to(folder)}\n" for path in listed)
-    _write(folder / "SHA256SUMS", sums.encode())
+    files.write_new(folder / "SHA256SUMS", sums.encode())
     return len(wheels)
-
-
-def _readme(record: Record, *, with_bundle: bool) -> str:
-    text = f"""\
-RECOVERY KIT, FOR THE SAFE
-==========================
-
-  Org Key     {record.fingerprint}
-  epoch       {record.epoch}
-  record id   {record.manifest.record_id}
-
-record.tar is one copy of the stored record. It holds the Organization Key, encrypted: with the
-shares of one custody path it gives the key back. RECOVERY.txt is the record's own description of
-every path, with commands that need tar, gpg and shamir only.
-
-Check the files:
-
-    $ sha256sum --check SHA256SUMS
-
-Compare the fingerprint above with one that you know from elsewhere before you trust anything here.
-Then check the record, in bash, in an empty directory on a memory-backed file system, and before you
-open its RECOVERY.txt. Go on only after AUTHENTIC; RECOVERY.txt goes on with its step 2:
-
-    $ RECORD={Path("/media/kit/safe") / RECORD_FILE}
-    $ FINGERPRINT={record.fingerprint}
-{CHECK_TEXT}
-"""
-    if not with_bundle:
-        return text
-    return text + f"""
-The program is in wheels/, with all that it needs, for Python {platform.python_version()} on
-{platform.system()} {platform.machine()} ({platform.libc_ver()[0] or "no glibc"}).
-It installs without network:
-
-    $ python3 -m venv orgkey
-    $ orgkey/bin/pip install --no-index --find-links wheels {bundle.NAME}=={__version__}
-
-Then, in this directory, with the custodians at the machine (their shares are asked for one at a time):
-
-    $ orgkey/bin/orgkey restore --record record.tar --fingerprint {record.fingerprint} \\
-        --via PATH --out keypair.asc
-
-PATH is one of: {", ".join(path.name for path in record.manifest.custody.paths)}
-"""  # fmt: skip
 
 
 # -- the custodians --------------------------------------------------------------------------------------
@@ -183,10 +135,7 @@ PATH is one of: {", ".join(path.name for path in record.manifest.custody.paths)}
 
 def _custodians(scope: KeyScope, record: Record, folder: Path, paper: str) -> tuple[Sheet, ...]:
     folder.mkdir(mode=0o700)
-    people: dict[str, list[Seat]] = {}
-    for seat in seats(record):
-        if seat.kind == "openpgp":
-            people.setdefault(seat.share.label, []).append(seat)
+    people = by_custodian(seat for seat in seats(record) if seat.kind == "openpgp")
     return tuple(_custodian(scope, record, mine, folder, paper) for mine in people.values())
 
 
@@ -198,10 +147,10 @@ def _custodian(scope: KeyScope, record: Record, mine: list[Seat], folder: Path, 
     own = folder / f"{first.share.label[-8:]}-{slug or 'custodian'}"
     own.mkdir(mode=0o700)
     for seat in mine:
-        _write(own / _file(seat), record.members[seat.share.member])
+        files.write_new(own / _file(seat), record.members[seat.share.member])
     data = _sheet(scope, record, mine, paper)
-    _write(own / "sheet.pdf", pdf.render("custodian", data, at=record.manifest.created))
-    _write(own / "sheet.txt", _text(data).encode())
+    files.write_new(own / "sheet.pdf", pdf.render("custodian", data, at=record.manifest.created))
+    files.write_new(own / "sheet.txt", filled(__package__, "sheet.txt.j2", **data).encode())
     return Sheet(
         first.share.label, first.name, f"custodians/{own.name}", tuple(seat.path.name for seat in mine)
     )
@@ -224,7 +173,7 @@ def _sheet(scope: KeyScope, record: Record, mine: list[Seat], paper: str) -> dic
         "paper": paper,
         "name": first.name,
         "certificate": pdf.spaced(first.share.label),
-        "organization": _line(str(user_ids[0])),
+        "organization": one_line(str(user_ids[0])),
         "epoch": record.epoch,
         "record_id": record.manifest.record_id,
         "created": stamp(record.manifest.created),
@@ -269,49 +218,10 @@ def _people(scope: KeyScope, record: Record) -> list[dict[str, str]]:
         if seat.kind == "openpgp":
             member = known.get(seat.share.label)
             contact = member.contact if member else ""
-            name = _line(seat.name)
+            name = one_line(seat.name)
             found[seat.share.label] = {
                 "name": name.partition(" <")[0],
-                "contact": _line(contact) or name.partition(" <")[2].removesuffix(">"),
+                "contact": one_line(contact) or name.partition(" <")[2].removesuffix(">"),
                 "short": seat.share.label[-16:],
             }
     return list(found.values())
-
-
-def _text(data: Mapping[str, Any]) -> str:
-    """The sheet's commands and facts, for copying."""
-    lines = [
-        "RECOVERY KIT OF A CUSTODIAN",
-        f"{data['name']}, certificate {data['certificate']}",
-        "",
-        f"Org Key    {data['fingerprint_spaced']}",
-        f"           {' '.join(data['words'])}",
-        f"epoch      {data['epoch']}",
-        f"record id  {data['record_id']}",
-        "",
-        "The sheet (sheet.pdf) says what this is and what never to do. Its commands, for copying:",
-    ]
-    for share in data["shares"]:
-        lines += [
-            "",
-            f"Path {share['path']}: {share['needs']}; share {share['index']}, file {share['file']}",
-            "",
-            "Read it, in a ceremony only:",
-            f"    $ {share['read']}",
-            "Check it, without showing it:",
-            f"    $ {share['check']}",
-            "Send it, encrypted, to an operator whose certificate you have compared by telephone:",
-            f"    $ {share['send']}",
-        ]
-    lines += ["", "Answer a check-in:", "    $ orgkey custody check --challenge FILE", "", "Whom to call:"]
-    lines += [f"  {person['name']}, {person['contact']}, {person['short']}" for person in data["people"]]
-    return "\n".join([*lines, ""])
-
-
-def _line(text: str) -> str:
-    """Foreign text as one printable line."""
-    return "".join(char if char.isprintable() else "?" for char in text)[:200]
-
-
-def _write(path: Path, data: bytes) -> None:
-    files.write_new(path, data)

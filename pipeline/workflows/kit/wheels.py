@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.core.errors import LocalFilesProblem
+from pipeline.core.files import os_errors
 
 NAME: Final = "orgkey-escrow"
 _SKIPPED: Final = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json")
@@ -134,10 +135,6 @@ def _tags(wheel: bytes) -> str:
 
 
 def _read(path: Path) -> bytes:
-    try:
+    hint = "install orgkey-escrow again, or leave the bundle out with --no-bundle"
+    with os_errors(f"cannot read {path}", hint=hint):
         return path.read_bytes()
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot read {path}: {error.strerror or error}",
-            hint="install orgkey-escrow again, or leave the bundle out with --no-bundle",
-        ) from error

@@ -29,15 +29,13 @@ class MirroredEntry:
         host: The host-id of its chain.
         number: Which entry.
         handle: The version, as the mirror lists it.
-        ours: Whether its bytes are on this host; others are left alone, and are not a failure here:
-            `orgkey ledger verify --mirror` is what judges them.
-        fate: What becomes of its retention.
+        fate: What becomes of its retention; where its bytes are others than on this host,
+            `orgkey ledger verify --mirror` is what judges it.
     """
 
     host: str
     number: int
     handle: str
-    ours: bool = True
     fate: Fate = field(default_factory=Fate)
 
 
@@ -142,10 +140,8 @@ def carry_out(
     def at(mirrored: MirroredLedger) -> MirroredLedger:
         retainer = retainers[mirrored.target]
 
-        def one(item: MirroredEntry) -> MirroredEntry:
-            return replace(item, fate=extend(retainer, item.handle, item.fate))
-
-        done = replace(mirrored, entries=each(mirrored.entries, one))
+        entries = each(mirrored.entries, lambda item: extend(retainer, item.handle, item.fate))
+        done = replace(mirrored, entries=entries)
         if extended := done.counts.get(Action.EXTENDED):
             context.reporter.progress(f"{done.target}: {extended} entries of the ledger are retained longer")
         if failed := done.counts.get(Action.FAILED):
@@ -166,11 +162,11 @@ def _look(mirror: Mirror, here: Mapping[tuple[str, int], str], own: str) -> Mirr
         for number, handles in mirror.listing(host, 0).items()
     }
 
-    def judged(item: MirroredEntry) -> MirroredEntry:
+    def judged(item: MirroredEntry) -> Fate:
         data = isolated(lambda: mirror.get(item.handle), f"ledger mirror {mirror.name}")
         if isinstance(data, OrgkeyError):
-            return replace(item, fate=Fate().failed(data))
-        return replace(item, ours=sha256(data).hex == here[item.host, item.number])
+            return Fate().failed(data)
+        return Fate(ours=sha256(data).hex == here[item.host, item.number])
 
     wanted = [
         MirroredEntry(*place, handle)
@@ -178,7 +174,7 @@ def _look(mirror: Mirror, here: Mapping[tuple[str, int], str], own: str) -> Mirr
         for handle in listed[place]
     ]
     entries = each(wanted, judged)
-    held = {(item.host, item.number) for item in entries if item.ours}
+    held = {(item.host, item.number) for item in entries if item.fate.ours}
     return MirroredLedger(
         mirror.name,
         entries,
@@ -190,13 +186,8 @@ def _look(mirror: Mirror, here: Mapping[tuple[str, int], str], own: str) -> Mirr
 def _decided(
     seen: MirroredLedger, request: Request, retainer: Retainer[str], configured: LockMode | None
 ) -> MirroredLedger:
-    def one(item: MirroredEntry) -> MirroredEntry:
-        if not item.ours:
-            return item
+    def decided(item: MirroredEntry) -> Fate:
         where = f"entry {item.number} of the ledger at {seen.target}"
-        return replace(
-            item,
-            fate=decide(request, retainer, item.handle, item.fate, configured=configured, where=where),
-        )
+        return decide(request, retainer, item.handle, item.fate, configured=configured, where=where)
 
-    return replace(seen, entries=each(seen.entries, one))
+    return replace(seen, entries=each(seen.entries, decided))

@@ -153,14 +153,14 @@ def retain(context: KeyScope, planned: Plan) -> Plan:
         extender = context.backends("retention")
         retainers = extender.retainers()
 
-        def one(item: Version) -> Version:
+        def extended(item: Version) -> Fate:
             if item.stored is None:
-                return item
-            done = replace(item, fate=extend(retainers[item.target], item.stored, item.fate))
-            _tell(context, done)
-            return done
+                return item.fate
+            fate = extend(retainers[item.target], item.stored, item.fate)
+            _tell(context, item.target, item.stored, fate)
+            return fate
 
-        versions = each(planned.versions, one)
+        versions = each(planned.versions, extended)
         ledger = retain_ledger.carry_out(context, planned.ledger, extender.entry_retainers())
         result = replace(planned, versions=versions, ledger=ledger)
         context.record_event(_event(result))
@@ -219,17 +219,17 @@ def _read(
             chunk, order, begun = order[:AT_ONCE], order[AT_ONCE:], True
             stored = [item for items in pool.map(lambda name: listed[name](), chunk) for item in items]
             found = [Version(target.name, epoch_of(item.slot), item) for item in stored if item.readable]
-            read += each(found, lambda item: _judge(archive, target, item))
+            read += each(found, partial(_judge, archive, target))
     return tuple(read), len(order)
 
 
-def _judge(archive: Archive, target: Target, item: Version) -> Version:
+def _judge(archive: Archive, target: Target, item: Version) -> Fate:
     assert item.stored is not None
     outcome = archive.read(target, item.stored).outcome
     if isinstance(outcome, OrgkeyError):
-        return replace(item, fate=Fate(problem=outcome.message, code=outcome.code))
+        return Fate(problem=outcome.message, code=outcome.code)
     hidden = item.stored.presence is Presence.HIDDEN
-    return replace(item, fate=Fate(problem="hidden behind a delete marker" if hidden else None))
+    return Fate(problem="hidden behind a delete marker" if hidden else None)
 
 
 def _missing(name: str, items: Iterable[Version], epochs: Iterable[str]) -> list[Version]:
@@ -244,23 +244,20 @@ def _decided(
 ) -> tuple[Version, ...]:
     configured = configured_mode(context.config, retainer.name)
 
-    def one(item: Version) -> Version:
+    def decided(item: Version) -> Fate:
         assert item.stored is not None
         where = f"{item.stored.location} at {item.target}"
-        return replace(
-            item,
-            fate=decide(request, retainer, item.stored, item.fate, configured=configured, where=where),
-        )
+        return decide(request, retainer, item.stored, item.fate, configured=configured, where=where)
 
-    return each(items, one)
+    return each(items, decided)
 
 
-def _tell(context: KeyScope, item: Version) -> None:
-    if item.fate.action is Action.EXTENDED and item.stored and item.fate.wanted:
-        until = stamp(item.fate.wanted.until)
-        context.reporter.progress(f"{item.target}: {item.stored.location} is retained until {until}")
-    elif item.fate.action is Action.FAILED:
-        context.reporter.warn(f"{item.fate.problem}")
+def _tell(context: KeyScope, target: str, stored: Stored, fate: Fate) -> None:
+    if fate.action is Action.EXTENDED and fate.wanted:
+        until = stamp(fate.wanted.until)
+        context.reporter.progress(f"{target}: {stored.location} is retained until {until}")
+    elif fate.action is Action.FAILED:
+        context.reporter.warn(f"{fate.problem}")
 
 
 def _event(result: Plan) -> RetainEvent:

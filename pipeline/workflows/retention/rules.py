@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from pipeline.config import Config, S3TargetConfig
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem
@@ -18,6 +18,11 @@ from pipeline.storage.interface import LockMode, Retainer, Retention
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ].+)?\Z")
 WORKERS: Final = 8
 T = TypeVar("T")
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    V = TypeVar("V", bound=DataclassInstance)
 
 
 class Action(StrEnum):
@@ -57,6 +62,7 @@ class Fate:
         action: What is, or was, done.
         problem: What is wrong or odd, in words.
         code: ``OK``, or why this version is not retained as asked.
+        ours: Whether its bytes are known on this host; others are left alone, and are not a failure here.
     """
 
     before: Retention | None = None
@@ -64,6 +70,7 @@ class Fate:
     action: Action = Action.LEFT
     problem: str | None = None
     code: Code = Code.OK
+    ours: bool = True
 
     @property
     def irrevocable(self) -> bool:
@@ -113,7 +120,7 @@ def decide(
     Raises:
         UsageProblem: It can only be had with another ``--mode``.
     """
-    if found.code is not Code.OK:
+    if found.code is not Code.OK or not found.ours:
         return found
     before = isolated(lambda: retainer.retention(item), where)
     if isinstance(before, OrgkeyError):
@@ -154,10 +161,19 @@ def configured_mode(config: Config, target: str) -> LockMode | None:
     return settings.lock_mode if isinstance(settings, S3TargetConfig) else None
 
 
-def each(items: Collection[T], fn: Callable[[T], T]) -> tuple[T, ...]:
-    """Call ``fn`` with every item, several at a time; in their order."""
+def each(items: Collection[V], fate: Callable[[V], Fate]) -> tuple[V, ...]:
+    """Every item with what becomes of it, several at a time; in their order.
+
+    Args:
+        items: Frozen values with a ``fate``.
+        fate: What becomes of one.
+    """
+
+    def one(item: V) -> V:
+        return replace(item, fate=fate(item))
+
     with ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="retain") as pool:
-        return tuple(pool.map(fn, items))
+        return tuple(pool.map(one, items))
 
 
 def extend(retainer: Retainer[T], item: T, fate: Fate) -> Fate:

@@ -16,6 +16,7 @@ from pipeline.core import log, text
 from pipeline.core.clock import SystemClock
 from pipeline.core.errors import NotPinned
 from pipeline.evidence.ledger import entry as chain
+from tests.support import quiet_log
 
 NASTY = "a\x1b[2J\x9b31m\u202egpj.exe\u2066\u200f\r\nb\x00\u2028\udcff"
 HARMLESS = "a\\x1b[2J\\x9b31m\\u202egpj.exe\\u2066\\u200f\\r\\nb\\x00\\u2028\\xff"
@@ -61,7 +62,7 @@ def test_no_log_line_steers_a_terminal(capsys: pytest.CaptureFixture[str]) -> No
         logging.getLogger("pipeline").warning("said: %s", NASTY.removesuffix("\udcff"))
         logging.getLogger("pipeline").warning("two\nlines")
     finally:
-        log.shutdown()
+        quiet_log.shut_down()
     assert not steers(capsys.readouterr().err)
 
 

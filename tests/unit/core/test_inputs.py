@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core import log, passphrases
+from pipeline.core import log, passphrases, typed_text
 from pipeline.core.errors import DeadlinePassed, LocalFilesProblem, OrgkeyError, ProgramMissing, UsageProblem
 from pipeline.core.secret import Secret
 
@@ -43,7 +43,7 @@ def test_odd_ends_are_mentioned_without_showing_the_passphrase(
     (tmp_path / "file").write_bytes(content)
     (tmp_path / "file").chmod(0o600)
     value = from_file(tmp_path / "file")
-    assert passphrases.edge_note(Secret(value)) is not None
+    assert typed_text.oddity(value) is not None
     assert "used as it stands" in caplog.text
     assert "pw" not in caplog.text
 
@@ -51,7 +51,7 @@ def test_odd_ends_are_mentioned_without_showing_the_passphrase(
 def test_a_plain_private_file_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_bytes(b"inner space is fine\n")
     (tmp_path / "file").chmod(0o600)
-    assert passphrases.edge_note(Secret(from_file(tmp_path / "file"))) is None
+    assert typed_text.oddity(from_file(tmp_path / "file")) is None
     assert caplog.text == ""
 
 
@@ -139,7 +139,7 @@ def test_once_remembers_what_can_be_read_once() -> None:
         asked.append(1)
         return Secret("pw")
 
-    source = passphrases.once(ask)
+    source = passphrases.Once(ask)
     assert asked == []
     assert (source(), source(), len(asked)) == (Secret("pw"), Secret("pw"), 1)
 

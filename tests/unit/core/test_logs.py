@@ -15,6 +15,7 @@ import pytest
 from pipeline.core import log as logs
 from pipeline.core.redaction import MARK, Redactor
 from pipeline.core.secret import Secret
+from tests.support import quiet_log
 
 SHARE = b"academic acid academic leaf briefing jury"
 CANARIES = {
@@ -73,7 +74,7 @@ def server() -> Iterator[str]:
 def fresh_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(logs, "_redactor", Redactor())
     yield
-    logs.shutdown()
+    quiet_log.shut_down()
 
 
 def talk(server: str) -> None:
@@ -219,7 +220,7 @@ def test_warnings_of_libraries_stay_off_an_operators_screen(capsys: pytest.Captu
             logs.setup(level)
             warnings.warn("old cipher", DeprecationWarning, stacklevel=1)
             assert ("old cipher" in capsys.readouterr().err) is seen
-        logs.shutdown()
+        quiet_log.shut_down()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.core import log
 from pipeline.core.redaction import Redactor
+from tests.support import quiet_log
 from tests.support.listener import Listener, listening
 from tests.support.worlds import genuine as genuine
 
@@ -22,4 +23,4 @@ def listener() -> Iterator[Listener]:
 def fresh_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(log, "_redactor", Redactor())
     yield
-    log.shutdown()
+    quiet_log.shut_down()

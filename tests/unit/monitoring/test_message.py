@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipeline.core.errors import Code
-from pipeline.monitoring.notify.message import JobOutcome, NotificationState, judge, parse_state
+from pipeline.monitoring.notify.message import JobOutcome, NotificationState, judge
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 ALL = ("failure", "recovery", "overdue")
@@ -30,7 +30,7 @@ def events(
     memory, now, told = NotificationState(), NOW, []
     for ended in ends:
         event, after, lost = judge(memory, ended, now, DAY, wanted)
-        memory = parse_state((after if arrives else lost).render())
+        memory = NotificationState.parse((after if arrives else lost).render())
         told.append(event)
         now += step
     return told  # type: ignore[return-value]  # events are words
@@ -87,4 +87,4 @@ def test_a_clock_that_was_ahead_does_not_silence() -> None:
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"null", b'{"schema": "orgkey.job/2"}', b"\xff"])
 def test_a_memory_of_another_form_is_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError):
-        parse_state(data)
+        NotificationState.parse(data)

@@ -13,7 +13,7 @@ from pipeline.config import Ping
 from pipeline.core import log
 from pipeline.core.errors import UsageProblem
 from pipeline.monitoring.notify import address, ping
-from pipeline.monitoring.notify.post import post
+from pipeline.monitoring.notify.ping import post
 from tests.support.listener import Listener
 
 RUN = "0123456789abcdef"

@@ -174,7 +174,7 @@ def drilled(days: float, *, copy: str = "a", path: str = "p", passed: bool = Tru
     problems = () if passed else ("authentic: damaged", "opened: no")
     seconds = more.pop("seconds", 1.0)
     entry = an_entry(1, at)
-    return Drilled(at, NAME, copy, path, passed, seconds, {}, problems, {}, {}, (), entry, **more)
+    return Drilled(at, NAME, copy, path, passed, seconds, {}, problems, (), (), entry, **more)
 
 
 @pytest.mark.parametrize(

@@ -79,9 +79,10 @@ def test_the_verdict_and_the_counts_come_first(name: str) -> None:
 def test_every_section_and_every_row_is_there(name: str) -> None:
     report = replace(SAMPLES[name](), controls=(CONTROL,))
     page = html.render(report).decode()
-    for anchor, _ in html.SECTIONS:
+    anchors = re.findall(r'<li><a href="#([a-z-]+)">', page)
+    assert len(anchors) == 12
+    for anchor in anchors:
         assert f'id="{anchor}"' in page
-        assert f'href="#{anchor}"' in page
     for item in (*report.not_covered, *(rule.text for rule in report.rules), *report.verdict.gaps):
         assert item in page or item.replace("'", "&#39;") in page
     assert "CP-9(1)†" in page
