@@ -34,7 +34,8 @@ from pipeline.core.errors import Code, OrgkeyError, first_of
 from pipeline.core.isolation import isolated
 from pipeline.core.text import counted
 from pipeline.custody.shares import paths
-from pipeline.custody.shares.paths import VOLATILE, WAY, HolderDescription
+from pipeline.custody.shares.manifest_section import PathEntry
+from pipeline.custody.shares.paths import VOLATILE, WAY, HolderDescription, PathNeed
 from pipeline.posture.minimal_sets import one
 from pipeline.posture.model import (
     Model,
@@ -154,35 +155,18 @@ class _Control:
         """A thing with the parties that facts add."""
         return replace(thing, parties=thing.parties | self._added.get(thing.label, set()))
 
-    def configured(self) -> Model:
-        """What the configured plan would mean."""
-        plain = from_config(self.config)
-        paths = (
-            tuple(replace(need, shares=tuple(map(self.of, need.shares))) for need in path)
-            for path in plain.paths
-        )
-        return Model(tuple(paths), tuple(map(self.of, plain.copies)), plain.names)
-
     def stored(self, epoch: Epoch) -> Model:
         """What one stored epoch means: its own plan, and the copies that are good now."""
         assert epoch.record is not None
         section, targets = epoch.record.manifest.custody, self.config.target
+
+        def required(entry: PathEntry, need: PathNeed) -> Requirement:
+            labels = [share.label for share in entry.shares_of(need.holder)]
+            shares = self._shares(need.holder, section.holders[need.holder], labels)
+            return Requirement(need.threshold, shares, need.holder)
+
         return Model(
-            tuple(
-                tuple(
-                    Requirement(
-                        need.threshold,
-                        self._shares(
-                            need.holder,
-                            section.holders[need.holder],
-                            [share.label for share in entry.shares_of(need.holder)],
-                        ),
-                        need.holder,
-                    )
-                    for need in entry.needs
-                )
-                for entry in section.paths
-            ),
+            tuple(tuple(required(entry, need) for need in entry.needs) for entry in section.paths),
             tuple(self.of(copy_at(it.target, targets[it.target])) for it in epoch.good),
             tuple(entry.name for entry in section.paths),
         )
@@ -288,7 +272,7 @@ def expose(context: KeyScope, surveys: Sequence[Catalog] | None = None) -> Expos
     return Exposure(
         stored=Posture(tuple(models.values())) if models else None,
         latest=latest,
-        configured=Posture((control.configured(),)),
+        configured=Posture((from_config(context.config, control.of),)),
         epochs=epochs,
         lingering=(
             *(_older(epoch, models[epoch.name], latest) for epoch in older if latest),

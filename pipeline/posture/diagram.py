@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from importlib import resources
-from typing import Final
-from xml.sax.saxutils import escape
+from typing import Any, Final
 
+from markupsafe import Markup
+
+from pipeline.core.templates import filled_markup
 from pipeline.core.text import who_alone
 from pipeline.posture.analysis import Exposure
 from pipeline.posture.model import Model, Requirement, Thing
@@ -31,24 +33,12 @@ class _Box:
 
     def __init__(self, head: str, texts: Iterable[str], warning: str, width: float) -> None:
         letters = int((width - 2 * _PAD) / _LETTER)
-        self.head, self.lines = _cut(head, letters), _wrapped(texts, letters)
-        self.warning, self.width = warning, width
+        self.head, self.lines = _shown(_cut(head, letters)), _wrapped(texts, letters)
+        self.warning, self.width = _shown(warning), width
 
     @property
     def height(self) -> float:
         return _PAD * 2 + _LINE * (1 + len(self.lines) + bool(self.warning)) - 4
-
-    def draw(self, x: float, y: float) -> list[str]:
-        kind = ' class="point"' if self.warning else ""
-        drawn = [f'<rect x="{x:g}" y="{y:g}" width="{self.width:g}" height="{self.height:g}" rx="6"{kind}/>']
-        at = y + _PAD + 10
-        drawn.append(_text(x + _PAD, at, self.head, "head"))
-        for line in self.lines:
-            at += _LINE
-            drawn.append(_text(x + _PAD, at, line, "dim"))
-        if self.warning:
-            drawn.append(_text(x + _PAD, at + _LINE, self.warning, "warn"))
-        return drawn
 
 
 def draw(found: Exposure) -> str:
@@ -64,31 +54,22 @@ def draw(found: Exposure) -> str:
     (model,) = posture.models
     points = _Points(found)
     seen = found.basis.partition(":")[0]
-    what = "as stored in the latest epoch" if found.latest else f"as configured; {seen}"
-    drawn = [_text(24, 34, "Who can get the Org Key back", "title"), _text(24, 54, what, "dim")]
-    y = 76.0
-    ends = []
-    for number, path in enumerate(model.paths):
-        if number:
-            drawn.append(_text(40, y + 4, "OR", "join"))
-            y += 18
-        name = _name(model, number)
-        height, panel = _path(name, path, found.names, points, y)
-        drawn += panel
-        ends.append(y + height / 2)
-        y += height + 14
-    drawn.append(_text(40, y + 6, "AND one authentic copy of the record", "join"))
-    y += 20
-    height, panel = _copies(model, points, y)
-    drawn += panel
-    ends.append(y + height / 2)
-    bottom = y + height
-    drawn += _key(ends, 76, bottom)
-    bottom += 28
-    for line in _closing(found):
-        drawn.append(_text(24, bottom, line, "warn" if line.startswith("!") else "dim"))
-        bottom += _LINE
-    return _document(drawn, bottom + 12, _described(model, found))
+    paths = [_path(name, path, found.names, points) for name, path in _named(model)]
+    return filled_markup(
+        __package__,
+        "diagram.svg.j2",
+        paths=paths,
+        copies=_copies(model, points),
+        what="as stored in the latest epoch" if found.latest else f"as configured; {seen}",
+        closing=_closing(found),
+        description=_shown(_described(model, found)),
+        style=Markup(_STYLE),  # noqa: S704 - this package's own file
+        width=WIDTH,
+        room=_ROOM,
+        step=_LINE,
+        pad=_PAD,
+        gap=_GAP,
+    )
 
 
 class _Points:
@@ -107,23 +88,13 @@ class _Points:
 
 
 def _path(
-    name: str, path: tuple[Requirement, ...], names: Mapping[str, str], points: _Points, y: float
-) -> tuple[float, list[str]]:
+    name: str, path: tuple[Requirement, ...], names: Mapping[str, str], points: _Points
+) -> dict[str, Any]:
     """A path: its requirements in a row, all of them needed."""
     width = (_ROOM - 2 * _PAD - _GAP * (len(path) - 1)) / len(path)
     boxes = [_requirement(need, names, points, width) for need in path]
     height = max(box.height for box in boxes) + _LINE + 2 * _PAD
-    drawn = [
-        f'<rect class="panel" x="24" y="{y:g}" width="{_ROOM:g}" height="{height:g}" rx="8"/>',
-        _text(24 + _PAD, y + 18, f"path {name}", "head"),
-    ]
-    x = 24.0 + _PAD
-    for number, box in enumerate(boxes):
-        if number:
-            drawn.append(_text(x - _GAP + 8, y + height / 2 + 8, "AND", "join"))
-        drawn += box.draw(x, y + _LINE + _PAD)
-        x += width + _GAP
-    return height, drawn
+    return {"name": _shown(name), "boxes": boxes, "height": height}
 
 
 def _requirement(need: Requirement, names: Mapping[str, str], points: _Points, width: float) -> _Box:
@@ -136,7 +107,7 @@ def _requirement(need: Requirement, names: Mapping[str, str], points: _Points, w
     return _Box(head, [*people, f"{size - need.threshold} may be missing"], warning, width)
 
 
-def _copies(model: Model, points: _Points, y: float) -> tuple[float, list[str]]:
+def _copies(model: Model, points: _Points) -> list[list[_Box]]:
     columns = min(3, max(1, len(model.copies)))
     width = (_ROOM - 12 * (columns - 1)) / columns
     boxes = []
@@ -144,25 +115,7 @@ def _copies(model: Model, points: _Points, y: float) -> tuple[float, list[str]]:
         texts = [f"controlled by {', '.join(sorted(copy.parties))}"]
         texts += [f"failure domain {copy.domain}"] if copy.domain else []
         boxes.append(_Box(copy.label, texts, points.of([copy]), width))
-    drawn = []
-    at = y
-    for start in range(0, len(boxes), columns):
-        row = boxes[start : start + columns]
-        for number, box in enumerate(row):
-            drawn += box.draw(24 + number * (width + 12), at)
-        at += max(box.height for box in row) + 12
-    return at - y - (12 if boxes else 0), drawn
-
-
-def _key(ends: list[float], top: float, bottom: float) -> list[str]:
-    """The key at the right, and a line to it from every path and from the copies."""
-    x, middle = WIDTH - 24 - 112, (top + bottom) / 2
-    return [
-        *(f'<line x1="{24 + _ROOM:g}" y1="{end:g}" x2="{x:g}" y2="{middle:g}"/>' for end in sorted(ends)),
-        f'<rect class="key" x="{x:g}" y="{middle - 28:g}" width="112" height="56" rx="6"/>',
-        _text(x + 14, middle - 4, "the Org Key", "head"),
-        _text(x + 14, middle + 14, "a path, a copy", "dim"),
-    ]
+    return [boxes[start : start + columns] for start in range(0, len(boxes), columns)]
 
 
 def _closing(found: Exposure) -> list[str]:
@@ -184,8 +137,7 @@ def _closing(found: Exposure) -> list[str]:
 def _described(model: Model, found: Exposure) -> str:
     """The picture in words, for those who do not see it."""
     ways = []
-    for number, path in enumerate(model.paths):
-        name = _name(model, number)
+    for name, path in _named(model):
         needs = [
             need.shares[0].label
             if len(need.shares) == 1
@@ -197,8 +149,12 @@ def _described(model: Model, found: Exposure) -> str:
     return "; or ".join(ways) + f"; and one copy of: {copies}. " + ". ".join(_closing(found)) + "."
 
 
-def _name(model: Model, number: int) -> str:
-    return model.names[number] if number < len(model.names) else str(number + 1)
+def _named(model: Model) -> list[tuple[str, tuple[Requirement, ...]]]:
+    """Each path with its name."""
+    return [
+        (model.names[number] if number < len(model.names) else str(number + 1), path)
+        for number, path in enumerate(model.paths)
+    ]
 
 
 def _called(share: Thing, names: Mapping[str, str]) -> str:
@@ -217,34 +173,12 @@ def _wrapped(texts: Iterable[str], letters: int) -> tuple[str, ...]:
                 line = ""
             line = f"{line} {_cut(word, letters)}".strip()
         lines.append(line)
-    return tuple(lines)
+    return tuple(map(_shown, lines))
 
 
 def _cut(text: str, letters: int) -> str:
     return text if len(text) <= letters else text[: max(1, letters - 1)] + "\N{HORIZONTAL ELLIPSIS}"
 
 
-def _text(x: float, y: float, text: str, kind: str) -> str:
-    return f'<text x="{x:g}" y="{y:g}" class="{kind}">{_escaped(text)}</text>'
-
-
-def _escaped(text: str) -> str:
-    return escape("".join(char if char.isprintable() else "?" for char in text))
-
-
-def _document(drawn: list[str], height: float, description: str) -> str:
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" width="{WIDTH}" '
-        f'height="{height:g}" role="img" aria-labelledby="posture-title posture-desc">'
-    )
-    return "\n".join(
-        [
-            head,
-            '<title id="posture-title">Custody posture: who can get the Org Key back</title>',
-            f'<desc id="posture-desc">{_escaped(description)}</desc>',
-            f"<style>{_STYLE}</style>",
-            *drawn,
-            "</svg>",
-            "",
-        ]
-    )
+def _shown(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)

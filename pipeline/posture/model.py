@@ -238,22 +238,20 @@ def _same_loss(
     return same, merged
 
 
-def from_config(config: Config) -> Model:
+def from_config(config: Config, of: Callable[[Thing], Thing] = lambda thing: thing) -> Model:
     """Model what the configuration says about control.
 
     Args:
         config: The validated configuration.
-
-    Returns:
-        The model; facts that only the servers know are not in it.
+        of: Adds to a thing what only the servers know.
     """
-    holders = {name: shares_of(name, holder) for name, holder in config.holder.items()}
+    holders = {name: tuple(map(of, shares_of(name, holder))) for name, holder in config.holder.items()}
     return Model(
         paths=tuple(
             tuple(Requirement(need.threshold, holders[need.holder], need.holder) for need in path.needs)
             for path in config.path.values()
         ),
-        copies=tuple(copy_at(name, target) for name, target in config.target.items()),
+        copies=tuple(of(copy_at(name, target)) for name, target in config.target.items()),
         names=tuple(config.path),
     )
 

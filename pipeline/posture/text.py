@@ -13,20 +13,16 @@ from pipeline.posture.model import PartySets, in_order
 
 def document(found: Exposure) -> dict[str, Any]:
     """The document `orgkey.custody-posture/1`."""
-    now = found.now
+    answers = {"reconstruct": found.now.reconstruct, "fatal_losses": found.now.fatal_losses}
     return {
         "schema": "orgkey.custody-posture/1",
-        "reconstruct": _sets(now.reconstruct),
-        "fatal_losses": _sets(now.fatal_losses),
-        "groups": {
-            "reconstruct": _groups(now.reconstruct),
-            "fatal_losses": _groups(now.fatal_losses),
+        **{name: _sets(answer) for name, answer in answers.items()},
+        "groups": {name: _groups(answer) for name, answer in answers.items()},
+        "single_points": {
+            "reconstruct": found.now.reconstruct.singles(),
+            "loss": found.now.fatal_losses.singles(),
         },
-        "single_points": {"reconstruct": now.reconstruct.singles(), "loss": now.fatal_losses.singles()},
-        "configured": {
-            "reconstruct": _sets(found.configured.reconstruct),
-            "fatal_losses": _sets(found.configured.fatal_losses),
-        },
+        "configured": {name: _sets(getattr(found.configured, name)) for name in answers},
         "lingering": [
             {
                 "epoch": item.epoch,

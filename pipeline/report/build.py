@@ -17,6 +17,8 @@ from pipeline.config import Config, S3TargetConfig
 from pipeline.core.clock import parse_stamp
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, OrgkeyError, first_of
+from pipeline.core.templates import expression, table, template
+from pipeline.core.values import taken_from
 from pipeline.custody.shares.manifest_section import PathEntry
 from pipeline.custody.shares.paths import HolderDescription
 from pipeline.evidence.ledger.backup_history import BackupHistory
@@ -43,7 +45,6 @@ from pipeline.report.model import (
     EvidenceItem,
     OrgKeyFacts,
     PathFacts,
-    ProofState,
     Report,
     Restorability,
     RuleFacts,
@@ -55,14 +56,6 @@ from pipeline.workflows.checkin import ShareState
 
 PERIOD: Final = timedelta(days=365)
 _PEOPLE: Final = frozenset({"openpgp", "paper"})
-_LEDGER_LIMITS: Final = (
-    "A ledger shows no entry that was never made, or was cut off behind its last one before anything outside "
-    "this host had it."
-)
-_DRILL_LIMITS: Final = (
-    "A test restore opens the record, and proves the key with independent implementations of OpenPGP; "
-    "it does not install the key on a server."
-)
 
 
 @dataclass(frozen=True)
@@ -156,7 +149,7 @@ def build(context: KeyScope, *, since: datetime | None = None) -> BuildResult:
         custody=_custody(exposure) if exposure else None,
         custodians=tuple(_custodian(item) for item in state.custodians),
         changes=events.since(begin),
-        rules=tuple(RuleFacts(rule.name, rule.ok, rule.text, rule.warned) for rule in state.rules),
+        rules=tuple(taken_from(rule, RuleFacts) for rule in state.rules),
         not_covered=(),
         ledger=ledger,
         evidence=(),
@@ -165,7 +158,7 @@ def build(context: KeyScope, *, since: datetime | None = None) -> BuildResult:
     posture = None
     if exposure:
         posture = (json.dumps(text.document(exposure), indent=2, sort_keys=True) + "\n").encode()
-    report = replace(report, not_covered=tuple(_not_covered(context, report)))
+    report = replace(report, not_covered=tuple(_not_covered(context.config, report)))
     report = replace(report, evidence=tuple(_evidence(report, events, certificates, record, posture)))
     report = replace(report, controls=assess(report))
     public = record.members["public.asc"] if record else None
@@ -183,17 +176,12 @@ def _code(report: Report, state: Status) -> Code:
 def _copy(config: Config, copy: Copy) -> CopyFacts:
     target = config.target[copy.target]
     unlocked = f"not locked as configured: {copy.unlocked}" if copy.unlocked else None
-    return CopyFacts(
-        target=copy.target,
-        kind=copy.kind,
-        domain=copy.domain,
+    return taken_from(
+        copy,
+        CopyFacts,
         controlled_by=target.controlled_by,
-        location=copy.location,
-        version=copy.version,
-        ok=copy.ok,
         problem="; ".join(filter(None, (copy.problem, unlocked))) or None,
         sha256=copy.sha256.hex if copy.sha256 else None,
-        retain_until=copy.retain_until,
         lock_mode=target.lock_mode if isinstance(target, S3TargetConfig) else None,
         evidence=("R1",) if copy.ok else (),
     )
@@ -259,11 +247,11 @@ def _capabilities(record: Record) -> tuple[tuple[str, str, str], ...]:
 
 
 def _epoch(epoch: Epoch, survey: Catalog, record: Record) -> EpochFacts:
-    return EpochFacts(
+    return taken_from(
+        record.manifest,
+        EpochFacts,
         name=epoch.name,
         state=str(epoch.state),
-        created=record.manifest.created,
-        record_id=record.manifest.record_id,
         record_sha256=record.sha256.hex,
         protection=(
             "the key: AES-256, iterated and salted SHA-256, under an escrow passphrase of 256 random bits",
@@ -305,16 +293,9 @@ def _backup(backup: Backup, readings: BackupHistory) -> BackupFacts:
 
 
 def _custodian(item: ShareState) -> CustodianFacts:
-    return CustodianFacts(
-        item.seat.name,
-        item.seat.share.label,
-        item.seat.path.name,
-        item.last,
-        item.age_seconds,
-        item.overdue,
-        (item.entry.label,) if item.entry else (),
-        item.pending,
-    )
+    seat, evidence = item.seat, (item.entry.label,) if item.entry else ()
+    who = {"name": seat.name, "label": seat.share.label, "path": seat.path.name}
+    return taken_from(item, CustodianFacts, **who, last_check_in=item.last, evidence=evidence)
 
 
 def _exposure(context: KeyScope, surveys: tuple[Catalog, ...]) -> Exposure | None:
@@ -346,38 +327,12 @@ def _custody(found: Exposure) -> CustodyFacts:
     )
 
 
-def _not_covered(context: KeyScope, report: Report) -> Iterator[str]:
-    policy, config, ledger = context.config.policy, context.config, report.ledger
-    for cell in report.matrix:
-        if cell.state is ProofState.NEVER:
-            yield f"The copy at {cell.copy} was never restored by path {cell.path}."
-    if policy.max_drill_age_days is None:
-        yield "No frequency of test restores is set (policy.max_drill_age_days), so none can be missed."
-    if policy.rto_seconds is None:
-        yield "No objective for the recovery time is set (policy.rto_seconds)."
-    if config.key is None or config.key.live is None:
-        yield "The server's live key is not looked up (key.live): a regenerated Org Key would go unnoticed."
-    if not config.backups:
-        yield "No place of the server's backups is configured ([backups.<name>])."
-    for item in report.backups:
-        if item.failed_at:
-            yield f"Backup {item.name} {item.read_text}."
-        elif item.epoch and item.verified_at is None:
-            yield f"Backup {item.name} was never read to its end with the escrowed key."
-    if report.custody is None:
-        yield "The custody posture could not be computed."
-    else:
-        yield from (f"Not known: {unknown}" for unknown in report.custody.unknown)
-    if ledger.anchored_to < ledger.entries:
-        yield f"Nothing outside this host vouches for ledger entries after {ledger.anchored_to}."
-    if ledger.waiting is None:
-        yield "The ledger is on this host alone: no mirror is configured ([ledger] mirrors)."
-    if report.vault is None and any(item.kind == "vault" for item in config.target.values()):
-        yield "Vault's policies and roles were never compared with what they should be (`orgkey infra plan`)."
-    if config.certificate.timestamp is None:
-        yield "Times are this host's own: no authority stamps them (certificate.timestamp)."
-    yield _LEDGER_LIMITS
-    yield _DRILL_LIMITS
+def _not_covered(config: Config, report: Report) -> Iterator[str]:
+    facts = {"config": config, "report": report}
+    for row in table(__package__, "limits.toml")["limits"]:
+        for it in expression(row.get("each", "[none]"))(facts) or ():
+            if expression(row.get("when", "true"))(facts, it=it):
+                yield template(row["says"])(facts, it=it)
 
 
 def _evidence(

@@ -6,9 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.archive.run import KeyScope
-from pipeline.core.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError
+from pipeline.core.errors import IntegrityProblem, OrgkeyError
 from pipeline.core.isolation import isolated
 from pipeline.evidence import timestamp
+from pipeline.evidence.ledger.store import listed
 from pipeline.evidence.statement import FOLDER
 from pipeline.evidence.verify import Checked, check
 from pipeline.record.verify import Record
@@ -30,13 +31,8 @@ def issued(context: KeyScope, record: Record | None) -> tuple[tuple[Checked, ...
     found, problems = [], []
     folder = context.root / FOLDER
     settings = context.config.certificate
-    try:
-        names = sorted(folder.glob("*.json")) if folder.is_dir() else []
-        trusted = timestamp.roots(settings.timestamp_ca_file) if settings.timestamp_ca_file else None
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot read {folder}: {error.strerror or error}", hint="check its permissions"
-        ) from error
+    names = sorted(path for path in listed(folder) if path.suffix == ".json")
+    trusted = timestamp.roots(settings.timestamp_ca_file) if settings.timestamp_ca_file else None
 
     def look(path: Path) -> Checked:
         one = check(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.core.errors import LedgerBroken
+from pipeline.core.values import taken_from
 from pipeline.evidence.ledger import drill_history as history
 from pipeline.evidence.ledger.drill_history import Drilled, History
 from pipeline.evidence.ledger.entry import START
@@ -167,23 +168,19 @@ def drill_facts(
     drills: Iterable[Drilled], since: datetime, objective: float | None
 ) -> tuple[DrillFacts, ...]:
     """The period's test restores as the report has them."""
-    return tuple(
-        DrillFacts(
-            item.at,
-            item.epoch,
-            item.copy,
-            item.path,
-            item.passed,
-            item.seconds,
-            tuple(item.stages.items()),
-            item.problems,
-            item.by.get("sign", ()),
-            None if objective is None or item.seconds is None else item.seconds <= objective,
-            (item.entry.label,),
+
+    def facts(item: Drilled) -> DrillFacts:
+        timed = None if objective is None or item.seconds is None else item.seconds <= objective
+        return taken_from(
+            item,
+            DrillFacts,
+            stages=tuple(item.stages.items()),
+            implementations=item.makers,
+            within_objective=timed,
+            evidence=(item.entry.label,),
         )
-        for item in drills
-        if item.at >= since
-    )
+
+    return tuple(facts(item) for item in drills if item.at >= since)
 
 
 def missed(

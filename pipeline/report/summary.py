@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
-from pipeline.core.text import age
-from pipeline.report.model import Cell, CopyFacts, ProofState, Report, Restorability
+from pipeline.core.templates import expression, table, template
+from pipeline.report.model import Cell, CopyFacts, ProofState, Report
 
 _THRESHOLD: Final = re.compile(r"(\d+) of (\d+) ")
 _STANDING: Final = frozenset({ProofState.PROVEN, ProofState.OVERDUE})
@@ -38,8 +39,8 @@ class Summary:
         late: Custodians who did not prove their shares within the limit.
         unopened: Backups that no escrowed key opens; ``unread``: those that were never read to their end.
         unstored: Former keys that nothing is stored of.
-        conditions: What may stand against a control, by its name in the catalogue.
-        sentences: What can be said, by its name in the catalogue.
+        conditions: What may stand against a control, by its name in ``summary.toml``.
+        sentences: What can be said, by its name there.
         evidence: Ids by what they are evidence of.
     """
 
@@ -83,8 +84,9 @@ class Summary:
         self.unread = tuple(backup.name for backup in report.backups if backup.verified_at is None)
         self.unstored = tuple(name for name, stored in report.key.former if stored.startswith("nothing"))
         self.evidence = self._evidence()
-        self.conditions = self._copy_conditions() | self._drill_conditions() | self._key_conditions()
-        self.sentences = self._copy_sentences() | self._drill_sentences() | self._key_sentences()
+        words, facts = table(__package__, "summary.toml"), vars(self) | self._facts()
+        self.conditions = {name: bool(expression(text)(facts)) for name, text in words["conditions"].items()}
+        self.sentences = {name: template(text)(facts) for name, text in words["sentences"].items()}
 
     def sentence(self, parts: Iterable[str]) -> str:
         """One sentence of those parts that say something.
@@ -114,230 +116,34 @@ class Summary:
             "newest ledger entry": of_kind("ledger entry")[-1:],
         }
 
-    def _copy_conditions(self) -> dict[str, bool]:
-        report, ledger, domains = self.report, self.report.ledger, len(self.domains)
-        return {
-            "there is no copy": not report.copies,
-            "no copy is good": not self.good,
-            "a copy is not good": bool(self.bad),
-            "no copy is the record": not self.exact,
-            "a copy is not the record": len(self.exact) < len(report.copies),
-            "no copy is locked": not self.locked,
-            "a copy is not locked": len(self.locked) < len(report.copies),
-            "one party can delete all copies": bool(self.erasers),
-            "one party controls every copy": len(report.copies) > 1 and bool(_controllers(report.copies)),
-            "all copies are in one failure domain": domains < 2 and not self.lost,
-            "all good copies are in one failure domain": domains < 2,
-            "a failure domain has no good copy": bool(self.lost),
-            "no backup is known": not report.backups,
-            "a backup is for no escrowed key": bool(self.unopened),
-            "a backup was never read": bool(self.unread),
-            "the ledger is empty": not ledger.entries,
-            "the ledger's chain is broken": not ledger.ok,
-            "the ledger's end is not vouched for": ledger.anchored_to < ledger.entries,
-            "entries are not yet mirrored": bool(ledger.waiting),
-            "there is no certificate": not self.evidence["certificates"],
-        }
-
-    def _drill_conditions(self) -> dict[str, bool]:
+    def _facts(self) -> dict[str, Any]:
+        """What conditions and sentences speak of beside the attributes."""
         report, verdict = self.report, self.report.verdict
-        seconds, objective = verdict.rto_seconds, verdict.rto_objective
+        leftovers = report.custody.lingering if report.custody else ()
+        counts = Counter(cell.state for cell in report.matrix)
         return {
-            "no test restore was made": not report.drills,
-            "no test restore stands": not self.standing,
-            "no test restore of the last year stands": not self.last_passed
-            or report.generated - self.last_passed > _YEAR,
-            "a test restore is overdue": self.overdue,
-            "a test restore was missed": bool(report.missed),
-            "a test restore fails": bool(self.failing),
-            "a test restore was too slow": any(it.within_objective is False for it in self.newest.values()),
-            "a failure was not followed by a success": bool(self.uncorrected),
-            "a copy or a path was never restored": not self._covered(self.standing),
-            "a copy or a path is not proven": not self._covered(self.proven),
-            "a copy on a path is not proven": not report.matrix or len(self.proven) < len(report.matrix),
-            "no frequency is set": report.drill_interval_days is None,
-            "the key cannot be restored": verdict.answer is Restorability.NO,
-            "the verdict is not yes": verdict.answer is not Restorability.YES,
-            "the recovery time is not measured against an objective": seconds is None or objective is None,
-            "recovery is too slow": seconds is not None and objective is not None and seconds > objective,
-            "more is asked for than this program sees": True,
+            "verdict": verdict,
+            "key": report.key,
+            "epoch": report.epoch,
+            "custody": report.custody,
+            "ledger": report.ledger,
+            "took": verdict.rto_seconds,
+            "goal": verdict.rto_objective,
+            "controllers": _controllers(report.copies) if len(report.copies) > 1 else [],
+            "of_this_year": self.last_passed and report.generated - self.last_passed <= _YEAR,
+            "all_restored": self._covered(self.standing),
+            "all_proven": self._covered(self.proven),
+            "other_pairs": [
+                f"{counts[state]} {state}"
+                for state in ProofState
+                if counts[state] and state is not ProofState.PROVEN
+            ],
+            "makers": sorted({name for it in report.drills if it.passed for name in it.implementations}),
+            "restored": sorted({cell.path for cell in self.standing}),
+            "signs": any("sign" in usage for _, _, usage in report.key.capabilities),
+            "leftovers": leftovers,
+            "leftover_exports": any(line.startswith("exports") for line in leftovers),
         }
-
-    def _key_conditions(self) -> dict[str, bool]:
-        report, key, custody = self.report, self.report.key, self.report.custody
-        return {
-            "no epoch is stored": report.epoch is None,
-            "nothing protected is stored": not (report.epoch and report.epoch.protection),
-            "the live key is not the same": key.live != "same",
-            "the live key is another": key.live == "replaced",
-            "the live key is not known": key.live == "unknown",
-            "the live key is another or not known": key.live not in ("same", "renewed"),
-            "the key's dates are not known": key.expires is None and key.created is None,
-            "the parts of the key are not known": not key.capabilities,
-            "a signing key is stored": self._signs,
-            "nothing is stored of a former key": bool(self.unstored),
-            "there is no custody path": not report.paths,
-            "there is no custodian": not report.custodians,
-            "a custodian is late": bool(self.late),
-            "a holder is indispensable": bool(self.indispensable),
-            "the posture is not known": custody is None,
-            "part of the posture is not known": bool(custody and custody.unknown),
-            "somebody gets the key alone": bool(custody and (custody.alone or custody.hosts)),
-            "a single loss is fatal": bool(custody and custody.fatal_alone),
-            "exports are left over": any(line.startswith("exports") for line in self._leftovers),
-        }
-
-    def _copy_sentences(self) -> dict[str, str]:
-        report, ledger, count = self.report, self.report.ledger, len(self.report.copies)
-        opened, read = (len(report.backups) - len(names) for names in (self.unopened, self.unread))
-        failed = sum(bool(backup.failed_at) for backup in report.backups)
-        bad = listed(" ({})", (f"{copy.target}: {copy.problem or 'not good'}" for copy in self.bad), "; ")
-        erasers = listed("all copies can be deleted by {} alone", self.erasers)
-        undeletable = "no party controls all copies and can delete them" if self.good else "no copy is good"
-        places = ", ".join(f"{copy.target} in {copy.domain}" for copy in self.good) or "nowhere"
-        anchor = (
-            f"{ledger.anchored_to} of them are vouched for{f' by {ledger.anchor}' if ledger.anchor else ''}"
-        )
-        return {
-            "copies": f"{len(self.good)} of {count} copies were read whole and are authentic{bad}",
-            "exact copies": f"{len(self.exact)} of {count} copies were read and have the record's digest "
-            f"{self.record or 'that is not known'}",
-            "domains": f"good copies are in {len(self.domains)} failure domains: {places}",
-            "lost domains": listed("no good copy in {}", self.lost),
-            "places": f"{count} copies, all encrypted: "
-            + ", ".join(f"{copy.target} ({copy.domain})" for copy in report.copies),
-            "locked copies": "; ".join(
-                (
-                    f"{len(self.locked)} of {count} copies cannot be deleted by anyone before their "
-                    "retention ends",
-                    *(f"{copy.target} until {copy.retain_until:%Y-%m-%d}" for copy in self.locked),
-                )
-            ),
-            "locked records": f"{len(self.locked)} of {count} copies of the record are locked until their "
-            "retention ends",
-            "erasers": erasers or undeletable,
-            "common controllers": listed(
-                "every copy is controlled by {}", _controllers(report.copies) if count > 1 else ()
-            ),
-            "backups": f"{opened} of {len(report.backups)} known backups of the server are for an "
-            "escrowed key" + listed(" (not: {})", self.unopened),
-            "backups read": f"{read} of {len(report.backups)} backups were read to their end"
-            + (f", {failed} could not be when they were last tried" if failed else "")
-            + listed(", unexpected: {}", [it.name for it in report.backups if it.history_text]),
-            "ledger": "; ".join(
-                (
-                    f"the ledger has {ledger.entries} entries and its hash chain "
-                    + ("holds" if ledger.ok else f"is broken: {ledger.problem}"),
-                    anchor if ledger.anchored_to else "nothing outside this host vouches for it",
-                    *([f"{ledger.waiting} entries are not yet mirrored"] if ledger.waiting else []),
-                )
-            ),
-            "certificates": f"{len(self.evidence['certificates'])} drill certificates, each signed by the "
-            "recovered Org Key and by the witness key",
-        }
-
-    def _drill_sentences(self) -> dict[str, str]:
-        report, verdict, days = self.report, self.report.verdict, self.report.drill_interval_days
-        counts = {state: sum(cell.state is state for cell in report.matrix) for state in ProofState}
-        proven = counts.pop(ProofState.PROVEN)
-        others = listed(" ({})", (f"{count} {state}" for state, count in counts.items() if count))
-        late = listed(
-            " ({})", [f"{item.days:.1f} days overdue now" for item in report.missed if not item.until][:1]
-        )
-        none = "none can be missed where no frequency is set"
-        missed = none if days is None else f"{len(report.missed)} test restores missed{late}"
-        passed, failed = report.runs
-        failures = len(report.failed)
-        makers = sorted({name for it in report.drills if it.passed for name in it.implementations})
-        due = f", the next one is due {self.next_due:%Y-%m-%d}" if self.next_due else ""
-        took = "not measured" if verdict.rto_seconds is None else f"{verdict.rto_seconds:.1f} s"
-        goal = (
-            "no objective is set"
-            if verdict.rto_objective is None
-            else f"the objective is {verdict.rto_objective:g} s"
-        )
-        restored = sorted({cell.path for cell in self.standing})
-        return {
-            "verdict": verdict.sentence.rstrip("."),
-            "host": report.host,
-            "sample": f"{proven} of {len(report.matrix)} pairs of copy and path are proven{others}",
-            "test restores": f"since {report.since:%Y-%m-%d}: {missed}, {failed} failed, {passed} passed",
-            "frequency": "the policy sets no frequency of test restores"
-            if days is None
-            else f"the policy asks for a test restore every {days:g} days{due}",
-            "newest test restore": "no test restore stands as passed"
-            if self.last_passed is None
-            else "the newest test restore that stands passed "
-            f"{age((report.generated - self.last_passed).total_seconds())} ago",
-            "proofs": listed("the recovered key signed, certified and decrypted, checked by {}", makers),
-            "corrections": f"{failures - len(self.uncorrected)} of {failures} failures were followed by a "
-            "passed test restore of the same copy and path"
-            if failures
-            else "",
-            "open failures": listed(
-                "still open: {}", sorted({text for it in self.uncorrected for text in it.problems}), "; "
-            ),
-            "recovery time": f"slowest current recovery: {took}, {goal}",
-            "recovered paths": f"recovered by {len(restored)} of {len(report.paths)} custody paths"
-            + listed(" ({})", restored),
-        }
-
-    def _key_sentences(self) -> dict[str, str]:
-        report, key, custody, epoch = self.report, self.report.key, self.report.custody, self.report.epoch
-        people, proved = len(report.custodians), len(report.custodians) - len(self.late)
-        protection = "; ".join(epoch.protection) if epoch else ""
-        made = f"made {key.created:%Y-%m-%d}" if key.created else "when it was made is not known"
-        ends = f"its self-signatures end {key.expires:%Y-%m-%d}" if key.expires else "its end is not known"
-        no_posture = "" if custody else "the custody posture could not be computed"
-        usage = "; ".join(f"{part[-16:]} may {uses}" for part, _, uses in key.capabilities)
-        return {
-            "epoch": f"epoch {epoch.name} was taken {epoch.created:%Y-%m-%d}" if epoch else "",
-            "other epochs": f"{len(epoch.others if epoch else ())} other epochs are stored",
-            "protection": protection,
-            "stored protection": protection if epoch else "no epoch is stored",
-            "fingerprint": key.fingerprint,
-            "algorithm": key.algorithm,
-            "key": f"Org Key {key.fingerprint}, {key.algorithm}, {len(key.capabilities)} parts",
-            "algorithms": "; ".join(f"{part[-16:]}: {kind}, {uses}" for part, kind, uses in key.capabilities),
-            "usage": usage or "the parts of the key are not known",
-            "signing key": "a signing key is stored, since a server's backups and user keys depend on the "
-            "one Org Key; the organisation's own reasons are to be kept beside this"
-            if self._signs
-            else "",
-            "lifetime": f"Org Key {made}; {ends}",
-            "live key": f"the live key against the escrowed one: {key.live}"
-            + (f" ({key.live_reason})" if key.live_reason else ""),
-            "renewal": f"renewal {key.renewal}" if key.renewal else "",
-            "former keys": f"{len(key.former)} former keys are listed"
-            + listed(", nothing is stored of {}", self.unstored),
-            "leftovers": listed("leftovers: {}", self._leftovers, "; ") or "no leftovers are known",
-            "number of leftovers": f"leftovers: {len(self._leftovers)}, open to those who had them; only a "
-            "regenerated Org Key ends that",
-            "paths": "; ".join(f"path {path.name}: {', '.join(path.needs)}" for path in report.paths),
-            "indispensable": listed("every proven path needs {}", self.indispensable),
-            "people": f"{people} people hold shares",
-            "custodians": f"{proved} of {people} custodians proved their shares in time"
-            if people
-            else "no custody path needs people",
-            "late custodians": listed("not: {}", self.late),
-            "unproven custodians": listed("not proven lately by {}", self.late),
-            "fatal losses": listed("fatal alone: the loss of {}", custody.fatal_alone if custody else ()),
-            "no posture": no_posture,
-            "posture": no_posture
-            if custody is None
-            else (
-                f"who can get the key: {'; '.join(custody.reconstruct) or 'nobody'}; "
-                f"alone: {custody.alone_text}{listed('; not known: {}', custody.unknown, '; ')}"
-            ),
-        }
-
-    @property
-    def _signs(self) -> bool:
-        return any("sign" in usage for _, _, usage in self.report.key.capabilities)
-
-    @property
-    def _leftovers(self) -> tuple[str, ...]:
-        return self.report.custody.lingering if self.report.custody else ()
 
     def _covered(self, cells: Collection[Cell]) -> bool:
         """Whether there are cells, and every copy and every path occurs in them."""
@@ -352,12 +158,6 @@ def joined(*parts: str) -> str:
     """One sentence of those parts that say something."""
     text = "; ".join(filter(None, parts))
     return text[:1].upper() + text[1:] + "."
-
-
-def listed(text: str, items: Iterable[str], separator: str = ", ") -> str:
-    """A text with the items in its braces; empty where there are none."""
-    found = separator.join(items)
-    return text.format(found) if found else ""
 
 
 def merged(*groups: Sequence[str]) -> tuple[str, ...]:

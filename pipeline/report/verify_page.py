@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from importlib import resources
 from typing import Final
 
 from pipeline.core.clock import stamp
+from pipeline.core.templates import filled
 from pipeline.core.text import printable
 from pipeline.report.model import Report
 
@@ -32,16 +32,12 @@ def render(report: Report, names: Collection[str]) -> bytes:
         report: The report.
         names: The bundle's files; steps without anything to check are left out, and the page says so.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(  # noqa: S701 - plain text, in which nothing has to be escaped
-        undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
-    )
-    text = resources.files(__package__).joinpath("verify.txt.j2").read_text(encoding="utf-8")
     public = "public.asc" in names
     certificates = any(name.startswith("certificates/") and name.endswith(".json") for name in names)
     chains = {match[1] for name in names if (match := _ENTRY.fullmatch(name))}
-    page = environment.from_string(text).render(
+    page = filled(
+        __package__,
+        "verify.txt.j2",
         generated=stamp(report.generated),
         host=printable(report.host),
         program=report.program,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Any, Final
 
+from pipeline.core.templates import table
 from pipeline.report.model import Control, Report, Restorability, Support
 from pipeline.report.summary import Summary, merged
 
@@ -20,7 +19,7 @@ _NOT_SEEN: Final = "What is stored could not be looked at."
 @cache
 def catalogue() -> dict[str, Any]:
     """The catalogue: its ``catalogues``, ``subjects`` and ``objectives``."""
-    return tomllib.loads(resources.files(__package__).joinpath("catalogue.toml").read_text(encoding="utf-8"))
+    return table(__package__, "catalogue.toml")
 
 
 @dataclass(frozen=True)

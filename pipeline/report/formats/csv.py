@@ -14,17 +14,17 @@ import csv
 import dataclasses
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from pipeline.core.clock import stamp
+from pipeline.core.templates import expression, table, template
 from pipeline.report.model import Report
 
 _FORMULA: Final = re.compile(r"(^|[;,\t\r\n] *)(?=[=+@\t\r-])")
 CLAIMS: Final = ("section", "subject", "what", "value", "state", "at", "evidence", "sha256")
-Claim = tuple[str, str, str, object, str, datetime | None, Sequence[str]]
 
 
 def tables(report: Report) -> dict[str, bytes]:
@@ -51,10 +51,15 @@ def claims(report: Report) -> bytes:
         report: The report.
     """
     digests = {item.id: item.sha256 for item in report.evidence}
-    rows = (
-        (section, subject, what, value, state, at, ids, [digests[one] for one in ids if one in digests])
-        for section, subject, what, value, state, at, ids in _claims(report)
-    )
+    facts = {name: getattr(report, name) for name in ("verdict", "key", "ledger", "epoch", "custody")}
+    facts["report"] = report
+    words = table(__package__, "claims.toml")
+    found = []
+    for row in (words["default"] | row for row in words["claims"]):
+        columns = [(template if name == "what" else expression)(row[name]) for name in CLAIMS[1:-1]]
+        items = expression(row["each"])(facts) or ()
+        found += [(row["section"], *(column(facts, it=it) for column in columns)) for it in items]
+    rows = ((*claim, [digests[one] for one in claim[-1] if one in digests]) for claim in found)
     return _write(CLAIMS, rows)
 
 
@@ -93,124 +98,3 @@ def _text(value: object) -> str:
         inner = (": ".join(map(_text, item)) if isinstance(item, tuple) else _text(item) for item in value)
         return "; ".join(inner)
     return str(value)
-
-
-# -- claims -----------------------------------------------------------------------------------------
-
-
-def _claims(report: Report) -> Iterator[Claim]:
-    yield from _summary(report)
-    yield from _stored(report)
-    yield from _drills(report)
-    yield from _people(report)
-    yield from _vault(report)
-    for rule in report.rules:
-        yield "gate", rule.name, "rule", rule.text, rule.state, report.generated, ()
-    for change in report.changes:
-        yield "changes", change.event, "change", change.text, change.state, change.at, change.evidence
-    for control in report.controls:
-        name = f"{control.catalogue} {control.id}"
-        yield (
-            "controls", name, control.asks, control.says, control.support, report.generated, control.evidence
-        )  # fmt: skip
-    for text in report.not_covered:
-        yield "not covered", "", "limit", text, "", report.generated, ()
-
-
-def _summary(report: Report) -> Iterator[Claim]:
-    verdict, key, now = report.verdict, report.key, report.generated
-    yield (
-        "verdict",
-        key.fingerprint,
-        "restorable today",
-        verdict.sentence,
-        verdict.answer,
-        now,
-        verdict.evidence,
-    )
-    yield (
-        "verdict",
-        key.fingerprint,
-        "recovery time in seconds",
-        verdict.rto_seconds,
-        "",
-        verdict.proven_at,
-        (),
-    )
-    yield "verdict", key.fingerprint, "objective in seconds", verdict.rto_objective, "", None, ()
-    for gap in verdict.gaps:
-        yield "verdict", key.fingerprint, "gap", gap, "gap", now, ()
-    yield "key", key.fingerprint, "algorithm", key.algorithm, "", key.created, ()
-    yield "key", key.fingerprint, "names", key.user_ids, "", key.created, ()
-    yield "key", key.fingerprint, "live key", key.live_reason or key.live, key.live, now, ()
-    for fingerprint, stored in key.former:
-        yield "key", fingerprint, "former key", stored, "", now, ()
-    ledger = report.ledger
-    value = ledger.problem or f"{ledger.entries} entries"
-    yield "ledger", ledger.head, "chain", value, ledger.state, now, ()
-    yield "ledger", ledger.head, "entries vouched for", ledger.anchored_to, ledger.anchor or "", now, ()
-    for one in ledger.hosts[1:]:
-        vouched = f"{one.anchored_to} vouched for by {one.anchor or 'nothing'}"
-        yield "ledger", one.head, f"chain of host {one.host}", f"{one.entries} entries", vouched, now, ()
-
-
-def _vault(report: Report) -> Iterator[Claim]:
-    side = report.vault
-    if side is None:
-        return
-    value = side.differences or "no differences"
-    yield "vault", ", ".join(side.servers), "as it should be", value, side.state, side.at, side.evidence
-
-
-def _stored(report: Report) -> Iterator[Claim]:
-    now = report.generated
-    if report.epoch:
-        epoch = report.epoch
-        yield "epoch", epoch.name, "record", epoch.record_sha256, epoch.state, epoch.created, ()
-        yield "epoch", epoch.name, "protection", epoch.protection, "", epoch.created, ()
-    for copy in report.copies:
-        value = copy.problem or copy.location
-        yield "copies", copy.target, "copy", value, copy.state, now, copy.evidence
-    for backup in report.backups:
-        yield "backups", backup.name, "for", backup.problem or backup.epoch, backup.state, now, ()
-        yield (
-            "backups", backup.name, "read to its end", backup.read_text,
-            backup.read_state, backup.read_at, backup.evidence,
-        )  # fmt: skip
-
-
-def _drills(report: Report) -> Iterator[Claim]:
-    for cell in report.matrix:
-        pair = f"{cell.copy} by {cell.path}"
-        value = cell.problem or cell.seconds
-        yield "matrix", pair, "restored in seconds", value, cell.state, cell.proven_at, cell.evidence
-    for drill in report.drills:
-        yield (
-            "drills", f"{drill.copy} by {drill.path}", "test restore, seconds",
-            drill.seconds if drill.passed else drill.problems, drill.state, drill.at, drill.evidence,
-        )  # fmt: skip
-    for item in report.missed:
-        yield "drills", "", "test restore missed, days", item.days, item.state, item.due, ()
-
-
-def _people(report: Report) -> Iterator[Claim]:
-    for person in report.custodians:
-        subject = f"{person.name} ({person.label}) on {person.path}"
-        yield (
-            "custodians", subject, "last proven", person.last_check_in or "never", person.state,
-            person.last_check_in, person.evidence,
-        )  # fmt: skip
-    custody = report.custody
-    if custody is None:
-        return
-    for what, lines in (
-        ("can get the key", custody.reconstruct),
-        ("can get the key alone", (custody.alone_text,)),
-        ("fatal loss", custody.fatal),
-        ("fatal loss alone", custody.fatal_alone),
-        ("lingering", custody.lingering),
-        ("fact", custody.facts),
-        ("not known", custody.unknown),
-    ):
-        for line in lines:
-            yield "custody", "", what, line, "", report.generated, custody.evidence

@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from pathlib import Path
-from typing import Final
+from importlib import resources
 
+from markupsafe import Markup
+
+from pipeline.core.templates import filled_markup
 from pipeline.core.text import spaced
 from pipeline.report.formats import chart, page
 from pipeline.report.model import Report, harmless
-
-SECTIONS: Final[tuple[tuple[str, str], ...]] = (
-    ("not-covered", "Not covered"),
-    ("proofs", "Proofs"),
-    ("copies", "Copies"),
-    ("drills", "Test restores"),
-    ("backups", "Backups"),
-    ("custody", "Custody"),
-    ("changes", "Changes"),
-    ("rules", "Rules"),
-    ("vault", "Vault"),
-    ("key", "The key"),
-    ("controls", "Controls"),
-    ("evidence", "Evidence"),
-)
 
 
 def render(report: Report) -> bytes:
@@ -33,23 +20,18 @@ def render(report: Report) -> bytes:
     Args:
         report: The report. Its text is shown as text, whoever wrote it.
     """
-    import jinja2
-    from markupsafe import Markup
-
     report = harmless(report)
-    here = Path(__file__).parent
-    css = here.joinpath("report.css").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string(here.joinpath("report.html.j2").read_text(encoding="utf-8"))
+    css = resources.files(__package__).joinpath("report.css").read_text(encoding="utf-8")
     words = page.words(report)
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     widths = (chart.WIDTH, chart.NARROW)
-    return template.render(
-        words,
+    return filled_markup(
+        __package__,
+        "report.html.j2",
+        **words,
         report=report,
         css=Markup(css),  # noqa: S704 - this package's own file
         style_hash=Markup(f"sha256-{digest}"),  # noqa: S704
-        sections=[(name, title) for name, title in SECTIONS if report.controls or name != "controls"],
         charts=[Markup(chart.draw(report, width=width)) for width in widths],  # noqa: S704 - it escapes what it shows
         picture=_picture(report),
         listed={item.id for item in words["shown_evidence"]},

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 import uuid
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from importlib import resources
 from pathlib import PurePath
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from pipeline.core.clock import stamp
+from pipeline.core.templates import environment, expression, table, template
 from pipeline.core.text import printable
 from pipeline.report.controls.assess import NIST, assess, catalogue
 from pipeline.report.model import Report
@@ -50,7 +48,7 @@ def render(report: Report, *, version: Version = "1.2.1", findings: bool = False
     """
     if version not in VERSIONS:
         raise ValueError(f"OSCAL {version} is not written here")
-    tables = tomllib.loads(resources.files(__package__).joinpath("oscal.toml").read_text(encoding="utf-8"))
+    tables = table(__package__, "oscal.toml")
     defaults = tables.pop("defaults")["observations"]
     (result,) = tables["results"]
     result["observations"] = [defaults | row for row in result["observations"]]
@@ -96,18 +94,12 @@ class _Filler:
     """
 
     def __init__(self, words: dict[str, Any]) -> None:
-        import jinja2
-
-        environment = jinja2.Environment(undefined=jinja2.StrictUndefined)  # noqa: S701 - JSON, by json
-        environment.filters |= {
-            "stamp": lambda at: stamp(at) if at else "",
+        self._words = words
+        environment().filters |= {
             "control_id": control_id,
             "quote": quote,
             "media_type": lambda file: _MEDIA.get(PurePath(file).suffix, "application/octet-stream"),
         }
-        environment.globals.clear()  # each text would copy them
-        self._environment, self._words = environment, words
-        self._compiled: dict[str, Callable[..., Any]] = {}
 
     def fill(self, value: Any, **item: Any) -> Any:
         """The value with its templates filled in, without what is empty.
@@ -117,11 +109,7 @@ class _Filler:
             item: What it is written for.
         """
         if isinstance(value, str):
-            if "{" not in value:
-                return value
-            return self._compile(value, lambda text: self._environment.from_string(text).render)(
-                self._words, **item
-            )
+            return template(value)(self._words, **item) if "{" in value else value
         if isinstance(value, list):
             return [found for part in value for found in self._items(part, item) if found]
         found = {name: self.fill(part, **item) for name, part in value.items() if name != "each"}
@@ -134,16 +122,8 @@ class _Filler:
     def _items(self, value: Any, item: dict[str, Any]) -> list[Any]:
         if not (isinstance(value, dict) and "each" in value):
             return [self.fill(value, **item)]
-        each = self._compile(value["each"], self._environment.compile_expression)
-        return [
-            self.fill(value, item=one, number=number)
-            for number, one in enumerate(each(**self._words, **item))
-        ]
-
-    def _compile(self, text: str, compiler: Callable[[str], Callable[..., Any]]) -> Callable[..., Any]:
-        if text not in self._compiled:
-            self._compiled[text] = compiler(text)
-        return self._compiled[text]
+        each = expression(value["each"])(self._words, **item)
+        return [self.fill(value, item=one, number=number) for number, one in enumerate(each)]
 
 
 def prop(name: str, value: object) -> dict[str, str]:

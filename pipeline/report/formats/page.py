@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
 from pipeline.report.formats import chart
-from pipeline.report.model import Control, DrillFacts, ProofState, Report, Restorability, Support, cited
+from pipeline.report.model import DrillFacts, ProofState, Report, Restorability, Support, cited
 
 NEWEST: Final = 100
 """So many test restores are shown one by one, and every failed one."""
+_OK: Final = (Restorability.YES, ProofState.PROVEN, Support.SUPPORTED)
+_BAD: Final = (
+    Restorability.UNKNOWN, Restorability.NO, ProofState.FAILED, ProofState.UNREADABLE, Support.NONE
+)  # fmt: skip
 TONES: Final = {
-    Restorability.YES: "ok",
-    Restorability.GAPS: "warn",
-    Restorability.UNPROVEN: "warn",
-    Restorability.UNKNOWN: "bad",
-    Restorability.NO: "bad",
-    ProofState.PROVEN: "ok",
-    ProofState.OVERDUE: "warn",
-    ProofState.FAILED: "bad",
-    ProofState.NEVER: "warn",
-    ProofState.UNREADABLE: "bad",
-    Support.SUPPORTED: "ok",
-    Support.PARTIAL: "warn",
-    Support.NONE: "bad",
-    Support.UNKNOWN: "warn",
-    Support.NOT_APPLICABLE: "warn",
+    state: "ok" if state in _OK else "bad" if state in _BAD else "warn"
+    for state in (*Restorability, *ProofState, *Support)
 }
 MARKS: Final = {"ok": "✓", "warn": "!", "bad": "✗"}
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """What a report has for one catalogue.
-
-    Attributes:
-        title: The catalogue's name.
-        applies: When it applies at all; empty when always.
-        controls: Its controls.
-    """
-
-    title: str
-    applies: str
-    controls: tuple[Control, ...]
 
 
 def words(report: Report) -> dict[str, Any]:
@@ -65,8 +40,10 @@ def words(report: Report) -> dict[str, Any]:
         "shown": shown,
         "shown_evidence": [it for it in report.evidence if it.id in used or not it.id.startswith("L")],
         "catalogues": [
-            Catalogue(*about, tuple(group))
-            for about, group in groupby(report.controls, lambda one: (one.catalogue, one.applicability))
+            {"title": title, "applies": applies, "controls": tuple(group)}
+            for (title, applies), group in groupby(
+                report.controls, lambda one: (one.catalogue, one.applicability)
+            )
         ],
     }
 
