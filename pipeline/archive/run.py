@@ -21,7 +21,8 @@ from pipeline.archive.archive import Archive
 from pipeline.archive.backends import Backends
 from pipeline.archive.catalog import Catalog
 from pipeline.archive.journal import Journal
-from pipeline.config import Config, IdentityName
+from pipeline.config import Config
+from pipeline.config.identities import IdentityName
 from pipeline.core import log
 from pipeline.core.clock import Clock, Deadline
 from pipeline.core.errors import OrgkeyError

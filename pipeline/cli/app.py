@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TypeGuard
 
 import typer
 
@@ -13,7 +13,7 @@ from pipeline import __version__
 from pipeline.cli import streams
 from pipeline.cli.lazy import commands, group
 from pipeline.cli.output import report_error
-from pipeline.core import clock, hardening, signals
+from pipeline.core import clock, files, hardening, log, signals
 from pipeline.core.errors import Code, Interrupted, OrgkeyError, UsageProblem
 from pipeline.core.signals import Signalled
 
@@ -137,9 +137,7 @@ def root(
     ] = False,
 ) -> None:
     """Escrow the Organization Key of a PGP Encryption Server."""
-    from pipeline.core.files import require_address_space
-
-    require_address_space()
+    files.require_address_space()
 
 
 def main() -> NoReturn:
@@ -171,42 +169,46 @@ def _run(as_json: bool) -> Code:
     try:
         _choose_log_format(sys.argv[1:])
         result = app(prog_name="orgkey", standalone_mode=False)
-    except Interrupted as error:
-        report_error(_interrupted(error.message), as_json=as_json)
-        return error.code
-    except UsageProblem as error:
-        # A file that cannot be read for want of memory or descriptors is not a mistake of the operator.
-        problem = _exhausted(error.__cause__) or error
-        report_error(problem, as_json=as_json)
-        return problem.code
-    except OrgkeyError as error:
-        report_error(error, as_json=as_json)
-        return error.code
     except typer.Exit as leave:
         return Code(leave.exit_code) if leave.exit_code in set(Code) else Code.INTERNAL
-    except _USAGE_ERRORS as error:
-        message = error.format_message().rstrip(".")
-        left_out = type(error).__name__ == "NoArgsIsHelpError"  # a command: its help is the answer
-        if left_out and not _logs_json():
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error, SystemExit) and error.__context__ is None:  # completion of words
+            return Code(error.code) if error.code in set(Code) else Code.INTERNAL
+        if _left_out(error) and not log.as_json():  # a command: its help is the answer
+            message = str(error.format_message()).rstrip(".")
             sys.stderr.write(f"{message}\n" if message else "")
-        else:
-            message = "no command is given" if left_out else message
-            hint = "see `orgkey --help`, or `orgkey COMMAND --help`"
-            report_error(UsageProblem(message[0].lower() + message[1:], hint=hint), as_json=as_json)
-        return Code.USAGE
-    except (KeyboardInterrupt, typer.Abort):
-        _clean_up()
-        report_error(_interrupted(), as_json=as_json)
-        return Code.INTERRUPTED
-    except SystemExit as leave:  # the parser's own
-        if leave.__context__ is None:  # completion of words
-            return Code(leave.code) if leave.code in set(Code) else Code.INTERNAL
-        return _unforeseen(leave.__context__, as_json=as_json)  # it takes any broken pipe for that of stdout
-    except Exception as error:
-        # The last resort. The text of a foreign exception may quote what it choked on, so only its type
-        # is shown, and where it arose; the traceback has no values of variables.
-        return _unforeseen(error, as_json=as_json)
+            return Code.USAGE
+        problem = _problem(error)
+        report_error(problem, as_json=as_json)
+        return problem.code
     return result if isinstance(result, Code) else Code.OK
+
+
+def _left_out(error: BaseException) -> TypeGuard[typer.BadParameter]:
+    return type(error).__name__ == "NoArgsIsHelpError"
+
+
+def _problem(error: BaseException) -> OrgkeyError:
+    """What is said of an error that nothing below has caught.
+
+    The text of a foreign exception may quote what it choked on, so only its type is shown, and where it
+    arose; the traceback has no values of variables.
+    """
+    if isinstance(error, OrgkeyError):
+        # A file that cannot be read for want of memory or descriptors is not a mistake of the operator.
+        cause = error.__cause__ if isinstance(error, UsageProblem) else None
+        lack = files.exhaustion(cause, "go on") if cause else None
+        return lack or (_interrupted(error.message) if isinstance(error, Interrupted) else error)
+    if isinstance(error, _USAGE_ERRORS):
+        message = "no command is given" if _left_out(error) else error.format_message().rstrip(".")
+        hint = "see `orgkey --help`, or `orgkey COMMAND --help`"
+        return UsageProblem(message[0].lower() + message[1:], hint=hint)
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        _clean_up()
+        return _interrupted()
+    if isinstance(error, SystemExit):  # the parser's own: it takes any broken pipe for that of stdout
+        error = error.__context__ or error
+    return files.exhaustion(error, "go on") or _internal(error)
 
 
 def _choose_log_format(words: list[str]) -> None:
@@ -226,35 +228,15 @@ def _choose_log_format(words: list[str]) -> None:
     if chosen not in _LOG_FORMATS:
         raise UsageProblem(f"the log format {chosen!r} is not known", hint="--log-format takes text or json")
     if chosen == "json":
-        from pipeline.core import log
-
         log.choose(as_json=True)
 
 
 def _log_end(code: Code) -> None:
-    if _logs_json():
-        from pipeline.core import log
-
+    if log.as_json():
         level = "info" if code is Code.OK else "error"
         log.event(
             "end", f"exit code {int(code)}: {code.meaning}", level=level, code=int(code), name=code.label
         )
-
-
-def _logs_json() -> bool:
-    return "pipeline.core.log" in sys.modules and sys.modules["pipeline.core.log"].as_json()
-
-
-def _unforeseen(error: BaseException, *, as_json: bool) -> Code:
-    problem = _exhausted(error) or _internal(error)
-    report_error(problem, as_json=as_json)
-    return problem.code
-
-
-def _exhausted(error: BaseException | None) -> OrgkeyError | None:
-    from pipeline.core import files
-
-    return files.exhaustion(error, "go on") if error is not None else None
 
 
 def _internal(error: BaseException) -> OrgkeyError:

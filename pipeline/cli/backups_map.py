@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.cli.command import Invocation, command
+from pipeline.cli.command import COPY_CODES, Invocation, arg, command
 from pipeline.cli.documents.stored import BackupItem, BackupsMapDocument
-from pipeline.cli.help import COPY_CODES
-from pipeline.cli.options import arg
 from pipeline.cli.output import spaced, table
 from pipeline.core.errors import Code
 

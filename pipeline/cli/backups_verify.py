@@ -7,10 +7,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pipeline.cli import backups_map
-from pipeline.cli.command import Invocation, command
+from pipeline.cli.command import COPY_CODES, Invocation, command, opt, since_day
 from pipeline.cli.documents.backups import BackupsVerifyDocument, VerifiedBackupItem
-from pipeline.cli.help import COPY_CODES, SHARE_CODES
-from pipeline.cli.options import UNSEAL, opt, since_day
 from pipeline.cli.output import table
 from pipeline.cli.transfer import Transfer, amount
 from pipeline.core.errors import Code, UsageProblem
@@ -21,10 +19,9 @@ if TYPE_CHECKING:
 
 @command(
     "orgkey backups verify /srv/backups/today.pgp",
-    (*COPY_CODES, *SHARE_CODES, Code.STALE, Code.UNSUPPORTED),
-    takes=UNSEAL,
+    (*COPY_CODES, Code.STALE, Code.UNSUPPORTED),
+    takes=["unseal"],
     job="backups",
-    words="backups verify",
 )
 def verify(
     call: Invocation,

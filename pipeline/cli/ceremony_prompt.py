@@ -8,27 +8,28 @@ import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from pipeline.cli.output import Output, counted, printable, spaced
+from pipeline.cli import shares
+from pipeline.cli.output import counted, printable, spaced
+from pipeline.core import files, log, passphrases
+from pipeline.core.clock import Deadline
 from pipeline.core.errors import OrgkeyError, UsageProblem, WrongShare
-
-if TYPE_CHECKING:
-    from pipeline.core.clock import Deadline
-    from pipeline.unseal.ceremony import Ask, Brought, Gathering, Person
+from pipeline.core.secret import Secret
+from pipeline.custody.shares.slip39 import WORDS, unknown
+from pipeline.openpgp.gnupg import user as own_gpg
+from pipeline.unseal import relay
+from pipeline.unseal.ceremony import Ask, Brought, Gathering, Person
 
 _MENU: Final = "[w]ords, [f]ile, [d]ecrypt here with gpg, [h]and over, [q]uit"
 
 
-def at_terminal(out: Output, deadline: Deadline) -> Ask | None:  # noqa: ARG001, RUF100 - as its callers have it
-    """How people are asked, where somebody is there.
+def at_terminal(deadline: Deadline) -> Ask | None:
+    """How people are asked, where somebody is there: at the terminal, also with ``--quiet``.
 
     Args:
-        out: Where the command speaks; a ceremony speaks to the terminal, also when that is quiet.
         deadline: Of the run; the people's own time does not count.
     """
-    from pipeline.core import passphrases
-
     if not passphrases.interactive():
         return None
 
@@ -186,52 +187,31 @@ class _Ceremony:
             self._say(f"{state}: {_called(accepted.person)}")
 
     def _typed(self, text: bytes) -> None:
-        """Take a share that is typed or pasted, over any number of lines."""
-        from pipeline.cli import shares
-        from pipeline.core import log
-        from pipeline.core.secret import Secret
-        from pipeline.custody.shares.slip39 import WORDS
-        from pipeline.unseal.ceremony import Brought
+        """Take a share that is typed or pasted, over any number of lines.
 
-        while 0 < (count := _words(text)) < WORDS:
-            self._known(text)
-            more = self._unseen(f"{count} of {WORDS} words; more, or an empty line")
+        Raises:
+            WrongShare: A word is not in the list, whatever would come after it.
+        """
+        while 0 < len(words := b" ".join(shares.split(text)).split()) < WORDS:
+            if wrong := unknown([word.decode(errors="replace") for word in words]):
+                raise WrongShare(wrong, hint="type the share again, from its first word")
+            more = self._unseen(f"{len(words)} of {WORDS} words; more, or an empty line")
             if not more.strip():
                 break
             text += b"\n" + more
         what = "the share that was typed"
-        found = [Brought(log.redact(Secret(words)), what) for words in shares.split(text)]
+        found = [Brought(log.redact(Secret(share)), what) for share in shares.split(text)]
         if not found:
             self._say("nothing was typed")
         self._take(found)
 
-    def _known(self, text: bytes) -> None:
-        """Say at once which word is wrong, before the rest is typed.
-
-        Raises:
-            WrongShare: One is not in the list.
-        """
-        from pipeline.cli import shares
-        from pipeline.custody.shares.slip39 import unknown
-
-        if wrong := unknown(b" ".join(shares.split(text)).decode(errors="replace").split()):
-            raise WrongShare(wrong, hint="type the share again, from its first word")
-
     def _file(self) -> None:
-        from pipeline.cli import shares
-        from pipeline.core.clock import Deadline
-        from pipeline.openpgp.gnupg import user as own_gpg
-
         place = self._seen("File")
         if place:
             self._take(shares.read_one(place, Deadline(own_gpg.SECONDS)))
 
     def _decrypt(self) -> None:
         """Open a custodian's share from the record, with that custodian's key at this machine."""
-        from pipeline.core.clock import Deadline
-        from pipeline.openpgp.gnupg import user as own_gpg
-        from pipeline.unseal.ceremony import Brought
-
         people = [person for person in self._gathering.absent if person.kind == "openpgp"]
         if not people:
             raise UsageProblem("nobody's share can be decrypted here", hint="type the words instead")
@@ -247,9 +227,6 @@ class _Ceremony:
 
     def _hand_over(self) -> bool:
         """Write what was collected for the next operator, encrypted; the ceremony ends here."""
-        from pipeline.core import files
-        from pipeline.unseal import relay
-
         if not self._gathering.shares:
             raise UsageProblem("there is no share to hand over yet", hint="the next operator can just begin")
         certificate = relay.read_certificate(Path(self._seen("Certificate file of the next operator")))
@@ -279,9 +256,3 @@ class _Ceremony:
 
 def _called(person: Person) -> str:
     return person.name if person.name == person.share.label else f"{person.name} ({person.share.label})"
-
-
-def _words(text: bytes) -> int:
-    from pipeline.cli import shares
-
-    return sum(len(words.split()) for words in shares.split(text))

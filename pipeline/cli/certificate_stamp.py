@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.cli.command import Invocation, command
 from pipeline.cli.documents.evidence import CertificateStampDocument
 from pipeline.core.errors import Code, UsageProblem
+from pipeline.evidence import statement, timestamp
 
 
 @command("orgkey certificate stamp", (Code.UNREACHABLE,))
@@ -13,8 +14,6 @@ def stamp(call: Invocation) -> Code:
 
     A drill does it, too. Exit code 20 when one still waits.
     """
-    from pipeline.evidence import statement, timestamp
-
     context = call.context()
     settings = context.config.certificate
     if settings.timestamp is None:

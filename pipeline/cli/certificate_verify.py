@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from pipeline.cli.command import Invocation, command, read_file
+from pipeline import config as configuration
+from pipeline.cli.command import SPEAKING, WHERE, Invocation, arg, command, opt, read_file
 from pipeline.cli.documents.evidence import CertificateVerifyDocument
-from pipeline.cli.help import WHERE
-from pipeline.cli.options import SPEAKING, arg, opt
 from pipeline.cli.output import printable
+from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, IntegrityProblem, NotPinned, UsageProblem
-
-if TYPE_CHECKING:
-    from pipeline.evidence.verify import Checked
+from pipeline.evidence import timestamp
+from pipeline.evidence import verify as checking
+from pipeline.evidence.verify import Checked
+from pipeline.record.verify import verify_record
+from pipeline.report.certificates import of_record
+from pipeline.wiring import factory
 
 SECONDS: Final = 60.0
 LARGEST: Final = 16 << 20
@@ -43,12 +46,6 @@ def verify(
     Exit code 0: both signatures hold, and the drill passed; 24: it passed with a warning; 30: a proof failed
     in it. 23: something was changed, or does not belong together; 14: another key signed.
     """
-    from pipeline import config as configuration
-    from pipeline.core.clock import Deadline
-    from pipeline.evidence import timestamp
-    from pipeline.evidence import verify as checking
-    from pipeline.wiring import factory
-
     given = configuration.load(config) if config else None
     pin = factory.pinned(given, fingerprint)
     pins = {pin} if fingerprint or not given or not given.key else {pin, *given.key.former}
@@ -78,17 +75,12 @@ def verify(
         raise IntegrityProblem(
             f"its result is {printable(checked.result)!r}", hint="it is not a drill certificate"
         )
-    with_record = record is not None
-    document = CertificateVerifyDocument.about(checked, code, with_record=with_record)
-    return call.answer(document, document.lines(with_record=with_record, with_pin=pin is not None))
+    document = CertificateVerifyDocument.about(checked, code, with_record=record is not None)
+    return call.answer(document, document.lines(with_pin=pin is not None))
 
 
 def _belongs(checked: Checked, path: Path) -> None:
     """Whether the certificate is of this record, and its witness the one that the record names."""
-    from pipeline.core.clock import Deadline
-    from pipeline.record.verify import verify_record
-    from pipeline.report.certificates import of_record
-
     assert checked.fingerprint is not None
     data = read_file(path, LARGEST, UsageProblem)
     record = verify_record(data, checked.fingerprint, deadline=Deadline(SECONDS), now=datetime.now(UTC))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
 from pipeline.cli.command import Invocation, command
 from pipeline.cli.documents.setup import ConfigValidateDocument
+from pipeline.cli.output import Output
+from pipeline.config import Config, locate
+from pipeline.config.holders import OpenpgpHolderConfig
+from pipeline.core.clock import SystemClock
 from pipeline.core.errors import Code, ProgramMissing, UsageProblem
-from pipeline.core.finding import Level
-
-if TYPE_CHECKING:
-    from pipeline.cli.output import Output
-    from pipeline.config import Config
+from pipeline.core.finding import Finding, Level
+from pipeline.custody.custodians import certificate_check
+from pipeline.monitoring.notify import channels
+from pipeline.posture import model
 
 
 @command("orgkey config validate", (Code.PROGRAM_MISSING,))
@@ -20,63 +24,40 @@ def validate(call: Invocation) -> Code:
 
     Contacts nothing.
     """
-    from pipeline.config import locate
-    from pipeline.posture import model
-
     path, config = locate(call.config), call.loaded
     model.require_no_single_party(config)
-    _judge_certificates(call.out, config)
-    _judge_alarms(config)
-    document = ConfigValidateDocument(
-        path=path,
-        fingerprint=config.key.fingerprint if config.key else None,
-        targets=tuple(sorted(config.target)),
-        holders=tuple(sorted(config.holder)),
-        paths=tuple(sorted(config.path)),
+    _judge(call.out, [*_certificates(config), *channels.findings(config)])
+    names = {"targets": config.target, "holders": config.holder, "paths": config.path}
+    document = ConfigValidateDocument.of(
+        config, path=path, **{name: sorted(section) for name, section in names.items()}
     )
-    return call.answer(document, [f"{path} is valid" + ("" if config.key else "; no key is pinned yet")])
+    return call.answer(document)
 
 
-def _judge_certificates(out: Output, config: Config) -> None:
-    """Look at the certificates of every group of custodians as a split of this moment would.
+def _certificates(config: Config) -> Iterator[Finding]:
+    """Look at the certificates of every group of custodians as a split of this moment would."""
+    warning = timedelta(days=config.policy.certificate_warning_days)
+    for name, holder in sorted(config.holder.items()):
+        if isinstance(holder, OpenpgpHolderConfig):
+            yield from certificate_check.findings(name, holder, SystemClock().now(), warning)
+
+
+def _judge(out: Output, findings: Iterable[Finding]) -> None:
+    """Warn of what is odd, and refuse what cannot be used; all of it is named, nothing is sent.
 
     Raises:
-        UsageProblem: Nothing can be encrypted to somebody, or a secret key is among them; all are named.
+        UsageProblem: Nothing can be encrypted to somebody, a secret key is among the certificates, or an
+            address of [notify] or [ping.*] cannot be read.
+        ProgramMissing: What a notification needs is not installed.
     """
-    from datetime import timedelta
-
-    from pipeline.config import OpenpgpHolderConfig
-    from pipeline.core.clock import SystemClock
-    from pipeline.custody.custodians import certificate_check
-
-    warning = timedelta(days=config.policy.certificate_warning_days)
-    findings = [
-        finding
-        for name, holder in sorted(config.holder.items())
-        if isinstance(holder, OpenpgpHolderConfig)
-        for finding in certificate_check.findings(name, holder, SystemClock().now(), warning)
-    ]
+    said: dict[Level, list[Finding]] = {level: [] for level in Level}
     for finding in findings:
-        if finding.level is Level.WARN:
-            out.warn(f"{finding.subject}: {finding.message}")
-    failed = [finding for finding in findings if finding.level is Level.FAIL]
-    if failed:
-        raise UsageProblem(
+        said[finding.level].append(finding)
+    for finding in said[Level.WARN]:
+        out.warn(f"{finding.subject}: {finding.message}")
+    if failed := said[Level.FAIL]:
+        kind = ProgramMissing if failed[0].code is Code.PROGRAM_MISSING else UsageProblem
+        raise kind(
             "; ".join(f"{finding.subject}: {finding.message}" for finding in failed),
             hint=failed[0].hint if len(failed) == 1 else "`orgkey doctor` says what to do about each",
         )
-
-
-def _judge_alarms(config: Config) -> None:
-    """See that [notify] and [ping.*] can be used; nothing is sent.
-
-    Raises:
-        UsageProblem: An address cannot be read, or is missing.
-        ProgramMissing: What one of them needs is not installed.
-    """
-    from pipeline.monitoring.notify import channels
-
-    for finding in channels.findings(config):
-        if finding.level is Level.FAIL:
-            kind = ProgramMissing if finding.code is Code.PROGRAM_MISSING else UsageProblem
-            raise kind(f"{finding.subject}: {finding.message}", hint=finding.hint)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from pipeline.cli.command import Invocation, command
-from pipeline.cli.documents.custody import AskedShareItem, ChallengeItem, CustodyChallengeDocument
-from pipeline.cli.help import COPY_CODES, WHERE
-from pipeline.cli.options import opt
+from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, opt
+from pipeline.cli.documents.custody import ChallengeItem, CustodyChallengeDocument
+from pipeline.core import files
 from pipeline.core.errors import Code, LocalFilesProblem
+from pipeline.workflows import checkin
 
 
 @command("orgkey custody challenge --out challenges", COPY_CODES)
@@ -23,22 +24,14 @@ def challenge(
     Writes a file for each custodian, to be sent by mail: nothing in it is secret. They answer it with
     `orgkey custody check`, and what they answer is entered with `orgkey custody confirm`.
     """
-    from pipeline.core import files
-    from pipeline.workflows import checkin
-
     context = call.context()
     if not out_dir.is_dir():
         raise LocalFilesProblem(f"{out_dir} is not a folder", hint="make it first, or name another one")
     made = checkin.challenge(context, custodian or (), new=new)
     items = []
     for item in made:
-        path = out_dir / f"challenge-{item.epoch}-{_short(item.custodian)}.json"
+        end = re.sub(r"[\W_]", "", item.custodian)[-16:]
+        path = out_dir / f"challenge-{item.epoch}-{end}.json"
         files.replace(path, item.to_bytes(), mode=0o644)
-        items.append(ChallengeItem.of(item, file=path, shares=AskedShareItem.each(item.shares)))
-    document = CustodyChallengeDocument(epoch=made[0].epoch, challenges=tuple(items))
-    return call.answer(document, document.lines())
-
-
-def _short(custodian: str) -> str:
-    """Part of a file's name: the end of a fingerprint."""
-    return "".join(char for char in custodian if char.isalnum())[-16:]
+        items.append(ChallengeItem.of(item, file=path))
+    return call.answer(CustodyChallengeDocument(epoch=made[0].epoch, challenges=tuple(items)))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pipeline.cli.command import Invocation, command, read_file
-from pipeline.cli.documents.custody import AnswerItem, CustodyCheckDocument
-from pipeline.cli.help import OPENED, SHARE_CODES
-from pipeline.cli.options import SPEAKING, opt
+from pipeline.cli import shares
+from pipeline.cli.command import OPENED, SHARE_CODES, SPEAKING, Invocation, command, opt, read_file
+from pipeline.cli.documents.custody import CustodyCheckDocument
 from pipeline.cli.output import counted, printable, spaced
+from pipeline.core import passphrases
+from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, UsageProblem
-
-if TYPE_CHECKING:
-    from pipeline.core.secret import Secret
-    from pipeline.custody.custodians.challenge import Challenge
+from pipeline.core.secret import Secret
+from pipeline.custody.custodians import challenge as protocol
+from pipeline.openpgp.gnupg import user
 
 SECONDS = 600.0
 """How long a custodian may take."""
@@ -37,8 +36,6 @@ def check(
     For custodians, on their own machine. The share is opened by your own gpg, compared with what the
     challenge says of it, and a code is printed. Give the operator the code, and nothing else.
     """
-    from pipeline.custody.custodians import challenge as protocol
-
     asked = protocol.read(read_file(challenge, protocol.LARGEST))
     call.out.progress(
         f"challenge for {printable(asked.name)}: epoch {printable(asked.epoch)} of the Org Key "
@@ -54,17 +51,11 @@ def check(
     lines += [f"  {item.code}" for item in answers]
     if left := len(asked.shares) - len(answers):
         lines += ["", f"{counted(left, 'further share')} asked for"]
-    return call.answer(CustodyCheckDocument.of(asked, answers=AnswerItem.each(answers)), lines)
+    return call.answer(CustodyCheckDocument.of(asked, answers=answers), lines)
 
 
-def _shares(asked: Challenge, files: list[Path], *, words: bool) -> list[tuple[str, Secret]]:
+def _shares(asked: protocol.Challenge, files: list[Path], *, words: bool) -> list[tuple[str, Secret]]:
     """The shares, each with what errors call it."""
-    from pipeline.core import log, passphrases
-    from pipeline.core.clock import Deadline
-    from pipeline.core.secret import Secret
-    from pipeline.custody.custodians.challenge import LARGEST
-    from pipeline.openpgp.gnupg import user
-
     if words and files:
         raise UsageProblem("--words and --share exclude each other", hint="give one of them")
     if words:
@@ -74,10 +65,4 @@ def _shares(asked: Challenge, files: list[Path], *, words: bool) -> list[tuple[s
     if not files:
         named = {f"the share of path {item.path}": item.sealed.encode("ascii") for item in asked.shares}
         return [(name, user.decrypt(data, name, deadline)) for name, data in named.items()]
-    shares = []
-    for path in files:
-        data = read_file(path, LARGEST)
-        encrypted = user.looks_encrypted(data)
-        share = user.decrypt(data, str(path), deadline) if encrypted else log.redact(Secret(data))
-        shares.append((f"the share in {path}", share))
-    return shares
+    return [(item.what, item.words) for path in files for item in shares.read_one(str(path), deadline)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from pipeline.cli.command import Invocation, command
-from pipeline.cli.documents.custody import ConfirmedItem, CustodyConfirmDocument
-from pipeline.cli.help import COPY_CODES
-from pipeline.cli.options import arg
+from pipeline.cli.command import COPY_CODES, Invocation, arg, command
+from pipeline.cli.documents.custody import CustodyConfirmDocument
 from pipeline.cli.output import printable
+from pipeline.core import passphrases
 from pipeline.core.errors import Code, UsageProblem
+from pipeline.workflows import checkin
 
 
 @command("orgkey custody confirm CODE", (*COPY_CODES, Code.WRONG_SHARE))
@@ -21,16 +21,13 @@ def confirm(
 
     Each code proves one share and counts once. Upper or lower case, with or without hyphens.
     """
-    from pipeline.core import passphrases
-    from pipeline.workflows import checkin
-
     given = list(codes or ())
     if not given and passphrases.interactive():
         given = str(typer.prompt("Code", err=True)).split()
     if not given:
         raise UsageProblem("no code is given", hint="orgkey custody confirm CODE")
     seats = checkin.confirm(call.context(), given)
-    document = CustodyConfirmDocument(epoch=seats[0].record.epoch, confirmed=ConfirmedItem.each(seats))
+    document = CustodyConfirmDocument.of(epoch=seats[0].record.epoch, confirmed=seats)
     lines = [
         f"checked in: {printable(seat.name)} ({seat.share.label}), {seat.place} of epoch {seat.record.epoch}"
         for seat in seats

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.cli import options
-from pipeline.cli.command import Invocation, command
-from pipeline.cli.documents.custody import CustodyKitDocument, KitFileItem, SheetItem
-from pipeline.cli.help import COPY_CODES, WHERE
-from pipeline.cli.options import opt
+from pipeline.cli.command import COPY_CODES, ONE_EPOCH, WHERE, Invocation, command, opt
+from pipeline.cli.documents.custody import CustodyKitDocument, KitFileItem
 from pipeline.core.errors import Code, UsageProblem
+from pipeline.workflows.kit import kit as story
 
 PAPER = {"a4": "a4", "letter": "us-letter"}
 
@@ -18,7 +16,7 @@ PAPER = {"a4": "a4", "letter": "us-letter"}
 def kit(
     call: Invocation,
     out_dir: Path = opt("--out", "The new folder.", "DIR", WHERE),
-    epoch: str = options.ONE_EPOCH,
+    epoch: str = ONE_EPOCH,
     no_bundle: bool = opt("--no-bundle", "Leave out the offline bundle of this program."),
     paper: str = opt("--paper", "Size of the sheets.", "a4|letter", default="a4"),
 ) -> Code:
@@ -30,18 +28,7 @@ def kit(
     """
     if paper not in PAPER:
         raise UsageProblem(f"--paper {paper} is unknown", hint="it takes a4 or letter")
-    from pipeline.workflows.kit import kit as story
-
-    made = story.make(
-        call.context(),
-        out_dir,
-        epoch=None if epoch == "latest" else epoch,
-        with_bundle=not no_bundle,
-        paper=PAPER[paper],
-    )
-    document = CustodyKitDocument.of(
-        made,
-        custodians=SheetItem.each(made.sheets),
-        files=tuple(KitFileItem(name=name, sha256=digest) for name, digest in made.files.items()),
-    )
-    return call.answer(document, document.lines())
+    chosen = None if epoch == "latest" else epoch
+    made = story.make(call.context(), out_dir, epoch=chosen, with_bundle=not no_bundle, paper=PAPER[paper])
+    files = tuple(KitFileItem(name=name, sha256=digest) for name, digest in made.files.items())
+    return call.answer(CustodyKitDocument.of(made, files=files))

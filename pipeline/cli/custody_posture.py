@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.cli.command import Invocation, command
-from pipeline.cli.help import COPY_CODES, WHERE
-from pipeline.cli.options import opt
+from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, opt
+from pipeline.core import files
 from pipeline.core.errors import Code
+from pipeline.posture import analysis, diagram, text
 
 
 @command("orgkey custody posture --svg posture.svg", COPY_CODES)
@@ -19,9 +19,6 @@ def posture(
 
     From the configuration, from what is really stored, and from what the servers say. Opens nothing.
     """
-    from pipeline.core import files
-    from pipeline.posture import analysis, diagram, text
-
     exposure = analysis.expose(call.context())
     if svg is not None:
         files.write_new(svg, diagram.draw(exposure).encode(), mode=0o644)

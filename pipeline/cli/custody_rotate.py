@@ -3,45 +3,39 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import typer
 
-from pipeline.cli import escrow_command, options
-from pipeline.cli.command import Invocation, command
+from pipeline.cli import escrow_command
+from pipeline.cli.command import COPY_CODES, CUSTODY_CHANGE, DRY_RUN, Invocation, command, opt
 from pipeline.cli.documents.escrow import RotateDocument, RotatePlanDocument
-from pipeline.cli.help import COPY_CODES, SHARE_CODES
-from pipeline.cli.options import UNSEAL, opt
 from pipeline.cli.output import report_error
+from pipeline.core import passphrases
 from pipeline.core.errors import Code, UsageProblem
-
-if TYPE_CHECKING:
-    from pipeline.workflows.rotate import Rotation
+from pipeline.workflows import rotate as story
+from pipeline.workflows.rotate import Rotation
 
 
 @command(
     "orgkey custody rotate --remove FPR --reason 'has left'",
-    (*COPY_CODES, *SHARE_CODES, Code.PROOF_FAILED),
-    takes=UNSEAL,
+    (*COPY_CODES, Code.PROOF_FAILED),
+    takes=["unseal"],
     job="rotate",
-    words="custody rotate",
 )
 def rotate(
     call: Invocation,
     remove: list[str] | None = opt("--remove", "A custodian who leaves, as the configuration has it.", "FPR"),
     add: list[str] | None = opt("--add", "A custodian who joins, as the configuration has it.", "FPR"),
     reason: str | None = opt("--reason", "Why, for the ledger.", "TEXT"),
-    accept_custody_change: bool = options.ACCEPT_CUSTODY_CHANGE,
+    accept_custody_change: bool = CUSTODY_CHANGE,
     epoch: str = opt("--epoch", "The epoch to start from.", "latest|ID", default="latest"),
-    dry_run: bool = options.DRY_RUN,
+    dry_run: bool = DRY_RUN,
 ) -> Code:
     """Give the same key a new escrow passphrase, new shares and a new record.
 
     Applies the configured custody plan. Who leaves and who joins is named here, too: the configuration
     alone does not change the custodians. The old epoch stays where it is, and stays open to its holders.
     """
-    from pipeline.workflows import rotate as story
-
     for line in story.LIMITS:
         call.out.warn(line)
     context = call.context()
@@ -56,7 +50,7 @@ def rotate(
     if dry_run:
         plan = story.rehearse(context, request)
         document = RotatePlanDocument.of(plan)
-        call.answer(document, document.lines())
+        call.answer(document)
         if plan.refusal:
             report_error(plan.refusal, as_json=False)
             return plan.refusal.code
@@ -77,8 +71,6 @@ def rotate(
 
 
 def _reason(given: str | None, *, needed: bool) -> str:
-    from pipeline.core import passphrases
-
     if given is None and needed and passphrases.interactive():
         given = str(typer.prompt("Why is custody rotated (for the ledger)", err=True))
     text = (given or "").strip()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.cli.command import NO_PIN, Invocation, command
-from pipeline.cli.documents.setup import DoctorDocument, FindingItem
-from pipeline.cli.help import SERVER_CODES
+from pipeline.cli.command import SERVER_CODES, Invocation, command
+from pipeline.cli.documents.setup import DoctorDocument
 from pipeline.core.errors import Code
+from pipeline.monitoring import doctor as checks
 
 
 @command("orgkey doctor", SERVER_CODES)
@@ -15,9 +15,5 @@ def doctor(call: Invocation) -> Code:
     The host, the configuration, each target and holder under both logins: reachable, permitted, not
     over-privileged, not in one party's hand.
     """
-    from pipeline.monitoring import doctor
-
-    pin = call.fingerprint or (call.loaded.key.fingerprint if call.loaded.key else NO_PIN)
-    findings = doctor.examine(call.context(pin))
-    document = DoctorDocument(findings=FindingItem.each(findings), exit_code=doctor.verdict(findings))
-    return call.answer(document, document.lines())
+    findings = checks.examine(call.context(call.pin))
+    return call.answer(DoctorDocument.of(findings=findings, exit_code=checks.verdict(findings)))

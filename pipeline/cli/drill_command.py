@@ -4,31 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pipeline.cli import options
-from pipeline.cli.command import Invocation, command
+from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, epoch_option, epochs, opt
 from pipeline.cli.documents.escrow import DrillDocument
-from pipeline.cli.help import COPY_CODES, SHARE_CODES, WHERE
-from pipeline.cli.options import UNSEAL, opt
 from pipeline.cli.output import printable, spaced, table
 from pipeline.core.errors import Code, UsageProblem, first_of
-
-if TYPE_CHECKING:
-    from pipeline.evidence.ledger.drill_results import Proof, Result
-    from pipeline.workflows.drill import Drill, FormerDrill
+from pipeline.evidence import timestamp
+from pipeline.evidence.ledger.drill_results import NOT_REACHED, Proof, Result
+from pipeline.workflows import drill as story
+from pipeline.workflows.drill import Drill, FormerDrill
 
 
 @command(
     "orgkey drill --from s3 --via custodians",
-    (*COPY_CODES, *SHARE_CODES, Code.PROOF_FAILED),
-    takes=UNSEAL,
+    (*COPY_CODES, Code.PROOF_FAILED),
+    takes=["unseal"],
     job="drill",
 )
 def drill(
     call: Invocation,
     source: list[str] | None = opt("--from", "Only this target's copies; repeatable.", "TARGET", WHERE),
-    epoch: str = options.epoch("latest"),
+    epoch: str = epoch_option("latest"),
     nonce: str | None = opt("--nonce", "A verifier's nonce, to be in the certificate.", "TEXT"),
     backup: list[str] | None = opt(
         "--backup",
@@ -49,8 +45,6 @@ def drill(
     With --via and a path that needs people it is a ceremony: they bring their shares, one at a time, and the
     certificate says who took part, whether two different people did, and how long it took.
     """
-    from pipeline.workflows import drill as story
-
     context = call.context()
     backups = tuple(context.backends("driller").backups(backup)) if backup else ()
     once = next((item.name for item in backups if not item.again), None)
@@ -60,7 +54,7 @@ def drill(
             hint="give a file, a folder or s3://; `orgkey backups verify` reads a pipe",
         )
     request = story.DrillRequest(
-        epochs=options.epochs(epoch),
+        epochs=epochs(epoch),
         targets=tuple(source or ()),
         nonce=_nonce(nonce),
         unseal=call.unseal_request(context.deadline),
@@ -104,12 +98,9 @@ def lines(result: Drill) -> list[str]:
         shown.append("drill FAILED" if result.held else "drill not held: too few people brought a share")
         shown += [f"hint: {printable(hint)}" for hint in result.hints]
     if result.certificate:
-        from pipeline.evidence import timestamp
-
         stamped = timestamp.state(Path(result.certificate)).state
-        shown.append(
-            f"certificate {result.certificate}" + ("" if stamped == "none" else f", time-stamp {stamped}")
-        )
+        shown.append(f"certificate {result.certificate}")
+        shown[-1] += "" if stamped == "none" else f", time-stamp {stamped}"
     return shown
 
 
@@ -137,8 +128,6 @@ def _group(items: list[Result]) -> list[str]:
 
 def _proof(proof: Proof) -> tuple[str, str]:
     """How a proof ended and who showed it; why not, also where one implementation agreed."""
-    from pipeline.evidence.ledger.drill_results import NOT_REACHED
-
     if proof.problem == NOT_REACHED:
         return "-", NOT_REACHED
     text = "; ".join(part for part in (", ".join(proof.by), proof.problem) if part)

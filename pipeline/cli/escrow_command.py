@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-from pipeline.cli import options
-from pipeline.cli.command import Invocation, command
-from pipeline.cli.documents.escrow import EscrowDocument, EscrowPlanDocument, PathItem
-from pipeline.cli.help import COPY_CODES, KEY_CODES
-from pipeline.cli.options import EXPORT_PASSPHRASE, arg, opt
+from pipeline.archive.run import KeyScope
+from pipeline.cli import drill_command
+from pipeline.cli.command import COPY_CODES, CUSTODY_CHANGE, DRY_RUN, KEY_CODES, Invocation, arg, command, opt
+from pipeline.cli.documents.escrow import EscrowDocument, EscrowPlanDocument
 from pipeline.cli.output import Output, printable, spaced, table
+from pipeline.core import passphrases
+from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
-
-if TYPE_CHECKING:
-    from pipeline.archive.run import KeyScope
-    from pipeline.core.passphrases import Once
-    from pipeline.core.secret import Secret
-    from pipeline.sources.interface import Export, ExportSource
-    from pipeline.workflows.publish import PublishedEpoch
+from pipeline.core.passphrases import Once
+from pipeline.core.secret import Secret
+from pipeline.openpgp.key import inspection, preflight
+from pipeline.sources.interface import Export, ExportSource
+from pipeline.wiring import factory
+from pipeline.workflows import escrow as story
+from pipeline.workflows.publish import PublishedEpoch
 
 ACCEPTABLE = ("unprotected", "expired", "certificates")
 
@@ -28,7 +29,7 @@ ACCEPTABLE = ("unprotected", "expired", "certificates")
 @command(
     "orgkey escrow export.asc",
     (*KEY_CODES, *COPY_CODES, Code.PROOF_FAILED),
-    takes=EXPORT_PASSPHRASE,
+    takes=["export_passphrase"],
     job="escrow",
 )
 def escrow(
@@ -39,12 +40,12 @@ def escrow(
         "Override a refusal: unprotected (11), expired (15), certificates (17); never a revocation.",
         "unprotected|expired|certificates",
     ),
-    accept_custody_change: bool = options.ACCEPT_CUSTODY_CHANGE,
+    accept_custody_change: bool = CUSTODY_CHANGE,
     no_drill: bool = opt("--no-drill", "Leave the drill to another host; the epoch stays unproven."),
     new_epoch: bool = opt(
         "--new-epoch", "Make a new epoch although what is stored already could not be read."
     ),
-    dry_run: bool = options.DRY_RUN,
+    dry_run: bool = DRY_RUN,
 ) -> Code:
     """Store sealed copies of the Org Key, and prove that they restore.
 
@@ -54,10 +55,6 @@ def escrow(
     if unknown := set(accept or ()) - set(ACCEPTABLE):
         raise UsageProblem(f"--accept {min(unknown)} is unknown", hint="it takes " + ", ".join(ACCEPTABLE))
     passphrase = export_passphrase(call, export)
-    from pipeline.core.clock import Deadline
-    from pipeline.wiring import factory
-    from pipeline.workflows import escrow as story
-
     pin = factory.pinned(call.loaded, call.fingerprint)
     source = factory.source(call.loaded, export, pin=pin, passphrase=passphrase)
     try:
@@ -67,16 +64,15 @@ def escrow(
         if pin is not None and error.code >= Code.PUBLIC_ONLY and not dry_run:
             call.context(pin).note_failure("escrow-failed", error)
         raise
-    call.out.progress(f"export: {fetched.origin}")
-    for note in fetched.notes:
-        call.out.progress(note)
+    for line in (f"export: {fetched.origin}", *fetched.notes):
+        call.out.progress(line)
     context = call.context(pin or _confirm_pin(fetched.data))
     wishes = story.EscrowOptions(frozenset(accept or ()), accept_custody_change, not no_drill, new_epoch)
     secret = needed(context, fetched.data, passphrase, wishes.accept)
     if dry_run:
         plan = story.rehearse(context, fetched.data, secret, wishes)
-        document = EscrowPlanDocument.of(plan, paths=PathItem.all(plan.paths))
-        return call.answer(document, document.lines())
+        document = EscrowPlanDocument.of(plan)
+        return call.answer(document)
     result = story.escrow(context, fetched.data, secret, wishes)
     call.answer(EscrowDocument.about(result), lines(result))
     return finish(call.out, source, fetched, result)
@@ -107,8 +103,6 @@ def finish(out: Output, source: ExportSource, fetched: Export, result: Published
 
 def export_passphrase(call: Invocation, export: Path | None = None) -> Once:
     """The options first, then the configured source's own way, then a prompt."""
-    from pipeline.core import passphrases
-
     source = call.loaded.source if export is None else None
     file = Path(source.passphrase_file) if source and source.passphrase_file else None
     command = source.passphrase_command if source else None
@@ -130,9 +124,6 @@ def needed(
         Nothing for an export without any protected secret part, and for one that is refused anyway, of
         which nobody need type the passphrase.
     """
-    from pipeline.core import passphrases
-    from pipeline.openpgp.key import preflight
-
     found = preflight.examine(data, pin=context.fingerprint, passphrase=None, now=context.clock.now())
     if not found.protected or (source.typed and found.refused(accept)):
         return None
@@ -150,11 +141,6 @@ def _confirm_pin(data: bytes) -> str:
     Raises:
         UsageProblem: There is no terminal, or the person does not confirm.
     """
-    from datetime import UTC, datetime
-
-    from pipeline.core import passphrases
-    from pipeline.openpgp.key import inspection
-
     found = inspection.inspect(data, now=datetime.now(UTC))
     hint = "put the fingerprint into [key] (`orgkey init --from EXPORT`), or give --fingerprint"
     if found.fingerprint is None:
@@ -174,24 +160,20 @@ def _confirm_pin(data: bytes) -> str:
 
 def lines(result: PublishedEpoch) -> list[str]:
     """What a person reads."""
-    from pipeline.cli import drill_command
-
+    rows = [
+        (item.target, item.domain, item.version or "-", "ok", item.location)
+        for item in result.written.receipts.values()
+    ]
+    rows += [
+        (name, result.targets[name].domain, "-", f"FAILED ({int(error.code)})", error.message)
+        for name, error in result.written.failures.items()
+    ]
     shown = [
         f"{_outcome(result)}: {spaced(result.record.fingerprint)}",
         f"epoch {result.record.epoch}, {'proven' if result.proven else 'not proven'}",
         f"record sha256 {result.record.sha256.hex}",
         "",
-        *table(
-            ("copy", "domain", "version", "read back", "where"),
-            [
-                (item.target, item.domain, item.version or "-", "ok", item.location)
-                for item in result.written.receipts.values()
-            ]
-            + [
-                (name, result.targets[name].domain, "-", f"FAILED ({int(error.code)})", error.message)
-                for name, error in result.written.failures.items()
-            ],
-        ),
+        *table(("copy", "domain", "version", "read back", "where"), rows),
     ]
     shown += [f"{name}: {error.hint}" for name, error in result.written.failures.items()]
     if result.drill:

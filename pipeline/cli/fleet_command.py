@@ -8,10 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.cli.command import Invocation, command
+from pipeline.cli.command import COPY_CODES, SHARE_CODES, WHERE, Invocation, command, opt
 from pipeline.cli.documents.fleet import FleetDocument, FleetMemberItem, FleetPostureDocument, PartyItem
-from pipeline.cli.help import COPY_CODES, SHARE_CODES, WHERE
-from pipeline.cli.options import opt
 from pipeline.cli.output import table
 from pipeline.core.errors import Code, LocalFilesProblem, UsageProblem, first_of
 

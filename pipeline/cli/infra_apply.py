@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-from pipeline.cli.command import Invocation, command
-from pipeline.cli.documents.infra import (
-    AppliedChangeItem,
-    ChangeItem,
-    CredentialItem,
-    FaultItem,
-    InfraApplyDocument,
-    ServerItem,
-)
-from pipeline.cli.help import SERVER_CODES
+from pipeline import config
+from pipeline.cli.command import SERVER_CODES, Invocation, command, opt
+from pipeline.cli.documents.infra import AppliedChangeItem, CredentialItem, InfraApplyDocument
 from pipeline.cli.infra_plan import FILES, is_pinned, lines, start
-from pipeline.cli.options import opt
+from pipeline.core import passphrases
 from pipeline.core.errors import Code, UsageProblem
 from pipeline.core.text import counted
-
-if TYPE_CHECKING:
-    from pipeline.provision.plan import ServersPlan
-    from pipeline.workflows.provision import Mended
+from pipeline.provision.plan import NEVER, ServersPlan
+from pipeline.workflows import provision
+from pipeline.workflows.provision import Mended
 
 
 @command("orgkey infra apply", (*SERVER_CODES, Code.CONFLICT))
@@ -39,10 +30,6 @@ def apply(
     Removes nothing, makes no secret id, and leaves what belongs to others alone. It prints the commands
     that make each identity's role id and secret id files.
     """
-    from pipeline import config
-    from pipeline.provision.plan import NEVER
-    from pipeline.workflows import provision
-
     context, found = start(call, files)
     count = len(found.plan.changes) - len(found.plan.by_hand)
     if count:
@@ -53,16 +40,14 @@ def apply(
     mended = provision.mend(context, found)
     if is_pinned(context):
         provision.remember(context, found, mended)
-    document = InfraApplyDocument(
-        servers=ServerItem.all(found.plan),
-        changes=tuple(
-            AppliedChangeItem.about(
-                item.change, state=item.state, error=None if item.error is None else item.error.message
-            )
+    document = InfraApplyDocument.of(
+        found.plan,
+        changes=[
+            AppliedChangeItem.of(item.change, state=item.state, error=item.error and item.error.message)
             for item in mended.outcomes
-        ),
-        problems=FaultItem.each((mended.left or found.plan).faults),
-        left=None if mended.left is None else tuple(map(ChangeItem.about, mended.left.changes)),
+        ],
+        problems=(mended.left or found.plan).faults,
+        left=mended.left and mended.left.changes,
         credentials=credentials(found.plan, config.locate(call.config).absolute().parent),
         exit_code=mended.code,
     )
@@ -76,38 +61,29 @@ def credentials(plan: ServersPlan, beside: Path) -> tuple[CredentialItem, ...]:
         plan: Which identities log in where.
         beside: The configuration's folder: identities that it does not name go where those go that it does.
     """
-    named = [
-        Path(login.role_id_file) for server in plan.servers for login in server.logins if login.role_id_file
-    ]
+    logins = [(server, login) for server in plan.servers for login in server.logins]
+    named = [Path(login.role_id_file) for _, login in logins if login.role_id_file]
     folder = named[0].parent if named else beside / "credentials"
     made = []
-    for server in plan.servers:
-        where = [f"-address={server.address}"] + (
-            [f"-namespace={server.namespace}"] if server.namespace else []
-        )
+    for server, login in logins:
         tool = "bao" if server.openbao else "vault"
-        for login in server.logins:
-            base = f"{folder}/vault-{login.identity}"
-            role_id = login.role_id_file or f"{base}-role-id"
-            secret_id = login.secret_id_file or f"{base}-secret-id"
-            read = shlex.join([tool, "read", *where, "-field=role_id", f"{login.role}/role-id"])
-            write = shlex.join([tool, "write", *where, "-f", "-field=secret_id", f"{login.role}/secret-id"])
-            made.append(
-                CredentialItem(
-                    server=server.label,
-                    identity=login.identity,
-                    folder=str(Path(role_id).parent),
-                    role_id=f"(umask 077; {read} > {shlex.quote(role_id)})",
-                    secret_id=f"(umask 077; {write} > {shlex.quote(secret_id)})",
-                )
-            )
+        where = [f"-address={server.address}"]
+        where += [f"-namespace={server.namespace}"] if server.namespace else []
+        read = shlex.join([tool, "read", *where, "-field=role_id", f"{login.role}/role-id"])
+        write = shlex.join([tool, "write", *where, "-f", "-field=secret_id", f"{login.role}/secret-id"])
+        role_id = login.role_id_file or f"{folder}/vault-{login.identity}-role-id"
+        secret_id = login.secret_id_file or f"{folder}/vault-{login.identity}-secret-id"
+        commands = {
+            "role_id": f"(umask 077; {read} > {shlex.quote(role_id)})",
+            "secret_id": f"(umask 077; {write} > {shlex.quote(secret_id)})",
+        }
+        place = str(Path(role_id).parent)
+        made.append(CredentialItem.of(login, server=server.label, folder=place, **commands))
     return tuple(made)
 
 
 def _ask(count: int, unseen: list[str]) -> None:
     """Ask, after showing what was not shown yet: nobody agrees to what they have not seen."""
-    from pipeline.core import passphrases
-
     if not passphrases.interactive():
         raise UsageProblem("nothing was changed without consent", hint="look at the plan, then give --yes")
     for line in unseen:

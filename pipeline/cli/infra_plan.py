@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from pipeline.cli.command import NO_PIN, Invocation, command
-from pipeline.cli.documents.infra import ChangeItem, FaultItem, InfraPlanDocument, ServerItem
-from pipeline.cli.help import SERVER_CODES, WHERE
-from pipeline.cli.options import opt
+from pipeline.archive.run import KeyScope
+from pipeline.cli.command import NO_PIN, SERVER_CODES, WHERE, Invocation, command, opt
+from pipeline.cli.documents.infra import InfraPlanDocument
 from pipeline.core.errors import Code, UsageProblem
 from pipeline.core.text import counted
-
-if TYPE_CHECKING:
-    from pipeline.archive.run import KeyScope
-    from pipeline.provision.plan import ServersPlan
-    from pipeline.workflows.provision import Look
+from pipeline.provision.plan import NEVER, ServersPlan
+from pipeline.workflows import provision
 
 FILES: Final[Any] = opt(
     "--files", "Your own copy of infra/vault; the one that came with it otherwise.", "DIR", WHERE
 )
 
 
-@command("orgkey infra plan", (*SERVER_CODES, Code.CONFLICT, Code.PENDING), job="infra", words="infra plan")
+@command("orgkey infra plan", (*SERVER_CODES, Code.CONFLICT, Code.PENDING), job="infra")
 def plan(
     call: Invocation,
     files: Path | None = FILES,
@@ -32,35 +28,23 @@ def plan(
     Logs in as [identity.administrator], else with VAULT_TOKEN or ~/.vault-token. Ends with 0 when nothing
     differs, with 42 when something does, with 22 when something is wrong that cannot be changed.
     """
-    from pipeline.provision.plan import NEVER
-    from pipeline.workflows import provision
-
     context, found = start(call, files)
     if is_pinned(context):
         provision.remember(context, found)
     result = found.plan
-    document = InfraPlanDocument(
-        servers=ServerItem.all(result),
-        changes=tuple(map(ChangeItem.about, result.changes)),
-        problems=FaultItem.each(result.faults),
-        never=tuple(NEVER),
-        exit_code=result.code,
-    )
+    document = InfraPlanDocument.of(result, never=NEVER)
     never = [f"never: {line}" for line in NEVER]
     return call.answer(document, [*lines(result, whole=call.verbose > 0), "", *never])
 
 
-def start(call: Invocation, files: Path | None) -> tuple[KeyScope, Look]:
+def start(call: Invocation, files: Path | None) -> tuple[KeyScope, provision.Look]:
     """Read the configuration and compare.
 
     Raises:
         OrgkeyError: There is nothing to compare, or a server does not let itself be.
     """
-    from pipeline.workflows import provision
-
     # Vault's side is set up before there is a pin; the ledger is a key's, so without one nothing is noted.
-    pin = call.fingerprint or (call.loaded.key.fingerprint if call.loaded.key else NO_PIN)
-    context = call.context(pin)
+    context = call.context(call.pin)
     found = provision.look(context, files)
     if not found.sites:
         raise UsageProblem(
@@ -84,8 +68,7 @@ def lines(result: ServersPlan, *, whole: bool) -> list[str]:
     """
     shown: list[str] = []
     for server in result.servers:
-        product = "OpenBao" if server.openbao else "Vault"
-        shown.append(f"{server.label} ({product} {server.version})")
+        shown.append(f"{server.label} ({server.product} {server.version})")
         of_it = [item for item in result.changes if item.server == server.label]
         for change in of_it:
             shown.append(f"  {change.summary}")

@@ -7,20 +7,23 @@ import os
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any, get_type_hints
 
 import typer
 
-from pipeline.cli.command import Invocation, command
+from pipeline.cli.command import SPEAKING, WHERE, Invocation, command, opt, parameter
 from pipeline.cli.documents.setup import InitDocument
-from pipeline.cli.help import WHERE
-from pipeline.cli.options import SPEAKING, opt, parameter
 from pipeline.cli.output import Output, spaced
+from pipeline.config import Config
+from pipeline.config.setup import template
 from pipeline.config.setup.answers import Setup, advice, complete, normal_fingerprint
+from pipeline.core import passphrases
+from pipeline.core.clock import SystemClock
 from pipeline.core.errors import Code, LocalFilesProblem, NotAKey, NotPinned, SeveralKeys, UsageProblem
-
-if TYPE_CHECKING:
-    from pipeline.config import Config
+from pipeline.openpgp.key import inspection
+from pipeline.posture import model
+from pipeline.sources.file import read_export
+from pipeline.sources.interface import LARGEST
 
 
 def _answers() -> Iterator[inspect.Parameter]:
@@ -30,14 +33,8 @@ def _answers() -> Iterator[inspect.Parameter]:
         if not field.metadata:
             continue
         several = isinstance(field.default, tuple)
-        name = field.metadata["name"] or f"--{field.name.replace('_', '-')}"
-        option = opt(
-            name,
-            field.metadata["text"],
-            field.metadata["metavar"],
-            field.metadata["panel"],
-            default=None if several else field.default,
-        )
+        name = f"--{field.name.replace('_', '-')}"
+        option = opt(**({"name": name} | field.metadata), default=None if several else field.default)
         yield parameter(field.name, list[str] | None if several else kinds[field.name], option)
 
 
@@ -66,9 +63,6 @@ def init(
 
     An older file is never overwritten.
     """
-    from pipeline.config.setup import template
-    from pipeline.core import passphrases
-
     if os.path.lexists(out):
         raise LocalFilesProblem(
             f"{out} exists already", hint="edit it, or name another file with --out; nothing is overwritten"
@@ -87,14 +81,8 @@ def init(
     setup = Setup(fingerprint=fingerprint, **given)
     setup = complete(setup, _ask if asking else None, str(beside / "custodians"))
     config = template.write(out, setup, credentials_dir or beside / "credentials")
-    document = InitDocument(
-        config=out,
-        fingerprint=setup.fingerprint or "",
-        targets=setup.targets(),
-        holders=setup.holders(),
-        notes=(*advice(setup), *_losses(setup, config)),
-    )
-    return call.answer(document, document.lines(with_vault=bool(setup.vault_address)))
+    notes = (*advice(setup), *_losses(setup, config))
+    return call.answer(InitDocument.of(setup, config=out, notes=notes))
 
 
 def _pin_of(out: Output, export: Path, given: str | None, *, trusted: bool, asking: bool) -> str:
@@ -104,11 +92,6 @@ def _pin_of(out: Output, export: Path, given: str | None, *, trusted: bool, aski
         NotPinned: The export holds another key than ``--fingerprint`` says.
         UsageProblem: Its fingerprint was not compared.
     """
-    from pipeline.core.clock import SystemClock
-    from pipeline.openpgp.key import inspection
-    from pipeline.sources.file import read_export
-    from pipeline.sources.interface import LARGEST
-
     pin = None if given is None else normal_fingerprint(given)
     data, _ = read_export(export, LARGEST)
     seen = inspection.inspect(data, pin=pin, now=SystemClock().now())
@@ -146,8 +129,6 @@ def _ask(question: str, default: str) -> str:
 
 def _losses(setup: Setup, config: Config) -> list[str]:
     """What `orgkey doctor` will say of losses, before it is run."""
-    from pipeline.posture import model
-
     losses = model.single_losses(config)
     if not losses or setup.accept_single_loss:
         return []

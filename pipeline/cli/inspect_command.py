@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pipeline.cli.command import Invocation, command
-from pipeline.cli.help import KEY_CODES
-from pipeline.cli.options import EXPORT_PASSPHRASE, arg
+from pipeline.cli.command import KEY_CODES, Invocation, arg, command
 from pipeline.cli.output import grouped, printable, spaced
+from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code
+from pipeline.openpgp.key import inspection
+from pipeline.sources.file import FileSource
+from pipeline.wiring import factory
 
-if TYPE_CHECKING:
-    from pipeline.core.secret import Secret
 
-
-@command("orgkey inspect export.asc", KEY_CODES, takes=EXPORT_PASSPHRASE)
+@command("orgkey inspect export.asc", KEY_CODES, takes=["export_passphrase"])
 def inspect(
     call: Invocation,
     file: Path = arg("FILE", "The export; - reads standard input."),
@@ -26,22 +25,12 @@ def inspect(
     Needs no configuration and contacts nothing. With a passphrase it also opens every secret part and
     checks it. The exit code is the verdict.
     """
-    from pipeline.core.clock import Deadline
-    from pipeline.openpgp.key import inspection
-    from pipeline.sources.file import FileSource
-    from pipeline.wiring import factory
-
     pin = factory.pinned(None, call.fingerprint)
     data = FileSource(file).fetch(Deadline(60)).data
-    passphrase = _passphrase(call)
+    passphrase = call.passphrase("export", "passphrase of the export")() if call.has_passphrase else None
     document = inspection.inspect(data, pin=pin, passphrase=passphrase, now=datetime.now(UTC)).document
     call.out.emit(document, _lines(document))
     return Code(document["exit_code"])
-
-
-def _passphrase(call: Invocation) -> Secret | None:
-    ways = (call.export_passphrase_file, call.export_passphrase_fd, call.export_passphrase_command)
-    return call.passphrase("export", "passphrase of the export")() if ways != (None, None, None) else None
 
 
 def _lines(document: dict[str, Any]) -> list[str]:

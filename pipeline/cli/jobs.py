@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, ParamSpec
 
@@ -16,7 +16,8 @@ from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.signals import Signalled
 
 if TYPE_CHECKING:
-    from pipeline.config import Config, Job
+    from pipeline.config import Config
+    from pipeline.config.sections import Job
     from pipeline.monitoring.notify.job import RunNotifier
     from pipeline.monitoring.rules import Rule
 
@@ -27,9 +28,9 @@ P = ParamSpec("P")
 class _Running:
     job: Job
     command: str
-    make: Callable[[], RunNotifier] | None = None
+    configured: tuple[Config, Path | None, str | None] | None = None
     alarm: RunNotifier | None = None
-    rules: tuple[Rule, ...] = field(default=())
+    rules: tuple[Rule, ...] = ()
 
 
 _running: _Running | None = None
@@ -53,16 +54,14 @@ def job(name: Job, command: str | None = None) -> Callable[[Callable[P, Code]], 
             _running = None if options.get("dry_run") else _Running(name, command or name)
             try:
                 code = function(*args, **options)
-            except OrgkeyError as error:
-                ended(error.code, error.message, error.hint)
+            except (typer.Exit, typer.Abort):
                 raise
             except Exception as error:
-                if not isinstance(error, typer.Exit | typer.Abort):
-                    host = files.exhaustion(error, "go on")
-                    if host is not None:
-                        ended(host.code, host.message, host.hint)
-                    else:
-                        ended(Code.INTERNAL, f"internal error: {type(error).__name__}")
+                problem = error if isinstance(error, OrgkeyError) else files.exhaustion(error, "go on")
+                if problem is not None:
+                    ended(problem.code, problem.message, problem.hint)
+                else:
+                    ended(Code.INTERNAL, f"internal error: {type(error).__name__}")
                 raise
             ended(code)
             return code
@@ -81,34 +80,32 @@ def configured(config: Config, state_dir: Path | None, fingerprint: str | None) 
         fingerprint: The value of ``--fingerprint``.
     """
     running = _running
-    if running is None or running.make is not None or not (config.notify or running.job in config.ping):
+    if running is None or running.configured or not (config.notify or running.job in config.ping):
         return
     if running.job in _QUESTIONS and passphrases.interactive():
         return  # a person asks, and reads the answer: nobody is paged, and no schedule's ping is made
-
-    def make() -> RunNotifier:
-        from pipeline.monitoring.notify.job import RunNotifier
-        from pipeline.wiring import factory as wiring
-
-        try:
-            pin = wiring.pinned(config, fingerprint)
-        except OrgkeyError:
-            pin = config.key.fingerprint if config.key else None
-        root = wiring.state_root(state_dir) / pin if pin else None
-        warn = Output().warn
-        return RunNotifier(config, running.job, running.command, fingerprint=pin, root=root, warn=warn)
-
-    running.make = make
+    running.configured = (config, state_dir, fingerprint)
     begin()
 
 
 def begin() -> None:
     """Begin the job, or its next round."""
-    if _running is None or _running.make is None:
+    running = _running
+    if running is None or running.configured is None:
         return
-    _running.alarm = _running.make()
-    _running.rules = ()
-    _safely(_running.alarm.begin)
+    from pipeline.monitoring.notify.job import RunNotifier
+    from pipeline.wiring import factory
+
+    config, state_dir, fingerprint = running.configured
+    try:
+        pin = factory.pinned(config, fingerprint)
+    except OrgkeyError:
+        pin = config.key.fingerprint if config.key else None
+    root = factory.state_root(state_dir) / pin if pin else None
+    warn = Output().warn
+    running.alarm = RunNotifier(config, running.job, running.command, fingerprint=pin, root=root, warn=warn)
+    running.rules = ()
+    _safely(running.alarm.begin)
 
 
 def judged(rules: Iterable[Rule]) -> None:

@@ -2,114 +2,119 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+import threading
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any, Final
 
+import platformdirs
 import typer
 
-from pipeline.cli.output import Output, printable, spaced, table
-from pipeline.core import passphrases
+from pipeline.cli.command import WHERE, Invocation, arg, command, opt, parameter, read_file
+from pipeline.cli.lazy import HelpCommand, HelpGroup
+from pipeline.cli.output import printable, spaced, table
+from pipeline.core import files, passphrases
 from pipeline.core.errors import Code, Unprotected, UsageProblem
-
-if TYPE_CHECKING:
-    from pipeline.core.secret import Secret
-    from pipeline.devstack.lab.server import About, LabServer
+from pipeline.core.secret import Secret
+from pipeline.devstack.lab import backup as backups
+from pipeline.devstack.lab import lookup, simulated_time
+from pipeline.devstack.lab.server import LabServer
+from pipeline.devstack.lab.state import BackupSchedule
 
 app = typer.Typer(
     name="lab",
+    cls=HelpGroup,
     no_args_is_help=True,
     help="A stand-in for a PGP Encryption Server, for trying and testing: not the product.",
 )
-user_app = typer.Typer(name="user", no_args_is_help=True, help="Users of the stand-in server.")
+user_app = typer.Typer(name="user", cls=HelpGroup, no_args_is_help=True, help="Users of the stand-in server.")
 certificate_app = typer.Typer(
-    name="certificate", no_args_is_help=True, help="Organization Certificates of the stand-in server."
+    name="certificate",
+    cls=HelpGroup,
+    no_args_is_help=True,
+    help="Organization Certificates of the stand-in server.",
 )
 app.add_typer(user_app)
 app.add_typer(certificate_app)
 
-STAND_IN = "stand-in server (not a PGP Encryption Server)"
-
-Directory = Annotated[
+LARGEST: Final = 16 << 20
+"""Of a keypair, in bytes."""
+STAND_IN: Final = "stand-in server (not a PGP Encryption Server)"
+DIRECTORY = parameter(
+    "directory",
     Path | None,
-    typer.Option(
-        "--dir",
-        metavar="DIR",
-        help="The stand-in server's state.",
-        envvar="ORGKEY_LAB_DIR",
-        show_default=False,
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-IgnitionFile = Annotated[
-    Path | None,
-    typer.Option("--ignition-passphrase-file", metavar="FILE", help="The ignition passphrase."),
-]
-PassphraseFile = Annotated[
-    Path | None,
-    typer.Option("--export-passphrase-file", metavar="FILE", help="What protects the keypair."),
-]
-Algorithm = Annotated[
-    str | None,
-    typer.Option("--algorithm", metavar="NAME", help="rsa2048, rsa3072, rsa4096, ed25519, nistp256, ..."),
-]
-Days = Annotated[int | None, typer.Option("--days", metavar="N", min=0, help="Lifetime; 0 for none.")]
+    opt("--dir", "The stand-in server's state.", "DIR", envvar="ORGKEY_LAB_DIR", show_default=False),
+)
+IGNITION: Any = opt("--ignition-passphrase-file", "The ignition passphrase.", "FILE")
+PASSPHRASE: Any = opt("--export-passphrase-file", "What protects the keypair.", "FILE")
+ALGORITHM: Any = opt("--algorithm", "rsa2048, rsa3072, rsa4096, ed25519, nistp256, ...", "NAME")
+DAYS: Any = opt("--days", "Lifetime; 0 for none.", "N", min=0)
+
+Answer = tuple[str, dict[str, Any], list[str]]
+"""Of a command: the name of its document, the document's fields, and what a person reads."""
 
 
-def _server(directory: Path | None) -> LabServer:
-    from pipeline.devstack.lab.server import LabServer
+def _command(
+    example: str, group: typer.Typer = app, *, json: bool = True
+) -> Callable[[Callable[..., Answer | None]], Callable[..., Answer | None]]:
+    """Make a function a command; it gets the stand-in server. Its answer is printed, or else how that is now.
 
-    return LabServer(_directory(directory))
+    Args:
+        example: A line for its help page, without ``orgkey lab``; its first word, in a group the second,
+            is the command's name.
+        group: What the command belongs to.
+        json: Whether it can print a document.
+    """
+
+    def decorate(function: Callable[..., Answer | None]) -> Callable[..., Answer | None]:
+        @functools.wraps(function)
+        def run(call: Invocation, directory: Path | None, **values: Any) -> Code:
+            place = directory or platformdirs.user_state_path("orgkey-escrow") / "lab"
+            server = LabServer(place)
+            schema, body, lines = function(server, **values) or _about(server)
+            call.out.emit({"schema": f"orgkey.lab-{schema}/1", "stand_in": True} | body, [STAND_IN, *lines])
+            return Code(body.get("exit_code", Code.OK))
+
+        shared = ("json",) if json else ()
+        made = command(f"orgkey lab {example}", shared=shared, parameters=[DIRECTORY])(run)
+        words = example.split()
+        group.command(words[0] if group is app else words[1], cls=HelpCommand)(made)
+        return function
+
+    return decorate
 
 
-def _directory(named: Path | None) -> Path:
-    if named is not None:
-        return named
-    import platformdirs
-
-    return platformdirs.user_state_path("orgkey-escrow") / "lab"
-
-
-def _show(as_json: bool, schema: str, body: dict[str, Any], lines: list[str]) -> None:
-    out = Output(json=as_json)
-    out.emit({"schema": f"orgkey.lab-{schema}/1", "stand_in": True} | body, [STAND_IN, *lines])
-
-
-def _about(found: About, as_json: bool) -> None:
+def _about(server: LabServer) -> Answer:
+    found = server.about()
     ignition = "asked for at boot" if found.ignition else "none"
-    body = asdict(found) | {"certificates": list(found.certificates)}
-    _show(
-        as_json,
-        "status",
-        body,
-        [
-            f"domain        {found.domain}",
-            f"Org Key       {spaced(found.fingerprint)}",
-            f"algorithm     {found.algorithm}, expires {found.expires or 'never'}",
-            f"its time      {found.now}",
-            f"booted        {'yes' if found.booted else 'NO: its keys are locked'}",
-            f"ignition      passphrase {ignition}",
-            f"live          {'yes' if found.live else 'no'}, {found.users} users",
-            f"certificates  {', '.join(map(printable, found.certificates)) or 'none'}",
-        ],
-    )
+    lines = [
+        f"domain        {found.domain}",
+        f"Org Key       {spaced(found.fingerprint)}",
+        f"algorithm     {found.algorithm}, expires {found.expires or 'never'}",
+        f"its time      {found.now}",
+        f"booted        {'yes' if found.booted else 'NO: its keys are locked'}",
+        f"ignition      passphrase {ignition}",
+        f"live          {'yes' if found.live else 'no'}, {found.users} users",
+        f"certificates  {', '.join(map(printable, found.certificates)) or 'none'}",
+    ]
+    return "status", asdict(found) | {"certificates": list(found.certificates)}, lines
 
 
 def _secret(kind: str, prompt: str, file: Path | None, *, confirm: bool = False) -> Secret:
-    return passphrases.from_options(
-        prompt, file=file, fd=None, command=None, confirm=confirm, option_names=f"--{kind}-passphrase-file"
-    )()
+    names = f"--{kind}-passphrase-file"
+    return passphrases.from_options(prompt, file=file, confirm=confirm, option_names=names)()
 
 
-@app.command()
+@_command("setup example.com --algorithm ed25519")
 def setup(
-    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="What the Org Key is named after.")],
-    algorithm: Algorithm = None,
-    days: Days = None,
-    ignition_passphrase_file: IgnitionFile = None,
-    directory: Directory = None,
-    as_json: Json = False,
+    server: LabServer,
+    domain: str = arg("DOMAIN", "What the Org Key is named after."),
+    algorithm: str | None = ALGORITHM,
+    days: int | None = DAYS,
+    ignition_passphrase_file: Path | None = IGNITION,
 ) -> None:
     """Run the stand-in's Setup Assistant: one Org Key, named after the domain.
 
@@ -118,80 +123,65 @@ def setup(
     ignition = None
     if ignition_passphrase_file is not None:
         ignition = _secret("ignition", "new ignition passphrase", ignition_passphrase_file)
-    server = _server(directory)
-    found = server.setup(
-        domain, algorithm=algorithm or "rsa4096", days=365 if days is None else days, ignition=ignition
-    )
-    _about(found, as_json)
+    days = 365 if days is None else days
+    server.setup(domain, algorithm=algorithm or "rsa4096", days=days, ignition=ignition)
 
 
-@app.command()
-def status(directory: Directory = None, as_json: Json = False) -> None:
+@_command("status")
+def status(server: LabServer) -> Answer:
     """Say what the stand-in server is now."""
-    _about(_server(directory).about(), as_json)
+    return _about(server)
 
 
-@app.command()
-def regenerate(
-    algorithm: Algorithm = None, days: Days = None, directory: Directory = None, as_json: Json = False
-) -> None:
+@_command("regenerate")
+def regenerate(server: LabServer, algorithm: str | None = ALGORITHM, days: int | None = DAYS) -> None:
     """Make another Org Key in the stand-in, with other settings.
 
     Refused once the server has users or is live, as the vendor's article says.
     """
-    _about(_server(directory).regenerate(algorithm=algorithm, days=days), as_json)
+    server.regenerate(algorithm=algorithm, days=days)
 
 
-@app.command("go-live")
-def go_live(directory: Directory = None, as_json: Json = False) -> None:
+@_command("go-live")
+def go_live(server: LabServer) -> None:
     """Say that the stand-in server is in use."""
-    server = _server(directory)
     server.go_live()
-    _about(server.about(), as_json)
 
 
-@user_app.command("add")
+@_command("user add Alice alice@example.com", user_app)
 def add_user(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
-    mail: Annotated[str, typer.Argument(metavar="MAIL")],
-    directory: Directory = None,
-    as_json: Json = False,
-) -> None:
+    server: LabServer,
+    name: str = arg("NAME", "The user's name."),
+    mail: str = arg("MAIL", "Its address."),
+) -> Answer:
     """Make a user's key in the stand-in, and sign it with the Org Key."""
-    user = _server(directory).add_user(name, mail)
+    user = server.add_user(name, mail)
     body = {"fingerprint": user.fingerprint, "user_id": user.user_id}
-    _show(as_json, "user", body, [f"{printable(user.user_id)}: {spaced(user.fingerprint)}"])
+    return "user", body, [f"{printable(user.user_id)}: {spaced(user.fingerprint)}"]
 
 
-@user_app.command("list")
-def list_users(directory: Directory = None, as_json: Json = False) -> Code:
+@_command("user list", user_app)
+def list_users(server: LabServer) -> Answer:
     """List the stand-in's users, and whether the present Org Key's signature on each verifies."""
-    found = _server(directory).users()
+    found = server.users()
     rows = [(printable(user.user_id), user.fingerprint, "good" if good else "BAD") for user, good in found]
     code = Code.OK if all(good for _, good in found) else Code.INTEGRITY
     users = [
         {"user_id": user.user_id, "fingerprint": user.fingerprint, "signed": good} for user, good in found
     ]
-    _show(as_json, "users", {"users": users, "exit_code": int(code)}, table(("user", "key", "signed"), rows))
-    return code
+    return "users", {"users": users, "exit_code": int(code)}, table(("user", "key", "signed"), rows)
 
 
-@app.command()
+@_command("export keypair --out export.asc")
 def export(
-    what: Annotated[str, typer.Argument(metavar="public|keypair")],
-    out: Annotated[Path, typer.Option("--out", metavar="PATH", help="A file, or a folder: named by Key ID.")],
-    export_passphrase_file: PassphraseFile = None,
-    without_passphrase: Annotated[
-        bool, typer.Option("--without-passphrase", help="Leave the keypair unprotected, once confirmed.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Confirm that.")] = False,
-    directory: Directory = None,
-    as_json: Json = False,
-) -> None:
+    server: LabServer,
+    what: str = arg("public|keypair", "Which part."),
+    out: Path = opt("--out", "A file, or a folder: named by Key ID.", "PATH", WHERE),
+    export_passphrase_file: Path | None = PASSPHRASE,
+    without_passphrase: bool = opt("--without-passphrase", "Leave the keypair unprotected, once confirmed."),
+    yes: bool = opt("--yes", "Confirm that."),
+) -> Answer:
     """Export the stand-in's Org Key as the product does: public, or the keypair in two blocks."""
-    from pipeline.core import files
-
-    server = _server(directory)
     if what == "public":
         data = server.export_public()
     elif what != "keypair":
@@ -209,102 +199,73 @@ def export(
         )
     path = out / server.export_name if out.is_dir() else out
     files.write_new(path, data)
-    _show(as_json, "export", {"path": str(path), "fingerprint": server.fingerprint}, [f"exported to {path}"])
+    return "export", {"path": str(path), "fingerprint": server.fingerprint}, [f"exported to {path}"]
 
 
 def _confirmed() -> bool:
-    if not passphrases.interactive():
-        return False
-    return typer.confirm(
-        "Anybody who reads the file has the Org Key. Export it without a passphrase?", err=True
-    )
+    question = "Anybody who reads the file has the Org Key. Export it without a passphrase?"
+    return passphrases.interactive() and typer.confirm(question, err=True)
 
 
-@certificate_app.command("add")
+@_command("certificate add web-mail", certificate_app)
 def add_certificate(
-    subject: Annotated[str, typer.Argument(metavar="NAME", help="Its common name.")],
-    days: Annotated[
-        int, typer.Option("--days", metavar="N", help="Its validity; it never renews itself.")
-    ] = 365,
-    directory: Directory = None,
-    as_json: Json = False,
-) -> None:
+    server: LabServer,
+    subject: str = arg("NAME", "Its common name."),
+    days: int = opt("--days", "Its validity; it never renews itself.", "N", default=365),
+) -> Answer:
     """Attach an Organization Certificate to the stand-in's Org Key."""
-    server = _server(directory)
     server.add_certificate(subject, days)
-    _certificates(server, as_json)
+    return _certificates(server)
 
 
-@certificate_app.command("list")
-def list_certificates(directory: Directory = None, as_json: Json = False) -> None:
+@_command("certificate list", certificate_app)
+def list_certificates(server: LabServer) -> Answer:
     """List the stand-in's Organization Certificates."""
-    _certificates(_server(directory), as_json)
+    return _certificates(server)
 
 
-@certificate_app.command("remove")
-def remove_certificate(
-    number: Annotated[int, typer.Argument(metavar="NUMBER")],
-    directory: Directory = None,
-    as_json: Json = False,
-) -> None:
+@_command("certificate remove 1", certificate_app)
+def remove_certificate(server: LabServer, number: int = arg("NUMBER", "Its number in the list.")) -> Answer:
     """Take an Organization Certificate off the stand-in's Org Key."""
-    server = _server(directory)
     server.remove_certificate(number)
-    _certificates(server, as_json)
+    return _certificates(server)
 
 
-def _certificates(server: LabServer, as_json: bool) -> None:
+def _certificates(server: LabServer) -> Answer:
     found = server.certificates()
-    body = {"certificates": [each.model_dump(include={"number", "subject", "not_after"}) for each in found]}
+    listed = [each.model_dump(include={"number", "subject", "not_after"}) for each in found]
     rows = [(str(each.number), printable(each.subject), each.not_after) for each in found]
-    _show(
-        as_json, "certificates", body, table(("number", "subject", "not after"), rows) if rows else ["none"]
-    )
+    lines = table(("number", "subject", "not after"), rows) if rows else ["none"]
+    return "certificates", {"certificates": listed}, lines
 
 
-@app.command("time")
+@_command("time --advance 30")
 def pass_time(
-    advance: Annotated[
-        float, typer.Option("--advance", metavar="DAYS", min=0.0, help="How many days.")
-    ] = 0.0,
-    renew_days: Annotated[
-        int | None,
-        typer.Option("--renew-days", metavar="31|1", help="From now on, how long before expiry it renews."),
-    ] = None,
-    directory: Directory = None,
-    as_json: Json = False,
-) -> None:
+    server: LabServer,
+    advance: float = opt("--advance", "How many days.", "DAYS", min=0.0, default=0.0),
+    renew_days: int | None = opt(
+        "--renew-days", "From now on, how long before expiry it renews.", "31|1", default=None
+    ),
+) -> Answer:
     """Let time pass in the stand-in, day by day: it renews its key and makes its backups."""
-    from pipeline.devstack.lab import simulated_time
-
-    server = _server(directory)
     if renew_days is not None:
         server.state.change(renew_days=renew_days)
     done = simulated_time.advance(server, advance) if advance else simulated_time.tick(server)
-    about = server.about()
-    _show(as_json, "time", {"now": about.now, "done": done}, [*done, f"its time is {about.now}"])
+    now = server.about().now
+    return "time", {"now": now, "done": done}, [*done, f"its time is {now}"]
 
 
-@app.command()
+@_command("backup --to backups")
 def backup(
-    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Where to.")] = None,
-    content: Annotated[
-        str, typer.Option("--content", metavar="random|compressible|sparse", help="What fills it.")
-    ] = "random",
-    size: Annotated[int, typer.Option("--size", metavar="BYTES", min=0, help="How much fills it.")] = 0,
-    container: Annotated[str, typer.Option("--container", metavar="tar|tar.gz")] = "tar",
-    no_compress: Annotated[bool, typer.Option("--no-compress", help="Do not compress the message.")] = False,
-    every: Annotated[
-        float | None, typer.Option("--every", metavar="DAYS", help="From now on so often, as time passes.")
-    ] = None,
-    directory: Directory = None,
-    as_json: Json = False,
-) -> None:
+    server: LabServer,
+    to: Path | None = opt("--to", "Where to.", "DIR", WHERE),
+    content: str = opt("--content", "What fills it.", "random|compressible|sparse", default="random"),
+    size: int = opt("--size", "How much fills it.", "BYTES", min=0, default=0),
+    container: str = opt("--container", "The archive.", "tar|tar.gz", default="tar"),
+    no_compress: bool = opt("--no-compress", "Do not compress the message."),
+    every: float | None = opt("--every", "From now on so often, as time passes.", "DAYS"),
+) -> Answer:
     """Make a backup of the stand-in server, encrypted to its Org Key, or schedule such backups."""
-    from pipeline.devstack.lab import backup as backups
-    from pipeline.devstack.lab.state import BackupSchedule
-
-    server = _server(directory)
     how: dict[str, Any] = {
         "content": content,
         "size": size,
@@ -315,81 +276,56 @@ def backup(
         folder = (to or server.state.directory / "backups").absolute()
         due = BackupSchedule(days=every, to=folder, next=server.state.now(), how=how)
         server.state.change(schedule=due)
-        _show(as_json, "schedule", {"days": every, "to": str(folder)}, [f"every {every:g} days to {folder}"])
-        return
+        return "schedule", {"days": every, "to": str(folder)}, [f"every {every:g} days to {folder}"]
     path = backups.make(server, to, **how)
     count = path.stat().st_size
-    _show(as_json, "backup", {"path": str(path), "bytes": count}, [f"{path}: {count:,} bytes"])
+    return "backup", {"path": str(path), "bytes": count}, [f"{path}: {count:,} bytes"]
 
 
-@app.command()
+@_command("restore backup.pgp --keypair restored.asc")
 def restore(
-    backup_file: Annotated[Path, typer.Argument(metavar="BACKUP")],
-    keypair: Annotated[Path, typer.Option("--keypair", metavar="FILE", help="The Org Key's keypair.")],
-    export_passphrase_file: PassphraseFile = None,
-    large: Annotated[bool, typer.Option("--large", help="The other path, for 2 GiB and more.")] = False,
-    directory: Directory = None,
-    as_json: Json = False,
-) -> None:
+    server: LabServer,
+    backup_file: Path = arg("BACKUP", "What it is restored from."),
+    keypair: Path = opt("--keypair", "The Org Key's keypair.", "FILE", WHERE),
+    export_passphrase_file: Path | None = PASSPHRASE,
+    large: bool = opt("--large", "The other path, for 2 GiB and more."),
+) -> Answer:
     """Restore a stand-in server from its backup and the Org Key's keypair, into a new directory."""
-    from pipeline.devstack.lab import backup as backups
-
     passphrase = _secret("export", "passphrase of the keypair", export_passphrase_file)
-    server = backups.restore(_directory(directory), backup_file, _read(keypair), passphrase, large=large)
-    _about(server.about(), as_json)
+    place, key = server.state.directory, read_file(keypair, LARGEST)
+    return _about(backups.restore(place, backup_file, key, passphrase, large=large))
 
 
-@app.command()
-def reboot(directory: Directory = None, as_json: Json = False) -> None:
+@_command("reboot")
+def reboot(server: LabServer) -> None:
     """Reboot the stand-in server: its keys are locked until it is booted."""
-    server = _server(directory)
     server.reboot()
-    _about(server.about(), as_json)
 
 
-@app.command()
+@_command("boot")
 def boot(
-    ignition_passphrase_file: IgnitionFile = None,
-    keypair: Annotated[
-        Path | None,
-        typer.Option("--keypair", metavar="FILE", help="The Org Key, where that passphrase is lost."),
-    ] = None,
-    export_passphrase_file: PassphraseFile = None,
-    directory: Directory = None,
-    as_json: Json = False,
+    server: LabServer,
+    ignition_passphrase_file: Path | None = IGNITION,
+    keypair: Path | None = opt("--keypair", "The Org Key, where that passphrase is lost.", "FILE", WHERE),
+    export_passphrase_file: Path | None = PASSPHRASE,
 ) -> None:
     """Boot the stand-in server by its ignition passphrase, or by the Org Key where that is lost."""
-    server = _server(directory)
     if keypair is not None:
         passphrase = _secret("export", "passphrase of the keypair", export_passphrase_file)
-        server.boot(keypair=_read(keypair), passphrase=passphrase)
+        server.boot(keypair=read_file(keypair, LARGEST), passphrase=passphrase)
     elif server.about().ignition:
         server.boot(_secret("ignition", "ignition passphrase", ignition_passphrase_file))
     else:
         server.boot()
-    _about(server.about(), as_json)
 
 
-@app.command()
+@_command("serve", json=False)
 def serve(
-    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 for any.")] = 0,
-    directory: Directory = None,
+    server: LabServer, port: int = opt("--port", "0 for any.", "N", min=0, max=65535, default=0)
 ) -> None:
     """Serve the stand-in's public keys over HTTP (HKP) on loopback, until a signal."""
-    import threading
-
-    from pipeline.devstack.lab import lookup
-
-    server = _server(directory)
     server.about()
     with lookup.serving(server, port) as address:
         sys.stdout.write(f"{STAND_IN}: {address}\n")
         sys.stdout.flush()
         threading.Event().wait()
-
-
-def _read(path: Path) -> bytes:
-    from pipeline.core import files
-
-    with files.os_errors(f"cannot read {path}"):
-        return path.read_bytes()

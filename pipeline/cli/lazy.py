@@ -1,30 +1,66 @@
-"""Commands that are imported when they are used: `orgkey --help` needs their names, not their options."""
+"""Commands as typer has them: imported when they are used, each with a help page in groups of options.
+
+`orgkey --help` needs their names, not their options. Help is plain text; a command's own page ends with an
+example and its exit codes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from pipeline.cli.help import HelpCommand, HelpGroup, usage
+from pipeline.cli.command import ARGUMENTS, COMMON, OPENED, PASSPHRASES, WHAT, WHERE, Usage
+from pipeline.core.errors import Code
 
-ARGUMENTS_OF_EXAMPLES: Final = {
-    "orgkey lab setup": "example.com --algorithm ed25519",
-    "orgkey lab export": "keypair --out export.asc",
-    "orgkey lab user add": "Alice alice@example.com",
-    "orgkey lab certificate add": "web-mail",
-    "orgkey lab certificate remove": "1",
-    "orgkey lab time": "--advance 30",
-    "orgkey lab backup": "--to backups",
-    "orgkey lab restore": "backup.pgp --keypair restored.asc",
-    "orgkey stack env": "--as driller",
-    "orgkey stack config": "--out orgkey.toml",
-}
-"""What follows the words of a command in the example of its help page."""
+
+def _format_options(command: Any, ctx: Any, formatter: Any) -> None:
+    group = hasattr(command, "commands")
+    panels: dict[str, list[tuple[str, str]]] = {}
+    for parameter in command.get_params(ctx):
+        record = parameter.get_help_record(ctx)
+        if record is None:
+            continue
+        own = ARGUMENTS if parameter.param_type_name == "argument" else "Options" if group else COMMON
+        panels.setdefault(getattr(parameter, "rich_help_panel", None) or own, []).append(record)
+    others = [heading for heading in panels if heading != COMMON]
+    order = [ARGUMENTS, WHAT, WHERE, OPENED, PASSPHRASES, *others, COMMON]
+    for heading in sorted(panels, key=order.index):
+        with formatter.section(heading):
+            formatter.write_dl(panels[heading])
+
+
+class HelpCommand(TyperCommand):
+    """A command whose help page has groups of options, an example and exit codes."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options, group by group."""
+        _format_options(self, ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the example and the exit codes."""
+        usage: Usage = getattr(self.callback, "usage")  # noqa: B009 - any function has room for it
+        with formatter.section("Example"):
+            formatter.write(" " * formatter.current_indent + usage.example + "\n")
+        codes = sorted({Code.OK, Code.USAGE, Code.LOCAL_FILES} | usage.codes)
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(int(code)), code.meaning) for code in codes])
+        formatter.write_paragraph()
+        formatter.write_text("All exit codes: docs/exit-codes.md")
+
+
+class HelpGroup(TyperGroup):
+    """A group of commands whose help page has groups of options."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, then the options."""
+        self.format_commands(ctx, formatter)
+        _format_options(self, ctx, formatter)
 
 
 ONE_MODULE: Final = frozenset({"fleet"})
@@ -63,14 +99,9 @@ class LateCommand:
             name: What it is called.
         """
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        if self.commands:
+        if self.commands or self.needs:
             inner = typer.Typer(cls=group(self.commands), help=self.help, no_args_is_help=True)
-            alone.add_typer(inner, name=name)
-            return typer.main.get_group(alone).commands[name]
-        if self.needs:
-            app = import_module(f"{__package__}.{name}").app
-            _with_help_pages(app, f"orgkey {name}")
-            alone.add_typer(app, name=name, cls=HelpGroup)
+            alone.add_typer(import_module(f"{__package__}.{name}").app if self.needs else inner, name=name)
             return typer.main.get_group(alone).commands[name]
         first, _, second = self.words.partition(" ")
         together = not second or first in ONE_MODULE
@@ -98,24 +129,7 @@ def commands(tasks: Mapping[str, Mapping[str, str]], needs: Mapping[str, str]) -
     return entries
 
 
-def _with_help_pages(app: typer.Typer, words: str) -> None:
-    """Let every command of an application have the same kind of help page.
-
-    Args:
-        app: The application.
-        words: What is typed before its commands.
-    """
-    for command in app.registered_commands:
-        assert command.callback is not None
-        command.cls = HelpCommand
-        example = f"{words} {command.name or command.callback.__name__}"
-        usage(f"{example} {ARGUMENTS_OF_EXAMPLES.get(example, '')}".strip())(command.callback)
-    for inner in app.registered_groups:
-        if inner.typer_instance is not None:
-            _with_help_pages(inner.typer_instance, f"{words} {inner.typer_instance.info.name}")
-
-
-class _Commands(MutableMapping[str, Any]):
+class _Commands(Mapping[str, Any]):
     """Commands by name, each built when it is asked for."""
 
     def __init__(self, entries: Mapping[str, LateCommand]) -> None:
@@ -127,20 +141,11 @@ class _Commands(MutableMapping[str, Any]):
             self._built[name] = self._entries[name].load(name)
         return self._built[name]
 
-    def __setitem__(self, name: str, command: Any) -> None:
-        self._built[name] = command
-
-    def __delitem__(self, name: str) -> None:
-        raise TypeError("commands are fixed")
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._entries
 
 
 def group(entries: Mapping[str, LateCommand]) -> type[HelpGroup]:

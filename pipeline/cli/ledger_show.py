@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import nlargest
-from typing import TYPE_CHECKING, Annotated
 
-from pipeline.cli.command import Invocation, command
-from pipeline.cli.documents.ledger import LedgerShowDocument
-from pipeline.cli.options import opt
+from pipeline.cli.command import Invocation, command, opt
+from pipeline.cli.documents.evidence import HostItem, LedgerShowDocument
 from pipeline.core.errors import Code, LedgerBroken
-
-if TYPE_CHECKING:
-    from pipeline.evidence.ledger.store import LedgerEntry
+from pipeline.evidence.ledger.store import LedgerEntry
 
 
 @command("orgkey ledger show --last 50", (Code.LEDGER_BROKEN,))
 def show(
-    call: Invocation,
-    last: Annotated[int, opt("--last", "How many.", "N", min=1, max=100_000)] = 20,
+    call: Invocation, last: int = opt("--last", "How many.", "N", min=1, max=100_000, default=20)
 ) -> Code:
     """Show the last entries of all hosts, oldest first. Each host's chain is checked on the way.
 
@@ -39,6 +34,11 @@ def show(
     kept = nlargest(last, entries(), key=lambda item: (item.at, item.own, item.number))[::-1]
     for error in broken:
         call.out.warn(f"{error.message}; {error.hint}")
-    problem = broken[0].message if broken else None
-    document = LedgerShowDocument.about(kept, hosts, context.ledger.host, problem)
+    this = context.ledger.host
+    document = LedgerShowDocument(
+        hosts=tuple(HostItem(host=host, entries=count, this=host == this) for host, count in hosts.items()),
+        entries=tuple({**item.document, "host": item.host, "sha256": item.digest} for item in kept),
+        problem=broken[0].message if broken else None,
+        exit_code=Code.LEDGER_BROKEN if broken else Code.OK,
+    )
     return call.answer(document, document.lines(kept))

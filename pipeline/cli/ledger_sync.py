@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pipeline.cli.command import Invocation, command
-from pipeline.cli.documents.evidence import HeadItem
-from pipeline.cli.documents.ledger import HostHeadItem, LedgerSyncDocument, MirrorItem
-from pipeline.cli.help import SERVER_CODES
+from pipeline.cli.command import SERVER_CODES, Invocation, command
+from pipeline.cli.documents.evidence import LedgerSyncDocument, MirrorItem
 from pipeline.core.errors import Code, UsageProblem, first_of
-
-if TYPE_CHECKING:
-    from pipeline.evidence.ledger.entry import Head
+from pipeline.monitoring import ledger_lag
 
 
 @command("orgkey ledger sync", (*SERVER_CODES, Code.DEGRADED, Code.LEDGER_BROKEN))
@@ -27,8 +21,6 @@ def sync(call: Invocation) -> Code:
         raise UsageProblem(
             "the ledger has no mirrors", hint="name targets in [ledger], see `orgkey config schema`"
         )
-    from pipeline.monitoring import ledger_lag
-
     head = context.replicator.sync(now=context.clock.now(), run=context.run_id)
     places, failed = ledger_lag.pending(context), context.replicator.failed
     some = any(item.name not in failed for item in places)
@@ -37,17 +29,11 @@ def sync(call: Invocation) -> Code:
     codes += [Code.LEDGER_BROKEN for item in places if item.problem]
     problems = {name: f"{error.message}; {error.hint}" for name, error in failed.items()}
     problems |= {item.name: item.problem for item in places if item.problem}
-    document = LedgerSyncDocument(
+    document = LedgerSyncDocument.of(
         host=context.ledger.host or None,
-        head=_head(head),
-        mirrors=tuple(MirrorItem.of(item, problem=problems.get(item.name)) for item in places),
-        hosts=tuple(
-            HostHeadItem(host=chain.host, head=_head(chain.head())) for chain in context.ledger.chains()
-        ),
+        head=head,
+        mirrors=[MirrorItem.of(item, problem=problems.get(item.name)) for item in places],
+        hosts=context.ledger.chains(),
         exit_code=first_of(codes),
     )
-    return call.answer(document, document.lines())
-
-
-def _head(head: Head) -> HeadItem:
-    return HeadItem(sequence=head.sequence, sha256=head.digest.hex)
+    return call.answer(document)

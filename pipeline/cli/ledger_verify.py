@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from pipeline.cli.command import Invocation, command
-from pipeline.cli.documents.ledger import LedgerVerifyDocument
-from pipeline.cli.help import WHERE
-from pipeline.cli.options import opt
-from pipeline.cli.output import Output, spaced
+from pipeline.archive.run import KeyScope
+from pipeline.cli.command import WHERE, Invocation, arg, command, opt
+from pipeline.cli.documents.evidence import LedgerVerifyDocument
+from pipeline.cli.output import spaced
+from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
 from pipeline.core.isolation import isolated
-from pipeline.core.retry import Retrier
-
-if TYPE_CHECKING:
-    from pipeline.archive.run import KeyScope
-    from pipeline.evidence.ledger.verify import Claim
-    from pipeline.storage.ledger_mirror import Mirror
+from pipeline.core.retry import Retrier, retrying
+from pipeline.evidence import anchors
+from pipeline.evidence.ledger import verify as story
+from pipeline.evidence.ledger.verify import Claim
+from pipeline.openpgp import signing
+from pipeline.storage.ledger_mirror import MIRROR_CALLS, Mirror
+from pipeline.wiring import factory
 
 
 @dataclass
@@ -38,26 +37,13 @@ class _Given:
 @command("orgkey ledger verify", (Code.INTEGRITY, Code.LEDGER_BROKEN))
 def verify(
     call: Invocation,
-    folder: Annotated[
-        Path | None,
-        typer.Argument(metavar="[FOLDER]", help="A copy of a ledger; without it, this host's own."),
-    ] = None,
-    head: Annotated[
-        list[str] | None,
-        opt("--head", "A head that you noted elsewhere; repeatable.", "N:SHA256"),
-    ] = None,
-    certificate: Annotated[
-        list[Path] | None,
-        opt("--certificate", "A drill certificate, which has a head; repeatable.", "FILE"),
-    ] = None,
-    public: Annotated[
-        Path | None,
-        opt("--public", "The Org Key's public part: checks FILE.asc, too.", "FILE", WHERE),
-    ] = None,
-    mirror: Annotated[
-        list[str] | None,
-        opt("--mirror", "A mirror of the configuration; repeatable.", "TARGET"),
-    ] = None,
+    folder: Path | None = arg("[FOLDER]", "A copy of a ledger; without it, this host's own."),
+    head: list[str] | None = opt("--head", "A head that you noted elsewhere; repeatable.", "N:SHA256"),
+    certificate: list[Path] | None = opt(
+        "--certificate", "A drill certificate, which has a head; repeatable.", "FILE"
+    ),
+    public: Path | None = opt("--public", "The Org Key's public part: checks FILE.asc, too.", "FILE", WHERE),
+    mirror: list[str] | None = opt("--mirror", "A mirror of the configuration; repeatable.", "TARGET"),
 ) -> Code:
     """Check that each host's chain is whole, and say what vouches for it.
 
@@ -67,12 +53,8 @@ def verify(
     The folder alone does not show whether a chain's end was cut off, or all of it written anew: a head, a
     certificate or a mirror does.
     """
-    out = call.out
-    from pipeline.evidence import anchors
-    from pipeline.evidence.ledger import verify as story
-
     claims = [anchors.head(text) for text in head or ()]
-    given = _subject(call, out, folder, mirror or [])
+    given = _subject(call, folder, mirror or [])
     given.claims += claims
     if given.silent and len(given.silent) == len(mirror or ()) and not (head or certificate):
         raise given.silent[0]
@@ -83,17 +65,13 @@ def verify(
     found = story.verify(given.folder, given.claims, given.fingerprint, absent=folder is None)
     codes = [error.code for error in given.silent]
     code = first_of(codes if found.ok else [*codes, Code.LEDGER_BROKEN])
-    document = LedgerVerifyDocument.about(found, given.notes, code)
-    return call.answer(document, document.lines())
+    return call.answer(LedgerVerifyDocument.of(found, notes=(*given.notes, *found.notes), exit_code=code))
 
 
-def _subject(call: Invocation, out: Output, folder: Path | None, mirrors: list[str]) -> _Given:
+def _subject(call: Invocation, folder: Path | None, mirrors: list[str]) -> _Given:
     """The folder, whose ledger it should be, and what the named mirrors say of it."""
-    from pipeline.wiring import factory as wiring
-
     if folder is not None and not mirrors:
-        pin = call.fingerprint and wiring.pinned(None, call.fingerprint)
-        return _Given(folder, pin or None)
+        return _Given(folder, factory.pinned(None, call.fingerprint or None))
     context = call.context()
     estate = context.backends("auditor")
     whole, heads = estate.mirrors(context.fingerprint), estate.heads(context.fingerprint)
@@ -115,10 +93,6 @@ def _subject(call: Invocation, out: Output, folder: Path | None, mirrors: list[s
 
 def _claims(context: KeyScope, whole: Mirror | None, heads: Mirror | None) -> list[Claim]:
     """What one place says of the ledger, as a mirror of entries, of heads, or both."""
-    from pipeline.core.retry import retrying
-    from pipeline.evidence import anchors
-    from pipeline.storage.ledger_mirror import MIRROR_CALLS
-
     retrier = Retrier(context.deadline, clock=context.clock)
     claims: list[Claim] = []
     if whole is not None:
@@ -135,9 +109,6 @@ def _certificate(given: _Given, path: Path, public: Path | None) -> None:
         UsageProblem: It is of another key.
         IntegrityProblem: Its signature is wrong.
     """
-    from pipeline.evidence import anchors
-    from pipeline.evidence.ledger.verify import Claim
-
     told = anchors.certificate(path)
     if given.fingerprint is None:
         given.fingerprint = told.fingerprint
@@ -150,11 +121,6 @@ def _certificate(given: _Given, path: Path, public: Path | None) -> None:
             f"the signature of {path} was not checked: give --public, or run gpg --verify {path}.asc {path}"
         )
     else:
-        from datetime import UTC, datetime
-
-        from pipeline.core.clock import Deadline
-        from pipeline.openpgp import signing
-
         signing.verify_detached(
             anchors.read_file(public), told.fingerprint, told.body,
             anchors.read_file(path.with_name(f"{path.name}.asc")),

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
-from pipeline.cli.command import Invocation, command
-from pipeline.cli.documents.stored import ListDocument, listing
-from pipeline.cli.help import COPY_CODES
+from pipeline.archive import overview
+from pipeline.archive.catalog import Catalog, Copy
+from pipeline.archive.run import KeyScope
+from pipeline.cli.command import COPY_CODES, Invocation, command
+from pipeline.cli.documents.stored import ListDocument
 from pipeline.cli.output import Output, spaced, table
 from pipeline.core.errors import Code
-
-if TYPE_CHECKING:
-    from pipeline.archive.catalog import Catalog, Copy
-    from pipeline.archive.run import KeyScope
-    from pipeline.evidence.ledger.drill_history import LastKnown
-    from pipeline.evidence.ledger.store import Ledger
+from pipeline.core.isolation import isolated
+from pipeline.evidence.ledger import drill_history
+from pipeline.evidence.ledger.drill_history import LastKnown
 
 
 @command("orgkey list --json", COPY_CODES)
@@ -25,13 +23,11 @@ def list_(call: Invocation) -> Code:
 
     Of the pinned key and of former Org Keys, which old backups still need.
     """
-    from pipeline.archive import overview
-
     context = call.context()
     surveys = context.catalogs()
     warn(call.out, context, surveys)
     known = last_known(context, surveys)
-    call.answer(ListDocument(**listing(surveys, known)), lines(context, surveys, known))
+    call.answer(ListDocument.about(surveys, known), lines(context, surveys, known))
     unread = [copy.code for item in surveys for epoch in item.epochs for copy in epoch.copies if copy.unread]
     silent = [error.code for item in surveys for error in item.unreachable.values()]
     more = [Code.DEGRADED for item in surveys for _ in item.left_out]
@@ -40,8 +36,6 @@ def list_(call: Invocation) -> Code:
 
 def warn(out: Output, context: KeyScope, surveys: Sequence[Catalog]) -> None:
     """Say what a reader of the answer has to know."""
-    from pipeline.archive import overview
-
     for silence in overview.silences(surveys):
         out.warn(silence.text)
     for line in overview.replication_problems(surveys, context.deadline.time()):
@@ -52,23 +46,14 @@ def warn(out: Output, context: KeyScope, surveys: Sequence[Catalog]) -> None:
 
 def last_known(context: KeyScope, surveys: Sequence[Catalog]) -> dict[str, LastKnown]:
     """What this host's ledger knows of the newest epoch, for each key that could not be looked at whole."""
-    from pipeline.core.isolation import isolated
-    from pipeline.evidence.ledger.drill_history import LastKnown
-
     found = {}
     for item in surveys:
         if item.unreachable or item.unread():
-            ledger = context.of(item.fingerprint).ledger
-            newest = isolated(partial(_newest, ledger), "the ledger")
-            if isinstance(newest, LastKnown):
-                found[item.fingerprint] = newest
+            entries = context.of(item.fingerprint).ledger.each()
+            past = isolated(partial(drill_history.read, entries), "the ledger")
+            if isinstance(past, drill_history.History) and past.known:
+                found[item.fingerprint] = past.known
     return found
-
-
-def _newest(ledger: Ledger) -> LastKnown | None:
-    from pipeline.evidence.ledger.drill_history import read
-
-    return read(ledger.each()).known
 
 
 def lines(context: KeyScope, surveys: Sequence[Catalog], known: Mapping[str, LastKnown]) -> list[str]:

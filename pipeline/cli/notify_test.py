@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pipeline.cli.command import Invocation, command
+from pipeline.cli.command import SERVER_CODES, Invocation, command
 from pipeline.cli.documents.setup import NotifyTestDocument, WayItem
-from pipeline.cli.help import SERVER_CODES
-from pipeline.cli.output import table
-from pipeline.core.errors import Code, UsageProblem
-
-if TYPE_CHECKING:
-    from pipeline.config import Config
-    from pipeline.core.errors import OrgkeyError
+from pipeline.config import Config
+from pipeline.core import log
+from pipeline.core.errors import Code, OrgkeyError, Unreachable, UsageProblem
+from pipeline.monitoring.notify import channels
+from pipeline.monitoring.notify.job import RunNotifier
+from pipeline.monitoring.notify.message import JobOutcome
+from pipeline.monitoring.notify.ping import Pinger
 
 
 @command("orgkey notify test", SERVER_CODES)
@@ -28,8 +26,6 @@ def test(call: Invocation) -> Code:
             "the configuration has neither [notify] nor [ping.JOB]",
             hint="see docs/how-to.md, notifications",
         )
-    from pipeline.monitoring.notify.channels import worst
-
     results = _notified(config, call.fingerprint) | _pinged(config)
     ways = tuple(
         WayItem(
@@ -40,17 +36,12 @@ def test(call: Invocation) -> Code:
         )
         for name, error in results.items()
     )
-    rows = [(item.way, "sent" if item.ok else "FAILED", item.problem or "") for item in ways]
-    return call.answer(NotifyTestDocument(ways=ways, exit_code=worst(results)), table(("way", "", ""), rows))
+    return call.answer(NotifyTestDocument(ways=ways, exit_code=channels.worst(results)))
 
 
 def _notified(config: Config, fingerprint: str | None) -> dict[str, OrgkeyError | None]:
     if config.notify is None:
         return {}
-    from pipeline.monitoring.notify import channels
-    from pipeline.monitoring.notify.job import RunNotifier
-    from pipeline.monitoring.notify.message import JobOutcome
-
     pin = fingerprint or (config.key.fingerprint if config.key else None)
     alarm = RunNotifier(config, "status", "notify test", fingerprint=pin, root=None, warn=lambda _: None)
     outcome = JobOutcome(Code.OK, "a test: nothing has happened, and nothing is wrong")
@@ -58,10 +49,6 @@ def _notified(config: Config, fingerprint: str | None) -> dict[str, OrgkeyError 
 
 
 def _pinged(config: Config) -> dict[str, OrgkeyError | None]:
-    from pipeline.core import log
-    from pipeline.core.errors import Unreachable
-    from pipeline.monitoring.notify.ping import Pinger
-
     results: dict[str, OrgkeyError | None] = {}
     for job, ping in config.ping.items():
         problem = Pinger(ping, job, log.run_id(), lambda _: None).send("/log", "orgkey notify test")

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.cli.documents import ErrorDocument
+from pipeline.core import log
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.text import age as age
 from pipeline.core.text import counted as counted
@@ -36,8 +38,6 @@ class Output:
 
     def progress(self, line: str) -> None:
         """Say what happens, on stderr."""
-        from pipeline.core import log
-
         if log.as_json():
             log.event("progress", printable(line), seconds=round(time.monotonic() - self._started, 3))
         elif not self.quiet:
@@ -45,8 +45,6 @@ class Output:
 
     def show(self, lines: Iterable[str]) -> None:
         """Show a person what they are asked about, on stderr: as it is, without the time of each line."""
-        from pipeline.core import log
-
         for line in lines:
             if log.as_json():
                 log.event("progress", printable(line))
@@ -55,8 +53,6 @@ class Output:
 
     def warn(self, line: str) -> None:
         """Tell a person what they should know, on stderr."""
-        from pipeline.core import log
-
         if log.as_json():
             log.event("warning", printable(line), level="warning")
             return
@@ -69,8 +65,6 @@ class Output:
             document: What ``--json`` prints.
             lines: What a person reads instead.
         """
-        from pipeline.core import log
-
         if self.json:
             _print_json(document)
         else:
@@ -78,16 +72,12 @@ class Output:
             sys.stdout.flush()
 
     def _line(self, line: str) -> None:
-        from pipeline.core import log
-
         sys.stderr.write(printable(log.without_logins(line)) + "\n")
         sys.stderr.flush()
 
 
 def report_error(error: OrgkeyError, *, as_json: bool) -> None:
     """Print an error in two lines on stderr, and as a document on stdout where JSON was asked for."""
-    from pipeline.core import log
-
     if log.as_json():
         log.event(
             "error",
@@ -103,14 +93,10 @@ def report_error(error: OrgkeyError, *, as_json: bool) -> None:
         out._line(f"orgkey: error: {grouped(error.message) if compared else error.message}")
         out._line(f"orgkey: hint: {error.hint}")
     if as_json:
-        from pipeline.cli.documents import ErrorDocument
-
-        _print_json(ErrorDocument.because(error).to_json())
+        _print_json(ErrorDocument.of(error=error).to_json())
 
 
 def _print_json(document: Mapping[str, Any]) -> None:
-    from pipeline.core import log
-
     document = log.document_without_logins(document)
     text = json.dumps(document, indent=2, ensure_ascii=False)
     text = "\n".join("".join(map(_json_escaped, line)) for line in text.split("\n"))

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.cli import escrow_command, options
-from pipeline.cli.command import Invocation, command, read_file
-from pipeline.cli.documents.escrow import (
-    NothingToRefreshDocument,
-    RefreshDocument,
-    RefreshPlanDocument,
-)
-from pipeline.cli.help import COPY_CODES, SHARE_CODES, WHERE
-from pipeline.cli.options import UNSEAL, opt
+from pipeline.archive import live_key
+from pipeline.cli import escrow_command
+from pipeline.cli.command import COPY_CODES, DRY_RUN, WHERE, Invocation, command, opt, read_file
+from pipeline.cli.documents.escrow import NothingToRefreshDocument, RefreshDocument, RefreshPlanDocument
 from pipeline.core.errors import Code
+from pipeline.workflows import refresh as story
 
 
 @command(
     "orgkey refresh --public live.asc",
-    (*COPY_CODES, *SHARE_CODES, Code.PROOF_FAILED),
-    takes=UNSEAL,
+    (*COPY_CODES, Code.PROOF_FAILED),
+    takes=["unseal"],
     job="refresh",
 )
 def refresh(
@@ -27,7 +23,7 @@ def refresh(
     public: Path | None = opt(
         "--public", "The server's public key; else what key.live gives.", "FILE", WHERE
     ),
-    dry_run: bool = options.DRY_RUN,
+    dry_run: bool = DRY_RUN,
 ) -> Code:
     """Store a renewed public part with the same secret.
 
@@ -35,9 +31,6 @@ def refresh(
     secret, its shares and the record id are carried over: custodians' shares, kits and paper stay good.
     Another key is never taken.
     """
-    from pipeline.archive import live_key
-    from pipeline.workflows import refresh as story
-
     context = call.context()
     request = story.RefreshRequest(
         read_file(public, live_key.MAX_BYTES) if public else live_key.fetch(context),
@@ -52,9 +45,6 @@ def refresh(
     if done.stored is None:
         nothing = NothingToRefreshDocument(supersedes=old)
         return call.answer(nothing, [f"epoch {old} has this public part, or a newer one, already"])
-    lines = [
-        *escrow_command.lines(done.stored),
-        "",
-        f"replaces epoch {old}; shares, kits and paper stay as they are",
-    ]
+    replaced = ["", f"replaces epoch {old}; shares, kits and paper stay as they are"]
+    lines = [*escrow_command.lines(done.stored), *replaced]
     return call.answer(RefreshDocument.about(done.stored, supersedes=old), lines)

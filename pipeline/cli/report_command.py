@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pipeline.cli.command import Invocation, command
-from pipeline.cli.help import COPY_CODES, WHERE
-from pipeline.cli.options import opt, since_day
+from pipeline.archive.run import KeyScope
+from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, opt, since_day
+from pipeline.cli.output import printable, spaced
+from pipeline.core import files
+from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError, UsageProblem
-
-if TYPE_CHECKING:
-    from pipeline.archive.run import KeyScope
-    from pipeline.report.build import BuildResult
-    from pipeline.report.model import Report
+from pipeline.evidence.ledger.events import ReportEvent
+from pipeline.evidence.statement import FOLDER
+from pipeline.report import bundle as bundles
+from pipeline.report import model
+from pipeline.report.build import BuildResult, build
+from pipeline.report.model import Report
+from pipeline.report.past import HERE
 
 
 class Format(StrEnum):
@@ -68,11 +71,6 @@ def report(
     _check_new(out_file)
     _check_new(bundle)
     context = call.context()
-    from pipeline.evidence.ledger.events import ReportEvent
-    from pipeline.report import model
-    from pipeline.report.build import build
-    from pipeline.report.past import HERE
-
     _catch_up(context)
     if begin is not None and begin > context.clock.now():
         raise UsageProblem(f"--since {since} is in the future", hint="give the first day of a past period")
@@ -106,28 +104,17 @@ def _catch_up(context: KeyScope) -> None:
 
 
 def _write(path: Path, data: bytes) -> str:
-    from pipeline.core import files
-    from pipeline.core.digest import sha256
-
     files.write_new(path, data, mode=0o644)
     return sha256(data).hex
 
 
 def _bundle(context: KeyScope, found: BuildResult, path: Path) -> str:
-    from pipeline.evidence.statement import FOLDER
-    from pipeline.report import bundle
-
-    parts = bundle.Parts(
-        context.root / "ledger",
-        context.root / FOLDER,
-        found.public,
-        bundle.renderings(found.report, found.posture),
-    )
-    return bundle.write(path, found.report, parts).hex
+    rendered = bundles.renderings(found.report, found.posture)
+    parts = bundles.Parts(context.root / "ledger", context.root / FOLDER, found.public, rendered)
+    return bundles.write(path, found.report, parts).hex
 
 
 def _render(report: Report, chosen: Format, version: OscalVersion, findings: bool) -> bytes:
-    from pipeline.report import model
     from pipeline.report.formats import csv, html, oscal, pdf
 
     if chosen is Format.OSCAL:
@@ -164,8 +151,6 @@ def _check_new(path: Path | None) -> None:
 
 
 def _lines(report: Report, written: list[Path | None]) -> list[str]:
-    from pipeline.cli.output import printable, spaced
-
     verdict = report.verdict
     shown = [
         f"key        {spaced(report.key.fingerprint)}",

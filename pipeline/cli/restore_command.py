@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from pipeline.cli import ceremony_prompt, shares
-from pipeline.cli.command import Invocation, command
+from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, opt
 from pipeline.cli.documents.escrow import RestoreDocument
-from pipeline.cli.help import COPY_CODES, SHARE_CODES, WHERE
-from pipeline.cli.options import NEW_PASSPHRASE, UNSEAL, opt
-from pipeline.cli.output import printable, spaced
-from pipeline.core.errors import Code, UsageProblem
+from pipeline.cli.output import printable
+from pipeline.config.sections import Policy
+from pipeline.core import files, passphrases
+from pipeline.core.clock import Clock, Deadline, GivenClock, SystemClock
+from pipeline.core.errors import Code, OrgkeyError, UsageProblem
+from pipeline.core.secret import SecretSource
+from pipeline.evidence.ledger.events import RestoreEvent
+from pipeline.openpgp.gnupg import user
+from pipeline.record.verify import verify_record
+from pipeline.unseal.ceremony import UnsealRequest
+from pipeline.wiring import factory, holder_addresses, record_locations
+from pipeline.wiring.holder_addresses import Consent
+from pipeline.wiring.sessions import Sessions
+from pipeline.workflows import restore as story
+from pipeline.workflows.restore import Restored, RestoreRequest
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from pipeline.core.clock import Clock, Deadline
-    from pipeline.core.secret import SecretSource
-    from pipeline.workflows.restore import Restored, RestoreRequest
-
-
-@command(
-    "orgkey restore --out /dev/shm/orgkey.asc", (*COPY_CODES, *SHARE_CODES), takes=(*UNSEAL, *NEW_PASSPHRASE)
-)
+@command("orgkey restore --out /dev/shm/orgkey.asc", COPY_CODES, takes=("unseal", "new_passphrase"))
 def restore(
     call: Invocation,
     out_file: Path = opt("--out", "The new file; never an existing one.", "FILE", WHERE),
@@ -63,12 +67,6 @@ def restore(
     The new file is ready for the server and for `gpg --import`. Nothing about the key's expiry or
     certificates ever blocks a restore.
     """
-    from pipeline.core import files, passphrases
-    from pipeline.core.clock import Deadline
-    from pipeline.openpgp.gnupg import user
-    from pipeline.unseal.ceremony import UnsealRequest
-    from pipeline.workflows import restore as story
-
     story.check_output(out_file)
     passphrase = call.passphrase("new", "new passphrase for the restored key", confirm=True)
     if not original:
@@ -93,16 +91,7 @@ def restore(
             f"{printable(str(out_file))} is on a disk, where a removed file can be found again: "
             "next time restore to /dev/shm"
         )
-    how = (
-        "the export as it came in, under its own old passphrase" if original else "under your new passphrase"
-    )
-    lines = [
-        f"restored: {spaced(restored.fingerprint)}",
-        f"from {restored.origin}, epoch {restored.epoch}, opened by path {restored.path}",
-        f"to {restored.out} (0600), {how}",
-        "this file is the Org Key: hand it to the server, then destroy it",
-    ]
-    return call.answer(RestoreDocument.of(restored, original=original), lines)
+    return call.answer(RestoreDocument.of(restored, original=original))
 
 
 def _clock(given: str | None) -> Clock:
@@ -111,33 +100,22 @@ def _clock(given: str | None) -> Clock:
     Raises:
         UsageProblem: It is not a time with its zone.
     """
-    from datetime import datetime
-
-    from pipeline.core.clock import GivenClock, SystemClock
-
     if given is None:
         return SystemClock()
-    try:
-        moment = datetime.fromisoformat(given)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise UsageProblem(
-            f"--at {given!r} is not a time with its zone", hint="give a time like 2027-12-31T12:00:00Z"
-        )
-    return GivenClock(moment)
+    with suppress(ValueError):
+        if (moment := datetime.fromisoformat(given)).tzinfo is not None:
+            return GivenClock(moment)
+    raise UsageProblem(
+        f"--at {given!r} is not a time with its zone", hint="give a time like 2027-12-31T12:00:00Z"
+    )
 
 
 def _from_targets(
     call: Invocation, request: RestoreRequest, passphrase: SecretSource, clock: Clock
 ) -> Restored:
-    from pipeline.core.errors import OrgkeyError
-    from pipeline.evidence.ledger.events import RestoreEvent
-    from pipeline.workflows import restore as story
-
     context = call.context(clock=clock)
     estate = context.backends("driller")
-    request = _asking(call, request, context.deadline)
+    request = _asking(request, context.deadline)
     try:
         found = story.find(context, request)
         restored = story.restore(found, request, estate, passphrase, context.deadline)
@@ -150,7 +128,7 @@ def _from_targets(
             epoch=restored.epoch,
             origin=restored.origin,
             via=restored.path,
-            participants=tuple(restored.participants),
+            participants=restored.participants,
             original=request.original,
             out=str(restored.out),
         )
@@ -166,14 +144,6 @@ def _from_record(
     allowed: list[str],
     clock: Clock,
 ) -> Restored:
-    from pipeline.config import Policy
-    from pipeline.core.clock import Deadline
-    from pipeline.record.verify import verify_record
-    from pipeline.wiring import factory, record_locations
-    from pipeline.wiring.holder_addresses import Consent
-    from pipeline.wiring.sessions import Sessions
-    from pipeline.workflows import restore as story
-
     if not call.fingerprint:
         raise UsageProblem(
             "--record needs --fingerprint",
@@ -195,13 +165,11 @@ def _from_record(
     data = record_locations.read_record(place, estate)
     found = story.FoundRecord(verify_record(data, pin, deadline=deadline, now=deadline.time()), place)
     call.out.progress(f"record of epoch {found.record.epoch} is authentic")
-    request = _asking(call, request, deadline)
+    request = _asking(request, deadline)
     return story.restore(found, request, estate, passphrase, deadline)
 
 
 def _addresses(allowed: list[str]) -> list[str]:
-    from pipeline.wiring import holder_addresses
-
     for address in allowed:
         try:
             holder_addresses.canonical(address)
@@ -212,8 +180,6 @@ def _addresses(allowed: list[str]) -> list[str]:
 
 def _asks(deadline: Deadline) -> Callable[[str, str], bool] | None:
     """How a person is asked whether a login may go to an address; ``None`` without a terminal."""
-    from pipeline.core import passphrases
-
     if not passphrases.interactive():
         return None
 
@@ -232,7 +198,7 @@ def _asks(deadline: Deadline) -> Callable[[str, str], bool] | None:
     return ask
 
 
-def _asking(call: Invocation, request: RestoreRequest, deadline: Deadline) -> RestoreRequest:
+def _asking(request: RestoreRequest, deadline: Deadline) -> RestoreRequest:
     """The request, by which people are asked for shares where somebody is there."""
-    ask = ceremony_prompt.at_terminal(call.out, deadline)
+    ask = ceremony_prompt.at_terminal(deadline)
     return replace(request, unseal=replace(request.unseal, ask=ask))

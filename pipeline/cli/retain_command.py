@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import typer
 
-from pipeline.cli import options
-from pipeline.cli.command import Invocation, command
+from pipeline.cli.command import COPY_CODES, DRY_RUN, WHERE, Invocation, command, epoch_option, epochs, opt
 from pipeline.cli.documents.upkeep import RetainDocument
-from pipeline.cli.help import COPY_CODES, WHERE
-from pipeline.cli.options import opt
 from pipeline.cli.output import Output
+from pipeline.core import passphrases
+from pipeline.core.clock import stamp
 from pipeline.core.errors import Code, UsageProblem
-
-if TYPE_CHECKING:
-    from pipeline.workflows.retention.records import Plan
+from pipeline.workflows.retention import records, rules
 
 
 class Mode(StrEnum):
@@ -31,10 +27,10 @@ class Mode(StrEnum):
 def retain(
     call: Invocation,
     until: str = opt("--until", "The new end: a date (UTC), or a time with its zone.", "DATE"),
-    epoch: str = options.epoch("all"),
+    epoch: str = epoch_option("all"),
     target: list[str] | None = opt("--target", "Only this target; may be given again.", "NAME", WHERE),
     mode: Mode | None = opt("--mode", "Left out, each version keeps the mode it has.", case_sensitive=False),
-    dry_run: bool = options.DRY_RUN,
+    dry_run: bool = DRY_RUN,
     yes: bool = opt("--yes", "Do not ask before a lock that nobody can lift."),
 ) -> Code:
     """Extend the retention of stored records (S3 with Object Lock).
@@ -42,10 +38,8 @@ def retain(
     The driller's login reads which versions are authentic; that of `[identity.retention]` extends them.
     Nothing is shortened. The ledger's entries at its mirrors go along, unless single epochs are chosen.
     """
-    from pipeline.workflows.retention import records, rules
-
     request = rules.Request(
-        rules.moment(until), options.epochs(epoch), tuple(target or ()), mode.value if mode else None
+        rules.moment(until), epochs(epoch), tuple(target or ()), mode.value if mode else None
     )
     context = call.context()
     with nullcontext() if dry_run else context.recorded("retain-failed"):
@@ -59,11 +53,10 @@ def retain(
         call.out.progress(f"{name}: has no retention ({kind})")
     for failure in result.failures.values():
         call.out.warn(failure.message)
-    document = RetainDocument.about(result, dry_run=dry_run)
-    return call.answer(document, document.lines())
+    return call.answer(RetainDocument.about(result, dry_run=dry_run))
 
 
-def _confirm(out: Output, planned: Plan, *, yes: bool) -> bool:
+def _confirm(out: Output, planned: records.Plan, *, yes: bool) -> bool:
     """Say what cannot be undone, and have it confirmed.
 
     Returns:
@@ -72,9 +65,6 @@ def _confirm(out: Output, planned: Plan, *, yes: bool) -> bool:
     Raises:
         UsageProblem: There is nobody to ask, or the answer is no.
     """
-    from pipeline.core import passphrases
-    from pipeline.core.clock import stamp
-
     out.warn(
         f"{planned.irrevocable} versions would be under COMPLIANCE until {stamp(planned.request.until)}: "
         "nobody can shorten that or delete them before, not even the account's root"

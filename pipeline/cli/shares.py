@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pipeline.cli.output import printable
-from pipeline.core import passphrases, typed_text
-from pipeline.core.errors import LocalFilesProblem, UsageProblem
-
-if TYPE_CHECKING:
-    from pipeline.core.clock import Deadline
-    from pipeline.unseal.ceremony import Brought
+from pipeline.core import files, log, passphrases, typed_text
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import UsageProblem
+from pipeline.core.secret import Secret
+from pipeline.openpgp.gnupg import user as own_gpg
+from pipeline.unseal.ceremony import Brought
 
 LARGEST: Final = 1 << 20
 """Of a file with shares, in bytes."""
@@ -44,25 +42,15 @@ def read(
 
 def read_one(place: str | int, deadline: Deadline) -> list[Brought]:
     """Read the shares of one file or descriptor; see :func:`read`."""
-    from pipeline.core import log
-    from pipeline.core.clock import Deadline as Fresh
-    from pipeline.core.secret import Secret
-    from pipeline.openpgp.gnupg import user as own_gpg
-    from pipeline.unseal.ceremony import Brought
-
-    origin = (
-        f"descriptor {place}"
-        if isinstance(place, int)
-        else "standard input"
-        if place == "-"
-        else printable(place)
-    )
-    if isinstance(place, int) and place < 0:
-        raise UsageProblem(f"{origin} is not a descriptor", hint="give a number from 0 up")
+    origin = "standard input" if place == "-" else printable(str(place))
+    if isinstance(place, int):
+        origin = f"descriptor {place}"
+        if place < 0:
+            raise UsageProblem(f"{origin} is not a descriptor", hint="give a number from 0 up")
     data = _bytes(place, origin)
     if own_gpg.looks_encrypted(data):
         with deadline.paused():
-            data = own_gpg.decrypt(data, f"the share in {origin}", Fresh(own_gpg.SECONDS)).reveal()
+            data = own_gpg.decrypt(data, f"the share in {origin}", Deadline(own_gpg.SECONDS)).reveal()
     shares = [log.redact(Secret(text)) for text in split(data)]
     if not shares:
         raise UsageProblem(f"{origin} holds no share", hint="a share is 33 English words")
@@ -72,19 +60,13 @@ def read_one(place: str | int, deadline: Deadline) -> list[Brought]:
 
 
 def _bytes(place: str | int, origin: str) -> bytes:
-    try:
-        if isinstance(place, int):
-            with os.fdopen(place, "rb", closefd=False) as stream:
-                data = stream.read(LARGEST + 1)
-        elif place == "-":
+    with files.os_errors(f"cannot read {origin}"):
+        if place == "-":
             data = passphrases.standard_input(LARGEST + 1, "a share")
         else:
-            with Path(place).open("rb") as stream:
+            ours = isinstance(place, str)
+            with open(place, "rb", closefd=ours) as stream:
                 data = stream.read(LARGEST + 1)
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot read {origin}: {error.strerror or error}", hint="check the path and its permissions"
-        ) from error
     if len(data) > LARGEST:
         raise UsageProblem(f"{origin} is larger than any share", hint="check which file this is")
     return data

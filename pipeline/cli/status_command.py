@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pipeline.archive import overview
+from pipeline.archive.run import KeyScope
 from pipeline.cli import jobs, status_text
-from pipeline.cli.command import Invocation, command
+from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, opt
 from pipeline.cli.documents.stored import StatusDocument
-from pipeline.cli.help import COPY_CODES, WHERE
-from pipeline.cli.options import opt
+from pipeline.cli.output import Output
 from pipeline.core.errors import Code, OrgkeyError, first_of
-
-if TYPE_CHECKING:
-    from pipeline.archive.run import KeyScope
-    from pipeline.cli.output import Output
+from pipeline.monitoring import prometheus
+from pipeline.monitoring import status as story
 
 
 @command("orgkey status --metrics orgkey.prom", (*COPY_CODES, Code.STALE), job="status")
@@ -34,21 +33,15 @@ def status(
     context = None
     try:
         context = call.context()
-        from pipeline.monitoring import status as story
-
         result = story.status(context)
     except Exception as error:
         _write_failure(call.out, metrics, error, context)
         raise
-    from pipeline.archive import overview
-
     for problem in overview.replication_problems((result.survey, *result.former), context.clock.now()):
         call.out.warn(problem)
     jobs.judged(result.rules)
     code = result.code
     if metrics is not None:
-        from pipeline.monitoring import prometheus
-
         try:
             prometheus.write(metrics, prometheus.of_status(result, context.clock.now(), _name(context)))
         except OrgkeyError as error:
@@ -66,17 +59,10 @@ def _write_failure(out: Output, metrics: Path | None, error: Exception, context:
     """What stood in the file must not look fresh for ever."""
     if metrics is None:
         return
-    from datetime import UTC, datetime
-
-    from pipeline.monitoring import prometheus
-
     code = error.code if isinstance(error, OrgkeyError) else Code.INTERNAL
     try:
-        of = (
-            prometheus.KeyLabels(context.fingerprint, _name(context))
-            if context
-            else prometheus.before(metrics)
-        )
+        known = prometheus.KeyLabels(context.fingerprint, _name(context)) if context else None
+        of = known or prometheus.before(metrics)
         prometheus.write(metrics, prometheus.of_failure(code, datetime.now(UTC), of))
     except OrgkeyError as other:
         out.warn(f"{other.message}; {other.hint}")

@@ -6,15 +6,13 @@ import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from pipeline.archive import overview
+from pipeline.archive.catalog import Copy, Epoch
 from pipeline.cli.output import age, printable, spaced, table
 from pipeline.core.errors import Code
-
-if TYPE_CHECKING:
-    from pipeline.archive.catalog import Copy, Epoch
-    from pipeline.evidence.ledger.drill_history import Drilled
-    from pipeline.monitoring.status import Status
+from pipeline.evidence.ledger.drill_history import Drilled
+from pipeline.monitoring.status import Status
 
 WIDEST = 100
 _MOST = 4
@@ -60,19 +58,10 @@ def verdict(result: Status) -> list[str]:
 
 def _items(texts: Iterable[str]) -> list[str]:
     width = min(max(shutil.get_terminal_size((WIDEST, 24)).columns, 40), WIDEST)
-    return [
-        line
-        for text in texts
-        # A path or an address in it is there to be copied: it is not cut.
-        for line in textwrap.wrap(
-            printable(text),
-            width,
-            initial_indent="  - ",
-            subsequent_indent="    ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    ]
+    # A path or an address in it is there to be copied: it is not cut.
+    wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    wrapper.initial_indent, wrapper.subsequent_indent = "  - ", "    "
+    return [line for text in texts for line in wrapper.wrap(printable(text))]
 
 
 def _copies(result: Status, epoch: Epoch) -> list[str]:
@@ -109,39 +98,34 @@ def _restored(result: Status, copy: Copy) -> str:
     found = [item for item in mine if not item.replaced]
     if mine and not found:
         return "not since it was copied anew"
-    return _when(result, max(found, key=lambda item: item.at, default=None))
+    return _when(result, found)
 
 
 def _paths(result: Status, epoch: Epoch) -> list[str]:
-    from pipeline.archive import overview
-
     if epoch.record is None:
         return []
     rows = []
     for path in epoch.record.manifest.custody.paths:
         found = [item for (_, name), item in result.proven.items() if name == path.name]
         needs = " and ".join(overview.needs(epoch.record, path))
-        rows.append((path.name, needs, _when(result, max(found, key=lambda item: item.at, default=None))))
+        rows.append((path.name, needs, _when(result, found)))
     return ["", *table(("path", "needs", "restored"), rows)]
 
 
-def _when(result: Status, item: Drilled | None) -> str:
-    if item is None:
+def _when(result: Status, drills: list[Drilled]) -> str:
+    if not drills:
         return "never on this host"
+    item = max(drills, key=lambda item: item.at)
     took = f", took {item.seconds:.1f} s" if item.seconds is not None else ""
     return f"{age((result.judged_at - item.at).total_seconds())} ago{took}"
 
 
 def _others(result: Status) -> list[str]:
     others = [epoch for epoch in reversed(result.survey.epochs) if epoch is not result.epoch]
-    lines = [f"also       {_other(result, epoch)}" for epoch in others[:_MOST]]
+    other = dict.fromkeys(result.outdated, ", another custody plan than the configuration's")
+    lines = [f"also       {item.name} ({item.state}{other.get(item.name, '')})" for item in others[:_MOST]]
     more = len(others) - _MOST
     return [*lines, f"           and {more} more, see `orgkey list`"] if more > 0 else lines
-
-
-def _other(result: Status, epoch: Epoch) -> str:
-    plan = ", another custody plan than the configuration's" if epoch.name in result.outdated else ""
-    return f"{epoch.name} ({epoch.state}{plan})"
 
 
 def _reason(result: Status) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.cli.command import Invocation, command
-from pipeline.cli.documents.stored import VerifyDocument, listing
-from pipeline.cli.help import COPY_CODES
+from pipeline.archive import overview
+from pipeline.cli.command import COPY_CODES, Invocation, command
+from pipeline.cli.documents.stored import VerifyDocument
 from pipeline.cli.list_command import last_known, lines, warn
 from pipeline.core.errors import Code
 
@@ -15,8 +15,6 @@ def verify(call: Invocation) -> Code:
 
     Every epoch, every target. Needs no passphrase.
     """
-    from pipeline.archive import overview
-
     context = call.context()
     with context.recorded("verify-failed"):
         surveys = context.catalogs()
@@ -31,6 +29,6 @@ def verify(call: Invocation) -> Code:
     known = last_known(context, surveys)
     context.note_event(overview.event(surveys, code))
     return call.answer(
-        VerifyDocument(**listing(surveys, known), exit_code=code),
+        VerifyDocument.about(surveys, known, exit_code=code),
         [*lines(context, surveys, known), f"exit code {int(code)}: {code.meaning}"],
     )

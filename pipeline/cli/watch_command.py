@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import time
 
 from pipeline.cli import escrow_command, jobs
-from pipeline.cli.command import Invocation, command
+from pipeline.cli.command import COPY_CODES, Invocation, command, opt
 from pipeline.cli.documents.stored import RoundGateItem, WatchDocument
-from pipeline.cli.help import COPY_CODES
-from pipeline.cli.options import opt
-from pipeline.core import passphrases
+from pipeline.core import clock, log, passphrases
+from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
 from pipeline.core.signals import Signalled
-
-if TYPE_CHECKING:
-    from pipeline.monitoring.status import Status
-    from pipeline.workflows.inbox_state import InboxOutcome
+from pipeline.monitoring import status as gate
+from pipeline.monitoring.status import Status
+from pipeline.sources.interface import NoExport
+from pipeline.wiring import factory
+from pipeline.workflows import escrow, refresh
+from pipeline.workflows.inbox_state import InboxOutcome, InboxState
 
 
 @command("orgkey watch --once", (*COPY_CODES, Code.STALE), job="watch")
@@ -31,29 +31,27 @@ def watch(
     escrow with key.auto_refresh), maps the backups, and judges the gate as `orgkey status` does. What has not
     changed since the round before is not printed again. A signal during the pause ends it with 0.
     """
-    from pipeline.core import clock, log
-
     if call.loaded.key is None and call.fingerprint is None:
         raise UsageProblem("no key is pinned", hint="set key.fingerprint: nobody can be asked while watching")
     shown: list[str] | None = None
     while True:
-        done = _round(call)
-        jobs.judged(done.status.rules if done.status else ())
-        lines = done.lines()
+        document, found = _round(call)
+        jobs.judged(found.rules if found else ())
+        lines = _lines(document, found)
         if once or lines != shown:
-            call.answer(done.document(), lines)
+            call.answer(document, lines)
             if not once and passphrases.interactive():
                 call.out.progress(
                     f"next round in {every:g} s, shown where something has changed; Ctrl-C ends it"
                 )
         if once:
-            return done.code
+            return document.exit_code
         shown = lines
-        jobs.ended(done.code, "; ".join(done.problems))
+        jobs.ended(document.exit_code, "; ".join(document.problems))
         try:
             if clock.interrupted.is_set():  # a signal came while the result was printed, which it may not end
                 raise Signalled
-            _pause(every)
+            time.sleep(every)
         except (Signalled, KeyboardInterrupt):
             call.out.progress("stopped between two rounds")
             return Code.OK
@@ -61,62 +59,25 @@ def watch(
         jobs.begin()
 
 
-def _pause(seconds: float) -> None:
-    import time
-
-    time.sleep(seconds)
-
-
-@dataclass(frozen=True)
-class _Round:
-    """What one round did and found.
-
-    Attributes:
-        escrowed: The epoch of an export that had arrived.
-        refreshed: The epoch with a renewed public part.
-        status: The gate; ``None`` when it could not be judged.
-        problems: What went wrong, in words.
-        code: How the round ends.
-    """
-
-    escrowed: str | None
-    refreshed: str | None
-    status: Status | None
-    problems: tuple[str, ...]
-    code: Code
-
-    def document(self) -> WatchDocument:
-        """The document of this round."""
-        backups = self.status.backups if self.status else ()
-        broken = tuple(self.status.broken) if self.status else ()
-        return WatchDocument(
-            escrowed=self.escrowed,
-            refreshed=self.refreshed,
-            live=self.status.live.state if self.status else "unknown",
-            unopened=tuple(item.source.name for item in backups if item.code is Code.STALE),
-            gate=RoundGateItem(ok=self.status is not None and not broken, broken=broken),
-            problems=self.problems,
-            exit_code=self.code,
-        )
-
-    def lines(self) -> list[str]:
-        """What a person reads."""
-        lines = [f"escrowed and stored as {self.escrowed}"] if self.escrowed else []
-        lines += [f"refreshed as {self.refreshed}"] if self.refreshed else []
-        lines += [f"problem: {problem}" for problem in self.problems]
-        if self.status is None:
-            return [*lines, "gate: not judged"]
-        live = f"live key {self.status.live.state}, {len(self.status.backups)} backups"
-        if not self.status.broken:
-            return [*lines, f"gate: ok; {live}"]
-        return [*lines, f"gate: BROKEN; {live}", *(f"  - {rule}" for rule in self.status.broken)]
+def _lines(document: WatchDocument, found: Status | None) -> list[str]:
+    """What a person reads."""
+    lines = [f"escrowed and stored as {document.escrowed}"] if document.escrowed else []
+    lines += [f"refreshed as {document.refreshed}"] if document.refreshed else []
+    lines += [f"problem: {problem}" for problem in document.problems]
+    if found is None:
+        return [*lines, "gate: not judged"]
+    live = f"live key {found.live.state}, {len(found.backups)} backups"
+    if not found.broken:
+        return [*lines, f"gate: ok; {live}"]
+    return [*lines, f"gate: BROKEN; {live}", *(f"  - {rule}" for rule in found.broken)]
 
 
-def _round(call: Invocation) -> _Round:
+def _round(call: Invocation) -> tuple[WatchDocument, Status | None]:
+    """One round: what it did and found, and the gate; ``None`` where that could not be judged."""
     problems: list[str] = []
     codes: list[Code] = []
     escrowed = refreshed = None
-    gate: Status | None = None
+    found: Status | None = None
 
     def note(error: OrgkeyError) -> None:
         problems.append(f"{error.message}; {error.hint}")
@@ -129,19 +90,27 @@ def _round(call: Invocation) -> _Round:
     except OrgkeyError as error:
         note(error)
     try:
-        from pipeline.monitoring import status as story
-
-        gate = story.status(call.context())
+        found = gate.status(call.context())
         key = call.loaded.key
-        if gate.live.state == "renewed" and gate.live.public and key and key.auto_refresh:
-            refreshed, code = _refresh(call, gate.live.public)
-            codes.append(code)
-            gate = story.status(call.context())
+        if found.live.state == "renewed" and found.live.public and key and key.auto_refresh:
+            done = refresh.refresh(call.context(), refresh.RefreshRequest(found.live.public))
+            if done.stored:
+                refreshed = done.stored.record.epoch
+                codes.append(done.stored.code)
+            found = gate.status(call.context())
     except OrgkeyError as error:
         note(error)
-    if gate is not None:
-        codes.append(gate.code)
-    return _Round(escrowed, refreshed, gate, tuple(problems), first_of(codes))
+    broken, backups = (found.broken, found.backups) if found else ((), ())
+    document = WatchDocument(
+        escrowed=escrowed,
+        refreshed=refreshed,
+        live=found.live.state if found else "unknown",
+        unopened=tuple(item.source.name for item in backups if item.code is Code.STALE),
+        gate=RoundGateItem(ok=found is not None and not broken, broken=broken),
+        problems=tuple(problems),
+        exit_code=first_of([*codes, *([found.code] if found else [])]),
+    )
+    return document, found
 
 
 def _inbox(call: Invocation) -> tuple[str | None, Code, str | None]:
@@ -153,12 +122,6 @@ def _inbox(call: Invocation) -> tuple[str | None, Code, str | None]:
     config = call.loaded
     if config.source is None or config.source.kind != "inbox":
         return None, Code.OK, None
-    from pipeline.core.clock import Deadline
-    from pipeline.sources.interface import NoExport
-    from pipeline.wiring import factory
-    from pipeline.workflows import escrow
-    from pipeline.workflows.inbox_state import InboxState
-
     passphrase = escrow_command.export_passphrase(call)
     source = factory.source(config, None, pin=factory.pinned(config, call.fingerprint), passphrase=passphrase)
     try:
@@ -188,10 +151,3 @@ def _held(before: InboxOutcome) -> str:
         f"{before.message}; the export in the inbox is not tried again before it, the file with its "
         "passphrase or the configuration changes"
     )
-
-
-def _refresh(call: Invocation, public: bytes) -> tuple[str | None, Code]:
-    from pipeline.workflows import refresh
-
-    done = refresh.refresh(call.context(), refresh.RefreshRequest(public))
-    return (done.stored.record.epoch, done.stored.code) if done.stored else (None, Code.OK)

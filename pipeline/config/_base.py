@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from pipeline.core import files
 from pipeline.core.errors import LocalFilesProblem
@@ -41,6 +43,23 @@ def fingerprint_of(value: str) -> str:
     return text
 
 
+def matching(pattern: str, words: str, *, end: str = "") -> Callable[[str], str]:
+    """A validator of a text.
+
+    Args:
+        pattern: What all of it has to match.
+        words: What is said where it does not.
+        end: What is taken off the end of one that does.
+    """
+
+    def validate(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(words)
+        return value.rstrip(end) if end else value
+
+    return validate
+
+
 FilePath = Annotated[str, AfterValidator(expand)]
 """A path, with what :func:`expand` expands."""
 Fingerprint = Annotated[str, AfterValidator(fingerprint_of)]
@@ -53,6 +72,43 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 
 class Strict(BaseModel):
-    """Frozen, and without a setting that nobody knows."""
+    """Frozen, and without a setting that nobody knows.
+
+    Attributes:
+        TOGETHER: Two settings of which one is never given without the other.
+        EXCLUSIVE: Two settings of which at most one is given.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    TOGETHER: ClassVar[tuple[str, ...]] = ()
+    EXCLUSIVE: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        if len({getattr(self, name) is None for name in self.TOGETHER}) > 1:
+            raise ValueError(f"{' and '.join(self.TOGETHER)} go together")
+        if sum(getattr(self, name) is not None for name in self.EXCLUSIVE) > 1:
+            raise ValueError(f"{' and '.join(self.EXCLUSIVE)} exclude each other")
+        return self
+
+
+class Short(Strict):
+    """A table that can be written as a text where one setting says it all.
+
+    Attributes:
+        ALONE: That setting.
+    """
+
+    ALONE: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {cls.ALONE: value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """A text alone means that setting."""
+        return {"anyOf": [{"type": "string"}, handler(core_schema)]}

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.config._base import FilePath, Fingerprint, Strict
+from pipeline.config._base import FilePath, Fingerprint, Short, Strict
 from pipeline.config.places import ApiPath, AwsPlace, Party, VaultPlace
-
-if TYPE_CHECKING:
-    from pydantic import GetJsonSchemaHandler
-    from pydantic.json_schema import JsonSchemaValue
-    from pydantic_core import CoreSchema
-
 
 _ARN = re.compile(r"arn:[\w-]+:kms:([a-z0-9-]+):\d{12}:")
 
@@ -47,9 +41,10 @@ class KmsHolderConfig(Party, AwsPlace):
         return value
 
 
-class Custodian(Strict):
+class Custodian(Short):
     """One of ``members``: a person, by the fingerprint of their OpenPGP certificate."""
 
+    ALONE = "fingerprint"
     fingerprint: Fingerprint
     subkey: Fingerprint | None = None
     name: str = Field("", max_length=80)
@@ -62,13 +57,6 @@ class Custodian(Strict):
             raise ValueError("it is one line of printable text")
         return value
 
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        """A fingerprint alone means the person of that certificate."""
-        return {"anyOf": [{"type": "string"}, handler(core_schema)]}
-
 
 class OpenpgpHolderConfig(Strict):
     """``[holder.*]`` of kind ``openpgp``: custodians, each with a share encrypted to their certificate.
@@ -80,13 +68,6 @@ class OpenpgpHolderConfig(Strict):
     kind: Literal["openpgp"]
     members: tuple[Custodian, ...] = Field(min_length=2, max_length=16)
     certificates: FilePath
-
-    @field_validator("members", mode="before")
-    @classmethod
-    def _fingerprints(cls, value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return tuple({"fingerprint": item} if isinstance(item, str) else item for item in value)
-        return value
 
     @field_validator("members")
     @classmethod
@@ -134,28 +115,15 @@ HolderConfig = Annotated[
 ]
 
 
-class NeedConfig(Strict):
+class NeedConfig(Short):
     """One holder that a path needs; for a group, how many of its members."""
 
+    ALONE = "holder"
     holder: str
     threshold: int = Field(1, ge=1, le=16)
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        """A name alone means the holder of that name."""
-        return {"anyOf": [{"type": "string"}, handler(core_schema)]}
 
 
 class PathConfig(Strict):
     """``[path.*]``: holders that together suffice."""
 
     needs: tuple[NeedConfig, ...] = Field(min_length=1, max_length=16)
-
-    @field_validator("needs", mode="before")
-    @classmethod
-    def _names(cls, value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return tuple({"holder": item} if isinstance(item, str) else item for item in value)
-        return value

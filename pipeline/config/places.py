@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator
 
-from pipeline.config._base import LONGEST_DAYS, FilePath, Strict, expand
+from pipeline.config._base import LONGEST_DAYS, FilePath, Strict, expand, matching
 
 # What a client or a server on the way takes out of a path, so that another path is asked.
 _STEPS = frozenset({".", ".."})
@@ -27,14 +27,16 @@ def api_path(value: str) -> str:
     return path
 
 
-def _not_empty(value: str) -> str:
-    if not value:
-        raise ValueError("it is empty")
-    return value
-
-
 ApiPrefix = Annotated[str, AfterValidator(api_path)]
-ApiPath = Annotated[ApiPrefix, AfterValidator(_not_empty)]
+ApiPath = Annotated[ApiPrefix, AfterValidator(matching(r"(?s).+", "it is empty"))]
+Address = Annotated[
+    str,
+    AfterValidator(
+        matching(r"https?://[^/\s]+/?", "an address looks like https://vault.example.com:8200", end="/")
+    ),
+]
+# None where nothing is named: another spelling of the same would count as another server.
+Namespace = Annotated[str | None, AfterValidator(lambda value: api_path(value or "") or None)]
 
 
 class Party(Strict):
@@ -47,6 +49,7 @@ class Party(Strict):
 class Reached(Strict):
     """What a server's connection needs besides its address."""
 
+    EXCLUSIVE = ("proxy", "proxy_file")
     ca_file: FilePath | None = None
     proxy: str | None = None
     proxy_file: FilePath | None = None
@@ -62,40 +65,16 @@ class Reached(Strict):
             raise ValueError('a proxy looks like http://proxy.example.com:3128; "none" uses none')
         return value.rstrip("/")
 
-    @model_validator(mode="after")
-    def _one_proxy(self) -> Self:
-        if self.proxy is not None and self.proxy_file is not None:
-            raise ValueError("proxy and proxy_file exclude each other")
-        return self
-
 
 class VaultPlace(Reached):
     """How to reach a Vault or OpenBao server."""
 
-    address: str
-    namespace: str | None = None
+    TOGETHER = ("client_cert_file", "client_key_file")
+    address: Address
+    namespace: Namespace = None
     client_cert_file: FilePath | None = None
     client_key_file: FilePath | None = None
     unsealed_by: tuple[str, ...] | None = None
-
-    @field_validator("address")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        if not re.match(r"^https?://[^/\s]+/?$", value):
-            raise ValueError("an address looks like https://vault.example.com:8200")
-        return value.rstrip("/")
-
-    @field_validator("namespace")
-    @classmethod
-    def _namespace(cls, value: str | None) -> str | None:
-        """None where nothing is named: another spelling of the same would count as another server."""
-        return None if value is None else api_path(value) or None
-
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
-        if (self.client_cert_file is None) != (self.client_key_file is None):
-            raise ValueError("client_cert_file and client_key_file go together")
-        return self
 
 
 def ambient_client_pair() -> dict[str, str | None]:
@@ -123,26 +102,16 @@ class VaultTargetConfig(Party, VaultPlace):
 class S3TargetConfig(Party, AwsPlace):
     """``[target.*]`` of kind ``s3``: a bucket, with Object Lock where it has it."""
 
+    TOGETHER = ("lock_mode", "lock_days")
     kind: Literal["s3"]
     bucket: str
-    prefix: str = "orgkey"
+    prefix: Annotated[str, AfterValidator(lambda value: value.strip("/"))] = "orgkey"
     path_style: bool | None = None
     expected_bucket_owner: str | None = None
     lock_mode: Literal["GOVERNANCE", "COMPLIANCE"] | None = None
     lock_days: int | None = Field(None, ge=1, le=LONGEST_DAYS)
     kms_key_id: str | None = None
     replicated: bool = False
-
-    @field_validator("prefix")
-    @classmethod
-    def _strip(cls, value: str) -> str:
-        return value.strip("/")
-
-    @model_validator(mode="after")
-    def _lock(self) -> S3TargetConfig:
-        if (self.lock_mode is None) != (self.lock_days is None):
-            raise ValueError("lock_mode and lock_days go together")
-        return self
 
 
 class DirectoryTargetConfig(Party):

@@ -71,9 +71,8 @@ def _one(item: Any, schema: Mapping[str, Any], document: Mapping[str, Any]) -> s
     if kind == "missing":
         return f"{_section(place)} lacks {last}" if place else f"the section [{last}] is missing"
     if kind == "union_tag_not_found":
-        return (
-            f"{_section(place)} lacks kind: {_choice(context.get('discriminator'), schema, place, document)}"
-        )
+        kinds = sorted(form["properties"]["kind"]["const"] for form in _forms(schema, place, document))
+        return f"{_section(place)} lacks kind: one of {', '.join(kinds)}"
     if kind == "union_tag_invalid":
         tags = [tag.strip(" '") for tag in str(context["expected_tags"]).split(",")]
         return f"{_section(place)} kind is {context['tag']!r}: {_one_of(tags, str(context['tag']))}"
@@ -121,7 +120,8 @@ def _setting(place: Sequence[str | int]) -> str:
 def _unknown(
     place: Sequence[str | int], name: str, schema: Mapping[str, Any], document: Mapping[str, Any]
 ) -> str:
-    known = sorted(_settings(schema, place, document))
+    forms = _forms(schema, place, document)
+    known = sorted({setting for form in forms for setting in form.get("properties", {})})
     perhaps = meant(name, known) or f": there are {', '.join(known)}"
     if place:
         return f"{_section(place)} has no setting {name}{perhaps}"
@@ -134,49 +134,26 @@ def _one_of(choices: Sequence[str], given: str) -> str:
     return meant(given, choices).removeprefix("; ") or f"it is one of {', '.join(choices)}"
 
 
-def _choice(setting: object, schema: Mapping[str, Any], place: Sequence[str | int], document: Any) -> str:
-    node = _node(schema, schema, place, document)
-    return f"one of {', '.join(sorted(node.get('discriminator', {}).get('mapping', {})))}"
-
-
-def _settings(schema: Mapping[str, Any], place: Sequence[str | int], document: Any) -> set[str]:
-    node = _node(schema, schema, place, document)
-    return {
-        name for part in _kinds(schema, node, _value(document, place)) for name in part.get("properties", {})
-    }
-
-
-def _value(document: Any, place: Sequence[str | int]) -> Any:
+def _forms(schema: Mapping[str, Any], place: Sequence[str | int], document: Any) -> list[Mapping[str, Any]]:
+    """The tables that the schema allows at a place, given what was written there and above."""
+    forms = _expanded(schema, schema, document)
     for part in place:
         document = document[part]
-    return document
+        under = [
+            form.get("items") if isinstance(part, int)
+            else form.get("properties", {}).get(part) or form.get("additionalProperties")
+            for form in forms
+        ]  # fmt: skip
+        forms = [form for node in under if node for form in _expanded(schema, node, document)]
+    return forms
 
 
-def _node(
-    schema: Mapping[str, Any], node: Mapping[str, Any], place: Sequence[str | int], document: Any
-) -> Mapping[str, Any]:
-    """The part of the schema that describes a place."""
-    for part in place:
-        for kind in _kinds(schema, node, document):
-            under = kind.get("items") if isinstance(part, int) else kind.get("properties", {}).get(part)
-            under = under or kind.get("additionalProperties")
-            if isinstance(under, Mapping):
-                node, document = under, document[part]
-                break
-        else:
-            return {}
-    return _resolved(schema, node)
-
-
-def _resolved(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
-    return schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
-
-
-def _kinds(schema: Mapping[str, Any], node: Mapping[str, Any], value: Any) -> list[Mapping[str, Any]]:
+def _expanded(schema: Mapping[str, Any], node: Mapping[str, Any], value: Any) -> list[Mapping[str, Any]]:
     """What a part of the schema may stand for, given what was written there."""
-    node = _resolved(schema, node)
+    if "$ref" in node:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
     mapping = node.get("discriminator", {}).get("mapping", {})
     if isinstance(value, Mapping) and value.get("kind") in mapping:
-        return [_resolved(schema, {"$ref": mapping[value["kind"]]})]
+        return _expanded(schema, {"$ref": mapping[value["kind"]]}, value)
     parts = [*node.get("anyOf", []), *node.get("oneOf", [])]
-    return [kind for part in parts for kind in _kinds(schema, part, value)] if parts else [node]
+    return [form for part in parts for form in _expanded(schema, part, value)] if parts else [node]

@@ -6,9 +6,9 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from pipeline.config._base import LONGEST_DAYS, FilePath, Fingerprint, Strict, expand
+from pipeline.config._base import LONGEST_DAYS, FilePath, Fingerprint, Strict, expand, matching
 
 
 class KeyConfig(Strict):
@@ -49,6 +49,7 @@ class SourceConfig(Strict):
     settle_seconds: float = Field(2.0, ge=0, le=3600)
     timeout_seconds: float = Field(60.0, gt=0, le=3600)
     max_bytes: int = Field(4 * 1024 * 1024, gt=0, le=64 * 1024 * 1024)
+    EXCLUSIVE = ("passphrase_file", "passphrase_command")
     passphrase_file: FilePath | None = None
     passphrase_command: tuple[str, ...] | None = None
 
@@ -58,28 +59,22 @@ class SourceConfig(Strict):
             raise ValueError(f'kind = "{self.kind}" needs path')
         if self.kind == "command" and not self.command:
             raise ValueError('kind = "command" needs command, a list of words')
-        if self.passphrase_file and self.passphrase_command:
-            raise ValueError("passphrase_file and passphrase_command exclude each other")
         return self
+
+
+_authority = matching(
+    r"https?://[^/\s@]+(/\S*)?", "the authority is an address like https://tsa.example.com/tsr"
+)
 
 
 class Certificates(Strict):
     """``[certificate]``: drill certificates; an authority that stamps their time (RFC 3161)."""
 
-    timestamp: str | None = None
+    TOGETHER = ("timestamp", "timestamp_ca_file")  # an unchecked time-stamp proves nothing
+    timestamp: Annotated[str, AfterValidator(_authority)] | None = None
     timestamp_ca_file: FilePath | None = None
     timestamp_tls_ca_file: FilePath | None = None
     timestamp_seconds: float = Field(10.0, gt=0, le=120)
-
-    @model_validator(mode="after")
-    def _whole(self) -> Certificates:
-        if self.timestamp is not None and not re.match(r"^https?://[^/\s@]+(/\S*)?\Z", self.timestamp):
-            raise ValueError("timestamp is an address like https://tsa.example.com/tsr")
-        if (self.timestamp is None) != (self.timestamp_ca_file is None):
-            raise ValueError(
-                "timestamp and timestamp_ca_file go together: an unchecked time-stamp proves nothing"
-            )
-        return self
 
 
 Epoch = Annotated[str, Field(pattern=r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$")]
@@ -135,6 +130,7 @@ Happening = Literal["failure", "recovery", "overdue"]
 class Notify(Strict):
     """``[notify]``: who is told when a job fails, works again, or is overdue."""
 
+    EXCLUSIVE = ("urls_file", "urls_command")
     urls_file: FilePath | None = None
     urls_command: tuple[str, ...] | None = Field(None, min_length=1)
     command: tuple[str, ...] | None = Field(None, min_length=1)
@@ -144,8 +140,6 @@ class Notify(Strict):
 
     @model_validator(mode="after")
     def _ways(self) -> Notify:
-        if self.urls_file and self.urls_command:
-            raise ValueError("urls_file and urls_command exclude each other")
         if not (self.urls_file or self.urls_command or self.command):
             raise ValueError("give urls_file, urls_command or command")
         return self

@@ -8,7 +8,9 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from pipeline import config
+from pipeline.config.holders import TransitHolderConfig
+from pipeline.config.identities import VaultIdentity
+from pipeline.config.places import VaultPlace, VaultTargetConfig
 from pipeline.core import files
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Conflict, LocalFilesProblem, Unreachable
@@ -134,15 +136,15 @@ class VaultServer(StackServer):
         """Make mounts, key, policies, roles and credentials as `orgkey infra apply` does; all else stays."""
         from pipeline.providers.vault.session import VaultSession
 
-        place = config.VaultPlace(address=endpoint, proxy="none")
-        login = config.VaultIdentity(token_file=str(self.layout.root_token))
+        place = VaultPlace(address=endpoint, proxy="none")
+        login = VaultIdentity(token_file=str(self.layout.root_token))
         deadline = Deadline(wire.SET_UP_SECONDS)
         session = VaultSession(place, login, call_seconds=wire.CALL_SECONDS, deadline=deadline, role="root")
         site = Site(
             place,
-            {"vault": config.VaultTargetConfig(**PARTY, kind="vault", address=endpoint, mount=KV_MOUNT)},
+            {"vault": VaultTargetConfig(**PARTY, kind="vault", address=endpoint, mount=KV_MOUNT)},
             {
-                "vault": config.TransitHolderConfig(
+                "vault": TransitHolderConfig(
                     **PARTY, kind="vault-transit", address=endpoint, mount=TRANSIT_MOUNT, key=TRANSIT_KEY
                 )
             },

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pipeline import config
+from pipeline.config.identities import AwsIdentity
+from pipeline.config.places import AwsPlace
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import LocalFilesProblem
 
@@ -55,8 +56,8 @@ def aws(endpoint: str, credentials: Path) -> AwsSession:
     from pipeline.providers.aws.session import AwsSession
 
     here = urlsplit(endpoint).hostname in ("127.0.0.1", "::1", "localhost")
-    place = config.AwsPlace(region=REGION, endpoint_url=endpoint, proxy="none" if here else None)
-    identity = config.AwsIdentity(credentials_file=str(credentials))
+    place = AwsPlace(region=REGION, endpoint_url=endpoint, proxy="none" if here else None)
+    identity = AwsIdentity(credentials_file=str(credentials))
     deadline = Deadline(SET_UP_SECONDS)
     return AwsSession(place, identity, call_seconds=CALL_SECONDS, deadline=deadline, role="root")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
     from rfc3161_client import TimeStampResponse
 
-    from pipeline.config import Certificates
+    from pipeline.config.sections import Certificates
 
 LARGEST: Final = 256 * 1024
 _QUERY: Final = {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"}

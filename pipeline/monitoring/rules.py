@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.archive.catalog import Catalog, Copy, CopyState, Epoch, EpochState
-from pipeline.config import Policy
+from pipeline.config.sections import Policy
 from pipeline.core.errors import Code
 from pipeline.evidence.ledger.backup_history import SOUND, BackupHistory
 from pipeline.evidence.ledger.drill_history import Drilled, last_passed

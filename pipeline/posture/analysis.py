@@ -20,15 +20,10 @@ from typing import Final, TypeGuard
 from pipeline.archive import overview
 from pipeline.archive.catalog import Catalog, Epoch
 from pipeline.archive.run import KeyScope
-from pipeline.config import (
-    Config,
-    HolderConfig,
-    IdentityConfig,
-    KmsHolderConfig,
-    S3TargetConfig,
-    TransitHolderConfig,
-    VaultPlace,
-)
+from pipeline.config import Config
+from pipeline.config.holders import HolderConfig, KmsHolderConfig, TransitHolderConfig
+from pipeline.config.identities import IdentityConfig
+from pipeline.config.places import S3TargetConfig, VaultPlace
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Code, OrgkeyError, first_of
 from pipeline.core.isolation import isolated

@@ -17,7 +17,9 @@ from pipeline.posture import minimal_sets
 from pipeline.posture.minimal_sets import Needs, all_of, any_of, at_least, one
 
 if TYPE_CHECKING:
-    from pipeline.config import Config, HolderConfig, TargetConfig
+    from pipeline.config import Config
+    from pipeline.config.holders import HolderConfig
+    from pipeline.config.places import TargetConfig
 
 Sets = frozenset[frozenset[str]]
 """Minimal sets of names."""
@@ -268,7 +270,7 @@ def shares_of(name: str, holder: HolderConfig) -> tuple[Thing, ...]:
         name: The holder's name.
         holder: Its configuration.
     """
-    from pipeline.config import OpenpgpHolderConfig, PaperHolderConfig
+    from pipeline.config.holders import OpenpgpHolderConfig, PaperHolderConfig
 
     if isinstance(holder, OpenpgpHolderConfig):
         return tuple(custodian(member.fingerprint) for member in holder.members)

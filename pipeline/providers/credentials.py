@@ -12,7 +12,7 @@ from pipeline.core.secret import Secret
 from pipeline.providers.text import is_sendable
 
 if TYPE_CHECKING:
-    from pipeline.config import VaultIdentity
+    from pipeline.config.identities import VaultIdentity
 
 
 _ON_ONE_LINE = "as plain text on one line"

@@ -17,7 +17,7 @@ from pipeline.core.secret import Secret
 from pipeline.providers.credentials import read_secret
 
 if TYPE_CHECKING:
-    from pipeline.config import AwsPlace, VaultPlace
+    from pipeline.config.places import AwsPlace, VaultPlace
 
 _WITH_LOGIN = re.compile(r"^https?://(?:[^/\s@]+@)?[^/\s@]+/?\Z")
 

@@ -26,7 +26,7 @@ from pipeline.providers.tls.handshake import hear, peek
 from pipeline.providers.wire import NoAnswer, Unusable
 
 if TYPE_CHECKING:
-    from pipeline.config import AwsPlace, VaultPlace
+    from pipeline.config.places import AwsPlace, VaultPlace
 
 _REFUSED = re.compile(
     "CERTIFICATE_REQUIRED|ALERT_(BAD|UNSUPPORTED)_CERTIFICATE|ALERT_CERTIFICATE_(REVOKED|EXPIRED|UNKNOWN)|"

@@ -35,7 +35,7 @@ from pipeline.providers import proxy as _proxy
 from pipeline.providers.tls.files import Pair, require_authority, require_pair
 
 if TYPE_CHECKING:
-    from pipeline.config import AwsPlace, VaultPlace
+    from pipeline.config.places import AwsPlace, VaultPlace
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024

@@ -6,14 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pipeline.config import (
-    Config,
-    IdentityName,
-    TransitHolderConfig,
-    VaultIdentity,
-    VaultPlace,
-    VaultTargetConfig,
-)
+from pipeline.config import Config
+from pipeline.config.holders import TransitHolderConfig
+from pipeline.config.identities import IdentityName, VaultIdentity
+from pipeline.config.places import VaultPlace, VaultTargetConfig
 from pipeline.core.errors import UsageProblem
 from pipeline.provision.files import IDENTITIES, AuditSettings, Files, plain
 from pipeline.provision.files import IdentityName as FileIdentity

@@ -39,6 +39,11 @@ class ComparedServer:
     openbao: bool
     logins: tuple[RoleLogin, ...]
 
+    @property
+    def product(self) -> str:
+        """What it is called."""
+        return "OpenBao" if self.openbao else "Vault"
+
 
 @dataclass(frozen=True, slots=True)
 class ServersPlan:

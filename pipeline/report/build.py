@@ -13,7 +13,8 @@ from pipeline import __version__
 from pipeline.archive import overview
 from pipeline.archive.catalog import Catalog, Copy, Epoch
 from pipeline.archive.run import KeyScope
-from pipeline.config import Config, S3TargetConfig
+from pipeline.config import Config
+from pipeline.config.places import S3TargetConfig
 from pipeline.core.clock import parse_stamp
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, OrgkeyError, first_of

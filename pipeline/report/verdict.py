@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from pipeline.config import Policy
+from pipeline.config.sections import Policy
 from pipeline.evidence.ledger.drill_history import Drilled, LastKnown
 from pipeline.report.model import Cell, CopyFacts, PathFacts, ProofState, ReportVerdict, Restorability
 

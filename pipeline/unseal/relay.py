@@ -22,7 +22,7 @@ def read_certificate(path: Path) -> Recipient:
         LocalFilesProblem: The file cannot be read.
         UsageProblem: It holds not exactly one certificate, or nothing may be encrypted to it.
     """
-    from pipeline.config import Custodian
+    from pipeline.config.holders import Custodian
     from pipeline.openpgp.key import parsing
 
     with os_errors(f"cannot read {path}"):

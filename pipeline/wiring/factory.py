@@ -9,9 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline import config as settings
 from pipeline.archive.run import KeyScope, Role
 from pipeline.config import Config
+from pipeline.config.holders import HolderConfig, OpenpgpHolderConfig, PaperHolderConfig, TransitHolderConfig
+from pipeline.config.places import (
+    AwsPlace,
+    BackupPlace,
+    DirectoryTargetConfig,
+    S3TargetConfig,
+    TargetConfig,
+    VaultPlace,
+    VaultTargetConfig,
+)
+from pipeline.config.sections import KeyConfig, Policy
 from pipeline.core import log
 from pipeline.core.clock import Clock, Deadline, SystemClock
 from pipeline.core.errors import OrgkeyError, UsageProblem
@@ -64,26 +74,26 @@ class ConfiguredBackends:
         assert self.config is not None  # what needs one is not asked without one
         return self.config
 
-    def _vault(self, name: str, item: settings.VaultPlace) -> VaultSession:
+    def _vault(self, name: str, item: VaultPlace) -> VaultSession:
         return self.sessions.vault(self.role, name, item)
 
-    def _cloud(self, name: str, item: settings.AwsPlace) -> AwsSession:
+    def _cloud(self, name: str, item: AwsPlace) -> AwsSession:
         return self.sessions.cloud(self.role, name, item)
 
     def targets(self) -> dict[str, Target]:
         """The configured targets by name, with retries."""
         return {name: self.target(name, item) for name, item in self._configured.target.items()}
 
-    def target(self, name: str, item: settings.TargetConfig) -> Target:
+    def target(self, name: str, item: TargetConfig) -> Target:
         """Build one target."""
         target: Target
-        if isinstance(item, settings.VaultTargetConfig):
+        if isinstance(item, VaultTargetConfig):
             from pipeline.storage.vault.backend import VaultBackend
 
             key = self.config.key if self.config else None
             pins = (key.fingerprint, *key.former) if key else ()
             target = VaultBackend(name, item, self._vault(name, item), pins=pins)
-        elif isinstance(item, settings.S3TargetConfig):
+        elif isinstance(item, S3TargetConfig):
             from pipeline.storage.s3.backend import S3Backend
 
             target = S3Backend(name, item, self._cloud(name, item))
@@ -100,7 +110,7 @@ class ConfiguredBackends:
         return {
             name: self._retainer(name, item, S3Backend(name, item, self._cloud(name, item)).place)
             for name, item in self._configured.target.items()
-            if isinstance(item, settings.S3TargetConfig)
+            if isinstance(item, S3TargetConfig)
         }
 
     def entry_retainers(self) -> dict[str, Retainer[str]]:
@@ -110,11 +120,11 @@ class ConfiguredBackends:
         return {
             name: self._retainer(name, item, split)
             for name in self._configured.ledger.mirrors
-            if isinstance(item := self._configured.target[name], settings.S3TargetConfig)
+            if isinstance(item := self._configured.target[name], S3TargetConfig)
         }
 
     def _retainer(
-        self, name: str, item: settings.S3TargetConfig, place: Callable[[T], tuple[str, str | None]]
+        self, name: str, item: S3TargetConfig, place: Callable[[T], tuple[str, str | None]]
     ) -> Retainer[T]:
         from pipeline.storage.s3.retention import S3Retainer
 
@@ -125,20 +135,20 @@ class ConfiguredBackends:
         """The configured holders by name, with retries."""
         return {name: self.holder(name, item) for name, item in self._configured.holder.items()}
 
-    def holder(self, name: str, item: settings.HolderConfig) -> Holder:
+    def holder(self, name: str, item: HolderConfig) -> Holder:
         """Build one holder."""
         holder: Holder
-        if isinstance(item, settings.TransitHolderConfig):
+        if isinstance(item, TransitHolderConfig):
             from pipeline.custody.holders.transit import TransitKeyHolder
 
             holder = TransitKeyHolder(name, item, self._vault(name, item))
-        elif isinstance(item, settings.OpenpgpHolderConfig):
+        elif isinstance(item, OpenpgpHolderConfig):
             from pipeline.custody.holders.openpgp import CustodianGroup
 
             days = self.config.policy.certificate_warning_days if self.config else 0.0
             known = self.sessions
             return CustodianGroup(name, item, deadline=known.deadline, clock=known.clock, warning_days=days)
-        elif isinstance(item, settings.PaperHolderConfig):
+        elif isinstance(item, PaperHolderConfig):
             from pipeline.custody.holders.paper import PaperSheets
 
             # Printing is never tried again by itself.
@@ -173,9 +183,9 @@ class ConfiguredBackends:
         """How each configured Vault server says that it is unsealed, by address."""
         told: dict[str, str | OrgkeyError] = {}
         for name, place in (*self._configured.target.items(), *self._configured.holder.items()):
-            if isinstance(place, settings.VaultPlace) and place.address not in told:
+            if isinstance(place, VaultPlace) and place.address not in told:
 
-                def ask(name: str = name, place: settings.VaultPlace = place) -> str:
+                def ask(name: str = name, place: VaultPlace = place) -> str:
                     return self._vault(name, place).seal_type()
 
                 told[place.address] = isolated(ask, "its seal")
@@ -208,14 +218,14 @@ class ConfiguredBackends:
         reader = self
         if whole:
             # Reading takes as long as a backup is large: another deadline than the rest of the run has.
-            seconds = (self.config.policy if self.config else settings.Policy()).backup_seconds
+            seconds = (self.config.policy if self.config else Policy()).backup_seconds
             known_as = self.sessions
             deadline = Deadline(seconds, known_as.clock, "policy.backup_seconds")
             sessions = Sessions(known_as.config, deadline, known_as.clock, known_as.breakers)
             reader = replace(self, sessions=sessions)
         return [source for place in wanted for source in reader._backups_at(place)]
 
-    def _backups_at(self, place: settings.BackupPlace | str) -> Sequence[BackupSource]:
+    def _backups_at(self, place: BackupPlace | str) -> Sequence[BackupSource]:
         from pipeline.core import files
         from pipeline.sources.backups import s3, sources
 
@@ -236,7 +246,7 @@ class ConfiguredBackends:
             named["ExpectedBucketOwner"] = item.expected_bucket_owner
         return s3.listed(self._cloud(name, item), named, prefix, item.ignore, self.sessions.retrier(item))
 
-    def _backup_place(self, place: settings.BackupPlace | str) -> tuple[str, settings.BackupPlace]:
+    def _backup_place(self, place: BackupPlace | str) -> tuple[str, BackupPlace]:
         """A place with its name; one that is only an address borrows what is known of its bucket."""
         known = self.config.backups if self.config else {}
         for name, item in known.items():
@@ -248,14 +258,12 @@ class ConfiguredBackends:
             if item.location.startswith("s3://") and asked.startswith(item.location.rstrip("/") + "/"):
                 return name, item.model_copy(update={"location": place})
         for name, target in (self.config.target if self.config else {}).items():
-            if isinstance(target, settings.S3TargetConfig) and asked.startswith(f"s3://{target.bucket}/"):
-                shared = (
-                    settings.BackupPlace.model_fields.keys() & settings.S3TargetConfig.model_fields.keys()
-                )
+            if isinstance(target, S3TargetConfig) and asked.startswith(f"s3://{target.bucket}/"):
+                shared = BackupPlace.model_fields.keys() & S3TargetConfig.model_fields.keys()
                 values = {field: getattr(target, field) for field in shared}
-                return name, settings.BackupPlace(location=place, **values)
+                return name, BackupPlace(location=place, **values)
         try:
-            return "", settings.BackupPlace(
+            return "", BackupPlace(
                 location=place,
                 region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
             )
@@ -270,9 +278,9 @@ class ConfiguredBackends:
         found: dict[str, Mirror] = {}
         for name in self._configured.ledger.mirrors:
             item = self._configured.target[name]
-            if isinstance(item, settings.S3TargetConfig):
+            if isinstance(item, S3TargetConfig):
                 found[name] = S3Mirror(name, item, self._cloud(name, item), fingerprint)
-            elif isinstance(item, settings.DirectoryTargetConfig):
+            elif isinstance(item, DirectoryTargetConfig):
                 found[name] = DirectoryMirror(name, item, fingerprint)
         return found
 
@@ -291,7 +299,7 @@ class ConfiguredBackends:
         return {
             name: VaultHeads(name, item, self._vault(name, item), fingerprint)
             for name in self._configured.ledger.heads
-            if isinstance(item := self._configured.target[name], settings.VaultTargetConfig)
+            if isinstance(item := self._configured.target[name], VaultTargetConfig)
         }
 
     def sites(self) -> list[Site]:
@@ -299,11 +307,11 @@ class ConfiguredBackends:
         found: dict[tuple[str, str | None], Site] = {}
         for group in (self._configured.target, self._configured.holder):
             for name, item in group.items():
-                if not isinstance(item, settings.VaultTargetConfig | settings.TransitHolderConfig):
+                if not isinstance(item, VaultTargetConfig | TransitHolderConfig):
                     continue
                 key = (item.address, item.namespace)
                 known = found.get(key) or Site(item, {}, {}, self._vault(name, item))
-                if isinstance(item, settings.VaultTargetConfig):
+                if isinstance(item, VaultTargetConfig):
                     found[key] = replace(known, targets={**known.targets, name: item})
                 else:
                     found[key] = replace(known, holders={**known.holders, name: item})
@@ -366,7 +374,7 @@ def pinned(config: Config | None, option: str | None) -> str | None:
     if option is None:
         return key.fingerprint if key else None
     try:
-        given = settings.KeyConfig(fingerprint=option).fingerprint
+        given = KeyConfig(fingerprint=option).fingerprint
     except ValueError:
         raise UsageProblem(
             f"--fingerprint {option!r} is not a fingerprint", hint="give all 40 hexadecimal digits"

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-from pipeline import config as settings
 from pipeline.config import Config
+from pipeline.config.holders import HolderConfig, KmsHolderConfig, TransitHolderConfig
+from pipeline.config.places import AwsPlace, VaultPlace, ambient_client_pair
 from pipeline.core.errors import NotEnoughShares, UsageProblem
 from pipeline.custody.shares.paths import HolderDescription
 
@@ -26,8 +27,8 @@ _AWS: Final = "AWS"
 _PORTS: Final = {"http": 80, "https": 443}
 _ADDRESS: Final = re.compile(r"(?i:https?)://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
 
-H = TypeVar("H", settings.TransitHolderConfig, settings.KmsHolderConfig)
-R = TypeVar("R", settings.VaultPlace, settings.KmsHolderConfig)
+H = TypeVar("H", TransitHolderConfig, KmsHolderConfig)
+R = TypeVar("R", VaultPlace, KmsHolderConfig)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Consent:
 
 def reach(
     config: Config | None, name: str, description: HolderDescription, consent: Consent = Consent()
-) -> settings.HolderConfig:
+) -> HolderConfig:
     """Say how the holder of a record is reached today.
 
     Args:
@@ -73,7 +74,7 @@ def reach(
 
 def _transit(
     config: Config | None, name: str, description: HolderDescription, consent: Consent
-) -> settings.TransitHolderConfig:
+) -> TransitHolderConfig:
     told = description.coordinates
     key = {"mount": str(told["mount"]), "key": str(told["key"])}
     recorded, namespace = str(told["address"]), _optional(told.get("namespace"))
@@ -81,27 +82,27 @@ def _transit(
         here = _place(
             config,
             name,
-            settings.TransitHolderConfig,
-            settings.VaultPlace,
+            TransitHolderConfig,
+            VaultPlace,
             lambda place: place.namespace == (namespace or None) and _same(place.address, recorded),
         )
         if here is None:
             raise _not_configured(name, recorded, 'kind "vault-transit", address, mount and key')
-        return _as_holder(here, settings.TransitHolderConfig, "vault-transit", key)
-    return settings.TransitHolderConfig(
+        return _as_holder(here, TransitHolderConfig, "vault-transit", key)
+    return TransitHolderConfig(
         kind="vault-transit",
         controlled_by=("record",),
         address=_agreed(name, recorded, os.environ.get("VAULT_ADDR"), "VAULT_ADDR", consent),
         namespace=namespace,
         ca_file=os.environ.get("VAULT_CACERT"),
-        **settings.ambient_client_pair(),
+        **ambient_client_pair(),
         **key,
     )
 
 
 def _kms(
     config: Config | None, name: str, description: HolderDescription, consent: Consent
-) -> settings.KmsHolderConfig:
+) -> KmsHolderConfig:
     told = description.coordinates
     key = {"region": str(told["region"]), "key_id": str(told["key_arn"])}
     recorded = _optional(told.get("endpoint_url"))
@@ -109,8 +110,8 @@ def _kms(
         here = _place(
             config,
             name,
-            settings.KmsHolderConfig,
-            settings.KmsHolderConfig,
+            KmsHolderConfig,
+            KmsHolderConfig,
             lambda place: (
                 place.region == key["region"] and _same(place.endpoint_url or _AWS, recorded or _AWS)
             ),
@@ -121,13 +122,13 @@ def _kms(
                 recorded or f"AWS KMS in {key['region']}",
                 'kind "aws-kms", region, key_id, and endpoint_url where it is not AWS\'s own',
             )
-        return _as_holder(here, settings.KmsHolderConfig, "aws-kms", key)
+        return _as_holder(here, KmsHolderConfig, "aws-kms", key)
     variables = ("AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL")
     named = next((value for variable in variables if (value := os.environ.get(variable))), None)
     endpoint = None
     if recorded or named:  # else AWS's own, where no record can lead to
         endpoint = _agreed(name, recorded or _AWS, named, variables[0], consent)
-    return settings.KmsHolderConfig(kind="aws-kms", controlled_by=("record",), endpoint_url=endpoint, **key)
+    return KmsHolderConfig(kind="aws-kms", controlled_by=("record",), endpoint_url=endpoint, **key)
 
 
 # -- with a configuration ---------------------------------------------------------------------------
@@ -144,9 +145,7 @@ def _place(
     return next((place for place in places if isinstance(place, reached) and same(place)), None)
 
 
-def _as_holder(
-    place: settings.VaultPlace | settings.AwsPlace, holder: type[H], kind: str, key: dict[str, str]
-) -> H:
+def _as_holder(place: VaultPlace | AwsPlace, holder: type[H], kind: str, key: dict[str, str]) -> H:
     """A holder that is reached as a configured place is, for the key that the record names."""
     shared = holder.model_fields.keys() & type(place).model_fields.keys() - {"kind", "unsealed_by"}
     known = {field: getattr(place, field) for field in shared} | {"controlled_by": ("record",)}

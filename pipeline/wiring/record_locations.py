@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from pipeline import config as settings
+from pipeline.config.places import S3TargetConfig, TargetConfig, VaultTargetConfig, ambient_client_pair
 from pipeline.core.errors import UsageProblem
 from pipeline.record.tar import MAX_BYTES
 from pipeline.storage.interface import Slot
@@ -45,10 +45,10 @@ def addresses(place: str) -> list[str]:
         item = _named(place)[0]
     except ValueError:
         return []
-    return [item.address] if isinstance(item, settings.VaultTargetConfig) else []
+    return [item.address] if isinstance(item, VaultTargetConfig) else []
 
 
-def _named(place: str) -> tuple[settings.TargetConfig, Slot, str | None]:
+def _named(place: str) -> tuple[TargetConfig, Slot, str | None]:
     """Take the address of a record apart.
 
     Raises:
@@ -59,9 +59,9 @@ def _named(place: str) -> tuple[settings.TargetConfig, Slot, str | None]:
     shape = 3 if parts.scheme == "vault" else 2
     if not parts.netloc or len(keys) < shape:
         raise ValueError("a part is missing")
-    item: settings.TargetConfig
+    item: TargetConfig
     if parts.scheme == "s3":
-        item = settings.S3TargetConfig(
+        item = S3TargetConfig(
             kind="s3",
             controlled_by=("record",),
             bucket=parts.netloc,
@@ -71,12 +71,12 @@ def _named(place: str) -> tuple[settings.TargetConfig, Slot, str | None]:
         )
     else:
         scheme = "http" if parts.hostname in ("127.0.0.1", "localhost", "::1") else "https"
-        item = settings.VaultTargetConfig(
+        item = VaultTargetConfig(
             kind="vault",
             controlled_by=("record",),
             address=f"{scheme}://{parts.netloc}",
             ca_file=os.environ.get("VAULT_CACERT"),
-            **settings.ambient_client_pair(),
+            **ambient_client_pair(),
             namespace=os.environ.get("VAULT_NAMESPACE"),
             mount=keys[0],
             prefix="/".join(keys[1:-2]),

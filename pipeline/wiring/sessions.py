@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from pipeline import config as settings
-from pipeline.config import Config, IdentityName
+from pipeline.config import Config
+from pipeline.config.holders import KmsHolderConfig
+from pipeline.config.identities import AwsIdentity, IdentityConfig, IdentityName, VaultIdentity
+from pipeline.config.places import AwsPlace, VaultPlace
+from pipeline.config.sections import Policy
 from pipeline.core.clock import Clock, Deadline
 from pipeline.core.errors import UsageProblem
 from pipeline.core.retry import Breaker, Breakers, Retrier
@@ -61,29 +64,29 @@ class Sessions:
 
     def _breaker(self, place: object) -> Breaker | None:
         """What is known of the server behind a place; ``None`` for one on this host."""
-        if isinstance(place, settings.VaultPlace):
+        if isinstance(place, VaultPlace):
             return self.breakers.of(place.address)
-        if isinstance(place, settings.AwsPlace):
-            service = "kms" if isinstance(place, settings.KmsHolderConfig) else "s3"
+        if isinstance(place, AwsPlace):
+            service = "kms" if isinstance(place, KmsHolderConfig) else "s3"
             return self.breakers.of(place.endpoint_url or f"{service}.{place.region}")
         return None
 
     def _call_seconds(self) -> float:
-        return self.config.policy.call_seconds if self.config else settings.Policy().call_seconds
+        return self.config.policy.call_seconds if self.config else Policy().call_seconds
 
-    def _identities(self) -> Mapping[IdentityName, settings.IdentityConfig]:
+    def _identities(self) -> Mapping[IdentityName, IdentityConfig]:
         return self.config.identity if self.config else {}
 
-    def _identity(self, role: IdentityName) -> settings.IdentityConfig:
+    def _identity(self, role: IdentityName) -> IdentityConfig:
         known = self._identities()
-        return next((known[name] for name in INSTEAD[role] if name in known), settings.IdentityConfig())
+        return next((known[name] for name in INSTEAD[role] if name in known), IdentityConfig())
 
     def _apart(self, role: IdentityName) -> bool:
         """Whether this role's login is nobody else's; the writer's is not while drills borrow it."""
         known = self._identities()
         return role in known and (role != "writer" or "driller" in known)
 
-    def vault(self, role: IdentityName, name: str, place: settings.VaultPlace) -> VaultSession:
+    def vault(self, role: IdentityName, name: str, place: VaultPlace) -> VaultSession:
         """A role's login at a Vault server, for the target or holder of this name.
 
         Raises:
@@ -91,11 +94,11 @@ class Sessions:
         """
         identity = self._identity(role)
         login = identity.at.get(name, identity.vault)
-        if login is not None and not isinstance(login, settings.VaultIdentity):
+        if login is not None and not isinstance(login, VaultIdentity):
             hint = "give role_id_file and secret_id_file, token_file, or a method; see docs/logins.md"
             raise _no_login(role, name, "Vault", hint)
-        known = settings.VaultPlace.model_fields.keys() - {"unsealed_by"}
-        reached = settings.VaultPlace(**{name: getattr(place, name) for name in sorted(known)})
+        known = VaultPlace.model_fields.keys() - {"unsealed_by"}
+        reached = VaultPlace(**{name: getattr(place, name) for name in sorted(known)})
 
         def make() -> VaultSession:
             return VaultSession(
@@ -109,7 +112,7 @@ class Sessions:
 
         return self._once(self._vaults, (role, reached, login), make)
 
-    def cloud(self, role: IdentityName, name: str, place: settings.AwsPlace) -> AwsSession:
+    def cloud(self, role: IdentityName, name: str, place: AwsPlace) -> AwsSession:
         """A role's login at AWS, for the target or holder of this name.
 
         Services with endpoints of their own share the credentials.
@@ -119,9 +122,9 @@ class Sessions:
         """
         identity = self._identity(role)
         login = identity.at.get(name, identity.aws)
-        if login is not None and not isinstance(login, settings.AwsIdentity):
+        if login is not None and not isinstance(login, AwsIdentity):
             raise _no_login(role, name, "AWS", "give profile, credentials_file or config_file")
-        fields = settings.AwsPlace.model_fields.keys()
+        fields = AwsPlace.model_fields.keys()
         reached = [getattr(place, field) for field in sorted(fields)]
         shared = (role, *(getattr(place, field) for field in sorted(fields - {"endpoint_url"})), login)
 

@@ -18,14 +18,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import (
-    AwsIdentity,
-    KmsHolderConfig,
-    S3TargetConfig,
-    TransitHolderConfig,
-    VaultIdentity,
-    VaultTargetConfig,
-)
+from pipeline.config.holders import KmsHolderConfig, TransitHolderConfig
+from pipeline.config.identities import AwsIdentity, VaultIdentity
+from pipeline.config.places import S3TargetConfig, VaultTargetConfig
 from pipeline.core import clock, signals
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, Interrupted, OrgkeyError

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.config import Certificates
+from pipeline.config.sections import Certificates
 from pipeline.core.clock import Deadline
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, IntegrityProblem, NotPinned

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from pipeline.config import Config, Notify, Ping
+from pipeline.config import Config
+from pipeline.config.sections import Notify, Ping
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import Code, OrgkeyError, Unreachable
 from pipeline.core.finding import Level

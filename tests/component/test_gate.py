@@ -11,8 +11,8 @@ import pytest
 from pipeline.archive import overview
 from pipeline.archive.catalog import Copy
 from pipeline.cli import list_command, status_text
-from pipeline.cli.documents.stored import listing
-from pipeline.config import Policy
+from pipeline.cli.documents.stored import ListDocument
+from pipeline.config.sections import Policy
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, first_of
 from pipeline.evidence.ledger.drill_history import Drilled
@@ -189,7 +189,7 @@ def test_a_copy_without_the_lock_that_its_target_asks_for_breaks_the_gate(world:
     surveys = world.context.catalogs()
     assert first_of(overview.verdict(surveys[0], 2)) is Code.STALE
     assert f"NOT LOCKED: {why}" in "\n".join(list_command.lines(world.context, surveys, {}))
-    copies = listing(surveys, {})["epochs"][0].copies
+    copies = ListDocument.about(surveys, {}).epochs[0].copies
     assert [item.unlocked for item in copies] == [None, why, None]
     assert surveys[0].epochs[0].copies[1].ok, "it restores all the same"
 

@@ -11,7 +11,7 @@ import pytest
 from pypdf import PdfReader
 
 from pipeline.cli import list_command, report_command, status_text
-from pipeline.cli.documents.stored import listing
+from pipeline.cli.documents.stored import ListDocument
 from pipeline.core.errors import Code
 from pipeline.monitoring.status import status
 from pipeline.record.verify import Record
@@ -172,7 +172,7 @@ def listed(world: World) -> str:
     context = world.context
     surveys = context.catalogs()
     known = list_command.last_known(context, surveys)
-    assert set(listing(surveys, known)["last_known"]) == set(known)
+    assert set(ListDocument.about(surveys, known).last_known) == set(known)
     return "\n".join(list_command.lines(context, surveys, known))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Ping
+from pipeline.config.sections import Ping
 from pipeline.monitoring.notify import ping
 from tests.support.listener import Listener, listening
 

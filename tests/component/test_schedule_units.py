@@ -13,7 +13,7 @@ from typing import get_args
 
 import pytest
 
-from pipeline.config import Job as PingJob
+from pipeline.config.sections import Job as PingJob
 from pipeline.core.errors import Code
 from tests.support import confined
 from tests.unit.project.test_docs import complaint

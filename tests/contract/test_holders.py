@@ -17,7 +17,8 @@ import pytest
 from cryptography.hazmat.primitives import hashes, keywrap, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from pipeline import config
+from pipeline.config.holders import KmsHolderConfig, OpenpgpHolderConfig, TransitHolderConfig
+from pipeline.config.identities import AwsIdentity, VaultIdentity
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import (
     DeadlinePassed,
@@ -59,18 +60,18 @@ class World:
 
     stack: Stack
 
-    def vault_identity(self, role: str) -> config.VaultIdentity:
+    def vault_identity(self, role: str) -> VaultIdentity:
         layout = self.stack.layout
         if role == "root":
-            return config.VaultIdentity(token_file=str(layout.root_token))
-        return config.VaultIdentity(
+            return VaultIdentity(token_file=str(layout.root_token))
+        return VaultIdentity(
             role_id_file=str(layout.role_id(role)), secret_id_file=str(layout.secret_id(role))
         )
 
     def transit(
         self, role: str = "writer", *, key: str = "orgkey-escrow", mount: str = "transit", call: float = 5.0
     ) -> TransitKeyHolder:
-        place = config.TransitHolderConfig(
+        place = TransitHolderConfig(
             kind="vault-transit",
             controlled_by=("vault-admins",),
             address=self.stack.endpoint("vault"),
@@ -90,7 +91,7 @@ class World:
         call: float = 5.0,
         credentials: Path | None = None,
     ) -> KmsKeyHolder:
-        place = config.KmsHolderConfig(
+        place = KmsHolderConfig(
             kind="aws-kms",
             controlled_by=("aws-admins",),
             endpoint_url=self.stack.endpoint("kms"),
@@ -99,7 +100,7 @@ class World:
         file = credentials or self.stack.layout.aws_credentials(role)
         session = AwsSession(
             place,
-            config.AwsIdentity(credentials_file=str(file)),
+            AwsIdentity(credentials_file=str(file)),
             call_seconds=call,
             deadline=Deadline(60),
             role=role,
@@ -613,7 +614,7 @@ def test_the_printed_commands_recover_the_passphrase(world: World, tmp_path: Pat
 
 @pytest.fixture
 def custodians(tmp_path: Path) -> CustodianGroup:
-    item = config.OpenpgpHolderConfig.model_validate(
+    item = OpenpgpHolderConfig.model_validate(
         {
             "kind": "openpgp",
             "members": [people.FINGERPRINTS[name] for name in people.EVERYBODY],

@@ -41,9 +41,9 @@ def heads(place: VaultPlace, fingerprint: str, role: str = "writer", **changes: 
 
 
 def directory_mirror(place: DirectoryPlace, fingerprint: str, role: str = "writer") -> DirectoryMirror:
-    from pipeline import config
+    from pipeline.config.places import DirectoryTargetConfig
 
-    settings = config.DirectoryTargetConfig(kind="directory", controlled_by=CONTROL, path=str(place.top))
+    settings = DirectoryTargetConfig(kind="directory", controlled_by=CONTROL, path=str(place.top))
     return DirectoryMirror("place", settings, fingerprint)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import hvac.exceptions
 import pytest
 
-from pipeline import config
+from pipeline.config import places
+from pipeline.config.identities import VaultIdentity
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Denied, IntegrityProblem, Unreachable, UsageProblem
 from pipeline.providers.vault.answers import Health
@@ -137,8 +138,8 @@ def narrow(place: VaultPlace, tmp_path: Path, policy: str, role: str = "writer")
     root.sys.create_or_update_policy(name, policy)
     token = root.auth.token.create(policies=[name], ttl="10m")["auth"]["client_token"]
     (tmp_path / "token").write_text(token)
-    identity = config.VaultIdentity(token_file=str(tmp_path / "token"))
-    where = config.VaultPlace(address=place.stack.endpoint("vault"))
+    identity = VaultIdentity(token_file=str(tmp_path / "token"))
+    where = places.VaultPlace(address=place.stack.endpoint("vault"))
     return VaultSession(where, identity, call_seconds=5, deadline=Deadline(60), role=role)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import config
+from pipeline.config.holders import OpenpgpHolderConfig
 from pipeline.core.text import spaced
 from tests.support import certificate_writer, forkserver, people
 
@@ -153,7 +154,7 @@ def test_custodians_are_written_and_validate_looks_at_their_certificates(tmp_pat
     assert json.loads(done.stdout)["holders"] == ["vault", "aws", "custodians"]
     loaded = config.load(tmp_path / "orgkey.toml")
     group = loaded.holder["custodians"]
-    assert isinstance(group, config.OpenpgpHolderConfig)
+    assert isinstance(group, OpenpgpHolderConfig)
     assert group.certificates == str(tmp_path / "custodians")
     assert loaded.path["custodians"].needs[0].threshold == 2
 

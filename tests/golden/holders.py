@@ -92,7 +92,7 @@ def custodians(names: Sequence[str]) -> Holder:
     """A group as the program has it, with the committed certificates, judged at the time of the records."""
     from datetime import UTC, datetime, timedelta
 
-    from pipeline.config import Custodian, OpenpgpHolderConfig
+    from pipeline.config.holders import Custodian, OpenpgpHolderConfig
     from pipeline.core.clock import Deadline, SystemClock
     from pipeline.custody.holders.openpgp import CustodianGroup
     from tests.support import people

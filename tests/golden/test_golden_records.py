@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from pipeline import config
 from pipeline.archive.run import KeyScope
-from pipeline.config import DirectoryTargetConfig
+from pipeline.config.places import DirectoryTargetConfig
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import Code, NotEnoughShares, UsageProblem, WrongShare
 from pipeline.core.secret import Secret

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import AwsIdentity, AwsPlace
+from pipeline.config.identities import AwsIdentity
+from pipeline.config.places import AwsPlace
 from pipeline.core.clock import Deadline
 from pipeline.providers.aws.session import AwsSession
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import config
+from pipeline.config.holders import OpenpgpHolderConfig
 from pipeline.core.errors import UsageProblem
 from pipeline.core.finding import Finding
 from pipeline.custody.custodians import certificate_check, certificate_store, certificates
@@ -31,11 +31,9 @@ class Folder:
         path.write_bytes(data.encode() if isinstance(data, str) else data)
         return path
 
-    def holder(
-        self, *members: str | dict[str, str], certificates: Path | None = None
-    ) -> config.OpenpgpHolderConfig:
+    def holder(self, *members: str | dict[str, str], certificates: Path | None = None) -> OpenpgpHolderConfig:
         listed = [*members, BESIDE][: max(2, len(members))]
-        return config.OpenpgpHolderConfig.model_validate(
+        return OpenpgpHolderConfig.model_validate(
             {"kind": "openpgp", "members": listed, "certificates": str(certificates or self.place)}
         )
 

@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline import config
+from pipeline.config import places
+from pipeline.config.identities import AwsIdentity, VaultIdentity
+from pipeline.config.places import DirectoryTargetConfig, S3TargetConfig, VaultTargetConfig
 from pipeline.core.clock import Deadline
 from pipeline.providers.aws.session import AwsSession
 from pipeline.providers.vault.session import VaultSession
@@ -55,7 +57,7 @@ class DirectoryPlace:
     def target(self, role: str = "writer", **changes: Any) -> DirectoryBackend:
         path = changes.get("path", str(self.top))
         return DirectoryBackend(
-            "place", config.DirectoryTargetConfig(kind="directory", controlled_by=CONTROL, path=path)
+            "place", DirectoryTargetConfig(kind="directory", controlled_by=CONTROL, path=path)
         )
 
     def file(self, slot: Slot) -> Path:
@@ -91,19 +93,19 @@ class VaultPlace:
     ) -> VaultSession:
         layout = self.stack.layout
         if role == "root":
-            identity = config.VaultIdentity(token_file=str(layout.root_token))
+            identity = VaultIdentity(token_file=str(layout.root_token))
         else:
-            identity = config.VaultIdentity(
+            identity = VaultIdentity(
                 role_id_file=str(layout.role_id(role)), secret_id_file=str(layout.secret_id(role))
             )
-        place = config.VaultPlace(**{"address": self.stack.endpoint("vault"), **changes})
+        place = places.VaultPlace(**{"address": self.stack.endpoint("vault"), **changes})
         return VaultSession(place, identity, call_seconds=call_seconds, deadline=Deadline(seconds), role=role)
 
     def target(self, role: str = "writer", **changes: Any) -> VaultBackend:
         timing = {name: changes.pop(name) for name in ("seconds", "call_seconds") if name in changes}
         place = {name: changes.pop(name) for name in ("address", "ca_file") if name in changes}
         session = self.session(role, **timing, **place)
-        settings = config.VaultTargetConfig(
+        settings = VaultTargetConfig(
             **{
                 "kind": "vault",
                 "controlled_by": CONTROL,
@@ -154,7 +156,7 @@ class S3Place:
 
     def target(self, role: str = "writer", **changes: Any) -> S3Backend:
         seconds, call_seconds = changes.pop("seconds", 60), changes.pop("call_seconds", 5)
-        settings = config.S3TargetConfig(
+        settings = S3TargetConfig(
             **{
                 "kind": "s3",
                 "controlled_by": CONTROL,
@@ -165,7 +167,7 @@ class S3Place:
                 **changes,
             }
         )
-        identity = config.AwsIdentity(credentials_file=str(self.stack.layout.aws_credentials(role)))
+        identity = AwsIdentity(credentials_file=str(self.stack.layout.aws_credentials(role)))
         session = AwsSession(
             settings, identity, call_seconds=call_seconds, deadline=Deadline(seconds), role=role
         )

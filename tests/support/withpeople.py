@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from pipeline.config import OpenpgpHolderConfig
+from pipeline.config.holders import OpenpgpHolderConfig
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding

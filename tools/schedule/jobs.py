@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.config import Policy
+from pipeline.config.sections import Policy
 from pipeline.core.errors import Code
 
 # Codes after which the same command, unchanged and later, cannot succeed: a person has to look.

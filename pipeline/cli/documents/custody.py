@@ -44,9 +44,7 @@ class ChallengeItem(Part):
     shares: tuple[AskedShareItem, ...]
 
 
-class CustodyChallengeDocument(
-    Document, schema="orgkey.custody-challenge/1", printed_by="orgkey custody challenge"
-):
+class CustodyChallengeDocument(Document, printed_by="orgkey custody challenge"):
     """The challenges that were made.
 
     Attributes:
@@ -91,7 +89,7 @@ class AnswerItem(Part):
     code: str
 
 
-class CustodyCheckDocument(Document, schema="orgkey.custody-check/1", printed_by="orgkey custody check"):
+class CustodyCheckDocument(Document, printed_by="orgkey custody check"):
     """What a custodian answers.
 
     Attributes:
@@ -123,9 +121,7 @@ class ConfirmedItem(Part):
     index: int = at("share.index")
 
 
-class CustodyConfirmDocument(
-    Document, schema="orgkey.custody-confirm/1", printed_by="orgkey custody confirm"
-):
+class CustodyConfirmDocument(Document, printed_by="orgkey custody confirm"):
     """The codes that were entered.
 
     Attributes:
@@ -165,7 +161,7 @@ class KitFileItem(Part):
     sha256: str
 
 
-class CustodyKitDocument(Document, schema="orgkey.custody-kit/1", printed_by="orgkey custody kit"):
+class CustodyKitDocument(Document, printed_by="orgkey custody kit"):
     """The kit that was made.
 
     Attributes:
@@ -178,7 +174,7 @@ class CustodyKitDocument(Document, schema="orgkey.custody-kit/1", printed_by="or
 
     epoch: str
     out: Path
-    custodians: tuple[SheetItem, ...]
+    custodians: tuple[SheetItem, ...] = at("sheets")
     wheels: int
     files: tuple[KitFileItem, ...]
 
@@ -274,9 +270,7 @@ class CountedEpochItem(Part):
     state: EpochState
 
 
-class CustodyPostureDocument(
-    Document, schema="orgkey.custody-posture/1", printed_by="orgkey custody posture"
-):
+class CustodyPostureDocument(Document, printed_by="orgkey custody posture"):
     """Who can reconstruct the key, and what loss is fatal.
 
     It is a file of a report's bundle, too: :func:`pipeline.posture.text.document` makes it.

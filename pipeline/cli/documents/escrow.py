@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from pipeline.cli.documents import Document, Part, ProblemItem, at, only_where_known
+from pipeline.cli.documents import Document, Part, ProblemItem, Seconds, at, only_where_known
+from pipeline.cli.output import spaced
 from pipeline.core.errors import Code
-
-if TYPE_CHECKING:
-    from pipeline.custody.shares import paths as custody_paths
-    from pipeline.custody.shares.manifest_section import PathEntry
-    from pipeline.evidence.ledger.drill_results import Result
-    from pipeline.workflows.drill import Drill, FormerDrill
-    from pipeline.workflows.publish import PublishedEpoch
+from pipeline.evidence import timestamp
+from pipeline.workflows.drill import Drill, FormerDrill
+from pipeline.workflows.publish import PublishedEpoch
 
 
 class ProofItem(Part):
@@ -62,7 +59,7 @@ class DrillResultItem(Part):
     record_sha256: str | None = at("record_sha256.hex")
     passed: bool
     proofs: Mapping[str, ProofItem]
-    seconds: Mapping[str, float]
+    seconds: Mapping[str, Seconds]
     expired_public: bool
     participants: tuple[str, ...]
     dual_control: bool | None
@@ -70,21 +67,6 @@ class DrillResultItem(Part):
     hint: str | None
     certificate: str | None
     exit_code: Code = at("code")
-
-    @classmethod
-    def all(cls, results: Iterable[Result]) -> tuple[Self, ...]:
-        """The same for several results."""
-        return tuple(
-            cls.of(
-                item,
-                proofs={
-                    name: ProofItem.of(proof, problem=proof.problem or None)
-                    for name, proof in item.proofs.items()
-                },
-                seconds={stage: round(value, 3) for stage, value in item.seconds.items()},
-            )
-            for item in results
-        )
 
 
 class FormerDrillItem(Part):
@@ -101,15 +83,15 @@ class FormerDrillItem(Part):
     """
 
     fingerprint: str
-    passed: bool
-    results: tuple[DrillResultItem, ...]
-    rto_seconds: float | None
-    certificate: str | None
+    passed: bool = at("drill.passed", default=False)
+    results: tuple[DrillResultItem, ...] = at("drill.results", default=())
+    rto_seconds: Seconds | None = at("drill.rto_seconds")
+    certificate: str | None = at("drill.certificate")
     problem: str | None
-    exit_code: Code
+    exit_code: Code = at("code")
 
 
-class DrillDocument(Document, schema="orgkey.drill/1", printed_by="orgkey drill"):
+class DrillDocument(Document, printed_by="orgkey drill"):
     """What the copies proved.
 
     Attributes:
@@ -128,7 +110,7 @@ class DrillDocument(Document, schema="orgkey.drill/1", printed_by="orgkey drill"
     passed: bool
     held: bool
     results: tuple[DrillResultItem, ...]
-    rto_seconds: float
+    rto_seconds: Seconds
     certificate: str | None
     timestamp: str | None
     former: tuple[FormerDrillItem, ...]
@@ -145,29 +127,9 @@ class DrillDocument(Document, schema="orgkey.drill/1", printed_by="orgkey drill"
             former: Those of former keys.
             code: How the run ends, where that is not how the drill ends.
         """
-        from pipeline.evidence import timestamp
-
-        return cls(
-            passed=drill.passed,
-            held=drill.held,
-            results=DrillResultItem.all(drill.results),
-            rto_seconds=round(drill.rto_seconds, 3),
-            certificate=drill.certificate,
-            timestamp=timestamp.state(Path(drill.certificate)).state if drill.certificate else None,
-            former=tuple(
-                FormerDrillItem(
-                    fingerprint=item.fingerprint,
-                    passed=item.drill is not None and item.drill.passed,
-                    results=DrillResultItem.all(item.drill.results if item.drill else ()),
-                    rto_seconds=round(item.drill.rto_seconds, 3) if item.drill else None,
-                    certificate=item.drill.certificate if item.drill else None,
-                    problem=item.problem,
-                    exit_code=item.code,
-                )
-                for item in former
-            ),
-            exit_code=drill.code if code is None else code,
-        )
+        stamped = timestamp.state(Path(drill.certificate)).state if drill.certificate else None
+        code = drill.code if code is None else code
+        return cls.of(drill, timestamp=stamped, former=former, exit_code=code)
 
 
 class WrittenCopyItem(Part):
@@ -205,15 +167,10 @@ class PathItem(Part):
     """
 
     name: str
-    needs: tuple[str, ...]
-
-    @classmethod
-    def all(cls, paths: Iterable[PathEntry | custody_paths.Path]) -> tuple[PathItem, ...]:
-        """The same for several paths."""
-        return tuple(cls(name=path.name, needs=tuple(need.holder for need in path.needs)) for path in paths)
+    needs: tuple[str, ...] = at("needs.holder")
 
 
-class EscrowDocument(Document, schema="orgkey.escrow/1", printed_by="orgkey escrow"):
+class EscrowDocument(Document, printed_by="orgkey escrow"):
     """What was stored.
 
     Attributes:
@@ -230,17 +187,17 @@ class EscrowDocument(Document, schema="orgkey.escrow/1", printed_by="orgkey escr
         exit_code: How the run ended.
     """
 
-    epoch: str
-    record_id: str
-    fingerprint: str
-    record_sha256: str
+    epoch: str = at("record.epoch")
+    record_id: str = at("record.manifest.record_id")
+    fingerprint: str = at("record.fingerprint")
+    record_sha256: str = at("record.sha256.hex")
     copies: tuple[WrittenCopyItem, ...]
-    paths: tuple[PathItem, ...]
+    paths: tuple[PathItem, ...] = at("record.manifest.custody.paths")
     drill: DrillDocument | None
     proven: bool
     resumed: bool
     already: bool
-    exit_code: Code
+    exit_code: Code = at("code")
 
     @classmethod
     def about(cls, stored: PublishedEpoch, **more: Any) -> Self:
@@ -250,41 +207,17 @@ class EscrowDocument(Document, schema="orgkey.escrow/1", printed_by="orgkey escr
             stored: What was stored.
             more: The fields that a subclass adds.
         """
-        record, placed = stored.record, stored.written
+        absent = dict.fromkeys(("location", "version", "sha256", "retain_until"))
+        written = [WrittenCopyItem.of(item, verified=True) for item in stored.written.receipts.values()]
         failed = [
-            WrittenCopyItem(
-                target=name,
-                kind=stored.targets[name].kind,
-                domain=stored.targets[name].domain,
-                location=None,
-                version=None,
-                sha256=None,
-                verified=False,
-                retain_until=None,
-                error=ProblemItem.of(error),
-            )
-            for name, error in placed.failures.items()
+            WrittenCopyItem.of(stored.targets[name], target=name, verified=False, error=error, **absent)
+            for name, error in stored.written.failures.items()
         ]
-        return cls(
-            epoch=record.epoch,
-            record_id=record.manifest.record_id,
-            fingerprint=record.fingerprint,
-            record_sha256=record.sha256.hex,
-            copies=(
-                *(WrittenCopyItem.of(receipt, verified=True) for receipt in placed.receipts.values()),
-                *failed,
-            ),
-            paths=PathItem.all(record.manifest.custody.paths),
-            drill=DrillDocument.about(stored.drill) if stored.drill else None,
-            proven=stored.proven,
-            resumed=stored.resumed,
-            already=stored.already,
-            exit_code=stored.code,
-            **more,
-        )
+        drill = DrillDocument.about(stored.drill) if stored.drill else None
+        return cls.of(stored, copies=(*written, *failed), drill=drill, **more)
 
 
-class EscrowPlanDocument(Document, schema="orgkey.escrow-plan/1", printed_by="orgkey escrow --dry-run"):
+class EscrowPlanDocument(Document, printed_by="orgkey escrow --dry-run"):
     """What would be stored.
 
     Attributes:
@@ -311,7 +244,7 @@ class EscrowPlanDocument(Document, schema="orgkey.escrow-plan/1", printed_by="or
         ]
 
 
-class RefreshDocument(EscrowDocument, schema="orgkey.refresh/1", printed_by="orgkey refresh"):
+class RefreshDocument(EscrowDocument, printed_by="orgkey refresh"):
     """The new epoch, with the fields of ``orgkey.escrow/1``.
 
     Attributes:
@@ -323,7 +256,7 @@ class RefreshDocument(EscrowDocument, schema="orgkey.refresh/1", printed_by="org
     refreshed: bool = True
 
 
-class NothingToRefreshDocument(Document, schema="orgkey.refresh/1", printed_by="orgkey refresh"):
+class NothingToRefreshDocument(Document, printed_by="orgkey refresh"):
     """The stored public part is as new already.
 
     Attributes:
@@ -339,7 +272,7 @@ class NothingToRefreshDocument(Document, schema="orgkey.refresh/1", printed_by="
     refreshed: bool = False
 
 
-class RefreshPlanDocument(Document, schema="orgkey.refresh-plan/1", printed_by="orgkey refresh --dry-run"):
+class RefreshPlanDocument(Document, printed_by="orgkey refresh --dry-run"):
     """What would be done.
 
     Attributes:
@@ -351,7 +284,7 @@ class RefreshPlanDocument(Document, schema="orgkey.refresh-plan/1", printed_by="
     action: str
 
 
-class RotateDocument(EscrowDocument, schema="orgkey.custody-rotate/1", printed_by="orgkey custody rotate"):
+class RotateDocument(EscrowDocument, printed_by="orgkey custody rotate"):
     """The new epoch, with the fields of ``orgkey.escrow/1``.
 
     Attributes:
@@ -371,9 +304,7 @@ class RotateDocument(EscrowDocument, schema="orgkey.custody-rotate/1", printed_b
     limits: tuple[str, ...]
 
 
-class RotatePlanDocument(
-    Document, schema="orgkey.custody-rotate-plan/1", printed_by="orgkey custody rotate --dry-run"
-):
+class RotatePlanDocument(Document, printed_by="orgkey custody rotate --dry-run"):
     """What would be done.
 
     Attributes:
@@ -404,7 +335,7 @@ class RotatePlanDocument(
         ]
 
 
-class RestoreDocument(Document, schema="orgkey.restore/1", printed_by="orgkey restore"):
+class RestoreDocument(Document, printed_by="orgkey restore"):
     """What was restored.
 
     Attributes:
@@ -424,3 +355,13 @@ class RestoreDocument(Document, schema="orgkey.restore/1", printed_by="orgkey re
     participants: tuple[str, ...]
     out: Path
     original: bool
+
+    def lines(self) -> list[str]:
+        """What a person reads."""
+        old = "the export as it came in, under its own old passphrase"
+        return [
+            f"restored: {spaced(self.fingerprint)}",
+            f"from {self.from_}, epoch {self.epoch}, opened by path {self.via}",
+            f"to {self.out} (0600), {old if self.original else 'under your new passphrase'}",
+            "this file is the Org Key: hand it to the server, then destroy it",
+        ]

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pipeline.cli.documents import Document, Part
+from pipeline.cli.documents import Document, Part, at
 from pipeline.core.errors import Code
-
-if TYPE_CHECKING:
-    from pipeline.provision.compare import ServerChange
-    from pipeline.provision.plan import ServersPlan
 
 
 class ServerItem(Part):
@@ -26,13 +22,6 @@ class ServerItem(Part):
     namespace: str | None
     product: str
     version: str
-
-    @classmethod
-    def all(cls, plan: ServersPlan) -> tuple[ServerItem, ...]:
-        """The servers of a plan."""
-        return tuple(
-            cls.of(server, product="OpenBao" if server.openbao else "Vault") for server in plan.servers
-        )
 
 
 class ChangeItem(Part):
@@ -54,19 +43,9 @@ class ChangeItem(Part):
     field: str
     have: Any
     want: Any
-    diff: str | None
+    diff: str | None = at("diff", default=None)
     surplus: tuple[str, ...]
-    by_hand: str | None
-
-    @classmethod
-    def about(cls, change: ServerChange, **more: Any) -> Any:
-        """The item of a change.
-
-        Args:
-            change: The change.
-            more: The fields that a subclass adds.
-        """
-        return cls.of(change, diff=change.diff or None, by_hand=change.by_hand or None, **more)
+    by_hand: str | None = at("by_hand", default=None)
 
 
 class AppliedChangeItem(ChangeItem):
@@ -115,7 +94,7 @@ class CredentialItem(Part):
     secret_id: str
 
 
-class InfraPlanDocument(Document, schema="orgkey.infra-plan/1", printed_by="orgkey infra plan"):
+class InfraPlanDocument(Document, printed_by="orgkey infra plan"):
     """What differs from the files of ``infra/vault``.
 
     Attributes:
@@ -128,12 +107,12 @@ class InfraPlanDocument(Document, schema="orgkey.infra-plan/1", printed_by="orgk
 
     servers: tuple[ServerItem, ...]
     changes: tuple[ChangeItem, ...]
-    problems: tuple[FaultItem, ...]
+    problems: tuple[FaultItem, ...] = at("faults")
     never: tuple[str, ...]
-    exit_code: Code
+    exit_code: Code = at("code")
 
 
-class InfraApplyDocument(Document, schema="orgkey.infra-apply/1", printed_by="orgkey infra apply"):
+class InfraApplyDocument(Document, printed_by="orgkey infra apply"):
     """What was changed.
 
     Attributes:

@@ -1,17 +1,19 @@
-"""Documents of setting up: `init`, `config validate`, `doctor`, `notify test`."""
+"""Documents of setting up: `init`, `inspect`, `config validate`, `doctor`, `notify test`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pipeline.cli.documents import Document, Part
+from pipeline.cli.documents import Document, Part, ProblemItem, at
+from pipeline.cli.output import table
 from pipeline.core.errors import Code
 from pipeline.core.finding import Level
 from pipeline.core.text import counted, spaced
 
 
-class InitDocument(Document, schema="orgkey.init/1", printed_by="orgkey init"):
+class InitDocument(Document, printed_by="orgkey init"):
     """What was written.
 
     Attributes:
@@ -28,20 +30,18 @@ class InitDocument(Document, schema="orgkey.init/1", printed_by="orgkey init"):
     holders: tuple[str, ...]
     notes: tuple[str, ...]
 
-    def lines(self, *, with_vault: bool) -> list[str]:
+    def lines(self) -> list[str]:
         """What a person reads."""
         vault = ["next: `orgkey infra plan` and `orgkey infra apply` set Vault's side up"]
         return [
             f"{self.config} is written, for the key {spaced(self.fingerprint)}",
             *(f"note: {note}" for note in self.notes),
-            *(vault if with_vault else []),
+            *(vault if "vault" in self.targets else []),
             "next: put the logins where the file says, then run `orgkey doctor`",
         ]
 
 
-class ConfigValidateDocument(
-    Document, schema="orgkey.config-validate/1", printed_by="orgkey config validate"
-):
+class ConfigValidateDocument(Document, printed_by="orgkey config validate"):
     """A configuration that is valid; one that is not is an error.
 
     Attributes:
@@ -55,10 +55,14 @@ class ConfigValidateDocument(
 
     path: Path
     valid: Literal[True] = True
-    fingerprint: str | None
+    fingerprint: str | None = at("key.fingerprint")
     targets: tuple[str, ...]
     holders: tuple[str, ...]
     paths: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """What a person reads."""
+        return [f"{self.path} is valid" + ("" if self.fingerprint else "; no key is pinned yet")]
 
 
 class FindingItem(Part):
@@ -82,7 +86,7 @@ class FindingItem(Part):
 _MARKS = {Level.OK: "ok  ", Level.UNSEEN: "--  ", Level.WARN: "WARN", Level.FAIL: "FAIL"}
 
 
-class DoctorDocument(Document, schema="orgkey.doctor/1", printed_by="orgkey doctor"):
+class DoctorDocument(Document, printed_by="orgkey doctor"):
     """What was looked at before a run.
 
     Attributes:
@@ -121,7 +125,7 @@ class WayItem(Part):
     code: Code
 
 
-class NotifyTestDocument(Document, schema="orgkey.notify-test/1", printed_by="orgkey notify test"):
+class NotifyTestDocument(Document, printed_by="orgkey notify test"):
     """Which ways took a test message.
 
     Attributes:
@@ -131,3 +135,72 @@ class NotifyTestDocument(Document, schema="orgkey.notify-test/1", printed_by="or
 
     ways: tuple[WayItem, ...]
     exit_code: Code
+
+    def lines(self) -> list[str]:
+        """What a person reads."""
+        rows = [(item.way, "sent" if item.ok else "FAILED", item.problem or "") for item in self.ways]
+        return table(("way", "", ""), rows)
+
+
+class SubkeyItem(Part):
+    """A subkey.
+
+    Attributes:
+        fingerprint: Its fingerprint.
+        key_id: Its key id.
+        algorithm: For example ``RSA-4096``.
+        created: When it was made.
+        expires: When it expires; null for one that never does.
+        usage: ``certify``, ``sign``, ``encrypt``.
+        revoked: Whether it is revoked.
+        protection: How its secret is protected, or null.
+    """
+
+    fingerprint: str
+    key_id: str
+    algorithm: str
+    created: str
+    expires: str | None
+    usage: tuple[str, ...]
+    revoked: bool
+    protection: Mapping[str, Any] | None
+
+
+class InspectDocument(Document, printed_by="orgkey inspect"):
+    """What an export is.
+
+    :mod:`pipeline.openpgp.key.inspection` makes it.
+
+    Attributes:
+        verdict: The name of the exit code; ``ok`` for 0.
+        exit_code: The first problem's code.
+        fingerprint: The chosen key's; null when none was found.
+        key_id: The chosen key's; null when none was found.
+        user_ids: Its user ids.
+        algorithm: For example ``RSA-4096``.
+        created: When it was made.
+        expires: When it expires; null for a key that never does.
+        layout: ``single``, or ``two-block``: secret and public parts came in blocks of their own.
+        protection: How the primary secret is protected: ``state``, ``cipher``, ``s2k``, ``digest``,
+            ``count``, ``checksum``.
+        subkeys: Its subkeys.
+        organization_certificates: X.509 certificates that are attached to the key.
+        problems: What is wrong, in order of precedence.
+        notes: What is odd and does no harm. Look at what begins with ``warning:``, for example an expired
+            Organization Certificate.
+    """
+
+    verdict: str
+    exit_code: Code
+    fingerprint: str | None
+    key_id: str | None
+    user_ids: tuple[str, ...]
+    algorithm: str | None
+    created: str | None
+    expires: str | None
+    layout: str | None
+    protection: Mapping[str, Any] | None
+    subkeys: tuple[SubkeyItem, ...]
+    organization_certificates: tuple[Mapping[str, Any], ...]
+    problems: tuple[ProblemItem, ...]
+    notes: tuple[str, ...]

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
-from pipeline.archive.catalog import CopyState, EpochState
+from pipeline.archive.catalog import Catalog, CopyState, EpochState
 from pipeline.cli.documents import Document, Part, at
 from pipeline.core.errors import Code
-
-if TYPE_CHECKING:
-    from pipeline.archive.catalog import Catalog
-    from pipeline.evidence.ledger.drill_history import LastKnown
-    from pipeline.monitoring.status import Status
+from pipeline.evidence.ledger.drill_history import LastKnown
+from pipeline.monitoring.status import Status
 
 
 class CopyItem(Part):
@@ -58,7 +55,7 @@ class EpochItem(Part):
         copies: Its copies.
     """
 
-    epoch: str
+    epoch: str = at("name")
     fingerprint: str
     state: EpochState
     authentic: bool
@@ -91,7 +88,7 @@ class LastKnownItem(Part):
     proven: datetime | None
 
 
-class ListDocument(Document, schema="orgkey.list/1", printed_by="orgkey list"):
+class ListDocument(Document, printed_by="orgkey list"):
     """What is stored, of the pinned key and of former keys.
 
     Attributes:
@@ -104,8 +101,22 @@ class ListDocument(Document, schema="orgkey.list/1", printed_by="orgkey list"):
     unreachable: Mapping[str, SilentItem]
     last_known: Mapping[str, LastKnownItem]
 
+    @classmethod
+    def about(cls, surveys: tuple[Catalog, ...], known: Mapping[str, LastKnown], **more: Any) -> Self:
+        """The document of what is stored.
 
-class VerifyDocument(ListDocument, schema="orgkey.verify/1", printed_by="orgkey verify"):
+        Args:
+            surveys: What is stored, key by key.
+            known: What this host's ledger knows, by fingerprint.
+            more: The fields that a subclass adds.
+        """
+        found = [epoch for item in surveys for epoch in item.epochs]
+        epochs = [EpochItem.of(epoch, authentic=epoch.record is not None) for epoch in found]
+        silent = {name: error for item in surveys for name, error in item.unreachable.items()}
+        return cls.of(epochs=epochs, unreachable=silent, last_known=known, **more)
+
+
+class VerifyDocument(ListDocument, printed_by="orgkey verify"):
     """What is stored, each copy read whole.
 
     Attributes:
@@ -113,32 +124,6 @@ class VerifyDocument(ListDocument, schema="orgkey.verify/1", printed_by="orgkey 
     """
 
     exit_code: Code
-
-
-def listing(surveys: tuple[Catalog, ...], known: Mapping[str, LastKnown]) -> dict[str, Any]:
-    """The fields that `list` and `verify` share.
-
-    Args:
-        surveys: What is stored, key by key.
-        known: What this host's ledger knows, by fingerprint.
-    """
-    return {
-        "epochs": tuple(
-            EpochItem(
-                epoch=epoch.name,
-                fingerprint=epoch.fingerprint,
-                state=epoch.state,
-                authentic=epoch.record is not None,
-                copies=CopyItem.each(epoch.copies),
-            )
-            for item in surveys
-            for epoch in item.epochs
-        ),
-        "unreachable": {
-            name: SilentItem.of(error) for item in surveys for name, error in item.unreachable.items()
-        },
-        "last_known": {fingerprint: LastKnownItem.of(item) for fingerprint, item in known.items()},
-    }
 
 
 class BackupItem(Part):
@@ -168,7 +153,7 @@ class BackupItem(Part):
         return tuple(cls.of(item, key_ids=tuple(item.head.key_ids) if item.head else ()) for item in backups)
 
 
-class BackupsMapDocument(Document, schema="orgkey.backups-map/1", printed_by="orgkey backups map"):
+class BackupsMapDocument(Document, printed_by="orgkey backups map"):
     """Which escrowed key opens which backup.
 
     Attributes:
@@ -205,7 +190,7 @@ class PlannedEpochItem(Part):
         plan: ``current``, or ``old`` when it follows another custody plan than the configuration.
     """
 
-    epoch: str
+    epoch: str = at("name")
     state: EpochState
     plan: str
 
@@ -221,9 +206,9 @@ class FormerKeyItem(Part):
     """
 
     fingerprint: str
-    epoch: str | None
-    state: EpochState | None
-    copies: tuple[CopyItem, ...]
+    epoch: str | None = at("latest.name")
+    state: EpochState | None = at("latest.state")
+    copies: tuple[CopyItem, ...] = at("latest.copies", default=())
 
 
 class CheckInItem(Part):
@@ -306,7 +291,7 @@ class VerifiedBackupPart(Part):
     sha256: str = at("read.sha256")
 
 
-class StatusDocument(Document, schema="orgkey.status/1", printed_by="orgkey status"):
+class StatusDocument(Document, printed_by="orgkey status"):
     """How fresh and how proven the escrow is.
 
     Attributes:
@@ -330,17 +315,17 @@ class StatusDocument(Document, schema="orgkey.status/1", printed_by="orgkey stat
         exit_code: How the run ended.
     """
 
-    fingerprint: str
-    epoch: str | None
-    state: EpochState | None
+    fingerprint: str = at("survey.fingerprint")
+    epoch: str | None = at("epoch.name")
+    state: EpochState | None = at("epoch.state")
     age_seconds: float | None
     last_drill_age_seconds: float | None
-    live: str
-    live_reason: str | None
-    live_others: tuple[str, ...]
+    live: str = at("live.state")
+    live_reason: str | None = at("live.reason")
+    live_others: tuple[str, ...] = at("live.others")
     renewal: RenewalItem | None
-    copies: tuple[CopyItem, ...]
-    last_known: LastKnownItem | None
+    copies: tuple[CopyItem, ...] = at("epoch.copies", default=())
+    last_known: LastKnownItem | None = at("known")
     epochs: tuple[PlannedEpochItem, ...]
     former: tuple[FormerKeyItem, ...]
     backups: tuple[BackupItem, ...]
@@ -357,47 +342,16 @@ class StatusDocument(Document, schema="orgkey.status/1", printed_by="orgkey stat
             status: The status.
             code: How the run ends.
         """
-        latest = {former.fingerprint: former.latest() for former in (status.survey, *status.former)}
-        return cls(
-            fingerprint=status.survey.fingerprint,
-            epoch=status.epoch.name if status.epoch else None,
-            state=status.epoch.state if status.epoch else None,
-            age_seconds=status.age_seconds,
-            last_drill_age_seconds=status.last_drill_age_seconds,
-            live=status.live.state,
-            live_reason=status.live.reason,
-            live_others=tuple(status.live.others),
+        epochs = [
+            PlannedEpochItem.of(epoch, plan="old" if epoch.name in status.outdated else "current")
+            for epoch in status.survey.epochs
+        ]
+        return cls.of(
+            status,
             renewal=_renewal(status),
-            copies=CopyItem.each(status.epoch.copies if status.epoch else ()),
-            last_known=LastKnownItem.of(status.known) if status.known else None,
-            epochs=tuple(
-                PlannedEpochItem(
-                    epoch=epoch.name,
-                    state=epoch.state,
-                    plan="old" if epoch.name in status.outdated else "current",
-                )
-                for epoch in status.survey.epochs
-            ),
-            former=tuple(
-                FormerKeyItem(
-                    fingerprint=former.fingerprint,
-                    epoch=epoch.name if (epoch := latest[former.fingerprint]) else None,
-                    state=epoch.state if epoch else None,
-                    copies=CopyItem.each(epoch.copies if epoch else ()),
-                )
-                for former in status.former
-            ),
+            epochs=epochs,
             backups=BackupItem.all(status.backups),
-            verified_backup=(
-                VerifiedBackupPart.of(status.verified_backup) if status.verified_backup else None
-            ),
-            custodians=CheckInItem.each(status.custodians),
-            gate=GateItem(
-                ok=not status.broken,
-                broken=tuple(status.broken),
-                warned=tuple(status.warned),
-                rules=RuleItem.each(status.rules),
-            ),
+            gate=GateItem.of(status, ok=not status.broken),
             exit_code=code,
         )
 
@@ -421,7 +375,7 @@ class RoundGateItem(Part):
     broken: tuple[str, ...]
 
 
-class WatchDocument(Document, schema="orgkey.watch/1", printed_by="orgkey watch"):
+class WatchDocument(Document, printed_by="orgkey watch"):
     """What one round did and found. One document with ``--once``; else one for each round that differs.
 
     Attributes:

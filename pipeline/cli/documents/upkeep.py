@@ -32,7 +32,7 @@ class RepairedItem(Part):
     exit_code: Code = at("code")
 
 
-class RepairDocument(Document, schema="orgkey.repair/1", printed_by="orgkey repair"):
+class RepairDocument(Document, printed_by="orgkey repair"):
     """What became of each copy.
 
     Attributes:
@@ -43,7 +43,7 @@ class RepairDocument(Document, schema="orgkey.repair/1", printed_by="orgkey repa
 
     dry_run: bool
     copies: tuple[RepairedItem, ...]
-    exit_code: Code
+    exit_code: Code = at("code")
 
     def lines(self) -> list[str]:
         """What a person reads."""
@@ -128,11 +128,11 @@ class UnreadableItem(Part):
     """
 
     target: str
-    problem: str
-    exit_code: Code
+    problem: str = at("message")
+    exit_code: Code = at("code")
 
 
-class RetainDocument(Document, schema="orgkey.retain/1", printed_by="orgkey retain"):
+class RetainDocument(Document, printed_by="orgkey retain"):
     """What became of each version's retention.
 
     Attributes:
@@ -147,13 +147,13 @@ class RetainDocument(Document, schema="orgkey.retain/1", printed_by="orgkey reta
     """
 
     dry_run: bool
-    until: datetime
-    mode: str | None
+    until: datetime = at("request.until")
+    mode: str | None = at("request.mode")
     versions: tuple[RetainedItem, ...]
     ledger: tuple[RetainedLedgerItem, ...]
     without_retention: tuple[WithoutRetentionItem, ...]
     unreadable: tuple[UnreadableItem, ...]
-    exit_code: Code
+    exit_code: Code = at("code")
 
     @classmethod
     def about(cls, plan: Any, *, dry_run: bool) -> RetainDocument:
@@ -164,20 +164,8 @@ class RetainDocument(Document, schema="orgkey.retain/1", printed_by="orgkey reta
             dry_run: Whether nothing was done.
         """
         without = [WithoutRetentionItem(target=name, kind=kind) for name, kind in plan.without.items()]
-        unreadable = [
-            UnreadableItem(target=name, problem=error.message, exit_code=error.code)
-            for name, error in plan.failures.items()
-        ]
-        return cls(
-            dry_run=dry_run,
-            until=plan.request.until,
-            mode=plan.request.mode,
-            versions=RetainedItem.each(plan.versions),
-            ledger=RetainedLedgerItem.each(plan.ledger),
-            without_retention=tuple(without),
-            unreadable=tuple(unreadable),
-            exit_code=plan.code,
-        )
+        silent = [UnreadableItem.of(error, target=name) for name, error in plan.failures.items()]
+        return cls.of(plan, dry_run=dry_run, without_retention=without, unreadable=silent)
 
     def lines(self) -> list[str]:
         """What a person reads."""

@@ -7,7 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from pydantic import ValidationError
+
+from pipeline.config._base import fingerprint_of
 from pipeline.config.holders import kms_region
+from pipeline.config.places import VaultPlace
 from pipeline.core.errors import UsageProblem
 from pipeline.core.text import counted
 
@@ -38,7 +42,8 @@ def _option(panel: str, default: Any, text: str, metavar: str | None = None, nam
         metavar: What stands for its value.
         name: How the option is called, where not as the field.
     """
-    return field(default=default, metadata={"panel": panel, "text": text, "metavar": metavar, "name": name})
+    named = {"name": name} if name else {}
+    return field(default=default, metadata={"panel": panel, "text": text, "metavar": metavar} | named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +135,6 @@ def normal_fingerprint(text: str) -> str:
     Raises:
         UsageProblem: It is not a fingerprint.
     """
-    from pipeline.config._base import fingerprint_of
-
     try:
         return fingerprint_of(text)
     except ValueError:
@@ -240,10 +243,6 @@ class Question:
 
 
 def _address(text: str) -> str:
-    from pydantic import ValidationError
-
-    from pipeline.config import VaultPlace
-
     try:
         return VaultPlace(address=text).address if text else ""
     except ValidationError as error:
@@ -334,10 +333,8 @@ def advice(setup: Setup) -> tuple[str, ...]:
     Args:
         setup: Complete answers.
     """
-    parties = {
-        *(setup.vault_controlled_by if setup.transit_key else ()),
-        *(setup.aws_controlled_by if setup.kms_key else ()),
-    }
+    parties = set(setup.vault_controlled_by if setup.transit_key else ())
+    parties.update(setup.aws_controlled_by if setup.kms_key else ())
     sentences = {
         f"{', '.join(sorted(parties))} alone can reconstruct the key, so `orgkey escrow` will refuse: add a "
         "holder that somebody else controls, or give --accept-single-party": len(parties) == 1

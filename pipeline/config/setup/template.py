@@ -6,8 +6,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+import tomlkit
+from jinja2 import Environment, StrictUndefined
+
+from pipeline import config
 from pipeline.config import Config
 from pipeline.config.setup.answers import Setup
+from pipeline.core import files
 
 _NOTHING: Final = "\0"
 """The value of a setting that has none; its line is left out. No TOML text contains it."""
@@ -20,8 +25,6 @@ def render(setup: Setup, credentials: Path) -> str:
         setup: Complete answers.
         credentials: The directory in which the logins' files are expected.
     """
-    from jinja2 import Environment, StrictUndefined
-
     environment = Environment(  # noqa: S701 - TOML, in which the filter quotes each value
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
@@ -32,8 +35,6 @@ def render(setup: Setup, credentials: Path) -> str:
 
 
 def _toml(value: Any) -> str:
-    import tomlkit
-
     if value in (None, "", []):
         return _NOTHING
     text: str = tomlkit.item(list(value) if isinstance(value, tuple) else value).as_string()
@@ -55,18 +56,11 @@ def write(path: Path, setup: Setup, credentials: Path) -> Config:
         UsageProblem: An answer is not valid; nothing is written.
         LocalFilesProblem: Something is there already, or the disk refuses.
     """
-    from pipeline import config
-    from pipeline.core import files
-    from pipeline.core.errors import LocalFilesProblem
-
     text = render(setup, credentials).encode()
     written = config.parse(text, str(path))
-    try:
-        path.absolute().parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    except OSError as error:
-        raise LocalFilesProblem(
-            f"cannot make {path.absolute().parent}: {error.strerror or error}",
-            hint="make it as its administrator, or name another file with --out",
-        ) from error
+    folder = path.absolute().parent
+    hint = "make it as its administrator, or name another file with --out"
+    with files.os_errors(f"cannot make {folder}", hint=hint):
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     files.write_new(path, text, mode=0o600)
     return written

@@ -22,7 +22,7 @@ from pipeline.custody.custodians.certificates import (
 from pipeline.openpgp.key.validity import user_ids
 
 if TYPE_CHECKING:
-    from pipeline.config import OpenpgpHolderConfig
+    from pipeline.config.holders import OpenpgpHolderConfig
 
 MOST_STRANGERS: Final = 20
 """How many are listed one by one."""

@@ -22,7 +22,7 @@ from pipeline.openpgp.key.model import TransferableKey, merge, union
 from pipeline.openpgp.key.validity import user_ids
 
 if TYPE_CHECKING:
-    from pipeline.config import OpenpgpHolderConfig
+    from pipeline.config.holders import OpenpgpHolderConfig
 
 ENDINGS: Final = (".asc", ".gpg", ".pgp", ".key")
 MAX_FILES: Final = 1000

@@ -24,7 +24,7 @@ from pipeline.openpgp.key.parsing import Flooded
 from pipeline.openpgp.key.validity import ComponentValidity, KeyValidity, judge, own_part, printable
 
 if TYPE_CHECKING:
-    from pipeline.config import Custodian, OpenpgpHolderConfig
+    from pipeline.config.holders import Custodian, OpenpgpHolderConfig
 
 LEAST_BITS: Final = 2048
 """Of RSA, DSA and ElGamal; NIST SP 800-131A allows no less since 2014."""

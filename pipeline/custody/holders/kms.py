@@ -18,7 +18,7 @@ from pipeline.custody.holders.interface import Binding, Coordinates, SealedShare
 from pipeline.custody.holders.machine import Machine, way
 
 if TYPE_CHECKING:
-    from pipeline import config
+    from pipeline.config.holders import KmsHolderConfig
     from pipeline.providers.aws.session import AwsSession
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class KmsKeyHolder(Machine[KmsKey]):
     def __init__(
         self,
         name: str,
-        settings: config.KmsHolderConfig,
+        settings: KmsHolderConfig,
         session: AwsSession,
         sealer: Callable[[], AwsSession] | None = None,
     ) -> None:

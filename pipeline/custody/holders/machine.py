@@ -15,7 +15,7 @@ from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding, Coordinates, SealedShare
 
 if TYPE_CHECKING:
-    from pipeline.config import AwsPlace, VaultPlace
+    from pipeline.config.places import AwsPlace, VaultPlace
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from pipeline.custody.custodians import certificate_check, certificates
 from pipeline.custody.holders.interface import Binding, Coordinates, SealedShare
 
 if TYPE_CHECKING:
-    from pipeline.config import OpenpgpHolderConfig
+    from pipeline.config.holders import OpenpgpHolderConfig
     from pipeline.custody.custodians.certificates import Recipient
     from pipeline.openpgp.gnupg.driver import GnuPG
 

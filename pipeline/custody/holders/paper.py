@@ -19,7 +19,7 @@ from pipeline.core.text import counted
 from pipeline.custody.holders.interface import Binding, Coordinates, SealedShare
 
 if TYPE_CHECKING:
-    from pipeline.config import PaperHolderConfig
+    from pipeline.config.holders import PaperHolderConfig
 
 SUFFIX = "txt"
 

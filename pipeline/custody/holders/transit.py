@@ -23,7 +23,7 @@ from pipeline.providers.vault import rights as vault_rights
 from pipeline.providers.vault.answers import VaultRefusal, not_vault, take
 
 if TYPE_CHECKING:
-    from pipeline import config
+    from pipeline.config.holders import TransitHolderConfig
     from pipeline.providers.vault.client import VaultClient
     from pipeline.providers.vault.session import VaultSession
 
@@ -79,7 +79,7 @@ class TransitKeyHolder(Machine[TransitKey]):
     kind = "vault-transit"
     suffix = "transit"
 
-    def __init__(self, name: str, settings: config.TransitHolderConfig, session: VaultSession) -> None:
+    def __init__(self, name: str, settings: TransitHolderConfig, session: VaultSession) -> None:
         super().__init__(name)
         self._settings = settings
         self._session = session

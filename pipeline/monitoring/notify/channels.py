@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from pathlib import PurePath
 from typing import Any, Final
 
-from pipeline.config import Config, Notify
+from pipeline.config import Config
+from pipeline.config.sections import Notify
 from pipeline.core import log, process
 from pipeline.core.errors import Code, OrgkeyError, ProgramMissing, Unreachable, UsageProblem
 from pipeline.core.finding import Finding, Level

@@ -8,7 +8,8 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from pipeline.config import Config, Job
+from pipeline.config import Config
+from pipeline.config.sections import Job
 from pipeline.core import files, log
 from pipeline.core.clock import Clock, SystemClock, stamp
 from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError

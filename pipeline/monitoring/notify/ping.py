@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from pipeline import __version__
-from pipeline.config import Ping
+from pipeline.config.sections import Ping
 from pipeline.core import http
 from pipeline.core.errors import OrgkeyError, Unreachable, UsageProblem
 from pipeline.core.isolation import isolated

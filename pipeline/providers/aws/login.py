@@ -21,7 +21,8 @@ from pipeline.core import process
 from pipeline.core.errors import DeadlinePassed, Unreachable, UsageProblem
 
 if TYPE_CHECKING:
-    from pipeline.config import AwsIdentity, AwsPlace
+    from pipeline.config.identities import AwsIdentity
+    from pipeline.config.places import AwsPlace
 
 
 def open_session(place: AwsPlace, identity: AwsIdentity | None, limit: Callable[[], float]) -> Any:

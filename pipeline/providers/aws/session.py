@@ -18,7 +18,8 @@ from pipeline.providers import failures
 from pipeline.providers.text import one_line
 
 if TYPE_CHECKING:
-    from pipeline.config import AwsIdentity, AwsPlace
+    from pipeline.config.identities import AwsIdentity
+    from pipeline.config.places import AwsPlace
     from pipeline.providers.aws.wire import Sender
 
 T = TypeVar("T")

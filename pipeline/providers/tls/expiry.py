@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pipeline import config as settings
+from pipeline.config.identities import VaultIdentity
+from pipeline.config.places import AwsPlace, VaultPlace
 from pipeline.core.clock import Clock, Deadline
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.finding import Finding, Level
@@ -71,13 +73,13 @@ def _all(config: settings.Config, deadline: Deadline) -> Iterator[tuple[str, Cod
 
 def _servers(
     config: settings.Config,
-) -> Iterator[tuple[str, settings.VaultPlace | settings.AwsPlace, Pair | None]]:
+) -> Iterator[tuple[str, VaultPlace | AwsPlace, Pair | None]]:
     """Each server once. AWS renews its own."""
     known = set()
     for place in (*config.target.values(), *config.holder.values(), *config.backups.values()):
-        if not isinstance(place, settings.VaultPlace | settings.AwsPlace):
+        if not isinstance(place, VaultPlace | AwsPlace):
             continue
-        vault = place if isinstance(place, settings.VaultPlace) else None
+        vault = place if isinstance(place, VaultPlace) else None
         address = vault.address if vault else getattr(place, "endpoint_url", None) or ""
         if address.startswith("https://") and address not in known:
             known.add(address)
@@ -88,6 +90,6 @@ def _own(config: settings.Config) -> list[str]:
     """The files with our own certificates, each once."""
     places = (*config.target.values(), *config.holder.values())
     logins = (login for each in config.identity.values() for login in (each.vault, *each.at.values()))
-    kinds = (settings.VaultPlace, settings.VaultIdentity)
+    kinds = (VaultPlace, VaultIdentity)
     files = (owner.client_cert_file for owner in (*places, *logins) if isinstance(owner, kinds))
     return list(dict.fromkeys(path for path in files if path))

@@ -12,7 +12,8 @@ from pipeline.core.errors import UsageProblem
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from pipeline.config import VaultIdentity, VaultPlace
+    from pipeline.config.identities import VaultIdentity
+    from pipeline.config.places import VaultPlace
 
 Pair = tuple[str, str]  # files with a client's certificate and its key
 

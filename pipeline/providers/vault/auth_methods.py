@@ -15,7 +15,7 @@ from pipeline.providers.text import one_line
 from pipeline.providers.tls.files import day, read_certificate
 
 if TYPE_CHECKING:
-    from pipeline.config import VaultIdentity
+    from pipeline.config.identities import VaultIdentity
     from pipeline.core.secret import Secret
 
 

@@ -19,7 +19,7 @@ from pipeline.providers.vault.answers import UnsendableHeader, VaultAnswer, Vaul
 from pipeline.providers.wire import MIB, NoAnswer, Unusable, Wire
 
 if TYPE_CHECKING:
-    from pipeline.config import VaultPlace
+    from pipeline.config.places import VaultPlace
     from pipeline.core.secret import Secret
 
 _MOST: Final = 2 * MIB

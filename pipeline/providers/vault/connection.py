@@ -16,7 +16,7 @@ from pipeline.providers import failures
 from pipeline.providers.vault.answers import Health, VaultRefusal
 
 if TYPE_CHECKING:
-    from pipeline.config import VaultPlace
+    from pipeline.config.places import VaultPlace
     from pipeline.providers.tls.files import Pair
     from pipeline.providers.vault.client import VaultClient
     from pipeline.providers.wire import Wire

@@ -18,7 +18,7 @@ from pipeline.providers.vault.answers import VaultRefusal, not_vault, take
 from pipeline.providers.vault.auth_methods import Attempt, prepare
 
 if TYPE_CHECKING:
-    from pipeline.config import VaultIdentity
+    from pipeline.config.identities import VaultIdentity
     from pipeline.providers.vault.client import VaultClient
     from pipeline.providers.vault.connection import VaultConnection
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, get_args
 
-from pipeline.config import IdentityName
+from pipeline.config.identities import IdentityName
 from pipeline.core.errors import Code
 from pipeline.core.finding import Finding, Level
 

@@ -15,7 +15,8 @@ from pipeline.providers.vault.connection import VaultConnection
 from pipeline.providers.vault.login import TokenFacts, VaultLogin, by_server
 
 if TYPE_CHECKING:
-    from pipeline.config import VaultIdentity, VaultPlace
+    from pipeline.config.identities import VaultIdentity
+    from pipeline.config.places import VaultPlace
     from pipeline.providers.vault.client import VaultClient
 
 T = TypeVar("T")

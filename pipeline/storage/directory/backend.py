@@ -23,7 +23,7 @@ from pipeline.storage.names import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.config import DirectoryTargetConfig
+    from pipeline.config.places import DirectoryTargetConfig
 
 _LOW_SPACE = 16 * 1024 * 1024
 

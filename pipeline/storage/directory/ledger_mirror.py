@@ -13,7 +13,7 @@ from pipeline.storage.ledger_mirror import HOST, name_of, number_of
 from pipeline.storage.names import checked_fingerprint
 
 if TYPE_CHECKING:
-    from pipeline.config import DirectoryTargetConfig
+    from pipeline.config.places import DirectoryTargetConfig
 
 
 class DirectoryMirror:

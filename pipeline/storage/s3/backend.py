@@ -22,7 +22,7 @@ from pipeline.storage.names import (
 from pipeline.storage.s3.bucket import Bucket
 
 if TYPE_CHECKING:
-    from pipeline.config import S3TargetConfig
+    from pipeline.config.places import S3TargetConfig
     from pipeline.providers.aws.session import AwsSession
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from pipeline.storage.names import nothing_there, too_large
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
-    from pipeline.config import S3TargetConfig
+    from pipeline.config.places import S3TargetConfig
     from pipeline.providers.aws.session import AwsSession
 
 MISSING = {"NoSuchKey", "NoSuchVersion", "404", "NotFound"}

@@ -10,7 +10,7 @@ from pipeline.storage.interface import Item, Retention
 from pipeline.storage.s3.bucket import Bucket
 
 if TYPE_CHECKING:
-    from pipeline.config import S3TargetConfig
+    from pipeline.config.places import S3TargetConfig
     from pipeline.providers.aws.session import AwsSession
 
 

@@ -25,7 +25,7 @@ from pipeline.storage.names import (
 from pipeline.storage.vault.kv import Entries, path_of
 
 if TYPE_CHECKING:
-    from pipeline.config import VaultTargetConfig
+    from pipeline.config.places import VaultTargetConfig
     from pipeline.providers.vault.session import VaultSession
 
 SCHEMA = "orgkey.vault-entry/1"

@@ -15,7 +15,7 @@ from pipeline.storage.names import is_epoch
 from pipeline.storage.vault.kv import Entries, path_of
 
 if TYPE_CHECKING:
-    from pipeline.config import VaultTargetConfig
+    from pipeline.config.places import VaultTargetConfig
     from pipeline.providers.vault.session import VaultSession
 
 _NOBODY, _NEVER = "0" * 40, "20000101T000000Z-00000000"

@@ -19,7 +19,7 @@ from pipeline.storage.names import checked_fingerprint
 from pipeline.storage.vault.kv import Entries
 
 if TYPE_CHECKING:
-    from pipeline.config import VaultTargetConfig
+    from pipeline.config.places import VaultTargetConfig
     from pipeline.providers.vault.session import VaultSession
 
 _NAME = re.compile(r"head-([0-9]{9})", re.ASCII)

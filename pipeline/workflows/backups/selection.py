@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import Final
 
-from pipeline.config import BackupPlace
+from pipeline.config.places import BackupPlace
 from pipeline.core.errors import UsageProblem
 from pipeline.evidence.ledger.backup_history import BackupHistory
 from pipeline.sources.backups.sources import BackupSource

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
-from pipeline import config as settings
 from pipeline.archive.run import KeyScope
+from pipeline.config.holders import OpenpgpHolderConfig
 from pipeline.core import files
 from pipeline.core.clock import stamp
 from pipeline.core.digest import sha256
@@ -210,7 +210,7 @@ def _people(scope: KeyScope, record: Record) -> list[dict[str, str]]:
     known = {
         member.fingerprint: member
         for holder in scope.config.holder.values()
-        if isinstance(holder, settings.OpenpgpHolderConfig)
+        if isinstance(holder, OpenpgpHolderConfig)
         for member in holder.members
     }
     found: dict[str, dict[str, str]] = {}

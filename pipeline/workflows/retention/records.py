@@ -15,7 +15,7 @@ from functools import partial
 from pipeline.archive.archive import AT_ONCE, WORKERS, Archive
 from pipeline.archive.catalog import epoch_of
 from pipeline.archive.run import KeyScope
-from pipeline.config import S3TargetConfig
+from pipeline.config.places import S3TargetConfig
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Code, Degraded, OrgkeyError, UsageProblem, first_of
 from pipeline.core.isolation import isolated

@@ -10,7 +10,8 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from pipeline.config import Config, S3TargetConfig
+from pipeline.config import Config
+from pipeline.config.places import S3TargetConfig
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem
 from pipeline.core.isolation import isolated
 from pipeline.storage.interface import LockMode, Retainer, Retention

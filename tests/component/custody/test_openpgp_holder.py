@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import config
+from pipeline.config.holders import OpenpgpHolderConfig
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import IntegrityProblem, NotEnoughShares, UsageProblem
 from pipeline.core.finding import Level
@@ -40,7 +40,7 @@ class Clock(SystemClock):
 
 
 def group(place: Path, *members: str | dict[str, str], clock: Clock | None = None) -> CustodianGroup:
-    item = config.OpenpgpHolderConfig.model_validate(
+    item = OpenpgpHolderConfig.model_validate(
         {"kind": "openpgp", "members": list(members), "certificates": str(place)}
     )
     return CustodianGroup("custodians", item, deadline=Deadline(60), clock=clock or Clock())

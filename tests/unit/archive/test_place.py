@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.archive.replicate import WriteResult, replicate, write_beside, write_one
-from pipeline.config import DirectoryTargetConfig
+from pipeline.config.places import DirectoryTargetConfig
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.digest import sha256
 from pipeline.core.errors import (

@@ -89,7 +89,7 @@ def test_values_are_printed_as_documents_have_them() -> None:
 
 
 def test_an_error_is_its_code_its_name_and_its_two_lines() -> None:
-    assert ErrorDocument.because(Denied("not allowed", hint="ask for it")).to_json() == {
+    assert ErrorDocument.of(error=Denied("not allowed", hint="ask for it")).to_json() == {
         "schema": "orgkey.error/1",
         "error": {"code": 21, "name": "denied", "message": "not allowed", "hint": "ask for it"},
     }

@@ -10,16 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline import config
-from pipeline.config import (
-    Config,
-    DirectoryTargetConfig,
-    S3TargetConfig,
-    VaultTargetConfig,
-    load,
-    locate,
-    parse,
-)
+from pipeline.config import Config, load, locate, parse
+from pipeline.config.places import DirectoryTargetConfig, S3TargetConfig, VaultTargetConfig
+from pipeline.config.sections import Policy
 from pipeline.core.errors import Code, UsageProblem
 from pipeline.posture import model as posture
 from tests.support.configtext import GOOD, PIN, changed, put
@@ -51,7 +44,7 @@ def test_a_good_file_is_read() -> None:
 def test_it_is_frozen() -> None:
     read = parse(GOOD.encode(), "orgkey.toml")
     with pytest.raises(ValidationError):
-        read.policy = config.Policy(copies=1)  # type: ignore[misc]  # that is the point
+        read.policy = Policy(copies=1)  # type: ignore[misc]  # that is the point
     with pytest.raises(ValidationError):
         read.policy.copies = 1  # type: ignore[misc]  # that is the point
 
@@ -63,7 +56,7 @@ def test_a_small_file_is_enough() -> None:
     ]  # fmt: skip
     read = parse(changed(lambda document: [change(document) for change in small]), "orgkey.toml")
     assert (read.key, read.source, dict(read.identity)) == (None, None, {})
-    assert read.policy == config.Policy(copies=1)
+    assert read.policy == Policy(copies=1)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline import config
+from pipeline.config.holders import KmsHolderConfig
 from pipeline.core.errors import UsageProblem
 
 PIN = "70FBA2750FD7F47DF6FB080908E6316C03A0DB7D"
@@ -135,7 +136,7 @@ def test_the_region_of_a_kms_key_is_its_arns() -> None:
     arn = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
     holder = f'[holder.aws]\nkind = "aws-kms"\ncontrolled_by = ["aws"]\nkey_id = "{arn}"\n'
     loaded = config.parse(TEXT.replace(POLICY, holder + POLICY, 1).encode(), "orgkey.toml")
-    assert isinstance(kms := loaded.holder["aws"], config.KmsHolderConfig)
+    assert isinstance(kms := loaded.holder["aws"], KmsHolderConfig)
     assert kms.region == "eu-central-1"
     message = refused(TEXT.replace(POLICY, holder + 'region = "us-east-1"\n' + POLICY, 1))
     assert message.startswith("[holder.aws] region is us-east-1, but the ARN in key_id names eu-central-1")

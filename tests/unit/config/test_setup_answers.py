@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import config
+from pipeline.config.places import S3TargetConfig
 from pipeline.config.setup import answers as setup_answers
 from pipeline.config.setup import template as setup_file
 from pipeline.config.setup.answers import Setup
@@ -63,7 +64,7 @@ def test_everything_that_decides_is_asked() -> None:
     )
     made = written(Setup(), person)
     s3 = made.target["s3"]
-    assert isinstance(s3, config.S3TargetConfig)
+    assert isinstance(s3, S3TargetConfig)
     assert (s3.region, s3.lock_mode, s3.lock_days, s3.expected_bucket_owner) == (
         "eu-central-1",
         "GOVERNANCE",

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import config
+from pipeline.config.holders import NeedConfig, OpenpgpHolderConfig
+from pipeline.config.places import S3TargetConfig, VaultTargetConfig
 from pipeline.config.setup import template as setup_file
 from pipeline.config.setup.answers import OPTIONS, Setup, advice, complete, normal_fingerprint
 from pipeline.core.errors import LocalFilesProblem, UsageProblem
@@ -49,11 +51,11 @@ def test_a_full_setup_becomes_a_valid_configuration() -> None:
     assert (loaded.source.kind, loaded.source.path) == ("inbox", "/srv/orgkey/inbox")
     assert set(loaded.target) == {"vault", "s3", "directory"}
     bucket = loaded.target["s3"]
-    assert isinstance(bucket, config.S3TargetConfig)
+    assert isinstance(bucket, S3TargetConfig)
     assert (bucket.lock_mode, bucket.lock_days, bucket.region) == ("COMPLIANCE", 30, "eu-central-1")
     assert (bucket.expected_bucket_owner, bucket.path_style) == ("123456789012", True)
     vault = loaded.target["vault"]
-    assert isinstance(vault, config.VaultTargetConfig)
+    assert isinstance(vault, VaultTargetConfig)
     assert (vault.namespace, vault.ca_file) == ("pgp", "/etc/ssl/vault.pem")
     assert set(loaded.holder) == {"vault", "aws"}
     assert [need.holder for need in loaded.path["unattended"].needs] == ["vault", "aws"]
@@ -91,9 +93,9 @@ def test_the_proposed_custodians_are_valid_once_uncommented_and_filled_in() -> N
         block = block.replace("<FINGERPRINT>", f"{number}" * 40, 1)
     loaded = config.parse((text[:start] + block).encode(), "orgkey.toml")
     group = loaded.holder["custodians"]
-    assert isinstance(group, config.OpenpgpHolderConfig)
+    assert isinstance(group, OpenpgpHolderConfig)
     assert (group.size, group.certificates) == (5, "/etc/orgkey/custodians")
-    assert loaded.path["custodians"].needs == (config.NeedConfig(holder="custodians", threshold=3),)
+    assert loaded.path["custodians"].needs == (NeedConfig(holder="custodians", threshold=3),)
 
 
 PEOPLE = tuple(f"{number}" * 40 for number in range(1, 6))
@@ -108,11 +110,11 @@ def test_custodians_become_a_group_and_a_path_of_their_own() -> None:
     setup = complete(people(threshold=4), None, CERTIFICATES)
     loaded = parsed(setup)
     group = loaded.holder["custodians"]
-    assert isinstance(group, config.OpenpgpHolderConfig)
+    assert isinstance(group, OpenpgpHolderConfig)
     assert tuple(member.fingerprint for member in group.members) == PEOPLE
     assert group.certificates == "/etc/orgkey/custodians"
     assert [need.holder for need in loaded.path["unattended"].needs] == ["vault"]
-    assert loaded.path["custodians"].needs == (config.NeedConfig(holder="custodians", threshold=4),)
+    assert loaded.path["custodians"].needs == (NeedConfig(holder="custodians", threshold=4),)
     assert setup.holders() == ("vault", "custodians")
     assert "# [holder.custodians]" not in setup_file.render(setup, CREDENTIALS)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Ping
+from pipeline.config.sections import Ping
 from pipeline.core import log
 from pipeline.core.errors import UsageProblem
 from pipeline.monitoring.notify import address, ping

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.archive.catalog import Catalog, Copy, Epoch, EpochState
-from pipeline.config import Policy
+from pipeline.config.sections import Policy
 from pipeline.core.errors import Code
 from pipeline.custody.shares.manifest_section import PathEntry, ShareEntry
 from pipeline.custody.shares.paths import PathNeed

@@ -13,6 +13,8 @@ from typing import get_args
 import pytest
 
 from pipeline import config
+from pipeline.config.identities import IdentityName
+from pipeline.config.sections import Job
 from tools import config_words, make_documents, make_permissions, make_reference
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -244,7 +246,7 @@ def test_examples_of_configuration_hold_known_settings() -> None:
         "mixed",
     }
     known = set(config.Config.model_fields) | everything | given | {"nightly"}
-    known |= set(get_args(config.IdentityName)) | set(get_args(config.Job))
+    known |= set(get_args(IdentityName)) | set(get_args(Job))
     examples = [code for path in PAGES for language, code in _blocks(path) if language == "toml"]
     assert len(examples) >= 8
 

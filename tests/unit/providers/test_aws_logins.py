@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import AwsIdentity, AwsPlace
+from pipeline.config.identities import AwsIdentity
+from pipeline.config.places import AwsPlace
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Denied, ProgramMissing, Unreachable, UsageProblem
 from pipeline.providers.aws.session import AwsSession

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import AwsIdentity, AwsPlace
+from pipeline.config.identities import AwsIdentity
+from pipeline.config.places import AwsPlace
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import DeadlinePassed, Denied, OrgkeyError, Unreachable, UsageProblem
 from pipeline.providers.aws.session import AwsSession

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import AwsIdentity, AwsPlace, Config, S3TargetConfig, VaultIdentity, VaultPlace
+from pipeline.config import Config
+from pipeline.config.identities import AwsIdentity, VaultIdentity
+from pipeline.config.places import AwsPlace, S3TargetConfig, VaultPlace
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem
 from pipeline.providers import failures, unanswered

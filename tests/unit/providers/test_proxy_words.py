@@ -7,7 +7,7 @@ import os
 import pytest
 from urllib3.exceptions import ProxyError
 
-from pipeline.config import AwsPlace, VaultPlace, VaultTargetConfig
+from pipeline.config.places import AwsPlace, VaultPlace, VaultTargetConfig
 from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem
 from pipeline.providers import proxy as _proxy
 from pipeline.providers import unanswered

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from pipeline.cli.output import Output, report_error
-from pipeline.config import AwsIdentity, AwsPlace, VaultIdentity, VaultPlace
+from pipeline.config.identities import AwsIdentity, VaultIdentity
+from pipeline.config.places import AwsPlace, VaultPlace
 from pipeline.core import log
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem

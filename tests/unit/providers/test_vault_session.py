@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import VaultIdentity, VaultPlace
+from pipeline.config.identities import VaultIdentity
+from pipeline.config.places import VaultPlace
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import DeadlinePassed, Denied, OrgkeyError, Unreachable, UsageProblem
 from pipeline.providers.credentials import read_token

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import config
 from pipeline.cli.infra_plan import lines
+from pipeline.config.holders import TransitHolderConfig
+from pipeline.config.places import VaultPlace, VaultTargetConfig
 from pipeline.core.errors import Unreachable, UsageProblem
 from pipeline.provision import plan
 from pipeline.provision.compare import Comparison
@@ -51,10 +52,10 @@ class Server:
 
 
 def site(answers: Mapping[str, Any], address: str = "https://vault.example.com:8200", **more: Any) -> Site:
-    place = config.VaultPlace(address=address, **{k: v for k, v in more.items() if k == "namespace"})
-    target = config.VaultTargetConfig(kind="vault", controlled_by=("a",), address=address)
+    place = VaultPlace(address=address, **{k: v for k, v in more.items() if k == "namespace"})
+    target = VaultTargetConfig(kind="vault", controlled_by=("a",), address=address)
     given = {"kind": "vault-transit", "controlled_by": ("a",), "address": address}
-    holder = config.TransitHolderConfig(**{**given, **{k: v for k, v in more.items() if k != "namespace"}})
+    holder = TransitHolderConfig(**{**given, **{k: v for k, v in more.items() if k != "namespace"}})
     return Site(place, {"vault": target}, {"vault": holder}, Server(answers))
 
 

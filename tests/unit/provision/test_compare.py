@@ -9,6 +9,8 @@ import pytest
 
 from pipeline import config
 from pipeline.cli.infra_plan import lines
+from pipeline.config.holders import TransitHolderConfig
+from pipeline.config.places import VaultPlace, VaultTargetConfig
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import Unreachable, UsageProblem
 from pipeline.core.retry import Retrier
@@ -50,9 +52,9 @@ class Nobody:
 
 
 def site(**changes: Any) -> Site:
-    place = config.VaultPlace(address="https://vault.example.com:8200", **changes)
-    target = config.VaultTargetConfig(kind="vault", controlled_by=("a",), address=place.address)
-    holder = config.TransitHolderConfig(kind="vault-transit", controlled_by=("a",), address=place.address)
+    place = VaultPlace(address="https://vault.example.com:8200", **changes)
+    target = VaultTargetConfig(kind="vault", controlled_by=("a",), address=place.address)
+    holder = TransitHolderConfig(kind="vault-transit", controlled_by=("a",), address=place.address)
     return Site(place, {"vault": target}, {"vault": holder}, Nobody())
 
 

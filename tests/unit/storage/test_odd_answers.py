@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import config
+from pipeline.config.holders import TransitHolderConfig
+from pipeline.config.identities import VaultIdentity
+from pipeline.config.places import VaultPlace, VaultTargetConfig
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code
 from pipeline.core.finding import Finding, Level
@@ -43,8 +45,8 @@ def server(odd: dict[str, Any]) -> ScriptedServer:
 
 
 def session(address: str, token: Any) -> VaultSession:
-    place = config.VaultPlace(address=address)
-    login = config.VaultIdentity(token_file=str(token))
+    place = VaultPlace(address=address)
+    login = VaultIdentity(token_file=str(token))
     return VaultSession(place, login, call_seconds=5, deadline=Deadline(60), role=ROLE)
 
 
@@ -61,12 +63,12 @@ def failures(found: list[Finding]) -> list[tuple[str, Code]]:
 
 
 def looked(address: str, token: Any) -> list[Finding]:
-    settings = config.VaultTargetConfig(**PLACE, kind="vault", address=address)
+    settings = VaultTargetConfig(**PLACE, kind="vault", address=address)
     return VaultBackend("vault", settings, session(address, token)).check()
 
 
 def held(address: str, token: Any) -> list[Finding]:
-    settings = config.TransitHolderConfig(**PLACE, kind="vault-transit", address=address, key="orgkey-escrow")
+    settings = TransitHolderConfig(**PLACE, kind="vault-transit", address=address, key="orgkey-escrow")
     return TransitKeyHolder("vault", settings, session(address, token)).check()
 
 

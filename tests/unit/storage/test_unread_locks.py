@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import config
+from pipeline.config.places import S3TargetConfig
 from pipeline.core.clock import Deadline
 from pipeline.core.retry import Retrier, retrying
 from pipeline.providers.aws.session import AwsSession
@@ -55,7 +55,7 @@ def listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., li
             return Answer(200, LOCKED.encode(), content_type="application/xml")
 
         with ScriptedServer(script) as server:
-            place = config.S3TargetConfig(
+            place = S3TargetConfig(
                 kind="s3", bucket="b", prefix="r", endpoint_url=server.url, controlled_by=("team",),
                 lock_mode="GOVERNANCE", lock_days=2,
             )  # fmt: skip
