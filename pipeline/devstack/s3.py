@@ -112,7 +112,8 @@ def _make_bucket(bucket: str, endpoint: str, credentials: Path, policy: str | No
     """Make a bucket with versions and Object Lock, where it is missing."""
     from botocore.exceptions import ClientError
 
-    def make(client: Any) -> None:
+    def make(_: Any) -> None:
+        client = wire.boto3_client("s3", endpoint, credentials)
         try:
             client.head_bucket(Bucket=bucket)
         except ClientError as error:

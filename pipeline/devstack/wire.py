@@ -5,7 +5,7 @@ from __future__ import annotations
 import configparser
 import http.client
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pipeline.config.identities import AwsIdentity
@@ -55,11 +55,42 @@ def aws(endpoint: str, credentials: Path) -> AwsSession:
     """A session at a server of the stack, with a credentials file's profile ``default``."""
     from pipeline.providers.aws.session import AwsSession
 
-    here = urlsplit(endpoint).hostname in ("127.0.0.1", "::1", "localhost")
-    place = AwsPlace(region=REGION, endpoint_url=endpoint, proxy="none" if here else None)
+    place = AwsPlace(region=REGION, endpoint_url=endpoint, proxy="none" if _is_here(endpoint) else None)
     identity = AwsIdentity(credentials_file=str(credentials))
     deadline = Deadline(SET_UP_SECONDS)
     return AwsSession(place, identity, call_seconds=CALL_SECONDS, deadline=deadline, role="root")
+
+
+def boto3_client(service: str, endpoint: str, credentials: Path) -> Any:
+    """boto3's client for what only setting a server up needs; errors as :func:`aws`'s session has them.
+
+    Args:
+        service: ``s3`` or ``kms``.
+        endpoint: The server's URL.
+        credentials: A credentials file; its profile ``default`` is used.
+    """
+    import boto3.session
+    from botocore.config import Config
+
+    access, secret = read_credentials(credentials)
+    made = boto3.session.Session(access, secret, region_name=REGION)
+    return made.client(
+        service,
+        endpoint_url=endpoint,
+        config=Config(
+            connect_timeout=CALL_SECONDS,
+            read_timeout=CALL_SECONDS,
+            retries={"total_max_attempts": 2},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            proxies={} if _is_here(endpoint) else None,
+            s3={"addressing_style": "path"},
+        ),
+    )
+
+
+def _is_here(endpoint: str) -> bool:
+    return urlsplit(endpoint).hostname in ("127.0.0.1", "::1", "localhost")
 
 
 def write_credentials(access: str, secret: str) -> bytes:

@@ -146,7 +146,7 @@ class VaultSession(VaultConnection):
         return self.call(ask, what)
 
     def write(self, path: str, body: Mapping[str, Any], what: str) -> None:
-        """Write to an API path.
+        """Write to an API path, for setting a server up.
 
         Args:
             path: Without the leading slash.
@@ -157,7 +157,9 @@ class VaultSession(VaultConnection):
             Unreachable: Also while a new mount is not ready, which passes.
             Denied, DeadlinePassed, UsageProblem: As in :meth:`call`.
         """
-        self.call(lambda client: client.post(path, body), what)
+        from pipeline.providers.vault import whole_api
+
+        self.call(lambda client: whole_api.api(client).write_data(path, data=dict(body)), what)
 
     def demand_versions(self, mount: str, what: str) -> None:
         """See, once, that a mount is a key-value store of version 2: others take writes that are not copies.
