@@ -82,21 +82,20 @@ class ReportVerdict:
     @property
     def from_text(self) -> str:
         """From where, in words."""
-        return ", ".join(self.where) or ("not known" if self.answer is Restorability.UNKNOWN else "nowhere")
+        return ", ".join(self.where) or self._not("nowhere")
 
     @property
     def proven_text(self) -> str:
         """When it was last proven, in words."""
-        if self.proven_at is not None:
-            return f"{self.proven_at:%Y-%m-%d %H:%M} UTC"
-        return "not known" if self.answer is Restorability.UNKNOWN else "never"
+        return f"{self.proven_at:%Y-%m-%d %H:%M} UTC" if self.proven_at else self._not("never")
 
     @property
     def by_text(self) -> str:
         """By whom, in words."""
-        return " or ".join(self.by or self.paths) or (
-            "not known" if self.answer is Restorability.UNKNOWN else "nobody"
-        )
+        return " or ".join(self.by or self.paths) or self._not("nobody")
+
+    def _not(self, word: str) -> str:
+        return "not known" if self.answer is Restorability.UNKNOWN else word
 
     @property
     def rto_text(self) -> str:

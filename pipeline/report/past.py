@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -269,37 +269,30 @@ def _vault(event: InfraEvent, entry: LedgerEntry) -> VaultSide:
     )
 
 
+_TOLD: Final = {
+    "epoch": "epoch {}", "copies": "stored at {}", "failures": "failed at {}", "supersedes": "supersedes {}",
+    "reason": "reason: {}", "accepted": "accepted: {}", "custodians": "custodians {}", "message": "{}",
+    "code": "exit code {}",
+}  # fmt: skip
+
+
 def _words(event: Event) -> str:
     """One line for people; foreign text in it is shown as text only."""
     told = event.to_details()
-    parts = []
-    if told.get("epoch"):
-        parts.append(f"epoch {told['epoch']}")
-    if isinstance(told.get("copies"), dict) and told["copies"]:
-        parts.append("stored at " + ", ".join(sorted(told["copies"])))
-    if told.get("failures"):
-        parts.append("failed at " + ", ".join(_failures(told["failures"])))
-    for name, label in (("supersedes", "supersedes"), ("reason", "reason:"), ("accepted", "accepted:")):
-        if value := told.get(name):
-            parts.append(f"{label} {_flat(value)}")
-    if told.get("custodians"):
-        parts.append("custodians " + _flat(told["custodians"]))
-    if told.get("message"):
-        parts.append(str(told["message"]))
-    if told.get("code"):
-        parts.append(f"exit code {told['code']}")
+    if not isinstance(told.get("copies"), dict):  # what a repair did is told by itself
+        told.pop("copies", None)
+    parts = (form.format(_flat(told[name])) for name, form in _TOLD.items() if told.get(name))
     return ", ".join(parts) or event.kind
 
 
-def _failures(told: Mapping[str, int] | Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Where something failed, and with which code: an escrow has it by target, a retention one by one."""
-    pairs = (
-        told.items()
-        if isinstance(told, Mapping)
-        else ((item.get("target"), item.get("code")) for item in told)
-    )
-    return (f"{name} ({code})" for name, code in pairs)
-
-
-def _flat(value: str | Iterable[str]) -> str:
-    return value if isinstance(value, str) else ", ".join(value)
+def _flat(value: Any) -> str:
+    """Names in a row; of what failed with the code: an escrow has it by target, a retention one by one."""
+    if isinstance(value, str | int):
+        return str(value)
+    if isinstance(value, Mapping):
+        named = sorted(value.items())
+    else:
+        named = [
+            (it.get("target"), it.get("code")) if isinstance(it, Mapping) else (it, None) for it in value
+        ]
+    return ", ".join(f"{name} ({code})" if isinstance(code, int) else str(name) for name, code in named)

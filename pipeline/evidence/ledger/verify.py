@@ -173,15 +173,14 @@ def _look(folder: Path) -> tuple[Path, dict[str, dict[int, Path]], list[str]]:
         names = _listed(folder)
     chains: dict[str, dict[int, Path]] = {}
     odd: list[str] = []
-    flat = {int(name.removesuffix(".json")): folder / name for name in names if _sound(name)}
+    flat = _numbered(folder, names)
     if flat or HOST.fullmatch(folder.name):
-        chains[folder.name if HOST.fullmatch(folder.name) else BEFORE_HOSTS] = dict(sorted(flat.items()))
+        chains[folder.name if HOST.fullmatch(folder.name) else BEFORE_HOSTS] = flat
     for name in sorted(names):
         if HOST.fullmatch(name) and (folder / name).is_dir():
             below = _listed(folder / name)
-            paths = {int(one.removesuffix(".json")): folder / name / one for one in below if _sound(one)}
             odd += [f"{name}/{one}" for one in sorted(below) if not _sound(one) and not _ours(one)]
-            chains[name] = dict(sorted(paths.items()))
+            chains[name] = _numbered(folder / name, below)
         elif not _sound(name) and not _ours(name):
             odd.append(name)
     if not any(chains.values()) and odd:
@@ -190,6 +189,10 @@ def _look(folder: Path) -> tuple[Path, dict[str, dict[int, Path]], list[str]]:
         )
     shown = ", ".join(map(repr, odd[:_SHOWN])) + (", …" if len(odd) > _SHOWN else "")
     return folder, chains, [f"{len(odd)} other files are left alone: {shown}"] if odd else []
+
+
+def _numbered(folder: Path, names: Iterable[str]) -> dict[int, Path]:
+    return dict(sorted((int(name.removesuffix(".json")), folder / name) for name in names if _sound(name)))
 
 
 def _sound(name: str) -> bool:
