@@ -34,23 +34,9 @@ from pipeline.openpgp.key.inspection import part
 from pipeline.posture import analysis, diagram, text
 from pipeline.posture.analysis import TRUTH, Exposure, until_text
 from pipeline.record.verify import Record
-from pipeline.report import anchoring, past, verdict
+from pipeline.report import anchoring, model, past, verdict
 from pipeline.report.certificates import issued, words
 from pipeline.report.controls.assess import assess
-from pipeline.report.model import (
-    BackupFacts,
-    CopyFacts,
-    CustodianFacts,
-    CustodyFacts,
-    EpochFacts,
-    EvidenceItem,
-    OrgKeyFacts,
-    PathFacts,
-    Report,
-    Restorability,
-    RuleFacts,
-    cited,
-)
 from pipeline.report.past import Past
 from pipeline.workflows.backups.backup_map import Backup
 from pipeline.workflows.checkin import ShareState
@@ -71,7 +57,7 @@ class BuildResult:
         code: How the run ends: not 0 where the ledger is broken, or the verdict is that it is not known.
     """
 
-    report: Report
+    report: model.Report
     public: bytes | None
     posture: bytes | None
     certificates: tuple[Checked, ...]
@@ -130,7 +116,7 @@ def build(context: KeyScope, *, since: datetime | None = None) -> BuildResult:
     )
     entered = events.history.backups if isinstance(events.history, History) else ()
     readings = BackupHistory.of(entered, policy.known_backups)
-    report = Report(
+    report = model.Report(
         generated=now,
         host=platform.node(),
         run=context.run_id,
@@ -150,7 +136,7 @@ def build(context: KeyScope, *, since: datetime | None = None) -> BuildResult:
         custody=_custody(exposure) if exposure else None,
         custodians=tuple(_custodian(item) for item in state.custodians),
         changes=events.since(begin),
-        rules=tuple(taken_from(rule, RuleFacts) for rule in state.rules),
+        rules=tuple(taken_from(rule, model.RuleFacts) for rule in state.rules),
         not_covered=(),
         ledger=ledger,
         evidence=(),
@@ -166,20 +152,20 @@ def build(context: KeyScope, *, since: datetime | None = None) -> BuildResult:
     return BuildResult(report, public, posture, certificates, _code(report, state))
 
 
-def _code(report: Report, state: Status) -> Code:
+def _code(report: model.Report, state: Status) -> Code:
     """How a report ends: it could not be made where the ledger is broken, or nobody answers."""
     codes = [] if report.ledger.ok else [Code.LEDGER_BROKEN]
-    if report.verdict.answer is Restorability.UNKNOWN:
+    if report.verdict.answer is model.Restorability.UNKNOWN:
         codes += [item.code for item in state.silent] or [Code.UNREACHABLE]
     return first_of(codes)
 
 
-def _copy(config: Config, copy: Copy) -> CopyFacts:
+def _copy(config: Config, copy: Copy) -> model.CopyFacts:
     target = config.target[copy.target]
     unlocked = f"not locked as configured: {copy.unlocked}" if copy.unlocked else None
     return taken_from(
         copy,
-        CopyFacts,
+        model.CopyFacts,
         controlled_by=target.controlled_by,
         problem="; ".join(filter(None, (copy.problem, unlocked))) or None,
         sha256=copy.sha256.hex if copy.sha256 else None,
@@ -188,10 +174,10 @@ def _copy(config: Config, copy: Copy) -> CopyFacts:
     )
 
 
-def _path(entry: PathEntry, record: Record) -> PathFacts:
+def _path(entry: PathEntry, record: Record) -> model.PathFacts:
     holders = record.manifest.custody.holders
     people = any(holders[need.holder].kind in _PEOPLE for need in entry.needs)
-    return PathFacts(entry.name, overview.needs(record, entry), people)
+    return model.PathFacts(entry.name, overview.needs(record, entry), people)
 
 
 def _closed(context: KeyScope, record: Record | None) -> dict[str, str]:
@@ -212,14 +198,14 @@ def _closed(context: KeyScope, record: Record | None) -> dict[str, str]:
     return {name: "; ".join(found) for name, found in problems.items() if found}
 
 
-def _key(context: KeyScope, state: Status, record: Record | None) -> OrgKeyFacts:
+def _key(context: KeyScope, state: Status, record: Record | None) -> model.OrgKeyFacts:
     key, renewal = record.manifest.key if record else {}, state.renewal
     created = key.get("created")
     foretold = renewal.state if renewal else None
     if renewal and renewal.due:
         early, late = renewal.due
         foretold = f"{renewal.state}: about {early:%Y-%m-%d}, older releases {late:%Y-%m-%d}"
-    return OrgKeyFacts(
+    return model.OrgKeyFacts(
         fingerprint=context.fingerprint,
         user_ids=tuple(map(str, key.get("user_ids", ()))),
         algorithm=str(key.get("algorithm", "unknown")),
@@ -247,10 +233,10 @@ def _capabilities(record: Record) -> tuple[tuple[str, str, str], ...]:
     return tuple((one["fingerprint"], one["algorithm"], ", ".join(one["usage"])) for one in parts)
 
 
-def _epoch(epoch: Epoch, survey: Catalog, record: Record) -> EpochFacts:
+def _epoch(epoch: Epoch, survey: Catalog, record: Record) -> model.EpochFacts:
     return taken_from(
         record.manifest,
-        EpochFacts,
+        model.EpochFacts,
         name=epoch.name,
         state=str(epoch.state),
         record_sha256=record.sha256.hex,
@@ -269,12 +255,12 @@ def _sealed(name: str, item: HolderDescription) -> str:
     return f"holder {name}: {', '.join((item.kind, *where))}"
 
 
-def _backup(backup: Backup, readings: BackupHistory) -> BackupFacts:
+def _backup(backup: Backup, readings: BackupHistory) -> model.BackupFacts:
     last = readings.last(backup.source.location)
     verified = readings.verified(backup.source.location, backup.source.state)
     failed = last if last and not last.read.ok else None
     read = last.read if last else None
-    return BackupFacts(
+    return model.BackupFacts(
         name=backup.source.name,
         bytes=backup.source.size,
         key_ids=backup.head.key_ids if backup.head else (),
@@ -293,10 +279,10 @@ def _backup(backup: Backup, readings: BackupHistory) -> BackupFacts:
     )
 
 
-def _custodian(item: ShareState) -> CustodianFacts:
+def _custodian(item: ShareState) -> model.CustodianFacts:
     seat, evidence = item.seat, (item.entry.label,) if item.entry else ()
     who = {"name": seat.name, "label": seat.share.label, "path": seat.path.name}
-    return taken_from(item, CustodianFacts, **who, last_check_in=item.last, evidence=evidence)
+    return taken_from(item, model.CustodianFacts, **who, last_check_in=item.last, evidence=evidence)
 
 
 def _exposure(context: KeyScope, surveys: tuple[Catalog, ...]) -> Exposure | None:
@@ -307,14 +293,14 @@ def _exposure(context: KeyScope, surveys: tuple[Catalog, ...]) -> Exposure | Non
         return None
 
 
-def _custody(found: Exposure) -> CustodyFacts:
+def _custody(found: Exposure) -> model.CustodyFacts:
     words, now = text.PostureText(found), found.now
     alone, fatal = now.reconstruct.singles(), now.fatal_losses.singles()
     older = (
         f"{item.epoch or 'exports'}: {item.what}; can be deleted {until_text(item.until)}"
         for item in found.lingering
     )
-    return CustodyFacts(
+    return model.CustodyFacts(
         reconstruct=(*words.answer(now.reconstruct), *(f"{host}, alone" for host in found.hosts)),
         fatal=tuple(words.answer(now.fatal_losses)),
         alone=tuple(words.name(name) for name in alone),
@@ -328,7 +314,7 @@ def _custody(found: Exposure) -> CustodyFacts:
     )
 
 
-def _not_covered(config: Config, report: Report) -> Iterator[str]:
+def _not_covered(config: Config, report: model.Report) -> Iterator[str]:
     facts = {"config": config, "report": report}
     for row in table(__package__, "limits.toml")["limits"]:
         for it in expression(row.get("each", "[none]"))(facts) or ():
@@ -337,22 +323,22 @@ def _not_covered(config: Config, report: Report) -> Iterator[str]:
 
 
 def _evidence(
-    report: Report,
+    report: model.Report,
     events: Past,
     certificates: tuple[Checked, ...],
     record: Record | None,
     posture: bytes | None,
-) -> Iterator[EvidenceItem]:
+) -> Iterator[model.EvidenceItem]:
     if record is not None and report.epoch is not None:
-        yield EvidenceItem("R1", "record", f"record of epoch {record.epoch}", record.sha256.hex, None)
+        yield model.EvidenceItem("R1", "record", f"record of epoch {record.epoch}", record.sha256.hex, None)
         public = sha256(record.members["public.asc"]).hex
-        yield EvidenceItem("K1", "public key", "the Org Key's public part", public, "public.asc")
+        yield model.EvidenceItem("K1", "public key", "the Org Key's public part", public, "public.asc")
     for number, one in enumerate(certificates, start=1):
         file = f"certificates/{one.path.name}"
-        yield EvidenceItem(f"C{number}", "certificate", words(one), one.sha256, file)
+        yield model.EvidenceItem(f"C{number}", "certificate", words(one), one.sha256, file)
     if posture is not None:
-        yield EvidenceItem("P1", "computed", "custody posture", sha256(posture).hex, "posture.json")
-    used = set(cited(report, report.drills))
+        yield model.EvidenceItem("P1", "computed", "custody posture", sha256(posture).hex, "posture.json")
+    used = set(model.cited(report, report.drills))
     for label, (digest, place) in events.files.items():
         if label in used:
-            yield EvidenceItem(label, "ledger entry", f"ledger entry {label[1:]}", digest, place)
+            yield model.EvidenceItem(label, "ledger entry", f"ledger entry {label[1:]}", digest, place)

@@ -11,16 +11,9 @@ from typing import Any, Final
 from pipeline.core.errors import LedgerBroken
 from pipeline.core.values import taken_from
 from pipeline.evidence.ledger import drill_history as history
+from pipeline.evidence.ledger import events
 from pipeline.evidence.ledger.drill_history import Drilled, History
 from pipeline.evidence.ledger.entry import START
-from pipeline.evidence.ledger.events import (
-    DrillEvent,
-    EscrowEvent,
-    Event,
-    InfraEvent,
-    MalformedEvent,
-    ReportEvent,
-)
 from pipeline.evidence.ledger.store import BEFORE_HOSTS, Ledger, LedgerEntry
 from pipeline.evidence.ledger.verify import Claim, VerifiedChain, verify
 from pipeline.report.model import DrillFacts, HostLedger, LedgerChange, LedgerFacts, Missed, VaultSide
@@ -67,7 +60,7 @@ class Past:
     vault: VaultSide | None = None
     history: History | LedgerBroken = field(default_factory=History)
 
-    def take(self, entry: LedgerEntry, event: Event) -> None:
+    def take(self, entry: LedgerEntry, event: events.Event) -> None:
         """Take one sound entry, and what it says.
 
         Raises:
@@ -75,31 +68,31 @@ class Past:
         """
         words = _words(event)
         match event:
-            case DrillEvent():
+            case events.DrillEvent():
                 words = "; ".join(
                     f"{item.target} by {item.path}: {', '.join(history.problems(item.proofs))}"
                     for item in event.results
                     if not item.passed
                 )
-            case EscrowEvent() if entry.own:
+            case events.EscrowEvent() if entry.own:
                 self.begun = min(self.begun or entry.at, entry.at)
-            case ReportEvent() if entry.own:
+            case events.ReportEvent() if entry.own:
                 self._bundle(event, entry)
-            case InfraEvent():
+            case events.InfraEvent():
                 side = _vault(event, entry)
                 words = f"{event.action}: {side.text}"
                 if entry.own and (self.vault is None or self.vault.at <= entry.at):
                     self.vault = side
-        planned = isinstance(event, InfraEvent) and event.action == "plan"
+        planned = isinstance(event, events.InfraEvent) and event.action == "plan"
         if event.failed or not (planned or entry.event in _ROUTINE):
             self._change(entry, words, failure=event.failed)
 
-    def _bundle(self, event: ReportEvent, entry: LedgerEntry) -> None:
+    def _bundle(self, event: events.ReportEvent, entry: LedgerEntry) -> None:
         """A bundle is what an auditor gets: what is printed in between takes nothing away from it."""
         mine = BEFORE_HOSTS if entry.host == BEFORE_HOSTS else HERE
         seen = {mine: event.through} if isinstance(event.through, int) else event.through
         if not 0 <= seen.get(mine, 0) <= entry.number:
-            raise MalformedEvent.of(entry)
+            raise events.MalformedEvent.of(entry)
         if event.bundle and (self.bundled is None or self.bundled <= entry.at):
             self.bundled, self.covered = entry.at, seen
 
@@ -151,7 +144,7 @@ def read(ledger: Ledger) -> Past:
         for entry in ledger.each():
             try:
                 past.take(entry, reader.take(entry))
-            except MalformedEvent:
+            except events.MalformedEvent:
                 past.skip(entry)
             past.files[entry.label] = entry.digest, f"ledger/{entry.place}"
             past.heads[entry.host] = entry.number, entry.digest
@@ -257,7 +250,7 @@ def ledger_facts(
     return facts, notes
 
 
-def _vault(event: InfraEvent, entry: LedgerEntry) -> VaultSide:
+def _vault(event: events.InfraEvent, entry: LedgerEntry) -> VaultSide:
     """What an entry says of Vault's side: after an apply what it left, else what the plan showed."""
     shown = tuple(f"{item.what} at {item.server}" for item in (*event.changes, *event.problems))
     return VaultSide(
@@ -276,7 +269,7 @@ _TOLD: Final = {
 }  # fmt: skip
 
 
-def _words(event: Event) -> str:
+def _words(event: events.Event) -> str:
     """One line for people; foreign text in it is shown as text only."""
     told = event.to_details()
     if not isinstance(told.get("copies"), dict):  # what a repair did is told by itself

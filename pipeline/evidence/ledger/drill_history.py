@@ -14,18 +14,8 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.core.clock import parse_stamp
+from pipeline.evidence.ledger import events
 from pipeline.evidence.ledger.drill_results import NOT_REACHED, PROOFS
-from pipeline.evidence.ledger.events import (
-    BackupsVerifyEvent,
-    CheckInEvent,
-    DrillEvent,
-    EpochStored,
-    Event,
-    MalformedEvent,
-    RecordedProof,
-    RepairEvent,
-    event_of,
-)
 from pipeline.evidence.ledger.store import LedgerEntry
 
 _READ = frozenset(
@@ -185,7 +175,7 @@ class History:
     check_ins: tuple[CheckIn, ...] = ()
     known: LastKnown | None = None
     skipped: tuple[str, ...] = ()
-    backups: tuple[tuple[LedgerEntry, BackupsVerifyEvent], ...] = ()
+    backups: tuple[tuple[LedgerEntry, events.BackupsVerifyEvent], ...] = ()
 
 
 def read(entries: Iterable[LedgerEntry]) -> History:
@@ -197,7 +187,7 @@ def read(entries: Iterable[LedgerEntry]) -> History:
     reader = HistoryReader()
     for entry in entries:
         if entry.event in _READ:
-            with suppress(MalformedEvent):
+            with suppress(events.MalformedEvent):
                 reader.take(entry)
     return reader.history()
 
@@ -210,32 +200,32 @@ class HistoryReader:
         self._check_ins: list[CheckIn] = []
         self._stored: list[LastKnown] = []
         self._copied: list[Copied] = []
-        self._backups: list[tuple[LedgerEntry, BackupsVerifyEvent]] = []
+        self._backups: list[tuple[LedgerEntry, events.BackupsVerifyEvent]] = []
         self._skipped: list[str] = []
 
-    def take(self, entry: LedgerEntry) -> Event:
+    def take(self, entry: LedgerEntry) -> events.Event:
         """Take an entry, and say what it says.
 
         Raises:
             MalformedEvent: It says something else than its event does; the history names it.
         """
         try:
-            event = event_of(entry)
+            event = events.event_of(entry)
             match event:
-                case DrillEvent():
+                case events.DrillEvent():
                     self._tried += _drills(entry, event)
-                case RepairEvent():
+                case events.RepairEvent():
                     self._copied += _copies(entry, event)
-                case CheckInEvent():
+                case events.CheckInEvent():
                     share = (event.record_id, event.path, event.holder, event.index)
                     self._check_ins.append(
                         CheckIn(entry.at, share, event.custodian, event.number, event.code, entry)
                     )
-                case BackupsVerifyEvent() if entry.own:
+                case events.BackupsVerifyEvent() if entry.own:
                     self._backups.append((entry.without_details(), event))
-                case EpochStored() if event.copies and event.epoch:
+                case events.EpochStored() if event.copies and event.epoch:
                     self._stored.append(LastKnown(event.epoch, entry.at, tuple(sorted(event.copies)), None))
-        except MalformedEvent as error:
+        except events.MalformedEvent as error:
             if entry.event in _READ:
                 self._skipped.append(str(error))
             raise
@@ -253,7 +243,7 @@ class HistoryReader:
         )
 
 
-def _copies(entry: LedgerEntry, event: RepairEvent) -> list[Copied]:
+def _copies(entry: LedgerEntry, event: events.RepairEvent) -> list[Copied]:
     """The copies that a repair wrote anew."""
     return [
         Copied(entry.at, item.epoch, item.target, entry) for item in event.copies if item.action == "copied"
@@ -269,7 +259,7 @@ def in_time(tried: Iterable[Drilled], copied: Iterable[Copied]) -> list[Drilled]
     ]
 
 
-def _drills(entry: LedgerEntry, event: DrillEvent) -> list[Drilled]:
+def _drills(entry: LedgerEntry, event: events.DrillEvent) -> list[Drilled]:
     """The test restores of one drill.
 
     Raises:
@@ -284,7 +274,7 @@ def _drills(entry: LedgerEntry, event: DrillEvent) -> list[Drilled]:
             for one in event.witnessed
         }
     except ValueError:
-        raise MalformedEvent.of(entry) from None
+        raise events.MalformedEvent.of(entry) from None
     named = entry.without_details()
     return [
         Drilled(
@@ -335,7 +325,7 @@ def last_passed(found: Iterable[Drilled], epochs: frozenset[str]) -> dict[tuple[
     return {(item.copy, item.path): item for item in found if item.passed and item.epoch in epochs}
 
 
-def problems(proofs: Mapping[str, RecordedProof]) -> tuple[str, ...]:
+def problems(proofs: Mapping[str, events.RecordedProof]) -> tuple[str, ...]:
     """What failed, in the proofs' own order; what was not even tried is left out."""
     order = {name: number for number, name in enumerate(PROOFS)}
     failed = [
