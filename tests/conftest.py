@@ -118,6 +118,25 @@ def _this_host_only() -> Iterator[None]:
     patch.undo()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _errors_have_words() -> Iterator[None]:
+    """Refuse an error on purpose that does not say what happened, or has no text for what to do."""
+    from pipeline.core.errors import OrgkeyError
+
+    real = OrgkeyError.__init__
+
+    def worded(self: OrgkeyError, message: str, *, hint: str) -> None:
+        words: tuple[object, object] = (message, hint)
+        if not message or not all(isinstance(word, str) for word in words):
+            # Not an exception that the code under test would take for a defect of something else.
+            pytest.fail(f"{type(self).__name__} without words: {words}")
+        real(self, message, hint=hint)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OrgkeyError, "__init__", worded)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing of the user's: no setting of Vault, AWS or ours, no proxy, an empty home."""

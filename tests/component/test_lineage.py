@@ -37,6 +37,22 @@ def test_a_host_that_remembers_nothing_compares_with_what_could_be_read(world: W
         lineage.require_same(world.context, None, world.plan(), unreachable())
 
 
+def test_a_sealed_record_in_the_journal_says_its_plan_itself_and_a_damaged_one_says_none(
+    world: World,
+) -> None:
+    made = world.mint()
+    entry = world.context.journal.begin(made.epoch, made.data)
+    plan = made.manifest.custody.plan_digest()
+    assert lineage.remembered(world.context) == lineage.Remembered(made.epoch, plan, "this host's journal")
+    entry.mark_proven({"plan": "0" * 64, "record_sha256": made.sha256.hex, "at": "2026-01-31T08:00:00Z"})
+    (entry.path / "record.tar").write_bytes(b"half")
+    assert lineage.remembered(world.context) == lineage.Remembered(made.epoch, None, "this host's journal")
+    (entry.path / "record.tar").unlink()
+    assert lineage.remembered(world.context) == lineage.Remembered(
+        made.epoch, "0" * 64, "this host's journal"
+    )
+
+
 def test_of_one_epoch_that_counts_which_says_its_plan(world: World) -> None:
     assert lineage.remembered(world.context) is None
     digest = next(iter(world.plan().digests))
@@ -78,14 +94,16 @@ def test_what_another_host_made_is_told_and_says_nothing_of_the_plan(
     assert lineage.newer_known(other.context, look(other), "20000101T000000Z-00000000") is None, "it is shown"
 
 
-@pytest.mark.parametrize(("entries", "told"), [(15, True), (16, False)])
+@pytest.mark.parametrize(("entries", "told"), [(14, True), (15, True), (16, False)])
 def test_the_newest_entries_at_a_mirror_are_looked_at(
     world: World, make_world: Callable[[str], World], entries: int, told: bool
 ) -> None:
     made = world.store(world.mint())
     elsewhere = make_world("elsewhere")
     elsewhere.mirrors = world.mirrors = {"a": MemoryMirror("a")}
+    elsewhere.enter("verify", {})
     elsewhere.enter("escrow", {"epoch": NEWER, "copies": {"a": {}}})
+    world.mirrors["a"].chains[elsewhere.context.ledger.host][1] = [b"nonsense"]
     for _ in range(entries):
         elsewhere.enter("verify", {})
     assert bool(lineage.newer_known(world.context, look(world), made.epoch)) == told

@@ -14,7 +14,7 @@ from pipeline.core.errors import Denied, IntegrityProblem, Unreachable, UsagePro
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding, SealedShare
 from pipeline.custody.shares import passphrase, witness
-from pipeline.custody.shares.manifest_section import CustodySection
+from pipeline.custody.shares.manifest_section import CustodySection, member_name
 from pipeline.custody.shares.recover import recover
 from pipeline.custody.shares.seal import SealedCustody, seal
 
@@ -69,6 +69,13 @@ def test_members_are_named_as_the_record_promises(plans: Plans) -> None:
         "custody/unattended/aws.mem",
         "custody/unattended/vault.mem",
     ]
+
+
+@pytest.mark.parametrize(
+    ("size", "name"), [(1, "custody/p/h.x"), (2, "custody/p/h-1.x"), (3, "custody/p/h-1.x")]
+)
+def test_a_member_of_a_group_has_a_number(size: int, name: str) -> None:
+    assert member_name("p", "h", 1, size, "x") == name
 
 
 def test_only_people_have_check_codes(plans: Plans) -> None:

@@ -81,6 +81,7 @@ def test_a_sound_ledger_without_an_anchor_is_never_called_complete(folder: Path)
     found = sole(folder)
     assert (found.ok, found.entries, found.head.sequence) == (True, COUNT, COUNT)
     assert (found.anchored_to, found.unauthenticated, found.first_bad) == (0, COUNT, None)
+    assert {found.head.digest.hex} == digests(folder, COUNT)
 
 
 @pytest.mark.parametrize("number", range(1, COUNT + 1))
@@ -623,6 +624,11 @@ def test_a_ledger_of_0_1_is_history_and_a_new_chain_lies_beside_it(tmp_path: Pat
     assert [chain.host for chain in ledger.chains()] == [ledger.host, "0.1"]
     assert all(item.own for item in ledger.each())
     assert len(ledger.entries()) == 8
+    (aside,) = GOLDEN.glob("forks/000000002-*.json")
+    found = verify(ledger.directory, [Claim(2, frozenset({sha256(aside.read_bytes()).hex}), "certificate C")])
+    assert (found.ok, found.notes) == (
+        True, ("entry 2, which certificate C names, gave way in a fork of 0.1",),
+    )  # fmt: skip
     told = read(ledger.each())
     assert (told.known.epoch if told.known else "", len(told.check_ins)) == ("20260131T080000Z-0a1b2c3d", 1)
     assert {path.name for path in GOLDEN.iterdir()} <= {path.name for path in ledger.directory.iterdir()}

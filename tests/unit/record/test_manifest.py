@@ -100,6 +100,8 @@ def test_an_unknown_field_is_damage(body: bytes) -> None:
         ("program", ""),
         ("program", "x" * 81),
         ("program", "line\nbreak"),
+        ("original", None),
+        ("original", "x" * 64),
         ("schema", "orgkey.record/0"),
         ("schema", "orgkey.record/01"),
         ("schema", "orgkey.ledger/1"),
