@@ -74,6 +74,10 @@ def test_versions_names_subkeys_and_the_order_of_members_are_no_difference() -> 
     moved = replace(VAULT, coordinates={**VAULT.coordinates, "key_version": 4})
     people = group(PEOPLE[2::-1], names="elsewhere")
     assert compared([TRIO, MACHINES], HOLDERS | {"vault": moved, "custodians": people}).lines == ()
+    one, other = (replace(AWS, coordinates={"regions": regions}) for regions in (["a", "b"], ["b", "a"]))
+    plan = [TRIO, MACHINES]
+    found = plan_change.compare_plans(section(plan, HOLDERS | {"aws": one}), plan, HOLDERS | {"aws": other})
+    assert found.lines == ()
 
 
 def test_who_leaves_and_who_joins_is_named() -> None:
