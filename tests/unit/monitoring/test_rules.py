@@ -64,8 +64,8 @@ def test_copies_count_by_their_domains_and_what_was_not_read_for_neither_side(
     first, *rest = rules.copies(Policy(copies=asked), epoch(*copies))
     assert (first.name, first.ok) == ("copy", True)
     assert first.text == f"{len(good)} of {len(copies)} copies are good"
-    assert [(rule.text, rule.ok, rule.value, rule.limit) for rule in rest] == (
-        [(told, "repair" not in told, len(set(good)), asked)] if told else []
+    assert [(rule.name, rule.text, rule.ok, rule.value, rule.limit) for rule in rest] == (
+        [("copies", told, "repair" not in told, len(set(good)), asked)] if told else []
     )
 
 
@@ -120,6 +120,7 @@ def test_an_age_is_told_in_days_with_its_limit_and_what_to_do() -> None:
     policy = Policy(max_age_days=1, max_drill_age_days=5)
     _, drill, escrow = rules.ages(policy, epoch(), 1.26 * DAY, 0.26 * DAY)
     assert (drill.value, drill.limit, escrow.value, escrow.limit) == (0.3, 5.0, 1.3, 1.0)
+    assert (drill.subject, escrow.subject) == ("", "")
     assert drill.text == "the last drill is 0.3 days old, policy.max_drill_age_days is 5"
     assert escrow.text.startswith(
         "the escrow is 1.3 days old, policy.max_age_days is 1; export the key again"
@@ -217,7 +218,7 @@ def test_a_restore_may_take_as_long_as_the_objective(genuine: Record) -> None:
     drills = [
         drilled(1, seconds=2.5),
         drilled(1, path="q", seconds=2.50049),
-        drilled(1, copy="b", seconds=None),
+        drilled(1, copy="0", seconds=None),
     ]
     found = rules.proofs(Policy(rto_seconds=2.5), epoch(copy("a")), of_paths(genuine), drills, NOW)[1:]
     assert [(rule.name, rule.subject, rule.ok, rule.value, rule.limit) for rule in found] == [
