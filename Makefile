@@ -63,8 +63,8 @@ coverage: setup ## Which lines the unit and component tests reach; the page is b
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --cov --cov-report=term --cov-report=html:build/coverage \
 	  tests/unit tests/component
 
-mutants: setup ## Which changes of the deciding modules no test notices; hours, with SAMPLE= and SEED=
-	@$(BIN)/python -m tools.mutants --sample $(or $(SAMPLE),400) --seed $(or $(SEED),1)
+mutants: setup ## Which changes of the deciding modules no test notices; an hour, with SAMPLE=, SEED=, AGAIN=1
+	@$(BIN)/python -m tools.mutants --sample $(or $(SAMPLE),400) --seed $(or $(SEED),1) $(if $(AGAIN),--again)
 
 bench: setup ## Measure against peers, side by side in one run
 	@$(BIN)/python -m tests.bench
