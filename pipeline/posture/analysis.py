@@ -326,10 +326,7 @@ def _names(records: Iterable[Record], described: Mapping[str, HolderDescription]
     sections = [described, *(record.manifest.custody.holders for record in records)]
     for holders in sections:
         for item in holders.values():
-            members, names = item.coordinates.get("members"), item.coordinates.get("names")
-            if isinstance(members, list) and isinstance(names, list):
-                for member, name in zip(members, names, strict=False):
-                    found[f"custodian {member}"] = name
+            found |= {f"custodian {member}": name for member, name in item.names.items()}
     return found
 
 

@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
@@ -95,7 +94,8 @@ def seats(record: Record) -> list[Seat]:
         for share in path.shares:
             holder = record.manifest.custody.holders[share.holder]
             if share.checks:
-                found.append(Seat(record, path, share, holder.kind, _name(holder.coordinates, share)))
+                name = holder.names.get(share.label) or share.label
+                found.append(Seat(record, path, share, holder.kind, name))
     return found
 
 
@@ -105,15 +105,6 @@ def by_custodian(taken: Iterable[Seat]) -> dict[str, list[Seat]]:
     for seat in taken:
         people.setdefault(seat.share.label, []).append(seat)
     return people
-
-
-def _name(coordinates: Mapping[str, Any], share: ShareEntry) -> str:
-    members, names = coordinates.get("members"), coordinates.get("names")
-    if isinstance(members, list) and isinstance(names, list) and len(members) == len(names):
-        named = dict(zip(members, names, strict=True)).get(share.label)
-        if named:
-            return str(named)
-    return share.label
 
 
 def accepted(scope: KeyScope, taken: Iterable[Seat]) -> dict[tuple[str, str, str, int], dict[int, CheckIn]]:
