@@ -388,7 +388,7 @@ def test_all_chains_are_of_the_key_that_is_meant(tmp_path: Path) -> None:
     ledger = fill(tmp_path / "one", 2)
     assert verify(ledger.directory, fingerprint=KEY).ok
     (other,) = verify(ledger.directory, fingerprint="B" * 40).chains
-    assert other.first_bad == 1
+    assert (other.first_bad, other.problem) == (1, "entry 1 is of another key")
     stranger = Ledger(tmp_path / "two", "B" * 40)
     stranger.append("noted", {}, now=NOW, run="r")
     shutil.copytree(stranger.own().folder, ledger.directory / ("f" * 16))
