@@ -11,26 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeline.cli.command import COPY_CODES, SHARE_CODES, WHERE, Invocation, command, opt
 from pipeline.cli.documents.fleet import FleetDocument, FleetMemberItem, FleetPostureDocument, PartyItem
 from pipeline.cli.output import table
-from pipeline.core.errors import Code, LocalFilesProblem, UsageProblem, first_of
+from pipeline.core.errors import Code, UsageProblem, first_of
 
 if TYPE_CHECKING:
     from pipeline.cli.fleet_run import MemberResult
 
 _SHARED: Final = ("state_dir", "json", "quiet", "verbose")
 _CODES: Final = (*COPY_CODES, *SHARE_CODES, Code.STALE, Code.PROOF_FAILED)
-_VERDICTS: Final[dict[Code, str]] = {
-    Code.OK: "good",
-    Code.STALE: "stale",
-    Code.DEGRADED: "degraded",
-    Code.INTEGRITY: "damaged",
-    Code.PROOF_FAILED: "cannot be restored",
-    Code.NOT_ENOUGH_SHARES: "cannot be restored",
-    Code.WRONG_SHARE: "cannot be restored",
-    Code.UNREACHABLE: "not known",
-    Code.DENIED: "not known",
-    Code.DEADLINE: "not known",
-    Code.LOCKED: "not known",
-}
 _LISTED: Final = 15
 """So many keys are named on a screen; all are in the document and on the page."""
 
@@ -110,9 +97,9 @@ def report(
     links = {name: path.name for name, path in paths.items() if path.exists()}
     page = fleet_text.page({item.member.name: item for item in judged}, links)
     files.write_new(out / "index.html", page, mode=0o600)
-    missing = [LocalFilesProblem.code for item in written if item.member.name not in links]
     call.out.progress(f"written to {out}: {len(links)} reports and index.html")
-    return _answer(call, "report", judged, [item.code for item in written if item.code] if missing else ())
+    lost = [item.code for item in written if item.member.name not in links]
+    return _answer(call, "report", judged, lost)
 
 
 @command("orgkey fleet posture --configs '/etc/orgkey/*.toml'", COPY_CODES, shared=_SHARED)
@@ -180,30 +167,19 @@ def _run(
     results = []
     for item in fleet_run.run(found, line, jobs or 2 * len(os.sched_getaffinity(0)), more):
         results.append(item)
-        call.out.progress(f"{len(results)} of {len(found)}: {item.member.name}: {verdict(item)}")
+        call.out.progress(f"{len(results)} of {len(found)}: {item.member.name}: {item.verdict}")
     return sorted(results, key=lambda item: item.member.name)
-
-
-def verdict(item: MemberResult) -> str:
-    """What a member's run says, in a word or two."""
-    document = item.document or {}
-    if item.code is Code.STALE and "epoch" in document and document["epoch"] is None:
-        return "cannot be restored"
-    return _VERDICTS.get(item.code, "failed")
 
 
 def _answer(
     call: Invocation, words: str, results: Sequence[MemberResult], codes: Sequence[Code] = ()
 ) -> Code:
-    verdicts = Counter(verdict(item) for item in results)
+    verdicts = Counter(item.verdict for item in results)
     code = first_of([*(item.code for item in results), *codes])
     document = FleetDocument(
         command=words,
         verdicts=dict(verdicts),
-        members=tuple(
-            FleetMemberItem.of(item, verdict=verdict(item), seconds=round(item.seconds, 3))
-            for item in results
-        ),
+        members=tuple(FleetMemberItem.of(item, seconds=round(item.seconds, 3)) for item in results),
         exit_code=code,
     )
     from pipeline.cli import fleet_text

@@ -58,6 +58,21 @@ _LARGEST: Final = 64 << 20
 _GRACE_SECONDS: Final = 10.0
 
 
+_VERDICTS: Final[dict[Code, str]] = {
+    Code.OK: "good",
+    Code.STALE: "stale",
+    Code.DEGRADED: "degraded",
+    Code.INTEGRITY: "damaged",
+    Code.PROOF_FAILED: "cannot be restored",
+    Code.NOT_ENOUGH_SHARES: "cannot be restored",
+    Code.WRONG_SHARE: "cannot be restored",
+    Code.UNREACHABLE: "not known",
+    Code.DENIED: "not known",
+    Code.DEADLINE: "not known",
+    Code.LOCKED: "not known",
+}
+
+
 @dataclass(frozen=True)
 class MemberResult:
     """What came of one member.
@@ -77,6 +92,14 @@ class MemberResult:
     said: str
     seconds: float
     cpu_seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """What the run says, in a word or two."""
+        document = self.document or {}
+        if self.code is Code.STALE and "epoch" in document and document["epoch"] is None:
+            return "cannot be restored"
+        return _VERDICTS.get(self.code, "failed")
 
     @property
     def problem(self) -> str | None:

@@ -81,7 +81,6 @@ def page(results: Mapping[str, MemberResult], links: Mapping[str, str]) -> bytes
         results: Each member's status, by name.
         links: The name of each member's report beside the page, by the member's name.
     """
-    from pipeline.cli.fleet_command import verdict
     from pipeline.report.formats import fleet
 
     rows = []
@@ -93,7 +92,7 @@ def page(results: Mapping[str, MemberResult], links: Mapping[str, str]) -> bytes
             fleet.FleetRow(
                 name,
                 document.get("fingerprint") or "",
-                verdict(item),
+                item.verdict,
                 int(item.code),
                 document.get("last_drill_age_seconds"),
                 backup["modified"] if backup else None,
