@@ -47,7 +47,7 @@ WORDS: dict[str, dict[str, str]] = {
         "former": "Fingerprints of earlier Org Keys that old backups still need; listed, verified and "
         "drilled too.",
         "live": "Where the server's live public key is: a file, or `hkp://`, `hkps://`, `ldap://`, "
-        "`ldaps://`. The pin decides what is taken of it.",
+        "`ldaps://`; of a cluster a list with the place of each node. The pin decides what is taken of it.",
         "live_ca_file": "PEM file of the authority that signed the key server's certificate; else the "
         "system's.",
         "auto_refresh": "Let `orgkey watch` refresh the escrow when the live key has renewed itself.",

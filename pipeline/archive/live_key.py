@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,14 +18,33 @@ from pipeline.archive.run import KeyScope
 from pipeline.core import files
 from pipeline.core.errors import LocalFilesProblem, OrgkeyError, Unreachable, UsageProblem
 from pipeline.core.isolation import isolated
+from pipeline.openpgp.key.compare import compare_public
 from pipeline.record.verify import Record
 
 if TYPE_CHECKING:
     from pipeline.openpgp.key.model import TransferableKey
 
 MAX_BYTES: Final = 4 * 1024 * 1024
+_WORST: Final = ("replaced", "unknown", "renewed", "same")
 RENEWAL_DAYS: Final = (31, 1)
 """How long before the Org Key expires the server renews it: since release 3.4.2, and before."""
+
+
+@dataclass(frozen=True)
+class LiveNode:
+    """What one node of a cluster gives out.
+
+    Attributes:
+        place: Its place, as ``key.live`` has it.
+        state: As :class:`Live` has it.
+        reason: As :class:`Live` has it.
+        behind: Whether another node gives out newer self-signatures: it has not renewed, or not replicated.
+    """
+
+    place: str
+    state: str
+    reason: str | None
+    behind: bool
 
 
 @dataclass(frozen=True)
@@ -33,16 +52,18 @@ class Live:
     """How the live key stands to the escrowed one.
 
     Attributes:
-        state: ``same``, ``renewed``, ``replaced`` or ``unknown``.
-        public: The live public part, when it is the pinned key's.
+        state: ``same``, ``renewed``, ``replaced`` or ``unknown``; of several nodes the worst.
+        public: The live public part, when it is the pinned key's; of several nodes the newest.
         reason: Why it is unknown or replaced, in words.
         others: Other keys that the server lists under the pinned key's names, former ones left out.
+        nodes: Of a cluster whose places are configured one by one, what each of them gives out.
     """
 
     state: str
     public: bytes | None = None
     reason: str | None = None
     others: tuple[str, ...] = ()
+    nodes: tuple[LiveNode, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,15 +91,43 @@ def live(scope: KeyScope, epoch: Epoch | None) -> Live:
     Returns:
         The comparison. A place that gives no answer is ``unknown`` with the reason, never an error.
     """
-    place = scope.config.key.live if scope.config.key else None
+    places = scope.config.key.live_places if scope.config.key else ()
     record = epoch.record if epoch else None
-    if place is None or record is None:
+    if not places or record is None:
         return Live("unknown")
+    seen = [_at(scope, place, record) for place in places]
+    return seen[0] if len(seen) == 1 else _cluster(places, seen)
+
+
+def _at(scope: KeyScope, place: str, record: Record) -> Live:
     seen = isolated(partial(_seen, scope, place, record), f"the live key at {place}")
     if isinstance(seen, OrgkeyError):
         scope.reporter.warn(f"the live key is not known: {seen.message}")
         return Live("unknown", reason=seen.message)
     return seen
+
+
+def _cluster(places: Sequence[str], seen: Sequence[Live]) -> Live:
+    """What the nodes of a cluster say together; the Org Key is one for all of them."""
+    given = [one.public for one in seen if one.public]
+    newest = reduce(_newer, given) if given else None
+    nodes = tuple(
+        LiveNode(place, one.state, one.reason, _behind(one.public, newest))
+        for place, one in zip(places, seen, strict=True)
+    )
+    state = min((one.state for one in seen), key=_WORST.index)
+    reasons = [f"{node.place}: {node.reason}" for node in nodes if node.reason and node.state == state]
+    others = tuple(dict.fromkeys(other for one in seen for other in one.others))
+    return Live(state, newest, "; ".join(reasons) or None, others, nodes)
+
+
+def _behind(one: bytes | None, newest: bytes | None) -> bool:
+    return one is not None and newest is not None and compare_public(one, newest) == "renewed"
+
+
+def _newer(one: bytes, other: bytes) -> bytes:
+    """The public part with the newer self-signatures; the first where they are the same."""
+    return other if compare_public(one, other) == "renewed" else one
 
 
 def _seen(scope: KeyScope, place: str, record: Record) -> Live:
@@ -95,16 +144,30 @@ def _seen(scope: KeyScope, place: str, record: Record) -> Live:
 
 
 def fetch(scope: KeyScope) -> bytes:
-    """Get what the configured place gives out, for a refresh; foreign bytes.
+    """Get what the configured place gives out, of several nodes the newest, for a refresh; foreign bytes.
 
     Raises:
         UsageProblem: None is configured.
         LocalFilesProblem: The file cannot be read.
         Unreachable: The server does not answer, or does not have the key.
     """
-    place = scope.config.key.live if scope.config.key else None
-    if place is None:
+    places = scope.config.key.live_places if scope.config.key else ()
+    if not places:
         raise UsageProblem("no newer public key is named", hint="give --public FILE, or set key.live")
+    answers = [isolated(partial(fetch_from, scope, place), f"the live key at {place}") for place in places]
+    found = [answer for answer in answers if isinstance(answer, bytes)]
+    if not found:
+        raise next(answer for answer in answers if isinstance(answer, OrgkeyError))
+    return reduce(_newer, found)
+
+
+def fetch_from(scope: KeyScope, place: str) -> bytes:
+    """The same from one place.
+
+    Raises:
+        LocalFilesProblem: The file cannot be read.
+        Unreachable: The server does not answer, or does not have the key.
+    """
     found, _ = _served(scope, place, ())
     if found is None:
         raise Unreachable(
@@ -158,7 +221,8 @@ def _served(scope: KeyScope, place: str, user_ids: Sequence[str]) -> tuple[bytes
 
 
 def _compare(escrowed: TransferableKey, found: bytes, others: tuple[str, ...], now: datetime) -> Live:
-    from pipeline.openpgp.key import compare, parsing, validity
+    from pipeline.openpgp.key import parsing, validity
+    from pipeline.openpgp.key.compare import unescrowed
 
     own = _own(found, escrowed.fingerprint)
     if own is None:
@@ -171,13 +235,13 @@ def _compare(escrowed: TransferableKey, found: bytes, others: tuple[str, ...], n
     key = parsing.read_one(own, "the live key")
     if validity.judge(key, None).primary.revoked:
         return Live("replaced", reason="the live key is revoked: another one has to follow it", others=others)
-    if missing := compare.unescrowed(escrowed, key, now):
+    if missing := unescrowed(escrowed, key, now):
         reason = (
             f"it has a new encryption subkey that is not escrowed ({_named(missing)}): "
             "export the keypair and escrow it again"
         )
         return Live("replaced", reason=reason, others=others)
-    return Live(compare.compare_public(escrowed.public(), own), own, others=others)
+    return Live(compare_public(escrowed.public(), own), own, others=others)
 
 
 def _own(data: bytes, fingerprint: str) -> bytes | None:

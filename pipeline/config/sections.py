@@ -17,15 +17,26 @@ class KeyConfig(Strict):
     fingerprint: Fingerprint
     name: str | None = Field(None, min_length=1, max_length=64, pattern=r"^[\w .@:+-]+$")
     former: tuple[Fingerprint, ...] = ()
-    live: str | None = None
+    live: str | Annotated[tuple[str, ...], Field(min_length=1, max_length=16)] | None = None
     live_ca_file: FilePath | None = None
     auto_refresh: bool = False
 
     @field_validator("live")
     @classmethod
-    def _live(cls, value: str | None) -> str | None:
-        if value is None or "://" not in value:
-            return None if value is None else expand(value)
+    def _live(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        if isinstance(value, tuple):
+            return tuple(map(cls._live_place, value))
+        return None if value is None else cls._live_place(value)
+
+    @property
+    def live_places(self) -> tuple[str, ...]:
+        """Where the server gives out its public key: one place, or one for each node of a cluster."""
+        return self.live if isinstance(self.live, tuple) else (self.live,) if self.live else ()
+
+    @staticmethod
+    def _live_place(value: str) -> str:
+        if "://" not in value:
+            return expand(value)
         if not re.fullmatch(r"(hkps?|ldaps?)://[A-Za-z0-9.\[\]:_/%?=,&+~@-]+", value) or not _has_host(value):
             raise ValueError("a file, or an address with hkp://, hkps://, ldap:// or ldaps://")
         return value

@@ -47,6 +47,7 @@ def examine(context: KeyScope) -> list[Finding]:
         The findings: host first, then configuration, targets and holders.
     """
     config, root = context.config, context.root
+    live_places = config.key.live_places if config.key else ()
     writer, driller = context.backends("writer"), context.backends("driller")
     at_servers: list[Check] = [
         *(target.check for estate in (writer, driller) for target in estate.targets().values()),
@@ -66,7 +67,7 @@ def examine(context: KeyScope) -> list[Finding]:
         ("configuration", partial(_configuration, config)),
         ("notify", partial(channels.findings, config)),
         *(("doctor", check) for check in at_servers),
-        ("live key", partial(_live_key, context)),
+        *(("live key", partial(_live_key, context, place)) for place in live_places),
         *((f"backups {name}", partial(_backups, context, name)) for name in config.backups),
         ("ledger", partial(ledger_lag.findings, context)),
         ("doctor", partial(provision.findings, context)),
@@ -244,15 +245,13 @@ def _configuration(config: Config) -> list[Finding]:
     return findings
 
 
-def _live_key(context: KeyScope) -> list[Finding]:
-    """Whether the place of the live key gives the pinned key out."""
-    place = context.config.key.live if context.config.key else None
-    if place is None:
-        return []
+def _live_key(context: KeyScope, place: str) -> list[Finding]:
+    """Whether a place of the live key gives the pinned key out."""
     from pipeline.archive import live_key
     from pipeline.openpgp.key import parsing
 
-    if all(key.fingerprint != context.fingerprint for key in parsing.read_all(live_key.fetch(context)).keys):
+    served = parsing.read_all(live_key.fetch_from(context, place)).keys
+    if all(key.fingerprint != context.fingerprint for key in served):
         raise Stale(
             f"{place} does not give the pinned key out",
             hint="`orgkey status` says more; was the Org Key regenerated?",

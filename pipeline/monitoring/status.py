@@ -298,6 +298,9 @@ def _history(
 
 
 def _live_problems(live: live_key.Live, renewal: live_key.Renewal | None) -> Iterator[str]:
+    for node in live.nodes:
+        if node.behind:
+            yield f"{node.place} gives out an older public part than another node: look at its replication"
     if live.state == "replaced":
         yield f"new backups are not covered by this escrow; the live key: {live.reason}"
     elif live.state == "unknown":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import json
 import ssl
 import time
 from collections.abc import Iterator
@@ -94,6 +95,42 @@ def test_the_same_key_a_renewed_one_and_a_refresh(desk: Desk, server: KeyServer,
     done = desk.ask("refresh")
     assert (done["refreshed"], done["supersedes"]) == (True, found["epoch"])
     assert status(desk, server.url, 0)["live"] == "same"
+
+
+def test_the_nodes_of_a_cluster_are_compared(desk: Desk, renewed: bytes) -> None:
+    one, two, gone = (
+        desk.write("one.asc", public("ed25519")),
+        desk.write("two.asc", renewed),
+        desk.folder / "gone",
+    )
+    places = [str(one), str(two)]
+
+    def judged(*places: str, expect: int) -> dict[str, Any]:
+        text = desk.config.read_text()
+        kept = [line for line in text.splitlines(True) if not line.startswith("live = ")]
+        listed = f"[key]\nlive = {json.dumps(places)}\n"
+        desk.config.write_text("".join(kept).replace("[key]\n", listed, 1))
+        found: dict[str, Any] = desk.ask("status", expect=expect)
+        return found
+
+    found = judged(*places, expect=40)
+    assert (found["live"], [node["behind"] for node in found["live_nodes"]]) == ("renewed", [True, False])
+    assert any(f"{one} gives out an older public part" in rule for rule in found["gate"]["broken"])
+    next_second(found["epoch"])
+    assert desk.ask("refresh")["refreshed"], "the newest of them is taken"
+    found = judged(*places, expect=40)
+    (rule,) = found["gate"]["broken"]
+    assert (found["live"], f"{one} gives out an older" in rule) == ("same", True)
+    one.write_bytes(renewed)
+    assert judged(*places, expect=0)["live_nodes"][0] == {
+        "place": str(one), "state": "same", "reason": None, "behind": False,
+    }  # fmt: skip
+    assert str(gone) in judged(*places, str(gone), expect=40)["live_reason"]
+    two.write_bytes(public("nistp256"))
+    found = judged(*places, expect=40)
+    assert (found["live"], found["live_reason"].startswith(f"{two}: another key")) == ("replaced", True)
+    findings = desk.ask("doctor", expect=40)["findings"]
+    assert [item["level"] for item in findings if item["subject"] == "live key"] == ["ok", "fail"]
 
 
 def test_watch_refreshes_by_itself_where_that_is_configured(

@@ -275,6 +275,22 @@ class GateItem(Part):
     rules: tuple[RuleItem, ...]
 
 
+class LiveNodeItem(Part):
+    """What one node of a cluster gives out as the live key.
+
+    Attributes:
+        place: Its place.
+        state: ``same``, ``renewed``, ``replaced`` or ``unknown``.
+        reason: Why it is replaced or unknown, or null.
+        behind: Whether another node gives out a newer public part.
+    """
+
+    place: str
+    state: str
+    reason: str | None
+    behind: bool
+
+
 class VerifiedBackupPart(Part):
     """A backup that was read to its end.
 
@@ -303,6 +319,7 @@ class StatusDocument(Document, printed_by="orgkey status"):
         live: ``same``, ``renewed``, ``replaced`` or ``unknown``.
         live_reason: Why it is replaced or unknown, or null.
         live_others: Other keys that the key server lists under the pinned key's names.
+        live_nodes: Of a cluster whose places are configured one by one, what each node gives out.
         renewal: When the server renews the key by itself; null when nothing is stored.
         copies: The copies of the latest epoch.
         last_known: What this host knows without asking anyone; null when its ledger names none.
@@ -323,6 +340,7 @@ class StatusDocument(Document, printed_by="orgkey status"):
     live: str = at("live.state")
     live_reason: str | None = at("live.reason")
     live_others: tuple[str, ...] = at("live.others")
+    live_nodes: tuple[LiveNodeItem, ...] = at("live.nodes")
     renewal: RenewalItem | None
     copies: tuple[CopyItem, ...] = at("epoch.copies", default=())
     last_known: LastKnownItem | None = at("known")
