@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,10 @@ def agent_runs(home: Path) -> bool:
 def end_agent(home: Path) -> None:
     command = ["gpgconf", "--homedir", str(home), "--kill", "gpg-agent"]
     subprocess.run(command, capture_output=True, timeout=60, check=False)
+    for _ in range(500):  # it was asked to end, and answers until it has
+        if not agent_runs(home):
+            return
+        time.sleep(0.02)
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -19,9 +20,20 @@ import tomlkit
 
 from tests.support import confined
 from tests.support import openpgp_writer as writer
-from tests.support.commandline import ROOT, SECONDS, Run, environment, export_of, fingerprint_of
+from tests.support.commandline import (
+    KEYS,
+    ROOT,
+    SECONDS,
+    Run,
+    end_gpg,
+    environment,
+    export_of,
+    fingerprint_of,
+    gpg,
+)
 from tests.support.listener import Listener
 from tools.schedule import unitfile
+from tools.schedule.jobs import JOBS
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -31,7 +43,7 @@ ORGKEY = Path(sys.executable).with_name("orgkey")
 INSTANCE = "pgp1"
 KEY = "ed25519"
 LOGINS = ("writer", "driller", "auditor", "planner")
-PINGED = ("watch", "verify", "drill", "report", "status", "infra")
+PINGED = tuple(dict.fromkeys(job.ping or job.name for job in JOBS))
 
 
 def _moved(word: str, places: Mapping[str, str]) -> str:
@@ -60,8 +72,10 @@ class Host:
         self.inbox = folder / "srv/orgkey" / INSTANCE / "inbox"
         self.state = folder / "var/lib/orgkey" / INSTANCE
         self.metrics = folder / "run/orgkey" / INSTANCE
-        for path in (self.inbox, self.state, self.metrics, folder / "etc/orgkey"):
+        self.backups = folder / "srv/backups"
+        for path in (self.inbox, self.state, self.metrics, self.backups, folder / "etc/orgkey"):
             path.mkdir(parents=True, mode=0o700)
+        self._back_up()
         self.config = folder / "etc/orgkey" / f"{INSTANCE}.toml"
         self.write_config(self._document(tomllib.loads((SCHEDULE / example).read_text())))
         self._write_credentials()
@@ -70,9 +84,23 @@ class Host:
         """An example with this place's servers; logins, pings and the kind of source stay what they are."""
         servers = tomllib.loads(self.place.config(self.fingerprint))
         document |= {name: servers[name] for name in ("key", "target", "holder", "path")}
+        document["backups"] = {"nightly": {"location": str(self.backups)}}
+        # Nobody has read it yet when the other jobs run.
+        document["policy"].pop("max_newest_verify_age_days")
         if "source" in document:
             document["source"] |= {"path": str(self.inbox), "settle_seconds": 0.2}
         return document
+
+    def _back_up(self) -> None:
+        """The server writes a backup."""
+        home = Path(tempfile.mkdtemp(prefix="server-"))  # short: the agent's socket is in it
+        try:
+            gpg(home, "--import", str(KEYS / f"{KEY}-unprotected.asc"))
+            told = ("--trust-model", "always", "--recipient", self.fingerprint, "--encrypt")
+            (self.backups / "1.pgp").write_bytes(gpg(home, *told, stdin=b"a backup").stdout)
+        finally:
+            end_gpg(home)
+            shutil.rmtree(home)
 
     def write_config(self, document: Mapping[str, Any]) -> None:
         """Write the configuration."""

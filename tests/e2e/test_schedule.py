@@ -18,6 +18,7 @@ from tests.e2e.scheduled import PINGED, SCHEDULE, Host
 from tests.support import exposition
 from tests.support.listener import listening
 from tests.unit.project import test_schedule_cron, test_schedule_kubernetes
+from tools.schedule.jobs import JOBS, TIMED
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -61,11 +62,12 @@ def escrowed(host: Host) -> None:
 
 def test_what_arrives_is_escrowed_verified_drilled_reported_and_judged(host: Host) -> None:
     escrowed(host)
-    for job in ("verify", "drill", "report", "status"):
+    for job in ("verify", "drill", "report", "status", "backups", "backups-part"):
         run = host.unit(job).start()
         assert run.code == 0, run
         assert "warning" not in run.err
     heard = host.listener.paths
+    assert heard.count("/backups/start") == heard.count("/backups") == 2, heard
     for job in ("watch", "verify", "drill", "report", "status"):
         assert heard.count(f"/{job}/start") == heard.count(f"/{job}") == 1, heard
     run = host.unit("infra").start()
@@ -99,7 +101,7 @@ def test_the_crontab_does_the_same(host: Host) -> None:
         assert (run.code, run.out, run.err) == (expected, "", ""), (command, run)
     assert host.listener.paths == [
         path
-        for job in PINGED
+        for job in (job.ping or job.name for job in JOBS)
         for path in (f"/{job}/start", f"/{job}/{PLANNED}" if job == "infra" else f"/{job}")
     ]
     assert len(list(host.state.glob("report-*.zip"))) == 1
@@ -117,7 +119,7 @@ def test_pods_do_the_same_with_the_secrets_that_they_mount(host: Host, kustomize
             assert run.code == (PLANNED if name == "orgkey-infra" else 0), run
             assert '"level":"warning"' not in run.err.replace(" ", "")
             ran.append(name)
-    assert sorted(ran) == sorted(f"orgkey-{job}" for job in PINGED if job != "watch")
+    assert sorted(ran) == sorted(f"orgkey-{job.name}" for job in TIMED)
     assert len(list(host.state.glob("report-pod-*.zip"))) == 1
 
 

@@ -28,7 +28,7 @@ from pipeline.evidence.ledger import drill_history
 from pipeline.evidence.ledger.backup_history import SOUND, BackupHistory
 from pipeline.evidence.ledger.events import BackupRead, BackupsVerifyEvent
 from pipeline.sources.backups import read_backup
-from pipeline.sources.backups.engine import Expectations, Reading, ReadResult, SessionKey
+from pipeline.sources.backups.engine import Expectations, ReadResult, SessionKey
 from pipeline.sources.backups.session_keys import SessionKeys
 from pipeline.sources.backups.sources import BackupSource
 from pipeline.sources.backups.worker_client import WorkerClient
@@ -387,18 +387,18 @@ def _read(
     """Read one backup; ``known`` is what is known of it without."""
     source, head, key = item.backup.source, item.backup.head, item.key
     started = time.monotonic() - item.seconds
-    found = Reading(OrgkeyError(item.problem or "", hint=""))
-    code, problem = item.code, item.problem
+    code, problem, result, sha256 = item.code, item.problem, None, None
     if item.session is not None and head is not None:
         found = read_backup.read(
             source, head, item.session, reader, deadline=deadline, wanted=engine, meter=meter,
             expected=expected,
         )  # fmt: skip
         code, problem = _verdict(found.outcome)
-    result = None if isinstance(found.outcome, OrgkeyError) else found.outcome
+        result = None if isinstance(found.outcome, OrgkeyError) else found.outcome
+        sha256 = found.sha256
     recorded = known.model_copy(
         update={
-            "ok": code is Code.OK, "code": int(code), "problem": problem, "sha256": found.sha256,
+            "ok": code is Code.OK, "code": int(code), "problem": problem, "sha256": sha256,
             "service": dict(source.facts),
             "fingerprint": key.fingerprint if key else None,
             "epoch": key.epoch.name if key else None,

@@ -224,7 +224,8 @@ def test_near_the_deadline_a_call_is_hurried(keys: AwsIdentity) -> None:
     with silent_server() as port:
         session = open_session(f"http://127.0.0.1:{port}", keys, seconds=0.3)
         begun = time.monotonic()
-        with pytest.raises(DeadlinePassed, match="did not answer in time"):
+        # On a busy machine the time may be over before anything is sent.
+        with pytest.raises(DeadlinePassed, match=r"did not answer in time|has passed"):
             session.call(buckets, "s3", "look")
         assert time.monotonic() - begun < 2
 
