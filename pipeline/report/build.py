@@ -18,6 +18,7 @@ from pipeline.config.places import S3TargetConfig
 from pipeline.core.clock import parse_stamp
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, OrgkeyError, first_of
+from pipeline.core.isolation import isolated
 from pipeline.core.templates import expression, table, template
 from pipeline.core.values import taken_from
 from pipeline.custody.shares.manifest_section import PathEntry
@@ -187,10 +188,9 @@ def _closed(context: KeyScope, record: Record | None) -> dict[str, str]:
     section = record.manifest.custody
     silent: dict[str, str] = {}
     for name, holder in context.backends("driller").openers(section).items():
-        try:
-            holder.describe()
-        except OrgkeyError as error:
-            silent[name] = error.message
+        answer = isolated(holder.describe, f"holder {name}")
+        if isinstance(answer, OrgkeyError):
+            silent[name] = answer.message
     problems = {
         entry.name: [silent[need.holder] for need in entry.needs if need.holder in silent]
         for entry in section.paths

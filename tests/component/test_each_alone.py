@@ -23,7 +23,7 @@ from pipeline.monitoring.notify.message import JobOutcome
 from pipeline.monitoring.notify.ping import Pinger
 from pipeline.provision import apply
 from pipeline.provision.compare import ServerChange
-from pipeline.report import certificates
+from pipeline.report import build, certificates
 from pipeline.storage.check import Check
 from pipeline.storage.ledger_mirror import Mirror
 from pipeline.workflows.drill import DrillRequest, drill
@@ -146,3 +146,15 @@ def test_without_the_first_look_at_a_target_nothing_further_is_asked(error: Base
     done: list[str] = []
     (finding,) = Check("t", "good").run([raising(error)], [lambda: done.append("last")])
     assert (finding.level, finding.code, done) == (Level.FAIL, Code.UNREACHABLE, [])
+
+
+@foreseen_or_not
+def test_a_holder_that_does_not_say_what_it_is_closes_its_paths_in_a_report(
+    error: BaseException, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = world.store(world.mint())
+    first = next(iter(world.holders.values()))
+    monkeypatch.setattr(first, "describe", raising(error))
+    closed = build._closed(world.context, record)
+    assert closed
+    assert all("no" in why or "defect" in why or "raised" in why for why in closed.values()), closed
