@@ -6,15 +6,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from pipeline.cli import fleet_members, fleet_run, fleet_text
 from pipeline.cli.command import COPY_CODES, SHARE_CODES, WHERE, Invocation, command, opt
 from pipeline.cli.documents.fleet import FleetDocument, FleetMemberItem, FleetPostureDocument, PartyItem
 from pipeline.cli.output import table
+from pipeline.core import files
 from pipeline.core.errors import Code, UsageProblem, first_of
-
-if TYPE_CHECKING:
-    from pipeline.cli.fleet_run import MemberResult
 
 _SHARED: Final = ("state_dir", "json", "quiet", "verbose")
 _CODES: Final = (*COPY_CODES, *SHARE_CODES, Code.STALE, Code.PROOF_FAILED)
@@ -40,9 +39,6 @@ def status(
     Each configuration is judged in a process of its own, with the variables of NAME.env beside it and no
     login of another.
     """
-    from pipeline.cli import fleet_text
-    from pipeline.core import files
-
     with fleet_text.metrics_of(metrics) as more:
         results = _run(call, "status", configs, jobs, more)
     if page is not None:
@@ -86,9 +82,6 @@ def report(
     out: Path = opt("--out", "A new folder: a report for each key, and index.html over all.", "DIR", WHERE),
 ) -> Code:
     """Write a report of each key, and one page over all of them."""
-    from pipeline.cli import fleet_text
-    from pipeline.core import files
-
     with files.os_errors(f"cannot make the folder {out}"):
         out.mkdir(mode=0o700)
     paths = {name: out / f"{name}.html" for name in _names(configs)}
@@ -144,7 +137,6 @@ def _parties(known: Mapping[str, Mapping[str, Any]], field: str) -> tuple[PartyI
 
 
 def _names(configs: Sequence[str]) -> list[str]:
-    from pipeline.cli import fleet_members
 
     return [member.name for member in fleet_members.members(configs)]
 
@@ -155,8 +147,7 @@ def _run(
     configs: Sequence[str],
     jobs: int,
     more: Callable[[str], Sequence[str]] = lambda _: (),
-) -> list[MemberResult]:
-    from pipeline.cli import fleet_members, fleet_run
+) -> list[fleet_run.MemberResult]:
 
     if jobs < 0:
         raise UsageProblem(f"--jobs {jobs} is too small", hint="give a positive number")
@@ -172,7 +163,7 @@ def _run(
 
 
 def _answer(
-    call: Invocation, words: str, results: Sequence[MemberResult], codes: Sequence[Code] = ()
+    call: Invocation, words: str, results: Sequence[fleet_run.MemberResult], codes: Sequence[Code] = ()
 ) -> Code:
     verdicts = Counter(item.verdict for item in results)
     code = first_of([*(item.code for item in results), *codes])
@@ -182,7 +173,6 @@ def _answer(
         members=tuple(FleetMemberItem.of(item, seconds=round(item.seconds, 3)) for item in results),
         exit_code=code,
     )
-    from pipeline.cli import fleet_text
 
     return call.answer(document, fleet_text.lines(results, verdicts, code, _LISTED))
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pipeline.cli.fleet_run import MemberResult
 from pipeline.cli.output import table
-from pipeline.core.errors import Code
-
-if TYPE_CHECKING:
-    from pipeline.cli.fleet_run import MemberResult
+from pipeline.core.errors import PRECEDENCE, Code
+from pipeline.monitoring import prometheus
+from pipeline.report.formats import fleet
 
 
 def lines(results: Sequence[MemberResult], verdicts: Mapping[str, int], code: Code, most: int) -> list[str]:
@@ -39,8 +39,6 @@ def lines(results: Sequence[MemberResult], verdicts: Mapping[str, int], code: Co
 
 
 def _rank(code: Code) -> int:
-    from pipeline.core.errors import PRECEDENCE
-
     return PRECEDENCE.index(code) if code in PRECEDENCE else len(PRECEDENCE)
 
 
@@ -65,8 +63,6 @@ def metrics_of(path: Path | None) -> Iterator[Callable[[str], Sequence[str]]]:
     if path is None:
         yield lambda _: ()
         return
-    from pipeline.monitoring import prometheus
-
     with tempfile.TemporaryDirectory(prefix="orgkey-metrics-") as folder:
         yield lambda name: ("--metrics", f"{folder}/{name}.prom")
         prometheus.write(
@@ -81,8 +77,6 @@ def page(results: Mapping[str, MemberResult], links: Mapping[str, str]) -> bytes
         results: Each member's status, by name.
         links: The name of each member's report beside the page, by the member's name.
     """
-    from pipeline.report.formats import fleet
-
     rows = []
     for name, item in results.items():
         document: Mapping[str, Any] = item.document or {}
