@@ -22,7 +22,7 @@ from tests.bench.verdict import Comparison
 
 ENTRIES: Final = 10_000
 VERIFY_LIMIT: Final = 0.5
-REPORT_LIMIT: Final = 2.0
+REPORT_LIMIT: Final = 1.5
 PEAK_KIB: Final = 256 * 1024
 CHAIN: Final = """
 set -e

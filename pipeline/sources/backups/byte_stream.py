@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import cycle
 from typing import Final
 
 from pipeline.core.clock import Deadline
@@ -118,18 +119,22 @@ def of_bytes(data: bytes) -> ByteStream:
     return ByteStream(lambda: pieces.pop() if pieces else b"")
 
 
-def of_descriptor(number: int, what: str, wait: Callable[[], object] = lambda: None) -> ByteStream:
+def of_descriptor(
+    number: int, what: str, wait: Callable[[], object] = lambda: None, *, rooms: int = 1
+) -> ByteStream:
     """A cursor over an open descriptor.
 
     Args:
         number: The descriptor; the caller closes it.
         what: What is read, for the error.
         wait: Called before each reading; returns when it will not block.
+        rooms: For so many readings a piece stays what it is.
     """
-    room = memoryview(bytearray(PIECE))
+    buffers = cycle([memoryview(bytearray(PIECE)) for _ in range(rooms)])
 
     def more() -> memoryview:
         wait()
+        room = next(buffers)
         with os_errors(f"cannot read {what}"):
             return room[: os.readv(number, [room])]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -22,19 +23,23 @@ class Tally:
         raw: The stored bytes.
         deadline: When to stop.
         meter: Gets every piece's length in bytes; 0 at the end.
+        behind: So many pieces the digest may be behind: as many as stay what they are when the next is read.
 
     Attributes:
         stream: What is to be read in place of ``raw``.
     """
 
-    def __init__(self, raw: ByteStream, deadline: Deadline, meter: Callable[[int], None]) -> None:
+    def __init__(
+        self, raw: ByteStream, deadline: Deadline, meter: Callable[[int], None], behind: int = 0
+    ) -> None:
         self.stream = ByteStream(self._more)
         self._raw = raw
         self._deadline = deadline
         self._meter = meter
         self._hash = hashlib.sha256()
         self._hasher = ThreadPoolExecutor(1, "digest")
-        self._hashing: Future[None] | None = None
+        self._behind = behind
+        self._hashing: deque[Future[None]] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -46,17 +51,16 @@ class Tally:
 
     def _more(self) -> memoryview:
         self._deadline.check()
-        self._hashed()  # the piece before is overwritten now
+        self._hashed(self._behind)  # an older piece is overwritten now
         piece = self._raw.some()
         self._meter(len(piece))
         if piece:
-            self._hashing = self._hasher.submit(self._hash.update, piece)
+            self._hashing.append(self._hasher.submit(self._hash.update, piece))
         return piece
 
-    def _hashed(self) -> None:
-        if self._hashing is not None:
-            self._hashing.result()
-            self._hashing = None
+    def _hashed(self, behind: int = 0) -> None:
+        while len(self._hashing) > behind:
+            self._hashing.popleft().result()
 
     def digest(self) -> str | None:
         """Read what is left, and give the digest in hexadecimal; ``None`` where it cannot be read."""

@@ -31,6 +31,8 @@ from pipeline.sources.backups.message_header import MessageHeader
 from pipeline.sources.backups.tally import Tally
 
 _LIMIT: Final = 1 << 16
+_AHEAD: Final = 4
+"""So many pieces may be read ahead of their digest."""
 _REPORT_SECONDS: Final = 0.2
 
 
@@ -88,7 +90,8 @@ def _answer(asked: dict[str, Any], number: int, parent: socket.socket) -> dict[s
     expected = Expectations(tuple(asked["entries"]), signers)
     deadline = Deadline(asked["seconds"], setting="policy.backup_seconds")
     meter = Throttle(lambda count: parent.sendall(_line({"read": count})))
-    with Tally(of_descriptor(number, asked["name"]), deadline, meter) as tally:
+    stored = of_descriptor(number, asked["name"], rooms=_AHEAD + 1)
+    with Tally(stored, deadline, meter, behind=_AHEAD) as tally:
         try:
             found = engine.read(unwrapped(tally.stream, deadline), header, key, deadline, None, expected)
             answer: dict[str, Any] = {"result": asdict(found)}
