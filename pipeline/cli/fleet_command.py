@@ -42,7 +42,7 @@ def status(
     with fleet_text.metrics_of(metrics) as more:
         results = _run(call, "status", configs, jobs, more)
     if page is not None:
-        files.write_new(page, fleet_text.page({item.member.name: item for item in results}, {}), mode=0o644)
+        files.write_new(page, fleet_text.page(results, {}), mode=0o644)
     return _answer(call, "status", results)
 
 
@@ -88,7 +88,7 @@ def report(
     judged = _run(call, "status", configs, jobs)
     written = _run(call, "report", configs, jobs, lambda name: ("--out", str(paths[name])))
     links = {name: path.name for name, path in paths.items() if path.exists()}
-    page = fleet_text.page({item.member.name: item for item in judged}, links)
+    page = fleet_text.page(judged, links)
     files.write_new(out / "index.html", page, mode=0o600)
     call.out.progress(f"written to {out}: {len(links)} reports and index.html")
     lost = [item.code for item in written if item.member.name not in links]

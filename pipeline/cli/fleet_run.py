@@ -83,7 +83,6 @@ class MemberResult:
         document: The document that it printed; ``None`` where it printed none.
         said: What it said on standard error.
         seconds: How long it took.
-        cpu_seconds: How much of a processor it took, its children's included.
     """
 
     member: FleetMember
@@ -91,7 +90,6 @@ class MemberResult:
     document: Mapping[str, Any] | None
     said: str
     seconds: float
-    cpu_seconds: float
 
     @property
     def verdict(self) -> str:
@@ -158,9 +156,9 @@ def run(
                     line = [*words, *more(member.name), "--config", str(member.config), "--json", "--quiet"]
                     pid, one = _start(member, line, Path(silences))
                     running[pid] = one
-                pid, status, usage = os.wait4(-1, 0)
+                pid, status = os.wait()
                 if pid in running:
-                    yield _ended(running.pop(pid), status, usage.ru_utime + usage.ru_stime)
+                    yield _ended(running.pop(pid), status)
         finally:
             _end(list(running))
             for one in running.values():
@@ -205,7 +203,7 @@ def _be(one: _Running, line: Sequence[str], silences: Path) -> NoReturn:
         os._exit(int(Code.INTERNAL))
 
 
-def _ended(one: _Running, status: int, cpu_seconds: float) -> MemberResult:
+def _ended(one: _Running, status: int) -> MemberResult:
     texts = []
     for number in (one.answer, one.said):
         size = min(os.fstat(number).st_size, _LARGEST)
@@ -222,7 +220,6 @@ def _ended(one: _Running, status: int, cpu_seconds: float) -> MemberResult:
         document if isinstance(document, dict) else None,
         texts[1],
         time.monotonic() - one.started,
-        cpu_seconds,
     )
 
 

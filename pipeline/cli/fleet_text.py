@@ -70,21 +70,21 @@ def metrics_of(path: Path | None) -> Iterator[Callable[[str], Sequence[str]]]:
         )
 
 
-def page(results: Mapping[str, MemberResult], links: Mapping[str, str]) -> bytes:
+def page(results: Sequence[MemberResult], links: Mapping[str, str]) -> bytes:
     """The page for managers.
 
     Args:
-        results: Each member's status, by name.
+        results: Each member's status.
         links: The name of each member's report beside the page, by the member's name.
     """
     rows = []
-    for name, item in results.items():
+    for item in results:
         document: Mapping[str, Any] = item.document or {}
         backup = document.get("verified_backup")
         overdue = [one for one in document.get("custodians", ()) if one.get("overdue")]
         rows.append(
             fleet.FleetRow(
-                name,
+                item.member.name,
                 document.get("fingerprint") or "",
                 item.verdict,
                 int(item.code),
@@ -92,7 +92,7 @@ def page(results: Mapping[str, MemberResult], links: Mapping[str, str]) -> bytes
                 backup["modified"] if backup else None,
                 tuple(str(one["name"]) for one in overdue),
                 "" if item.code is Code.OK else _why(item),
-                links.get(name, ""),
+                links.get(item.member.name, ""),
             )
         )
     return fleet.render(rows, datetime.now(UTC))

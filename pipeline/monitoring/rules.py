@@ -299,11 +299,12 @@ def verified_backups(
         rules.append(Rule("backup-history", False, f"and {len(wrong) - _NAMED} backups more"))
     name, limit = "max_backup_verify_age_days", policy.max_backup_verify_age_days
     if limit is not None:
-        late = [backup for backup in found if _unread_for(backup, history, now) > limit * DAY]
+        unread = [_unread_for(backup, history, now) for backup in found]
+        late = [backup for backup, seconds in zip(found, unread, strict=True) if seconds > limit * DAY]
         command = f"run `orgkey backups verify --unread-for {limit:g}`"
         named = ", ".join(backup.source.name for backup in late[:_NAMED])
         more = f" and {len(late) - _NAMED} more" if len(late) > _NAMED else ""
-        oldest = max((_unread_for(backup, history, now) for backup in found), default=0.0) / DAY
+        oldest = max(unread, default=0.0) / DAY
         text = f"{len(late)} of {len(found)} backups were not read to their end for {limit:g} days"
         text += f" (policy.{name})" + (f": {named}{more}" if late else "")
         rules.append(_measured(name, not late, text, command, round(oldest, 1), limit))

@@ -37,8 +37,6 @@ from pipeline.openpgp.proofs.guard import ImplementationGuard
 from pipeline.openpgp.proofs.interface import Outcome
 from pipeline.openpgp.proofs.views import unrevoked, view
 
-_DOCUMENT: Final = 0x00
-_DIGESTS: Final = frozenset({8, 9, 10})  # SHA-256, SHA-384, SHA-512 (RFC 4880 section 9.4)
 _CLOCK_SKEW: Final = timedelta(days=1)
 _BEGIN: Final = b"-----BEGIN PGP SIGNATURE-----"
 _END: Final = b"-----END PGP SIGNATURE-----"
@@ -220,7 +218,7 @@ def _one_signature(data: bytes) -> tuple[Signature, bytes]:
     made = sig.read_signature(packets[0].body) if [one.tag for one in packets] == [Tag.SIGNATURE] else None
     if made is None:
         raise _not_authentic("there is not exactly one signature")
-    if made.version != 4 or made.kind != _DOCUMENT or made.digest not in _DIGESTS:
+    if made.version != 4 or made.kind != sig.DOCUMENT or made.digest not in sig.STRONG_DIGESTS:
         raise _not_authentic("it is not a version 4 signature over a document with SHA-256 or stronger")
     return made, packets[0].raw
 
@@ -260,7 +258,7 @@ def _beyond_policy(key: TransferableKey) -> bool:
     spans = {one.span(sig.KEY_EXPIRES) for one in made}
     return len(spans) == 1 and all(
         one.version == 4
-        and one.digest in _DIGESTS
+        and one.digest in sig.STRONG_DIGESTS
         and one.flags is not None
         and one.span(sig.EXPIRES) is None
         and one.kind in sig.CERTIFICATIONS | {sig.SUBKEY_BINDING}

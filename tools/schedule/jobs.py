@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pipeline.config.sections import Policy
@@ -136,16 +136,13 @@ BACKUPS: Final = Job(
     tries=2,
     run_seconds=_BACKUP_SECONDS + RUN_SECONDS,
 )
-BACKUPS_PART: Final = Job(
+BACKUPS_PART: Final = replace(
+    BACKUPS,
     name="backups-part",
     about="read an eighth of all backups to their end, the one that waits longest",
     words=("backups", "verify", "--part", "next/8"),
-    logins=("driller", "alarms"),
     calendar="Sat *-*-* 07:00:00",
     cron="47 7 * * 6",
-    spread_seconds=3600,
-    tries=2,
-    run_seconds=_BACKUP_SECONDS + RUN_SECONDS,
     ping="backups",
 )
 JOBS: Final = (WATCH, VERIFY, DRILL, REPORT, STATUS, INFRA, BACKUPS, BACKUPS_PART)

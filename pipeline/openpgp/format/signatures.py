@@ -25,6 +25,9 @@ from pipeline.openpgp.format.material import (
 )
 from pipeline.openpgp.format.packets import FieldReader, Packet, Tag, build
 
+DOCUMENT = 0x00
+STRONG_DIGESTS = frozenset({8, 9, 10})
+"""SHA-256, SHA-384, SHA-512 (RFC 4880 section 9.4): a signature over data with another one proves nothing."""
 CERTIFICATIONS = frozenset({0x10, 0x11, 0x12, 0x13})
 SUBKEY_BINDING, PRIMARY_BINDING, DIRECT = 0x18, 0x19, 0x1F
 KEY_REVOCATION, SUBKEY_REVOCATION, CERTIFICATION_REVOCATION = 0x20, 0x28, 0x30

@@ -11,12 +11,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from pipeline.core.errors import OrgkeyError
-from pipeline.openpgp.format.signatures import Signature, hasher, read_signature
+from pipeline.openpgp.format.signatures import DOCUMENT, STRONG_DIGESTS, Signature, hasher, read_signature
 from pipeline.sources.backups.framing import Body
 
-_BINARY: Final = 0x00
-_STRONG: Final = frozenset({8, 9, 10})
-"""SHA-256, SHA-384, SHA-512 (RFC 4880 section 9.4)."""
 _LONGEST: Final = 1 << 16
 _MOST: Final = 16
 """How many signatures are kept; a message has one, rarely two."""
@@ -38,13 +35,13 @@ class ContentSignatures:
     def announced(self, body: Body) -> None:
         """Take a one-pass signature packet, which stands before what is signed."""
         data = _whole(body)
-        if len(data) == 13 and data[1] == _BINARY:
+        if len(data) == 13 and data[1] == DOCUMENT:
             self._hash(data[2])
 
     def signature(self, body: Body) -> None:
         """Take a signature packet, before or behind what is signed."""
         made = read_signature(_whole(body))
-        if made is not None and made.kind == _BINARY and made.version == 4 and len(self._found) < _MOST:
+        if made is not None and made.kind == DOCUMENT and made.version == 4 and len(self._found) < _MOST:
             self._found.append(made)
             if not self._hashes:  # the older form: there is no announcement
                 self._hash(made.digest)
@@ -73,7 +70,7 @@ class ContentSignatures:
         return None
 
     def _hash(self, digest: int) -> None:
-        if self._signers and digest in _STRONG and digest not in self._hashes:
+        if self._signers and digest in STRONG_DIGESTS and digest not in self._hashes:
             hashing = hasher(digest)
             if hashing is not None:
                 self._hashes[digest] = hashing
