@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -226,14 +227,20 @@ def _ended(one: _Running, status: int) -> MemberResult:
 def _end(pids: Sequence[int]) -> None:
     """End members that still run; each has ended its own children by then, or is killed with them."""
     for pid in pids:
-        os.kill(pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # the signal came when it had just been waited for
+            os.kill(pid, signal.SIGTERM)
     until = time.monotonic() + _GRACE_SECONDS
-    left = set(pids)
+    left = {pid for pid in pids if not _gone(pid)}
     while left and time.monotonic() < until:
-        for pid in list(left):
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                left.discard(pid)
         time.sleep(0.02)
+        left = {pid for pid in left if not _gone(pid)}
     for pid in left:
         os.killpg(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+
+
+def _gone(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pipeline.cli import fleet_run
 from tests.support import forkserver
 from tests.support.commandline import ORGKEY, Desk, Run, environment, orgkey
 
@@ -235,6 +236,14 @@ def test_a_signal_ends_all_members(fleet: Fleet) -> None:
             os.kill(child.pid, signal.SIGTERM)
             assert child.wait(20) == 130
         assert not any(Path(f"/proc/{pid}").exists() for pid in members)
+
+
+def test_a_member_that_was_just_waited_for_is_not_ended_again() -> None:
+    """A signal may come between the two."""
+    with subprocess.Popen(["true"]) as done, subprocess.Popen(["sleep", "60"]) as running:
+        done.wait()
+        fleet_run._end([done.pid, running.pid])
+        assert fleet_run._gone(running.pid)
 
 
 def test_what_is_no_fleet_is_said(fleet: Fleet) -> None:
