@@ -44,7 +44,7 @@ def age(seconds: float | None) -> str:
 
 def counted(number: int, noun: str) -> str:
     """A number of things, for people: "no copies", "1 copy", "2 copies"."""
-    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    plural = noun[:-1] + "ies" if noun.endswith("y") and noun[-2] not in "aeiou" else noun + "s"
     return f"{number or 'no'} {noun if number == 1 else plural}"
 
 
