@@ -77,6 +77,8 @@ COMMANDS = commands(
             "fleet backups": "Read backups of each key.",
             "fleet report": "Write a report of each key, and one page over all.",
             "fleet posture": "Who can reconstruct how many keys; whose loss is fatal to how many.",
+            "fleet challenge": "Ask custodians for proof of their shares of many keys, with one file each.",
+            "fleet confirm": "Enter what a custodian of many keys answered.",
         },
         "Trying and testing": {
             "lab": "A stand-in for a PGP Encryption Server, for trying and testing: not the product.",

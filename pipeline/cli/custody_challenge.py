@@ -18,6 +18,7 @@ def challenge(
     out_dir: Path = opt("--out", "Folder for one file for each custodian.", "DIR", WHERE, default=Path()),
     custodian: list[str] | None = opt("--custodian", "Only this custodian; repeatable.", "FPR|NAME"),
     new: bool = opt("--new", "Ask for other codes where a challenge is still open."),
+    if_any: bool = opt("--if-any", "No error where nobody of them holds a share."),
 ) -> Code:
     """Ask custodians to prove that they still have good shares, without showing them.
 
@@ -27,11 +28,13 @@ def challenge(
     context = call.context()
     if not out_dir.is_dir():
         raise LocalFilesProblem(f"{out_dir} is not a folder", hint="make it first, or name another one")
-    made = checkin.challenge(context, custodian or (), new=new)
+    made = checkin.challenge(context, custodian or (), new=new, if_any=if_any)
     items = []
     for item in made:
         end = re.sub(r"[\W_]", "", item.custodian)[-16:]
         path = out_dir / f"challenge-{item.epoch}-{end}.json"
         files.replace(path, item.to_bytes(), mode=0o644)
         items.append(ChallengeItem.of(item, file=path))
-    return call.answer(CustodyChallengeDocument(epoch=made[0].epoch, challenges=tuple(items)))
+    return call.answer(
+        CustodyChallengeDocument(epoch=made[0].epoch if made else None, challenges=tuple(items))
+    )

@@ -175,13 +175,16 @@ def _brought(seat: Seat, drills: Iterable[Drilled]) -> list[Drilled]:
     ]
 
 
-def challenge(scope: KeyScope, who: Collection[str] = (), *, new: bool = False) -> list[Challenge]:
+def challenge(
+    scope: KeyScope, who: Collection[str] = (), *, new: bool = False, if_any: bool = False
+) -> list[Challenge]:
     """Ask custodians for a code of each of their shares in the latest epoch.
 
     Args:
         scope: The key.
         who: Fingerprints or names; empty for everybody who holds a certificate.
         new: Draw other numbers where a challenge is still open.
+        if_any: Ask those of ``who`` who hold a share, though it be nobody.
 
     Raises:
         UsageProblem: The epoch has no such custodian, or none at all.
@@ -190,7 +193,9 @@ def challenge(scope: KeyScope, who: Collection[str] = (), *, new: bool = False) 
     """
     catalog = scope.archive("driller").catalog()
     record = catalog.record()
-    wanted = _chosen(seats(record), who)
+    wanted = _chosen(seats(record), who, if_any=if_any)
+    if not wanted:
+        return []
     with scope.locked():
         known = accepted(scope, wanted)
         numbers = {seat.key: _number(scope, seat, known.get(seat.key, {}), new=new) for seat in wanted}
@@ -287,9 +292,9 @@ def _matches(seat: Seat, code: Secret) -> int | None:
     return None
 
 
-def _chosen(all_seats: list[Seat], who: Collection[str]) -> list[Seat]:
+def _chosen(all_seats: list[Seat], who: Collection[str], *, if_any: bool) -> list[Seat]:
     people = [seat for seat in all_seats if seat.kind != "paper"]
-    if not people:
+    if not people and not if_any:
         raise UsageProblem(
             "the latest epoch has no custodians",
             hint="a group of custodians is a [holder.*] of kind openpgp; `orgkey custody rotate` applies it",
@@ -297,7 +302,7 @@ def _chosen(all_seats: list[Seat], who: Collection[str]) -> list[Seat]:
     names = {_plain(text) for text in who}
     chosen = [seat for seat in people if not names or {_plain(seat.share.label), _plain(seat.name)} & names]
     unknown = names - {_plain(text) for seat in chosen for text in (seat.share.label, seat.name)}
-    if unknown:
+    if unknown and not if_any:
         raise UsageProblem(
             "no custodian of the latest epoch is called " + ", ".join(sorted(unknown)),
             hint="it has " + ", ".join(sorted({f"{seat.name} ({seat.share.label})" for seat in people})),

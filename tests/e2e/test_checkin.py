@@ -4,51 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e.custodian import Custodian, at_own_machine
 from tests.e2e.test_custody_rotate import last_event, record_at
 from tests.support import people
-from tests.support.commandline import Desk, Run, converse, end_gpg, environment, gpg, next_second, orgkey
+from tests.support.commandline import Desk, converse, end_gpg, next_second
 from tests.support.people import FINGERPRINTS
 
 if TYPE_CHECKING:
     from tests.conftest import Place
 
 
-@dataclass(frozen=True)
-class Custodian:
-    """A person at a machine of their own: an empty home, a keyring, and nothing of ours but the program."""
-
-    name: str
-    folder: Path
-
-    @property
-    def env(self) -> dict[str, str]:
-        return environment(self.folder) | {"GNUPGHOME": str(self.folder / "gnupg")}
-
-    def check(self, challenge: Path, *words: str, expect: int | None = 0) -> Run:
-        given = ("custody", "check", "--challenge", str(challenge), *words)
-        return orgkey(self.folder, *given, env=self.env, expect=expect)
-
-    def codes(self, challenge: Path, *words: str) -> list[str]:
-        done = self.check(challenge, *words, "--json").document
-        return [item["code"] for item in done["answers"]]
-
-
 @pytest.fixture
 def bob() -> Iterator[Custodian]:
-    # A short name: the path of an agent's socket has a limit (unix(7)).
-    with tempfile.TemporaryDirectory(prefix="okb-") as name:
-        folder = Path(name)
-        gpg(folder / "gnupg", "--import", stdin=people.secret_key("bob"))
-        yield Custodian("bob", folder)
-        end_gpg(folder / "gnupg")
+    with at_own_machine("bob") as custodian:
+        yield custodian
 
 
 @pytest.fixture

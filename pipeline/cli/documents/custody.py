@@ -48,15 +48,17 @@ class CustodyChallengeDocument(Document, printed_by="orgkey custody challenge"):
     """The challenges that were made.
 
     Attributes:
-        epoch: The epoch whose shares are asked for.
+        epoch: The epoch whose shares are asked for; null where nobody is asked.
         challenges: One for each custodian.
     """
 
-    epoch: str
+    epoch: str | None
     challenges: tuple[ChallengeItem, ...]
 
     def lines(self) -> list[str]:
         """What a person reads."""
+        if not self.challenges:
+            return ["nobody is asked"]
         rows = [
             (printable(item.name), item.custodian, str(len(item.shares)), str(item.file))
             for item in self.challenges
@@ -101,6 +103,38 @@ class CustodyCheckDocument(Document, printed_by="orgkey custody check"):
     epoch: str
     custodian: str
     answers: tuple[AnswerItem, ...]
+
+
+class KeyAnswerItem(Part):
+    """The answer for one key of many.
+
+    Attributes:
+        fingerprint: The Org Key's, from its challenge.
+        epoch: From its challenge.
+        codes: What the operator is given, one for each share that is good.
+        problems: Why there is no code of a share.
+    """
+
+    fingerprint: str
+    epoch: str
+    codes: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+class CustodyAnswerDocument(
+    Document, schema="orgkey.custody-answer/1", printed_by="orgkey custody check of a challenge for many keys"
+):
+    """What a custodian of many keys answers; `orgkey fleet confirm` enters it.
+
+    Attributes:
+        custodian: From the challenges.
+        keys: The answer for each key, by the name that the challenge has for it.
+        exit_code: 0, or of all shares that are not good the first code of the table.
+    """
+
+    custodian: str
+    keys: Mapping[str, KeyAnswerItem]
+    exit_code: Code
 
 
 class ConfirmedItem(Part):

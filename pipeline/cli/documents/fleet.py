@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pipeline.cli.documents import Document, Part, at
+from pipeline.cli.output import counted, printable, table
 from pipeline.core.errors import Code
 
 
@@ -74,3 +76,77 @@ class FleetPostureDocument(Document, schema="orgkey.fleet-posture/1", printed_by
     fatal_losses: tuple[PartyItem, ...]
     unknown: Mapping[str, str]
     exit_code: Code
+
+
+class FleetChallengeItem(Part):
+    """A challenge for one custodian.
+
+    Attributes:
+        custodian: Fingerprint of the certificate.
+        name: What the custodian is called.
+        file: The file to send.
+        keys: The names of the keys whose shares are asked for.
+    """
+
+    custodian: str
+    name: str
+    file: Path
+    keys: tuple[str, ...]
+
+
+class FleetChallengeDocument(
+    Document, schema="orgkey.fleet-challenge/1", printed_by="orgkey fleet challenge"
+):
+    """The challenges that were made for many keys.
+
+    Attributes:
+        challenges: One for each custodian.
+        problems: Keys for which nobody is asked, with the reason.
+        exit_code: How the run ended.
+    """
+
+    challenges: tuple[FleetChallengeItem, ...]
+    problems: Mapping[str, str]
+    exit_code: Code
+
+    def lines(self) -> list[str]:
+        """What a person reads."""
+        rows = [
+            (printable(item.name), item.custodian, str(len(item.keys)), str(item.file))
+            for item in self.challenges
+        ]
+        return [
+            *table(("custodian", "certificate", "keys", "file to send"), rows),
+            *(f"  - {name}: nobody is asked: {why}" for name, why in self.problems.items()),
+            "",
+            "each of them runs: orgkey custody check --challenge FILE --out ANSWER",
+            "enter what they send: orgkey fleet confirm ANSWER",
+        ]
+
+
+class FleetConfirmDocument(Document, schema="orgkey.fleet-confirm/1", printed_by="orgkey fleet confirm"):
+    """What was entered of a custodian's answer.
+
+    Attributes:
+        confirmed: How many shares were proven, by the name of the key.
+        refused: Keys whose codes were not all entered, with the reason.
+        unanswered: Keys of which the custodian could not prove a share, with the reason.
+        left: Keys of the answer that no configuration was named for.
+        exit_code: How the run ended.
+    """
+
+    confirmed: Mapping[str, int]
+    refused: Mapping[str, str]
+    unanswered: Mapping[str, str]
+    left: tuple[str, ...]
+    exit_code: Code
+
+    def lines(self) -> list[str]:
+        """What a person reads."""
+        return [
+            *(f"  - {name}: refused: {why}" for name, why in self.refused.items()),
+            *(f"  - {name}: not answered: {why}" for name, why in self.unanswered.items()),
+            *(f"  - {name}: left out: no configuration of this name is given" for name in self.left),
+            f"checked in: {counted(sum(self.confirmed.values()), 'share')} "
+            f"of {counted(len(self.confirmed), 'key')}",
+        ]
