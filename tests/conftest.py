@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 from tests.support import forkserver, leftovers
 
 if TYPE_CHECKING:
+    from pipeline.devstack.outside import Outside
     from tests.support.local_stack import Stack
 
 AMBIENT = ("VAULT_", "BAO_", "AWS_", "ORGKEY_", "GNUPG", "XDG_")
@@ -32,15 +33,17 @@ settings.load_profile("orgkey")
 FAILED = pytest.StashKey[bool]()
 _run_directory: Path | None = None
 _cache: str = ""
+_outside: Outside | None = None
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the run's directory and keep the place of the built servers before HOME is changed."""
+    """Choose the run's directory, and keep what the environment says of servers before it is cleaned."""
     from pipeline.devstack import processes
+    from pipeline.devstack.outside import Outside
     from pipeline.devstack.programs import cache_root
 
-    global _run_directory, _cache
-    _cache = str(cache_root())
+    global _run_directory, _cache, _outside
+    _cache, _outside = str(cache_root()), Outside.from_environment()
     forkserver.fork_provers()
     if hasattr(config, "workerinput"):
         _run_directory = Path(os.environ[RUN_DIRECTORY])
@@ -217,7 +220,7 @@ def shared_breakable_stack() -> Iterator[Stack]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ORGKEY_STACK_CACHE", _cache)
         directory = leftovers.directory("breakable-")
-        made = Stack(directory / "stack")
+        made = Stack(directory / "stack", outside=_outside)
         try:
             made.up()
             yield made

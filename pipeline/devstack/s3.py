@@ -16,6 +16,7 @@ from pipeline.core.errors import LocalFilesProblem, Unreachable
 from pipeline.core.process import clean_environment
 from pipeline.core.resources import infra_path
 from pipeline.devstack import wire
+from pipeline.devstack.features import S3Trial
 from pipeline.devstack.members import StackServer
 from pipeline.devstack.outside import Outside
 from pipeline.devstack.programs import VERSITYGW, version_of
@@ -65,14 +66,16 @@ class S3Server(StackServer):
         return answer.text if answer else ""
 
     def set_up(self, endpoint: str) -> Mapping[str, Any]:
-        """Make users, bucket and bucket policy; at an outside server the bucket, if we may."""
+        """Make users, bucket and bucket policy; at an outside server the bucket, if we may, and try it."""
         bucket = self._servers.s3_bucket
         if self.outside is not None:
             credentials = self._servers.s3_credentials_file or Path()
-            with suppress(LocalFilesProblem):  # no such profile: the bucket is there
+            try:
                 wire.read_credentials(credentials)
-                _make_bucket(bucket, endpoint, credentials, None)
-            return {"bucket": bucket}
+            except LocalFilesProblem:  # no administrator: the bucket is there, and is not tried
+                return {"bucket": bucket, "lacks": ()}
+            _make_bucket(bucket, endpoint, credentials, None)
+            return {"bucket": bucket, "lacks": lacks(bucket, endpoint, credentials)}
         users = {}
         for identity in IDENTITIES[1:]:  # all but root
             access, secret = wire.read_credentials(self.layout.aws_credentials(identity))
@@ -126,6 +129,28 @@ def _make_bucket(bucket: str, endpoint: str, credentials: Path, policy: str | No
             client.put_bucket_policy(Bucket=bucket, Policy=policy)
 
     wire.aws(endpoint, credentials).call(make, "s3", "stack, make the bucket")
+
+
+def lacks(bucket: str, endpoint: str, credentials: Path) -> tuple[str, ...]:
+    """What an S3 does not know of what records need, tried in a bucket.
+
+    Args:
+        bucket: The bucket.
+        endpoint: The server's URL.
+        credentials: An administrator's credentials file.
+
+    Returns:
+        Some of :data:`pipeline.devstack.features.FEATURES`.
+
+    Raises:
+        OrgkeyError: The server does not answer, or takes no write at all.
+    """
+
+    def look(_: Any) -> Mapping[str, bool]:
+        return S3Trial(wire.boto3_client("s3", endpoint, credentials), bucket).known()
+
+    known = wire.aws(endpoint, credentials).call(look, "s3", "stack, try what the server knows")
+    return tuple(name for name, has in known.items() if not has)
 
 
 def has_attributes(directory: Path) -> bool:

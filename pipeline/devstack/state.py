@@ -104,6 +104,7 @@ class StackState:
         bucket: The bucket's name.
         bucket_owner: What the bucket's owner is called, where known.
         kms_key: ARN of the KMS key.
+        lacks: What an outside S3 does not know of what records need.
     """
 
     members: Mapping[str, Member] = field(default_factory=dict)
@@ -111,6 +112,7 @@ class StackState:
     bucket: str = "orgkey"
     bucket_owner: str | None = None
     kms_key: str = ""
+    lacks: tuple[str, ...] = ()
 
 
 class Book:

@@ -159,6 +159,7 @@ def test_records_are_listed_without_the_ledger(
 @pytest.mark.parametrize("kind", ["s3", "vault"])
 def test_the_driller_writes_nothing(request: pytest.FixtureRequest, kind: str, fingerprint: str) -> None:
     place = request.getfixturevalue(f"{kind}_place")
+    place.stack.demand_roles(kind)
     build = BUILD[kind]
     with pytest.raises(Denied):
         build(place, fingerprint, "driller").put(HOST, 1, document(1), NOW)

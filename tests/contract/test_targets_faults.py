@@ -115,6 +115,7 @@ def test_retrying_ends_with_the_deadline(server_place: ServerPlace, slot: Slot) 
 
 
 def test_the_reader_may_not_write_and_the_writer_may(server_place: ServerPlace, slot: Slot) -> None:
+    server_place.stack.demand_roles(server_place.kind)
     with pytest.raises(Denied) as raised:
         server_place.target("driller").put(slot, RECORD)
     assert "driller" in raised.value.message

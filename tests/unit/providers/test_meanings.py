@@ -23,6 +23,7 @@ from pipeline.providers.unanswered import Route
 from pipeline.providers.vault.session import VaultSession
 from pipeline.storage.s3.backend import S3Backend
 from pipeline.storage.s3.bucket import Bucket
+from pipeline.storage.s3.rights import WRITE, probe
 from tests.support.reporter import Lines
 from tests.support.scripted_server import Answer, Asked, ScriptedServer
 
@@ -254,6 +255,29 @@ def test_doctor_names_what_the_server_lacks(tmp_path: Path) -> None:
         puts = [asked for asked in server.asked if asked.method == "PUT"]
     assert any(finding.code == 2 and "If-None-Match" in finding.hint for finding in findings), findings
     assert all(asked.headers.get("x-amz-checksum-sha256") for asked in puts)
+
+
+def test_doctor_stores_no_more_where_checksums_are_ignored(tmp_path: Path) -> None:
+    def script(asked: Asked) -> Answer:
+        body = LISTING if "versions" in asked.path else b""
+        return Answer(200, body, content_type="application/xml")
+
+    with ScriptedServer(script) as server:
+        place = S3TargetConfig(
+            kind="s3", bucket="b", endpoint_url=server.url, prefix="r", controlled_by=("x",)
+        )
+        (finding,) = S3Backend("s3", place, aws(server.url, tmp_path)).check()
+        (stored,) = (asked for asked in server.asked if asked.method in ("PUT", "DELETE"))
+    assert finding.code == 23
+    assert "knows no SHA-256 checksums: it stored s3://b/r/no-such-record-" in finding.message
+    assert stored.path.partition("?")[0].removeprefix("/b/") in finding.message
+
+
+def test_a_plain_400_that_speaks_of_a_checksum_means_that_it_was_looked_at(tmp_path: Path) -> None:
+    body = xml("BadRequest", "Value for x-amz-checksum-sha256 header is invalid.")
+    with ScriptedServer(lambda _: Answer(400, body, content_type="application/xml")) as server:
+        place = S3TargetConfig(kind="s3", bucket="b", endpoint_url=server.url, controlled_by=("x",))
+        probe(Bucket(place, aws(server.url, tmp_path)), "look", WRITE)
 
 
 def test_a_404_that_speaks_of_a_lock_means_no_lock(tmp_path: Path) -> None:
