@@ -8,8 +8,8 @@
 | ``ORGKEY_STACK_S3_CREDENTIALS_FILE`` | credentials file: profiles ``writer`` and ``driller``, see below |
 | ``ORGKEY_STACK_S3_BUCKET`` | the bucket, when it is not ``orgkey`` |
 
-The credentials file has the form of ``~/.aws/credentials``; all profiles may hold the same key, and there may be
-``auditor`` and ``retention``, too. With a profile ``default`` in it, an administrator's, the bucket is made
+The credentials file has the form of ``~/.aws/credentials``; all profiles may hold the same key, and there may
+be ``auditor`` and ``retention``, too. With a profile ``default``, an administrator's, the bucket is made
 where it is missing, and the server is tried: what it lacks of what records need is said at the start.
 """
 
