@@ -32,6 +32,9 @@ COMMANDS = commands(
             "backups": "Look after the server's backups: that the escrowed keys open them.",
             "backups verify": "Open backups with the escrowed key; prove that they are whole.",
             "backups map": "Which escrowed key opens which backup.",
+            "backups read": "For other machines: read the backup of one ticket.",
+            "backups crew": "Machines that read backups by tickets.",
+            "backups crew init": "Make the key with which a crew opens its tickets.",
         },
         "After a disaster": {
             "restore": "Get the keypair back under a passphrase that you choose.",

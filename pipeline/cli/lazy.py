@@ -105,7 +105,7 @@ class LateCommand:
             return typer.main.get_group(alone).commands[name]
         first, _, second = self.words.partition(" ")
         together = not second or first in ONE_MODULE
-        module = import_module(f"{__package__}.{first}_{'command' if together else second}")
+        module = import_module(f"{__package__}.{first}_{'command' if together else second.replace(' ', '_')}")
         function = getattr(module, name, None) or getattr(module, f"{name}_")
         alone.command(name, cls=HelpCommand, short_help=self.help)(function)
         return typer.main.get_command(alone)
@@ -121,11 +121,14 @@ def commands(tasks: Mapping[str, Mapping[str, str]], needs: Mapping[str, str]) -
     entries: dict[str, LateCommand] = {}
     for task, table in tasks.items():
         for words, text in table.items():
-            group_name, _, name = words.partition(" ")
-            if name:
-                entries[group_name].commands[name] = LateCommand(words, text)
-            else:
-                entries[words] = LateCommand(words, text, task, needs.get(words, ""))
+            *above, name = words.split(" ")
+            if not above:
+                entries[name] = LateCommand(words, text, task, needs.get(words, ""))
+                continue
+            into = entries
+            for one in above:
+                into = into[one].commands
+            into[name] = LateCommand(words, text)
     return entries
 
 

@@ -1,6 +1,8 @@
-"""The document of `backups verify`."""
+"""The documents of `backups verify` and `backups crew init`."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from pipeline.cli.documents import Document, Part, at
 from pipeline.core.errors import Code
@@ -65,3 +67,22 @@ class BackupsVerifyDocument(Document, schema="orgkey.backups-verify/1", printed_
     backups: tuple[VerifiedBackupItem, ...]
     left: int
     exit_code: Code
+
+
+class CrewInitDocument(Document, printed_by="orgkey backups crew init"):
+    """The key of a crew was made.
+
+    Attributes:
+        file: Where it is; only the crew's machines may have it.
+        crew_key: Its public half, in Base64: what tickets are sealed to.
+    """
+
+    file: Path
+    crew_key: str
+
+    def lines(self) -> list[str]:
+        """What a person reads."""
+        return [
+            f"the crew's key is in {self.file}: take it to the crew's machines, and nowhere else",
+            f"its public half, to which tickets are sealed: {self.crew_key}",
+        ]

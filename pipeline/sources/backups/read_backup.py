@@ -5,21 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Final, Literal
 
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import Degraded, IntegrityProblem, OrgkeyError, Unsupported
+from pipeline.core.errors import Code, Degraded, IntegrityProblem, OrgkeyError, Unsupported
 from pipeline.core.isolation import isolated
 from pipeline.sources.backups import engine, gpg_engine, message_header
 from pipeline.sources.backups.byte_stream import CutOff, of_bytes
 from pipeline.sources.backups.content import unwrapped
-from pipeline.sources.backups.engine import NO_EXPECTATIONS, Expectations, Reading, SessionKey
+from pipeline.sources.backups.engine import NO_EXPECTATIONS, Expectations, Reading, ReadResult, SessionKey
 from pipeline.sources.backups.message_header import MessageHeader
 from pipeline.sources.backups.sources import BackupSource, FileState, file_state
 from pipeline.sources.backups.tally import Tally
 from pipeline.sources.backups.worker_client import Meter, WorkerClient
 
 Engine = Literal["auto", "gpg"]
+UNPROTECTED: Final = (
+    "it has no integrity code: it was read to its end, but an alteration would not be noticed"
+)
 _HEAD_SECONDS = 60.0
 """More than looking at a head ever takes; a compressed one may go on for long."""
 _RECENT_SECONDS = 60.0
@@ -81,6 +84,25 @@ def read(
     if isinstance(found.outcome, IntegrityProblem):
         return replace(found, outcome=_at_rest(found.outcome, source, before))
     return found
+
+
+def verdict(outcome: ReadResult | OrgkeyError) -> tuple[Code, str | None]:
+    """Judge what came of a backup.
+
+    Args:
+        outcome: What it was, or what is wrong with it.
+
+    Returns:
+        ``OK``; ``DEGRADED`` where no integrity code protects it or an expected entry is missing; else what
+        went wrong; and that in words.
+    """
+    if isinstance(outcome, OrgkeyError):
+        return outcome.code, outcome.message
+    if outcome.integrity == "none":
+        return Code.DEGRADED, UNPROTECTED
+    if outcome.found.missing:
+        return Code.DEGRADED, f"it has no entry with the name {', '.join(outcome.found.missing)}"
+    return Code.OK, None
 
 
 def _either(read: Callable[[], Reading]) -> Reading:

@@ -38,7 +38,6 @@ from pipeline.workflows.backups import backup_map
 from pipeline.workflows.backups.backup_map import Backup, EscrowedKey
 from pipeline.workflows.backups.selection import ALL, Places, Selection, dated
 
-UNPROTECTED = "it has no integrity code: it was read to its end, but an alteration would not be noticed"
 UNPROVEN: Final = "unproven"
 """Anybody who has the public key can make a backup that the escrowed key opens."""
 _KEY_LIMIT: Final = 1 << 20
@@ -393,7 +392,7 @@ def _read(
             source, head, item.session, reader, deadline=deadline, wanted=engine, meter=meter,
             expected=expected,
         )  # fmt: skip
-        code, problem = _verdict(found.outcome)
+        code, problem = read_backup.verdict(found.outcome)
         result = None if isinstance(found.outcome, OrgkeyError) else found.outcome
         sha256 = found.sha256
     recorded = known.model_copy(
@@ -405,16 +404,6 @@ def _read(
         } | (_held(result) if result else {})
     )  # fmt: skip
     return VerifiedBackup(source, result, key, time.monotonic() - started, problem, code, recorded)
-
-
-def _verdict(outcome: ReadResult | OrgkeyError) -> tuple[Code, str | None]:
-    if isinstance(outcome, OrgkeyError):
-        return outcome.code, outcome.message
-    if outcome.integrity == "none":
-        return Code.DEGRADED, UNPROTECTED
-    if outcome.found.missing:
-        return Code.DEGRADED, f"it has no entry with the name {', '.join(outcome.found.missing)}"
-    return Code.OK, None
 
 
 def _held(result: ReadResult) -> dict[str, object]:

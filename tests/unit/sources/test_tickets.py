@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.errors import Code, Conflict, IntegrityProblem, Interrupted, OrgkeyError, UsageProblem
+from pipeline.core.errors import (
+    Code,
+    Conflict,
+    IntegrityProblem,
+    Interrupted,
+    OrgkeyError,
+    UsageProblem,
+    error_of,
+)
 from pipeline.core.secret import Secret
 from pipeline.sources.backups.container import ContentSummary
 from pipeline.sources.backups.crew.answer import REFUSALS, Answer
@@ -27,7 +35,8 @@ RESULT = ReadResult(
 ID = "0123456789abcdef" * 2
 
 
-def part(path: str = "/srv/backups/one.pgp", **more: object) -> OpenPart:
+def part(**more: object) -> OpenPart:
+    path = "/srv/backups/one.pgp"
     place = SharedFile.of(Path(path), "1:2:3")
     return OpenPart.model_validate(
         {
@@ -194,8 +203,6 @@ def test_an_answer_under_the_key_of_another_ticket_is_refused() -> None:
 
 @pytest.mark.parametrize("code", sorted(REFUSALS))
 def test_an_error_arrives_with_its_code(code: Code) -> None:
-    from pipeline.core.errors import error_of
-
     line = Answer.of(ID, "w1", 0, Reading(error_of(code)("what happened", hint="what to do")), MAC).line()
     found = Answer.read(line).reading().outcome
     assert isinstance(found, OrgkeyError)

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from pipeline.core import log
 from pipeline.core.errors import Code, IntegrityProblem, OrgkeyError, error_of
 from pipeline.core.secret import Secret
 from pipeline.core.text import printable
@@ -65,7 +66,9 @@ class AnsweredError(Exact):
     def of(cls, error: OrgkeyError) -> Self:
         """Put an error into words for another machine."""
         code = error.code if error.code in REFUSALS else Code.INTERNAL
-        message, hint = (printable(text)[:LONGEST_PATTERN] for text in (error.message, error.hint))
+        message, hint = (
+            printable(log.without_logins(text))[:LONGEST_PATTERN] for text in (error.message, error.hint)
+        )
         return cls(code=int(code), message=message, hint=hint)
 
     @model_validator(mode="after")

@@ -1,0 +1,49 @@
+"""`orgkey backups read`: for machines of a crew; no configuration, no state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, opt, read_file
+from pipeline.core import files
+from pipeline.core.errors import Code
+
+
+@command(
+    "orgkey backups read --ticket ticket.json --crew-key-file crew.key",
+    (*COPY_CODES, Code.CONFLICT, Code.UNSUPPORTED, Code.PROGRAM_MISSING),
+    shared=("quiet", "verbose"),
+)
+def read(
+    call: Invocation,
+    ticket: Path = opt("--ticket", "The ticket; - for standard input.", "FILE|-"),
+    crew_key_file: Path = opt("--crew-key-file", "The crew's key, which opens it.", "FILE"),
+    output: Path | None = opt(
+        "--output", "Write the answer there instead of on standard output.", "FILE", WHERE
+    ),
+) -> Code:
+    """Read the backup of one ticket, and answer with what it was.
+
+    For machines of a crew, which need to read the backups, and nothing else: neither a configuration nor a
+    login but the one with which they read a bucket. The backup is read as a stream, in a process apart. The
+    answer is one line of JSON; the exit code is that of what was found.
+    """
+    from pipeline.sources.backups import read_backup
+    from pipeline.sources.backups.crew.answer import Answer
+    from pipeline.sources.backups.crew.crew_key import CrewKey
+    from pipeline.sources.backups.crew.read_ticket import read_ticket
+    from pipeline.sources.backups.crew.ticket import LONGEST
+    from pipeline.sources.backups.worker_client import WorkerClient
+
+    key = CrewKey.load(crew_key_file)
+    line = read_file(Path("/dev/stdin") if str(ticket) == "-" else ticket, LONGEST).decode(errors="replace")
+    with WorkerClient() as reader:
+        answer = read_ticket(line, key, reader)
+    if output is not None:
+        files.replace(files.expanded(output), f"{answer}\n".encode())
+    else:
+        call.out.emit({}, [answer])
+    code, problem = read_backup.verdict(Answer.read(answer).reading().outcome)
+    if problem is not None:
+        call.out.warn(problem)
+    return code
