@@ -158,7 +158,7 @@ def main() -> NoReturn:
         _ignore_signals()
     except Signalled:
         _clean_up()
-        report_error(_interrupted(), as_json=as_json)
+        _report(_interrupted(), as_json)
         code = Code.INTERRUPTED
     lost = streams.loss(code)
     if lost is not None:
@@ -167,7 +167,26 @@ def main() -> NoReturn:
     _log_end(code)
     streams.flush()
     # Threads may still wait for a server that never answers; nothing of theirs counts any more.
-    os._exit(int(code))
+    os._exit(_plugin_state(code) if _as_plugin() else int(code))
+
+
+def _as_plugin() -> bool:
+    """Whether a monitor reads the answer: errors, the parser's too, are then told as it understands them."""
+    return "--nagios" in sys.argv[1:]
+
+
+def _plugin_state(code: Code) -> int:
+    from pipeline.cli.nagios import PluginState
+
+    return int(PluginState.of(code))
+
+
+def _report(problem: OrgkeyError, as_json: bool) -> None:
+    report_error(problem, as_json=as_json and not _as_plugin())
+    if _as_plugin():
+        from pipeline.cli import nagios
+
+        sys.stdout.write(nagios.line(problem.code, f"{problem.message}; {problem.hint}") + "\n")
 
 
 def _run(as_json: bool) -> Code:
@@ -184,7 +203,7 @@ def _run(as_json: bool) -> Code:
             sys.stderr.write(f"{message}\n" if message else "")
             return Code.USAGE
         problem = _problem(error)
-        report_error(problem, as_json=as_json)
+        _report(problem, as_json)
         return problem.code
     return result if isinstance(result, Code) else Code.OK
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.archive import overview
 from pipeline.archive.run import KeyScope
 from pipeline.cli import jobs, status_text
+from pipeline.cli import nagios as plugin
 from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, opt
 from pipeline.cli.documents.stored import StatusDocument
 from pipeline.cli.output import Output
-from pipeline.core.errors import Code, OrgkeyError, first_of
+from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
 from pipeline.monitoring import prometheus
 from pipeline.monitoring import status as story
 
@@ -25,11 +27,16 @@ def status(
         "FILE",
         WHERE,
     ),
+    nagios: bool = opt(
+        "--nagios", "One line and the exit codes 0 to 3, as a monitoring plugin.", None, WHERE
+    ),
 ) -> Code:
     """Say how fresh and how proven the escrow is.
 
     The gate for monitoring: exit code 40 when a rule of the policy is broken.
     """
+    if nagios and call.json:
+        raise UsageProblem("--nagios and --json exclude each other", hint="give one of them")
     context = None
     try:
         context = call.context()
@@ -48,7 +55,10 @@ def status(
             # The gate's result is printed all the same.
             call.out.warn(f"{error.message}; {error.hint}")
             code = first_of([code, error.code])
-    return call.answer(StatusDocument.about(result, code), status_text.lines(result))
+    lines = status_text.lines(result)
+    if nagios:
+        lines = [plugin.of_status(replace(result, code=code), context.config.policy)]
+    return call.answer(StatusDocument.about(result, code), lines)
 
 
 def _name(context: KeyScope) -> str:

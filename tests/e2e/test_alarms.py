@@ -421,3 +421,37 @@ def test_locks_and_objectives_are_measured_on_real_copies(desk_of: Desk) -> None
     said = desk.run("status", expect=40).out
     assert len(said.splitlines()) <= 24
     assert max(map(len, said.splitlines())) <= 100
+
+
+# -- as a monitoring plugin ------------------------------------------------------------------------------
+
+_PLUGIN_LINE = re.compile(
+    r"ORGKEY (OK|WARNING|CRITICAL|UNKNOWN) - [^|\n]+"
+    r"( \|( [a-z_]+=[0-9]+s?;[0-9:]*;[0-9:]*;0)+)?\n"
+)
+"""Label, value, unit, thresholds and minimum, as the Monitoring Plugins guidelines write them."""
+
+
+def test_a_monitoring_plugin_says_it_in_one_line_and_four_codes(alarmed: Alarmed) -> None:
+    desk = alarmed.desk
+    desk.escrow()
+    fine = desk.run("status", "--nagios", expect=0)
+    assert _PLUGIN_LINE.fullmatch(fine.out), fine.out
+    assert fine.out.startswith("ORGKEY OK - all ")
+    assert " | rules_broken=0;;0;0 copies_good=2;;2:;0 epoch_age=" in fine.out
+    desk.edit("max_drill_age_days = 8", "max_drill_age_days = 0.000001")
+    stale = desk.run("status", "--nagios", expect=2)
+    assert _PLUGIN_LINE.fullmatch(stale.out), stale.out
+    assert stale.out.startswith("ORGKEY CRITICAL - 1 of ")
+    assert "rules_broken=1;;0;0" in stale.out
+
+
+@pytest.mark.parametrize("words", [("--nonsense",), ("--json",), ()])
+def test_a_monitoring_plugin_that_cannot_judge_says_that_it_does_not_know(
+    desk_of: Desk, words: tuple[str, ...]
+) -> None:
+    if not words:
+        desk_of.config.write_text("nonsense")
+    run = desk_of.run("status", "--nagios", *words, expect=3)
+    assert _PLUGIN_LINE.fullmatch(run.out), run.out
+    assert run.out.startswith("ORGKEY UNKNOWN - ")
