@@ -4,7 +4,8 @@ from __future__ import annotations
 
 _REACHED = {
     "ca_file": "PEM file of the authority that signed the server's certificate. Left out: the public "
-    "authorities of the Python package certifi, not the system's.",
+    "authorities of the Python package certifi, not the system's. `system`: those that OpenSSL finds on this "
+    "host, or in `SSL_CERT_FILE` and `SSL_CERT_DIR`.",
     "proxy": "The proxy on the way, `http://proxy.example.com:3128`; `none` for no proxy. Goes before "
     "`HTTPS_PROXY` and `NO_PROXY`, which count where it is left out.",
     "proxy_file": "File with the proxy's address, where that holds a user and a password.",

@@ -21,7 +21,7 @@ from pipeline.core.errors import OrgkeyError
 from pipeline.core.files import exhaustion
 from pipeline.providers import failures, proxy
 from pipeline.providers.text import one_line
-from pipeline.providers.tls.files import CertificateFacts, Pair, day, read_certificate
+from pipeline.providers.tls.files import SYSTEM, CertificateFacts, Pair, day, read_certificate
 from pipeline.providers.tls.handshake import hear, peek
 from pipeline.providers.wire import NoAnswer, Unusable
 
@@ -89,7 +89,7 @@ def facts(route: Route, url: str, text: str) -> Mapping[str, Any]:
     return {
         "address": route.address,
         "host": urlsplit(route.address).hostname,
-        "ca_file": route.ca_file,
+        "ca_file": "the system's bundle" if route.ca_file == SYSTEM else route.ca_file,
         "url_shown": one_line(url),
         "proxy_shown": lambda: proxy.without_login(way()),
         "proxy_setting": lambda: proxy.setting(route.place, url),

@@ -32,7 +32,7 @@ from pipeline.core import clock
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import OrgkeyError
 from pipeline.providers import proxy as _proxy
-from pipeline.providers.tls.files import Pair, require_authority, require_pair
+from pipeline.providers.tls.files import SYSTEM, Pair, require_authority, require_pair
 
 if TYPE_CHECKING:
     from pipeline.config.places import AwsPlace, VaultPlace
@@ -212,7 +212,7 @@ class Wire:
         place: Whose proxy counts.
         deadline: The end of the run; it is told the ``Date`` of each answer.
         call_seconds: Time allowed for one request.
-        ca_file: The authorities that are trusted instead of the usual ones.
+        ca_file: The authorities that are trusted instead of the usual ones; ``SYSTEM`` trusts this host's.
         pair: Files with our own certificate and its key.
 
     Raises:
@@ -314,7 +314,10 @@ class Wire:
         import certifi
 
         context = create_urllib3_context()
-        context.load_verify_locations(self._ca_file or certifi.where())
+        if self._ca_file == SYSTEM:
+            context.set_default_verify_paths()
+        else:
+            context.load_verify_locations(self._ca_file or certifi.where())
         if self._pair is not None:
             context.load_cert_chain(*self._pair)
         return context

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeline.core.errors import UsageProblem
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pipeline.config.identities import VaultIdentity
     from pipeline.config.places import VaultPlace
 
+SYSTEM: Final = "system"
+"""The ``ca_file`` that stands for the authorities which this host trusts, as OpenSSL finds them."""
 Pair = tuple[str, str]  # files with a client's certificate and its key
 
 
@@ -45,15 +48,27 @@ def require_authority(path: str | None) -> None:
         return
     import ssl
 
+    setting = "ca_file"
+    if path == SYSTEM:
+        # OpenSSL passes over what it cannot read, and then trusts nobody.
+        known = ssl.get_default_verify_paths()
+        setting, path = known.openssl_cafile_env, os.environ.get(known.openssl_cafile_env)
+        if path is None:
+            if not (known.cafile or known.capath):
+                raise UsageProblem(
+                    "this host has no bundle of trusted authorities",
+                    hint=f"install the package ca-certificates, or name the bundle with {setting}",
+                )
+            return
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except OSError as error:
         what, hint = (
             f"cannot be read: {error.strerror or error}",
-            "correct ca_file, or the file's permissions",
+            f"correct {setting}, or the file's permissions",
         )
         if isinstance(error, FileNotFoundError):
-            what, hint = "does not exist", "correct ca_file"
+            what, hint = "does not exist", f"correct {setting}"
         elif isinstance(error, ssl.SSLError):
             what = "holds no certificate"
             hint = "write the authority's certificate there, as PEM (-----BEGIN CERTIFICATE-----)"

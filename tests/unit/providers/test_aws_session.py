@@ -191,7 +191,7 @@ def test_an_endpoint_that_is_none(keys: AwsIdentity) -> None:
         open_session("nonsense", keys).call(buckets, "s3", "look")
 
 
-def test_certificates(keys: AwsIdentity, tmp_path: Path) -> None:
+def test_certificates(keys: AwsIdentity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ca_file, context = certificate(tmp_path)
     with ScriptedServer(fine, context) as server:
         open_session(server.url, keys, ca_file=str(ca_file)).call(buckets, "s3", "look")
@@ -200,6 +200,10 @@ def test_certificates(keys: AwsIdentity, tmp_path: Path) -> None:
         assert not raised.value.again
         with pytest.raises(UsageProblem, match="CA file"):
             open_session(server.url, keys, ca_file="/nowhere.pem").call(buckets, "s3", "look")
+        with pytest.raises(Unreachable, match="authority that is not trusted"):
+            open_session(server.url, keys, ca_file="system").call(buckets, "s3", "look")
+        monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
+        open_session(server.url, keys, ca_file="system").call(buckets, "s3", "look")
     ca_file, context = certificate(tmp_path, address="127.0.0.2")
     with (
         ScriptedServer(fine, context) as server,

@@ -443,3 +443,34 @@ def test_what_was_written_is_asked_for_with_every_later_request(token_file: Vaul
     assert indexes[0] is None
     assert indexes[-1] == "i7"
     assert server.asked[-1].headers.get("X-Vault-Inconsistent") == "forward-active-node"
+
+
+def test_the_systems_authorities_are_trusted_where_that_is_asked_for(
+    token_file: VaultIdentity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ca_file, context = certificate(tmp_path)
+    with ScriptedServer(after_login(Answer(body=b'{"data": {}}')), context) as server:
+        with pytest.raises(Unreachable, match="authority that is not trusted") as raised:
+            open_session(server.url, token_file, ca_file="system").call(read, "look")
+        assert "the system's bundle does not hold that authority" in raised.value.hint
+        monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
+        open_session(server.url, token_file, ca_file="system").call(read, "look")
+        # Nothing but the word brings it in.
+        with pytest.raises(Unreachable, match="authority that is not trusted"):
+            open_session(server.url, token_file).call(read, "look")
+
+
+@pytest.mark.parametrize(("content", "told"), [(None, "does not exist"), (b"-", "holds no certificate")])
+def test_a_bundle_of_the_system_that_cannot_be_used_is_named(
+    token_file: VaultIdentity,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes | None,
+    told: str,
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    if content is not None:
+        bundle.write_bytes(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    with pytest.raises(UsageProblem, match=f"{bundle} {told}"):
+        open_session("https://127.0.0.1:1", token_file, ca_file="system").call(read, "look")
