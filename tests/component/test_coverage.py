@@ -20,7 +20,7 @@ from pipeline.openpgp.key.rewrap import UnlockedKey
 from pipeline.record import create
 from pipeline.sources.backups.session_keys import SessionKeys
 from pipeline.sources.backups.sources import BackupFile
-from pipeline.workflows.backups import backup_map, verify
+from pipeline.workflows.backups import backup_map, prepare, verify
 from pipeline.workflows.backups.backup_map import Backup, EscrowedKey
 from tests.support import message_writer as writer
 from tests.support.inmemory import (
@@ -173,14 +173,14 @@ def test_a_key_that_cannot_be_recovered_does_not_keep_another_from_opening(
         ours = gpg.call(*both[:2], *words, stdin=b"a backup" * 1000).output
     (tmp_path / "both.pgp").write_bytes(message)
     (tmp_path / "ours.pgp").write_bytes(ours)
-    recover = verify._Keyring._recover
+    recover = prepare._Keyring._recover
 
-    def fail(self: verify._Keyring, key: EscrowedKey) -> SessionKeys:
+    def fail(self: prepare._Keyring, key: EscrowedKey) -> SessionKeys:
         if key.fingerprint == two_keys.fingerprint:
             raise denied("the holder")
         return recover(self, key)
 
-    monkeypatch.setattr(verify._Keyring, "_recover", fail)
+    monkeypatch.setattr(prepare._Keyring, "_recover", fail)
     sources = [BackupFile(tmp_path / name) for name in ("both.pgp", "ours.pgp")]
     result = verify.verify_backups(two_keys.context, verify.VerifyRequest(sources))
     assert [(item.ok, item.code) for item in result.backups] == [(True, Code.OK), (False, Code.DENIED)]

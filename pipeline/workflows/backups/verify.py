@@ -6,14 +6,10 @@ know nothing but their session keys; what they found is compared with what was v
 
 from __future__ import annotations
 
-import queue
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -23,19 +19,18 @@ from pipeline.core import files
 from pipeline.core.clock import Deadline, stamp
 from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError
 from pipeline.core.isolation import isolated
-from pipeline.custody.shares import passphrase
 from pipeline.evidence.ledger import drill_history
 from pipeline.evidence.ledger.backup_history import SOUND, BackupHistory
 from pipeline.evidence.ledger.events import BackupRead, BackupsVerifyEvent
 from pipeline.sources.backups import read_backup
-from pipeline.sources.backups.engine import Expectations, ReadResult, SessionKey
-from pipeline.sources.backups.session_keys import SessionKeys
+from pipeline.sources.backups.engine import Expectations, ReadResult
 from pipeline.sources.backups.sources import BackupSource
 from pipeline.sources.backups.worker_client import WorkerClient
 from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
-from pipeline.unseal.unseal import unseal
 from pipeline.workflows.backups import backup_map
-from pipeline.workflows.backups.backup_map import Backup, EscrowedKey
+from pipeline.workflows.backups.backup_map import EscrowedKey
+from pipeline.workflows.backups.local_readers import LocalReaders
+from pipeline.workflows.backups.prepare import PreparedBackup, prepare
 from pipeline.workflows.backups.selection import ALL, Places, Selection, dated
 
 UNPROVEN: Final = "unproven"
@@ -167,13 +162,13 @@ def verify_backups(context: KeyScope, request: VerifyRequest) -> VerifyOutcome:
     newest = {max(mine, key=dated) for mine in places.sorted(request.sources, request.whole)}
     signers = {name: tuple(map(_public_key, place.signers)) for name, place in places.configured.items()}
     progress = request.watch(chosen)
-    with _Readers(min(request.jobs, len(chosen))) as readers:  # they load while servers are talked to
+    with LocalReaders(min(request.jobs, len(chosen))) as readers:  # they load while servers are talked to
         surveys = context.catalogs()
-        prepared, missed = _prepare(context, surveys, chosen, request.unseal)
+        prepared, missed = prepare(context, surveys, chosen, request.unseal)
         org_keys = _org_keys(surveys)
         deadline = context.backup_deadline()
 
-        def read(item: _Prepared, reader: WorkerClient) -> VerifiedBackup:
+        def read(item: PreparedBackup, reader: WorkerClient) -> VerifiedBackup:
             source, name = item.backup.source, places.name(item.backup.source)
             context.reporter.progress(f"reading {source.name}")
             expected = Expectations(places.settings(source).expect, (*org_keys, *signers.get(name, ())))
@@ -221,161 +216,8 @@ def _public_key(path: str) -> bytes:
     return data
 
 
-class _Readers:
-    """Workers that read side by side; a context manager.
-
-    Args:
-        count: How many.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._count = max(1, count)
-        self._idle: queue.SimpleQueue[WorkerClient] = queue.SimpleQueue()
-        self._all: list[WorkerClient] = []
-
-    def __enter__(self) -> _Readers:
-        try:
-            for _ in range(self._count):
-                reader = WorkerClient().__enter__()
-                self._all.append(reader)
-                self._idle.put(reader)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for reader in self._all:
-            reader.__exit__(None, None, None)
-
-    def map(
-        self, read: Callable[[_Prepared, WorkerClient], VerifiedBackup], items: Sequence[_Prepared]
-    ) -> Iterator[VerifiedBackup]:
-        """Read all, as many at once as there are workers; the results come in the items' order."""
-
-        def one(item: _Prepared) -> VerifiedBackup:
-            reader = self._idle.get()
-            try:
-                return read(item, reader)
-            finally:
-                self._idle.put(reader)
-
-        if self._count == 1:
-            yield from map(one, items)
-            return
-        with ThreadPoolExecutor(self._count, "backups") as pool:
-            jobs = [pool.submit(one, item) for item in items]
-            try:
-                for job in jobs:
-                    yield job.result()
-            except BaseException:  # a signal: nobody waits for what is being read
-                pool.shutdown(wait=False, cancel_futures=True)
-                self.__exit__()
-                raise
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A backup, with its session key or the reason why there is none."""
-
-    backup: Backup
-    session: SessionKey | None = None
-    key: EscrowedKey | None = None
-    seconds: float = 0.0
-    problem: str | None = None
-    code: Code = Code.OK
-
-
-def _prepare(
-    context: KeyScope, surveys: Sequence[Catalog], sources: Sequence[BackupSource], unsealing: UnsealRequest
-) -> tuple[list[_Prepared], tuple[Code, ...]]:
-    """Get all session keys, and what keeps other keys away; the Org Keys are at hand only here."""
-    keys = backup_map.escrowed(surveys)
-    missed = backup_map.missing(surveys)
-    with ExitStack() as stack:
-        keyring = _Keyring(context, unsealing, surveys, stack)
-        found = {
-            id(backup.source): _unlock(backup, keyring, missed)
-            for backup in backup_map.map_backups(sources, keys, missed)
-        }
-    return [found[id(source)] for source in sources], missed
-
-
-class _Keyring:
-    """The escrowed keys, each recovered when the first backup asks for it."""
-
-    def __init__(
-        self, context: KeyScope, unsealing: UnsealRequest, surveys: Sequence[Catalog], stack: ExitStack
-    ) -> None:
-        self._context = context
-        self._estate = context.backends("driller")
-        self._unsealing = unsealing
-        self._records = [
-            epoch.record for survey in surveys for epoch in survey.epochs if epoch.record is not None
-        ]
-        self._stack = stack
-        self._openers: dict[tuple[str, str], SessionKeys | OrgkeyError] = {}
-
-    def opener(self, key: EscrowedKey) -> SessionKeys:
-        """The recovered key.
-
-        Raises:
-            OrgkeyError: It cannot be recovered.
-        """
-        epoch = (key.fingerprint, key.epoch.name)
-        if epoch not in self._openers:
-            self._openers[epoch] = isolated(partial(self._recover, key), f"epoch {key.epoch.name}")
-        found = self._openers[epoch]
-        if isinstance(found, OrgkeyError):
-            raise found
-        return found
-
-    def _recover(self, key: EscrowedKey) -> SessionKeys:
-        record = key.epoch.record
-        assert record is not None
-        others = [other for other in self._records if other is not record]
-        opened = unseal(record, self._estate, self._unsealing, others)
-        self._context.reporter.progress(
-            f"epoch {record.epoch}: the escrow passphrase is back by path {opened.path}"
-        )
-        return self._stack.enter_context(
-            SessionKeys(
-                record.keypair, passphrase.written(opened.raw), record.fingerprint, self._context.deadline
-            )
-        )
-
-
-def _unlock(backup: Backup, keyring: _Keyring, missed: Sequence[Code]) -> _Prepared:
-    if backup.head is None or not backup.keys:
-        return _Prepared(backup, problem=backup.problem, code=backup.code)
-    failed: _Prepared | None = None
-    for key in backup.keys:
-        opener = isolated(partial(keyring.opener, key), f"epoch {key.epoch.name}")
-        started = time.monotonic()
-        session = (
-            opener
-            if isinstance(opener, OrgkeyError)
-            else isolated(partial(opener.session_key, backup.head), "it")
-        )
-        if isinstance(session, OrgkeyError):  # another key may open it
-            failed = failed or _Prepared(backup, key=key, problem=session.message, code=session.code)
-            continue
-        if session is not None:
-            return _Prepared(backup, session, key, time.monotonic() - started)
-    if failed is not None:
-        return failed
-    told = "no escrowed key opens it, although " + (
-        "it names one: its beginning is damaged, or that part of the key is not escrowed"
-        if backup.code is Code.OK
-        else "all that can be read were tried"
-        if missed
-        else "all were tried"
-    )
-    return _Prepared(backup, problem=told, code=Code.STALE)
-
-
 def _read(
-    item: _Prepared,
+    item: PreparedBackup,
     known: BackupRead,
     reader: WorkerClient,
     engine: read_backup.Engine,

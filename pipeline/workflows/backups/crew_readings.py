@@ -1,0 +1,209 @@
+"""Have a crew of other machines read backups: issue tickets, let them be carried, enter the answers.
+
+Nothing that comes back is believed for its form or its place: an answer counts once, for the ticket whose key
+authenticates it. What a machine of the crew says inside one is its word, so some are read again here.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import random
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Code, IntegrityProblem, OrgkeyError, Unreachable
+from pipeline.core.isolation import isolated
+from pipeline.core.secret import Secret
+from pipeline.sources.backups.crew.answer import Answer
+from pipeline.sources.backups.crew.ticket import OpenPart, SharedFile, StoredObject, Ticket
+from pipeline.sources.backups.engine import Expectations, Reading, ReadResult, SessionKey
+from pipeline.sources.backups.message_header import MessageHeader
+from pipeline.sources.backups.read_backup import Engine, verdict
+
+Carry = Callable[[Mapping[str, str], Deadline], Iterator[tuple[str, str | OrgkeyError]]]
+"""Has tickets carried to the crew, lines by id; yields each line that came back, or why none did, by id."""
+
+
+@dataclass(frozen=True)
+class Errand:
+    """One backup that the crew is to read.
+
+    Attributes:
+        name: What people call it.
+        place: Where the crew finds it.
+        header: What its beginning says.
+        session: Its session key.
+        expected: What it should be.
+        again: Reads it on this machine.
+    """
+
+    name: str
+    place: SharedFile | StoredObject
+    header: MessageHeader
+    session: SessionKey
+    expected: Expectations
+    again: Callable[[], Reading]
+
+
+@dataclass(frozen=True)
+class CrewReading:
+    """What came of one errand.
+
+    Attributes:
+        found: What the backup was, or what is wrong.
+        worker: The machine whose word it is; ``None`` where this one has read it, or nobody has.
+        seconds: How long reading took.
+    """
+
+    found: Reading
+    worker: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class IssuedTicket:
+    """A ticket, and what this side keeps of it."""
+
+    line: str
+    mac: Secret
+    errand: int
+
+
+def issue(errands: Sequence[Errand], crew: bytes, seconds: float, engine: Engine) -> dict[str, IssuedTicket]:
+    """Make a ticket for each errand, by its id.
+
+    Args:
+        errands: What is to be read.
+        crew: The crew's public key.
+        seconds: How long reading one may take.
+        engine: ``auto`` or ``gpg``.
+    """
+    issued: dict[str, IssuedTicket] = {}
+    for number, errand in enumerate(errands):
+        part = OpenPart(
+            id=secrets.token_hex(16),
+            name=errand.name,
+            place=errand.place,
+            protection=errand.header.protection,
+            offset=errand.header.offset,
+            engine=engine,
+            seconds=seconds,
+            entries=errand.expected.entries,
+            signers=tuple(base64.b64encode(signer).decode() for signer in errand.expected.signers),
+        )
+        ticket, mac = Ticket.issue(part, errand.session, crew)
+        issued[part.id] = IssuedTicket(ticket.line(), mac, number)
+    return issued
+
+
+def enter(
+    issued: Mapping[str, IssuedTicket],
+    arrived: Iterator[tuple[str, str | OrgkeyError]],
+    warn: Callable[[str], None],
+) -> dict[int, CrewReading]:
+    """Take what comes back, each ticket's once.
+
+    Args:
+        issued: The tickets.
+        arrived: By ticket, what came back.
+        warn: Is told of what is refused.
+
+    Returns:
+        By the errand's number, one for every ticket.
+    """
+    entered: dict[int, CrewReading] = {}
+    for known, came in arrived:
+        ticket = issued.get(known)
+        if ticket is None or ticket.errand in entered:
+            reason = "there is no such ticket" if ticket is None else "its ticket has an answer already"
+            warn(f"an answer was refused: {reason}")
+            continue
+        entered[ticket.errand] = _entered(known, ticket, came)
+    silence = Unreachable("no answer came back for its ticket", hint="see that the crew's readers run")
+    return {ticket.errand: CrewReading(Reading(silence)) for ticket in issued.values()} | entered
+
+
+def _entered(known: str, ticket: IssuedTicket, came: str | OrgkeyError) -> CrewReading:
+    if isinstance(came, OrgkeyError):
+        return CrewReading(Reading(came))
+    answer = isolated(lambda: Answer.read(came), "the answer", IntegrityProblem)
+    if isinstance(answer, OrgkeyError):
+        return CrewReading(Reading(answer))
+    if answer.mac is None and answer.error is not None:  # anybody may have written it: it decides nothing
+        error = answer.error.error()
+        unopened = type(error)(f"{answer.worker} did not read it: {error.message}", hint=error.hint)
+        return CrewReading(Reading(unopened))
+    refused = isolated(lambda: answer.check(ticket.mac), "the answer", IntegrityProblem)
+    if refused is None and answer.id != known:
+        refused = IntegrityProblem(
+            f"the answer of {answer.worker} is for another ticket", hint="find out who carries answers"
+        )
+    if refused is not None:
+        return CrewReading(Reading(refused))
+    return CrewReading(answer.reading(), answer.worker, answer.seconds)
+
+
+def read_again(
+    errands: Sequence[Errand], readings: Mapping[int, CrewReading], percent: float
+) -> dict[int, CrewReading]:
+    """Read some of what the crew has read on this machine, chosen now that all answers are in.
+
+    A machine that gave another result is named, and all that it said is read again.
+
+    Args:
+        errands: The backups.
+        readings: What the crew said of them.
+        percent: How many are read again; one at least.
+
+    Returns:
+        The readings; those of the backups that were read again are this machine's own.
+    """
+    result = dict(readings)
+    answered = [number for number, item in readings.items() if item.worker and _conclusive(item.found)]
+    chosen = random.SystemRandom().sample(answered, _share(len(answered), percent))
+    liars: set[str] = set()
+    done: set[int] = set()
+    while chosen:
+        for number in chosen:
+            done.add(number)
+            said, own = readings[number], errands[number].again()
+            result[number] = CrewReading(own, None, said.seconds)
+            if _conclusive(own) and not _same(said.found, own):
+                assert said.worker is not None
+                liars.add(said.worker)
+                result[number] = replace(result[number], found=Reading(_lie(said), own.sha256))
+        chosen = [number for number in answered if readings[number].worker in liars and number not in done]
+    return result
+
+
+def _share(count: int, percent: float) -> int:
+    return min(count, max(1, math.ceil(count * percent / 100))) if count else 0
+
+
+def _conclusive(found: Reading) -> bool:
+    """Whether it says something of the bytes, which another reading of them has to find, too."""
+    return found.sha256 is not None and (
+        isinstance(found.outcome, ReadResult) or found.outcome.code is Code.INTEGRITY
+    )
+
+
+def _same(said: Reading, own: Reading) -> bool:
+    if said.sha256 != own.sha256:
+        return False
+    if isinstance(said.outcome, OrgkeyError) or isinstance(own.outcome, OrgkeyError):
+        return verdict(said.outcome)[0] is verdict(own.outcome)[0]
+    if said.outcome.engine == own.outcome.engine:
+        return said.outcome == own.outcome
+    return (said.outcome.found, said.outcome.integrity) == (own.outcome.found, own.outcome.integrity)
+
+
+def _lie(said: CrewReading) -> IntegrityProblem:
+    claim, problem = verdict(said.found.outcome)
+    return IntegrityProblem(
+        f"{said.worker} said of it what this machine does not find "
+        f"({problem or ('verified' if claim is Code.OK else claim.meaning)})",
+        hint=f"take {said.worker} out of the crew, find out why, and run this again",
+    )
