@@ -138,18 +138,24 @@ WORDS: dict[str, dict[str, str]] = {
         "at": "Logins for single targets or holders, by name: `[identity.writer.at.vault-us]`.",
     },
     "VaultIdentity": {
-        "method": "How: `approle`, `token`, `kubernetes`, `jwt` or `cert`. May be left out where the other "
-        "settings say it; `kubernetes` and `jwt` have to be named.",
+        "method": "How: `approle`, `token`, `kubernetes`, `jwt`, `cert` or `aws`. May be left out where the "
+        "other settings say it; `kubernetes`, `jwt` and `aws` have to be named.",
         "role_id_file": "`approle`: file with the role id. Goes together with `secret_id_file`.",
         "secret_id_file": "`approle`: file with the secret id.",
         "token_file": "`token`: file with a token.",
-        "role": "`kubernetes`, `jwt`: the role of the auth method. `cert`: its certificate role; left out: "
-        "whichever fits.",
+        "role": "`kubernetes`, `jwt`, `aws`: the role of the auth method. `cert`: its certificate role; left "
+        "out: whichever fits.",
         "jwt_file": "`jwt`: file with the JSON web token. `kubernetes`: the same, left out for the pod's own "
         "service account. Read anew at each login, since such tokens are renewed.",
         "client_cert_file": "`cert`: PEM file of the certificate. It is also shown in place of a target's or "
         "holder's own.",
         "client_key_file": "`cert`: PEM file of its key, without a passphrase.",
+        "region": "`aws`: region whose STS the server asks; left out: the global one, `sts.amazonaws.com`.",
+        "server_id": "`aws`: the server's `iam_server_id_header_value`, which is signed as the header "
+        "`X-Vault-AWS-IAM-Server-ID`: what one server gets, no other takes.",
+        "profile": "`aws`: profile whose credentials sign the login; left out: AWS's own chain.",
+        "credentials_file": "`aws`: file in the format of `~/.aws/credentials`.",
+        "config_file": "`aws`: file in the format of `~/.aws/config`.",
         "mount": "Mount of the auth method; named as the method, if left out.",
     },
     "AwsIdentity": {

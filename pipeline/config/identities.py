@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from pipeline.config._base import FilePath, Strict
+from pipeline.config._base import FilePath, Strict, matching
 from pipeline.config.places import ApiPath
 
-VaultMethod = Literal["approle", "token", "kubernetes", "jwt", "cert"]
+VaultMethod = Literal["approle", "token", "kubernetes", "jwt", "cert", "aws"]
 
 # Of each way to log in: the settings that it needs, and those that it may have.
 _METHODS: Mapping[VaultMethod, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -19,6 +19,7 @@ _METHODS: Mapping[VaultMethod, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "kubernetes": (("role",), ("jwt_file",)),
     "jwt": (("role", "jwt_file"), ()),
     "cert": (("client_cert_file", "client_key_file"), ("role",)),
+    "aws": (("role",), ("region", "server_id", "profile", "credentials_file", "config_file")),
 }
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
@@ -38,6 +39,11 @@ class VaultIdentity(Strict):
     jwt_file: FilePath | None = None
     client_cert_file: FilePath | None = None
     client_key_file: FilePath | None = None
+    region: Annotated[str, AfterValidator(matching(r"[a-z0-9-]+", "it is not a region"))] | None = None
+    server_id: Annotated[str, AfterValidator(matching(r"[!-~]+", "it is not a header's value"))] | None = None
+    profile: str | None = None
+    credentials_file: FilePath | None = None
+    config_file: FilePath | None = None
     mount: ApiPath | None = None
 
     @field_validator("mount")
@@ -57,7 +63,7 @@ class VaultIdentity(Strict):
             if not ways:
                 raise ValueError(
                     "give role_id_file and secret_id_file, or token_file, or client_cert_file and "
-                    'client_key_file, or method = "kubernetes" or "jwt" with its role'
+                    'client_key_file, or method = "kubernetes", "jwt" or "aws" with its role'
                 )
         needed, allowed = _METHODS[self.way]
         if missing := [name for name in needed if name not in given]:
@@ -81,6 +87,12 @@ class VaultIdentity(Strict):
     def mounted(self) -> str:
         """Where the auth method is mounted: as it is called, unless the configuration says otherwise."""
         return self.mount or self.way
+
+    @property
+    def aws(self) -> AwsIdentity | None:
+        """Whose credentials at AWS sign the login; ``None`` takes botocore's own chain."""
+        own = {name: getattr(self, name) for name in AwsIdentity.model_fields}
+        return AwsIdentity(**own) if any(own.values()) else None
 
     @property
     def token_of_workload(self) -> str:

@@ -57,6 +57,21 @@ class AwsCredentials:
     chain: Sender | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A request to STS that somebody else may send; it is valid for 15 minutes.
+
+    Attributes:
+        url: Where to.
+        body: What is posted.
+        headers: With the signature.
+    """
+
+    url: str
+    body: str
+    headers: Mapping[str, str] = field(repr=False)
+
+
 class AwsSession:
     """Makes clients late, bounds every call, and lets only ``OrgkeyError`` out.
 
@@ -122,6 +137,37 @@ class AwsSession:
             client = self._client(service)
             self._senders[service].begin()
             return fn(client)
+
+    def identified(self, region: str | None, headers: Mapping[str, str], what: str) -> SignedRequest:
+        """Sign the question who one is, for another to ask it of STS: no right but to be known comes with it.
+
+        Args:
+            region: The region whose STS is asked; the global one where left out.
+            headers: What is signed, too.
+            what: As in :meth:`call`.
+
+        Raises:
+            Denied, Unreachable, DeadlinePassed, UsageProblem: There are no credentials.
+        """
+        self._log_in(what)
+        with failures.translated(self.deadline, lambda error: self._translate(error, what, None)):
+            from botocore.auth import SigV4Auth
+            from botocore.awsrequest import AWSRequest
+            from botocore.exceptions import NoCredentialsError
+
+            credentials = self._login.session.get_credentials()
+            if credentials is None:
+                raise NoCredentialsError
+            host = "sts.amazonaws.com"
+            if region is not None:
+                partition = self._login.session.get_partition_for_region(region)
+                known = {it["id"]: it["outputs"] for it in _loader().load_data("partitions")["partitions"]}
+                host = f"sts.{region}.{known[partition]['dnsSuffix']}"
+            url, body = f"https://{host}/", "Action=GetCallerIdentity&Version=2011-06-15"
+            kind = "application/x-www-form-urlencoded; charset=utf-8"
+            request = AWSRequest("POST", url, {"Host": host, "Content-Type": kind, **headers}, body)
+            SigV4Auth(credentials.get_frozen_credentials(), "sts", region or "us-east-1").add_auth(request)
+            return SignedRequest(url, body, dict(request.headers.items()))
 
     def _translate(self, error: Exception, what: str, service: Service | None) -> OrgkeyError:
         """Say what a call of a service raised, or what the chain of credentials did, of none."""

@@ -17,6 +17,7 @@ from pipeline.providers.tls.files import day, read_certificate
 if TYPE_CHECKING:
     from pipeline.config.identities import VaultIdentity
     from pipeline.core.secret import Secret
+    from pipeline.providers.aws.session import SignedRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,15 @@ class Attempt:
     hint: str
 
 
-def prepare(identity: VaultIdentity) -> Attempt | None:
+Signs = Callable[["VaultIdentity"], "SignedRequest"]
+
+
+def prepare(identity: VaultIdentity, sign: Signs) -> Attempt | None:
     """Read what the login needs, afresh each time: credentials on disk are renewed by others.
+
+    Args:
+        identity: How to log in.
+        sign: Makes the request by which AWS says who we are.
 
     Returns:
         ``None`` for an identity that has only a token.
@@ -47,6 +55,8 @@ def prepare(identity: VaultIdentity) -> Attempt | None:
         return _approle(identity)
     if identity.way in ("kubernetes", "jwt"):
         return _jwt(identity)
+    if identity.way == "aws":
+        return _aws(identity, sign(identity))
     return _certificate(identity) if identity.way == "cert" else None
 
 
@@ -68,6 +78,26 @@ def _jwt(identity: VaultIdentity) -> Attempt:
         lambda: {"role": identity.role, "jwt": token.text()},
         f"check the role {identity.role} at auth/{identity.mounted} (it must exist, and accept this issuer, "
         f"subject and audience), and the token in {identity.token_of_workload}{_claims(token)}",
+    )
+
+
+def _aws(identity: VaultIdentity, signed: SignedRequest) -> Attempt:
+    """The server sends the request on to STS, and takes whom that names (Vault's API, "AWS auth method")."""
+
+    def body() -> dict[str, Any]:
+        headers = json.dumps({name: [value] for name, value in signed.headers.items()})
+        texts = {"url": signed.url, "body": signed.body, "headers": headers}
+        encoded = {
+            f"iam_request_{name}": base64.b64encode(text.encode()).decode() for name, text in texts.items()
+        }
+        return {"role": identity.role, "iam_http_request_method": "POST", **encoded}
+
+    return Attempt(
+        "AWS",
+        body,
+        f"check the role {identity.role} at auth/{identity.mounted} (it must exist, and bind this IAM "
+        f"principal), that sts_endpoint and sts_region there fit {signed.url}, and that "
+        f"iam_server_id_header_value there is server_id ({identity.server_id or 'not set'})",
     )
 
 

@@ -44,7 +44,7 @@ class VaultConnection:
         self.deadline = deadline
         self.request_ids: list[str] = []
         self._pair = pair
-        self._call_seconds = call_seconds
+        self.call_seconds = call_seconds
         self._lock = threading.RLock()
         self._wire: Wire | None = None
 
@@ -57,7 +57,7 @@ class VaultConnection:
             if self._wire is None:
                 # The wire does not refer to this object: the connections end with it.
                 self._wire = Wire(
-                    self.place, self.deadline, self._call_seconds, ca_file=self.place.ca_file, pair=self._pair
+                    self.place, self.deadline, self.call_seconds, ca_file=self.place.ca_file, pair=self._pair
                 )
                 weakref.finalize(self, self._wire.close)
         return VaultClient(self.place, self._wire, self.deadline.written, self.request_ids, token)
@@ -109,7 +109,7 @@ class VaultConnection:
 
         address, where = self.place.address, f"vault at {self.place.address}"
         if isinstance(error, NoAnswer):
-            seconds = max(0.1, min(self._call_seconds, self.deadline.left()))
+            seconds = max(0.1, min(self.call_seconds, self.deadline.left()))
             route = unanswered.Route(address, self.place, self.place.ca_file, self._pair, seconds)
             return unanswered.explain(error, what, route, where=where, setting="address")
         if not isinstance(error, VaultRefusal):

@@ -19,6 +19,7 @@ from pipeline.providers.vault.auth_methods import Attempt, prepare
 
 if TYPE_CHECKING:
     from pipeline.config.identities import VaultIdentity
+    from pipeline.providers.aws.session import SignedRequest
     from pipeline.providers.vault.client import VaultClient
     from pipeline.providers.vault.connection import VaultConnection
 
@@ -79,7 +80,11 @@ class VaultLogin:
             Denied: The server refuses, or the token will not last.
             Unreachable, DeadlinePassed, UsageProblem: As in ``VaultSession.call``.
         """
-        if self._identity is not None and (attempt := prepare(self._identity)) is not None:
+        if (
+            self._identity is not None
+            and (attempt := prepare(self._identity, lambda identity: self._signed(identity, what)))
+            is not None
+        ):
             place = self._connection.place
             known = (place.address, place.namespace, self._identity)
             if known in self._refusals:
@@ -97,6 +102,25 @@ class VaultLogin:
         self._admit(client, what)
         self._given = token
         return client
+
+    def _signed(self, identity: VaultIdentity, what: str) -> SignedRequest:
+        from pipeline.config.places import AwsPlace
+        from pipeline.providers.aws.session import AwsSession
+
+        connection = self._connection
+        session = AwsSession(
+            AwsPlace(
+                region=identity.region or "us-east-1",
+                proxy=connection.place.proxy,
+                proxy_file=connection.place.proxy_file,
+            ),
+            identity.aws,
+            call_seconds=connection.call_seconds,
+            deadline=connection.deadline,
+            role=connection.role,
+        )
+        headers = {"X-Vault-AWS-IAM-Server-ID": identity.server_id} if identity.server_id else {}
+        return session.identified(identity.region, headers, what)
 
     def _fresh(self, attempt: Attempt, mount: str, what: str) -> VaultClient:
         nobody = self._connection.client(None)
