@@ -32,14 +32,20 @@ Meter = Callable[[int], None]
 class WorkerClient:
     """A worker process that reads messages; a context manager, which starts it.
 
+    A message that ends the process fails alone: the next one gets a new process.
+
     Raises:
         LocalFilesProblem: On entry, when the system cannot start it.
     """
 
     def __init__(self) -> None:
-        self._last_words: str | None = None
+        self._left = self._ended = False
 
     def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def _start(self) -> None:
         self._socket, other = socket.socketpair()
         with other:
             try:
@@ -51,14 +57,19 @@ class WorkerClient:
                 self._socket.close()
                 raise
         self._lines = self._socket.makefile("rb")
-        return self
+        self._ended = False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._left = True
+        self._close()
+
+    def _close(self, *, grace: float = process.GRACE_SECONDS) -> None:
+        self._ended = True
         self._lines.close()
         self._socket.close()
-        process.end(self._child)
+        process.end(self._child, grace=grace)
 
     def read(
         self,
@@ -87,6 +98,10 @@ class WorkerClient:
             OrgkeyError: The worker is gone, or the source cannot be read.
         """
         deadline.check()
+        if self._ended:
+            if self._left:  # the run is being ended, from another thread
+                raise self._gone()
+            self._start()
         request = worker.request(header, key, deadline.left(), source.name, expected)
         with _descriptor(source, deadline) as (number, writer):
             # Whatever happens there, an answer comes soon after the time is over.
@@ -120,13 +135,12 @@ class WorkerClient:
         raise self._gone()
 
     def _gone(self) -> OrgkeyError:
-        if self._last_words is None:
-            self._child.kill()
-            output = self._child.stderr.read() if self._child.stderr else b""
-            process.end(self._child, grace=0)
-            self._last_words = log.last_words(output or b"") or f"exit code {self._child.returncode}"
+        self._child.kill()
+        output = self._child.stderr.read() if self._child.stderr and not self._ended else b""
+        self._close(grace=0)
+        words = log.last_words(output or b"") or f"exit code {self._child.returncode}"
         return OrgkeyError(
-            f"the process that reads backups ended before its time: {self._last_words}",
+            f"the process that reads backups ended before its time: {words}",
             hint="free memory, or use --engine gpg; if memory was not short, report this as a defect",
         )
 

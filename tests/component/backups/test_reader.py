@@ -98,15 +98,18 @@ def test_what_is_wrong_with_the_source_is_said_and_not_what_came_of_it(message: 
         reader.read(Failing(message), about, KEY, Deadline(60), lambda _: None)
 
 
-def test_its_death_is_told(tmp_path: Path, message: bytes) -> None:
+def test_its_death_is_one_message_s_own(tmp_path: Path, message: bytes) -> None:
     path = tmp_path / "m"
     path.write_bytes(message)
     about = message_header.read(pieces(message, 1 << 20))
     with WorkerClient() as reader:
-        os.kill(reader._child.pid, signal.SIGKILL)
         for _ in range(2):
+            os.kill(reader._child.pid, signal.SIGKILL)
             with pytest.raises(OrgkeyError, match="ended before its time"):
                 reader.read(BackupFile(path), about, KEY, Deadline(60), lambda _: None)
+            assert reader.read(BackupFile(path), about, KEY, Deadline(60)).result().found.size == SIZE
+    with pytest.raises(OrgkeyError, match="ended before its time"):  # nobody starts one anew after the end
+        reader.read(BackupFile(path), about, KEY, Deadline(60), lambda _: None)
 
 
 def test_one_that_does_not_answer_ends_with_its_time(
