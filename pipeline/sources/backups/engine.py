@@ -35,7 +35,7 @@ _TRAILER: Final = 22
 """The integrity packet: two octets of header and a SHA-1 (RFC 4880 section 5.14)."""
 _LEAD: Final = 32
 """Room before a piece for what was held back of the one before."""
-_BUFFERS: Final = 4
+_BUFFERS: Final = 8
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from pipeline.sources.backups.message_header import MessageHeader
 from pipeline.sources.backups.tally import Tally
 
 _LIMIT: Final = 1 << 16
-_AHEAD: Final = 4
+_AHEAD: Final = 8
 """So many pieces may be read ahead of their digest."""
 _REPORT_SECONDS: Final = 0.2
 
