@@ -243,7 +243,14 @@ def test_what_is_not_a_crews_key_is_named(tmp_path: Path, content: bytes) -> Non
         CrewKey.load(tmp_path / "crew.key")
 
 
-@pytest.mark.parametrize("text", ["", "x", "AAAA", CREW.public[:-1], CREW.public + "\n", "ä" * 44])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "x", "AAAA", "ä" * 44),
+        pytest.param(CREW.public[:-1], id="shorter"),
+        pytest.param(CREW.public + "\n", id="longer"),
+    ],
+)
 def test_what_is_not_a_public_half_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="44 characters"):
         public_bytes(text)
