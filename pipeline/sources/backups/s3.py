@@ -68,7 +68,7 @@ class S3Source:
     @contextmanager
     def open(self) -> Iterator[ByteStream]:
         """See :meth:`pipeline.sources.backups.sources.BackupSource.open`."""
-        self.facts = self._described()
+        self.facts = self.facts or self._described()  # gpg may open it again
         offsets = iter(range(0, self._length, RANGE))
         under_way: deque[Future[bytes]] = deque()
         with ThreadPoolExecutor(AHEAD, thread_name_prefix="ranges") as pool:

@@ -1,0 +1,75 @@
+"""Which backups are read by turns: each that stays is read once in a round, whatever comes and goes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.evidence.ledger.backup_history import BackupHistory
+from pipeline.evidence.ledger.events import BackupRead, BackupsVerifyEvent
+from pipeline.evidence.ledger.store import LedgerEntry
+from pipeline.sources.backups.byte_stream import ByteStream
+from pipeline.workflows.backups.selection import BackupPart, Places, Selection
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+NAMES = st.text("abcdefgh/-0123456789", min_size=1, max_size=12)
+
+
+@dataclass
+class Listed:
+    """A backup as it is listed, which nobody opens."""
+
+    location: str
+    state: str | None
+    again: bool = True
+    size: int | None = 1
+    path: Path | None = None
+    modified: datetime | None = START
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.location
+
+    @name.setter
+    def name(self, name: str) -> None:
+        raise NotImplementedError
+
+    def start(self) -> bytes:
+        raise NotImplementedError
+
+    def open(self) -> AbstractContextManager[ByteStream]:
+        raise NotImplementedError
+
+
+def entered(number: int, part: str | None, chosen: list[str]) -> tuple[LedgerEntry, BackupsVerifyEvent]:
+    reads = tuple(BackupRead(source=name, location=name, ok=True, sha256="0" * 64) for name in chosen)
+    at = START + timedelta(days=number)
+    entry = LedgerEntry("h", True, number, at, "backups-verify", "r", {}, "0" * 64, {})
+    return entry, BackupsVerifyEvent(code=0, backups=reads, part=part)
+
+
+@given(st.data(), st.integers(1, 12), st.sets(NAMES, max_size=30), st.booleans())
+def test_a_round_reads_what_stays_once(
+    data: st.DataObject, count: int, stay: set[str], told_by_number: bool
+) -> None:
+    turns = data.draw(st.permutations(range(1, count + 1))) if told_by_number else ["next"] * count
+    ledger: list[tuple[LedgerEntry, BackupsVerifyEvent]] = []
+    read: Counter[str] = Counter()
+    for number, turn in enumerate(turns, 1):
+        others = data.draw(st.sets(NAMES, max_size=10)) - stay
+        replaced = data.draw(st.sets(st.sampled_from(sorted(stay)))) if stay else set()
+        there = [Listed(name, f"{number if name in replaced else 0}") for name in stay | others]
+        past = BackupHistory.of(ledger, ())
+        selection = Selection(part=BackupPart.of(f"{turn}/{count}")).in_turn(past)
+        chosen = [source.location for source in selection.of(there, Places({}), past, START)]
+        read.update(chosen)
+        ledger.append(entered(number, selection.whole_part, chosen))
+    assert {name: read[name] for name in stay} == dict.fromkeys(stay, 1)
