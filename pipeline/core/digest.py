@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from dataclasses import dataclass
 
@@ -25,6 +26,11 @@ class Digest:
     def raw(self) -> bytes:
         """The digest's bytes."""
         return bytes.fromhex(self.hex)
+
+    @property
+    def base64(self) -> str:
+        """The digest in Base64, as S3 and a content security policy have it."""
+        return base64.b64encode(self.raw).decode()
 
 
 def sha256(data: bytes) -> Digest:

@@ -28,7 +28,7 @@ MAX_OUTPUT: Final = 64 * 1024 * 1024
 """How much a program may write to each of stdout and stderr, in bytes, unless told otherwise."""
 
 _CHUNK: Final = 65536
-GRACE_SECONDS: Final = 0.5
+_GRACE_SECONDS: Final = 0.5
 """How long a program may tidy up after SIGTERM, and a grandchild may hold a pipe after its parent's end."""
 
 _POLL_SECONDS: Final = 0.01
@@ -230,7 +230,7 @@ def isolated(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-I", "-W", "ignore", "-c", code, root, module, *arguments]
 
 
-def end(child: subprocess.Popen[bytes], *, grace: float = GRACE_SECONDS) -> None:
+def end(child: subprocess.Popen[bytes], *, grace: float = _GRACE_SECONDS) -> None:
     """End a program and everything in its process group, and collect it.
 
     Args:
@@ -325,7 +325,7 @@ def run(
             stdout, stderr = _Talk(child, argv[0], stdin, timeout, max_output).finish()
     finally:
         # Also reached by an interrupt at any point: nothing of the program is left running.
-        end(child, grace=0 if cancel.cancelled else GRACE_SECONDS)
+        end(child, grace=0 if cancel.cancelled else _GRACE_SECONDS)
     cancel.check()
     return Completed(child.returncode, stdout, stderr)
 
@@ -366,7 +366,7 @@ class _Talk:
         if left <= 0:
             raise self._late()
         # A grandchild, such as a daemon, can keep the pipes open: the program's own end is what counts.
-        ready = selector.select(min(left, GRACE_SECONDS))
+        ready = selector.select(min(left, _GRACE_SECONDS))
         if not ready:
             if self.exited:
                 return False

@@ -6,18 +6,19 @@ and does nothing about them answers like one that locks. The stack is for trying
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from pipeline.core.digest import sha256
 
 LISTING, CONDITION = "listing of versions (ListObjectVersions)", "conditional writes (If-None-Match)"
 CHECKSUM, MARKERS = "SHA-256 checksums", "delete markers"
 LOCK, HOLD = "Object Lock: mode and retention", "Object Lock: no delete within retention"
 FEATURES = (LISTING, CONDITION, CHECKSUM, MARKERS, LOCK, HOLD)
 _BODY = b"what does this server know?"
+_CHECKSUM = sha256(_BODY).base64
 _PUT = {"Body": _BODY, "ChecksumAlgorithm": "SHA256"}
 
 
@@ -43,9 +44,8 @@ class S3Trial:
         Raises:
             ClientError: The server does not take a plain write: it can hold nothing.
         """
-        checksum = _base64(_BODY)
         client, where = self._client, self._where
-        version = client.put_object(**where, **_PUT, ChecksumSHA256=checksum, IfNoneMatch="*").get(
+        version = client.put_object(**where, **_PUT, ChecksumSHA256=_CHECKSUM, IfNoneMatch="*").get(
             "VersionId"
         )
         trials: Mapping[str, Callable[[], bool]] = {
@@ -66,16 +66,16 @@ class S3Trial:
 
     def _refuses_a_wrong_checksum(self) -> bool:
         other = self._where | {"Key": f"{self._where['Key']}-checksum"}
-        wrong = _base64(b"other bytes")
+        wrong = sha256(b"other bytes").base64
         refused = _code(lambda: self._client.put_object(**other, **_PUT, ChecksumSHA256=wrong)) == 400
         kept = self._client.head_object(**self._where, ChecksumMode="ENABLED").get("ChecksumSHA256")
-        return refused and kept == _base64(_BODY)
+        return refused and kept == _CHECKSUM
 
     def _locks(self) -> bool:
         self._locked = self._where | {"Key": f"{self._where['Key']}-locked"}
         until = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
         lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until}
-        made = self._client.put_object(**self._locked, **_PUT, ChecksumSHA256=_base64(_BODY), **lock)
+        made = self._client.put_object(**self._locked, **_PUT, ChecksumSHA256=_CHECKSUM, **lock)
         self._locked["VersionId"] = made["VersionId"]
         told = self._client.get_object_retention(**self._locked)["Retention"]
         return bool(told["Mode"] == "GOVERNANCE" and told["RetainUntilDate"] == until)
@@ -89,10 +89,6 @@ class S3Trial:
         self._client.delete_object(**self._where)
         hidden = _code(lambda: self._client.head_object(**self._where)) == 404
         return hidden and len(self._versions("DeleteMarkers")) == 1
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 
 def _code(call: Callable[[], Any]) -> int:

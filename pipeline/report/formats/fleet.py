@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from pipeline.core.digest import sha256
 from pipeline.core.text import age, printable, spaced
 
 _TONES: Final = {"good": "ok", "stale": "warn", "degraded": "warn"}
@@ -67,7 +66,7 @@ def render(rows: Sequence[FleetRow], now: datetime) -> bytes:
 
     here = Path(__file__).parent
     style = (here / "report.css").read_text()
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    digest = sha256(style.encode()).base64
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(here), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from importlib import resources
 
 from markupsafe import Markup
 
+from pipeline.core.digest import sha256
 from pipeline.core.templates import filled_markup
 from pipeline.core.text import spaced
 from pipeline.report.formats import chart, page
@@ -23,7 +23,7 @@ def render(report: Report) -> bytes:
     report = harmless(report)
     css = resources.files(__package__).joinpath("report.css").read_text(encoding="utf-8")
     words = page.words(report)
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    digest = sha256(css.encode()).base64
     widths = (chart.WIDTH, chart.NARROW)
     return filled_markup(
         __package__,

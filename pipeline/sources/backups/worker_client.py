@@ -65,11 +65,11 @@ class WorkerClient:
         self._left = True
         self._close()
 
-    def _close(self, *, grace: float = process.GRACE_SECONDS) -> None:
+    def _close(self) -> None:
         self._ended = True
         self._lines.close()
         self._socket.close()
-        process.end(self._child, grace=grace)
+        process.end(self._child)
 
     def read(
         self,
@@ -137,7 +137,8 @@ class WorkerClient:
     def _gone(self) -> OrgkeyError:
         self._child.kill()
         output = self._child.stderr.read() if self._child.stderr and not self._ended else b""
-        self._close(grace=0)
+        process.end(self._child, grace=0)
+        self._close()
         words = log.last_words(output or b"") or f"exit code {self._child.returncode}"
         return OrgkeyError(
             f"the process that reads backups ended before its time: {words}",

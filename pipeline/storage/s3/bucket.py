@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -83,7 +82,7 @@ class Bucket:
             "IfNoneMatch": "*",
             # Named besides: some servers look for the algorithm's header alone before they lock.
             "ChecksumAlgorithm": "SHA256",
-            "ChecksumSHA256": _base64(digest),
+            "ChecksumSHA256": digest.base64,
         }
         if until is not None:
             request |= {"ObjectLockMode": self.settings.lock_mode, "ObjectLockRetainUntilDate": until}
@@ -125,7 +124,7 @@ class Bucket:
                     raise too_large(place) from error
                 raise
             stored = str(answer.get("ChecksumSHA256") or "")
-            if stored and "-" not in stored and stored != _base64(sha256(data)):
+            if stored and "-" not in stored and stored != sha256(data).base64:
                 raise _damaged(place, "its checksum does not fit its bytes")
             return data
 
@@ -309,7 +308,7 @@ class Bucket:
         place = f"{what}, look at what was written: {self.location(key)}"
         facts = self.head(key, version, f"{what}, look at what was written")
         checksum = facts.get("ChecksumSHA256")
-        if facts.get("ContentLength") != size or (checksum is not None and checksum != _base64(digest)):
+        if facts.get("ContentLength") != size or (checksum is not None and checksum != digest.base64):
             raise _damaged(place, "the server holds other bytes than were sent")
         stored: datetime | None = facts.get("ObjectLockRetainUntilDate")
         if until is not None and (
@@ -328,10 +327,6 @@ def error_parts(error: ClientError) -> tuple[str, str, Mapping[str, str]]:
     said = error.response.get("Error", {})
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     return str(said.get("Code", "")), str(said.get("Message", "")).lower(), headers
-
-
-def _base64(digest: Digest) -> str:
-    return base64.b64encode(digest.raw).decode()
 
 
 def _lock(mode: str | None, until: datetime | None) -> str:

@@ -7,7 +7,6 @@ cannot be asked about without an effect: to put a delete marker, and to bypass G
 
 from __future__ import annotations
 
-import base64
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ _BAD_REQUEST = {"BadRequest", "InvalidRequest", "400"}
 _UNSTORABLE = {
     "Body": b"probe",
     "IfNoneMatch": "*",
-    "ChecksumSHA256": base64.b64encode(sha256(b"other").raw).decode(),
+    "ChecksumSHA256": sha256(b"other").base64,
 }
 
 

@@ -9,7 +9,7 @@ import hmac
 from dataclasses import asdict
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from pipeline.core import log
 from pipeline.core.errors import Code, IntegrityProblem, OrgkeyError, error_of
@@ -144,22 +144,13 @@ class Answer(Exact):
         Raises:
             IntegrityProblem: It is not an answer, or not in its one spelling.
         """
-        answer = None
-        if len(line) <= LONGEST:
-            try:
-                answer = cls.model_validate_json(line)
-            except ValidationError:
-                answer = None
-        if answer is None or answer.line() != line.strip():
+        answer = cls.of_line(line, LONGEST)
+        if answer is None:
             raise IntegrityProblem(
                 f"what came back is not an answer of the form {FORMAT}",
                 hint="use the same version of orgkey on all machines; then look at what the crew runs",
             )
         return answer
-
-    def line(self) -> str:
-        """The answer as it is sent, without a line break."""
-        return canonical(self.model_dump(mode="json")).decode()
 
     def check(self, key: Secret) -> None:
         """See that whoever made this has opened the ticket.

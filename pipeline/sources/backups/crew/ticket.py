@@ -38,17 +38,37 @@ Count = Annotated[int, Field(ge=0, lt=1 << 53)]
 """A number that every reader of JSON reads alike (RFC 8785 section 3.2.2.3)."""
 
 
-class Exact(BaseModel):
-    """A document of which nothing is converted, left out or added."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
 def canonical(document: Any) -> bytes:
     """The one spelling of a document (RFC 8785)."""
     import rfc8785
 
     return rfc8785.dumps(document)
+
+
+class Exact(BaseModel):
+    """A document of which nothing is converted, left out or added."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def line(self) -> str:
+        """The document as it is sent, without a line break."""
+        return canonical(self.model_dump(mode="json")).decode()
+
+    @classmethod
+    def of_line(cls, line: str, longest: int) -> Self | None:
+        """Read a document that is sent; ``None`` where the line is too long, or not its one spelling.
+
+        Args:
+            line: The line.
+            longest: How many characters it may have.
+        """
+        if len(line) > longest:
+            return None
+        try:
+            document = cls.model_validate_json(line)
+        except ValidationError:
+            return None
+        return document if document.line() == line.strip() else None
 
 
 class SharedFile(Exact):
@@ -192,7 +212,7 @@ class Ticket(Exact):
         mac = secrets.token_bytes(_MAC_KEY)
         sealed = {"algorithm": session.algorithm, "key": session.key.reveal().hex(), "mac": mac.hex()}
         ciphertext = _suite().encrypt(
-            canonical(sealed), X25519PublicKey.from_public_bytes(crew), info=_info(part)
+            canonical(sealed), X25519PublicKey.from_public_bytes(crew), info=part.line().encode()
         )
         return cls(open=part, sealed=base64.b64encode(ciphertext).decode()), Secret(mac)
 
@@ -203,22 +223,13 @@ class Ticket(Exact):
         Raises:
             UsageProblem: It is not one, or not in its one spelling.
         """
-        ticket = None
-        if len(line) <= LONGEST:
-            try:
-                ticket = cls.model_validate_json(line)
-            except ValidationError:
-                ticket = None
-        if ticket is None or ticket.line() != line.strip():
+        ticket = cls.of_line(line, LONGEST)
+        if ticket is None:
             raise UsageProblem(
                 f"this is not a ticket of the form {FORMAT}",
                 hint="use the same version of orgkey on all machines",
             )
         return ticket
-
-    def line(self) -> str:
-        """The ticket as it is sent, without a line break."""
-        return canonical(self.model_dump(mode="json")).decode()
 
     def unseal(self, crew_key: CrewKey) -> SealedPart:
         """Open the sealed part.
@@ -230,7 +241,7 @@ class Ticket(Exact):
 
         try:
             plain = _suite().decrypt(
-                base64.b64decode(self.sealed, validate=True), crew_key.private, info=_info(self.open)
+                base64.b64decode(self.sealed, validate=True), crew_key.private, info=self.open.line().encode()
             )
             return SealedPart.model_validate_json(plain)
         except (InvalidTag, ValueError):
@@ -244,8 +255,3 @@ def _suite() -> Suite:
     from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
     return Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-
-
-def _info(part: OpenPart) -> bytes:
-    """What is sealed belongs to this open part alone."""
-    return canonical(part.model_dump(mode="json"))
