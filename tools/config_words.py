@@ -176,7 +176,7 @@ WORDS: dict[str, dict[str, str]] = {
         "there are then expected.",
         "max_shrink_percent": "By how much a backup may be smaller, in bytes or entries, than the verified "
         "one before it whose name differs in numbers alone.",
-        "ignore": 'File names that are no backups, as a shell has them: `["*.log"]`.',
+        "ignore": 'File names that are not backups, as a shell has them: `["*.log"]`.',
         **_AWS_PLACE,
         "path_style": _PATH_STYLE,
         "expected_bucket_owner": "Account that must own the bucket (12 digits on AWS).",
@@ -186,7 +186,7 @@ WORDS: dict[str, dict[str, str]] = {
         "timestamp_ca_file": "PEM file of the authority's CA; a time-stamp by anybody else is not kept.",
         "timestamp_tls_ca_file": "PEM file of the authority that signed its web server's certificate; else "
         "the system's.",
-        "timestamp_seconds": "How long a drill waits for it.",
+        "timestamp_seconds": "How long a drill waits for the time-stamp.",
     },
     "Notify": {
         "urls_file": "File with the addresses of services as apprise has them, one a line; lines with `#` "

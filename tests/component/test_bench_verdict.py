@@ -1,4 +1,4 @@
-"""The benchmark itself: a run that fails is no figure, runs alternate, and a missed limit is seen."""
+"""The benchmark itself: a run that fails gives no figure, runs alternate, and a missed limit is seen."""
 
 from __future__ import annotations
 

@@ -442,7 +442,7 @@ def test_a_passphrase_that_is_not_given_leaves_nothing(world: World, out: Path) 
     world.store(world.mint())
 
     def refuses() -> Secret:
-        raise UsageProblem("there is no terminal to ask at", hint="give --new-passphrase-file")
+        raise UsageProblem("not running in a terminal", hint="give --new-passphrase-file")
 
     failing(world, out, UsageProblem, ask=refuses)
 

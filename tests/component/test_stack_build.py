@@ -140,7 +140,7 @@ def test_a_package_brings_the_server_where_there_is_one_for_this_machine(
     answer = programs.version_of(found, OPENBAO.ask)
     assert answer is not None
     assert answer.version >= (2, 7)
-    # The package's script, as in a virtual environment that is active, is no program of the host's.
+    # The package's script, as in a virtual environment that is active, is not a program of the host's.
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     said: list[str] = []
     assert programs.find(OPENBAO, said.append) == found

@@ -80,7 +80,7 @@ def vault_made_anew(desk: Desk, epoch: str, data: bytes) -> None:
 
 
 def vault_field(desk: Desk, epoch: str, data: bytes) -> None:
-    """The entry's own digest is adjusted to nothing: it is no record any more."""
+    """The entry's own digest is adjusted to nothing: it is not a record any more."""
     path = desk.at_vault.path(desk.slot(epoch))
     desk.at_vault.kv.delete_metadata_and_all_versions(path, mount_point="orgkey")
     desk.at_vault.write(desk.slot(epoch), {"record": "!", "sha256": "0"})

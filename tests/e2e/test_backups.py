@@ -174,7 +174,7 @@ def test_backups_that_stop_coming_break_the_gate(desk: Desk, folder: Path) -> No
     states = ("matched", "uncertain", "unmatched", "unreadable")
     assert [found["orgkey_backups", (("state", state),)] for state in states] == [2, 0, 0, 0]
     assert "one.pgp" not in file.read_text()
-    # Something new that is no backup does not make up for it.
+    # Something new that is not a backup does not make up for it.
     (folder / "notes.txt").write_text("nothing yet")
     broken = desk.ask("status", expect=None)["gate"]["broken"]
     assert any("max_backup_age_days" in rule for rule in broken)

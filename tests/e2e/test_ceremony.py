@@ -138,7 +138,7 @@ def test_shares_from_standard_input(desk: Desk, record: Record) -> None:
 
 @pytest.fixture
 def operator(tmp_path: Path) -> Iterator[Path]:
-    """A keyring of the operator's own, with Frank's key: he is no custodian."""
+    """A keyring of the operator's own, with Frank's key: he is not a custodian."""
     home = tmp_path / "operators"
     gpg(home, "--import", stdin=people.secret_key("frank"))
     yield home

@@ -208,7 +208,7 @@ def test_restore_and_everything_that_it_refuses(lab: Lab) -> None:
     assert lab.run(
         "restore", str(lab.folder / "none"), "--keypair", str(keypair), *right, expect=3, dir=new
     ).error
-    # One certificate is no matter, two are.
+    # One certificate is accepted, two are not.
     lab.run("certificate", "add", "acme.example Organization Certificate")
     one = Path(lab.ask("backup", "--to", str(lab.folder / "one"))["path"])
     lab.run("certificate", "add", "another")

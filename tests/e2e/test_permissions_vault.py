@@ -168,7 +168,7 @@ def test_a_widened_right_is_seen_by_matrix_doctor_and_plan_and_mended(
     assert said not in desk.run("doctor").out
 
 
-# -- what is no cell of the table: ways to more -----------------------------------------------------
+# -- what the table has no cell for: ways to more -----------------------------------------------------
 
 WAYS = {
     "the driller's secret id": ("writer", "auth/approle/role/orgkey-driller/secret-id", "update"),

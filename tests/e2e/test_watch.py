@@ -80,7 +80,7 @@ def test_what_arrives_is_escrowed_once(desk: Desk) -> None:
     assert (done["gate"]["ok"], done["problems"], done["exit_code"]) == (True, [], 0)
     assert not path.exists(), "it was put aside once it was proven"
     assert desk.ask("watch", "--once")["escrowed"] is None
-    # What is no good is named, and left alone.
+    # What cannot be escrowed is named, and left alone.
     bad = deliver(desk, "nistp256")
     refused = desk.ask("watch", "--once", expect=14)
     assert refused["problems"]

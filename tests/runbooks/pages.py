@@ -67,7 +67,7 @@ def read(path: Path) -> list[Step]:
         fence = _FENCE.match(line)
         if not inside and fence is None:
             if "```" in line or line.lstrip().startswith(("~~~", "$ ")):
-                raise PageProblem(f"{path.name}:{number}: this is no fence that can be read")
+                raise PageProblem(f"{path.name}:{number}: this fence cannot be read")
             if found := _SCENE.match(line):
                 steps.append(Happening(found[1], number))
         elif not inside and fence is not None:

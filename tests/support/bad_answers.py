@@ -125,7 +125,7 @@ ANSWERS: Final[dict[str, Play]] = {
     "half a header": raw(b"HTTP/1.1 200 OK\r\nContent-Ty"),
     "not HTTP": raw(b"220 mail.example.com ESMTP\r\n"),
     "TLS alert": raw(b"\x15\x03\x03\x00\x02\x02\x28"),
-    "length that is no number": raw(head(200, length="x") + b"{}"),
+    "length that is not a number": raw(head(200, length="x") + b"{}"),
     "length below zero": raw(head(200, length=-1) + b"{}"),
     "two lengths": raw(head(200, "Content-Length: 3", length=2) + b"{}"),
     "10 GB announced": stalls(head(200, length=10_000_000_000) + b"{"),

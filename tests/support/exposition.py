@@ -20,7 +20,7 @@ def parse(text: str) -> dict[tuple[str, Labels], float]:
         Values by name and sorted labels, those left out that say whose they are.
 
     Raises:
-        ValueError: It has another form, a sample occurs twice, or does not say whose it is.
+        ValueError: It is malformed, a sample occurs twice, or does not say whose it is.
     """
     found: dict[tuple[str, Labels], float] = {}
     for family in text_string_to_metric_families(text):

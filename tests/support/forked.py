@@ -63,7 +63,7 @@ def serve(control: socket.socket) -> None:
                 pid, job = running.pop(ready)
                 _, status = os.waitpid(pid, 0)
                 os.close(ready)
-                with job, suppress(OSError):  # perhaps nobody waits for it any more
+                with job, suppress(OSError):  # perhaps nobody is waiting any more
                     job.send(json.dumps({"status": status}).encode())
                 continue
             whole, fds, _, _ = socket.recv_fds(asking[ready], 1 << 20, 64)

@@ -385,7 +385,7 @@ class Ticking(SystemClock):
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("hidden", [False, True])
 def test_the_deadline_counts_while_nothing_more_is_read(layers: int, hidden: bool) -> None:
-    """Some hundred bytes that are at hand grow to ten million, which may all be no content."""
+    """Some hundred bytes that are at hand grow to ten million, none of which need be content."""
     signatures = Framing().packet(2, bytes(10_000_000)) if hidden else b""
     inside = signatures + writer.literal(b"x" if hidden else bytes(10_000_000))
     for _ in range(layers):

@@ -1,4 +1,4 @@
-"""An implementation that does not work on this host takes no part: a library's release is no verdict."""
+"""An implementation that does not work on this host takes no part: a library's release is not a verdict."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ ODD = [whole_octets, zero_before]
 
 
 def odd(clear: bytes, form: Callable[[bytes], bytes]) -> bytes:
-    """Secret numbers in another form."""
+    """Secret numbers that are not canonical."""
     made, at = b"", 0
     while at < len(clear):
         size = (int.from_bytes(clear[at : at + 2], "big") + 7) // 8
@@ -46,7 +46,7 @@ def odd(clear: bytes, form: Callable[[bytes], bytes]) -> bytes:
 
 
 def odd_export(packets: list[writer.Packet], form: Callable[[bytes], bytes]) -> bytes:
-    """An export whose secret numbers have another form."""
+    """An export whose secret numbers are not canonical."""
     made = []
     for tag, body in packets:
         if tag in (writer.SECRET_KEY, writer.SECRET_SUBKEY):

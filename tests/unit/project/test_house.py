@@ -30,7 +30,7 @@ MOST = {
     "English: the program": 0,
     "English: docs": 0,
     "English: infra": 0,
-    "English: tests": 28,
+    "English: tests": 0,
 }
 
 # What plain English says in another way. "There is no …" and "is no longer" are plain.

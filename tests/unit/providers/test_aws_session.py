@@ -93,7 +93,7 @@ def test_each_refusal_has_its_meaning_and_is_asked_for_once(
     with ScriptedServer(lambda asked: answer) as server:
         with pytest.raises(kind, match=text) as raised:
             open_session(server.url, keys).call(buckets, "s3", "look")
-        # A redirect to another region is followed, as that is no failure.
+        # A redirect to another region is followed, since it is not a failure.
         assert len(server.asked) == (2 if answer.status == 301 else 1), "one layer tries again: the retrier"
     assert getattr(raised.value, "again", None) == again
     assert raised.value.message.startswith("look: ")

@@ -37,7 +37,7 @@ def explained(text: str) -> OrgkeyError:
         ("Tunnel connection failed: 407 Proxy Authentication Required", Denied, "wants a login (407)"),
         ("Tunnel connection failed: 403 Forbidden", Denied, "does not connect"),
         ("Tunnel connection failed: 503 Service Unavailable", Unreachable, "cannot connect"),
-        # A port is no answer of the proxy's.
+        # A port is not an answer of the proxy's.
         (f"Failed to establish a new connection to {PROXY}: refused", Unreachable, "does not serve"),
     ],
 )

@@ -63,7 +63,7 @@ def test_the_container_is_the_documented_one() -> None:
 
 
 def test_every_changed_byte_of_header_and_padding_is_found() -> None:
-    # Content is the manifest's to guard: here only what is no content may not change.
+    # Content is the manifest's to guard: here only what is not content may not change.
     data = pack(SMALL)
     contents = set()
     offset = 0

@@ -72,7 +72,7 @@ def test_a_good_report_supports_what_it_measured_and_no_more() -> None:
     assert found["AC-5"] is FULL
     assert found["A1.3"] is PARTIAL  # one pair of copy and path was never restored
     assert found["CP-9(7)"] is PARTIAL  # Vault's copy is not locked
-    assert found["3.7.8"] is PARTIAL  # a check-in is no written acknowledgement
+    assert found["3.7.8"] is PARTIAL  # a check-in is not a written acknowledgement
     assert NONE not in found.values()
     says = by_id(good(), "CP-9(1)").says
     assert "0 test restores missed, 0 failed, 22 passed" in says
