@@ -185,12 +185,12 @@ def _asked(env: Mapping[str, str], home: Path) -> dict[str, Any]:
             (orgkey, "doctor", "--json", "--config", config, "--state-dir", str(home / "state")), env, 180
         )
         failures = [
-            f"{item['message']}"
+            _steady(item["message"])
             for item in json.loads(told.stdout)["findings"]
             if item["level"] == "fail" and item["subject"] == "target s3"
         ]
         left = _stored(env, state["bucket"]) - before
-        return {"refused": "", "lacks": state["lacks"], "doctor": failures, "left": left}
+        return {"refused": "", "lacks": state["lacks"], "doctor": list(dict.fromkeys(failures)), "left": left}
     finally:
         _run((orgkey, "stack", "down", "--wipe", *where), env, 60)
 
@@ -207,7 +207,9 @@ def _demo(env: Mapping[str, str]) -> dict[str, Any]:
     done = _run(("sh", "infra/demo/demo.sh"), env, DEMO_SECONDS)
     steps = re.findall(r"== (\d+\. .*?)(?:\x1b|$)", done.stdout, re.MULTILINE)
     said = (
-        "" if done.returncode == 0 else f"{steps[-1].partition('.')[0] if steps else 0}: {_said(done.stderr)}"
+        ""
+        if done.returncode == 0
+        else f"{steps[-1].partition('.')[0] if steps else 0}: {_said(done.stderr, done.stdout)}"
     )
     return {"code": done.returncode, "seconds": round(time.monotonic() - began), "said": said}
 
@@ -235,11 +237,14 @@ def _run(argv: tuple[str, ...], env: Mapping[str, str], seconds: float) -> subpr
 def _said(errors: str, shown: str = "") -> str:
     """What kept a command from its end, without what changes from run to run."""
     said = re.findall(r"^orgkey: error: (.*)$", errors, re.MULTILINE)
-    said = said or re.findall(r"gate: BROKEN.*\n\s*(.*)$", shown, re.MULTILINE)
-    said = said or errors.strip().splitlines()[-1:] or [""]
-    return re.sub(
-        r"https?://127\.0\.0\.1:\d+", "the server", re.sub(r"/\w{40}/\w+-\w{8}\.tar", "/…", said[-1])
-    )
+    said = said or (shown or errors).strip().splitlines()[-1:] or [""]
+    return _steady(str(said[-1]).strip(" -"))
+
+
+def _steady(text: str) -> str:
+    """A message without what changes from run to run: ports, fingerprints, random names."""
+    text = re.sub(r"https?://127\.0\.0\.1:\d+", "the server", text)
+    return re.sub(r"/\w{40}/\w+-\w{8}\.tar", "/…", re.sub(r"-record-\w+", "-record-…", text))
 
 
 if __name__ == "__main__":
