@@ -236,9 +236,13 @@ def _run(argv: tuple[str, ...], env: Mapping[str, str], seconds: float) -> subpr
 
 def _said(errors: str, shown: str = "") -> str:
     """What kept a command from its end, without what changes from run to run."""
-    said = re.findall(r"^orgkey: error: (.*)$", errors, re.MULTILINE)
-    said = said or (shown or errors).strip().splitlines()[-1:] or [""]
-    return _steady(str(said[-1]).strip(" -"))
+    _, broken, rules = shown.partition("gate: BROKEN")
+    if broken:
+        return _steady(" ".join(rules.partition("\n")[2].split()).strip(" -"))
+    said = (
+        re.findall(r"^orgkey: error: (.*)$", errors, re.MULTILINE) or errors.strip().splitlines()[-1:] or [""]
+    )
+    return _steady(str(said[-1]))
 
 
 def _steady(text: str) -> str:
