@@ -1,0 +1,111 @@
+"""The dispatch process: it carries tickets to a crew of readers, and answers back; it knows neither.
+
+Apart from the process that has the logins and the Org Key, since a crew's machine may send anything. It has no
+login, no configuration and an empty environment. Both sides talk in lines of JSON over pipes: first comes what
+the crew is (:class:`Crew`), then the tickets; back come ``{"id", "answer"}`` or ``{"id", "lost"}``, in any order.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+from pipeline.core import hardening
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import DeadlinePassed, OrgkeyError
+from pipeline.core.isolation import isolated
+
+SETTING: Final = "policy.backup_seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Who reads, and how they are reached.
+
+    Attributes:
+        engine: ``dask`` or ``folder``.
+        seconds: How long all of it may take.
+        scheduler: Dask's scheduler, ``tls://host:port``.
+        ca_file: The certificates' authority, in PEM.
+        cert_file: This side's certificate.
+        key_file: Its key.
+        folder: Where tickets and answers lie, for the engine ``folder``.
+    """
+
+    engine: Literal["dask", "folder"]
+    seconds: float
+    scheduler: str = ""
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    folder: str = ""
+
+
+class Readers(Protocol):
+    """A crew, as dispatch sees it."""
+
+    def submit(self, ticket_id: str, line: str) -> None:
+        """Hand a ticket to the crew."""
+        ...
+
+    def results(self) -> Iterator[tuple[str, str | OrgkeyError]]:
+        """What came of each ticket, once, in any order: the answer's line, or why there is none."""
+        ...
+
+
+def late(deadline: Deadline) -> DeadlinePassed:
+    """Why a ticket is given up when the time is over."""
+    return DeadlinePassed(
+        f"no answer came within {deadline.seconds:g} s",
+        hint=f"see that the crew's readers run; have more of them, or raise {SETTING}",
+    )
+
+
+def _readers(crew: Crew, deadline: Deadline) -> Readers:
+    if crew.engine == "folder":
+        from pipeline.sources.backups.crew.folder_readers import FolderReaders
+
+        return FolderReaders(Path(crew.folder), deadline)
+    from pipeline.sources.backups.crew.dask_readers import DaskReaders
+
+    return DaskReaders(crew, deadline)
+
+
+def failure(error: OrgkeyError) -> dict[str, Any]:
+    """Put an error into JSON."""
+    return {"code": int(error.code), "message": error.message, "hint": error.hint}
+
+
+def _carry() -> None:
+    crew = Crew(**json.loads(sys.stdin.readline()))
+    readers = _readers(crew, Deadline(crew.seconds, setting=SETTING))
+    for line in sys.stdin:
+        readers.submit(*json.loads(line))
+    for ticket_id, found in readers.results():
+        lost = {"lost": failure(found)} if isinstance(found, OrgkeyError) else {"answer": found}
+        _say({"id": ticket_id} | lost)
+
+
+def _say(document: dict[str, Any]) -> None:
+    print(json.dumps(document), flush=True)  # noqa: T201 - the pipe to the parent
+
+
+def encoded(crew: Crew) -> str:
+    """The first line."""
+    return json.dumps(asdict(crew))
+
+
+def main() -> None:
+    """Carry what the parent sends, and end."""
+    hardening.harden()
+    error = isolated(_carry, "dispatch")
+    if isinstance(error, OrgkeyError):
+        _say({"failed": failure(error)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""The parent's side of :mod:`pipeline.sources.backups.crew.dispatch`: starts it, and believes nothing of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import selectors
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from pipeline.core import process
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import Code, IntegrityProblem, OrgkeyError, ProgramMissing, Unreachable, error_of
+from pipeline.core.text import printable
+from pipeline.sources.backups.crew import dispatch
+from pipeline.sources.backups.crew.dispatch import Crew
+
+_GRACE_SECONDS: Final = 10.0
+"""So much later than its own deadline dispatch is ended."""
+_LOOK_SECONDS: Final = 0.5
+_CHUNK: Final = 1 << 16
+_LONGEST: Final = 1 << 20
+"""Characters of a line that dispatch sends; an answer is shorter."""
+_LONGEST_TEXT: Final = 2000
+
+
+def require(crew: Crew) -> None:
+    """See that what the crew's engine needs is installed.
+
+    Raises:
+        ProgramMissing: It is not.
+    """
+    if crew.engine == "dask" and importlib.util.find_spec("distributed") is None:
+        raise ProgramMissing(
+            'engine = "dask" of [readers] needs Dask, which is not installed',
+            hint="install it (pip install 'orgkey-escrow[dask]'), or choose another engine",
+        )
+
+
+def carried(
+    crew: Crew, tickets: Mapping[str, str], deadline: Deadline
+) -> Iterator[tuple[str, str | OrgkeyError]]:
+    """Have tickets carried to a crew.
+
+    Args:
+        crew: Who reads.
+        tickets: Lines, by their tickets' ids.
+        deadline: Ends dispatch a little after its own has passed.
+
+    Yields:
+        Each ticket's id, once, with the line that came back for it or the reason why none did. Nothing is
+        known of such a line yet but its length.
+
+    Raises:
+        ProgramMissing: What the engine needs is not installed.
+        LocalFilesProblem: The system cannot start the process.
+        Interrupted: A signal ended the run.
+    """
+    require(crew)
+    child = process.start(process.isolated(dispatch.__name__), stderr=subprocess.DEVNULL)
+    try:
+        lines = [dispatch.encoded(crew), *(json.dumps(item) for item in tickets.items())]
+        threading.Thread(target=_feed, args=(child, lines), name="tickets", daemon=True).start()
+        open_ids = set(tickets)
+        why: OrgkeyError = Unreachable(
+            "dispatch ended before its time", hint="free memory; if memory was not short, report this as a defect"
+        )
+        for line in _lines(child, deadline):
+            ticket_id, found = _parsed(line)
+            if ticket_id is None:
+                assert isinstance(found, OrgkeyError)
+                why = found
+            elif ticket_id in open_ids:
+                open_ids.remove(ticket_id)
+                yield ticket_id, found
+        if open_ids and deadline.left() <= 0:
+            why = dispatch.late(deadline)
+    finally:
+        process.end(child)
+    for ticket_id in sorted(open_ids):
+        yield ticket_id, why
+
+
+def _feed(child: subprocess.Popen[bytes], lines: list[str]) -> None:
+    assert child.stdin
+    with suppress(OSError, ValueError), child.stdin as pipe:
+        for line in lines:
+            piece = memoryview(line.encode() + b"\n")
+            while piece:
+                piece = piece[pipe.write(piece) or 0 :]
+
+
+def _lines(child: subprocess.Popen[bytes], deadline: Deadline) -> Iterator[bytes]:
+    """Its lines, until it ends or the time is over; one that is too long ends it, too."""
+    assert child.stdout
+    rest = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ)
+        ends = deadline.clock.monotonic() + deadline.left() + _GRACE_SECONDS
+        while deadline.clock.monotonic() < ends and len(rest) <= _LONGEST:
+            if deadline.left() > 0:
+                deadline.check()  # a signal ends the run
+            if not selector.select(_LOOK_SECONDS):
+                continue
+            if not (chunk := child.stdout.read(_CHUNK)):
+                return
+            *whole, rest = (rest + chunk).split(b"\n")
+            yield from whole
+
+
+def _parsed(line: bytes) -> tuple[str | None, str | OrgkeyError]:
+    """A line's ticket and what came of it; without a ticket, why dispatch ended."""
+    try:
+        document: Any = json.loads(line)
+        if set(document) == {"failed"}:
+            return None, _error(document["failed"])
+        ticket_id, found = document.pop("id"), document
+        if isinstance(ticket_id, str):
+            if set(found) == {"answer"} and isinstance(found["answer"], str):
+                return ticket_id, found["answer"]
+            if set(found) == {"lost"}:
+                return ticket_id, _error(found["lost"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        pass
+    return None, IntegrityProblem(
+        "dispatch sent what it never sends: somebody of the crew has got into it",
+        hint="no login and no key was within reach there; find out which machines hold a certificate of the crew",
+    )
+
+
+def _error(told: Any) -> OrgkeyError:
+    code, message, hint = Code(told["code"]), told["message"], told["hint"]
+    if not isinstance(message, str) or not isinstance(hint, str) or code is Code.OK:
+        raise TypeError
+    return error_of(code)(printable(message)[:_LONGEST_TEXT], hint=printable(hint)[:_LONGEST_TEXT])

@@ -1,0 +1,84 @@
+"""Readers that take tickets from a folder and leave answers there: a Kubernetes Indexed Job, AWS Batch, anything.
+
+``tickets/N.json`` is one ticket, ``answers/N.json`` what ``orgkey backups read --output`` made of it; N counts
+from 0, as the index of such a job does.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from pipeline.core import files
+from pipeline.core.clock import Deadline
+from pipeline.core.errors import OrgkeyError
+from pipeline.sources.backups.crew.dispatch import late
+
+_NUMBERED: Final = re.compile(r"([0-9]+)\.json")
+_LOOK_SECONDS: Final = 0.2
+_LIMIT: Final = 1 << 18
+_MODE: Final = 0o640
+"""The group of the folder may read a ticket: its secret part is sealed."""
+
+
+class FolderReaders:
+    """A folder that readers share.
+
+    Args:
+        folder: The folder, for one run at a time; what an earlier run left is removed.
+        deadline: When answers are given up.
+
+    Raises:
+        LocalFilesProblem: The folder cannot be used.
+    """
+
+    def __init__(self, folder: Path, deadline: Deadline) -> None:
+        self._tickets, self._answers = folder / "tickets", folder / "answers"
+        self._deadline = deadline
+        self._ids: dict[int, str] = {}
+        with files.os_errors(f"cannot use {folder}", hint="make it, writable for this user and for the readers"):
+            for place in (self._answers, self._tickets):
+                place.mkdir(exist_ok=True, mode=0o770)
+                for number in _numbers(place):
+                    _path(place, number).unlink()
+
+    def submit(self, ticket_id: str, line: str) -> None:
+        """See :class:`~pipeline.sources.backups.crew.dispatch.Readers`."""
+        number = len(self._ids)
+        files.replace(_path(self._tickets, number), line.encode() + b"\n", mode=_MODE)
+        self._ids[number] = ticket_id
+
+    def results(self) -> Iterator[tuple[str, str | OrgkeyError]]:
+        """See :class:`~pipeline.sources.backups.crew.dispatch.Readers`."""
+        while self._ids:
+            with files.os_errors(f"cannot read {self._answers}"):
+                arrived = [number for number in _numbers(self._answers) if number in self._ids]
+                for number in arrived:
+                    data = files.read_regular(_path(self._answers, number), _LIMIT, follow=False)
+                    self._remove(number)
+                    yield self._ids.pop(number), (data or b"").decode(errors="replace").strip()
+            if self._ids and self._deadline.left() <= 0:
+                break
+            if not arrived:
+                time.sleep(_LOOK_SECONDS)
+        for number, ticket_id in self._ids.items():
+            self._remove(number)
+            yield ticket_id, late(self._deadline)
+
+    def _remove(self, number: int) -> None:
+        for place in (self._tickets, self._answers):
+            with suppress(OSError):
+                _path(place, number).unlink()
+
+
+def _path(place: Path, number: int) -> Path:
+    return place / f"{number}.json"
+
+
+def _numbers(place: Path) -> list[int]:
+    found = (_NUMBERED.fullmatch(entry.name) for entry in place.iterdir())
+    return sorted(int(match[1]) for match in found if match)
