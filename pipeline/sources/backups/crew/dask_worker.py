@@ -8,15 +8,16 @@ from __future__ import annotations
 import queue
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import dask.config
 
 from pipeline.core import hardening
-from pipeline.sources.backups.crew.crew_key import CrewKey
-from pipeline.sources.backups.crew.read_ticket import read_ticket
-from pipeline.sources.backups.worker_client import WorkerClient
+
+if TYPE_CHECKING:
+    from pipeline.sources.backups.crew.crew_key import CrewKey
+    from pipeline.sources.backups.worker_client import WorkerClient
 
 # At the import, since Dask lays out a worker's memory before it calls what follows: nothing goes to its disk.
 dask.config.set(
@@ -44,6 +45,9 @@ _CREW: Final = _Crew()
 @click.option("--crew-key-file", required=True, type=click.Path(path_type=Path))
 def dask_setup(worker: Any, crew_key_file: Path) -> None:
     """Load the crew's key, and start what parses."""
+    from pipeline.sources.backups.crew.crew_key import CrewKey
+    from pipeline.sources.backups.worker_client import WorkerClient
+
     hardening.harden()
     _CREW.key = CrewKey.load(crew_key_file)
     for _ in range(worker.state.nthreads):
@@ -57,6 +61,9 @@ def dask_teardown(_worker: Any) -> None:
 
 def read(line: str) -> str:
     """Read the backup of one ticket; see :func:`pipeline.sources.backups.crew.read_ticket.read_ticket`."""
+    # Here, since dispatch and the scheduler import this module for the function's name alone.
+    from pipeline.sources.backups.crew.read_ticket import read_ticket
+
     assert _CREW.key is not None
     reader = _CREW.idle.get()
     try:

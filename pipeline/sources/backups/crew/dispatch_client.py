@@ -66,7 +66,8 @@ def carried(
         threading.Thread(target=_feed, args=(child, lines), name="tickets", daemon=True).start()
         open_ids = set(tickets)
         why: OrgkeyError = Unreachable(
-            "dispatch ended before its time", hint="free memory; if memory was not short, report this as a defect"
+            "dispatch ended before its time",
+            hint="free memory; if memory was not short, report this as a defect",
         )
         for line in _lines(child, deadline):
             ticket_id, found = _parsed(line)

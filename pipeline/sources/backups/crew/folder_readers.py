@@ -1,7 +1,7 @@
-"""Readers that take tickets from a folder and leave answers there: a Kubernetes Indexed Job, AWS Batch, anything.
+"""Readers that take tickets from a folder and leave answers there: a Kubernetes Indexed Job, AWS Batch.
 
-``tickets/N.json`` is one ticket, ``answers/N.json`` what ``orgkey backups read --output`` made of it; N counts
-from 0, as the index of such a job does.
+``tickets/N.json`` is one ticket, ``answers/N.json`` what ``orgkey backups read --output`` made of it; N
+counts from 0, as the index of such a job does.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class FolderReaders:
         self._tickets, self._answers = folder / "tickets", folder / "answers"
         self._deadline = deadline
         self._ids: dict[int, str] = {}
-        with files.os_errors(f"cannot use {folder}", hint="make it, writable for this user and for the readers"):
+        with files.os_errors(
+            f"cannot use {folder}", hint="make it, for this user and the readers to write to"
+        ):
             for place in (self._answers, self._tickets):
                 place.mkdir(exist_ok=True, mode=0o770)
                 for number in _numbers(place):
