@@ -1,8 +1,8 @@
 """Readers that Dask's scheduler leads: :mod:`pipeline.sources.backups.crew.dask_worker` on many machines.
 
-Dask's client unpickles what workers made, in four places: results, the type of a result, exceptions, and parts
-of messages, the last three whatever ``deserializers`` says. A pickle runs code only through a name that it has
-looked up, and the interpreter asks its audit hooks before each: here they refuse.
+Dask's client unpickles what workers made, in four places: results, the type of a result, exceptions, and
+parts of messages, the last three whatever ``deserializers`` says. A pickle runs code only through a name that
+it has looked up, and the interpreter asks its audit hooks before each: here they refuse.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ class DaskReaders:
         try:
             self._client = _Client(
                 self._done, address=crew.scheduler, security=security, set_as_default=False,
-                timeout=deadline.limit(_CONNECT_SECONDS), deserializers=["msgpack"], preload=[],
+                timeout=deadline.limit(_CONNECT_SECONDS), deserializers=["msgpack"],
             )  # fmt: skip
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise Unreachable(
                 f"Dask's scheduler {crew.scheduler} cannot be reached: {error.__cause__ or error}",
                 hint="see that it runs, and that its certificate and this one are of the authority ca_file",

@@ -1,8 +1,9 @@
 """The dispatch process: it carries tickets to a crew of readers, and answers back; it knows neither.
 
-Apart from the process that has the logins and the Org Key, since a crew's machine may send anything. It has no
-login, no configuration and an empty environment. Both sides talk in lines of JSON over pipes: first comes what
-the crew is (:class:`Crew`), then the tickets; back come ``{"id", "answer"}`` or ``{"id", "lost"}``, in any order.
+Apart from the process that has the logins and the Org Key, since a crew's machine may send anything. It has
+no login, no configuration and an empty environment. Both sides talk in lines of JSON over pipes: first comes
+what the crew is (:class:`Crew`), then the tickets; back come ``{"id", "answer"}`` or ``{"id", "lost"}``, in
+any order.
 """
 
 from __future__ import annotations

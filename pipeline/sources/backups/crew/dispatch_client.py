@@ -1,4 +1,4 @@
-"""The parent's side of :mod:`pipeline.sources.backups.crew.dispatch`: starts it, and believes nothing of it."""
+"""The parent's side of :mod:`pipeline.sources.backups.crew.dispatch`: starts it, and trusts nothing of it."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _parsed(line: bytes) -> tuple[str | None, str | OrgkeyError]:
         pass
     return None, IntegrityProblem(
         "dispatch sent what it never sends: somebody of the crew has got into it",
-        hint="no login and no key was within reach there; find out which machines hold a certificate of the crew",
+        hint="no login and no key was within reach there; see which machines hold the crew's certificates",
     )
 
 
