@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -39,7 +39,7 @@ def refuse_pickles() -> None:
     sys.addaudithook(hook)
 
 
-class _Client(Client):
+class _Client(Client):  # type: ignore[misc]  # Dask's types are not read
     """Dask's client, which tells when nothing comes any more.
 
     Args:
@@ -109,7 +109,7 @@ class DaskReaders:
 
     def results(self) -> Iterator[tuple[str, str | OrgkeyError]]:
         """See :class:`~pipeline.sources.backups.crew.dispatch.Readers`."""
-        reason = partial(late, self._deadline)
+        reason: Callable[[], OrgkeyError] = partial(late, self._deadline)
         while self._futures and self._deadline.left() > 0:
             try:
                 future = self._done.get(timeout=_LOOK_SECONDS)
