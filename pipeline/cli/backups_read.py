@@ -19,7 +19,10 @@ def read(
     ticket: Path = opt("--ticket", "The ticket; - for standard input.", "FILE|-"),
     crew_key_file: Path = opt("--crew-key-file", "The crew's key, which opens it.", "FILE"),
     output: Path | None = opt(
-        "--output", "Write the answer there instead of on standard output.", "FILE", WHERE
+        "--output",
+        "Write the answer there instead of on standard output; none where a later try may find one (20, 25).",
+        "FILE",
+        WHERE,
     ),
 ) -> Code:
     """Read the backup of one ticket, and answer with what it was.
@@ -39,11 +42,13 @@ def read(
     line = read_file(Path("/dev/stdin") if str(ticket) == "-" else ticket, LONGEST).decode(errors="replace")
     with WorkerClient() as reader:
         answer = read_ticket(line, key, reader)
-    if output is not None:
+    code, problem = read_backup.verdict(Answer.read(answer).reading().outcome)
+    if output is not None and code in (Code.UNREACHABLE, Code.DEADLINE):
+        call.out.warn(f"{output} was not written: a later try may find an answer")
+    elif output is not None:
         files.replace(files.expanded(output), f"{answer}\n".encode())
     else:
         call.out.emit({}, [answer])
-    code, problem = read_backup.verdict(Answer.read(answer).reading().outcome)
     if problem is not None:
         call.out.warn(problem)
     return code

@@ -150,6 +150,11 @@ def test_an_object_is_read_with_the_machines_own_login(crew: Crew, place: Place)
     answer.check(mac)
     assert answer.error is None
     crew.read(21)  # without a login
+    crew.ticket(stored.model_copy(update={"endpoint": "http://127.0.0.1:1"}), seconds=2.0)
+    later = crew.read(20, "--ticket", "ticket.json", "--output", "later.json", env=env)
+    assert "a later try may find" in later.err
+    assert not (crew.folder / "later.json").exists()
+    crew.ticket(stored)
     crew.ticket(stored.model_copy(update={"version": "another"}))
     assert "is not what the ticket is for" in crew.read(22, env=env).err
     at.client.put_object(Bucket=at.bucket, Key=key, Body=MESSAGE + b"x")

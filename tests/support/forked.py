@@ -197,7 +197,8 @@ def _end() -> bool:
 
 def _import_everything() -> None:
     for found in pkgutil.walk_packages([str(ROOT / "pipeline")], "pipeline."):
-        importlib.import_module(found.name)
+        if ".dask_" not in found.name:  # Dask is an extra, and has a thread
+            importlib.import_module(found.name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as PGPy's child does
         for name in _LATE:

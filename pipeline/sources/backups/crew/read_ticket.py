@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Conflict, LocalFilesProblem, OrgkeyError
@@ -20,10 +21,17 @@ from pipeline.sources.backups.s3 import S3Source
 from pipeline.sources.backups.sources import BackupFile
 from pipeline.sources.backups.worker_client import WorkerClient
 
+if TYPE_CHECKING:
+    from pipeline.providers.aws.session import AwsSession
+
 _NO_ID: Final = "0" * 32
 """Stands for the id of what is not a ticket."""
 _CALL_SECONDS: Final = 10.0
 """Time for one call of S3, as ``policy.call_seconds`` has it by default."""
+_SESSIONS: Final = 8
+"""Services, by region and address, to which connections are kept."""
+_SESSION_SECONDS: Final = 7 * 86400.0
+"""As long as the longest ``policy.backup_seconds``."""
 
 
 def read_ticket(line: str, crew_key: CrewKey, reader: WorkerClient, worker: str | None = None) -> str:
@@ -87,18 +95,23 @@ def _file(place: SharedFile) -> BackupFile:
 
 def _object(place: StoredObject, deadline: Deadline) -> S3Source:
     """The object, with the login that the machine itself has."""
+    session = _session(place.region, place.endpoint, place.path_style)
+    session.deadline.renew()
+    named = {"Bucket": place.bucket} | ({"ExpectedBucketOwner": place.owner} if place.owner else {})
+    return S3Source(session, named, place.key, place.size, place.etag, Retrier(deadline))
+
+
+@lru_cache(_SESSIONS)
+def _session(region: str, endpoint: str | None, path_style: bool | None) -> AwsSession:
+    """The machine's login there, kept from ticket to ticket; the ticket's own time ends what reads."""
     from pipeline.config.places import BackupPlace
     from pipeline.providers.aws.session import AwsSession
 
     reached = BackupPlace(
-        location=f"s3://{place.bucket}",
-        region=place.region,
-        endpoint_url=place.endpoint,
-        path_style=place.path_style,
+        location="s3://bucket", region=region, endpoint_url=endpoint, path_style=path_style
     )
-    session = AwsSession(reached, None, call_seconds=_CALL_SECONDS, deadline=deadline, role="reader")
-    named = {"Bucket": place.bucket} | ({"ExpectedBucketOwner": place.owner} if place.owner else {})
-    return S3Source(session, named, place.key, place.size, place.etag, Retrier(deadline))
+    deadline = Deadline(_SESSION_SECONDS, setting="policy.backup_seconds")
+    return AwsSession(reached, None, call_seconds=_CALL_SECONDS, deadline=deadline, role="reader")
 
 
 def _changed(name: str) -> Conflict:
