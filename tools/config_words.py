@@ -181,6 +181,21 @@ WORDS: dict[str, dict[str, str]] = {
         "path_style": _PATH_STYLE,
         "expected_bucket_owner": "Account that must own the bucket (12 digits on AWS).",
     },
+    "ReadersSection": {
+        "engine": "`local`: this machine alone. `dask`: the workers of a scheduler; needs the extra `dask`. "
+        "`folder`: whoever takes tickets from a folder, such as a Kubernetes Indexed Job.",
+        "crew_key": "The crew's public key, to which tickets are sealed, as `orgkey backups crew init` "
+        "shows it.",
+        "scheduler": "`dask`: the scheduler's address, `tls://dask.example.com:8786`.",
+        "ca_file": "`dask`: PEM file of the authority that signed the certificates of scheduler, workers and "
+        "this machine.",
+        "cert_file": "`dask`: PEM file of this machine's certificate.",
+        "key_file": "`dask`: PEM file of its key, without a passphrase.",
+        "folder": "`folder`: the folder, of one run at a time: `tickets/N.json` is taken, `answers/N.json` "
+        "is what `orgkey backups read --output` writes.",
+        "recheck_percent": "How many of the crew's readings this machine repeats, chosen when all answers "
+        "are in; one at least.",
+    },
     "Certificates": {
         "timestamp": "Address of a time-stamp authority (RFC 3161), `https://` or `http://`. Left out: none.",
         "timestamp_ca_file": "PEM file of the authority's CA; a time-stamp by anybody else is not kept.",
@@ -291,6 +306,11 @@ TITLES: dict[str, tuple[str, str]] = {
         "`[backups.NAME]`",
         "Where the server's own backups arrive, for `orgkey backups` and `orgkey status`. The driller's "
         "login reads them. Optional.",
+    ),
+    "ReadersSection": (
+        "`[readers]`",
+        "Other machines that read backups for `orgkey backups verify`, by tickets: they get neither the Org "
+        "Key nor a login. Optional.",
     ),
     "Certificates": ("`[certificate]`", "The time of drill certificates, told by a third party. Optional."),
     "Notify": (

@@ -54,6 +54,7 @@ def verify(
     for option, value in (("--newest", newest), ("--unread-for", unread_for), ("--jobs", jobs)):
         if value is not None and value < (option == "--newest"):
             raise UsageProblem(f"{option} {value:g} is too small", hint="give a positive number")
+    from pipeline.workflows.backups.crew_readings import CrewRequest
     from pipeline.workflows.backups.selection import BackupPart, Selection
     from pipeline.workflows.backups.verify import VerifyRequest, verify_backups
 
@@ -74,6 +75,7 @@ def verify(
             jobs or len(os.sched_getaffinity(0)),
             call.unseal_request(context.deadline),
             lambda chosen: Transfer(call.out, [source.size for source in chosen]),
+            CrewRequest.of(context.config.readers),
         ),
     )
     code = result.code
@@ -120,4 +122,5 @@ def _how(item: VerifiedBackup) -> str:
     if not item.reading:
         return "-"
     rate = f" ({amount(item.source.size / item.seconds)}/s)" if item.source.size and item.seconds else ""
-    return f"{item.seconds:.2f} s{rate}, {item.reading.engine}"
+    by = f", by {item.recorded.worker}" if item.recorded.worker else ""
+    return f"{item.seconds:.2f} s{rate}, {item.reading.engine}{by}"

@@ -43,7 +43,15 @@ _ROOMS: Final = (
     "wiring",
     "workflows",
 )
-_NOT_LOADED: Final = frozenset({"pipeline.openpgp.proofs.pgpy_child", "pipeline.sources.backups.worker"})
+_NOT_LOADED: Final = frozenset(
+    {
+        "pipeline.openpgp.proofs.pgpy_child",
+        "pipeline.sources.backups.crew.dask_readers",
+        "pipeline.sources.backups.crew.dask_worker",
+        "pipeline.sources.backups.worker",
+    }
+)
+"""Programs of their own, and what needs Dask: an extra, which brings a thread that no fork takes along."""
 _LIBRARIES: Final = (
     "botocore.session",
     "botocore.client",

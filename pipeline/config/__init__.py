@@ -33,6 +33,7 @@ class Config(Strict):
     path: Mapping[str, holders.PathConfig] = Field(min_length=1)
     identity: Mapping[IdentityName, IdentityConfig] = Field(default_factory=dict)
     backups: Mapping[str, places.BackupPlace] = Field(default_factory=dict)
+    readers: sections.ReadersSection = sections.ReadersSection()
     certificate: sections.Certificates = sections.Certificates()
     notify: sections.Notify | None = None
     ping: Mapping[sections.Job, sections.Ping] = Field(default_factory=dict)

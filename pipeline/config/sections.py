@@ -169,6 +169,51 @@ class Ping(Strict):
         return self
 
 
+class ReadersSection(Strict):
+    """``[readers]``: which machines read backups."""
+
+    TOGETHER = ("cert_file", "key_file")
+    engine: Literal["local", "dask", "folder"] = "local"
+    crew_key: (
+        Annotated[
+            str,
+            AfterValidator(
+                matching(
+                    r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=",
+                    "a crew's public key is 44 characters of Base64, as `orgkey backups crew init` shows",
+                )
+            ),
+        ]
+        | None
+    ) = None
+    scheduler: (
+        Annotated[
+            str,
+            AfterValidator(
+                matching(r"tls://[^/\s@]+:[0-9]+", "a scheduler looks like tls://dask.example.com:8786")
+            ),
+        ]
+        | None
+    ) = None
+    ca_file: FilePath | None = None
+    cert_file: FilePath | None = None
+    key_file: FilePath | None = None
+    folder: FilePath | None = None
+    recheck_percent: float = Field(5.0, gt=0, le=100)
+
+    @model_validator(mode="after")
+    def _needs(self) -> ReadersSection:
+        needed = {
+            "local": (),
+            "dask": ("crew_key", "scheduler", "ca_file", "cert_file", "key_file"),
+            "folder": ("crew_key", "folder"),
+        }[self.engine]
+        missing = [name for name in needed if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f'engine = "{self.engine}" needs {" and ".join(missing)}')
+        return self
+
+
 class LedgerSection(Strict):
     """``[ledger]``: where the ledger is mirrored to, by names of targets."""
 

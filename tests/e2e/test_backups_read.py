@@ -14,7 +14,8 @@ from pipeline.sources.backups import message_header
 from pipeline.sources.backups.byte_stream import of_bytes
 from pipeline.sources.backups.crew.answer import Answer
 from pipeline.sources.backups.crew.crew_key import public_bytes
-from pipeline.sources.backups.crew.ticket import OpenPart, SharedFile, StoredObject, Ticket
+from pipeline.sources.backups.crew.ticket import OpenPart, Ticket
+from pipeline.sources.backups.crew.ticket_place import SharedFile, StoredObject
 from pipeline.sources.backups.engine import ReadResult, SessionKey
 from pipeline.sources.backups.sources import BackupFile
 from tests.support import message_writer as writer

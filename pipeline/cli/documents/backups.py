@@ -28,6 +28,7 @@ class VerifiedBackupItem(Part):
         history: ``new``; ``same``: these bytes were verified before; ``replaced``: other bytes lie under a
             name that was verified; ``shrunk``; ``older`` than its date says; null where not all bytes could
             be read.
+        worker: What the machine of a crew that read it calls itself; null where this machine has.
         fingerprint: Of the key that opened it, or null.
         epoch: Of the key that opened it, or null.
         seconds: How long that took.
@@ -48,6 +49,7 @@ class VerifiedBackupItem(Part):
     origin: str
     history: str | None = at("recorded.history")
     engine: str | None = at("reading.engine")
+    worker: str | None = at("recorded.worker")
     fingerprint: str | None = at("key.fingerprint")
     epoch: str | None = at("key.epoch.name")
     seconds: float

@@ -328,6 +328,8 @@ class BackupRead(BaseModel):
     integrity: str | None = None
     engine: str | None = None
     signed_by: str | None = None
+    worker: str | None = None
+    """The machine of a crew whose word this is; none where the run's own machine has read it."""
     history: Literal["new", "same", "replaced", "shrunk", "older"] | None = None
     history_text: str = ""
 

@@ -18,6 +18,7 @@ from pipeline.sources.backups.sources import wanted
 
 if TYPE_CHECKING:
     from pipeline.providers.aws.session import AwsSession
+    from pipeline.sources.backups.crew.ticket_place import StoredObject
 
 RANGE: Final = 4 << 20
 """Bytes of one request."""
@@ -92,6 +93,24 @@ class S3Source:
             finally:
                 for job in under_way:
                     job.cancel()
+
+    def place(self) -> StoredObject:
+        """See :meth:`pipeline.sources.backups.sources.BackupSource.place`; asks for the version."""
+        from pipeline.sources.backups.crew.ticket_place import StoredObject
+
+        self.facts = self._described()
+        reached = self._session.place
+        return StoredObject(
+            bucket=self._request["Bucket"],
+            owner=self._request.get("ExpectedBucketOwner"),
+            key=self._request["Key"],
+            version=self.facts.get("VersionId"),
+            region=reached.region,
+            endpoint=reached.endpoint_url,
+            path_style=getattr(reached, "path_style", None),
+            size=self._length,
+            etag=self._request["IfMatch"],
+        )
 
     def _described(self) -> Mapping[str, str]:
         """The version and the checksums that the service has of the whole object."""

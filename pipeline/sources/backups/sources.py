@@ -13,13 +13,16 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import LocalFilesProblem
 from pipeline.core.files import os_errors
 from pipeline.sources.backups.byte_stream import ByteStream, of_descriptor
 from pipeline.sources.backups.message_header import LENGTH
+
+if TYPE_CHECKING:
+    from pipeline.sources.backups.crew.ticket_place import SharedFile, StoredObject
 
 _LOOK_MILLISECONDS: Final = 200
 """How long a silent pipe is waited for at a time; in between, the run may be over."""
@@ -91,6 +94,14 @@ class BackupSource(Protocol):
         """
         ...
 
+    def place(self) -> SharedFile | StoredObject | None:
+        """Where another machine finds it, and in which state; ``None`` where none can.
+
+        Raises:
+            OrgkeyError: The service does not tell.
+        """
+        ...
+
 
 class BackupFile:
     """A file.
@@ -127,6 +138,12 @@ class BackupFile:
             stream = self._file.open("rb", buffering=0)
         with stream:
             yield of_descriptor(stream.fileno(), self.name)
+
+    def place(self) -> SharedFile | None:
+        """See :meth:`BackupSource.place`."""
+        from pipeline.sources.backups.crew.ticket_place import SharedFile
+
+        return SharedFile.of(self._file, self.state) if self.state is not None else None
 
     @property
     def _file(self) -> Path:
@@ -178,6 +195,10 @@ class BackupPipe:
         """See :meth:`BackupSource.open`."""
         self._deadline.renew()  # people may have taken their time with their shares since it was named
         return nullcontext(self._cursor)
+
+    def place(self) -> None:
+        """See :meth:`BackupSource.place`: who has the pipe reads it."""
+        return
 
     def _wait(self) -> None:
         while not self._poll.poll(_LOOK_MILLISECONDS):

@@ -13,18 +13,59 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.config.sections import ReadersSection
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, IntegrityProblem, OrgkeyError, Unreachable
 from pipeline.core.isolation import isolated
 from pipeline.core.secret import Secret
+from pipeline.sources.backups.crew import dispatch_client
 from pipeline.sources.backups.crew.answer import Answer
-from pipeline.sources.backups.crew.ticket import OpenPart, SharedFile, StoredObject, Ticket
+from pipeline.sources.backups.crew.crew_key import public_bytes
+from pipeline.sources.backups.crew.dispatch import Crew
+from pipeline.sources.backups.crew.ticket import OpenPart, Ticket
+from pipeline.sources.backups.crew.ticket_place import SharedFile, StoredObject
 from pipeline.sources.backups.engine import Expectations, Reading, ReadResult, SessionKey
 from pipeline.sources.backups.message_header import MessageHeader
 from pipeline.sources.backups.read_backup import Engine, verdict
 
 Carry = Callable[[Mapping[str, str], Deadline], Iterator[tuple[str, str | OrgkeyError]]]
 """Has tickets carried to the crew, lines by id; yields each line that came back, or why none did, by id."""
+
+
+@dataclass(frozen=True)
+class CrewRequest:
+    """Who reads in this machine's place.
+
+    Attributes:
+        key: The crew's public key.
+        carry: Reaches the crew.
+        recheck_percent: How many of its readings this machine repeats.
+    """
+
+    key: bytes
+    carry: Carry
+    recheck_percent: float = 5.0
+
+    @classmethod
+    def of(cls, readers: ReadersSection) -> CrewRequest | None:
+        """The crew of a configuration; ``None`` where this machine reads.
+
+        Raises:
+            UsageProblem: The crew's key is not one.
+            ProgramMissing: What its engine needs is not installed.
+        """
+        if readers.engine == "local":
+            return None
+        crew = Crew(
+            readers.engine, 0.0, readers.scheduler or "", readers.ca_file or "", readers.cert_file or "",
+            readers.key_file or "", readers.folder or "",
+        )  # fmt: skip
+        dispatch_client.require(crew)
+
+        def carry(tickets: Mapping[str, str], deadline: Deadline) -> Iterator[tuple[str, str | OrgkeyError]]:
+            return dispatch_client.carried(replace(crew, seconds=deadline.left()), tickets, deadline)
+
+        return cls(public_bytes(readers.crew_key or ""), carry, readers.recheck_percent)
 
 
 @dataclass(frozen=True)
@@ -61,6 +102,34 @@ class CrewReading:
     found: Reading
     worker: str | None = None
     seconds: float = 0.0
+
+
+def read_by_crew(
+    crew: CrewRequest,
+    errands: Sequence[Errand],
+    engine: Engine,
+    deadline: Deadline,
+    warn: Callable[[str], None],
+) -> list[CrewReading]:
+    """Have a crew read backups, and repeat some of its readings.
+
+    Args:
+        crew: Who reads.
+        errands: What is to be read.
+        engine: ``auto`` or ``gpg``.
+        deadline: When to stop.
+        warn: Is told of what is refused.
+
+    Returns:
+        What came of each errand, in their order.
+    """
+    if not errands:
+        return []
+    issued = issue(errands, crew.key, max(1.0, deadline.left()), engine)
+    lines = {known: ticket.line for known, ticket in issued.items()}
+    entered = enter(issued, crew.carry(lines, deadline), warn)
+    checked = read_again(errands, entered, crew.recheck_percent)
+    return [checked[number] for number in range(len(errands))]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -17,18 +18,20 @@ from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
 from pipeline.core import files
 from pipeline.core.clock import Deadline, stamp
-from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError
+from pipeline.core.errors import Code, Conflict, LocalFilesProblem, OrgkeyError
 from pipeline.core.isolation import isolated
+from pipeline.core.text import counted
 from pipeline.evidence.ledger import drill_history
 from pipeline.evidence.ledger.backup_history import SOUND, BackupHistory
 from pipeline.evidence.ledger.events import BackupRead, BackupsVerifyEvent
 from pipeline.sources.backups import read_backup
-from pipeline.sources.backups.engine import Expectations, ReadResult
-from pipeline.sources.backups.sources import BackupSource
+from pipeline.sources.backups.engine import Expectations, Reading, ReadResult
+from pipeline.sources.backups.sources import BackupFile, BackupSource
 from pipeline.sources.backups.worker_client import WorkerClient
 from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
 from pipeline.workflows.backups import backup_map
 from pipeline.workflows.backups.backup_map import EscrowedKey
+from pipeline.workflows.backups.crew_readings import CrewReading, CrewRequest, Errand, read_by_crew
 from pipeline.workflows.backups.local_readers import LocalReaders
 from pipeline.workflows.backups.prepare import PreparedBackup, prepare
 from pipeline.workflows.backups.selection import ALL, Places, Selection, dated
@@ -75,6 +78,7 @@ class VerifyRequest:
         jobs: How many are read at once.
         unseal: How the stored epochs are opened.
         watch: Is given what is going to be read; makes what is told of progress.
+        crew: Who reads what other machines can find; without one, this machine reads all.
     """
 
     sources: Sequence[BackupSource]
@@ -84,6 +88,7 @@ class VerifyRequest:
     jobs: int = 1
     unseal: UnsealRequest = UNATTENDED
     watch: Callable[[Sequence[BackupSource]], ReadingProgress] = _silent
+    crew: CrewRequest | None = None
 
 
 @dataclass(frozen=True)
@@ -162,22 +167,35 @@ def verify_backups(context: KeyScope, request: VerifyRequest) -> VerifyOutcome:
     newest = {max(mine, key=dated) for mine in places.sorted(request.sources, request.whole)}
     signers = {name: tuple(map(_public_key, place.signers)) for name, place in places.configured.items()}
     progress = request.watch(chosen)
-    with LocalReaders(min(request.jobs, len(chosen))) as readers:  # they load while servers are talked to
+    jobs = min(request.jobs, len(chosen)) if request.crew is None else 1
+    with LocalReaders(jobs) as readers:  # they load while servers are talked to
         surveys = context.catalogs()
         prepared, missed = prepare(context, surveys, chosen, request.unseal)
         org_keys = _org_keys(surveys)
         deadline = context.backup_deadline()
 
+        def expected(source: BackupSource) -> Expectations:
+            trusted = (*org_keys, *signers.get(places.name(source), ()))
+            return Expectations(places.settings(source).expect, trusted)
+
+        answered: dict[BackupSource, CrewReading] = {}
+        if request.crew is not None:
+            answered = _by_crew(context, request.crew, prepared, readers, request.engine, deadline, expected)
+
         def read(item: PreparedBackup, reader: WorkerClient) -> VerifiedBackup:
             source, name = item.backup.source, places.name(item.backup.source)
             context.reporter.progress(f"reading {source.name}")
-            expected = Expectations(places.settings(source).expect, (*org_keys, *signers.get(name, ())))
             known = BackupRead(
                 source=source.name, ok=False, size=source.size, place=name, location=source.location,
                 state=source.state, was_newest=source in newest,
                 modified=stamp(source.modified) if source.modified else None,
             )  # fmt: skip
-            found = _read(item, known, reader, request.engine, deadline, progress.add, expected)
+            answer = answered.get(source)
+            if answer is None:
+                found = _read(item, known, reader, request.engine, deadline, progress.add, expected(source))
+            else:
+                found = _entered(item, known, answer.found, answer.seconds + item.seconds, answer.worker)
+                progress.add(source.size or 0)
             progress.next()
             return found
 
@@ -226,26 +244,84 @@ def _read(
     expected: Expectations,
 ) -> VerifiedBackup:
     """Read one backup; ``known`` is what is known of it without."""
-    source, head, key = item.backup.source, item.backup.head, item.key
+    source, head = item.backup.source, item.backup.head
     started = time.monotonic() - item.seconds
-    code, problem, result, sha256 = item.code, item.problem, None, None
+    found = None
     if item.session is not None and head is not None:
         found = read_backup.read(
             source, head, item.session, reader, deadline=deadline, wanted=engine, meter=meter,
             expected=expected,
         )  # fmt: skip
+    return _entered(item, known, found, time.monotonic() - started)
+
+
+def _by_crew(
+    context: KeyScope,
+    crew: CrewRequest,
+    prepared: Sequence[PreparedBackup],
+    readers: LocalReaders,
+    engine: read_backup.Engine,
+    deadline: Deadline,
+    expected: Callable[[BackupSource], Expectations],
+) -> dict[BackupSource, CrewReading]:
+    """Have a crew read what another machine can find; what it cannot find is left out."""
+    failed: dict[BackupSource, CrewReading] = {}
+    errands: dict[BackupSource, Errand] = {}
+
+    def again(source: BackupSource) -> Reading:
+        errand = errands[source]
+
+        def read(_: None, reader: WorkerClient) -> Reading:
+            return read_backup.read(
+                source, errand.header, errand.session, reader, deadline=deadline, wanted=engine,
+                expected=errand.expected,
+            )  # fmt: skip
+
+        (found,) = readers.map(read, [None])
+        if source.path is not None and BackupFile(source.path).state != source.state:
+            return Reading(  # whoever had read it before may have been right
+                Conflict(
+                    f"{source.name} was changed after the crew had read it",
+                    hint="run again when the upload is done",
+                )
+            )
+        return found
+
+    for item in prepared:
+        source, head = item.backup.source, item.backup.head
+        if item.session is None or head is None:
+            continue
+        place = isolated(source.place, "it")
+        if isinstance(place, OrgkeyError):
+            failed[source] = CrewReading(Reading(place))
+        elif place is not None:
+            errands[source] = Errand(
+                source.name, place, head, item.session, expected(source), partial(again, source)
+            )
+    context.reporter.progress(f"the crew reads {counted(len(errands), 'backup')}")
+    found = read_by_crew(crew, list(errands.values()), engine, deadline, context.reporter.warn)
+    return failed | dict(zip(errands, found, strict=True))
+
+
+def _entered(
+    item: PreparedBackup, known: BackupRead, found: Reading | None, seconds: float, worker: str | None = None
+) -> VerifiedBackup:
+    """What came of one backup, wherever it was read."""
+    source, key = item.backup.source, item.key
+    code, problem, result, sha256 = item.code, item.problem, None, None
+    if found is not None:
         code, problem = read_backup.verdict(found.outcome)
         result = None if isinstance(found.outcome, OrgkeyError) else found.outcome
         sha256 = found.sha256
     recorded = known.model_copy(
         update={
             "ok": code is Code.OK, "code": int(code), "problem": problem, "sha256": sha256,
-            "service": dict(source.facts),
+            "service": dict(source.facts), "worker": worker,
             "fingerprint": key.fingerprint if key else None,
             "epoch": key.epoch.name if key else None,
         } | (_held(result) if result else {})
     )  # fmt: skip
-    return VerifiedBackup(source, result, key, time.monotonic() - started, problem, code, recorded)
+    return VerifiedBackup(source, result, key, seconds, problem, code, recorded)
 
 
 def _held(result: ReadResult) -> dict[str, object]:

@@ -16,7 +16,8 @@ from pipeline.sources.backups import read_backup
 from pipeline.sources.backups.crew.answer import Answer
 from pipeline.sources.backups.crew.crew_key import CrewKey, public_bytes
 from pipeline.sources.backups.crew.read_ticket import read_ticket
-from pipeline.sources.backups.crew.ticket import SharedFile, Ticket
+from pipeline.sources.backups.crew.ticket import Ticket
+from pipeline.sources.backups.crew.ticket_place import SharedFile
 from pipeline.sources.backups.engine import NO_EXPECTATIONS, Reading, ReadResult, SessionKey
 from pipeline.sources.backups.sources import BackupFile
 from pipeline.sources.backups.worker_client import WorkerClient

@@ -16,7 +16,8 @@ from pipeline.core.errors import Code, IntegrityProblem, OrgkeyError, error_of
 from pipeline.core.secret import Secret
 from pipeline.core.text import printable
 from pipeline.sources.backups.container import ContentSummary
-from pipeline.sources.backups.crew.ticket import LONGEST_PATTERN, Count, Exact, TicketId, canonical
+from pipeline.sources.backups.crew.ticket import LONGEST_PATTERN, TicketId
+from pipeline.sources.backups.crew.ticket_place import Count, Exact, canonical
 from pipeline.sources.backups.engine import Reading, ReadResult
 from pipeline.sources.backups.message_header import Protection
 

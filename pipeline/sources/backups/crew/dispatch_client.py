@@ -51,8 +51,9 @@ def carried(
         deadline: Ends dispatch a little after its own has passed.
 
     Yields:
-        Each ticket's id, once, with the line that came back for it or the reason why none did. Nothing is
-        known of such a line yet but its length.
+        Each ticket's id with the line that came back for it or the reason why none did. Nothing is known of
+        such a line yet but its length. An id that is not a ticket's, or comes again, ends the process: it is
+        passed on, and what is still open is lost.
 
     Raises:
         ProgramMissing: What the engine needs is not installed.
@@ -74,10 +75,13 @@ def carried(
             if ticket_id is None:
                 assert isinstance(found, OrgkeyError)
                 why = found
-            elif ticket_id in open_ids:
-                open_ids.remove(ticket_id)
-                yield ticket_id, found
-        if open_ids and deadline.left() <= 0:
+                continue
+            yield ticket_id, found
+            if ticket_id not in open_ids:
+                why = _hostile()
+                break
+            open_ids.remove(ticket_id)
+        if open_ids and deadline.left() <= 0 and why.code is Code.UNREACHABLE:
             why = dispatch.late(deadline)
     finally:
         process.end(child)
@@ -126,7 +130,11 @@ def _parsed(line: bytes) -> tuple[str | None, str | OrgkeyError]:
                 return ticket_id, _error(found["lost"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
-    return None, IntegrityProblem(
+    return None, _hostile()
+
+
+def _hostile() -> IntegrityProblem:
+    return IntegrityProblem(
         "dispatch sent what it never sends: somebody of the crew has got into it",
         hint="no login and no key was within reach there; see which machines hold the crew's certificates",
     )

@@ -15,7 +15,8 @@ from pipeline.core.secret import Secret
 from pipeline.sources.backups import read_backup
 from pipeline.sources.backups.crew.answer import Answer
 from pipeline.sources.backups.crew.crew_key import CrewKey
-from pipeline.sources.backups.crew.ticket import OpenPart, SealedPart, SharedFile, StoredObject, Ticket
+from pipeline.sources.backups.crew.ticket import OpenPart, SealedPart, Ticket
+from pipeline.sources.backups.crew.ticket_place import SharedFile, StoredObject
 from pipeline.sources.backups.engine import Reading
 from pipeline.sources.backups.s3 import S3Source
 from pipeline.sources.backups.sources import BackupFile
@@ -107,9 +108,7 @@ def _session(region: str, endpoint: str | None, path_style: bool | None) -> AwsS
     from pipeline.config.places import BackupPlace
     from pipeline.providers.aws.session import AwsSession
 
-    reached = BackupPlace(
-        location="s3://bucket", region=region, endpoint_url=endpoint, path_style=path_style
-    )
+    reached = BackupPlace(location="s3://bucket", region=region, endpoint_url=endpoint, path_style=path_style)
     deadline = Deadline(_SESSION_SECONDS, setting="policy.backup_seconds")
     return AwsSession(reached, None, call_seconds=_CALL_SECONDS, deadline=deadline, role="reader")
 
