@@ -6,6 +6,7 @@ The crew's key stays on the worker; what parses a backup is a process apart, whi
 from __future__ import annotations
 
 import queue
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +15,7 @@ import click
 import dask.config
 
 from pipeline.core import hardening
+from pipeline.core.errors import OrgkeyError
 
 if TYPE_CHECKING:
     from pipeline.sources.backups.crew.crew_key import CrewKey
@@ -49,9 +51,13 @@ def dask_setup(worker: Any, crew_key_file: Path) -> None:
     from pipeline.sources.backups.worker_client import WorkerClient
 
     hardening.harden()
-    _CREW.key = CrewKey.load(crew_key_file)
-    for _ in range(worker.state.nthreads):
-        _CREW.idle.put(_CREW.stack.enter_context(WorkerClient()))
+    try:
+        _CREW.key = CrewKey.load(crew_key_file)
+        for _ in range(worker.state.nthreads):
+            _CREW.idle.put(_CREW.stack.enter_context(WorkerClient()))
+    except OrgkeyError as error:  # Dask would log any other error, and join the crew without what reads
+        print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(int(error.code)) from None
 
 
 def dask_teardown(_worker: Any) -> None:
