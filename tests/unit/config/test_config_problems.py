@@ -150,3 +150,38 @@ def test_every_mistake_is_told_at_once_and_none_twice() -> None:
     ]
     wrong = refused(TEXT.replace(f'"{PIN}", "', '"'))
     assert wrong == "[holder.people] members has fewer than 2 items"
+
+
+READERS = {
+    "dask": f'''crew_key = "{"A" * 43}="
+scheduler = "tls://dask.example.com:8786"
+ca_file = "/ca.pem"
+cert_file = "/cert.pem"
+key_file = "/key.pem"''',
+    "folder": f'''crew_key = "{"A" * 43}="
+folder = "/srv/crew"''',
+}
+
+
+@pytest.mark.parametrize("engine", READERS)
+def test_readers_are_named_with_all_that_reaching_them_needs(engine: str) -> None:
+    start = f'{TEXT}\n[readers]\nengine = "{engine}"\n'
+    assert config.parse((start + READERS[engine]).encode(), "orgkey.toml").readers.engine == engine
+    for line in READERS[engine].splitlines():
+        assert line.partition(" ")[0] in refused(start + READERS[engine].replace(line, ""))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'crew_key = "{"A" * 42}B="',
+        'crew_key = "short"',
+        'scheduler = "tcp://dask.example.com:8786"',
+        'scheduler = "tls://dask.example.com"',
+        "recheck_percent = 0",
+        'engine = "slurm"',
+        'cert_file = "/cert.pem"',
+    ],
+)
+def test_readers_that_could_not_be_trusted_are_refused(line: str) -> None:
+    assert refused(f"{TEXT}\n[readers]\n{line}\n").startswith("[readers]")
