@@ -15,8 +15,8 @@ from pipeline.core.secret import Secret
 from pipeline.sources.backups import read_backup
 from pipeline.sources.backups.crew import dispatch_client
 from pipeline.sources.backups.crew.crew_key import CrewKey, public_bytes
-from pipeline.sources.backups.crew.dispatch import Crew
 from pipeline.sources.backups.crew.read_ticket import read_ticket
+from pipeline.sources.backups.crew.readers import Crew
 from pipeline.sources.backups.engine import NO_EXPECTATIONS, Reading, SessionKey
 from pipeline.sources.backups.sources import BackupFile
 from pipeline.sources.backups.worker_client import WorkerClient

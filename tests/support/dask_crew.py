@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Self
 
-from pipeline.sources.backups.crew.dispatch import Crew
+from pipeline.sources.backups.crew.readers import Crew
 from tests.support.commandline import ROOT
 from tests.support.secure_stack import Certificates
 

@@ -21,7 +21,7 @@ from pipeline.core.secret import Secret
 from pipeline.sources.backups.crew import dispatch_client
 from pipeline.sources.backups.crew.answer import Answer
 from pipeline.sources.backups.crew.crew_key import public_bytes
-from pipeline.sources.backups.crew.dispatch import Crew
+from pipeline.sources.backups.crew.readers import Crew
 from pipeline.sources.backups.crew.ticket import OpenPart, Ticket
 from pipeline.sources.backups.crew.ticket_place import SharedFile, StoredObject
 from pipeline.sources.backups.engine import Expectations, Reading, ReadResult, SessionKey

@@ -53,6 +53,9 @@ class Failing:
     def start(self) -> bytes:
         return self.data
 
+    def place(self) -> None:
+        return
+
     @contextmanager
     def open(self) -> Iterator[ByteStream]:
         parts = [self.data[:200_000], self.data[200_000:400_000]]

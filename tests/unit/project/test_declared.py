@@ -16,7 +16,7 @@ TYPES_ONLY = {"_typeshed"}  # comes with the type checker, and is imported for i
 def test_every_import_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["lab"], *extras["notify"]]
+    wanted = [*project["dependencies"], *extras["dask"], *extras["lab"], *extras["notify"]]
     declared = {_normal(re.split(r"[^\w.-]", name)[0]) for name in wanted}
     brings = metadata.packages_distributions()
     undeclared = {

@@ -24,7 +24,8 @@ from pipeline.core.secret import Secret
 from pipeline.sources.backups.container import ContentSummary
 from pipeline.sources.backups.crew.answer import REFUSALS, Answer
 from pipeline.sources.backups.crew.crew_key import CrewKey, public_bytes
-from pipeline.sources.backups.crew.ticket import OpenPart, SharedFile, StoredObject, Ticket
+from pipeline.sources.backups.crew.ticket import OpenPart, Ticket
+from pipeline.sources.backups.crew.ticket_place import SharedFile, StoredObject
 from pipeline.sources.backups.engine import Reading, ReadResult, SessionKey
 
 CREW = CrewKey.generate()

@@ -20,7 +20,7 @@ from distributed.security import Security
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import IntegrityProblem, OrgkeyError, Unreachable
 from pipeline.sources.backups.crew import dask_worker
-from pipeline.sources.backups.crew.dispatch import Crew, late
+from pipeline.sources.backups.crew.readers import Crew, late
 
 _HARMLESS: Final = {("builtins", "str"), ("builtins", "bytes")}
 _CONNECT_SECONDS: Final = 30.0
@@ -102,13 +102,13 @@ class DaskReaders:
             ) from None
 
     def submit(self, ticket_id: str, line: str) -> None:
-        """See :class:`~pipeline.sources.backups.crew.dispatch.Readers`."""
+        """See :class:`~pipeline.sources.backups.crew.readers.Readers`."""
         future = self._client.submit(dask_worker.read, line, key=f"orgkey-{ticket_id}", pure=False)
         self._futures[future.key] = (ticket_id, future)
         future.add_done_callback(self._done.put)
 
     def results(self) -> Iterator[tuple[str, str | OrgkeyError]]:
-        """See :class:`~pipeline.sources.backups.crew.dispatch.Readers`."""
+        """See :class:`~pipeline.sources.backups.crew.readers.Readers`."""
         reason: Callable[[], OrgkeyError] = partial(late, self._deadline)
         while self._futures and self._deadline.left() > 0:
             try:

@@ -2,7 +2,7 @@
 
 Apart from the process that has the logins and the Org Key, since a crew's machine may send anything. It has
 no login, no configuration and an empty environment. Both sides talk in lines of JSON over pipes: first comes
-what the crew is (:class:`Crew`), then the tickets; back come ``{"id", "answer"}`` or ``{"id", "lost"}``, in
+what the crew is (``Crew``), then the tickets; back come ``{"id", "answer"}`` or ``{"id", "lost"}``, in
 any order.
 """
 
@@ -10,60 +10,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any
 
 from pipeline.core import hardening
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import DeadlinePassed, OrgkeyError
+from pipeline.core.errors import OrgkeyError
 from pipeline.core.isolation import isolated
-
-SETTING: Final = "policy.backup_seconds"
-
-
-@dataclass(frozen=True, slots=True)
-class Crew:
-    """Who reads, and how they are reached.
-
-    Attributes:
-        engine: ``dask`` or ``folder``.
-        seconds: How long all of it may take.
-        scheduler: Dask's scheduler, ``tls://host:port``.
-        ca_file: The certificates' authority, in PEM.
-        cert_file: This side's certificate.
-        key_file: Its key.
-        folder: Where tickets and answers lie, for the engine ``folder``.
-    """
-
-    engine: Literal["dask", "folder"]
-    seconds: float
-    scheduler: str = ""
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-    folder: str = ""
-
-
-class Readers(Protocol):
-    """A crew, as dispatch sees it."""
-
-    def submit(self, ticket_id: str, line: str) -> None:
-        """Hand a ticket to the crew."""
-        ...
-
-    def results(self) -> Iterator[tuple[str, str | OrgkeyError]]:
-        """What came of each ticket, once, in any order: the answer's line, or why there is none."""
-        ...
-
-
-def late(deadline: Deadline) -> DeadlinePassed:
-    """Why a ticket is given up when the time is over."""
-    return DeadlinePassed(
-        f"no answer came within {deadline.seconds:g} s",
-        hint=f"see that the crew's readers run; have more of them, or raise {SETTING}",
-    )
+from pipeline.sources.backups.crew.readers import SETTING, Crew, Readers
 
 
 def _readers(crew: Crew, deadline: Deadline) -> Readers:
@@ -93,11 +47,6 @@ def _carry() -> None:
 
 def _say(document: dict[str, Any]) -> None:
     print(json.dumps(document), flush=True)  # noqa: T201 - the pipe to the parent
-
-
-def encoded(crew: Crew) -> str:
-    """The first line."""
-    return json.dumps(asdict(crew))
 
 
 def main() -> None:

@@ -15,9 +15,9 @@ from pipeline.core import process
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, IntegrityProblem, OrgkeyError, ProgramMissing, Unreachable, error_of
 from pipeline.core.text import printable
-from pipeline.sources.backups.crew import dispatch
-from pipeline.sources.backups.crew.dispatch import Crew
+from pipeline.sources.backups.crew.readers import Crew, encoded, late
 
+_DISPATCH: Final = "pipeline.sources.backups.crew.dispatch"
 _GRACE_SECONDS: Final = 10.0
 """So much later than its own deadline dispatch is ended."""
 _LOOK_SECONDS: Final = 0.5
@@ -61,9 +61,9 @@ def carried(
         Interrupted: A signal ended the run.
     """
     require(crew)
-    child = process.start(process.isolated(dispatch.__name__), stderr=subprocess.DEVNULL)
+    child = process.start(process.isolated(_DISPATCH), stderr=subprocess.DEVNULL)
     try:
-        lines = [dispatch.encoded(crew), *(json.dumps(item) for item in tickets.items())]
+        lines = [encoded(crew), *(json.dumps(item) for item in tickets.items())]
         threading.Thread(target=_feed, args=(child, lines), name="tickets", daemon=True).start()
         open_ids = set(tickets)
         why: OrgkeyError = Unreachable(
@@ -82,7 +82,7 @@ def carried(
                 break
             open_ids.remove(ticket_id)
         if open_ids and deadline.left() <= 0 and why.code is Code.UNREACHABLE:
-            why = dispatch.late(deadline)
+            why = late(deadline)
     finally:
         process.end(child)
     for ticket_id in sorted(open_ids):

@@ -16,7 +16,7 @@ from typing import Final
 from pipeline.core import files
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import OrgkeyError
-from pipeline.sources.backups.crew.dispatch import late
+from pipeline.sources.backups.crew.readers import late
 
 _NUMBERED: Final = re.compile(r"([0-9]+)\.json")
 _LOOK_SECONDS: Final = 0.2
@@ -49,13 +49,13 @@ class FolderReaders:
                     _path(place, number).unlink()
 
     def submit(self, ticket_id: str, line: str) -> None:
-        """See :class:`~pipeline.sources.backups.crew.dispatch.Readers`."""
+        """See :class:`~pipeline.sources.backups.crew.readers.Readers`."""
         number = len(self._ids)
         files.replace(_path(self._tickets, number), line.encode() + b"\n", mode=_MODE)
         self._ids[number] = ticket_id
 
     def results(self) -> Iterator[tuple[str, str | OrgkeyError]]:
-        """See :class:`~pipeline.sources.backups.crew.dispatch.Readers`."""
+        """See :class:`~pipeline.sources.backups.crew.readers.Readers`."""
         while self._ids:
             with files.os_errors(f"cannot read {self._answers}"):
                 arrived = [number for number in _numbers(self._answers) if number in self._ids]
