@@ -48,6 +48,9 @@ class Listed:
     def open(self) -> AbstractContextManager[ByteStream]:
         raise NotImplementedError
 
+    def place(self) -> None:
+        raise NotImplementedError
+
 
 def entered(number: int, part: str | None, chosen: list[str]) -> tuple[LedgerEntry, BackupsVerifyEvent]:
     reads = tuple(BackupRead(source=name, location=name, ok=True, sha256="0" * 64) for name in chosen)
