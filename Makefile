@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 WORKERS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers tools stack demo check test lint format generate coverage mutants bench newest lock wheel clean interop
+.PHONY: help setup servers tools stack demo check test lint format generate transcript coverage mutants bench newest lock wheel clean interop
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ format: setup ## Apply the format
 GENERATED := exit_codes permissions reference schedule stack_policies
 generate: setup ## Make the generated pages and files anew: docs/reference, exit codes, schedule, policies
 	@for name in $(GENERATED); do $(BIN)/python -m tools.make_$$name >/dev/null || exit 1; done
+
+transcript: setup ## Run the demo, and put what it prints and its report's picture into the docs
+	@$(BIN)/python -m tools.make_transcript
 
 # Only what runs in the tests' own process is seen; most of the command line is tested in processes of its own.
 coverage: setup ## Which lines the unit and component tests reach; the page is build/coverage/index.html

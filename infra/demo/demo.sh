@@ -1,7 +1,8 @@
 #!/bin/sh
 # The whole story with a throwaway key, on real servers that it starts itself, in a directory of its own: a
 # (stand-in) PGP Encryption Server is set up, its Org Key escrowed, the server destroyed, and brought back.
-# With KEEP=1 the directory stays, the report in it. VENV names another environment than .venv, one that is ready.
+# With KEEP=1 the directory stays, with the report in it. VENV names another environment than .venv, one that is
+# ready. `make transcript` puts what is printed into docs/demo.md.
 set -eu
 cd "$(dirname "$0")/../.."
 PATH="${VENV:-$PWD/.venv}/bin:$PATH"
@@ -37,7 +38,11 @@ finish() {
   wipe=--wipe
   [ -z "${KEEP:-}" ] || wipe=
   orgkey stack down $wipe >/dev/null 2>&1 || echo "the stack in $ORGKEY_STACK_DIR could not be stopped" >&2
-  if [ -n "$wipe" ]; then rm -rf "$work"; else echo "kept: $work"; fi
+  if [ -n "$wipe" ]; then
+    rm -rf "$work"
+  else
+    printf 'kept: %s\nlook at the report in a browser: %s/report/report.html\n' "$work" "$work"
+  fi
   exit "$status"
 }
 trap finish EXIT
@@ -117,7 +122,7 @@ run orgkey lab reboot
 run orgkey lab boot --keypair "$work/from-s3.asc" --export-passphrase-file "$work/new-passphrase"
 
 step "10. What an auditor gets: a report with its evidence, and a page that says how to check it"
-run orgkey report --bundle "$work/bundle.zip"
+run orgkey report --bundle "$work/report"
 took
 printf '\nDone. The server is back: its users are signed by its key, and it boots.\n'
 printf '\nIt took %s s:\n%s\n' "$(($(date +%s) - begun))" "$times" | sed 's/^\([0-9]* s  \)/  \1/'

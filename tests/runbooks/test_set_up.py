@@ -1,4 +1,4 @@
-"""README, how-to and tutorial, typed as written; the set-up on an own server and an own bucket.
+"""How-to and tutorial, typed as written; the set-up on an own server and an own bucket.
 
 The names of the pages' example are replaced by those of this host, and questions are answered; nothing else.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 EXPORT = ROOT / "tests" / "assets" / "keys" / "ed25519-two-block.asc"
 TOKEN = "administrator-of-this-test"
-BUCKETS = {"README.md": "readme-orgkey", "how-to.md": "how-to-orgkey"}
+BUCKET = "how-to-orgkey"
 ANSWERS: Mapping[tuple[str, ...], list[tuple[bytes, bytes]]] = {
     ("init",): [(b"Does the server show", b"y"), (b"Directory", b""), (b"Custodians", b"")],
     ("infra", "apply"): [(b"changes? [y/N]", b"y")],
@@ -182,26 +182,15 @@ def section(page: Path, title: str, folder: Path) -> list[Command]:
     return [step for step in pages.read(part) if isinstance(step, Command)]
 
 
-@pytest.mark.parametrize(
-    ("page", "last"), [("README.md", "orgkey status"), ("docs/how-to.md", "orgkey status")]
-)
-def test_what_the_page_says_sets_it_up(
-    stack: Stack, server: str, tmp_path: Path, page: str, last: str
-) -> None:
-    title = {"README.md": "Use it with", "docs/how-to.md": "Set it up with"}[
-        page
-    ] + " your own Vault and bucket"
-    commands = section(ROOT / page, title, tmp_path)
-    operator = Operator(stack, server, tmp_path, BUCKETS[Path(page).name])
-    makes = any("create-bucket" in command.text for command in commands)
-    if not makes:
-        stack.s3("root").create_bucket(Bucket=operator.bucket, ObjectLockEnabledForBucket=True)
-        operator.grant()
+def test_what_the_how_to_says_sets_it_up(stack: Stack, server: str, tmp_path: Path) -> None:
+    commands = section(ROOT / "docs/how-to.md", "Set it up with your own Vault and bucket", tmp_path)
+    operator = Operator(stack, server, tmp_path, BUCKET)
+    assert any("create-bucket" in command.text for command in commands)
     for command in commands:
         operator.type(command)
         if "create-bucket" in command.text:
             operator.grant()
-    assert operator.typed[-1] == last
+    assert operator.typed[-1] == "orgkey status"
     assert [line.split()[1] for line in operator.typed if line.startswith("orgkey")] == [
         "init", "infra", "infra", "doctor", "escrow", "drill", "status",
     ]  # fmt: skip

@@ -1,0 +1,84 @@
+"""Run the demo, and put what it prints into its page, with a picture of its report (``make transcript``).
+
+The picture needs Chromium, which only this and the tests of the report's pages use.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from playwright.sync_api import ViewportSize, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "demo.md"
+PICTURE = ROOT / "docs" / "pictures" / "report.png"
+SIZE = ViewportSize(width=1100, height=860)
+"""What the picture shows of the report, in pixels of CSS."""
+BEGIN, END = "<!-- what the demo printed -->\n```text\n", "```\n<!-- end of what the demo printed -->\n"
+
+
+def committed() -> str:
+    """What the page shows of the demo."""
+    return PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+
+
+def shortened(printed: str, work: str) -> str:
+    """What a reader wants of the demo's output.
+
+    Args:
+        printed: All that it printed.
+        work: Its temporary directory.
+
+    Returns:
+        From its first step to its last word, without the directory's name and without colours.
+    """
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", printed).replace(f"{work}/", "").replace(work, ".")
+    plain = plain.replace(
+        "backup" + " " * len(f"{work}/"), "backup"
+    )  # a table's head, as narrow as its rows now
+    begin = plain.index("== 1.")
+    return plain[begin : plain.index("\nIt took ", begin)].rstrip() + "\n"
+
+
+def picture(report: Path) -> None:
+    """Photograph the head of a report."""
+    program = shutil.which("chromium")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport=SIZE, color_scheme="light")
+        page.goto(report.as_uri())
+        page.screenshot(path=PICTURE)
+        browser.close()
+
+
+def main() -> int:
+    """Run, write, clean up; what fails is shown whole."""
+    run = subprocess.run(
+        ["env", "KEEP=1", "make", "--no-print-directory", "demo"],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    kept = re.search(r"^kept: (/.+/orgkey-demo\..+)$", run.stdout, re.MULTILINE)
+    if run.returncode or not kept:
+        print(run.stdout)
+        return 1
+    work = Path(kept[1])
+    picture(work / "report" / "report.html")
+    shutil.rmtree(work)
+    head, begin, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    PAGE.write_text(
+        head + begin + shortened(run.stdout, kept[1]) + END + rest.partition(END)[2], encoding="utf-8"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
