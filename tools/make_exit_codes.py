@@ -31,11 +31,11 @@ Where the answer cannot be written to standard output (it is closed, it is full,
 two lines say so. The code is then the one of the work itself, or 3 where that would be 0. Standard error is
 not needed: the work goes on without it.
 
-*Retry?* says whether the same command, run again later and unchanged, can succeed: schedules retry on these
-and on no other.
+`orgkey explain CODE` shows a row of this table. *Retry?* says whether the same command, run again later and
+unchanged, can succeed: schedules retry on these and on no other.
 
-| code | name | meaning | retry? |
-|---:|---|---|---|
+| code | name | meaning | retry? | what to do |
+|---:|---|---|---|---|
 """
 
 _SEVERAL = """
@@ -59,8 +59,9 @@ Dates and certificates never prevent a restore.
 def render() -> str:
     """Write the page's text."""
     rows = [
-        f"| {int(code)} | `{code.label}` | {code.meaning} | {'yes' if code.retry else 'no'} |\n"
+        f"| {int(code)} | `{code.label}` | {code.meaning} | {again} | {code.remedy} |\n"
         for code in Code
+        for again in ["yes" if code.retry else "no"]
     ]
     return (
         _HEAD

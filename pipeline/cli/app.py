@@ -61,6 +61,7 @@ COMMANDS = commands(
             "infra apply": "Make what the plan shows.",
             "notify": "See that notifications and pings arrive.",
             "notify test": "Send a test message by every way.",
+            "explain": "Show what an exit code means, and the pages of the documentation.",
         },
         "Evidence": {
             "report": "Compute a report that an auditor can check.",
@@ -100,7 +101,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: rich alone takes longer to import than all of this
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes are documented in docs/exit-codes.md.",
+    epilog="What an exit code means, and what to do: orgkey explain CODE",
 )
 
 

@@ -51,7 +51,7 @@ class HelpCommand(TyperCommand):
         with formatter.section("Exit codes"):
             formatter.write_dl([(str(int(code)), code.meaning) for code in codes])
         formatter.write_paragraph()
-        formatter.write_text("All exit codes: docs/exit-codes.md")
+        formatter.write_text("What an exit code means, and what to do: orgkey explain CODE")
 
 
 class HelpGroup(TyperGroup):

@@ -24,7 +24,7 @@ def test(call: Invocation) -> Code:
     if not (config.notify or config.ping):
         raise UsageProblem(
             "the configuration has neither [notify] nor [ping.JOB]",
-            hint="see docs/how-to.md, notifications",
+            hint="see `orgkey explain how-to notifications`",
         )
     results = _notified(config, call.fingerprint) | _pinged(config)
     ways = tuple(

@@ -216,5 +216,5 @@ def parse(data: bytes, name: str) -> Config:
     except ValidationError as error:
         raise UsageProblem(
             f"{name}: {describe(error, Config, document)}",
-            hint="see docs/reference/config.md, or `orgkey config schema`",
+            hint="see `orgkey explain config`, or `orgkey config schema`",
         ) from None

@@ -1,4 +1,4 @@
-"""Where the data files of `infra/` are: beside the package in a checkout, inside it in a wheel."""
+"""Where the files of `infra/` and `docs/` are: beside the package in a checkout, inside it in a wheel."""
 
 from __future__ import annotations
 
@@ -16,11 +16,24 @@ def infra_path(*parts: str) -> Path:
     Raises:
         LocalFilesProblem: It is in neither place.
     """
+    return _bundled("infra", parts)
+
+
+def docs_path(*parts: str) -> Path:
+    """Find a page or folder of `docs/`; see :func:`infra_path`.
+
+    Raises:
+        LocalFilesProblem: It is in neither place.
+    """
+    return _bundled("docs", parts)
+
+
+def _bundled(folder: str, parts: tuple[str, ...]) -> Path:
     package = Path(__file__).resolve().parents[1]
-    for base in (package / "_infra", package.parent / "infra"):
+    for base in (package / f"_{folder}", package.parent / folder):
         path = base.joinpath(*parts)
         if path.exists():
             return path
     raise LocalFilesProblem(
-        f"infra/{'/'.join(parts)} is missing from this installation", hint="install orgkey-escrow again"
+        f"{folder}/{'/'.join(parts)} is missing from this installation", hint="install orgkey-escrow again"
     )

@@ -95,7 +95,9 @@ class Sessions:
         identity = self._identity(role)
         login = identity.at.get(name, identity.vault)
         if login is not None and not isinstance(login, VaultIdentity):
-            hint = "give role_id_file and secret_id_file, token_file, or a method; see docs/logins.md"
+            hint = (
+                "give role_id_file and secret_id_file, token_file, or a method; see `orgkey explain logins`"
+            )
             raise _no_login(role, name, "Vault", hint)
         known = VaultPlace.model_fields.keys() - {"unsealed_by"}
         reached = VaultPlace(**{name: getattr(place, name) for name in sorted(known)})

@@ -57,7 +57,7 @@ class DrillRequest:
 
 _HINTS: Final = {
     Code.PROOF_FAILED: "take another epoch (`orgkey list`), and escrow the key again from a new export; "
-    "docs/runbooks/drill-failed.md has the order",
+    "`orgkey explain drill-failed` has the order",
 }
 """What to do about what no error of its own says."""
 _UNREAD: Final = frozenset({

@@ -71,7 +71,7 @@ class VaultCheck(Check):
         if "root" in token.policies:
             self.fail(
                 f"the {self.role} logs in with a root token",
-                "give it an AppRole with a policy of its own; see docs/how-to",
+                "give it an AppRole with a policy of its own; see `orgkey explain how-to Vault`",
             )
         if token.ttl and token.ttl < self._session.deadline.left():
             self.warn(

@@ -114,10 +114,11 @@ def _members(one: metadata.Distribution, info: str) -> Iterator[tuple[str, bytes
 
 def _checkout() -> Iterator[tuple[str, bytes]]:
     """This program's own files where it runs from a checkout, as its wheel has them."""
-    from pipeline.core.resources import infra_path
+    from pipeline.core.resources import docs_path, infra_path
 
     package = Path(__file__).resolve().parents[2]
-    for root, prefix in ((package, "pipeline"), (infra_path(), "pipeline/_infra")):
+    roots = ((package, "pipeline"), (infra_path(), "pipeline/_infra"), (docs_path(), "pipeline/_docs"))
+    for root, prefix in roots:
         for path in sorted(root.rglob("*")):
             inner = path.relative_to(root)
             if path.is_file() and "__pycache__" not in inner.parts and path.suffix != ".pyc":

@@ -148,6 +148,7 @@ NAMES = (
     "Organization",
     "Vault",
     "AWS",
+    "Dask",
     "KMS",
     "S3",
     "Transit",

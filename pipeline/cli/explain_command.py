@@ -1,0 +1,104 @@
+"""`orgkey explain`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+
+from pipeline.cli.command import Invocation, arg, command
+from pipeline.core.errors import Code, UsageProblem
+from pipeline.core.resources import docs_path
+
+_HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
+_TEXT = "utf-8"
+
+
+@command("orgkey explain 23", shared=())
+def explain(
+    call: Invocation,  # noqa: ARG001, RUF100 - it needs no configuration
+    topic: str | None = arg("TOPIC", "An exit code, or the name of a page; without one, the list."),
+    words: list[str] | None = arg("WORD", "Only the sections whose headings have these words."),
+) -> Code:
+    """Show what an exit code means and what to do, or a page of the documentation.
+
+    The pages are those of this version, and come with the program.
+    """
+    if topic is None:
+        typer.echo(_contents())
+    elif topic.isdecimal():
+        typer.echo(_exit_code(int(topic)))
+    else:
+        typer.echo("\n\n".join(_sections(_page(topic), [word.lower() for word in words or ()])))
+    return Code.OK
+
+
+def _contents() -> str:
+    rows = [
+        f"  {name:<18} {title}"
+        for name, (path, title) in sorted(_pages().items())
+        if path.parent.name != "adr" or name == "adr"  # that page lists the others
+    ]
+    return "\n".join(["orgkey explain CODE says what an exit code means, and what to do.", "", *rows])
+
+
+def _exit_code(number: int) -> str:
+    try:
+        code = Code(number)
+    except ValueError:
+        known = ", ".join(str(int(code)) for code in Code)
+        raise UsageProblem(f"{number} is not an exit code", hint=f"there are {known}") from None
+    again = "can succeed later, unchanged" if code.retry else "fails again as long as nothing is changed"
+    return f"{number} {code.label}\n{code.meaning}\nwhat to do: {code.remedy}\nthe same command {again}"
+
+
+def _pages() -> dict[str, tuple[Path, str]]:
+    """The pages by name, each with its title."""
+    pages = {}
+    for path in docs_path().rglob("*.md"):
+        name = path.parent.name if path.stem == "README" else path.stem
+        heading = _HEADING.search(path.read_text(_TEXT))
+        pages[name] = (path, heading[2] if heading else name)
+    return pages
+
+
+def _page(name: str) -> str:
+    pages = _pages()
+    if name not in pages:
+        raise UsageProblem(f"there is no page {name!r}", hint="`orgkey explain` lists the pages")
+    return pages[name][0].read_text(_TEXT)
+
+
+def _sections(text: str, words: list[str]) -> Iterator[str]:
+    """The page, or those of its sections whose headings have all the words.
+
+    Raises:
+        UsageProblem: None has.
+    """
+    if not words:
+        yield text.rstrip()
+        return
+    headings = list(_HEADING.finditer(_without_code(text)))
+    found = end = 0
+    for place, heading in enumerate(headings):
+        if heading.start() < end or not all(word in heading[2].lower() for word in words):
+            continue
+        after = (one.start() for one in headings[place + 1 :] if len(one[1]) <= len(heading[1]))
+        end = next(after, len(text))
+        found += 1
+        yield text[heading.start() : end].rstrip()
+    if not found:
+        listed = "; ".join(heading[2] for heading in headings)
+        raise UsageProblem(f"no heading of this page has {' '.join(words)!r}", hint=f"there are: {listed}")
+
+
+def _without_code(text: str) -> str:
+    """The same text with blanks for its blocks of code, in which ``#`` begins a comment."""
+    return re.sub(
+        r"^ *```.*?^ *```$",
+        lambda block: re.sub(r"[^\n]", " ", block[0]),
+        text,
+        flags=re.MULTILINE | re.DOTALL,
+    )
