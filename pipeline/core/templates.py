@@ -5,6 +5,7 @@ In tables nothing is escaped: whoever writes a text into a format of its own doe
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -16,6 +17,7 @@ from pipeline.core.text import age
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
+    from markupsafe import Markup
 
 
 def table(package: str, name: str) -> dict[str, Any]:
@@ -73,6 +75,13 @@ def filled_markup(package: str, name: str, /, **words: object) -> str:
     return _template(package, name, markup=True).render(words)
 
 
+def _quoted(text: object) -> Markup:
+    """HTML of a sentence that has commands and settings between backticks."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", escape(text)))  # noqa: S704 - escaped just now
+
+
 @cache
 def _template(package: str, name: str, *, markup: bool) -> Template:
     from jinja2 import Environment, StrictUndefined
@@ -83,4 +92,5 @@ def _template(package: str, name: str, *, markup: bool) -> Template:
         trim_blocks=True,
         keep_trailing_newline=not markup,
     )
+    environment.filters["quoted"] = _quoted
     return environment.from_string(resources.files(package).joinpath(name).read_text(encoding="utf-8"))

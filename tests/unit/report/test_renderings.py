@@ -280,3 +280,22 @@ def test_the_document_has_what_the_pages_have() -> None:
     assert told["generated"] == "2026-06-01T08:00:00Z"
     assert told["matrix"][0]["state"] == "unreadable"
     assert model.render(samples.bad()).endswith(b"}\n")
+
+
+def test_the_head_says_whose_key_it_is() -> None:
+    report = samples.good()
+    assert "<h1>acme.example Organization Key &lt;keys@acme.example&gt;</h1>" in html.render(report).decode()
+    assert "acme.example Organization Key" in text_of(pdf.render(report))[:300]
+    nameless = replace(report, key=replace(report.key, user_ids=()))
+    assert f"<h1>Org Key {report.key.fingerprint[-8:]}</h1>" in html.render(nameless).decode()
+    assert f"Org Key {report.key.fingerprint[-8:]}" in text_of(pdf.render(nameless))[:300]
+
+
+def test_commands_are_set_as_code() -> None:
+    """A lone backtick is nobody's command."""
+    report = replace(samples.good(), not_covered=("Never compared (`orgkey <infra> plan`).", "a ` alone"))
+    page, said = html.render(report).decode(), text_of(pdf.render(report))
+    assert "<li>Never compared (<code>orgkey &lt;infra&gt; plan</code>).</li>" in page
+    assert "<li>a ` alone</li>" in page
+    assert "Never compared (orgkey <infra> plan)." in said
+    assert "a ` alone" in said
