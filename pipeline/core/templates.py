@@ -79,7 +79,7 @@ def _quoted(text: object) -> Markup:
     """HTML of a sentence that has commands and settings between backticks."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", escape(text)))  # noqa: S704 - escaped just now
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped just now
 
 
 @cache
