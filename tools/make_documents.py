@@ -17,6 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pipeline.cli import documents
 from pipeline.cli.documents import Document, Part
+from pipeline.config.schema import schema
 from pipeline.core.errors import Code
 
 PAGE = Path(__file__).with_name("json_page.md")
@@ -122,11 +123,12 @@ def _one_type(hint: Any, parts: dict[type[Part], None]) -> str:
 
 
 def schemas() -> dict[str, str]:
-    """The text of each schema, by file name."""
+    """The text of each schema, the configuration's too, by file name."""
     found: dict[str, list[type[Document]]] = {}
     for cls in all_documents():
         found.setdefault(cls.schema, []).append(cls)
-    return {f"{name.replace('/', '-')}.json": _schema(name, forms) for name, forms in found.items()}
+    texts = {f"{name.replace('/', '-')}.json": _schema(name, forms) for name, forms in found.items()}
+    return texts | {"orgkey.config-1.json": _text(schema())}
 
 
 def _schema(name: str, forms: list[type[Document]]) -> str:
@@ -134,7 +136,11 @@ def _schema(name: str, forms: list[type[Document]]) -> str:
     bodies = [_object(cls, parts) for cls in forms]
     body = bodies[0] if len(bodies) == 1 else {"anyOf": bodies}
     whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name} | body
-    return json.dumps(whole | ({"$defs": parts} if parts else {}), indent=2, ensure_ascii=False) + "\n"
+    return _text(whole | ({"$defs": parts} if parts else {}))
+
+
+def _text(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def _object(cls: type[Part], parts: dict[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 Run from the project's root: ``.venv/bin/python -m tools.make_reference``. A test compares the
 committed pages with what this prints. Commands, options, types, defaults and limits come from the
-program; the words about each setting of the configuration stand in ``config_words``, and a setting
-without words is an error.
+program; the words about each setting of the configuration stand in ``pipeline/config/settings.toml``, and
+a setting without words is an error.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.schema import Section, sections
 from tools import make_documents
-from tools.config_words import TITLES, WORDS
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -196,7 +196,7 @@ def config_page() -> str:
     from pipeline.config import Config
 
     schema = Config.model_json_schema()
-    definitions = schema["$defs"]
+    definitions = schema["$defs"] | {"Config": schema}
     lines = [
         NOTICE,
         "# Configuration",
@@ -213,19 +213,20 @@ def config_page() -> str:
         "holders and paths are lower-case letters, digits and hyphens, at most 40.",
         "",
     ]
-    for model, (title, intro) in TITLES.items():
-        lines += [f"## {title}", "", intro, "", *_settings(model, definitions[model]), ""]
+    for model, section in sections().items():
+        settings = _settings(section, definitions[model])
+        lines += [f"## {section.title}", "", section.about, "", *settings, ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _settings(model: str, definition: Mapping[str, Any]) -> list[str]:
+def _settings(section: Section, definition: Mapping[str, Any]) -> list[str]:
     if "properties" not in definition:  # a table, or a short form of it
         definition = next(form for form in definition["anyOf"] if "properties" in form)
     required = set(definition.get("required", ()))
-    known = WORDS[model]
+    known = section.settings
     missing, gone = set(definition["properties"]) - set(known), set(known) - set(definition["properties"])
     if missing or gone:
-        raise ValueError(f"{model}: no words for {sorted(missing)}; not a setting: {sorted(gone)}")
+        raise ValueError(f"{section.title}: no words for {sorted(missing)}; not a setting: {sorted(gone)}")
     rows = ["| setting | type | default | meaning |", "|---|---|---|---|"]
     names = sorted(definition["properties"], key=lambda name: (name != "kind", name not in required))
     for name in names:
@@ -236,7 +237,7 @@ def _settings(model: str, definition: Mapping[str, Any]) -> list[str]:
 
 
 def _default(value: object) -> str:
-    if value in (None, "", [], {}):
+    if value in (None, "", []) or isinstance(value, dict):
         return "-"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
