@@ -117,3 +117,26 @@ def test_what_no_machine_answers_for_has_failed(world: World, sources: list[Back
     found = verified(world, sources, Silent())
     assert {item.code for item in found.backups} == {Code.UNREACHABLE}
     assert not any(item.ok for item in found.backups)
+
+
+def test_progress_is_told_while_answers_come_in(world: World, sources: list[BackupSource]) -> None:
+    told: list[int] = []
+
+    class Progress:
+        def add(self, count: int) -> None:
+            told.append(count)
+
+        def next(self) -> None:
+            pass
+
+    class Watched(Crew):
+        def carry(
+            self, tickets: Mapping[str, str], deadline: Deadline
+        ) -> Iterator[tuple[str, str | OrgkeyError]]:
+            for number, item in enumerate(super().carry(tickets, deadline)):
+                assert len(told) == number
+                yield item
+
+    crew = CrewRequest(public_bytes(KEY.public), Watched().carry)
+    verify_backups(world.context, VerifyRequest(sources, crew=crew, watch=lambda _: Progress()))
+    assert told == [source.size for source in sources]

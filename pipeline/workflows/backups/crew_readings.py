@@ -10,14 +10,16 @@ import base64
 import math
 import random
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from pipeline.config.sections import ReadersSection
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import Code, IntegrityProblem, OrgkeyError, Unreachable
+from pipeline.core.errors import Code, Conflict, IntegrityProblem, OrgkeyError, Unreachable
 from pipeline.core.isolation import isolated
 from pipeline.core.secret import Secret
+from pipeline.sources.backups import read_backup
 from pipeline.sources.backups.crew import dispatch_client
 from pipeline.sources.backups.crew.answer import Answer
 from pipeline.sources.backups.crew.crew_key import public_bytes
@@ -27,6 +29,9 @@ from pipeline.sources.backups.crew.ticket_place import SharedFile, StoredObject
 from pipeline.sources.backups.engine import Expectations, Reading, ReadResult, SessionKey
 from pipeline.sources.backups.message_header import MessageHeader
 from pipeline.sources.backups.read_backup import Engine, verdict
+from pipeline.sources.backups.sources import BackupFile, BackupSource
+from pipeline.sources.backups.worker_client import WorkerClient
+from pipeline.workflows.backups.local_readers import LocalReaders
 
 Carry = Callable[[Mapping[str, str], Deadline], Iterator[tuple[str, str | OrgkeyError]]]
 """Has tickets carried to the crew, lines by id; yields each line that came back, or why none did, by id."""
@@ -73,20 +78,18 @@ class Errand:
     """One backup that the crew is to read.
 
     Attributes:
-        name: What people call it.
+        source: The backup.
         place: Where the crew finds it.
         header: What its beginning says.
         session: Its session key.
         expected: What it should be.
-        again: Reads it on this machine.
     """
 
-    name: str
+    source: BackupSource
     place: SharedFile | StoredObject
     header: MessageHeader
     session: SessionKey
     expected: Expectations
-    again: Callable[[], Reading]
 
 
 @dataclass(frozen=True)
@@ -107,18 +110,23 @@ class CrewReading:
 def read_by_crew(
     crew: CrewRequest,
     errands: Sequence[Errand],
+    readers: LocalReaders,
     engine: Engine,
     deadline: Deadline,
+    *,
     warn: Callable[[str], None],
+    arrived: Callable[[Errand], None] = lambda _: None,
 ) -> list[CrewReading]:
     """Have a crew read backups, and repeat some of its readings.
 
     Args:
         crew: Who reads.
         errands: What is to be read.
+        readers: This machine's own, which repeat.
         engine: ``auto`` or ``gpg``.
         deadline: When to stop.
         warn: Is told of what is refused.
+        arrived: Is told of each errand whose answer is in.
 
     Returns:
         What came of each errand, in their order.
@@ -127,9 +135,42 @@ def read_by_crew(
         return []
     issued = issue(errands, crew.key, max(1.0, deadline.left()), engine)
     lines = {known: ticket.line for known, ticket in issued.items()}
-    entered = enter(issued, crew.carry(lines, deadline), warn)
-    checked = read_again(errands, entered, crew.recheck_percent)
+
+    def carried() -> Iterator[tuple[str, str | OrgkeyError]]:
+        for known, came in crew.carry(lines, deadline):
+            yield known, came
+            if known in issued:
+                arrived(errands[issued[known].errand])
+
+    entered = enter(issued, carried(), warn)
+    again = partial(_again, engine=engine, deadline=deadline)
+    checked = read_again(
+        entered,
+        crew.recheck_percent,
+        lambda chosen: readers.map(again, [errands[number] for number in chosen]),
+    )
     return [checked[number] for number in range(len(errands))]
+
+
+def _again(errand: Errand, reader: WorkerClient, engine: Engine, deadline: Deadline) -> Reading:
+    source = errand.source
+    found = read_backup.read(
+        source,
+        errand.header,
+        errand.session,
+        reader,
+        deadline=deadline,
+        wanted=engine,
+        expected=errand.expected,
+    )
+    if source.path is not None and BackupFile(source.path).state != source.state:
+        return Reading(  # whoever had read it before may have been right
+            Conflict(
+                f"{source.name} was changed after the crew had read it",
+                hint="run again when the upload is done",
+            )
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -154,7 +195,7 @@ def issue(errands: Sequence[Errand], crew: bytes, seconds: float, engine: Engine
     for number, errand in enumerate(errands):
         part = OpenPart(
             id=secrets.token_hex(16),
-            name=errand.name,
+            name=errand.source.name,
             place=errand.place,
             protection=errand.header.protection,
             offset=errand.header.offset,
@@ -216,16 +257,16 @@ def _entered(known: str, ticket: IssuedTicket, came: str | OrgkeyError) -> CrewR
 
 
 def read_again(
-    errands: Sequence[Errand], readings: Mapping[int, CrewReading], percent: float
+    readings: Mapping[int, CrewReading], percent: float, again: Callable[[Sequence[int]], Iterable[Reading]]
 ) -> dict[int, CrewReading]:
     """Read some of what the crew has read on this machine, chosen now that all answers are in.
 
     A machine that gave another result is named, and all that it said is read again.
 
     Args:
-        errands: The backups.
-        readings: What the crew said of them.
+        readings: What the crew said of each backup.
         percent: How many are read again; one at least.
+        again: Reads backups on this machine; what they are comes in their order.
 
     Returns:
         The readings; those of the backups that were read again are this machine's own.
@@ -236,9 +277,9 @@ def read_again(
     liars: set[str] = set()
     done: set[int] = set()
     while chosen:
-        for number in chosen:
-            done.add(number)
-            said, own = readings[number], errands[number].again()
+        done.update(chosen)
+        for number, own in zip(chosen, again(chosen), strict=True):
+            said = readings[number]
             result[number] = CrewReading(own, None, said.seconds)
             if _conclusive(own) and not _same(said.found, own):
                 assert said.worker is not None

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -18,7 +17,7 @@ from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
 from pipeline.core import files
 from pipeline.core.clock import Deadline, stamp
-from pipeline.core.errors import Code, Conflict, LocalFilesProblem, OrgkeyError
+from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError
 from pipeline.core.isolation import isolated
 from pipeline.core.text import counted
 from pipeline.evidence.ledger import drill_history
@@ -26,7 +25,7 @@ from pipeline.evidence.ledger.backup_history import SOUND, BackupHistory
 from pipeline.evidence.ledger.events import BackupRead, BackupsVerifyEvent
 from pipeline.sources.backups import read_backup
 from pipeline.sources.backups.engine import Expectations, Reading, ReadResult
-from pipeline.sources.backups.sources import BackupFile, BackupSource
+from pipeline.sources.backups.sources import BackupSource
 from pipeline.sources.backups.worker_client import WorkerClient
 from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
 from pipeline.workflows.backups import backup_map
@@ -167,8 +166,7 @@ def verify_backups(context: KeyScope, request: VerifyRequest) -> VerifyOutcome:
     newest = {max(mine, key=dated) for mine in places.sorted(request.sources, request.whole)}
     signers = {name: tuple(map(_public_key, place.signers)) for name, place in places.configured.items()}
     progress = request.watch(chosen)
-    jobs = min(request.jobs, len(chosen)) if request.crew is None else 1
-    with LocalReaders(jobs) as readers:  # they load while servers are talked to
+    with LocalReaders(min(request.jobs, len(chosen))) as readers:  # they load while servers are talked to
         surveys = context.catalogs()
         prepared, missed = prepare(context, surveys, chosen, request.unseal)
         org_keys = _org_keys(surveys)
@@ -180,22 +178,19 @@ def verify_backups(context: KeyScope, request: VerifyRequest) -> VerifyOutcome:
 
         answered: dict[BackupSource, CrewReading] = {}
         if request.crew is not None:
-            answered = _by_crew(context, request.crew, prepared, readers, request.engine, deadline, expected)
+            answered = _by_crew(context, request, prepared, readers, deadline, expected, progress)
 
         def read(item: PreparedBackup, reader: WorkerClient) -> VerifiedBackup:
             source, name = item.backup.source, places.name(item.backup.source)
-            context.reporter.progress(f"reading {source.name}")
             known = BackupRead(
                 source=source.name, ok=False, size=source.size, place=name, location=source.location,
                 state=source.state, was_newest=source in newest,
                 modified=stamp(source.modified) if source.modified else None,
             )  # fmt: skip
-            answer = answered.get(source)
-            if answer is None:
-                found = _read(item, known, reader, request.engine, deadline, progress.add, expected(source))
-            else:
-                found = _entered(item, known, answer.found, answer.seconds + item.seconds, answer.worker)
-                progress.add(source.size or 0)
+            if (answer := answered.get(source)) is not None:
+                return _entered(item, known, answer.found, answer.seconds + item.seconds, answer.worker)
+            context.reporter.progress(f"reading {source.name}")
+            found = _read(item, known, reader, request.engine, deadline, progress.add, expected(source))
             progress.next()
             return found
 
@@ -257,36 +252,17 @@ def _read(
 
 def _by_crew(
     context: KeyScope,
-    crew: CrewRequest,
+    request: VerifyRequest,
     prepared: Sequence[PreparedBackup],
     readers: LocalReaders,
-    engine: read_backup.Engine,
     deadline: Deadline,
     expected: Callable[[BackupSource], Expectations],
+    progress: ReadingProgress,
 ) -> dict[BackupSource, CrewReading]:
     """Have a crew read what another machine can find; what it cannot find is left out."""
+    assert request.crew is not None
     failed: dict[BackupSource, CrewReading] = {}
-    errands: dict[BackupSource, Errand] = {}
-
-    def again(source: BackupSource) -> Reading:
-        errand = errands[source]
-
-        def read(_: None, reader: WorkerClient) -> Reading:
-            return read_backup.read(
-                source, errand.header, errand.session, reader, deadline=deadline, wanted=engine,
-                expected=errand.expected,
-            )  # fmt: skip
-
-        (found,) = readers.map(read, [None])
-        if source.path is not None and BackupFile(source.path).state != source.state:
-            return Reading(  # whoever had read it before may have been right
-                Conflict(
-                    f"{source.name} was changed after the crew had read it",
-                    hint="run again when the upload is done",
-                )
-            )
-        return found
-
+    errands: list[Errand] = []
     for item in prepared:
         source, head = item.backup.source, item.backup.head
         if item.session is None or head is None:
@@ -294,13 +270,20 @@ def _by_crew(
         place = isolated(source.place, "it")
         if isinstance(place, OrgkeyError):
             failed[source] = CrewReading(Reading(place))
+            progress.next()
         elif place is not None:
-            errands[source] = Errand(
-                source.name, place, head, item.session, expected(source), partial(again, source)
-            )
+            errands.append(Errand(source, place, head, item.session, expected(source)))
+
+    def arrived(errand: Errand) -> None:
+        progress.add(errand.source.size or 0)
+        progress.next()
+
     context.reporter.progress(f"the crew reads {counted(len(errands), 'backup')}")
-    found = read_by_crew(crew, list(errands.values()), engine, deadline, context.reporter.warn)
-    return failed | dict(zip(errands, found, strict=True))
+    found = read_by_crew(
+        request.crew, errands, readers, request.engine, deadline,
+        warn=context.reporter.warn, arrived=arrived,
+    )  # fmt: skip
+    return failed | {errand.source: reading for errand, reading in zip(errands, found, strict=True)}
 
 
 def _entered(
