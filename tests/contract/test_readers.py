@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,8 +30,10 @@ from pipeline.workflows.backups.crew_readings import (
     issue,
     read_by_crew,
 )
+from pipeline.workflows.backups.local_readers import LocalReaders
 from tests.support import message_writer as writer
-from tests.support.dask_crew import HONEST, DaskCrew
+from tests.support.commandline import ROOT
+from tests.support.dask_crew import HONEST, DaskCrew, LocalDaskCrew
 
 SESSION = SessionKey(9, Secret(bytes(range(32))))
 KEY = CrewKey.generate()
@@ -110,22 +113,28 @@ def errands(tmp_path: Path) -> list[Errand]:
 
 def errand(path: Path) -> Errand:
     source = BackupFile(path)
-    header = read_backup.header_of(source)
-
-    def again() -> Reading:
-        with WorkerClient() as reader:
-            return read_backup.read(source, header, SESSION, reader, deadline=Deadline(SECONDS))
-
     place = source.place()
     assert place is not None
-    return Errand(source.name, place, header, SESSION, NO_EXPECTATIONS, again)
+    return Errand(source, place, read_backup.header_of(source), SESSION, NO_EXPECTATIONS)
 
 
-def read(carry: Carry, errands: list[Errand], seconds: float = SECONDS) -> list[CrewReading]:
+def own_readings(errands: list[Errand]) -> list[Reading]:
+    """What this machine finds."""
+    with WorkerClient() as reader:
+        return [
+            read_backup.read(item.source, item.header, SESSION, reader, deadline=Deadline(SECONDS))
+            for item in errands
+        ]
+
+
+def read(
+    carry: Carry, errands: list[Errand], seconds: float = SECONDS, warned: Sequence[str] = ()
+) -> list[CrewReading]:
     warnings: list[str] = []
     request = CrewRequest(public_bytes(KEY.public), carry)
-    found = read_by_crew(request, errands, "auto", Deadline(seconds), warnings.append)
-    assert not warnings
+    with LocalReaders(1) as readers:
+        found = read_by_crew(request, errands, readers, "auto", Deadline(seconds), warn=warnings.append)
+    assert warnings == list(warned)
     return found
 
 
@@ -135,8 +144,20 @@ def codes(found: list[CrewReading]) -> list[Code]:
 
 def test_each_finds_what_this_machine_finds(carry: Carry, errands: list[Errand]) -> None:
     found = read(carry, errands)
-    assert [item.found for item in found] == [errand.again() for errand in errands]
+    assert [item.found for item in found] == own_readings(errands)
     assert [item.worker for item in found].count(None) == 1
+
+
+def test_a_cluster_of_one_two_and_four_processes_finds_the_same(
+    errands: list[Errand], tmp_path: Path
+) -> None:
+    (tmp_path / "crew.key").write_bytes(KEY.pem())
+    own = own_readings(errands)
+    with LocalDaskCrew(tmp_path) as crew:
+        for count in (1, 2, 4):
+            crew.scale(count)
+            found = read(carried(crew.reached()), errands)
+            assert [item.found for item in found] == own
 
 
 def test_an_altered_backup_is_an_answer_and_the_others_are_read(
@@ -193,6 +214,53 @@ def test_what_stands_in_a_folder_for_an_answer_is_no_result(errands: list[Errand
     assert Code.OK not in codes(read(lambda *_: iter(()), errands))
 
 
+DISPATCH = f"""
+import json, sys
+sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from pipeline.sources.backups.crew.crew_key import CrewKey
+from pipeline.sources.backups.crew.read_ticket import read_ticket
+from pipeline.sources.backups.worker_client import WorkerClient
+sys.stdin.readline()
+tickets = dict(json.loads(line) for line in sys.stdin)
+first = next(iter(tickets))
+with WorkerClient() as reader:
+    answer = read_ticket(tickets[first], CrewKey.load(Path("KEY")), reader)
+def say(**document):
+    print(json.dumps(document), flush=True)
+"""
+REPLAY = "an answer was refused: its ticket has an answer already"
+UNKNOWN = "an answer was refused: there is no such ticket"
+BROKEN_IN, LOST = [Code.INTEGRITY] * 3, [Code.UNREACHABLE] * 3
+
+
+@pytest.mark.parametrize(
+    ("does", "expected", "warned"),
+    [
+        ("say(id=first, answer=answer)\nsay(id=first, answer=answer)", [Code.OK, *BROKEN_IN], [REPLAY]),
+        ("say(id='f' * 32, answer=answer)", [Code.INTEGRITY, *BROKEN_IN], [UNKNOWN]),
+        ("say(id=list(tickets)[1], answer=answer)", [Code.UNREACHABLE, Code.INTEGRITY, *LOST[1:]], []),
+        ("say(id=first, answer=answer)\nprint('no line of dispatch')", [Code.OK, *BROKEN_IN], []),
+        ("say(id=first, answer='x' * (2 << 20))", [Code.UNREACHABLE, *LOST], []),
+        ("say(id=first, answer=answer)", [Code.OK, *LOST], []),
+    ],
+    ids=["replayed", "unknown", "for another ticket", "no JSON", "too long", "ended"],
+)
+def test_a_dispatch_that_is_not_ours_gets_nothing_counted_but_true_answers(
+    does: str,
+    expected: list[Code],
+    warned: list[str],
+    errands: list[Errand],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "crew.key").write_bytes(KEY.pem())
+    script = DISPATCH.replace("KEY", str(tmp_path / "crew.key")) + does
+    monkeypatch.setattr("pipeline.core.process.isolated", lambda *_: [sys.executable, "-c", script])
+    monkeypatch.setattr("random.SystemRandom.sample", lambda *_: [])
+    assert codes(read(carried(Crew("folder", SECONDS)), errands, warned=warned)) == expected
+
+
 @pytest.fixture
 def scheduler(tmp_path: Path) -> Iterator[DaskCrew]:
     folder = tmp_path / "crew"
@@ -208,6 +276,51 @@ def test_a_certificate_of_another_authority_reaches_no_scheduler(
     assert codes(read(carried(dask.reached(foreign=True)), errands, 8.0)) == [Code.UNREACHABLE] * COUNT
 
 
+def test_a_worker_with_a_certificate_of_another_authority_does_not_join(
+    scheduler: DaskCrew, errands: list[Errand]
+) -> None:
+    scheduler.worker(HONEST, "--crew-key-file", "crew.key", foreign=True)
+    found = read(carried(scheduler.reached()), errands, 6.0)
+    assert codes(found) == [Code.UNREACHABLE] * COUNT
+    assert "has no workers" in str(found[0].found.outcome)
+
+
+LIAR = """
+from dataclasses import replace
+from pathlib import Path
+from pipeline.sources.backups.crew.answer import Answer
+from pipeline.sources.backups.crew.crew_key import CrewKey
+from pipeline.sources.backups.crew.read_ticket import read_ticket
+from pipeline.sources.backups.crew.ticket import Ticket
+from pipeline.sources.backups.worker_client import WorkerClient
+KEY, SAID = CrewKey.load(Path("crew.key")), []
+def honest(line):
+    with WorkerClient() as reader:
+        return read_ticket(line, KEY, reader, "liar")
+def lie(line):
+    said = Answer.read(honest(line))
+    lie = replace(said.reading(), sha256="0" * 64)
+    return Answer.of(said.id, "liar", 0.1, lie, Ticket.of(line).unseal(KEY).mac_key).line()
+def replay(line):
+    SAID.append(honest(line))
+    return SAID[0]
+"""
+
+
+def test_a_worker_that_lies_is_named(scheduler: DaskCrew, errands: list[Errand]) -> None:
+    scheduler.hostile("liar", LIAR + "def answer(line):\n    return __import__('liar').lie(line)\n")
+    found = read(carried(scheduler.reached()), errands)
+    assert codes(found) == [Code.INTEGRITY] * COUNT
+    assert all("liar said of it what this machine does not find" in str(item.found.outcome) for item in found)
+
+
+def test_a_worker_that_says_the_same_again_has_said_it_once(
+    scheduler: DaskCrew, errands: list[Errand]
+) -> None:
+    scheduler.hostile("liar", LIAR + "def answer(line):\n    return __import__('liar').replay(line)\n")
+    assert sorted(codes(read(carried(scheduler.reached()), errands))) == [Code.OK, *[Code.INTEGRITY] * 3]
+
+
 def test_a_worker_without_the_crews_key_does_not_join(scheduler: DaskCrew) -> None:
     assert scheduler.worker(HONEST, "--crew-key-file", "member.key").wait(timeout=SECONDS) == 2
 
@@ -221,29 +334,43 @@ def test_what_ends_every_worker_is_unread(errands: list[Errand], tmp_path: Path)
 
 
 PICKLE = """
+import os, pickle
+import distributed.worker
+from distributed.protocol import to_serialize
+from distributed.protocol.serialize import Serialized
 class Evil:
     def __reduce__(self):
-        return (__import__("os").system, (f"touch {FOLDER}/ran-in-$PPID",))
+        return os.system, (f"touch {FOLDER}/ran-in-$PPID",)
+def report(exception):
+    distributed.worker.error_message = lambda *_, **__: {
+        "status": "error", "exception": exception, "traceback": None,
+        "exception_text": "", "traceback_text": ""}
+RAW = pickle.dumps(Evil())
+HEADER = {"serializer": "dask", "type-serialized": RAW, "sub-header": {}, "num-sub-frames": 1,
+          "split-num-sub-frames": (1,), "split-offsets": (0,), "frame-lengths": (1,), "writeable": (False,),
+          "compression": (None,)}
 """
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "code"),
     [
-        "def answer(line):\n    return __import__('result').Evil()\n",
-        "def answer(line):\n    raise Exception(__import__('result').Evil())\n",
+        ("def answer(line):\n    return __import__('result').Evil()\n", Code.INTEGRITY),
+        ("def answer(line):\n    raise Exception(__import__('result').Evil())\n", Code.UNREACHABLE),
+        ("report(to_serialize(RAW))\ndef answer(line):\n    1 / 0\n", Code.UNREACHABLE),
+        ("report(Serialized(HEADER, [b'x']))\ndef answer(line):\n    1 / 0\n", Code.INTEGRITY),
     ],
-    ids=["result", "exception"],
+    ids=["result", "exception", "report", "stream"],
 )
 def test_an_object_of_a_worker_is_never_made_here(
-    answer: str, scheduler: DaskCrew, errands: list[Errand]
+    answer: str, code: Code, scheduler: DaskCrew, errands: list[Errand]
 ) -> None:
     body = f"FOLDER = {str(scheduler.folder)!r}\n{PICKLE}\n{answer}"
     worker = scheduler.hostile("result", body)
-    found = read(carried(scheduler.reached()), errands, 30.0)
-    assert set(codes(found)) <= {Code.INTEGRITY, Code.UNREACHABLE}
+    assert codes(read(carried(scheduler.reached()), errands, 30.0)) == [code] * COUNT
+    # The scheduler and the worker belong to whoever has a certificate of the cluster.
     ran = {path.name for path in scheduler.folder.glob("ran-in-*")}
-    assert ran <= {f"ran-in-{worker.pid}"}
+    assert ran <= {f"ran-in-{worker.pid}", f"ran-in-{scheduler.scheduler.pid}"}
 
 
 @pytest.mark.parametrize("end", ["scheduler", "worker"])

@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,8 +46,7 @@ class DaskCrew:
         self.foreign = self.certificates.issue("foreign", "127.0.0.1", by=self.certificates.other)
 
     def __enter__(self) -> Self:
-        words = ("dask_scheduler", "--host", "tls://127.0.0.1:0", "--no-dashboard")
-        self.scheduler = self._start(*words, *self._tls())
+        self.scheduler = self._scheduler()
         assert self.scheduler.stderr
         for line in self.scheduler.stderr:
             if found := _STARTED.search(line):
@@ -58,16 +58,34 @@ class DaskCrew:
         self._stack.callback(self.scheduler.kill)
         return self
 
+    def _scheduler(self) -> subprocess.Popen[bytes]:
+        words = ("distributed.cli.dask_scheduler", "--host", "tls://127.0.0.1:0", "--no-dashboard")
+        return self._start(*words, *self._tls())
+
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def worker(self, *preload: str) -> subprocess.Popen[bytes]:
-        """Start one; its preload, with options."""
-        words = ("--no-dashboard", "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1")
+    def worker(
+        self,
+        *preload: str,
+        foreign: bool = False,
+        at: Sequence[str] = ("--host", "127.0.0.1"),
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """Start one.
+
+        Args:
+            preload: What it loads, with options.
+            foreign: Whether another authority signed its certificate.
+            at: Options that say where it listens.
+            env: Added to its environment.
+        """
+        words = ("--no-dashboard", "--nthreads", "1", "--no-nanny", *at)
         with (self.folder / f"worker-{secrets.token_hex(4)}.log").open("wb") as log:
             return self._start(
-                "dask_worker", self.address, *words, *self._tls(), "--preload", *preload, log=log
-            )
+                "distributed.cli.dask_worker", self.address, *words, *self._tls(foreign),
+                "--preload", *preload, log=log, env=env,
+            )  # fmt: skip
 
     def hostile(self, name: str, body: str) -> subprocess.Popen[bytes]:
         """Start a worker that has this in place of what reads; ``line`` is the ticket.
@@ -87,25 +105,30 @@ class DaskCrew:
         ca = self.certificates.other_ca if foreign else self.certificates.ca
         return Crew("dask", seconds, self.address, str(ca), str(cert), str(key))
 
-    def _tls(self) -> list[str]:
-        cert, key = self.pair
+    def _tls(self, foreign: bool = False) -> list[str]:
+        cert, key = self.foreign if foreign else self.pair
         return [
             "--tls-ca-file", str(self.certificates.ca), "--tls-cert", str(cert), "--tls-key", str(key)
         ]  # fmt: skip
 
     def _start(
-        self, module: str, *words: str, log: int | IO[bytes] = subprocess.PIPE
+        self,
+        *words: str,
+        log: int | IO[bytes] = subprocess.PIPE,
+        env: Mapping[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
     ) -> subprocess.Popen[bytes]:
         made = subprocess.Popen(
-            [sys.executable, "-m", f"distributed.cli.{module}", *words],
+            [sys.executable, "-m", *words],
             cwd=self.folder,
             env={
                 "PATH": os.environ["PATH"],
                 "HOME": str(self.folder),
                 "PYTHONPATH": f"{ROOT}:{self.folder}",
                 "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(self.failures),
+                **(env or {}),
             },
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.DEVNULL,
             stderr=log,
         )
@@ -113,8 +136,22 @@ class DaskCrew:
         return made
 
 
+class LocalDaskCrew(DaskCrew):
+    """The same, where Dask's own ``LocalCluster`` starts the workers, with the key ``crew.key``."""
+
+    def _scheduler(self) -> subprocess.Popen[bytes]:
+        return self._start("tests.support.local_cluster", HONEST, *self._tls()[1::2], stdin=subprocess.PIPE)
+
+    def scale(self, count: int) -> None:
+        """Have so many worker processes."""
+        assert self.scheduler.stdin
+        self.scheduler.stdin.write(b"%d\n" % count)
+        self.scheduler.stdin.flush()
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
-    if process.stderr:
-        process.stderr.close()
+    for stream in (process.stdin, process.stderr):
+        if stream:
+            stream.close()

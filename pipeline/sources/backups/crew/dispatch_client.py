@@ -66,10 +66,7 @@ def carried(
         lines = [encoded(crew), *(json.dumps(item) for item in tickets.items())]
         threading.Thread(target=_feed, args=(child, lines), name="tickets", daemon=True).start()
         open_ids = set(tickets)
-        why: OrgkeyError = Unreachable(
-            "dispatch ended before its time",
-            hint="free memory; if memory was not short, report this as a defect",
-        )
+        why: OrgkeyError | None = None
         for line in _lines(child, deadline):
             ticket_id, found = _parsed(line)
             if ticket_id is None:
@@ -81,10 +78,10 @@ def carried(
                 why = _hostile()
                 break
             open_ids.remove(ticket_id)
-        if open_ids and deadline.left() <= 0 and why.code is Code.UNREACHABLE:
-            why = late(deadline)
     finally:
         process.end(child)
+    if why is None:
+        why = late(deadline) if deadline.left() <= 0 else _ended()
     for ticket_id in sorted(open_ids):
         yield ticket_id, why
 
@@ -131,6 +128,13 @@ def _parsed(line: bytes) -> tuple[str | None, str | OrgkeyError]:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
     return None, _hostile()
+
+
+def _ended() -> Unreachable:
+    return Unreachable(
+        "dispatch ended before its time",
+        hint="free memory; if memory was not short, report this as a defect",
+    )
 
 
 def _hostile() -> IntegrityProblem:
