@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, opt, read_file
@@ -16,11 +17,12 @@ from pipeline.core.errors import Code
 )
 def read(
     call: Invocation,
-    ticket: Path = opt("--ticket", "The ticket; - for standard input.", "FILE|-"),
+    ticket: Path = opt("--ticket", "The ticket; - for standard input. $NAME is that variable.", "FILE|-"),
     crew_key_file: Path = opt("--crew-key-file", "The crew's key, which opens it.", "FILE"),
     output: Path | None = opt(
         "--output",
-        "Write the answer there instead of on standard output; none where a later try may find one (20, 25).",
+        "Write the answer there instead of on standard output; none where a later try may find one (20, 25). "
+        "$NAME is that variable.",
         "FILE",
         WHERE,
     ),
@@ -39,16 +41,23 @@ def read(
     from pipeline.sources.backups.worker_client import WorkerClient
 
     key = CrewKey.load(crew_key_file)
-    line = read_file(Path("/dev/stdin") if str(ticket) == "-" else ticket, LONGEST).decode(errors="replace")
+    line = read_file(Path("/dev/stdin") if str(ticket) == "-" else _filled(ticket), LONGEST).decode(
+        errors="replace"
+    )
     with WorkerClient() as reader:
         answer = read_ticket(line, key, reader)
     code, problem = read_backup.verdict(Answer.read(answer).reading().outcome)
     if output is not None and code in (Code.UNREACHABLE, Code.DEADLINE):
         call.out.warn(f"{output} was not written: a later try may find an answer")
     elif output is not None:
-        files.replace(files.expanded(output), f"{answer}\n".encode())
+        files.replace(files.expanded(_filled(output)), f"{answer}\n".encode())
     else:
         call.out.emit({}, [answer])
     if problem is not None:
         call.out.warn(problem)
     return code
+
+
+def _filled(path: Path) -> Path:
+    """For schedulers that give a job its number in a variable, and have no shell."""
+    return Path(os.path.expandvars(path))
