@@ -43,6 +43,20 @@ def test_the_help_page_imports_no_command() -> None:
     assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
 
 
+def test_what_a_fleet_is_forked_from_has_no_dask_and_one_thread() -> None:
+    code = (
+        "import sys, threading\n"
+        "from pipeline.cli import fleet_run\n"
+        "fleet_run.preload()\n"
+        "assert 'pipeline.sources.backups.crew.dispatch_client' in sys.modules\n"
+        "print(*{'dask', 'distributed'} & sys.modules.keys(), *threading.enumerate()[1:])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == ""
+
+
 def test_what_is_for_trying_is_not_shown_where_it_was_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lazy, "find_spec", lambda name: None)
     shown = CliRunner().invoke(app, ["--help"]).stdout

@@ -32,14 +32,19 @@ def _join(one: socket.socket, other: socket.socket) -> None:
     back.join(10)
 
 
-def _shuttle(front: ssl.SSLSocket, back: socket.socket) -> None:
+def _shuttle(front: ssl.SSLSocket, back: socket.socket, seen: list[bytearray] | None = None) -> None:
     """The same in one thread: before Python 3.13 two may not use one TLS connection at a time."""
     open_ends: list[socket.socket] = [front, back]
+    said = {front: bytearray(), back: bytearray()}
+    if seen is not None:
+        seen += said.values()
     while back in open_ends:
-        ready = [front] if front in open_ends and front.pending() else _readable(open_ends)
-        for source in ready:
+        buffered = [end for end in open_ends if isinstance(end, ssl.SSLSocket) and end.pending()]
+        for source in buffered or _readable(open_ends):
             sink = back if source is front else front
             if data := source.recv(65536):
+                if seen is not None:
+                    said[source] += data
                 sink.sendall(data)
                 continue
             open_ends.remove(source)
@@ -103,6 +108,31 @@ def tls_front(context: ssl.SSLContext, backend: str) -> Iterator[str]:
 
     with _listening(serve) as port:
         yield f"https://127.0.0.1:{port}"
+
+
+@contextmanager
+def tls_tap(front: ssl.SSLContext, back: ssl.SSLContext, port: int, seen: list[bytearray]) -> Iterator[int]:
+    """Stand between the ends of TLS connections, with keys that both trust.
+
+    Args:
+        front: What is shown to who connects.
+        back: What is shown to the server.
+        port: The server's, on this machine.
+        seen: Gets what is said in the clear, each direction of each connection.
+
+    Yields:
+        The port to connect to.
+    """
+
+    def serve(connection: socket.socket) -> None:
+        with (
+            front.wrap_socket(connection, server_side=True) as near,
+            back.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=30)) as far,
+        ):
+            _shuttle(near, far, seen)
+
+    with _listening(serve) as own:
+        yield own
 
 
 @dataclass
