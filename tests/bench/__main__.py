@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from tests.bench import backups, evidence, profiling, subjects
+from tests.bench import backups, crew, evidence, profiling, subjects
 from tests.bench.measure import CannotMeasure, alternate
 from tests.bench.verdict import Comparison, document, table
 
@@ -59,6 +59,7 @@ def measure(runs: int, help_runs: int, backup_runs: int) -> list[Comparison]:
         read = list(backups.measure(bench, backup_runs, _progress))
         # Last: what this process takes for it would count as its children's at their start.
         kept = list(evidence.measure(bench, backup_runs, _progress))
+        read += crew.measure(bench, backup_runs, _progress)
     return [
         Comparison("orgkey --help / import typer", *starts, HELP_LIMIT),
         Comparison("escrow with its drill / gpg, bao, aws", *escrows, ESCROW_LIMIT),

@@ -83,12 +83,12 @@ def measure(bench: Bench, runs: int, progress: Callable[[str], None]) -> Iterato
     """
     name = "backups"
     run(bench.escrow_argv(name), bench.env, cwd=bench.work)
-    with _gpg(bench) as gpg:
+    with unprotected_home(bench) as gpg:
         for place, kind in enumerate(KINDS):
             folder = bench.work / f"backups-{place}"  # a place each: what lies there has a history
             folder.mkdir()
             progress(f"writing {kind.name}")
-            _write(gpg, kind, folder / "0.pgp", bench.fingerprint)
+            write(gpg, kind, folder / "0.pgp", bench.fingerprint)
             for number in range(1, kind.count):
                 shutil.copyfile(folder / "0.pgp", folder / f"{number}.pgp")
             peer = [*gpg, "--output", os.devnull, "--decrypt"]
@@ -130,7 +130,8 @@ def _alone(sample: Sample) -> Sample:
     return replace(sample, seconds=json.loads(sample.stdout)["backups"][0]["seconds"])
 
 
-def _write(gpg: list[str], kind: Kind, path: Path, fingerprint: str) -> None:
+def write(gpg: list[str], kind: Kind, path: Path, fingerprint: str) -> None:
+    """Encrypt one backup to a key."""
     argv = [*gpg, "--trust-model", "always", "--recipient", fingerprint, *kind.options]
     block = kind.block()
     with subprocess.Popen([*argv, "--output", str(path), "--encrypt"], stdin=subprocess.PIPE) as child:
@@ -143,7 +144,7 @@ def _write(gpg: list[str], kind: Kind, path: Path, fingerprint: str) -> None:
 
 
 @contextmanager
-def _gpg(bench: Bench) -> Iterator[list[str]]:
+def unprotected_home(bench: Bench) -> Iterator[list[str]]:
     """A gpg home with the key, unprotected, so that no passphrase is derived in the peer's time."""
     key = openpgp_writer.dearmor(
         (Path(__file__).parents[1] / "assets/keys/rsa4096-unprotected.asc").read_text()
