@@ -45,6 +45,7 @@ from pipeline.posture.model import (
     sheets,
 )
 from pipeline.record.verify import Record
+from pipeline.sources import done_folder
 
 _KMS_KEY: Final = re.compile(r"arn:[a-z-]+:kms:[^:]*:(\d{12}):")
 TRUTH: Final = (
@@ -297,10 +298,7 @@ def _exports(context: KeyScope) -> list[Lingering]:
     if source is None or source.kind != "inbox" or not source.path:
         return []
     folder = Path(source.path) / "done"
-    try:
-        count = sum(path.is_file() for path in folder.iterdir())
-    except OSError:
-        return []
+    count = done_folder.count_exports(folder)
     if not count:
         return []
     who = PartySets(one(f"whoever reads {folder} and knows the export's passphrase"), {})

@@ -16,6 +16,7 @@ from pipeline.core.errors import OrgkeyError
 from pipeline.sources.file import read_export
 from pipeline.sources.interface import STILL_A_KEY, SourceFile
 
+_NOTE: Final = ".note"
 _LONGEST: Final = 200  # bytes of a file's old name that are kept; most systems end at 255
 
 
@@ -55,9 +56,17 @@ def put_aside(
         with suppress(OrgkeyError):  # the move is what counts, and the names say the same
             # A name from elsewhere may not be text.
             note_bytes = text.encode(errors="backslashreplace")
-            files.write_new(new.with_name(new.name + ".note"), note_bytes, mode=0o400)
+            files.write_new(new.with_name(new.name + _NOTE), note_bytes, mode=0o400)
         told.append(f"{path.name} was moved to {new}: {STILL_A_KEY}")
     return tuple(told)
+
+
+def count_exports(folder: Path) -> int:
+    """How many exports lie in a folder where they were put aside, without notes; 0 if it cannot be read."""
+    try:
+        return sum(path.is_file() and path.suffix != _NOTE for path in folder.iterdir())
+    except OSError:
+        return 0
 
 
 def _unchanged(taken: SourceFile, limit: int) -> bool:

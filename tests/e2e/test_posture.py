@@ -121,6 +121,7 @@ def test_exports_in_an_inboxs_done_folder_are_listed(desk: Desk) -> None:
     (lingering,) = desk.ask("custody", "posture")["lingering"]
     assert (lingering["epoch"], lingering["until"]) == (None, None)
     assert f"whoever reads {inbox}/done" in lingering["who"][0][0]
+    assert lingering["what"] == f"1 export in {inbox}/done"  # the note beside it is none
 
 
 def test_the_picture_is_whole_and_takes_no_markup_from_names(desk: Desk) -> None:
