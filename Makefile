@@ -7,10 +7,10 @@ READY := $(VENV)/.ready
 WORKERS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers tools stack demo check test lint format generate transcript coverage mutants bench newest lock wheel clean interop
+.PHONY: help setup servers tools stack demo check test lint format generate transcript coverage mutants bench newest lock wheel clean interop image
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make .venv with everything; the command is then .venv/bin/orgkey
 
@@ -75,6 +75,9 @@ bench: setup ## Measure against peers, side by side in one run
 # Needs root or user namespaces; fetches what it runs. With NAMES="MiniStack moto" some of them.
 interop: servers ## Run against other servers and programs; half an hour, writes docs/reference/interop.md
 	@$(BIN)/python -m tools.interop $(NAMES)
+
+image: servers ## Build the image and run the main job in it; as root, some minutes
+	@$(BIN)/python -m tools.image
 
 # Not at the locked versions: what somebody gets who installs today. The constraints are those of pyproject.toml.
 newest: ## Prove keys with the newest releases that the constraints allow; fetches them
