@@ -7,7 +7,8 @@ READY := $(VENV)/.ready
 WORKERS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers tools stack demo check test lint format generate transcript coverage mutants bench newest lock wheel clean interop image
+# Every target with a line of help makes no file of its name.
+.PHONY: $(shell sed -n 's/^\([a-z]*\):.*\#\# .*/\1/p' $(MAKEFILE_LIST))
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +60,9 @@ generate: setup ## Make the generated pages and files anew: docs/reference, exit
 
 transcript: setup ## Run the demo, and put what it prints and its report's picture into the docs
 	@$(BIN)/python -m tools.make_transcript
+
+site: setup ## Build the documentation as a site: build/documentation/site
+	@$(BIN)/python -m tools.make_site
 
 # Only what runs in the tests' own process is seen; most of the command line is tested in processes of its own.
 coverage: setup ## Which lines the unit and component tests reach; the page is build/coverage/index.html

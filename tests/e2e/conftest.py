@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.teams import Team
+from tests.support.browser import browser  # noqa: F401 - a fixture
 from tests.support.secure_stack import SecureStack, secure_stack
 
 if TYPE_CHECKING:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,26 +15,16 @@ from pipeline.report.controls.assess import assess
 from pipeline.report.formats import html
 from pipeline.report.model import Report
 from tests.support import sample_report as samples
+from tests.support.browser import NEEDED, TAGS, Looked
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 SAMPLES: dict[str, Callable[[], Report]] = {
     "good": samples.good,
     "bad": samples.bad,
     "year": samples.year,
 }
-TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 BEYOND = """() => [...document.querySelectorAll('body *')]
   .filter(e => !e.closest('.scroll') && !e.matches('.skip'))
   .filter(e => e.getBoundingClientRect().right > innerWidth + 1)
@@ -49,32 +37,7 @@ def report_of(name: str) -> Report:
     return replace(report, controls=assess(report))
 
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"), reason="no chromium on PATH (Debian: apt install chromium)"
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    assert CHROMIUM is not None, "CI installs chromium"
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield browser
-        browser.close()
-
-
-class Looked:
-    """A page that was opened, and what it did besides."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        page.on("console", lambda message: self.said.append(message.text))
-        page.on("pageerror", lambda error: self.said.append(str(error)))
-        page.on("request", lambda request: self.asked.append(request.url))
+pytestmark = NEEDED
 
 
 @pytest.fixture
