@@ -130,9 +130,10 @@ WORK={self.work}
         path.chmod(0o600)
         return path
 
-    def backup(self) -> None:
-        """The server makes a backup."""
-        self.lab("backup", "--content", "random", "--size", "20000", "--to", str(self.backups))
+    def backup(self, server: Path | None = None) -> None:
+        """The server, or another one, makes a backup."""
+        to = ("--to", str(self.backups))
+        self.lab("backup", "--content", "random", "--size", "20000", *to, server=server)
 
     def exported(self, name: str) -> Path:
         """The server's keypair, exported to a file."""

@@ -60,6 +60,27 @@ def test_the_server_is_lost(scene: Scene) -> None:
     assert scene.ask("status")["gate"]["ok"]
 
 
+def test_the_server_is_upgraded(scene: Scene) -> None:
+    def export() -> None:
+        scene.exported("work/export.asc")
+        scene.write("work/export-passphrase", scene.passphrase.read_bytes())
+
+    def new_backup() -> None:
+        scene.backup(scene.work / "server")
+
+    scene.follow(
+        "upgrade-day",
+        {
+            "the-keypair-is-exported": export,
+            "the-last-backup-is-made": scene.backup,
+            "the-old-machine-is-off": scene.lose_server,
+            "the-new-server-makes-a-backup": new_backup,
+        },
+    )
+    assert not scene.work.exists()
+    assert len(scene.ask("backups", "map")["backups"]) == 3
+
+
 def test_a_drill_has_failed(scene: Scene) -> None:
     kv, path = scene.place.stack.vault("root").secrets.kv.v2, f"{scene.place.kv_prefix}/{scene.fingerprint}"
     kv.delete_metadata_and_all_versions(f"{path}/{scene.epoch}", mount_point="orgkey")
