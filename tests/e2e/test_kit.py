@@ -248,6 +248,11 @@ def test_the_bundle_installs_and_restores_without_network(desk: Desk, epoch: str
     done = bash(script, safe, env)
     assert done.returncode == 0, done.stderr.decode()
 
+    for command in commands(readme):
+        if " explain " in command:
+            told = bash(command.replace("orgkey/bin", f"{machine}/orgkey/bin"), machine, env)
+            assert told.stdout.startswith(b"# "), told.stderr.decode()
+
     record = record_at(desk, epoch)
     given = []
     for name in ("alice", "bob", "dave"):
