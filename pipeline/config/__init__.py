@@ -46,6 +46,8 @@ class Config(Strict):
             for name in group:
                 if not NAME.match(name):
                     raise ValueError(f"{name!r}: names are lower-case letters, digits and hyphens")
+        groups = (item for item in self.holder.values() if isinstance(item, holders.OpenpgpHolderConfig))
+        holders.check_tokens(member for item in groups for member in item.members)
         for name, path in self.path.items():
             seen: set[str] = set()
             for need in path.needs:

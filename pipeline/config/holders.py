@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -41,14 +42,28 @@ class KmsHolderConfig(Party, AwsPlace):
         return value
 
 
-class Custodian(Short):
-    """One of ``members``: a person, by the fingerprint of their OpenPGP certificate."""
+class TokenConfig(Short):
+    """One of ``also``: a further certificate of a custodian, or an encryption subkey of one."""
 
     ALONE = "fingerprint"
     fingerprint: Fingerprint
     subkey: Fingerprint | None = None
+
+
+class Custodian(TokenConfig):
+    """One of ``members``: a person, by the fingerprint of their OpenPGP certificate.
+
+    ``also`` names what else opens this person's one share: the certificate of a second card, for example.
+    """
+
     name: str = Field("", max_length=80)
     contact: str = Field("", max_length=200)
+    also: tuple[TokenConfig, ...] = Field((), max_length=7)
+
+    @property
+    def tokens(self) -> tuple[TokenConfig, ...]:
+        """Everything that opens this person's share."""
+        return (self, *self.also)
 
     @field_validator("name", "contact")
     @classmethod
@@ -80,6 +95,28 @@ class OpenpgpHolderConfig(Strict):
     def size(self) -> int:
         """How many shares it takes."""
         return len(self.members)
+
+
+def check_tokens(members: Iterable[Custodian]) -> None:
+    """See that each certificate is one person's, who is called by the same one in every group.
+
+    Raises:
+        ValueError: It is not so, or what opens a share is not told apart.
+    """
+    owner: dict[str, str] = {}
+    for member in members:
+        for token in member.tokens:
+            if owner.setdefault(token.fingerprint, member.fingerprint) != member.fingerprint:
+                raise ValueError(
+                    f"the certificate {token.fingerprint} is of two custodians: "
+                    f"{owner[token.fingerprint]} and {member.fingerprint}"
+                )
+            same = [one.subkey for one in member.tokens if one.fingerprint == token.fingerprint]
+            if len(same) > 1 and (None in same or len(set(same)) < len(same)):
+                raise ValueError(
+                    f"the certificate {token.fingerprint} is named {len(same)} times; "
+                    "give each a subkey of its own"
+                )
 
 
 class PaperHolderConfig(Strict):

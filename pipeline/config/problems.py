@@ -111,10 +111,11 @@ def _setting(place: Sequence[str | int]) -> str:
     """The setting's section, and its name with an item's number counted from one."""
     if not place:
         return "the configuration"
-    names = [part for part in place if isinstance(part, str)]
-    numbers = [f"item {part + 1}" for part in place if isinstance(part, int)]
-    name = ", ".join([names[-1], *numbers])
-    return f"{_section(names[:-1])} {name}" if names[:-1] else f"[{name}]"
+    listed = next((at for at, part in enumerate(place) if isinstance(part, int)), len(place))
+    *section, name = place[:listed]
+    below = [f"item {part + 1}" if isinstance(part, int) else part for part in place[listed:]]
+    text = ", ".join(map(str, [name, *below]))
+    return f"{_section(section)} {text}" if section else f"[{text}]"
 
 
 def _unknown(

@@ -104,11 +104,13 @@ def _person(holder: HolderDescription, share: ShareEntry) -> list[str]:
         keeper = keepers[share.index - 1] if share.index <= len(keepers) else share.label
         return [f"the sheet kept by {_plain(keeper)}"]
     name = holder.names.get(share.label, "")
-    subkeys = dict(zip(holder.listed("members"), holder.listed("encrypted_to"), strict=False))
+    keys = dict(zip(holder.listed("members"), holder.listed("encrypted_to"), strict=False))
     certificate = f"certificate {_plain(share.label)}"
-    if share.label in subkeys:
-        certificate += f", encrypted to its key {_plain(subkeys[share.label])[-16:]}"
-    return [_plain(name), certificate] if name else [certificate]
+    first, *more = [_plain(key[-16:]) for key in keys.get(share.label, "").split(" ")]
+    if first:
+        certificate += f", encrypted to its key {first}"
+    lines = [certificate, *(f"the key {key} opens it as well" for key in more)]
+    return [_plain(name), *lines] if name else lines
 
 
 def _plain(text: str) -> str:

@@ -33,7 +33,7 @@ def read_certificate(path: Path) -> Recipient:
             f"{path} holds {len(keys)} certificates, not one", hint="export the next operator's alone"
         )
     member = Custodian(fingerprint=keys[0].fingerprint)
-    return certificates.recipient("hand-over", member, keys[0], SystemClock().now())
+    return certificates.recipient("hand-over", member, {member.fingerprint: keys[0]}, SystemClock().now())
 
 
 def encrypt(shares: Sequence[Secret], to: Recipient) -> bytes:

@@ -147,6 +147,33 @@ def test_another_threshold_or_path_needs_to_be_accepted(desk: Desk, escrowed: st
     assert done["supersedes"] == escrowed
 
 
+def test_a_further_token_of_a_custodian_opens_the_one_share_and_is_no_second_person(
+    desk: Desk, escrowed: str
+) -> None:
+    alice, card = FINGERPRINTS["alice"], FINGERPRINTS["frank"]
+    desk.edit(f'"{alice}"', f'{{ fingerprint = "{alice}", also = ["{card}"] }}')
+    happened, hint = desk.run("custody", "rotate", "--reason", "second card", expect=40).error
+    assert f"also_opened_by None becomes ['{alice}/{card}']" in happened
+    assert "--accept-custody-change" in hint
+    done = desk.ask("custody", "rotate", "--reason", "second card", "--accept-custody-change")
+    assert done["supersedes"] == escrowed
+    record = record_at(desk, done["epoch"])
+    (share,) = (it for it in record.manifest.custody.path("custodians").shares if it.label == alice)
+    desk.write("card", people.decrypt("frank", record.members[share.member]).reveal())
+    for name in ("alice", "bob", "carol"):
+        desk.write(name, people.words(name, record).reveal())
+
+    def brought(*names: str) -> list[str]:
+        return [word for name in names for word in ("--share", str(desk.folder / name))]
+
+    twice = ("restore", "--via", "custodians", "--out", str(desk.folder / "never.asc"))
+    passphrase = ("--new-passphrase-file", str(desk.new_passphrase_file))
+    happened, _ = desk.run(*twice, *passphrase, *brought("alice", "card", "bob"), expect=31).error
+    assert "is the same as" in happened
+    assert desk.restore("--via", "custodians", *brought("card", "bob", "carol"))["epoch"] == done["epoch"]
+    assert card not in str(desk.ask("custody", "posture")["reconstruct"])
+
+
 def test_a_dry_run_says_what_would_happen_and_changes_nothing(desk: Desk, escrowed: str) -> None:
     swap(desk, "bob", "frank")
     refused = desk.ask("custody", "rotate", "--dry-run", expect=40)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,19 +32,19 @@ class Folder:
         path.write_bytes(data.encode() if isinstance(data, str) else data)
         return path
 
-    def holder(self, *members: str | dict[str, str], certificates: Path | None = None) -> OpenpgpHolderConfig:
+    def holder(self, *members: str | dict[str, Any], certificates: Path | None = None) -> OpenpgpHolderConfig:
         listed = [*members, BESIDE][: max(2, len(members))]
         return OpenpgpHolderConfig.model_validate(
             {"kind": "openpgp", "members": listed, "certificates": str(certificates or self.place)}
         )
 
-    def judge(self, member: str | dict[str, str], now: datetime = NOW) -> Recipient:
+    def judge(self, member: str | dict[str, Any], now: datetime = NOW) -> Recipient:
         """One member, as a split would."""
         item = self.holder(member)
-        key = certificate_store.read_store(item).certificates.get(item.members[0].fingerprint)
-        return certificates.recipient("custodians", item.members[0], key, now)
+        known = certificate_store.read_store(item).certificates
+        return certificates.recipient("custodians", item.members[0], known, now)
 
-    def refusal(self, member: str | dict[str, str], now: datetime = NOW) -> UsageProblem:
+    def refusal(self, member: str | dict[str, Any], now: datetime = NOW) -> UsageProblem:
         with pytest.raises(UsageProblem) as caught:
             self.judge(member, now)
         assert caught.value.hint
@@ -51,7 +52,7 @@ class Folder:
         return caught.value
 
     def findings(
-        self, *members: str | dict[str, str], now: datetime = NOW, days: float = 60
+        self, *members: str | dict[str, Any], now: datetime = NOW, days: float = 60
     ) -> list[Finding]:
         """What `doctor` says; the group is filled up by somebody who is good."""
         if len(members) < 2:

@@ -13,7 +13,6 @@ from pipeline.custody.custodians.certificate_store import CertificateStore, read
 from pipeline.custody.custodians.certificates import (
     LONGEST_NAME,
     RENEW,
-    REPLACE,
     Recipient,
     called,
     recipient,
@@ -57,13 +56,13 @@ def findings(name: str, item: OpenpgpHolderConfig, now: datetime, warning: timed
     people = []
     for member in item.members:
         try:
-            people.append(recipient(name, member, shelf.certificates.get(member.fingerprint), now))
+            people.append(recipient(name, member, shelf.certificates, now))
         except OrgkeyError as error:
             message = error.message.removeprefix(f"{subject}: ")
             found.append(Finding(Level.FAIL, subject, message, error.hint, error.code))
-    wrong = [*((told, REPLACE) for told in same_keys(people)), *_secrets(shelf, item)]
+    wrong = [*same_keys(people), *_secrets(shelf, item)]
     odd = [
-        *(told for person in people for told in _warnings(person, now, warning)),
+        *(told for person in people for token in person.tokens for told in _warnings(token, now, warning)),
         *_same_names(people),
         *((problem, "remove or replace it") for problem in shelf.problems),
         *_strangers(shelf, people),
@@ -94,11 +93,11 @@ def _same_names(people: Iterable[Recipient]) -> Iterator[tuple[str, str]]:
 
 
 def _secrets(shelf: CertificateStore, item: OpenpgpHolderConfig) -> Iterator[tuple[str, str]]:
-    names = {member.fingerprint: member for member in item.members}
+    names = {token.fingerprint: member for member in item.members for token in member.tokens}
     for placed in shelf.secrets:
         member = names.get(placed.fingerprint)
-        key = shelf.certificates.get(placed.fingerprint)
-        whose = f"custodian {called(member, key)}" if member else placed.fingerprint
+        known = shelf.certificates.get(member.fingerprint) if member else None
+        whose = f"custodian {called(member, known)}" if member else placed.fingerprint
         yield f"{placed.file} holds the SECRET key of {whose}: it must not lie on this host", _EXPOSED
 
 
@@ -106,7 +105,8 @@ def _strangers(shelf: CertificateStore, people: Iterable[Recipient]) -> Iterator
     claimed = {
         name: person
         for person in people
-        for name in (person.name, *user_ids(shelf.certificates[person.fingerprint]))
+        for token in person.tokens
+        for name in (person.name, *user_ids(shelf.certificates[token.fingerprint]))
     }
     strangers = [shelf.strangers[fingerprint] for fingerprint in sorted(shelf.strangers)]
     for placed in strangers[:MOST_STRANGERS]:

@@ -74,7 +74,7 @@ def read_store(item: OpenpgpHolderConfig) -> CertificateStore:
         UsageProblem: The place cannot be read, or holds far too much.
     """
     place = Path(item.certificates)
-    members = {member.fingerprint for member in item.members}
+    members = {token.fingerprint for member in item.members for token in member.tokens}
     store = CertificateStore()
     revocations: list[tuple[Path, str, Packet]] = []
     total = 0

@@ -7,7 +7,7 @@ else is never used. Of a pinned certificate only what its own primary key has si
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -24,7 +24,7 @@ from pipeline.openpgp.key.parsing import Flooded
 from pipeline.openpgp.key.validity import ComponentValidity, KeyValidity, judge, own_part, printable
 
 if TYPE_CHECKING:
-    from pipeline.config.holders import Custodian, OpenpgpHolderConfig
+    from pipeline.config.holders import Custodian, OpenpgpHolderConfig, TokenConfig
 
 LEAST_BITS: Final = 2048
 """Of RSA, DSA and ElGamal; NIST SP 800-131A allows no less since 2014."""
@@ -56,7 +56,7 @@ _PIN = (
 
 @dataclass(frozen=True)
 class Recipient:
-    """A custodian to whom a share can be encrypted now.
+    """A custodian to whom a share can be encrypted now, by one of their certificates.
 
     Attributes:
         fingerprint: Of the primary key, 40 upper-case hexadecimal digits.
@@ -68,6 +68,7 @@ class Recipient:
         notes: What is odd about it, for people.
         material: The numbers of the key that encrypts, as they are written; two custodians have no
             such key in common.
+        also: The custodian's further tokens, judged likewise: any one opens the share.
     """
 
     fingerprint: str
@@ -77,33 +78,49 @@ class Recipient:
     certificate: bytes = field(repr=False)
     notes: tuple[str, ...] = ()
     material: bytes = field(default=b"", repr=False)
+    also: tuple[Recipient, ...] = ()
+
+    @property
+    def tokens(self) -> tuple[Recipient, ...]:
+        """Everything of this custodian that the share is encrypted to."""
+        return (self, *self.also)
 
 
-def recipient(name: str, member: Custodian, key: TransferableKey | None, now: datetime) -> Recipient:
-    """Judge one custodian's certificate.
+def recipient(name: str, member: Custodian, known: Mapping[str, TransferableKey], now: datetime) -> Recipient:
+    """Judge what one custodian's share is encrypted to: each token, of which any one opens it.
 
     Args:
         name: The holder's name, for messages.
         member: The custodian, as configured.
-        key: The certificate, if one was found.
+        known: The certificates that were found, by fingerprint.
         now: The present time.
 
     Raises:
-        UsageProblem: Nothing may be encrypted to it; said why.
+        UsageProblem: Nothing may be encrypted to one of the tokens; said why.
     """
+    who = f"holder {name}: custodian {called(member, known.get(member.fingerprint))}"
+    first, *others = [
+        _judged(who, member, token, known.get(token.fingerprint), now) for token in member.tokens
+    ]
+    return replace(first, also=tuple(replace(one, name=first.name) for one in others))
+
+
+def _judged(
+    who: str, member: Custodian, token: TokenConfig, key: TransferableKey | None, now: datetime
+) -> Recipient:
+    if token.fingerprint != member.fingerprint:
+        who += f", certificate {token.fingerprint}"
     if key is None:
         raise UsageProblem(
-            f"holder {name}: custodian {called(member, None)}: no certificate with the fingerprint "
-            f"{member.fingerprint} is there",
+            f"{who}: no certificate with the fingerprint {token.fingerprint} is there",
             hint=f"{_NEWER}; files there end in {', '.join(ENDINGS)}",
         )
-    who = f"holder {name}: custodian {called(member, key)}"
     for problem in key.problems:
         if isinstance(problem, Flooded):  # a revocation behind the flood would not be looked at
             raise UsageProblem(f"{who}: {problem.message}", hint=_NEWER)
     judged = judge(key, now)
     _require_valid(who, key, judged, now)
-    chosen = _encryption_key(who, member, key, judged, now)
+    chosen = _encryption_key(who, token, key, judged, now)
     public = chosen.public
     ends = [moment for moment in (judged.primary.expires, chosen.expires) if moment is not None]
     return Recipient(
@@ -112,7 +129,7 @@ def recipient(name: str, member: Custodian, key: TransferableKey | None, now: da
         member.name or _user_id(key, judged) or member.fingerprint,
         min(ends, default=None),
         _reduced(key, public),
-        tuple(_notes(member, key, judged, public, now)),
+        tuple(_notes(member, token, key, judged, public, now)),
         public.raw[5:],  # without version and time
     )
 
@@ -157,29 +174,27 @@ def _require_valid(who: str, key: TransferableKey, judged: KeyValidity, now: dat
 
 
 def _encryption_key(
-    who: str, member: Custodian, key: TransferableKey, judged: KeyValidity, now: datetime
+    who: str, token: TokenConfig, key: TransferableKey, judged: KeyValidity, now: datetime
 ) -> ComponentValidity:
     """The pinned encryption key, else the newest that may be used."""
     usable = []
     refused = []
     for one in judged.standings:
         public = one.public
-        if member.subkey not in (None, public.fingerprint):
+        if token.subkey not in (None, public.fingerprint):
             continue
         reason = _unfit(one, now)
         if reason is None:
             usable.append(one)
-        elif member.subkey or (public.can_encrypt and reason != _OTHER_USE):
+        elif token.subkey or (public.can_encrypt and reason != _OTHER_USE):
             refused.append(f"{public.key_id} {reason}")
     if usable:
         return max(usable, key=lambda one: (one.public.created, one.public.fingerprint))
     refused += [problem.message for problem in key.problems]
     told = f": {'; '.join(refused)}" if refused else ""
-    if member.subkey:
+    if token.subkey:
         told = told or ": it is not in the certificate"
-        raise UsageProblem(
-            f"{who}: the pinned encryption key {member.subkey} cannot be used{told}", hint=_PIN
-        )
+        raise UsageProblem(f"{who}: the pinned encryption key {token.subkey} cannot be used{told}", hint=_PIN)
     expired = refused and all(" expired at " in reason for reason in refused)
     raise UsageProblem(
         f"{who}: the certificate has no encryption key that can be used{told}",
@@ -222,9 +237,14 @@ def _reduced(key: TransferableKey, chosen: PublicPart) -> bytes:
 
 
 def _notes(
-    member: Custodian, key: TransferableKey, judged: KeyValidity, chosen: PublicPart, now: datetime
+    member: Custodian,
+    token: TokenConfig,
+    key: TransferableKey,
+    judged: KeyValidity,
+    chosen: PublicPart,
+    now: datetime,
 ) -> Iterator[str]:
-
+    used = {one.subkey for one in member.tokens}
     if judged.primary.ciphers and AES256 not in judged.primary.ciphers:
         yield "it does not name AES-256 among its ciphers; shares are encrypted with AES-256 nevertheless"
     for standing in judged.standings:
@@ -235,7 +255,12 @@ def _notes(
         if not (standing.bound or standing.later or standing.revoked):
             unsigned = f"the subkey {public.key_id} is not signed by the primary key and is never used; "
             yield unsigned + "somebody else may have added it"
-        elif member.subkey and public.created > chosen.created and _unfit(standing, now) is None:
+        elif (
+            token.subkey
+            and public.fingerprint not in used
+            and public.created > chosen.created
+            and _unfit(standing, now) is None
+        ):
             yield f"it has a newer encryption key, {public.fingerprint}; the pinned one is used"
     for problem in key.problems:
         yield f"a part of it is not used: {problem.message}"
@@ -250,34 +275,45 @@ def recipients(name: str, item: OpenpgpHolderConfig, now: datetime) -> tuple[Rec
         now: The present time.
 
     Raises:
-        UsageProblem: A certificate is missing, nothing may be encrypted to it, or two custodians have
-            one encryption key.
+        UsageProblem: A certificate is missing, nothing may be encrypted to it, or an encryption key is
+            there twice.
     """
     shelf = read_store(item)
     found = []
     for member in item.members:
         try:
-            found.append(recipient(name, member, shelf.certificates.get(member.fingerprint), now))
+            found.append(recipient(name, member, shelf.certificates, now))
         except UsageProblem as error:
             # A file that could not be read is often the reason.
             beside = "".join(f"; {problem}" for problem in shelf.problems[:3])
             raise UsageProblem(f"{error.message}{beside}", hint=error.hint) from None
-    for told in same_keys(found):
-        raise UsageProblem(f"holder {name}: {told}", hint=REPLACE)
+    for told, hint in same_keys(found):
+        raise UsageProblem(f"holder {name}: {told}", hint=hint)
     return tuple(found)
 
 
-def same_keys(people: Iterable[Recipient]) -> Iterator[str]:
-    """Say who has the encryption key of another custodian: one person could open both shares.
+def same_keys(people: Iterable[Recipient]) -> Iterator[tuple[str, str]]:
+    """Say which encryption keys are there twice, and what to do.
+
+    With another custodian's key, one person could open both shares. Two tokens of one custodian with the
+    same key are lost together.
 
     Args:
         people: The custodians of one group.
     """
-    first: dict[bytes, Recipient] = {}
+    first: dict[bytes, tuple[Recipient, Recipient]] = {}
     for person in people:
-        known = first.setdefault(person.material, person)
-        if known is not person:
-            yield (
-                f"custodians {known.name} ({known.fingerprint}) and {person.name} ({person.fingerprint}) "
-                f"have the same encryption key {known.subkey[-16:]}: one person could open both shares"
-            )
+        for token in person.tokens:
+            other, same = first.setdefault(token.material, (person, token))
+            key, who = same.subkey[-16:], f"{person.name} ({person.fingerprint})"
+            if other is not person:
+                yield (
+                    f"custodians {other.name} ({other.fingerprint}) and {who} have the same encryption key "
+                    f"{key}: one person could open both shares",
+                    REPLACE,
+                )
+            elif same is not token:
+                yield (
+                    f"two tokens of custodian {who} have the same encryption key {key}: they are one token",
+                    "take one of them out of `also`",
+                )

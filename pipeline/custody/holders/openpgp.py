@@ -1,12 +1,13 @@
 """A group of custodians: people, each with a share encrypted to their OpenPGP certificate.
 
 Shares are encrypted here and opened by their custodians, wherever their secret keys are: this host never
-needs one. GnuPG encrypts, since custodians decrypt with it, whatever the algorithm of their keys.
+needs one. A custodian may have several tokens, any of which opens the one share. GnuPG encrypts, since
+custodians decrypt with it, whatever the algorithm of their keys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -56,7 +57,7 @@ class CustodianGroup:
         self._deadline = deadline
         self._clock = clock
         self._warning = timedelta(days=warning_days)
-        self._described: tuple[str, ...] = ()
+        self._described: tuple[tuple[str, ...], ...] = ()
 
     def describe(self) -> Coordinates:
         """Who they are, and which of their keys shares are encrypted to.
@@ -65,14 +66,22 @@ class CustodianGroup:
             UsageProblem: Nothing may be encrypted to one of the certificates.
         """
         people = certificates.recipients(self.name, self._item, self._clock.now())
-        self._described = tuple(person.subkey for person in people)
-        pinned = [f"{member.fingerprint}/{member.subkey}" for member in self._item.members if member.subkey]
+        self._described = tuple(_keys(person) for person in people)
+        members = self._item.members
         described: dict[str, str | int | bool | list[str] | None] = {
             "members": [person.fingerprint for person in people],
-            "encrypted_to": [person.subkey for person in people],
+            "encrypted_to": [" ".join(keys) for keys in self._described],
             "names": [person.name for person in people],
         }
-        return described | ({"pinned_subkeys": pinned} if pinned else {})
+        fixed = {
+            "pinned_subkeys": [f"{item.fingerprint}/{item.subkey}" for item in members if item.subkey],
+            "also_opened_by": [
+                "/".join(filter(None, (item.fingerprint, token.fingerprint, token.subkey)))
+                for item in members
+                for token in item.also
+            ],
+        }
+        return described | {name: listed for name, listed in fixed.items() if listed}
 
     def seal(self, shares: Sequence[Secret], binding: Binding) -> list[SealedShare]:  # noqa: ARG002, RUF100
         """Encrypt one share to each custodian; the commitment in the manifest binds it to its record.
@@ -102,8 +111,8 @@ class CustodianGroup:
 
     def _require_described(self, people: Sequence[Recipient]) -> None:
         """The manifest names the keys that shares are encrypted to: files may change in between."""
-        for person, subkey in zip(people, self._described, strict=False):
-            if person.subkey != subkey:
+        for person, keys in zip(people, self._described, strict=False):
+            if _keys(person) != keys:
                 raise UsageProblem(
                     f"holder {self.name}: the certificate of {person.name} ({person.fingerprint}) has "
                     "changed at this moment",
@@ -114,17 +123,18 @@ class CustodianGroup:
         from pipeline.openpgp.gnupg.driver import GnuPGRefused
 
         try:
-            gpg.import_keys(person.certificate, {person.fingerprint: False})
-            data = gpg.encrypt(words.reveal() + b"\n", f"{person.subkey}!", armor=True)
+            for token in person.tokens:
+                gpg.import_keys(token.certificate, {token.fingerprint: False})
+            data = gpg.encrypt(words.reveal() + b"\n", *(f"{key}!" for key in _keys(person)), armor=True)
         except GnuPGRefused as error:
             raise UsageProblem(
                 f"holder {self.name}: custodian {person.name} ({person.fingerprint}): {error.message}",
                 hint="see what gpg says about it: gpg --show-keys --with-subkey-fingerprint FILE",
             ) from error
-        if not encrypted_to_alone(data, person.subkey):
+        if not encrypted_to_alone(data, _keys(person)):
             raise IntegrityProblem(
-                f"holder {self.name}: gpg did not encrypt the share of {person.name} to the key "
-                f"{person.subkey} alone",
+                f"holder {self.name}: gpg did not encrypt the share of {person.name} to "
+                f"{' and '.join(_keys(person))} alone",
                 hint="nothing was written; look for encrypt-to in gpg's configuration for all users",
             )
         return data
@@ -145,20 +155,26 @@ class CustodianGroup:
         return certificate_check.findings(self.name, self._item, self._clock.now(), self._warning)
 
 
-def encrypted_to_alone(message: bytes, subkey: str) -> bool:
-    """Whether a message is encrypted to one key and no other, and protected against changes.
+def _keys(person: Recipient) -> tuple[str, ...]:
+    """The fingerprints of the keys that a custodian's share is encrypted to."""
+    return tuple(token.subkey for token in person.tokens)
+
+
+def encrypted_to_alone(message: bytes, keys: Iterable[str]) -> bool:
+    """Whether a message is encrypted to these keys and no other, and protected against changes.
 
     Args:
         message: An OpenPGP message, armored or binary.
-        subkey: The key's fingerprint, 40 hexadecimal digits.
+        keys: The keys' fingerprints, 40 hexadecimal digits each.
     """
     from pipeline.openpgp.format import armor
     from pipeline.openpgp.format.packets import parse
 
     try:
-        first, *others = parse(armor.dearmor(message))
+        *sessions, data = parse(armor.dearmor(message))
     except (NotAKey, ValueError):
         return False
-    # One session key of version 3 (RFC 4880 section 5.1), then the data, with MDC or AEAD.
-    mine = first.tag == _SESSION_KEY and first.body[:9] == b"\x03" + bytes.fromhex(subkey[-16:])
-    return mine and len(others) == 1 and others[0].tag in _PROTECTED
+    # For each key a session key of version 3 (RFC 4880 section 5.1), then the data, with MDC or AEAD.
+    found = [packet.body[:9] for packet in sessions if packet.tag == _SESSION_KEY]
+    wanted = [b"\x03" + bytes.fromhex(key[-16:]) for key in keys]
+    return len(found) == len(sessions) and sorted(found) == sorted(wanted) and data.tag in _PROTECTED

@@ -155,7 +155,7 @@ class GnuPG(Home):
             )
         if done.returncode:
             self._require_host()
-        return GpgResult(done.returncode, done.stdout, _status_lines(done.stderr))
+        return GpgResult(done.returncode, done.stdout, status_lines(done.stderr))
 
     def _require_host(self) -> None:
         """Tell a host without room, memory or descriptors from what gpg has to say about a key.
@@ -267,18 +267,19 @@ class GnuPG(Home):
         self.demand("certify", self.call(*options, "--quick-sign-key", user, user_id, passphrase=passphrase))
         return self.demand("export", self.call("--export", user)).output
 
-    def encrypt(self, data: bytes, recipient: str, *, armor: bool = False) -> bytes:
-        """Encrypt to a key, always with AES-256: some keys prefer ciphers that are not to last.
+    def encrypt(self, data: bytes, *recipients: str, armor: bool = False) -> bytes:
+        """Encrypt to keys, always with AES-256: some keys prefer ciphers that are not to last.
 
         Args:
             data: What is encrypted.
-            recipient: A fingerprint; with an exclamation mark behind it, that very subkey.
+            recipients: Fingerprints; with an exclamation mark behind one, that very subkey.
             armor: Whether the message is armored.
 
         Raises:
-            GnuPGRefused: gpg cannot use the key for that.
+            GnuPGRefused: gpg cannot use a key for that.
         """
-        options = [*(["--armor"] if armor else []), "--cipher-algo", "AES256", "--recipient", recipient]
+        options = [*(["--armor"] if armor else []), "--cipher-algo", "AES256"]
+        options += [word for recipient in recipients for word in ("--recipient", recipient)]
         return self.demand("encrypt", self.call(*options, "--encrypt", stdin=data)).output
 
     def decrypt(self, message: bytes, passphrase: Secret) -> bytes:
@@ -345,7 +346,7 @@ class GnuPG(Home):
         return found
 
 
-def _status_lines(text: bytes) -> tuple[tuple[str, ...], ...]:
+def status_lines(text: bytes) -> tuple[tuple[str, ...], ...]:
     """Cut gpg's status lines at line feeds and single spaces, the only ones that are gpg's own.
 
     The rest of a line may be foreign text, a user id for example, with any other space or line end.

@@ -161,6 +161,16 @@ def with_custodians(plan: Plan, raw: Secret, **more: list[str]) -> tuple[Custody
     return replace(section, holders={**section.holders, "custodians": group}, paths=labelled), words
 
 
+def test_every_key_that_opens_a_share_is_named(plans: Plans) -> None:
+    plan = plans.with_people()
+    keys = [f"{member[:-1]}F" for member in MEMBERS]
+    keys[0] += " " + "A" * 40
+    section, _ = with_custodians(plan, passphrase.draw(), encrypted_to=keys)
+    lines = recovery_guide.render(section, plan.binding, "A" * 40).splitlines()
+    at = lines.index(f"      certificate {MEMBERS[0]}, encrypted to its key {'1' * 15}F")
+    assert lines[at + 1] == f"      the key {'A' * 16} opens it as well"
+
+
 def test_a_stranger_is_told_whose_each_share_is(plans: Plans) -> None:
     plan = plans.with_people()
     section, _ = with_custodians(plan, passphrase.draw())

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ class Clock(SystemClock):
         return self.moment
 
 
-def group(place: Path, *members: str | dict[str, str], clock: Clock | None = None) -> CustodianGroup:
+def group(place: Path, *members: str | dict[str, Any], clock: Clock | None = None) -> CustodianGroup:
     item = OpenpgpHolderConfig.model_validate(
         {"kind": "openpgp", "members": list(members), "certificates": str(place)}
     )
@@ -82,8 +83,8 @@ def test_a_share_is_encrypted_to_one_subkey_and_protected_against_changes(place:
         (first, key), (second, data) = packets(share.data)
         assert (first, second) == (1, 18)
         assert (key[0], key[1:9].hex().upper(), data[0]) == (3, subkey[-16:], 1)
-        assert encrypted_to_alone(share.data, subkey)
-        assert not encrypted_to_alone(share.data, EVERYBODY[0])
+        assert encrypted_to_alone(share.data, [subkey])
+        assert not encrypted_to_alone(share.data, [EVERYBODY[0]])
 
 
 @pytest.mark.parametrize(
@@ -129,10 +130,50 @@ def test_the_pinned_subkey_alone_can_open_the_share(
     assert isinstance(coordinates["encrypted_to"], list)
     assert coordinates["encrypted_to"][1] == subkeys[generation]
     share = holder.seal(words(2), BINDING)[1]
-    assert encrypted_to_alone(share.data, subkeys[generation])
+    assert encrypted_to_alone(share.data, [subkeys[generation]])
     with GnuPG(Deadline(60)) as gpg:
         gpg.import_keys(renewed["secret"], {fingerprint: True})
         assert gpg.decrypt(share.data, Secret(b"")).strip() == words(2)[1].reveal()
+
+
+def test_any_token_of_a_member_opens_the_one_share(place: Path, renewed: dict[str, bytes]) -> None:
+    """Alice has the certificate of another card, and a subkey on a third one; nobody else opens her share."""
+    bodies = writer.split(renewed["public"])
+    fingerprint = writer.fingerprint(bodies[0][1])
+    subkeys = [writer.fingerprint(body) for tag, body in bodies if tag == writer.PUBLIC_SUBKEY]
+    (place / "second.gpg").write_bytes(renewed["public"])
+    pinned = [{"fingerprint": fingerprint, "subkey": subkey} for subkey in subkeys]
+    member = {"fingerprint": EVERYBODY[0], "also": pinned}
+    holder = group(place, EVERYBODY[1], member)
+    coordinates = holder.describe()
+    assert coordinates["members"] == [EVERYBODY[1], EVERYBODY[0]]
+    assert coordinates["also_opened_by"] == [f"{EVERYBODY[0]}/{fingerprint}/{subkey}" for subkey in subkeys]
+    assert isinstance(coordinates["encrypted_to"], list)
+    keys = coordinates["encrypted_to"][1].split(" ")
+    assert keys[1:] == subkeys
+    assert len(keys) == 3
+    other, share = holder.seal(words(2), BINDING)
+    assert (share.index, share.label) == (2, EVERYBODY[0])
+    assert encrypted_to_alone(share.data, keys)
+    assert not encrypted_to_alone(share.data, keys[:2])
+    assert not encrypted_to_alone(other.data, keys)
+    assert people.decrypt("alice", share.data).reveal().strip() == words(2)[1].reveal()
+    for subkey in subkeys:
+        with GnuPG(Deadline(60)) as gpg:
+            gpg.import_keys(renewed["secret"], {fingerprint: True})
+            for body in (packet for packet in subkeys if packet != subkey):
+                gpg.demand("delete", gpg.call("--delete-secret-keys", f"{body}!"))
+            assert gpg.decrypt(share.data, Secret(b"")).strip() == words(2)[1].reveal()
+
+
+def test_a_changed_set_of_tokens_is_a_changed_plan(place: Path) -> None:
+    path = paths.Path("custodians", (paths.PathNeed("custodians", 2, 2),))
+    alice, bob, carol = EVERYBODY[:3]
+    more = {"fingerprint": alice, "also": [carol]}
+    digests = {paths.plan_digest([path], {"custodians": group(place, one, bob)}) for one in (alice, more)}
+    assert len(digests) == 2
+    renamed = {**more, "name": "Alice"}
+    assert paths.plan_digest([path], {"custodians": group(place, renamed, bob)}) in digests
 
 
 @pytest.fixture(scope="session")
@@ -154,7 +195,7 @@ def test_a_primary_key_that_encrypts_is_a_recipient(
     (place / "otto.gpg").write_bytes(all_in_one["public"])
     member = {"fingerprint": fingerprint} | ({"subkey": fingerprint} if pinned else {})
     share = group(place, EVERYBODY[0], member).seal(words(2), BINDING)[1]
-    assert encrypted_to_alone(share.data, fingerprint)
+    assert encrypted_to_alone(share.data, [fingerprint])
     with GnuPG(Deadline(60)) as gpg:
         gpg.import_keys(all_in_one["secret"], {fingerprint: True})
         assert gpg.decrypt(share.data, Secret(b"")).strip() == words(2)[1].reveal()
@@ -260,11 +301,11 @@ def test_a_message_to_others_too_is_not_accepted(place: Path, monkeypatch: pytes
     assert GnuPG.encrypt is real
 
     session, data = (writer.packet(*one) for one in packets(message))
-    assert encrypted_to_alone(session + data, subkeys[0])
+    assert encrypted_to_alone(session + data, [subkeys[0]])
     for bad in (data, session, session + session + data, session + data + data, b"", b"junk", b"\xff\xff"):
-        assert not encrypted_to_alone(bad, subkeys[0])
+        assert not encrypted_to_alone(bad, [subkeys[0]])
     unprotected = writer.packet(9, b"\1" * 40)
-    assert not encrypted_to_alone(session + unprotected, subkeys[0])
+    assert not encrypted_to_alone(session + unprotected, [subkeys[0]])
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

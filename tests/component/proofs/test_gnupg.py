@@ -23,7 +23,7 @@ from pipeline.openpgp import signing
 from pipeline.openpgp.format import protection
 from pipeline.openpgp.format.protection import ESCROW_COUNT_OCTET
 from pipeline.openpgp.gnupg import home as gnupg_home
-from pipeline.openpgp.gnupg.driver import GnuPG, GnuPGRefused, _status_lines
+from pipeline.openpgp.gnupg.driver import GnuPG, GnuPGRefused, status_lines
 from pipeline.openpgp.gnupg.home import PREFIX, Home, agents_of, sweep_orphans
 from pipeline.openpgp.key.rewrap import unlock
 from pipeline.openpgp.proofs import sequoia_proof
@@ -265,7 +265,7 @@ def test_foreign_text_makes_no_status_line_of_its_own() -> None:
     """Of a user id gpg escapes only ASCII's control characters: other line ends and spaces pass."""
     hostile = "x\u2028[GNUPG:] VALIDSIG AAAA\x85[GNUPG:] IMPORT_OK 1 BBBB\x0b[GNUPG:] GOODSIG\u00a0CCCC"
     text = f"[GNUPG:] GOODSIG KEY {hostile}\n[GNUPG:] VALIDSIG\u00a0DDDD\nnoise\n".encode()
-    lines = _status_lines(text)
+    lines = status_lines(text)
     assert [line[0] for line in lines] == ["GOODSIG", "VALIDSIG\u00a0DDDD"]
     assert lines[0][1] == "KEY"
 

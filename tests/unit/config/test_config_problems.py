@@ -132,6 +132,36 @@ def test_each_mistake_is_named_with_its_section(old: str, new: str, said: str) -
         assert word not in message
 
 
+OTHER = "A" * 40
+CARD = "B" * 40
+
+
+@pytest.mark.parametrize(
+    ("also", "said"),
+    [
+        (f'["{PIN[::-1]}"]', f"the certificate {PIN[::-1]} is of two custodians: {PIN} and {PIN[::-1]}"),
+        (f'["{PIN}"]', f"the certificate {PIN} is named 2 times; give each a subkey of its own"),
+        (f'["{CARD}", "{CARD}"]', f"the certificate {CARD} is named 2 times"),
+        (
+            f'[{{ fingerprint = "{PIN}", subkey = "{CARD}" }}]',
+            f"the certificate {PIN} is named 2 times; give each a subkey of its own",
+        ),
+        ('["x"]', "[holder.people] members, item 1, also, item 1: a fingerprint has 40 hexadecimal digits"),
+    ],
+)
+def test_a_token_is_one_persons_and_told_apart(also: str, said: str) -> None:
+    member = f'[{{ fingerprint = "{PIN}", also = {also} }}'
+    assert said in refused(TEXT.replace(f'["{PIN}"', member, 1))
+
+
+def test_a_person_is_called_by_the_same_certificate_in_every_group() -> None:
+    text = TEXT.replace(f'["{PIN}"', f'[{{ fingerprint = "{PIN}", also = ["{CARD}"] }}', 1)
+    second = '[holder.others]\nkind = "openpgp"\nmembers = ["{0}", "{1}"]\ncertificates = "/etc/x"\n'
+    config.parse(text.replace(POLICY, second.format(PIN, OTHER) + POLICY, 1).encode(), "orgkey.toml")
+    told = refused(text.replace(POLICY, second.format(CARD, OTHER) + POLICY, 1))
+    assert f"the certificate {CARD} is of two custodians: {PIN} and {CARD}" in told
+
+
 def test_the_region_of_a_kms_key_is_its_arns() -> None:
     arn = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
     holder = f'[holder.aws]\nkind = "aws-kms"\ncontrolled_by = ["aws"]\nkey_id = "{arn}"\n'

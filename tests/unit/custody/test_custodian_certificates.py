@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -254,6 +255,85 @@ def test_a_pinned_subkey_that_cannot_be_used_is_never_replaced_by_another(
     error = folder.refusal({"fingerprint": made.fingerprint, "subkey": pinned})
     assert f"the pinned encryption key {pinned} cannot be used: " in error.message
     assert reason in error.message
+
+
+# -- several tokens of one person ----------------------------------------------------------------
+
+
+def test_every_token_of_a_custodian_is_judged_as_the_first_one_is(folder: Folder) -> None:
+    first, second = alice(), Person("alice again").start()
+    older = second.subkey("older")
+    second.subkey("newer", made=MADE + DAY)
+    folder.put("ring.gpg", first.binary + second.binary)
+    member = {
+        "fingerprint": first.fingerprint,
+        "also": [{"fingerprint": second.fingerprint, "subkey": older}],
+    }
+    got = folder.judge(member)
+    assert [token.subkey for token in got.tokens] == [GOOD, older]
+    assert [token.name for token in got.tokens] == [first.user_id] * 2
+    assert fingerprints(got.also[0].certificate) == [second.fingerprint, older]
+    (finding,) = folder.findings(member)
+    assert "it has a newer encryption key" in finding.message
+    assert second.fingerprint in finding.message
+
+
+def test_two_subkeys_of_one_certificate_are_two_tokens(folder: Folder) -> None:
+    made = Person("alice").start()
+    older, newer = made.subkey("older"), made.subkey("newer", made=MADE + DAY)
+    folder.put("a.asc", made)
+    also = [{"fingerprint": made.fingerprint, "subkey": newer}]
+    member = {"fingerprint": made.fingerprint, "subkey": older, "also": also}
+    assert [token.subkey for token in folder.judge(member).tokens] == [older, newer]
+    assert [finding.level for finding in folder.findings(member)] == [Level.OK]
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        ({"expires": DAY}, "the certificate expired at"),
+        (None, "no certificate with the fingerprint"),
+    ],
+)
+def test_one_token_that_cannot_be_used_refuses_the_split_and_is_named(
+    folder: Folder, start: dict[str, Any] | None, reason: str
+) -> None:
+    second = person("alice again", **(start or {}))
+    folder.put("a.asc", alice())
+    if start is not None:
+        folder.put("b.asc", second)
+    member = {"fingerprint": alice().fingerprint, "also": [second.fingerprint]}
+    error = folder.refusal(member)
+    assert reason in error.message
+    assert f"custodian {alice().user_id} ({alice().fingerprint}), certificate {second.fingerprint}" in (
+        error.message
+    )
+    assert Level.FAIL in [finding.level for finding in folder.findings(member)]
+
+
+def test_a_token_that_shares_a_key_is_refused_whoever_has_the_other_one(folder: Folder) -> None:
+    one, other = Person("alice").start(), Person("bob").start()
+    one.subkey("shared")
+    other.subkey("shared", made=MADE + DAY)
+    folder.put("ring.gpg", one.binary + other.binary + person("carol").binary)
+    twice = {"fingerprint": one.fingerprint, "also": [other.fingerprint]}
+    with pytest.raises(UsageProblem, match=r"two tokens of custodian Alice .* they are one token"):
+        certificates.recipients("custodians", folder.holder(twice, person("carol").fingerprint), NOW)
+    lent = {"fingerprint": person("carol").fingerprint, "also": [one.fingerprint]}
+    with pytest.raises(UsageProblem, match="one person could open both shares"):
+        certificates.recipients("custodians", folder.holder(other.fingerprint, lent), NOW)
+
+
+def test_the_secret_key_of_a_further_token_is_found_too(folder: Folder) -> None:
+    folder.put("bob.asc", people.certificate("bob"))
+    folder.put("alice.asc", people.secret_key("alice"))
+    member = {
+        "fingerprint": people.FINGERPRINTS["bob"],
+        "name": "Bob",
+        "also": [people.FINGERPRINTS["alice"]],
+    }
+    found = [finding.message for finding in folder.findings(member)]
+    assert any("holds the SECRET key of custodian Bob" in message for message in found)
 
 
 # -- somebody writes into the folder ----------------------------------------------------------------

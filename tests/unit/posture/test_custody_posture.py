@@ -228,6 +228,18 @@ def test_more_combinations_than_anybody_reads_are_refused() -> None:
         posture.Posture((model,)).reconstruct.sets()
 
 
+def test_a_member_with_several_tokens_is_one_party_and_one_loss() -> None:
+    alice, bob, card = "A" * 40, "B" * 40, "C" * 40
+    members = [{"fingerprint": alice, "also": [card]}, bob]
+    people = {"kind": "openpgp", "members": members, "certificates": "/etc/x"}
+    path = {"people": {"needs": [{"holder": "people", "threshold": 2}]}}
+    found = posture.Posture((posture.from_config(settings_with(holder={"people": people}, path=path)),))
+    both = {f"custodian {alice}", f"custodian {bob}"}
+    assert {party & both == both for party in found.reconstruct.sets()} == {True}
+    assert set(found.fatal_losses.singles()) == both
+    assert card not in str([*found.reconstruct.sets(), *found.fatal_losses.sets()])
+
+
 def test_config_paths_take_sizes_from_the_holders() -> None:
     plan = settings_with()
 
