@@ -83,6 +83,10 @@ interop: servers ## Run against other servers and programs; half an hour, writes
 image: servers ## Build the image and run the main job in it; as root, some minutes
 	@$(BIN)/python -m tools.image
 
+# Needs root, Rust and some Debian packages, which it names where they are missing.
+card: servers ## Play a custodian with smart cards: real gpg, pinentry and pcscd, cards of software; two minutes
+	@$(BIN)/python -m tools.card
+
 # Not at the locked versions: what somebody gets who installs today. The constraints are those of pyproject.toml.
 newest: ## Prove keys with the newest releases that the constraints allow; fetches them
 	@$(PYTHON) -m venv --clear .newest
