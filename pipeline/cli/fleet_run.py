@@ -23,7 +23,7 @@ from typing import Any, Final, NoReturn
 
 from pipeline.cli.fleet_members import FleetMember
 from pipeline.core.errors import Code, OrgkeyError
-from pipeline.core.retry import Breaker
+from pipeline.core.retry import Silences
 
 _ROOMS: Final = (
     "archive",
@@ -193,7 +193,7 @@ def _be(one: _Running, line: Sequence[str], silences: Path) -> NoReturn:
         for number, target in ((nothing, 0), (one.answer, 1), (one.said, 2)):
             os.dup2(number, target)
         os.closerange(3, 1 << 16)
-        Breaker.shared = silences
+        Silences.folder = silences
         from pipeline.cli import app
 
         sys.argv = ["orgkey", *line]

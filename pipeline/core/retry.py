@@ -12,12 +12,13 @@ import hashlib
 import logging
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
 from pipeline.core.clock import Clock, Deadline, SystemClock
 from pipeline.core.errors import DeadlinePassed, Denied, OrgkeyError, Unreachable
@@ -56,18 +57,8 @@ class Breaker:
     that refuses or answers with an error never opens it: that costs no time-outs.
     """
 
-    shared: ClassVar[Path | None] = None
-    """Where the runs of a fleet leave word of servers that keep silent; ``None`` outside of one."""
-
-    def __init__(self, server: str = "") -> None:
+    def __init__(self) -> None:
         self._open = threading.Event()
-        self._word = self.shared / hashlib.sha256(server.encode()).hexdigest() if self.shared else None
-        self._given_up = self._word is not None and self._word.exists()
-
-    @property
-    def given_up(self) -> bool:
-        """Whether another run of the same fleet met silence there before this one began: it is not called."""
-        return self._given_up
 
     @property
     def open(self) -> bool:
@@ -77,9 +68,6 @@ class Breaker:
     def trip(self) -> None:
         """Note that every attempt of a call met silence."""
         self._open.set()
-        if self._word is not None:
-            with suppress(OSError):
-                self._word.touch(mode=0o600)
 
     def close(self) -> None:
         """Note that a call succeeded."""
@@ -101,7 +89,43 @@ class Breakers:
     def of(self, server: str) -> Breaker:
         """The breaker of a server, by its address."""
         with self._lock:
-            return self._known.setdefault(server, Breaker(server))
+            return self._known.setdefault(server, Breaker())
+
+
+class Silences:
+    """Servers that keep silent: a run of a fleet that has waited for one spares the others the wait."""
+
+    folder: ClassVar[Path | None] = None
+    """Where the runs of a fleet leave word; ``None`` outside of one."""
+    CALLS: Final = 3
+    """So many calls of one run have to meet silence, and none an answer."""
+    _met: ClassVar[Counter[str]] = Counter()
+
+    @classmethod
+    def check(cls, server: str) -> None:
+        """See that nobody has left word of a server.
+
+        Raises:
+            Unreachable: Somebody has.
+        """
+        if cls.folder is not None and cls._word(server).exists():
+            raise Unreachable(
+                f"{server} keeps silent: a run of this fleet has waited for it",
+                hint="check the server and the network, then run this again",
+                again=False,
+            )
+
+    @classmethod
+    def note(cls, server: str, *, answered: bool) -> None:
+        """Note what came of a call: an answer, or nothing in all the time that it may take."""
+        cls._met[server] = 0 if answered else cls._met[server] + 1
+        if cls.folder is not None and cls._met[server] >= cls.CALLS:
+            with suppress(OSError):
+                cls._word(server).touch(mode=0o600)
+
+    @classmethod
+    def _word(cls, server: str) -> Path:
+        return Path(cls.folder or "") / hashlib.sha256(server.encode()).hexdigest()
 
 
 def _error(state: RetryCallState) -> BaseException | None:
@@ -153,12 +177,6 @@ class Retrier:
 
         self.deadline.check()
         breaker = self.breaker or Breaker()
-        if breaker.given_up:
-            raise Unreachable(
-                f"{what}: the server keeps silent: another run of this fleet waited for it",
-                hint="check the server and the network, then run this again",
-                again=False,
-            )
         answers: list[bool] = []
         ceiling = tenacity.wait_exponential(multiplier=self.base, max=self.cap)
 

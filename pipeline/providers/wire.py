@@ -26,11 +26,13 @@ from urllib.parse import urlsplit
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import TimeoutError as TimeoutProblem
 from urllib3.util import Timeout, create_urllib3_context
 
 from pipeline.core import clock
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import OrgkeyError
+from pipeline.core.retry import Silences
 from pipeline.providers import proxy as _proxy
 from pipeline.providers.tls.files import SYSTEM, Pair, require_authority, require_pair
 
@@ -232,6 +234,7 @@ class Wire:
         require_pair(pair)
         self._place = place
         self._deadline = deadline
+        self._call_seconds = call_seconds
         self._limit = partial(deadline.limit, call_seconds)
         self._ca_file = ca_file
         self._pair = pair
@@ -259,7 +262,11 @@ class Wire:
             NoAnswer: There is no whole answer.
             DeadlinePassed, Interrupted: The run is over.
             UsageProblem: The proxy's address cannot be used.
+            Unreachable: Another run of the same fleet has waited for this server.
         """
+        parts = urlsplit(url)
+        server = f"{parts.scheme}://{parts.netloc}"
+        Silences.check(server)
         seconds = self._limit()
         proxy = _proxy.effective(self._place, url)
         pool = self._manager(proxy, url).connection_from_url(url)
@@ -287,9 +294,11 @@ class Wire:
         except (OrgkeyError, MemoryError):
             raise
         except Exception as error:
+            if seconds == self._call_seconds and isinstance(error, TimeoutError | TimeoutProblem):
+                Silences.note(server, answered=False)
             raise NoAnswer(url, error) from error
-        parts = urlsplit(url)
-        self._deadline.note_date(f"{parts.scheme}://{parts.netloc}", reply.headers.get("Date"))
+        Silences.note(server, answered=True)
+        self._deadline.note_date(server, reply.headers.get("Date"))
         # Of a server error the status says enough: a load balancer dresses them up.
         if reply.is_web_page and reply.status < 500 and reply.status != 407:
             raise NoAnswer(url, Unusable("web page"), reply.status)

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Conflict, DeadlinePassed, Denied, OrgkeyError, Unreachable
-from pipeline.core.retry import Breaker, Breakers, Retrier, in_time
+from pipeline.core.retry import Breaker, Breakers, Retrier, Silences, in_time
 
 
 class StillClock:
@@ -222,3 +224,34 @@ def test_each_server_has_a_breaker_of_its_own() -> None:
     breakers.of("https://a").trip()
     assert breakers.of("https://a").open
     assert not breakers.of("https://b").open
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Silences, "folder", tmp_path)
+    monkeypatch.setattr(Silences, "_met", Counter())
+
+
+@pytest.mark.usefixtures("fleet")
+def test_a_server_that_keeps_silent_is_waited_for_by_one_run_of_a_fleet(tmp_path: Path) -> None:
+    for _ in range(Silences.CALLS):
+        Silences.check("https://a")
+        Silences.note("https://a", answered=False)
+    with pytest.raises(Unreachable, match="https://a keeps silent: a run of this fleet") as caught:
+        Silences.check("https://a")
+    assert not caught.value.again
+    Silences.check("https://b")
+    assert "https" not in "".join(path.name for path in tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("fleet")
+def test_an_answer_between_them_is_no_silence() -> None:
+    for answered in (False, False, True, False, False):
+        Silences.note("https://a", answered=answered)
+    Silences.check("https://a")
+
+
+def test_outside_of_a_fleet_no_word_is_left() -> None:
+    for _ in range(2 * Silences.CALLS):
+        Silences.note("https://a", answered=False)
+    Silences.check("https://a")
