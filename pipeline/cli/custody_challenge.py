@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, opt
 from pipeline.cli.documents.custody import ChallengeItem, CustodyChallengeDocument
 from pipeline.core import files
-from pipeline.core.errors import Code, LocalFilesProblem
+from pipeline.core.errors import Code
 from pipeline.workflows import checkin
 
 
@@ -26,8 +26,7 @@ def challenge(
     `orgkey custody check`, and what they answer is entered with `orgkey custody confirm`.
     """
     context = call.context()
-    if not out_dir.is_dir():
-        raise LocalFilesProblem(f"{out_dir} is not a folder", hint="make it first, or name another one")
+    files.check_folder(out_dir)
     made = checkin.challenge(context, custodian or (), new=new, if_any=if_any)
     items = []
     for item in made:

@@ -12,7 +12,7 @@ from pipeline.cli.documents.custody import CustodyAnswerDocument, CustodyCheckDo
 from pipeline.cli.output import counted, printable, spaced
 from pipeline.core import files, passphrases
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError, UsageProblem, WrongShare, first_of
+from pipeline.core.errors import Code, OrgkeyError, UsageProblem, WrongShare, first_of
 from pipeline.core.isolation import isolated
 from pipeline.core.secret import Secret
 from pipeline.custody.custodians import challenge as protocol
@@ -83,9 +83,7 @@ def _many(call: Invocation, keys: Mapping[str, protocol.Challenge], out: Path | 
             hint="name a new file with --out, and send it to the operator",
         )
     if out is not None:
-        if out.exists():
-            raise LocalFilesProblem(f"{out} exists already", hint="nothing is overwritten; name another file")
-        files.try_out(out)
+        files.check_new(out)
     items, codes = {}, []
     for name, asked in keys.items():
         found = [_one(asked, item, name) for item in asked.shares]

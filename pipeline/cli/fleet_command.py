@@ -25,7 +25,7 @@ from pipeline.cli.fleet_members import FleetMember
 from pipeline.cli.fleet_members import members as members_of
 from pipeline.cli.output import table
 from pipeline.core import files
-from pipeline.core.errors import Code, LocalFilesProblem, UsageProblem, first_of
+from pipeline.core.errors import Code, UsageProblem, first_of
 from pipeline.custody.custodians import challenge as protocol
 from pipeline.custody.custodians import many_keys
 
@@ -53,6 +53,8 @@ def status(
     Each configuration is judged in a process of its own, with the variables of NAME.env beside it and no
     login of another.
     """
+    if page is not None:
+        files.check_new(page)
     with fleet_text.metrics_of(metrics) as more:
         results = _run(call, ["status"], members_of(configs), jobs, more)
     if page is not None:
@@ -97,6 +99,7 @@ def report(
 ) -> Code:
     """Write a report of each key, and one page over all of them."""
     members = members_of(configs)
+    files.check_new(out)
     with files.os_errors(f"cannot make the folder {out}"):
         out.mkdir(mode=0o700)
     paths = {member.name: out / f"{member.name}.html" for member in members}
@@ -149,8 +152,7 @@ def challenge(
     They answer it once, with `orgkey custody check`, and `orgkey fleet confirm` enters the answer. A
     custodian is a certificate: who has several gets a file for each.
     """
-    if not out_dir.is_dir():
-        raise LocalFilesProblem(f"{out_dir} is not a folder", hint="make it first, or name another one")
+    files.check_folder(out_dir)
     members = members_of(configs)
     words = ["custody", "challenge", "--if-any", *(["--new"] if new else [])]
     words += [word for name in custodian or () for word in ("--custodian", name)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -17,9 +16,9 @@ from pipeline.cli.output import Output, spaced
 from pipeline.config import Config
 from pipeline.config.setup import template
 from pipeline.config.setup.answers import Setup, advice, complete, normal_fingerprint
-from pipeline.core import passphrases
+from pipeline.core import files, passphrases
 from pipeline.core.clock import SystemClock
-from pipeline.core.errors import Code, LocalFilesProblem, NotAKey, NotPinned, SeveralKeys, UsageProblem
+from pipeline.core.errors import Code, NotAKey, NotPinned, SeveralKeys, UsageProblem
 from pipeline.openpgp.key import inspection
 from pipeline.posture import model
 from pipeline.sources.file import read_export
@@ -63,10 +62,8 @@ def init(
 
     An older file is never overwritten.
     """
-    if os.path.lexists(out):
-        raise LocalFilesProblem(
-            f"{out} exists already", hint="edit it, or name another file with --out; nothing is overwritten"
-        )
+    if out.parent.is_dir():  # else it is made
+        files.check_new(out)
     asking = not no_input and passphrases.interactive()
     if from_export is not None:
         fingerprint = _pin_of(call.out, from_export, fingerprint, trusted=yes, asking=asking)

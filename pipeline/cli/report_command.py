@@ -10,7 +10,7 @@ from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, opt, si
 from pipeline.cli.output import printable, spaced
 from pipeline.core import files
 from pipeline.core.digest import sha256
-from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError, UsageProblem
+from pipeline.core.errors import Code, OrgkeyError, UsageProblem
 from pipeline.evidence.ledger.events import ReportEvent
 from pipeline.evidence.statement import FOLDER
 from pipeline.report import bundle as bundles
@@ -68,8 +68,9 @@ def report(
     """
     begin = since_day(since)
     chosen = _format(form, out_file)
-    _check_new(out_file)
-    _check_new(bundle)
+    for path in (out_file, bundle):
+        if path is not None:
+            files.check_new(path)
     context = call.context()
     _catch_up(context)
     if begin is not None and begin > context.clock.now():
@@ -140,14 +141,6 @@ def _format(form: Format | None, out_file: Path | None) -> Format:
         raise UsageProblem(
             f"the ending of {out_file.name} is not that of a format", hint=f"--format {'|'.join(Format)}"
         ) from None
-
-
-def _check_new(path: Path | None) -> None:
-    """Look before a minute's work, not after it."""
-    if path is not None and path.exists():
-        raise LocalFilesProblem(
-            f"{path} exists already", hint="nothing is ever overwritten; choose another name"
-        )
 
 
 def _lines(report: Report, written: list[Path | None]) -> list[str]:

@@ -67,7 +67,7 @@ def restore(
     The new file is ready for the server and for `gpg --import`. Nothing about the key's expiry or
     certificates ever blocks a restore.
     """
-    story.check_output(out_file)
+    files.check_new(out_file)
     passphrase = call.passphrase("new", "new passphrase for the restored key", confirm=True)
     if not original:
         passphrase = passphrases.early(passphrase)

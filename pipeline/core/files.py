@@ -125,9 +125,7 @@ def _write(path: Path, data: bytes, *, mode: int, replace: bool) -> None:
         with signals.held():
             _write_through(path, data, mode=mode, replace=replace)
     except FileExistsError:
-        raise LocalFilesProblem(
-            f"{path} exists already", hint="nothing is ever overwritten; choose another name or move it away"
-        ) from None
+        raise taken(path) from None
     except OSError as error:
         raise _refused(path, error) from error
 
@@ -167,12 +165,33 @@ def _appear(temporary: Path, path: Path) -> None:
             raise
 
 
-def try_out(path: Path) -> None:
-    """Write something beside ``path`` and remove it: before work whose result is to go there.
+def taken(path: Path) -> LocalFilesProblem:
+    """What is said where something new was to appear, and there is something."""
+    return LocalFilesProblem(
+        f"{path} exists already", hint="nothing is ever overwritten; choose another name or move it away"
+    )
+
+
+def check_folder(path: Path) -> None:
+    """See that a folder is there, for files that will be made in it.
 
     Raises:
-        LocalFilesProblem: The disk refuses.
+        LocalFilesProblem: It is not.
     """
+    if not path.is_dir():
+        raise LocalFilesProblem(f"{path} is not a folder", hint="make it first, or name another one")
+
+
+def check_new(path: Path) -> None:
+    """See that a new file or folder can be made: before the work whose result is to go there.
+
+    Something is written beside it and removed.
+
+    Raises:
+        LocalFilesProblem: Something is there, if only a link that leads nowhere; or the disk refuses.
+    """
+    if os.path.lexists(path):
+        raise taken(path)
     try:
         with signals.held():
             temporary, stream = _temporary(path, 0o600)

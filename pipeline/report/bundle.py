@@ -20,7 +20,6 @@ from typing import Final
 
 from pipeline.core import files
 from pipeline.core.digest import Digest, sha256
-from pipeline.core.errors import LocalFilesProblem
 from pipeline.evidence.ledger.store import HOST, NAME, listed
 from pipeline.evidence.ledger.verify import FORKS
 from pipeline.report import verify_page
@@ -83,8 +82,7 @@ def write(path: Path, report: Report, parts: Parts) -> Digest:
     Raises:
         LocalFilesProblem: Something is there already, a file cannot be read, or the disk refuses.
     """
-    if path.exists() or path.is_symlink():
-        raise _exists(path)
+    files.check_new(path)
     contents = _contents(report, parts)
     if path.suffix.lower() == ".zip":
         files.write_new(path, _zipped(contents, report.generated.astimezone(UTC)), mode=0o644)
@@ -160,14 +158,8 @@ def _write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
             for folder in (temporary, *filter(Path.is_dir, temporary.rglob("*"))):
                 folder.chmod(0o755)
             if path.exists():
-                raise _exists(path)
+                raise files.taken(path)
             temporary.rename(path)
             files.fsync_directory(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _exists(path: Path) -> LocalFilesProblem:
-    return LocalFilesProblem(
-        f"{path} exists already", hint="nothing is ever overwritten; choose another name or move it away"
-    )

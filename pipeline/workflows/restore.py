@@ -15,7 +15,7 @@ from pipeline.archive.catalog import Catalog, Epoch, EpochState, not_read
 from pipeline.archive.run import KeyScope
 from pipeline.core import files, signals
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import IntegrityProblem, LocalFilesProblem, OrgkeyError, UsageProblem
+from pipeline.core.errors import IntegrityProblem, OrgkeyError, UsageProblem
 from pipeline.core.isolation import isolated
 from pipeline.core.secret import Secret, SecretSource
 from pipeline.custody.shares import passphrase
@@ -82,25 +82,6 @@ class Restored:
     path: str
     out: Path
     participants: tuple[str, ...] = ()
-
-
-def check_output(path: Path) -> None:
-    """Refuse early what writing would refuse late: nobody brings a share for nothing.
-
-    Raises:
-        LocalFilesProblem: The file exists, or its directory does not, or nothing can be written there.
-    """
-    with files.os_errors(f"cannot use {path}", hint="choose another name or directory"):
-        taken = path.is_symlink() or path.exists()
-    if taken:
-        raise LocalFilesProblem(
-            f"{path} exists already", hint="a restore never overwrites; choose another name"
-        )
-    if not path.parent.is_dir():
-        raise LocalFilesProblem(
-            f"the directory {path.parent} does not exist", hint="make it first, readable by you alone"
-        )
-    files.try_out(path)
 
 
 def find(scope: KeyScope, request: RestoreRequest) -> FoundRecord:

@@ -31,7 +31,7 @@ from pipeline.record import tar
 from pipeline.record.verify import Record, verify_record
 from pipeline.unseal.ceremony import Brought, UnsealRequest
 from pipeline.unseal.unseal import recover_passphrase
-from pipeline.workflows.restore import FoundRecord, Restored, RestoreRequest, check_output, find, restore
+from pipeline.workflows.restore import FoundRecord, Restored, RestoreRequest, find, restore
 from tests.support import openpgp_writer as writer
 from tests.support.inmemory import (
     ASSETS,
@@ -379,7 +379,7 @@ def test_nothing_is_ever_overwritten(world: World, out: Path, what: str) -> None
         out.write_text("precious" if what == "a file" else "")
     before = {path: path.read_bytes() for path in out.parent.iterdir() if path.is_file()}
     with pytest.raises(LocalFilesProblem, match="exists already"):
-        check_output(out)
+        files.check_new(out)
     with pytest.raises(LocalFilesProblem):
         run(world, out)
     assert {path: path.read_bytes() for path in out.parent.iterdir() if path.is_file()} == before
@@ -393,7 +393,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(world: World, out: Pat
         out.write_text("precious")
         return NEW
 
-    check_output(out)
+    files.check_new(out)
     with pytest.raises(LocalFilesProblem):
         run(world, out, slow)
     assert out.read_text() == "precious"
@@ -401,8 +401,8 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(world: World, out: Pat
 
 
 def test_a_directory_that_is_not_there_is_told_before_anything_is_asked(tmp_path: Path) -> None:
-    with pytest.raises(LocalFilesProblem, match="does not exist"):
-        check_output(tmp_path / "nowhere" / "key.asc")
+    with pytest.raises(LocalFilesProblem, match="No such file or directory"):
+        files.check_new(tmp_path / "nowhere" / "key.asc")
 
 
 @pytest.mark.parametrize("step", ["write", "fsync", "link"])

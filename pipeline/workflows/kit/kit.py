@@ -19,7 +19,6 @@ from pipeline.config.holders import OpenpgpHolderConfig
 from pipeline.core import files
 from pipeline.core.clock import stamp
 from pipeline.core.digest import sha256
-from pipeline.core.errors import LocalFilesProblem
 from pipeline.core.templates import filled
 from pipeline.core.text import one_line
 from pipeline.evidence.ledger.events import KitEvent
@@ -84,8 +83,7 @@ def make(
         LocalFilesProblem: Something is there already, or cannot be written.
         UsageProblem: There is no such epoch.
     """
-    if out.exists() or out.is_symlink():
-        raise LocalFilesProblem(f"{out} exists already", hint="nothing is overwritten; name another folder")
+    files.check_new(out)
     record = scope.archive("driller").catalog().record(epoch)
     with files.os_errors(f"cannot write into {out.parent}", hint="name another folder with --out"):
         draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))

@@ -59,7 +59,7 @@ def test_a_name_that_was_taken_for_nothing_is_given_back(
 
 
 def test_a_place_is_tried_out_without_a_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files.try_out(tmp_path / "key.asc")
+    files.check_new(tmp_path / "key.asc")
     assert list(tmp_path.iterdir()) == []
 
     def full(_: int) -> None:
@@ -67,8 +67,29 @@ def test_a_place_is_tried_out_without_a_trace(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(LocalFilesProblem, match="No space left"):
-        files.try_out(tmp_path / "key.asc")
+        files.check_new(tmp_path / "key.asc")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("what", ["a file", "a folder", "a link", "a link that leads nowhere"])
+def test_what_is_there_is_not_new(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "key.asc"
+    if what == "a folder":
+        path.mkdir()
+    elif what == "a file":
+        path.touch()
+    else:
+        path.symlink_to(tmp_path if what == "a link" else tmp_path / "nowhere")
+    with pytest.raises(LocalFilesProblem, match=r"key\.asc exists already"):
+        files.check_new(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("folder", ["/sys/kernel", "nowhere"])
+def test_where_nothing_can_be_made_nothing_is_new(tmp_path: Path, folder: str) -> None:
+    with pytest.raises(LocalFilesProblem, match=r"cannot write .*key.asc: ") as caught:
+        files.check_new(tmp_path / folder / "key.asc")
+    assert ("first" in caught.value.hint) == (folder == "nowhere")
 
 
 def test_only_what_this_user_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
