@@ -117,7 +117,10 @@ def _one(
         words = user.decrypt(item.sealed.encode("ascii"), what, Deadline(SECONDS))
         return protocol.answer(asked, words, what)
 
-    return isolated(answer, what, WrongShare)
+    answered = isolated(answer, what, WrongShare)
+    if isinstance(answered, user.OpeningCancelled):  # who cancels is not asked for all the others, too
+        raise answered
+    return answered
 
 
 def _shares(asked: protocol.Challenge, files: list[Path], *, words: bool) -> list[tuple[str, Secret]]:

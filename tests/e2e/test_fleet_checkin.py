@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.custodian import Custodian, at_own_machine
-from tests.support import people
-from tests.support.commandline import Desk, environment, next_second, orgkey
+from tests.support import forkserver, people
+from tests.support.commandline import ORGKEY, Desk, end_gpg, environment, gpg, next_second, orgkey
 from tests.support.people import FINGERPRINTS
 
 if TYPE_CHECKING:
@@ -164,6 +165,50 @@ def test_what_is_wrong_with_one_share_leaves_the_other_keys_alone(keys: Keys, bo
     made = keys.run("challenge", "--custodian", BOB, "--out", str(keys.mail), expect=2)
     assert [item["keys"] for item in made["challenges"]] == [["berlin"]]
     assert "paris.toml" in made["problems"]["paris"]
+
+
+PINENTRY = """#!/bin/sh
+echo asked >> {asked}
+echo OK
+while read -r word rest; do
+  case "$word" in
+    GETPIN) {answer} ;;
+    BYE) echo OK; exit 0 ;;
+    *) echo OK ;;
+  esac
+done
+"""
+
+
+CANCELLED = {
+    "echo 'ERR 83886179 Operation cancelled <Pinentry>'": 31,
+    "echo 'ERR 83886278 Operation fully cancelled <Pinentry>'": 31,
+    "kill -INT $(cat {folder}/orgkey.pid); sleep 20": 130,
+}
+"""What a pinentry does, or the person before it, and what the run ends with."""
+
+
+def test_who_cancels_is_not_asked_for_the_other_keys(keys: Keys, bob: Custodian) -> None:
+    mail, home = keys.challenge(), bob.folder / "gnupg"
+    gpg(home, "--passphrase-fd", "0", "--passwd", BOB, stdin=b"a passphrase\n")
+    asked, pinentry, out = (bob.folder / name for name in ("asked", "pinentry", "answer.json"))
+    (home / "gpg-agent.conf").write_text(f"pinentry-program {pinentry}\n")
+    for answer, code in CANCELLED.items():
+        end_gpg(home)
+        pinentry.write_text(PINENTRY.format(asked=asked, answer=answer.format(folder=bob.folder)))
+        pinentry.chmod(0o700)
+        asked.unlink(missing_ok=True)
+        with forkserver.Popen(
+            [*ORGKEY, "custody", "check", "--challenge", str(mail), "--out", str(out)],
+            cwd=bob.folder, env=bob.env, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        ) as child:  # fmt: skip
+            (bob.folder / "orgkey.pid").write_text(str(child.pid))
+            _, told = child.communicate(timeout=60)
+        assert child.returncode == code, told
+        assert (b"path custodians: gpg asked for a passphrase, and got none" in told) == (code != 130)
+        assert asked.read_text() == "asked\n"
+        assert not out.exists()
 
 
 def test_who_holds_nothing_and_what_is_not_an_answer(keys: Keys, tmp_path: Path) -> None:

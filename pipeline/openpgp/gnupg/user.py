@@ -50,6 +50,10 @@ _PLAIN: Final = {
 """What happened and what to do, by code; the first that is there tells most."""
 
 
+class OpeningCancelled(NotEnoughShares):
+    """The person who was asked for a passphrase or a PIN gave none."""
+
+
 def looks_encrypted(data: bytes) -> bool:
     """Whether this is an OpenPGP message, armored or binary, and not plain words."""
     text = data.removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -69,12 +73,13 @@ def decrypt(data: bytes, what: str, deadline: Deadline) -> Secret:
 
     Raises:
         NotEnoughShares: gpg does not open it: said why, and what helps.
+        OpeningCancelled: The person was asked, and gave no answer.
         ProgramMissing, DeadlinePassed: gpg is missing, or not done in time.
     """
     done = _gpg("--status-fd", "2", "--decrypt", stdin=data, seconds=deadline.limit(SECONDS))
     if done.returncode != 0 or not done.stdout:
-        reason, hint = _reason(done)
-        raise NotEnoughShares(f"gpg cannot open {what}: {reason}", hint=hint)
+        kind, reason, hint = _reason(done)
+        raise kind(f"gpg cannot open {what}: {reason}", hint=hint)
     return log.redact(Secret(done.stdout))
 
 
@@ -87,7 +92,7 @@ def _gpg(*words: str, stdin: bytes = b"", seconds: float) -> process.Completed:
     return process.run(command, stdin=stdin, timeout=seconds, env=environment, max_output=1 << 20)
 
 
-def _reason(done: process.Completed) -> tuple[str, str]:
+def _reason(done: process.Completed) -> tuple[type[NotEnoughShares], str, str]:
     """Why gpg did not open a message, and what to do.
 
     Its status lines tell (GnuPG's doc/DETAILS). To a key that it does not have at all, and to one whose card
@@ -101,29 +106,36 @@ def _reason(done: process.Completed) -> tuple[str, str]:
     codes = {int(code) & 0xFFFF for code in failed if code.isdigit()}
     if _BAD_PIN in codes and (left := _tries_left()) != 0:
         more = "" if left is None else f"; tries left before the card blocks: {left}"
-        return f"the PIN is wrong{more}", _AGAIN
+        return NotEnoughShares, f"the PIN is wrong{more}", _AGAIN
     for code, both in _PLAIN.items():
         if code in codes:
-            return both
+            return NotEnoughShares, *both
     places = _places(keys)
     cards = sorted(place for place in places if len(place) > 1)
     insert = f"put in the card {' or '.join(map(_number, cards))}"
     if cards and codes & _NO_SCDAEMON:
-        return _SCDAEMON
+        return NotEnoughShares, *_SCDAEMON
     if cards and (not codes or codes & _NO_CARD):
-        return "the key is on a smart card that is not in a reader of this machine", f"{insert}, and {_AGAIN}"
+        told = "the key is on a smart card that is not in a reader of this machine"
+        return NotEnoughShares, told, f"{insert}, and {_AGAIN}"
     if codes & _CANCELLED:
         asked = "a card or its PIN" if cards else "a passphrase"
-        return f"gpg asked for {asked}, and got none", f"{insert}, and {_AGAIN}" if cards else _AGAIN
+        hint = f"{insert}, and {_AGAIN}" if cards else _AGAIN
+        return OpeningCancelled, f"gpg asked for {asked}, and got none", hint
     if keys and not cards and "+" not in places:
         return (
+            NotEnoughShares,
             f"gpg has no secret key for it on this machine; it is encrypted to {' or '.join(keys)}",
             "open it where its custodian's key is; gpg gets to know a card by `gpg --import CERTIFICATE` and "
             "then `gpg --card-status`, with the card in the reader",
         )
     lines = [line for line in done.stderr.splitlines() if not line.startswith(b"[GNUPG:]")]
     told = log.last_words(b"\n".join(lines)) or f"it ended with code {done.returncode}"
-    return told, "open it where its custodian's key or card is; `gpg --list-packets` says whose it is"
+    return (
+        NotEnoughShares,
+        told,
+        "open it where its custodian's key or card is; `gpg --list-packets` says whose it is",
+    )
 
 
 def _places(keys: Sequence[str]) -> set[str]:
