@@ -228,3 +228,34 @@ def test_status_says_which_epochs_follow_an_old_plan(desk: Desk, epoch: str) -> 
         (newer, "current"),
     ]
     assert "another custody plan than the configuration's" in desk.run("status").out
+
+
+def test_who_has_two_shares_on_one_path_answers_for_both(
+    place: Place, tmp_path: Path, bob: Custodian
+) -> None:
+    """One person in two groups that a path needs: two shares, two codes, and each counts for its own."""
+    certificates = people.folder(tmp_path / "certificates", people.NAMES)
+    board = people.tables(certificates, members=("alice", "bob"), holder="board", path=None)
+    owners = people.tables(certificates, members=("bob", "carol"), holder="owners", path=None)
+    needs = ", ".join(f'{{ holder = "{name}", threshold = 2 }}' for name in ("board", "owners"))
+    desk = Desk(place, tmp_path, more=f"{board}{owners}[path.people]\nneeds = [{needs}]\n")
+    (tmp_path / "mail").mkdir()
+    desk.escrow("--no-drill")
+    mail = challenge(desk, "bob")
+    done = bob.check(mail, "--json").document
+    assert [(item["path"], item["holder"]) for item in done["answers"]] == [
+        ("people", "board"),
+        ("people", "owners"),
+    ]
+    shown = bob.check(mail).out
+    assert all(f"of holder {name})" in shown for name in ("board", "owners"))
+    codes = [item["code"] for item in done["answers"]]
+    assert len(set(codes)) == 2
+    first = desk.ask("custody", "confirm", codes[1])["confirmed"]
+    assert [item["holder"] for item in first] == ["owners"]
+    assert {item["holder"]: item["pending"] for item in standing(desk, "bob")} == {
+        "board": True,
+        "owners": False,
+    }
+    desk.run("custody", "confirm", codes[0], expect=0)
+    assert {item["pending"] for item in standing(desk, "bob")} == {False}
