@@ -24,7 +24,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
         sink.shutdown(socket.SHUT_WR)
 
 
-def _join(one: socket.socket, other: socket.socket) -> None:
+def join(one: socket.socket, other: socket.socket) -> None:
     """Carry bytes both ways until both sides have ended."""
     back = threading.Thread(target=_pump, args=(other, one), daemon=True)
     back.start()
@@ -60,7 +60,7 @@ def _readable(ends: list[socket.socket]) -> list[socket.socket]:
 
 
 @contextmanager
-def _listening(serve: Any) -> Iterator[int]:
+def listening(serve: Any) -> Iterator[int]:
     """Give each connection to ``serve`` in a thread of its own; the port."""
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -106,7 +106,7 @@ def tls_front(context: ssl.SSLContext, backend: str) -> Iterator[str]:
         ):
             _shuttle(front, back)
 
-    with _listening(serve) as port:
+    with listening(serve) as port:
         yield f"https://127.0.0.1:{port}"
 
 
@@ -193,7 +193,7 @@ class Proxy:
                     if not line.lower().startswith((b"connection:", b"proxy-", b"keep-alive:"))
                 ]
                 there.sendall(first + b"\r\n".join(kept) + b"\r\n\r\n" + rest)
-            _join(connection, there)
+            join(connection, there)
 
 
 @contextmanager
@@ -202,7 +202,7 @@ def proxying(
 ) -> Iterator[Proxy]:
     """Run a proxy; see :class:`Proxy`."""
     proxy = Proxy(login=login, closed=closed, hosts=hosts or {})
-    with _listening(proxy.serve) as port:
+    with listening(proxy.serve) as port:
         proxy.url = f"http://127.0.0.1:{port}"
         yield proxy
 
