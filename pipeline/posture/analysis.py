@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -22,7 +22,7 @@ from pipeline.archive.catalog import Catalog, Epoch
 from pipeline.archive.run import KeyScope
 from pipeline.config import Config
 from pipeline.config.holders import HolderConfig, KmsHolderConfig, TransitHolderConfig
-from pipeline.config.identities import IdentityConfig
+from pipeline.config.identities import IdentityConfig, VaultIdentity
 from pipeline.config.places import S3TargetConfig, VaultPlace
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Code, OrgkeyError, first_of
@@ -139,7 +139,14 @@ class _Control:
             if isinstance(item, VaultPlace):
                 self._at_vault[item.address][label] = item
         self._describe(context)
-        self._unsealed(context.backends("driller").seal_types())
+        clouds = {
+            party
+            for item in (*config.target.values(), *config.holder.values())
+            if isinstance(item, S3TargetConfig | KmsHolderConfig)
+            for party in item.controlled_by
+        }
+        self._unsealed(context.backends("driller").seal_types(), clouds)
+        self._vouched_for(clouds)
         # Whoever runs a Vault server can use everything in it, whatever the configuration calls them.
         for address, places in self._at_vault.items():
             self._link(f"whoever runs {address}", places)
@@ -203,14 +210,8 @@ class _Control:
                 found[target.expected_bucket_owner].append(f"target {name}")
         return found
 
-    def _unsealed(self, kinds: Mapping[str, str | OrgkeyError]) -> None:
+    def _unsealed(self, kinds: Mapping[str, str | OrgkeyError], clouds: Set[str]) -> None:
         """Whoever holds the key of an auto-unseal can open that Vault's storage, and so use what is in it."""
-        clouds = {
-            party
-            for item in (*self.config.target.values(), *self.config.holder.values())
-            if isinstance(item, S3TargetConfig | KmsHolderConfig)
-            for party in item.controlled_by
-        }
         for address, things in self._at_vault.items():
             kind = kinds.get(address)
             if isinstance(kind, OrgkeyError):
@@ -220,11 +221,25 @@ class _Control:
             parties = {party for item in things.values() for party in item.unsealed_by or ()}
             if all(item.unsealed_by is None for item in things.values()):
                 unnamed = {f"whoever holds the {kind} seal of {address}"}
-                parties = (clouds if kind == "awskms" else set()) or unnamed
+                parties = set(clouds if kind == "awskms" else ()) or unnamed
             for label in things:
                 self._added[label] |= parties - self._controlled[label]
             holders = ", ".join(sorted(parties)) or "nobody else"
             self.facts.append(f"{address} is unsealed by {kind}: {holders} can open its storage")
+
+    def _vouched_for(self, clouds: Set[str]) -> None:
+        """Whoever says at Vault who the driller is opens shares there: AWS, where the login is by AWS."""
+        known = self.config.identity
+        driller = known.get("driller") or known.get("writer") or IdentityConfig()
+        for name, item in self.config.holder.items():
+            login = driller.at.get(name, driller.vault)
+            if isinstance(item, VaultPlace) and isinstance(login, VaultIdentity) and login.way == "aws":
+                parties = clouds or {"whoever runs the AWS account of the driller"}
+                self._added[f"holder {name}"] |= parties - self._controlled[f"holder {name}"]
+                self.facts.append(
+                    f"AWS vouches for the driller at {item.address}: {', '.join(sorted(parties))} can open "
+                    f"the share of {name}"
+                )
 
     def _link(self, party: str, labels: Iterable[str]) -> None:
         """Add a party that controls several things, unless one that is named already controls them all."""

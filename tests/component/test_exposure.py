@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.archive.run import KeyScope
+from pipeline.config.identities import IdentityConfig, IdentityName, VaultIdentity
 from pipeline.core.errors import Code
 from pipeline.posture import analysis as exposure
 from tests.support.inmemory import World, unreachable
@@ -64,6 +65,19 @@ def test_another_kind_of_auto_unseal_is_a_party_of_its_own(world: World) -> None
         "aws-admins",
         f"whoever holds the transit seal of {ADDRESS}",
     ] in parties(told(world.context))
+
+
+@pytest.mark.parametrize("who", ["driller", "writer"])
+def test_a_driller_whom_aws_vouches_for_opens_vaults_share_to_aws(world: World, who: IdentityName) -> None:
+    """Of a login that the writer lends the driller, too."""
+    known = world.context
+    login = IdentityConfig(vault=VaultIdentity(method="aws", role="orgkey"))
+    found = told(replace(known, config=known.config.model_copy(update={"identity": {who: login}})))
+    assert ["a-admins", "aws-admins"] in parties(found)
+    assert f"AWS vouches for the driller at {ADDRESS}: aws-admins can open the share of vault" in found.facts
+    login = IdentityConfig(vault=VaultIdentity(token_file="/t"))
+    found = told(replace(known, config=known.config.model_copy(update={"identity": {who: login}})))
+    assert ["a-admins", "aws-admins"] not in parties(found)
 
 
 def test_what_cannot_be_asked_is_unknown(world: World) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from pipeline.core.clock import Deadline
 from pipeline.core.errors import Denied
 from pipeline.providers.vault.session import VaultSession
 from tests.support.scripted_server import Answer, Asked, ScriptedServer
+from tests.support.sts import decoded, signature_holds
 
 ACCESS, SECRET = "AKIDEXAMPLE", "canary-secret-key"
 TOKEN = {"client_token": "s.token", "lease_duration": 3600, "renewable": False, "policies": ["writer"]}
@@ -31,41 +29,6 @@ def look(url: str, identity: VaultIdentity) -> None:
 
 def refused(why: str) -> Answer:
     return Answer(400, json.dumps({"errors": [why]}).encode())
-
-
-def decoded(told: dict[str, str], name: str) -> str:
-    return base64.b64decode(told[f"iam_request_{name}"]).decode()
-
-
-def signature_holds(told: dict[str, str], region: str, secret: str) -> bool:
-    """Signature Version 4, as the IAM user guide describes it; apart from what botocore does."""
-    headers = {name.lower(): value for name, (value,) in json.loads(decoded(told, "headers")).items()}
-    scheme, _, rest = headers["authorization"].partition(" ")
-    parts = dict(item.strip().split("=", 1) for item in rest.split(","))
-    names = parts["SignedHeaders"].split(";")
-    assert scheme == "AWS4-HMAC-SHA256"
-    # Vault demands that these are signed.
-    assert {"host", "x-amz-date"} <= set(names)
-    assert ("x-vault-aws-iam-server-id" in headers) == ("x-vault-aws-iam-server-id" in names)
-    canonical = "\n".join(
-        [
-            told["iam_http_request_method"],
-            "/",
-            "",
-            *(f"{name}:{headers[name].strip()}" for name in names),
-            "",
-            ";".join(names),
-            hashlib.sha256(decoded(told, "body").encode()).hexdigest(),
-        ]
-    )
-    date = headers["x-amz-date"]
-    scope = f"{date[:8]}/{region}/sts/aws4_request"
-    assert parts["Credential"] == f"{ACCESS}/{scope}"
-    text = f"AWS4-HMAC-SHA256\n{date}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    key = f"AWS4{secret}".encode()
-    for word in scope.split("/"):
-        key = hmac.new(key, word.encode(), hashlib.sha256).digest()
-    return hmac.compare_digest(parts["Signature"], hmac.new(key, text.encode(), hashlib.sha256).hexdigest())
 
 
 @pytest.fixture
@@ -90,7 +53,7 @@ def vault(asks: list[dict[str, Any]], region: str, server_id: str | None, secret
             headers = json.loads(decoded(told, "headers"))
             if headers.get("X-Vault-AWS-IAM-Server-ID", [None]) != [server_id]:
                 return refused("error validating X-Vault-AWS-IAM-Server-ID header")
-            if not signature_holds(told, region, secret):
+            if not signature_holds(told, region, ACCESS, secret):
                 return refused("error making upstream request: received error code 403 from STS")
             return Answer(body=json.dumps({"auth": TOKEN}).encode())
         return Answer(body=b'{"data": {}}')

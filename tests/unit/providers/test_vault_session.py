@@ -453,7 +453,17 @@ def test_the_systems_authorities_are_trusted_where_that_is_asked_for(
         with pytest.raises(Unreachable, match="authority that is not trusted") as raised:
             open_session(server.url, token_file, ca_file="system").call(read, "look")
         assert "the system's bundle does not hold that authority" in raised.value.hint
-        monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
+        with monkeypatch.context() as patch:
+            patch.setenv("SSL_CERT_FILE", str(ca_file))
+            open_session(server.url, token_file, ca_file="system").call(read, "look")
+        # Of a folder OpenSSL reads what is called by its subject's hash, as `openssl rehash` calls it.
+        folder = tmp_path / "authorities"
+        folder.mkdir()
+        (folder / "ca.pem").symlink_to(ca_file)
+        monkeypatch.setenv("SSL_CERT_DIR", str(folder))
+        with pytest.raises(Unreachable, match="authority that is not trusted"):
+            open_session(server.url, token_file, ca_file="system").call(read, "look")
+        (folder / "ca.pem").rename(folder / "756b76dc.0")
         open_session(server.url, token_file, ca_file="system").call(read, "look")
         # Nothing but the word brings it in.
         with pytest.raises(Unreachable, match="authority that is not trusted"):
