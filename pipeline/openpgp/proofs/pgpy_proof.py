@@ -197,7 +197,11 @@ class PgpyProver:
             "passphrase": _text(job.passphrase.reveal()),
             "wrong": _text(job.wrong.reveal()),
         }
-        return self._child.ask({**secrets, **request}, job.deadline, job.cancellation)
+        try:
+            return self._child.ask({**secrets, **request}, job.deadline, job.cancellation)
+        except BaseException:
+            self.close()  # the next question is asked of a new one
+            raise
 
     def close(self) -> None:
         """End the child."""

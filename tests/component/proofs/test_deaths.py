@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -154,6 +156,24 @@ def test_a_process_that_hangs_takes_no_part(stored: Keys, monkeypatch: pytest.Mo
     proofs = stored("ed25519-two-block").prove(provers=[First(), Second(), PgpyProver()])
     assert proofs.code is Code.OK
     assert "pgpy takes no part: PGPy did not finish in time" in proofs.notes
+
+
+class Struck(PgpyProver):
+    """Somebody ends its process before it checks: one question is lost."""
+
+    def check(self, job: Job, others: Sequence[Made]) -> Verdicts:
+        child = self._child
+        assert child is not None
+        os.kill(child._child.pid, signal.SIGSEGV)
+        with pytest.raises(TakesNoPart, match="status -11"):
+            super().check(job, others)
+        return super().check(job, others)
+
+
+def test_what_ended_pgpys_process_does_not_end_what_it_is_asked_next(stored: Keys) -> None:
+    proofs = stored("ed25519-two-block").prove(provers=[First(), Struck()])
+    assert proofs.code is Code.OK, proofs.problems
+    assert not any("takes no part in checking" in note for note in proofs.notes), proofs.notes
 
 
 def signed(stored: Keys, monkeypatch: pytest.MonkeyPatch, **engines: BaseException | Outcome) -> bytes:
