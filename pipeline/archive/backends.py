@@ -6,16 +6,17 @@ Nothing is contacted before it is used. The room ``wiring`` implements all of th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from pipeline.core.errors import OrgkeyError
-from pipeline.core.finding import Finding
-from pipeline.custody.holders.interface import Holder
-from pipeline.custody.shares.manifest_section import CustodySection
-from pipeline.provision.desired import Site
-from pipeline.sources.backups.sources import BackupSource
-from pipeline.storage.interface import Retainer, Stored, Target
-from pipeline.storage.ledger_mirror import Mirror
+if TYPE_CHECKING:
+    from pipeline.core.errors import OrgkeyError
+    from pipeline.core.finding import Finding
+    from pipeline.custody.holders.interface import Holder
+    from pipeline.custody.shares.manifest_section import CustodySection
+    from pipeline.provision.desired import Site
+    from pipeline.sources.backups.sources import BackupSource
+    from pipeline.storage.interface import Retainer, Stored, Target
+    from pipeline.storage.ledger_mirror import Mirror
 
 
 class TargetBackends(Protocol):

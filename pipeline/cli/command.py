@@ -11,6 +11,7 @@ options::
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -353,6 +354,8 @@ def command(
 
         @functools.wraps(function)
         def run(**values: Any) -> Code:
+            gc.freeze()  # what is imported stays
+            gc.enable()
             ways = {name: values.pop(name) for name in names if name in _PASSPHRASES}
             call = Invocation(**{name: values.pop(name) for name in names if name in values}, ways=ways)
             if "verbose" in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ def main() -> NoReturn:
     """Run the command line; see :func:`pipeline.cli.app.main`, which sets handlers of its own."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _leave)
+    gc.disable()  # imports make much and throw little away; a command enables it when it begins
     from pipeline.cli.app import main as command
 
     command()

@@ -127,6 +127,7 @@ class _Running:
 
 def preload() -> None:
     """Import what members use, and what takes long to load; nothing is contacted, nothing secret is read."""
+    gc.disable()
     for name in _LIBRARIES:
         importlib.import_module(name)
     for room in _ROOMS:
@@ -141,6 +142,7 @@ def preload() -> None:
     session.preload()
     gc.collect()
     gc.freeze()  # the children shall share these pages
+    gc.enable()
 
 
 def run(

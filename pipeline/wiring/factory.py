@@ -33,7 +33,6 @@ from pipeline.core.secret import SecretSource
 from pipeline.custody.holders.interface import HOLDER_CALLS, Holder
 from pipeline.custody.shares.manifest_section import CustodySection
 from pipeline.custody.shares.paths import HolderDescription
-from pipeline.provision.desired import Site
 from pipeline.sources.backups.sources import BackupSource
 from pipeline.sources.interface import ExportSource
 from pipeline.storage.interface import RETAINER_CALLS, TARGET_CALLS, Retainer, Stored, Target
@@ -44,6 +43,7 @@ from pipeline.wiring.sessions import Sessions
 if TYPE_CHECKING:
     from pipeline.providers.aws.session import AwsSession
     from pipeline.providers.vault.session import VaultSession
+    from pipeline.provision.desired import Site
 
 T = TypeVar("T")
 
@@ -304,6 +304,8 @@ class ConfiguredBackends:
 
     def sites(self) -> list[Site]:
         """The configured Vault servers, each namespace by itself, with what belongs there."""
+        from pipeline.provision.desired import Site
+
         found: dict[tuple[str, str | None], Site] = {}
         for group in (self._configured.target, self._configured.holder):
             for name, item in group.items():

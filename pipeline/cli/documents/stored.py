@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pipeline.archive.catalog import Catalog, CopyState, EpochState
+from pipeline.archive.catalog import CopyState, EpochState
 from pipeline.cli.documents import Document, Part, at
 from pipeline.core.errors import Code
-from pipeline.evidence.ledger.drill_history import LastKnown
-from pipeline.monitoring.status import Status
+
+if TYPE_CHECKING:
+    from pipeline.archive.catalog import Catalog
+    from pipeline.evidence.ledger.drill_history import LastKnown
+    from pipeline.monitoring.status import Status
 
 
 class CopyItem(Part):
