@@ -23,7 +23,7 @@ from typing import Any, Final, NoReturn
 
 from pipeline.cli.fleet_members import FleetMember
 from pipeline.core.errors import Code, OrgkeyError
-from pipeline.core.retry import Silences
+from pipeline.core.retry import SilentServers
 
 _ROOMS: Final = (
     "archive",
@@ -195,7 +195,7 @@ def _be(one: _Running, line: Sequence[str], silences: Path) -> NoReturn:
         for number, target in ((nothing, 0), (one.answer, 1), (one.said, 2)):
             os.dup2(number, target)
         os.closerange(3, 1 << 16)
-        Silences.folder = silences
+        SilentServers.folder = silences
         from pipeline.cli import app
 
         sys.argv = ["orgkey", *line]

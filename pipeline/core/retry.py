@@ -92,7 +92,7 @@ class Breakers:
             return self._known.setdefault(server, Breaker())
 
 
-class Silences:
+class SilentServers:
     """Servers that keep silent: a run of a fleet that has waited for one spares the others the wait."""
 
     folder: ClassVar[Path | None] = None

@@ -32,7 +32,7 @@ from urllib3.util import Timeout, create_urllib3_context
 from pipeline.core import clock
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import OrgkeyError
-from pipeline.core.retry import Silences
+from pipeline.core.retry import SilentServers
 from pipeline.providers import proxy as _proxy
 from pipeline.providers.tls.files import SYSTEM, Pair, require_authority, require_pair
 
@@ -266,7 +266,7 @@ class Wire:
         """
         parts = urlsplit(url)
         server = f"{parts.scheme}://{parts.netloc}"
-        Silences.check(server)
+        SilentServers.check(server)
         seconds = self._limit()
         proxy = _proxy.effective(self._place, url)
         pool = self._manager(proxy, url).connection_from_url(url)
@@ -295,9 +295,9 @@ class Wire:
             raise
         except Exception as error:
             if seconds == self._call_seconds and isinstance(error, TimeoutError | TimeoutProblem):
-                Silences.note(server, answered=False)
+                SilentServers.note(server, answered=False)
             raise NoAnswer(url, error) from error
-        Silences.note(server, answered=True)
+        SilentServers.note(server, answered=True)
         self._deadline.note_date(server, reply.headers.get("Date"))
         # Of a server error the status says enough: a load balancer dresses them up.
         if reply.is_web_page and reply.status < 500 and reply.status != 407:

@@ -12,7 +12,7 @@ from pipeline.config.places import AwsPlace, VaultPlace
 from pipeline.core.clock import Clock, Deadline
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.finding import Finding, Level
-from pipeline.core.retry import Silences
+from pipeline.core.retry import SilentServers
 from pipeline.providers import proxy as _proxy
 from pipeline.providers.tls.files import day, read_certificate, shown_pair
 from pipeline.providers.tls.handshake import peek
@@ -61,7 +61,7 @@ def findings(config: settings.Config, clock: Clock, deadline: Deadline) -> list[
 def _all(config: settings.Config, deadline: Deadline) -> Iterator[tuple[str, Code, CertificateFacts]]:
     for address, place, pair in _servers(config):
         try:
-            Silences.check(address.rstrip("/"))
+            SilentServers.check(address.rstrip("/"))
             proxy = _proxy.effective(place, address)
             seconds = deadline.limit(config.policy.call_seconds)
         except OrgkeyError:

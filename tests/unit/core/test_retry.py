@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Conflict, DeadlinePassed, Denied, OrgkeyError, Unreachable
-from pipeline.core.retry import Breaker, Breakers, Retrier, Silences, in_time
+from pipeline.core.retry import Breaker, Breakers, Retrier, SilentServers, in_time
 
 
 class StillClock:
@@ -228,30 +228,30 @@ def test_each_server_has_a_breaker_of_its_own() -> None:
 
 @pytest.fixture
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Silences, "folder", tmp_path)
-    monkeypatch.setattr(Silences, "_met", Counter())
+    monkeypatch.setattr(SilentServers, "folder", tmp_path)
+    monkeypatch.setattr(SilentServers, "_met", Counter())
 
 
 @pytest.mark.usefixtures("fleet")
 def test_a_server_that_keeps_silent_is_waited_for_by_one_run_of_a_fleet(tmp_path: Path) -> None:
-    for _ in range(Silences.CALLS):
-        Silences.check("https://a")
-        Silences.note("https://a", answered=False)
+    for _ in range(SilentServers.CALLS):
+        SilentServers.check("https://a")
+        SilentServers.note("https://a", answered=False)
     with pytest.raises(Unreachable, match="https://a keeps silent: a run of this fleet") as caught:
-        Silences.check("https://a")
+        SilentServers.check("https://a")
     assert not caught.value.again
-    Silences.check("https://b")
+    SilentServers.check("https://b")
     assert "https" not in "".join(path.name for path in tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("fleet")
 def test_an_answer_between_them_is_no_silence() -> None:
     for answered in (False, False, True, False, False):
-        Silences.note("https://a", answered=answered)
-    Silences.check("https://a")
+        SilentServers.note("https://a", answered=answered)
+    SilentServers.check("https://a")
 
 
 def test_outside_of_a_fleet_no_word_is_left() -> None:
-    for _ in range(2 * Silences.CALLS):
-        Silences.note("https://a", answered=False)
-    Silences.check("https://a")
+    for _ in range(2 * SilentServers.CALLS):
+        SilentServers.note("https://a", answered=False)
+    SilentServers.check("https://a")
