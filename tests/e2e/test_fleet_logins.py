@@ -95,7 +95,7 @@ def admit(stack: Stack) -> None:
 
 
 @dataclass
-class Watched:
+class WatchedFleet:
     """A fleet whose every connection is seen.
 
     Attributes:
@@ -155,7 +155,7 @@ class Watched:
 
 
 @pytest.fixture
-def watched(logged: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path) -> Iterator[Watched]:
+def watched(logged: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path) -> Iterator[WatchedFleet]:
     if os.geteuid() != 0:
         pytest.skip("only root sees what a process that protects its memory has open")
     folder = tmp_path / "configs"
@@ -187,7 +187,7 @@ def watched(logged: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
             desk.state = tmp_path / "state"
             desk.escrow()
             desk.config.rename(folder / f"{member}.toml")
-        yield Watched(logged, folder, tmp_path / "state", watch, ways)
+        yield WatchedFleet(logged, folder, tmp_path / "state", watch, ways)
 
 
 def encrypted(folder: Path, key: str, data: bytes) -> bytes:
@@ -202,7 +202,7 @@ def encrypted(folder: Path, key: str, data: bytes) -> bytes:
         end_gpg(home)
 
 
-def test_a_process_logs_in_as_its_own_configuration_alone(watched: Watched, tmp_path: Path) -> None:
+def test_a_process_logs_in_as_its_own_configuration_alone(watched: WatchedFleet, tmp_path: Path) -> None:
     """From outside: what each process said at the servers, had open, and had in its memory."""
     watch = watched.watch
     escrows = set(watch.processes)  # each by a process of one configuration

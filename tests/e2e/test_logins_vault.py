@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e.logins import use
 from tests.support.commandline import Desk
 from tests.support.scripted_server import Answer, Asked, ScriptedServer
 from tests.support.secure_stack import SecureStack, server_context
@@ -29,18 +29,6 @@ def desk(secure: SecureStack, fresh_place: Callable[[Stack], Place], tmp_path: P
     made = Desk(fresh_place(secure.stack), tmp_path)
     made.config.write_text(secure.secured(made.config.read_text()))
     return made
-
-
-def use(desk: Desk, who: str, /, **settings: str) -> None:
-    """Replace an identity's login at Vault."""
-    lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
-    text, count = re.subn(
-        rf"(\[identity\.{who}\.vault\][^\n]*\n)(?:[a-z_]+ = [^\n]*\n)+",
-        lambda found: found[1] + lines,
-        desk.config.read_text(),
-    )
-    assert count == 1
-    desk.config.write_text(text)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.test_logins_vault import use
+from tests.e2e.logins import use
 from tests.support.commandline import Desk
 from tests.support.scripted_server import Answer, Asked, ScriptedServer
 from tests.support.sts import decoded, signature_holds

@@ -26,7 +26,7 @@ _LONGEST: Final = 256
 
 
 @dataclass
-class Seen:
+class SeenProcess:
     """A process as it was seen when it connected.
 
     Attributes:
@@ -53,7 +53,7 @@ class Watch:
     """
 
     secrets: re.Pattern[bytes]
-    processes: dict[int, Seen] = field(default_factory=dict)
+    processes: dict[int, SeenProcess] = field(default_factory=dict)
     unknown: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -85,7 +85,7 @@ class Watch:
         for pid in holders:
             with self._lock:
                 number = len(self.processes) + 1
-                seen = self.processes.setdefault(pid, Seen(f"127.77.{number >> 8}.{number & 255}"))
+                seen = self.processes.setdefault(pid, SeenProcess(f"127.77.{number >> 8}.{number & 255}"))
                 new = way not in seen.ways
                 seen.ways.add(way)
             seen.files |= open_files(pid)
