@@ -126,13 +126,14 @@ class WatchedFleet:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         ) as child:  # fmt: skip
             held, opened = set[str](), set[str]()
-            while child.poll() is None:
+            while True:
                 opened |= open_files(child.pid)
                 if known != set(self.watch.processes):
                     known = set(self.watch.processes)
                     held |= in_memory(child.pid, self.watch.secrets)
                 try:
                     out, err = child.communicate(timeout=0.2)
+                    break
                 except subprocess.TimeoutExpired:
                     continue
             assert child.pid not in self.watch.processes, "the fleet's own process contacts nobody"
