@@ -131,7 +131,7 @@ def tls_tap(front: ssl.SSLContext, back: ssl.SSLContext, port: int, seen: list[b
         ):
             _shuttle(near, far, seen)
 
-    with _listening(serve) as own:
+    with listening(serve) as own:
         yield own
 
 
