@@ -45,6 +45,7 @@ class VaultIdentity(Strict):
     credentials_file: FilePath | None = None
     config_file: FilePath | None = None
     mount: ApiPath | None = None
+    vouched_by: tuple[str, ...] | None = None
 
     @field_validator("mount")
     @classmethod

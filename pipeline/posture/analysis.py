@@ -228,17 +228,21 @@ class _Control:
             self.facts.append(f"{address} is unsealed by {kind}: {holders} can open its storage")
 
     def _vouched_for(self, clouds: Set[str]) -> None:
-        """Whoever says at Vault who the driller is opens shares there: AWS, where the login is by AWS."""
+        """Whoever can say at a Vault who the driller is can log in there, and so open the shares in it."""
         known = self.config.identity
         driller = known.get("driller") or known.get("writer") or IdentityConfig()
         for name, item in self.config.holder.items():
             login = driller.at.get(name, driller.vault)
-            if isinstance(item, VaultPlace) and isinstance(login, VaultIdentity) and login.way == "aws":
-                parties = clouds or {"whoever runs the AWS account of the driller"}
+            if not isinstance(item, VaultPlace) or not isinstance(login, VaultIdentity):
+                continue
+            parties = set(login.vouched_by or ())
+            if login.way == "aws" and login.vouched_by is None:
+                parties = set(clouds) or {"whoever runs the AWS account of the driller"}
+            if parties:
                 self._added[f"holder {name}"] |= parties - self._controlled[f"holder {name}"]
                 self.facts.append(
-                    f"AWS vouches for the driller at {item.address}: {', '.join(sorted(parties))} can open "
-                    f"the share of {name}"
+                    f"{', '.join(sorted(parties))} can log in as the driller at {item.address} "
+                    f"({login.way}), and open the share of {name}"
                 )
 
     def _link(self, party: str, labels: Iterable[str]) -> None:

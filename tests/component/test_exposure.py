@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,16 +69,26 @@ def test_another_kind_of_auto_unseal_is_a_party_of_its_own(world: World) -> None
 
 
 @pytest.mark.parametrize("who", ["driller", "writer"])
-def test_a_driller_whom_aws_vouches_for_opens_vaults_share_to_aws(world: World, who: IdentityName) -> None:
-    """Of a login that the writer lends the driller, too."""
+def test_who_vouches_for_the_driller_opens_vaults_share(world: World, who: IdentityName) -> None:
+    """Also of a login that the writer lends the driller."""
     known = world.context
-    login = IdentityConfig(vault=VaultIdentity(method="aws", role="orgkey"))
-    found = told(replace(known, config=known.config.model_copy(update={"identity": {who: login}})))
-    assert ["a-admins", "aws-admins"] in parties(found)
-    assert f"AWS vouches for the driller at {ADDRESS}: aws-admins can open the share of vault" in found.facts
-    login = IdentityConfig(vault=VaultIdentity(token_file="/t"))
-    found = told(replace(known, config=known.config.model_copy(update={"identity": {who: login}})))
-    assert ["a-admins", "aws-admins"] not in parties(found)
+
+    def by(**settings: Any) -> exposure.Exposure:
+        login = {who: IdentityConfig(vault=VaultIdentity(**settings))}
+        return told(replace(known, config=known.config.model_copy(update={"identity": login})))
+
+    found = by(method="aws", role="orgkey")
+    assert ["a-admins", "aws-admins"] in parties(found), (
+        "AWS vouches for its roles, and has a share of its own"
+    )
+    assert (
+        f"aws-admins can log in as the driller at {ADDRESS} (aws), and open the share of vault" in found.facts
+    )
+    for settings in ({"method": "aws", "role": "r"}, {"method": "jwt", "role": "r", "jwt_file": "/t"}):
+        found = by(**settings, vouched_by=["ci"])
+        assert ["a-admins", "aws-admins"] not in parties(found)
+        assert ["a-admins", "aws-admins", "ci"] in parties(found)
+    assert by(token_file="/t").facts == by(method="aws", role="r", vouched_by=[]).facts == ()
 
 
 def test_what_cannot_be_asked_is_unknown(world: World) -> None:
