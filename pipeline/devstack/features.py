@@ -1,7 +1,6 @@
 """What an outside S3 knows of what records need, found out by objects that are really written.
 
-`orgkey doctor` may store nothing, so it cannot see everything: a server that takes the headers of Object Lock
-and does nothing about them answers like one that locks. The stack is for trying, and writes.
+More than `orgkey doctor --try-writing` sees with the writer's login: who tries here may delete, too.
 """
 
 from __future__ import annotations
@@ -12,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.core.digest import sha256
+from pipeline.storage.s3 import trial
 
-LISTING, CONDITION = "listing of versions (ListObjectVersions)", "conditional writes (If-None-Match)"
+LISTING, CONDITION, LOCK = trial.LISTING, trial.CONDITION, trial.LOCK
 CHECKSUM, MARKERS = "SHA-256 checksums", "delete markers"
-LOCK, HOLD = "Object Lock: mode and retention", "Object Lock: no delete within retention"
+HOLD = "Object Lock: no delete within retention"
 FEATURES = (LISTING, CONDITION, CHECKSUM, MARKERS, LOCK, HOLD)
 _BODY = b"what does this server know?"
 _CHECKSUM = sha256(_BODY).base64

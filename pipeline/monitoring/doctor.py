@@ -1,4 +1,4 @@
-"""Check everything that an escrow, a drill and a restore will need, before they need it. Writes nothing.
+"""Check everything that an escrow, a drill and a restore will need, before they need it; writes if asked.
 
 A check returns findings, or raises what keeps it from looking; then that is the finding.
 """
@@ -20,6 +20,8 @@ from pipeline.archive.archive import AT_ONCE
 from pipeline.archive.backends import TargetBackends
 from pipeline.archive.run import KeyScope
 from pipeline.config import Config
+from pipeline.config.identities import IdentityName
+from pipeline.config.places import AwsPlace
 from pipeline.core import files, hardening, process
 from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError, ProgramMissing, Stale, first_of
 from pipeline.core.finding import Finding, Level
@@ -28,20 +30,22 @@ from pipeline.core.secret import Secret
 from pipeline.monitoring import ledger_lag
 from pipeline.monitoring.notify import channels
 from pipeline.posture import model
-from pipeline.storage.interface import Stored, Target
+from pipeline.storage.interface import Stored, Target, Tried
 from pipeline.workflows import provision
 
 OLDEST_GPG: Final = (2, 2, 0)
+_ROLES: Final[tuple[IdentityName, ...]] = ("writer", "driller", "auditor", "retention")
 _LEAST_FREE: Final = 64 * 1024 * 1024
 _MIB: Final = 1024 * 1024
 Check = Callable[[], list[Finding]]
 
 
-def examine(context: KeyScope) -> list[Finding]:
+def examine(context: KeyScope, *, try_writing: bool = False) -> list[Finding]:
     """Run every check; they overlap.
 
     Args:
         context: The run.
+        try_writing: Whether to store a small object at each target whose server shows more only then.
 
     Returns:
         The findings: host first, then configuration, targets and holders.
@@ -49,8 +53,10 @@ def examine(context: KeyScope) -> list[Finding]:
     config, root = context.config, context.root
     live_places = config.key.live_places if config.key else ()
     writer, driller = context.backends("writer"), context.backends("driller")
+    tried = [it.try_writing for it in writer.targets().values() if try_writing and isinstance(it, Tried)]
     at_servers: list[Check] = [
-        *(target.check for estate in (writer, driller) for target in estate.targets().values()),
+        *(target.check for target in writer.targets().values()),
+        *(it.check for name, it in driller.targets().items() if not _shared(config, "driller", name)),
         *(holder.check for holder in writer.holders().values()),
         # Custodians have no login here: they are looked at once.
         *(holder.check for holder in driller.holders().values() if holder.unattended),
@@ -75,8 +81,11 @@ def examine(context: KeyScope) -> list[Finding]:
         ("proofs", partial(_implementations, context)),
     ]
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="doctor") as pool:
+        # Before the others, which see what was written.
+        trials = [("doctor", result) for result in pool.map(lambda it: isolated(it, "a trial"), tried)]
         results = [(subject, pool.submit(isolated, check, "one of the checks")) for subject, check in checks]
-    findings = [item for subject, result in results for item in _findings(subject, result.result())]
+    done = [*trials, *((subject, result.result()) for subject, result in results)]
+    findings = [item for subject, result in done for item in _findings(subject, result)]
     return list(dict.fromkeys(findings))  # what several logins see of one key is listed once
 
 
@@ -97,10 +106,30 @@ def _further(context: KeyScope, role: Literal["auditor", "retention"]) -> list[C
         return kind not in ("directory", "openpgp", "paper") and bool(known.at.get(name, service))
 
     estate, config = context.backends(role), context.config
-    targets = (it for name, it in estate.targets().items() if logs_in(name, config.target[name].kind))
+    targets = (
+        it
+        for name, it in estate.targets().items()
+        if logs_in(name, config.target[name].kind) and not _shared(config, role, name)
+    )
     holders = (it for name, it in estate.holders().items() if logs_in(name, config.holder[name].kind))
     # Whoever extends retentions has nothing to do with shares.
     return [it.check for it in (*targets, *(holders if role == "auditor" else ()))]
+
+
+def _shared(config: Config, role: IdentityName, name: str) -> bool:
+    """Whether a role has the login of one before it at a place of AWS's kind, which is looked at once."""
+    roles = _one_login(config, name)
+    return role in roles[1:]
+
+
+def _one_login(config: Config, name: str) -> list[IdentityName]:
+    """The roles that log in to a place of AWS's kind as the first of them does."""
+    place = config.target.get(name) or config.holder[name]
+    if not isinstance(place, AwsPlace):
+        return []
+    known = [(role, config.identity[role]) for role in _ROLES if role in config.identity]
+    logins = [(role, it.at.get(name, it.aws)) for role, it in known]
+    return [role for role, login in logins if login == logins[0][1]]
 
 
 def verdict(findings: list[Finding]) -> Code:
@@ -238,6 +267,12 @@ def _configuration(config: Config) -> list[Finding]:
     if "driller" not in config.identity:
         message = "there is no [identity.driller]: drills log in as the writer"
         hint = "give drills a login that can read and open, but not write"
+        findings.append(Finding(Level.WARN, "identities", message, hint))
+    places = [name for name in (*config.target, *config.holder) if len(_one_login(config, name)) > 1]
+    if places:
+        roles = ", ".join(_one_login(config, places[0]))
+        message = f"one login at {' and '.join(places)} for {roles}: it may what any of them needs"
+        hint = "give each role a login of its own there"
         findings.append(Finding(Level.WARN, "identities", message, hint))
     if config.key is None:
         hint = "write it with `orgkey init --from EXPORT`"

@@ -277,6 +277,17 @@ class Locking(Protocol):
 
 
 @runtime_checkable
+class Tried(Protocol):
+    """A target of whose server some features can be seen only by writing."""
+
+    def try_writing(self) -> list[Finding]:
+        """Store a small object as records are stored, for as long, and say what the server lacks.
+
+        Never raises for what the server answers.
+        """
+
+
+@runtime_checkable
 class Listing(Protocol):
     """A target that can name what it holds for less than :meth:`Target.find` costs, which looks at each."""
 

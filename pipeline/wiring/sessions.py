@@ -81,10 +81,12 @@ class Sessions:
         known = self._identities()
         return next((known[name] for name in INSTEAD[role] if name in known), IdentityConfig())
 
-    def _apart(self, role: IdentityName) -> bool:
-        """Whether this role's login is nobody else's; the writer's is not while drills borrow it."""
+    def _apart(self, role: IdentityName, name: str, login: object) -> bool:
+        """Whether this role's login at AWS is nobody else's; the writer's is not while drills borrow it."""
         known = self._identities()
-        return role in known and (role != "writer" or "driller" in known)
+        others = (known[other] for other in known if other != role)
+        shared = any(other.at.get(name, other.aws) == login for other in others)
+        return role in known and not shared and (role != "writer" or "driller" in known)
 
     def vault(self, role: IdentityName, name: str, place: VaultPlace) -> VaultSession:
         """A role's login at a Vault server, for the target or holder of this name.
@@ -137,7 +139,7 @@ class Sessions:
                 call_seconds=self._call_seconds(),
                 deadline=self.deadline,
                 role=role,
-                apart=self._apart(role),
+                apart=self._apart(role, name, login),
                 credentials=self._credentials.setdefault(shared, AwsCredentials()),
             )
 

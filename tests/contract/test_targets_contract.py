@@ -146,4 +146,5 @@ def test_the_check_finds_nothing_wrong_with_a_good_place(place: Place) -> None:
     for role in ("writer", "driller"):
         changes = {"lock_mode": "GOVERNANCE", "lock_days": 1} if place.kind == "s3" else {}
         findings = place.target(role, **changes).check()
-        assert [(one.level, one.subject) for one in findings] == [("ok", "target place")], findings
+        seen = [(one.level, one.subject) for one in findings if one.level != "unseen"]
+        assert seen == [("ok", "target place")], findings

@@ -14,8 +14,10 @@ from botocore.stub import ANY, Stubber
 from pipeline.archive.replicate import write_one
 from pipeline.core.errors import Conflict, Denied, IntegrityProblem, OrgkeyError, Unreachable, UsageProblem
 from pipeline.storage.interface import Presence, Retention, Slot, Stored
+from pipeline.storage.s3 import trial
 from pipeline.storage.s3.backend import S3Backend
 from pipeline.storage.s3.retention import S3Retainer
+from tests.support import relays
 from tests.support.target_places import S3Place
 
 RECORD = b"record" * 1000
@@ -160,8 +162,34 @@ def test_a_login_shared_by_roles_is_not_held_to_one_of_them(s3_place: S3Place) -
 def test_the_check_warns_where_nothing_is_locked(s3_place: S3Place) -> None:
     s3_place.stack.demand_roles("s3")
     findings = s3_place.target().check()
-    assert [finding.level for finding in findings] == ["warn"]
+    assert [finding.level for finding in findings] == ["warn", "unseen"]
     assert "not locked" in findings[0].message
+
+
+def test_a_server_that_lacks_nothing_passes_the_trial_which_stays_locked(s3_place: S3Place) -> None:
+    target = s3_place.target(**LOCK)
+    assert "--try-writing" in target.check()[-1].hint
+    (finding,) = target.try_writing()
+    assert finding.level == "ok", finding
+    listed = s3_place.client.list_object_versions(Bucket=s3_place.bucket, Prefix=target.settings.prefix)
+    (tried,) = listed["Versions"]
+    assert finding.message.endswith(f"s3://{s3_place.bucket}/{tried['Key']}")
+    kept = s3_place.client.get_object_retention(
+        Bucket=s3_place.bucket, Key=tried["Key"], VersionId=tried["VersionId"]
+    )
+    assert kept["Retention"]["Mode"] == "GOVERNANCE"
+    assert "unseen" not in [finding.level for finding in target.check()]  # seen, and not asked for again
+
+
+def test_a_trial_names_each_feature_that_the_server_lacks(s3_place: S3Place) -> None:
+    with relays.unlocking(s3_place.stack.endpoint("s3")) as url:
+        findings = s3_place.target(endpoint_url=url, **LOCK).try_writing()
+    assert [(finding.level, finding.code) for finding in findings] == [("fail", 2)]
+    assert findings[0].message.startswith(f"the server lacks {trial.LOCK}: GOVERNANCE until ")
+    bucket = f"unversioned-{s3_place.prefix[-12:]}"
+    s3_place.client.create_bucket(Bucket=bucket)
+    said = [finding.message for finding in s3_place.target("root", bucket=bucket).try_writing()]
+    assert [words.partition(":")[0] for words in said] == [f"the server lacks {trial.LISTING}"]
 
 
 def test_the_check_names_a_public_bucket(s3_place: S3Place) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.storage.s3.trial import LOCK
 from tests.support import relays
 from tests.support.commandline import Desk
 
@@ -22,6 +23,11 @@ def test_a_lock_that_is_ignored_is_told_by_each_query_and_never_taken_for_one(
     desk = Desk(place, tmp_path, more='\n[ledger]\nmirrors = ["s3"]\n')
     with relays.unlocking(direct) as url:
         desk.edit(f'endpoint_url = "{direct}"', f'endpoint_url = "{url}"')
+        assert any("--try-writing" in item["hint"] for item in desk.ask("doctor")["findings"])
+        refused = desk.ask("doctor", "--try-writing", expect=2)
+        (said,) = (item["message"] for item in refused["findings"] if item["level"] == "fail")
+        assert said.startswith(f"the server lacks {LOCK}: GOVERNANCE until ")
+        assert desk.nothing_stored()
         for _ in range(2):  # the second one finds what the first one wrote
             told = desk.escrow("--no-drill", expect=23)
             assert [copy["verified"] for copy in told["copies"]] == [True, False]

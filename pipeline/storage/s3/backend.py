@@ -123,6 +123,12 @@ class S3Backend:
 
         return S3Check(self.name, self._bucket).look()
 
+    def try_writing(self) -> list[Finding]:
+        """See :meth:`pipeline.storage.interface.Tried.try_writing`."""
+        from pipeline.storage.s3.trial import S3Trial
+
+        return S3Trial(self.name, self._bucket).look()
+
     def key(self, slot: Slot) -> str:
         """The object's key."""
         return f"{self._prefix(slot.fingerprint)}{slot.epoch}.tar"

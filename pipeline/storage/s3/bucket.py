@@ -73,7 +73,21 @@ class Bucket:
             IntegrityProblem: The server did something else than it was asked.
             Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
         """
-        digest = sha256(data)
+        version, until = self.write(key, data, content_type, what)
+        return version, self._confirm(key, version, sha256(data), len(data), until, what)
+
+    def write(
+        self, key: str, data: bytes, content_type: str, what: str
+    ) -> tuple[str | None, datetime | None]:
+        """Ask for an object where there is none, locked where that is configured; do not look at it again.
+
+        Returns:
+            Its version, and the end of the retention that was asked for.
+
+        Raises:
+            Conflict: There is one.
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
+        """
         until = self._retain_until()
         request = self.named() | {
             "Key": key,
@@ -82,7 +96,7 @@ class Bucket:
             "IfNoneMatch": "*",
             # Named besides: some servers look for the algorithm's header alone before they lock.
             "ChecksumAlgorithm": "SHA256",
-            "ChecksumSHA256": digest.base64,
+            "ChecksumSHA256": sha256(data).base64,
         }
         if until is not None:
             request |= {"ObjectLockMode": self.settings.lock_mode, "ObjectLockRetainUntilDate": until}
@@ -97,8 +111,7 @@ class Bucket:
                 f"{what}: {self.location(key)} exists already, or lies behind a delete marker",
                 hint="nothing is overwritten; compare what is there with `orgkey verify`",
             ) from error
-        version = answer.get("VersionId")
-        return version, self._confirm(key, version, digest, len(data), until, what)
+        return answer.get("VersionId"), until
 
     def get(self, key: str, version: str | None, what: str) -> bytes:
         """Read an object whole, the current version or the one named.

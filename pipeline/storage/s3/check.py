@@ -1,4 +1,7 @@
-"""What `doctor` should know about a target in S3; asks, and stores nothing."""
+"""What `doctor` should know about a target in S3; asks, and stores nothing.
+
+What cannot be known without storing something is :mod:`pipeline.storage.s3.trial`'s.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.core.errors import Code, Denied, UsageProblem
-from pipeline.core.finding import Finding
+from pipeline.core.finding import Finding, Level
 from pipeline.storage.check import Check, on_this_host
 from pipeline.storage.s3.bucket import NO_RETENTION, Bucket, error_parts
 from pipeline.storage.s3.rights import DELETE_VERSION, WRITE, WRITE_ELSEWHERE, Right, deviations, may, probe
 
+_TRY = "before the first escrow: `orgkey doctor --try-writing`"
 _EVERYONE = ("AllUsers", "AuthenticatedUsers")
 _NO_LOCK = {*NO_RETENTION, "ObjectLockConfigurationNotFound"}
 
@@ -27,15 +31,21 @@ class S3Check(Check):
     def __init__(self, name: str, bucket: Bucket) -> None:
         self.role = bucket.session.role
         super().__init__(name, f"{self.role}: reachable, permitted, safely set up")
+        self._name = name
         self._bucket = bucket
         self._settings = bucket.settings
         self._session = bucket.session
+        self._untried = False
 
     def look(self) -> list[Finding]:
         """Take all looks."""
         others = (self.rights, self.versioning, self.lock, self.public, self.administration)
         # A server that looks at no checksum would store what the further looks ask with.
-        return self.run([self.reach, self.abilities], others)
+        found = self.run([self.reach, self.abilities], others)
+        if self._untried and all(finding.level is not Level.FAIL for finding in found):
+            said = "whether the server locks, and writes once only, cannot be seen without writing"
+            found.append(Finding(Level.UNSEEN, f"target {self._name}", said, _TRY))
+        return found
 
     def reach(self) -> None:
         """Whether the bucket can be listed, and over which connection."""
@@ -52,7 +62,10 @@ class S3Check(Check):
             )
         # The listing recovers records after a conflict or a delete marker, so it is the first question.
         request = self._bucket.named() | {"MaxKeys": 1, "Prefix": self._bucket.top}
-        self._session.call(lambda client: client.list_object_versions(**request), "s3", self.what)
+        found = self._session.call(lambda client: client.list_object_versions(**request), "s3", self.what)
+        # Of AWS it is known, and of a bucket that holds records `status` says whether they are locked.
+        if self.role == "writer" and self._settings.endpoint_url and not found.get("Versions"):
+            self._untried = True
 
     def abilities(self) -> None:
         """Whether the server knows what a write asks for, found out by one that it cannot store."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,12 +21,10 @@ from pipeline.storage.s3.bucket import Bucket, error_parts
 _ONLY_LOCKED = {"s3:PutObjectRetention", "s3:PutObjectLegalHold"}
 _NOT_STORED = {"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch"}
 _BAD_REQUEST = {"BadRequest", "InvalidRequest", "400"}
-# A checksum that does not fit, so that the request is refused after its sender was accepted.
-_UNSTORABLE = {
-    "Body": b"probe",
-    "IfNoneMatch": "*",
-    "ChecksumSHA256": sha256(b"other").base64,
-}
+# Checksums that do not fit, so that the request is refused after its sender was accepted. A server that knows
+# no SHA-256 knows Content-MD5, which is older, and stores nothing either.
+_WRONG_SHA256 = {"Body": b"probe", "IfNoneMatch": "*", "ChecksumSHA256": sha256(b"other").base64}
+_UNSTORABLE = _WRONG_SHA256 | {"ContentMD5": "AAAAAAAAAAAAAAAAAAAAAA=="}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +61,8 @@ WRITE_ELSEWHERE = Right(
 )
 # Asked of identities that have a login of their own.
 WRITE = Right("write records", "s3:PutObject", ("writer",), (), "put_object", _RECORD, _UNSTORABLE)
+# Stored by a server that knows no SHA-256: only for who tries writing.
+WRITE_WRONG_SHA256 = replace(WRITE, more=_WRONG_SHA256)
 RIGHTS = (
     Right("read records", "s3:GetObject", ("writer", "driller"), (), "head_object", _RECORD, {}),
     Right(
@@ -102,13 +102,16 @@ def probe(bucket: Bucket, what: str, right: Right) -> None:
         except botocore.exceptions.ClientError as error:
             code, words, _ = error_parts(error)
             # Some servers have a plain 400 for it, with words.
-            refused = code in _NOT_STORED or (code in _BAD_REQUEST and "checksum" in words)
+            refused = code in _NOT_STORED or (
+                code in _BAD_REQUEST and ("checksum" in words or "content-md5" in words)
+            )
             if right.operation != "put_object" or not refused:
                 raise
         else:
             if right.operation == "put_object":
+                known = "looks at no checksum" if "ContentMD5" in right.more else "knows no SHA-256 checksums"
                 raise IntegrityProblem(
-                    f"{what}: the server knows no SHA-256 checksums: it stored {bucket.location(key)}, "
+                    f"{what}: the server {known}: it stored {bucket.location(key)}, "
                     "whose checksum is another's",
                     hint="use another server or release, and remove that object",
                 )

@@ -24,6 +24,7 @@ from pipeline.providers.vault.session import VaultSession
 from pipeline.storage.s3.backend import S3Backend
 from pipeline.storage.s3.bucket import Bucket
 from pipeline.storage.s3.rights import WRITE, probe
+from pipeline.storage.s3.trial import CONDITION
 from tests.support.reporter import Lines
 from tests.support.scripted_server import Answer, Asked, ScriptedServer
 
@@ -269,12 +270,35 @@ def test_doctor_stores_no_more_where_checksums_are_ignored(tmp_path: Path) -> No
         (finding,) = S3Backend("s3", place, aws(server.url, tmp_path)).check()
         (stored,) = (asked for asked in server.asked if asked.method in ("PUT", "DELETE"))
     assert finding.code == 23
-    assert "knows no SHA-256 checksums: it stored s3://b/r/no-such-record-" in finding.message
+    assert "looks at no checksum: it stored s3://b/r/no-such-record-" in finding.message
     assert stored.path.partition("?")[0].removeprefix("/b/") in finding.message
 
 
-def test_a_plain_400_that_speaks_of_a_checksum_means_that_it_was_looked_at(tmp_path: Path) -> None:
-    body = xml("BadRequest", "Value for x-amz-checksum-sha256 header is invalid.")
+def test_a_trial_names_checksums_and_conditions_that_a_server_knows_nothing_of(tmp_path: Path) -> None:
+    """As Ceph's gateway up to release 18 answers: what is not known is ignored, and stored."""
+
+    def script(asked: Asked) -> Answer:
+        body = LISTING if "versions" in asked.path else b""
+        return Answer(200, body, {"ETag": '"1"', "x-amz-version-id": "v1"}, "application/xml")
+
+    with ScriptedServer(script) as server:
+        place = S3TargetConfig(
+            kind="s3", bucket="b", endpoint_url=server.url, prefix="r", controlled_by=("x",)
+        )
+        said = [
+            finding.message for finding in S3Backend("s3", place, aws(server.url, tmp_path)).try_writing()
+        ]
+    assert [words for words in said if "knows no SHA-256 checksums" in words]
+    assert [words for words in said if words.startswith(f"the server lacks {CONDITION}: ")]
+
+
+@pytest.mark.parametrize(
+    "words", ["Value for x-amz-checksum-sha256 header is invalid.", "Content-MD5 does not match object md5"]
+)
+def test_a_plain_400_that_speaks_of_a_checksum_means_that_it_was_looked_at(
+    tmp_path: Path, words: str
+) -> None:
+    body = xml("BadRequest", words)
     with ScriptedServer(lambda _: Answer(400, body, content_type="application/xml")) as server:
         place = S3TargetConfig(kind="s3", bucket="b", endpoint_url=server.url, controlled_by=("x",))
         probe(Bucket(place, aws(server.url, tmp_path)), "look", WRITE)
