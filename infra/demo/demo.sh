@@ -37,7 +37,7 @@ finish() {
   [ -z "$builder" ] || kill "$builder" 2>/dev/null || true
   wipe=--wipe
   [ -z "${KEEP:-}" ] || wipe=
-  orgkey stack down $wipe >/dev/null 2>&1 || echo "the stack in $ORGKEY_STACK_DIR could not be stopped" >&2
+  [ ! -e "$ORGKEY_STACK_DIR" ] || orgkey stack down $wipe >/dev/null 2>&1 || echo "the stack in $ORGKEY_STACK_DIR could not be stopped" >&2
   if [ -n "$wipe" ]; then
     rm -rf "$work"
   else

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from pipeline.core.resources import infra_path
 from pipeline.devstack.stack import Stack
+from pipeline.devstack.state import IDENTITIES, Layout
 from pipeline.devstack.vault import KV_MOUNT, TRANSIT_KEY, TRANSIT_MOUNT
 from pipeline.devstack.wire import REGION
 
@@ -37,6 +39,7 @@ def render(
         **{name: stack.endpoint(name) for name in ("vault", "s3", "kms")},
         directory=stack.layout.root,
         layout=stack.layout,
+        aws={name: str(_login(stack.layout, name)) for name in IDENTITIES[1:]},
         state=stack.state,
         fingerprint=fingerprint,
         kv_mount=KV_MOUNT,
@@ -46,3 +49,10 @@ def render(
         s3_prefix=s3_prefix,
         region=REGION,
     )
+
+
+def _login(layout: Layout, name: str) -> Path:
+    """A role's credentials file; the first role's where an outside S3 has one key for several."""
+    files = [path for role in IDENTITIES[1:] if (path := layout.aws_credentials(role)).exists()]
+    own = layout.aws_credentials(name)
+    return next((path for path in files if own.exists() and path.read_bytes() == own.read_bytes()), own)

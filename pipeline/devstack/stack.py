@@ -119,7 +119,7 @@ class Stack:
                 self._book.update(setup=wanted)
         if missing := self._book.now.lacks:
             self._report.line(
-                f"the outside S3 lacks {'; '.join(missing)}: an escrow there fails, or breaks the gate"
+                f"the outside S3 lacks {'; '.join(missing)}: records are less safe there, or cannot be stored"
             )
 
     def down(self, *, wipe: bool = False) -> None:
@@ -196,11 +196,13 @@ class Stack:
         for identity, access in ACCESS_KEYS.items():
             path = self.layout.aws_credentials(identity)
             files.private_directory(path.parent)
-            if source is not None and identity != "root":
-                # An outside server may know no auditor and no retention; without the others nothing works.
-                with suppress(*([LocalFilesProblem] if identity in ("auditor", "retention") else [])):
-                    files.replace(path, wire.write_credentials(*wire.read_credentials(source, identity)))
-            elif not path.exists():
+            if source is not None:
+                # An outside server may know some only; without writer and driller nothing works.
+                profile = "default" if identity == "root" else identity
+                with suppress(*([] if identity in ("writer", "driller") else [LocalFilesProblem])):
+                    files.replace(path, wire.write_credentials(*wire.read_credentials(source, profile)))
+            # KMS is the stack's own, and needs a root even where the outside server tells none.
+            if not path.exists() and (source is None or identity == "root"):
                 files.replace(path, wire.write_credentials(access, secrets.token_hex(20)))
         if self._outside.vault_address and self._outside.vault_token_file:
             files.replace(self.layout.root_token, self._outside.vault_token_file.read_bytes().strip())

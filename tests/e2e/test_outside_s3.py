@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.devstack import processes, wire
+from pipeline.devstack import configfile, environment, processes, wire
 from pipeline.devstack.features import CHECKSUM, FEATURES, LOCK
 from pipeline.devstack.outside import Outside
+from pipeline.devstack.state import IDENTITIES
+from tests.support.commandline import orgkey
 from tests.support.local_stack import Stack
 
 
@@ -58,7 +60,33 @@ def test_what_an_outside_server_lacks_is_named_at_the_start(
             assert f"the outside S3 lacks {CHECKSUM}" in capfd.readouterr().err
         assert {member.name: member.ready for member in borrowing.status()}["s3"]
         callers = json.loads((borrowing.layout.member("kms") / "callers.json").read_bytes())
-        assert set(callers["one"]) == {"writer", "driller"}
+        assert set(callers["one"]) == {"root", "writer", "driller"}
+    finally:
+        borrowing.down(wipe=True)
+
+
+def test_one_key_for_all_roles_is_told_in_one_line_and_serves_an_administrators_shell(
+    stack: Stack, tmp_path: Path
+) -> None:
+    root = stack.layout.aws_credentials("root").read_text()
+    key = tmp_path / "credentials"
+    key.write_text("".join(root.replace("default", name) for name in ("default", *IDENTITIES[1:])))
+    outside = Outside(s3_endpoint=stack.endpoint("s3"), s3_credentials_file=key)
+    borrowing = Stack(tmp_path / "stack", outside=outside)
+    try:
+        borrowing.up()
+        config = tmp_path / "orgkey.toml"
+        config.write_text(configfile.render(borrowing, s3_prefix=f"orgkey/{tmp_path.name}"))
+        state = ("--state-dir", str(tmp_path / "state"))
+        told = orgkey(tmp_path, "doctor", "--json", "--config", str(config), *state).document["findings"]
+        said = [item["message"] for item in told if item["level"] == "fail"]
+        assert said == ["the writer may delete versions of records"]
+        (one,) = (item["message"] for item in told if item["subject"] == "identities")
+        assert one.startswith("one login at s3 and aws for writer, driller, auditor, retention: it may what ")
+        shell = environment.shell_exports(borrowing, "root")
+        assert f"AWS_SHARED_CREDENTIALS_FILE={borrowing.layout.aws_credentials('root')}" in shell
+        assert borrowing.s3("root").get_bucket_versioning(Bucket="orgkey")["Status"] == "Enabled"
+        assert borrowing.kms("root").describe_key(KeyId=borrowing.state.kms_key)["KeyMetadata"]["Enabled"]
     finally:
         borrowing.down(wipe=True)
 

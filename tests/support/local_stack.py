@@ -90,13 +90,8 @@ class Stack(stack.Stack):
         key = (service, identity, self.endpoint(service))
         # Kept, since boto3 takes long to make one; it can be used from several threads.
         if key not in known:
-            known[key] = aws_client(service, key[2], self.credentials(service, identity))
+            known[key] = aws_client(service, key[2], self.layout.aws_credentials(identity))
         return known[key]
-
-    def credentials(self, service: str, identity: str) -> Path:
-        """An identity's credentials file for ``s3`` or ``kms``; an outside S3 has a root of its own."""
-        own = self._outside.s3_credentials_file if (service, identity) == ("s3", "root") else None
-        return own or self.layout.aws_credentials(identity)
 
 
 def _is_sealed(endpoint: str) -> bool:

@@ -167,7 +167,7 @@ class S3Place:
                 **changes,
             }
         )
-        identity = AwsIdentity(credentials_file=str(self.stack.credentials("s3", role)))
+        identity = AwsIdentity(credentials_file=str(self.stack.layout.aws_credentials(role)))
         session = AwsSession(
             settings, identity, call_seconds=call_seconds, deadline=Deadline(seconds), role=role
         )
