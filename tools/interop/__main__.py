@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -18,7 +17,6 @@ from tools.interop.counterparts import COUNTERPARTS, Counterpart, Part
 MOST_SECONDS = 30 * 60.0
 PAGE = fetch.ROOT / "docs" / "reference" / "interop.md"
 RESULTS = fetch.HERE / "results.json"
-_SURPLUS = re.compile(r"the (writer|driller|auditor|retention) may (?!not)")
 HEAD = """# Counterparts
 
 Other real servers and programs than the stack's, and what was seen of them. Written by `make interop`,
@@ -127,19 +125,19 @@ def _features(items: list[tuple[Counterpart, dict[str, Any]]]) -> list[str]:
 
 
 def _doctor(items: list[tuple[Counterpart, dict[str, Any]]]) -> list[str]:
-    """What `doctor` said before anything of an escrow was written."""
-    lines = ["What the program said before an escrow, and how many objects that left in the bucket:", ""]
-    lines += ["| counterpart | said | left |", "|---|---|---|"]
+    """What `doctor` said before an escrow."""
+    lines = ["What the program said before an escrow, and how many versions of objects that left there:", ""]
+    lines += ["| counterpart | `orgkey doctor` | left | besides, with `--try-writing` | left |"]
+    lines += ["|---|---|---|---|---|"]
     for item, told in items:
-        if "not" in told:
-            continue
-        said = [told["refused"]] if told["refused"] else told["doctor"]
-        surplus = [words for words in said if _SURPLUS.match(words)]
-        said = [words for words in said if words not in surplus]
-        if surplus:
-            said.append(f"{len(surplus)} rights too many: one key has those of all roles")
-        left = "-" if told["left"] is None else told["left"]
-        lines.append(f"| {item.name} | {_cell('; '.join(said)) or 'no failure'} | {left} |")
+        if told.get("refused"):
+            lines.append(f"| {item.name} | `stack up`: {_cell(told['refused'])} | - | - | - |")
+        elif "not" not in told:
+            more = [words for words in told["tried"] if words not in told["doctor"]]
+            said = [_cell("; ".join(words)) or "no failure" for words in (told["doctor"], more)]
+            lines.append(
+                f"| {item.name} | {said[0]} | {told['doctor_left']} | {said[1]} | {told['tried_left']} |"
+            )
     return lines
 
 

@@ -59,6 +59,10 @@ COUNTERPARTS = (
         "Adobe S3Mock", Part.S3, "Maven", "4.9.1", "s3mock", ("java", "-Xmx256m", "-jar", "{got}")
     ),
     Counterpart(
+        "Ceph RGW", Part.S3, "Debian 13", "", "ceph",
+        ("{python}", "-m", "tools.interop.ceph", "{got}", "{port}", "test", "test"),
+    ),
+    Counterpart(
         "s3rver", Part.S3, "npm", "3.7.1", "s3rver",
         ("{got}", "--directory", "{home}", "--address", "127.0.0.1", "--port", "{port}"),
         key=("S3RVER", "S3RVER"),

@@ -85,6 +85,17 @@ def gnupg(_: Counterpart) -> Path:
     return root
 
 
+def ceph(_: Counterpart) -> Path:
+    """Unpack Debian 13's packages with all that they need: they run in a root of their own."""
+    root = _debian("ceph", "trixie", ("radosgw", "ceph-mon", "ceph-osd"), whole=True)
+    for name in ("bin", "lib", "lib64"):
+        if not (root / name).exists():
+            (root / name).symlink_to(f"usr/{name}")
+    for name in ("dev", "proc", "tmp"):
+        (root / name).mkdir(exist_ok=True)
+    return root
+
+
 def python(item: Counterpart) -> Path:
     """Install the lock for a Python of this host, or one of Debian's unpacked."""
     interpreter = _python(item.version)
@@ -145,8 +156,18 @@ def _environment(name: str, interpreter: str, package: str | None) -> Path:
     return folder
 
 
-def _debian(name: str, suite: str, packages: tuple[str, ...]) -> Path:
-    """Unpack packages of another release beside this host's own, from the host's own mirror."""
+def _debian(name: str, suite: str, packages: tuple[str, ...], *, whole: bool = False) -> Path:
+    """Unpack packages of another release beside this host's own, from the host's own mirror.
+
+    Args:
+        name: The folder's name.
+        suite: The release's.
+        packages: Their names.
+        whole: Whether what they depend on is unpacked, too.
+
+    Raises:
+        NotHad: This host has no apt, or no such packages.
+    """
     folder = HERE / name
     root = folder / "root"
     if (folder / ".ready").exists():
@@ -170,8 +191,11 @@ def _debian(name: str, suite: str, packages: tuple[str, ...]) -> Path:
     }  # fmt: skip
     apt = ["apt-get", "-q", *(f"-o{key}={value}" for key, value in apart.items())]
     _run(*apt, "update")
-    _run(*apt, "download", *packages, cwd=folder / "debs")
-    for deb in (folder / "debs").iterdir():
+    if whole:
+        _run(*apt, "-y", "install", "--download-only", "--no-install-recommends", *packages)
+    else:
+        _run(*apt, "download", *packages, cwd=folder / "debs")
+    for deb in (folder / ("cache/archives" if whole else "debs")).glob("*.deb"):
         _run("dpkg-deb", "-x", str(deb), str(root))
     (folder / ".ready").touch()
     return root
