@@ -118,18 +118,18 @@ def _further(context: KeyScope, role: Literal["auditor", "retention"]) -> list[C
 
 def _shared(config: Config, role: IdentityName, name: str) -> bool:
     """Whether a role has the login of one before it at a place of AWS's kind, which is looked at once."""
-    roles = _one_login(config, name)
-    return role in roles[1:]
+    return any(role in roles[1:] for roles in _one_login(config, name))
 
 
-def _one_login(config: Config, name: str) -> list[IdentityName]:
-    """The roles that log in to a place of AWS's kind as the first of them does."""
+def _one_login(config: Config, name: str) -> list[tuple[IdentityName, ...]]:
+    """The roles that have one login at a place of AWS's kind, for each login that several have."""
     place = config.target.get(name) or config.holder[name]
-    if not isinstance(place, AwsPlace):
-        return []
-    known = [(role, config.identity[role]) for role in _ROLES if role in config.identity]
-    logins = [(role, it.at.get(name, it.aws)) for role, it in known]
-    return [role for role, login in logins if login == logins[0][1]]
+    logins: dict[object, tuple[IdentityName, ...]] = {}
+    for role in _ROLES if isinstance(place, AwsPlace) else ():
+        known = config.identity.get(role)
+        if known and (login := known.at.get(name, known.aws)):
+            logins[login] = (*logins.get(login, ()), role)
+    return [roles for roles in logins.values() if len(roles) > 1]
 
 
 def verdict(findings: list[Finding]) -> Code:
@@ -268,10 +268,12 @@ def _configuration(config: Config) -> list[Finding]:
         message = "there is no [identity.driller]: drills log in as the writer"
         hint = "give drills a login that can read and open, but not write"
         findings.append(Finding(Level.WARN, "identities", message, hint))
-    places = [name for name in (*config.target, *config.holder) if len(_one_login(config, name)) > 1]
-    if places:
-        roles = ", ".join(_one_login(config, places[0]))
-        message = f"one login at {' and '.join(places)} for {roles}: it may what any of them needs"
+    shared: dict[tuple[IdentityName, ...], list[str]] = {}
+    for name in (*config.target, *config.holder):
+        for roles in _one_login(config, name):
+            shared.setdefault(roles, []).append(name)
+    for roles, places in shared.items():
+        message = f"one login at {' and '.join(places)} for {', '.join(roles)}: it may what any of them needs"
         hint = "give each role a login of its own there"
         findings.append(Finding(Level.WARN, "identities", message, hint))
     if config.key is None:

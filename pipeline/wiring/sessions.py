@@ -84,8 +84,8 @@ class Sessions:
     def _apart(self, role: IdentityName, name: str, login: object) -> bool:
         """Whether this role's login at AWS is nobody else's; the writer's is not while drills borrow it."""
         known = self._identities()
-        others = (known[other] for other in known if other != role)
-        shared = any(other.at.get(name, other.aws) == login for other in others)
+        others = (known[other] for other in known if other not in (role, "administrator"))
+        shared = login is not None and any(other.at.get(name, other.aws) == login for other in others)
         return role in known and not shared and (role != "writer" or "driller" in known)
 
     def vault(self, role: IdentityName, name: str, place: VaultPlace) -> VaultSession:

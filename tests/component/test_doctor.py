@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config import parse
+from pipeline.config.identities import IdentityName
+from pipeline.config.places import AwsPlace
+from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import Code
 from pipeline.core.finding import Finding, Level
 from pipeline.core.isolation import isolated
 from pipeline.monitoring import doctor
 from pipeline.openpgp import proofs
 from pipeline.posture import model as posture
+from pipeline.wiring.sessions import Sessions
 from pipeline.workflows import provision as drift
 from tests.support.inmemory import World
 from tests.support.provers import quick
@@ -67,6 +72,46 @@ def test_a_read_only_file_system_is_named(root: Path, monkeypatch: pytest.Monkey
     read_only = os.statvfs_result((*facts[:8], facts.f_flag | os.ST_RDONLY, facts[9]))
     monkeypatch.setattr(os, "statvfs", lambda path: read_only)
     assert "Read-only file system" in state(root).message
+
+
+def test_each_login_that_several_roles_have_is_told_in_one_line() -> None:
+    text = """
+[target.s3]
+kind = "s3"
+controlled_by = ["x"]
+bucket = "b"
+[target.disk]
+kind = "directory"
+controlled_by = ["x"]
+path = "/mnt"
+[holder.kms]
+kind = "aws-kms"
+controlled_by = ["x"]
+key_id = "arn:aws:kms:eu-central-1:444455556666:key/1"
+[path.all]
+needs = ["kms"]
+"""
+    one, other = (f'aws.profile = "{name}"' for name in ("one", "other"))
+    logins: dict[IdentityName, str] = {
+        "writer": one,
+        "driller": other,
+        "auditor": other,
+        "retention": "at.s3.profile = 'one'",
+    }
+    text += "".join(f"[identity.{role}]\n{login}\n" for role, login in logins.items())
+    config = parse(text.encode(), "orgkey.toml")
+    found = [item.message for item in doctor._configuration(config) if item.subject == "identities"]
+    assert found == [
+        "one login at s3 for writer, retention: it may what any of them needs",
+        "one login at s3 and kms for driller, auditor: it may what any of them needs",
+    ]
+    looked = [role for role in logins if not doctor._shared(config, role, "s3")]
+    assert looked == ["writer", "driller"]
+    assert not any(doctor._shared(config, role, "disk") for role in logins)
+    sessions = Sessions(config, Deadline(1), SystemClock())
+    place = config.target["s3"]
+    assert isinstance(place, AwsPlace)
+    assert not any(sessions.cloud(role, "s3", place).apart for role in logins)
 
 
 def test_what_was_not_looked_at_is_not_ok(world: World) -> None:
