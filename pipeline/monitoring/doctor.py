@@ -275,7 +275,7 @@ def _configuration(config: Config) -> list[Finding]:
     for roles, places in shared.items():
         message = f"one login at {' and '.join(places)} for {', '.join(roles)}: it may what any of them needs"
         hint = "give each role a login of its own there"
-        findings.append(Finding(Level.WARN, "identities", message, hint))
+        findings.append(Finding(Level.FAIL, "identities", message, hint, Code.USAGE))
     if config.key is None:
         hint = "write it with `orgkey init --from EXPORT`"
         findings.append(Finding(Level.WARN, "key", "no key is pinned", hint))

@@ -27,7 +27,8 @@ def test_a_lock_that_is_ignored_is_told_by_each_query_and_never_taken_for_one(
         refused = desk.ask("doctor", "--try-writing", expect=2)
         (said,) = (item["message"] for item in refused["findings"] if item["level"] == "fail")
         assert said.startswith(f"the server lacks {LOCK}: GOVERNANCE until ")
-        assert desk.nothing_stored()
+        assert [key.split("/")[-2] for key in desk.stored_in_s3()] == ["trial"]
+        assert desk.stored_in_vault() == []
         for _ in range(2):  # the second one finds what the first one wrote
             told = desk.escrow("--no-drill", expect=23)
             assert [copy["verified"] for copy in told["copies"]] == [True, False]

@@ -149,10 +149,20 @@ def test_a_key_policy_that_is_too_wide_is_one_wrong_cell_and_doctor_names_it(
 
 def test_an_auditor_with_the_right_to_open_is_named(place: Place, tmp_path: Path) -> None:
     desk, layout = Desk(place, tmp_path), place.stack.layout
-    desk.edit(str(layout.aws_credentials("auditor")), str(layout.aws_credentials("driller")))
+    other = desk.write("auditor", layout.aws_credentials("driller").read_bytes())
+    desk.edit(str(layout.aws_credentials("auditor")), str(other))
     code, failures = doctor(desk)
     assert code == 2
     assert "holder aws: the auditor may do more than it needs: kms:Decrypt" in [said for said, _ in failures]
+
+
+def test_roles_with_one_login_are_a_failure_in_one_line(place: Place, tmp_path: Path) -> None:
+    desk, layout = Desk(place, tmp_path), place.stack.layout
+    desk.edit(str(layout.aws_credentials("auditor")), str(layout.aws_credentials("driller")))
+    code, ((said, hint),) = doctor(desk)
+    assert code == 2
+    assert said == "identities: one login at s3 and aws for driller, auditor: it may what any of them needs"
+    assert hint == "give each role a login of its own there"
 
 
 def test_doctor_names_surplus_and_missing_rights_and_leaves_nothing(own_desk: Desk) -> None:

@@ -172,10 +172,10 @@ def _version(item: Counterpart, got: Path, env: Mapping[str, str]) -> dict[str, 
 def _asked(env: Mapping[str, str], home: Path) -> dict[str, Any]:
     """What `stack up` says that a server lacks, what `doctor` says of it, and how much that left there."""
     orgkey, where = f"{env['VENV']}/bin/orgkey", ("--dir", str(home / "stack"))
-    up = _run((orgkey, "stack", "up", *where), env, 120)
-    if up.returncode != 0:
-        return {"refused": _said(up.stderr), "lacks": None}
     try:
+        up = _run((orgkey, "stack", "up", *where), env, 120)
+        if up.returncode != 0:
+            return {"refused": _said(up.stderr), "lacks": None}
         state = json.loads((home / "stack" / "stack.json").read_text())
         config = str(home / "orgkey.toml")
         _run((orgkey, "stack", "config", *where, "--out", config), env, 60)

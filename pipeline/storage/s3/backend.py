@@ -125,9 +125,9 @@ class S3Backend:
 
     def try_writing(self) -> list[Finding]:
         """See :meth:`pipeline.storage.interface.Tried.try_writing`."""
-        from pipeline.storage.s3.trial import S3Trial
+        from pipeline.storage.s3.trial import WriteTrial
 
-        return S3Trial(self.name, self._bucket).look()
+        return WriteTrial(self.name, self._bucket).look()
 
     def key(self, slot: Slot) -> str:
         """The object's key."""

@@ -19,7 +19,7 @@ LOCK = "Object Lock: mode and retention"
 _BODY = b"what does this server do with a record?"
 
 
-class S3Trial(Check):
+class WriteTrial(Check):
     """An object written and looked at, by the writer; it stays for as long as a record would.
 
     Args:
