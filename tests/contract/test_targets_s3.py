@@ -167,6 +167,7 @@ def test_the_check_warns_where_nothing_is_locked(s3_place: S3Place) -> None:
 
 
 def test_a_server_that_lacks_nothing_passes_the_trial_which_stays_locked(s3_place: S3Place) -> None:
+    s3_place.stack.demand_roles("s3")
     target = s3_place.target(**LOCK)
     assert "--try-writing" in target.check()[-1].hint
     (finding,) = target.try_writing()
