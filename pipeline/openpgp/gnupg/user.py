@@ -126,8 +126,8 @@ def _reason(done: process.Completed) -> tuple[type[NotEnoughShares], str, str]:
         return (
             NotEnoughShares,
             f"gpg has no secret key for it on this machine; it is encrypted to {' or '.join(keys)}",
-            "open it where its custodian's key is; gpg gets to know a card by `gpg --import CERTIFICATE` and "
-            "then `gpg --card-status`, with the card in the reader",
+            "open it where its custodian's key or card is; gpg gets to know a card by "
+            "`gpg --import CERTIFICATE` and then `gpg --card-status`, with the card in the reader",
         )
     lines = [line for line in done.stderr.splitlines() if not line.startswith(b"[GNUPG:]")]
     told = log.last_words(b"\n".join(lines)) or f"it ended with code {done.returncode}"
