@@ -87,6 +87,9 @@ image: servers ## Build the image and run the main job in it; as root, some minu
 card: servers ## Play a custodian with smart cards: real gpg, pinentry and pcscd, cards of software; two minutes
 	@$(BIN)/python -m tools.card
 
+machine: servers ## Run the units and the Ansible role on a Debian that boots systemd; as root, ten minutes
+	@$(BIN)/python -m tools.machine $(if $(DEBIAN),--debian $(DEBIAN)) $(PARTS)
+
 # Not at the locked versions: what somebody gets who installs today. The constraints are those of pyproject.toml.
 newest: ## Prove keys with the newest releases that the constraints allow; fetches them
 	@$(PYTHON) -m venv --clear .newest

@@ -60,23 +60,34 @@ class Host:
         folder: A private directory: all of the host's file system that matters.
         listener: Hears the pings.
         example: Which example its configuration is.
+        instance: The name of its PGP Encryption Server.
+        key: Whose Org Key that server has.
     """
 
     def __init__(
-        self, place: Place, folder: Path, listener: Listener, example: str = "escrow-host.toml.example"
+        self,
+        place: Place,
+        folder: Path,
+        listener: Listener,
+        example: str = "escrow-host.toml.example",
+        *,
+        instance: str = INSTANCE,
+        key: str = KEY,
     ) -> None:
         self.place = place
         self.folder = folder
         self.listener = listener
-        self.fingerprint = fingerprint_of(KEY)
-        self.inbox = folder / "srv/orgkey" / INSTANCE / "inbox"
-        self.state = folder / "var/lib/orgkey" / INSTANCE
-        self.metrics = folder / "run/orgkey" / INSTANCE
+        self.instance = instance
+        self.key = key
+        self.fingerprint = fingerprint_of(key)
+        self.inbox = folder / "srv/orgkey" / instance / "inbox"
+        self.state = folder / "var/lib/orgkey" / instance
+        self.metrics = folder / "run/orgkey" / instance
         self.backups = folder / "srv/backups"
         for path in (self.inbox, self.state, self.metrics, self.backups, folder / "etc/orgkey"):
             path.mkdir(parents=True, mode=0o700)
         self._back_up()
-        self.config = folder / "etc/orgkey" / f"{INSTANCE}.toml"
+        self.config = folder / "etc/orgkey" / f"{instance}.toml"
         self.write_config(self._document(tomllib.loads((SCHEDULE / example).read_text())))
         self._write_credentials()
 
@@ -95,7 +106,7 @@ class Host:
         """The server writes a backup."""
         home = Path(tempfile.mkdtemp(prefix="server-"))  # short: the agent's socket is in it
         try:
-            gpg(home, "--import", str(KEYS / f"{KEY}-unprotected.asc"))
+            gpg(home, "--import", str(KEYS / f"{self.key}-unprotected.asc"))
             told = ("--trust-model", "always", "--recipient", self.fingerprint, "--encrypt")
             (self.backups / "1.pgp").write_bytes(gpg(home, *told, stdin=b"a backup").stdout)
         finally:
@@ -119,7 +130,7 @@ class Host:
             self._credential("alarms", f"ping-{job}", f"{self.listener.address}/{job}\n".encode())
 
     def _credential(self, folder: str, name: str, data: bytes) -> None:
-        path = self.folder / "etc/orgkey/credentials" / INSTANCE / folder / name
+        path = self.folder / "etc/orgkey/credentials" / self.instance / folder / name
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.write_bytes(data)
         path.chmod(0o600)
@@ -127,13 +138,13 @@ class Host:
     def deliver(self) -> Path:
         """Somebody drops an export into the inbox."""
         path = self.inbox / "keypair.asc"
-        path.write_bytes(export_of(KEY).read_bytes())
+        path.write_bytes(export_of(self.key).read_bytes())
         path.chmod(0o600)
         return path
 
     def credentials(self) -> dict[str, bytes]:
         """All credentials, by the names that jobs read them under."""
-        top = self.folder / "etc/orgkey/credentials" / INSTANCE
+        top = self.folder / "etc/orgkey/credentials" / self.instance
         return {f"{path.parent.name}_{path.name}": path.read_bytes() for path in top.glob("*/*")}
 
     def environment(self, credentials: Path, **more: str) -> dict[str, str]:
@@ -164,7 +175,7 @@ class Host:
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True, mode=0o700)
         for value in values:
-            prefix, _, place = value.replace("%i", INSTANCE).partition(":")
+            prefix, _, place = value.replace("%i", self.instance).partition(":")
             for path in (self.folder / place.removeprefix("/")).iterdir():
                 copy = made / f"{prefix}_{path.name}"
                 copy.write_bytes(path.read_bytes())
@@ -255,7 +266,7 @@ class Service:
 
     def argv(self) -> list[str]:
         """Its command, confined as it is."""
-        words = unitfile.argv(self.settings["ExecStart"][0], INSTANCE, self.environment())
+        words = unitfile.argv(self.settings["ExecStart"][0], self.host.instance, self.environment())
         etc = str(self.host.folder / "etc/orgkey") + "/"
         places = {"/opt/orgkey/bin/orgkey": str(ORGKEY), "/etc/orgkey/": etc}
         words = [_moved(word, places) for word in words]
