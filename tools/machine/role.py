@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 from tools.machine import by_hand, images
@@ -20,8 +19,8 @@ from tools.schedule.jobs import TIMED
 
 def run(machine: Machine, estate: Estate) -> None:
     """A host that the role sets up."""
-    transcript = machine.transcript
-    desk = Desk(machine, machine.root.parent / "desk", estate)
+    transcript, server = machine.transcript, estate.servers["pgp1"]
+    desk = Desk(machine, machine.root.parent / "desk", server)
     transcript.chapter("The Ansible role: lint")
     desk.type("ansible-lint --offline --profile production", desk.folder / "infra/ansible")
 
@@ -38,26 +37,20 @@ def run(machine: Machine, estate: Estate) -> None:
     transcript.check(recap["changed"] == 0, "nothing was changed", recap)
 
     transcript.chapter("What it has set up does its work")
-    for server in estate.servers.values():
-        server.export(machine)
-        place = f"/srv/orgkey/{server.name}/inbox/"
-        machine.type(f"install -m 600 -o orgkey /root/{server.name}/keypair.asc {place}")
-        machine.type(f"systemctl restart orgkey@{server.name}.service")  # else it looks in five minutes
-        transcript.until("watch says that the gate is good", partial(_heard_of, server), 120)
+    server.export(machine)
+    machine.type("install -m 600 -o orgkey /root/pgp1/keypair.asc /srv/orgkey/pgp1/inbox/")
+    machine.type("systemctl restart orgkey@pgp1.service")  # else it looks in five minutes
+    transcript.until("watch says that the gate is good", lambda: "/watch" in server.heard(), 120)
     for job in TIMED:
-        passes(machine, estate.servers["pgp1"], job)
+        passes(machine, server, job)
 
     transcript.chapter("A file is added to its credentials")
     before = machine.show("orgkey@pgp1.service", "MainPID")
-    held = estate.servers["pgp1"].host.folder / "etc/orgkey/credentials/pgp1"
+    held = server.host.folder / "etc/orgkey/credentials/pgp1"
     (held / "alarms/notify-urls").write_text("# nobody yet\n")
     recap = desk.play()
     transcript.check(recap["changed"] == 2, "that file was written, and watch restarted; nothing else", recap)
     transcript.check(machine.show("orgkey@pgp1.service", "MainPID") != before, "watch is another process")
-
-
-def _heard_of(server: Server) -> bool:
-    return "/watch" in server.heard()
 
 
 class Desk:
@@ -66,13 +59,13 @@ class Desk:
     Args:
         machine: The one host of the inventory.
         folder: A private folder that does not exist yet.
-        estate: What is to be run.
+        server: Whose jobs it is to run.
     """
 
-    def __init__(self, machine: Machine, folder: Path, estate: Estate) -> None:
+    def __init__(self, machine: Machine, folder: Path, server: Server) -> None:
         self.folder = folder
         self._machine = machine
-        self._estate = estate
+        self._server = server
         self._bin = images.ansible()
         by_hand.copy_checkout(folder)
         self._open_the_way()
@@ -118,24 +111,21 @@ class Desk:
         (ssh / "known").write_text(f"127.0.0.1 {host}")
 
     def _inventory(self) -> None:
-        """The machine, and its servers' configurations and credentials as they are now."""
-        servers = []
-        for name, server in self._estate.servers.items():
-            config = self.folder / f"{name}.toml"
-            config.write_bytes(server.config())
-            held = server.host.folder / "etc/orgkey/credentials" / name
-            credentials: dict[str, dict[str, str]] = {}
-            for path in sorted(held.glob("*/*")):
-                credentials.setdefault(path.parent.name, {})[path.name] = path.read_text()
-            servers.append({"name": name, "config": str(config), "credentials": credentials})
-            self._machine.put(f"/srv/backups/{name}/1.pgp", (server.host.backups / "1.pgp").read_bytes())
+        """The machine, and the server's configuration and credentials as they are now."""
+        server = self._server
+        config = self.folder / "pgp1.toml"
+        config.write_bytes(server.config())
+        credentials: dict[str, dict[str, str]] = {}
+        for path in sorted((server.host.folder / "etc/orgkey/credentials/pgp1").glob("*/*")):
+            credentials.setdefault(path.parent.name, {})[path.name] = path.read_text()
+        self._machine.put("/srv/backups/pgp1/1.pgp", (server.host.backups / "1.pgp").read_bytes())
         host = {
             "ansible_host": "127.0.0.1",
             "ansible_user": "root",
             "ansible_ssh_private_key_file": str(self.folder / "ssh/key"),
             "ansible_ssh_common_args": f"-o UserKnownHostsFile={self.folder / 'ssh/known'}",
             "ansible_python_interpreter": "/usr/bin/python3",
-            "orgkey_servers": servers,
+            "orgkey_servers": [{"name": "pgp1", "config": str(config), "credentials": credentials}],
             "orgkey_packages": str(self._machine.packages),
             "orgkey_timers": [job.name for job in TIMED],
         }
