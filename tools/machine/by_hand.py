@@ -12,7 +12,7 @@ from tools.machine.nspawn import Machine
 CHECKOUT = "/root/orgkey-escrow"
 # What of a checkout is installed or copied from.
 TAKEN = (
-    "pipeline", "infra", "pyproject.toml", "README.md", "LICENSE", "requirements-build.lock",
+    "pipeline", "infra", "docs", "pyproject.toml", "README.md", "LICENSE", "requirements-build.lock",
     "requirements-production.lock",
 )  # fmt: skip
 # The machine reaches no index of packages.
