@@ -54,7 +54,7 @@ format: setup ## Apply the format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-GENERATED := exit_codes permissions reference schedule stack_policies
+GENERATED := exit_codes permissions reference schedule stack_policies verify_page
 generate: setup ## Make the generated pages and files anew: docs/reference, exit codes, schedule, policies
 	@for name in $(GENERATED); do $(BIN)/python -m tools.make_$$name >/dev/null || exit 1; done
 
@@ -75,6 +75,11 @@ mutants: setup ## Which changes of the deciding modules no test notices; an hour
 
 bench: setup ## Measure against peers, side by side in one run
 	@$(BIN)/python -m tests.bench
+
+# Each bundle is altered by chance; SEED in the test decides. With COUNT=100 fewer.
+auditor: servers ## Hold verify.html against the commands of VERIFY.txt, on 1,000 altered bundles; half an hour
+	@ORGKEY_ALTERED_BUNDLES=$(or $(COUNT),1000) $(BIN)/python -m pytest -q -s --timeout 7200 \
+	  tests/e2e/test_verify_html.py -k agree
 
 # Needs root or user namespaces; fetches what it runs. With NAMES="MiniStack moto" some of them.
 interop: servers ## Run against other servers and programs; half an hour, writes docs/reference/interop.md

@@ -46,8 +46,14 @@ def report(
     out_file: Path | None = opt("--out", "Write it into this new file.", "FILE", WHERE),
     bundle: Path | None = opt(
         "--bundle",
-        "Write every format, with ledger, certificates, public key and a page that says how to "
-        "verify them, into this new folder, or .zip file.",
+        "Write every format, with ledger, certificates, public key and the pages that verify "
+        "them, into this new folder, or .zip file.",
+        "FILE",
+        WHERE,
+    ),
+    verify_page: Path | None = opt(
+        "--verify-page",
+        "Write only the page that checks a bundle in a browser, the same in all bundles of this version.",
         "FILE",
         WHERE,
     ),
@@ -66,6 +72,8 @@ def report(
     whether the report could be made: `orgkey status` is the gate. Where nobody answers, the verdict is
     UNKNOWN, with what this host knows, and the exit code says why.
     """
+    if verify_page is not None:
+        return _verify_page(call, verify_page)
     begin = since_day(since)
     chosen = _format(form, out_file)
     for path in (out_file, bundle):
@@ -107,6 +115,16 @@ def _catch_up(context: KeyScope) -> None:
 def _write(path: Path, data: bytes) -> str:
     files.write_new(path, data, mode=0o644)
     return sha256(data).hex
+
+
+def _verify_page(call: Invocation, path: Path) -> Code:
+    """Write the page for auditors; it needs no key, no server and no configuration."""
+    from pipeline.report.offline import page
+
+    if call.json:
+        raise UsageProblem("--verify-page has no document to print", hint="leave out --json")
+    call.out.emit({}, [f"SHA-256    {_write(path, page.render())}", f"written to {path}"])
+    return Code.OK
 
 
 def _bundle(context: KeyScope, found: BuildResult, path: Path) -> str:

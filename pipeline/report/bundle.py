@@ -1,7 +1,7 @@
 """The bundle: a report with everything that it rests on, in a folder or a zip, verifiable with four tools.
 
 It holds the renderings, the ledger and the certificates byte for byte, the key's public part, the digests of
-all files in ``SHA256SUMS``, and a page that says how to verify it.
+all files in ``SHA256SUMS``, a page that says how to verify it, and one that does it in a browser.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pipeline.evidence.ledger.store import HOST, NAME, listed
 from pipeline.evidence.ledger.verify import FORKS
 from pipeline.report import verify_page
 from pipeline.report.model import Report
+from pipeline.report.offline import page as offline
 
 _FORKED: Final = re.compile(r"[0-9]{9,18}-[0-9a-f]{16}\.json", re.ASCII)
 _NAME: Final = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)?", re.ASCII)
@@ -98,7 +99,7 @@ def _contents(report: Report, parts: Parts) -> dict[str, bytes]:
     """
     found = dict(parts.renderings)
     for name in found:
-        reserved = name in (verify_page.NAME, verify_page.SUMS, "public.asc")
+        reserved = name in (verify_page.NAME, verify_page.SUMS, offline.NAME, "public.asc")
         if reserved or name.startswith(("ledger/", "certificates/")) or not _NAME.fullmatch(name):
             raise ValueError(f"not a name for a rendering: {name}")
     if parts.public is not None:
@@ -111,6 +112,7 @@ def _contents(report: Report, parts: Parts) -> dict[str, bytes]:
         for file in listed(folder):
             if form.fullmatch(file.name):
                 found |= _read(file, f"ledger/{file.relative_to(parts.ledger)}")
+    found[offline.NAME] = offline.render()
     found[verify_page.NAME] = verify_page.render(report, [*found, verify_page.NAME])
     found = dict(sorted(found.items()))
     sums = "".join(f"{sha256(data).hex}  {name}\n" for name, data in found.items())

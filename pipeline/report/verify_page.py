@@ -12,9 +12,11 @@ from collections.abc import Collection
 from typing import Final
 
 from pipeline.core.clock import stamp
+from pipeline.core.digest import sha256
 from pipeline.core.templates import filled
 from pipeline.core.text import printable
 from pipeline.report.model import Report
+from pipeline.report.offline import page as offline
 
 NAME: Final = "VERIFY.txt"
 SUMS: Final = "SHA256SUMS"
@@ -41,6 +43,7 @@ def render(report: Report, names: Collection[str]) -> bytes:
         generated=stamp(report.generated),
         host=printable(report.host),
         program=report.program,
+        page=sha256(offline.render()).hex,
         fingerprint=report.key.fingerprint,
         sentence=printable(report.verdict.sentence),
         public=public,

@@ -7,15 +7,12 @@ have to find it: also when whoever altered it wrote ``SHA256SUMS`` anew.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
 import subprocess
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,40 +21,17 @@ import pytest
 
 from pipeline.evidence.ledger import entry as entries
 from pipeline.evidence.ledger.store import Ledger
-from pipeline.report import bundle as bundles
 from pipeline.report import verify_page
-from pipeline.report.controls.assess import assess
-from pipeline.report.model import Report
 from tests.support import authority as authorities
+from tests.support.bundles import Made, blocks, bundle_of, made_once, unpack
 from tests.support.commandline import KEYS, Desk, export_of
 
 if TYPE_CHECKING:
     from tests.conftest import Place
 
 TOOLS = ("gpg", "openssl", "sha256sum", "jq")
-BASE = ("sh", "base64", "cat", "chmod", "cmp", "cut", "mktemp", "paste", "rm", "sort")
+BASE = ("sh", "base64", "cat", "chmod", "cmp", "cut", "grep", "mktemp", "paste", "rm", "sort")
 NOBODY = 65534
-INDENT = "    "
-
-
-@dataclass(frozen=True)
-class Made:
-    """A bundle of a real escrow.
-
-    Attributes:
-        data: The zip.
-        report: What it is of.
-        record: The record's own bytes, as a target's administrator has them.
-        fingerprint: The key's.
-    """
-
-    data: bytes
-    report: Report
-    record: bytes
-    fingerprint: str
-
-
-_made: list[Made] = []
 
 
 def demand_tools() -> None:
@@ -68,36 +42,8 @@ def demand_tools() -> None:
 
 @pytest.fixture
 def made(place: Place, tmp_path: Path) -> Made:
-    """Made once in this process: an escrow with its drill, and one more with a verifier's nonce."""
     demand_tools()
-    if not _made:
-        desk = Desk(place, tmp_path)
-        epoch = desk.escrow()["epoch"]
-        desk.ask("drill", "--nonce", "auditor-4711")
-        _made.append(
-            Made(
-                *bundle_of(desk),
-                desk.at_vault.target("driller").get(desk.slot(epoch)),
-                desk.fingerprint,
-            )
-        )
-    return _made[0]
-
-
-def bundle_of(desk: Desk) -> tuple[bytes, Report]:
-    from pipeline.cli.command import Invocation
-    from pipeline.report.build import build
-
-    call = Invocation(desk.config, desk.state, quiet=True)
-    found = build(call.context())
-    report = replace(found.report, controls=assess(found.report))
-    root = desk.state / desk.fingerprint
-    parts = bundles.Parts(
-        root / "ledger", root / "certificates", found.public, bundles.renderings(report, found.posture)
-    )
-    path = desk.folder / "bundle.zip"
-    bundles.write(path, report, parts)
-    return path.read_bytes(), report
+    return made_once(place, tmp_path)
 
 
 @pytest.fixture
@@ -112,23 +58,6 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def unpacked(made: Made, folder: Path) -> Path:
     return unpack(made.data, folder / "bundle")
-
-
-def unpack(data: bytes, path: Path) -> Path:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        archive.extractall(path)
-    return path
-
-
-def blocks(page: Path) -> list[str]:
-    """The commands of the page: runs of lines that begin with four spaces."""
-    found: list[list[str]] = [[]]
-    for line in page.read_text().splitlines():
-        if line.startswith(INDENT):
-            found[-1].append(line.removeprefix(INDENT))
-        elif found[-1]:
-            found.append([])
-    return ["\n".join(lines) for lines in found if lines]
 
 
 def run(path: Path, *, more: tuple[str, ...] = (), **variables: str) -> subprocess.CompletedProcess[str]:
@@ -203,7 +132,7 @@ def test_the_bundle_holds_what_it_should_and_nothing_else(made: Made, unpacked: 
     top = {name for name in names if "/" not in name}
     assert top == {
         "SHA256SUMS", "VERIFY.txt", "posture.json", "public.asc", "report.html", "report.json",
-        "report.oscal.json", "report.pdf",
+        "report.oscal.json", "report.pdf", "verify.html",
     }  # fmt: skip
     assert {name.split("/")[0] for name in names - top} == {"certificates", "csv", "ledger"}
     certificates = [name for name in names if name.startswith("certificates/")]

@@ -82,7 +82,19 @@ def test_a_failure_leaves_nothing(parts: Parts, tmp_path: Path, name: str) -> No
 
 @pytest.mark.parametrize(
     "name",
-    ["SHA256SUMS", "VERIFY.txt", "public.asc", "ledger/x.json", "../x", "/x", "a/b/c", ".x", "a b", ""],
+    [
+        "SHA256SUMS",
+        "VERIFY.txt",
+        "verify.html",
+        "public.asc",
+        "ledger/x.json",
+        "../x",
+        "/x",
+        "a/b/c",
+        ".x",
+        "a b",
+        "",
+    ],
 )
 def test_renderings_take_no_name_that_is_not_theirs(parts: Parts, tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="not a name for a rendering"):
