@@ -2,6 +2,7 @@
 // Read a bundle: a .zip file, or the files of a folder. Nothing leaves this page.
 
 const LARGEST = 2 ** 30; // bytes of a bundle's files together
+const UTF8 = new TextDecoder();
 const TOGETHER = 256; // files that are worked on at the same time
 
 /** Let the browser draw and answer, about twenty times a second. */
@@ -81,7 +82,8 @@ async function unzip(data, report) {
     const [crc, packed, size] = [16, 20, 24].map((offset) => view.getUint32(at + offset, true));
     const [nameLength, extraLength, commentLength] = [28, 30, 32].map((offset) => view.getUint16(at + offset, true));
     const place = view.getUint32(at + 42, true);
-    const name = new TextDecoder().decode(data.subarray(at + 46, at + 46 + nameLength));
+    const name = text(data.subarray(at + 46, at + 46 + nameLength));
+    if (number % TOGETHER === 0) await breath();
     at += 46 + nameLength + extraLength + commentLength;
     if (name.endsWith("/")) continue;
     if (names.has(name)) throw bad(`${name} is in it twice`);
@@ -96,31 +98,20 @@ async function unzip(data, report) {
     if (place + 30 > data.length || view.getUint32(place, true) !== 0x04034b50) throw bad(`${name} is missing`);
     const from = place + 30 + view.getUint16(place + 26, true) + view.getUint16(place + 28, true);
     const body = data.subarray(from, from + packed);
-    const file = method === 0 ? body.slice() : await inflate(body, size).catch(() => null);
+    const file = method === 0 ? body.slice() : inflate(body, size);
     if (file === null || file.length !== size || crc32(file) !== crc) throw bad(`${name} is damaged`);
     files.set(name, file);
   }, report);
   return files;
 }
 
-/** Inflate with the browser's own inflater; more bytes than announced are an error. */
-async function inflate(packed, size) {
-  const stream = new DecompressionStream("deflate-raw");
-  const writer = stream.writable.getWriter();
-  const written = writer.write(packed).then(() => writer.close());
-  const file = new Uint8Array(size);
-  const reader = stream.readable.getReader();
-  const read = async () => {
-    for (let at = 0; ; ) {
-      const { done, value } = await reader.read();
-      if (done) return at === size ? file : null;
-      if (at + value.length > size) return null;
-      file.set(value, at);
-      at += value.length;
-    }
-  };
-  const [found] = await Promise.all([read(), written]);
-  return found;
+/** Inflate; the browser's own inflater takes five times as long for many small files. */
+function inflate(packed, size) {
+  try {
+    return fflate.inflateSync(packed, { out: new Uint8Array(size) });
+  } catch {
+    return null;
+  }
 }
 
 const CRC = Uint32Array.from({ length: 256 }, (_, number) => {
@@ -149,5 +140,5 @@ function untar(data) {
 }
 
 function text(data) {
-  return new TextDecoder().decode(data);
+  return UTF8.decode(data);
 }

@@ -122,6 +122,7 @@ class Bundle {
       const match = /^([0-9a-f]{64}) {2}([^ ].*)$/.exec(line);
       if (!match || listed.has(match[2])) throw new Failure("SHA256SUMS has a line that it should not have");
       listed.set(match[2], match[1]);
+      if (listed.size % TOGETHER === 0) await breath();
     }
     const here = this.names.filter((name) => name !== "SHA256SUMS");
     const wrong = [

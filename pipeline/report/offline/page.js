@@ -84,9 +84,11 @@ function verdict({ results, bundle }) {
     return ["warn", "Consistent in itself", "Every check holds for the key that the bundle itself brings. That it is your key is not " +
       "shown: whoever forged all of it would have brought a key of his own. Give the fingerprint in step 1."];
   }
-  return ["ok", "Authentic", "Every check holds, for the key whose fingerprint you gave. At the times in step d somebody put the " +
-    "escrow passphrase together and had a working Org Key" + (states.record === "passed" ? ", for the record that you gave." :
-      "; that it was your escrow's passphrase, only a copy of the record shows.")];
+  const record = states.record === "passed" ? ", for the record that you gave." :
+    ". That it was your escrow's passphrase, only a copy of the record shows.";
+  return ["ok", "The certificates are authentic", "Every check holds, for the key whose fingerprint you gave. At the times in " +
+    "step d somebody put the escrow passphrase together and had a working Org Key" + record + " The report's own words are not " +
+    "signed: compare the SHA-256 of SHA256SUMS, below, with the one that its maker tells you by another channel."];
 }
 
 function show(found) {
@@ -144,7 +146,7 @@ async function start(event) {
   try {
     const chosen = given();
     if (chosen.length === 0) throw new Error("No bundle was chosen.");
-    if (!globalThis.crypto?.subtle || !globalThis.DecompressionStream) {
+    if (!globalThis.crypto?.subtle) {
       throw new Error("This browser is too old to check a bundle. Take a newer one, or the commands of VERIFY.txt.");
     }
     const record = byId("record").files[0];

@@ -1,7 +1,7 @@
 """The page `verify.html` of a bundle: one file, the same in every bundle of one version.
 
-It has no data of the bundle, so that its digest can be told elsewhere. Its policy admits the two scripts and
-the style by their digests, and no connection at all.
+It has no data of the bundle, so that its digest can be told elsewhere. Its policy admits the scripts and the
+style by their digests, and no connection at all.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pipeline import __version__
 from pipeline.core.templates import filled_markup
 
 NAME: Final = "verify.html"
+_LIBRARIES: Final = ("openpgp.min.js", "fflate.min.js")
 _SCRIPTS: Final = ("bundle.js", "checks.js", "page.js")
 
 
@@ -24,17 +25,15 @@ def render() -> bytes:
     """Put the page together from its parts."""
     from markupsafe import Markup
 
-    library = _part("openpgp.min.js")
-    script = "\n".join(map(_part, _SCRIPTS))
+    scripts = [*map(_part, _LIBRARIES), "\n".join(map(_part, _SCRIPTS))]
     style = _part("verify.css")
     page = filled_markup(
         __package__,
         "verify.html.j2",
         program=f"orgkey-escrow {__version__}",
-        scripts=Markup(f"{_source(library)} {_source(script)}"),  # noqa: S704 - base64
+        policy=Markup(" ".join(map(_source, scripts))),  # noqa: S704 - base64
         styles=Markup(_source(style)),  # noqa: S704 - base64
-        library=Markup(library),  # noqa: S704 - a file of this package
-        script=Markup(script),  # noqa: S704 - a file of this package
+        scripts=[Markup(script) for script in scripts],  # noqa: S704 - files of this package
         style=Markup(style),  # noqa: S704 - a file of this package
         notice=_part("NOTICE.txt"),
         lgpl=_part("LGPL-3.txt"),
