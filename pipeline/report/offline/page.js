@@ -55,7 +55,7 @@ function typed() {
 function say_fingerprint() {
   const digits = typed();
   const said = byId("fingerprint-said");
-  said.textContent = digits === null ? "This is not a fingerprint: it has 40 digits from 0 to 9 and A to F." : digits ? "40 digits" : "";
+  said.textContent = digits === null ? "This is not a fingerprint: it has 40 digits from 0 to 9 and A to F." : digits ? "✓ 40 digits" : "";
   said.className = digits ? "said ok" : "said";
   byId("fingerprint").setAttribute("aria-invalid", String(digits === null));
   return digits;
@@ -161,6 +161,7 @@ async function start(event) {
   byId("start").disabled = false;
   result.hidden = false;
   byId("verdict-title").focus();
+  result.scrollIntoView();
 }
 
 /** Every file below what was dropped. */
