@@ -300,6 +300,16 @@ def test_without_the_fingerprint_it_is_only_consistent(made: Made, auditor: Audi
     assert auditor.page.evaluate("document.activeElement.id") == "verdict-title"
 
 
+def test_without_a_certificate_nothing_is_proved(made: Made, auditor: Auditor) -> None:
+    files = {name: data for name, data in files_of(made.data).items() if "certificates/" not in name}
+    report = json.loads(files["report.json"])
+    report["evidence"] = [item for item in report["evidence"] if "certificates/" not in str(item["file"])]
+    files["report.json"] = json.dumps(report).encode()
+    found = auditor.check(altering.zipped(altering.summed(files)), made.fingerprint)
+    assert found["answer"] == "Nothing is proved", found["text"]
+    assert found["checks"]["e"] == "passed"
+
+
 def test_nothing_can_be_fetched_and_no_text_becomes_code(auditor: Auditor) -> None:
     refused = auditor.page.evaluate(
         """async () => {
