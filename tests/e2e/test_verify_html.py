@@ -109,16 +109,19 @@ def by_commands(altered: Altered, commands: str) -> dict[str, str] | None:
             return None
         record = Path(folder) / "record.tar"
         record.write_bytes(altered.record)
-        try:
-            own = json.loads((place / "report.json").read_bytes())["key"]["fingerprint"]
-        except (OSError, ValueError, KeyError, TypeError):
-            own = ""
+        own = subprocess.run(
+            ["jq", "-r", ".key.fingerprint", "report.json"],
+            cwd=place,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": folder,
             "TMPDIR": folder,
             "LC_ALL": "C.UTF-8",
-            "FINGERPRINT": altered.pinned or own or "none",
+            "FINGERPRINT": altered.pinned or own.stdout.decode(errors="replace").strip() or "none",
             "RECORD": str(record) if altered.record else "",
         }
         done = subprocess.run(
@@ -315,6 +318,8 @@ def test_nothing_can_be_fetched_and_no_text_becomes_code(auditor: Auditor) -> No
         """async () => {
           const refused = [];
           await fetch("http://127.0.0.1:9/").catch(() => refused.push("fetch"));
+          // Later, as the page's own: what a debugger calls may always do so.
+          await new Promise((done) => setTimeout(done));
           try { eval("1"); } catch { refused.push("eval"); }
           try { document.body.innerHTML += "<img src=x>"; } catch { refused.push("innerHTML"); }
           return refused;

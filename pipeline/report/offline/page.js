@@ -30,7 +30,7 @@ const WORDS = {
   g: ["Time-stamps of an outside authority", "", ""],
   order: ["Form and order of time (not in VERIFY.txt)",
     "nothing is out of order.",
-    "more than that. A clock that was set back is no forgery by itself, so this does not change the result."],
+    "more than that. A clock that was set back is not by itself a forgery, so this does not change the result."],
 };
 const LETTERS = { record: "c", heads: "e", order: "" };
 const STATES = {
