@@ -230,6 +230,7 @@ def test_dispatch_and_workers_get_no_key_no_passphrase_and_no_login(place: Place
         assert ticket.sealed.encode() in wire
     assert wire.count(b"orgkey.answer/1") >= COUNT
     assert "crew.dispatch" in (given / "cmdline").read_text()
+    assert "PATH=" in (given / "environ").read_text()
     descriptors = (given / "fd").read_text().split("\n")
     assert all(link.startswith("pipe:") or link == "/dev/null" for link in descriptors)
     secrets = watched.secrets() | {
