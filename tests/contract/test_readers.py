@@ -226,8 +226,9 @@ tickets = dict(json.loads(line) for line in sys.stdin)
 first = next(iter(tickets))
 with WorkerClient() as reader:
     answer = read_ticket(tickets[first], CrewKey.load(Path("KEY")), reader)
-def say(**document):
-    print(json.dumps(document), flush=True)
+def say(**said):
+    document = {{"answer": None, "id": None, "lost": None}} | said
+    print(json.dumps(document, separators=(",", ":"), sort_keys=True), flush=True)
 """
 REPLAY = "an answer was refused: its ticket has an answer already"
 UNKNOWN = "an answer was refused: there is no such ticket"

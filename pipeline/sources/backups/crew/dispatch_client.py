@@ -9,13 +9,12 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from pipeline.core import process
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import Code, IntegrityProblem, OrgkeyError, ProgramMissing, Unreachable, error_of
-from pipeline.core.text import printable
-from pipeline.sources.backups.crew.readers import Crew, encoded, late
+from pipeline.core.errors import IntegrityProblem, OrgkeyError, ProgramMissing, Unreachable
+from pipeline.sources.backups.crew.readers import Carried, Crew, encoded, late
 
 _DISPATCH: Final = "pipeline.sources.backups.crew.dispatch"
 _GRACE_SECONDS: Final = 10.0
@@ -24,7 +23,6 @@ _LOOK_SECONDS: Final = 0.5
 _CHUNK: Final = 1 << 16
 _LONGEST: Final = 1 << 20
 """Characters of a line that dispatch sends; an answer is shorter."""
-_LONGEST_TEXT: Final = 2000
 
 
 def require(crew: Crew) -> None:
@@ -68,16 +66,15 @@ def carried(
         open_ids = set(tickets)
         why: OrgkeyError | None = None
         for line in _lines(child, deadline):
-            ticket_id, found = _parsed(line)
-            if ticket_id is None:
-                assert isinstance(found, OrgkeyError)
-                why = found
+            said = Carried.of_line(line.decode(errors="replace"), _LONGEST)
+            if said is None or said.id is None:
+                why = said.lost.error() if said and said.lost else _hostile()
                 continue
-            yield ticket_id, found
-            if ticket_id not in open_ids:
+            yield said.id, said.lost.error() if said.lost else said.answer or ""
+            if said.id not in open_ids:
                 why = _hostile()
                 break
-            open_ids.remove(ticket_id)
+            open_ids.remove(said.id)
     finally:
         process.end(child)
     if why is None:
@@ -113,23 +110,6 @@ def _lines(child: subprocess.Popen[bytes], deadline: Deadline) -> Iterator[bytes
             yield from whole
 
 
-def _parsed(line: bytes) -> tuple[str | None, str | OrgkeyError]:
-    """A line's ticket and what came of it; without a ticket, why dispatch ended."""
-    try:
-        document: Any = json.loads(line)
-        if set(document) == {"failed"}:
-            return None, _error(document["failed"])
-        ticket_id, found = document.pop("id"), document
-        if isinstance(ticket_id, str):
-            if set(found) == {"answer"} and isinstance(found["answer"], str):
-                return ticket_id, found["answer"]
-            if set(found) == {"lost"}:
-                return ticket_id, _error(found["lost"])
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        pass
-    return None, _hostile()
-
-
 def _ended() -> Unreachable:
     return Unreachable(
         "dispatch ended before its time",
@@ -142,10 +122,3 @@ def _hostile() -> IntegrityProblem:
         "dispatch sent what it never sends: somebody of the crew has got into it",
         hint="no login and no key was within reach there; see which machines hold the crew's certificates",
     )
-
-
-def _error(told: Any) -> OrgkeyError:
-    code, message, hint = Code(told["code"]), told["message"], told["hint"]
-    if not isinstance(message, str) or not isinstance(hint, str) or code is Code.OK:
-        raise TypeError
-    return error_of(code)(printable(message)[:_LONGEST_TEXT], hint=printable(hint)[:_LONGEST_TEXT])

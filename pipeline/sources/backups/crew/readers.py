@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, Self
+
+from pydantic import model_validator
 
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import DeadlinePassed, OrgkeyError
+from pipeline.sources.backups.crew.answer import AnsweredError
+from pipeline.sources.backups.crew.ticket_place import Exact
 
 SETTING: Final = "policy.backup_seconds"
 
@@ -34,6 +38,26 @@ class Crew:
     cert_file: str = ""
     key_file: str = ""
     folder: str = ""
+
+
+class Carried(Exact):
+    """What dispatch says in one line.
+
+    Attributes:
+        id: Of the ticket that it is about; without one, why dispatch ends.
+        answer: What came back; or
+        lost: why nothing did.
+    """
+
+    id: str | None = None
+    answer: str | None = None
+    lost: AnsweredError | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.answer is None) == (self.lost is None) or (self.id is None and self.lost is None):
+            raise ValueError("neither an answer nor a reason, or both")
+        return self
 
 
 class Readers(Protocol):
