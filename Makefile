@@ -54,7 +54,7 @@ format: setup ## Apply the format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-GENERATED := exit_codes permissions reference schedule stack_policies verify_page
+GENERATED := exit_codes permissions reference schedule stack_policies terraform verify_page
 generate: setup ## Make the generated pages and files anew: docs/reference, exit codes, schedule, policies
 	@for name in $(GENERATED); do $(BIN)/python -m tools.make_$$name >/dev/null || exit 1; done
 
@@ -92,8 +92,18 @@ image: servers ## Build the image and run the main job in it; as root, some minu
 card: servers ## Play a custodian with smart cards: real gpg, pinentry and pcscd, cards of software; two minutes
 	@$(BIN)/python -m tools.card
 
+kubernetes: servers ## Apply the manifests to Kubernetes, run their pods with the image; as root, a quarter of an hour
+	@$(BIN)/python -m tools.kubernetes
+
 machine: servers ## Run the units and the Ansible role on a Debian that boots systemd; as root, ten minutes
 	@$(BIN)/python -m tools.machine $(if $(DEBIAN),--debian $(DEBIAN)) $(PARTS)
+
+# Providers are those of the plugin directories, or below TF_PLUGINS; none is fetched. PROGRAM=terraform builds nothing.
+terraform: servers ## Format, lint, check and apply the modules of infra/terraform, with OpenTofu
+	@$(BIN)/python -m tools.terraform $(PROGRAM)
+
+packages: setup ## Build the .deb and the .rpm, and try them in a Debian of their own, which needs root and debootstrap
+	@$(BIN)/python -m tools.packages $(STEPS)
 
 # Not at the locked versions: what somebody gets who installs today. The constraints are those of pyproject.toml.
 newest: ## Prove keys with the newest releases that the constraints allow; fetches them

@@ -59,7 +59,7 @@ def ensure(buildah: Buildah, name: str, version: str) -> tuple[str, str]:
         version: Which Python, ``3.13``.
 
     Returns:
-        What it is, in words, and in digits that change with it.
+        What it is, in words, and its name, which changes with it.
     """
     python = _python(version)
     full = _ask(python, "import platform; print(platform.python_version())")
@@ -69,7 +69,7 @@ def ensure(buildah: Buildah, name: str, version: str) -> tuple[str, str]:
     if not buildah.has(mine):
         _make(buildah, mine, python)
     buildah("tag", mine, f"docker.io/library/{name}")
-    return words, pins
+    return words, mine
 
 
 def _python(version: str) -> Path:

@@ -39,10 +39,10 @@ def built(said: Transcript, work: Path, *, again: bool = True) -> Image:
     (name,) = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE))
     said.step(f"The base, under the name {name}")
     (version,) = re.findall(r"^python:(3\.\d+)-", name)
-    about, state = base.ensure(buildah, name, version)
+    about, made = base.ensure(buildah, name, version)
     said.output(about)
     checkout = _checkout(work / "checkout")
-    tag = f"{NAME}:{_digest(checkout, state)}"
+    tag = f"{NAME}:{_digest(checkout, made)}"
     if not again and buildah.has(tag):
         said.output(f"{tag} was built out of these files before")
         return buildah.unpack(tag)
@@ -59,6 +59,7 @@ def built(said: Transcript, work: Path, *, again: bool = True) -> Image:
     told = buildah(*words)
     said.output("\n".join(line for line in told.splitlines() if re.match(r"\[\d/\d\] STEP", line)))
     said.output(f"built in {time.monotonic() - begun:.0f} s")
+    buildah.keep(made, f"docker.io/library/{name}", tag)
     image = buildah.unpack(tag)
     _weigh(said, image)
     return image
@@ -88,9 +89,9 @@ def _found(words: list[str]) -> str:
     return subprocess.run(words, capture_output=True, text=True, check=False).stdout
 
 
-def _digest(checkout: Path, state: str) -> str:
+def _digest(checkout: Path, base_name: str) -> str:
     """What the image is made of, in short."""
-    made = hashlib.sha256(state.encode())
+    made = hashlib.sha256(base_name.encode())
     for top in _listed(checkout):
         path = checkout / top
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:

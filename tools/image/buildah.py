@@ -68,10 +68,21 @@ class Buildah:
         """Whether there is an image of that name."""
         return bool(self("images", "--quiet", "--filter", f"reference={name}"))
 
-    def unpack(self, name: str) -> Image:
-        """Make an image's files a folder; what earlier calls unpacked is removed."""
+    def keep(self, *names: str) -> None:
+        """Remove all images but these: each layer of one is a whole copy of its files."""
+        self._remove_containers()
+        for name in self("images", "--noheading", "--format", "{{.Name}}:{{.Tag}}").splitlines():
+            if name not in names and not name.startswith("<none>"):
+                self("rmi", name)
+        self("rmi", "--prune", "--force")
+
+    def _remove_containers(self) -> None:
         for old in self("containers", "--quiet").split():
             self("rm", old)
+
+    def unpack(self, name: str) -> Image:
+        """Make an image's files a folder; what earlier calls unpacked is removed."""
+        self._remove_containers()
         container = self("from", "--pull-never", name)
         root = Path(self("mount", container))
         told: dict[str, Any] = json.loads(self("inspect", "--type", "image", name))["OCIv1"]["config"]

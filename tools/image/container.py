@@ -58,6 +58,7 @@ class Container:
         memory: The most memory that it may use, in bytes.
         locked: The most memory that it may lock, in bytes; ``None`` for the runtime's default.
         entrypoint: Another entry point than the image's.
+        hostname: What the host is called inside.
     """
 
     args: tuple[str, ...]
@@ -70,6 +71,7 @@ class Container:
     memory: int | None = None
     locked: int | None = None
     entrypoint: tuple[str, ...] | None = None
+    hostname: str = "orgkey"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,7 @@ def config(
         most = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
         limits["RLIMIT_MEMLOCK"] = container.locked if most == resource.RLIM_INFINITY else most
     told["process"]["rlimits"] = [{"type": name, "hard": most, "soft": most} for name, most in limits.items()]
+    told["hostname"] = container.hostname
     told["root"] = {"path": str(image.root), "readonly": container.read_only}
     own = {mount.target for mount in container.mounts}
     told["mounts"] = [item for item in told["mounts"] if item["destination"] not in own]

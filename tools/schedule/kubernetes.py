@@ -150,8 +150,10 @@ def _template(job: Job) -> dict[str, Any]:
 
 
 def _beside_each_other() -> dict[str, Any]:
-    # The volume of the state can be mounted on one node only.
-    term = {"labelSelector": {"matchLabels": LABELS}, "topologyKey": "kubernetes.io/hostname"}
+    # The volume of the state can be mounted on one node only. A crew's readers, infra/crew, run on any.
+    readers = {"key": "app.kubernetes.io/component", "operator": "NotIn", "values": ["reader"]}
+    selector = {"matchLabels": LABELS, "matchExpressions": [readers]}
+    term = {"labelSelector": selector, "topologyKey": "kubernetes.io/hostname"}
     return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
 
 

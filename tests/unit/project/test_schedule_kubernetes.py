@@ -195,6 +195,26 @@ def test_the_driver_brings_the_files_that_the_drill_reads(built: dict[str, list[
     assert set(volume) == {"name", "csi"}
 
 
+def selected(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    """Whether a selector of labels takes a pod."""
+    (rule,) = selector["matchExpressions"]
+    assert rule["operator"] == "NotIn"
+    return selector["matchLabels"].items() <= labels.items() and labels.get(rule["key"]) not in rule["values"]
+
+
+def test_jobs_go_where_the_others_are_and_not_where_a_crew_reads(
+    built: dict[str, list[dict[str, Any]]],
+) -> None:
+    crew = yaml.safe_load_all((ROOT.parents[1] / "crew" / "kubernetes.yaml").read_text())
+    (reader,) = (item["spec"]["template"]["metadata"]["labels"] for item in crew if item["kind"] == "Job")
+    labels = [item["metadata"]["labels"] for item, _ in pods(built["base"])]
+    for _, pod in pods(built["base"]):
+        (term,) = pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert all(selected(term["labelSelector"], other) for other in labels)
+        # A reader runs on any node, the volume of the state is on one.
+        assert not selected(term["labelSelector"], reader)
+
+
 def test_the_readme_says_after_how_long_tries_are_ended(built: dict[str, list[dict[str, Any]]]) -> None:
     text = " ".join((make_schedule.SCHEDULE / "README.md").read_text().split())
     together = {
