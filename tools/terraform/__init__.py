@@ -1,0 +1,1 @@
+"""Making and trying the OpenTofu and Terraform modules of ``infra/terraform``."""
