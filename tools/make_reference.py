@@ -54,12 +54,14 @@ class Command:
         help: The whole text of its help.
         options: Arguments first.
         children: Names of its subcommands.
+        usage: Its example and exit codes; ``None`` for a group.
     """
 
     words: str
     help: str
     options: tuple[Option, ...]
     children: tuple[str, ...] = field(default=())
+    usage: Any = None
 
     @property
     def names(self) -> frozenset[str]:
@@ -84,6 +86,7 @@ def _walk(command: Any, words: str) -> Iterator[Command]:
         _paragraphs(command.help or ""),
         (*_options(command), Option("--help, -h", ("--help", "-h"), "Show the help and exit.", (), "")),
         tuple(children),
+        getattr(command.callback, "usage", None),
     )
     for name, child in children.items():
         yield from _walk(child, f"{words} {name}")
@@ -214,12 +217,17 @@ def config_page() -> str:
         "",
     ]
     for model, section in sections().items():
-        settings = _settings(section, definitions[model])
-        lines += [f"## {section.title}", "", section.about, "", *settings, ""]
+        rows = _settings(section, definitions[model])
+        lines += [f"## {section.title}", "", section.about, "", *rows, ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _settings(section: Section, definition: Mapping[str, Any]) -> list[str]:
+def settings(section: Section, definition: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Each setting of a table: its name, its type, its default.
+
+    Raises:
+        ValueError: Settings and words do not belong together.
+    """
     if "properties" not in definition:  # a table, or a short form of it
         definition = next(form for form in definition["anyOf"] if "properties" in form)
     required = set(definition.get("required", ()))
@@ -227,12 +235,16 @@ def _settings(section: Section, definition: Mapping[str, Any]) -> list[str]:
     missing, gone = set(definition["properties"]) - set(known), set(known) - set(definition["properties"])
     if missing or gone:
         raise ValueError(f"{section.title}: no words for {sorted(missing)}; not a setting: {sorted(gone)}")
-    rows = ["| setting | type | default | meaning |", "|---|---|---|---|"]
     names = sorted(definition["properties"], key=lambda name: (name != "kind", name not in required))
     for name in names:
         facts = definition["properties"][name]
-        default = "**required**" if name in required else _default(facts.get("default"))
-        rows.append(f"| `{name}` | {_type(facts)} | {default} | {_escape(known[name])} |")
+        yield name, _type(facts), "**required**" if name in required else _default(facts.get("default"))
+
+
+def _settings(section: Section, definition: Mapping[str, Any]) -> list[str]:
+    rows = ["| setting | type | default | meaning |", "|---|---|---|---|"]
+    for name, kind, default in settings(section, definition):
+        rows.append(f"| `{name}` | {kind} | {default} | {_escape(section.settings[name])} |")
     return rows
 
 

@@ -24,6 +24,7 @@ _CODE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 NAVIGATION = {
     "Start": ["README.md", "docs/tutorial.md", "docs/demo.md", "docs/lab.md"],
     "Doing": ["docs/how-to.md", "docs/logins.md", "docs/high-availability.md", "docs/auditor.md"],
+    "Doing": ["docs/how-to.md", "docs/own-bucket.md", "docs/logins.md", "docs/high-availability.md"],
     "Disasters": ["docs/runbooks/*.md", "docs/exit-codes.md"],
     "Looking up": ["docs/reference/*.md"],
     "Infrastructure": ["infra/*/README.md"],
