@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.devstack.programs import cache_root
 from tests.support.openpgp_writer import PASSPHRASE
-from tools.packages.build import ROOT, Failed, interpreter, run
+from tools.packages.build import HOME, ROOT, Failed, interpreter, run
 
 SUITE = {"3.11": "bookworm", "3.13": "trixie"}
 NEEDED = ("dirmngr", "gpg", "gpg-agent", "man-db", "rpm", "systemd")
@@ -90,7 +90,8 @@ def run_package(root: Path, package: Path) -> Iterator[str]:
     state.write_text("a record")
     run_in(root, *remove)
     left = sorted(tree(root) - before)
-    if [path for path in left if not path.startswith(("/etc/", "/var/"))] or not state.exists():
+    kept = [path for path in left if path.startswith(("/etc/", "/var/"))]
+    if left != kept or (root / HOME).exists() or not state.exists():
         raise Failed(f"after the removal there are {', '.join(left)}")
     yield f"removed: nothing is left of it, the state is; {run_in(root, 'id', 'orgkey').strip()} stays"
 
@@ -130,7 +131,7 @@ def use(root: Path) -> Iterator[str]:
 
 
 def tree(root: Path) -> set[str]:
-    """The paths in it, but for caches and logs."""
+    """The files and links in it, but for caches, logs and the package managers' own."""
     skip = (
         "/proc",
         "/sys",
@@ -142,8 +143,8 @@ def tree(root: Path) -> set[str]:
         "/var/lib/dpkg",
         "/var/lib/apt",
     )
-    found = run("find", root, "-printf", "/%P\n").split("\n")
-    return {path for path in found if not path.startswith((*skip, "/var/lib/rpm", "/var/lib/systemd"))}
+    found = run("find", root, "!", "-type", "d", "-printf", "/%P\n").split("\n")
+    return {path for path in found if not path.startswith((*skip, "/var/lib/systemd", "/root/.rpmdb"))}
 
 
 def trial(package: Path) -> Iterator[str]:
