@@ -23,8 +23,13 @@ _LINK = re.compile(r"\[((?:[^\]\n]|\n(?!\n))+)\]\(([^)\s]+)\)")
 _CODE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 NAVIGATION = {
     "Start": ["README.md", "docs/tutorial.md", "docs/demo.md", "docs/lab.md"],
-    "Doing": ["docs/how-to.md", "docs/logins.md", "docs/high-availability.md", "docs/auditor.md"],
-    "Doing": ["docs/how-to.md", "docs/own-bucket.md", "docs/logins.md", "docs/high-availability.md"],
+    "Doing": [
+        "docs/how-to.md",
+        "docs/own-bucket.md",
+        "docs/logins.md",
+        "docs/high-availability.md",
+        "docs/auditor.md",
+    ],
     "Disasters": ["docs/runbooks/*.md", "docs/exit-codes.md"],
     "Looking up": ["docs/reference/*.md"],
     "Infrastructure": ["infra/*/README.md"],

@@ -275,7 +275,7 @@ def test_the_readme_is_read_in_a_few_minutes() -> None:
 def test_shell_code_is_marked_as_a_session() -> None:
     """Only blocks of these kinds are looked at for commands."""
     kinds = {language for path in PAGES for language, _ in _blocks(path)}
-    assert kinds <= {"console", "text", "toml", "json", "yaml", "ini", ""}
+    assert kinds <= {"console", "text", "toml", "json", "yaml", "ini", "hcl", ""}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=IDS)

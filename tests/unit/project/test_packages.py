@@ -28,7 +28,7 @@ def test_a_page_has_every_option_and_its_exit_codes() -> None:
     for name in one.names:
         assert name in page
     assert "\n.SH EXIT STATUS\n.TP\n.B 0\n" in page
-    assert ".B 12\nwrong passphrase\n" in page
+    assert ".B 32\na share is wrong (named)\n" in page
 
 
 def test_every_setting_is_on_the_page_of_the_configuration() -> None:
