@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -57,20 +58,31 @@ def build() -> Path:
     Returns:
         The program.
     """
-    files = [SOURCE / "Cargo.toml", SOURCE / "Cargo.lock", *sorted((SOURCE / "src").iterdir())]
+    files = [SOURCE / "Cargo.toml", SOURCE / "crates.lock", *sorted((SOURCE / "src").iterdir())]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
     place = private_directory(cache_root()) / f"virtual-card-{digest}"
     if not (program := place / "virtual-card").exists():
         if not shutil.which("cargo"):
             sys.exit("missing here: cargo of Rust 1.82 or later, and on Debian: apt install gcc libclang-dev")
         print("building the software card; a minute or two, once", flush=True)
-        with_work = place / "build"
-        command = ["nice", "cargo", "build", "--quiet", "--release", "--locked", "-j", "2"]
-        environment = {**os.environ, "CARGO_TARGET_DIR": str(with_work)}
-        subprocess.run(command, cwd=SOURCE, env=environment, check=True)
-        shutil.move(with_work / "release" / "virtual-card", program)
-        shutil.rmtree(with_work)
+        work = place / "build"
+        shutil.copytree(SOURCE, work, dirs_exist_ok=True)
+        _write_lock(work)
+        subprocess.run(
+            ["nice", "cargo", "build", "--quiet", "--release", "--locked", "-j", "2"], cwd=work, check=True
+        )
+        shutil.move(work / "target" / "release" / "virtual-card", program)
+        shutil.rmtree(work)
     return program
+
+
+def _write_lock(work: Path) -> None:
+    """Write the pinned crates as cargo wants them, from the place that cargo takes crates from here."""
+    subprocess.run(["cargo", "generate-lockfile", "--quiet"], cwd=work, check=True)
+    lock = work / "Cargo.lock"
+    (place, *_) = re.findall(r"^source = .*$", lock.read_text(), re.MULTILINE)
+    pinned = (work / "crates.lock").read_text()
+    lock.write_text(re.sub(r"^(?=checksum = )", f"{place}\n", pinned, flags=re.MULTILINE))
 
 
 class Card:
