@@ -26,7 +26,7 @@ from tests.support import altered_bundles as altering
 from tests.support.altered_bundles import Altered
 from tests.support.browser import NEEDED, TAGS, Looked
 from tests.support.bundles import Made, blocks, files_of, made_once, unpack
-from tests.support.commandline import KEYS, end_gpg, gpg
+from tests.support.commandline import KEYS, end_gpg, gpg, orgkey
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -354,6 +354,16 @@ def test_it_is_for_every_screen_and_reader(
         assert len(found.response["passes"]) > 15, "the checker looked at something"
         wide = page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth")
         assert wide <= 0
+
+
+def test_the_page_is_written_without_a_configuration_and_its_digest_told(tmp_path: Path, made: Made) -> None:
+    told = orgkey(tmp_path, "report", "--verify-page", "page.html", expect=0)
+    page = (tmp_path / "page.html").read_bytes()
+    assert page == offline.render() == files_of(made.data)["verify.html"]
+    assert hashlib.sha256(page).hexdigest() in told.out
+    assert hashlib.sha256(page).hexdigest() in files_of(made.data)["VERIFY.txt"].decode()
+    assert "exists already" in orgkey(tmp_path, "report", "--verify-page", "page.html", expect=3).error[0]
+    assert orgkey(tmp_path, "report", "--verify-page", "x.html", "--json").code == 2
 
 
 @pytest.mark.parametrize("name", ["openpgp.min.js", "fflate.min.js"])
