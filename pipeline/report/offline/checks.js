@@ -215,7 +215,11 @@ class Bundle {
     const sum = await sha256(this.record);
     let found = 0;
     for (const name of this.certificates) {
-      if (readJson(this.get(name), name).subject[0].digest.sha256 !== sum) continue;
+      let of = null; // what cannot be read is of no record; steps b and c say so
+      try {
+        of = readJson(this.get(name), name).subject[0].digest.sha256;
+      } catch {}
+      if (of !== sum) continue;
       if (text(this.get(name.replace(/json$/, "witness.pem"))) !== witness) {
         throw new Failure(`${name} is by another witness than the record's`);
       }
