@@ -186,7 +186,7 @@ class Bundle {
     for (const name of this.certificates) {
       const [data, signature] = [this.get(name), this.get(`${name}.sig`)];
       const pem = text(this.get(name.replace(/json$/, "witness.pem")));
-      const body = /^-----BEGIN PUBLIC KEY-----\n([A-Za-z0-9+/=\n]+)-----END PUBLIC KEY-----$/m.exec(pem);
+      const body = /^-----BEGIN PUBLIC KEY-----\n([A-Za-z0-9+/=\n]+)-----END PUBLIC KEY-----[\0- ]*$/m.exec(pem);
       let good = false;
       try {
         const key = await crypto.subtle.importKey("spki", bytesOf(body[1]), { name: "Ed25519" }, false, ["verify"]);
@@ -336,7 +336,7 @@ class Bundle {
  * not demand, and what is no base64 is passed over, which it does not do. Neither proves anything.
  */
 function unarmored(data) {
-  const block = /^-----BEGIN PGP (?:PUBLIC KEY BLOCK|SIGNATURE)-----[ \t\r]*\n(?:[^\n:]+: [^\n]*\n)*[ \t\r]*\n([^-]*)/gm;
+  const block = /^-----BEGIN PGP (?:PUBLIC KEY BLOCK|SIGNATURE)-----[ \t\r]*\n(?:[^\n:]+: [^\n]*\n)*[ \t\r]*\n([^-]*)-/gm;
   const found = [...text(data).matchAll(block)].flatMap(([, body]) => {
     const [, base64, checksum] = /^([^]*?)(?:\n=([A-Za-z0-9+/]{4})[^]*)?$/.exec(body);
     const bytes = bytesOf(base64.replace(/[^A-Za-z0-9+/]/g, ""));
