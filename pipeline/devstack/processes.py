@@ -70,6 +70,11 @@ def spawn(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> Process:
     ]
     with os_errors(f"cannot start {argv[0]}", hint="check that it can be executed"):
         pid = os.posix_spawn(argv[0], list(argv), dict(env), file_actions=actions, setsid=True)
+    return identified(pid)
+
+
+def identified(pid: int) -> Process:
+    """Tell a process from a later one with its id."""
     seen = _look(pid)
     return Process(pid, seen[1] if seen else 0, _boot_id())
 

@@ -14,7 +14,7 @@ from tests.support import leftovers
 
 ROOT = Path(__file__).parents[2]
 RUN = """
-import os, sys
+import os, subprocess, sys
 from pathlib import Path
 from pipeline.devstack import processes
 from tests.support import leftovers
@@ -24,7 +24,9 @@ process = processes.spawn(["/bin/sleep", "60"], log=run / "log", env=env)
 inside, memory = leftovers.directory("inside-"), leftovers.directory("okl-", memory=True)
 agent = processes.spawn(["/bin/sh", "-c", "sleep 60; :", str(memory)], log=run / "log", env=env)
 (run / f"note-process-{agent.pid}.json").unlink()  # as an agent that gpg has started
-for one in (process, agent):
+other = processes.identified(subprocess.Popen(["/bin/sleep", "60"], stdout=subprocess.DEVNULL).pid)
+leftovers.note_process(other.pid)
+for one in (process, agent, other):
     print(one.pid, one.started, one.boot, end=" ")
 print(run, inside, memory, flush=True)
 sys.stdin.read()
@@ -41,8 +43,10 @@ def test_the_next_run_sweeps_a_killed_one_and_no_living_one(tmp_path: Path) -> N
         )  # fmt: skip
         assert child.stdout is not None
         words = child.stdout.readline().split()
-        servers = [Process(int(pid), int(at), boot) for pid, at, boot in (words[:3], words[3:6])]
-        started.append((child, servers, [Path(word) for word in words[6:]]))
+        servers = [
+            Process(int(pid), int(at), boot) for pid, at, boot in zip(*[iter(words[:9])] * 3, strict=True)
+        ]
+        started.append((child, servers, [Path(word) for word in words[9:]]))
     (killed, ended, gone), (living, running, kept) = started
     try:
         killed.send_signal(signal.SIGKILL)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from pipeline.sources.backups.crew.readers import Crew
+from tests.support import leftovers
 from tests.support.commandline import ROOT
 from tests.support.secure_stack import Certificates
 
@@ -132,6 +133,7 @@ class DaskCrew:
             stdout=subprocess.DEVNULL,
             stderr=log,
         )
+        leftovers.note_process(made.pid)
         self._stack.callback(_end, made)
         return made
 

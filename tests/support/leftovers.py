@@ -59,6 +59,11 @@ def join(run: Path) -> None:
         processes.spawn = _noting(processes.spawn)
 
 
+def note_process(pid: int) -> None:
+    """Have a process that was just started end with the run."""
+    _note(f"process-{pid}", asdict(processes.identified(pid)))
+
+
 def directory(prefix: str, *, memory: bool = False) -> Path:
     """Make a directory that goes with the run: below its own, or a short one in memory.
 
@@ -110,7 +115,7 @@ def _noting(real: Callable[..., Process]) -> Callable[..., Process]:
     @wraps(real)
     def spawn(*args: Any, **how: Any) -> Process:
         process = real(*args, **how)
-        _note(f"process-{process.pid}", asdict(process))
+        note_process(process.pid)
         return process
 
     return spawn
