@@ -172,7 +172,7 @@ def watched(logged: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
             desk = Desk(fresh_place(logged), tmp_path / member, key=key)
             prefix = f"{desk.place.s3_prefix}-backups"
             for name in ("one.pgp", "two.pgp"):
-                data = encrypted(tmp_path / member, key, name.encode() * 10_000)
+                data = encrypted(key, name.encode() * 10_000)
                 client.put_object(Bucket=logged.state.bucket, Key=f"{prefix}/{name}", Body=data)
             desk.edit(str(logged.layout.identities), str(tmp_path / "logins" / member))
             ways[member] = {}
@@ -191,9 +191,9 @@ def watched(logged: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
         yield WatchedFleet(logged, folder, tmp_path / "state", watch, ways)
 
 
-def encrypted(folder: Path, key: str, data: bytes) -> bytes:
+def encrypted(key: str, data: bytes) -> bytes:
     """A backup as the server of this key makes one."""
-    home = folder / "server"
+    home = leftovers.directory("server-", memory=True)  # its agent's socket has a short name there
     try:
         gpg(home, "--import", str(KEYS / f"{key}-unprotected.asc"))
         options = ("--trust-model", "always", "--recipient", fingerprint_of(key))

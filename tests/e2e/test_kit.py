@@ -298,6 +298,6 @@ def test_a_kit_of_machines_alone_is_for_the_safe(place: Place, tmp_path: Path) -
 
 def test_no_kit_without_an_epoch_and_nothing_left_behind(desk: Desk) -> None:
     desk.run("custody", "kit", "--out", str(desk.folder / "kit"), expect=2)
-    desk.run("custody", "kit", "--out", str(desk.folder / "no/such/kit"), expect=2)
+    desk.run("custody", "kit", "--out", str(desk.folder / "no/such/kit"), expect=3)
     assert not (desk.folder / "kit").exists()
     assert [path.name for path in desk.folder.glob(".kit*")] == []

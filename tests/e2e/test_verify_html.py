@@ -101,7 +101,7 @@ def by_commands(altered: Altered, commands: str) -> dict[str, str] | None:
 
     The commands are those of the good bundle. Where the auditor gives no fingerprint, they take the bundle's.
     """
-    with tempfile.TemporaryDirectory(prefix="orgkey-altered-") as folder:
+    with tempfile.TemporaryDirectory(prefix="altered-bundles-") as folder:
         place = Path(folder) / "bundle"
         try:
             unpack(altered.data, place)

@@ -51,7 +51,7 @@ def main(name: str, got: str, out: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, _SIOCSIFFLAGS, _UP)
     with (
-        tempfile.TemporaryDirectory(prefix="orgkey-interop-") as home,
+        tempfile.TemporaryDirectory(prefix="interop-") as home,
         _environment(item, Path(got), Path(home)) as env,
     ):
         result: dict[str, Any] = {"version": item.version, **_version(item, Path(got), env)}

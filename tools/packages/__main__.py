@@ -21,12 +21,12 @@ def main() -> int:
     made = [*sorted(build.DIST.glob("orgkey-escrow*.deb")), *sorted(build.DIST.glob("orgkey-escrow*.rpm"))]
     try:
         if "build" in what:
-            with tempfile.TemporaryDirectory(prefix="orgkey-packages.") as first:
+            with tempfile.TemporaryDirectory(prefix="packages-of-orgkey.") as first:
                 made = build.packages(Path(first), build.DIST)
                 for path in made:
                     size = path.stat().st_size / 1e6
                     say(f"{path.name}: {size:.0f} MB, SHA-256 {build.digest(path)}")
-            with tempfile.TemporaryDirectory(prefix="orgkey-packages.") as second:
+            with tempfile.TemporaryDirectory(prefix="packages-of-orgkey.") as second:
                 again = build.packages(Path(second), Path(second) / "dist")
                 if differ := [
                     one.name
