@@ -68,7 +68,7 @@ def ensure(buildah: Buildah, name: str, version: str) -> tuple[str, str]:
     mine = f"localhost/orgkey-base:{pins}"
     if not buildah.has(mine):
         _make(buildah, mine, python)
-    buildah("tag", mine, f"docker.io/library/{name}")
+    buildah("tag", mine, f"localhost/{name}")
     return words, mine
 
 

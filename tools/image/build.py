@@ -59,7 +59,7 @@ def built(said: Transcript, work: Path, *, again: bool = True) -> Image:
     told = buildah(*words)
     said.output("\n".join(line for line in told.splitlines() if re.match(r"\[\d/\d\] STEP", line)))
     said.output(f"built in {time.monotonic() - begun:.0f} s")
-    buildah.keep(made, f"docker.io/library/{name}", tag)
+    buildah.keep(made, f"localhost/{name}", tag)
     image = buildah.unpack(tag)
     _weigh(said, image)
     return image
