@@ -244,7 +244,8 @@ def _parties(config: Config) -> list[Finding]:
     model.require_no_single_party(config)
     alone = ", ".join(model.single_parties(config))
     if not alone:
-        return [Finding(Level.OK, "custody", "no one party can reconstruct the key alone")]
+        message = "by the configuration, no one party can reconstruct the key alone"
+        return [Finding(Level.OK, "custody", f"{message}; `orgkey custody posture` asks the servers, too")]
     message = f"{alone} can reconstruct the key alone; policy.accept_single_party is set"
     return [Finding(Level.WARN, "custody", message, "add a holder that somebody else controls")]
 
