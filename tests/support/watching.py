@@ -23,6 +23,7 @@ from tests.support.relays import join, listening
 _HEAP: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) rw\S+ \S+ \S+ 0\s+(\[heap\])?$")
 _CHUNK: Final = 1 << 22
 _LONGEST: Final = 256
+_LOOKS: Final = 5
 
 
 @dataclass
@@ -49,12 +50,10 @@ class Watch:
     Attributes:
         secrets: What is looked for in memory; it begins with fixed letters, or the look takes too long.
         processes: By process id.
-        unknown: Connections whose process was not found.
     """
 
     secrets: re.Pattern[bytes]
     processes: dict[int, SeenProcess] = field(default_factory=dict)
-    unknown: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
@@ -72,6 +71,8 @@ class Watch:
 
         def serve(connection: socket.socket) -> None:
             address = self._look(connection, name)
+            if address is None:
+                return  # its process has closed it, or ended: nothing of it reaches the server
             with socket.create_connection(
                 (behind.hostname or "", behind.port or 80), timeout=30, source_address=(address, 0)
             ) as back:
@@ -80,8 +81,9 @@ class Watch:
         with listening(serve) as port:
             yield f"http://127.0.0.1:{port}"
 
-    def _look(self, connection: socket.socket, way: str) -> str:
-        holders = _holders(connection)
+    def _look(self, connection: socket.socket, way: str) -> str | None:
+        # What the kernel lists may lack an entry while others come and go.
+        holders = next((found for _ in range(_LOOKS) if (found := _holders(connection))), [])
         for pid in holders:
             with self._lock:
                 number = len(self.processes) + 1
@@ -91,8 +93,7 @@ class Watch:
             seen.files |= open_files(pid)
             if new:
                 seen.secrets |= in_memory(pid, self.secrets)
-        self.unknown += not holders
-        return self.processes[holders[0]].address if holders else "127.0.0.1"
+        return self.processes[holders[0]].address if holders else None
 
 
 def _holders(connection: socket.socket) -> list[int]:
