@@ -13,6 +13,8 @@ from pathlib import Path
 
 from playwright.sync_api import ViewportSize, sync_playwright
 
+from tests.support.browser import CHROMIUM, QUIET
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "demo.md"
 PICTURE = ROOT / "docs" / "pictures" / "report.png"
@@ -46,9 +48,8 @@ def shortened(printed: str, work: str) -> str:
 
 def picture(report: Path) -> None:
     """Photograph the head of a report."""
-    program = shutil.which("chromium")
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         page = browser.new_page(viewport=SIZE, color_scheme="light")
         page.goto(report.as_uri())
         page.screenshot(path=PICTURE)

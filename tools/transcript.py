@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -61,12 +63,15 @@ class Transcript:
         return 1 if self.failed else 0
 
 
-def demand(programs: Mapping[str, str]) -> None:
-    """End with one line that says what to install, when a program is missing.
+def begin_as_root(programs: Mapping[str, str]) -> None:
+    """End with one line for who is not root, or lacks a program; end cleanly when asked to.
 
     Args:
         programs: By command, the Debian package that brings it.
     """
+    if os.geteuid() != 0:
+        sys.exit("run it as root: it makes files of other users, and mounts")
     missing = sorted({package for name, package in programs.items() if shutil.which(name) is None})
     if missing:
         sys.exit(f"missing: on Debian `apt install {' '.join(missing)}`")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended on the way out

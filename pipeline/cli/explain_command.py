@@ -37,8 +37,8 @@ def explain(
 
 def _contents() -> str:
     rows = [
-        f"  {name:<18} {title}"
-        for name, (path, title) in sorted(_pages().items())
+        f"  {name:<18} {_title(path)}"
+        for name, path in sorted(_pages().items())
         if path.parent.name != "adr" or name == "adr"  # that page lists the others
     ]
     return "\n".join(["orgkey explain CODE says what an exit code means, and what to do.", "", *rows])
@@ -54,21 +54,22 @@ def _exit_code(number: int) -> str:
     return f"{number} {code.label}\n{code.meaning}\nwhat to do: {code.remedy}\nthe same command {again}"
 
 
-def _pages() -> dict[str, tuple[Path, str]]:
-    """The pages by name, each with its title."""
-    pages = {}
-    for path in docs_path().rglob("*.md"):
-        name = path.parent.name if path.stem == "README" else path.stem
-        heading = _HEADING.search(path.read_text(_TEXT))
-        pages[name] = (path, heading[2] if heading else name)
-    return pages
+def _pages() -> dict[str, Path]:
+    """The pages by name."""
+    found = docs_path().rglob("*.md")
+    return {path.parent.name if path.stem == "README" else path.stem: path for path in found}
+
+
+def _title(path: Path) -> str:
+    heading = _HEADING.search(path.read_text(_TEXT))
+    return heading[2] if heading else path.stem
 
 
 def _page(name: str) -> str:
     pages = _pages()
     if name not in pages:
         raise UsageProblem(f"there is no page {name!r}", hint="`orgkey explain` lists the pages")
-    return pages[name][0].read_text(_TEXT)
+    return pages[name].read_text(_TEXT)
 
 
 def _sections(text: str, words: list[str]) -> Iterator[str]:

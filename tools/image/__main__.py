@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -17,7 +16,7 @@ from tools.image.build import CONTAINER, PROGRAMS, ROOT, built
 from tools.image.buildah import Image, alone
 from tools.image.container import Container, Ended, Mount, fresh, hand_over, of_compose, run, send, started
 from tools.image.site import Key, Site
-from tools.transcript import Transcript, demand
+from tools.transcript import Transcript, begin_as_root
 
 COMPOSE: dict[str, Any] = yaml.safe_load((CONTAINER / "compose.yaml").read_text())
 CONFIG = ("--config", "/etc/orgkey/orgkey.toml")
@@ -25,10 +24,7 @@ CONFIG = ("--config", "/etc/orgkey/orgkey.toml")
 
 def main() -> int:
     """Do all of it, and say what did not hold."""
-    if os.geteuid() != 0:
-        sys.exit("run it as root: it makes files of other users, and mounts")
-    demand(PROGRAMS)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended on the way out
+    begin_as_root(PROGRAMS)
     said = Transcript()
     with alone(), tempfile.TemporaryDirectory(prefix="image-") as folder:
         image = built(said, Path(folder))

@@ -6,9 +6,7 @@ Run as root: ``python -m tools.kubernetes``.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -27,7 +25,7 @@ from tools.kubernetes.crew import Crew
 from tools.kubernetes.node import Node
 from tools.schedule.jobs import JOBS, TIMED, WATCH, Job
 from tools.schedule.kubernetes import UID
-from tools.transcript import Transcript, demand
+from tools.transcript import Transcript, begin_as_root
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "infra" / "schedule" / "kubernetes"
@@ -37,10 +35,7 @@ UNREACHABLE = 20
 
 def main() -> int:
     """Do all of it, and say what did not hold."""
-    if os.geteuid() != 0:
-        sys.exit("run it as root: it makes files of other users, and mounts")
-    demand(PROGRAMS)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended on the way out
+    begin_as_root(PROGRAMS)
     said = Transcript()
     with alone(), tempfile.TemporaryDirectory(prefix="kubernetes-") as folder:
         work = Path(folder)
