@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ from tests.support.relays import join, listening
 _HEAP: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) rw\S+ \S+ \S+ 0\s+(\[heap\])?$")
 _CHUNK: Final = 1 << 22
 _LONGEST: Final = 256
-_LOOKS: Final = 5
+_SECONDS: Final = 60
+"""How long the process behind an open connection is looked for."""
 
 
 @dataclass
@@ -82,8 +84,10 @@ class Watch:
             yield f"http://127.0.0.1:{port}"
 
     def _look(self, connection: socket.socket, way: str) -> str | None:
-        # What the kernel lists may lack an entry while others come and go.
-        holders = next((found for _ in range(_LOOKS) if (found := _holders(connection))), [])
+        # What the kernel lists may lack an entry while others come and go: looked at until it is there.
+        holders, until = _holders(connection), time.monotonic() + _SECONDS
+        while not holders and not _closed(connection) and time.monotonic() < until:
+            holders = _holders(connection)
         for pid in holders:
             with self._lock:
                 number = len(self.processes) + 1
@@ -94,6 +98,16 @@ class Watch:
             if new:
                 seen.secrets |= in_memory(pid, self.secrets)
         return self.processes[holders[0]].address if holders else None
+
+
+def _closed(connection: socket.socket) -> bool:
+    """Whether the other end has closed a connection."""
+    with suppress(BlockingIOError):
+        try:
+            return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except ConnectionError:
+            return True
+    return False
 
 
 def _holders(connection: socket.socket) -> list[int]:
