@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.measure import CannotMeasure, Sample, run
+from tests.support import leftovers
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPORT = ROOT / "tests" / "assets" / "keys" / "rsa4096-two-block.asc"
@@ -178,7 +178,8 @@ def bench() -> Iterator[Bench]:
         if not (BIN / name).exists():
             raise CannotMeasure(f"{BIN / name} is missing: run `make setup`")
     cache = str(cache_root())  # the user's own, whatever HOME is below: the servers are built once
-    work = Path(tempfile.mkdtemp(prefix="orgkey-bench-"))
+    begun = leftovers.begin()  # a bench that was killed is swept by the next run
+    work = leftovers.directory("bench-")
     env = clean_environment(work) | {"ORGKEY_STACK_CACHE": cache}
     stack = ["--dir", str(work / "stack")]
     try:
@@ -190,7 +191,7 @@ def bench() -> Iterator[Bench]:
     finally:
         down = [ORGKEY, "stack", "down", "--wipe", *stack]
         subprocess.run(down, env=env, cwd=ROOT, stdout=subprocess.DEVNULL, timeout=60, check=False)
-        shutil.rmtree(work, ignore_errors=True)
+        leftovers.sweep(begun)
 
 
 def help_page() -> Sample:

@@ -14,10 +14,10 @@ from pipeline.core.errors import OrgkeyError, UsageProblem
 from pipeline.core.secret import Secret
 from pipeline.openpgp.format import armor
 from pipeline.openpgp.format.packets import Packet, Tag, build, join, parse
-from pipeline.openpgp.format.protection import close_secret
+from pipeline.openpgp.format.protection import ESCROW_COUNT_OCTET, close_secret
 from pipeline.openpgp.gnupg.driver import GnuPG
 from pipeline.openpgp.key import parsing, validity
-from pipeline.openpgp.key.rewrap import UnlockedKey
+from pipeline.openpgp.key.rewrap import UnlockedKey, unlock
 
 SECONDS: Final = 120.0
 ALGORITHMS: Final = {
@@ -78,9 +78,14 @@ def renew(tsk: bytes, fingerprint: str, days: int, passphrase: Secret, moment: d
 
 
 def exported(home: GnuPG, fingerprint: str, passphrase: Secret) -> bytes:
-    """A home's secret key, binary, under the same passphrase."""
+    """A home's secret key, binary, under the same passphrase.
+
+    Protected anew: of what gpg itself has written, its agent cannot use one key in some thousands after an
+    import (see :attr:`Protection.text_like`).
+    """
     answer = home.call("--export-secret-keys", fingerprint, passphrase=passphrase)
-    return home.demand("export", answer).output
+    found = unlock(home.demand("export", answer).output, passphrase)
+    return found.protect(passphrase, s2k_count_octet=ESCROW_COUNT_OCTET)
 
 
 def expires(public: bytes) -> datetime | None:
