@@ -261,7 +261,8 @@ def read_again(
 ) -> dict[int, CrewReading]:
     """Read some of what the crew has read on this machine, chosen now that all answers are in.
 
-    A machine that gave another result is named, and all that it said is read again.
+    A machine that gave another result is named, and all that the crew said is read again: machines choose
+    their names, so nobody knows what else is the same one's.
 
     Args:
         readings: What the crew said of each backup.
@@ -274,18 +275,15 @@ def read_again(
     result = dict(readings)
     answered = [number for number, item in readings.items() if item.worker and _conclusive(item.found)]
     chosen = random.SystemRandom().sample(answered, _share(len(answered), percent))
-    liars: set[str] = set()
-    done: set[int] = set()
     while chosen:
-        done.update(chosen)
+        lies = False
         for number, own in zip(chosen, again(chosen), strict=True):
             said = readings[number]
             result[number] = CrewReading(own, None, said.seconds)
             if _conclusive(own) and not _same(said.found, own):
-                assert said.worker is not None
-                liars.add(said.worker)
+                lies = True
                 result[number] = replace(result[number], found=Reading(_lie(said), own.sha256))
-        chosen = [number for number in answered if readings[number].worker in liars and number not in done]
+        chosen = [number for number in answered if result[number].worker is not None] if lies else []
     return result
 
 
@@ -315,5 +313,5 @@ def _lie(said: CrewReading) -> IntegrityProblem:
     return IntegrityProblem(
         f"{said.worker} said of it what this machine does not find "
         f"({problem or ('verified' if claim is Code.OK else claim.meaning)})",
-        hint=f"take {said.worker} out of the crew, find out why, and run this again",
+        hint=f"find out which machine of the crew calls itself {said.worker}, and why it said so",
     )

@@ -214,7 +214,7 @@ def test_a_machine_that_lies_is_named_and_nothing_it_said_stands(
             assert "w1 said of it what this machine does not find" in str(item.found.outcome)
 
 
-def test_one_lie_has_all_of_its_machine_read_again(
+def test_one_lie_has_all_read_again_by_whatever_names(
     issued: dict[str, IssuedTicket], answers: Lines, again: Again, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readings, _ = entered(issued, answers)
@@ -222,7 +222,7 @@ def test_one_lie_has_all_of_its_machine_read_again(
     readings[1] = replace(said, found=replace(said.found, sha256="0" * 64))
     monkeypatch.setattr("random.SystemRandom.sample", lambda *_: [1])
     checked = read_again(readings, 5, again)
-    assert {number for number, item in checked.items() if item.worker is None} == {1, 3, 5, 7}
+    assert {number for number, item in checked.items() if item.worker is None} == set(range(COUNT))
     assert [code(checked[number]) for number in range(COUNT)] == [Code.OK, Code.INTEGRITY, *[Code.OK] * 6]
 
 
