@@ -32,6 +32,7 @@ from pipeline.monitoring.notify import channels
 from pipeline.posture import model
 from pipeline.storage.interface import Stored, Target, Tried
 from pipeline.workflows import provision
+from pipeline.workflows.backups import crew_check
 
 OLDEST_GPG: Final = (2, 2, 0)
 _ROLES: Final[tuple[IdentityName, ...]] = ("writer", "driller", "auditor", "retention")
@@ -75,6 +76,8 @@ def examine(context: KeyScope, *, try_writing: bool = False) -> list[Finding]:
         *(("doctor", check) for check in at_servers),
         *(("live key", partial(_live_key, context, place)) for place in live_places),
         *((f"backups {name}", partial(_backups, context, name)) for name in config.backups),
+        ("readers", partial(crew_check.key, config.readers)),
+        ("readers", partial(crew_check.folder, config.readers)),
         ("ledger", partial(ledger_lag.findings, context)),
         ("doctor", partial(provision.findings, context)),
         ("replication", partial(_replication, context, driller)),

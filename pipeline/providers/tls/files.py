@@ -75,8 +75,12 @@ def require_authority(path: str | None) -> None:
         raise UsageProblem(f"the CA file {path} {what}", hint=hint) from error
 
 
-def require_pair(pair: Pair | None) -> None:
+def require_pair(pair: Pair | None, settings: str = "client_cert_file and client_key_file") -> None:
     """See that a client's certificate and key can be used, and belong together.
+
+    Args:
+        pair: Their files.
+        settings: Where the configuration names them.
 
     Raises:
         UsageProblem: One cannot be read, is none, or they do not fit.
@@ -85,7 +89,7 @@ def require_pair(pair: Pair | None) -> None:
         return
     import ssl
 
-    hint = "correct client_cert_file and client_key_file"
+    hint = f"correct {settings}"
     try:
         for path in pair:
             Path(path).read_bytes()
@@ -99,7 +103,7 @@ def require_pair(pair: Pair | None) -> None:
             problem = f"the client certificate's file {path} cannot be read: {error.strerror or error}"
         if "KEY_VALUES_MISMATCH" in str(error):
             problem = f"the key in {pair[1]} is not that of the certificate in {pair[0]}"
-            hint = "correct client_cert_file and client_key_file"
+            hint = f"correct {settings}"
         raise UsageProblem(problem, hint=hint) from error
 
 
