@@ -220,6 +220,17 @@ needs = [{{ holder = "custodians", threshold = 2 }}]
         step("The right one does not help any more")
         right = (ASKED, PIN), (second.number, CANCEL)
         self._check(*right, code=31, tells=["the PIN of the card is blocked", "Admin PIN"])
+        step("She unblocks it as the hint says, and her share opens again")
+        shell = "gpg/card>"
+        self._alice.run(
+            *("gpg", "--card-edit"),
+            answers=[
+                *((shell, "admin"), (shell, "passwd"), ("Your selection", "2")),
+                *((ASKED, ADMIN_PIN), (ASKED, PIN), (ASKED, PIN)),
+                *(("Your selection", "q"), (shell, "quit")),
+            ],
+        )
+        self._check((ASKED, PIN), tells=["is good"])
         first.remove()
 
     def exports(self) -> None:

@@ -31,7 +31,7 @@ def screen(raw: bytes) -> list[str]:
     """The lines of a terminal's output as one reads them: without colours, frames and moves."""
     text = _MOVE.sub("\n", raw.decode(errors="replace"))
     text = _FRAME.sub("", _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
-    lines = (re.sub(r"^\s*x(?=[ <])|\s*x$", "", line).rstrip() for line in text.split("\n"))
+    lines = (re.sub(r"^\s*x(?=[ <]|$)|\s+x$", "", line).rstrip() for line in text.split("\n"))
     return [line for line in lines if line.strip()]
 
 
