@@ -84,18 +84,23 @@ def moment() -> int:
     return int(given or run("git", "log", "-1", "--format=%ct"))
 
 
-def interpreter() -> tuple[Path, str]:
-    """The interpreter that the packages run on, and its version, for example ``3.11``."""
-    python = Path(os.environ.get("PACKAGE_PYTHON", "/usr/bin/python3")).resolve()
+def interpreter(python: Path | None = None) -> tuple[Path, str]:
+    """The interpreter that the packages run on, and its version, for example ``3.11``.
+
+    Args:
+        python: By default the one that ``PACKAGE_PYTHON`` names, or this host's.
+    """
+    python = (python or Path(os.environ.get("PACKAGE_PYTHON", "/usr/bin/python3"))).resolve()
     return python, run(python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").strip()
 
 
-def packages(work: Path, to: Path) -> list[Path]:
+def packages(work: Path, to: Path, on: Path | None = None) -> list[Path]:
     """Make both packages.
 
     Args:
         work: An empty directory.
         to: Where they are put.
+        on: See :func:`interpreter`.
 
     Returns:
         The ``.deb``, then the ``.rpm``.
@@ -105,7 +110,7 @@ def packages(work: Path, to: Path) -> list[Path]:
     """
     # What is fetched has a hash in a lock file; what is built, is built by what is locked.
     when = moment()
-    python, version = interpreter()
+    python, version = interpreter(on)
     stage = work / "root"
     wheels = dependencies(python, version)
     run(
@@ -242,7 +247,7 @@ def description(stage: Path, release: str, version: str, glibc: int) -> Mapping[
     return {
         "name": "orgkey-escrow",
         "arch": arch,
-        "version": release,
+        "version": older(release),
         "release": "1",
         "section": "admin",
         "maintainer": "The maintainers of orgkey-escrow <root@localhost>",
@@ -263,6 +268,11 @@ def description(stage: Path, release: str, version: str, glibc: int) -> Mapping[
         "rpm": {"group": "Applications/System", "buildhost": "localhost", "compression": "zstd"},
         "deb": {"compression": "zstd"},
     }
+
+
+def older(release: str) -> str:
+    """A release as package managers sort it: a candidate is older than what it is a candidate for."""
+    return re.sub(r"(?=(?:a|b|rc)\d)", "~", release)
 
 
 def _contents(stage: Path) -> Iterator[Mapping[str, Any]]:

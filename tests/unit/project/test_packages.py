@@ -83,3 +83,8 @@ def test_the_scripts_enable_nothing_and_remove_no_state() -> None:
         assert not re.search(
             r"\benable\b(?!d)|userdel|deluser|/var/lib", text.replace("--home-dir /var/lib/orgkey", "")
         )
+
+
+def test_a_candidate_is_older_than_its_release() -> None:
+    # `~` sorts before the end, for Debian as for RPM; the rest of a release stays as it is.
+    assert [build.older(it) for it in ("1.0.0", "1.0.0rc1", "1.1b2")] == ["1.0.0", "1.0.0~rc1", "1.1~b2"]
