@@ -33,7 +33,14 @@ NAVIGATION = {
     "Disasters": ["docs/runbooks/*.md", "docs/exit-codes.md"],
     "Looking up": ["docs/reference/*.md"],
     "Infrastructure": ["infra/*/README.md"],
-    "Why": ["docs/design.md", "docs/adr/*.md", "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md"],
+    "Why": [
+        "docs/design.md",
+        "docs/adr/*.md",
+        "docs/versions.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+    ],
 }
 """Where each page stands: heading and files, in order; a file that stands nowhere is an error."""
 _CONFIG = """\

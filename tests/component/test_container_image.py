@@ -13,6 +13,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from pipeline import __version__
 from pipeline.devstack.programs import VERSITYGW
 from tools.schedule import kubernetes
 
@@ -62,9 +63,9 @@ def test_the_image_runs_as_the_user_that_the_manifests_name() -> None:
 
 def test_the_image_is_labelled_with_the_version_and_has_a_python_that_is_supported() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert f'image.version="{project["version"]}"' in IMAGE
+    assert f'image.version="{__version__}"' in IMAGE
     assert project["description"] in IMAGE
-    assert COMPOSE["services"]["orgkey"]["image"].endswith(f":{project['version']}")
+    assert COMPOSE["services"]["orgkey"]["image"].endswith(f":{__version__}")
     bases = set(re.findall(r"^FROM (\S+)", IMAGE, re.MULTILINE))
     assert len(bases) == 1
     match = re.fullmatch(r"python:(3\.\d+)-slim-bookworm", bases.pop())

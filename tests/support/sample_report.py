@@ -82,7 +82,7 @@ def good() -> Report:
         generated=NOW,
         host="escrow-1.example.com",
         run="5a1b2c3d4e5f6a7b",
-        program="orgkey-escrow 0.1.0",
+        program="orgkey-escrow 1.0.0rc1",
         since=NOW - timedelta(days=365),
         previous=NOW - timedelta(days=31),
         drill_interval_days=7.0,

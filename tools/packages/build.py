@@ -250,7 +250,7 @@ def description(stage: Path, release: str, version: str, glibc: int) -> Mapping[
         "version": older(release),
         "release": "1",
         "section": "admin",
-        "maintainer": "The maintainers of orgkey-escrow <root@localhost>",
+        "maintainer": "The orgkey-escrow contributors <root@localhost>",
         "description": project["description"],
         "license": project["license"],
         "contents": [*_contents(stage)],

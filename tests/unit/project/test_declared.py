@@ -9,6 +9,8 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+from pipeline import __version__
+
 ROOT = Path(__file__).parents[3]
 TYPES_ONLY = {"_typeshed"}  # comes with the type checker, and is imported for it alone
 
@@ -40,6 +42,21 @@ def _imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module.partition(".")[0])
     return found
+
+
+def test_the_version_is_the_same_wherever_it_stands() -> None:
+    for name, times in {
+        "README.md": 1,
+        "docs/tutorial.md": 1,
+        "infra/ansible/roles/orgkey/defaults/main.yml": 1,
+        "infra/container/Containerfile": 2,
+        "infra/container/README.md": 2,
+        "infra/container/compose.yaml": 1,
+        "infra/crew/kubernetes.yaml": 1,
+        "infra/schedule/kubernetes/overlays/example/kustomization.yaml": 1,
+        "infra/terraform/README.md": 3,
+    }.items():
+        assert (ROOT / name).read_text().count(__version__) == times, name
 
 
 def test_types_are_shipped() -> None:
