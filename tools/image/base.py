@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from tools.image.buildah import Buildah
+from tools.interpreters import interpreters
 
 SUITE = "bookworm"
 # What Python's own modules are linked with, and what the maker's image has besides.
@@ -74,13 +75,9 @@ def ensure(buildah: Buildah, name: str, version: str) -> tuple[str, str]:
 
 def _python(version: str) -> Path:
     named = os.environ.get("IMAGE_PYTHON")
-    # What lies on PATH may be pyenv's script, which runs only the version that is chosen there.
-    installed = Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python{version}")
-    for path in (named or shutil.which(f"python{version}"), *installed):
-        if path is None:
-            continue
+    for path in [Path(named)] if named else interpreters(version):
         try:
-            prefix = Path(_ask(Path(path), "import sys; print(sys.base_prefix)"))
+            prefix = Path(_ask(path, "import sys; print(sys.base_prefix)"))
         except (OSError, subprocess.CalledProcessError):
             continue
         if prefix != Path("/usr"):

@@ -14,6 +14,7 @@ from pipeline.devstack import build
 from pipeline.devstack.programs import OPENBAO
 from pipeline.devstack.progress import Progress
 from tools.interop.counterparts import Counterpart
+from tools.interpreters import interpreters
 
 ROOT = Path(__file__).parents[2]
 HERE = ROOT / "build" / "interop"
@@ -121,13 +122,8 @@ def openssl(_: Counterpart) -> Path:
 
 def _python(version: str) -> str:
     name = f"python{version}"
-    # What lies on PATH may be pyenv's script, which runs only the version that is chosen there.
-    known = [
-        *map(str, Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/{name}")),
-        shutil.which(name),
-    ]
-    if found := next(filter(None, known), None):
-        return found
+    if known := interpreters(version):
+        return str(known[0])
     if version != "3.14":
         raise NotHad(f"no {name} on this host")
     root = _debian("python-3.14-root", "sid", (*_PYTHON, *_READLINE))

@@ -6,12 +6,14 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +28,7 @@ from tools.interop.fetch import ROOT
 
 _UP = struct.pack("16sh", b"lo", 0x1 | 0x40)  # IFF_UP, IFF_RUNNING
 _SIOCSIFFLAGS = 0x8914
-START_SECONDS, DEMO_SECONDS, SUITE_SECONDS = 90.0, 300.0, 300.0
+START_SECONDS, DEMO_SECONDS, SUITE_SECONDS = 90.0, 900.0, 900.0
 # Of the contract suite what is about the part; all of it with proofs where the program runs on another.
 SUITES: Mapping[Part, tuple[str, ...]] = {
     Part.S3: ("tests/contract", "tests/runbooks/test_own_s3_bucket.py", "-k", "s3"),
@@ -215,23 +217,29 @@ def _demo(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _suite(env: Mapping[str, str], suite: tuple[str, ...]) -> dict[str, Any]:
-    argv = (f"{env['VENV']}/bin/python", "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *suite)
+    options = ("-q", "-rs", "-n", "2", "-p", "no:cacheprovider")
+    argv = (f"{env['VENV']}/bin/python", "-m", "pytest", *options, *suite)
     done = _run(argv, env, SUITE_SECONDS)
     last = done.stdout.strip().splitlines()[-1:] or [done.stderr[-200:]]
     counts = {
         kind: int(number) for number, kind in re.findall(r"(\d+) (passed|failed|skipped|error)", last[0])
     }
     failed = dict.fromkeys(re.findall(r"^(?:FAILED|ERROR) \S+::(\w+)", done.stdout, re.MULTILINE))
-    return {"code": done.returncode, **counts, "names": list(failed), "last": last[0]}
+    why: Counter[str] = Counter()
+    for count, reason in re.findall(r"^SKIPPED \[(\d+)\] .*?: (.*)$", done.stdout, re.MULTILINE):
+        why[reason.removeprefix("Skipped: ")] += int(count)
+    return {"code": done.returncode, **counts, "names": list(failed), "why": why, "last": last[0]}
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str], seconds: float) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(
+        done = subprocess.run(
             argv, cwd=ROOT, env=dict(env), capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(argv, 124, "", f"orgkey: error: not done in {seconds:.0f} s")
+        done = subprocess.CompletedProcess(argv, 124, "", f"orgkey: error: not done in {seconds:.0f} s")
+    print(f"$ {shlex.join(argv)}\n{done.stdout}{done.stderr}[exit code {done.returncode}]\n", flush=True)
+    return done
 
 
 def _said(errors: str, shown: str = "") -> str:

@@ -19,7 +19,14 @@ RESULT: dict[str, Any] = {
     "tried": ["the server lacks something", "the writer may delete versions"],
     "tried_left": 2,
     "demo": {"code": 23, "seconds": 9, "said": "4: a | b"},
-    "suite": {"code": 1, "passed": 70, "failed": 2, "names": ["test_a", "test_b"], "last": ""},
+    "suite": {
+        "code": 1,
+        "passed": 70,
+        "failed": 2,
+        "names": ["test_a", "test_b"],
+        "why": {"it is cold": 3},
+        "last": "",
+    },
 }
 
 
@@ -41,6 +48,7 @@ def test_a_result_is_a_row_its_features_what_was_said_and_what_failed() -> None:
     ] == ["- |" if name == CHECKSUM else "● |" for name in FEATURES]
     assert "| moto | the writer may delete versions | 0 | the server lacks something | 2 |" in page
     assert "- moto: `test_a`, `test_b`" in page
+    assert "- moto: 3 since it is cold" in page
 
 
 def test_what_was_not_run_says_why() -> None:
