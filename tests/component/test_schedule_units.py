@@ -202,6 +202,17 @@ def test_all_tries_fit_into_the_interval_that_counts_them(path: Path) -> None:
     assert interval + int(timer["RandomizedDelaySec"][0]) <= turn
 
 
+def test_the_readme_says_how_many_starts_systemd_takes() -> None:
+    text = " ".join((make_schedule.SCHEDULE / "README.md").read_text().split())
+    told = {job.name: (job.tries, job.all_tries_seconds // 60) for job in jobs.TIMED}
+    status, (backups,) = told.pop("status"), {told.pop("backups"), told.pop("backups-part")}
+    (rest,) = set(told.values())
+    words = {2: "two", 4: "four"}
+    assert f"After {words[rest[0]]} within {rest[1]} minutes" in text
+    assert f"(`status`: {words[status[0]]} within {status[1]} minutes," in text
+    assert f"`backups` and `backups-part`: {words[backups[0]]} within {backups[1]})" in text
+
+
 def test_timers_and_services_are_the_jobs() -> None:
     assert {path.name for path in SERVICES} == {f"{systemd.unit_name(job)}.service" for job in jobs.JOBS}
     assert {path.stem for path in TIMERS} == {path.stem for path in SERVICES} - {"orgkey@"}
