@@ -95,7 +95,7 @@ card: servers ## Play a custodian with smart cards: real gpg, pinentry and pcscd
 kubernetes: servers ## Apply the manifests to Kubernetes, run their pods with the image; as root, a quarter of an hour
 	@$(BIN)/python -m tools.kubernetes
 
-machine: servers ## Run the units and the Ansible role on a Debian that boots systemd; as root, ten minutes
+machine: servers ## Run units, Ansible role and .deb on a Debian that boots systemd; as root, a quarter of an hour
 	@$(BIN)/python -m tools.machine $(if $(DEBIAN),--debian $(DEBIAN)) $(PARTS)
 
 # Providers are those of the plugin directories, or below TF_PLUGINS; none is fetched. PROGRAM=terraform builds nothing.

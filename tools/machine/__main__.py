@@ -71,12 +71,18 @@ def main() -> int:
         base = images.debian(given.debian)
         packages = images.packages(base)
         images.ansible()
+        chosen, dist = given.parts or list(parts.PARTS), folder / "dist"
+        dist.mkdir()
+        if "package" in chosen:
+            images.deb(base, dist)
         _alone()
-        for name in given.parts or parts.PARTS:
+        for name in chosen:
             (folder / name).mkdir()
             with (
                 running(folder / name / "estate") as estate,
-                nspawn.Machine(base, folder / name, transcript, packages) as machine,
+                nspawn.Machine(
+                    base, folder / name, transcript, {"/packages": packages, "/dist": dist}
+                ) as machine,
             ):
                 try:
                     parts.PARTS[name](machine, estate)

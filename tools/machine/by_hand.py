@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -45,18 +46,31 @@ def install(machine: Machine) -> None:
     machine.type("/opt/orgkey/bin/orgkey --version")
 
 
-def set_up(machine: Machine, estate: Estate) -> None:
-    """Users, units, folders, credentials and configuration, line by line; then the doctor."""
+def set_up(machine: Machine, estate: Estate, *, packaged: bool = False) -> None:
+    """Users, units, folders, credentials and configuration, line by line; then the doctor.
+
+    Args:
+        machine: Where.
+        estate: Whose.
+        packaged: Whether a package was installed.
+    """
     machine.transcript.chapter("A host is set up as infra/schedule/README.md says")
     server = estate.servers["pgp1"]
-    lines = guide.typed(guide.section(guide.SCHEDULE, "systemd"))
+    text = guide.section(guide.SCHEDULE, "systemd")
+    lines, folder, units = guide.typed(text), f"{CHECKOUT}/infra/schedule", "/etc/systemd/system"
     doctor = next(number for number, line in enumerate(lines) if line.startswith("systemd-run"))
-    for line in lines[:doctor]:
-        machine.type(line, folder=f"{CHECKOUT}/infra/schedule")
+    begin = 0
+    if packaged:
+        stated = re.search(r"begin with the fifth line,\s+in\s+`(\S+)`", text)
+        assert stated
+        begin, folder, units = 4, stated[1], "/usr/lib/systemd/system"
+    for line in lines[begin:doctor]:
+        machine.type(line, folder=folder)
     for line in guide.typed(guide.section(guide.SCHEDULE, "Credentials")):
         machine.type(line)
     fill(machine, server)
-    machine.type("systemd-analyze verify --man=no /etc/systemd/system/orgkey*")
+    told = machine.type(f"systemd-analyze verify --man=no {units}/orgkey*")
+    machine.transcript.check(not told, "systemd-analyze has no word about the units", told)
     told = machine.type(lines[doctor])
     machine.transcript.check("FAIL" not in told, "the doctor, asked as a unit, finds nothing wrong", told)
 

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.devstack.programs import cache_root
+from tools.interpreters import interpreters
 from tools.machine import nspawn
+from tools.packages import build
 
 ROOT = Path(__file__).parents[2]
 LOCKS = (ROOT / "requirements-build.lock", ROOT / "requirements-production.lock")
@@ -93,6 +95,27 @@ def packages(base: Path) -> Path:
             raise Unmet(f"the packages cannot be fetched:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
     return _cached("packages", base.name + "".join(lock.read_text() for lock in LOCKS), make)
+
+
+def deb(base: Path, folder: Path) -> None:
+    """Build the .deb for a Debian's Python.
+
+    Args:
+        base: The Debian.
+        folder: Where it is put.
+
+    Raises:
+        Unmet: It cannot be built.
+    """
+    version = (base / "usr/bin/python3").readlink().name.removeprefix("python")
+    if not (found := interpreters(version)):
+        raise Unmet(f"the .deb cannot be built: no Python {version} on this host")
+    print(f" -- building the .deb for Python {version}: a minute or two", flush=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="packages-of-orgkey.") as work:
+            build.packages(Path(work), folder, found[0])
+    except build.Failed as error:
+        raise Unmet(f"the .deb cannot be built: {error}") from error
 
 
 def ansible() -> Path:

@@ -12,7 +12,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -82,16 +82,16 @@ class Machine:
         base: The file system that it starts from; it stays as it is.
         folder: Where what the machine writes is kept.
         transcript: Hears what is typed.
-        packages: A folder with packages, which the machine has as ``/packages``, read-only.
+        lent: Folders of this host that the machine has read-only, by where it has them.
     """
 
-    def __init__(self, base: Path, folder: Path, transcript: Transcript, packages: Path) -> None:
+    def __init__(self, base: Path, folder: Path, transcript: Transcript, lent: Mapping[str, Path]) -> None:
         self.transcript = transcript
         self.root = folder / "root"
         self._base = base
         self._changes = folder / "changes"
         self._work = folder / "work"
-        self.packages = packages
+        self.lent = lent
         self._console = folder / "console"
 
     def __enter__(self) -> Self:
@@ -114,7 +114,7 @@ class Machine:
             # For IPAddressDeny=, which systemd has the kernel do by a program of BPF.
             "--capability=CAP_BPF,CAP_NET_ADMIN", "--system-call-filter=bpf",
         ]  # fmt: skip
-        words.append(f"--bind-ro={self.packages}:/packages")
+        words += [f"--bind-ro={folder}:{place}" for place, folder in self.lent.items()]
         with self._console.open("wb") as console:
             self._process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tools.machine import by_hand, confinement, jobs, role, shells, troubles
+from tools.machine import by_hand, confinement, jobs, package, role, shells, troubles
 from tools.machine.estate import Estate
 from tools.machine.nspawn import Machine
 
@@ -26,4 +26,6 @@ def units(machine: Machine, estate: Estate) -> None:
     confinement.no_secret_was_told(machine, estate)
 
 
-PARTS: dict[str, Callable[[Machine, Estate], None]] = {"units": units, "ansible": role.run}
+PARTS: dict[str, Callable[[Machine, Estate], None]] = {
+    "units": units, "ansible": role.run, "package": package.run,
+}  # fmt: skip

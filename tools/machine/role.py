@@ -126,7 +126,7 @@ class Desk:
             "ansible_ssh_common_args": f"-o UserKnownHostsFile={self.folder / 'ssh/known'}",
             "ansible_python_interpreter": "/usr/bin/python3",
             "orgkey_servers": [{"name": "pgp1", "config": str(config), "credentials": credentials}],
-            "orgkey_packages": str(self._machine.packages),
+            "orgkey_packages": str(self._machine.lent["/packages"]),
             "orgkey_timers": [job.name for job in TIMED],
         }
         (self.folder / "inventory.json").write_text(json.dumps({"orgkey": {"hosts": {"escrow": host}}}))

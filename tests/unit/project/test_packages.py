@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from pipeline import __version__
 from tools.make_reference import commands
 from tools.packages import build, man
 
@@ -88,3 +89,5 @@ def test_the_scripts_enable_nothing_and_remove_no_state() -> None:
 def test_a_candidate_is_older_than_its_release() -> None:
     # `~` sorts before the end, for Debian as for RPM; the rest of a release stays as it is.
     assert [build.older(it) for it in ("1.0.0", "1.0.0rc1", "1.1b2")] == ["1.0.0", "1.0.0~rc1", "1.1~b2"]
+    how_to = (build.ROOT / "docs" / "how-to.md").read_text()
+    assert f"/orgkey-escrow_{build.older(__version__)}-1_amd64.deb" in how_to
