@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -108,9 +109,8 @@ def openssl(_: Counterpart) -> Path:
 
     Wheels of releases with HPKE hold OpenSSL 4 and later. Needs cargo and OpenSSL's headers.
     """
-    folder = HERE / "cryptography-of-the-host"
+    folder = _environment("cryptography-of-the-host", sys.executable, None)
     if not (folder / ".built").exists():
-        _environment(folder.name, sys.executable, None)
         pinned = re.search(r"^cryptography==[\d.]+", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
         if pinned is None:
             raise NotHad("the lock has no cryptography")
@@ -137,6 +137,12 @@ def _uv() -> str:
 
 def _environment(name: str, interpreter: str, package: str | None) -> Path:
     """An environment with a package, or with the whole lock and this checkout."""
+    if package is None:
+        # Another lock is another environment.
+        pins = hashlib.sha256(
+            (ROOT / "requirements.lock").read_bytes() + (ROOT / "pyproject.toml").read_bytes()
+        )
+        name = f"{name}-{pins.hexdigest()[:12]}"
     folder = HERE / name
     if (folder / ".ready").exists():
         return folder
