@@ -26,7 +26,7 @@ COMMANDS = commands(
             "status": "Say how fresh and how proven the escrow is.",
             "list": "Show epochs, copies, versions and states.",
             "verify": "Read every copy whole and check that it is authentic.",
-            "watch": "Watch the inbox, the live key and the backups; for a service or a timer.",
+            "watch": "Watch inbox, live key and backups; for a service or a timer.",
             "refresh": "Store a renewed public part with the same secret.",
             "retain": "Extend the retention of stored records (S3 with Object Lock).",
             "backups": "Look after the server's backups: that the escrowed keys open them.",
@@ -56,7 +56,7 @@ COMMANDS = commands(
             "config": "Check the configuration, or print its schema.",
             "config validate": "Say whether the configuration is valid.",
             "config schema": "Print the configuration's JSON schema.",
-            "infra": "Compare Vault's mounts, policies and roles with infra/vault's files, and set them.",
+            "infra": "Compare Vault's policies, roles and mounts with infra/vault, and set them.",
             "infra plan": "Show what differs; changes nothing.",
             "infra apply": "Make what the plan shows.",
             "notify": "See that notifications and pings arrive.",
@@ -68,13 +68,13 @@ COMMANDS = commands(
             "certificate": "Check drill certificates, and have their time stamped.",
             "certificate verify": "Check a certificate's signatures, contents and time-stamp; offline.",
             "certificate stamp": "Ask the time-stamp authority again for certificates that wait.",
-            "ledger": "Verify, show and mirror the log of what was done and what failed.",
+            "ledger": "Verify, show and mirror the log of all that was done.",
             "ledger verify": "Check every host's chain, and what vouches for it.",
             "ledger show": "Show the last entries.",
             "ledger sync": "Push to the mirrors, and copy other hosts' chains.",
         },
         "Many keys": {
-            "fleet": "Look after many keys: one configuration each, in a process of its own.",
+            "fleet": "Look after many keys, each with a configuration of its own.",
             "fleet status": "Say of each key how fresh and how proven its escrow is.",
             "fleet doctor": "Check everything that each key's runs will need.",
             "fleet drill": "Hold a drill of each key.",
@@ -85,7 +85,7 @@ COMMANDS = commands(
             "fleet confirm": "Enter what a custodian of many keys answered.",
         },
         "Trying and testing": {
-            "lab": "A stand-in for a PGP Encryption Server, for trying and testing: not the product.",
+            "lab": "A stand-in for a PGP Encryption Server: not the product.",
             "stack": "Run real servers on this host, for trying and testing.",
         },
     },
@@ -200,13 +200,24 @@ def _run(as_json: bool) -> Code:
         if isinstance(error, SystemExit) and error.__context__ is None:  # completion of words
             return Code(error.code) if error.code in set(Code) else Code.INTERNAL
         if _left_out(error) and not log.as_json():  # a command: its help is the answer
-            message = str(error.format_message()).rstrip(".")
+            message = str(error.format_message()).rstrip(".") if sys.argv[1:] else _first_screen()
             sys.stderr.write(f"{message}\n" if message else "")
             return Code.USAGE
         problem = _problem(error)
         _report(problem, as_json)
         return problem.code
     return result if isinstance(result, Code) else Code.OK
+
+
+def _first_screen() -> str:
+    """What somebody needs who types the program's name alone; it fits a small terminal."""
+    lines = ["Escrows the one key that a PGP Encryption Server cannot be restored without, and"]
+    lines += ["proves that every copy still restores."]
+    for task in ("Everyday", "After a disaster"):
+        mine = [(name, entry.help) for name, entry in COMMANDS.items() if entry.task == task]
+        lines += ["", f"{task}:", *(f"  {name:<8} {text}" for name, text in mine)]
+    lines += ["", "All commands: orgkey --help. One of them: orgkey COMMAND --help."]
+    return "\n".join([*lines, "Trying it out: orgkey explain tutorial. Setting it up: orgkey init."])
 
 
 def _left_out(error: BaseException) -> TypeGuard[typer.BadParameter]:

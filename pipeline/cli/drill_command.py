@@ -92,15 +92,15 @@ def lines(result: Drill) -> list[str]:
     shown: list[str] = []
     for items in groups.values():
         shown += [*_group(items), ""]
+    if result.certificate:
+        stamped = timestamp.state(Path(result.certificate)).state
+        shown.append(f"certificate {result.certificate}")
+        shown[-1] += "" if stamped == "none" else f", time-stamp {stamped}"
     if result.passed:
         shown.append(f"drill passed; RTO {result.rto_seconds:.2f} s (slowest copy and path)")
     else:
         shown.append("drill FAILED" if result.held else "drill not held: too few people brought a share")
         shown += [f"hint: {printable(hint)}" for hint in result.hints]
-    if result.certificate:
-        stamped = timestamp.state(Path(result.certificate)).state
-        shown.append(f"certificate {result.certificate}")
-        shown[-1] += "" if stamped == "none" else f", time-stamp {stamped}"
     return shown
 
 

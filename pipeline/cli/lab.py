@@ -28,7 +28,7 @@ app = typer.Typer(
     name="lab",
     cls=HelpGroup,
     no_args_is_help=True,
-    help="A stand-in for a PGP Encryption Server, for trying and testing: not the product.",
+    help="A stand-in for a PGP Encryption Server: not the product.",
 )
 user_app = typer.Typer(name="user", cls=HelpGroup, no_args_is_help=True, help="Users of the stand-in server.")
 certificate_app = typer.Typer(

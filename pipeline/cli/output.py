@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.cli import terminal
 from pipeline.cli.documents import ErrorDocument
 from pipeline.core import log
 from pipeline.core.errors import Code, OrgkeyError
@@ -68,11 +69,12 @@ class Output:
         if self.json:
             _print_json(document)
         else:
-            sys.stdout.writelines(printable(log.without_logins(line)) + "\n" for line in lines)
+            for line in lines:
+                sys.stdout.write(terminal.painted(printable(log.without_logins(line)), sys.stdout) + "\n")
             sys.stdout.flush()
 
     def _line(self, line: str) -> None:
-        sys.stderr.write(printable(log.without_logins(line)) + "\n")
+        sys.stderr.write(terminal.painted(printable(log.without_logins(line)), sys.stderr) + "\n")
         sys.stderr.flush()
 
 
@@ -114,8 +116,8 @@ def _json_escaped(char: str) -> str:
 
 
 def table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """Lay out rows in columns that are as wide as they need to be."""
-    everything = [headings, *(tuple(printable(cell) for cell in row) for row in rows)]
+    """Lay out rows in columns that are as wide as they need to be, and no wider than the terminal."""
+    everything = terminal.fitted([headings, *(tuple(printable(cell) for cell in row) for row in rows)])
     widths = [max(len(row[column]) for row in everything) for column in range(len(headings))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

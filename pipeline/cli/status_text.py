@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Iterable
 
 from pipeline.archive import overview
 from pipeline.archive.catalog import Copy, Epoch
+from pipeline.cli import terminal
 from pipeline.cli.output import age, printable, spaced, table
 from pipeline.core.errors import Code
 from pipeline.evidence.ledger.drill_history import Drilled
@@ -49,15 +49,27 @@ def lines(result: Status) -> list[str]:
 
 def verdict(result: Status) -> list[str]:
     """The gate, and each broken rule in words."""
-    doubts = ["warnings:", *_items(result.warned), ""] if result.warned else []
+    doubts = ["warnings:", *_items(_warned(result)), ""] if result.warned else []
     if not result.broken:
         return [*doubts, f"gate: ok, all {len(result.rules)} rules hold"]
     headline = f"gate: BROKEN (exit code {int(result.code)}: {result.code.meaning})"
     return [*doubts, headline, *_items(result.broken)]
 
 
+def _warned(result: Status) -> list[str]:
+    """The warnings, with the limits that are not set in one: none of them is news every day."""
+    limits = [rule for rule in result.rules if rule.warned and rule.name.startswith("max_")]
+    if len(limits) < 2:
+        return list(result.warned)
+    names = ", ".join(rule.name for rule in limits)
+    return [
+        f"no limit is set in [policy] for {len(limits)} ages: {names}",
+        *(rule.text for rule in result.rules if rule.warned and rule not in limits),
+    ]
+
+
 def _items(texts: Iterable[str]) -> list[str]:
-    width = min(max(shutil.get_terminal_size((WIDEST, 24)).columns, 40), WIDEST)
+    width = min(max(terminal.columns() or WIDEST, 40), WIDEST)
     # A path or an address in it is there to be copied: it is not cut.
     wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
     wrapper.initial_indent, wrapper.subsequent_indent = "  - ", "    "
@@ -180,4 +192,5 @@ def _backups(result: Status) -> list[str]:
     text = ", ".join(f"{count} {words}" for words, count in counts.items())
     newest = result.newest_backup
     when = f"; the newest is {age((result.judged_at - newest).total_seconds())} old" if newest else ""
-    return ["", f"backups    {text}{when}; see `orgkey backups map`"]
+    more = "" if counts.keys() == {"for an escrowed key (not opened)"} else "; see `orgkey backups map`"
+    return ["", f"backups    {text}{when}{more}"]

@@ -25,7 +25,7 @@ def watch(
     once: bool = opt("--once", "One round, for a timer."),
     every: float = opt("--every", "Pause between two rounds.", "SECONDS", min=1.0, default=300.0),
 ) -> Code:
-    """Watch the inbox, the live key and the backups; for a service or a timer.
+    """Watch inbox, live key and backups; for a service or a timer.
 
     Each round escrows an export that has arrived in the inbox, compares the live key (and refreshes the
     escrow with key.auto_refresh), maps the backups, and judges the gate as `orgkey status` does. What has not

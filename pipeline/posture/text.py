@@ -79,7 +79,7 @@ class PostureText:
     def legend(self) -> list[str]:
         """What the groups and short names stand for."""
         groups = [
-            f"{group}: {', '.join(self.name(member) for member in members)}"
+            f"{group}: {', '.join(sorted(self.name(member) for member in members))}"
             for members, group in self._groups.items()
         ]
         people = sorted(self._people, key=self.name)
@@ -90,8 +90,11 @@ class PostureText:
             return self.name(names[0])
         if not names[0].startswith("custodian "):
             return f"{names[0]} (the same: {', '.join(names[1:])})"  # names of one loss
-        called = self._groups.setdefault(names, f"group {len(self._groups) + 1}")
-        return f"any {count} of {called}" if count < len(names) else f"all of {called}"
+        number = len(self._groups) + 1
+        called = self._groups.setdefault(
+            names, f"{len(names)} custodians" + (f" (group {number})" if number > 1 else "")
+        )
+        return f"any {count} of {called}" if count < len(names) else f"all {called}"
 
 
 def lines(found: Exposure) -> list[str]:

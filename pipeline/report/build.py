@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -44,6 +45,7 @@ from pipeline.workflows.checkin import ShareState
 
 PERIOD: Final = timedelta(days=365)
 _PEOPLE: Final = frozenset({"openpgp", "paper"})
+_CERTIFICATE: Final = re.compile(r"\b[0-9A-F]{40}\b")
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def build(context: KeyScope, *, since: datetime | None = None) -> BuildResult:
         backups=tuple(_backup(backup, readings) for backup in state.backups),
         custody=_custody(exposure) if exposure else None,
         custodians=tuple(_custodian(item) for item in state.custodians),
-        changes=events.since(begin),
+        changes=_by_name(events.since(begin), exposure.names if exposure else {}),
         rules=tuple(taken_from(rule, model.RuleFacts) for rule in state.rules),
         not_covered=(),
         ledger=ledger,
@@ -285,6 +287,18 @@ def _custodian(item: ShareState) -> model.CustodianFacts:
     return taken_from(item, model.CustodianFacts, **who, last_check_in=item.last, evidence=evidence)
 
 
+def _by_name(
+    changes: tuple[model.LedgerChange, ...], names: Mapping[str, str]
+) -> tuple[model.LedgerChange, ...]:
+    """The changes, with the people in them by name; the ledger has the fingerprints of their certificates."""
+    called = {party.rpartition(" ")[2]: name.partition(" <")[0] for party, name in names.items()}
+
+    def name(found: re.Match[str]) -> str:
+        return called.get(found[0], found[0])
+
+    return tuple(replace(change, text=_CERTIFICATE.sub(name, change.text)) for change in changes)
+
+
 def _exposure(context: KeyScope, surveys: tuple[Catalog, ...]) -> Exposure | None:
     try:
         return analysis.expose(context, surveys)
@@ -306,11 +320,12 @@ def _custody(found: Exposure) -> model.CustodyFacts:
         alone=tuple(words.name(name) for name in alone),
         fatal_alone=tuple(words.name(name) for name in fatal),
         lingering=(*older, TRUTH),
-        facts=(*found.facts, *words.legend()),
+        facts=found.facts,
         unknown=found.unknown,
         picture=diagram.draw(found),
         evidence=("P1",),
         hosts=found.hosts,
+        people=tuple(words.legend()),
     )
 
 

@@ -296,6 +296,54 @@ class DrillFacts:
 
 
 @dataclass(frozen=True)
+class DrillRun:
+    """One run of test restores, as people count them: it may try several copies and paths.
+
+    Attributes:
+        at: When.
+        drills: What it tried.
+        evidence: Ids.
+    """
+
+    at: datetime
+    drills: tuple[DrillFacts, ...]
+    evidence: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything that it tried passed."""
+        return all(drill.passed for drill in self.drills)
+
+    @property
+    def slow(self) -> bool:
+        """Whether something that it restored is known to have been too slow."""
+        return any(drill.slow for drill in self.drills)
+
+    @property
+    def time_text(self) -> str:
+        """How long the slowest took, in words."""
+        slowest = max(self.drills, key=lambda drill: drill.seconds or 0.0)
+        return slowest.time_text
+
+    @property
+    def tried(self) -> tuple[tuple[str, str], ...]:
+        """What it restored, in words, and the epoch that it was of."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for drill in self.drills:
+            found.setdefault((drill.path, drill.epoch), []).append(drill.copy)
+        return tuple((f"{', '.join(copies)} by {path}", epoch) for (path, epoch), copies in found.items())
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What failed, in words, each once."""
+        told: dict[str, list[str]] = {}
+        for drill in self.drills:
+            if not drill.passed:
+                told.setdefault("; ".join(drill.problems), []).append(f"{drill.copy} by {drill.path}")
+        return tuple(f"{', '.join(whose)}: {problem}" for problem, whose in told.items())
+
+
+@dataclass(frozen=True)
 class Missed:
     """A time in which a test restore was due and none passed.
 
@@ -422,6 +470,7 @@ class CustodyFacts:
         unknown: What could not be found out.
         picture: A self-contained SVG.
         evidence: Ids.
+        people: Who the groups and names of the lines are.
     """
 
     reconstruct: tuple[str, ...]
@@ -434,6 +483,7 @@ class CustodyFacts:
     picture: str
     evidence: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
 
     @property
     def alone_text(self) -> str:
@@ -699,13 +749,18 @@ class Report:
         return tuple(drill for drill in self.drills if not drill.passed)
 
     @property
+    def by_run(self) -> tuple[DrillRun, ...]:
+        """The test restores of the period as people count them, oldest first."""
+        found: dict[tuple[datetime, tuple[str, ...]], list[DrillFacts]] = {}
+        for drill in self.drills:
+            found.setdefault((drill.at, drill.evidence), []).append(drill)
+        return tuple(DrillRun(at, tuple(drills), evidence) for (at, evidence), drills in found.items())
+
+    @property
     def runs(self) -> tuple[int, int]:
         """How many runs of test restores of the period passed and failed; one may try several copies."""
-        passed: dict[tuple[datetime, tuple[str, ...]], bool] = {}
-        for drill in self.drills:
-            run = (drill.at, drill.evidence)
-            passed[run] = passed.get(run, True) and drill.passed
-        return sum(passed.values()), len(passed) - sum(passed.values())
+        passed = [run.passed for run in self.by_run]
+        return sum(passed), len(passed) - sum(passed)
 
     @property
     def missed_text(self) -> str:
@@ -734,7 +789,7 @@ def _harmless(value: Any) -> Any:
     return tuple(map(_harmless, value)) if isinstance(value, tuple) else value
 
 
-def cited(report: Report, drills: Sequence[DrillFacts]) -> Iterator[str]:
+def cited(report: Report, drills: Sequence[DrillFacts | DrillRun]) -> Iterator[str]:
     """The ids of the evidence that a report names.
 
     Args:

@@ -180,7 +180,7 @@ class Gathering:
         if self.complete:
             return
         lacking = [
-            f"holder {need.holder}: {self.count(need)} of the {need.threshold} shares needed are there"
+            f"{self.count(need)} of the {need.threshold} shares needed of holder {need.holder} are there"
             for need in self.short
         ]
         names = ", ".join(person.name for person in self.absent)

@@ -113,7 +113,7 @@ def test_people_are_asked_for_what_the_files_lack(scene: Scene) -> None:
 
 
 def test_too_few_are_counted_and_only_the_absent_are_named(scene: Scene) -> None:
-    with pytest.raises(NotEnoughShares, match="holder custodians: 2 of the 3 shares needed") as caught:
+    with pytest.raises(NotEnoughShares, match="2 of the 3 shares needed of holder custodians") as caught:
         scene.gather(*scene.of("alice", "bob"), ask=lambda gathering: None)
     assert "Carol Custodian" in caught.value.hint
     assert "Bob Custodian" not in caught.value.hint

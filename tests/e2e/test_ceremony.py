@@ -99,7 +99,7 @@ def test_a_share_of_another_epoch_is_named_with_it(desk: Desk, record: Record) -
 def test_a_duplicate_is_named_and_counts_once(desk: Desk, record: Record) -> None:
     shares = of(record, "alice", "bob") | {"again": people.words("alice", record)}
     happened, hint = refused(desk, 31, "--via", "custodians", *brought(desk, shares))
-    assert "2 of the 3 shares needed are there" in happened
+    assert "2 of the 3 shares needed of holder custodians are there" in happened
     assert f"share-again is the same as the share in {desk.folder / 'share-alice'}, Alice" in happened
     assert "Carol Custodian" in hint
     assert "Bob Custodian" not in hint
@@ -107,7 +107,7 @@ def test_a_duplicate_is_named_and_counts_once(desk: Desk, record: Record) -> Non
 
 def test_too_few_shares_are_counted_and_the_missing_named(desk: Desk, record: Record) -> None:
     happened, hint = refused(desk, 31, *brought(desk, of(record, "alice")))
-    assert "holder custodians: 1 of the 3 shares needed are there" in happened
+    assert "1 of the 3 shares needed of holder custodians are there" in happened
     assert all(name.title() in hint for name in ("bob", "carol", "dave", "erin"))
 
 
@@ -230,7 +230,7 @@ def test_giving_up_is_31_with_the_count(desk: Desk, record: Record) -> None:
     words = people.words("alice", record).reveal()
     code, shown = talk(desk, [(MENU, b"w"), (TYPED, words), (MENU, b"q")], *restoring(desk))
     assert code == 31
-    assert "holder custodians: 1 of the 3 shares needed are there" in shown
+    assert "1 of the 3 shares needed of holder custodians are there" in shown
     assert not (desk.folder / "key.asc").exists()
 
 

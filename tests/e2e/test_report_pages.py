@@ -76,6 +76,24 @@ def test_nothing_overflows_and_nothing_is_fetched(look: Callable[..., Looked], n
     assert box["y"] + box["height"] < 800
 
 
+@pytest.mark.parametrize("width", [360, 390, 640])
+def test_no_table_has_to_be_scrolled_aside_on_a_phone(look: Callable[..., Looked], width: int) -> None:
+    page = look("bad", width).page
+    wide = "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.getAttribute('aria-label'))"
+    assert page.get_by_role("region", name="Table of").evaluate_all(wide) == []
+    assert page.locator("tbody tr").first.evaluate("element => getComputedStyle(element).display") == "flex"
+
+
+def test_each_cell_says_of_which_column_it_is(look: Callable[..., Looked]) -> None:
+    page = look("bad").page
+    wrong = page.evaluate("""() => [...document.querySelectorAll('table')].flatMap(table => {
+      const heads = [...table.tHead.rows[0].cells].map(cell => cell.textContent);
+      return [...table.tBodies[0].rows].flatMap(row => [...row.cells].filter((cell, at) =>
+        cell.tagName === 'TD' ? cell.dataset.label !== heads[at] : cell.scope !== 'row'));
+    }).map(cell => cell.outerHTML.slice(0, 80))""")
+    assert wrong == []
+
+
 def test_a_phone_shows_without_scrolling_aside_what_failed(look: Callable[..., Looked]) -> None:
     page = look("bad", 360).page
     for text in ("✗ failed", "✗ not good", "✗ unreadable", "✗ overdue", "✗ no escrowed key"):
@@ -140,7 +158,7 @@ def test_it_can_be_used_by_keyboard(look: Callable[..., Looked]) -> None:
         region = regions.nth(number)
         assert region.get_attribute("tabindex") == "0"
         assert region.get_attribute("aria-label")
-    region = page.get_by_role("region", name="Table of copies")
+    region = page.get_by_role("region", name="Picture of the custody posture")
     region.focus()
     page.keyboard.press("ArrowRight")
     for _ in range(100):
@@ -163,6 +181,8 @@ def test_it_prints_well(look: Callable[..., Looked], name: str, paper: str) -> N
     for said in (f"{report.runs[0]}", "passed", "failed", "missed", "Ledger"):
         assert said in first
     printed = "".join(sheet.extract_text() for sheet in pages)
+    titles = set(page.locator("h2, h3, caption").all_inner_texts())
+    assert [text for sheet in pages if (text := sheet.extract_text().splitlines()[-1]) in titles] == []
     # No heading of a column and no name is broken within a word.
     for word in ("Evidence", "Target", "Retained", "unattended", "custodians", "vault-eu", "Support"):
         assert word in printed

@@ -203,8 +203,8 @@ def good() -> Report:
             ),
         ),
         custody=CustodyFacts(
-            ("vault-admins and aws-admins", "any 3 of group 1, and one of vault-admins, aws-admins"),
-            ("domain dc-frankfurt and any 3 of group 1",),
+            ("vault-admins and aws-admins", "any 3 of 5 custodians, and one of vault-admins, aws-admins"),
+            ("domain dc-frankfurt and any 3 of 5 custodians",),
             (),
             (),
             (f"{OLDER}: the same parties; its last locked copy can be deleted on 2028-01-05",),

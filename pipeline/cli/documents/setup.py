@@ -100,7 +100,8 @@ class DoctorDocument(Document, printed_by="orgkey doctor"):
     def lines(self) -> list[str]:
         """What a person reads."""
         lines = []
-        for finding in self.findings:
+        order = list(_MARKS)  # the worst stand last: that is what stays above the prompt
+        for finding in sorted(self.findings, key=lambda finding: order.index(finding.level)):
             lines.append(f"{_MARKS[finding.level]}  {finding.subject}: {finding.message}")
             if finding.hint and finding.level is not Level.OK:
                 lines.append(f"      {finding.hint}")

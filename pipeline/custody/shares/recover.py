@@ -117,9 +117,9 @@ def _satisfy(
     if failures and len(words) + len(failures) >= need.threshold:
         code = first_of(error.code for error in failures)
         raise next(error for error in failures if error.code is code)
-    what = "its share is" if need.size == 1 else f"{len(words)} of the {need.threshold} shares needed are"
-    state = "missing" if need.size == 1 else "there"
-    return words, f"holder {need.holder}: {what} {state}"
+    if need.size == 1:
+        return words, f"holder {need.holder}: its share is missing"
+    return words, f"{len(words)} of the {need.threshold} shares needed of holder {need.holder} are there"
 
 
 def open_share(

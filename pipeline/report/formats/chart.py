@@ -15,6 +15,7 @@ from typing import Final, Literal
 from markupsafe import Markup
 
 from pipeline.core.templates import filled_markup
+from pipeline.core.text import counted
 from pipeline.report.model import DrillFacts, Report
 
 Theme = Literal["page", "light"]
@@ -57,16 +58,18 @@ def draw(report: Report, *, theme: Theme = "page", width: int = WIDTH) -> str:
 def describe(report: Report) -> str:
     """What the chart shows, in words."""
     times = [drill.seconds for drill in report.drills if drill.seconds is not None]
-    failed, missed, goal = len(report.failed), len(report.missed), report.verdict.rto_objective
+    (passed, failed), missed, goal = report.runs, len(report.missed), report.verdict.rto_objective
     text = (
-        f"{len(report.drills)} test restores from {report.since:%Y-%m-%d} to {report.generated:%Y-%m-%d}: "
-        f"{len(report.drills) - failed} passed, {failed} failed; "
-        f"{'once' if missed == 1 else f'{missed} times'} one was missed."
+        f"{counted(passed + failed, 'test restore')} from {report.since:%Y-%m-%d} to "
+        f"{report.generated:%Y-%m-%d}: {passed} passed, {failed} failed"
+        f"{f'; {missed} missed' if missed else ''}."
     )
     if not times:
         return text
+    if (first := report.drills[0].at) - report.since > timedelta(days=1):
+        text += f" The first was on {first:%Y-%m-%d}."
     objective = f"the objective is {goal:g} seconds" if goal is not None else "no objective is set"
-    return f"{text} They took {min(times):.2f} to {max(times):.2f} seconds; {objective}."
+    return f"{text} A copy took {min(times):.2f} to {max(times):.2f} seconds; {objective}."
 
 
 class _Scale:
@@ -88,7 +91,7 @@ class _Scale:
             # A year's axis for a week's history would squeeze it against the edge.
             first = min([drill.at for drill in report.drills] + [item.due for item in report.missed])
             self.begin = max(self.begin, first - (self.end - first) * 0.03)
-        self.begin = min(self.begin, self.end - timedelta(days=1))
+        self.begin = min(self.begin, self.end - timedelta(minutes=10))
         self.span = (self.end - self.begin).total_seconds()
 
     def x(self, at: datetime) -> float:

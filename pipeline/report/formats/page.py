@@ -6,10 +6,12 @@ from itertools import groupby
 from typing import Any, Final
 
 from pipeline.report.formats import chart
-from pipeline.report.model import DrillFacts, ProofState, Report, Restorability, Support, cited
+from pipeline.report.model import DrillRun, ProofState, Report, Restorability, Support, cited
 
 NEWEST: Final = 100
-"""So many test restores are shown one by one, and every failed one."""
+"""So many runs of test restores are shown one by one, and every failed one."""
+CHARTED: Final = 3
+"""From so many runs on, a chart says more than their table."""
 _OK: Final = (Restorability.YES, ProofState.PROVEN, Support.SUPPORTED)
 _BAD: Final = (
     Restorability.UNKNOWN, Restorability.NO, ProofState.FAILED, ProofState.UNREADABLE, Support.NONE
@@ -37,6 +39,7 @@ def words(report: Report) -> dict[str, Any]:
         "tones": TONES,
         "chart_words": chart.describe(report),
         "newest": NEWEST,
+        "chart_shown": bool(report.missed) or len(report.by_run) >= CHARTED,
         "shown": shown,
         "shown_evidence": [it for it in report.evidence if it.id in used or not it.id.startswith("L")],
         "catalogues": [
@@ -48,7 +51,7 @@ def words(report: Report) -> dict[str, Any]:
     }
 
 
-def _shown(report: Report) -> list[DrillFacts]:
-    """The test restores that are shown one by one, newest first."""
-    newest = list(reversed(report.drills))
-    return newest[:NEWEST] + [drill for drill in newest[NEWEST:] if not drill.passed]
+def _shown(report: Report) -> list[DrillRun]:
+    """The runs of test restores that are shown one by one, newest first."""
+    newest = list(reversed(report.by_run))
+    return newest[:NEWEST] + [run for run in newest[NEWEST:] if not run.passed]

@@ -102,7 +102,7 @@ def test_a_bad_custodian_is_not_why_where_too_few_others_are_there(plans: Plans)
     with pytest.raises(NotEnoughShares) as caught:
         done.recover("people", members=members)
     assert caught.value.message == (
-        "custody path people: holder custodians: 1 of the 3 shares needed are there"
+        "custody path people: 1 of the 3 shares needed of holder custodians are there"
     )
 
 

@@ -192,11 +192,11 @@ def test_vaults_side_is_told_in_every_rendering(report: Report, said: tuple[str,
 
 def test_the_answer_and_every_copy_name_their_evidence() -> None:
     page = html.render(samples.good()).decode()
-    assert 'Rests on <a class="ref" href="#ev-R1">R1</a> <a class="ref" href="#ev-L100">L100</a>' in page
+    assert 'Evidence: <a class="ref" href="#ev-R1">R1</a> <a class="ref" href="#ev-L100">L100</a>' in page
     copies = page[page.index('id="copies"') : page.index('id="drills"')]
     assert copies.count('href="#ev-R1"') == 2
     assert 'Evidence: <a class="ref" href="#ev-P1">' in page
-    assert "The answer rests on R1 L100" in text_of(pdf.render(samples.good()))
+    assert "Evidence of the answer: R1 L100" in text_of(pdf.render(samples.good()))
 
 
 def test_no_link_leads_nowhere() -> None:
@@ -260,6 +260,36 @@ def test_what_is_missing_from_a_report_is_no_error() -> None:
         assert pdf.render(report).startswith(b"%PDF")
     assert "Nothing is stored." in html.render(bare).decode()
     assert "not computed" in text_of(pdf.render(replace(good, matrix=good.matrix[:-1])))
+
+
+def test_test_restores_are_counted_as_people_count_them() -> None:
+    good = samples.good()
+    assert (len(good.drills), good.runs) == (43, (22, 0))
+    page = html.render(good).decode()
+    table = page[page.index("Table of test restores") : page.index('id="backups"')]
+    assert table.count("<tr>") == 1 + 22
+    assert table.count("vault-eu, s3-us by unattended") == 21
+    assert chart.describe(good).startswith(
+        "22 test restores from 2025-06-01 to 2026-06-01: 22 passed, 0 failed."
+    )
+
+
+def test_a_run_fails_with_one_of_its_copies_and_says_which() -> None:
+    good = samples.good()
+    one, other = good.drills[-2:]
+    failed = replace(other, passed=False, seconds=None, problems=("recover: denied",))
+    report = replace(good, drills=(one, failed))
+    (run,) = report.by_run
+    assert (report.runs, run.passed) == ((0, 1), False)
+    assert run.problems == (f"{other.copy} by unattended: recover: denied",)
+    assert run.tried == ((f"{one.copy}, {other.copy} by unattended", one.epoch),)
+
+
+@pytest.mark.parametrize(("runs", "drawn"), [(1, False), (2, False), (3, True)])
+def test_a_chart_is_drawn_where_it_says_more_than_the_table(runs: int, drawn: bool) -> None:
+    good = samples.good()
+    page = html.render(replace(good, drills=good.drills[-2 * runs :])).decode()
+    assert ('class="chart' in page) == drawn
 
 
 def test_more_test_restores_than_a_page_takes() -> None:
