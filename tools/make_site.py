@@ -43,6 +43,17 @@ NAVIGATION = {
     ],
 }
 """Where each page stands: heading and files, in order; a file that stands nowhere is an error."""
+SCHEMAS = Path("docs/reference/schemas")
+_SCHEMA_PAGE = "reference/schemas/index.md"
+_SCHEMA_LIST = """\
+# JSON Schemas
+
+The schema of the configuration, and of each document that a command prints with `--json`; what their
+fields mean is on [JSON documents](../json.md). Validators and editors can take them from here.
+
+| of | schema |
+|---|---|
+"""
 _CONFIG = """\
 [project]
 site_name = "orgkey-escrow"
@@ -110,10 +121,14 @@ def staged(pages: Path) -> None:
         target.write_text(_rewritten(source, known), encoding="utf-8")
     for own in (ROOT / "tools" / "site").iterdir():
         shutil.copyfile(own, pages / own.name)
-    for picture in (*ROOT.glob("docs/pictures/*"), *ROOT.glob("docs/reference/schemas/*.json")):
-        target = pages / place(picture.relative_to(ROOT))
+    schemas = sorted(ROOT.glob(f"{SCHEMAS}/*.json"))
+    for file in (*ROOT.glob("docs/pictures/*"), *schemas):
+        target = pages / place(file.relative_to(ROOT))
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(picture, target)
+        shutil.copyfile(file, target)
+    named = [("/".join(file.stem.rsplit("-", 1)), file.name) for file in schemas]
+    rows = [f"| `{schema}` | [{name}]({name}) |\n" for schema, name in named]
+    (pages / _SCHEMA_PAGE).write_text(_SCHEMA_LIST + "".join(rows), encoding="utf-8")
 
 
 def _rewritten(source: Path, known: list[Path]) -> str:
@@ -124,8 +139,10 @@ def _rewritten(source: Path, known: list[Path]) -> str:
         target = Path(os.path.normpath(source.parent / address))
         if not address or urlsplit(address).scheme:
             return link[0]
-        if target in known or target.suffix in (".png", ".svg"):
+        if target in known or target.suffix in (".png", ".svg") or target.parent == SCHEMAS:
             return f"[{words}]({os.path.relpath(place(target), place(source).parent)}{mark}{anchor})"
+        if target == SCHEMAS:
+            return f"[{words}]({os.path.relpath(_SCHEMA_PAGE, place(source).parent)})"
         return words
 
     text = (ROOT / source).read_text(encoding="utf-8")
@@ -148,10 +165,9 @@ def build(folder: Path) -> Path:
     """
     shutil.rmtree(folder, ignore_errors=True)
     staged(folder / "pages")
-    rows = [
-        f'  {{ "{heading}" = [{", ".join(f"{place(file).as_posix()!r}" for file in files)}] }},'
-        for heading, files in sources().items()
-    ]
+    places = {heading: [place(file).as_posix() for file in files] for heading, files in sources().items()}
+    places["Looking up"].append(_SCHEMA_PAGE)
+    rows = [f'  {{ "{heading}" = [{", ".join(map(repr, files))}] }},' for heading, files in places.items()]
     (folder / "zensical.toml").write_text(_CONFIG.format(nav="\n".join(rows)), encoding="utf-8")
     program = Path(sys.executable).with_name("zensical")
     subprocess.run(
