@@ -58,8 +58,12 @@ GENERATED := exit_codes permissions reference schedule stack_policies terraform 
 generate: setup ## Make the generated pages and files anew: docs/reference, exit codes, schedule, policies
 	@for name in $(GENERATED); do $(BIN)/python -m tools.make_$$name >/dev/null || exit 1; done
 
-transcript: setup ## Run the demo, and put what it prints and its report's picture into the docs
+transcript: setup ## Run the demo, and put what it prints into the docs
 	@$(BIN)/python -m tools.make_transcript
+
+# Needs Chromium and pdftoppm (poppler-utils).
+pictures: servers ## Take the docs' pictures anew: report, sheet, posture, status; a minute, on a stack of its own
+	@$(BIN)/python -m tools.make_pictures
 
 site: setup ## Build the documentation as a site: build/documentation/site
 	@$(BIN)/python -m tools.make_site

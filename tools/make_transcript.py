@@ -1,7 +1,4 @@
-"""Run the demo, and put what it prints into its page, with a picture of its report (``make transcript``).
-
-The picture needs Chromium, which only this and the tests of the report's pages use.
-"""
+"""Run the demo, and put what it prints into its page (``make transcript``)."""
 
 from __future__ import annotations
 
@@ -11,15 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import ViewportSize, sync_playwright
-
-from tests.support.browser import CHROMIUM, QUIET
-
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "demo.md"
-PICTURE = ROOT / "docs" / "pictures" / "report.png"
-SIZE = ViewportSize(width=1100, height=860)
-"""What the picture shows of the report, in pixels of CSS."""
 BEGIN, END = "<!-- what the demo printed -->\n```text\n", "```\n<!-- end of what the demo printed -->\n"
 
 
@@ -46,16 +36,6 @@ def shortened(printed: str, work: str) -> str:
     return plain[begin : plain.index("\nIt took ", begin)].rstrip() + "\n"
 
 
-def picture(report: Path) -> None:
-    """Photograph the head of a report."""
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        page = browser.new_page(viewport=SIZE, color_scheme="light")
-        page.goto(report.as_uri())
-        page.screenshot(path=PICTURE)
-        browser.close()
-
-
 def main() -> int:
     """Run, write, clean up; what fails is shown whole."""
     run = subprocess.run(
@@ -72,7 +52,6 @@ def main() -> int:
         print(run.stdout)
         return 1
     work = Path(kept[1])
-    picture(work / "report" / "report.html")
     shutil.rmtree(work)
     head, begin, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     PAGE.write_text(

@@ -41,7 +41,7 @@ def test_a_verdict_has_a_colour_and_its_word(line: str) -> None:
 
 
 @pytest.mark.parametrize("line", LINES)
-@pytest.mark.parametrize("name, value", [("NO_COLOR", "1"), ("TERM", "dumb")])
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
 def test_nobody_gets_colours_who_does_not_want_them(
     line: str, name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
