@@ -65,8 +65,8 @@ transcript: setup ## Run the demo, and put what it prints into the docs
 pictures: servers ## Take the docs' pictures anew: report, sheet, posture, status; a minute, on a stack of its own
 	@$(BIN)/python -m tools.make_pictures
 
-site: setup ## Build the documentation as a site: build/documentation/site
-	@$(BIN)/python -m tools.make_site
+site: setup ## Build the documentation as a site: build/documentation/site; READ=1 has axe read each page, minutes
+	@$(BIN)/python -m tools.make_site $(if $(READ),read)
 
 # Only what runs in the tests' own process is seen; most of the command line is tested in processes of its own.
 coverage: setup ## Which lines the unit and component tests reach; the page is build/coverage/index.html

@@ -44,6 +44,8 @@ _SHEET = """<!doctype html><meta charset="utf-8"><style>
 body{display:flex;gap:12px;margin:0;padding:12px;background:#8793a3}img{width:calc(50% - 6px)}
 </style><img src="page-1.png" alt=""><img src="page-2.png" alt="">"""
 
+_PROGRAM = str(Path(sys.executable).with_name("orgkey"))
+
 
 class Story:
     """The run: a folder with everything, and the program in it.
@@ -66,7 +68,7 @@ class Story:
 
     def run(self, *words: str, fails: bool = False) -> str:
         """Run the program, and say what it printed on standard output."""
-        command = [Path(sys.executable).with_name("orgkey"), *words]
+        command = [_PROGRAM, *words]
         done = subprocess.run(
             command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
             text=True, check=False, timeout=300,
@@ -79,7 +81,7 @@ class Story:
         """What a terminal shows of a command, with its colours."""
         terminal, inside = pty.openpty()
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-        command = [Path(sys.executable).with_name("orgkey"), *words]
+        command = [_PROGRAM, *words]
         with subprocess.Popen(
             command, cwd=self.folder, env=self.environment, stdin=inside, stdout=inside, stderr=inside
         ):
@@ -182,7 +184,7 @@ def take(story: Story, browser: Browser, folder: Path) -> None:
         as_page("$ orgkey status\n" + story.screen("status", "--quiet"))
     )
     (sheet,) = story.folder.glob("kit/custodians/*-alice-*/sheet.pdf")
-    command = ["pdftoppm", "-r", "90", "-png", sheet, story.folder / "page"]
+    command = ["pdftoppm", "-r", "90", "-png", str(sheet), str(story.folder / "page")]
     subprocess.run(command, check=True, timeout=60)
     (story.folder / "sheet.html").write_text(_SHEET)
     # Of the report its first screen, the others whole.

@@ -218,10 +218,36 @@ def complaints(site: Path) -> Iterator[str]:
                 yield f"{name}: {address} has no such anchor"
 
 
+def unreadable(site: Path) -> Iterator[str]:
+    """What keeps somebody from reading a page, by axe: on a phone in the dark, on a desk in the light."""
+    from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import sync_playwright
+
+    from tests.support.browser import CHROMIUM, QUIET, TAGS
+
+    rules = [tag for tag in TAGS if tag != "best-practice"]  # the theme's menu has its own
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        for path in sorted(set(site.rglob("*.html")) - {site / "404.html"}):
+            for width, dark in ((390, True), (1280, False)):
+                page = browser.new_page(
+                    viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light"
+                )
+                page.goto(path.as_uri())
+                name = f"{path.relative_to(site)} at {width}"
+                if page.evaluate("document.scrollingElement.scrollWidth > innerWidth"):
+                    yield f"{name}: wider than the screen"
+                found = Axe().run(page, options={"runOnly": {"type": "tag", "values": rules}})
+                yield from (f"{name}: {item['id']}" for item in found.response["violations"])
+                page.close()
+
+
 def main() -> int:
-    """Build it, and say what is wrong."""
+    """Build it, and say what is wrong; with ``read`` also what keeps somebody from reading a page."""
     site = build(BUILD / "documentation")
     wrong = list(complaints(site))
+    if "read" in sys.argv[1:]:
+        wrong += unreadable(site)
     print(*wrong, site / "index.html", sep="\n")
     return 1 if wrong else 0
 

@@ -211,7 +211,8 @@ def _run(as_json: bool) -> Code:
 
 def _first_screen() -> str:
     """What somebody needs who types the program's name alone; it fits a small terminal."""
-    lines = ["Escrows the one key that a PGP Encryption Server cannot be restored without, and"]
+    lines = ["Usage: orgkey [OPTIONS] COMMAND [ARGS]...", ""]
+    lines += ["Escrows the one key that a PGP Encryption Server cannot be restored without, and"]
     lines += ["proves that every copy still restores."]
     for task in ("Everyday", "After a disaster"):
         mine = [(name, entry.help) for name, entry in COMMANDS.items() if entry.task == task]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
 import textwrap
 from typing import Final, TextIO
 
@@ -44,8 +43,8 @@ def painted(line: str, stream: TextIO) -> str:
 
 
 def columns() -> int | None:
-    """How wide the terminal is that shows the result; ``None`` where it goes elsewhere."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    """How wide the terminal is, or what ``COLUMNS`` asks for; ``None`` where the result goes elsewhere."""
+    return shutil.get_terminal_size((0, 0)).columns or None
 
 
 def fitted(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:

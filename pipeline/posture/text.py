@@ -111,11 +111,6 @@ def lines(found: Exposure) -> list[str]:
     hosts = [f"{printable(host)}, alone" for host in found.hosts]
     section("who can reconstruct the key (each line is enough):", [*text.answer(now.reconstruct), *hosts])
     section("losses that make every restore impossible (each line is enough):", text.answer(now.fatal_losses))
-    points = [
-        f"reconstructs alone: {who_alone(alone, found.hosts)}",
-        f"fatal alone: {', '.join(fatal) or 'nothing'}",
-    ]
-    section("single points:", points)
     if found.configured.reconstruct.lines() != now.reconstruct.lines():
         section("the configured plan alone:", text.answer(found.configured.reconstruct))
     lingering = []
@@ -131,4 +126,9 @@ def lines(found: Exposure) -> list[str]:
     ):
         if items := list(items):
             section(title, items)
+    points = [
+        f"reconstructs alone: {who_alone(alone, found.hosts)}",
+        f"fatal alone: {', '.join(fatal) or 'nothing'}",
+    ]
+    section("single points:", points)  # last: that is what stays above the prompt
     return shown

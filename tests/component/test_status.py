@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import status_text, terminal
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Code
 from pipeline.monitoring.status import Status, status
@@ -210,13 +209,3 @@ def test_a_key_that_renewed_itself_since_makes_the_escrow_stale(tmp_path: Path) 
     found = status(world.context)
     assert (found.live.state, found.code) == ("renewed", Code.STALE)
     assert any("`orgkey refresh` stores them" in line for line in found.broken)
-
-
-@pytest.mark.usefixtures("proven")
-def test_the_summary_fits_a_small_terminal_and_ends_with_the_gate(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(terminal, "columns", lambda: 80)
-    lines = status_text.lines(status(world.context))
-    assert max(map(len, lines)) <= 80
-    assert any(line.startswith("gate: ") for line in lines[-12:])

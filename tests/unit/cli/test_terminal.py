@@ -11,7 +11,7 @@ from pipeline.cli import app, output, terminal
 
 LINES = (
     "gate: ok, all 17 rules hold",
-    "gate: BROKEN (exit code 40: stale)",
+    "gate: BROKEN (exit code 40: older than the policy allows)",
     "WARN  holder aws: the key is not rotated",
     "orgkey: error: vault does not answer",
     "orgkey: warning: the ledger is not mirrored",
