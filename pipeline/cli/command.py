@@ -147,7 +147,7 @@ class Invocation:
     state_dir: Path | None = _shared("--state-dir", "Where state is kept.", "DIR", COMMON)
     fingerprint: str | None = _shared(
         "--fingerprint",
-        "The Org Key's fingerprint: one of key.former, or where none is pinned.",
+        "Which Org Key: one of key.former, or any where the configuration pins none.",
         "FPR",
         COMMON,
     )

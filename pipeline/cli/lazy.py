@@ -6,6 +6,7 @@ example and its exit codes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -18,6 +19,20 @@ from typer.core import TyperCommand, TyperGroup
 from pipeline.cli.command import ARGUMENTS, COMMON, OPENED, PASSPHRASES, WHAT, WHERE, Usage
 from pipeline.core.errors import Code
 
+_TYPE: Final = re.compile(r" <(?:list\[)?(?:str|path|int|float)\]?>")
+_RANGE: Final = re.compile(r"(\d+)<=x<=(\d+)")
+
+
+def _plain(name: str, parameter: Any) -> str:
+    """How a parameter is written, without the parser's types: the value of ``--kms-key`` is a KEY."""
+    word = "" if parameter.param_type_name == "argument" else f" {parameter.name.rpartition('_')[2].upper()}"
+    return _brackets(re.sub(r"<(\w+\|[\w|]+)>", r"\1", _TYPE.sub(word, name)))
+
+
+def _brackets(usage: str) -> str:
+    """An argument as people write it: FILE, [FOLDER], [PLACE]..."""
+    return re.sub(r"\{(\w+)\}", r"\1", re.sub(r"\[\[(\w+)\](?:\.\.\.)?\]", r"[\1]", usage))
+
 
 def _format_options(command: Any, ctx: Any, formatter: Any) -> None:
     group = hasattr(command, "commands")
@@ -26,6 +41,10 @@ def _format_options(command: Any, ctx: Any, formatter: Any) -> None:
         record = parameter.get_help_record(ctx)
         if record is None:
             continue
+        record = (
+            _plain(record[0], parameter),
+            re.sub(r" +\[default: 0\]$", "", _RANGE.sub(r"\1 to \2", record[1])),
+        )
         own = ARGUMENTS if parameter.param_type_name == "argument" else "Options" if group else COMMON
         panels.setdefault(getattr(parameter, "rich_help_panel", None) or own, []).append(record)
     others = [heading for heading in panels if heading != COMMON]
@@ -37,6 +56,10 @@ def _format_options(command: Any, ctx: Any, formatter: Any) -> None:
 
 class HelpCommand(TyperCommand):
     """A command whose help page has groups of options, an example and exit codes."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The words of the usage line."""
+        return [_brackets(piece) for piece in super().collect_usage_pieces(ctx)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options, group by group."""
@@ -55,7 +78,13 @@ class HelpCommand(TyperCommand):
 
 
 class HelpGroup(TyperGroup):
-    """A group of commands whose help page has groups of options."""
+    """A group of commands whose help page has groups of options, and no command's line cut."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands."""
+        rows = [(name, self.commands[name].get_short_help_str(limit=200)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, then the options."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator, Mapping
 
 import pytest
+from typer.testing import CliRunner
 
 from pipeline.cli import app, output, terminal
+from pipeline.cli.lazy import LateCommand
 
 LINES = (
     "gate: ok, all 17 rules hold",
@@ -96,3 +99,19 @@ def test_the_first_screen_fits_a_small_terminal() -> None:
     lines = app._first_screen().splitlines()
     assert len(lines) < 24
     assert max(map(len, lines)) <= 80
+
+
+def every(entries: Mapping[str, LateCommand]) -> Iterator[str]:
+    for entry in entries.values():
+        yield entry.words
+        yield from every(entry.commands)
+
+
+@pytest.mark.parametrize("words", ["", *every(app.COMMANDS)])
+def test_a_help_page_fits_and_shows_nothing_of_the_parser(words: str) -> None:
+    shown = CliRunner().invoke(app.app, [*words.split(), "--help"], terminal_width=80)
+    assert shown.exit_code == 0
+    assert [line for line in shown.output.splitlines() if len(line) > 80] == []
+    cut = re.compile(r"[{}<]|<=x|\]\.\.\.\]|default: 0\]|\w\.\.\.$")
+    lines = shown.output.replace("COMMAND [ARGS]...", "").splitlines()
+    assert [line for line in lines if cut.search(line)] == []

@@ -62,7 +62,7 @@ def test_a_missing_holder_is_named(plans: Plans) -> None:
 def test_missing_custodians_are_counted(plans: Plans) -> None:
     done = Escrowed(plans.with_people())
     done.plan.holders["custodians"].here = {2, 4}
-    with pytest.raises(NotEnoughShares, match="holder custodians: 2 of the 3"):
+    with pytest.raises(NotEnoughShares, match="2 of the 3 shares needed of holder custodians"):
         done.recover("people")
     assert done.recover("people", [_held(done, 5)]) == done.raw
 

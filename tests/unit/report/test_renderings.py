@@ -295,7 +295,8 @@ def test_a_chart_is_drawn_where_it_says_more_than_the_table(runs: int, drawn: bo
 def test_more_test_restores_than_a_page_takes() -> None:
     good = samples.good()
     failed = replace(good.drills[0], passed=False, seconds=None, problems=("recover: no",))
-    many = [failed, *(replace(good.drills[1], at=good.since + timedelta(hours=n)) for n in range(10_000))]
+    begin = good.since + timedelta(minutes=30)
+    many = [failed, *(replace(good.drills[1], at=begin + timedelta(hours=n)) for n in range(10_000))]
     report = replace(good, drills=tuple(many))
     page = html.render(report).decode()
     assert f"The newest {NEWEST} and every failed one, of 10001" in page
