@@ -70,7 +70,8 @@ class Output:
             _print_json(document)
         else:
             for line in lines:
-                sys.stdout.write(terminal.painted(printable(log.without_logins(line)), sys.stdout) + "\n")
+                for part in terminal.wrapped(printable(log.without_logins(line))):
+                    sys.stdout.write(terminal.painted(part, sys.stdout) + "\n")
             sys.stdout.flush()
 
     def _line(self, line: str) -> None:

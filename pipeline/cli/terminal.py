@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 import textwrap
 from typing import Final, TextIO
 
@@ -24,8 +25,10 @@ _GREEN: Final = ("ok", "good", "passed", "proven", "YES")
 _COLOURS: Final = {word: code for code, words in ((31, _RED), (33, _YELLOW), (32, _GREEN)) for word in words}
 _BEFORE: Final = r"(^(?:orgkey: )?|  |: |\(|^drill )"
 _WORDS: Final = "|".join(sorted(_COLOURS, key=len, reverse=True))
-_VERDICT: Final = re.compile(rf"{_BEFORE}({_WORDS})(?=$|  |[,;)]| \(|(?<=[A-Zgrs]):)")
+_VERDICT: Final = re.compile(rf"{_BEFORE}(?!(?<!.)proven)({_WORDS})(?=$|  |[,;)]| \(|(?<=[A-Zgrs]):)")
 """A verdict stands as a cell of its own, or as a heading; elsewhere the same word is prose."""
+_LABEL: Final = re.compile(r" *(?:[-\w]+(?: [-\w]+)?  +|- )?")
+"""What stands before the text of a line: ``last drill 3 d ago``, ``ok    gpg: GnuPG``, ``  - no limit``."""
 _LEAST: Final = 24
 """No column is made narrower than so many letters."""
 
@@ -45,6 +48,25 @@ def painted(line: str, stream: TextIO) -> str:
 def columns() -> int | None:
     """How wide the terminal is, or what ``COLUMNS`` asks for; ``None`` where the result goes elsewhere."""
     return shutil.get_terminal_size((0, 0)).columns or None
+
+
+def wrapped(line: str) -> list[str]:
+    """A line of prose, wrapped at words where a terminal would break it within one.
+
+    What has to be copied whole, a command, a path or an address, is left to the terminal.
+
+    Args:
+        line: Harmless text.
+    """
+    room = columns() if sys.stdout.isatty() else None
+    if room is None or len(line) <= room or any(mark in line for mark in ("`", "/", " --")):
+        return [line]
+    label = _LABEL.match(line)
+    indent = " " * min(label.end() if label else 0, room // 2)
+    return textwrap.wrap(
+        line, room, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,
+        drop_whitespace=True, replace_whitespace=False,
+    )  # fmt: skip
 
 
 def fitted(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:

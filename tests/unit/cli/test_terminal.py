@@ -63,7 +63,14 @@ def test_an_empty_no_color_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["proven: True; results: 2", "it is good", "the file ok.txt", "orgkey: hint: a good copy"]
+    "line",
+    [
+        "proven: True; results: 2",
+        "proven     2026-11-30 11:49 UTC",
+        "it is good",
+        "the file ok.txt",
+        "orgkey: hint: a good copy",
+    ],
 )
 def test_prose_stays_as_it_is(line: str) -> None:
     assert terminal.painted(line, Screen()) == line
@@ -87,6 +94,33 @@ def test_a_table_fits_the_terminal_and_loses_no_word(monkeypatch: pytest.MonkeyP
 def test_a_table_in_a_file_has_a_line_for_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal, "columns", lambda: None)
     assert len(output.table(("path", "needs", "restored"), ROWS)) == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "second"),
+    [
+        ("verdict    YES: The Org Key can be restored today from all copies by both paths.", "           "),
+        ("  reconstructs alone: no party of the plan; but host vm, which has live logins, does", "  "),
+    ],
+)
+def test_prose_is_wrapped_at_words_beneath_its_beginning(
+    line: str, second: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "columns", lambda: 60)
+    monkeypatch.setattr("sys.stdout", Screen())
+    first, *more = terminal.wrapped(line)
+    assert len(first) <= 60
+    assert [len(part) - len(part.lstrip()) for part in more] == [len(second)] * len(more)
+    assert " ".join([first, *more]).split() == line.split()
+
+
+@pytest.mark.parametrize(
+    "line", ["see `" + "a " * 40 + "`", "certificate /" + "a " * 40, "aws --key " + "a " * 40]
+)
+def test_what_is_to_be_copied_is_not_wrapped(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "columns", lambda: 60)
+    monkeypatch.setattr("sys.stdout", Screen())
+    assert terminal.wrapped(line) == [line]
 
 
 def test_an_address_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
