@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Iterable
 
 from pipeline.archive import overview
 from pipeline.archive.catalog import Copy, Epoch
-from pipeline.cli import terminal
 from pipeline.cli.output import age, printable, spaced, table
 from pipeline.core.errors import Code
 from pipeline.evidence.ledger.drill_history import Drilled
@@ -69,7 +69,7 @@ def _warned(result: Status) -> list[str]:
 
 
 def _items(texts: Iterable[str]) -> list[str]:
-    width = min(max(terminal.columns() or WIDEST, 40), WIDEST)
+    width = min(max(shutil.get_terminal_size((WIDEST, 24)).columns, 40), WIDEST)
     # A path or an address in it is there to be copied: it is not cut.
     wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
     wrapper.initial_indent, wrapper.subsequent_indent = "  - ", "    "

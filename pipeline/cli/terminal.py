@@ -46,8 +46,8 @@ def painted(line: str, stream: TextIO) -> str:
 
 
 def columns() -> int | None:
-    """How wide the terminal is, or what ``COLUMNS`` asks for; ``None`` where the result goes elsewhere."""
-    return shutil.get_terminal_size((0, 0)).columns or None
+    """How wide the terminal is that shows the result; ``None`` where a program or a file takes it."""
+    return (shutil.get_terminal_size((0, 0)).columns or None) if sys.stdout.isatty() else None
 
 
 def wrapped(line: str) -> list[str]:
@@ -58,7 +58,7 @@ def wrapped(line: str) -> list[str]:
     Args:
         line: Harmless text.
     """
-    room = columns() if sys.stdout.isatty() else None
+    room = columns()
     if room is None or len(line) <= room or any(mark in line for mark in ("`", "/", " --")):
         return [line]
     label = _LABEL.match(line)

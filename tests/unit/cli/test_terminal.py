@@ -107,7 +107,6 @@ def test_prose_is_wrapped_at_words_beneath_its_beginning(
     line: str, second: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(terminal, "columns", lambda: 60)
-    monkeypatch.setattr("sys.stdout", Screen())
     first, *more = terminal.wrapped(line)
     assert len(first) <= 60
     assert [len(part) - len(part.lstrip()) for part in more] == [len(second)] * len(more)
@@ -119,7 +118,6 @@ def test_prose_is_wrapped_at_words_beneath_its_beginning(
 )
 def test_what_is_to_be_copied_is_not_wrapped(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal, "columns", lambda: 60)
-    monkeypatch.setattr("sys.stdout", Screen())
     assert terminal.wrapped(line) == [line]
 
 
@@ -127,6 +125,14 @@ def test_an_address_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal, "columns", lambda: 40)
     address = "s3://bucket/" + "a" * 60
     assert any(address in line for line in output.table(("copy", "where"), [("s3", f"good {address}")]))
+
+
+def test_the_width_is_the_terminals_and_not_that_of_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "72")
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert terminal.columns() is None
+    monkeypatch.setattr("sys.stdout", Screen())
+    assert terminal.columns() == 72
 
 
 def test_the_first_screen_fits_a_small_terminal() -> None:
