@@ -58,7 +58,7 @@ class SystemClock:
 
 def stamp(moment: datetime) -> str:
     """Write a moment as the documents do: ISO 8601 in UTC, whole seconds, ``Z``."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def parse_stamp(text: str) -> datetime:
@@ -103,9 +103,10 @@ class ServerDates:
         """
         try:
             told = parsedate_to_datetime(date or "")
-        except ValueError:
+            told = (told if told.tzinfo else told.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, OverflowError):
             return
-        self._ahead[server] = (told if told.tzinfo else told.replace(tzinfo=UTC)) - now
+        self._ahead[server] = told - now
 
     @property
     def seen(self) -> bool:

@@ -327,7 +327,8 @@ def _unread_for(backup: Backup, history: BackupHistory, now: datetime) -> float:
     """For how many seconds nobody has read what lies there: since it was read, else since it was written."""
     read = history.verified(backup.source.location, backup.source.state)
     since = read.at if read else backup.source.modified
-    return (now - since).total_seconds() if since else float("inf")
+    seconds = (now - since).total_seconds() if since else float("inf")
+    return seconds if seconds >= -DAY else float("inf")  # a date in the future says nothing
 
 
 def _measured(

@@ -238,7 +238,7 @@ class _Gate:
             return [f"this host does not know of a drill that proved it; {mend}"]
         drilled, limit = _last_drill(context, latest), self._policy.max_drill_age_days
         age = (self._now - drilled).total_seconds() if drilled else 0.0
-        if not limit or age <= limit * DAY:
+        if not limit or -DAY <= age <= limit * DAY:
             return []
         return [f"its last drill is {age / DAY:.1f} days old, policy.max_drill_age_days is {limit:g}"]
 
@@ -351,7 +351,7 @@ def newest_of(found: Sequence[Backup], now: datetime) -> datetime | None:
 
 def _overdue(item: checkin.ShareState, name: str, limit: float) -> Rule:
     days = item.age_seconds / DAY
-    when = f"{days:.1f} days ago"
+    when = f"{days:.1f} days ago" if days >= -1 else f"{-days:.1f} days in the future: a clock was wrong"
     last = f"checked in {when}" if item.last else f"has never checked in, the share was made {when}"
     mend = f"policy.{name} is {limit:g}; run `orgkey custody challenge`"
     text = f"custodian {item.seat.name} ({item.seat.path.name}) {last}, {mend}"

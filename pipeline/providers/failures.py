@@ -88,7 +88,7 @@ class CallFailure:
         """By how much this host's clock differs from the server's, where the answer has a date."""
         try:
             server = parsedate_to_datetime(str(self.headers.get("date")))
-        except ValueError:
+        except (ValueError, OverflowError):
             return ""
         if server.tzinfo is None:  # how RFC 5322's "-0000" is read
             server = server.replace(tzinfo=UTC)

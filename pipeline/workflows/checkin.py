@@ -154,8 +154,9 @@ def standings(scope: KeyScope, record: Record, drills: Iterable[Drilled] = ()) -
         shown: list[CheckIn | Drilled] = [*known.get(seat.key, {}).values(), *_brought(seat, drills)]
         last = max(shown, key=lambda item: item.at, default=None)
         age = now - (last.at if last else record.manifest.created)
-        # A sealed envelope stays sealed: paper is not asked for.
-        overdue = limit is not None and seat.kind != "paper" and age > timedelta(days=limit)
+        # A sealed envelope stays sealed: paper is not asked for. A date in the future counts as none.
+        fresh = limit is None or timedelta(days=-1) <= age <= timedelta(days=limit)
+        overdue = seat.kind != "paper" and not fresh
         pending = _pending(scope, seat) is not None
         proven, entry = (last.at, last.entry) if last else (None, None)
         found.append(ShareState(seat, proven, age.total_seconds(), overdue, pending, entry))

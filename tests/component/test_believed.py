@@ -135,6 +135,19 @@ def test_a_check_in_counts_by_the_code_that_it_reveals(
     assert abs(found[3].at - first) < timedelta(minutes=1), "written again, it is not newer"
 
 
+def test_a_check_in_that_a_wrong_clock_dated_is_overdue_and_told(
+    world: World, seated: tuple[Seat, Callable[[int], str]]
+) -> None:
+    seat, answer = seated
+    world.policy = "max_check_in_age_days = 30\n"
+    world.clock.shift = timedelta(days=3)
+    world.enter("check-in", check_in(seat, 3, answer(3)))
+    (there,) = checkin.standings(world.context, seat.record)
+    world.clock.shift = timedelta()
+    (here,) = checkin.standings(world.context, seat.record)
+    assert (there.overdue, here.overdue) == (False, True)
+
+
 # -- what is malformed -------------------------------------------------------------------------------
 
 

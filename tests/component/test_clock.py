@@ -14,6 +14,7 @@ from pipeline.cli.restore_command import _clock
 from pipeline.core.clock import Deadline, GivenClock, ServerDates
 from pipeline.core.errors import Code, LocalFilesProblem, UsageProblem
 from pipeline.monitoring.status import status
+from pipeline.providers.failures import CallFailure, explain
 from pipeline.record.verify import Record
 from pipeline.workflows.drill import DrillRequest, drill
 from pipeline.workflows.escrow import EscrowOptions, escrow
@@ -54,11 +55,20 @@ def test_a_clock_that_one_server_agrees_with_is_right() -> None:
     assert not dated().seen
 
 
-@pytest.mark.parametrize("header", [None, "", "x", "Thu, 99 Foo 2026", "0" * 4000])
+@pytest.mark.parametrize(
+    "header",
+    [
+        None, "", "x", "Thu, 99 Foo 2026", "0" * 4000, "Fri, 31 Dec 9999 23:59:59 -2359",
+        "Mon, 01 Jan 2026 00:00:00 +99999999999999999999", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+    ],
+)  # fmt: skip
 def test_an_answer_without_a_usable_date_tells_nothing(header: str | None) -> None:
     dates = ServerDates()
     dates.note("vault", header, NOW)
     assert not dates.seen
+    headers = {"date": header}
+    failure = CallFailure("answer", service="s3", status=403, code="RequestTimeTooSkewed", headers=headers)
+    assert "this host's clock differs from the server's (" in explain(failure, "it").message
 
 
 def test_the_time_by_the_servers() -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pipeline.core import log
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import OrgkeyError
+from pipeline.core.errors import OrgkeyError, Unreachable
 from pipeline.core.secret import Secret
 from pipeline.providers import failures
 from pipeline.providers.text import one_line
@@ -28,6 +28,12 @@ Service = Literal["s3", "kms", "sts"]
 # "auto" is the host name at AWS, and the path wherever an endpoint_url is given.
 _STYLES = {True: "path", False: "virtual", None: "auto"}
 _MAKING = threading.Lock()
+# What a listing says of its next page, and how that is asked for: of versions, and of objects.
+_MARKS = {
+    "NextKeyMarker": "KeyMarker",
+    "NextVersionIdMarker": "VersionIdMarker",
+    "NextContinuationToken": "ContinuationToken",
+}
 
 
 @cache
@@ -233,6 +239,28 @@ class AwsSession:
             Unreachable: It is not.
         """
         return self._like(page, what, "IsTruncated", "Name", "KeyCount")
+
+    def next_page(self, page: Mapping[str, Any], sent: Mapping[str, Any], what: str) -> dict[str, Any]:
+        """What asks for the next page of a listing; empty behind the last.
+
+        Args:
+            page: The answer.
+            sent: What had asked for it.
+            what: As in :meth:`call`.
+
+        Raises:
+            Unreachable: It is cut short and does not say how it goes on: what is missing is not known.
+        """
+        marks = {name: page[told] for told, name in _MARKS.items() if page.get(told)}
+        if not page.get("IsTruncated") and "ContinuationToken" not in marks:
+            return {}
+        if all(sent.get(name) == value for name, value in marks.items()):
+            raise Unreachable(
+                f"{what}: the server cuts its listing short, and does not say how it goes on",
+                hint="report it to the maker of that server",
+                again=False,
+            )
+        return marks
 
     def tagged(self, answer: Mapping[str, Any], what: str) -> Mapping[str, Any]:
         """See that a good answer is S3's about an object: every one has the object's tag.

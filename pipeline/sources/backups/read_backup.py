@@ -134,7 +134,7 @@ def _at_rest(error: IntegrityProblem, source: BackupSource, before: FileState | 
     if before is None or after is None:
         return error
     age = time.time() - after.mtime_ns / 1e9
-    if after != before:
+    if after != before or source.state not in (None, str(after)):  # its beginning was read before the rest
         reason = "it changed while it was read"
     elif isinstance(error, CutOff) and 0 <= age < _RECENT_SECONDS:
         reason = f"it changed {age:.0f} s ago"

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.core.errors import Conflict, IntegrityProblem
+from pipeline.core.errors import Conflict, Unreachable
 from pipeline.core.retry import Retrier
 from pipeline.sources.backups.byte_stream import ByteStream
 from pipeline.sources.backups.message_header import LENGTH
@@ -132,7 +132,7 @@ class S3Source:
         def read(client: Any) -> bytes:
             data: bytes = client.get_object(**request)["Body"].read()
             if len(data) != end - start:
-                raise IntegrityProblem(
+                raise Unreachable(
                     f"{what}: the server sent other bytes than were asked for",
                     hint="check the endpoint and any proxy before it",
                 )
@@ -168,9 +168,9 @@ def listed(
     what = f"backups s3://{bucket['Bucket']}/{prefix}, list"
     folder = f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
     found: list[S3Source] = []
-    token: str | None = None
+    marks: dict[str, Any] = {}
     while True:
-        request = bucket | {"Prefix": prefix} | ({"ContinuationToken": token} if token else {})
+        request = bucket | {"Prefix": prefix} | marks
         page = retrier.call(lambda: session.call(_lister(request), "s3", what), what)  # noqa: B023
         session.listed(page, what)
         for entry in page.get("Contents") or ():
@@ -182,8 +182,8 @@ def listed(
                 return [S3Source(session, bucket, key, *facts)]  # it is listed before all others
             if not key.endswith("/") and wanted(key.rpartition("/")[2], ignore):
                 found.append(S3Source(session, bucket, key, *facts))
-        token = page.get("NextContinuationToken")
-        if not token:
+        marks = session.next_page(page, request, what)
+        if not marks:
             return sorted(found, key=lambda source: source.name)
 
 

@@ -9,7 +9,7 @@ import select
 import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -42,6 +42,9 @@ class FileState(NamedTuple):
     inode: int
     size: int
     mtime_ns: int
+
+    def __str__(self) -> str:
+        return ":".join(map(repr, self))
 
 
 def file_state(path: Path | None) -> FileState | None:
@@ -123,8 +126,9 @@ class BackupFile:
         state = file_state(path)
         if state is not None:  # else opening it will say why
             self.size = state.size
-            self.modified = datetime.fromtimestamp(state.mtime_ns / 1e9, UTC)
-            self.state = ":".join(map(str, state))
+            with suppress(ValueError, OverflowError):  # a year that no calendar has: its date is not known
+                self.modified = datetime.fromtimestamp(state.mtime_ns / 1e9, UTC)
+            self.state = str(state)
 
     def start(self) -> bytes:
         """See :meth:`BackupSource.start`."""

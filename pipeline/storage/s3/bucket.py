@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.core.clock import stamp
 from pipeline.core.digest import Digest, sha256
-from pipeline.core.errors import Conflict, IntegrityProblem, Unreachable
+from pipeline.core.errors import Conflict, IntegrityProblem
 from pipeline.storage.names import nothing_there, too_large
 
 if TYPE_CHECKING:
@@ -160,19 +160,9 @@ class Bucket:
             # Each page is a call of its own, with its own time-out and the deadline in sight.
             page = self.session.call(partial(self._page, request, what), "s3", what)
             yield page
-            marks = {
-                "KeyMarker": page.get("NextKeyMarker"),
-                "VersionIdMarker": page.get("NextVersionIdMarker"),
-            }
-            marks = {key: value for key, value in marks.items() if value}
-            if not page.get("IsTruncated") or not marks:
+            marks = self.session.next_page(page, request, what)
+            if not marks:
                 return
-            if all(request.get(key) == value for key, value in marks.items()):
-                raise Unreachable(
-                    f"{what}: the server repeats the same page of its listing",
-                    hint="report it to the maker of that server",
-                    again=False,
-                )
             request = fixed | marks
 
     def _page(self, request: Mapping[str, Any], what: str, client: Any) -> Mapping[str, Any]:

@@ -88,7 +88,7 @@ class Selection:
         kept = {
             source
             for mine in places.sorted(chosen)
-            for source in sorted(mine, key=dated, reverse=True)[: self.newest]
+            for source in sorted(mine, key=lambda one: dated(one, now), reverse=True)[: self.newest]
         }
         return [source for source in chosen if source in kept]
 
@@ -100,15 +100,23 @@ class Selection:
         if self.unread_for is None:
             return True
         read = history.verified(source.location, source.state)
-        return read is None or now - read.at >= timedelta(days=self.unread_for)
+        return read is None or not -1 < (now - read.at) / TOMORROW < self.unread_for
 
 
 ALL: Final = Selection()
+TOMORROW: Final = timedelta(days=1)
+"""A date this far ahead is a wrong clock's: it must not make anything the newest, or fresh for ever."""
 
 
-def dated(source: BackupSource) -> float:
-    """The date that its place gives it, for sorting; what has none is the oldest."""
-    return source.modified.timestamp() if source.modified else 0.0
+def dated(source: BackupSource, now: datetime | None = None) -> float:
+    """The date that its place gives it, for sorting; what has none is the oldest.
+
+    Args:
+        source: The backup.
+        now: The present time, where a date in the future is to count as none.
+    """
+    known = source.modified is not None and (now is None or source.modified < now + TOMORROW)
+    return source.modified.timestamp() if source.modified and known else 0.0
 
 
 @dataclass(frozen=True)

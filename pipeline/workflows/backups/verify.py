@@ -162,8 +162,11 @@ def verify_backups(context: KeyScope, request: VerifyRequest) -> VerifyOutcome:
     gnupg_home.sweep_orphans()
     places, past = Places(context.config.backups), _past(context)
     selection = request.selection.in_turn(past)
-    chosen = selection.of(request.sources, places, past, context.clock.now())
-    newest = {max(mine, key=dated) for mine in places.sorted(request.sources, request.whole)}
+    now = context.clock.now()
+    chosen = selection.of(request.sources, places, past, now)
+    newest = {
+        max(mine, key=lambda one: dated(one, now)) for mine in places.sorted(request.sources, request.whole)
+    }
     signers = {name: tuple(map(_public_key, place.signers)) for name, place in places.configured.items()}
     progress = request.watch(chosen)
     with LocalReaders(min(request.jobs, len(chosen))) as readers:  # they load while servers are talked to

@@ -15,9 +15,9 @@ from pipeline.core import clock
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import DeadlinePassed, Interrupted, LocalFilesProblem
 from pipeline.core.secret import Secret
-from pipeline.sources.backups import message_header, read_backup
+from pipeline.sources.backups import message_header, read_backup, sources
 from pipeline.sources.backups.engine import SessionKey
-from pipeline.sources.backups.sources import BackupPipe, local
+from pipeline.sources.backups.sources import BackupFile, BackupPipe, FileState, local
 from pipeline.sources.backups.worker_client import WorkerClient
 from tests.component.backups.conftest import pieces
 from tests.support import message_writer as writer
@@ -125,3 +125,13 @@ def test_a_file_that_cannot_be_looked_at_is_named(tmp_path: Path, monkeypatch: p
     shut(tmp_path / "b", errno.EACCES, monkeypatch)
     found = local(tmp_path, Deadline(60))
     assert [(source.path, source.size) for source in found] == [(tmp_path / "a", 1), (tmp_path / "b", None)]
+
+
+@pytest.mark.parametrize("seconds", [10**12, -(10**12), 9223372036])
+def test_a_file_of_a_year_that_no_calendar_has_is_a_backup_without_a_date(
+    seconds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "file_state", lambda _: FileState(1, 2, seconds * 10**9))
+    source = BackupFile(tmp_path / "a")
+    assert (source.modified is None) == (abs(seconds) == 10**12)
+    assert source.state == f"1:2:{seconds}000000000"

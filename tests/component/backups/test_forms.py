@@ -254,8 +254,9 @@ def test_a_file_that_ends_too_early_and_changed_moments_ago_is_24(kept: int, tmp
     with pytest.raises(Degraded, match=r"it changed \d+ s ago, perhaps it is still being uploaded: it is"):
         verified(tmp_path, whole()[:kept])
     long_ago = time.time() - 3600
-    source = stored(tmp_path, whole()[:kept])
+    stored(tmp_path, whole()[:kept])
     os.utime(tmp_path / "backup.pgp", (long_ago, long_ago))
+    source = BackupFile(tmp_path / "backup.pgp")
     with pytest.raises(IntegrityProblem), WorkerClient() as reader:
         read_backup.read(
             source, read_backup.header_of(source), AES256, reader, deadline=Deadline(60)
@@ -279,3 +280,13 @@ def test_a_file_that_changes_while_it_is_read_is_24(tmp_path: Path) -> None:
             source, about, AES256, reader, deadline=Deadline(60),
             meter=lambda _: os.utime(tmp_path / "backup.pgp", (1, 1)),
         ).result()  # fmt: skip
+
+
+def test_a_file_that_was_replaced_after_its_beginning_was_read_is_24(tmp_path: Path) -> None:
+    source = stored(tmp_path, whole())
+    about = read_backup.header_of(source)
+    other = writer.message(writer.protected(writer.literal(bytes(60_000)), bytes(32)))
+    (tmp_path / "new").write_bytes(other)
+    (tmp_path / "new").rename(tmp_path / "backup.pgp")
+    with pytest.raises(Degraded, match="it changed while it was read"), WorkerClient() as reader:
+        read_backup.read(source, about, AES256, reader, deadline=Deadline(60)).result()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -13,11 +14,16 @@ from pipeline.config.sections import Policy
 from pipeline.core.errors import Code
 from pipeline.custody.shares.manifest_section import PathEntry, ShareEntry
 from pipeline.custody.shares.paths import PathNeed
+from pipeline.evidence.ledger.backup_history import BackupHistory, RecordedReading
 from pipeline.evidence.ledger.drill_history import Drilled
+from pipeline.evidence.ledger.events import BackupRead
 from pipeline.monitoring import rules
 from pipeline.monitoring.rules import DAY, Rule
 from pipeline.record.verify import Record
+from pipeline.sources.backups.sources import BackupSource
 from pipeline.storage.interface import Slot
+from pipeline.workflows.backups.backup_map import Backup
+from pipeline.workflows.backups.selection import Places
 from tests.support.ledger_entries import an_entry
 
 KEY = "A" * 40
@@ -134,6 +140,26 @@ def test_the_newest_backup_may_be_as_old_as_the_limit(hours: int, ok: bool, valu
     (rule,) = rules.backups(Policy(max_backup_age_days=2), None, NOW)
     assert (rule.name, rule.ok, rule.value, rule.limit) == ("max_backup_age_days", False, None, 2.0)
     assert rule.text.startswith("the age of no backup is known, policy.max_backup_age_days is 2; look at")
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "ok"),
+    [(1, None, True), (3, None, False), (3, 1, True), (-0.5, None, True), (-9, None, False), (3, -9, False)],
+)
+def test_a_date_in_the_future_does_not_make_a_backup_read(
+    written: float, read: float | None, ok: bool
+) -> None:
+    there = SimpleNamespace(location="/b", state="1", name="b", modified=NOW - timedelta(days=written))
+    backup = Backup(cast("BackupSource", there), None, (), None, Code.OK)
+    history = BackupHistory()
+    if read is not None:
+        made = BackupRead(source="b", location="/b", state="1", ok=True, sha256="0" * 64)
+        history.add(
+            made, RecordedReading(NOW - timedelta(days=read), an_entry(1, NOW, "backups-verify"), made)
+        )
+    policy = Policy(max_backup_verify_age_days=2)
+    found = rules.verified_backups(policy, [backup], Places({}), history, NOW)
+    assert [rule.ok for rule in found if rule.name == "max_backup_verify_age_days"] == [ok]
 
 
 # -- proofs ------------------------------------------------------------------------------------------

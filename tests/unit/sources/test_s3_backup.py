@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, cast
 
+import pytest
+
 from pipeline.core.clock import Deadline
+from pipeline.core.errors import Unreachable
 from pipeline.core.retry import Retrier
 from pipeline.providers.aws.session import AwsSession
-from pipeline.sources.backups.s3 import RANGE, S3Source
+from pipeline.sources.backups.s3 import RANGE, S3Source, listed
 
 
 class Bucket:
@@ -43,3 +46,33 @@ def test_one_that_is_opened_twice_is_described_once() -> None:
             assert stream.take(len(content), "it") == content
     assert source.facts == {"VersionId": "v1", "ChecksumSHA256": "c"}
     assert bucket.asked == {"head": 1, "get": 4}
+
+
+@pytest.mark.parametrize("more", [1, -1])
+def test_a_server_that_gives_another_range_is_not_evidence_against_the_backup(more: int) -> None:
+    class Odd(Bucket):
+        def get_object(self, **request: Any) -> dict[str, Any]:
+            start, end = map(int, request["Range"].removeprefix("bytes=").split("-"))
+            return {"Body": io.BytesIO(bytes(end + 1 - start + more))}
+
+    retrier = Retrier(Deadline(60), attempts=1)
+    source = S3Source(cast("AwsSession", Odd(b"")), {"Bucket": "b"}, "k", 100, '"e"', retrier)
+    with pytest.raises(Unreachable, match="other bytes than were asked for"):
+        source.start()
+
+
+@pytest.mark.parametrize("again", [None, "t"])
+def test_a_listing_that_does_not_go_on_is_never_taken_for_whole(again: str | None) -> None:
+    class Cut(Bucket):
+        next_page = AwsSession.next_page
+
+        def listed(self, page: object, _what: str) -> object:
+            return page
+
+        def list_objects_v2(self, **_: Any) -> dict[str, Any]:
+            entry = {"Key": "a", "Size": 1, "ETag": '"e"'}
+            return {"Contents": [entry], "IsTruncated": True, "NextContinuationToken": again}
+
+    retrier = Retrier(Deadline(60), attempts=1)
+    with pytest.raises(Unreachable, match="cuts its listing short"):
+        listed(cast("AwsSession", Cut(b"")), {"Bucket": "b"}, "", (), retrier)

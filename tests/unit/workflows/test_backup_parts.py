@@ -76,3 +76,19 @@ def test_a_round_reads_what_stays_once(
         read.update(chosen)
         ledger.append(entered(number, selection.whole_part, chosen))
     assert {name: read[name] for name in stay} == dict.fromkeys(stay, 1)
+
+
+def test_a_date_in_the_future_makes_nothing_the_newest_and_no_reading_fresh() -> None:
+    there = [
+        Listed(name, "1", modified=START + timedelta(days=days))
+        for name, days in (("old", -9), ("new", 0), ("soon", 0.5), ("false", 900))
+    ]
+
+    def chosen(selection: Selection, past: BackupHistory) -> list[str]:
+        return [source.location for source in selection.of(there, Places({}), past, START)]
+
+    newest = Selection(newest=3)
+    past = BackupHistory.of([entered(900, None, ["old"]), entered(0, None, ["new"])], ())
+    assert "false" not in chosen(newest, past)
+    assert chosen(Selection(unread_for=30), past) == ["old", "soon", "false"]
+    assert chosen(Selection(unread_for=float("inf")), past) == ["old", "soon", "false"]

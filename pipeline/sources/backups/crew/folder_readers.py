@@ -18,7 +18,7 @@ from pipeline.core.clock import Deadline
 from pipeline.core.errors import OrgkeyError
 from pipeline.sources.backups.crew.readers import late
 
-_NUMBERED: Final = re.compile(r"([0-9]+)\.json")
+_NUMBERED: Final = re.compile(r"(0|[1-9][0-9]*)\.json")
 _LOOK_SECONDS: Final = 0.2
 _LIMIT: Final = 1 << 18
 _MODE: Final = 0o640
