@@ -55,8 +55,9 @@ def status(
     """
     if page is not None:
         files.check_new(page)
-    with fleet_text.metrics_of(metrics) as more:
-        results = _run(call, ["status"], members_of(configs), jobs, more)
+    members = members_of(configs)
+    with fleet_text.metrics_of(metrics, [member.name for member in members]) as more:
+        results = _run(call, ["status"], members, jobs, more)
     if page is not None:
         files.write_new(page, fleet_text.page(results, {}), mode=0o644)
     return _answer(call, "status", results)
@@ -99,6 +100,10 @@ def report(
 ) -> Code:
     """Write a report of each key, and one page over all of them."""
     members = members_of(configs)
+    if any(member.name == "index" for member in members):
+        raise UsageProblem(
+            "a configuration is called index, as the page over all keys", hint="give its file another name"
+        )
     files.check_new(out)
     with files.os_errors(f"cannot make the folder {out}"):
         out.mkdir(mode=0o700)

@@ -11,13 +11,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from pipeline.core import files
+from pipeline.config import read_trusted
 from pipeline.core.errors import UsageProblem
 
 _LOGINS: Final = ("AWS_", "VAULT_", "BAO_", "KUBERNETES_", "SSH_")
 _FOLDERS: Final = ("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "RUNTIME_DIRECTORY")
-_LIMIT: Final = 1 << 16
-_LINE: Final = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<quote>[\"']?)(?P<value>.*)(?P=quote)")
+_LINE: Final = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<quote>[\"']?)(?P<value>[^\0]*)(?P=quote)")
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,8 @@ class FleetMember:
             base: The variables of the fleet's run.
 
         Raises:
-            UsageProblem: ``NAME.env`` has a line that is not a variable.
-            LocalFilesProblem: It cannot be read.
+            UsageProblem: ``NAME.env`` is not a file, others can write or replace it, or it has a line that is
+                not a variable.
         """
         own = {name: value for name, value in base.items() if not name.startswith(_LOGINS)}
         for name in _FOLDERS:
@@ -54,9 +53,10 @@ class FleetMember:
         path = self.config.with_suffix(".env")
         if not path.exists():
             return own
-        with files.os_errors(f"cannot read the variables of {self.name}"):
-            text = (files.read_regular(path, _LIMIT) or b"").decode(errors="replace")
-        for number, line in enumerate(text.splitlines(), 1):
+        if not path.is_file():
+            raise UsageProblem(f"{path} is not a file", hint="write NAME=value, one a line, into a file")
+        text = read_trusted(path, "the variables").decode(errors="replace")
+        for number, line in enumerate(text.split("\n"), 1):
             if not line.strip() or line.lstrip().startswith(("#", ";")):
                 continue
             found = _LINE.fullmatch(line.strip())

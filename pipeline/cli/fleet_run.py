@@ -223,12 +223,14 @@ def _ended(one: _Running, status: int) -> MemberResult:
     code = os.waitstatus_to_exitcode(status)
     try:
         document = json.loads(texts[0])
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
+    if not isinstance(document, dict):
+        document, code = None, code or int(Code.INTERNAL)  # without an answer nothing is good
     return MemberResult(
         one.member,
         Code(code) if code in set(Code) else Code.INTERNAL,
-        document if isinstance(document, dict) else None,
+        document,
         texts[1],
         time.monotonic() - one.started,
     )

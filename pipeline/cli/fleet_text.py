@@ -54,20 +54,23 @@ def _why(item: MemberResult) -> str:
 
 
 @contextmanager
-def metrics_of(path: Path | None) -> Iterator[Callable[[str], Sequence[str]]]:
+def metrics_of(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[str], Sequence[str]]]:
     """Have each member write its metrics, and write them as one file in the end.
 
     Args:
         path: Where; ``None`` for no metrics.
+        names: The members' names.
     """
     if path is None:
         yield lambda _: ()
         return
     with tempfile.TemporaryDirectory(prefix="orgkey-metrics-") as folder:
-        yield lambda name: ("--metrics", f"{folder}/{name}.prom")
-        prometheus.write(
-            path, prometheus.merged(part.read_bytes() for part in sorted(Path(folder).iterdir()))
-        )
+        parts = {name: Path(folder, f"{name}.prom") for name in sorted(names)}
+        for name, part in parts.items():  # what stays where a member ends before it has judged anything
+            whose = prometheus.KeyLabels(name=name)
+            part.write_bytes(prometheus.of_failure(Code.INTERNAL, datetime.now(UTC), whose))
+        yield lambda name: ("--metrics", str(parts[name]))
+        prometheus.write(path, prometheus.merged({name: part.read_bytes() for name, part in parts.items()}))
 
 
 def page(results: Sequence[MemberResult], links: Mapping[str, str]) -> bytes:

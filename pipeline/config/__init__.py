@@ -151,6 +151,19 @@ def load(path: Path) -> Config:
     Raises:
         UsageProblem: It cannot be read, others can write or replace it, or it is not valid.
     """
+    return parse(read_trusted(path, "the configuration"), str(path))
+
+
+def read_trusted(path: Path, what: str) -> bytes:
+    """Read a file whose word is taken: nobody else may be able to write it.
+
+    Args:
+        path: The file.
+        what: What errors call it.
+
+    Raises:
+        UsageProblem: It cannot be read, or others can write or replace it.
+    """
     try:
         # Opened once: what is judged is what is read.
         with path.open("rb") as stream:
@@ -159,20 +172,20 @@ def load(path: Path) -> Config:
         folders = list(_folders(path))
     except OSError as error:
         raise UsageProblem(
-            f"cannot read the configuration {path}: {error.strerror or error}",
+            f"cannot read {what} {path}: {error.strerror or error}",
             hint="check the path and its permissions",
         ) from error
     if _others_write(facts):
         raise UsageProblem(
-            f"the configuration {path} can be written by others",
+            f"{what} {path} can be written by others",
             hint=f"chmod go-w {path}, and let it belong to this user or to root",
         )
     for folder in folders:
         raise UsageProblem(
-            f"the folder {folder} of the configuration {path} can be written by others, who could replace it",
-            hint=f"chmod go-w {folder}, and let it belong to this user or to root; or move the configuration",
+            f"the folder {folder} of {what} {path} can be written by others, who could replace it",
+            hint=f"chmod go-w {folder}, and let it belong to this user or to root; or move the file",
         )
-    return parse(data, str(path))
+    return data
 
 
 def _folders(path: Path) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -86,23 +86,28 @@ def before(path: Path) -> KeyLabels:
     return KeyLabels()
 
 
-def merged(pages: Iterable[bytes]) -> bytes:
+def merged(pages: Mapping[str, bytes]) -> bytes:
     """One exposition of several: each family once, with the samples of all.
 
+    A page's name becomes the label ``config`` of its samples: of two configurations for one key none hides
+    the other, and no two samples are equal, for which node-exporter would drop the whole file.
+
     Args:
-        pages: What :func:`of_status` or :func:`of_failure` gave.
+        pages: What :func:`of_status` or :func:`of_failure` gave, by name.
     """
     families: dict[str, tuple[list[str], list[str]]] = {}
-    for page in pages:
+    for called, page in pages.items():
         head: list[str] = []
         name = ""
-        for line in page.decode().splitlines():
+        label = called.translate({ord(char): f"\\{char}" for char in '\\"'}).replace("\n", "\\n")
+        for line in page.decode().removesuffix("\n").split("\n"):
             if line.startswith("# HELP "):
                 head, name = [line], line.split(" ")[2]
             elif line.startswith("#"):
                 head.append(line)
             else:
-                families.setdefault(name, (head, []))[1].append(line)
+                sample = line.replace("{", f'{{config="{label}",', 1)
+                families.setdefault(name, (head, []))[1].append(sample)
     lines = [line for head, samples in families.values() for line in (*head, *samples)]
     return "".join(f"{line}\n" for line in lines).encode()
 

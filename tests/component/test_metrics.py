@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pipeline.cli import fleet_text
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Code
 from pipeline.monitoring import prometheus as metrics
@@ -68,3 +69,19 @@ def test_a_name_may_hold_no_odd_signs_and_any_label_is_escaped() -> None:
     page = metrics.of_failure(Code.OK, NOW, metrics.KeyLabels("F", 'a"\\\n}'))
     (family, *_) = text_string_to_metric_families(page.decode())
     assert family.samples[0].labels["name"] == 'a"\\\n}'
+
+
+def test_two_configurations_of_one_key_and_what_was_never_judged_are_all_in_one_file(tmp_path: Path) -> None:
+    key = metrics.KeyLabels("F" * 40)
+    place = tmp_path / "fleet.prom"
+    names = ["one", 'two "\\\n\u2028', "three"]
+    with fleet_text.metrics_of(place, names) as more:
+        for name, code in zip(names, (Code.OK, Code.STALE), strict=False):
+            Path(more(name)[1]).write_bytes(metrics.of_failure(code, NOW, key))
+    found = {
+        sample.labels["config"]: (sample.value, sample.labels["fingerprint"], sample.labels["name"])
+        for family in text_string_to_metric_families(place.read_text())
+        for sample in family.samples
+        if sample.name == "orgkey_exit_code"
+    }
+    assert found == {names[0]: (0, "F" * 40, ""), names[1]: (40, "F" * 40, ""), "three": (1, "", "three")}

@@ -100,6 +100,7 @@ def test_a_screen_a_document_a_page_and_metrics_over_all(fleet: Fleet) -> None:
     ]
     assert ("orgkey_gate_ok", "berlin", 1) in samples
     assert ("orgkey_gate_ok", "paris", 0) in samples
+    assert ("orgkey_status_ok", "rome", 0) in samples, "a configuration that cannot be read is not left out"
     text = page.read_text()
     assert text.index("rome") < text.index("paris") < text.index("berlin")
     assert "<script" not in text
@@ -241,6 +242,19 @@ def test_a_member_that_was_just_waited_for_is_not_ended_again() -> None:
 def test_what_is_no_fleet_is_said(fleet: Fleet) -> None:
     assert "no configuration is" in fleet.run("status", expect=2).error[0]
     fleet.add("one")
+    variables = fleet.folder / "one.env"
+    variables.write_text("PATH=/tmp\n")
+    variables.chmod(0o666)
+    (told,) = fleet.ask("status", expect=2)["members"]
+    assert f"the variables {variables} can be written by others" in told["problem"]
+    variables.unlink()
+    os.mkfifo(variables)
+    (told,) = fleet.ask("status", expect=2)["members"]
+    assert told["problem"].startswith(f"{variables} is not a file")
+    variables.unlink()
+    fleet.add("index")
+    out = ("--out", str(fleet.desk.folder / "reports"))
+    assert "called index" in fleet.run("report", *out, expect=2).error[0]
     twice = fleet.folder / "sub"
     twice.mkdir()
     (twice / "one.toml").write_text("")
