@@ -29,7 +29,7 @@ def explain(
     if topic is None:
         typer.echo(_contents())
     elif topic.isdecimal():
-        typer.echo(_exit_code(int(topic)))
+        typer.echo(_exit_code(topic))
     else:
         typer.echo("\n\n".join(_sections(_page(topic), [word.lower() for word in words or ()])))
     return Code.OK
@@ -44,14 +44,14 @@ def _contents() -> str:
     return "\n".join(["orgkey explain CODE says what an exit code means, and what to do.", "", *rows])
 
 
-def _exit_code(number: int) -> str:
+def _exit_code(number: str) -> str:
     try:
-        code = Code(number)
-    except ValueError:
+        code = Code(int(number))
+    except ValueError:  # of a number with too many digits, too
         known = ", ".join(str(int(code)) for code in Code)
         raise UsageProblem(f"{number} is not an exit code", hint=f"there are {known}") from None
     again = "can succeed later, unchanged" if code.retry else "fails again as long as nothing is changed"
-    return f"{number} {code.label}\n{code.meaning}\nwhat to do: {code.remedy}\nthe same command {again}"
+    return f"{code:d} {code.label}\n{code.meaning}\nwhat to do: {code.remedy}\nthe same command {again}"
 
 
 def _pages() -> dict[str, Path]:

@@ -48,6 +48,7 @@ def test_a_section_is_found_by_words_of_its_heading(tmp_path: Path) -> None:
     ("words", "named"),
     [
         (["99"], "99 is not an exit code"),
+        (["9" * 5000], "999"),
         (["lost-vaul"], "there is no page 'lost-vaul'"),
         (["how-to", "nowhere"], "no heading of this page has 'nowhere'"),
         (["../README"], "there is no page '../README'"),
