@@ -313,6 +313,30 @@ def test_without_a_certificate_nothing_is_proved(made: Made, auditor: Auditor) -
     assert found["checks"]["e"] == "passed"
 
 
+def test_a_ledger_that_was_taken_out_whole_is_missed(made: Made, auditor: Auditor) -> None:
+    files = {name: data for name, data in files_of(made.data).items() if not name.startswith("ledger/")}
+    report = json.loads(files["report.json"])
+    report["evidence"] = [item for item in report["evidence"] if "ledger/" not in str(item["file"])]
+    files["report.json"] = json.dumps(report).encode()
+    found = auditor.check(altering.zipped(altering.summed(files)), made.fingerprint)
+    assert (found["checks"]["e"], found["checks"]["heads"]) == ("absent", "failed"), found["text"]
+    assert found["answer"] == "Failed"
+
+
+def test_certificates_of_failures_prove_no_restore(made: Made, auditor: Auditor) -> None:
+    says = """(outcomes) => { Bundle.prototype.contents_fit = async function () {
+      this.outcomes = outcomes; return outcomes; }; }"""
+    for outcomes, answer, sentence in (
+        (["PASSED", "WARNED"], AUTHENTIC, "At the times in step d somebody"),
+        (["PASSED", "FAILED"], AUTHENTIC, "(but for 1 of a test restore that failed)"),
+        (["FAILED", "FAILED"], "No test restore passed", "nothing in this bundle proves"),
+    ):
+        auditor.page.evaluate(says, outcomes)
+        found = auditor.check(made.data, made.fingerprint)
+        assert found["answer"] == answer
+        assert sentence in found["sentence"]
+
+
 def test_nothing_can_be_fetched_and_no_text_becomes_code(auditor: Auditor) -> None:
     refused = auditor.page.evaluate(
         """async () => {

@@ -80,14 +80,20 @@ function verdict({ results, bundle }) {
   if (needed.some((id) => states[id] === "undone")) {
     return ["warn", "Not everything was checked", "Nothing failed, but a step could not be done in this browser."];
   }
+  const failed = bundle.outcomes.filter((one) => one !== "PASSED" && one !== "WARNED").length;
+  if (failed === bundle.outcomes.length) {
+    return ["bad", "No test restore passed", "Every check holds, and every certificate says that its test restore failed: " +
+      "nothing in this bundle proves that the key can be restored."];
+  }
   if (!bundle.pinned) {
     return ["warn", "Consistent in itself", "Every check holds for the key that the bundle itself brings. That it is your key is not " +
       "shown: whoever forged all of it would have brought a key of his own. Give the fingerprint in step 1."];
   }
   const record = states.record === "passed" ? ", for the record that you gave." :
     ". That it was your escrow's passphrase, only a copy of the record shows.";
-  return ["ok", "The certificates are authentic", "Every check holds, for the key whose fingerprint you gave. At the times in " +
-    "step d somebody put the escrow passphrase together and had a working Org Key" + record + " The report's own words are not " +
+  const times = failed ? `lines of step d (but for ${failed} of a test restore that failed)` : "times in step d";
+  return ["ok", "The certificates are authentic", `Every check holds, for the key whose fingerprint you gave. At the ${times} ` +
+    "somebody put the escrow passphrase together and had a working Org Key" + record + " The report's own words are not " +
     "signed: compare the SHA-256 of SHA256SUMS, below, with the one that its maker tells you by another channel."];
 }
 

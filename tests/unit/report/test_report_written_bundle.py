@@ -111,6 +111,8 @@ def test_the_page_leaves_out_what_there_is_nothing_for_and_says_so() -> None:
     assert "openssl ts" not in full
     stamped = verify_page.render(good(), ["public.asc", "certificates/x.json", "certificates/x.json.tsr"])
     assert b"openssl ts -verify" in stamped
+    assert b"This bundle has no ledger." in stamped
+    assert b"names the head of its host's chain" in stamped, "a ledger that was taken out whole is missed"
     unsigned = verify_page.render(good(), ["public.asc", "ledger/000000001.json"]).decode()
     assert "no drill certificate" in unsigned
     assert "gpg --batch" not in unsigned
