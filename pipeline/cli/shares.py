@@ -76,23 +76,23 @@ def split(data: bytes) -> list[bytes]:
     """Tell the shares of a text apart.
 
     Args:
-        data: One share over any number of lines, with or without numbers before the words; or one share
-            a line.
+        data: One share over any number of lines, with or without numbers before the words and commas behind
+            them; or one share a line, or several with an empty line between them.
 
     Returns:
         The words of each, one space between them.
     """
     text = typed_text.words(data).encode(errors="surrogateescape")
-    lines = [_words(line) for line in text.splitlines()]
-    lines = [line for line in lines if line]
-    counts = {len(line) for line in lines}
-    if len(lines) > 1 and len(counts) == 1 and counts <= {20, 33}:
-        return [b" ".join(line) for line in lines]
-    together = b" ".join(word for line in lines for word in line)
+    for pieces in (text.splitlines(), re.split(rb"\n[ \t\r]*\n", text.strip())):
+        found = [words for piece in pieces if (words := _words(piece))]
+        counts = {len(words) for words in found}
+        if len(found) > 1 and len(counts) == 1 and counts <= {20, 33}:
+            return [b" ".join(words) for words in found]
+    together = b" ".join(_words(text))
     return [together] if together else []
 
 
 def _words(line: bytes) -> list[bytes]:
-    """The words of a line, without the numbers that a sheet prints before them."""
-    words = (re.sub(rb"^\d{1,2}[.):]?", b"", word) for word in line.split())
+    """The words of a text, without the numbers that a sheet prints before them, and what stands behind."""
+    words = (re.sub(rb"^\d{1,2}[.):]?|[.,;]+$", b"", word) for word in line.split())
     return [word for word in words if word]

@@ -126,6 +126,22 @@ def test_a_share_is_read_however_it_was_written(change: object) -> None:
     assert shares.split(data) == [text.encode()]
 
 
+def test_shares_are_told_apart_by_lines_or_by_what_is_between_them() -> None:
+    one, two = words(), words()
+    found = [one.encode(), two.encode()]
+    sheets = ["\n".join(" ".join(text.split()[at : at + 11]) for at in (0, 11, 22)) for text in (one, two)]
+    for text in (f"{one}\n{two}\n", f"\n{one}\r\n\r\n{two}", "\n \n".join(sheets), "\r\n\r\n".join(sheets)):
+        assert shares.split(text.encode()) == found
+    assert shares.split("\n".join(sheets[0].split(" ")).encode()) == found[:1]
+
+
+def test_commas_and_numbers_are_not_of_the_words() -> None:
+    text = words()
+    listed = ", ".join(text.split()) + "."
+    numbered = "\n".join(f"{number}. {word};" for number, word in enumerate(text.split(), 1))
+    assert shares.split(listed.encode()) == shares.split(numbered.encode()) == [text.encode()]
+
+
 def test_what_was_meant_is_kept_out_of_the_logs_too() -> None:
     told("utf16")
     assert "horse" not in log.clean("x correct horse battery staple x")
