@@ -8,17 +8,18 @@ see :class:`Breaker`.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import logging
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final, TypeVar, cast
 
 from pipeline.core.clock import Clock, Deadline, SystemClock
 from pipeline.core.errors import DeadlinePassed, Denied, OrgkeyError, Unreachable
@@ -93,7 +94,10 @@ class Breakers:
 
 
 class SilentServers:
-    """Servers that keep silent: a run of a fleet that has waited for one spares the others the wait."""
+    """Servers that keep silent: a run of a fleet that has waited for one spares the others the wait.
+
+    Of logins that a server refused word is left alike: each more would bring it nearer to its lockout.
+    """
 
     folder: ClassVar[Path | None] = None
     """Where the runs of a fleet leave word; ``None`` outside of one."""
@@ -122,6 +126,25 @@ class SilentServers:
         if cls.folder is not None and cls._met[server] >= cls.CALLS:
             with suppress(OSError):
                 cls._word(server).touch(mode=0o600)
+
+    @classmethod
+    @contextmanager
+    def turn(cls, login: str) -> Iterator[BinaryIO | None]:
+        """Take turns with the other runs of the fleet at one login.
+
+        Args:
+            login: Where, and as whom.
+
+        Yields:
+            What was left of its refusal: an empty file while there was none; ``None`` outside of a fleet.
+        """
+        if cls.folder is None:
+            yield None
+            return
+        with cls._word(login).open("a+b") as word:
+            fcntl.flock(word, fcntl.LOCK_EX)
+            word.seek(0)
+            yield word
 
     @classmethod
     def _word(cls, server: str) -> Path:

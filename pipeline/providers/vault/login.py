@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core import log as logs
 from pipeline.core.errors import Denied, OrgkeyError, UsageProblem
+from pipeline.core.retry import SilentServers
 from pipeline.core.secret import Secret
 from pipeline.providers import failures
 from pipeline.providers.credentials import read_token
@@ -91,7 +93,7 @@ class VaultLogin:
                 earlier = self._refusals[known]
                 raise Denied(f"{what}: {earlier.message.partition(': ')[2]}", hint=earlier.hint)
             try:
-                return self._fresh(attempt, self._identity.mounted, what)
+                return self._in_turn(attempt, self._identity, what)
             except Denied as error:
                 self._refusals[known] = error
                 raise
@@ -102,6 +104,23 @@ class VaultLogin:
         self._admit(client, what)
         self._given = token
         return client
+
+    def _in_turn(self, attempt: Attempt, identity: VaultIdentity, what: str) -> VaultClient:
+        """Log in, unless another run of the same fleet was refused with the same role id and secret id."""
+        if identity.way != "approle":
+            return self._fresh(attempt, identity.mounted, what)
+        place = self._connection.place
+        login = json.dumps([place.address, place.namespace, identity.mounted, attempt.body()])
+        with SilentServers.turn(login) as word:
+            if word is not None and (told := word.read()):
+                message, hint = json.loads(told)
+                raise Denied(f"{what}: {message}", hint=hint)
+            try:
+                return self._fresh(attempt, identity.mounted, what)
+            except Denied as error:
+                if word is not None:
+                    word.write(json.dumps([error.message.partition(": ")[2], error.hint]).encode())
+                raise
 
     def _signed(self, identity: VaultIdentity, what: str) -> SignedRequest:
         from pipeline.config.places import AwsPlace

@@ -16,6 +16,7 @@ from pipeline.config.identities import AwsIdentity, VaultIdentity
 from pipeline.config.places import AwsPlace, S3TargetConfig, VaultPlace
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem
+from pipeline.core.retry import SilentServers
 from pipeline.providers import failures, unanswered
 from pipeline.providers.aws.errors import facts
 from pipeline.providers.aws.session import AwsSession
@@ -184,6 +185,26 @@ def test_a_refused_login_is_made_once_in_a_run(tmp_path: Path) -> None:
                     vault(server.url, tmp_path, refusals).read("x", what)
                 assert "vault read sys/locked-users" in raised.value.hint
         assert len(server.asked) == 1
+
+
+def test_a_refused_login_is_made_once_in_a_fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run has refusals of its own, and files of its own with the same role id and secret id."""
+    words = tmp_path / "words"
+    words.mkdir()
+    monkeypatch.setattr(SilentServers, "folder", words)
+    with ScriptedServer(lambda _: Answer(400, told("invalid role or secret ID"))) as server:
+        for name in ("one", "two", "three"):
+            (tmp_path / name).mkdir()
+            with pytest.raises(Denied, match=r"^look: vault at .* refuses the driller's AppRole") as raised:
+                vault(server.url, tmp_path / name, {}).read("x", "look")
+            assert "vault read sys/locked-users" in raised.value.hint
+        assert len(server.asked) == 1
+        (word,) = words.iterdir()
+        assert b"secret-id" not in word.read_bytes()
+        monkeypatch.setattr(SilentServers, "folder", None)
+        with pytest.raises(Denied):
+            vault(server.url, tmp_path / "one", {}).read("x", "look")
+        assert len(server.asked) == 2
 
 
 @pytest.mark.parametrize(
