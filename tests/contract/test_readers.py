@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import Code, OrgkeyError
+from pipeline.core.errors import Code, DeadlinePassed, OrgkeyError, UsageProblem
 from pipeline.core.secret import Secret
 from pipeline.sources.backups import read_backup
 from pipeline.sources.backups.crew import dispatch_client
+from pipeline.sources.backups.crew.answer import Answer
 from pipeline.sources.backups.crew.crew_key import CrewKey, public_bytes
+from pipeline.sources.backups.crew.folder_readers import FolderReaders
 from pipeline.sources.backups.crew.read_ticket import read_ticket
 from pipeline.sources.backups.crew.readers import Crew
 from pipeline.sources.backups.engine import NO_EXPECTATIONS, Reading, SessionKey
@@ -400,3 +402,41 @@ def test_a_machine_that_is_killed_ends_no_run_silently(
     killer.join()
     # What a lost worker had is done again by the next one.
     assert codes(found) == [Code.UNREACHABLE if end == "scheduler" else Code.OK] * COUNT
+
+
+def test_runs_that_share_a_folder_have_it_by_turns(tmp_path: Path) -> None:
+    first = FolderReaders(tmp_path, Deadline(SECONDS))
+    first.submit("a", "ticket")
+    with pytest.raises(DeadlinePassed):
+        FolderReaders(tmp_path, Deadline(0.3))
+    assert (tmp_path / "tickets" / "0.json").read_text() == "ticket\n"
+    ended = threading.Timer(0.3, first._lock.close)
+    ended.start()
+    FolderReaders(tmp_path, Deadline(SECONDS))
+    ended.join()
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_name_that_is_not_a_number_as_it_is_written_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "answers").mkdir()
+    odd = tmp_path / "answers" / "00.json"
+    odd.write_text("")
+    readers = FolderReaders(tmp_path, Deadline(0.5))
+    readers.submit("a", "ticket")
+    ((known, came),) = readers.results()
+    assert (known, isinstance(came, DeadlinePassed), odd.exists()) == ("a", True, True)
+
+
+def test_an_answer_to_an_earlier_run_is_not_taken_for_this_one_s(tmp_path: Path) -> None:
+    """Whoever has read for so long leaves it under a number that is another ticket's by then."""
+    readers = FolderReaders(tmp_path, Deadline(SECONDS))
+    mine, earlier = "1" * 32, "2" * 32
+    place = tmp_path / "answers" / "0.json"
+    found = Reading(UsageProblem("it", hint="see it"))
+    late, own = (Answer.of(known, "w", 1.0, found, Secret(bytes(32))).line() for known in (earlier, mine))
+    readers.submit(mine, "ticket")
+    place.write_text(late)
+    came = threading.Timer(0.5, lambda: place.write_text(own))
+    came.start()
+    assert list(readers.results()) == [(mine, own)]
+    came.join()

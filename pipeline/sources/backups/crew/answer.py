@@ -25,6 +25,9 @@ FORMAT: Final = "orgkey.answer/1"
 LONGEST: Final = 1 << 18
 """Characters of an answer; nearly all of them are names of entries that are missing."""
 
+NO_ID: Final = "0" * 32
+"""Stands for the id of what is not a ticket."""
+
 REFUSALS: Final = frozenset(
     {
         Code.INTERNAL, Code.USAGE, Code.LOCAL_FILES, Code.PROGRAM_MISSING, Code.UNSUPPORTED, Code.UNREACHABLE,

@@ -6,6 +6,8 @@ counts from 0, as the index of such a job does.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from typing import Final
 from pipeline.core import files
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import OrgkeyError
+from pipeline.sources.backups.crew.answer import LONGEST, NO_ID, Answer
 from pipeline.sources.backups.crew.readers import late
 
 _NUMBERED: Final = re.compile(r"(0|[1-9][0-9]*)\.json")
@@ -29,11 +32,12 @@ class FolderReaders:
     """A folder that readers share.
 
     Args:
-        folder: The folder, for one run at a time; what an earlier run left is removed.
+        folder: The folder, for one run at a time: others wait. What an earlier run left is removed.
         deadline: When answers are given up.
 
     Raises:
         LocalFilesProblem: The folder cannot be used.
+        DeadlinePassed: Another run has it all the time.
     """
 
     def __init__(self, folder: Path, deadline: Deadline) -> None:
@@ -43,10 +47,27 @@ class FolderReaders:
         with files.os_errors(
             f"cannot use {folder}", hint="make it, for this user and the readers to write to"
         ):
+            self._alone(folder / "lock")
             for place in (self._answers, self._tickets):
                 place.mkdir(exist_ok=True, mode=0o770)
                 for number in _numbers(place):
                     _path(place, number).unlink()
+
+    def _alone(self, path: Path) -> None:
+        """Wait until no other run has the folder: it would take these tickets away, and leave its own."""
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+        self._lock = os.fdopen(handle, "r+b")
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if self._deadline.left() <= 0:
+                    raise late(self._deadline) from None
+                time.sleep(_LOOK_SECONDS)
+            except OSError:  # a share without locks
+                return
+            else:
+                return
 
     def submit(self, ticket_id: str, line: str) -> None:
         """See :class:`~pipeline.sources.backups.crew.readers.Readers`."""
@@ -61,8 +82,14 @@ class FolderReaders:
                 arrived = [number for number in _numbers(self._answers) if number in self._ids]
                 for number in arrived:
                     data = files.read_regular(_path(self._answers, number), _LIMIT, follow=False)
+                    line = (data or b"").decode(errors="replace").strip()
+                    answer = Answer.of_line(line, LONGEST)
+                    if answer is not None and answer.id not in (self._ids[number], NO_ID):
+                        # From an earlier run, which somebody has read for so long: this one's is to come.
+                        _path(self._answers, number).unlink()
+                        continue
                     self._remove(number)
-                    yield self._ids.pop(number), (data or b"").decode(errors="replace").strip()
+                    yield self._ids.pop(number), line
             if self._ids and self._deadline.left() <= 0:
                 break
             if not arrived:

@@ -13,7 +13,7 @@ from pipeline.core.isolation import isolated
 from pipeline.core.retry import Retrier
 from pipeline.core.secret import Secret
 from pipeline.sources.backups import read_backup
-from pipeline.sources.backups.crew.answer import Answer
+from pipeline.sources.backups.crew.answer import NO_ID, Answer
 from pipeline.sources.backups.crew.crew_key import CrewKey
 from pipeline.sources.backups.crew.ticket import OpenPart, SealedPart, Ticket
 from pipeline.sources.backups.crew.ticket_place import SharedFile, StoredObject
@@ -25,8 +25,6 @@ from pipeline.sources.backups.worker_client import WorkerClient
 if TYPE_CHECKING:
     from pipeline.providers.aws.session import AwsSession
 
-_NO_ID: Final = "0" * 32
-"""Stands for the id of what is not a ticket."""
 _CALL_SECONDS: Final = 10.0
 """Time for one call of S3, as ``policy.call_seconds`` has it by default."""
 _SESSIONS: Final = 8
@@ -56,7 +54,7 @@ def read_ticket(line: str, crew_key: CrewKey, reader: WorkerClient, worker: str 
 
     ticket = isolated(lambda: Ticket.of(line), "the ticket")
     if isinstance(ticket, OrgkeyError):
-        return answer(_NO_ID, ticket)
+        return answer(NO_ID, ticket)
     sealed = isolated(lambda: ticket.unseal(crew_key), "the ticket")
     if isinstance(sealed, OrgkeyError):
         return answer(ticket.open.id, sealed)
