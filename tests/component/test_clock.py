@@ -68,7 +68,7 @@ def test_an_answer_without_a_usable_date_tells_nothing(header: str | None) -> No
     assert not dates.seen
     headers = {"date": header}
     failure = CallFailure("answer", service="s3", status=403, code="RequestTimeTooSkewed", headers=headers)
-    assert "this host's clock differs from the server's (" in explain(failure, "it").message
+    assert "this host's clock differs from the server's" in explain(failure, "it").message
 
 
 def test_the_time_by_the_servers() -> None:
