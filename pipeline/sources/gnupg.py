@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -110,7 +111,9 @@ class GnupgSource:
         status = stderr.decode(errors="replace")
         said = log.last_words(_without_status(stderr))
         # 11 is GPG_ERR_BAD_PASSPHRASE; the upper bits say which part of GnuPG reports it.
-        codes = [int(word) & 0xFFFF for word in status.split() if word.isdigit() and int(word) > 0xFFFF]
+        # A user id stands among the words, too.
+        numbers = [int(word) for word in status.split() if re.fullmatch(r"[0-9]{1,10}", word)]
+        codes = [number & 0xFFFF for number in numbers if number > 0xFFFF]
         if 11 in codes or "bad passphrase" in status.lower():
             note = oddity(passphrase.reveal())
             return WrongPassphrase(

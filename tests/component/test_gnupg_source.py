@@ -125,3 +125,9 @@ def test_the_key_is_said_to_stay_in_the_keyring(keyring: Path) -> None:
     source = GnupgSource(PIN, lambda: Secret(PASSPHRASE), home=keyring)
     (told,) = source.finish(source.fetch(Deadline(60)), "epoch")
     assert "stays in the keyring" in told
+
+
+def test_a_user_id_with_odd_digits_hides_no_reason() -> None:
+    said = "[GNUPG:] USERID_HINT 0123456789AB A ² ٣ <a@example.com>\n[GNUPG:] ERROR export_keys 67108875\n"
+    source = GnupgSource("A" * 40, lambda: Secret(b"x"))
+    assert isinstance(source._failure(said.encode(), Secret(b"x")), WrongPassphrase)
