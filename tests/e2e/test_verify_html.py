@@ -328,7 +328,7 @@ def test_certificates_of_failures_prove_no_restore(made: Made, auditor: Auditor)
       this.outcomes = outcomes; return outcomes; }; }"""
     for outcomes, answer, sentence in (
         (["PASSED", "WARNED"], AUTHENTIC, "At the times in step d somebody"),
-        (["PASSED", "FAILED"], AUTHENTIC, "(but for 1 of a test restore that failed)"),
+        (["PASSED", "FAILED"], AUTHENTIC, "At the times in step d, but for the 1 with FAILED, somebody"),
         (["FAILED", "FAILED"], "No test restore passed", "nothing in this bundle proves"),
     ):
         auditor.page.evaluate(says, outcomes)

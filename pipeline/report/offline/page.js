@@ -91,7 +91,7 @@ function verdict({ results, bundle }) {
   }
   const record = states.record === "passed" ? ", for the record that you gave." :
     ". That it was your escrow's passphrase, only a copy of the record shows.";
-  const times = failed ? `lines of step d (but for ${failed} of a test restore that failed)` : "times in step d";
+  const times = failed ? `times in step d, but for the ${failed} with FAILED,` : "times in step d";
   return ["ok", "The certificates are authentic", `Every check holds, for the key whose fingerprint you gave. At the ${times} ` +
     "somebody put the escrow passphrase together and had a working Org Key" + record + " The report's own words are not " +
     "signed: compare the SHA-256 of SHA256SUMS, below, with the one that its maker tells you by another channel."];
