@@ -33,6 +33,8 @@ MAX_BYTES = 4 << 20  # an Org Key with all its signatures has some ten kilobytes
 MAX_SUBKEYS = 100  # each costs a string-to-key run
 MAX_SIGNATURES = 1_000  # that claim to be the key's own, each of which is verified; real keys have a dozen
 NOT_A_KEY_HINT = "give the file that `Export Keypair` of the Organization Key wrote"
+ARCHIVES = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip", b"7z\xbc\xaf": "7-Zip", b"Rar!": "RAR"}
+"""How archives begin, in which people send files; a part of what is inside may be readable as it stands."""
 MESSAGE_HINT = "a server backup is such a message; give the file that `Export Keypair` wrote"
 
 
@@ -60,6 +62,9 @@ def read_all(data: bytes) -> KeyFile:
     if len(data) > MAX_BYTES:
         size = f"the file has {len(data):,} bytes, more than any key"
         return KeyFile(problems=(NotAKey(size, hint=NOT_A_KEY_HINT),))
+    if archive := next((name for begins, name in ARCHIVES.items() if data.startswith(begins)), None):
+        told = f"the file is a {archive} archive"
+        return KeyFile(problems=(NotAKey(told, hint="unpack it, and give the keypair export inside"),))
     data, notes = armor.normalise(data)
     problems: list[OrgkeyError] = []
     keys: list[TransferableKey] = []

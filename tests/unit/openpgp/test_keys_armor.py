@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import zipfile
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import NotAKey
 from pipeline.openpgp.format import armor, packets
+from pipeline.openpgp.key import parsing
 from tests.support import openpgp_writer as writer
 
 
@@ -151,3 +155,14 @@ def test_blocks_joined_without_a_line_break(cut: bytes, joined: bytes, ends: byt
 def test_a_block_that_is_quoted_in_a_comment_is_left_alone() -> None:
     text = b"see `-----END PGP PUBLIC KEY BLOCK-----` there\n" + armor.armor(b"\xb4\x01x", "PUBLIC KEY BLOCK")
     assert armor.normalise(text)[0] == text
+
+
+def test_an_archive_is_named_and_no_part_of_it_taken_for_the_whole() -> None:
+    block = writer.armor(b"\x80data", "PUBLIC KEY BLOCK").encode()
+    inside = io.BytesIO()
+    with zipfile.ZipFile(inside, "w") as archive:
+        archive.writestr("key.asc", b"x\n" + block)
+    for data, told in ((inside.getvalue(), "a zip archive"), (gzip.compress(block), "a gzip archive")):
+        (problem,) = parsing.read_all(data).problems
+        assert told in problem.message
+        assert "unpack it" in problem.hint
