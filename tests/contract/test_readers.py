@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -410,7 +411,7 @@ def test_runs_that_share_a_folder_have_it_by_turns(tmp_path: Path) -> None:
     with pytest.raises(DeadlinePassed):
         FolderReaders(tmp_path, Deadline(0.3))
     assert (tmp_path / "tickets" / "0.json").read_text() == "ticket\n"
-    ended = threading.Timer(0.3, first._lock.close)
+    ended = threading.Timer(0.3, os.close, [first._lock])
     ended.start()
     FolderReaders(tmp_path, Deadline(SECONDS))
     ended.join()

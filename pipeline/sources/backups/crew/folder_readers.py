@@ -55,8 +55,7 @@ class FolderReaders:
 
     def _alone(self, path: Path) -> None:
         """Wait until no other run has the folder: it would take these tickets away, and leave its own."""
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
-        self._lock = os.fdopen(handle, "r+b")
+        self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
         while True:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
