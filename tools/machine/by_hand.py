@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+from pipeline.core.errors import Code
 from tools.machine import guide
 from tools.machine.estate import Estate, Server
 from tools.machine.nspawn import Machine
@@ -83,6 +84,31 @@ def fill(machine: Machine, server: Server) -> None:
     machine.transcript.done(f"{server.name}: the site's names, credentials and a backup are put in")
 
 
+def await_escrow(machine: Machine, server: Server, begun: int = 0) -> None:
+    """Wait for watch's round that escrows: of the gate only a backup that was read is missing.
+
+    Args:
+        machine: Where.
+        server: Whose.
+        begun: How many pings were heard before.
+    """
+    broken = f"/watch/{int(Code.STALE)}"
+    machine.transcript.until(
+        f"{server.name}: watch has escrowed, and the gate is broken",
+        lambda: broken in server.heard()[begun:],
+        120,
+    )
+
+
+def await_gate(machine: Machine, server: Server) -> None:
+    """Have watch begin another round, and wait for its end."""
+    begun = len(server.heard())
+    machine.type(f"systemctl restart orgkey@{server.name}.service")  # else it looks in five minutes
+    machine.transcript.until(
+        f"{server.name}: watch says that the gate is good", lambda: "/watch" in server.heard()[begun:], 120
+    )
+
+
 def enable(machine: Machine, estate: Estate) -> None:
     """What the README says when the doctor is content."""
     transcript, server = machine.transcript, estate.servers["pgp1"]
@@ -92,6 +118,7 @@ def enable(machine: Machine, estate: Estate) -> None:
         if line.startswith("systemd-run"):
             break
         if line.startswith("journalctl"):
-            transcript.until("watch says that the gate is good", lambda: "/watch" in server.heard(), 120)
+            await_escrow(machine, server)
         machine.type(line, folder="/root/pgp1")
+    await_gate(machine, server)
     machine.type("systemctl list-timers --no-pager 'orgkey*'")

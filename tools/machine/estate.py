@@ -11,7 +11,7 @@ from pathlib import Path
 import tomlkit
 
 from tests.conftest import Place
-from tests.e2e.scheduled import LOGINS, Host
+from tests.e2e.scheduled import LOGINS, SCHEDULE, Host
 from tests.support.commandline import export_of
 from tests.support.listener import Listener, listening
 from tests.support.local_stack import Stack
@@ -47,7 +47,8 @@ class Server:
         """
         document = tomllib.loads(self.host.config.read_text().replace(str(self.host.folder), ""))
         document["backups"]["nightly"]["location"] = f"/srv/backups/{self.name}"
-        document["policy"]["accept_single_loss"] = True  # the stack has one path
+        example = tomllib.loads((SCHEDULE / "escrow-host.toml.example").read_text())
+        document["policy"] = example["policy"] | {"accept_single_loss": True}  # the stack has one path
         document["key"] |= key
         return tomlkit.dumps(document).encode()
 

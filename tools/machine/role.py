@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tools.machine import by_hand, images
 from tools.machine.estate import Estate, Server
-from tools.machine.jobs import passes
+from tools.machine.jobs import passes, service
 from tools.machine.nspawn import Machine
 from tools.machine.transcript import Unexpected
 from tools.schedule.jobs import TIMED
@@ -39,8 +39,11 @@ def run(machine: Machine, estate: Estate) -> None:
     transcript.chapter("What it has set up does its work")
     server.export(machine)
     machine.type("install -m 600 -o orgkey /root/pgp1/keypair.asc /srv/orgkey/pgp1/inbox/")
+    begun = len(server.heard())
     machine.type("systemctl restart orgkey@pgp1.service")  # else it looks in five minutes
-    transcript.until("watch says that the gate is good", lambda: "/watch" in server.heard(), 120)
+    by_hand.await_escrow(machine, server, begun)
+    machine.type(f"systemctl start {service('backups')}")
+    by_hand.await_gate(machine, server)
     for job in TIMED:
         passes(machine, server, job)
 
