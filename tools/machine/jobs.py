@@ -41,7 +41,7 @@ def each(machine: Machine, estate: Estate) -> None:
     """Every job once."""
     transcript, server = machine.transcript, estate.servers["pgp1"]
     transcript.chapter("Each job, started by its unit")
-    machine.type("systemctl reset-failed 'orgkey*'")
+    machine.type(f"systemctl reset-failed {' '.join(service(job.name) for job in TIMED)}")
     for job in TIMED:
         passes(machine, server, job)
     machine.type(f"journalctl --no-pager -o cat -u {service('drill')}")
