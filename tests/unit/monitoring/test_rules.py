@@ -230,6 +230,22 @@ def test_a_copy_and_a_path_may_have_been_restored_so_long_ago(
     assert len(rules.proofs(Policy(), epoch(copy("a")), record, drills, NOW)) == 1
 
 
+def test_a_restore_that_is_dated_in_the_future_heals_no_failure_and_is_healed_by_the_next(
+    genuine: Record,
+) -> None:
+    policy = Policy(max_copy_drill_age_days=8, max_path_drill_age_days=8)
+    record = of_paths(genuine, machines="p")
+    for drills, healed in (
+        ([drilled(1, passed=False), drilled(-900)], {"drill-failed", *_AGES}),
+        ([drilled(2), drilled(1, passed=False), drilled(-900)], {"drill-failed"}),
+        ([drilled(1, passed=False), drilled(0), drilled(-900)], set()),
+    ):
+        assert broken(rules.proofs(policy, epoch(copy("a")), record, drills, NOW)) == healed
+
+
+_AGES = ("max_copy_drill_age_days", "max_path_drill_age_days")
+
+
 def test_of_several_restores_the_newest_counts_and_none_of_what_was_replaced(genuine: Record) -> None:
     policy = Policy(max_copy_drill_age_days=8, max_path_drill_age_days=8)
     drills = [drilled(9, path="q"), drilled(2), drilled(5, path="q"), replace(drilled(4), epoch="another")]
