@@ -29,6 +29,10 @@ _UNKNOWN: Final = frozenset(
 )
 
 
+_OF_SILENCE: Final = frozenset({"reachable", "stored", "live", "backups"})
+"""Rules that are broken also where somebody does not answer."""
+
+
 class PluginState(IntEnum):
     """What a plugin's exit code means (Monitoring Plugins guidelines, "Plugin Return Codes")."""
 
@@ -56,6 +60,17 @@ def line(code: Code, text: str, data: Iterator[str] | None = None) -> str:
     # A bar would begin the performance data.
     told = f"ORGKEY {PluginState.of(code).name} - {printable(text).replace('|', '/')}"
     return " | ".join(filter(None, (told, " ".join(data or ()))))
+
+
+def judged(found: Status, code: Code) -> Code:
+    """The exit code to tell by: what is known to be broken is no less so where something else is not known.
+
+    Args:
+        found: The status.
+        code: How the run ends.
+    """
+    broken = {rule.name for rule in found.rules if not rule.ok} - _OF_SILENCE
+    return Code.STALE if broken and PluginState.of(code) is PluginState.UNKNOWN else code
 
 
 def of_status(found: Status, policy: Policy) -> str:

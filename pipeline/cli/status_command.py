@@ -57,6 +57,7 @@ def status(
             code = first_of([code, error.code])
     lines = status_text.lines(result)
     if nagios:
+        code = plugin.judged(result, code)
         lines = [plugin.of_status(replace(result, code=code), context.config.policy)]
     return call.answer(StatusDocument.about(result, code), lines)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli import nagios
+from pipeline.cli.nagios import PluginState
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Code
 from pipeline.monitoring.status import Status, status
@@ -209,3 +211,14 @@ def test_a_key_that_renewed_itself_since_makes_the_escrow_stale(tmp_path: Path) 
     found = status(world.context)
     assert (found.live.state, found.code) == ("renewed", Code.STALE)
     assert any("`orgkey refresh` stores them" in line for line in found.broken)
+
+
+def test_a_monitor_is_told_of_what_is_broken_though_a_target_is_silent(world: World, proven: Record) -> None:
+    world.targets["a"].failures["find"] = unreachable("target a")
+    silent = status(world.context)
+    assert PluginState.of(nagios.judged(silent, silent.code)) is PluginState.UNKNOWN
+    world.policy = "max_age_days = 0.000001\n"
+    world.clock.shift += timedelta(hours=1)
+    late = status(world.context)
+    assert PluginState.of(late.code) is PluginState.UNKNOWN
+    assert PluginState.of(nagios.judged(late, late.code)) is PluginState.CRITICAL
