@@ -8,10 +8,10 @@ WORKERS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
 
 .DEFAULT_GOAL := help
 # Every target with a line of help makes no file of its name.
-.PHONY: $(shell sed -n 's/^\([a-z]*\):.*\#\# .*/\1/p' $(MAKEFILE_LIST))
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' $(MAKEFILE_LIST))
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make .venv with everything; the command is then .venv/bin/orgkey
 
@@ -54,7 +54,7 @@ format: setup ## Apply the format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-GENERATED := exit_codes permissions reference schedule stack_policies terraform verify_page
+GENERATED := exit_codes permissions reference sbom schedule stack_policies terraform verify_page
 generate: setup ## Make the generated pages and files anew: docs/reference, exit codes, schedule, policies
 	@for name in $(GENERATED); do $(BIN)/python -m tools.make_$$name >/dev/null || exit 1; done
 
@@ -122,8 +122,15 @@ LOCK := $(BIN)/uv pip compile -q --no-header --universal --python-version 3.11 -
 	  --no-emit-index-url --no-emit-find-links
 lock: setup ## Renew the three lock files: versions and hashes only
 	@$(LOCK) pyproject.toml --extra dev -o requirements.lock
-	@$(LOCK) --no-annotate -c requirements.lock pyproject.toml --extra notify -o requirements-production.lock
+	@$(LOCK) --no-annotate -c requirements.lock pyproject.toml --extra notify --extra pdf -o requirements-production.lock
 	@printf 'hatchling\nsetuptools\n' | $(LOCK) --no-annotate -c requirements.lock - -o requirements-build.lock
+
+# Signed with RELEASE_KEY=FINGERPRINT; without it nothing is signed, and it says so.
+release: setup ## Build wheel and source from two clones, with SBOM, sums and provenance: dist/orgkey-escrow-VERSION
+	@$(BIN)/python -m tools.release
+
+release-check: setup ## Make a release with a throwaway key, and install it on each Python as docs/install.md says
+	@$(BIN)/python -m tools.release check
 
 wheel: setup ## Build the wheel
 	@$(BIN)/python -m build --no-isolation --wheel

@@ -24,6 +24,7 @@ _CODE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 NAVIGATION = {
     "Start": ["README.md", "docs/tutorial.md", "docs/demo.md", "docs/lab.md"],
     "Doing": [
+        "docs/install.md",
         "docs/how-to.md",
         "docs/own-bucket.md",
         "docs/logins.md",

@@ -69,26 +69,39 @@ def build(record: Record, results: Sequence[Result], *, at: datetime, told: Mapp
     passed = all(ok for _, ok in tests)
     # What restores, but not as it should: by one implementation only, from beside a false version, …
     odd = [f"{one.copy}/{one.path}" for one in results if one.passed and one.code is not Code.OK]
-    return rfc8785.dumps(
+    return written(
+        {f"{record.epoch}.tar": record.sha256.hex},
+        PREDICATE,
         {
-            "_type": STATEMENT,
-            "subject": [{"name": f"{record.epoch}.tar", "digest": {"sha256": record.sha256.hex}}],
-            "predicateType": PREDICATE,
-            "predicate": {
-                "result": "FAILED" if not passed else "WARNED" if odd else "PASSED",
-                "configuration": [
-                    {
-                        "name": "drill.json",
-                        "mediaType": "application/json",
-                        "digest": {"sha256": sha256(details).hex},
-                        "content": base64.b64encode(details).decode(),
-                    }
-                ],
-                "passedTests": [name for name, ok in tests if ok],
-                "warnedTests": odd,
-                "failedTests": [name for name, ok in tests if not ok],
-            },
-        }
+            "result": "FAILED" if not passed else "WARNED" if odd else "PASSED",
+            "configuration": [
+                {
+                    "name": "drill.json",
+                    "mediaType": "application/json",
+                    "digest": {"sha256": sha256(details).hex},
+                    "content": base64.b64encode(details).decode(),
+                }
+            ],
+            "passedTests": [name for name, ok in tests if ok],
+            "warnedTests": odd,
+            "failedTests": [name for name, ok in tests if not ok],
+        },
+    )
+
+
+def written(subjects: Mapping[str, str], kind: str, predicate: Mapping[str, Any]) -> bytes:
+    """An in-toto Statement (v1) as canonical JSON (RFC 8785).
+
+    Args:
+        subjects: The SHA-256 of what it is about, in hexadecimal digits, by name.
+        kind: The predicate's type, a URI.
+        predicate: What is said of them.
+    """
+    import rfc8785
+
+    subject = [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects.items()]
+    return rfc8785.dumps(
+        {"_type": STATEMENT, "subject": subject, "predicateType": kind, "predicate": dict(predicate)}
     )
 
 

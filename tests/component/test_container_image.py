@@ -94,6 +94,7 @@ def test_the_locks_hold_what_the_whole_lock_holds() -> None:
 
 def test_everything_that_the_documented_installations_fetch_has_a_hash() -> None:
     pages = {"image": IMAGE.replace("\\\n", ""), "how-to": (ROOT / "docs" / "how-to.md").read_text()}
+    pages["install"] = (ROOT / "docs" / "install.md").read_text()
     for page, text in pages.items():
         installs = [
             line for line in re.split(r"\n| && ", text) if re.search(r"pip .*(install|wheel) -", line)
@@ -107,7 +108,7 @@ def test_everything_that_the_documented_installations_fetch_has_a_hash() -> None
 
 def test_the_production_lock_has_all_that_production_needs_and_no_more() -> None:
     needed: set[str] = set()
-    todo = [Requirement("orgkey-escrow[notify]")]
+    todo = [Requirement("orgkey-escrow[notify,pdf]")]
     while todo:
         wanted = todo.pop()
         for line in importlib.metadata.requires(wanted.name) or ():

@@ -33,9 +33,13 @@ class Shell:
         folder: Its working directory.
         env: Its whole environment.
         terminal: Whether its commands run at a terminal, where they may ask.
+        seconds: How long one command may take.
     """
 
-    def __init__(self, folder: Path, env: Mapping[str, str], *, terminal: bool = False) -> None:
+    def __init__(
+        self, folder: Path, env: Mapping[str, str], *, terminal: bool = False, seconds: float = SECONDS
+    ) -> None:
+        self._seconds = seconds
         self._ours, theirs = pty.openpty() if terminal else os.pipe()
         # The shell leads a session, so the terminal that it opens first becomes the session's.
         self._to = f"<{name} >{name} 2>&1" if terminal and (name := os.ttyname(theirs)) else "</dev/null"
@@ -90,7 +94,7 @@ class Shell:
         return int(code), said
 
     def _read(self, answers: list[tuple[str, str]]) -> str:
-        said, answered, ends = b"", 0, time.monotonic() + SECONDS
+        said, answered, ends = b"", 0, time.monotonic() + self._seconds
         while not (said.endswith(b"\n") and MARK.encode() in said):
             if not select.select([self._ours], [], [], max(ends - time.monotonic(), 0))[0]:
                 raise RunbookFailed(f"it does not end:\n{said.decode(errors='replace')}")
@@ -165,6 +169,7 @@ def execute(
     env: Mapping[str, str],
     happenings: Mapping[str, Callable[[], None]] | None = None,
     typist: Typist | None = None,
+    seconds: float = SECONDS,
 ) -> list[Command]:
     """Execute a page.
 
@@ -174,6 +179,7 @@ def execute(
         env: Their whole environment.
         happenings: What the scene does where the page says so; each must be named by the page.
         typist: Types it at a terminal; what the page shows is an example then, whose changing values differ.
+        seconds: How long one command may take.
 
     Returns:
         The commands that were executed: all of them.
@@ -190,7 +196,7 @@ def execute(
             f"{page.name}: happens in the page {sorted(named)}, in the scene {sorted(happenings)}"
         )
     done: list[Command] = []
-    with Shell(folder, env, terminal=typist is not None) as shell:
+    with Shell(folder, env, terminal=typist is not None, seconds=seconds) as shell:
         for step in steps:
             if isinstance(step, Command):
                 _check(page.name, *_run(page.name, shell, step, typist))

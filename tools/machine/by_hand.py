@@ -14,8 +14,8 @@ from tools.machine.nspawn import Machine
 CHECKOUT = "/root/orgkey-escrow"
 # What of a checkout is installed or copied from.
 TAKEN = (
-    "pipeline", "infra", "docs", "pyproject.toml", "README.md", "LICENSE", "requirements-build.lock",
-    "requirements-production.lock",
+    "pipeline", "infra", "docs", "pyproject.toml", "README.md", "LICENSE", "sbom.cdx.json",
+    "requirements-build.lock", "requirements-production.lock",
 )  # fmt: skip
 # The machine reaches no index of packages.
 OFFLINE = b"[global]\nno-index = true\nfind-links = /packages\ndisable-pip-version-check = true\n"

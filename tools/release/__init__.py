@@ -1,0 +1,1 @@
+"""The release: what users download, and that it can be made again and installed."""
