@@ -12,7 +12,7 @@ from pipeline.workflows.kit import kit as story
 PAPER = {"a4": "a4", "letter": "us-letter"}
 
 
-@command("orgkey custody kit --out kit", COPY_CODES)
+@command("orgkey custody kit --out kit", (*COPY_CODES, Code.PROGRAM_MISSING))
 def kit(
     call: Invocation,
     out_dir: Path = opt("--out", "The new folder.", "DIR", WHERE),

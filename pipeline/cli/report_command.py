@@ -13,6 +13,7 @@ from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem
 from pipeline.evidence.ledger.events import ReportEvent
 from pipeline.evidence.statement import FOLDER
+from pipeline.printing.pdf import demand_typst
 from pipeline.report import bundle as bundles
 from pipeline.report import model
 from pipeline.report.build import BuildResult, build
@@ -37,7 +38,7 @@ class OscalVersion(StrEnum):
     OLD = "1.1.2"
 
 
-@command("orgkey report --bundle report.zip", COPY_CODES, job="report")
+@command("orgkey report --bundle report.zip", (*COPY_CODES, Code.PROGRAM_MISSING), job="report")
 def report(
     call: Invocation,
     form: Format | None = opt(
@@ -79,6 +80,8 @@ def report(
     for path in (out_file, bundle):
         if path is not None:
             files.check_new(path)
+    if chosen is Format.PDF or bundle is not None:
+        demand_typst()
     context = call.context()
     _catch_up(context)
     if begin is not None and begin > context.clock.now():

@@ -10,10 +10,24 @@ import json
 import warnings
 from collections.abc import Mapping
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import LocalFilesProblem
+from pipeline.core.errors import LocalFilesProblem, ProgramMissing
+
+
+def demand_typst() -> None:
+    """See that pages can be set here at all: typst comes with an extra.
+
+    Raises:
+        ProgramMissing: They cannot.
+    """
+    if find_spec("typst") is None:
+        raise ProgramMissing(
+            "a PDF needs the package typst, which is not installed",
+            hint="install the extra: pip install 'orgkey-escrow[pdf]'",
+        )
 
 
 def render(template: str, data: Mapping[str, Any], *, at: datetime, accessible: bool = False) -> bytes:
@@ -27,7 +41,9 @@ def render(template: str, data: Mapping[str, Any], *, at: datetime, accessible: 
 
     Raises:
         LocalFilesProblem: The template is missing, or cannot be set.
+        ProgramMissing: Typst is not installed.
     """
+    demand_typst()
     import typst
 
     source = Path(__file__).with_name(f"{template}.typ")

@@ -75,8 +75,14 @@ class PaperSheets:
         )
 
     def check(self) -> list[Finding]:
-        """Whether the print command is there; it is not run."""
+        """Whether sheets can be set, and the print command is there; it is not run."""
+        from pipeline.printing import pdf
+
         subject, program = f"holder {self.name}", self._item.print_command[0]
+        try:
+            pdf.demand_typst()
+        except ProgramMissing as missing:
+            return [Finding(Level.FAIL, subject, missing.message, missing.hint, missing.code)]
         if shutil.which(program) is None:
             return [
                 Finding(

@@ -81,9 +81,13 @@ def make(
 
     Raises:
         LocalFilesProblem: Something is there already, or cannot be written.
+        ProgramMissing: Sheets cannot be set here.
         UsageProblem: There is no such epoch.
     """
+    from pipeline.printing import pdf
+
     files.check_new(out)
+    pdf.demand_typst()
     record = scope.archive("driller").catalog().record(epoch)
     with files.os_errors(f"cannot write into {out.parent}", hint="name another folder with --out"):
         draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
