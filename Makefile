@@ -132,6 +132,12 @@ release: setup ## Build wheel and source from two clones, with SBOM, sums and pr
 release-check: setup ## Make a release with a throwaway key, and install it on each Python as docs/install.md says
 	@$(BIN)/python -m tools.release check
 
+# With DEBIAN=trixie on one of the two.
+ten-minutes: setup ## Type README and tutorial on fresh Debians 12 and 13; as root, a quarter of an hour
+	@test "$$(id -u)" = 0 || { echo "run it as root: it makes file systems, and mounts" >&2; exit 4; }
+	@unshare --mount --pid --fork --kill-child --mount-proc --propagation private \
+	  $(BIN)/python -m tools.ten_minutes $(DEBIAN)
+
 wheel: setup ## Build the wheel
 	@$(BIN)/python -m build --no-isolation --wheel
 

@@ -140,6 +140,13 @@ def masked(text: str) -> str:
     return text
 
 
+TUTORIAL: Mapping[str, Sequence[tuple[str, str]]] = {
+    "orgkey escrow": [("passphrase of the export:", "correct horse battery staple")],
+    "orgkey restore": [("restored key:", "one that I chose"), (", again:", "one that I chose")],
+}
+"""What the tutorial's commands ask, and what is typed."""
+
+
 @dataclass(frozen=True)
 class Typist:
     """Somebody who types a page at a terminal.
@@ -147,10 +154,12 @@ class Typist:
     Attributes:
         answers: Beginnings of commands that ask, with parts of the questions and the answers.
         places: Names of the page that are others on this host.
+        hears: Is told each command, and what it printed.
     """
 
     answers: Mapping[str, Sequence[tuple[str, str]]]
     places: Mapping[str, str]
+    hears: Callable[[str, str], None] = lambda _command, _said: None
 
     def here(self, text: str) -> str:
         """What a page says, with this host's names."""
@@ -217,6 +226,7 @@ def _run(page: str, shell: Shell, command: Command, typist: Typist | None) -> tu
     except RunbookFailed as error:
         raise RunbookFailed(f"{page}:{command.line}: {text}\n{error}") from None
     if typist:
+        typist.hears(text, said)
         shown = tuple(masked(typist.here(line)) for line in command.shown)
         command, said = replace(command, shown=shown), masked(said)
     return command, code, said

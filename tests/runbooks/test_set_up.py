@@ -25,7 +25,7 @@ from pipeline.devstack.programs import OPENBAO
 from pipeline.devstack.progress import Progress
 from tests.runbooks import pages
 from tests.runbooks.pages import Command
-from tests.runbooks.runner import Typist, execute
+from tests.runbooks.runner import TUTORIAL, Typist, execute
 from tests.support import leftovers
 from tests.support.commandline import ROOT, converse, environment, orgkey
 from tests.support.ports import distinct_ports
@@ -210,14 +210,7 @@ def test_the_tutorial_typed_as_written_does_what_it_shows(short: Path) -> None:
     (short / ".venv" / "bin").symlink_to(Path(sys.executable).parent)  # what `make setup` has made
     (short / "tests").symlink_to(ROOT / "tests")
     place = short / "orgkey-tutorial"
-    export = ("passphrase of the export:", "correct horse battery staple")
-    typist = Typist(
-        {
-            "orgkey escrow": [export],
-            "orgkey restore": [("restored key:", "one that I chose"), (", again:", "one that I chose")],
-        },
-        {"/tmp/orgkey-tutorial": str(place), "make setup": ":"},
-    )
+    typist = Typist(TUTORIAL, {"/tmp/orgkey-tutorial": str(place), "make setup": ":"})
     env = environment(short) | {"PATH": os.environ["PATH"]}
     try:
         done = execute(ROOT / "docs" / "tutorial.md", short, env, typist=typist)

@@ -100,7 +100,8 @@ def ceph(_: Counterpart) -> Path:
 
 def python(item: Counterpart) -> Path:
     """Install the lock for a Python of this host, or one of Debian's unpacked."""
-    return _environment(f"python-{item.version}", interpreter(item.version), None)
+    interpreter = _python(item.version)
+    return _environment(f"python-{item.version}", interpreter, None)
 
 
 def openssl(_: Counterpart) -> Path:
@@ -119,15 +120,7 @@ def openssl(_: Counterpart) -> Path:
     return folder
 
 
-def interpreter(version: str) -> str:
-    """The path of a Python of this host, or of one of Debian's unpacked.
-
-    Args:
-        version: Such as ``3.13``.
-
-    Raises:
-        NotHad: There is none.
-    """
+def _python(version: str) -> str:
     name = f"python{version}"
     if known := interpreters(version):
         return str(known[0])
@@ -142,7 +135,7 @@ def _uv() -> str:
     return str(Path(sys.executable).parent / "uv")
 
 
-def _environment(name: str, on: str, package: str | None) -> Path:
+def _environment(name: str, interpreter: str, package: str | None) -> Path:
     """An environment with a package, or with the whole lock and this checkout."""
     if package is None:
         # Another lock is another environment.
@@ -154,7 +147,7 @@ def _environment(name: str, on: str, package: str | None) -> Path:
     if (folder / ".ready").exists():
         return folder
     uv = _uv()
-    _run(uv, "venv", "-q", "--clear", "--python", on, str(folder))
+    _run(uv, "venv", "-q", "--clear", "--python", interpreter, str(folder))
     into = (uv, "pip", "install", "-q", "--python", str(folder / "bin" / "python"))
     if package is None:
         _run(*into, "--no-deps", "--require-hashes", "-r", str(ROOT / "requirements.lock"))

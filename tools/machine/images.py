@@ -45,11 +45,12 @@ def demand() -> None:
         raise Unmet(f"on Debian: apt install {' '.join(missing)}")
 
 
-def debian(suite: str) -> Path:
+def debian(suite: str, packages: tuple[str, ...] = PACKAGES) -> Path:
     """The file system of a Debian with systemd; machines change a copy in front of it.
 
     Args:
         suite: Its release, such as ``bookworm``.
+        packages: What is in it beyond what every Debian has.
 
     Raises:
         Unmet: It cannot be built.
@@ -57,12 +58,12 @@ def debian(suite: str) -> Path:
 
     def make(path: Path) -> None:
         print(f" -- building Debian {suite}: three minutes, once", flush=True)
-        words = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(path)]
+        words = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, str(path)]
         done = subprocess.run([*words, _mirror()], capture_output=True, text=True, check=False)
         if done.returncode:
             raise Unmet(f"debootstrap failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
-    return _cached(suite, " ".join(PACKAGES), make)
+    return _cached(suite, " ".join(packages), make)
 
 
 def packages(base: Path) -> Path:
