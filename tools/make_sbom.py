@@ -107,11 +107,13 @@ def _license(name: str) -> str:
         return _NOT_ON_EACH[name]
     told = metadata.metadata(name)
     classified = [
-        text.rpartition(" :: ")[2] for text in told.get_all("Classifier", []) if text.startswith("License ::")
+        text.rpartition(" :: ")[2]
+        for text in told.get_all("Classifier") or ()
+        if text.startswith("License ::")
     ]
-    written = str(told.get("License") or "").strip()
     # A whole licence's text is no name of it.
-    return str(told.get("License-Expression") or (written if 0 < len(written) < 60 else classified[0]))
+    written = [text for text in told.get_all("License") or () if 0 < len(text.strip()) < 60]
+    return [*(told.get_all("License-Expression") or ()), *written, *classified][0]
 
 
 def _extras(name: str) -> tuple[str, ...]:

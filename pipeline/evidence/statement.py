@@ -99,10 +99,13 @@ def written(subjects: Mapping[str, str], kind: str, predicate: Mapping[str, Any]
     """
     import rfc8785
 
-    subject = [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects.items()]
-    return rfc8785.dumps(
-        {"_type": STATEMENT, "subject": subject, "predicateType": kind, "predicate": dict(predicate)}
-    )
+    document: dict[str, Any] = {
+        "_type": STATEMENT,
+        "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects.items()],
+        "predicateType": kind,
+        "predicate": dict(predicate),
+    }
+    return rfc8785.dumps(document)
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""README and tutorial, typed from a fresh clone on Debians on which nothing was done yet: ``make ten-minutes``.
+"""README and tutorial, typed from a fresh clone on Debians where nothing was done yet: ``make ten-minutes``.
 
 The Debians have what the README asks for and nothing else. With names of releases, only these.
 """
