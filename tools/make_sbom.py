@@ -111,9 +111,9 @@ def _license(name: str) -> str:
         for text in told.get_all("Classifier") or ()
         if text.startswith("License ::")
     ]
-    # A whole licence's text is no name of it.
+    # The whole text of a licence is not its name.
     written = [text for text in told.get_all("License") or () if 0 < len(text.strip()) < 60]
-    return [*(told.get_all("License-Expression") or ()), *written, *classified][0]
+    return str([*(told.get_all("License-Expression") or ()), *written, *classified][0])
 
 
 def _extras(name: str) -> tuple[str, ...]:
