@@ -6,6 +6,7 @@ Nothing but Python's own modules is here before the README's first command.
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.runbooks.runner import TUTORIAL, Shell, Typist, execute
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 1800.0
+_DRAWN = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 LEFT_OUT = "make test"
 """Of the README's commands: it takes longer than ten minutes, and is what is run for every change."""
 
@@ -24,8 +26,9 @@ def main() -> None:
 
     def told(command: str, said: str) -> None:
         print(f"[{time.monotonic() - begun:4.0f} s] $ {command}")
-        for line in said.rstrip().splitlines():
-            print(f"    {line.rpartition(chr(13))[2]}")
+        for line in said.rstrip().split("\n"):
+            # Of what is drawn over and over, the last.
+            print(f"    {_DRAWN.sub('', line.rstrip(chr(13)).rpartition(chr(13))[2])}")
 
     env = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24", "LANG": "C.UTF-8", "USER": "root"}
     print("== README.md, typed")
