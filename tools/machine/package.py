@@ -7,7 +7,7 @@ from tools.machine.estate import Estate
 from tools.machine.nspawn import Machine
 from tools.schedule.jobs import DRILL, TIMED
 
-APT = "apt-get -q -o Dpkg::Use-Pty=0"
+APT = "DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0"
 FILE = "/dist/orgkey-escrow_*.deb"
 UNITS = guide.ROOT / "infra" / "schedule" / "systemd"
 WATCH = "orgkey@pgp1.service"
