@@ -132,14 +132,14 @@ class BackupFile:
 
     def start(self) -> bytes:
         """See :meth:`BackupSource.start`."""
-        with os_errors(f"cannot read {self.name}"), self._file.open("rb") as stream:
+        with os_errors(f"cannot read {self.name}"), os.fdopen(opened(self._file), "rb") as stream:
             return stream.read(LENGTH)
 
     @contextmanager
     def open(self) -> Iterator[ByteStream]:
         """See :meth:`BackupSource.open`."""
         with os_errors(f"cannot read {self.name}"):
-            stream = self._file.open("rb", buffering=0)
+            stream = os.fdopen(opened(self._file), "rb", buffering=0)
         with stream:
             yield of_descriptor(stream.fileno(), self.name)
 
@@ -268,6 +268,25 @@ def _single(place: Path, mode: int, deadline: Deadline) -> BackupSource:
         number = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(number, True)
         return BackupPipe(deadline, called(place), number)
+
+
+def opened(path: Path) -> int:
+    """Open a backup's file; a pipe that somebody put there since it was listed is not waited for.
+
+    Returns:
+        The descriptor.
+
+    Raises:
+        OSError: It cannot be opened.
+        LocalFilesProblem: It is not a file any more.
+    """
+    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise LocalFilesProblem(
+            f"{called(path)} is not a file", hint="find out who can write where the backups lie"
+        )
+    return number
 
 
 def called(path: Path) -> str:

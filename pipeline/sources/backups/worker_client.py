@@ -20,7 +20,7 @@ from pipeline.sources.backups.container import ContentSummary
 from pipeline.sources.backups.engine import NO_EXPECTATIONS, Expectations, Reading, ReadResult, SessionKey
 from pipeline.sources.backups.message_header import MessageHeader
 from pipeline.sources.backups.pipe_writer import PipeWriter
-from pipeline.sources.backups.sources import BackupSource
+from pipeline.sources.backups.sources import BackupSource, opened
 
 _GRACE_SECONDS: Final = 30.0
 _KNOWN: Final = (CutOff, IntegrityProblem, Unsupported, LocalFilesProblem, errors.DeadlinePassed)
@@ -151,7 +151,7 @@ def _descriptor(source: BackupSource, deadline: Deadline) -> Iterator[tuple[int,
     """The message as a descriptor, which the caller closes: the file itself, or a pipe that is fed."""
     if source.path is not None:
         with os_errors(f"cannot read {source.name}"):
-            number = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC)
+            number = opened(source.path)
         yield number, None
         return
     read_end, write_end = os.pipe()

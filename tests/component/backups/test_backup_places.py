@@ -135,3 +135,18 @@ def test_a_file_of_a_year_that_no_calendar_has_is_a_backup_without_a_date(
     source = BackupFile(tmp_path / "a")
     assert (source.modified is None) == (abs(seconds) == 10**12)
     assert source.state == f"1:2:{seconds}000000000"
+
+
+def test_a_pipe_in_the_place_of_a_backup_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "b.pgp"
+    path.write_bytes(writer.message(writer.protected(writer.literal(b"x"), KEY.key.reveal())))
+    source = BackupFile(path)
+    header = read_backup.header_of(source)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(LocalFilesProblem, match="is not a file"):
+        source.start()
+    with pytest.raises(LocalFilesProblem, match="is not a file"), source.open():
+        pass
+    with pytest.raises(LocalFilesProblem, match="is not a file"), WorkerClient() as reader:
+        read_backup.read(source, header, KEY, reader, deadline=Deadline(60)).result()
