@@ -217,7 +217,7 @@ def _demo(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _suite(env: Mapping[str, str], suite: tuple[str, ...]) -> dict[str, Any]:
-    options = ("-q", "-rs", "-n", "2", "-p", "no:cacheprovider")
+    options = ("-q", "-rfEs", "-n", "2", "-p", "no:cacheprovider")
     argv = (f"{env['VENV']}/bin/python", "-m", "pytest", *options, *suite)
     done = _run(argv, env, SUITE_SECONDS)
     last = done.stdout.strip().splitlines()[-1:] or [done.stderr[-200:]]
