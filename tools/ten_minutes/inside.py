@@ -30,7 +30,8 @@ def main() -> None:
             # Of what is drawn over and over, the last.
             print(f"    {_DRAWN.sub('', line.rstrip(chr(13)).rpartition(chr(13))[2])}")
 
-    env = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24", "LANG": "C.UTF-8", "USER": "root"}
+    # Wide: the tutorial shows lines whole, which a narrower terminal gets wrapped.
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "200", "LINES": "24", "LANG": "C.UTF-8", "USER": "root"}
     print("== README.md, typed")
     with Shell(ROOT, env, terminal=True, seconds=SECONDS) as shell:
         for step in pages.read(ROOT / "README.md"):
