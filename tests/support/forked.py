@@ -43,11 +43,13 @@ _LATE: Final = (
 
 def serve(control: socket.socket) -> None:
     """Fork a process for each request, and report each end; until the other side is gone."""
+    gc.disable()
     _import_everything()
     tasks = len(os.listdir("/proc/self/task"))  # noqa: PTH208 - names
     assert tasks == 1, f"{tasks} threads: a fork takes only one of them along"
     gc.collect()
     gc.freeze()
+    gc.enable()
     from_forked, link = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     fcntl.fcntl(link.detach(), fcntl.F_DUPFD_CLOEXEC, _LINK)
     asking = {control.fileno(): control, from_forked.fileno(): from_forked}
