@@ -55,16 +55,22 @@ class Fleet:
         path.chmod(0o600)
         return path
 
-    def run(self, command: str, *words: str, expect: int, env: dict[str, str] | None = None) -> Run:
-        """Run a command for all."""
+    def run(
+        self,
+        command: str,
+        *words: str,
+        expect: int,
+        env: dict[str, str] | None = None,
+        executed: bool = False,
+    ) -> Run:
+        """Run a command for all; executed where a test is about what members inherit."""
         line = ["fleet", command, "--configs", f"{self.folder}/*.toml", "--state-dir", str(self.desk.state)]
         variables = environment(self.desk.folder) | (env or {})
-        # Executed: in a fork of the tests' own server a member would close what that needs.
-        return orgkey(self.desk.folder, *line, *words, expect=expect, env=variables, executed=True)
+        return orgkey(self.desk.folder, *line, *words, expect=expect, env=variables, executed=executed)
 
-    def ask(self, command: str, *words: str, expect: int = 0, env: dict[str, str] | None = None) -> Any:
+    def ask(self, command: str, *words: str, expect: int = 0, **how: Any) -> Any:
         """The same, as a document."""
-        return self.run(command, *words, "--json", expect=expect, env=env).document
+        return self.run(command, *words, "--json", expect=expect, **how).document
 
 
 @pytest.fixture
@@ -148,7 +154,7 @@ def test_a_member_gets_its_own_variables_and_nobody_else_s(fleet: Fleet) -> None
             f'# its own\nCREDENTIALS_DIRECTORY={fleet.desk.folder}\nTOKEN_OF="{name}"\n'
         )
     ambient = {"AWS_ACCESS_KEY_ID": "AMBIENT", "VAULT_TOKEN": "AMBIENT", "CREDENTIALS_DIRECTORY": "/nowhere"}
-    found = fleet.ask("doctor", "--jobs", "3", expect=21, env=ambient)
+    found = fleet.ask("doctor", "--jobs", "3", expect=21, env=ambient, executed=True)
     assert {item["name"] for item in found["members"]} == {"one", "two", "three"}
     for name in ("one", "two", "three"):
         own = (seen / name).read_text()

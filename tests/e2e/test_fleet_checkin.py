@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.custodian import Custodian, at_own_machine
 from tests.support import forkserver, people
-from tests.support.commandline import ORGKEY, Desk, end_gpg, environment, gpg, next_second, orgkey
+from tests.support.commandline import ORGKEY, Desk, end_gpg, gpg, next_second, orgkey
 from tests.support.people import FINGERPRINTS
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ class Keys:
     def run(self, command: str, *words: str, configs: str = "*", expect: int = 0) -> Any:
         line = ["fleet", command, *words, "--configs", f"{self.folder}/{configs}.toml", "--json"]
         line += ["--state-dir", str(self.folder / "state")]
-        variables = environment(self.folder)
-        # Executed: in a fork of the tests' own server a member would close what that needs.
-        return orgkey(self.folder, *line, expect=expect, env=variables, executed=True).document
+        return orgkey(self.folder, *line, expect=expect).document
 
     def challenge(self, *words: str) -> Path:
         made = self.run("challenge", "--custodian", BOB, "--out", str(self.mail), *words)

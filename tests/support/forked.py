@@ -97,6 +97,7 @@ def _be(request: Mapping[str, Any], job: socket.socket, given: Mapping[int, int]
             job.send(json.dumps(told).encode())
             os._exit(code)
         forkserver.link(socket.socket(fileno=_LINK))
+        _keep_link()
         forkserver.fork_provers()
         handle = os.pidfd_open(os.getpid())
         socket.send_fds(job, [json.dumps({"pid": os.getpid()}).encode()], [handle])
@@ -105,6 +106,17 @@ def _be(request: Mapping[str, Any], job: socket.socket, given: Mapping[int, int]
         code = _call(request["entry"])
     finally:
         os._exit(code)
+
+
+def _keep_link() -> None:
+    """Leave the link alone where a process closes all that it has, as a member of a fleet does."""
+    close = os.closerange
+
+    def spare(low: int, high: int, /) -> None:
+        close(low, min(high, _LINK))
+        close(max(low, _LINK + 1), high)
+
+    os.closerange = spare
 
 
 def _become(request: Mapping[str, Any]) -> None:
