@@ -24,7 +24,7 @@ import pytest
 from pipeline.report.offline import page as offline
 from tests.support import altered_bundles as altering
 from tests.support.altered_bundles import Altered
-from tests.support.browser import NEEDED, TAGS, Looked
+from tests.support.browser import NEEDED, Looked, require_accessible
 from tests.support.bundles import Made, blocks, files_of, made_once, unpack
 from tests.support.commandline import KEYS, end_gpg, gpg, orgkey
 
@@ -360,8 +360,6 @@ def test_nothing_can_be_fetched_and_no_text_becomes_code(auditor: Auditor) -> No
 def test_it_is_for_every_screen_and_reader(
     made: Made, auditor: Auditor, width: int, scheme: Literal["light", "dark"]
 ) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
     page = auditor.page
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 800})
@@ -369,13 +367,7 @@ def test_it_is_for_every_screen_and_reader(
     for data in (b"", made.data, altering.zipped(altered)):
         if data:
             auditor.check(data, made.fingerprint)
-        found = Axe().run(page, options={"runOnly": {"type": "tag", "values": TAGS}})
-        wrong = [
-            (item["id"], [node["html"][:120] for node in item["nodes"][:3]])
-            for item in found.response["violations"]
-        ]
-        assert wrong == []
-        assert len(found.response["passes"]) > 15, "the checker looked at something"
+        require_accessible(page)
         wide = page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth")
         assert wide <= 0
 

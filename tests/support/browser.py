@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -49,3 +49,22 @@ class Looked:
         page.on("console", lambda message: self.said.append(message.text))
         page.on("pageerror", lambda error: self.said.append(str(error)))
         page.on("request", lambda request: self.asked.append(request.url))
+
+
+def accessibility(page: Page, tags: Sequence[str] = TAGS) -> dict[str, Any]:
+    """What axe says of a page, by the rules of these tags.
+
+    Nodes are told of violations alone: those of rules that hold would cost half of the time.
+    """
+    from axe_playwright_python.sync_playwright import Axe
+
+    rules = {"runOnly": {"type": "tag", "values": [*tags]}, "resultTypes": ["violations"]}
+    found: dict[str, Any] = Axe().run(page, options=rules).response
+    assert len(found["passes"]) > 15, "the checker looked at something"
+    return found
+
+
+def require_accessible(page: Page, tags: Sequence[str] = TAGS) -> None:
+    """Make sure that axe finds nothing wrong with a page."""
+    violations = accessibility(page, tags)["violations"]
+    assert [(item["id"], [node["html"][:120] for node in item["nodes"][:3]]) for item in violations] == []
