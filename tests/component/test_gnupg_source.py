@@ -18,6 +18,7 @@ from pipeline.openpgp.key.inspection import inspect
 from pipeline.sources.gnupg import GnupgSource
 from pipeline.sources.interface import Export, NoExport
 from tests.support import leftovers
+from tests.support.commandline import quick_agent
 from tests.support.openpgp_writer import PASSPHRASE
 
 ASSETS = Path(__file__).parents[1] / "assets" / "keys"
@@ -54,7 +55,7 @@ def english(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def keyring() -> Iterator[Path]:
     # A short path: the agent's socket lies in it.
-    home = leftovers.directory("kr-", memory=True)
+    home = quick_agent(leftovers.directory("kr-", memory=True))
     try:
         gpg(home, "--import", stdin=SINGLE)
         end_agent(home)

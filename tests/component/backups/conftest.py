@@ -18,6 +18,7 @@ from pipeline.sources.backups.content import unwrapped
 from pipeline.sources.backups.engine import NO_EXPECTATIONS, Expectations, ReadResult, SessionKey
 from pipeline.sources.backups.session_keys import SessionKeys
 from tests.support import openpgp_writer
+from tests.support.commandline import quick_agent
 
 KEYS = Path(__file__).parents[2] / "assets" / "keys"
 
@@ -91,7 +92,7 @@ def gpg() -> Iterator[Gpg]:
     """A gpg home, for writing messages."""
     with tempfile.TemporaryDirectory(prefix="bk-") as folder:
         try:
-            yield Gpg(Path(folder))
+            yield Gpg(quick_agent(Path(folder)))
         finally:
             subprocess.run(
                 ["gpgconf", "--homedir", folder, "--kill", "all"],

@@ -28,7 +28,7 @@ STATUS = "[GNUPG:] "
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A person's own gpg, which finds no program for cards whatever this machine has."""
     place = leftovers.directory("og-", memory=True)
-    (place / "gpg-agent.conf").write_text("disable-scdaemon\n")
+    (place / "gpg-agent.conf").write_text("disable-scdaemon\ns2k-count 65536\n")
     monkeypatch.setenv("GNUPGHOME", str(place))
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     try:

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.core.files import memory_root
 from pipeline.openpgp.format import armor
+from tests.support.commandline import quick_agent
 from tests.support.rewrapping import NAMES, NEW, Export, loaded
 
 # --- other programs read what is written ---
@@ -26,7 +27,7 @@ def test_gpg_imports_it_in_one_pass(name: str, export: Export, now: datetime) ->
     key = loaded(export, name, now)
     data = armor.armor(key.protect(NEW, s2k_count_octet=0xFF), "PRIVATE KEY BLOCK")
     with tempfile.TemporaryDirectory(prefix="t-", dir=memory_root()) as folder:
-        home = Path(folder)
+        home = quick_agent(Path(folder))
         try:
             done = gpg(home, "--import", stdin=data)
             assert done.returncode == 0, done.stderr.decode()
