@@ -198,7 +198,8 @@ class Scene:
         """What a killed run has left, as far as another run can find it.
 
         Names are without what is random or dated; of a file it counts whether it is empty, of a document
-        which fields and which event it has, of a stored record whether the journal holds the same bytes.
+        which fields and which event it has, of a stored record whether the journal holds the same bytes. A
+        home of gpg is one thing: the next run looks at its name and lock, and removes it with what is in it.
         """
         found = [f"agents {bool(self.agents())}"]
         for name, root in (("state", self.state), ("memory", self.memory), ("out", self.directory / "out")):
@@ -206,6 +207,8 @@ class Scene:
                 called = f"{name}/{path.relative_to(root)}"
                 for pattern, word in WORDS:
                     called = pattern.sub(word, called)
+                if called.startswith("memory/orgkey-gpg/"):
+                    continue
                 found.append(f"{called} {_kind(path)}")
         known = self.journalled()
         for epoch, copies in self.stored().items():
