@@ -1,4 +1,7 @@
-"""What these tests share: a server for each worker with room for many namespaces, and one behind TLS."""
+"""What these tests share: a server for each worker with room for many namespaces, and one behind TLS.
+
+They are ended with the last test of this folder, since a server costs processor time also when nobody asks.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from tests.support.local_stack import Stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     from tests.support.local_stack import Stack
 
@@ -41,7 +44,7 @@ def made(server: Stack, tmp_path_factory: pytest.TempPathFactory) -> Team:
     return team
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def secure() -> Iterator[SecureStack]:
     """Servers that are reached by TLS, good ones and bad ones."""
     with pytest.MonkeyPatch.context() as patch:

@@ -113,9 +113,9 @@ def replacing(scene: Scene, before: Before) -> Scene:
     return scene
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def one_cluster() -> Iterator[clusters.Cluster]:
-    """Three OpenBao servers, started once by each worker."""
+    """Three OpenBao servers for a module's tests: idle, they take a twentieth of a processor."""
     with clusters.running() as made:
         yield made
 
@@ -127,7 +127,7 @@ def cluster(one_cluster: clusters.Cluster) -> clusters.Cluster:
     return one_cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def vault_calls(
     stack: Stack, one_cluster: clusters.Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> list[str]:
