@@ -93,7 +93,8 @@ def _pack(one: metadata.Distribution, folder: Path) -> Path:
             entry = zipfile.ZipInfo(member, _EPOCH)
             entry.external_attr = 0o644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, data)
+            # The lowest level: half of the time, and a fourteenth more bytes.
+            archive.writestr(entry, data, compresslevel=1)
     return path
 
 
