@@ -9,6 +9,7 @@ refuses. Signatures of requests are *not* checked: this is a stand-in for trying
 from __future__ import annotations
 
 import base64
+import gc
 import io
 import json
 import logging
@@ -213,6 +214,7 @@ def main(port: str, keys: str, callers: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each request
+    gc.disable()  # imports make much and throw little away
 
     from moto.moto_server.werkzeug_app import create_backend_app
     from werkzeug.serving import make_server
@@ -220,6 +222,8 @@ def main(port: str, keys: str, callers: str) -> None:
     store = Store(Path(keys))
     store.load()
     gate = Gate(create_backend_app("kms"), store, json.loads(Path(callers).read_bytes()))
+    gc.freeze()
+    gc.enable()
     make_server("127.0.0.1", int(port), gate, threaded=True).serve_forever()
 
 
