@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 from pipeline.archive.backends import HolderBackends
 from pipeline.archive.run import KeyScope
@@ -21,6 +22,9 @@ from pipeline.record.tar import ORIGINAL
 from pipeline.record.verify import Record
 from pipeline.unseal import ceremony
 from pipeline.unseal.ceremony import UNATTENDED, GatheredShares, UnsealRequest
+
+_OWN_TROUBLE: Final = frozenset({Code.LOCAL_FILES, Code.INTERRUPTED})
+"""What this host's own trouble ends with: no verdict on the key, and nothing for the ledger to keep."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,8 @@ def unseal_and_prove(
             made.seconds["gather"] = made.gathered.seconds
         made.raw = recover_passphrase(record, path.name, opening.openers, made.gathered.shares)
     except OrgkeyError as error:
+        if error.code in _OWN_TROUBLE:
+            raise
         return made.fail("recover", error)
     finally:
         recovered = time.monotonic()
@@ -225,8 +231,8 @@ def unseal_and_prove(
             prestarted=scope.take_prover(),
         )
     except OrgkeyError as error:
-        if error.code in (Code.LOCAL_FILES, Code.INTERRUPTED):
-            raise  # this host's own trouble: no verdict on the key
+        if error.code in _OWN_TROUBLE:
+            raise
         return made.fail("unlock", error)
     finally:
         made.seconds["prove"] = time.monotonic() - recovered

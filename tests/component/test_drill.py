@@ -20,8 +20,10 @@ from pipeline.core.clock import Deadline, parse_stamp
 from pipeline.core.digest import sha256 as sha256_of
 from pipeline.core.errors import (
     Code,
+    DeadlinePassed,
     Denied,
     IntegrityProblem,
+    Interrupted,
     LocalFilesProblem,
     Locked,
     OrgkeyError,
@@ -31,6 +33,7 @@ from pipeline.core.errors import (
 from pipeline.core.files import no_room
 from pipeline.custody.shares import passphrase, witness
 from pipeline.evidence import statement as certificate
+from pipeline.evidence import timestamp
 from pipeline.evidence.ledger.drill_results import PROOFS, Proof, Result, result_json
 from pipeline.openpgp import proofs, signing
 from pipeline.openpgp.format import armor
@@ -454,6 +457,40 @@ def test_trouble_of_the_host_is_no_failed_drill(world: World, monkeypatch: pytes
     assert [item.event for item in world.context.ledger.entries()] == ["drill-refused"]
     assert list(world.context.root.rglob("*drilled*")) == []
     assert drill(world.context, DrillRequest()).code is Code.OK
+
+
+@pytest.mark.parametrize(
+    "error",
+    [no_room("open a share", "no memory is left"), Interrupted("interrupted", hint="run it again")],
+)
+def test_trouble_of_the_host_while_shares_are_opened_is_no_failed_drill(
+    world: World, error: OrgkeyError
+) -> None:
+    world.store(world.mint())
+    world.holders["aws"].failures["open"] = error
+    with pytest.raises(type(error)):
+        drill(world.context, DrillRequest())
+    assert [item.event for item in world.context.ledger.entries()] == ["drill-refused"]
+    world.holders["aws"].failures.clear()
+    assert drill(world.context, DrillRequest()).code is Code.OK
+
+
+def test_a_slow_authority_of_time_stamps_takes_no_evidence_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stamps that wait from earlier drills may take longer than the run has."""
+
+    def late(*_: object, **__: object) -> None:
+        raise DeadlinePassed("the deadline has passed", hint="run it again")
+
+    world.backups = '[certificate]\ntimestamp = "https://tsa.invalid/"\ntimestamp_ca_file = "/ca.pem"\n'
+    made = world.store(world.mint())
+    monkeypatch.setattr(timestamp, "ask", lambda *_, **__: timestamp.Stamped("stamped"))
+    monkeypatch.setattr(timestamp, "ask_all", late)
+    done = drill(world.context, DrillRequest())
+    assert (done.code, done.proved(made.sha256)) == (Code.OK, True)
+    assert world.events() == ["drill"]
+    assert any("the deadline has passed" in line for line in world.lines)
 
 
 def test_what_nobody_can_show_here_is_19_and_no_failed_proof(
