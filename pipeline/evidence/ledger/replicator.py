@@ -144,6 +144,8 @@ class Replicator:
             LocalFilesProblem, LedgerBroken: As for :meth:`append`.
         """
         with self._guard, self.state.lock(_PATIENCE, self.clock.sleep):
+            if self.ledger.host:
+                self.ledger.begin()  # a killed run may have left this chain in the folder of its former name
             self._copy(whole=whole)
             return self._push(now, run, whole=whole)
 

@@ -265,10 +265,13 @@ class Ledger:
             return self.host
         with suppress(OSError):
             files.sweep(self.directory)  # a run that was killed while it made the host-id
-        if before and not (self.directory / host).exists() and (self.directory / before).is_dir():
-            with files.os_errors(f"cannot rename {self.directory / before}", hint=_DISK):
-                (self.directory / before).rename(self.directory / host)
-                files.fsync_directory(self.directory)
+        if before:
+            # Then the former name is forgotten: what lies under it later is another host's.
+            if not (self.directory / host).exists() and (self.directory / before).is_dir():
+                with files.os_errors(f"cannot rename {self.directory / before}", hint=_DISK):
+                    (self.directory / before).rename(self.directory / host)
+                    files.fsync_directory(self.directory)
+            files.replace(self.directory / _HOST_FILE, f"{host}\n".encode())
         return host
 
     def rename(self) -> str:

@@ -325,6 +325,38 @@ def test_a_ledger_that_has_lost_its_end_gets_another_host_id(
     assert len(at(a, before)) == 3
 
 
+def test_a_ledger_that_has_lost_all_gets_another_host_id_and_takes_no_other_chain_for_its_own(
+    make: Callable[..., Host], a: MemoryMirror
+) -> None:
+    host = make("one")
+    host.add(1, 2, 3)
+    before = host.id
+    shutil.rmtree(host.ledger.own().folder)
+    host.sync()
+    assert host.id != before
+    assert host.events() == ["host-renamed"]
+    host.add(4)
+    host.sync()
+    assert host.own() == [4]
+    assert host.told() == both(*(("one", number) for number in (1, 2, 3, 4)))
+    assert len(at(a, before)) == 3
+
+
+def test_what_others_wrote_under_the_old_host_id_is_not_taken_while_it_is_replaced(
+    make: Callable[..., Host], tmp_path: Path
+) -> None:
+    host = make("one")
+    host.add(1, 2)
+    backup = restored(host, tmp_path / "backup")
+    host.add(3, 4)
+    put_back(host, backup)
+    # Killed before the folder has its new name.
+    (host.ledger.directory / "host-id").write_text(f"{FALSE} {host.id}\n")
+    host.sync()
+    assert host.own() == [1, 2]
+    assert host.told() == both(*(("one", number) for number in (1, 2, 3, 4)))
+
+
 def test_two_copies_of_one_machine_part_and_what_waited_is_kept(
     make: Callable[..., Host], a: MemoryMirror, b: MemoryMirror, heads: MemoryMirror, tmp_path: Path
 ) -> None:
