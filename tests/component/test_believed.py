@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,17 @@ import pytest
 
 from pipeline.core.errors import Code
 from pipeline.custody.holders.interface import Binding
-from pipeline.custody.shares import commitments
+from pipeline.custody.shares import commitments, witness
 from pipeline.custody.shares.recover import open_share
 from pipeline.evidence.ledger import drill_history as history
+from pipeline.evidence.ledger.drill_history import Witnessed
 from pipeline.evidence.ledger.entry import sense
+from pipeline.evidence.ledger.witnessed import sign
 from pipeline.monitoring.status import status
 from pipeline.report.build import build
 from pipeline.report.formats import csv, html, oscal
 from pipeline.report.model import ProofState
+from pipeline.unseal.unseal import recover_passphrase
 from pipeline.workflows import checkin
 from pipeline.workflows.checkin import Seat
 from pipeline.workflows.drill import DrillRequest, drill
@@ -78,6 +82,29 @@ def test_another_host_s_drill_counts_by_its_witness(told: World, make_world: Cal
     assert stale(told)
     told.context.replicator.sync(now=told.clock.now(), run="r", whole=False)
     assert not stale(told)
+
+
+def test_the_witness_of_another_epoch_vouches_for_none(told: World) -> None:
+    """Who could open an older epoch has its witness's key: of the newer one that says nothing."""
+    former = told.context.archive("driller").catalog().record()
+    raw = recover_passphrase(
+        former, "unattended", told.context.backends("driller").openers(former.manifest.custody)
+    )
+    latest = told.store(told.mint(later=60))
+    assert drill(told.context, DrillRequest(epochs={latest.epoch})).code is Code.OK
+    told.clock.shift = timedelta(days=9)
+    assert stale(told)
+    for digest in (latest.sha256.hex, "0" * 64):
+        forged = details(told)
+        for result in forged["results"]:
+            result |= {"epoch": latest.epoch, "record_sha256": digest}
+        now = told.clock.now()
+        signed = sign(forged["results"], former, raw, now)
+        made = Witnessed.of(signed["record_id"], digest, signed["at"], forged["results"])
+        signature = witness.sign(raw, made.record_id, made.statement).hex()
+        forged["witnessed"] = [signed | {"record_sha256": digest, "signature": signature}]
+        told.enter("drill", forged)
+        assert stale(told)
 
 
 def test_a_false_pass_heals_no_failure(told: World) -> None:
@@ -183,6 +210,15 @@ def test_what_is_malformed_is_skipped_and_named(told: World, event: str, said: d
         assert any("ledger entry 2 says something else" in text for text in found.warned)
 
 
+def test_a_signature_beside_results_that_name_no_record_ends_nothing(told: World) -> None:
+    forged = details(told)
+    del forged["results"][0]["record_sha256"]
+    told.enter("drill", forged)
+    found = status(told.context)
+    assert (found.code, found.broken) == (Code.OK, ())
+    assert any("3 results of test restores" in text for text in found.warned)
+
+
 @pytest.mark.parametrize("field", ["at", "passed", "proofs", "seconds", "epoch", "copy", "path"])
 @pytest.mark.parametrize("value", [None, "x", 7, [], {"a": 1}, {"a": {"ok": "yes", "by": 3}}])
 def test_no_field_of_a_result_breaks_the_reader(told: World, field: str, value: object) -> None:
@@ -191,6 +227,22 @@ def test_no_field_of_a_result_breaks_the_reader(told: World, field: str, value: 
     found = history.read([entry])
     assert len(found.drills) in (0, 3)
     assert sense(entry.document)
+
+
+def test_what_this_host_knows_last_is_not_what_others_tell(told: World) -> None:
+    (entry,) = told.context.ledger.entries()
+    newer = "20990101T000000Z-00000000"
+    forged = details(told)
+    for result in forged["results"]:
+        result["epoch"] = newer
+    others = [
+        replace(entry, own=False, host="f" * 16, details=forged),
+        replace(
+            entry, own=False, host="f" * 16, event="escrow", details={"epoch": newer, "copies": {"z": {}}}
+        ),
+    ]
+    assert history.read([entry, *others]).known == history.read([entry]).known
+    assert history.read(others).known is None
 
 
 # -- order of time ------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ class Witnessed:
         cls, record_id: str, record_sha256: str, at: str, results: Iterable[Mapping[str, Any]]
     ) -> Witnessed:
         """Write the statement over those of ``results`` that are of this record."""
-        mine = [result for result in results if result["record_sha256"] == record_sha256]
+        mine = [result for result in results if result.get("record_sha256") == record_sha256]
         told = {"schema": "orgkey.drill-entry/1", "record_id": record_id, "at": at, "results": mine}
         text = json.dumps(told, sort_keys=True, separators=(",", ":"))
         return cls(record_id, record_sha256, parse_stamp(at), text.encode())
@@ -107,9 +107,10 @@ class Copied:
 
     def replaced(self, drilled: Drilled) -> bool:
         """Whether the copy that a drill restored is the one that was there before."""
-        mine, other = self.entry, drilled.entry
-        # In one chain by both orders, since a time may be false.
-        later = self.at > drilled.at and (mine.host != other.host or mine.number > other.number)
+        mine, other, signed = self.entry, drilled.entry, drilled.witnessed
+        at = min(drilled.at, signed.at) if signed else drilled.at  # whoever enters it again dates it anew
+        # In one chain by its own order, since a clock may have been set back.
+        later = mine.number > other.number if mine.host == other.host else self.at > at
         return mine.own and later and (self.epoch, self.target) == (drilled.epoch, drilled.copy)
 
 
@@ -165,7 +166,7 @@ class History:
     Attributes:
         drills: Every test restore.
         check_ins: Every check-in; see :class:`CheckIn`.
-        known: What is known of the newest epoch; ``None`` when no entry tells of one.
+        known: What is known of the newest epoch; ``None`` when no entry of this host tells of one.
         skipped: What was left out, in words.
         backups: This host's readings of backups; see
             :class:`pipeline.evidence.ledger.backup_history.BackupHistory`.
@@ -223,7 +224,7 @@ class HistoryReader:
                     )
                 case events.BackupsVerifyEvent() if entry.own:
                     self._backups.append((entry.without_details(), event))
-                case events.EpochStored() if event.copies and event.epoch:
+                case events.EpochStored() if event.copies and event.epoch and entry.own:
                     self._stored.append(LastKnown(event.epoch, entry.at, tuple(sorted(event.copies)), None))
         except events.MalformedEvent as error:
             if entry.event in _READ:
@@ -298,7 +299,7 @@ def _drills(entry: LedgerEntry, event: events.DrillEvent) -> list[Drilled]:
 
 def _known(stored: Iterable[LastKnown], tried: Iterable[Drilled]) -> LastKnown | None:
     """The newest epoch that was stored, else drilled; its name begins with its time."""
-    passed = [item for item in tried if item.passed]
+    passed = [item for item in tried if item.passed and item.entry.own]
     told = [*stored, *(LastKnown(item.epoch, item.at, (item.copy,), None) for item in passed)]
     if not told:
         return None

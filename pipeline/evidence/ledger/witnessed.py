@@ -78,9 +78,9 @@ class Witnesses:
 
     def __init__(self, root: Path, records: Iterable[Record | None]) -> None:
         self._folder = root / FOLDER
-        self._known = {
-            record.manifest.record_id: record.manifest.custody.witness for record in records if record
-        }
+        manifests = [record.manifest for record in records if record]
+        self._known = {manifest.record_id: manifest.custody.witness for manifest in manifests}
+        self._ids = {manifest.epoch: manifest.record_id for manifest in manifests}
         self._judged: dict[tuple[str, bytes], bool] = {}
 
     def believed(self, drills: Iterable[Drilled]) -> tuple[tuple[Drilled, ...], tuple[str, ...]]:
@@ -111,6 +111,8 @@ class Witnesses:
         return tuple(sorted(kept.values(), key=lambda item: item.at)), tuple(doubts)
 
     def _signed(self, item: Drilled, signed: Witnessed) -> bool:
+        if self._ids.get(item.epoch, signed.record_id) != signed.record_id:
+            return False  # former custodians have an older epoch's witness: it vouches for that one alone
         judged = (signed.record_id, signed.signature + signed.statement)
         if judged not in self._judged:
             known = self._known.get(signed.record_id)
