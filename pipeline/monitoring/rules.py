@@ -310,7 +310,8 @@ def verified_backups(
         oldest = max(unread, default=0.0) / DAY
         text = f"{len(late)} of {len(found)} backups were not read to their end for {limit:g} days"
         text += f" (policy.{name})" + (f": {named}{more}" if late else "")
-        rules.append(_measured(name, not late, text, command, round(oldest, 1), limit))
+        value = round(oldest, 1) if oldest != float("inf") else None
+        rules.append(_measured(name, not late, text, command, value, limit))
     name, limit = "max_newest_verify_age_days", policy.max_newest_verify_age_days
     for place in places.configured if limit is not None else ():
         assert limit is not None

@@ -240,7 +240,8 @@ class _Gate:
         age = (self._now - drilled).total_seconds() if drilled else 0.0
         if not limit or -DAY <= age <= limit * DAY:
             return []
-        return [f"its last drill is {age / DAY:.1f} days old, policy.max_drill_age_days is {limit:g}"]
+        old = f"{age / DAY:.1f} days old" if age > 0 else f"dated {-age / DAY:.1f} days in the future"
+        return [f"its last drill is {old}, policy.max_drill_age_days is {limit:g}"]
 
     def _backups(self) -> tuple[Backup, ...]:
         """The map of the configured backups."""

@@ -62,6 +62,19 @@ def test_a_former_key_s_failed_drill_breaks_the_gate_until_one_passes(world: Wor
     assert status(world.context).code is Code.LEDGER_BROKEN
 
 
+def test_a_former_key_s_drill_from_the_future_breaks_the_gate(world: World, proven: Record) -> None:
+    key = unlocked(ATTACKER).fingerprint
+    world.key = f'former = ["{key}"]'
+    world.policy = "max_drill_age_days = 30"
+    made = world.store(world.mint(key=ATTACKER))
+    entry = world.context.of(key).journal.begin(made.epoch, None)
+    for hours, said in ((20, False), (48, True)):
+        at = world.clock.now() + timedelta(hours=hours)
+        entry.mark_proven({"record_sha256": made.sha256.hex, "at": stamp(at)})
+        told = f"former key {key}: its last drill is dated 2.0 days in the future"
+        assert any(told in text for text in status(world.context).broken) == said
+
+
 def test_nothing_stored_is_stale(world: World) -> None:
     found = status(world.context)
     assert (found.epoch, found.age_seconds, found.last_drill_age_seconds) == (None, None, None)

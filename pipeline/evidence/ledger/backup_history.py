@@ -85,8 +85,10 @@ class BackupHistory:
         # One that was read whole, and is not good, has a container; one that is still being written has none.
         about = read.ok or read.code is None or read.code in _VERDICTS or read.container is not None
         if recorded and about:
-            where = read.location or read.source
-            if where not in self._newest or self._newest[where].at <= recorded.at:
+            before = self._newest.get(where := read.location or read.source)
+            # A failure behind it in its chain takes a claim back, whatever the clock was set to.
+            behind = before is not None and not read.ok and before.entry.host == recorded.entry.host
+            if before is None or behind or before.at <= recorded.at:
                 self._newest[where] = recorded
         if read.ok and read.sha256 and (read.history in SOUND or read.sha256 in self.known):
             same = (read.location, read.sha256, read.modified or "")

@@ -15,6 +15,7 @@ from pipeline.evidence.ledger.backup_history import BackupHistory, Judged
 from pipeline.evidence.ledger.events import BackupRead, BackupsVerifyEvent
 from pipeline.evidence.ledger.store import LedgerEntry
 from pipeline.workflows.backups.selection import BackupPart
+from tests.support.ledger_entries import an_entry
 
 START = datetime(2026, 1, 1, 2, tzinfo=UTC)
 
@@ -243,3 +244,16 @@ def test_the_part_that_waits_longest_is_next() -> None:
 def test_a_part_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageProblem, match="is not a part"):
         BackupPart.of(text)
+
+
+def test_a_later_failure_takes_a_claim_back_though_the_clock_was_set_back() -> None:
+    """In one chain its order is that of time."""
+    good = BackupRead(source="b", location="b", ok=True, sha256="0", state="s")
+    bad = BackupRead(source="b", location="b", ok=False, code=int(Code.INTEGRITY), state="s")
+    entered = [
+        (an_entry(1, day(400)), BackupsVerifyEvent(backups=(good,))),
+        (an_entry(2, day(2)), BackupsVerifyEvent(backups=(bad,))),
+    ]
+    assert BackupHistory.of(entered, ()).verified("b", "s") is None
+    before = replace(entered[1][0], host="0.1")
+    assert BackupHistory.of([entered[0], (before, entered[1][1])], ()).verified("b", "s") is not None

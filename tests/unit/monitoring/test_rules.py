@@ -15,7 +15,7 @@ from pipeline.core.errors import Code
 from pipeline.custody.shares.manifest_section import PathEntry, ShareEntry
 from pipeline.custody.shares.paths import PathNeed
 from pipeline.evidence.ledger.backup_history import BackupHistory, RecordedReading
-from pipeline.evidence.ledger.drill_history import Drilled
+from pipeline.evidence.ledger.drill_history import Copied, Drilled, Witnessed
 from pipeline.evidence.ledger.events import BackupRead
 from pipeline.monitoring import rules
 from pipeline.monitoring.rules import DAY, Rule
@@ -254,6 +254,19 @@ def test_of_several_restores_the_newest_counts_and_none_of_what_was_replaced(gen
     replaced = [drilled(2, replaced=True)]
     _, by_copy, p = rules.proofs(policy, epoch(copy("a")), of_paths(genuine, machines="p"), replaced, NOW)
     assert (by_copy.value, p.value) == (None, 2.0), "the path was walked, and the copy is another now"
+
+
+def test_a_copy_was_replaced_by_the_order_of_the_chain_and_not_by_a_clock() -> None:
+    """A clock that was set back between the two must not have the new copy count as restored."""
+    at = NOW - timedelta(days=1)
+    drill = replace(drilled(0.5), entry=an_entry(4, NOW))
+    for number, anew in ((5, True), (3, False)):
+        assert Copied(at, NAME, "a", an_entry(number, at)).replaced(drill) == anew
+    other = replace(drill, entry=replace(an_entry(4, NOW), host="1" * 16, own=False))
+    repair = Copied(at, NAME, "a", an_entry(5, at))
+    assert not repair.replaced(other)
+    signed = Witnessed("r", "0", at - timedelta(days=1), b"")
+    assert repair.replaced(replace(other, witnessed=signed)), "entered again, it is not newer"
 
 
 def test_a_restore_may_take_as_long_as_the_objective(genuine: Record) -> None:
