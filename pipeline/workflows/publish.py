@@ -16,7 +16,7 @@ from pipeline.archive.archive import Archive
 from pipeline.archive.catalog import Catalog, not_read
 from pipeline.archive.replicate import WriteResult
 from pipeline.archive.run import KeyScope
-from pipeline.core.errors import Code, IntegrityProblem, LocalFilesProblem, error_of, first_of
+from pipeline.core.errors import ClockProblem, Code, IntegrityProblem, LocalFilesProblem, error_of, first_of
 from pipeline.custody.shares import paths
 from pipeline.record import create
 from pipeline.record.verify import Record, verify_record
@@ -109,8 +109,8 @@ def plan(scope: KeyScope) -> create.CustodyPlan:
 def moment_after(scope: KeyScope, last: Record | None) -> datetime:
     """The time of a new record: later than the last one's, since epochs are ordered by whole seconds.
 
-    Waits for the next second where that is all it takes. A last record from the future (a clock was wrong,
-    then or now) is left to `status`, which says so.
+    Waits for the next second where that is all it takes. Where the last record is dated later than now, by as
+    much as clocks may differ, the new one is dated a second after it: else the last one stayed the latest.
 
     Args:
         scope: The key.
@@ -121,10 +121,11 @@ def moment_after(scope: KeyScope, last: Record | None) -> datetime:
     """
     scope.deadline.require_clock()
     now = scope.clock.now()
-    if last is not None and timedelta() <= last.manifest.created - now.replace(microsecond=0) < SOON:
-        scope.clock.sleep((last.manifest.created + timedelta(seconds=1) - now).total_seconds())
+    following = last.manifest.created + timedelta(seconds=1) if last else now
+    if timedelta() < following - now < SOON:
+        scope.clock.sleep((following - now).total_seconds())
         now = scope.clock.now()
-    return now
+    return max(now, following)
 
 
 def require_history(archive: Archive, catalog: Catalog, insist: str) -> None:
@@ -176,11 +177,13 @@ def unfinished(scope: KeyScope, wanted: Callable[[Record], bool]) -> PendingEpoc
         wanted: Whether a record is one that this run would have made.
 
     Raises:
-        LocalFilesProblem: The journal cannot be read, or holds damaged bytes.
+        LocalFilesProblem: The journal cannot be read, or holds damaged bytes or a record from the future.
     """
     for entry in reversed(scope.journal.entries()):
+        if entry.proven():
+            return None  # what was left before it has been superseded since
         data = entry.record_bytes()
-        if data is None or entry.proven():
+        if data is None:
             continue
         try:
             record = verify_record(
@@ -190,6 +193,11 @@ def unfinished(scope: KeyScope, wanted: Callable[[Record], bool]) -> PendingEpoc
             raise LocalFilesProblem(
                 f"the sealed record of the interrupted epoch in {entry.path} is damaged: {error.message}",
                 hint="the state is rebuilt from the targets: move that directory away and run this again",
+            ) from error
+        except ClockProblem as error:
+            raise LocalFilesProblem(
+                f"the sealed record in {entry.path} cannot be used: {error.message}",
+                hint=f"{error.hint}: then move that directory away and run this again",
             ) from error
         if wanted(record):
             receipts = entry.receipts()

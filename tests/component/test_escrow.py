@@ -36,16 +36,20 @@ from pipeline.workflows.escrow import EscrowOptions, escrow, rehearse
 from pipeline.workflows.inbox_state import InboxOutcome, InboxState
 from pipeline.workflows.publish import PublishedEpoch
 from pipeline.workflows.restore import FoundRecord, RestoreRequest, restore
+from pipeline.workflows.rotate import RotationRequest, rotate
 from tests.support.inmemory import (
     ATTACKER,
     EXPORT_PASSPHRASE,
+    ORG,
     MemoryEstate,
     MemoryHolder,
     MemoryTarget,
     World,
     attackers,
     denied,
+    epoch_at,
     export,
+    forged,
     named,
     slot_of,
     unlocked,
@@ -274,6 +278,45 @@ def test_an_interrupted_run_of_another_plan_is_not_resumed(
     done = run(world, accept_custody_change=True)
     assert not done.resumed
     assert done.record.epoch != entry.epoch
+
+
+def test_what_was_left_before_a_newer_epoch_is_not_taken_up_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be told as stored and proven, and the newer one, of another plan, would stay the latest."""
+    killed_after(world, 0, monkeypatch)
+    (left,) = world.context.journal.entries()
+    for target in world.targets.values():
+        target.places.clear()
+    world.holders["aws"].where = "elsewhere"
+    world.clock.shift = timedelta(seconds=5)
+    newer = run(world, accept_custody_change=True, with_drill=True)
+    assert (newer.code, newer.proven) == (Code.OK, True)
+    world.holders["aws"].where = "memory:aws"
+    assert newer.record.epoch in failed(world, Stale).message
+    assert left.epoch < newer.record.epoch
+
+
+def test_a_clock_that_was_set_back_does_not_make_a_rotation_the_older_epoch(world: World) -> None:
+    world.clock.shift = timedelta(minutes=10)
+    first = run(world, with_drill=True)
+    world.clock.shift = timedelta()
+    done = rotate(world.context, RotationRequest("it was time"))
+    assert done.stored.code is Code.OK
+    assert done.stored.record.manifest.created == first.record.manifest.created + timedelta(seconds=1)
+    assert world.context.archive("driller").catalog().record() == done.stored.record
+
+
+def test_a_sealed_record_from_the_future_says_what_to_do(world: World) -> None:
+    """A clock was wrong when it was made, or is now."""
+    made = world.mint()
+    data = forged(made, by=ORG, describe=lambda document: document.update(created="2099-01-01T00:00:00Z"))
+    entry = world.context.journal.begin(epoch_at("20990101T000000Z", made), data)
+    problem = failed(world, LocalFilesProblem)
+    assert str(entry.path) in problem.message
+    assert "is from the future" in problem.message
+    assert "set this host's clock if it is wrong" in problem.hint
+    assert "move that directory away" in problem.hint
 
 
 def test_a_damaged_sealed_record_in_the_journal_is_a_local_problem(
