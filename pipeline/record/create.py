@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeline import __version__
 from pipeline.core.clock import Deadline
 from pipeline.core.digest import sha256
-from pipeline.core.errors import IntegrityProblem, OrgkeyError
+from pipeline.core.errors import IntegrityProblem, OrgkeyError, UsageProblem
 from pipeline.core.secret import Secret
 from pipeline.custody import plan_change
 from pipeline.custody.holders.interface import Binding, Holder
@@ -90,7 +90,8 @@ def create_record(
         The record, already accepted by the same reader that every later run uses.
 
     Raises:
-        OrgkeyError: A holder does not seal, a sealed share does not open, or the re-wrap is not proven.
+        OrgkeyError: A holder does not seal, a sealed share does not open, the re-wrap is not proven, or the
+            record would be larger than any that is read.
     """
     now = now.replace(microsecond=0)
     binding = Binding(fingerprint=key.fingerprint, record_id=secrets.token_hex(16))
@@ -264,6 +265,10 @@ def _finish(
     whole[tar.MANIFEST_SIGNATURE] = signing.sign_detached(
         keypair, passphrase.written(raw), key.public, body, deadline=deadline, now=now
     )
-    return verify.verify_record(
-        tar.pack(whole), manifest.fingerprint, deadline=deadline, now=now, epoch=manifest.epoch
-    )
+    data = tar.pack(whole)
+    if len(data) > tar.MAX_BYTES:
+        raise UsageProblem(
+            f"the record would have {len(data):,} bytes, more than the {tar.MAX_BYTES:,} that are ever read",
+            hint="export the key without photos, and without user ids and signatures that it does not need",
+        )
+    return verify.verify_record(data, manifest.fingerprint, deadline=deadline, now=now, epoch=manifest.epoch)

@@ -6,7 +6,7 @@ import re
 import pysequoia
 import pytest
 
-from pipeline.core.errors import IntegrityProblem, OrgkeyError, ProofFailed, WrongShare
+from pipeline.core.errors import IntegrityProblem, OrgkeyError, ProofFailed, UsageProblem, WrongShare
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import passphrase, witness
 from pipeline.openpgp.format import armor
@@ -153,3 +153,12 @@ def test_an_export_that_does_not_come_out_again_is_not_written(
     monkeypatch.setattr(sealing, "seal", lambda data, passphrase: seal(data + b"?", passphrase))
     with pytest.raises(IntegrityProblem, match="the export that was sealed"):
         world.mint()
+
+
+def test_a_record_that_is_too_large_to_be_read_is_no_damaged_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tar, "MAX_BYTES", 1000)
+    with pytest.raises(UsageProblem, match="bytes, more than the 1,000 that are ever read") as caught:
+        world.mint()
+    assert "without photos" in caught.value.hint
