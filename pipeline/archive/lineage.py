@@ -126,8 +126,10 @@ def newer_known(scope: KeyScope, survey: Catalog, chosen: str) -> str | None:
         What an operator should know; ``None`` when nothing newer is known.
     """
     known = [*_journal(scope), *_ledger(scope, others=True), *_mirrors(scope, survey)]
-    newest = max(known, key=lambda item: item.epoch, default=None)
-    if newest is None or newest.epoch <= chosen or any(epoch.name == newest.epoch for epoch in survey.epochs):
+    shown = {epoch.name for epoch in survey.epochs}
+    newer = [item for item in known if item.epoch > chosen and item.epoch not in shown]
+    newest = max(newer, key=lambda item: item.epoch, default=None)
+    if newest is None:
         return None
     return (
         f"{newest.where} knows of epoch {newest.epoch}, which is newer than {chosen}, "

@@ -158,6 +158,8 @@ def fetch(scope: KeyScope) -> bytes:
     found = [answer for answer in answers if isinstance(answer, bytes)]
     if not found:
         raise next(answer for answer in answers if isinstance(answer, OrgkeyError))
+    # A node that gives out something else keeps nobody from what another one has.
+    found.sort(key=lambda one: _own(one, scope.fingerprint) is None or compare_public(one, one) != "same")
     return reduce(_newer, found)
 
 

@@ -120,7 +120,7 @@ def check(
             details,
         )
         about = str(details["fingerprint"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise _odd("it is malformed: not a certificate") from None
     if fingerprint is not None and about != fingerprint:
         raise _odd(f"it speaks of the key {about}")

@@ -200,6 +200,12 @@ def test_what_a_certificate_carries_fits_its_digest(
         look(write(tmp_path, details, digest=digest))
 
 
+@pytest.mark.parametrize("head", ["x", [1], 7, {"sequence": float("inf"), "sha256": "0" * 64}, {"host": 3}])
+def test_a_head_of_another_form_is_malformed_and_no_defect(tmp_path: Path, head: object) -> None:
+    with pytest.raises(IntegrityProblem, match="it is malformed: not a certificate"):
+        look(write(tmp_path, told(ledger_head=head)))
+
+
 def test_a_certificate_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, told())
     size = path.stat().st_size

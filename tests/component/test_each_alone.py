@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from pipeline.archive import live_key
 from pipeline.config import Config
 from pipeline.config.sections import Notify, Ping
 from pipeline.core.clock import Deadline, SystemClock
@@ -21,6 +23,7 @@ from pipeline.evidence.ledger import entry as chain
 from pipeline.monitoring.notify import channels, job
 from pipeline.monitoring.notify.message import JobOutcome
 from pipeline.monitoring.notify.ping import Pinger
+from pipeline.openpgp.key import parsing
 from pipeline.provision import apply
 from pipeline.provision.compare import ServerChange
 from pipeline.report import build, certificates
@@ -28,7 +31,7 @@ from pipeline.storage.check import Check
 from pipeline.storage.ledger_mirror import Mirror
 from pipeline.workflows.drill import DrillRequest, drill
 from tests.component.test_isolation import UNFORESEEN, PanicException, raising
-from tests.support.inmemory import MemoryMirror, World
+from tests.support.inmemory import ATTACKER, MemoryMirror, World, unlocked
 from tests.unit.provision.test_compare import Losing, site
 
 PANIC = PanicException("index out of bounds")
@@ -158,3 +161,22 @@ def test_a_holder_that_does_not_say_what_it_is_closes_its_paths_in_a_report(
     closed = build._closed(world.context, record)
     assert closed
     assert all("no" in why or "defect" in why or "raised" in why for why in closed.values()), closed
+
+
+def test_a_node_that_gives_out_something_else_does_not_keep_a_newer_key_away(
+    world: World, tmp_path: Path
+) -> None:
+    for name, content in (
+        ("other", unlocked(ATTACKER).public),
+        ("broken", b"x"),
+        ("good", unlocked().public),
+    ):
+        (tmp_path / name).write_bytes(content)
+    for order in permutations(("other", "broken", "good")):
+        world.key = f"live = {[str(tmp_path / name) for name in order]}"
+        found = parsing.read_one(live_key.fetch(world.context), "it")
+        assert found.fingerprint == world.fingerprint
+    world.key = f"live = {[str(tmp_path / 'other')]}"
+    assert live_key.fetch(world.context) == unlocked(ATTACKER).public, (
+        "what is wrong with it, its reader says"
+    )

@@ -10,6 +10,7 @@ from pipeline.archive import lineage
 from pipeline.archive.catalog import Catalog
 from pipeline.core.errors import Stale
 from pipeline.evidence.ledger.events import EscrowEvent
+from pipeline.storage.interface import Slot
 from tests.support.inmemory import MemoryHolder, MemoryMirror, World, unreachable
 
 NEWER = "20990101T000000Z-00000000"
@@ -107,3 +108,15 @@ def test_the_newest_entries_at_a_mirror_are_looked_at(
     for _ in range(entries):
         elsewhere.enter("verify", {})
     assert bool(lineage.newer_known(world.context, look(world), made.epoch)) == told
+
+
+def test_a_false_epoch_that_is_shown_does_not_hide_one_that_is_not(world: World) -> None:
+    """Whoever may write to a target and a mirror can invent a newer one, at both."""
+    made = world.store(world.mint())
+    removed = "20980101T000000Z-00000000"
+    for epoch in (removed, NEWER):
+        world.context.record_event(EscrowEvent(epoch=epoch))
+    world.targets["a"].plant(Slot(made.fingerprint, NEWER), b"false")
+    told = lineage.newer_known(world.context, look(world), made.epoch)
+    assert told is not None
+    assert removed in told
