@@ -54,7 +54,7 @@ format: setup ## Apply the format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-GENERATED := exit_codes permissions reference sbom schedule stack_policies terraform verify_page
+GENERATED := exit_codes man permissions reference sbom schedule stack_policies terraform verify_page
 generate: setup ## Make the generated pages and files anew: docs/reference, exit codes, schedule, policies
 	@for name in $(GENERATED); do $(BIN)/python -m tools.make_$$name >/dev/null || exit 1; done
 

@@ -63,6 +63,9 @@ class Backends(TargetBackends, HolderBackends, Protocol):
     def seal_types(self) -> dict[str, str | OrgkeyError]:
         """How each configured Vault server says that it is unsealed, by address."""
 
+    def logins(self) -> list[Finding]:
+        """What this host lacks for the logins of this role; contacts nothing."""
+
     def certificates(self) -> list[Finding]:
         """What is said of the certificates of servers, and of our own for logins."""
 

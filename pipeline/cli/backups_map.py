@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.cli import completion
 from pipeline.cli.command import COPY_CODES, Invocation, arg, command
 from pipeline.cli.documents.stored import BackupItem, BackupsMapDocument
 from pipeline.cli.output import spaced, table
@@ -17,6 +18,7 @@ PLACES: Final[Any] = arg(
     "[PLACE]...",
     "Files, folders, s3://bucket/prefix, names in [backups], or - for standard input; all of [backups] when "
     "none is given.",
+    autocompletion=completion.BACKUPS,
 )
 
 

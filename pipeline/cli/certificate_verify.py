@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline import config as configuration
+from pipeline.cli import completion
 from pipeline.cli.command import SPEAKING, WHERE, Invocation, arg, command, opt, read_file
 from pipeline.cli.documents.evidence import CertificateVerifyDocument
 from pipeline.cli.output import printable
@@ -31,7 +32,9 @@ CODES: Final = {"PASSED": Code.OK, "WARNED": Code.DEGRADED, "FAILED": Code.PROOF
 )
 def verify(
     call: Invocation,
-    certificate: Path = arg("FILE", "The statement (.json); the signatures are beside it."),
+    certificate: Path = arg(
+        "FILE", "The statement (.json); the signatures are beside it.", autocompletion=completion.CERTIFICATES
+    ),
     public: Path = opt("--public", "The Org Key's public part, from a place you trust.", "FILE", WHERE),
     fingerprint: str | None = opt("--fingerprint", "The fingerprint that this key must have.", "FPR"),
     record: Path | None = opt("--record", "The record: is it the one that was drilled?", "FILE", WHERE),

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_type_hints
 import typer
 from typer.models import ParameterInfo
 
-from pipeline.cli import jobs
+from pipeline.cli import completion, jobs
 from pipeline.cli.output import Output
 from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError, UsageProblem
 
@@ -71,14 +71,15 @@ def opt(
     return typer.Option(default, *name.split("/"), metavar=metavar, help=text, rich_help_panel=panel, **more)
 
 
-def arg(metavar: str, text: str) -> Any:
+def arg(metavar: str, text: str, **more: Any) -> Any:
     """An argument, as the default of a command's parameter.
 
     Args:
         metavar: What stands for it.
         text: Its line on the help page.
+        more: What else :func:`typer.Argument` takes.
     """
-    return typer.Argument(metavar=metavar, help=text)
+    return typer.Argument(metavar=metavar, help=text, **more)
 
 
 def parameter(name: str, kind: Any, option: Any) -> Parameter:
@@ -100,7 +101,7 @@ def epoch_option(default: str) -> Any:
     Args:
         default: Its value where it is left out.
     """
-    return opt("--epoch", "Which epoch.", "latest|all|ID", default=default)
+    return opt("--epoch", "Which epoch.", "latest|all|ID", default=default, autocompletion=completion.EPOCHS)
 
 
 def epochs(choice: str) -> tuple[str, ...] | None:
@@ -124,7 +125,11 @@ def since_day(text: str | None) -> datetime | None:
 
 DRY_RUN: Final[Any] = opt("--dry-run", "Say what would be done, and do nothing.")
 ONE_EPOCH: Final[Any] = opt(
-    "--epoch", "An epoch's name from `orgkey list`, or latest.", "latest|ID", default="latest"
+    "--epoch",
+    "An epoch's name from `orgkey list`, or latest.",
+    "latest|ID",
+    default="latest",
+    autocompletion=completion.ONE_EPOCH,
 )
 CUSTODY_CHANGE: Final[Any] = opt(
     "--accept-custody-change", "Follow the configured custody plan although it is not the last epoch's."
@@ -150,6 +155,7 @@ class Invocation:
         "Which Org Key: one of key.former, or any where the configuration pins none.",
         "FPR",
         COMMON,
+        autocompletion=completion.PINS,
     )
     json: bool = _shared("--json", "Print one JSON document on stdout.", None, COMMON, default=False)
     quiet: bool = _shared("--quiet/-q", "No progress, only warnings and errors.", None, COMMON, default=False)
@@ -157,7 +163,9 @@ class Invocation:
         "-v/--verbose", "More logs on stderr; repeat for more.", None, COMMON,
         default=0, count=True, show_default=False,
     )  # fmt: skip
-    via: str | None = _shared("--via", "Only this custody path.", "PATH", OPENED)
+    via: str | None = _shared(
+        "--via", "Only this custody path.", "PATH", OPENED, autocompletion=completion.PATHS
+    )
     share: list[str] | None = _shared(
         "--share",
         "A custodian's share: words, or encrypted to you (gpg opens it here); - for standard input; "

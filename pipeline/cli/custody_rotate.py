@@ -6,7 +6,7 @@ import re
 
 import typer
 
-from pipeline.cli import escrow_command
+from pipeline.cli import completion, escrow_command
 from pipeline.cli.command import COPY_CODES, CUSTODY_CHANGE, DRY_RUN, Invocation, command, opt
 from pipeline.cli.documents.escrow import RotateDocument, RotatePlanDocument
 from pipeline.cli.output import report_error
@@ -28,7 +28,13 @@ def rotate(
     add: list[str] | None = opt("--add", "A custodian who joins, as the configuration has it.", "FPR"),
     reason: str | None = opt("--reason", "Why, for the ledger.", "TEXT"),
     accept_custody_change: bool = CUSTODY_CHANGE,
-    epoch: str = opt("--epoch", "The epoch to start from.", "latest|ID", default="latest"),
+    epoch: str = opt(
+        "--epoch",
+        "The epoch to start from.",
+        "latest|ID",
+        default="latest",
+        autocompletion=completion.ONE_EPOCH,
+    ),
     dry_run: bool = DRY_RUN,
 ) -> Code:
     """Give the same key a new escrow passphrase, new shares and a new record.

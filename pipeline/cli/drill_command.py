@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.cli import completion
 from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, epoch_option, epochs, opt
 from pipeline.cli.documents.escrow import DrillDocument
 from pipeline.cli.output import printable, spaced, table
@@ -23,7 +24,9 @@ from pipeline.workflows.drill import Drill, FormerDrill
 )
 def drill(
     call: Invocation,
-    source: list[str] | None = opt("--from", "Only this target's copies; repeatable.", "TARGET", WHERE),
+    source: list[str] | None = opt(
+        "--from", "Only this target's copies; repeatable.", "TARGET", WHERE, autocompletion=completion.TARGETS
+    ),
     epoch: str = epoch_option("latest"),
     nonce: str | None = opt("--nonce", "A verifier's nonce, to be in the certificate.", "TEXT"),
     backup: list[str] | None = opt(

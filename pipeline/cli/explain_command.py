@@ -8,7 +8,9 @@ from pathlib import Path
 
 import typer
 
-from pipeline.cli.command import Invocation, arg, command
+from pipeline.cli import completion
+from pipeline.cli.command import WHERE, Invocation, arg, command, opt
+from pipeline.core import files
 from pipeline.core.errors import Code, UsageProblem
 from pipeline.core.resources import docs_path
 
@@ -19,20 +21,44 @@ _TEXT = "utf-8"
 @command("orgkey explain 23", shared=())
 def explain(
     call: Invocation,  # noqa: ARG001, RUF100 - it needs no configuration
-    topic: str | None = arg("TOPIC", "An exit code, or the name of a page; without one, the list."),
+    topic: str | None = arg(
+        "TOPIC",
+        "An exit code, or the name of a page; without one, the list.",
+        autocompletion=completion.words(lambda _: _topics()),
+    ),
+    man: Path | None = opt(
+        "--man", "Write the pages for man(1) below this folder, such as ~/.local/share/man.", "DIR", WHERE
+    ),
     words: list[str] | None = arg("WORD", "Only the sections whose headings have these words."),
 ) -> Code:
     """Show what an exit code means and what to do, or a page of the documentation.
 
     The pages are those of this version, and come with the program.
     """
-    if topic is None:
+    if man is not None:
+        typer.echo(f"{_write_manual(files.expanded(man))} pages are in {man}")
+    elif topic is None:
         typer.echo(_contents())
     elif topic.isdecimal():
         typer.echo(_exit_code(topic))
     else:
         typer.echo("\n\n".join(_sections(_page(topic), [word.lower() for word in words or ()])))
     return Code.OK
+
+
+def _write_manual(folder: Path) -> int:
+    """Write the manual, over that of another version; how many pages it has.
+
+    Raises:
+        LocalFilesProblem: The folder cannot be written to.
+    """
+    pages = sorted(docs_path("man").glob("man?/*"))
+    with files.os_errors(f"cannot write to {folder}"):
+        for page in pages:
+            place = folder / page.parent.name
+            place.mkdir(parents=True, exist_ok=True)
+            files.replace(place / page.name, page.read_bytes(), mode=0o644)
+    return len(pages)
 
 
 def _contents() -> str:
@@ -42,6 +68,10 @@ def _contents() -> str:
         if path.parent.name != "adr" or name == "adr"  # that page lists the others
     ]
     return "\n".join(["orgkey explain CODE says what an exit code means, and what to do.", "", *rows])
+
+
+def _topics() -> list[str]:
+    return [*(str(int(code)) for code in Code), *sorted(_pages())]
 
 
 def _exit_code(number: str) -> str:

@@ -13,16 +13,17 @@ import typer
 from pipeline.cli.command import SPEAKING, WHERE, Invocation, command, opt, parameter
 from pipeline.cli.documents.setup import InitDocument
 from pipeline.cli.output import Output, spaced
-from pipeline.config import Config
 from pipeline.config.setup import template
 from pipeline.config.setup.answers import Setup, advice, complete, normal_fingerprint
 from pipeline.core import files, passphrases
 from pipeline.core.clock import SystemClock
 from pipeline.core.errors import Code, NotAKey, NotPinned, SeveralKeys, UsageProblem
+from pipeline.core.finding import Level
+from pipeline.monitoring import doctor
 from pipeline.openpgp.key import inspection
-from pipeline.posture import model
 from pipeline.sources.file import read_export
 from pipeline.sources.interface import LARGEST
+from pipeline.wiring import factory
 
 
 def _answers() -> Iterator[inspect.Parameter]:
@@ -78,8 +79,11 @@ def init(
     setup = Setup(fingerprint=fingerprint, **given)
     setup = complete(setup, _ask if asking else None, str(beside / "custodians"))
     config = template.write(out, setup, credentials_dir or beside / "credentials")
-    notes = (*advice(setup), *_losses(setup, config))
-    return call.answer(InitDocument.of(setup, config=out, notes=notes))
+    foretold = doctor.foretell(
+        factory.context(config, fingerprint=None, state_dir=call.state_dir, reporter=call.out)
+    )
+    missing = [item for item in foretold if item.level in (Level.WARN, Level.FAIL)]
+    return call.answer(InitDocument.of(setup, config=out, notes=advice(setup), doctor=missing))
 
 
 def _pin_of(out: Output, export: Path, given: str | None, *, trusted: bool, asking: bool) -> str:
@@ -122,15 +126,3 @@ def _pin_of(out: Output, export: Path, given: str | None, *, trusted: bool, aski
 
 def _ask(question: str, default: str) -> str:
     return str(typer.prompt(question, default=default, show_default=bool(default), err=True)).strip()
-
-
-def _losses(setup: Setup, config: Config) -> list[str]:
-    """What `orgkey doctor` will say of losses, before it is run."""
-    losses = model.single_losses(config)
-    if not losses or setup.accept_single_loss:
-        return []
-    return [
-        f"`orgkey doctor` will refuse this plan (2), since any one of these losses ends every restore: "
-        f"{'; '.join(losses)}. To mend it, {model.against_losses(config, losses)}; or "
-        "set policy.accept_single_loss (--accept-single-loss)"
-    ]

@@ -93,6 +93,7 @@ def begin() -> None:
     running = _running
     if running is None or running.configured is None:
         return
+    from pipeline.config import state_root
     from pipeline.monitoring.notify.job import RunNotifier
     from pipeline.wiring import factory
 
@@ -101,7 +102,7 @@ def begin() -> None:
         pin = factory.pinned(config, fingerprint)
     except OrgkeyError:
         pin = config.key.fingerprint if config.key else None
-    root = factory.state_root(state_dir) / pin if pin else None
+    root = state_root(state_dir) / pin if pin else None
     warn = Output().warn
     running.alarm = RunNotifier(config, running.job, running.command, fingerprint=pin, root=root, warn=warn)
     running.rules = ()

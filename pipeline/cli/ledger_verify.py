@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.archive.run import KeyScope
+from pipeline.cli import completion
 from pipeline.cli.command import WHERE, Invocation, arg, command, opt
 from pipeline.cli.documents.evidence import LedgerVerifyDocument
 from pipeline.cli.output import spaced
@@ -43,7 +44,9 @@ def verify(
         "--certificate", "A drill certificate, which has a head; repeatable.", "FILE"
     ),
     public: Path | None = opt("--public", "The Org Key's public part: checks FILE.asc, too.", "FILE", WHERE),
-    mirror: list[str] | None = opt("--mirror", "A mirror of the configuration; repeatable.", "TARGET"),
+    mirror: list[str] | None = opt(
+        "--mirror", "A mirror of the configuration; repeatable.", "TARGET", autocompletion=completion.TARGETS
+    ),
 ) -> Code:
     """Check that each host's chain is whole, and say what vouches for it.
 

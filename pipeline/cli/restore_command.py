@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from threading import Lock
 
-from pipeline.cli import ceremony_prompt, shares
+from pipeline.cli import ceremony_prompt, completion, shares
 from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, opt
 from pipeline.cli.documents.escrow import RestoreDocument
 from pipeline.cli.output import printable
@@ -34,9 +34,15 @@ from pipeline.workflows.restore import Restored, RestoreRequest
 def restore(
     call: Invocation,
     out_file: Path = opt("--out", "The new file; never an existing one.", "FILE", WHERE),
-    source: str | None = opt("--from", "Only this target's copy.", "TARGET", WHERE),
+    source: str | None = opt(
+        "--from", "Only this target's copy.", "TARGET", WHERE, autocompletion=completion.TARGETS
+    ),
     epoch: str = opt(
-        "--epoch", "An epoch's name from `orgkey list`, or latest.", "latest|ID", default="latest"
+        "--epoch",
+        "An epoch's name from `orgkey list`, or latest.",
+        "latest|ID",
+        default="latest",
+        autocompletion=completion.ONE_EPOCH,
     ),
     version_id: str | None = opt(
         "--version-id", "Only this version of that copy; needs --from and --epoch.", "ID", WHERE

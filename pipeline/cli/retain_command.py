@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import typer
 
+from pipeline.cli import completion
 from pipeline.cli.command import COPY_CODES, DRY_RUN, WHERE, Invocation, command, epoch_option, epochs, opt
 from pipeline.cli.documents.upkeep import RetainDocument
 from pipeline.cli.output import Output
@@ -28,7 +29,9 @@ def retain(
     call: Invocation,
     until: str = opt("--until", "The new end: a date (UTC), or a time with its zone.", "DATE"),
     epoch: str = epoch_option("all"),
-    target: list[str] | None = opt("--target", "Only this target; may be given again.", "NAME", WHERE),
+    target: list[str] | None = opt(
+        "--target", "Only this target; may be given again.", "NAME", WHERE, autocompletion=completion.TARGETS
+    ),
     mode: Mode | None = opt("--mode", "Left out, each version keeps the mode it has.", case_sensitive=False),
     dry_run: bool = DRY_RUN,
     yes: bool = opt("--yes", "Do not ask before a lock that nobody can lift."),

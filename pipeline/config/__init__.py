@@ -145,6 +145,16 @@ def locate(option: Path | None) -> Path:
     )
 
 
+def state_root(option: Path | None) -> Path:
+    """Where state lives: the option, ``ORGKEY_STATE_DIR``, systemd's, or the user's."""
+    if option is not None:
+        return option
+    for variable in ("ORGKEY_STATE_DIR", "STATE_DIRECTORY"):
+        if value := os.environ.get(variable):
+            return Path(value.split(":")[0])
+    return platformdirs.user_state_path("orgkey")
+
+
 def load(path: Path) -> Config:
     """Read and validate a configuration file.
 

@@ -36,6 +36,8 @@ from pipeline.workflows.backups import crew_check
 
 OLDEST_GPG: Final = (2, 2, 0)
 _ROLES: Final[tuple[IdentityName, ...]] = ("writer", "driller", "auditor", "retention")
+_NO_LOGIN: Final = ("directory", "openpgp", "paper")
+"""Kinds of targets and holders that are on this host, or are people."""
 _LEAST_FREE: Final = 64 * 1024 * 1024
 _MIB: Final = 1024 * 1024
 Check = Callable[[], list[Finding]]
@@ -51,7 +53,7 @@ def examine(context: KeyScope, *, try_writing: bool = False) -> list[Finding]:
     Returns:
         The findings: host first, then configuration, targets and holders.
     """
-    config, root = context.config, context.root
+    config = context.config
     live_places = config.key.live_places if config.key else ()
     writer, driller = context.backends("writer"), context.backends("driller")
     tried = [it.try_writing for it in writer.targets().values() if try_writing and isinstance(it, Tried)]
@@ -66,30 +68,63 @@ def examine(context: KeyScope, *, try_writing: bool = False) -> list[Finding]:
         writer.certificates,
     ]
     checks: list[tuple[str, Check]] = [
-        ("gpg", partial(_gnupg, context)),
-        ("hardening", hardening.check),
-        ("state", partial(_state, root)),
-        ("custody", partial(_parties, config)),
-        ("custody", partial(_losses, config)),
-        ("configuration", partial(_configuration, config)),
-        ("notify", partial(channels.findings, config)),
+        *_on_this_host(context),
         *(("doctor", check) for check in at_servers),
         *(("live key", partial(_live_key, context, place)) for place in live_places),
         *((f"backups {name}", partial(_backups, context, name)) for name in config.backups),
-        ("readers", partial(crew_check.key, config.readers)),
-        ("readers", partial(crew_check.folder, config.readers)),
         ("ledger", partial(ledger_lag.findings, context)),
         ("doctor", partial(provision.findings, context)),
         ("replication", partial(_replication, context, driller)),
         ("proofs", partial(_implementations, context)),
     ]
+    # Before the others, which see what was written.
+    trials = [("doctor", check) for check in tried]
+    return list(
+        dict.fromkeys((*_results(trials), *_results(checks)))
+    )  # what several logins see is listed once
+
+
+def foretell(context: KeyScope) -> list[Finding]:
+    """Run the checks of :func:`examine` that contact nothing; of logins, what this host lacks for them.
+
+    Args:
+        context: The run.
+
+    Returns:
+        The findings, in the same order.
+    """
+    config, writer = context.config, context.backends("writer")
+    roles = [role for role in _ROLES if role in ("writer", "driller") or role in config.identity]
+    here: list[Check] = [
+        *(context.backends(role).logins for role in roles),
+        *(it.check for name, it in writer.targets().items() if config.target[name].kind in _NO_LOGIN),
+        *(it.check for name, it in writer.holders().items() if config.holder[name].kind in _NO_LOGIN),
+    ]
+    found = _results([*_on_this_host(context), *(("doctor", check) for check in here)])
+    return list(dict.fromkeys(found))
+
+
+def _on_this_host(context: KeyScope) -> list[tuple[str, Check]]:
+    config = context.config
+    return [
+        ("gpg", partial(_gnupg, context)),
+        ("hardening", hardening.check),
+        ("state", partial(_state, context.root)),
+        ("custody", partial(_parties, config)),
+        ("custody", partial(_losses, config)),
+        ("configuration", partial(_configuration, config)),
+        ("source", partial(_source, config)),
+        ("notify", partial(channels.findings, config)),
+        ("readers", partial(crew_check.key, config.readers)),
+        ("readers", partial(crew_check.folder, config.readers)),
+    ]
+
+
+def _results(checks: list[tuple[str, Check]]) -> list[Finding]:
+    """Run checks at once; their findings in the order of the checks."""
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="doctor") as pool:
-        # Before the others, which see what was written.
-        trials = [("doctor", result) for result in pool.map(lambda it: isolated(it, "a trial"), tried)]
         results = [(subject, pool.submit(isolated, check, "one of the checks")) for subject, check in checks]
-    done = [*trials, *((subject, result.result()) for subject, result in results)]
-    findings = [item for subject, result in done for item in _findings(subject, result)]
-    return list(dict.fromkeys(findings))  # what several logins see of one key is listed once
+    return [item for subject, result in results for item in _findings(subject, result.result())]
 
 
 def _findings(subject: str, result: list[Finding] | OrgkeyError) -> list[Finding]:
@@ -106,7 +141,7 @@ def _further(context: KeyScope, role: Literal["auditor", "retention"]) -> list[C
 
     def logs_in(name: str, kind: str) -> bool:
         service = {"vault": known.vault, "vault-transit": known.vault}.get(kind, known.aws)
-        return kind not in ("directory", "openpgp", "paper") and bool(known.at.get(name, service))
+        return kind not in _NO_LOGIN and bool(known.at.get(name, service))
 
     estate, config = context.backends(role), context.config
     targets = (
@@ -284,6 +319,28 @@ def _configuration(config: Config) -> list[Finding]:
         hint = "write it with `orgkey init --from EXPORT`"
         findings.append(Finding(Level.WARN, "key", "no key is pinned", hint))
     return findings
+
+
+def _source(config: Config) -> list[Finding]:
+    """Whether exports are looked for at a place that is there, and can be opened."""
+    source = config.source
+    if source is None:
+        return []
+    if source.kind == "command":
+        process.find((source.command or ("",))[0])
+    paths = {"path": source.path, "passphrase_file": source.passphrase_file}
+    if source.kind == "file" and source.path and not os.path.lexists(source.path):
+        del paths["path"]  # an export is taken away once it is escrowed
+    return [
+        Finding(Level.FAIL, "source", f"{name} of [source], {path}, {reason}", hint, Code.LOCAL_FILES)
+        for name, path in paths.items()
+        if path and not os.access(path, os.R_OK)
+        for reason, hint in [
+            ("cannot be read", "correct its owner and permissions")
+            if os.path.lexists(path)
+            else ("is not there", "make it, or name another")
+        ]
+    ]
 
 
 def _live_key(context: KeyScope, place: str) -> list[Finding]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.archive.run import KeyScope, Role
-from pipeline.config import Config
+from pipeline.config import Config, state_root
 from pipeline.config.holders import HolderConfig, OpenpgpHolderConfig, PaperHolderConfig, TransitHolderConfig
 from pipeline.config.places import (
     AwsPlace,
@@ -25,7 +25,7 @@ from pipeline.config.sections import KeyConfig, Policy
 from pipeline.core import log
 from pipeline.core.clock import Clock, Deadline, SystemClock
 from pipeline.core.errors import OrgkeyError, UsageProblem
-from pipeline.core.finding import Finding
+from pipeline.core.finding import Finding, Level
 from pipeline.core.isolation import isolated
 from pipeline.core.reporter import Reporter
 from pipeline.core.retry import retrying
@@ -33,6 +33,7 @@ from pipeline.core.secret import SecretSource
 from pipeline.custody.holders.interface import HOLDER_CALLS, Holder
 from pipeline.custody.shares.manifest_section import CustodySection
 from pipeline.custody.shares.paths import HolderDescription
+from pipeline.providers.tls.files import require_authority
 from pipeline.sources.backups.sources import BackupSource
 from pipeline.sources.interface import ExportSource
 from pipeline.storage.interface import RETAINER_CALLS, TARGET_CALLS, Retainer, Stored, Target
@@ -190,6 +191,24 @@ class ConfiguredBackends:
 
                 told[place.address] = isolated(ask, "its seal")
         return told
+
+    def logins(self) -> list[Finding]:
+        """What this host lacks for the logins of this role; contacts nothing."""
+        found: dict[str, Finding] = {}
+        for name, place in (*self._configured.target.items(), *self._configured.holder.items()):
+            checks: list[Callable[[], None]] = []
+            if isinstance(place, VaultPlace):
+                login = partial(lambda name, place: self._vault(name, place).login.look(name), name, place)
+                checks = [partial(require_authority, place.ca_file), login]
+            elif isinstance(place, AwsPlace):
+                checks = [partial(lambda name, place: self._cloud(name, place).look(name), name, place)]
+            for check in checks:
+                problem = isolated(check, f"the login at {name}")
+                if isinstance(problem, OrgkeyError):
+                    subject = f"login of the {self.role}"
+                    told = Finding(Level.FAIL, subject, problem.message, problem.hint, problem.code)
+                    found.setdefault(problem.message.removeprefix(f"{name}: "), told)
+        return list(found.values())
 
     def certificates(self) -> list[Finding]:
         """What is said of the certificates of servers, and of our own for logins."""
@@ -387,18 +406,6 @@ def pinned(config: Config | None, option: str | None) -> str | None:
             hint=f"the configuration pins {key.fingerprint}; list a former Org Key in key.former",
         )
     return given
-
-
-def state_root(option: Path | None) -> Path:
-    """Where state lives: the option, ``ORGKEY_STATE_DIR``, systemd's, or the user's."""
-    if option is not None:
-        return option
-    for variable in ("ORGKEY_STATE_DIR", "STATE_DIRECTORY"):
-        if value := os.environ.get(variable):
-            return Path(value.split(":")[0])
-    import platformdirs
-
-    return platformdirs.user_state_path("orgkey")
 
 
 def source(config: Config, export: Path | None, *, pin: str | None, passphrase: SecretSource) -> ExportSource:

@@ -58,7 +58,7 @@ def test_a_folder_that_cannot_be_written_to(
     assert found[1] == (Level.FAIL, Code.LOCAL_FILES, f"this user cannot write to {refused}")
 
 
-def test_a_folder_that_is_not_there_and_a_key_that_is_none(world: World, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_and_a_key_that_is_not_one(world: World, tmp_path: Path) -> None:
     key, folder = said(world, engine="folder", folder=str(tmp_path / "none"), crew_key=NOTHING_OPENS_IT)
     assert (key[:2], folder[:2]) == ((Level.FAIL, Code.USAGE), (Level.FAIL, Code.LOCAL_FILES))
     assert "nothing can be sealed to" in key[2]

@@ -124,15 +124,53 @@ def test_the_folder_is_made_and_what_doctor_will_say_is_foretold(tmp_path: Path)
     words = ["--fingerprint", PIN, *PLACES, *HOLDERS, "--out", "etc/orgkey/orgkey.toml"]
     done = run(tmp_path, *words)
     assert done.returncode == 0, done.stderr
-    assert "`orgkey doctor` will refuse this plan (2), since any one of these losses" in done.stdout
-    assert "--accept-single-loss" in done.stdout
+    assert "FAIL  custody: any one of these losses makes every restore impossible" in done.stdout
+    assert "policy.accept_single_loss" in done.stdout
     accepted = run(tmp_path, *words[:-1], "accepted.toml", "--accept-single-loss")
-    assert "doctor` will refuse" not in accepted.stdout
+    assert "FAIL  custody" not in accepted.stdout
     assert config.load(tmp_path / "accepted.toml").policy.accept_single_loss
     (tmp_path / "file").touch()
     blocked = run(tmp_path, *words[:-1], "file/orgkey.toml")
     assert blocked.returncode == 3
     assert "cannot make" in blocked.stderr
+
+
+def said(findings: list[dict[str, object]]) -> set[tuple[object, ...]]:
+    names = ("level", "message", "hint", "code")
+    return {tuple(item[name] for name in names) for item in findings if item["level"] in ("warn", "fail")}
+
+
+def test_what_is_foretold_is_what_doctor_says(tmp_path: Path) -> None:
+    words = ["--fingerprint", PIN, "--vault-address", "http://127.0.0.1:1", "--transit-key", "k", "--json"]
+    words += ["--directory", str(tmp_path / "copies"), "--inbox", str(tmp_path / "inbox")]
+    document = json.loads(run(tmp_path, *words, *custodian_words("alice", "bob", "carol")).stdout)
+    foretold = said(document["doctor"])
+    texts = " ".join(str(item[1]) for item in foretold)
+    for part in ("inbox", "copies", "custodians", "vault-writer-role-id", "vault-driller-role-id"):
+        assert part in texts
+    done = forkserver.run(
+        [*ORGKEY[:-1], "doctor", "--json"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert foretold <= said(json.loads(done.stdout)["findings"])
+
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "copies").mkdir()
+    people.folder(tmp_path / "custodians", ("alice", "bob", "carol"))
+    (tmp_path / "credentials").mkdir()
+    for role in ("writer", "driller"):
+        for name in ("role-id", "secret-id"):
+            (tmp_path / "credentials" / f"vault-{role}-{name}").write_text("there")
+    again = [*words[:-1], str(tmp_path / "inbox"), "--out", "again.toml", "--accept-single-party"]
+    again += ["--accept-single-loss"]
+    better = json.loads(run(tmp_path, *again, *custodian_words("alice", "bob", "carol")).stdout)
+    assert [item for item in better["doctor"] if item["level"] == "fail"] == []
 
 
 def test_one_party_alone_is_pointed_out(tmp_path: Path) -> None:
@@ -271,18 +309,20 @@ def test_a_person_is_shown_the_fingerprint_and_asked_for_the_rest(tmp_path: Path
             (b"Account that owns", b""),
             (b"Object Lock", b""),
             (b"Days for which", b"2"),
-            (b"Directory", b""),
-            (b"Transit key", b""),
             (b"AWS KMS key", b"alias/orgkey"),
             (b"Region of", b"eu-central-1"),
             (b"Custodians", b""),
+            (b"too old", b"15"),
         ],
     )
     assert code == 0, shown
+    assert "A locked record cannot be deleted" in shown
+    assert "FAIL  login of the writer: cannot read the role id" in shown
     assert "70FB A275 0FD7 F47D" in shown
     loaded = config.load(tmp_path / "orgkey.toml")
     assert set(loaded.target) == {"vault", "s3"}
     assert set(loaded.holder) == {"vault", "aws"}
+    assert loaded.policy.max_drill_age_days == 15
 
 
 def test_a_fingerprint_that_is_not_confirmed_writes_nothing(tmp_path: Path) -> None:

@@ -178,6 +178,10 @@ class GoldenEstate:
         """None."""
         return {}
 
+    def logins(self) -> list[Finding]:
+        """Nothing is lacking."""
+        return []
+
     def certificates(self) -> list[Finding]:
         """None."""
         return []

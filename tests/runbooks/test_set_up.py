@@ -37,7 +37,7 @@ EXPORT = ROOT / "tests" / "assets" / "keys" / "ed25519-two-block.asc"
 TOKEN = "administrator-of-this-test"
 BUCKET = "how-to-orgkey"
 ANSWERS: Mapping[tuple[str, ...], list[tuple[bytes, bytes]]] = {
-    ("init",): [(b"Does the server show", b"y"), (b"Directory", b""), (b"Custodians", b"")],
+    ("init",): [(b"Does the server show", b"y"), (b"Custodians", b""), (b"too old", b"")],
     ("infra", "apply"): [(b"changes? [y/N]", b"y")],
     ("escrow",): [(b"passphrase of the export", b"correct horse battery staple")],
 }

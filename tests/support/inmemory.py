@@ -449,6 +449,9 @@ class MemoryEstate:
     def certificates(self) -> list[Finding]:
         return []
 
+    def logins(self) -> list[Finding]:
+        return []
+
     def backups(self, places: Sequence[str] = (), *, whole: bool = True) -> list[BackupSource]:
         names = places or tuple(place.location for place in self.world.config.backups.values())
         return [source for name in names for source in sources.local(Path(name), Deadline(60))]

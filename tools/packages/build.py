@@ -12,15 +12,14 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline.devstack.build import ensure
 from pipeline.devstack.programs import cache_root
 from pipeline.devstack.progress import reporter
+from tools import make_man
 from tools.build import NFPM
-from tools.packages import man
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -126,7 +125,7 @@ def packages(work: Path, to: Path, on: Path | None = None) -> list[Path]:
     (own,) = (work / "wheel").glob("*.whl")
     environment(stage, python, version, [*wheels, own])
     release = own.name.split("-")[1]
-    files(stage, release, when)
+    files(stage)
     for path in (*stage.rglob("*"), stage):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
@@ -200,7 +199,7 @@ def environment(stage: Path, python: Path, version: str, wheels: list[Path]) -> 
     run(python, *compiled, "-s", stage, "-p", "/", site, PYTHONHASHSEED="0")
 
 
-def files(stage: Path, release: str, when: int) -> None:
+def files(stage: Path) -> None:
     """Everything beside the environment: units, user, completions, pages, documents."""
     for path in (INFRA / "systemd").iterdir():
         if path.suffix == ".sysusers":
@@ -213,9 +212,8 @@ def files(stage: Path, release: str, when: int) -> None:
         ("fish", "fish/vendor_completions.d/orgkey.fish"),
     ):
         _put(stage, f"usr/share/{place}", completion(shell).encode())
-    date = datetime.fromtimestamp(when, UTC).date().isoformat()
-    for name, text in man.pages(release, date).items():
-        _put(stage, f"usr/share/man/man{name[-1]}/{name}.gz", gzip.compress(text.encode(), mtime=0))
+    for name, text in make_man.pages().items():
+        _put(stage, f"usr/share/man/{name}.gz", gzip.compress(text.encode(), mtime=0))
     document = "usr/share/doc/orgkey-escrow"
     for name in ("README.md", "CHANGELOG.md"):
         _put(stage, f"{document}/{name}", (ROOT / name).read_bytes())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,35 @@ from pipeline.cli.output import table
 from pipeline.core.errors import Code
 from pipeline.core.finding import Level
 from pipeline.core.text import counted, spaced
+
+
+class FindingItem(Part):
+    """One thing that was looked at.
+
+    Attributes:
+        level: ``ok``, ``unseen`` (not looked at), ``warn`` or ``fail``.
+        subject: What was looked at.
+        message: What was seen.
+        hint: What to do.
+        code: The exit code that it stands for.
+    """
+
+    level: Level
+    subject: str
+    message: str
+    hint: str
+    code: Code
+
+
+_MARKS = {Level.OK: "ok  ", Level.UNSEEN: "--  ", Level.WARN: "WARN", Level.FAIL: "FAIL"}
+
+
+def _finding_lines(findings: Iterable[FindingItem]) -> Iterator[str]:
+    order = list(_MARKS)  # the worst stand last: that is what stays above the prompt
+    for finding in sorted(findings, key=lambda finding: order.index(finding.level)):
+        yield f"{_MARKS[finding.level]}  {finding.subject}: {finding.message}"
+        if finding.hint and finding.level is not Level.OK:
+            yield f"      {finding.hint}"
 
 
 class InitDocument(Document, printed_by="orgkey init"):
@@ -22,6 +51,7 @@ class InitDocument(Document, printed_by="orgkey init"):
         targets: Names of the targets.
         holders: Names of the holders.
         notes: What to think about before it is used.
+        doctor: What `orgkey doctor` finds amiss so far, as far as it contacts nothing.
     """
 
     config: Path
@@ -29,6 +59,7 @@ class InitDocument(Document, printed_by="orgkey init"):
     targets: tuple[str, ...]
     holders: tuple[str, ...]
     notes: tuple[str, ...]
+    doctor: tuple[FindingItem, ...]
 
     def lines(self) -> list[str]:
         """What a person reads."""
@@ -36,6 +67,8 @@ class InitDocument(Document, printed_by="orgkey init"):
         return [
             f"{self.config} is written, for the key {spaced(self.fingerprint)}",
             *(f"note: {note}" for note in self.notes),
+            *(["`orgkey doctor` will say, besides what servers answer:"] if self.doctor else []),
+            *_finding_lines(self.doctor),
             *(vault if "vault" in self.targets else []),
             "next: put the logins where the file says, then run `orgkey doctor`",
         ]
@@ -65,27 +98,6 @@ class ConfigValidateDocument(Document, printed_by="orgkey config validate"):
         return [f"{self.path} is valid" + ("" if self.fingerprint else "; no key is pinned yet")]
 
 
-class FindingItem(Part):
-    """One thing that was looked at.
-
-    Attributes:
-        level: ``ok``, ``unseen`` (not looked at), ``warn`` or ``fail``.
-        subject: What was looked at.
-        message: What was seen.
-        hint: What to do.
-        code: The exit code that it stands for.
-    """
-
-    level: Level
-    subject: str
-    message: str
-    hint: str
-    code: Code
-
-
-_MARKS = {Level.OK: "ok  ", Level.UNSEEN: "--  ", Level.WARN: "WARN", Level.FAIL: "FAIL"}
-
-
 class DoctorDocument(Document, printed_by="orgkey doctor"):
     """What was looked at before a run.
 
@@ -99,12 +111,7 @@ class DoctorDocument(Document, printed_by="orgkey doctor"):
 
     def lines(self) -> list[str]:
         """What a person reads."""
-        lines = []
-        order = list(_MARKS)  # the worst stand last: that is what stays above the prompt
-        for finding in sorted(self.findings, key=lambda finding: order.index(finding.level)):
-            lines.append(f"{_MARKS[finding.level]}  {finding.subject}: {finding.message}")
-            if finding.hint and finding.level is not Level.OK:
-                lines.append(f"      {finding.hint}")
+        lines = list(_finding_lines(self.findings))
         levels = [finding.level for finding in self.findings]
         failed, warned = levels.count(Level.FAIL), levels.count(Level.WARN)
         return [*lines, "", f"{counted(failed, 'failure')}, {counted(warned, 'warning')}"]

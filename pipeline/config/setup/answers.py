@@ -27,9 +27,15 @@ OPTIONS: Final[Mapping[str, str]] = {
     "transit": "--vault-address",
     "region": "--region",
 }
+_TRANSIT_KEY: Final = "orgkey-escrow"
+_TWO: Final = 2
 PARTIES: Final = "Who can read, write or wipe it; repeatable."
 
-_VAULT, _S3, _PEOPLE, _OTHER = "Vault", "S3 and KMS", "Custodians", "Other"
+_VAULT, _S3, _PEOPLE, _GATE, _OTHER = "Vault", "S3 and KMS", "Custodians", "The gate", "Other"
+_MACHINES_DRILL: Final = 8
+"""Days: every week, with a day to see to a drill that did not run."""
+_PEOPLE_MEET: Final = 190
+"""Days: twice a year."""
 
 
 def _option(panel: str, default: Any, text: str, metavar: str | None = None, name: str | None = None) -> Any:
@@ -84,6 +90,15 @@ class Setup:
     custodian_certificates: str | None = _option(
         _PEOPLE, None, "Where their certificates lie; default: custodians beside the new file.", "DIR"
     )
+    max_drill_age_days: float | None = _option(
+        _GATE, None, "How old the last drill may be; default: 8, or 190 without machines.", "DAYS"
+    )
+    max_path_drill_age_days: float | None = _option(
+        _GATE, None, "How old each path's may be; default: 190 with custodians, else no limit.", "DAYS"
+    )
+    max_check_in_age_days: float | None = _option(
+        _GATE, None, "How old a custodian's check-in may be; default: 190.", "DAYS"
+    )
     directory: str | None = _option(_OTHER, None, "Keep one more copy here.")
     directory_controlled_by: tuple[str, ...] = _option(_OTHER, ("host-admins",), PARTIES, "PARTY")
     inbox: str | None = _option(_OTHER, None, "Folder in which exports are dropped.")
@@ -127,6 +142,21 @@ class Setup:
     def holders(self) -> tuple[str, ...]:
         """The names of the holders that the file will have."""
         return (*self.machines(), *(("custodians",) if self.custodians else ()))
+
+    @property
+    def usual_drill_age(self) -> int:
+        """Days that are between two drills, where nothing else was answered."""
+        return _MACHINES_DRILL if self.machines() else _PEOPLE_MEET
+
+    def with_limits(self) -> Setup:
+        """Fill in the limits of the gate that were not answered."""
+        usual = _PEOPLE_MEET if self.custodians else None
+        return replace(
+            self,
+            max_drill_age_days=self.max_drill_age_days or self.usual_drill_age,
+            max_path_drill_age_days=self.max_path_drill_age_days or usual,
+            max_check_in_age_days=self.max_check_in_age_days or usual,
+        )
 
 
 def normal_fingerprint(text: str) -> str:
@@ -219,7 +249,7 @@ def complete(given: Setup, ask: Ask | None, certificates: str) -> Setup:
         )
     if given.s3_bucket and bool(given.s3_lock_mode) != bool(given.s3_lock_days):
         raise UsageProblem("a lock has a mode and days", hint="give both --s3-lock-mode and --s3-lock-days")
-    given = _with_custodians(given, certificates)
+    given = _with_custodians(given, certificates).with_limits()
     return replace(given, fingerprint=normal_fingerprint(given.fingerprint or ""))
 
 
@@ -230,16 +260,18 @@ class Question:
     Attributes:
         field: Which answer of :class:`Setup` it fills in.
         text: What is asked.
+        why: What the answer decides, on one line.
         read: Turns what was typed into the answer; raises ``UsageProblem`` for what cannot be one.
         applies: Whether it is asked, given the answers so far.
-        default: What an empty line stands for.
+        default: What an empty line stands for, given the answers so far.
     """
 
     field: str
     text: str
+    why: str
     read: Callable[[str], Any] = str
     applies: Callable[[Setup], bool] = lambda _: True
-    default: str = ""
+    default: Callable[[Setup], str] = lambda _: ""
 
 
 def _address(text: str) -> str:
@@ -262,49 +294,83 @@ def _matching(pattern: str, what: str, hint: str) -> Callable[[str], str]:
 _lock_mode = _matching("GOVERNANCE|COMPLIANCE|NONE", "a lock mode", "write GOVERNANCE, COMPLIANCE or none")
 _number = _matching("[1-9][0-9]*", "a number", "write a whole number, for example 2")
 
-# In the order in which the file has them.
+# At most eleven are asked: a directory only where there are fewer than two places.
 QUESTIONS: Final = (
-    Question("fingerprint", "Fingerprint of the Org Key (40 hexadecimal digits)", normal_fingerprint),
-    Question("vault_address", "Address of Vault or OpenBao (empty for none)", _address),
-    Question("s3_bucket", "S3 bucket for records (empty for none)"),
+    Question(
+        "fingerprint",
+        "Fingerprint of the Org Key (40 hexadecimal digits)",
+        "no other key is escrowed; the server shows it under Keys > Organization Keys",
+        normal_fingerprint,
+    ),
+    Question(
+        "vault_address",
+        "Address of Vault or OpenBao (empty for none)",
+        "it keeps a copy of each record, and its Transit key opens a share of the passphrase",
+        _address,
+    ),
+    Question("s3_bucket", "S3 bucket for records (empty for none)", "a copy that Vault's loss does not take"),
     Question(
         "s3_owner",
         "Account that owns the bucket (12 digits; empty: not checked)",
+        "nothing is sent to a bucket of this name that belongs to somebody else",
         _matching(r"(\d{12})?", "an account's number", "it has 12 digits"),
         lambda so_far: so_far.on_aws,
     ),
     Question(
         "s3_lock_mode",
         "Object Lock: GOVERNANCE (an administrator can lift it), COMPLIANCE (nobody can) or none",
+        "a locked record cannot be deleted, by a mistake or by a thief of the login",
         lambda text: _lock_mode(text.upper()).replace("NONE", ""),
         lambda so_far: bool(so_far.s3_bucket) and so_far.s3_lock_days is None,
-        "GOVERNANCE",
+        lambda _: "GOVERNANCE",
     ),
     Question(
         "s3_lock_days",
         "Days for which each record is locked (2 to try it)",
+        "`orgkey retain` extends a lock before it ends; COMPLIANCE is never shortened",
         lambda text: int(_number(text)),
         lambda so_far: bool(so_far.s3_lock_mode),
+        lambda _: "30",
     ),
-    Question("directory", "Directory for one more copy (empty for none)"),
-    Question("transit_key", "Transit key", str, lambda so_far: bool(so_far.vault_address), "orgkey-escrow"),
-    Question("kms_key", "AWS KMS key: ARN, id or alias (empty for none)"),
+    Question(
+        "directory",
+        "Directory for one more copy (empty for none)",
+        "with one copy only, its loss is the loss of everything",
+        str,
+        lambda so_far: len(so_far.targets()) < _TWO,
+    ),
+    Question(
+        "kms_key",
+        "AWS KMS key: ARN, id or alias (empty for none)",
+        "its owner and Vault's open a share each: neither gets the key alone",
+    ),
     Question(
         "region",
         "Region of the bucket and the KMS key",
+        "where they are looked for; a key's ARN would say it",
         _matching("[a-z0-9]+(-[a-z0-9]+)+", "a region", "it looks like eu-central-1"),
         lambda so_far: so_far.lacks_region,
     ),
     Question(
         "custodians",
         "Custodians: fingerprints of their certificates, with commas between (empty for none yet)",
+        "people who can restore together when all machines are lost",
         lambda text: group(tuple(item for item in text.split(",") if item.strip())) if text else (),
     ),
     Question(
         "custodian_threshold",
-        "How many of the custodians suffice (empty for more than half)",
-        lambda text: int(_number(text)) if text else None,
-        lambda so_far: bool(so_far.custodians),
+        "How many of the custodians suffice",
+        "fewer could be talked into it; more might not be found in an emergency",
+        lambda text: int(_number(text)),
+        lambda so_far: len(so_far.custodians) > _TWO,
+        lambda so_far: str(len(so_far.custodians) // 2 + 1),
+    ),
+    Question(
+        "max_drill_age_days",
+        "Days after which the last drill is too old",
+        "`orgkey status` then fails, so that nobody forgets",
+        lambda text: int(_number(text)),
+        default=lambda so_far: str(so_far.usual_drill_age),
     ),
 )
 
@@ -313,12 +379,15 @@ def _asked(given: Setup, ask: Ask) -> Setup:
     """Ask for what is open; what cannot be an answer is asked for again at once."""
     answers = given
     for question in QUESTIONS:
+        if answers.vault_address and answers.transit_key is None:
+            answers = replace(answers, transit_key=_TRANSIT_KEY)
         if getattr(answers, question.field) not in (None, ()) or not question.applies(answers):
             continue
-        text = question.text
+        text = f"\n{question.why[0].upper()}{question.why[1:]}.\n{question.text}"
         while True:
             try:
-                answer: dict[str, Any] = {question.field: question.read(ask(text, question.default).strip())}
+                typed = ask(text, question.default(answers)).strip()
+                answer: dict[str, Any] = {question.field: question.read(typed)}
             except UsageProblem as error:
                 text = f"{error.message}: {error.hint}\n{question.text}"
                 continue
@@ -333,12 +402,7 @@ def advice(setup: Setup) -> tuple[str, ...]:
     Args:
         setup: Complete answers.
     """
-    parties = set(setup.vault_controlled_by if setup.transit_key else ())
-    parties.update(setup.aws_controlled_by if setup.kms_key else ())
     sentences = {
-        f"{', '.join(sorted(parties))} alone can reconstruct the key, so `orgkey escrow` will refuse: add a "
-        "holder that somebody else controls, or give --accept-single-party": len(parties) == 1
-        and not setup.accept_single_party,
         "there is one copy only, and losing it loses everything: add a second target": len(setup.targets())
         < 2,
         "records in the bucket are not locked, so whoever may delete there can: give --s3-lock-mode and "

@@ -207,6 +207,18 @@ class AwsSession:
         )  # fmt: skip
         return failures.explain(failure, what)
 
+    def look(self, what: str) -> None:
+        """See that this host has the files and the profile of the login. Contacts nothing.
+
+        Args:
+            what: As in :meth:`call`.
+
+        Raises:
+            UsageProblem: It has not.
+        """
+        with failures.translated(self.deadline, lambda error: self._translate(error, what, None)):
+            self._open()
+
     def _log_in(self, what: str) -> None:
         """Have the credentials read, or renewed where they run out: a failure is a login's, not a call's."""
         self.deadline.check()

@@ -122,6 +122,20 @@ class VaultLogin:
                     word.write(json.dumps([error.message.partition(": ")[2], error.hint]).encode())
                 raise
 
+    def look(self, what: str) -> None:
+        """See that this host has what the login reads, but AWS's credentials. Contacts nothing.
+
+        Args:
+            what: As for a login.
+
+        Raises:
+            UsageProblem: A file cannot be read or is empty, or there is no login.
+        """
+        if self._identity is None or self._identity.way == "token":
+            read_token(self._identity, self._connection.role)
+        elif self._identity.way != "aws":
+            prepare(self._identity, lambda identity: self._signed(identity, what))
+
     def _signed(self, identity: VaultIdentity, what: str) -> SignedRequest:
         from pipeline.config.places import AwsPlace
         from pipeline.providers.aws.session import AwsSession

@@ -73,7 +73,7 @@ def test_everything_that_decides_is_asked() -> None:
     )
     assert set(made.path) == {"unattended", "custodians"}
     assert made.path["custodians"].needs[0].threshold == 2
-    again = [question for question in person.asked if "\n" in question]
+    again = [question for question in person.asked if not question.startswith("\n")]
     assert [question.splitlines()[1][:8] for question in again] == [
         "Address ", "Account ", "Object L", "Days for", "Region o", "Custodia",
     ]  # fmt: skip
@@ -90,6 +90,57 @@ def test_the_region_is_the_keys_or_must_be_given() -> None:
     with pytest.raises(UsageProblem) as caught:
         written(replace(BASE, kms_key="alias/orgkey"))
     assert "--region" in caught.value.hint
+
+
+def questions(given: Setup, answers: Mapping[str, list[str]]) -> list[str]:
+    person = Person(answers)
+    written(given, person)
+    return person.asked
+
+
+def test_each_question_says_why_and_has_what_an_empty_line_means() -> None:
+    most = {
+        "Fingerprint of": [PIN],
+        "Address of Vault": ["https://vault:8200"],
+        "S3 bucket": ["records"],
+        "AWS KMS key": ["alias/orgkey"],
+        "Region": ["eu-central-1"],
+        "Custodians": [", ".join(PEOPLE)],
+    }
+    asked = questions(Setup(), most)
+    assert len(asked) == 11
+    for text in asked:
+        _, why, question = text.split("\n")
+        assert why.endswith("."), text
+        assert why[0].isupper() or why[0] == "`", text
+        assert question
+    assert len(questions(Setup(), most | {"AWS KMS key": [ARN], "Region": []})) == 10
+    only = questions(Setup(), {"Fingerprint of": [PIN], "Address of Vault": ["https://vault:8200"]})
+    assert sum("Directory for one more copy" in text for text in only) == 1
+
+
+def test_the_defaults_of_a_terminal_are_what_is_written() -> None:
+    person = Person({"Fingerprint": [PIN], "Vault": ["https://vault:8200"], "S3 bucket": ["b"], "KMS": [ARN]})
+    made = written(Setup(), person)
+    s3 = made.target["s3"]
+    assert isinstance(s3, S3TargetConfig)
+    assert (s3.lock_mode, s3.lock_days, made.policy.max_drill_age_days) == ("GOVERNANCE", 30, 8)
+    assert getattr(made.holder["vault"], "key") == "orgkey-escrow"  # noqa: B009 - one of a union
+    given = written(replace(BASE, transit_key=None, fingerprint=None), Person({"Fingerprint": [PIN]}))
+    assert set(given.holder) == {"vault", "aws"}
+
+
+def test_the_limits_of_the_gate_can_be_chosen() -> None:
+    chosen = replace(BASE, custodians=PEOPLE, max_drill_age_days=31.0, max_path_drill_age_days=100.0)
+    policy = written(replace(chosen, max_check_in_age_days=365.5)).policy
+    assert (policy.max_drill_age_days, policy.max_path_drill_age_days, policy.max_check_in_age_days) == (
+        31,
+        100,
+        365.5,
+    )
+    person = Person({"too old": ["never", "0", "15"]})
+    assert written(BASE, person).policy.max_drill_age_days == 15
+    assert sum("is not a number" in text for text in person.asked) == 2
 
 
 def test_the_gate_goes_stale_without_drills() -> None:

@@ -6,10 +6,16 @@ import re
 from pathlib import Path
 
 from pipeline import __version__
+from tools import make_man
 from tools.make_reference import commands
-from tools.packages import build, man
+from tools.packages import build
 
-PAGES = man.pages("0.1.0", "2026-01-02")
+PAGES = {Path(name).name: text for name, text in make_man.pages().items()}
+
+
+def test_the_pages_are_those_of_this_version() -> None:
+    there = {path.name: path.read_text() for path in make_man.FOLDER.rglob("*.[15]")}
+    assert there == PAGES, "run `make generate` and commit what it writes"
 
 
 def test_each_command_has_a_page_that_the_others_name() -> None:
@@ -42,17 +48,17 @@ def test_every_setting_is_on_the_page_of_the_configuration() -> None:
 
 
 def test_text_is_never_taken_for_a_request() -> None:
-    assert man.escaped(".so /etc/passwd\n'quoted \\n `--option`") == (
+    assert make_man.escaped(".so /etc/passwd\n'quoted \\n `--option`") == (
         "\\&.so /etc/passwd\n\\(aqquoted \\en \\fB\\-\\-option\\fR"
     )
-    assert man.escaped("see [sources](../how-to.md#x)") == "see sources"
+    assert make_man.escaped("see [sources](../how-to.md#x)") == "see sources"
     known = {"TH", "SH", "PP", "TP", "B", "BR", "nf", "fi"}
     for page in PAGES.values():
         assert {line[1:].split()[0] for line in page.splitlines() if line.startswith(".")} <= known
 
 
 def test_everything_beside_the_environment_is_where_a_host_looks(tmp_path: Path) -> None:
-    build.files(tmp_path, "0.1.0", 1_767_312_000)
+    build.files(tmp_path)
     there = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if not path.is_dir()}
     units = {f"usr/lib/systemd/system/{path.name}" for path in (build.INFRA / "systemd").glob("*@.*")}
     assert units

@@ -341,12 +341,12 @@ def test_the_option_may_repeat_the_pin_or_name_a_former_key_and_nothing_else() -
 
 
 def test_where_state_lives(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert wiring.state_root(None) == Path(os.environ["XDG_STATE_HOME"]) / "orgkey"
+    assert config.state_root(None) == Path(os.environ["XDG_STATE_HOME"]) / "orgkey"
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/orgkey:/var/lib/other")
-    assert wiring.state_root(None) == Path("/var/lib/orgkey")
+    assert config.state_root(None) == Path("/var/lib/orgkey")
     monkeypatch.setenv("ORGKEY_STATE_DIR", "/srv/state")
-    assert wiring.state_root(None) == Path("/srv/state")
-    assert wiring.state_root(Path("/option")) == Path("/option")
+    assert config.state_root(None) == Path("/srv/state")
+    assert config.state_root(Path("/option")) == Path("/option")
 
 
 # -- a record by its place --------------------------------------------------------------------------

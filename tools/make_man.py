@@ -1,25 +1,28 @@
-"""Pages for man(1), out of what the program says of itself: one a command, and ``orgkey.toml.5``."""
+"""Make the pages for man(1), out of what the program says of itself: one a command, and ``orgkey.toml.5``.
+
+They have neither version nor date, so that they change only where a command does.
+"""
 
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
 
 from pipeline.config.schema import sections
 from pipeline.core.errors import Code
 from tools.make_reference import Command, Option, commands, settings
 
+FOLDER: Final = Path(__file__).parents[1] / "docs" / "man"
 
-def pages(version: str, date: str) -> dict[str, str]:
-    """The text of each page, by the name of its file.
 
-    Args:
-        version: Of the program.
-        date: Of its release, ``2026-11-30``.
-    """
+def pages() -> dict[str, str]:
+    """The text of each page, by its place below a folder of manuals."""
     known = {one.words: one for one in commands()}
-    found = {f"{words.replace(' ', '-')}.1": _page(one, known, version, date) for words, one in known.items()}
-    return found | {"orgkey.toml.5": _configuration(version, date)}
+    found = {f"man1/{words.replace(' ', '-')}.1": _page(one, known) for words, one in known.items()}
+    return found | {"man5/orgkey.toml.5": _configuration()}
 
 
 def escaped(text: str) -> str:
@@ -30,11 +33,11 @@ def escaped(text: str) -> str:
     return re.sub(r"^\.", r"\\&.", text, flags=re.MULTILINE)
 
 
-def _head(name: str, section: int, version: str, date: str) -> str:
-    return f'.TH "{escaped(name.upper())}" {section} "{date}" "orgkey\\-escrow {version}" "orgkey\\-escrow"'
+def _head(name: str, section: int) -> str:
+    return f'.TH "{escaped(name.upper())}" {section} "" "orgkey\\-escrow" "orgkey\\-escrow"'
 
 
-def _page(one: Command, known: Mapping[str, Command], version: str, date: str) -> str:
+def _page(one: Command, known: Mapping[str, Command]) -> str:
     name = one.words.replace(" ", "-")
     first, *rest = one.help.split("\n\n")
     usage = f"\\fB{escaped(one.words)}\\fR" + (
@@ -42,7 +45,7 @@ def _page(one: Command, known: Mapping[str, Command], version: str, date: str) -
     )
     arguments = [option for option in one.options if not option.names]
     lines = [
-        _head(name, 1, version, date),
+        _head(name, 1),
         ".SH NAME",
         f"{escaped(name)} \\- {escaped(first.rstrip('.'))}",
         ".SH SYNOPSIS",
@@ -79,13 +82,13 @@ def _option(option: Option) -> Iterator[str]:
     yield escaped(f"{option.help}{notes}")
 
 
-def _configuration(version: str, date: str) -> str:
+def _configuration() -> str:
     from pipeline.config import Config
 
     schema = Config.model_json_schema()
     definitions = schema["$defs"] | {"Config": schema}
     lines = [
-        _head("orgkey.toml", 5, version, date),
+        _head("orgkey.toml", 5),
         ".SH NAME",
         "orgkey.toml \\- configuration of orgkey\\-escrow",
         ".SH DESCRIPTION",
@@ -102,3 +105,16 @@ def _configuration(version: str, date: str) -> str:
             lines += [".TP", f"\\fB{escaped(name)}\\fR ({escaped(facts)})"]
             lines += [escaped(section.settings[name])]
     return "\n".join([*lines, ".SH SEE ALSO", ".BR orgkey (1)"]) + "\n"
+
+
+def main() -> None:
+    """Write the pages."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    for name, text in pages().items():
+        (FOLDER / name).parent.mkdir(parents=True, exist_ok=True)
+        (FOLDER / name).write_text(text, encoding="utf-8")
+    print(FOLDER)
+
+
+if __name__ == "__main__":
+    main()
