@@ -27,6 +27,7 @@ from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError, ProgramMi
 from pipeline.core.finding import Finding, Level
 from pipeline.core.isolation import isolated
 from pipeline.core.secret import Secret
+from pipeline.evidence.ledger.store import BEFORE_HOSTS
 from pipeline.monitoring import ledger_lag
 from pipeline.monitoring.notify import channels
 from pipeline.posture import model
@@ -114,6 +115,7 @@ def _on_this_host(context: KeyScope) -> list[tuple[str, Check]]:
         ("custody", partial(_losses, config)),
         ("configuration", partial(_configuration, config)),
         ("source", partial(_source, config)),
+        ("upgrade", partial(_upgrade, context)),
         ("notify", partial(channels.findings, config)),
         ("readers", partial(crew_check.key, config.readers)),
         ("readers", partial(crew_check.folder, config.readers)),
@@ -341,6 +343,23 @@ def _source(config: Config) -> list[Finding]:
             else ("is not there", "make it, or name another")
         ]
     ]
+
+
+def _upgrade(context: KeyScope) -> list[Finding]:
+    """What is new for whoever comes from 0.1, until this version has written its first entry."""
+    hosts = [chain.host for chain in context.ledger.chains()]
+    if BEFORE_HOSTS not in hosts or context.ledger.host in hosts:
+        return []
+    section = context.config.ledger
+    kept = "" if section.mirrors or section.heads else "; [ledger] names no place beside this host for it"
+    message = (
+        f"the ledger is of {BEFORE_HOSTS}: it is read as it is, and goes on in a chain for this host{kept}"
+    )
+    hint = (
+        "run `orgkey status` before a job does: besides the ages, its gate now judges the locks of copies, "
+        "records that the Org Key has not signed, and backups that changed: `orgkey explain versions`"
+    )
+    return [Finding(Level.WARN, "upgrade", message, hint)]
 
 
 def _live_key(context: KeyScope, place: str) -> list[Finding]:
