@@ -100,7 +100,8 @@ class Copy:
         """What is known of it. A copy that could not be read is neither bad nor missing."""
         if self.ok:
             return CopyState.GOOD
-        if self.code in (Code.INTEGRITY, Code.USAGE):
+        newer = self.code is Code.USAGE and self.sha256 is not None  # else a login's file could not be read
+        if newer or self.code is Code.INTEGRITY:
             return CopyState.BAD
         return CopyState.UNREACHABLE if self.unread else CopyState.MISSING
 

@@ -75,7 +75,8 @@ def test_a_name_that_is_not_an_epochs_stands_for_itself(name: str) -> None:
     ("found", "standing"),
     [
         (false(), CopyState.BAD),
-        (copy(code=Code.USAGE, problem="it is of a newer schema"), CopyState.BAD),
+        (copy(code=Code.USAGE, sha256=sha256(b"read"), problem="it is of a newer schema"), CopyState.BAD),
+        (silent(code=Code.USAGE), CopyState.UNREACHABLE),
         (missing(), CopyState.MISSING),
         (silent(), CopyState.UNREACHABLE),
         (copy(code=Code.INTEGRITY, unread=True), CopyState.BAD),
