@@ -147,7 +147,13 @@ def verify_detached(
         )
         raise _not_authentic(told)
     made, packet = _one_signature(signature)
-    require_past("the signature", made.created, now)
+    if made.created > now + _CLOCK_SKEW:
+        raise ClockProblem(
+            f"the signature is from the future, {stamp(made.created)}; "
+            f"by this host's clock it is {stamp(now)}",
+            hint="set this host's clock if it is wrong, or give the time to `orgkey restore --at`; "
+            "if it is right, the host that made this record had a wrong one",
+        )
     hashing = sig.hasher(made.digest)
     assert hashing is not None, "its algorithm was looked at"
     hashing.update(data)
@@ -160,25 +166,6 @@ def verify_detached(
         return
     if ImplementationGuard(deadline)(partial(_verified_by_sequoia, key, data, packet)) is False:
         raise _not_authentic("the signature is not by this key over these bytes, says Sequoia")
-
-
-def require_past(what: str, moment: datetime, now: datetime) -> None:
-    """Make sure that something is not dated in the future, but for what clocks may differ by.
-
-    Args:
-        what: What is dated.
-        moment: Its date.
-        now: The present time.
-
-    Raises:
-        ClockProblem: It is.
-    """
-    if moment > now + _CLOCK_SKEW:
-        raise ClockProblem(
-            f"{what} is from the future, {stamp(moment)}; by this host's clock it is {stamp(now)}",
-            hint="set this host's clock if it is wrong, or give the time to `orgkey restore --at`; "
-            "if it is right, the host that made this record had a wrong one",
-        )
 
 
 def objection(made: Signature, key: TransferableKey, hashing: hashlib._Hash) -> str | None:

@@ -82,7 +82,6 @@ def verify_record(
     Raises:
         IntegrityProblem: They are not whole, not signed by that key, or stand in another's place.
         UsageProblem: They are authentic, but of a schema newer than this program.
-        ClockProblem: They are dated in the future, by ``now``.
     """
     from pipeline.openpgp import signing
 
@@ -100,7 +99,6 @@ def verify_record(
     )
     manifest = parse_manifest(members[tar.MANIFEST])
     _check_members(manifest, members)
-    signing.require_past("the manifest", manifest.created, now)
     if manifest.fingerprint != fingerprint:
         raise _false("its manifest speaks of another key")
     if epoch is not None and epoch != manifest.epoch:

@@ -16,13 +16,15 @@ from pipeline.archive.archive import Archive
 from pipeline.archive.catalog import Catalog, not_read
 from pipeline.archive.replicate import WriteResult
 from pipeline.archive.run import KeyScope
-from pipeline.core.errors import ClockProblem, Code, IntegrityProblem, LocalFilesProblem, error_of, first_of
+from pipeline.core.errors import Code, IntegrityProblem, LocalFilesProblem, error_of, first_of
 from pipeline.custody.shares import paths
 from pipeline.record import create
 from pipeline.record.verify import Record, verify_record
 from pipeline.storage.interface import Bounded, Receipt, Target, refused_size
 from pipeline.workflows.drill import Drill, DrillRequest, unattended_paths, within
 
+_SKEW: Final = timedelta(days=1)
+"""By how much clocks may differ, as for signatures."""
 SOON: Final = timedelta(seconds=2)
 
 
@@ -109,8 +111,9 @@ def plan(scope: KeyScope) -> create.CustodyPlan:
 def moment_after(scope: KeyScope, last: Record | None) -> datetime:
     """The time of a new record: later than the last one's, since epochs are ordered by whole seconds.
 
-    Waits for the next second where that is all it takes. Where the last record is dated later than now, by as
-    much as clocks may differ, the new one is dated a second after it: else the last one stayed the latest.
+    Waits for the next second where that is all it takes. Where the last record is dated later than now, by no
+    more than clocks may differ, the new one is dated a second after it: else the last one stayed the latest.
+    A record from further ahead is left to `status`, which says that a clock was wrong.
 
     Args:
         scope: The key.
@@ -125,7 +128,7 @@ def moment_after(scope: KeyScope, last: Record | None) -> datetime:
     if timedelta() < following - now < SOON:
         scope.clock.sleep((following - now).total_seconds())
         now = scope.clock.now()
-    return max(now, following)
+    return following if now < following <= now + _SKEW else now
 
 
 def require_history(archive: Archive, catalog: Catalog, insist: str) -> None:
@@ -177,7 +180,7 @@ def unfinished(scope: KeyScope, wanted: Callable[[Record], bool]) -> PendingEpoc
         wanted: Whether a record is one that this run would have made.
 
     Raises:
-        LocalFilesProblem: The journal cannot be read, or holds damaged bytes or a record from the future.
+        LocalFilesProblem: The journal cannot be read, or holds damaged bytes.
     """
     for entry in reversed(scope.journal.entries()):
         if entry.proven():
@@ -193,11 +196,6 @@ def unfinished(scope: KeyScope, wanted: Callable[[Record], bool]) -> PendingEpoc
             raise LocalFilesProblem(
                 f"the sealed record of the interrupted epoch in {entry.path} is damaged: {error.message}",
                 hint="the state is rebuilt from the targets: move that directory away and run this again",
-            ) from error
-        except ClockProblem as error:
-            raise LocalFilesProblem(
-                f"the sealed record in {entry.path} cannot be used: {error.message}",
-                hint=f"{error.hint}: then move that directory away and run this again",
             ) from error
         if wanted(record):
             receipts = entry.receipts()

@@ -11,17 +11,16 @@ import pytest
 from pipeline.archive.catalog import CopyState
 from pipeline.archive.overview import judged, verdict
 from pipeline.cli.restore_command import _clock
-from pipeline.core.clock import Deadline, GivenClock, ServerDates, stamp
+from pipeline.core.clock import Deadline, GivenClock, ServerDates
 from pipeline.core.errors import Code, LocalFilesProblem, UsageProblem
 from pipeline.monitoring.status import status
 from pipeline.providers.failures import CallFailure, explain
-from pipeline.record.verify import Record, verify_record
-from pipeline.storage.interface import Slot
+from pipeline.record.verify import Record
 from pipeline.workflows.drill import DrillRequest, drill
 from pipeline.workflows.escrow import EscrowOptions, escrow
 from pipeline.workflows.repair import repair
 from pipeline.workflows.restore import RestoreRequest, find
-from tests.support.inmemory import EXPORT_PASSPHRASE, ORG, World, epoch_at, export, forged
+from tests.support.inmemory import EXPORT_PASSPHRASE, World, export
 
 SHIFTS = [
     timedelta(minutes=sign * minutes) for minutes in (10, 120, 24 * 60, 3 * 24 * 60) for sign in (1, -1)
@@ -136,31 +135,6 @@ def test_where_no_server_tells_the_time_a_slow_clock_is_no_verdict(world: World,
     with pytest.raises(LocalFilesProblem, match="is from the future") as caught:
         find(world.context, RestoreRequest(Path("x")))
     assert "orgkey restore --at" in caught.value.hint
-
-
-def test_a_manifest_from_the_future_is_not_the_newest_record_whenever_it_was_signed(
-    world: World, genuine: Record
-) -> None:
-    """A key that has expired signs at the end of its validity, so the signature's time tells less."""
-    world.store(genuine)
-    data = forged(genuine, by=ORG, describe=lambda document: document.update(created="2099-01-01T00:00:00Z"))
-    slot = Slot(genuine.fingerprint, epoch_at("20990101T000000Z", genuine))
-    for target in world.targets.values():
-        target.plant(slot, data)
-    (survey,) = world.context.catalogs()
-    assert survey.newest_record() == genuine
-    assert {copy.standing for copy in survey.epochs[0].copies} == {CopyState.UNREACHABLE}
-    world.dated = True
-    (survey,) = world.context.catalogs()
-    assert {copy.standing for copy in survey.epochs[0].copies} == {CopyState.BAD}
-    tomorrow = (datetime.now(UTC) + timedelta(hours=23)).replace(microsecond=0)
-    data = forged(genuine, by=ORG, describe=lambda document: document.update(created=stamp(tomorrow)))
-    assert (
-        verify_record(
-            data, genuine.fingerprint, deadline=Deadline(60), now=datetime.now(UTC)
-        ).manifest.created
-        == tomorrow
-    )
 
 
 def test_the_operator_gives_the_time() -> None:

@@ -40,16 +40,13 @@ from pipeline.workflows.rotate import RotationRequest, rotate
 from tests.support.inmemory import (
     ATTACKER,
     EXPORT_PASSPHRASE,
-    ORG,
     MemoryEstate,
     MemoryHolder,
     MemoryTarget,
     World,
     attackers,
     denied,
-    epoch_at,
     export,
-    forged,
     named,
     slot_of,
     unlocked,
@@ -305,18 +302,6 @@ def test_a_clock_that_was_set_back_does_not_make_a_rotation_the_older_epoch(worl
     assert done.stored.code is Code.OK
     assert done.stored.record.manifest.created == first.record.manifest.created + timedelta(seconds=1)
     assert world.context.archive("driller").catalog().record() == done.stored.record
-
-
-def test_a_sealed_record_from_the_future_says_what_to_do(world: World) -> None:
-    """A clock was wrong when it was made, or is now."""
-    made = world.mint()
-    data = forged(made, by=ORG, describe=lambda document: document.update(created="2099-01-01T00:00:00Z"))
-    entry = world.context.journal.begin(epoch_at("20990101T000000Z", made), data)
-    problem = failed(world, LocalFilesProblem)
-    assert str(entry.path) in problem.message
-    assert "is from the future" in problem.message
-    assert "set this host's clock if it is wrong" in problem.hint
-    assert "move that directory away" in problem.hint
 
 
 def test_a_damaged_sealed_record_in_the_journal_is_a_local_problem(

@@ -164,10 +164,7 @@ def test_backups_that_stop_coming_break_the_gate(desk: Desk, folder: Path) -> No
     (broken,) = desk.ask("status", "--metrics", str(file), expect=40)["gate"]["broken"]
     assert broken.startswith("the newest backup is 3.0 days old, policy.max_backup_age_days is 2; ")
     said = desk.run("status", expect=40).out
-    assert (
-        "backups    2 for an escrowed key (not opened); the newest is 3.0 d old; see `orgkey backups map`"
-        in said
-    )
+    assert "backups    2 for an escrowed key (not opened); the newest is 3.0 d old\n" in said
     assert len(said.splitlines()) <= 24
     found = exposition.parse(file.read_text())
     assert abs(found["orgkey_newest_backup_timestamp_seconds", ()] - then) < 1

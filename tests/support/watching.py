@@ -12,7 +12,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,9 +85,9 @@ class Watch:
 
     def _look(self, connection: socket.socket, way: str) -> str | None:
         # What the kernel lists may lack an entry while others come and go: looked at until it is there.
-        holders, until = _holders(connection), time.monotonic() + _SECONDS
+        holders, until = _holders(connection, self.processes), time.monotonic() + _SECONDS
         while not holders and not _closed(connection) and time.monotonic() < until:
-            holders = _holders(connection)
+            holders = _holders(connection, ())
         for pid in holders:
             with self._lock:
                 number = len(self.processes) + 1
@@ -110,17 +110,27 @@ def _closed(connection: socket.socket) -> bool:
     return False
 
 
-def _holders(connection: socket.socket) -> list[int]:
-    """The processes that have the other end of a connection open."""
-    host, port = connection.getpeername()
-    packed = int.from_bytes(socket.inet_aton(host), "little")
-    wanted = f"{packed:08X}:{port:04X}"
+def _holders(connection: socket.socket, known: Iterable[int]) -> list[int]:
+    """The processes that have the other end of a connection open.
+
+    Args:
+        connection: This end.
+        known: Processes that have connected before: most often it is one of them, and looking at all is slow.
+    """
+    # By both ends: two connections to different servers may have the same port.
+    wanted = [_listed(*connection.getpeername()), _listed(*connection.getsockname())]
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         words = line.split()
-        if words[1] == wanted:
+        if words[1:3] == wanted:
             link = f"socket:[{words[9]}]"
-            return [pid for pid in _processes() if link in open_files(pid)]
+            at_once = [pid for pid in tuple(known) if link in open_files(pid)]
+            return at_once or [pid for pid in _processes() if link in open_files(pid)]
     return []
+
+
+def _listed(host: str, port: int) -> str:
+    """An address as the kernel lists it."""
+    return f"{int.from_bytes(socket.inet_aton(host), 'little'):08X}:{port:04X}"
 
 
 def _processes() -> list[int]:
