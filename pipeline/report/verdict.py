@@ -63,12 +63,15 @@ def _cell(copy: CopyFacts, path: PathFacts, drills: Sequence[Drilled], policy: P
 
 
 def _old(at: datetime, path: PathFacts, policy: Policy, now: datetime) -> bool:
-    """People cannot come every week: a path of theirs has the limit for paths alone."""
+    """People cannot come every week: a path of theirs has the limit for paths alone.
+
+    What is dated in the future, by more than clocks may differ, would never be old.
+    """
     limits = [policy.max_path_drill_age_days]
     if not path.people:
         limits += [policy.max_drill_age_days, policy.max_copy_drill_age_days]
     days = min((limit for limit in limits if limit is not None), default=None)
-    return days is not None and now - at > timedelta(days=days)
+    return days is not None and not timedelta(days=-1) <= now - at <= timedelta(days=days)
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,18 @@ def test_an_overdue_drill_is_on_the_first_page(told: World) -> None:
     assert "the last drill is 16.0 days old, policy.max_drill_age_days is 14" in gaps(told)
 
 
+@pytest.mark.parametrize(("ahead", "state"), [(3.0, ProofState.OVERDUE), (0.8, ProofState.PROVEN)])
+def test_a_drill_that_is_dated_in_the_future_does_not_count_for_ever(
+    world: World, ahead: float, state: ProofState
+) -> None:
+    world.policy = POLICY
+    world.store(world.mint())
+    world.clock.shift = timedelta(days=ahead)
+    assert drill(world.context, DrillRequest()).code is Code.OK
+    world.clock.shift = timedelta()
+    assert {cell.state for cell in report(world).matrix} == {state}
+
+
 def test_a_failed_drill_is_on_the_first_page_until_one_passes(told: World) -> None:
     told.holders["aws"].failures["open"] = denied("holder aws")
     assert drill(told.context, DrillRequest()).code is Code.DENIED
