@@ -14,14 +14,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Final, TypeVar
 
 from pipeline.archive.catalog import EPOCH_SLOT, UNDO, Catalog, Copy, Epoch, EpochState, epoch_of
 from pipeline.archive.journal import Journal
 from pipeline.archive.replicate import WriteResult, replicate
-from pipeline.core.clock import Deadline
+from pipeline.core.clock import AHEAD, Deadline
 from pipeline.core.digest import Digest, sha256
 from pipeline.core.errors import ClockProblem, Code, IntegrityProblem, OrgkeyError, Unreachable, UsageProblem
 from pipeline.core.isolation import isolated
@@ -223,7 +223,7 @@ class Archive:
         """
         count = Counter(name for names in listed.values() for name in names)
         enough = min(self.copies, len(listed))
-        tomorrow = (self.now + self.deadline.dates.off() + timedelta(days=1)).strftime("%Y%m%dT%H%M%SZ")
+        tomorrow = (self.now + self.deadline.dates.off() + AHEAD).strftime("%Y%m%dT%H%M%SZ")
         known = self._known()
         names = sorted(set(count) if epochs is None else set(count) & set(epochs), reverse=True)
         return sorted(names, key=lambda name: (name not in known and count[name] < enough, name > tomorrow))

@@ -63,7 +63,7 @@ def line(code: Code, text: str, data: Iterator[str] | None = None) -> str:
 
 
 def judged(found: Status, code: Code) -> Code:
-    """The exit code to tell by: what is known to be broken is no less so where something else is not known.
+    """The exit code to tell by: what is known to be broken stays broken where others are silent.
 
     Args:
         found: The status.

@@ -16,6 +16,8 @@ from pipeline.core.signals import Flag
 
 TOLERANCE: Final = timedelta(minutes=5)
 """How far two clocks may be apart: S3 refuses what was signed by one that is off by fifteen minutes."""
+AHEAD: Final = timedelta(days=1)
+"""What is dated further ahead than this was dated by a wrong clock: it must keep nothing fresh for ever."""
 _STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 interrupted: Final = Flag()
@@ -54,6 +56,16 @@ class SystemClock:
     def sleep(self, seconds: float) -> None:
         """Wait ``seconds``, or until the run is interrupted."""
         interrupted.wait(seconds)
+
+
+def within(age: timedelta, days: float) -> bool:
+    """Whether something is at most so many days old, and not dated further ahead than :data:`AHEAD`.
+
+    Args:
+        age: How long ago it was, or was said to be.
+        days: The limit.
+    """
+    return age >= -AHEAD and age / timedelta(days=1) <= days
 
 
 def stamp(moment: datetime) -> str:

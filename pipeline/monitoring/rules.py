@@ -9,6 +9,7 @@ from datetime import datetime
 
 from pipeline.archive.catalog import Catalog, Copy, CopyState, Epoch, EpochState
 from pipeline.config.sections import Policy
+from pipeline.core.clock import AHEAD, within
 from pipeline.core.errors import Code
 from pipeline.evidence.ledger.backup_history import SOUND, BackupHistory
 from pipeline.evidence.ledger.drill_history import Drilled, last_passed
@@ -160,7 +161,7 @@ def proofs(
     """
     mine = [item for item in drills if item.epoch == latest.name]
     # One that a wrong clock dated in the future counts where there is no other, and heals nothing.
-    dated = [item for item in mine if not item.passed or (item.at - now).total_seconds() <= DAY]
+    dated = [item for item in mine if not item.passed or item.at - now <= AHEAD]
     epochs = frozenset({latest.name})
     passed = last_passed(mine, epochs) | last_passed(dated, epochs)
     names = [entry.name for entry in record.manifest.custody.paths]
@@ -323,7 +324,7 @@ def verified_backups(
         days = (now - at).total_seconds() / DAY
         text = f"the newest backup of {place} was last read to its end {days:.1f} days ago"
         text += f", policy.{name} is {limit:g}"
-        rules.append(_measured(name, -1 <= days <= limit, text, mend, round(days, 1), limit, place))
+        rules.append(_measured(name, within(now - at, limit), text, mend, round(days, 1), limit, place))
     return rules
 
 
@@ -331,8 +332,8 @@ def _unread_for(backup: Backup, history: BackupHistory, now: datetime) -> float:
     """For how many seconds nobody has read what lies there: since it was read, else since it was written."""
     read = history.verified(backup.source.location, backup.source.state)
     since = read.at if read else backup.source.modified
-    seconds = (now - since).total_seconds() if since else float("inf")
-    return seconds if seconds >= -DAY else float("inf")  # a date in the future says nothing
+    known = since is not None and since - now <= AHEAD  # a date in the future says nothing
+    return (now - since).total_seconds() if since and known else float("inf")
 
 
 def _measured(

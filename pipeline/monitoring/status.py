@@ -11,7 +11,7 @@ from pipeline.archive import live_key, overview
 from pipeline.archive.catalog import Catalog, Epoch, EpochState, not_read
 from pipeline.archive.overview import Silence
 from pipeline.archive.run import KeyScope
-from pipeline.core.clock import parse_stamp
+from pipeline.core.clock import AHEAD, parse_stamp, within
 from pipeline.core.concurrency import overlap
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.isolation import isolated
@@ -237,10 +237,11 @@ class _Gate:
             mend = f"run `orgkey drill --fingerprint {context.fingerprint}`"
             return [f"this host does not know of a drill that proved it; {mend}"]
         drilled, limit = _last_drill(context, latest), self._policy.max_drill_age_days
-        age = (self._now - drilled).total_seconds() if drilled else 0.0
-        if not limit or -DAY <= age <= limit * DAY:
+        age = self._now - drilled if drilled else timedelta()
+        if not limit or within(age, limit):
             return []
-        old = f"{age / DAY:.1f} days old" if age > 0 else f"dated {-age / DAY:.1f} days in the future"
+        days = age / timedelta(days=1)
+        old = f"{days:.1f} days old" if days > 0 else f"dated {-days:.1f} days in the future"
         return [f"its last drill is {old}, policy.max_drill_age_days is {limit:g}"]
 
     def _backups(self) -> tuple[Backup, ...]:
@@ -345,7 +346,7 @@ def newest_of(found: Sequence[Backup], now: datetime) -> datetime | None:
         for backup in found
         if (backup.code in (Code.OK, Code.STALE) or (backup.code is Code.DEGRADED and backup.head))
         and backup.source.modified
-        and backup.source.modified < now + timedelta(days=1)
+        and backup.source.modified < now + AHEAD
     ]
     return max(times, default=None)
 

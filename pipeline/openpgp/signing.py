@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from pipeline.core.clock import Deadline, stamp
+from pipeline.core.clock import AHEAD, Deadline, stamp
 from pipeline.core.errors import (
     ClockProblem,
     IntegrityProblem,
@@ -37,7 +37,6 @@ from pipeline.openpgp.proofs.guard import ImplementationGuard
 from pipeline.openpgp.proofs.interface import Outcome
 from pipeline.openpgp.proofs.views import unrevoked, view
 
-_CLOCK_SKEW: Final = timedelta(days=1)
 _BEGIN: Final = b"-----BEGIN PGP SIGNATURE-----"
 _END: Final = b"-----END PGP SIGNATURE-----"
 
@@ -147,7 +146,7 @@ def verify_detached(
         )
         raise _not_authentic(told)
     made, packet = _one_signature(signature)
-    if made.created > now + _CLOCK_SKEW:
+    if made.created > now + AHEAD:
         raise ClockProblem(
             f"the signature is from the future, {stamp(made.created)}; "
             f"by this host's clock it is {stamp(now)}",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from pipeline.config.sections import Policy
+from pipeline.core.clock import within
 from pipeline.evidence.ledger.drill_history import Drilled, LastKnown
 from pipeline.report.model import Cell, CopyFacts, PathFacts, ProofState, ReportVerdict, Restorability
 
@@ -63,15 +64,12 @@ def _cell(copy: CopyFacts, path: PathFacts, drills: Sequence[Drilled], policy: P
 
 
 def _old(at: datetime, path: PathFacts, policy: Policy, now: datetime) -> bool:
-    """People cannot come every week: a path of theirs has the limit for paths alone.
-
-    What is dated in the future, by more than clocks may differ, would never be old.
-    """
+    """People cannot come every week: a path of theirs has the limit for paths alone."""
     limits = [policy.max_path_drill_age_days]
     if not path.people:
         limits += [policy.max_drill_age_days, policy.max_copy_drill_age_days]
     days = min((limit for limit in limits if limit is not None), default=None)
-    return days is not None and not timedelta(days=-1) <= now - at <= timedelta(days=days)
+    return days is not None and not within(now - at, days)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
-from pipeline.core.clock import stamp
+from pipeline.core.clock import stamp, within
 from pipeline.core.errors import Conflict, LocalFilesProblem, OrgkeyError, UsageProblem, WrongShare
 from pipeline.core.secret import Secret
 from pipeline.core.state_files import Moment, StateFile
@@ -155,7 +155,7 @@ def standings(scope: KeyScope, record: Record, drills: Iterable[Drilled] = ()) -
         last = max(shown, key=lambda item: item.at, default=None)
         age = now - (last.at if last else record.manifest.created)
         # A sealed envelope stays sealed: paper is not asked for. A date in the future counts as none.
-        fresh = limit is None or timedelta(days=-1) <= age <= timedelta(days=limit)
+        fresh = limit is None or within(age, limit)
         overdue = seat.kind != "paper" and not fresh
         pending = _pending(scope, seat) is not None
         proven, entry = (last.at, last.entry) if last else (None, None)

@@ -16,6 +16,7 @@ from pipeline.archive.archive import Archive
 from pipeline.archive.catalog import Catalog, not_read
 from pipeline.archive.replicate import WriteResult
 from pipeline.archive.run import KeyScope
+from pipeline.core.clock import AHEAD
 from pipeline.core.errors import Code, IntegrityProblem, LocalFilesProblem, error_of, first_of
 from pipeline.custody.shares import paths
 from pipeline.record import create
@@ -23,8 +24,6 @@ from pipeline.record.verify import Record, verify_record
 from pipeline.storage.interface import Bounded, Receipt, Target, refused_size
 from pipeline.workflows.drill import Drill, DrillRequest, unattended_paths, within
 
-_SKEW: Final = timedelta(days=1)
-"""By how much clocks may differ, as for signatures."""
 SOON: Final = timedelta(seconds=2)
 
 
@@ -128,7 +127,7 @@ def moment_after(scope: KeyScope, last: Record | None) -> datetime:
     if timedelta() < following - now < SOON:
         scope.clock.sleep((following - now).total_seconds())
         now = scope.clock.now()
-    return following if now < following <= now + _SKEW else now
+    return following if now < following <= now + AHEAD else now
 
 
 def require_history(archive: Archive, catalog: Catalog, insist: str) -> None:

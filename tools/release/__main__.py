@@ -1,8 +1,8 @@
 """Make a release, or try one (``make release``, ``make release-check``): ``python -m tools.release [check]``.
 
-What is released is the last commit, built from two fresh clones; where they do not give the same bytes, there
-is no release. ``RELEASE_KEY`` names the key of gpg that signs, ``RELEASE_BUILDER`` is a URI of whoever or
-whatever builds, for the statement of provenance.
+What is released is the last commit, built from two fresh clones; where they do not give the same bytes,
+nothing is released. ``RELEASE_KEY`` names the key of gpg that signs, ``RELEASE_BUILDER`` is a URI of whoever
+or whatever builds, for the statement of provenance.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from pipeline.config.sections import ReadersSection
 from pipeline.core import files
 from pipeline.core.errors import LocalFilesProblem, UsageProblem
 from pipeline.core.finding import Finding, Level
+from pipeline.sources.backups.crew.folder_readers import MAKE_IT, inside
 from pipeline.workflows.backups.crew_readings import CrewRequest
 
 _SUBJECT = "readers"
@@ -45,10 +46,9 @@ def folder(readers: ReadersSection) -> list[Finding]:
     if readers.engine != "folder" or readers.folder is None:
         return []
     place = Path(readers.folder)
-    hint = "make it, for this user and the readers to write to"
-    with files.os_errors(f"cannot use {place}", hint=hint):
-        inside = [path for path in (place / "tickets", place / "answers") if path in set(place.iterdir())]
-    for path in (place, *inside):
+    with files.os_errors(f"cannot use {place}", hint=MAKE_IT):
+        there = set(place.iterdir())
+    for path in (place, *(path for path in inside(place) if path in there)):
         if not path.is_dir() or not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-            raise LocalFilesProblem(f"this user cannot write to {path}", hint=hint)
+            raise LocalFilesProblem(f"this user cannot write to {path}", hint=MAKE_IT)
     return [Finding(Level.OK, _SUBJECT, f"{place} can be written to")]

@@ -11,6 +11,7 @@ from pathlib import PurePath
 from typing import Final
 
 from pipeline.config.places import BackupPlace
+from pipeline.core.clock import AHEAD
 from pipeline.core.errors import UsageProblem
 from pipeline.evidence.ledger.backup_history import BackupHistory
 from pipeline.sources.backups.sources import BackupSource
@@ -100,12 +101,10 @@ class Selection:
         if self.unread_for is None:
             return True
         read = history.verified(source.location, source.state)
-        return read is None or not -1 < (now - read.at) / TOMORROW < self.unread_for
+        return read is None or not -1 < (now - read.at) / timedelta(days=1) < self.unread_for
 
 
 ALL: Final = Selection()
-TOMORROW: Final = timedelta(days=1)
-"""A date this far ahead is a wrong clock's: it must not make anything the newest, or fresh for ever."""
 
 
 def dated(source: BackupSource, now: datetime | None = None) -> float:
@@ -115,7 +114,7 @@ def dated(source: BackupSource, now: datetime | None = None) -> float:
         source: The backup.
         now: The present time, where a date in the future is to count as none.
     """
-    known = source.modified is not None and (now is None or source.modified < now + TOMORROW)
+    known = source.modified is not None and (now is None or source.modified < now + AHEAD)
     return source.modified.timestamp() if source.modified and known else 0.0
 
 

@@ -28,6 +28,14 @@ _MODE: Final = 0o640
 """The group of the folder may read a ticket: its secret part is sealed."""
 
 
+MAKE_IT: Final = "make it, for this user and the readers to write to"
+
+
+def inside(folder: Path) -> tuple[Path, Path]:
+    """Where tickets lie in a crew's folder, and where answers do."""
+    return folder / "tickets", folder / "answers"
+
+
 class FolderReaders:
     """A folder that readers share.
 
@@ -41,12 +49,10 @@ class FolderReaders:
     """
 
     def __init__(self, folder: Path, deadline: Deadline) -> None:
-        self._tickets, self._answers = folder / "tickets", folder / "answers"
+        self._tickets, self._answers = inside(folder)
         self._deadline = deadline
         self._ids: dict[int, str] = {}
-        with files.os_errors(
-            f"cannot use {folder}", hint="make it, for this user and the readers to write to"
-        ):
+        with files.os_errors(f"cannot use {folder}", hint=MAKE_IT):
             self._alone(folder / "lock")
             for place in (self._answers, self._tickets):
                 place.mkdir(exist_ok=True, mode=0o770)
