@@ -54,9 +54,10 @@ def head(text: str) -> Claim:
         UsageProblem: It is malformed.
     """
     match = _HEAD.fullmatch(text.strip())
-    if match is None:
+    if match is None or int(match[1]) == 0:
         raise UsageProblem(
-            f"{text!r} is not a head", hint="write the entry's number, a colon and its SHA-256: 42:9f86d0…"
+            f"{text!r} is not a head",
+            hint="write the entry's number, which is at least 1, a colon and its SHA-256: 42:9f86d0…",
         )
     return Claim(int(match[1]), frozenset({match[2].lower()}), f"the head {int(match[1])}")
 

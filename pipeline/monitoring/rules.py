@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -148,7 +148,12 @@ def ages(policy: Policy, latest: Epoch, age: float, drill_age: float | None) -> 
 
 
 def proofs(
-    policy: Policy, latest: Epoch, record: Record, drills: Sequence[Drilled], now: datetime
+    policy: Policy,
+    latest: Epoch,
+    record: Record,
+    drills: Sequence[Drilled],
+    targets: Collection[str],
+    now: datetime,
 ) -> list[Rule]:
     """Every copy and every path was restored lately and fast enough, and nothing failed since.
 
@@ -157,6 +162,7 @@ def proofs(
         latest: The latest epoch.
         record: Its record.
         drills: All test restores that the ledger has, oldest first.
+        targets: The configured targets: how a copy elsewhere failed or how long it took is of the past.
         now: The present time.
     """
     mine = [item for item in drills if item.epoch == latest.name]
@@ -166,7 +172,9 @@ def proofs(
     passed = last_passed(mine, epochs) | last_passed(dated, epochs)
     names = [entry.name for entry in record.manifest.custody.paths]
     rules = require(
-        "drill-failed", failures(dated, record), "no test restore of the latest epoch has failed since"
+        "drill-failed",
+        failures(dated, targets, record),
+        "no test restore of the latest epoch has failed since",
     )
     by_copy, by_path, copies = {}, {}, [copy.target for copy in latest.copies]
     for (copy, path), item in sorted(passed.items(), key=lambda pair: pair[1].at):
@@ -184,7 +192,8 @@ def proofs(
                 _proven(kind, name, rule, limit, times.get(name), now, f"orgkey drill {option} {name}")
                 for name in wanted
             ]
-    return rules + _objective(policy.rto_seconds, passed)
+    present = {pair: item for pair, item in passed.items() if item.copy in targets}
+    return rules + _objective(policy.rto_seconds, present)
 
 
 def foreign(policy: Policy, survey: Catalog, latest: Epoch | None) -> list[Rule]:
@@ -255,22 +264,27 @@ def retention(policy: Policy, found: Sequence[Copy], locked: frozenset[str], now
     return rules
 
 
-def backups(policy: Policy, newest: datetime | None, now: datetime) -> list[Rule]:
-    """The newest backup is young enough: else the server has stopped making them, or they arrive elsewhere.
+def backups(policy: Policy, newest: Mapping[str, datetime | None], now: datetime) -> list[Rule]:
+    """The newest backup of each place is young enough: else none are made, or they arrive elsewhere.
 
     Args:
         policy: The limit.
-        newest: When the newest one was written; ``None`` when none tells.
+        newest: When the newest one of each place was written; ``None`` when none tells.
         now: The present time.
     """
     name, limit = "max_backup_age_days", policy.max_backup_age_days
-    if limit is None:
-        return []
-    mend = "look at the server's backup job and at the way to [backups]"
-    if newest is None:
-        text = f"the age of no backup is known, policy.{name} is {limit:g}; {mend}"
-        return [Rule(name, False, text, None, limit)]
-    return _age("the newest backup", name, limit, max((now - newest).total_seconds(), 0.0), mend)
+    rules = []
+    for place, at in newest.items() if limit is not None else ():
+        assert limit is not None
+        mend = f"look at the server's backup job and at the way to backups.{place}"
+        if at is None:
+            text = f"the age of no backup in {place} is known, policy.{name} is {limit:g}"
+            rules.append(_measured(name, False, text, mend, None, limit, place))
+            continue
+        rules += _age(
+            f"the newest backup in {place}", name, limit, max((now - at).total_seconds(), 0.0), mend, place
+        )
+    return rules
 
 
 def verified_backups(
@@ -343,12 +357,14 @@ def _measured(
     return Rule(name, ok, text if ok else f"{text}; {mend}", value, limit, subject)
 
 
-def _age(what: str, name: str, limit: float | None, seconds: float, mend: str) -> list[Rule]:
+def _age(
+    what: str, name: str, limit: float | None, seconds: float, mend: str, subject: str = ""
+) -> list[Rule]:
     if limit is None:
         return []
     days = seconds / DAY
     text = f"{what} is {days:.1f} days old, policy.{name} is {limit:g}"
-    return [_measured(name, seconds <= limit * DAY, text, mend, round(days, 1), limit)]
+    return [_measured(name, seconds <= limit * DAY, text, mend, round(days, 1), limit, subject)]
 
 
 def _proven(
@@ -395,14 +411,15 @@ def drill_command(record: Record | None, path: str | None = None) -> str:
     return f"orgkey drill --via {attended[0]}" if attended and len(attended) == len(paths) else "orgkey drill"
 
 
-def failures(mine: Sequence[Drilled], record: Record | None = None) -> list[str]:
+def failures(mine: Sequence[Drilled], targets: Collection[str], record: Record | None = None) -> list[str]:
     """The newest test restore of each copy and path, where it failed.
 
     Args:
         mine: An epoch's, oldest first.
+        targets: The configured targets.
         record: The epoch's record, which says what only people can mend.
     """
-    newest = {(item.copy, item.path): item for item in mine}
+    newest = {(item.copy, item.path): item for item in mine if item.copy in targets}
     healed = {item.copy: item.at for item in mine if item.passed}
     return [
         f"the drill of {item.copy}{'' if item.path == '-' else f' by {item.path}'} failed on "

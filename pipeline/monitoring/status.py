@@ -148,7 +148,8 @@ class _Gate:
             self._rules += rules.retention(self._policy, latest.copies, self._locked, self._now)
             self._rules += rules.unlimited(self._policy, record, backups=bool(context.config.backups))
             if error is None:
-                self._rules += rules.proofs(self._policy, latest, record, past.drills, self._now)
+                targets = context.config.target
+                self._rules += rules.proofs(self._policy, latest, record, past.drills, targets, self._now)
                 custodians = self._check_ins(record, past.drills)
             if context.config.key and context.config.key.live:
                 self._require("live", _live_problems(live, renewal), "the live key is the escrowed one")
@@ -162,12 +163,12 @@ class _Gate:
         for each in former:
             self._former_key(each)
         backups = self._backups()
-        newest = newest_of(backups, self._now)
+        places = Places(context.config.backups)
+        newest = newest_of(backups, places, self._now)
         readings = BackupHistory.of(past.backups, self._policy.known_backups)
         if context.config.backups:
             self._rules += rules.backups(self._policy, newest, self._now)
             if error is None:
-                places = Places(context.config.backups)
                 self._rules += rules.verified_backups(self._policy, backups, places, readings, self._now)
         if (wrong := context.deadline.dates.problem()) is not None:
             self._rules.append(Rule("clock", False, f"{wrong.message}; {wrong.hint}"))
@@ -184,7 +185,7 @@ class _Gate:
             custodians=custodians,
             outdated=outdated,
             proven=drill_history.last_passed(past.drills, frozenset({latest.name})) if latest else {},
-            newest_backup=newest,
+            newest_backup=max((at for at in newest.values() if at), default=None),
             verified_backup=_newest_verified(backups, readings),
             rules=tuple(self._rules),
             survey=survey,
@@ -225,7 +226,8 @@ class _Gate:
             if error is not None:
                 problems.append(error.message)
                 self._codes.append(error.code)
-            problems += rules.failures([item for item in past.drills if item.epoch == latest.name])
+            drills = [item for item in past.drills if item.epoch == latest.name]
+            problems += rules.failures(drills, context.config.target)
             problems += self._unproven(context, latest)
         elif not overview.silences([survey]):  # the targets' rule says already why it is not known
             problems.append("nothing authentic is stored for it")
@@ -339,16 +341,15 @@ def _newest_verified(found: Sequence[Backup], readings: BackupHistory) -> Record
     return max(dated, key=lambda one: one.read.modified or "", default=None)
 
 
-def newest_of(found: Sequence[Backup], now: datetime) -> datetime | None:
-    """When the newest backup was written; a date in the future must not keep the gate green."""
-    times = [
-        backup.source.modified
-        for backup in found
-        if (backup.code in (Code.OK, Code.STALE) or (backup.code is Code.DEGRADED and backup.head))
-        and backup.source.modified
-        and backup.source.modified < now + AHEAD
-    ]
-    return max(times, default=None)
+def newest_of(found: Sequence[Backup], places: Places, now: datetime) -> dict[str, datetime | None]:
+    """When the newest backup of each place was written; a date in the future must not keep the gate green."""
+    newest = dict[str, datetime | None].fromkeys(places.configured)
+    for backup in found:
+        written, place = backup.source.modified, places.name(backup.source)
+        counts = backup.code in (Code.OK, Code.STALE) or (backup.code is Code.DEGRADED and backup.head)
+        if counts and written and written < now + AHEAD:
+            newest[place] = max(newest.get(place) or written, written)
+    return newest
 
 
 def _overdue(item: checkin.ShareState, name: str, limit: float) -> Rule:

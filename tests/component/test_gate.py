@@ -12,6 +12,7 @@ from pipeline.archive import overview
 from pipeline.archive.catalog import Copy
 from pipeline.cli import list_command, status_text
 from pipeline.cli.documents.stored import ListDocument
+from pipeline.config.places import BackupPlace
 from pipeline.config.sections import Policy
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, first_of
@@ -23,6 +24,7 @@ from pipeline.sources.backups.message_header import MessageHeader
 from pipeline.sources.backups.sources import BackupFile
 from pipeline.storage.interface import Slot
 from pipeline.workflows.backups.backup_map import Backup
+from pipeline.workflows.backups.selection import Places
 from pipeline.workflows.drill import DrillRequest, drill
 from tests.support.inmemory import World, denied
 from tests.support.ledger_entries import an_entry
@@ -130,10 +132,11 @@ def drilled_at(hours: int, path: str, *, passed: bool) -> Drilled:
 
 def test_only_a_passed_drill_heals_a_copy_that_was_too_bad_for_any_path() -> None:
     bad = drilled_at(1, "-", passed=False)
-    assert len(gate.failures([bad])) == 1
-    assert len(gate.failures([bad, drilled_at(2, "p", passed=False)])) == 2
-    assert len(gate.failures([drilled_at(0, "p", passed=True), bad])) == 1, "it passed before"
-    assert gate.failures([bad, drilled_at(2, "p", passed=True)]) == []
+    assert len(gate.failures([bad], {"a"})) == 1
+    assert len(gate.failures([bad, drilled_at(2, "p", passed=False)], {"a"})) == 2
+    assert len(gate.failures([drilled_at(0, "p", passed=True), bad], {"a"})) == 1, "it passed before"
+    assert gate.failures([bad, drilled_at(2, "p", passed=True)], {"a"}) == []
+    assert len(gate.failures([bad, drilled_at(1, "p", passed=True)], {"a"})) == 1, "at the same moment"
 
 
 def test_a_restore_that_was_slower_than_the_objective_breaks_the_gate(drilled: World) -> None:
@@ -226,20 +229,18 @@ def test_only_what_is_a_backup_of_the_past_is_the_newest(tmp_path: Path) -> None
     newer = arrived(tmp_path / "newer", timedelta(days=2), Code.STALE)
     garbage = arrived(tmp_path / "garbage", timedelta(days=1), Code.NOT_A_KEY)
     ahead = arrived(tmp_path / "ahead", -timedelta(days=400))
-    assert newest_of([old, newer, garbage, ahead], NOW) == NOW - timedelta(days=2)
-    assert newest_of([garbage, ahead], NOW) is None
-
-
-def test_the_newest_backup_may_not_be_old() -> None:
-    policy = Policy(max_backup_age_days=2)
-    (fine,) = gate.backups(policy, NOW - timedelta(days=1), NOW)
-    assert (fine.ok, fine.value, fine.limit) == (True, 1.0, 2.0)
-    (late,) = gate.backups(policy, NOW - timedelta(days=3), NOW)
-    assert late.overdue
-    assert late.text.startswith("the newest backup is 3.0 days old, policy.max_backup_age_days is 2; look at")
-    (none,) = gate.backups(policy, None, NOW)
-    assert not none.ok
-    assert gate.backups(Policy(), None, NOW) == []
+    elsewhere = tmp_path / "copies"
+    elsewhere.mkdir()
+    copy = arrived(elsewhere / "old", timedelta(days=9))
+    places = Places({name: BackupPlace(location=str(tmp_path / name)) for name in ("old", "newer", "copies")})
+    assert newest_of([old, newer, copy], places, NOW) == {
+        "old": NOW - timedelta(days=3),
+        "newer": NOW - timedelta(days=2),
+        "copies": NOW - timedelta(days=9),
+    }
+    both = Places({"all": BackupPlace(location=str(tmp_path))})
+    assert newest_of([newer, old, garbage, ahead], both, NOW) == {"all": NOW - timedelta(days=2)}
+    assert newest_of([garbage, ahead], both, NOW) == {"all": None}
 
 
 # -- the ledger --------------------------------------------------------------------------------------

@@ -20,7 +20,6 @@ from pipeline.core.secret import Secret
 from pipeline.custody.shares import witness
 from pipeline.evidence import verify as checking
 from pipeline.evidence.ledger import entry as chain
-from pipeline.evidence.ledger.drill_history import Drilled
 from pipeline.evidence.ledger.store import Ledger
 from pipeline.monitoring import rules as gate
 from pipeline.monitoring.status import status
@@ -32,7 +31,6 @@ from pipeline.unseal.unseal import recover_passphrase
 from pipeline.workflows.drill import DrillRequest, drill
 from pipeline.workflows.restore import RestoreRequest, find
 from tests.support.inmemory import ATTACKER, ORG, World, signed, slot_of, unlocked
-from tests.support.ledger_entries import an_entry
 
 KEY = "A" * 40
 NOW = datetime(2026, 1, 31, 8, tzinfo=UTC)
@@ -208,28 +206,6 @@ def test_each_record_of_one_drill_is_witnessed_by_its_own_passphrase(
 
 
 # -- the gate ----------------------------------------------------------------------------------------
-
-
-def drilled(path: str, *, passed: bool, minutes: int) -> Drilled:
-    at = NOW + timedelta(minutes=minutes)
-    return Drilled(
-        at, "e", "vault", path, passed, 1.0 if passed else None, {},
-        () if passed else (f"problem at {minutes}",), (), (), an_entry(minutes, at),
-    )  # fmt: skip
-
-
-def test_only_a_passed_drill_heals_a_copy_that_was_too_bad_for_any_path() -> None:
-    bad = drilled("-", passed=False, minutes=1)
-    failed, passed = drilled("people", passed=False, minutes=2), drilled("unattended", passed=True, minutes=3)
-    assert [text.count("problem at 1") for text in gate.failures([bad])] == [1]
-    told = gate.failures([bad, failed])
-    assert [("problem at 1" in text, "problem at 2" in text) for text in told] == [
-        (True, False),
-        (False, True),
-    ]
-    assert gate.failures([bad, passed]) == []
-    assert len(gate.failures([drilled("unattended", passed=True, minutes=0), bad])) == 1
-    assert len(gate.failures([bad, drilled("unattended", passed=True, minutes=1)])) == 1, "at the same moment"
 
 
 @pytest.mark.parametrize(("seconds", "ok"), [(0, True), (-1, False), (1, True)])

@@ -9,6 +9,7 @@ import os
 import random
 import select
 import shlex
+import shutil
 import subprocess
 import tarfile
 import threading
@@ -162,7 +163,9 @@ def test_backups_that_stop_coming_break_the_gate(desk: Desk, folder: Path) -> No
     for path in (folder / "one.pgp", folder / "2026" / "two.asc"):
         os.utime(path, (then, then))
     (broken,) = desk.ask("status", "--metrics", str(file), expect=40)["gate"]["broken"]
-    assert broken.startswith("the newest backup is 3.0 days old, policy.max_backup_age_days is 2; ")
+    assert broken.startswith(
+        "the newest backup in nightly is 3.0 days old, policy.max_backup_age_days is 2; "
+    )
     said = desk.run("status", expect=40).out
     assert "backups    2 for an escrowed key (not opened); the newest is 3.0 d old\n" in said
     assert len(said.splitlines()) <= 24
@@ -171,10 +174,14 @@ def test_backups_that_stop_coming_break_the_gate(desk: Desk, folder: Path) -> No
     states = ("matched", "uncertain", "unmatched", "unreadable")
     assert [found["orgkey_backups", (("state", state),)] for state in states] == [2, 0, 0, 0]
     assert "one.pgp" not in file.read_text()
-    # Something new that is not a backup does not make up for it.
+    # Something new that is not a backup does not make up for it, nor does a backup elsewhere.
+    elsewhere = folder.parent / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copyfile(folder / "one.pgp", elsewhere / "one.pgp")
+    desk.edit("[policy]\n", f"[backups.copies]\nlocation = {json.dumps(str(elsewhere))}\n\n[policy]\n")
     (folder / "notes.txt").write_text("nothing yet")
     broken = desk.ask("status", expect=None)["gate"]["broken"]
-    assert any("max_backup_age_days" in rule for rule in broken)
+    assert ["max_backup_age_days" in rule for rule in broken].count(True) == 1
 
 
 def test_former_keys_are_drilled_with_the_present_one_and_grow_stale(desk: Desk) -> None:

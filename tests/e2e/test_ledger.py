@@ -155,6 +155,7 @@ def test_a_copied_folder_is_verified_without_configuration_and_servers(desk: Des
         (("orgkey.toml",), 3),
         (("state",), 3),
         ((".", "--head", "x"), 2),
+        ((".", "--head", f"0:{64 * '0'}"), 2),
         ((".", "--certificate", "orgkey.toml"), 23),
         ((".", "--certificate", "nowhere"), 3),
         ((".", "--public", "orgkey.toml"), 2),

@@ -135,11 +135,20 @@ def test_an_age_is_told_in_days_with_its_limit_and_what_to_do() -> None:
 
 @pytest.mark.parametrize(("hours", "ok", "value"), [(48, True, 2.0), (49, False, 2.0), (-9, True, 0.0)])
 def test_the_newest_backup_may_be_as_old_as_the_limit(hours: int, ok: bool, value: float) -> None:
-    (rule,) = rules.backups(Policy(max_backup_age_days=2), NOW - timedelta(hours=hours), NOW)
+    newest = {"daily": NOW - timedelta(hours=hours), "weekly": NOW, "elsewhere": None}
+    rule, weekly, unknown = rules.backups(Policy(max_backup_age_days=2), newest, NOW)
     assert (rule.name, rule.ok, rule.value, rule.limit) == ("max_backup_age_days", ok, value, 2.0)
-    (rule,) = rules.backups(Policy(max_backup_age_days=2), None, NOW)
-    assert (rule.name, rule.ok, rule.value, rule.limit) == ("max_backup_age_days", False, None, 2.0)
-    assert rule.text.startswith("the age of no backup is known, policy.max_backup_age_days is 2; look at")
+    assert (rule.subject, rule.overdue) == ("daily", not ok)
+    assert rule.text.startswith(
+        f"the newest backup in daily is {value} days old, policy.max_backup_age_days is 2"
+    )
+    assert (weekly.ok, weekly.subject) == (True, "weekly")
+    assert (unknown.ok, unknown.value, unknown.subject) == (False, None, "elsewhere")
+    assert unknown.text == (
+        "the age of no backup in elsewhere is known, policy.max_backup_age_days is 2; "
+        "look at the server's backup job and at the way to backups.elsewhere"
+    )
+    assert rules.backups(Policy(), newest, NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -220,14 +229,14 @@ def test_a_copy_and_a_path_may_have_been_restored_so_long_ago(
     policy = Policy(max_copy_drill_age_days=8, max_path_drill_age_days=8)
     record = of_paths(genuine, machines="p")
     drills = [] if days is None else [drilled(days)]
-    no_failure, by_copy, by_path = rules.proofs(policy, epoch(copy("a")), record, drills, NOW)
+    no_failure, by_copy, by_path = rules.proofs(policy, epoch(copy("a")), record, drills, TARGETS, NOW)
     assert (no_failure.name, no_failure.ok) == ("drill-failed", True)
     for rule, subject, option in ((by_copy, "a", "--from a"), (by_path, "p", "--via p")):
         value = days if days is None else round(days, 1)
         assert (rule.ok, rule.subject, rule.value, rule.limit) == (ok, subject, value, 8.0)
         assert said in rule.text
         assert rule.text.endswith(f"is 8; run `orgkey drill {option}`") != ok
-    assert len(rules.proofs(Policy(), epoch(copy("a")), record, drills, NOW)) == 1
+    assert len(rules.proofs(Policy(), epoch(copy("a")), record, drills, TARGETS, NOW)) == 1
 
 
 def test_a_restore_that_is_dated_in_the_future_heals_no_failure_and_is_healed_by_the_next(
@@ -240,19 +249,24 @@ def test_a_restore_that_is_dated_in_the_future_heals_no_failure_and_is_healed_by
         ([drilled(2), drilled(1, passed=False), drilled(-900)], {"drill-failed"}),
         ([drilled(1, passed=False), drilled(0), drilled(-900)], set()),
     ):
-        assert broken(rules.proofs(policy, epoch(copy("a")), record, drills, NOW)) == healed
+        assert broken(rules.proofs(policy, epoch(copy("a")), record, drills, TARGETS, NOW)) == healed
 
 
+TARGETS = {"0": None, "a": None, "b": None}
 _AGES = ("max_copy_drill_age_days", "max_path_drill_age_days")
 
 
 def test_of_several_restores_the_newest_counts_and_none_of_what_was_replaced(genuine: Record) -> None:
     policy = Policy(max_copy_drill_age_days=8, max_path_drill_age_days=8)
     drills = [drilled(9, path="q"), drilled(2), drilled(5, path="q"), replace(drilled(4), epoch="another")]
-    _, by_copy, p, q = rules.proofs(policy, epoch(copy("a")), of_paths(genuine, machines="p q"), drills, NOW)
+    _, by_copy, p, q = rules.proofs(
+        policy, epoch(copy("a")), of_paths(genuine, machines="p q"), drills, TARGETS, NOW
+    )
     assert [(rule.subject, rule.value) for rule in (by_copy, p, q)] == [("a", 2.0), ("p", 2.0), ("q", 5.0)]
     replaced = [drilled(2, replaced=True)]
-    _, by_copy, p = rules.proofs(policy, epoch(copy("a")), of_paths(genuine, machines="p"), replaced, NOW)
+    _, by_copy, p = rules.proofs(
+        policy, epoch(copy("a")), of_paths(genuine, machines="p"), replaced, TARGETS, NOW
+    )
     assert (by_copy.value, p.value) == (None, 2.0), "the path was walked, and the copy is another now"
 
 
@@ -274,8 +288,11 @@ def test_a_restore_may_take_as_long_as_the_objective(genuine: Record) -> None:
         drilled(1, seconds=2.5),
         drilled(1, path="q", seconds=2.50049),
         drilled(1, copy="0", seconds=None),
+        drilled(1, copy="removed", seconds=99.0),
     ]
-    found = rules.proofs(Policy(rto_seconds=2.5), epoch(copy("a")), of_paths(genuine), drills, NOW)[1:]
+    found = rules.proofs(Policy(rto_seconds=2.5), epoch(copy("a")), of_paths(genuine), drills, TARGETS, NOW)[
+        1:
+    ]
     assert [(rule.name, rule.subject, rule.ok, rule.value, rule.limit) for rule in found] == [
         ("rto_seconds", "a by p", True, 2.5, 2.5),
         ("rto_seconds", "a by q", False, 2.5, 2.5),
@@ -290,9 +307,10 @@ def test_a_failure_is_told_with_its_copy_path_day_and_what_to_run(genuine: Recor
     found = [
         drilled(1, path="people", passed=False),
         drilled(1, path="-", passed=False),
+        drilled(1, copy="removed", path="-", passed=False),
         drilled(2, copy="b"),
     ]
-    assert rules.failures(found, record) == [
+    assert rules.failures(found, TARGETS, record) == [
         "the drill of a by people failed on 2026-04-30: authentic: damaged; opened: no; "
         "put that right, then run `orgkey drill --via people`",
         "the drill of a failed on 2026-04-30: authentic: damaged; opened: no; "
