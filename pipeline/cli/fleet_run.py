@@ -21,37 +21,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+import pipeline
 from pipeline.cli.fleet_members import FleetMember
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.retry import SilentServers
 
-_ROOMS: Final = (
-    "archive",
-    "core",
-    "custody",
-    "evidence",
-    "monitoring",
-    "openpgp",
-    "posture",
-    "providers",
-    "provision",
-    "record",
-    "report",
-    "sources",
-    "storage",
-    "unseal",
-    "wiring",
-    "workflows",
+_NOT_LOADED: Final = (
+    "pipeline.cli.",
+    "pipeline.config.setup.",
+    "pipeline.devstack.",
+    "pipeline.openpgp.proofs.pgpy_child.",
+    "pipeline.sources.backups.crew.dask_readers.",
+    "pipeline.sources.backups.crew.dask_worker.",
+    "pipeline.sources.backups.worker.",
 )
-_NOT_LOADED: Final = frozenset(
-    {
-        "pipeline.openpgp.proofs.pgpy_child",
-        "pipeline.sources.backups.crew.dask_readers",
-        "pipeline.sources.backups.crew.dask_worker",
-        "pipeline.sources.backups.worker",
-    }
-)
-"""Programs of their own, and what needs Dask: an extra, which brings a thread that no fork takes along."""
+"""What members do not use, programs of their own, and what needs Dask: an extra, which brings a thread that no
+fork takes along."""
 _LIBRARIES: Final = (
     "botocore.session",
     "botocore.client",
@@ -130,11 +115,9 @@ def preload() -> None:
     gc.disable()
     for name in _LIBRARIES:
         importlib.import_module(name)
-    for room in _ROOMS:
-        package = importlib.import_module(f"pipeline.{room}")
-        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if found.name not in _NOT_LOADED:
-                importlib.import_module(found.name)
+    for found in pkgutil.walk_packages(pipeline.__path__, "pipeline."):
+        if not f"{found.name}.".startswith(_NOT_LOADED):
+            importlib.import_module(found.name)
     for name in ("status_command", "doctor_command", "drill_command", "backups_verify", "report_command"):
         importlib.import_module(f"pipeline.cli.{name}")
     from pipeline.providers.aws import session
