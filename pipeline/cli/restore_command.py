@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Lock
 
 from pipeline.cli import ceremony_prompt, completion, shares
-from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, opt
+from pipeline.cli.command import COPY_CODES, ONE_EPOCH, WHERE, Invocation, command, opt
 from pipeline.cli.documents.escrow import RestoreDocument
 from pipeline.cli.output import printable
 from pipeline.config.sections import Policy
@@ -37,13 +37,7 @@ def restore(
     source: str | None = opt(
         "--from", "Only this target's copy.", "TARGET", WHERE, autocompletion=completion.TARGETS
     ),
-    epoch: str = opt(
-        "--epoch",
-        "An epoch's name from `orgkey list`, or latest.",
-        "latest|ID",
-        default="latest",
-        autocompletion=completion.ONE_EPOCH,
-    ),
+    epoch: str = ONE_EPOCH,
     version_id: str | None = opt(
         "--version-id", "Only this version of that copy; needs --from and --epoch.", "ID", WHERE
     ),
