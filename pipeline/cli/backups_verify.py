@@ -10,8 +10,9 @@ from pipeline.cli import backups_map
 from pipeline.cli.command import COPY_CODES, Invocation, command, opt, since_day
 from pipeline.cli.documents.backups import BackupsVerifyDocument, VerifiedBackupItem
 from pipeline.cli.output import table
-from pipeline.cli.transfer import Transfer, amount
+from pipeline.cli.transfer import Transfer
 from pipeline.core.errors import Code, UsageProblem
+from pipeline.core.text import amount
 
 if TYPE_CHECKING:
     from pipeline.workflows.backups.verify import VerifiedBackup, VerifyOutcome

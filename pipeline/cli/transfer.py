@@ -11,6 +11,7 @@ from typing import Final
 
 from pipeline.cli.output import Output, printable
 from pipeline.core import log
+from pipeline.core.text import amount
 
 _TERMINAL_SECONDS: Final = 0.5
 _LINE_SECONDS: Final = 15.0
@@ -79,12 +80,3 @@ class Transfer:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-
-
-def amount(count: float) -> str:
-    """A number of bytes for people."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"

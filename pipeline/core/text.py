@@ -1,4 +1,4 @@
-"""Text for people: foreign words made harmless, lengths of time, fingerprints."""
+"""Text for people: foreign words made harmless, lengths of time, sizes, fingerprints."""
 
 from __future__ import annotations
 
@@ -40,6 +40,15 @@ def age(seconds: float | None) -> str:
         if seconds >= length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def amount(count: float) -> str:
+    """A number of bytes for people."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
 
 
 def counted(number: int, noun: str) -> str:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from pipeline.core.clock import stamp
-from pipeline.core.text import age, printable, spaced, who_alone
+from pipeline.core.text import age, amount, printable, spaced, who_alone
 
 SCHEMA: Final = "orgkey.report/1"
 
@@ -431,14 +431,7 @@ class BackupFacts:
     @property
     def size_text(self) -> str:
         """Its size for people."""
-        if self.bytes is None:
-            return "unknown"
-        amount = float(self.bytes)
-        for unit in ("B", "KiB", "MiB"):
-            if amount < 1024:
-                return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
-            amount /= 1024
-        return f"{amount:.1f} GiB"
+        return "unknown" if self.bytes is None else amount(self.bytes)
 
     @property
     def read_text(self) -> str:

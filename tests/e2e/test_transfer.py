@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.cli.output import Output
-from pipeline.cli.transfer import Transfer, amount
+from pipeline.cli.transfer import Transfer
+from pipeline.core.text import amount
 
 
 def test_a_line_has_the_share_the_rate_and_the_time_that_is_left() -> None:
