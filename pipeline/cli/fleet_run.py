@@ -35,8 +35,7 @@ _NOT_LOADED: Final = (
     "pipeline.sources.backups.crew.dask_worker.",
     "pipeline.sources.backups.worker.",
 )
-"""What members do not use, programs of their own, and what needs Dask: an extra, which brings a thread that no
-fork takes along."""
+"""What members do not use, programs of their own, and what needs Dask: it brings a thread of its own."""
 _LIBRARIES: Final = (
     "botocore.session",
     "botocore.client",
