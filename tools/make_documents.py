@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pipeline.cli import documents
-from pipeline.cli.documents import Document, Part
 from pipeline.config.schema import schema
+from pipeline.core.documents import Document, Part
 from pipeline.core.errors import Code
 
 PAGE = Path(__file__).with_name("json_page.md")
@@ -29,7 +29,8 @@ def all_documents() -> list[type[Document]]:
     """Every document, in the order of its schema's name."""
     for module in pkgutil.iter_modules(documents.__path__):
         importlib.import_module(f"{documents.__name__}.{module.name}")
-    ours = (cls for cls in _below(Document) if cls.__module__.startswith(documents.__name__))
+    importlib.import_module("pipeline.posture.document")  # it is a file of a report's bundle, too
+    ours = (cls for cls in _below(Document) if cls.__module__.startswith("pipeline."))
     return sorted(ours, key=lambda cls: cls.schema)
 
 

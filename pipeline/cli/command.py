@@ -31,10 +31,10 @@ from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError, UsageProb
 
 if TYPE_CHECKING:
     from pipeline.archive.run import KeyScope
-    from pipeline.cli.documents import Document
     from pipeline.config import Config
     from pipeline.config.sections import Job
     from pipeline.core.clock import Clock, Deadline
+    from pipeline.core.documents import Document
     from pipeline.core.secret import SecretSource
     from pipeline.unseal.ceremony import UnsealRequest
 

@@ -8,6 +8,7 @@ from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, opt
 from pipeline.core import files
 from pipeline.core.errors import Code
 from pipeline.posture import analysis, diagram, text
+from pipeline.posture.document import CustodyPostureDocument
 
 
 @command("orgkey custody posture --svg posture.svg", COPY_CODES)
@@ -22,5 +23,4 @@ def posture(
     exposure = analysis.expose(call.context())
     if svg is not None:
         files.write_new(svg, diagram.draw(exposure).encode(), mode=0o644)
-    call.out.emit(text.document(exposure), text.lines(exposure))
-    return exposure.code
+    return call.answer(CustodyPostureDocument.about(exposure), text.lines(exposure))

@@ -54,9 +54,6 @@ TRUTH: Final = (
 )
 """What no computation shows."""
 
-LISTED: Final = 200
-"""More sets than this are compared and listed as groups only."""
-
 
 @dataclass(frozen=True)
 class Lingering:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeline.core.errors import UsageProblem
 from pipeline.posture import minimal_sets
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pipeline.config.places import TargetConfig
 
 Sets = frozenset[frozenset[str]]
+LISTED: Final = 200
+"""More sets than this are compared and listed as groups only."""
 """Minimal sets of names."""
 
 
@@ -99,6 +101,12 @@ class PartySets:
     def count(self) -> int:
         """How many sets there are, without writing them out."""
         return minimal_sets.size(self.needs, self.groups)
+
+    def listed(self) -> list[list[str]] | None:
+        """Every minimal set in a stable order, small ones first; ``None`` where they are too many to list."""
+        if self.count() > LISTED:
+            return None
+        return sorted((sorted(item) for item in self.sets()), key=lambda item: (len(item), item))
 
     def singles(self) -> list[str]:
         """The names that suffice alone, sorted."""
@@ -290,11 +298,6 @@ def sheets(name: str, keepers: Iterable[str]) -> tuple[Thing, ...]:
         Thing(f"holder {name}, sheet {number}", frozenset({keeper}))
         for number, keeper in enumerate(keepers, 1)
     )
-
-
-def in_order(sets: Sets) -> list[list[str]]:
-    """Sets in a stable order for people and documents: small ones first."""
-    return sorted((sorted(item) for item in sets), key=lambda item: (len(item), item))
 
 
 def single_parties(config: Config) -> list[str]:

@@ -3,54 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-from pipeline.core.clock import stamp
 from pipeline.core.text import counted, printable, who_alone
-from pipeline.posture.analysis import LISTED, TRUTH, Exposure, until_text
-from pipeline.posture.model import PartySets, in_order
-
-
-def document(found: Exposure) -> dict[str, Any]:
-    """The document `orgkey.custody-posture/1`."""
-    answers = {"reconstruct": found.now.reconstruct, "fatal_losses": found.now.fatal_losses}
-    return {
-        "schema": "orgkey.custody-posture/1",
-        **{name: _sets(answer) for name, answer in answers.items()},
-        "groups": {name: _groups(answer) for name, answer in answers.items()},
-        "single_points": {
-            "reconstruct": found.now.reconstruct.singles(),
-            "loss": found.now.fatal_losses.singles(),
-        },
-        "configured": {name: _sets(getattr(found.configured, name)) for name in answers},
-        "lingering": [
-            {
-                "epoch": item.epoch,
-                "who": _sets(item.who),
-                "until": stamp(item.until) if item.until else None,
-                "what": item.what,
-            }
-            for item in found.lingering
-        ],
-        "hosts": list(found.hosts),
-        "epochs": [
-            {"epoch": epoch.name, "fingerprint": epoch.fingerprint, "state": str(epoch.state)}
-            for epoch in found.epochs
-        ],
-        "facts": list(found.facts),
-        "unknown": list(found.unknown),
-        "names": dict(found.names),
-        "truth": TRUTH,
-        "exit_code": int(found.code),
-    }
-
-
-def _sets(answer: PartySets) -> list[list[str]] | None:
-    return in_order(answer.sets()) if answer.count() <= LISTED else None
-
-
-def _groups(answer: PartySets) -> list[list[dict[str, Any]]]:
-    return [[{"count": count, "of": list(names)} for count, names in line] for line in answer.lines()]
+from pipeline.posture.analysis import TRUTH, Exposure, until_text
+from pipeline.posture.model import PartySets
 
 
 class PostureText:

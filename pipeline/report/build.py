@@ -35,6 +35,7 @@ from pipeline.openpgp.key import parsing, validity
 from pipeline.openpgp.key.inspection import part
 from pipeline.posture import analysis, diagram, text
 from pipeline.posture.analysis import TRUTH, Exposure, until_text
+from pipeline.posture.document import CustodyPostureDocument
 from pipeline.record.verify import Record
 from pipeline.report import anchoring, model, past, verdict
 from pipeline.report.certificates import issued, words
@@ -147,7 +148,9 @@ def build(context: KeyScope, *, since: datetime | None = None) -> BuildResult:
     )
     posture = None
     if exposure:
-        posture = (json.dumps(text.document(exposure), indent=2, sort_keys=True) + "\n").encode()
+        posture = (
+            json.dumps(CustodyPostureDocument.about(exposure).to_json(), indent=2, sort_keys=True) + "\n"
+        ).encode()
     report = replace(report, not_covered=tuple(_not_covered(context.config, report)))
     report = replace(report, evidence=tuple(_evidence(report, events, certificates, record, posture)))
     report = replace(report, controls=assess(report))

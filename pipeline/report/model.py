@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from pipeline.core.clock import stamp
+from pipeline.core.documents import plain
 from pipeline.core.text import age, amount, printable, spaced, who_alone
 
 SCHEMA: Final = "orgkey.report/1"
@@ -801,36 +801,12 @@ def cited(report: Report, drills: Sequence[DrillFacts | DrillRun]) -> Iterator[s
 
 def document(report: Report) -> dict[str, Any]:
     """The report as JSON values; times as in every other document, keys as the attributes are called."""
-    found: dict[str, Any] = plain(report)
-    return {"schema": SCHEMA, **found}
+    return {"schema": SCHEMA, **plain(report)}
 
 
 def render(report: Report) -> bytes:
     """The report's document, as a file."""
     return (json.dumps(document(report), indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def plain(value: object, *, words: bool = False) -> Any:
-    """A part of a report as JSON values.
-
-    Args:
-        value: The part.
-        words: Whether what the model puts into words is wanted beside its fields.
-    """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value)]
-        if words:
-            names += [name for name, found in vars(type(value)).items() if isinstance(found, property)]
-        return {name: plain(getattr(value, name), words=words) for name in names}
-    if isinstance(value, datetime):
-        return stamp(value)
-    if isinstance(value, StrEnum):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(name): plain(item, words=words) for name, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [plain(item, words=words) for item in value]
-    return value
 
 
 def seconds_text(value: float | None) -> str:

@@ -34,7 +34,7 @@ from pipeline.core.files import no_room
 from pipeline.custody.shares import passphrase, witness
 from pipeline.evidence import statement as certificate
 from pipeline.evidence import timestamp
-from pipeline.evidence.ledger.drill_results import PROOFS, Proof, Result, result_json
+from pipeline.evidence.ledger.drill_results import PROOFS, Proof, ProvedItem, Result
 from pipeline.openpgp import proofs, signing
 from pipeline.openpgp.format import armor
 from pipeline.openpgp.key import sealing
@@ -412,13 +412,13 @@ def test_a_certificate_never_says_more_than_the_results(
 
 
 def test_results_as_documents_have_them(genuine: Record) -> None:
-    document = result_json(a_result(genuine))
+    document = ProvedItem.of(a_result(genuine)).to_json()
     assert document["passed"] is True
     assert document["proofs"] == {"sign": {"ok": True, "by": ["sequoia"]}}
     assert document["seconds"] == {"total": 1.235}
     bad = Result("e", "a", "-", None, {"digest": Proof(False, (), "gone")}, {}, Code.INTEGRITY)
-    assert result_json(bad)["proofs"]["digest"] == {"ok": False, "by": [], "problem": "gone"}
-    assert result_json(bad)["record_sha256"] is None
+    assert ProvedItem.of(bad).to_json()["proofs"]["digest"] == {"ok": False, "by": [], "problem": "gone"}
+    assert ProvedItem.of(bad).to_json()["record_sha256"] is None
     assert not Result("e", "a", "-", None, {}, {}, Code.OK).passed, "nothing proven is nothing passed"
 
 

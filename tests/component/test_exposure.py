@@ -25,9 +25,7 @@ def world(tmp_path: Path) -> World:
 
 
 def parties(found: exposure.Exposure) -> list[list[str]]:
-    from pipeline.posture.model import in_order
-
-    return in_order(found.now.reconstruct.sets())
+    return found.now.reconstruct.listed() or []
 
 
 def told(context: KeyScope) -> exposure.Exposure:

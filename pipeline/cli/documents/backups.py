@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.cli.documents import Document, Part, at
+from pipeline.core.documents import Document, Part, at
 from pipeline.core.errors import Code
 
 

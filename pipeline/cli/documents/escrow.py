@@ -2,68 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from pipeline.cli.documents import Document, Part, ProblemItem, Seconds, at, only_where_known
+from pipeline.cli.documents import ProblemItem
 from pipeline.cli.output import spaced
+from pipeline.core.documents import Document, Part, Seconds, at, only_where_known
 from pipeline.core.errors import Code
 from pipeline.evidence import timestamp
+from pipeline.evidence.ledger.drill_results import ProvedItem
 from pipeline.workflows.drill import Drill, FormerDrill
 from pipeline.workflows.publish import PublishedEpoch
 
 
-class ProofItem(Part):
-    """How a proof ended.
-
-    Attributes:
-        ok: Whether it was proven.
-        by: The implementations that agree, or what else showed it.
-        problem: Why not.
-    """
-
-    ok: bool
-    by: tuple[str, ...]
-    problem: str | None = only_where_known()
-
-
-class DrillResultItem(Part):
+class DrillResultItem(ProvedItem):
     """What one copy proved on one path.
 
     Attributes:
-        epoch: The epoch.
-        copy: The target whose copy it was.
-        path: The custody path; ``-`` when the copy was not good enough to try one.
-        record_sha256: SHA-256 of the record, or null.
-        passed: Whether everything was proven.
-        proofs: ``digest``, ``authentic``, ``recover``, ``unlock``, ``fingerprint``, ``sign``, ``certify``,
-            ``decrypt`` and ``negative``; ``original`` where the record has the export's digest, and with
-            ``--backup`` also ``backup``. What each shows is in
-            [design.md](../design.md#drill-and-certificate).
-        seconds: By stage: ``fetch``, ``gather``, ``recover``, ``prove``, ``total``, and ``backup``, which is
-            not in the total; ``gather``, the people's own time, only where a path needs people.
-        expired_public: Whether the public part had expired.
-        participants: Fingerprints of the custodians and keepers of paper who brought a share, by share.
-        dual_control: Whether at least two different people took part; null where nobody had to.
-        notes: For people.
         hint: What to do about what went wrong, or null.
         certificate: Path of the certificate, or null.
         exit_code: The exit code that it stands for.
     """
 
-    epoch: str
-    copy: str
-    path: str
-    record_sha256: str | None = at("record_sha256.hex")
-    passed: bool
-    proofs: Mapping[str, ProofItem]
-    seconds: Mapping[str, Seconds]
-    expired_public: bool
-    participants: tuple[str, ...]
-    dual_control: bool | None
-    notes: tuple[str, ...]
     hint: str | None
     certificate: str | None
     exit_code: Code = at("code")

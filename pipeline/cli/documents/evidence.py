@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli.documents import Document, Part, at
 from pipeline.cli.output import printable, spaced, table
 from pipeline.core.clock import stamp
+from pipeline.core.documents import Document, Part, at
 from pipeline.core.errors import Code
 from pipeline.evidence.ledger.store import LedgerEntry
 from pipeline.evidence.verify import Checked

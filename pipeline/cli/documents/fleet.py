@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli.documents import Document, Part, at
 from pipeline.cli.output import counted, printable, table
+from pipeline.core.documents import Document, Part, at
 from pipeline.core.errors import Code
 
 

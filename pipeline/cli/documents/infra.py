@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.cli.documents import Document, Part, at
+from pipeline.core.documents import Document, Part, at
 from pipeline.core.errors import Code
 
 

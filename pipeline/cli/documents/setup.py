@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.cli.documents import Document, Part, ProblemItem, at
+from pipeline.cli.documents import ProblemItem
 from pipeline.cli.output import table
+from pipeline.core.documents import Document, Part, at
 from pipeline.core.errors import Code
 from pipeline.core.finding import Level
 from pipeline.core.text import counted, spaced

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.archive.catalog import CopyState, EpochState
-from pipeline.cli.documents import Document, Part, at
+from pipeline.core.documents import Document, Part, at
 from pipeline.core.errors import Code
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pipeline.cli.documents import Document, Part, at
 from pipeline.cli.output import table
+from pipeline.core.documents import Document, Part, at
 from pipeline.core.errors import Code
 
 

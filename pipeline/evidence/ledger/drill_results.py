@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.core.digest import Digest
+from pipeline.core.documents import Part, Seconds, at, only_where_known
 from pipeline.core.errors import Code
 
 PROOFS = ("digest", "authentic", "recover", "unlock", "fingerprint", "sign", "certify", "decrypt", "negative")
@@ -77,22 +77,49 @@ class Result:
         return bool(self.proofs) and all(proof.ok for proof in self.proofs.values())
 
 
-def result_json(result: Result) -> dict[str, Any]:
-    """One result, as the drill's document and the certificate have it."""
-    return {
-        "epoch": result.epoch,
-        "copy": result.copy,
-        "path": result.path,
-        "record_sha256": result.record_sha256.hex if result.record_sha256 else None,
-        "passed": result.passed,
-        "proofs": {
-            name: {"ok": proof.ok, "by": list(proof.by)}
-            | ({"problem": proof.problem} if proof.problem else {})
-            for name, proof in result.proofs.items()
-        },
-        "seconds": {stage: round(value, 3) for stage, value in result.seconds.items()},
-        "expired_public": result.expired_public,
-        "participants": list(result.participants),
-        "dual_control": result.dual_control,
-        "notes": list(result.notes),
-    }
+class ProofItem(Part):
+    """How a proof ended.
+
+    Attributes:
+        ok: Whether it was proven.
+        by: The implementations that agree, or what else showed it.
+        problem: Why not.
+    """
+
+    ok: bool
+    by: tuple[str, ...]
+    problem: str | None = only_where_known()
+
+
+class ProvedItem(Part):
+    """What one copy proved on one path, as a certificate and an entry of the ledger have it.
+
+    Attributes:
+        epoch: The epoch.
+        copy: The target whose copy it was.
+        path: The custody path; ``-`` when the copy was not good enough to try one.
+        record_sha256: SHA-256 of the record, or null.
+        passed: Whether everything was proven.
+        proofs: ``digest``, ``authentic``, ``recover``, ``unlock``, ``fingerprint``, ``sign``, ``certify``,
+            ``decrypt`` and ``negative``; ``original`` where the record has the export's digest, and with
+            ``--backup`` also ``backup``. What each shows is in
+            [design.md](../design.md#drill-and-certificate).
+        seconds: By stage: ``fetch``, ``gather``, ``recover``, ``prove``, ``total``, and ``backup``, which is
+            not in the total; ``gather``, the people's own time, only where a path needs people.
+        expired_public: Whether the public part had expired.
+        participants: Fingerprints of the custodians and keepers of paper who brought a share, by share.
+        dual_control: Whether at least two different people took part; null where nobody had to.
+        notes: For people.
+    """
+
+    epoch: str
+    copy: str
+    path: str
+    record_sha256: str | None = at("record_sha256.hex")
+    passed: bool
+    proofs: Mapping[str, ProofItem]
+    seconds: Mapping[str, Seconds]
+    expired_public: bool
+    participants: tuple[str, ...]
+    dual_control: bool | None
+    notes: tuple[str, ...]

@@ -21,7 +21,7 @@ from pipeline.core.errors import OrgkeyError
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import witness
 from pipeline.evidence.ledger.drill_history import Drilled, Witnessed
-from pipeline.evidence.ledger.drill_results import Result, result_json
+from pipeline.evidence.ledger.drill_results import ProvedItem, Result
 from pipeline.evidence.statement import FOLDER
 from pipeline.record.verify import Record
 
@@ -45,7 +45,7 @@ def results(made: Sequence[Result]) -> list[dict[str, Any]]:
     """
     import rfc8785
 
-    told = log.document_without_logins({"results": [result_json(result) for result in made]})
+    told = log.document_without_logins({"results": [ProvedItem.of(result).to_json() for result in made]})
     found: list[dict[str, Any]] = json.loads(rfc8785.dumps(told))["results"]
     return found
 

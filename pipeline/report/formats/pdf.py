@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pipeline.core.documents import plain
 from pipeline.printing import pdf
 from pipeline.report.formats import chart, page
-from pipeline.report.model import Report, harmless, plain
+from pipeline.report.model import Report, harmless
 
 
 def render(report: Report) -> bytes:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli.documents import Document, ErrorDocument, Part, at, only_where_known
+from pipeline.cli.documents import ErrorDocument
+from pipeline.core.documents import Document, Part, at, only_where_known
 from pipeline.core.errors import Code, Denied
 from pipeline.core.finding import Level
 
