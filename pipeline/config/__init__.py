@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import stat
 import tomllib
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import platformdirs
@@ -78,6 +79,18 @@ class Config(Strict):
                     raise ValueError(
                         f"[holder.{name}] region is {holder.region}, but the ARN in key_id names {named}"
                     )
+        logins = [each for login in self.identity.values() for each in (login.vault, *login.at.values())]
+        given = (*self.target.values(), *self.holder.values(), *logins)
+        _check_spelling(
+            "party",
+            (
+                party
+                for item in given
+                for setting in ("controlled_by", "unsealed_by", "vouched_by")
+                for party in getattr(item, setting, None) or ()
+            ),
+        )
+        _check_spelling("failure domain", sorted(self.domains()))
         _check_places("mirrors", self.ledger.mirrors, self.target, ("s3", "directory"))
         _check_places("heads", self.ledger.heads, self.target, ("vault",))
         return self
@@ -85,6 +98,17 @@ class Config(Strict):
     def domains(self) -> set[str]:
         """The distinct failure domains of the targets; a target without one is its own."""
         return {target.domain or name for name, target in self.target.items()}
+
+
+def _check_spelling(what: str, names: Iterable[str]) -> None:
+    """Refuse two spellings of one name: they would count as two, and custody seem stronger than it is."""
+    spelled: dict[str, str] = {}
+    for name in names:
+        folded = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        if not folded:
+            raise ValueError(f"the name of a {what} is empty")
+        if (other := spelled.setdefault(folded, name)) != name:
+            raise ValueError(f"{other!r} and {name!r} look like one {what}: spell it alike everywhere")
 
 
 def _check_places(

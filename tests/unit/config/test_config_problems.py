@@ -82,6 +82,22 @@ def test_the_text_is_good() -> None:
         ),
         ("copies = 2", 'copies = "two"', "[policy] copies is not a whole number"),
         ("copies = 2", "copies = 0", "[policy] copies is below 1"),
+        (
+            '["aws-admins"]',
+            '["Vault-Admins "]',
+            "'vault-admins' and 'Vault-Admins' look like one party: spell",
+        ),
+        (
+            "token_file",
+            'vouched_by = ["VAULT-admins"]\ntoken_file',
+            "'vault-admins' and 'VAULT-admins' look like one party",
+        ),
+        ('["aws-admins"]', '["\u2009"]', "the name of a party is empty"),
+        (
+            'bucket = "records"',
+            'bucket = "records"\ndomain = "VAULT"',
+            "'VAULT' and 'vault' look like one failure domain: spell it alike",
+        ),
         ("copies = 2", "copies = 3", "[policy] copies is 3, but the targets stand in 2 failure domains"),
         (
             "copies = 2",
