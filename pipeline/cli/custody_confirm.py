@@ -9,6 +9,7 @@ from pipeline.cli.documents.custody import CustodyConfirmDocument
 from pipeline.cli.output import printable
 from pipeline.core import passphrases
 from pipeline.core.errors import Code, UsageProblem
+from pipeline.custody.shares.commitments import typed_codes
 from pipeline.workflows import checkin
 
 
@@ -19,12 +20,12 @@ def confirm(
 ) -> Code:
     """Enter the codes that custodians answered to a challenge.
 
-    Each code proves one share and counts once. Upper or lower case, with or without hyphens.
+    Each code proves one share and counts once. Upper or lower case, with hyphens, spaces or neither.
     """
-    given = list(codes or ())
-    if not given and passphrases.interactive():
-        given = str(typer.prompt("Code", err=True)).split()
-    if not given:
+    typed = " ".join(codes or ())
+    if not typed and passphrases.interactive():
+        typed = typer.prompt("Code", err=True)
+    if not (given := typed_codes(typed)):
         raise UsageProblem("no code is given", hint="orgkey custody confirm CODE")
     seats = checkin.confirm(call.context(), given)
     document = CustodyConfirmDocument.of(epoch=seats[0].record.epoch, confirmed=seats)

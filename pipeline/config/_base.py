@@ -15,6 +15,7 @@ from pydantic_core import CoreSchema
 
 from pipeline.core import files
 from pipeline.core.errors import LocalFilesProblem
+from pipeline.core.typed_text import shown
 
 LONGEST_DAYS = 36500
 """A century: nobody asks for more, and a date that far away can still be written."""
@@ -23,6 +24,8 @@ NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,39}\Z")
 
 def expand(value: str) -> str:
     """Expand a leading ``~`` and ``$CREDENTIALS_DIRECTORY`` (systemd), nothing else."""
+    if not value:
+        raise ValueError("it is empty")
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     for spelled in ("${CREDENTIALS_DIRECTORY}", "$CREDENTIALS_DIRECTORY"):
         if spelled in value:
@@ -37,7 +40,7 @@ def expand(value: str) -> str:
 
 def fingerprint_of(value: str) -> str:
     """Read a fingerprint of 40 hexadecimal digits, spaced or not."""
-    text = re.sub(r"[\s:]", "", value).upper().removeprefix("0X")
+    text = re.sub(r"[\s:]", "", shown(value)).upper().removeprefix("0X")
     if not re.fullmatch(r"[0-9A-F]{40}", text):
         raise ValueError("a fingerprint has 40 hexadecimal digits; a key id is not enough")
     return text
@@ -63,6 +66,8 @@ def matching(pattern: str, words: str, *, end: str = "") -> Callable[[str], str]
 FilePath = Annotated[str, AfterValidator(expand)]
 """A path, with what :func:`expand` expands."""
 Fingerprint = Annotated[str, AfterValidator(fingerprint_of)]
+Text = Annotated[str, AfterValidator(matching(r"(?s).+", "it is empty"))]
+"""A text that says something: an empty one is what a template makes of a variable that is not set."""
 
 
 def meant(name: str, known: Iterable[str]) -> str:

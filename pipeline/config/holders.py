@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.config._base import FilePath, Fingerprint, Short, Strict
+from pipeline.config._base import FilePath, Fingerprint, Short, Strict, Text
 from pipeline.config.places import ApiPath, AwsPlace, Party, VaultPlace
 
 _ARN = re.compile(r"arn:[\w-]+:kms:([a-z0-9-]+):\d{12}:")
@@ -32,7 +32,7 @@ class KmsHolderConfig(Party, AwsPlace):
     """``[holder.*]`` of kind ``aws-kms``: a symmetric KMS key."""
 
     kind: Literal["aws-kms"]
-    key_id: str
+    key_id: Text
 
     @model_validator(mode="before")
     @classmethod

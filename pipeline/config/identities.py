@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from pipeline.config._base import FilePath, Strict, matching
-from pipeline.config.places import ApiPath
+from pipeline.config._base import FilePath, Strict, Text, matching
+from pipeline.config.places import ApiPath, Region
 
 VaultMethod = Literal["approle", "token", "kubernetes", "jwt", "cert", "aws"]
 
@@ -35,13 +35,13 @@ class VaultIdentity(Strict):
     role_id_file: FilePath | None = None
     secret_id_file: FilePath | None = None
     token_file: FilePath | None = None
-    role: str | None = None
+    role: Text | None = None
     jwt_file: FilePath | None = None
     client_cert_file: FilePath | None = None
     client_key_file: FilePath | None = None
-    region: Annotated[str, AfterValidator(matching(r"[a-z0-9-]+", "it is not a region"))] | None = None
+    region: Region | None = None
     server_id: Annotated[str, AfterValidator(matching(r"[!-~]+", "it is not a header's value"))] | None = None
-    profile: str | None = None
+    profile: Text | None = None
     credentials_file: FilePath | None = None
     config_file: FilePath | None = None
     mount: ApiPath | None = None
@@ -110,7 +110,7 @@ class AwsIdentity(Strict):
     Roles to assume, web identities, SSO and commands that give credentials are settings of the profile.
     """
 
-    profile: str | None = None
+    profile: Text | None = None
     credentials_file: FilePath | None = None  # the format of ~/.aws/credentials, profile "default"
     config_file: FilePath | None = None  # the format of ~/.aws/config
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
-from pipeline.config._base import LONGEST_DAYS, FilePath, Strict, expand, matching
+from pipeline.config._base import LONGEST_DAYS, FilePath, Strict, Text, expand, matching
+from pipeline.core.errors import UsageProblem
 
 # What a client or a server on the way takes out of a path, so that another path is asked.
 _STEPS = frozenset({".", ".."})
@@ -29,6 +30,18 @@ def api_path(value: str) -> str:
 
 ApiPrefix = Annotated[str, AfterValidator(api_path)]
 ApiPath = Annotated[ApiPrefix, AfterValidator(matching(r"(?s).+", "it is empty"))]
+BUCKET: Final = r"[A-Za-z0-9._-]{1,255}|arn:[a-z0-9-]+:s3[a-z-]*:[a-z0-9-]*:\d{12}:[\w:/.-]+"
+Bucket = Annotated[
+    str,
+    AfterValidator(
+        matching(BUCKET, "a bucket is its name alone, such as example-orgkey; prefix has the rest")
+    ),
+]
+_region = matching(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", "a region looks like eu-central-1")
+Region = Annotated[str, AfterValidator(_region)]
+Endpoint = Annotated[
+    str, AfterValidator(matching(r"https?://\S+", "an address looks like https://s3.example.com:9000"))
+]
 Address = Annotated[
     str,
     AfterValidator(
@@ -43,7 +56,7 @@ class Party(Strict):
     """A place with its failure domain and those who control it."""
 
     domain: str = ""
-    controlled_by: tuple[str, ...] = Field(min_length=1)
+    controlled_by: tuple[Text, ...] = Field(min_length=1)
 
 
 class Reached(Strict):
@@ -84,11 +97,24 @@ def ambient_client_pair() -> dict[str, str | None]:
     return {"client_cert_file": cert if whole else None, "client_key_file": key if whole else None}
 
 
+def ambient_region() -> str:
+    """The region that AWS's own command would take.
+
+    Raises:
+        UsageProblem: It is not one.
+    """
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    try:
+        return _region(region)
+    except ValueError as error:
+        raise UsageProblem(f"{region!r} is not a region", hint=f"correct AWS_REGION: {error}") from None
+
+
 class AwsPlace(Reached):
     """How to reach an AWS service or one that speaks its protocol."""
 
-    region: str = "us-east-1"
-    endpoint_url: str | None = None
+    region: Region = "us-east-1"
+    endpoint_url: Endpoint | None = None
 
 
 class VaultTargetConfig(Party, VaultPlace):
@@ -104,13 +130,13 @@ class S3TargetConfig(Party, AwsPlace):
 
     TOGETHER = ("lock_mode", "lock_days")
     kind: Literal["s3"]
-    bucket: str
+    bucket: Bucket
     prefix: Annotated[str, AfterValidator(lambda value: value.strip("/"))] = "orgkey"
     path_style: bool | None = None
-    expected_bucket_owner: str | None = None
+    expected_bucket_owner: Text | None = None
     lock_mode: Literal["GOVERNANCE", "COMPLIANCE"] | None = None
     lock_days: int | None = Field(None, ge=1, le=LONGEST_DAYS)
-    kms_key_id: str | None = None
+    kms_key_id: Text | None = None
     replicated: bool = False
 
 
@@ -131,7 +157,7 @@ class BackupPlace(AwsPlace):
 
     location: str
     path_style: bool | None = None
-    expected_bucket_owner: str | None = None
+    expected_bucket_owner: Text | None = None
     ignore: tuple[str, ...] = ()
     expect: tuple[str, ...] = ()
     signers: tuple[FilePath, ...] = ()
@@ -141,8 +167,8 @@ class BackupPlace(AwsPlace):
     @field_validator("location")
     @classmethod
     def _location(cls, value: str) -> str:
-        if value.startswith("s3://"):
-            if not re.match(r"^s3://[^/\s]+(/\S*)?\Z", value):
+        if "://" in value:
+            if not re.fullmatch(r"s3://[^/\s]+(/\S*)?", value):
                 raise ValueError("a bucket is written s3://bucket/prefix")
             return value
         return expand(value)

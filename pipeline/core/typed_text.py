@@ -68,8 +68,12 @@ def words(data: bytes) -> str:
     Returns:
         The text, in lower case; lines stay lines.
     """
-    text = unicodedata.normalize("NFKC", decoded(data).decode(errors="surrogateescape"))
-    return "".join(char for char in text if unicodedata.category(char) != "Cf").lower()
+    return shown(decoded(data).decode(errors="surrogateescape")).lower()
+
+
+def shown(text: str) -> str:
+    """Text of one width, without marks that do not show, such as come along from a page or a dialogue."""
+    return "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
 
 
 def oddity(data: bytes) -> str | None:

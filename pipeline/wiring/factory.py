@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,6 +19,7 @@ from pipeline.config.places import (
     TargetConfig,
     VaultPlace,
     VaultTargetConfig,
+    ambient_region,
 )
 from pipeline.config.sections import KeyConfig, Policy
 from pipeline.core import log
@@ -254,7 +254,7 @@ class ConfiguredBackends:
             )
         if place == "-":
             return [sources.BackupPipe(self.sessions.deadline)]
-        if isinstance(place, str) and not place.startswith("s3://"):
+        if isinstance(place, str) and "://" not in place:
             return sources.local(files.expanded(Path(place)), self.sessions.deadline)
         name, item = self._backup_place(place)
         if not item.location.startswith("s3://"):
@@ -282,10 +282,7 @@ class ConfiguredBackends:
                 values = {field: getattr(target, field) for field in shared}
                 return name, BackupPlace(location=place, **values)
         try:
-            return "", BackupPlace(
-                location=place,
-                region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
-            )
+            return "", BackupPlace(location=place, region=ambient_region())
         except ValueError:
             raise UsageProblem(f"{place} is not a place of backups", hint="give s3://bucket/prefix") from None
 

@@ -6,7 +6,13 @@ import os
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from pipeline.config.places import S3TargetConfig, TargetConfig, VaultTargetConfig, ambient_client_pair
+from pipeline.config.places import (
+    S3TargetConfig,
+    TargetConfig,
+    VaultTargetConfig,
+    ambient_client_pair,
+    ambient_region,
+)
 from pipeline.core.errors import UsageProblem
 from pipeline.record.tar import MAX_BYTES
 from pipeline.storage.interface import Slot
@@ -66,7 +72,7 @@ def _named(place: str) -> tuple[TargetConfig, Slot, str | None]:
             controlled_by=("record",),
             bucket=parts.netloc,
             prefix="/".join(keys[:-2]),
-            region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+            region=ambient_region(),
             path_style=True,
         )
     else:

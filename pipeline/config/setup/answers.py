@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from pipeline.config._base import fingerprint_of
 from pipeline.config.holders import kms_region
-from pipeline.config.places import VaultPlace
+from pipeline.config.places import BUCKET, VaultPlace
 from pipeline.core.errors import UsageProblem
 from pipeline.core.text import counted
 
@@ -308,7 +308,12 @@ QUESTIONS: Final = (
         "it keeps a copy of each record, and its Transit key opens a share of the passphrase",
         _address,
     ),
-    Question("s3_bucket", "S3 bucket for records (empty for none)", "a copy that Vault's loss does not take"),
+    Question(
+        "s3_bucket",
+        "S3 bucket for records (empty for none)",
+        "a copy that Vault's loss does not take",
+        _matching(f"({BUCKET})?", "a bucket", "give its name alone, without s3:// and without a path"),
+    ),
     Question(
         "s3_owner",
         "Account that owns the bucket (12 digits; empty: not checked)",

@@ -131,6 +131,11 @@ class RevealedCode:
     code: str
 
 
+def plain(custodian: str) -> str:
+    """A custodian's name or fingerprint as it is compared."""
+    return "".join(custodian.split()).upper()
+
+
 def read(data: bytes) -> Challenge:
     """Read a challenge file, from whomever it came.
 

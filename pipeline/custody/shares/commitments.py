@@ -33,11 +33,13 @@ from dataclasses import dataclass
 
 from pipeline.core.errors import UsageProblem
 from pipeline.core.secret import Secret
+from pipeline.core.typed_text import shown
 from pipeline.custody.shares.slip39 import normalise
 
 SALT_BYTES = 16
 CODES = 64
 CODE_BYTES = 10
+CODE_LETTERS = 16
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford: no I, L, O, U
 _CROCKFORD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _ALPHABET)
 
@@ -120,8 +122,27 @@ def code(place: Place, number: int, words: Secret) -> Secret:
     derived = HKDF(
         SHA256(), CODE_BYTES, salt=place.record_id.encode(), info=f"orgkey check code 1:{number}".encode()
     ).derive(normalise(words).reveal())
-    text = base64.b32encode(derived).decode().translate(_CROCKFORD)
-    return Secret("-".join(text[start : start + 4] for start in range(0, len(text), 4)))
+    return Secret(_grouped(base64.b32encode(derived).decode().translate(_CROCKFORD)))
+
+
+def typed_codes(text: str) -> list[str]:
+    """Take apart what a person typed as one or more codes, each in one word or in several."""
+    codes, part = [], ""
+    for word in re.split(r"[\s,;]+", text):
+        part += _plain(word)
+        if len(part) >= CODE_LETTERS:
+            codes.append(_grouped(part))
+            part = ""
+    return codes + ([_grouped(part)] if part else [])
+
+
+def _grouped(text: str) -> str:
+    return "-".join(text[start : start + 4] for start in range(0, len(text), 4))
+
+
+def _plain(typed: str) -> str:
+    """The letters and digits of a code: in upper case, O as 0, I and L as 1, whatever stands between them."""
+    return re.sub(r"[\W_]", "", shown(typed)).upper().translate(str.maketrans("OIL", "011"))
 
 
 def code_hash(salt: str, place: Place, number: int, code: Secret) -> str:
@@ -140,8 +161,8 @@ def code_hash(salt: str, place: Place, number: int, code: Secret) -> str:
         UsageProblem: It has not the form of a code, or the number is out of range.
     """
     _check_number(number)
-    text = re.sub(r"[\s-]", "", code.text().upper()).translate(str.maketrans("OIL", "011"))
-    if len(text) != 16 or any(letter not in _ALPHABET for letter in text):
+    text = _plain(code.text())
+    if len(text) != CODE_LETTERS or any(letter not in _ALPHABET for letter in text):
         raise UsageProblem("this is not a check code", hint="a code is four groups of four letters or digits")
     return _digest([*place.lines(salt), str(number), text])
 

@@ -48,7 +48,8 @@ function element(name, content, kind) {
 
 /** The fingerprint that was typed: undefined if none, null if it is not one. */
 function typed() {
-  const digits = byId("fingerprint").value.replace(/^0x/i, "").replace(/[\s:]/g, "").toUpperCase();
+  // Marks that do not show come along from other pages and dialogues.
+  const digits = byId("fingerprint").value.normalize("NFKC").replace(/[\s\p{Cf}:]/gu, "").replace(/^0x/i, "").toUpperCase();
   return digits === "" ? undefined : /^[0-9A-F]{40}$/.test(digits) ? digits : null;
 }
 

@@ -53,7 +53,7 @@ def test_everything_that_decides_is_asked() -> None:
         {
             "Fingerprint of the Org Key": [PIN],
             "Address of Vault": ["127.0.0.1:8200", "https://vault:8200"],
-            "S3 bucket": ["records"],
+            "S3 bucket": ["s3://records", "records"],
             "Account that owns": ["1234", "111122223333"],
             "Object Lock": ["governanc", "governance"],
             "Days for which": ["soon", "30"],
@@ -75,7 +75,7 @@ def test_everything_that_decides_is_asked() -> None:
     assert made.path["custodians"].needs[0].threshold == 2
     again = [question for question in person.asked if not question.startswith("\n")]
     assert [question.splitlines()[1][:8] for question in again] == [
-        "Address ", "Account ", "Object L", "Days for", "Region o", "Custodia",
+        "Address ", "S3 bucke", "Account ", "Object L", "Days for", "Region o", "Custodia",
     ]  # fmt: skip
     assert "an address looks like https://vault.example.com:8200" in again[0]
 

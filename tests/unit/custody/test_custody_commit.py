@@ -77,6 +77,19 @@ def test_a_code_may_be_typed_as_people_type() -> None:
     assert commitments.code_hash(SALT, PLACE, 3, Secret(typed)) == commitments.code_hash(SALT, PLACE, 3, code)
 
 
+def test_codes_are_taken_apart_however_they_are_typed() -> None:
+    codes = [commitments.code(PLACE, number, WORDS).text() for number in (3, 4)]
+    first, second = codes
+    for typed in (
+        f"{first} {second}",
+        f"{first.replace('-', ' ')}, {second.replace('-', '')}",
+        "\u200e" + first.replace("-", "\u2011") + "\n" + second.replace("-", "\u2013").lower(),
+    ):
+        assert commitments.typed_codes(typed) == codes
+    assert commitments.typed_codes("") == []
+    assert commitments.typed_codes("hello") == ["HE11-0"]
+
+
 @pytest.mark.parametrize("text", ["", "ABCD", "U" * 16, "0" * 17, "€" * 16])
 def test_what_is_no_code_is_called_so(text: str) -> None:
     with pytest.raises(UsageProblem):
