@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.cli import backups_map
 from pipeline.cli.command import COPY_CODES, Invocation, command, opt, since_day
 from pipeline.cli.documents.backups import BackupsVerifyDocument, VerifiedBackupItem
-from pipeline.cli.output import table
+from pipeline.cli.output import hints, table
 from pipeline.cli.transfer import Transfer
 from pipeline.core.errors import Code, UsageProblem
 from pipeline.core.text import amount
@@ -104,6 +104,7 @@ def lines(result: VerifyOutcome, code: Code) -> list[str]:
         *table(("backup", "", "holds", "made by", "read"), rows),
         "",
         *(f"  - {line}" for line in problems),
+        *hints(item.hint for item in result.backups),
         *([f"{result.left} more were not to be read in this run"] if result.left else []),
         f"{good} of {len(result.backups)} backups verified; exit code {int(code)}: {code.meaning}",
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.cli import completion
 from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, epoch_option, epochs, opt
 from pipeline.cli.documents.escrow import DrillDocument
-from pipeline.cli.output import printable, spaced, table
+from pipeline.cli.output import hints, printable, spaced, table
 from pipeline.core.errors import Code, UsageProblem, first_of
 from pipeline.evidence import timestamp
 from pipeline.evidence.ledger.drill_results import NOT_REACHED, Proof, Result
@@ -56,6 +56,9 @@ def drill(
             f"{once} can be read only once, and a drill opens a backup for every path",
             hint="give a file, a folder or s3://; `orgkey backups verify` reads a pipe",
         )
+    for item in backups:
+        if item.path is not None and item.state is None:
+            item.start()  # says why it cannot be read, before anybody brings a share
     request = story.DrillRequest(
         epochs=epochs(epoch),
         targets=tuple(source or ()),
@@ -103,8 +106,7 @@ def lines(result: Drill) -> list[str]:
         shown.append(f"drill passed; RTO {result.rto_seconds:.2f} s (slowest copy and path)")
     else:
         shown.append("drill FAILED" if result.held else "drill not held: too few people brought a share")
-        shown += [f"hint: {printable(hint)}" for hint in result.hints]
-    return shown
+    return [*shown, *hints(result.hints)]
 
 
 def _group(items: list[Result]) -> list[str]:

@@ -10,7 +10,7 @@ from pipeline.archive.catalog import Catalog, Copy
 from pipeline.archive.run import KeyScope
 from pipeline.cli.command import COPY_CODES, Invocation, command
 from pipeline.cli.documents.stored import ListDocument
-from pipeline.cli.output import Output, spaced, table
+from pipeline.cli.output import Output, hints, spaced, table
 from pipeline.core.errors import Code
 from pipeline.core.isolation import isolated
 from pipeline.evidence.ledger import drill_history
@@ -80,8 +80,8 @@ def lines(context: KeyScope, surveys: Sequence[Catalog], known: Mapping[str, Las
         if rows:
             headings = ("epoch", "state", "copy", "version", "sha256", "", "")
             shown += ["  " + line for line in table(headings, rows)]
-        hints = [copy.hint for epoch in item.epochs for copy in epoch.copies if epoch.record and copy.hint]
-        shown += [f"  hint: {hint}" for hint in dict.fromkeys(hints)]
+        told = (copy.hint for epoch in item.epochs for copy in epoch.copies if epoch.record)
+        shown += [f"  {line}" for line in hints(told)]
         shown.append("")
     return shown
 

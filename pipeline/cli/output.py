@@ -116,6 +116,11 @@ def _json_escaped(char: str) -> str:
     return char if char.isprintable() else json.dumps(char)[1:-1]
 
 
+def hints(told: Iterable[str | None]) -> list[str]:
+    """The lines that say what to do about several things, each once."""
+    return [f"hint: {printable(text)}" for text in dict.fromkeys(told) if text]
+
+
 def table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
     """Lay out rows in columns that are as wide as they need to be, and no wider than the terminal."""
     everything = terminal.fitted([headings, *(tuple(printable(cell) for cell in row) for row in rows)])

@@ -64,7 +64,7 @@ _UNREAD: Final = frozenset({
     Code.UNREACHABLE, Code.DENIED, Code.DEADLINE, Code.CONFLICT, Code.DEGRADED, Code.UNSUPPORTED,
     Code.LOCAL_FILES, Code.PROGRAM_MISSING,
 })  # fmt: skip
-"""What keeps a backup from being read says nothing of the key."""
+"""What keeps a backup from being read proves nothing of the key, nor of the copy that it came from."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,9 @@ class Drill:
     @property
     def hints(self) -> tuple[str, ...]:
         """What to do about what went wrong, each once."""
-        return tuple(dict.fromkeys(item.hint for item in self.results if not item.passed and item.hint))
+        return tuple(
+            dict.fromkeys(item.hint for item in self.results if item.code is not Code.OK and item.hint)
+        )
 
     @property
     def rto_seconds(self) -> float:
@@ -263,16 +265,20 @@ def _open_backups(
             "it",
         )  # fmt: skip
         if isinstance(result, OrgkeyError):
-            problems.append(f"{source.name}: {result.message}")
-            codes.append(Code.PROOF_FAILED)
             if result.code in _UNREAD:
-                codes[-1], opened.hint = result.code, opened.hint or result.hint
+                codes.append(result.code)
+                opened.notes += (f"the backup {source.name} was not read: {result.message}",)
+                opened.hint = opened.hint or result.hint
+            else:
+                codes.append(Code.PROOF_FAILED)
+                problems.append(f"{source.name}: {result.message}")
             continue
         by.append(result.engine)
         if result.integrity == "none":
             opened.notes += (f"{source.name} has no integrity code: an alteration would not be noticed",)
     opened.seconds["backup"] = time.monotonic() - started
-    opened.proofs["backup"] = Proof(not problems, tuple(dict.fromkeys(by)), "; ".join(problems) or None)
+    if by or problems:
+        opened.proofs["backup"] = Proof(not problems, tuple(dict.fromkeys(by)), "; ".join(problems) or None)
     opened.code = first_of([opened.code, *codes])
 
 
@@ -310,7 +316,7 @@ def _bad_copy(epoch: Epoch, copy: Copy) -> Result:
         None,
         {
             "digest": Proof(read, ("sha256",) if read else (), None if read else copy.problem),
-            "authentic": Proof(False, (), copy.problem),
+            "authentic": Proof(False, (), copy.problem if read else NOT_REACHED),
         },
         {"fetch": copy.seconds, "total": copy.seconds},
         copy.code,

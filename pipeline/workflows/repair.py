@@ -24,6 +24,7 @@ class Repaired:
         version: Its version.
         problem: What was wrong, or why it still is.
         code: ``OK``, or why the copy is still bad.
+        hint: What to do about that.
     """
 
     epoch: str
@@ -33,6 +34,7 @@ class Repaired:
     version: str | None
     problem: str | None
     code: Code
+    hint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,10 @@ def _repair_epoch(scope: KeyScope, archive: Archive, epoch: Epoch, *, dry_run: b
             )
         for name, error in written.failures.items():
             failed = _left(bad[name], "failed", record.epoch)
-            done[name] = replace(failed, problem=error.message, code=error.code)
+            done[name] = replace(failed, problem=error.message, code=error.code, hint=error.hint)
     return [done[copy.target] for copy in epoch.copies]
 
 
 def _left(copy: Copy, action: str, epoch: str) -> Repaired:
-    return Repaired(epoch, copy.target, action, copy.location, copy.version, copy.problem, copy.code)
+    hint = copy.hint if action == "not read" else None
+    return Repaired(epoch, copy.target, action, copy.location, copy.version, copy.problem, copy.code, hint)

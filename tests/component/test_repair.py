@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.archive import journal
 from pipeline.cli import status_text
-from pipeline.core.errors import Code, Locked, UsageProblem
+from pipeline.cli.documents.upkeep import RepairDocument
+from pipeline.core.errors import Code, Locked, OrgkeyError, UsageProblem
 from pipeline.monitoring.status import status
 from pipeline.report.build import build
 from pipeline.report.model import ProofState
@@ -75,12 +76,13 @@ def test_a_dry_run_writes_nothing_anywhere(world: World) -> None:
 
 
 @pytest.mark.parametrize(("error", "code"), [(unreachable(), Code.UNREACHABLE), (denied(), Code.DENIED)])
-def test_a_copy_that_cannot_be_written_is_named(world: World, error: object, code: Code) -> None:
+def test_a_copy_that_cannot_be_written_is_named(world: World, error: OrgkeyError, code: Code) -> None:
     world.store(world.mint(), "a")
-    world.targets["c"].failures["put"] = error  # type: ignore[assignment]  # both are OrgkeyErrors
+    world.targets["c"].failures["put"] = error
     done = repair(world.context)
     assert actions(done) == {"a": "kept", "b": "copied", "c": "failed"}
     assert done.code is code
+    assert RepairDocument.of(done, dry_run=False).lines()[-1] == f"hint: {error.hint}"
 
 
 def test_an_epoch_without_a_good_copy_cannot_be_repaired(world: World) -> None:

@@ -33,6 +33,7 @@ class VerifiedBackupItem(Part):
         epoch: Of the key that opened it, or null.
         seconds: How long that took.
         problem: What is wrong, or null.
+        hint: What to do where it could not be read to its end, or null.
         exit_code: The exit code that it stands for.
     """
 
@@ -54,6 +55,7 @@ class VerifiedBackupItem(Part):
     epoch: str | None = at("key.epoch.name")
     seconds: float
     problem: str | None
+    hint: str | None
     exit_code: Code = at("code")
 
 

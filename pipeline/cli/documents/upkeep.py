@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pipeline.cli.output import table
+from pipeline.cli.output import hints, table
 from pipeline.core.documents import Document, Part, at
 from pipeline.core.errors import Code
 
@@ -20,6 +20,7 @@ class RepairedItem(Part):
         location: Where it is.
         version: Its version there, or null.
         problem: What is wrong, or null.
+        hint: What to do about it, or null.
         exit_code: The exit code that it stands for.
     """
 
@@ -29,6 +30,7 @@ class RepairedItem(Part):
     location: str
     version: str | None
     problem: str | None
+    hint: str | None
     exit_code: Code = at("code")
 
 
@@ -50,7 +52,10 @@ class RepairDocument(Document, printed_by="orgkey repair"):
         rows = [
             (item.epoch, item.target, item.action, item.location, item.problem or "") for item in self.copies
         ]
-        return table(("epoch", "copy", "action", "where", "why"), rows)
+        return [
+            *table(("epoch", "copy", "action", "where", "why"), rows),
+            *hints(item.hint for item in self.copies),
+        ]
 
 
 class RetainedItem(Part):

@@ -46,6 +46,7 @@ class Backup:
         problem: Why none does for sure, in words.
         code: ``OK``; ``STALE`` when no escrowed key opens it.
         archived: Whether it has to be brought back from an archive before it can be read.
+        hint: What to do where its head cannot be read.
     """
 
     source: BackupSource
@@ -54,6 +55,7 @@ class Backup:
     problem: str | None
     code: Code
     archived: bool = False
+    hint: str | None = None
 
     @property
     def key(self) -> EscrowedKey | None:
@@ -124,7 +126,7 @@ def map_backups(
 def _look(source: BackupSource, keys: Sequence[EscrowedKey], missed: Sequence[Code]) -> Backup:
     about = isolated(lambda: read_backup.header_of(source), "it")
     if isinstance(about, OrgkeyError):
-        return Backup(source, None, (), about.message, about.code, isinstance(about, Archived))
+        return Backup(source, None, (), about.message, about.code, isinstance(about, Archived), about.hint)
     named = tuple(key for key in keys if not key.key_ids.isdisjoint(about.key_ids))
     if named:
         return Backup(source, about, named, None, Code.OK)

@@ -32,6 +32,7 @@ class PreparedBackup:
     seconds: float = 0.0
     problem: str | None = None
     code: Code = Code.OK
+    hint: str | None = None
 
 
 def prepare(
@@ -95,7 +96,7 @@ class _Keyring:
 
 def _unlock(backup: Backup, keyring: _Keyring, missed: Sequence[Code]) -> PreparedBackup:
     if backup.head is None or not backup.keys:
-        return PreparedBackup(backup, problem=backup.problem, code=backup.code)
+        return PreparedBackup(backup, problem=backup.problem, code=backup.code, hint=backup.hint)
     failed: PreparedBackup | None = None
     for key in backup.keys:
         opener = isolated(partial(keyring.opener, key), f"epoch {key.epoch.name}")
@@ -106,7 +107,9 @@ def _unlock(backup: Backup, keyring: _Keyring, missed: Sequence[Code]) -> Prepar
             else isolated(partial(opener.session_key, backup.head), "it")
         )
         if isinstance(session, OrgkeyError):  # another key may open it
-            failed = failed or PreparedBackup(backup, key=key, problem=session.message, code=session.code)
+            failed = failed or PreparedBackup(
+                backup, key=key, problem=session.message, code=session.code, hint=session.hint
+            )
             continue
         if session is not None:
             return PreparedBackup(backup, session, key, time.monotonic() - started)

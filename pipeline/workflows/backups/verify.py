@@ -103,6 +103,7 @@ class VerifiedBackup:
         code: ``OK``; ``DEGRADED`` where no integrity code protects it or an expected entry is missing; else
             what went wrong.
         recorded: What the ledger keeps of it.
+        hint: What to do where it could not be read to its end.
     """
 
     source: BackupSource
@@ -112,6 +113,7 @@ class VerifiedBackup:
     problem: str | None
     code: Code
     recorded: BackupRead
+    hint: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -294,10 +296,13 @@ def _entered(
 ) -> VerifiedBackup:
     """What came of one backup, wherever it was read."""
     source, key = item.backup.source, item.key
-    code, problem, result, sha256 = item.code, item.problem, None, None
+    code, problem, hint, result, sha256 = item.code, item.problem, item.hint, None, None
     if found is not None:
         code, problem = read_backup.verdict(found.outcome)
-        result = None if isinstance(found.outcome, OrgkeyError) else found.outcome
+        if isinstance(found.outcome, OrgkeyError):
+            hint = found.outcome.hint
+        else:
+            result = found.outcome
         sha256 = found.sha256
     recorded = known.model_copy(
         update={
@@ -307,7 +312,7 @@ def _entered(
             "epoch": key.epoch.name if key else None,
         } | (_held(result) if result else {})
     )  # fmt: skip
-    return VerifiedBackup(source, result, key, seconds, problem, code, recorded)
+    return VerifiedBackup(source, result, key, seconds, problem, code, recorded, hint)
 
 
 def _held(result: ReadResult) -> dict[str, object]:
