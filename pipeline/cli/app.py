@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from itertools import pairwise
 from typing import Annotated, NoReturn, TypeGuard
 
 import typer
@@ -192,6 +193,7 @@ def _report(problem: OrgkeyError, as_json: bool) -> None:
 
 def _run(as_json: bool) -> Code:
     try:
+        _refuse_empty_values(sys.argv[1:])
         _choose_log_format(sys.argv[1:])
         result = app(prog_name="orgkey", standalone_mode=False)
     except typer.Exit as leave:
@@ -246,6 +248,18 @@ def _problem(error: BaseException) -> OrgkeyError:
     if isinstance(error, SystemExit):  # the parser's own: it takes any broken pipe for that of stdout
         error = error.__context__ or error
     return files.exhaustion(error, "go on") or _internal(error)
+
+
+def _refuse_empty_values(words: list[str]) -> None:
+    """An empty value is a variable that a script has not set; left out, it would mean something else.
+
+    Raises:
+        UsageProblem: There is one.
+    """
+    for option, value in pairwise([*words, "-"]):
+        name, given, inside = option.partition("=")
+        if name.startswith("--") and not (inside if given else value).strip():
+            raise UsageProblem(f"{name} has an empty value", hint="give it one, or leave it out")
 
 
 def _choose_log_format(words: list[str]) -> None:

@@ -113,14 +113,17 @@ def since_day(text: str | None) -> datetime | None:
     """The moment that ``--since`` names: the beginning of a day, in UTC.
 
     Raises:
-        UsageProblem: It is not a date.
+        UsageProblem: It is not a date, or lies ahead: nothing is from then on.
     """
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        day = datetime.fromisoformat(text).replace(tzinfo=UTC)
     except ValueError:
         raise UsageProblem(f"--since {text!r} is not a date", hint="write it as 2026-01-31") from None
+    if day > datetime.now(UTC):
+        raise UsageProblem(f"--since {text} is in the future", hint="give the first day of a past period")
+    return day
 
 
 DRY_RUN: Final[Any] = opt("--dry-run", "Say what would be done, and do nothing.")

@@ -55,7 +55,7 @@ def check(
         return _many(call, keys, out)
     if out is not None:
         raise UsageProblem(
-            "this challenge is for one key: its codes are printed", hint="leave --out out, and send the codes"
+            "this challenge is for one key: its codes are printed", hint="give no --out, and send the codes"
         )
     asked = protocol.read(data)
     call.out.progress(

@@ -171,9 +171,12 @@ def challenge(
                 read = protocol.read(path.read_bytes())
                 asked.setdefault(read.custodian, {})[item.member.name] = read
     problems = {item.member.name: item.problem for item in results if item.problem}
-    if not asked and not problems:
+    people = [one for keys in asked.values() for one in keys.values()]
+    known = {protocol.plain(text) for one in people for text in (one.custodian, one.name)}
+    missing = [name for name in custodian or () if protocol.plain(name) not in known]
+    if (missing or not asked) and not problems:
         raise UsageProblem(
-            "no key has a custodian " + (" or ".join(custodian) if custodian else "to be asked"),
+            "no key has a custodian " + (" or ".join(missing) if custodian else "to be asked"),
             hint="`orgkey custody posture --config FILE` says who holds what",
         )
     items = []

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.fleet_run import MemberResult
-from pipeline.cli.output import table
+from pipeline.cli.output import counted, table
 from pipeline.core.errors import PRECEDENCE, Code
 from pipeline.monitoring import prometheus
 from pipeline.report.formats import fleet
@@ -34,7 +34,7 @@ def lines(results: Sequence[MemberResult], verdicts: Mapping[str, int], code: Co
         *(table(("key", "code", "why"), rows) if rows else ()),
         *([f"and {len(bad) - most} more"] if len(bad) > most else []),
         *([""] if rows else []),
-        f"{len(results)} keys: {counts or 'none'}; exit code {int(code)}: {code.meaning}",
+        f"{counted(len(results), 'key')}: {counts or 'none'}; exit code {int(code)}: {code.meaning}",
     ]
 
 

@@ -15,7 +15,7 @@ from typing import Final, TextIO
 
 _RED: Final = (
     "FAIL", "FAILED", "BROKEN", "BAD", "MISSING", "UNREACHABLE", "NOT STORED", "NOT READABLE", "NONE", "NO",
-    "failed", "damaged", "cannot be restored", "error",
+    "failed", "damaged", "not proven", "cannot be restored", "error",
 )  # fmt: skip
 _YELLOW: Final = (
     "WARN", "OVERDUE", "DUE", "TOO SHORT", "UNKNOWN", "YES, WITH GAPS", "NOT PROVEN", "stale", "degraded",

@@ -19,7 +19,7 @@ from pipeline.core.errors import Conflict, LocalFilesProblem, OrgkeyError, Usage
 from pipeline.core.secret import Secret
 from pipeline.core.state_files import Moment, StateFile
 from pipeline.core.text import one_line
-from pipeline.custody.custodians.challenge import Challenge, ChallengedShare, Older
+from pipeline.custody.custodians.challenge import Challenge, ChallengedShare, Older, plain
 from pipeline.custody.shares import commitments
 from pipeline.custody.shares.identify import place_of
 from pipeline.custody.shares.manifest_section import PathEntry, ShareEntry
@@ -300,19 +300,16 @@ def _chosen(all_seats: list[Seat], who: Collection[str], *, if_any: bool) -> lis
             "the latest epoch has no custodians",
             hint="a group of custodians is a [holder.*] of kind openpgp; `orgkey custody rotate` applies it",
         )
-    names = {_plain(text) for text in who}
-    chosen = [seat for seat in people if not names or {_plain(seat.share.label), _plain(seat.name)} & names]
-    unknown = names - {_plain(text) for seat in chosen for text in (seat.share.label, seat.name)}
+    names = {plain(text) for text in who}
+    chosen = [seat for seat in people if not names or {plain(seat.share.label), plain(seat.name)} & names]
+    known = {plain(text) for seat in chosen for text in (seat.share.label, seat.name)}
+    unknown = [text for text in who if plain(text) not in known]
     if unknown and not if_any:
         raise UsageProblem(
-            "no custodian of the latest epoch is called " + ", ".join(sorted(unknown)),
+            "no custodian of the latest epoch is called " + ", ".join(unknown),
             hint="it has " + ", ".join(sorted({f"{seat.name} ({seat.share.label})" for seat in people})),
         )
     return chosen
-
-
-def _plain(text: str) -> str:
-    return "".join(text.split()).upper()
 
 
 def _number(scope: KeyScope, seat: Seat, used: Collection[int], *, new: bool) -> int:

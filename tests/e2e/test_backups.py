@@ -118,6 +118,8 @@ def test_verify_map_status_and_drill(desk: Desk, server: Path, folder: Path) -> 
     os.mkfifo(desk.folder / "pipe")
     for place in ("-", str(desk.folder / "pipe")):
         assert "read only once" in desk.run("drill", "--backup", place, expect=2).error[0]
+    assert "No such file" in desk.run("drill", "--backup", str(folder / "gone.pgp"), expect=3).error[0]
+    assert desk.ask("status")["gate"]["ok"]  # nothing was drilled, and nothing has failed
 
     # The Org Key was regenerated, and nobody escrowed the new one.
     (folder / "zz-new.pgp").write_bytes(encrypt(server, b"new", to="nistp256"))
@@ -246,6 +248,8 @@ def test_damage_is_named_and_never_verified(desk: Desk, server: Path) -> None:
     assert "empty" in found["empty"]["problem"]
     missing = desk.ask("backups", "verify", str(folder / "nowhere"), expect=3)["backups"][0]
     assert "No such file" in missing["problem"]
+    shown = desk.run("backups", "verify", str(folder / "nowhere"), expect=3).out
+    assert f"hint: {missing['hint']}" in shown
 
 
 def test_a_wrong_key_under_the_right_id_is_no_success(desk: Desk, server: Path) -> None:
@@ -474,8 +478,13 @@ def test_parts_and_dates_choose_and_several_are_read_at_once(desk: Desk, server:
     assert sorted(name for part in parts for name in part) == sorted(everything)
     again = [set(rows(desk.ask("backups", "verify", "--part", f"{at}/3"))) for at in (1, 2, 3)]
     assert again == parts
-    assert desk.ask("backups", "verify", "--since", "2099-01-01")["left"] == 8
-    for words in (("--part", "4/3"), ("--newest", "0"), ("--since", "tomorrow"), ("--jobs", "-1")):
+    for path in folder.rglob("*.[pa]*"):
+        os.utime(path, (10**9, 10**9))
+    assert desk.ask("backups", "verify", "--since", "2020-01-01")["left"] == 8
+    for words in (
+        ("--part", "4/3"), ("--newest", "0"), ("--jobs", "-1"),
+        ("--since", "tomorrow"), ("--since", "2999-01-01"),
+    ):  # fmt: skip
         assert desk.run("backups", "verify", *words, expect=2).error
 
 

@@ -210,7 +210,7 @@ def test_who_is_overdue_breaks_the_gate(desk: Desk, epoch: str, bob: Custodian) 
 
 def test_names_of_nobody_are_refused_with_those_there_are(desk: Desk, epoch: str) -> None:
     run = desk.run("custody", "challenge", "--custodian", "Mallory", "--out", str(desk.folder), expect=2)
-    assert "MALLORY" in run.error[0]
+    assert "Mallory" in run.error[0]
     assert FINGERPRINTS["alice"] in run.error[1]
 
 

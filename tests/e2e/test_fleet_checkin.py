@@ -94,6 +94,9 @@ def test_one_file_asks_for_all_keys_and_one_answers(keys: Keys, bob: Custodian) 
     mail = keys.challenge()
     assert mail.read_bytes() == keys.challenge().read_bytes(), "an open challenge stays the same"
 
+    line = ("challenge", "--custodian", BOB, "--custodian", "Bbo", "--out", str(keys.mail))
+    assert keys.run(*line, expect=2)["error"]["message"] == "no key has a custodian Bbo"
+
     hint = bob.check(mail, expect=2).error[1]
     assert "--out" in hint
     answer = bob.folder / "answer.json"

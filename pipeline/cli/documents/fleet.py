@@ -17,8 +17,8 @@ class FleetMemberItem(Part):
     Attributes:
         name: The configuration file's name without its ending.
         config: The file.
-        verdict: ``good``, ``stale``, ``degraded``, ``damaged``, ``cannot be restored``, ``not known``, or
-            ``failed``.
+        verdict: ``good``, ``stale``, ``degraded``, ``damaged``, ``not proven``, ``cannot be restored``,
+            ``not known``, or ``failed``.
         exit_code: How its run ended.
         problem: Why there is no result, or null.
         seconds: How long it took.

@@ -13,7 +13,9 @@ from pipeline.core.digest import sha256
 from pipeline.core.text import age, printable, spaced
 
 _TONES: Final = {"good": "ok", "stale": "warn", "degraded": "warn"}
-_WORST_FIRST: Final = ("cannot be restored", "damaged", "failed", "not known", "degraded", "stale", "good")
+_WORST_FIRST: Final = (
+    "cannot be restored", "damaged", "not proven", "failed", "not known", "degraded", "stale", "good",
+)  # fmt: skip
 _MARKS: Final = {"ok": "✓", "warn": "!", "bad": "✗"}
 
 
