@@ -56,7 +56,7 @@ class Party(Strict):
     """A place with its failure domain and those who control it."""
 
     domain: str = ""
-    controlled_by: tuple[Text, ...] = Field(min_length=1)
+    controlled_by: tuple[str, ...] = Field(min_length=1)
 
 
 class Reached(Strict):

@@ -114,7 +114,7 @@ WRONG: list[tuple[str, object, str]] = [
     ("target/s3-eu/region", "", "a region looks like"),
     ("target/s3-eu/region", "Frankfurt am Main", "a region looks like"),
     ("target/s3-eu/expected_bucket_owner", " ", "it is empty"),
-    ("target/s3-eu/controlled_by", ["aws-admins", ""], "it is empty"),
+    ("target/s3-eu/controlled_by", ["aws-admins", ""], "the name of a party is empty"),
     ("target/disk/path", "", "it is empty"),
     ("holder/aws/key_id", "", "it is empty"),
     ("identity/writer/vault/role_id_file", "", "it is empty"),
