@@ -31,8 +31,7 @@ _NOT_LOADED: Final = (
     "pipeline.config.setup.",
     "pipeline.devstack.",
     "pipeline.openpgp.proofs.pgpy_child.",
-    "pipeline.sources.backups.crew.dask_readers.",
-    "pipeline.sources.backups.crew.dask_worker.",
+    "pipeline.sources.backups.crew.dask_",
     "pipeline.sources.backups.worker.",
 )
 """What members do not use, programs of their own, and what needs Dask: it brings a thread of its own."""

@@ -20,6 +20,7 @@ from tests.support.commandline import ROOT
 from tests.support.secure_stack import Certificates
 
 HONEST = "pipeline.sources.backups.crew.dask_worker"
+TLS = "pipeline.sources.backups.crew.dask_tls"
 _STARTED = re.compile(rb"Scheduler at:\s+(tls://\S+)")
 
 
@@ -61,7 +62,7 @@ class DaskCrew:
 
     def _scheduler(self) -> subprocess.Popen[bytes]:
         words = ("distributed.cli.dask_scheduler", "--host", "tls://127.0.0.1:0", "--no-dashboard")
-        return self._start(*words, *self._tls())
+        return self._start(*words, *self._tls(), "--preload", TLS)
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()

@@ -7,6 +7,8 @@ import sys
 from distributed import LocalCluster
 from distributed.security import Security
 
+from pipeline.sources.backups.crew import dask_tls  # noqa: F401 - for what its import does
+
 
 def main(preload: str, ca: str, cert: str, key: str) -> None:
     """Say where it is, and serve until standard input ends."""

@@ -16,6 +16,7 @@ import dask.config
 
 from pipeline.core import hardening
 from pipeline.core.errors import OrgkeyError
+from pipeline.sources.backups.crew import dask_tls  # noqa: F401 - for what its import does
 
 if TYPE_CHECKING:
     from pipeline.sources.backups.crew.crew_key import CrewKey
