@@ -98,7 +98,7 @@ def probe(bucket: Bucket, what: str, right: Right) -> None:
 
     def ask(client: Any) -> None:
         try:
-            getattr(client, right.operation)(**request)
+            answer = getattr(client, right.operation)(**request)
         except botocore.exceptions.ClientError as error:
             code, words, _ = error_parts(error)
             # Some servers have a plain 400 for it, with words.
@@ -110,13 +110,27 @@ def probe(bucket: Bucket, what: str, right: Right) -> None:
         else:
             if right.operation == "put_object":
                 known = "looks at no checksum" if "ContentMD5" in right.more else "knows no SHA-256 checksums"
+                gone = _taken_back(client, bucket.named() | {"Key": key}, answer.get("VersionId"))
                 raise IntegrityProblem(
                     f"{what}: the server {known}: it stored {bucket.location(key)}, "
                     "whose checksum is another's",
-                    hint="use another server or release, and remove that object",
+                    hint="use another server or release" + ("" if gone else ", and remove that object"),
                 )
 
     bucket.session.call(ask, "s3", what)
+
+
+def _taken_back(client: Any, named: Mapping[str, Any], version: str | None) -> bool:
+    """Remove the one version that a question has made, where the login may."""
+    import botocore.exceptions
+
+    if version is None:
+        return False
+    try:
+        client.delete_object(**named, VersionId=version)
+    except botocore.exceptions.ClientError:
+        return False
+    return True
 
 
 def may(bucket: Bucket, what: str, right: Right) -> bool:

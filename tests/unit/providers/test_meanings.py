@@ -295,6 +295,26 @@ def test_doctor_stores_no_more_where_checksums_are_ignored(tmp_path: Path) -> No
     assert stored.path.partition("?")[0].removeprefix("/b/") in finding.message
 
 
+@pytest.mark.parametrize("status", [204, 403])
+def test_what_a_question_of_doctor_stored_is_taken_back_where_that_is_permitted(
+    tmp_path: Path, status: int
+) -> None:
+    def script(asked: Asked) -> Answer:
+        if asked.method == "DELETE":
+            return Answer(status, xml("AccessDenied"), content_type="application/xml")
+        body = LISTING if "versions" in asked.path else b""
+        return Answer(200, body, {"x-amz-version-id": "v1"}, "application/xml")
+
+    with ScriptedServer(script) as server:
+        place = S3TargetConfig(
+            kind="s3", bucket="b", endpoint_url=server.url, prefix="r", controlled_by=("x",)
+        )
+        (finding,) = S3Backend("s3", place, aws(server.url, tmp_path)).check()
+        stored, gone = (asked for asked in server.asked if asked.method in ("PUT", "DELETE"))
+    assert gone.path == f"{stored.path.partition('?')[0]}?versionId=v1"
+    assert finding.hint.endswith("and remove that object") == (status == 403)
+
+
 def test_a_trial_names_checksums_and_conditions_that_a_server_knows_nothing_of(tmp_path: Path) -> None:
     """As Ceph's gateway up to release 18 answers: what is not known is ignored, and stored."""
 
