@@ -31,6 +31,7 @@ class Counterpart:
         env: Its environment.
         port: Its port, in a network of its own.
         key: Access key and secret key, one for all roles.
+        like: The row whose run is this one's, too: both are of what is here anyway.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Counterpart:
     env: Mapping[str, str] = field(default_factory=dict)
     port: int = 9090
     key: tuple[str, str] = ("test", "test")
+    like: str = ""
 
 
 COUNTERPARTS = (
@@ -73,8 +75,10 @@ COUNTERPARTS = (
     Counterpart("GnuPG 2.4", Part.GPG, "Debian 13", "", "gnupg"),
     Counterpart("Python 3.11", Part.PYTHON, "the host", "3.11", "python"),
     Counterpart("Python 3.12", Part.PYTHON, "the host", "3.12", "python"),
-    Counterpart("Python 3.13", Part.PYTHON, "the host", "3.13", "python"),
+    Counterpart("Python 3.13", Part.PYTHON, "Debian 13", "3.13", "python"),
     Counterpart("Python 3.14", Part.PYTHON, "Debian unstable", "3.14", "python"),
-    Counterpart("OpenSSL of the lock", Part.OPENSSL, "the lock", "", "nothing"),
+    Counterpart(
+        "OpenSSL of the lock", Part.OPENSSL, "the lock", "", "nothing", like="GnuPG of this host"
+    ),
     Counterpart("OpenSSL of the host", Part.OPENSSL, "the host", "", "openssl"),
 )  # fmt: skip

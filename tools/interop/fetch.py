@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,10 +35,15 @@ _GNUPG = (
 )
 _READLINE = ("libreadline8t64", "libtinfo6", "libsqlite3-0", "libbz2-1.0", "zlib1g", "libc6")
 _PYTHON = (
-    *("python3.14-minimal", "python3.14", "libpython3.14-minimal", "libpython3.14-stdlib", "python3.14-venv"),
+    *("python{0}-minimal", "python{0}", "libpython{0}-minimal", "libpython{0}-stdlib", "python{0}-venv"),
     *("libexpat1", "libssl3t64", "libffi8", "liblzma5", "libncursesw6", "libuuid1", "libzstd1", "libgcc-s1"),
     *("libstdc++6", "libmpdec4"),
 )
+
+
+_ONE_AT_A_TIME = threading.Lock()  # several are fetched at a time, and share environments
+# Of Debian, with an OpenSSL that is newer than this host's.
+_RELEASES = {"3.13": "trixie", "3.14": "sid"}
 
 
 class NotHad(Exception):
@@ -99,7 +105,7 @@ def ceph(_: Counterpart) -> Path:
 
 
 def python(item: Counterpart) -> Path:
-    """Install the lock for a Python of this host, or one of Debian's unpacked."""
+    """Install the lock for a Python of this host, or for one of Debian's, unpacked."""
     interpreter = _python(item.version)
     return _environment(f"python-{item.version}", interpreter, None)
 
@@ -122,13 +128,14 @@ def openssl(_: Counterpart) -> Path:
 
 def _python(version: str) -> str:
     name = f"python{version}"
+    if suite := _RELEASES.get(version):
+        packages = (word.format(version) for word in (*_PYTHON, *_READLINE))
+        root = _debian(f"python-{version}-root", suite, tuple(packages))
+        _own_libraries(root, root / "usr" / "bin" / name)
+        return str(root / "usr" / "bin" / name)
     if known := interpreters(version):
         return str(known[0])
-    if version != "3.14":
-        raise NotHad(f"no {name} on this host")
-    root = _debian("python-3.14-root", "sid", (*_PYTHON, *_READLINE))
-    _own_libraries(root, root / "usr" / "bin" / name)
-    return str(root / "usr" / "bin" / name)
+    raise NotHad(f"no {name} on this host")
 
 
 def _uv() -> str:
@@ -144,8 +151,13 @@ def _environment(name: str, interpreter: str, package: str | None) -> Path:
         )
         name = f"{name}-{pins.hexdigest()[:12]}"
     folder = HERE / name
-    if (folder / ".ready").exists():
-        return folder
+    with _ONE_AT_A_TIME:
+        if not (folder / ".ready").exists():
+            _install(folder, interpreter, package)
+    return folder
+
+
+def _install(folder: Path, interpreter: str, package: str | None) -> None:
     uv = _uv()
     _run(uv, "venv", "-q", "--clear", "--python", interpreter, str(folder))
     into = (uv, "pip", "install", "-q", "--python", str(folder / "bin" / "python"))
@@ -155,7 +167,6 @@ def _environment(name: str, interpreter: str, package: str | None) -> Path:
     else:
         _run(*into, package)
     (folder / ".ready").touch()
-    return folder
 
 
 def _debian(name: str, suite: str, packages: tuple[str, ...], *, whole: bool = False) -> Path:

@@ -56,12 +56,17 @@ def main(name: str, got: str, out: str) -> None:
         tempfile.TemporaryDirectory(prefix="interop-") as home,
         _environment(item, Path(got), Path(home)) as env,
     ):
-        result: dict[str, Any] = {"version": item.version, **_version(item, Path(got), env)}
+        versions = {
+            row.name: {"version": row.version, **_version(row, Path(got), env)}
+            for row in COUNTERPARTS
+            if item.name in (row.name, row.like)
+        }
+        result: dict[str, Any] = {}
         if item.part is Part.S3:
             result |= _asked(env, Path(home))
         if not result.get("refused"):
             result |= {"demo": _demo(env), "suite": _suite(env, SUITES.get(item.part, WHOLE))}
-    Path(out).write_text(json.dumps(result))
+    Path(out).write_text(json.dumps({name: result | told for name, told in versions.items()}))
 
 
 @contextmanager
