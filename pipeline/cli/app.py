@@ -14,7 +14,7 @@ from pipeline import __version__
 from pipeline.cli import streams
 from pipeline.cli.lazy import commands, group
 from pipeline.cli.output import report_error
-from pipeline.core import clock, files, hardening, log, signals
+from pipeline.core import clock, hardening, host_limits, log, signals
 from pipeline.core.errors import Code, Interrupted, OrgkeyError, UsageProblem
 from pipeline.core.signals import Signalled
 
@@ -144,7 +144,7 @@ def root(
     ] = False,
 ) -> None:
     """Escrow the Organization Key of a PGP Encryption Server."""
-    files.require_address_space()
+    host_limits.require_address_space()
 
 
 def main() -> NoReturn:
@@ -236,7 +236,7 @@ def _problem(error: BaseException) -> OrgkeyError:
     if isinstance(error, OrgkeyError):
         # A file that cannot be read for want of memory or descriptors is not a mistake of the operator.
         cause = error.__cause__ if isinstance(error, UsageProblem) else None
-        lack = files.exhaustion(cause, "go on") if cause else None
+        lack = host_limits.exhaustion(cause, "go on") if cause else None
         return lack or (_interrupted(error.message) if isinstance(error, Interrupted) else error)
     if isinstance(error, _USAGE_ERRORS):
         message = "no command is given" if _left_out(error) else error.format_message().rstrip(".")
@@ -247,7 +247,7 @@ def _problem(error: BaseException) -> OrgkeyError:
         return _interrupted()
     if isinstance(error, SystemExit):  # the parser's own: it takes any broken pipe for that of stdout
         error = error.__context__ or error
-    return files.exhaustion(error, "go on") or _internal(error)
+    return host_limits.exhaustion(error, "go on") or _internal(error)
 
 
 def _refuse_empty_values(words: list[str]) -> None:

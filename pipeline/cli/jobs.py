@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, ParamSpec
 import typer
 
 from pipeline.cli.output import Output, printable
-from pipeline.core import files, passphrases
+from pipeline.core import host_limits, passphrases
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.signals import Signalled
 
@@ -57,7 +57,7 @@ def job(name: Job, command: str | None = None) -> Callable[[Callable[P, Code]], 
             except (typer.Exit, typer.Abort):
                 raise
             except Exception as error:
-                problem = error if isinstance(error, OrgkeyError) else files.exhaustion(error, "go on")
+                problem = error if isinstance(error, OrgkeyError) else host_limits.exhaustion(error, "go on")
                 if problem is not None:
                     ended(problem.code, problem.message, problem.hint)
                 else:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
-from pipeline.core import files
+from pipeline.core import host_limits
 from pipeline.core.errors import Interrupted, OrgkeyError, ProgramMissing, Unreachable
 from pipeline.core.signals import Signalled
 
@@ -54,7 +54,7 @@ def defect(error: BaseException, what: str, kind: type[OrgkeyError]) -> OrgkeyEr
         what: What was asked.
         kind: What it is called.
     """
-    if (exhausted := files.exhaustion(error, f"ask {what}")) is not None:
+    if (exhausted := host_limits.exhaustion(error, f"ask {what}")) is not None:
         return exhausted
     if isinstance(error, ImportError):
         return ProgramMissing(

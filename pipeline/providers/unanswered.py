@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import urllib3.exceptions as lib
 
 from pipeline.core.errors import OrgkeyError
-from pipeline.core.files import exhaustion
+from pipeline.core.host_limits import exhaustion
 from pipeline.providers import failures, proxy
 from pipeline.providers.text import one_line
 from pipeline.providers.tls.files import SYSTEM, CertificateFacts, Pair, day, read_certificate

@@ -30,7 +30,7 @@ from pipeline.core.errors import (
     Unreachable,
     UsageProblem,
 )
-from pipeline.core.files import no_room
+from pipeline.core.host_limits import no_room
 from pipeline.custody.shares import passphrase, witness
 from pipeline.evidence import statement as certificate
 from pipeline.evidence import timestamp

@@ -17,7 +17,7 @@ from typing import Final, Self
 from pipeline.core import process
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import ProofFailed
-from pipeline.core.files import EXHAUSTION, no_room, own_trouble, require_room
+from pipeline.core.host_limits import EXHAUSTION, no_room, own_trouble, require_room
 from pipeline.core.secret import Secret
 from pipeline.openpgp.gnupg.home import WHAT, Home
 

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Final, Self
 
 from pipeline.core.errors import LocalFilesProblem
-from pipeline.core.files import memory_root, own_trouble, require_room
+from pipeline.core.files import memory_root
+from pipeline.core.host_limits import own_trouble, require_room
 
 PREFIX: Final = "orgkey-gpg-"
 WHAT: Final = "use GnuPG"

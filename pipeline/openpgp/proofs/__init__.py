@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 from pipeline.core import errors
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, OrgkeyError
-from pipeline.core.files import exhaustion
+from pipeline.core.host_limits import exhaustion
 from pipeline.core.process import Cancellation
 from pipeline.core.secret import Secret
 from pipeline.openpgp.key.rewrap import UnlockedKey, unlock

@@ -8,7 +8,8 @@ from typing import Final, TypeVar
 
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import LocalFilesProblem, OrgkeyError
-from pipeline.core.files import exhaustion, memory_root, require_descriptors, require_room
+from pipeline.core.files import memory_root
+from pipeline.core.host_limits import exhaustion, require_descriptors, require_room
 from pipeline.core.isolation import NOT_OURS
 from pipeline.openpgp.proofs.interface import TakesNoPart
 

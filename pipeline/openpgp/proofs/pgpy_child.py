@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from pipeline.core.files import exhaustion
+from pipeline.core.host_limits import exhaustion
 
 Request: TypeAlias = Mapping[str, Any]
 Outcome: TypeAlias = tuple[bool | None, str, str | None]

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, Final, Self
 
-from pipeline.core import files, process
+from pipeline.core import host_limits, process
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import DeadlinePassed
 from pipeline.core.secret import Secret
@@ -107,9 +107,9 @@ class Prestarted:
         self.close()
         status = self._child.returncode if by_itself else None
         if status == -signal.SIGKILL:
-            return files.no_room("run PGPy", "its process was killed")
+            return host_limits.no_room("run PGPy", "its process was killed")
         if status == pgpy_child.EXHAUSTED:
-            return files.no_room("run PGPy", "no memory, room or descriptors are left")
+            return host_limits.no_room("run PGPy", "no memory, room or descriptors are left")
         told = f"its process ended without an answer (status {status})" if by_itself else "it gives no answer"
         return TakesNoPart(f"{told}; try: python -c 'import pgpy'")
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.core import files, process
+from pipeline.core import host_limits, process
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import LocalFilesProblem
 from pipeline.openpgp import signing
@@ -58,7 +58,7 @@ def test_a_full_file_system_in_memory(stored: Keys, tmp_path: Path, size: int) -
         pytest.skip("only root mounts a file system")
     key = stored("ed25519-two-block")
     with Small(tmp_path, size) as small, pytest.MonkeyPatch.context() as patch:
-        for module in (files, gnupg_home, guard):
+        for module in (gnupg_home, guard):
             patch.setattr(module, "memory_root", lambda: small)
             patch.setattr(module, "require_room", lambda *_: None)
         with pytest.raises(LocalFilesProblem):
@@ -155,7 +155,7 @@ def test_24_descriptors() -> None:
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))\n"
         "from pipeline.core.errors import LocalFilesProblem\n"
-        "from pipeline.core.files import require_descriptors\n"
+        "from pipeline.core.host_limits import require_descriptors\n"
         "try: require_descriptors(48, 'prove the key')\n"
         "except LocalFilesProblem as error: print(error.message)\n"
     )
@@ -190,5 +190,5 @@ def test_a_soft_limit_of_the_address_space_is_raised(monkeypatch: pytest.MonkeyP
     made: list[object] = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1 << 20, resource.RLIM_INFINITY))
     monkeypatch.setattr(resource, "setrlimit", lambda *limit: made.append(limit))
-    files.require_address_space()
+    host_limits.require_address_space()
     assert made == [(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))]
