@@ -231,11 +231,13 @@ def _drain(handle: int, origin: str, seconds: float) -> bytes:
 
 
 def _from_command(words: Sequence[str], seconds: float, new: bool) -> Secret:
-    from pipeline.core import process
+    from pipeline.core import environment, process
 
     origin = f"the command {words[0]}"
     try:
-        done = process.run(words, timeout=seconds, env=process.operators_environment(), max_output=LARGEST)
+        done = process.run(
+            words, timeout=seconds, env=environment.operators_environment(), max_output=LARGEST
+        )
     except DeadlinePassed as error:
         raise DeadlinePassed(
             f"{origin} gave no passphrase within {seconds:g} s",

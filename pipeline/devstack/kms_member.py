@@ -10,7 +10,7 @@ from string import Template
 from typing import Any
 
 from pipeline.core import files
-from pipeline.core.process import clean_environment
+from pipeline.core.environment import clean_environment
 from pipeline.core.resources import infra_path
 from pipeline.devstack import wire
 from pipeline.devstack.kms import ACCOUNT, ALLOWED, role_arn

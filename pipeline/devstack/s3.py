@@ -12,8 +12,8 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from pipeline.core import files
+from pipeline.core.environment import clean_environment
 from pipeline.core.errors import LocalFilesProblem, Unreachable, UsageProblem
-from pipeline.core.process import clean_environment
 from pipeline.core.resources import infra_path
 from pipeline.devstack import wire
 from pipeline.devstack.features import S3Trial

@@ -13,8 +13,8 @@ from pipeline.config.identities import VaultIdentity
 from pipeline.config.places import VaultPlace, VaultTargetConfig
 from pipeline.core import files
 from pipeline.core.clock import Deadline
+from pipeline.core.environment import clean_environment
 from pipeline.core.errors import Conflict, LocalFilesProblem, Unreachable
-from pipeline.core.process import clean_environment
 from pipeline.core.resources import infra_path
 from pipeline.core.retry import Retrier
 from pipeline.devstack import wire

@@ -18,7 +18,7 @@ class CommandSource:
         fingerprint: The pin; the command finds it in ``ORGKEY_FINGERPRINT``.
         seconds: How long the command may take.
         limit: Most bytes that it may print.
-        environ: The environment to choose :data:`pipeline.core.process.PASSED` from; the process's own
+        environ: The environment to choose :data:`pipeline.core.environment.PASSED` from; the process's own
             without it.
     """
 
@@ -71,9 +71,9 @@ class CommandSource:
         return Export(done.stdout, name, (f"{name} says: {said}",) if said else ())
 
     def _environment(self) -> dict[str, str]:
-        from pipeline.core import process
+        from pipeline.core import environment
 
-        kept = process.operators_environment(self._environ)
+        kept = environment.operators_environment(self._environ)
         if self._fingerprint:
             kept["ORGKEY_FINGERPRINT"] = self._fingerprint
         return kept

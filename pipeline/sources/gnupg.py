@@ -137,7 +137,7 @@ def _without_status(stderr: bytes) -> bytes:
 
 def _environment() -> dict[str, str]:
     """What gpg needs to find its home and agent, with messages in English, since some are read."""
-    from pipeline.core import process
+    from pipeline.core import environment
 
     kept = {name: value for name in ("GNUPGHOME", "HOME", "USER") if (value := os.environ.get(name))}
-    return process.clean_environment(kept)
+    return environment.clean_environment(kept)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.core import files
-from pipeline.core.process import clean_environment
+from pipeline.core.environment import clean_environment
 from pipeline.devstack import build, processes, wire
 from pipeline.devstack.programs import OPENBAO
 from pipeline.devstack.progress import Progress

@@ -117,13 +117,13 @@ class PaperSheets:
         )
 
     def _print(self, sheet: bytes, keeper: str) -> None:
-        from pipeline.core import log, process
+        from pipeline.core import environment, log, process
 
         done = process.run(
             list(self._item.print_command),
             stdin=sheet,
             timeout=self._deadline.limit(self._item.timeout_seconds),
-            env=process.operators_environment(),
+            env=environment.operators_environment(),
             max_output=65536,
         )
         if done.returncode != 0:

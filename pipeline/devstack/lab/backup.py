@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Final, Literal, cast
 
-from pipeline.core import files, process
+from pipeline.core import environment, files, process
 from pipeline.core.clock import Clock, SystemClock
 from pipeline.core.errors import (
     IntegrityProblem,
@@ -246,7 +246,7 @@ def _unpack(server: LabServer, stream: IO[bytes]) -> IntegrityProblem | None:
 def _child(home: Path, arguments: list[str], *descriptors: int) -> Iterator[subprocess.Popen[bytes]]:
     child = process.start(
         ["gpg", "--homedir", str(home), "--batch", "--yes", "--no-tty", "--quiet", *arguments],
-        env=process.clean_environment({"GNUPGHOME": str(home)}),
+        env=environment.clean_environment({"GNUPGHOME": str(home)}),
         pass_fds=descriptors,
     )
     try:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pipeline.config import Config
 from pipeline.config.sections import Notify
-from pipeline.core import log, process
+from pipeline.core import environment, log, process
 from pipeline.core.errors import Code, OrgkeyError, ProgramMissing, Unreachable, UsageProblem
 from pipeline.core.finding import Finding, Level
 from pipeline.core.isolation import isolated
@@ -73,7 +73,7 @@ def _command(config: Notify, message: Message) -> None:
         config.command,
         stdin=body,
         timeout=config.timeout_seconds,
-        env=process.clean_environment(home),
+        env=environment.clean_environment(home),
         max_output=_MOST_OUTPUT,
     )
     if done.returncode != 0:

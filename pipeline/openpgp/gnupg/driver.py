@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
-from pipeline.core import process
+from pipeline.core import environment, process
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import ProofFailed
 from pipeline.core.host_limits import EXHAUSTION, no_room, own_trouble, require_room
@@ -149,7 +149,7 @@ class GnuPG(Home):
                 ["gpg", *options, *arguments],
                 stdin=stdin,
                 timeout=self.deadline.limit(CALL_SECONDS),
-                env=process.clean_environment({"GNUPGHOME": str(self.home)}),
+                env=environment.clean_environment({"GNUPGHOME": str(self.home)}),
                 pass_fds=inherited,
                 cancellation=self.cancellation,
             )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
-from pipeline.core import process
+from pipeline.core import environment, process
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import DeadlinePassed, LocalFilesProblem, Unreachable
 from pipeline.openpgp.gnupg.home import Home
@@ -125,7 +125,7 @@ def _ask(
                 ["dirmngr", *options],
                 stdin="\n".join(said).encode(),
                 timeout=limit,
-                env=process.clean_environment(extra),
+                env=environment.clean_environment(extra),
                 max_output=3 * MAX_BYTES,  # octets may come escaped, three for one
                 memory=_MEMORY,
             )

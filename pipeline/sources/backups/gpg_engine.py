@@ -11,7 +11,7 @@ import threading
 from contextlib import suppress
 from typing import IO, Final
 
-from pipeline.core import log, process
+from pipeline.core import environment, log, process
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import IntegrityProblem, OrgkeyError, Unsupported
 from pipeline.core.secret import Secret
@@ -60,7 +60,7 @@ def read(
             options.append("--ignore-mdc-error")  # there is none; the verdict says so
         child = process.start(
             ["gpg", *options, "--decrypt"],
-            env=process.clean_environment({"GNUPGHOME": str(home.path)}),
+            env=environment.clean_environment({"GNUPGHOME": str(home.path)}),
             pass_fds=(descriptor,),
         )
         feeder = PipeWriter(cursor, child.stdin)

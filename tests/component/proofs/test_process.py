@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core import process
+from pipeline.core import environment, process
 from pipeline.core.errors import DeadlinePassed, Interrupted, LocalFilesProblem, ProgramMissing
 from pipeline.core.secret import Secret
 
@@ -30,7 +30,7 @@ def test_the_environment_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "leak")
     names = {line.split(b"=")[0] for line in process.run(["env"], timeout=20).stdout.splitlines()}
     assert names <= {b"PATH", b"LANG", b"LC_ALL", b"_", b"PWD", b"SHLVL"}
-    more = process.clean_environment({"HOME": "/nowhere"})
+    more = environment.clean_environment({"HOME": "/nowhere"})
     assert b"HOME=/nowhere" in process.run(["env"], env=more, timeout=20).stdout.splitlines()
 
 
