@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.core.errors import INSPECT_PRECEDENCE, PRECEDENCE, Code
+from pipeline.core.errors import Code
+from pipeline.core.exit_codes import INSPECT_PRECEDENCE, PRECEDENCE
 
 PAGE = Path(__file__).parents[1] / "docs" / "exit-codes.md"
 
 _HEAD = """\
 # Exit codes
 
-<!-- Written by `python -m tools.make_exit_codes` from pipeline/core/errors.py. Change it there. -->
+<!-- Written by `python -m tools.make_exit_codes` from pipeline/core/exit_codes.py. Change it there. -->
 
 Scripts, timers and monitors go by the exit code. A code means the same in every command. 0 means that all
 that was asked is done *and verified*. A partial success, enough but not all, has a code of its own, 24, so

@@ -11,7 +11,8 @@ from typing import Any
 
 from pipeline.cli.fleet_run import MemberResult
 from pipeline.cli.output import counted, table
-from pipeline.core.errors import PRECEDENCE, Code
+from pipeline.core.errors import Code
+from pipeline.core.exit_codes import PRECEDENCE
 from pipeline.monitoring import prometheus
 from pipeline.report.formats import fleet
 

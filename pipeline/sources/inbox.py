@@ -18,7 +18,6 @@ from pipeline.core import files
 from pipeline.core.clock import Clock, Deadline, SystemClock
 from pipeline.core.digest import sha256
 from pipeline.core.errors import (
-    INSPECT_PRECEDENCE,
     Code,
     DeadlinePassed,
     NotAKey,
@@ -27,6 +26,7 @@ from pipeline.core.errors import (
     PublicOnly,
     SeveralKeys,
 )
+from pipeline.core.exit_codes import INSPECT_PRECEDENCE
 from pipeline.core.isolation import isolated
 from pipeline.sources import done_folder
 from pipeline.sources.file import read_export

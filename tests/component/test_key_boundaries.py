@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core import files
-from pipeline.core.errors import INSPECT_PRECEDENCE, Code, Unreachable
+from pipeline.core.errors import Code, Unreachable
+from pipeline.core.exit_codes import INSPECT_PRECEDENCE
 from pipeline.core.redaction import MARK, Redactor
 from pipeline.core.retry import Breaker
 from pipeline.core.secret import Secret

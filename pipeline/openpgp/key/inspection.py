@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from pipeline.core.clock import stamp
-from pipeline.core.errors import INSPECT_PRECEDENCE, Code, first_of
+from pipeline.core.errors import Code, first_of
+from pipeline.core.exit_codes import INSPECT_PRECEDENCE
 from pipeline.core.secret import Secret
 from pipeline.openpgp.format import signatures as sig
 from pipeline.openpgp.key.model import TransferableKey

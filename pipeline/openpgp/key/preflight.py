@@ -10,7 +10,6 @@ from typing import Final
 
 from pipeline.core.clock import stamp
 from pipeline.core.errors import (
-    INSPECT_PRECEDENCE,
     Code,
     Expired,
     Incomplete,
@@ -23,6 +22,7 @@ from pipeline.core.errors import (
     Unsupported,
     UsageProblem,
 )
+from pipeline.core.exit_codes import INSPECT_PRECEDENCE
 from pipeline.core.secret import Secret
 from pipeline.core.text import counted
 from pipeline.openpgp.format import signatures as sig

@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 
 import pipeline
 from pipeline.core import errors
-from pipeline.core.errors import (
-    INSPECT_PRECEDENCE,
-    PRECEDENCE,
-    Code,
-    OrgkeyError,
-    Unreachable,
-    UsageProblem,
-    first_of,
-)
+from pipeline.core.errors import Code, OrgkeyError, Unreachable, UsageProblem, first_of
+from pipeline.core.exit_codes import INSPECT_PRECEDENCE, PRECEDENCE
 
 ROOT = Path(pipeline.__file__).parent
 FAMILY = {

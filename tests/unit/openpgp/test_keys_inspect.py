@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.errors import INSPECT_PRECEDENCE, Code, Expired, OrgkeyError, UsageProblem
+from pipeline.core.errors import Code, Expired, OrgkeyError, UsageProblem
+from pipeline.core.exit_codes import INSPECT_PRECEDENCE
 from pipeline.core.secret import Secret
 from pipeline.openpgp.key.inspection import inspect
 from pipeline.openpgp.key.rewrap import load

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import re
 
-from pipeline.core.errors import INSPECT_PRECEDENCE, PRECEDENCE, Code
+from pipeline.core.errors import Code
+from pipeline.core.exit_codes import INSPECT_PRECEDENCE, PRECEDENCE
 from tools.make_exit_codes import PAGE, render
 
 
