@@ -14,7 +14,8 @@ from pipeline.cli.command import SPEAKING, WHERE, Invocation, command, opt, para
 from pipeline.cli.documents.setup import InitDocument
 from pipeline.cli.output import Output, spaced
 from pipeline.config.setup import template
-from pipeline.config.setup.answers import Setup, advice, complete, normal_fingerprint
+from pipeline.config.setup.answers import Setup, advice, normal_fingerprint
+from pipeline.config.setup.questions import complete
 from pipeline.core import files, passphrases
 from pipeline.core.clock import SystemClock
 from pipeline.core.errors import Code, NotAKey, NotPinned, SeveralKeys, UsageProblem

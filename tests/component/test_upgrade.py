@@ -12,7 +12,8 @@ import pytest
 from pipeline import config
 from pipeline.archive.journal import Journal
 from pipeline.config.setup import template
-from pipeline.config.setup.answers import Setup, complete
+from pipeline.config.setup.answers import Setup
+from pipeline.config.setup.questions import complete
 from pipeline.core.finding import Finding, Level
 from pipeline.evidence.ledger.mirror_state import Confirmed, MirrorState
 from pipeline.evidence.ledger.store import BEFORE_HOSTS

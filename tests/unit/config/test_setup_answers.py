@@ -11,6 +11,7 @@ import pytest
 from pipeline import config
 from pipeline.config.places import S3TargetConfig
 from pipeline.config.setup import answers as setup_answers
+from pipeline.config.setup import questions as setup_questions
 from pipeline.config.setup import template as setup_file
 from pipeline.config.setup.answers import Setup
 from pipeline.core.errors import UsageProblem
@@ -44,7 +45,7 @@ class Person:
 
 
 def written(setup: Setup, ask: Person | None = None) -> config.Config:
-    complete = setup_answers.complete(setup, ask, "/etc/orgkey/custodians")
+    complete = setup_questions.complete(setup, ask, "/etc/orgkey/custodians")
     return config.parse(setup_file.render(complete, Path("/etc/orgkey/credentials")).encode(), "orgkey.toml")
 
 

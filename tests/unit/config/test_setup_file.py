@@ -13,7 +13,8 @@ from pipeline import config
 from pipeline.config.holders import NeedConfig, OpenpgpHolderConfig
 from pipeline.config.places import S3TargetConfig, VaultTargetConfig
 from pipeline.config.setup import template as setup_file
-from pipeline.config.setup.answers import OPTIONS, Setup, advice, complete, normal_fingerprint
+from pipeline.config.setup.answers import Setup, advice, normal_fingerprint
+from pipeline.config.setup.questions import OPTIONS, complete
 from pipeline.core.errors import LocalFilesProblem, UsageProblem
 
 PIN = "0123456789ABCDEF0123456789ABCDEF01234567"
