@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.cli import completion
 from pipeline.cli.command import COPY_CODES, Invocation, arg, command
-from pipeline.cli.documents.stored import BackupItem, BackupsMapDocument
+from pipeline.cli.documents.backups import BackupItem, BackupsMapDocument
 from pipeline.cli.output import spaced, table
 from pipeline.core.errors import Code
 

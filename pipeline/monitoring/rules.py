@@ -9,17 +9,12 @@ from datetime import datetime
 
 from pipeline.archive.catalog import Catalog, Copy, CopyState, Epoch, EpochState
 from pipeline.config.sections import Policy
-from pipeline.core.clock import AHEAD, within
+from pipeline.core.clock import AHEAD
 from pipeline.core.errors import Code
-from pipeline.evidence.ledger.backup_history import SOUND, BackupHistory
 from pipeline.evidence.ledger.drill_history import Drilled, last_passed
 from pipeline.record.verify import Record
-from pipeline.workflows.backups.backup_map import Backup
-from pipeline.workflows.backups.selection import Places
 
 DAY = 86400.0
-_NAMED = 5
-"""How many backups are named one by one."""
 OVERDUE = frozenset(
     {
         "max_age_days",
@@ -92,7 +87,7 @@ def copies(policy: Policy, latest: Epoch) -> list[Rule]:
     if enough or len(domains | unread) < policy.copies:
         good = f"good copies stand in {len(domains)} failure domain{'s' if len(domains) != 1 else ''}"
         text = f"{good}, policy.copies asks for {policy.copies}"
-        rules.append(_measured("copies", enough, text, "run `orgkey repair`", len(domains), policy.copies))
+        rules.append(measured("copies", enough, text, "run `orgkey repair`", len(domains), policy.copies))
     return rules
 
 
@@ -138,13 +133,13 @@ def ages(policy: Policy, latest: Epoch, age: float, drill_age: float | None) -> 
         )
     else:
         rules.append(Rule("drill", True, "this host has proven the latest epoch"))
-        rules += _age("the last drill", "max_drill_age_days", policy.max_drill_age_days, drill_age, run)
+        rules += aged("the last drill", "max_drill_age_days", policy.max_drill_age_days, drill_age, run)
     if min(age, drill_age or 0.0) < -DAY:
         # No age limit would ever be reached: a clock was wrong, then or now.
         text = "the escrow or its drill is dated in the future: check the clocks of the hosts"
         rules.append(Rule("clock", False, text))
     mend = "export the key again and run `orgkey escrow`, or run `orgkey custody rotate`"
-    return rules + _age("the escrow", "max_age_days", policy.max_age_days, age, mend)
+    return rules + aged("the escrow", "max_age_days", policy.max_age_days, age, mend)
 
 
 def proofs(
@@ -260,111 +255,26 @@ def retention(policy: Policy, found: Sequence[Copy], locked: frozenset[str], now
         what = f"{left:.1f} days of retention are left" if copy.retain_until else "no retention is set"
         text = f"{copy.target}: {what}, policy.{name} is {limit:g}"
         mend = "extend it with `orgkey retain --until DATE`"
-        rules.append(_measured(name, left >= limit, text, mend, round(left, 1), limit, copy.target))
+        rules.append(measured(name, left >= limit, text, mend, round(left, 1), limit, copy.target))
     return rules
 
 
-def backups(policy: Policy, newest: Mapping[str, datetime | None], now: datetime) -> list[Rule]:
-    """The newest backup of each place is young enough: else none are made, or they arrive elsewhere.
-
-    Args:
-        policy: The limit.
-        newest: When the newest one of each place was written; ``None`` when none tells.
-        now: The present time.
-    """
-    name, limit = "max_backup_age_days", policy.max_backup_age_days
-    rules = []
-    for place, at in newest.items() if limit is not None else ():
-        assert limit is not None
-        mend = f"look at the server's backup job and at the way to backups.{place}"
-        if at is None:
-            text = f"the age of no backup in {place} is known, policy.{name} is {limit:g}"
-            rules.append(_measured(name, False, text, mend, None, limit, place))
-            continue
-        rules += _age(
-            f"the newest backup in {place}", name, limit, max((now - at).total_seconds(), 0.0), mend, place
-        )
-    return rules
-
-
-def verified_backups(
-    policy: Policy, found: Sequence[Backup], places: Places, history: BackupHistory, now: datetime
-) -> list[Rule]:
-    """Backups were read to their end, lately enough, and are what was to be expected after those before them.
-
-    Args:
-        policy: The limits.
-        found: The backups that are in the configured places now.
-        places: These places.
-        history: This host's readings.
-        now: The present time.
-    """
-    wrong = []
-    for backup in found:
-        last = history.last(backup.source.location)
-        if last is None or last.read.sha256 in history.known:
-            continue
-        read, what = last.read, f"backup {backup.source.name}"
-        if not read.ok and read.code != Code.STALE:
-            wrong.append(f"{what} failed when it was read on {last.at:%Y-%m-%d}: {read.problem}")
-        elif read.history not in (None, *SOUND):
-            wrong.append(
-                f"{what} is {read.history}: {read.history_text}; find out who wrote it; if it is in order, "
-                f"put {read.sha256} into policy.known_backups"
-            )
-    rules = require("backup-history", wrong[:_NAMED], "no backup that was read is damaged or unexpected")
-    if len(wrong) > _NAMED:
-        rules.append(Rule("backup-history", False, f"and {len(wrong) - _NAMED} backups more"))
-    name, limit = "max_backup_verify_age_days", policy.max_backup_verify_age_days
-    if limit is not None:
-        unread = [_unread_for(backup, history, now) for backup in found]
-        late = [backup for backup, seconds in zip(found, unread, strict=True) if seconds > limit * DAY]
-        command = f"run `orgkey backups verify --unread-for {limit:g}`"
-        named = ", ".join(backup.source.name for backup in late[:_NAMED])
-        more = f" and {len(late) - _NAMED} more" if len(late) > _NAMED else ""
-        oldest = max(unread, default=0.0) / DAY
-        text = f"{len(late)} of {len(found)} backups were not read to their end for {limit:g} days"
-        text += f" (policy.{name})" + (f": {named}{more}" if late else "")
-        value = round(oldest, 1) if oldest != float("inf") else None
-        rules.append(_measured(name, not late, text, command, value, limit))
-    name, limit = "max_newest_verify_age_days", policy.max_newest_verify_age_days
-    for place in places.configured if limit is not None else ():
-        assert limit is not None
-        at, mend = history.newest_read(place), f"run `orgkey backups verify --newest 1 {place}`"
-        if at is None:
-            text = f"the newest backup of {place} was never read to its end, policy.{name} is {limit:g}"
-            rules.append(_measured(name, False, text, mend, None, limit, place))
-            continue
-        days = (now - at).total_seconds() / DAY
-        text = f"the newest backup of {place} was last read to its end {days:.1f} days ago"
-        text += f", policy.{name} is {limit:g}"
-        rules.append(_measured(name, within(now - at, limit), text, mend, round(days, 1), limit, place))
-    return rules
-
-
-def _unread_for(backup: Backup, history: BackupHistory, now: datetime) -> float:
-    """For how many seconds nobody has read what lies there: since it was read, else since it was written."""
-    read = history.verified(backup.source.location, backup.source.state)
-    since = read.at if read else backup.source.modified
-    known = since is not None and since - now <= AHEAD  # a date in the future says nothing
-    return (now - since).total_seconds() if since and known else float("inf")
-
-
-def _measured(
+def measured(
     name: str, ok: bool, text: str, mend: str, value: float | None, limit: float, subject: str = ""
 ) -> Rule:
     """A rule about a number; what to do is said where it does not hold."""
     return Rule(name, ok, text if ok else f"{text}; {mend}", value, limit, subject)
 
 
-def _age(
+def aged(
     what: str, name: str, limit: float | None, seconds: float, mend: str, subject: str = ""
 ) -> list[Rule]:
+    """The rule about an age; none where nothing limits it."""
     if limit is None:
         return []
     days = seconds / DAY
     text = f"{what} is {days:.1f} days old, policy.{name} is {limit:g}"
-    return [_measured(name, seconds <= limit * DAY, text, mend, round(days, 1), limit, subject)]
+    return [measured(name, seconds <= limit * DAY, text, mend, round(days, 1), limit, subject)]
 
 
 def _proven(
@@ -374,12 +284,12 @@ def _proven(
     what, asks, mend = f"{kind} {which}", f"policy.{name} is {limit:g}", f"run `{command}`"
     if at is None:
         text = f"{what} of the latest epoch was never restored in a drill of this host, {asks}"
-        return _measured(name, False, text, mend, None, limit, which)
+        return measured(name, False, text, mend, None, limit, which)
     days = (now - at).total_seconds() / DAY
     text = f"{what} was last restored {days:.1f} days ago, {asks}"
     if days < -1:
         text = f"the last restore of {what} is dated {-days:.1f} days in the future, {asks}"
-    return _measured(name, -1 <= days <= limit, text, mend, round(days, 1), limit, which)
+    return measured(name, -1 <= days <= limit, text, mend, round(days, 1), limit, which)
 
 
 def _objective(limit: float | None, passed: Mapping[tuple[str, str], Drilled]) -> list[Rule]:
@@ -393,7 +303,7 @@ def _objective(limit: float | None, passed: Mapping[tuple[str, str], Drilled]) -
         pair = f"{copy} by {path}"
         text = f"the last restore of {pair} took {item.seconds:.1f} s, policy.rto_seconds is {limit:g}"
         mend, seconds = "`orgkey drill` shows the seconds of each stage", round(item.seconds, 3)
-        rules.append(_measured("rto_seconds", item.seconds <= limit, text, mend, seconds, limit, pair))
+        rules.append(measured("rto_seconds", item.seconds <= limit, text, mend, seconds, limit, pair))
     return rules
 
 

@@ -21,16 +21,13 @@ from pipeline.evidence.ledger import drill_history
 from pipeline.evidence.ledger.backup_history import BackupHistory, RecordedReading
 from pipeline.evidence.ledger.drill_history import Drilled, History, LastKnown
 from pipeline.evidence.ledger.witnessed import Witnesses
-from pipeline.monitoring import rules
+from pipeline.monitoring import backup_rules, rules
 from pipeline.monitoring.rules import DAY, Rule
 from pipeline.record.create import CustodyPlan
 from pipeline.record.verify import Record
 from pipeline.workflows import checkin
 from pipeline.workflows.backups.backup_map import Backup, escrowed, map_backups, missing
 from pipeline.workflows.backups.selection import Places
-
-_NAMED = 5
-"""How many backups of a kind are named one by one."""
 
 
 @dataclass(frozen=True)
@@ -167,9 +164,11 @@ class _Gate:
         newest = newest_of(backups, places, self._now)
         readings = BackupHistory.of(past.backups, self._policy.known_backups)
         if context.config.backups:
-            self._rules += rules.backups(self._policy, newest, self._now)
+            self._rules += backup_rules.backups(self._policy, newest, self._now)
             if error is None:
-                self._rules += rules.verified_backups(self._policy, backups, places, readings, self._now)
+                self._rules += backup_rules.verified_backups(
+                    self._policy, backups, places, readings, self._now
+                )
         if (wrong := context.deadline.dates.problem()) is not None:
             self._rules.append(Rule("clock", False, f"{wrong.message}; {wrong.hint}"))
         if not all(rule.ok for rule in self._rules):
@@ -266,10 +265,12 @@ class _Gate:
         others = any(backup.head is not None for backup in found)
         harmless = (Code.OK, Code.STALE, Code.DEGRADED)
         damaged = [it for it in found if it.code not in harmless and not (it.archived and others)]
-        problems += [f"backup {it.source.name}: {it.problem}" for it in unopened[:_NAMED]]
-        if len(unopened) > _NAMED:
-            problems.append(f"and {len(unopened) - _NAMED} backups more that no escrowed key opens")
-        problems += [f"backup {it.source.name}: {it.problem}" for it in damaged[:_NAMED]]
+        problems += [f"backup {it.source.name}: {it.problem}" for it in unopened[: backup_rules.NAMED]]
+        if len(unopened) > backup_rules.NAMED:
+            problems.append(
+                f"and {len(unopened) - backup_rules.NAMED} backups more that no escrowed key opens"
+            )
+        problems += [f"backup {it.source.name}: {it.problem}" for it in damaged[: backup_rules.NAMED]]
         self._codes += [it.code for it in damaged]
         total = counted(len(found), "backup")
         self._require("backups", problems, f"no backup needs another key than the escrowed: {total}")

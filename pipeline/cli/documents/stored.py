@@ -1,4 +1,4 @@
-"""Documents of what is stored: `list`, `verify`, `status`, `watch`, `backups map`."""
+"""Documents of what is stored: `list`, `verify`, `status`, `watch`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.archive.catalog import CopyState, EpochState
+from pipeline.cli.documents.backups import BackupItem
 from pipeline.core.documents import Document, Part, at
 from pipeline.core.errors import Code
 
@@ -126,45 +127,6 @@ class VerifyDocument(ListDocument, printed_by="orgkey verify"):
         exit_code: How the run ended.
     """
 
-    exit_code: Code
-
-
-class BackupItem(Part):
-    """One backup, and the escrowed key that opens it.
-
-    Attributes:
-        source: Where it is.
-        bytes: How large it is; null where that is not known.
-        key_ids: Key ids of its recipients.
-        fingerprint: Of the escrowed key that opens it; null where none does.
-        epoch: The newest authentic epoch of that key, or null.
-        proven: Whether that epoch is proven, or null.
-        problem: Why it is not known, or null.
-    """
-
-    source: str = at("source.name")
-    bytes: int | None = at("source.size")
-    key_ids: tuple[str, ...]
-    fingerprint: str | None = at("key.fingerprint")
-    epoch: str | None = at("key.epoch.name")
-    proven: bool | None = at("key.proven")
-    problem: str | None
-
-    @classmethod
-    def all(cls, backups: Any) -> tuple[BackupItem, ...]:
-        """The same for several of :class:`pipeline.workflows.backups.map.Backup`."""
-        return tuple(cls.of(item, key_ids=tuple(item.head.key_ids) if item.head else ()) for item in backups)
-
-
-class BackupsMapDocument(Document, printed_by="orgkey backups map"):
-    """Which escrowed key opens which backup.
-
-    Attributes:
-        backups: One for each backup; those that no escrowed key opens come first.
-        exit_code: How the run ended; 40 when no escrowed key opens one of them.
-    """
-
-    backups: tuple[BackupItem, ...]
     exit_code: Code
 
 

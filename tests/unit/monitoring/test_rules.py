@@ -17,7 +17,7 @@ from pipeline.custody.shares.paths import PathNeed
 from pipeline.evidence.ledger.backup_history import BackupHistory, RecordedReading
 from pipeline.evidence.ledger.drill_history import Copied, Drilled, Witnessed
 from pipeline.evidence.ledger.events import BackupRead
-from pipeline.monitoring import rules
+from pipeline.monitoring import backup_rules, rules
 from pipeline.monitoring.rules import DAY, Rule
 from pipeline.record.verify import Record
 from pipeline.sources.backups.sources import BackupSource
@@ -136,7 +136,7 @@ def test_an_age_is_told_in_days_with_its_limit_and_what_to_do() -> None:
 @pytest.mark.parametrize(("hours", "ok", "value"), [(48, True, 2.0), (49, False, 2.0), (-9, True, 0.0)])
 def test_the_newest_backup_may_be_as_old_as_the_limit(hours: int, ok: bool, value: float) -> None:
     newest = {"daily": NOW - timedelta(hours=hours), "weekly": NOW, "elsewhere": None}
-    rule, weekly, unknown = rules.backups(Policy(max_backup_age_days=2), newest, NOW)
+    rule, weekly, unknown = backup_rules.backups(Policy(max_backup_age_days=2), newest, NOW)
     assert (rule.name, rule.ok, rule.value, rule.limit) == ("max_backup_age_days", ok, value, 2.0)
     assert (rule.subject, rule.overdue) == ("daily", not ok)
     assert rule.text.startswith(
@@ -148,7 +148,7 @@ def test_the_newest_backup_may_be_as_old_as_the_limit(hours: int, ok: bool, valu
         "the age of no backup in elsewhere is known, policy.max_backup_age_days is 2; "
         "look at the server's backup job and at the way to backups.elsewhere"
     )
-    assert rules.backups(Policy(), newest, NOW) == []
+    assert backup_rules.backups(Policy(), newest, NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_date_in_the_future_does_not_make_a_backup_read(
             made, RecordedReading(NOW - timedelta(days=read), an_entry(1, NOW, "backups-verify"), made)
         )
     policy = Policy(max_backup_verify_age_days=2)
-    found = rules.verified_backups(policy, [backup], Places({}), history, NOW)
+    found = backup_rules.verified_backups(policy, [backup], Places({}), history, NOW)
     assert [rule.ok for rule in found if rule.name == "max_backup_verify_age_days"] == [ok]
 
 

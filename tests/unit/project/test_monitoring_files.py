@@ -32,12 +32,12 @@ def gate_rules() -> set[str]:
     """Every rule that the gate has: the names in its code, and the policy's limits."""
     limit = re.compile(r"max_(.*_)?age_days|min_retention_days|rto_seconds")
     found = {name for name in Policy.model_fields if limit.fullmatch(name)}
-    for name in ("rules", "status"):
-        for node in ast.walk(ast.parse((ROOT / "pipeline" / "monitoring" / f"{name}.py").read_text())):
+    for path in (ROOT / "pipeline" / "monitoring").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call):
                 continue
             called = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            if called in ("Rule", "require", "_require", "_measured"):
+            if called in ("Rule", "require", "_require", "measured"):
                 found |= {str(it.value) for it in node.args[:1] if isinstance(it, ast.Constant)}
     return found
 
