@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, opt, read_file
+from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, opt
 from pipeline.core import files
 from pipeline.core.errors import Code
 
@@ -41,7 +41,7 @@ def read(
     from pipeline.sources.backups.worker_client import WorkerClient
 
     key = CrewKey.load(crew_key_file)
-    line = read_file(Path("/dev/stdin") if str(ticket) == "-" else _filled(ticket), LONGEST).decode(
+    line = files.read_named(Path("/dev/stdin") if str(ticket) == "-" else _filled(ticket), LONGEST).decode(
         errors="replace"
     )
     with WorkerClient() as reader:

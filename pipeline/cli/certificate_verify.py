@@ -8,9 +8,10 @@ from typing import Final
 
 from pipeline import config as configuration
 from pipeline.cli import completion
-from pipeline.cli.command import SPEAKING, WHERE, Invocation, arg, command, opt, read_file
+from pipeline.cli.command import SPEAKING, WHERE, Invocation, arg, command, opt
 from pipeline.cli.documents.evidence import CertificateVerifyDocument
 from pipeline.cli.output import printable
+from pipeline.core import files
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, IntegrityProblem, NotPinned, UsageProblem
 from pipeline.evidence import timestamp
@@ -54,7 +55,7 @@ def verify(
     pins = {pin} if fingerprint or not given or not given.key else {pin, *given.key.former}
     checked = checking.check(
         certificate,
-        read_file(public, LARGEST, UsageProblem),
+        files.read_named(public, LARGEST, UsageProblem),
         trusted=timestamp.roots(timestamp_ca) if timestamp_ca else None,
         deadline=Deadline(SECONDS),
         now=datetime.now(UTC),
@@ -85,7 +86,7 @@ def verify(
 def _belongs(checked: Checked, path: Path) -> None:
     """Whether the certificate is of this record, and its witness the one that the record names."""
     assert checked.fingerprint is not None
-    data = read_file(path, LARGEST, UsageProblem)
+    data = files.read_named(path, LARGEST, UsageProblem)
     record = verify_record(data, checked.fingerprint, deadline=Deadline(SECONDS), now=datetime.now(UTC))
     if record.sha256.hex != checked.record_sha256:
         raise IntegrityProblem(

@@ -27,7 +27,7 @@ from typer.models import ParameterInfo
 
 from pipeline.cli import completion, jobs
 from pipeline.cli.output import Output
-from pipeline.core.errors import Code, LocalFilesProblem, OrgkeyError, UsageProblem
+from pipeline.core.errors import Code, UsageProblem
 
 if TYPE_CHECKING:
     from pipeline.archive.run import KeyScope
@@ -386,22 +386,3 @@ def command(
         return jobs.job(job, words)(run) if job else run
 
     return decorate
-
-
-def read_file(path: Path, limit: int, kind: type[OrgkeyError] = LocalFilesProblem) -> bytes:
-    """Read a file that the operator names, up to one byte over a limit.
-
-    Args:
-        path: The file, or a pipe.
-        limit: The most bytes that are wanted.
-        kind: What is raised where it cannot be read.
-    """
-    from pipeline.core import files
-
-    try:
-        with files.expanded(path).open("rb") as stream:
-            return stream.read(limit + 1)
-    except OSError as error:
-        raise kind(
-            f"cannot read {path}: {error.strerror or error}", hint="check the path and its permissions"
-        ) from error

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.cli import shares
-from pipeline.cli.command import OPENED, SHARE_CODES, SPEAKING, WHERE, Invocation, command, opt, read_file
+from pipeline.cli.command import OPENED, SHARE_CODES, SPEAKING, WHERE, Invocation, command, opt
 from pipeline.cli.documents.custody import CustodyAnswerDocument, CustodyCheckDocument, KeyAnswerItem
 from pipeline.cli.output import counted, printable, spaced
 from pipeline.core import files, passphrases
@@ -44,7 +44,7 @@ def check(
     challenge says of it, and a code is printed. Give the operator the code, and nothing else. A challenge
     for many keys is answered with one file.
     """
-    data = read_file(challenge, many_keys.LARGEST)
+    data = files.read_named(challenge, many_keys.LARGEST)
     keys = many_keys.apart(data)
     if keys is not None:
         if share or words:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.cli import fleet_run, fleet_text
-from pipeline.cli.command import COPY_CODES, SHARE_CODES, WHERE, Invocation, arg, command, opt, read_file
+from pipeline.cli.command import COPY_CODES, SHARE_CODES, WHERE, Invocation, arg, command, opt
 from pipeline.cli.documents.fleet import (
     FleetChallengeDocument,
     FleetChallengeItem,
@@ -207,7 +207,7 @@ def confirm(
     A code that was entered before is refused, as by `orgkey custody confirm`: to enter what failed once
     more, name those configurations alone.
     """
-    given = many_keys.read_answer(read_file(answer, many_keys.LARGEST))
+    given = many_keys.read_answer(files.read_named(answer, many_keys.LARGEST))
     known = [member for member in members_of(configs) if member.name in given]
     left = sorted(set(given) - {member.name for member in known})
     if not known:

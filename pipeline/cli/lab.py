@@ -13,7 +13,7 @@ from typing import Any, Final
 import platformdirs
 import typer
 
-from pipeline.cli.command import WHERE, Invocation, arg, command, opt, parameter, read_file
+from pipeline.cli.command import WHERE, Invocation, arg, command, opt, parameter
 from pipeline.cli.lazy import HelpCommand, HelpGroup
 from pipeline.cli.output import printable, spaced, table
 from pipeline.core import files, passphrases
@@ -292,7 +292,7 @@ def restore(
 ) -> Answer:
     """Restore a stand-in server from its backup and the Org Key's keypair, into a new directory."""
     passphrase = _secret("export", "passphrase of the keypair", export_passphrase_file)
-    place, key = server.state.directory, read_file(keypair, LARGEST)
+    place, key = server.state.directory, files.read_named(keypair, LARGEST)
     return _about(backups.restore(place, backup_file, key, passphrase, large=large))
 
 
@@ -312,7 +312,7 @@ def boot(
     """Boot the stand-in server by its ignition passphrase, or by the Org Key where that is lost."""
     if keypair is not None:
         passphrase = _secret("export", "passphrase of the keypair", export_passphrase_file)
-        server.boot(keypair=read_file(keypair, LARGEST), passphrase=passphrase)
+        server.boot(keypair=files.read_named(keypair, LARGEST), passphrase=passphrase)
     elif server.about().ignition:
         server.boot(_secret("ignition", "ignition passphrase", ignition_passphrase_file))
     else:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from pipeline.archive import live_key
 from pipeline.cli import escrow_command
-from pipeline.cli.command import COPY_CODES, DRY_RUN, WHERE, Invocation, command, opt, read_file
+from pipeline.cli.command import COPY_CODES, DRY_RUN, WHERE, Invocation, command, opt
 from pipeline.cli.documents.escrow import NothingToRefreshDocument, RefreshDocument, RefreshPlanDocument
+from pipeline.core import files
 from pipeline.core.errors import Code
 from pipeline.workflows import refresh as story
 
@@ -33,7 +34,7 @@ def refresh(
     """
     context = call.context()
     request = story.RefreshRequest(
-        read_file(public, live_key.MAX_BYTES) if public else live_key.fetch(context),
+        files.read_named(public, live_key.MAX_BYTES) if public else live_key.fetch(context),
         call.unseal_request(context.deadline),
     )
     if dry_run:

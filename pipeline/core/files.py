@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from pipeline.core import signals
-from pipeline.core.errors import LocalFilesProblem
+from pipeline.core.errors import LocalFilesProblem, OrgkeyError
 
 NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 """How a file system says that it has no hard links."""
@@ -89,6 +89,23 @@ def read_regular(path: Path, limit: int, *, follow: bool = True) -> bytes | None
     """
     with open_regular(path, follow=follow) as stream:
         return stream.read(limit + 1) if stream is not None else None
+
+
+def read_named(path: Path, limit: int, kind: type[OrgkeyError] = LocalFilesProblem) -> bytes:
+    """Read a file that the operator names, up to one byte over a limit.
+
+    Args:
+        path: The file, or a pipe.
+        limit: The most bytes that are wanted.
+        kind: What is raised where it cannot be read.
+    """
+    try:
+        with expanded(path).open("rb") as stream:
+            return stream.read(limit + 1)
+    except OSError as error:
+        raise kind(
+            f"cannot read {path}: {error.strerror or error}", hint="check the path and its permissions"
+        ) from error
 
 
 def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
