@@ -24,6 +24,7 @@ from pipeline.openpgp.gnupg import user
 from pipeline.record.verify import verify_record
 from pipeline.unseal.ceremony import UnsealRequest
 from pipeline.wiring import factory, holder_addresses, record_locations
+from pipeline.wiring.backends import ConfiguredBackends
 from pipeline.wiring.holder_addresses import Consent
 from pipeline.wiring.sessions import Sessions
 from pipeline.workflows import restore as story
@@ -161,7 +162,7 @@ def _from_record(
         )
     consent = Consent([*_addresses(allowed), *record_locations.addresses(place)], _asks(deadline))
     sessions = Sessions(config, deadline, clock)
-    estate = factory.ConfiguredBackends(sessions, "driller", consent)
+    estate = ConfiguredBackends(sessions, "driller", consent)
     data = record_locations.read_record(place, estate)
     found = story.FoundRecord(verify_record(data, pin, deadline=deadline, now=deadline.time()), place)
     call.out.progress(f"record of epoch {found.record.epoch} is authentic")

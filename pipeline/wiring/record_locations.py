@@ -16,7 +16,7 @@ from pipeline.config.places import (
 from pipeline.core.errors import UsageProblem
 from pipeline.record.tar import MAX_BYTES
 from pipeline.storage.interface import Slot
-from pipeline.wiring.factory import ConfiguredBackends
+from pipeline.wiring.backends import ConfiguredBackends
 
 
 def read_record(place: str, backends: ConfiguredBackends) -> bytes:

@@ -13,7 +13,7 @@ from pipeline.config import Config
 from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import UsageProblem
 from pipeline.wiring import factory as wiring
-from pipeline.wiring.factory import ConfiguredBackends
+from pipeline.wiring.backends import ConfiguredBackends
 from pipeline.wiring.sessions import Sessions
 from tests.support.configtext import PIN, changed, put
 from tests.support.reporter import Lines

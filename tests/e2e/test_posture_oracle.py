@@ -23,7 +23,7 @@ from pipeline.openpgp.format import armor
 from pipeline.openpgp.key.rewrap import unlock
 from pipeline.posture import model as posture
 from pipeline.unseal.ceremony import Brought, UnsealRequest
-from pipeline.wiring import factory as wiring
+from pipeline.wiring.backends import ConfiguredBackends
 from pipeline.wiring.sessions import Sessions
 from pipeline.workflows import restore
 from pipeline.workflows.restore import FoundRecord, RestoreRequest
@@ -42,7 +42,7 @@ NEW = Secret("a passphrase that the operator chose")
 
 
 @dataclass
-class Some(wiring.ConfiguredBackends):
+class Some(ConfiguredBackends):
     """The real estate of a driller who can reach some of the machines only."""
 
     reached: frozenset[str] = frozenset()
@@ -163,7 +163,7 @@ def test_a_machine_that_refuses_counts_like_one_that_is_missing(escrowed: Escrow
         if line.startswith("secret_id_file") and "driller" in line
     )
     refused = config.parse(text.replace(name, str(bad)).encode(), "refused.toml")
-    estate = wiring.ConfiguredBackends(Sessions(refused, Deadline(60), SystemClock()), "driller")
+    estate = ConfiguredBackends(Sessions(refused, Deadline(60), SystemClock()), "driller")
     out = escrowed.desk.folder / "never.out"
     with pytest.raises(OrgkeyError):
         restore.restore(

@@ -28,7 +28,7 @@ from pipeline.sources.inbox import InboxSource
 from pipeline.storage.interface import Slot
 from pipeline.wiring import factory as wiring
 from pipeline.wiring import record_locations as locations
-from pipeline.wiring.factory import ConfiguredBackends
+from pipeline.wiring.backends import ConfiguredBackends
 from pipeline.wiring.holder_addresses import Consent, reach
 from pipeline.wiring.sessions import Sessions
 from tests.support.configtext import PIN, changed, put
