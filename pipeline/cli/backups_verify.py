@@ -70,12 +70,12 @@ def verify(
         context,
         VerifyRequest(
             sources,
+            lambda chosen: Transfer(call.out, [source.size for source in chosen]),
             Selection(newest, BackupPart.of(part) if part else None, unread_for, since_day(since)),
             configured.intersection(places) if places else configured,
             "gpg" if engine == "gpg" else "auto",
             jobs or len(os.sched_getaffinity(0)),
             call.unseal_request(context.deadline),
-            lambda chosen: Transfer(call.out, [source.size for source in chosen]),
             CrewRequest.of(context.config.readers),
         ),
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def table(package: str, name: str) -> dict[str, Any]:
     """A table that lies in a package."""
-    return tomllib.loads(resources.files(package).joinpath(name).read_text(encoding="utf-8"))
+    return tomllib.loads(_text(package, name))
 
 
 @cache
@@ -67,12 +67,21 @@ def filled(package: str, name: str, /, **words: object) -> str:
         name: Its file's name.
         words: What it speaks of.
     """
-    return _template(package, name, markup=False).render(words)
+    return filled_text(_text(package, name), **words)
+
+
+def filled_text(text: str, /, **words: object) -> str:
+    """Fill a template of plain text that lies elsewhere than in a package. As :func:`filled`."""
+    return _compiled(text, markup=False).render(words)
 
 
 def filled_markup(package: str, name: str, /, **words: object) -> str:
     """Fill a template of HTML or SVG: foreign text in it is text, and never markup. As :func:`filled`."""
-    return _template(package, name, markup=True).render(words)
+    return _compiled(_text(package, name), markup=True).render(words)
+
+
+def _text(package: str, name: str) -> str:
+    return resources.files(package).joinpath(name).read_text(encoding="utf-8")
 
 
 def _quoted(text: object) -> Markup:
@@ -83,7 +92,7 @@ def _quoted(text: object) -> Markup:
 
 
 @cache
-def _template(package: str, name: str, *, markup: bool) -> Template:
+def _compiled(text: str, *, markup: bool) -> Template:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -93,4 +102,4 @@ def _template(package: str, name: str, *, markup: bool) -> Template:
         keep_trailing_newline=not markup,
     )
     environment.filters["quoted"] = _quoted
-    return environment.from_string(resources.files(package).joinpath(name).read_text(encoding="utf-8"))
+    return environment.from_string(text)

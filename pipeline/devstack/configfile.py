@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from pipeline.core.resources import infra_path
+from pipeline.core.templates import filled_text
 from pipeline.devstack.stack import Stack
 from pipeline.devstack.state import IDENTITIES, Layout
 from pipeline.devstack.vault import KV_MOUNT, TRANSIT_KEY, TRANSIT_MOUNT
@@ -29,13 +30,13 @@ def render(
     Raises:
         UsageProblem: There is no stack.
     """
-    from jinja2 import Environment, StrictUndefined
 
-    templates = Environment(trim_blocks=True, undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701 - TOML
-    # A basic string of TOML takes the escapes of JSON, but for DEL, which no path or URL here has.
-    templates.filters["quote"] = lambda value: json.dumps(str(value), ensure_ascii=False)
-    template = templates.from_string(infra_path("stack", "orgkey.toml.j2").read_text())
-    return template.render(
+    def quote(value: object) -> str:
+        # A basic string of TOML takes the escapes of JSON, but for DEL, which no path or URL here has.
+        return json.dumps(str(value), ensure_ascii=False)
+
+    return filled_text(
+        infra_path("stack", "orgkey.toml.j2").read_text(),
         **{name: stack.endpoint(name) for name in ("vault", "s3", "kms")},
         directory=stack.layout.root,
         layout=stack.layout,
@@ -48,6 +49,7 @@ def render(
         transit_key=TRANSIT_KEY,
         s3_prefix=s3_prefix,
         region=REGION,
+        quote=quote,
     )
 
 

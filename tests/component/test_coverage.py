@@ -23,6 +23,7 @@ from pipeline.sources.backups.sources import BackupFile
 from pipeline.workflows.backups import backup_map, prepare, verify
 from pipeline.workflows.backups.backup_map import Backup, EscrowedKey
 from tests.support import message_writer as writer
+from tests.support import unwatched
 from tests.support.inmemory import (
     ASSETS,
     ATTACKER,
@@ -104,7 +105,7 @@ def test_a_key_whose_copies_cannot_be_reached_is_no_key_that_is_missing(
     assert [item.source for item in found] == [former, ours]
     assert "or its copies cannot be read now" in str(found[0].problem)
     assert mapped(two_keys, ours)[1] is Code.OK
-    result = verify.verify_backups(two_keys.context, verify.VerifyRequest([former]))
+    result = verify.verify_backups(two_keys.context, unwatched.request([former]))
     assert result.code is error.code
     assert "or its copies cannot be read now" in str(result.backups[0].problem)
 
@@ -115,7 +116,7 @@ def test_a_key_whose_copies_are_damaged_is_an_integrity_problem(two_keys: World,
     two_keys.targets["c"].damage(slot)
     (item,), code = mapped(two_keys, former)
     assert (item.code, code) == (Code.STALE, Code.INTEGRITY)
-    assert verify.verify_backups(two_keys.context, verify.VerifyRequest([former])).code is Code.INTEGRITY
+    assert verify.verify_backups(two_keys.context, unwatched.request([former])).code is Code.INTEGRITY
     two_keys.targets["a"].failures["find"] = two_keys.targets["b"].failures["find"] = unreachable()
     assert mapped(two_keys, former)[1] is Code.INTEGRITY
 
@@ -128,7 +129,7 @@ def test_nothing_that_can_be_read_opens_no_hidden_recipient(world: World, tmp_pa
         target.failures["find"] = unreachable()
     (item,), code = mapped(world, source)
     assert (item.code, code) == (Code.STALE, Code.UNREACHABLE)
-    assert verify.verify_backups(world.context, verify.VerifyRequest([source])).code is Code.UNREACHABLE
+    assert verify.verify_backups(world.context, unwatched.request([source])).code is Code.UNREACHABLE
 
 
 def test_a_newer_epoch_opens_what_the_proven_one_does_not(world: World, tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def test_a_newer_epoch_opens_what_the_proven_one_does_not(world: World, tmp_path
         source: (new.epoch, False),
         earlier: (old.epoch, True),
     }
-    result = verify.verify_backups(world.context, verify.VerifyRequest([source]))
+    result = verify.verify_backups(world.context, unwatched.request([source]))
     assert [(item.ok, item.key and item.key.epoch.name) for item in result.backups] == [(True, new.epoch)]
 
 
@@ -182,7 +183,7 @@ def test_a_key_that_cannot_be_recovered_does_not_keep_another_from_opening(
 
     monkeypatch.setattr(prepare._Keyring, "_recover", fail)
     sources = [BackupFile(tmp_path / name) for name in ("both.pgp", "ours.pgp")]
-    result = verify.verify_backups(two_keys.context, verify.VerifyRequest(sources))
+    result = verify.verify_backups(two_keys.context, unwatched.request(sources))
     assert [(item.ok, item.code) for item in result.backups] == [(True, Code.OK), (False, Code.DENIED)]
     opened_by = result.backups[0].key
     assert opened_by is not None

@@ -20,6 +20,7 @@ from pipeline.sources.backups.sources import BackupFile, BackupSource
 from pipeline.sources.backups.worker_client import WorkerClient
 from pipeline.workflows.backups.crew_readings import CrewRequest
 from pipeline.workflows.backups.verify import VerifyOutcome, VerifyRequest, verify_backups
+from tests.support import unwatched
 from tests.support.inmemory import World, unlocked
 
 KEY = CrewKey.generate()
@@ -61,11 +62,11 @@ def sources(world: World, tmp_path: Path) -> list[BackupSource]:
 
 def verified(world: World, sources: list[BackupSource], crew: Crew, percent: float = 5) -> VerifyOutcome:
     request = CrewRequest(public_bytes(KEY.public), crew.carry, percent)
-    return verify_backups(world.context, VerifyRequest(sources, crew=request))
+    return verify_backups(world.context, unwatched.request(sources, crew=request))
 
 
 def test_what_a_crew_reads_is_entered_as_its_word(world: World, sources: list[BackupSource]) -> None:
-    own = verify_backups(world.context, VerifyRequest(sources))
+    own = verify_backups(world.context, unwatched.request(sources))
     found = verified(world, sources, Crew())
     assert (own.code, found.code) == (Code.OK, Code.OK)
     assert [item.reading for item in found.backups] == [item.reading for item in own.backups]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 import tomlkit
-from jinja2 import Environment, StrictUndefined
 
 from pipeline import config
 from pipeline.config import Config
 from pipeline.config.setup.answers import Setup
 from pipeline.core import files
+from pipeline.core.templates import filled
 
 _NOTHING: Final = "\0"
 """The value of a setting that has none; its line is left out. No TOML text contains it."""
@@ -25,12 +24,7 @@ def render(setup: Setup, credentials: Path) -> str:
         setup: Complete answers.
         credentials: The directory in which the logins' files are expected.
     """
-    environment = Environment(  # noqa: S701 - TOML, in which the filter quotes each value
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    environment.filters["toml"] = _toml
-    template = resources.files(__package__).joinpath("orgkey.toml.j2").read_text(encoding="utf-8")
-    text = environment.from_string(template).render(setup=setup, credentials=str(credentials))
+    text = filled(__package__, "orgkey.toml.j2", setup=setup, credentials=str(credentials), toml=_toml)
     return "\n".join(line for line in text.split("\n") if _NOTHING not in line)
 
 

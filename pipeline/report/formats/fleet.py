@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from importlib import resources
 from typing import Final
 
 from pipeline.core.digest import sha256
-from pipeline.core.text import age, printable, spaced
+from pipeline.core.templates import filled_markup
+from pipeline.core.text import age, printable
 
 _TONES: Final = {"good": "ok", "stale": "warn", "degraded": "warn"}
 _WORST_FIRST: Final = (
@@ -63,19 +64,13 @@ def render(rows: Sequence[FleetRow], now: datetime) -> bytes:
         rows: The keys. Their text is shown as text, whoever wrote it.
         now: The present time.
     """
-    import jinja2
     from markupsafe import Markup
 
-    here = Path(__file__).parent
-    style = (here / "report.css").read_text()
-    digest = sha256(style.encode()).base64
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(here), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"age": age, "printable": printable, "spaced": spaced}
+    style = resources.files(__package__).joinpath("report.css").read_text(encoding="utf-8")
     order = {verdict: number for number, verdict in enumerate(_WORST_FIRST)}
-    page = environment.get_template("fleet.html.j2").render(
+    page = filled_markup(
+        __package__,
+        "fleet.html.j2",
         rows=sorted(rows, key=lambda row: (order.get(row.verdict, -1), row.name)),
         counts=sorted(
             Counter(row.verdict for row in rows).items(), key=lambda item: (item[0] != "good", item[0])
@@ -83,6 +78,8 @@ def render(rows: Sequence[FleetRow], now: datetime) -> bytes:
         tones={row.verdict: row.tone for row in rows},
         now=now,
         style=Markup(style),  # noqa: S704 - a file of this package
-        digest=digest,
+        digest=sha256(style.encode()).base64,
+        age=age,
+        printable=printable,
     )
     return page.encode()

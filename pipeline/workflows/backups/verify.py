@@ -53,40 +53,28 @@ class ReadingProgress(Protocol):
         ...
 
 
-class _Silent:
-    def add(self, count: int) -> None:
-        pass
-
-    def next(self) -> None:
-        pass
-
-
-def _silent(_: Sequence[BackupSource]) -> ReadingProgress:
-    return _Silent()
-
-
 @dataclass(frozen=True)
 class VerifyRequest:
     """What is to be opened, and how.
 
     Attributes:
         sources: The backups that are there.
+        watch: Is given what is going to be read; makes what is told of progress.
         selection: Which of them are read.
         whole: The configured places of which all backups are among them, so that the newest is known.
         engine: ``auto`` or ``gpg``.
         jobs: How many are read at once.
         unseal: How the stored epochs are opened.
-        watch: Is given what is going to be read; makes what is told of progress.
         crew: Who reads what other machines can find; without one, this machine reads all.
     """
 
     sources: Sequence[BackupSource]
+    watch: Callable[[Sequence[BackupSource]], ReadingProgress]
     selection: Selection = ALL
     whole: frozenset[str] = frozenset()
     engine: read_backup.Engine = "auto"
     jobs: int = 1
     unseal: UnsealRequest = UNATTENDED
-    watch: Callable[[Sequence[BackupSource]], ReadingProgress] = _silent
     crew: CrewRequest | None = None
 
 
