@@ -38,8 +38,11 @@ from pipeline.posture.analysis import TRUTH, Exposure, until_text
 from pipeline.posture.document import CustodyPostureDocument
 from pipeline.record.verify import Record
 from pipeline.report import anchoring, model, past, verdict
+from pipeline.report.backup_facts import BackupFacts
 from pipeline.report.certificates import issued, words
 from pipeline.report.controls.assess import assess
+from pipeline.report.custody_facts import CustodianFacts, CustodyFacts
+from pipeline.report.ledger_facts import LedgerChange
 from pipeline.report.past import Past
 from pipeline.workflows.backups.backup_map import Backup
 from pipeline.workflows.checkin import ShareState
@@ -260,12 +263,12 @@ def _sealed(name: str, item: HolderDescription) -> str:
     return f"holder {name}: {', '.join((item.kind, *where))}"
 
 
-def _backup(backup: Backup, readings: BackupHistory) -> model.BackupFacts:
+def _backup(backup: Backup, readings: BackupHistory) -> BackupFacts:
     last = readings.last(backup.source.location)
     verified = readings.verified(backup.source.location, backup.source.state)
     failed = last if last and not last.read.ok else None
     read = last.read if last else None
-    return model.BackupFacts(
+    return BackupFacts(
         name=backup.source.name,
         bytes=backup.source.size,
         key_ids=backup.head.key_ids if backup.head else (),
@@ -284,15 +287,13 @@ def _backup(backup: Backup, readings: BackupHistory) -> model.BackupFacts:
     )
 
 
-def _custodian(item: ShareState) -> model.CustodianFacts:
+def _custodian(item: ShareState) -> CustodianFacts:
     seat, evidence = item.seat, (item.entry.label,) if item.entry else ()
     who = {"name": seat.name, "label": seat.share.label, "path": seat.path.name}
-    return taken_from(item, model.CustodianFacts, **who, last_check_in=item.last, evidence=evidence)
+    return taken_from(item, CustodianFacts, **who, last_check_in=item.last, evidence=evidence)
 
 
-def _by_name(
-    changes: tuple[model.LedgerChange, ...], names: Mapping[str, str]
-) -> tuple[model.LedgerChange, ...]:
+def _by_name(changes: tuple[LedgerChange, ...], names: Mapping[str, str]) -> tuple[LedgerChange, ...]:
     """The changes, with the people in them by name; the ledger has the fingerprints of their certificates."""
     called = {party.rpartition(" ")[2]: name.partition(" <")[0] for party, name in names.items()}
 
@@ -310,14 +311,14 @@ def _exposure(context: KeyScope, surveys: tuple[Catalog, ...]) -> Exposure | Non
         return None
 
 
-def _custody(found: Exposure) -> model.CustodyFacts:
+def _custody(found: Exposure) -> CustodyFacts:
     words, now = text.PostureText(found), found.now
     alone, fatal = now.reconstruct.singles(), now.fatal_losses.singles()
     older = (
         f"{item.epoch or 'exports'}: {item.what}; can be deleted {until_text(item.until)}"
         for item in found.lingering
     )
-    return model.CustodyFacts(
+    return CustodyFacts(
         reconstruct=(*words.answer(now.reconstruct), *(f"{host}, alone" for host in found.hosts)),
         fatal=tuple(words.answer(now.fatal_losses)),
         alone=tuple(words.name(name) for name in alone),

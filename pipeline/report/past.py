@@ -16,7 +16,8 @@ from pipeline.evidence.ledger.drill_history import Drilled, History
 from pipeline.evidence.ledger.entry import START
 from pipeline.evidence.ledger.store import BEFORE_HOSTS, Ledger, LedgerEntry
 from pipeline.evidence.ledger.verify import Claim, VerifiedChain, verify
-from pipeline.report.model import DrillFacts, HostLedger, LedgerChange, LedgerFacts, Missed, VaultSide
+from pipeline.report.drill_facts import DrillFacts, Missed
+from pipeline.report.ledger_facts import HostLedger, LedgerChange, LedgerFacts, VaultSide
 
 HERE: Final = "here"
 """What stands for this host in a report's entry, whatever its host-id is later."""

@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import Any, Final
 
 from pipeline.core.templates import expression, table, template
-from pipeline.report.model import Cell, CopyFacts, ProofState, Report
+from pipeline.report.drill_facts import Cell, ProofState
+from pipeline.report.model import CopyFacts, Report
 
 _THRESHOLD: Final = re.compile(r"(\d+) of (\d+) ")
 _STANDING: Final = frozenset({ProofState.PROVEN, ProofState.OVERDUE})

@@ -11,7 +11,8 @@ from typing import Final
 from pipeline.config.sections import Policy
 from pipeline.core.clock import within
 from pipeline.evidence.ledger.drill_history import Drilled, LastKnown
-from pipeline.report.model import Cell, CopyFacts, PathFacts, ProofState, ReportVerdict, Restorability
+from pipeline.report.drill_facts import Cell, ProofState
+from pipeline.report.model import CopyFacts, PathFacts, ReportVerdict, Restorability
 
 _PEOPLE: Final = re.compile(r"([0-9]+ of [0-9]+) (custodians|sheets) ")
 

@@ -21,8 +21,8 @@ from pipeline.evidence.ledger.entry import sense
 from pipeline.evidence.ledger.witnessed import sign
 from pipeline.monitoring.status import status
 from pipeline.report.build import build
+from pipeline.report.drill_facts import ProofState
 from pipeline.report.formats import csv, html, oscal
-from pipeline.report.model import ProofState
 from pipeline.unseal.unseal import recover_passphrase
 from pipeline.workflows import checkin
 from pipeline.workflows.checkin import Seat
@@ -275,7 +275,7 @@ def verified(world: World, ok: bool, at: timedelta) -> None:
 def test_a_backup_that_failed_later_is_not_read_to_its_end(told: World, tmp_path: Path) -> None:
     from pipeline.evidence.ledger.backup_history import BackupHistory, RecordedReading
     from pipeline.evidence.ledger.drill_history import History
-    from pipeline.report.model import BackupFacts
+    from pipeline.report.backup_facts import BackupFacts
     from pipeline.report.past import read
 
     def tried() -> RecordedReading:

@@ -13,7 +13,7 @@ from pipeline.cli.documents.upkeep import RepairDocument
 from pipeline.core.errors import Code, Locked, OrgkeyError, UsageProblem
 from pipeline.monitoring.status import status
 from pipeline.report.build import build
-from pipeline.report.model import ProofState
+from pipeline.report.drill_facts import ProofState
 from pipeline.storage.interface import Presence, Slot
 from pipeline.workflows.drill import DrillRequest, drill
 from pipeline.workflows.repair import Repair, repair

@@ -11,8 +11,9 @@ from pipeline.evidence.ledger import entry as chain
 from pipeline.monitoring import status
 from pipeline.report import model, verdict
 from pipeline.report.build import build
+from pipeline.report.drill_facts import Cell, ProofState
 from pipeline.report.formats import html
-from pipeline.report.model import Cell, CopyFacts, PathFacts, ProofState, Report, Restorability
+from pipeline.report.model import CopyFacts, PathFacts, Report, Restorability
 from pipeline.workflows.drill import DrillRequest, drill
 from tests.support.inmemory import MemoryMirror, World, denied, unreachable
 

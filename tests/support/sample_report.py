@@ -6,26 +6,20 @@ import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from pipeline.report.backup_facts import BackupFacts
+from pipeline.report.custody_facts import CustodianFacts, CustodyFacts
+from pipeline.report.drill_facts import Cell, DrillFacts, Missed, ProofState
+from pipeline.report.ledger_facts import LedgerChange, LedgerFacts, VaultSide
 from pipeline.report.model import (
-    BackupFacts,
-    Cell,
     CopyFacts,
-    CustodianFacts,
-    CustodyFacts,
-    DrillFacts,
     EpochFacts,
     EvidenceItem,
-    LedgerChange,
-    LedgerFacts,
-    Missed,
     OrgKeyFacts,
     PathFacts,
-    ProofState,
     Report,
     ReportVerdict,
     Restorability,
     RuleFacts,
-    VaultSide,
 )
 
 VAULT = "https://vault.example.com:8200"

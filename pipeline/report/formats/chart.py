@@ -16,7 +16,8 @@ from markupsafe import Markup
 
 from pipeline.core.templates import filled_markup
 from pipeline.core.text import counted
-from pipeline.report.model import DrillFacts, Report
+from pipeline.report.drill_facts import DrillFacts
+from pipeline.report.model import Report
 
 Theme = Literal["page", "light"]
 

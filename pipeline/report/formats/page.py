@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any, Final
 
+from pipeline.report.drill_facts import DrillRun, ProofState
 from pipeline.report.formats import chart
-from pipeline.report.model import DrillRun, ProofState, Report, Restorability, Support, cited
+from pipeline.report.model import Report, Restorability, Support, cited
 
 NEWEST: Final = 100
 """So many runs of test restores are shown one by one, and every failed one."""

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import timedelta
 from xml.etree import ElementTree
 
+from pipeline.report.drill_facts import DrillFacts
 from pipeline.report.formats import chart
-from pipeline.report.model import DrillFacts
 from tests.support import sample_report as samples
 
 

@@ -10,8 +10,9 @@ from datetime import timedelta
 import pytest
 
 from pipeline.report.controls.assess import assess, catalogue
+from pipeline.report.drill_facts import ProofState
 from pipeline.report.formats import csv, html
-from pipeline.report.model import Control, ProofState, Report, Restorability, Support
+from pipeline.report.model import Control, Report, Restorability, Support
 from pipeline.report.summary import Summary, joined
 from tests.support.sample_report import NOW, bad, good, year
 
