@@ -18,7 +18,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final, TypeVar
 
-from pipeline.archive.catalog import EPOCH_SLOT, UNDO, Catalog, Copy, Epoch, EpochState, epoch_of
+from pipeline.archive.catalog import UNDO, Catalog, Copy, Epoch, EpochState
 from pipeline.archive.journal import Journal
 from pipeline.archive.replicate import WriteResult, replicate
 from pipeline.core.clock import AHEAD, Deadline
@@ -27,6 +27,7 @@ from pipeline.core.errors import ClockProblem, Code, IntegrityProblem, OrgkeyErr
 from pipeline.core.isolation import isolated
 from pipeline.record.verify import Record, verify_record
 from pipeline.storage.interface import Listing, Presence, Receipt, Slot, Stored, Target
+from pipeline.storage.names import epoch_of, is_epoch
 
 T = TypeVar("T")
 
@@ -347,12 +348,12 @@ def _list(target: Target, fingerprint: str) -> dict[str, _Details]:
     found: dict[str, list[Slot]] = {}
     if isinstance(target, Listing):
         for name in sorted(target.slots(fingerprint)):  # the epoch's own place before those beside it
-            if EPOCH_SLOT.match(name):
+            if is_epoch(name):
                 found.setdefault(epoch_of(Slot(fingerprint, name)), []).append(Slot(fingerprint, name))
         return {name: partial(_look, target, slots) for name, slots in found.items()}
     stored: dict[str, list[Stored]] = {}
     for item in target.find(fingerprint):
-        if EPOCH_SLOT.match(item.slot.epoch):
+        if is_epoch(item.slot.epoch):
             stored.setdefault(epoch_of(item.slot), []).append(item)
     return {name: items.copy for name, items in stored.items()}
 

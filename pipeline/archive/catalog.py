@@ -5,7 +5,6 @@ Nothing here trusts a listing's order, a name, or what another run believed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,8 +17,6 @@ from pipeline.record.verify import Record
 from pipeline.storage.interface import Receipt, Replication, Slot
 
 UNDO = "an administrator can bring it back: `{}`"
-EPOCH_SLOT = re.compile(r"^(?P<epoch>[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8})(?:-r[1-9][0-9]?)?\Z")
-"""A slot's name: the epoch's, with ``-r<n>`` where a repair had to leave a damaged place alone."""
 
 
 class EpochState(StrEnum):
@@ -241,12 +238,6 @@ class Catalog:
             elif epoch.unread:
                 lines.append(f"{not_read(epoch).message}; it may be newer than {chosen.name}")
         return lines
-
-
-def epoch_of(slot: Slot) -> str:
-    """The epoch that a slot's name stands for."""
-    match = EPOCH_SLOT.match(slot.epoch)
-    return match["epoch"] if match else slot.epoch
 
 
 def _none(catalog: Catalog, wanted: Collection[str] | None) -> OrgkeyError:

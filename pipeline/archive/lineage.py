@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from pipeline.archive.catalog import EPOCH_SLOT, Catalog
+from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
 from pipeline.core.errors import IntegrityProblem, OrgkeyError, Stale
 from pipeline.core.isolation import isolated
@@ -24,6 +24,7 @@ from pipeline.evidence.ledger.store import LedgerEntry
 from pipeline.record.create import CustodyPlan
 from pipeline.record.verify import Record, verify_record
 from pipeline.storage.ledger_mirror import Mirror
+from pipeline.storage.names import is_epoch
 
 EVENTS: Final = frozenset({"escrow", "rotate", "refresh"})
 """The ledger's events that tell of an epoch that was made."""
@@ -191,7 +192,7 @@ def _stored(entry: LedgerEntry) -> EpochStored | None:
         event = event_of(entry) if entry.event in EVENTS else None
     except MalformedEvent:
         return None
-    return event if isinstance(event, EpochStored) and EPOCH_SLOT.match(event.epoch) else None
+    return event if isinstance(event, EpochStored) and is_epoch(event.epoch) else None
 
 
 def _mirrors(scope: KeyScope, survey: Catalog) -> Iterator[Remembered]:
@@ -220,4 +221,4 @@ def _told(scope: KeyScope, mirror: Mirror) -> list[str]:
                 continue
             found += [item.epoch for item in history.drills]
             found += [event.epoch] if (event := _stored(entry)) is not None else []
-    return [epoch for epoch in found if EPOCH_SLOT.match(epoch)]
+    return [epoch for epoch in found if is_epoch(epoch)]

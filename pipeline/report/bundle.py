@@ -20,11 +20,12 @@ from typing import Final
 
 from pipeline.core import files
 from pipeline.core.digest import Digest, sha256
-from pipeline.evidence.ledger.store import HOST, NAME, listed
+from pipeline.evidence.ledger.store import NAME, listed
 from pipeline.evidence.ledger.verify import FORKS
 from pipeline.report import verify_page
 from pipeline.report.model import Report
 from pipeline.report.offline import page as offline
+from pipeline.storage.ledger_mirror import HOST
 
 _FORKED: Final = re.compile(r"[0-9]{9,18}-[0-9a-f]{16}\.json", re.ASCII)
 _NAME: Final = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)?", re.ASCII)

@@ -12,7 +12,8 @@ MAX_RECORD = 4 * 1024 * 1024
 """Bytes that are read at most, whatever lies there: what a record may have, far above any real one."""
 
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}")
-_EPOCH = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}(?:-r[1-9][0-9]?)?")  # with -r<n>: repaired beside
+_EPOCH = re.compile(r"([0-9]{8}T[0-9]{6}Z-[0-9a-f]{8})(?:-r[1-9][0-9]?)?")
+"""A slot's name: the epoch's, with ``-r<n>`` where a repair had to leave a damaged place alone."""
 
 
 def checked_fingerprint(fingerprint: str) -> str:
@@ -31,6 +32,12 @@ def checked_fingerprint(fingerprint: str) -> str:
 def is_epoch(name: str) -> bool:
     """Whether ``name`` is the name of an epoch; other names in a listing are somebody else's."""
     return _EPOCH.fullmatch(name) is not None
+
+
+def epoch_of(slot: Slot) -> str:
+    """The epoch that a slot's name stands for."""
+    match = _EPOCH.fullmatch(slot.epoch)
+    return match[1] if match else slot.epoch
 
 
 def checked_epoch(epoch: str) -> str:

@@ -24,9 +24,8 @@ from pipeline.core.digest import sha256
 from pipeline.core.errors import LedgerBroken, LocalFilesProblem
 from pipeline.evidence.ledger import entry as entries
 from pipeline.evidence.ledger.entry import START, Head, Malformed
+from pipeline.storage.ledger_mirror import HOST, name_of
 
-HOST: Final = re.compile(r"[0-9a-f]{16}", re.ASCII)
-"""A host-id: what tells a chain from others."""
 BEFORE_HOSTS: Final = "0.1"
 """What stands for the host-id of a ledger of 0.1, in which entries had none."""
 NAME: Final = re.compile(r"[0-9]{9,18}\.json", re.ASCII)
@@ -76,7 +75,7 @@ class LedgerEntry:
     @property
     def place(self) -> str:
         """Where its file lies below ``ledger``."""
-        name = file_name(self.number)
+        name = name_of(self.number)
         return name if self.host == BEFORE_HOSTS else f"{self.host}/{name}"
 
 
@@ -121,7 +120,7 @@ class Chain:
             LedgerBroken: The entry is not a file.
             LocalFilesProblem: It cannot be read.
         """
-        return read_entry(self.folder / file_name(number))
+        return read_entry(self.folder / name_of(number))
 
     def add(self, number: int, entry: bytes) -> bool:
         """Write an entry's file.
@@ -135,7 +134,7 @@ class Chain:
         """
         for folder in (self.folder.parent.parent, self.folder.parent, self.folder):
             files.private_directory(folder)
-        path = self.folder / file_name(number)
+        path = self.folder / name_of(number)
         try:
             files.write_new(path, entry)
         except LocalFilesProblem as error:
@@ -154,7 +153,7 @@ class Chain:
         """
         before = START.digest.hex
         for number, path in enumerate(sorted(self._paths(), key=lambda item: int(item.stem)), start=1):
-            wanted = self.folder / file_name(number)
+            wanted = self.folder / name_of(number)
             if path != wanted:
                 raise _broken(number, wanted, "is missing")
             data = read_entry(path)
@@ -355,11 +354,6 @@ class Ledger:
                 hint="remove it: this host begins another chain, and the old one stays",
             )
         return words[0], words[1] if len(words) > 1 else ""
-
-
-def file_name(number: int) -> str:
-    """What the file of an entry is called."""
-    return f"{number:09d}.json"
 
 
 def read_entry(path: Path) -> bytes:

@@ -16,7 +16,8 @@ from pipeline.core.errors import LedgerBroken, LocalFilesProblem
 from pipeline.core.files import os_errors
 from pipeline.evidence.ledger import entry as entries
 from pipeline.evidence.ledger.entry import START, Head, Malformed
-from pipeline.evidence.ledger.store import BEFORE_HOSTS, HOST, NAME, file_name, read_entry
+from pipeline.evidence.ledger.store import BEFORE_HOSTS, NAME, read_entry
+from pipeline.storage.ledger_mirror import HOST, name_of
 
 FORKS: Final = "forks"
 """Where 0.1 kept the entries that lost their numbers to another host's."""
@@ -196,7 +197,7 @@ def _numbered(folder: Path, names: Iterable[str]) -> dict[int, Path]:
 
 
 def _sound(name: str) -> bool:
-    return bool(NAME.fullmatch(name)) and name == file_name(int(name[:-5])) and int(name[:-5]) > 0
+    return bool(NAME.fullmatch(name)) and name == name_of(int(name[:-5])) and int(name[:-5]) > 0
 
 
 def _ours(name: str) -> bool:

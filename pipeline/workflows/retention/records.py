@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from pipeline.archive.archive import AT_ONCE, WORKERS, Archive
-from pipeline.archive.catalog import epoch_of
 from pipeline.archive.run import KeyScope
 from pipeline.config.places import S3TargetConfig
 from pipeline.core.clock import stamp
@@ -21,6 +20,7 @@ from pipeline.core.errors import Code, Degraded, OrgkeyError, UsageProblem, firs
 from pipeline.core.isolation import isolated
 from pipeline.evidence.ledger.events import RetainEvent
 from pipeline.storage.interface import Presence, Retainer, Stored, Target
+from pipeline.storage.names import epoch_of
 from pipeline.workflows.retention import ledger as retain_ledger
 from pipeline.workflows.retention.ledger import MirroredLedger
 from pipeline.workflows.retention.rules import Action, Fate, Request, configured_mode, decide, each, extend

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.archive.catalog import Catalog, Copy, CopyState, Epoch, EpochState, epoch_of, not_read
+from pipeline.archive.catalog import Catalog, Copy, CopyState, Epoch, EpochState, not_read
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, IntegrityProblem, OrgkeyError, Unreachable, UsageProblem
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Receipt, Slot
+from pipeline.storage.names import epoch_of
 from tests.support.inmemory import denied, unreachable
 
 KEY = "A" * 40
