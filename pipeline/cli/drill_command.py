@@ -10,8 +10,9 @@ from pipeline.cli.command import COPY_CODES, WHERE, Invocation, command, epoch_o
 from pipeline.cli.documents.escrow import DrillDocument
 from pipeline.cli.output import hints, printable, spaced, table
 from pipeline.core.errors import Code, UsageProblem, first_of
+from pipeline.core.proof import Proof
 from pipeline.evidence import timestamp
-from pipeline.evidence.ledger.drill_results import NOT_REACHED, Proof, Result
+from pipeline.evidence.ledger.drill_results import NOT_REACHED, Result
 from pipeline.workflows import drill as story
 from pipeline.workflows.drill import Drill, FormerDrill
 

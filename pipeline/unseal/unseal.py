@@ -13,11 +13,11 @@ from pipeline.archive.run import KeyScope
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, NotEnoughShares, NotHeld, OrgkeyError, first_of
 from pipeline.core.isolation import isolated
+from pipeline.core.proof import Proof
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Holder
 from pipeline.custody.shares import passphrase, recover
 from pipeline.custody.shares.manifest_section import PathEntry
-from pipeline.evidence.ledger.drill_results import Proof
 from pipeline.record.tar import ORIGINAL
 from pipeline.record.verify import Record
 from pipeline.unseal import ceremony
@@ -236,7 +236,7 @@ def unseal_and_prove(
         return made.fail("unlock", error)
     finally:
         made.seconds["prove"] = time.monotonic() - recovered
-    made.proofs |= {name: Proof(item.ok, item.by, item.problem) for name, item in report.results.items()}
+    made.proofs |= report.results
     made.code, made.notes, made.expired_public = report.code, tuple(report.notes), report.expired_public
     if record.manifest.original is not None:
         made.proofs["original"] = original = _original(record, written)

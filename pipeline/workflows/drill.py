@@ -18,9 +18,10 @@ from pipeline.archive.run import KeyScope
 from pipeline.core.digest import Digest
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
 from pipeline.core.isolation import isolated
+from pipeline.core.proof import Proof
 from pipeline.custody.shares import passphrase
 from pipeline.custody.shares.manifest_section import PathEntry
-from pipeline.evidence.ledger.drill_results import NOT_REACHED, PROOFS, Proof, Result
+from pipeline.evidence.ledger.drill_results import NOT_REACHED, PROOFS, Result
 from pipeline.record.verify import Record
 from pipeline.sources.backups.sources import BackupSource
 from pipeline.unseal import ceremony

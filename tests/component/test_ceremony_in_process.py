@@ -11,8 +11,9 @@ from pipeline.cli import ceremony_prompt, drill_command, shares
 from pipeline.cli.documents.escrow import DrillDocument
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, NotEnoughShares, OrgkeyError, UsageProblem, WrongShare
+from pipeline.core.proof import Proof
 from pipeline.core.secret import Secret
-from pipeline.evidence.ledger.drill_results import Proof, Result
+from pipeline.evidence.ledger.drill_results import Result
 from pipeline.monitoring.status import status
 from pipeline.record.verify import Record
 from pipeline.unseal import ceremony

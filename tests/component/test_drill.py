@@ -31,10 +31,11 @@ from pipeline.core.errors import (
     UsageProblem,
 )
 from pipeline.core.host_limits import no_room
+from pipeline.core.proof import Proof
 from pipeline.custody.shares import passphrase, witness
 from pipeline.evidence import statement as certificate
 from pipeline.evidence import timestamp
-from pipeline.evidence.ledger.drill_results import PROOFS, Proof, ProvedItem, Result
+from pipeline.evidence.ledger.drill_results import PROOFS, ProvedItem, Result
 from pipeline.openpgp import proofs, signing
 from pipeline.openpgp.format import armor
 from pipeline.openpgp.key import sealing

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pipeline.core.digest import Digest
 from pipeline.core.documents import Part, Seconds, at, only_where_known
 from pipeline.core.errors import Code
+from pipeline.core.proof import Proof
 
 PROOFS = ("digest", "authentic", "recover", "unlock", "fingerprint", "sign", "certify", "decrypt", "negative")
 """What a drill proves, in order. Behind them ``original``, the export, where the record has its digest, and
@@ -15,21 +16,6 @@ PROOFS = ("digest", "authentic", "recover", "unlock", "fingerprint", "sign", "ce
 
 NOT_REACHED = "not reached"
 """The problem of a proof that was not tried, since one before it failed."""
-
-
-@dataclass(frozen=True)
-class Proof:
-    """One thing that a drill set out to prove.
-
-    Attributes:
-        ok: Whether it was proven.
-        by: The implementations that agree, or what else showed it.
-        problem: Why not.
-    """
-
-    ok: bool
-    by: tuple[str, ...]
-    problem: str | None = None
 
 
 @dataclass(frozen=True)

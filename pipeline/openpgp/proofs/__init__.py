@@ -28,14 +28,14 @@ from pipeline.openpgp.proofs import arithmetic
 from pipeline.openpgp.proofs.gnupg_proof import GnuPGProver
 from pipeline.openpgp.proofs.guard import WHAT, ImplementationGuard, require_host
 from pipeline.openpgp.proofs.interface import EXCHANGED, Job, Made, Prover, TakesNoPart, Task
-from pipeline.openpgp.proofs.judgement import KeyProof, KeyProofs, Verdict, judge, settled, unproven
+from pipeline.openpgp.proofs.judgement import KeyProofs, Verdict, judge, settled, unproven
 from pipeline.openpgp.proofs.pgpy_proof import PgpyProver, Prestarted
 from pipeline.openpgp.proofs.renewal import resigned
 from pipeline.openpgp.proofs.sequoia_proof import SequoiaProver
 from pipeline.openpgp.proofs.userkey import fresh_user
 from pipeline.openpgp.proofs.views import Views, view
 
-__all__ = ["KeyProof", "KeyProofs", "Prestarted", "Task", "prove"]
+__all__ = ["KeyProofs", "Prestarted", "Task", "prove"]
 
 T = TypeVar("T")
 _NOT_CANONICAL: Final = (

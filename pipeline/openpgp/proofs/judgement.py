@@ -7,25 +7,11 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from pipeline.core.errors import Code
+from pipeline.core.proof import Proof
 from pipeline.openpgp.proofs.interface import Made, Outcome, Task, refuted
 
 AGREEING: Final = (Task.UNLOCK, Task.FINGERPRINT, Task.SIGN, Task.CERTIFY, Task.DECRYPT)
 """The proofs that need two implementations."""
-
-
-@dataclass(frozen=True)
-class KeyProof:
-    """One thing that the recovered key has shown, or not.
-
-    Attributes:
-        ok: Whether it was shown, with no implementation to the contrary.
-        by: The implementations that it was shown with.
-        problem: Why it was not, or what an implementation said to the contrary.
-    """
-
-    ok: bool
-    by: tuple[str, ...] = ()
-    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +28,7 @@ class KeyProofs:
         refuted: Whether something speaks against the key; otherwise what is missing could not be shown here.
     """
 
-    results: Mapping[str, KeyProof]
+    results: Mapping[str, Proof]
     single: tuple[str, ...] = ()
     single_ok: bool = False
     expired_public: bool = False
@@ -70,7 +56,7 @@ class KeyProofs:
 
 def unproven(problem: str) -> KeyProofs:
     """The result when the stored keypair is not even the key that it should be."""
-    return KeyProofs({task.value: KeyProof(False, (), problem) for task in Task}, refuted=True)
+    return KeyProofs({task.value: Proof(False, (), problem) for task in Task}, refuted=True)
 
 
 class Verdict(NamedTuple):
@@ -129,14 +115,14 @@ class _Tally:
         elif wrong is None and all(one.outcome.ok is None for one in said):
             self.notes.append(f"what {maker} made for {self.task} could not be judged by any implementation")
 
-    def proof(self) -> KeyProof:
+    def proof(self) -> Proof:
         # Who has shown it with another message has taken part.
         parts = tuple(f"{name} takes no part in {self.task}:" for name in self.by)
         self.notes = [note for note in dict.fromkeys(self.notes) if not note.startswith(parts)]
         if self.by and not self.failures:
-            return KeyProof(True, tuple(self.by))
+            return Proof(True, tuple(self.by))
         reasons = self.failures or ["no implementation on this host could show it"]
-        return KeyProof(False, tuple(self.by), "; ".join([*reasons, *self.notes]))
+        return Proof(False, tuple(self.by), "; ".join([*reasons, *self.notes]))
 
 
 def judge(
