@@ -74,7 +74,7 @@ def examine(context: KeyScope, *, try_writing: bool = False) -> list[Finding]:
         *(("live key", partial(_live_key, context, place)) for place in live_places),
         *((f"backups {name}", partial(_backups, context, name)) for name in config.backups),
         ("ledger", partial(ledger_lag.findings, context)),
-        ("doctor", partial(provision.findings, context)),
+        ("vault's side", partial(provision.findings, context)),
         ("replication", partial(_replication, context, driller)),
         ("proofs", partial(_implementations, context)),
     ]

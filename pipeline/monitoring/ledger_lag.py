@@ -70,14 +70,11 @@ def findings(context: KeyScope) -> list[Finding]:
 
     Args:
         context: The run.
+
+    Raises:
+        LocalFilesProblem, LedgerBroken: The state cannot be read.
     """
-    section = context.config.ledger
-    if not (section.mirrors or section.heads):
-        return []
-    try:
-        known = {(item.name, item.kind): item for item in pending(context)}
-    except OrgkeyError as error:
-        return [Finding(Level.FAIL, "ledger", error.message, error.hint, error.code)]
+    known = {(item.name, item.kind): item for item in pending(context)}
     driller = context.backends("driller")
     found = []
     for kind, places in (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.archive.run import KeyScope
-from pipeline.core.errors import Code, OrgkeyError
+from pipeline.core.errors import Code
 from pipeline.core.finding import Finding, Level
 from pipeline.core.retry import Retrier
 from pipeline.evidence.ledger.events import InfraChange, InfraEvent
@@ -115,10 +115,7 @@ def findings(scope: KeyScope) -> list[Finding]:
     if "administrator" not in scope.config.identity:
         said = "whether policies and roles drift is not looked at: there is no [identity.administrator]"
         return [Finding(Level.UNSEEN, subject, said)]
-    try:
-        found = look(scope).plan
-    except OrgkeyError as error:
-        return [Finding(Level.FAIL, subject, error.message, error.hint, error.code)]
+    found = look(scope).plan
     told = [
         Finding(Level.FAIL, f"{subject}, {item.server}", _fault(item), item.hint, item.code)
         for item in found.faults
