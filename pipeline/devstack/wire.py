@@ -12,6 +12,7 @@ from pipeline.config.identities import AwsIdentity
 from pipeline.config.places import AwsPlace
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import LocalFilesProblem
+from pipeline.storage.check import on_this_host
 
 if TYPE_CHECKING:
     from pipeline.providers.aws.session import AwsSession
@@ -55,7 +56,7 @@ def aws(endpoint: str, credentials: Path) -> AwsSession:
     """A session at a server of the stack, with a credentials file's profile ``default``."""
     from pipeline.providers.aws.session import AwsSession
 
-    place = AwsPlace(region=REGION, endpoint_url=endpoint, proxy="none" if _is_here(endpoint) else None)
+    place = AwsPlace(region=REGION, endpoint_url=endpoint, proxy="none" if on_this_host(endpoint) else None)
     identity = AwsIdentity(credentials_file=str(credentials))
     deadline = Deadline(SET_UP_SECONDS)
     return AwsSession(place, identity, call_seconds=CALL_SECONDS, deadline=deadline, role="root")
@@ -83,14 +84,10 @@ def boto3_client(service: str, endpoint: str, credentials: Path) -> Any:
             retries={"total_max_attempts": 2},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            proxies={} if _is_here(endpoint) else None,
+            proxies={} if on_this_host(endpoint) else None,
             s3={"addressing_style": "path"},
         ),
     )
-
-
-def _is_here(endpoint: str) -> bool:
-    return urlsplit(endpoint).hostname in ("127.0.0.1", "::1", "localhost")
 
 
 def write_credentials(access: str, secret: str) -> bytes:
