@@ -13,6 +13,7 @@ from typing import Final
 
 from pipeline.config import read_trusted
 from pipeline.core.errors import UsageProblem
+from pipeline.core.typed_text import decoded
 
 _LOGINS: Final = ("AWS_", "VAULT_", "BAO_", "KUBERNETES_", "SSH_")
 _FOLDERS: Final = ("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "RUNTIME_DIRECTORY")
@@ -55,7 +56,7 @@ class FleetMember:
             return own
         if not path.is_file():
             raise UsageProblem(f"{path} is not a file", hint="write NAME=value, one a line, into a file")
-        text = read_trusted(path, "the variables").decode(errors="replace")
+        text = decoded(read_trusted(path, "the variables")).decode(errors="replace")
         for number, line in enumerate(text.split("\n"), 1):
             if not line.strip() or line.lstrip().startswith(("#", ";")):
                 continue

@@ -13,13 +13,13 @@ from pipeline.cli.command import WHERE, Invocation, arg, command, opt
 from pipeline.cli.documents.evidence import LedgerVerifyDocument
 from pipeline.cli.output import spaced
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
+from pipeline.core.errors import Code, IntegrityProblem, OrgkeyError, UsageProblem, first_of
 from pipeline.core.isolation import isolated
 from pipeline.core.retry import Retrier, retrying
 from pipeline.evidence import anchors
+from pipeline.evidence import verify as checking
 from pipeline.evidence.ledger import verify as story
 from pipeline.evidence.ledger.verify import Claim
-from pipeline.openpgp import signing
 from pipeline.storage.ledger_mirror import MIRROR_CALLS, Mirror
 from pipeline.wiring import factory
 
@@ -35,7 +35,7 @@ class _Given:
     silent: list[OrgkeyError] = field(default_factory=list)
 
 
-@command("orgkey ledger verify", (Code.INTEGRITY, Code.LEDGER_BROKEN))
+@command("orgkey ledger verify", (Code.NOT_A_KEY, Code.NOT_PINNED, Code.INTEGRITY, Code.LEDGER_BROKEN))
 def verify(
     call: Invocation,
     folder: Path | None = arg("[FOLDER]", "A copy of a ledger; without it, this host's own."),
@@ -110,6 +110,8 @@ def _certificate(given: _Given, path: Path, public: Path | None) -> None:
 
     Raises:
         UsageProblem: It is of another key.
+        NotAKey: ``--public`` is not a key.
+        NotPinned: The key of ``--public`` did not sign it.
         IntegrityProblem: Its signature is wrong.
     """
     told = anchors.certificate(path)
@@ -124,11 +126,15 @@ def _certificate(given: _Given, path: Path, public: Path | None) -> None:
             f"the signature of {path} was not checked: give --public, or run gpg --verify {path}.asc {path}"
         )
     else:
-        signing.verify_detached(
-            anchors.read_file(public), told.fingerprint, told.body,
-            anchors.read_file(path.with_name(f"{path.name}.asc")),
-            deadline=Deadline(60), now=datetime.now(UTC),
-        )  # fmt: skip
+        signature = anchors.read_file(path.with_name(f"{path.name}.asc"))
+        made_by = checking.signed(
+            anchors.read_file(public), told.body, signature, Deadline(60), datetime.now(UTC)
+        )
+        if made_by != told.fingerprint:
+            raise IntegrityProblem(
+                f"{path} speaks of {told.fingerprint}, and was signed by {made_by}",
+                hint="get it again from where it was issued",
+            )
         given.notes.append(f"the signature of {path} is the Org Key's, {spaced(told.fingerprint)}")
     if told.head.sequence == 0:
         given.notes.append(f"{path} was made before its host's first entry: it vouches for none")

@@ -22,6 +22,7 @@ from pipeline.config.identities import IdentityConfig, IdentityName
 from pipeline.config.problems import describe
 from pipeline.core.errors import UsageProblem
 from pipeline.core.text import counted
+from pipeline.core.typed_text import decoded
 
 
 class Config(Strict):
@@ -257,8 +258,10 @@ def parse(data: bytes, name: str) -> Config:
         UsageProblem: It is not TOML, or not valid; every problem is listed.
     """
     try:
-        document = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        document = tomllib.loads(decoded(data).decode())
+    except UnicodeDecodeError as error:
+        raise UsageProblem(f"{name} is not text", hint="save it as plain text in UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
         raise UsageProblem(f"{name} is not TOML: {error}", hint="correct the line that it names") from error
     try:
         return Config.model_validate(document)

@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema
 
 from pipeline.core import files
 from pipeline.core.errors import LocalFilesProblem
-from pipeline.core.typed_text import shown
+from pipeline.core.typed_text import fingerprint
 
 LONGEST_DAYS = 36500
 """A century: nobody asks for more, and a date that far away can still be written."""
@@ -40,10 +40,10 @@ def expand(value: str) -> str:
 
 def fingerprint_of(value: str) -> str:
     """Read a fingerprint of 40 hexadecimal digits, spaced or not."""
-    text = re.sub(r"[\s:]", "", shown(value)).upper().removeprefix("0X")
-    if not re.fullmatch(r"[0-9A-F]{40}", text):
+    read = fingerprint(value)
+    if read is None:
         raise ValueError("a fingerprint has 40 hexadecimal digits; a key id is not enough")
-    return text
+    return read
 
 
 def matching(pattern: str, words: str, *, end: str = "") -> Callable[[str], str]:

@@ -7,6 +7,7 @@ then what was most likely meant (:func:`readings`). What is odd about them is to
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
@@ -74,6 +75,12 @@ def words(data: bytes) -> str:
 def shown(text: str) -> str:
     """Text of one width, without marks that do not show, such as come along from a page or a dialogue."""
     return "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
+
+
+def fingerprint(text: str) -> str | None:
+    """A fingerprint of 40 hexadecimal digits in upper case, spaced or not; ``None`` for anything else."""
+    digits = re.sub(r"[\s:]", "", shown(text)).upper().removeprefix("0X")
+    return digits if re.fullmatch(r"[0-9A-F]{40}", digits) else None
 
 
 def oddity(data: bytes) -> str | None:

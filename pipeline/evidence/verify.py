@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeline.core import files
 from pipeline.core.clock import Deadline, parse_stamp
 from pipeline.core.digest import sha256
-from pipeline.core.errors import IntegrityProblem, NotAKey, NotPinned
+from pipeline.core.errors import IntegrityProblem, NotAKey, NotPinned, OrgkeyError
 from pipeline.custody.shares import witness
 from pipeline.evidence import timestamp
 from pipeline.evidence.timestamp import Stamped
@@ -96,7 +96,7 @@ def check(
     by_key, by_witness = (_bytes(path.with_name(path.name + ending)) for ending in (".asc", ".sig"))
     pem = _bytes(path.with_name(f"{path.stem}.witness.pem")).decode("ascii", errors="replace")
     witness.verify(pem, body, by_witness)
-    fingerprint = None if public is None else _signed(public, body, by_key, deadline, now)
+    fingerprint = None if public is None else signed(public, body, by_key, deadline, now)
     statement, details = contents(body)
     try:
         predicate, (subject,) = statement["predicate"], statement["subject"]
@@ -127,13 +127,23 @@ def check(
     return found
 
 
-def _signed(public: bytes, body: bytes, signature: bytes, deadline: Deadline, now: datetime) -> str:
-    """The key's fingerprint, where it signed; the armor is what a drill writes, so that no byte is free."""
+def signed(public: bytes, body: bytes, signature: bytes, deadline: Deadline, now: datetime) -> str:
+    """The key's fingerprint, where it signed; the armor is what a drill writes, so that no byte is free.
+
+    Raises:
+        NotAKey: The public key is not one, whatever the signature is.
+        NotPinned: Another key signed.
+        IntegrityProblem: The signature is not good.
+    """
     from pipeline.openpgp import signing
     from pipeline.openpgp.format import armor
     from pipeline.openpgp.key import parsing
 
-    key = parsing.read_one(public, "the public key")
+    try:
+        key = parsing.read_one(public, "the public key")
+    except OrgkeyError as error:
+        hint = "give the Org Key's public part alone, from a place that you trust"
+        raise type(error)(f"the public key cannot be used: {error.message}", hint=hint) from error
     try:
         packet = armor.dearmor(signature)
     except NotAKey as error:

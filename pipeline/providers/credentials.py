@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.core import log
 from pipeline.core.errors import UsageProblem
 from pipeline.core.secret import Secret
+from pipeline.core.typed_text import decoded
 from pipeline.providers.text import is_sendable
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def read_secret(path: str | None, called: str, *, public: bool = False) -> Secre
         UsageProblem: It cannot be read, is empty, or is not one line of printable ASCII without spaces.
     """
     try:
-        text = Path(path or "").read_bytes().strip()
+        text = decoded(Path(path or "").read_bytes()).strip()
     except OSError as error:
         raise UsageProblem(
             f"cannot read the {called} in {path}: {error.strerror or error}",

@@ -19,7 +19,7 @@ import botocore.exceptions
 import pytest
 
 from tests.conftest import Place
-from tests.support.commandline import ROOT, Desk, environment, orgkey
+from tests.support.commandline import KEYS, ROOT, Desk, environment, orgkey
 
 MIRRORED = """
 [ledger]
@@ -130,6 +130,11 @@ def test_a_copied_folder_is_verified_without_configuration_and_servers(desk: Des
     public = elsewhere / "public.asc"
     public.write_bytes(desk.export.read_bytes().split(b"-----END PGP PRIVATE KEY BLOCK-----\n")[-1])
     assert "is the Org Key's" in verify(*by, "--public", str(public))["notes"][0]
+    other = (KEYS / "rsa2048-two-block.asc").read_bytes().split(b"-----END PGP PRIVATE KEY BLOCK-----\n")[-1]
+    for wrong, code in ((other, 14), (b"not a key", 13)):  # a mistake in what was given accuses nobody
+        (elsewhere / "wrong.asc").write_bytes(wrong)
+        line = ("ledger", "verify", "copied", *by, "--public", "wrong.asc")
+        assert "Export Keypair" not in orgkey(elsewhere, *line, expect=code).error[1]
     shown = orgkey(elsewhere, "ledger", "verify", "copied", *by, expect=0).out
     assert f"anchored to {told['anchored_to']}" in shown
     assert "does not" in shown

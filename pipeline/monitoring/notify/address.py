@@ -10,6 +10,7 @@ from typing import Final
 from pipeline.core import log, passphrases
 from pipeline.core.errors import OrgkeyError, UsageProblem
 from pipeline.core.secret import Secret
+from pipeline.core.typed_text import decoded
 
 _SHORTEST: Final = 6
 _LONG: Final = 12
@@ -32,7 +33,7 @@ def read(file: str | None, command: Sequence[str] | None, what: str, seconds: fl
         "", file=Path(file) if file else None, command=command, option_names=what, seconds=seconds
     )
     try:
-        lines = source().text().splitlines()
+        lines = Secret(decoded(source().reveal())).text().splitlines()
     except OrgkeyError as error:
         raise UsageProblem(
             f"{what} cannot be used: {error.message.replace('passphrase', 'address')}", hint=error.hint

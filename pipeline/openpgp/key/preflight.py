@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -25,6 +24,7 @@ from pipeline.core.errors import (
 from pipeline.core.exit_codes import INSPECT_PRECEDENCE
 from pipeline.core.secret import Secret
 from pipeline.core.text import counted
+from pipeline.core.typed_text import fingerprint
 from pipeline.openpgp.format import signatures as sig
 from pipeline.openpgp.format.material import UNSUPPORTED_HINT
 from pipeline.openpgp.format.protection import ProtectionState
@@ -97,14 +97,13 @@ def normalise_pin(pin: str) -> str:
     Raises:
         UsageProblem: It is not a version 4 fingerprint. A key id is not enough: those can be forged.
     """
-    digits = re.sub(r"[\s:]", "", pin)
-    digits = digits[2:] if digits[:2] in ("0x", "0X") else digits
-    if not re.fullmatch(r"[0-9A-Fa-f]{40}", digits):
+    read = fingerprint(pin)
+    if read is None:
         raise UsageProblem(
             "the pinned fingerprint does not have 40 hexadecimal digits",
             hint="give the whole fingerprint, as `orgkey inspect` shows it; a key id is not enough",
         )
-    return digits.upper()
+    return read
 
 
 def examine(data: bytes, *, pin: str | None, passphrase: Secret | None, now: datetime) -> Examination:

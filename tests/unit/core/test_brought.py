@@ -9,12 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import config
 from pipeline.cli import shares
+from pipeline.cli.fleet_members import FleetMember
 from pipeline.core import log, passphrases, typed_text
 from pipeline.core.errors import UsageProblem, WrongPassphrase
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import slip39
+from pipeline.monitoring.notify import address
 from pipeline.openpgp.key.rewrap import load
+from pipeline.providers.credentials import read_secret
 
 ASSETS = Path(__file__).parents[2] / "assets"
 CASES = sorted((ASSETS / "passphrases").iterdir())
@@ -145,3 +149,27 @@ def test_commas_and_numbers_are_not_of_the_words() -> None:
 def test_what_was_meant_is_kept_out_of_the_logs_too() -> None:
     told("utf16")
     assert "horse" not in log.clean("x correct horse battery staple x")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_an_editor_s_encoding_changes_no_file_that_people_write(encoding: str, tmp_path: Path) -> None:
+    def written(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.write_bytes(text.encode(encoding))
+        return path
+
+    small = '[target.disk]\nkind = "directory"\ndomain = "disk"\ncontrolled_by = ["ops"]\npath = "/srv"\n'
+    assert lacking(written("orgkey.toml", small).read_bytes()) == lacking(small.encode())
+    assert read_secret(str(written("role-id", "0a1b-2c3d\r\n")), "role id").reveal() == b"0a1b-2c3d"
+    assert address.read(str(written("urls", "https://one.example/\n# no\n")), None, "urls_file", 5.0) == (
+        "https://one.example/",
+    )
+    written("berlin.env", "AWS_PROFILE=berlin\n")
+    assert FleetMember("berlin", tmp_path / "berlin.toml").environment({}) == {"AWS_PROFILE": "berlin"}
+
+
+def lacking(data: bytes) -> str:
+    """What is said of a configuration without holders and paths."""
+    with pytest.raises(UsageProblem) as caught:
+        config.parse(data, "orgkey.toml")
+    return caught.value.message
