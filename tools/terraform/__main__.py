@@ -26,6 +26,8 @@ from tools.terraform import try_aws, try_vault
 from tools.terraform.programs import Failed, Tofu, provider
 
 MODULES = Path(__file__).parents[2] / "infra" / "terraform"
+APPLIED = Path(__file__).parent / "applied.sha256"
+"""The Vault module's files as they were last applied: only that shows that they say what the program's do."""
 # What checkov asks for and the modules do not do: the check, the resources, and why.
 KNOWN = (
     (
@@ -76,6 +78,8 @@ def main() -> int:
             with tempfile.TemporaryDirectory(prefix="orgkey-terraform.") as directory:
                 for line in run(program, Path(directory), place):
                     say(line)
+            if name == "vault":
+                APPLIED.write_text(try_vault.digests())
     except Failed as error:
         print(error, file=sys.stderr)
         return 1

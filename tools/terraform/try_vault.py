@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -20,6 +21,12 @@ MODULE = f"{ROOT}//infra/terraform/vault"
 EXPORT = ROOT / "tests" / "assets" / "keys" / "rsa2048-two-block.asc"
 NAMESPACE = "terraform"
 LOGINS = ("writer", "driller", "auditor")
+
+
+def digests() -> str:
+    """The module's files, as `sha256sum` writes them."""
+    files = sorted((ROOT / "infra" / "terraform" / "vault").glob("*.tf"))
+    return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files)
 
 
 class Desk:

@@ -11,7 +11,8 @@ import pytest
 from pipeline.provision.files import PURPOSES, Files
 from tools import make_terraform
 from tools.make_terraform import MODULES
-from tools.terraform import aws
+from tools.terraform import aws, try_vault
+from tools.terraform.__main__ import APPLIED
 
 VAULT = (MODULES / "vault" / "main.tf").read_text()
 
@@ -83,6 +84,22 @@ def test_the_vault_module_says_no_right_of_its_own() -> None:
     assert 'file("${local.files}/token.hcl")' in VAULT
     # The parts in the order of the program, so that `orgkey infra plan` finds the same text.
     assert tuple(re.findall(r'\{ name = "(\w+)", values', VAULT)) == PURPOSES[1:]
+
+
+def test_the_vault_module_is_the_one_that_was_applied_and_compared() -> None:
+    """What it makes is seen by OpenTofu alone, which is not there when tests run."""
+    assert APPLIED.read_text() == try_vault.digests(), "run make terraform, and commit what it writes"
+
+
+def test_nothing_that_holds_records_or_shares_is_removed_by_a_plan() -> None:
+    blocks = re.findall(r'^resource "(\w+)" .*?^}$', VAULT, re.MULTILINE | re.DOTALL)
+    kept = re.findall(
+        r'^resource "(\w+)" [^\n]*\n(?:(?!^}$).)*prevent_destroy = true', VAULT, re.MULTILINE | re.DOTALL
+    )
+    assert sorted(set(blocks) - set(kept)) == [
+        "vault_approle_auth_backend_role", "vault_audit", "vault_kv_secret_backend_v2", "vault_policy"
+    ]  # fmt: skip
+    assert len(kept) == VAULT.count("prevent_destroy")
 
 
 def test_the_vault_module_takes_each_setting_from_the_file() -> None:
