@@ -187,8 +187,8 @@ def test_no_credentials_at_all(tmp_path: Path) -> None:
 
 
 def test_an_endpoint_that_is_none(keys: AwsIdentity) -> None:
-    with pytest.raises(UsageProblem, match="nonsense"):
-        open_session("nonsense", keys).call(buckets, "s3", "look")
+    with pytest.raises(UsageProblem, match="http://a..b"):
+        open_session("http://a..b", keys).call(buckets, "s3", "look")
 
 
 def test_certificates(keys: AwsIdentity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
