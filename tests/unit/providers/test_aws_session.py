@@ -187,7 +187,7 @@ def test_no_credentials_at_all(tmp_path: Path) -> None:
 
 
 def test_an_endpoint_that_is_none(keys: AwsIdentity) -> None:
-    with pytest.raises(UsageProblem, match="http://a..b"):
+    with pytest.raises(UsageProblem, match=r"http://a\.\.b"):
         open_session("http://a..b", keys).call(buckets, "s3", "look")
 
 
