@@ -6,7 +6,8 @@ import threading
 from contextlib import suppress
 from typing import IO
 
-from pipeline.core.errors import OrgkeyError
+from pipeline.core.errors import OrgkeyError, Unreachable
+from pipeline.core.isolation import defect
 from pipeline.sources.backups.byte_stream import ByteStream
 
 
@@ -31,9 +32,16 @@ class PipeWriter(threading.Thread):
         """Write all of it, as long as somebody reads."""
         assert self._pipe is not None
         with suppress(OSError), self._pipe:  # the reader may have seen enough
-            try:
-                while piece := self._cursor.some():
-                    while piece:
-                        piece = piece[self._pipe.write(piece) :]
-            except OrgkeyError as error:
-                self.problem = error
+            while piece := self._next():
+                while piece:
+                    piece = piece[self._pipe.write(piece) :]
+
+    def _next(self) -> memoryview:
+        """The next piece; whatever keeps it from being read is a problem, or it would pass for the end."""
+        try:
+            return self._cursor.some()
+        except OrgkeyError as error:
+            self.problem = error
+        except BaseException as error:
+            self.problem = defect(error, "it", Unreachable)
+        return memoryview(b"")

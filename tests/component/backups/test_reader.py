@@ -16,9 +16,9 @@ from types import MappingProxyType
 import pytest
 
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import DeadlinePassed, IntegrityProblem, OrgkeyError, Unreachable, Unsupported
+from pipeline.core.errors import Code, DeadlinePassed, IntegrityProblem, OrgkeyError, Unreachable, Unsupported
 from pipeline.core.secret import Secret
-from pipeline.sources.backups import engine, message_header, worker, worker_client
+from pipeline.sources.backups import engine, message_header, read_backup, worker, worker_client
 from pipeline.sources.backups.byte_stream import ByteStream
 from pipeline.sources.backups.engine import NO_EXPECTATIONS, SessionKey
 from pipeline.sources.backups.sources import BackupFile
@@ -47,8 +47,9 @@ class Failing:
     state: str | None = None
     facts: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, error: Exception) -> None:
         self.data = data
+        self.error = error
 
     def start(self) -> bytes:
         return self.data
@@ -62,7 +63,7 @@ class Failing:
 
         def more() -> bytes:
             if not parts:
-                raise Unreachable("the bucket does not answer", hint="look at the network")
+                raise self.error
             return parts.pop(0)
 
         yield ByteStream(more)
@@ -95,10 +96,25 @@ def test_one_process_reads_many_and_tells_how_far_it_is(tmp_path: Path, message:
         assert reader.read(BackupFile(path), about, KEY, Deadline(60)).result().found.size == SIZE
 
 
-def test_what_is_wrong_with_the_source_is_said_and_not_what_came_of_it(message: bytes) -> None:
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Unreachable("the bucket does not answer", hint="look at the network"), Code.UNREACHABLE),
+        (RuntimeError("can't start new thread"), Code.LOCAL_FILES),
+        (MemoryError(), Code.LOCAL_FILES),
+        (KeyError("a defect"), Code.UNREACHABLE),
+    ],
+)
+@pytest.mark.parametrize("wanted", ["auto", "gpg"])
+def test_what_is_wrong_with_the_source_is_said_and_not_what_came_of_it(
+    message: bytes, error: Exception, code: Code, wanted: read_backup.Engine
+) -> None:
     about = message_header.read(pieces(message, 1 << 20))
-    with WorkerClient() as reader, pytest.raises(Unreachable, match="the bucket does not answer"):
-        reader.read(Failing(message), about, KEY, Deadline(60), lambda _: None)
+    source = Failing(message, error)
+    with WorkerClient() as reader:
+        found = read_backup.read(source, about, KEY, reader, deadline=Deadline(60), wanted=wanted)
+    assert isinstance(found.outcome, OrgkeyError)
+    assert found.outcome.code is code
 
 
 def test_its_death_is_one_message_s_own(tmp_path: Path, message: bytes) -> None:
