@@ -31,6 +31,7 @@ class ContentSignatures:
         self._signers = signers
         self._hashes: dict[int, hashlib._Hash] = {}
         self._found: list[Signature] = []
+        self._begun = False
 
     def announced(self, body: Body) -> None:
         """Take a one-pass signature packet, which stands before what is signed."""
@@ -48,20 +49,26 @@ class ContentSignatures:
 
     def feed(self, piece: memoryview) -> None:
         """Take the next piece of the content."""
+        self._begun = True
         for hashing in self._hashes.values():
             hashing.update(piece)
 
     def signed_by(self) -> str | None:
-        """The fingerprint of the first of the signers who has signed the content; ``None`` where none has."""
+        """The fingerprint of the first of the signers who has signed the content; ``None`` where none has.
+
+        A signer whose key was revoked proves nothing: whoever has stolen it can date a signature back.
+        """
         if not self._found:
             return None
         from pipeline.openpgp import signing
-        from pipeline.openpgp.key import parsing
+        from pipeline.openpgp.key import parsing, validity
 
         for signer in self._signers:
             try:
                 key = parsing.read_one(signer, "a signer's public key")
             except OrgkeyError:
+                continue
+            if validity.judge(key, None).primary.revoked:
                 continue
             for made in self._found:
                 hashing = self._hashes.get(made.digest)
@@ -70,7 +77,8 @@ class ContentSignatures:
         return None
 
     def _hash(self, digest: int) -> None:
-        if self._signers and digest in STRONG_DIGESTS and digest not in self._hashes:
+        # One that is announced behind the content was not made over it.
+        if self._signers and not self._begun and digest in STRONG_DIGESTS and digest not in self._hashes:
             hashing = hasher(digest)
             if hashing is not None:
                 self._hashes[digest] = hashing

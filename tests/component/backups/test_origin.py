@@ -6,11 +6,16 @@ import io
 import tarfile
 from collections.abc import Callable
 
+import pgpy
 import pytest
 
+from pipeline.core.secret import Secret
 from pipeline.sources.backups.engine import Expectations, SessionKey
-from tests.component.backups.conftest import Gpg, fingerprint, read
+from tests.component.backups.conftest import KEYS, Gpg, fingerprint, read
+from tests.support import message_writer as writer
+from tests.support import openpgp_writer
 
+KEY = SessionKey(9, Secret(bytes(range(32))))
 GetKey = Callable[[bytes, str], SessionKey | None]
 
 
@@ -69,6 +74,31 @@ def test_a_signer_s_file_that_is_not_a_key_takes_nothing_away(gpg: Gpg, session_
     several = public(gpg, "rsa2048") + public(gpg, "ed25519")
     expected = Expectations(signers=(b"not a key", several, public(gpg, "rsa2048")))
     assert read(message, key, expected=expected)[0].signed_by == fingerprint("rsa2048")
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_signature_over_nothing_does_not_sign_what_stands_before_it(gpg: Gpg, announced: bool) -> None:
+    """One of an empty file is easily had; a hash that begins behind the content is of nothing, too."""
+    options = ("--local-user", fingerprint("rsa2048"), "--digest-algo", "SHA512", "--compress-algo", "none")
+    before, nothing, made = openpgp_writer.split(gpg.run(*options, "--sign"))
+    assert (before[0], nothing[0], made[0]) == (4, 11, 2)
+    signature = openpgp_writer.join([before, made] if announced else [made])
+    expected = Expectations(signers=(public(gpg, "rsa2048"),))
+    for content, maker in ((b"", fingerprint("rsa2048")), (b"forged", None)):
+        inner = writer.literal(content) + signature
+        inner = inner if content or not announced else openpgp_writer.join([before, nothing, made])
+        message = writer.message(writer.protected(inner, KEY.key.reveal()))
+        assert read(message, KEY, expected=expected)[0].signed_by == maker
+
+
+def test_a_revoked_signer_proves_nothing(gpg: Gpg, session_key: GetKey) -> None:
+    message = gpg.encrypt(b"x", "--local-user", fingerprint("ed25519"), "--sign")
+    key = session_key(message, "rsa2048")
+    assert key is not None
+    revoked, _ = pgpy.PGPKey.from_file(str(KEYS / "ed25519-unprotected.asc"))
+    revoked |= revoked.revoke(revoked)
+    for known, maker in ((public(gpg, "ed25519"), fingerprint("ed25519")), (bytes(revoked.pubkey), None)):
+        assert read(message, key, expected=Expectations(signers=(known,)))[0].signed_by == maker
 
 
 LONG = "srv/" + "d" * 120 + "/" + "f" * 120 + ".sql"
