@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
+import json
+import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from pipeline.sources.backups.crew.answer import Answer
 from pipeline.sources.backups.crew.crew_key import CrewKey, public_bytes
 from pipeline.sources.backups.crew.read_ticket import read_ticket
 from pipeline.sources.backups.crew.ticket import Ticket
+from pipeline.sources.backups.crew.ticket_place import canonical
 from pipeline.sources.backups.engine import Reading
 from pipeline.sources.backups.sources import BackupFile, BackupSource
 from pipeline.sources.backups.worker_client import WorkerClient
@@ -93,6 +97,27 @@ def test_a_lie_is_an_integrity_failure_that_names_its_machine(
     assert found.code is Code.INTEGRITY
     assert [item.code for item in found.backups] == [Code.OK, Code.INTEGRITY] * 2
     assert str(found.backups[1].problem).startswith("w1 said of it what this machine does not find")
+
+
+@pytest.mark.parametrize("newest", [2**52, -(2**52), 253402300800, -5])
+def test_a_date_of_no_calendar_fails_alone(
+    world: World, sources: list[BackupSource], newest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random.SystemRandom, "sample", lambda _, answered, count: answered[:count])
+
+    class Liar(Crew):
+        def answered(self, ticket: Ticket, line: str) -> str:
+            said = json.loads(line)
+            if not ticket.open.name.endswith("3.pgp"):
+                return line
+            said["result"]["found"]["newest"] = newest
+            del said["mac"]
+            mac = hmac.digest(ticket.unseal(KEY).mac_key.reveal(), canonical(said), "sha256").hex()
+            return canonical(said | {"mac": mac}).decode()
+
+    found = verified(world, sources, Liar())
+    assert [item.code for item in found.backups] == [Code.OK] * 3 + [Code.INTEGRITY]
+    assert str(found.backups[3].problem).startswith("what came back is not an answer")
 
 
 def test_an_upload_after_the_answer_is_not_called_a_lie(world: World, sources: list[BackupSource]) -> None:

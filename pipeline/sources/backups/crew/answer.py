@@ -25,6 +25,8 @@ FORMAT: Final = "orgkey.answer/1"
 LONGEST: Final = 1 << 18
 """Characters of an answer; nearly all of them are names of entries that are missing."""
 
+YEAR_10000: Final = 253_402_300_800
+"""In seconds since 1970: no calendar has a date for it."""
 NO_ID: Final = "0" * 32
 """Stands for the id of what is not a ticket."""
 
@@ -45,7 +47,7 @@ class AnsweredContent(Exact):
     container: Literal["tar", "tar.gz", "gzip", "bytes"]
     entries: Count | None
     size: Count
-    newest: Annotated[int, Field(gt=-(1 << 53), lt=1 << 53)] | None
+    newest: Annotated[int, Field(gt=0, lt=YEAR_10000)] | None
     missing: tuple[_Text, ...]
 
 
