@@ -220,8 +220,11 @@ class ConfiguredBackends:
                 input.
             whole: Whether they are going to be read whole; else the run's own deadline bounds them, too.
 
+        Returns:
+            Them all; of several places one that cannot be listed as :class:`Unlisted`.
+
         Raises:
-            OrgkeyError: A place cannot be listed, or none is configured.
+            OrgkeyError: The only place cannot be listed, or none is configured.
         """
         known = self.config.backups if self.config else {}
         wanted = [known.get(place, place) for place in places] or list(known.values())
@@ -238,7 +241,16 @@ class ConfiguredBackends:
             deadline = Deadline(seconds, known_as.clock, "policy.backup_seconds")
             sessions = Sessions(known_as.config, deadline, known_as.clock, known_as.breakers)
             reader = replace(self, sessions=sessions)
-        return [source for place in wanted for source in reader._backups_at(place)]
+        if len(wanted) == 1:
+            return list(reader._backups_at(wanted[0]))
+        return [source for place in wanted for source in reader._backups_by_itself(place)]
+
+    def _backups_by_itself(self, place: BackupPlace | str) -> Sequence[BackupSource]:
+        from pipeline.sources.backups.sources import Unlisted
+
+        name = place if isinstance(place, str) else place.location
+        found = isolated(lambda: self._backups_at(place), f"backups {name}")
+        return [Unlisted(name, found)] if isinstance(found, OrgkeyError) else found
 
     def _backups_at(self, place: BackupPlace | str) -> Sequence[BackupSource]:
         from pipeline.core import files

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.archive.journal import Journal
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import Archived, Code, OrgkeyError
+from pipeline.core.errors import Archived, Code, OrgkeyError, Unreachable
 from pipeline.monitoring.status import status
 from pipeline.openpgp.format import armor
 from pipeline.openpgp.gnupg.driver import GnuPG
@@ -19,7 +19,7 @@ from pipeline.openpgp.key import rewrap
 from pipeline.openpgp.key.rewrap import UnlockedKey
 from pipeline.record import create
 from pipeline.sources.backups.session_keys import SessionKeys
-from pipeline.sources.backups.sources import BackupFile
+from pipeline.sources.backups.sources import BackupFile, BackupSource, Unlisted
 from pipeline.workflows.backups import backup_map, prepare, verify
 from pipeline.workflows.backups.backup_map import Backup, EscrowedKey
 from tests.support import message_writer as writer
@@ -130,6 +130,21 @@ def test_nothing_that_can_be_read_opens_no_hidden_recipient(world: World, tmp_pa
     (item,), code = mapped(world, source)
     assert (item.code, code) == (Code.STALE, Code.UNREACHABLE)
     assert verify.verify_backups(world.context, unwatched.request([source])).code is Code.UNREACHABLE
+
+
+def test_of_a_place_that_cannot_be_listed_whole_the_newest_is_not_known(world: World, tmp_path: Path) -> None:
+    world.store(world.mint())
+    world.backups = f'[backups.spool]\nlocation = "{tmp_path}"\n'
+    source = backup(tmp_path, encryption_id(ORG))
+    closed = Unlisted(f"{tmp_path}/closed", Unreachable("no answer", hint="wait"))
+    both: list[BackupSource] = [closed, source]
+    for sources, known in ((both[1:], True), (both, False)):
+        request = verify.VerifyRequest(sources, whole=frozenset({"spool"}))
+        result = verify.verify_backups(world.context, request)
+        assert [item.recorded.was_newest for item in result.backups if item.source is source] == [known]
+    assert [item.code for item in result.backups] == [Code.UNREACHABLE, Code.STALE]
+    assert result.code is Code.UNREACHABLE
+    assert result.backups[0].problem == "no answer"
 
 
 def test_a_newer_epoch_opens_what_the_proven_one_does_not(world: World, tmp_path: Path) -> None:

@@ -110,15 +110,15 @@ class BackupHistory:
 
         Args:
             location: Where.
-            state: What tells that other bytes lie there than then; ``None`` where nothing does.
+            state: What tells that other bytes lie there than then; ``None`` where it cannot be looked at.
 
         Returns:
-            ``None`` where it was never read to its end, failed since, or is not what was read.
+            ``None`` where it was never read to its end, failed since, or is not known to be what was read.
         """
         last = self.last(location)
-        if last is None or not last.read.ok or last.read.sha256 is None:
+        if last is None or not last.read.ok or last.read.sha256 is None or state is None:
             return None
-        return last if None in (state, last.read.state) or state == last.read.state else None
+        return last if state == last.read.state else None
 
     def newest_read(self, place: str) -> datetime | None:
         """When a backup, then the newest of its place, was last read to its end."""

@@ -313,7 +313,7 @@ class BackupRead(BaseModel):
     place: str = ""
     location: str = ""
     state: str | None = None
-    """What tells that other bytes lie there now: a file's inode, size and time, or an object's tag."""
+    """What tells that other bytes lie there now: a file's inode, size and times, or an object's tag."""
     sha256: str | None = None
     service: dict[str, str] = {}
     """What the service says of the object: its version and checksums."""

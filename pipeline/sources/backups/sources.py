@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fnmatch
 import os
+import re
 import select
 import stat
 import sys
@@ -16,7 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from pipeline.core.clock import Deadline
-from pipeline.core.errors import LocalFilesProblem
+from pipeline.core.errors import LocalFilesProblem, OrgkeyError
 from pipeline.core.files import os_errors
 from pipeline.sources.backups.byte_stream import ByteStream, of_descriptor
 from pipeline.sources.backups.message_header import LENGTH
@@ -28,6 +29,9 @@ _LOOK_MILLISECONDS: Final = 200
 """How long a silent pipe is waited for at a time; in between, the run may be over."""
 _NOTHING: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """What the system says of a path that leads to nothing."""
+_LOST: Final = "lost+found"
+"""A file system's own folder, at its top, for root alone."""
+_LIKE_AN_ESCAPE: Final = re.compile(rb"\\(?=x[0-9a-f]{2})")
 
 
 class FileState(NamedTuple):
@@ -37,11 +41,13 @@ class FileState(NamedTuple):
         inode: Its number.
         size: Its length in bytes.
         mtime_ns: When it was last changed, in nanoseconds since 1970.
+        ctime_ns: The same of all that is known of it: who changes it can set the former back, and not this.
     """
 
     inode: int
     size: int
     mtime_ns: int
+    ctime_ns: int
 
     def __str__(self) -> str:
         return ":".join(map(repr, self))
@@ -55,7 +61,7 @@ def file_state(path: Path | None) -> FileState | None:
         return None
     if status is None or not stat.S_ISREG(status.st_mode):
         return None
-    return FileState(status.st_ino, status.st_size, status.st_mtime_ns)
+    return FileState(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 class BackupSource(Protocol):
@@ -155,6 +161,38 @@ class BackupFile:
         return self.path
 
 
+class Unlisted:
+    """A place or folder that cannot be listed: it stands among the backups, and is what cannot be read there.
+
+    Args:
+        name: Its path or address.
+        error: Why it cannot be listed.
+    """
+
+    size: int | None = None
+    again = False
+    path: Path | None = None
+    modified: datetime | None = None
+    state: str | None = None
+    facts: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, name: str, error: OrgkeyError) -> None:
+        self.name = self.location = name
+        self.error = error
+
+    def start(self) -> bytes:
+        """See :meth:`BackupSource.start`."""
+        raise self.error
+
+    def open(self) -> AbstractContextManager[ByteStream]:
+        """See :meth:`BackupSource.open`."""
+        raise self.error
+
+    def place(self) -> None:
+        """See :meth:`BackupSource.place`."""
+        return
+
+
 class BackupPipe:
     """Standard input, or a pipe that has a name: it can be read once.
 
@@ -217,6 +255,9 @@ def local(place: Path, deadline: Deadline, ignore: Sequence[str] = ()) -> Sequen
         deadline: How long a pipe may keep the run waiting.
         ignore: Patterns (as a shell has them) of file names that are not backups.
 
+    Returns:
+        What is there; a folder below that cannot be listed as :class:`Unlisted`, in front.
+
     Raises:
         LocalFilesProblem: It cannot be looked at, or not be listed.
     """
@@ -224,17 +265,21 @@ def local(place: Path, deadline: Deadline, ignore: Sequence[str] = ()) -> Sequen
     if not stat.S_ISDIR(mode):
         return [_single(place, mode, deadline)]
     found: list[Path] = []
+    closed: list[BackupSource] = []
 
     def failed(error: OSError) -> None:
-        raise LocalFilesProblem(
-            f"cannot list {called(Path(error.filename))}: {error.strerror}",
-            hint="check the path and its permissions",
-        ) from error
+        name = called(folder := Path(error.filename))
+        problem = LocalFilesProblem(
+            f"cannot list {name}: {error.strerror}", hint="check the path and its permissions"
+        )
+        if folder == place:
+            raise problem from error
+        closed.append(Unlisted(name, problem))
 
     for folder, below, names in os.walk(place, onerror=failed):
-        below[:] = [name for name in below if not name.startswith(".")]
+        below[:] = [name for name in below if not name.startswith(".") and name != _LOST]
         found += [Path(folder) / name for name in names if wanted(name, ignore)]
-    return [BackupFile(path) for path in sorted(found) if _may_be_file(path)]
+    return closed + [BackupFile(path) for path in sorted(found) if _may_be_file(path)]
 
 
 def _mode(place: Path) -> int:
@@ -290,8 +335,11 @@ def opened(path: Path) -> int:
 
 
 def called(path: Path) -> str:
-    """A path as text that every document and log can hold: bytes that are not UTF-8 are escaped."""
-    return os.fsencode(path).decode(errors="backslashreplace")
+    """A path as text that every document and log can hold: bytes that are not UTF-8 are escaped.
+
+    No two paths are called alike: a backslash that looks like the beginning of an escape is escaped, too.
+    """
+    return _LIKE_AN_ESCAPE.sub(rb"\\x5c", os.fsencode(path)).decode(errors="backslashreplace")
 
 
 def wanted(name: str, ignore: Sequence[str]) -> bool:

@@ -14,7 +14,7 @@ from pipeline.config.places import BackupPlace
 from pipeline.core.clock import AHEAD
 from pipeline.core.errors import UsageProblem
 from pipeline.evidence.ledger.backup_history import BackupHistory
-from pipeline.sources.backups.sources import BackupSource
+from pipeline.sources.backups.sources import BackupSource, Unlisted
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,12 @@ class Selection:
     def of(
         self, sources: Sequence[BackupSource], places: Places, history: BackupHistory, now: datetime
     ) -> list[BackupSource]:
-        """Choose; the order stays."""
-        chosen = [source for source in sources if self._wanted(source, history, now)]
-        if self.newest is None:
-            return chosen
-        kept = {
-            source
-            for mine in places.sorted(chosen)
-            for source in sorted(mine, key=lambda one: dated(one, now), reverse=True)[: self.newest]
-        }
-        return [source for source in chosen if source in kept]
+        """Choose; the order stays. What cannot be listed may hold what is wanted: it is always chosen."""
+        kept: set[BackupSource] = {source for source in sources if isinstance(source, Unlisted)}
+        chosen = [source for source in sources if source not in kept and self._wanted(source, history, now)]
+        for mine in places.sorted(chosen):
+            kept |= set(sorted(mine, key=lambda one: dated(one, now), reverse=True)[: self.newest])
+        return [source for source in sources if source in kept]
 
     def _wanted(self, source: BackupSource, history: BackupHistory, now: datetime) -> bool:
         if self.part and not self.part.holds(source.location):

@@ -25,7 +25,7 @@ from pipeline.evidence.ledger.backup_history import SOUND, BackupHistory
 from pipeline.evidence.ledger.events import BackupRead, BackupsVerifyEvent
 from pipeline.sources.backups import read_backup
 from pipeline.sources.backups.engine import Expectations, Reading, ReadResult
-from pipeline.sources.backups.sources import BackupSource
+from pipeline.sources.backups.sources import BackupSource, Unlisted
 from pipeline.sources.backups.worker_client import WorkerClient
 from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
 from pipeline.workflows.backups import backup_map
@@ -154,9 +154,8 @@ def verify_backups(context: KeyScope, request: VerifyRequest) -> VerifyOutcome:
     selection = request.selection.in_turn(past)
     now = context.clock.now()
     chosen = selection.of(request.sources, places, past, now)
-    newest = {
-        max(mine, key=lambda one: dated(one, now)) for mine in places.sorted(request.sources, request.whole)
-    }
+    whole = request.whole - {places.name(one) for one in request.sources if isinstance(one, Unlisted)}
+    newest = {max(mine, key=lambda one: dated(one, now)) for mine in places.sorted(request.sources, whole)}
     signers = {name: tuple(map(_public_key, place.signers)) for name, place in places.configured.items()}
     progress = request.watch(chosen)
     with LocalReaders(min(request.jobs, len(chosen))) as readers:  # they load while servers are talked to

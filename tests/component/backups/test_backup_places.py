@@ -17,7 +17,7 @@ from pipeline.core.errors import DeadlinePassed, Interrupted, LocalFilesProblem
 from pipeline.core.secret import Secret
 from pipeline.sources.backups import message_header, read_backup, sources
 from pipeline.sources.backups.engine import SessionKey
-from pipeline.sources.backups.sources import BackupFile, BackupPipe, FileState, local
+from pipeline.sources.backups.sources import BackupFile, BackupPipe, FileState, Unlisted, local
 from pipeline.sources.backups.worker_client import WorkerClient
 from tests.component.backups.conftest import pieces
 from tests.support import message_writer as writer
@@ -131,10 +131,57 @@ def test_a_file_that_cannot_be_looked_at_is_named(tmp_path: Path, monkeypatch: p
 def test_a_file_of_a_year_that_no_calendar_has_is_a_backup_without_a_date(
     seconds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "file_state", lambda _: FileState(1, 2, seconds * 10**9))
+    monkeypatch.setattr(sources, "file_state", lambda _: FileState(1, 2, seconds * 10**9, 0))
     source = BackupFile(tmp_path / "a")
     assert (source.modified is None) == (abs(seconds) == 10**12)
-    assert source.state == f"1:2:{seconds}000000000"
+    assert source.state == f"1:2:{seconds}000000000:0"
+
+
+def test_other_bytes_under_the_date_of_those_before_are_another_state(tmp_path: Path) -> None:
+    path = tmp_path / "b.pgp"
+    path.write_bytes(b"the backup")
+    before = BackupFile(path)
+    status = path.stat()
+    with path.open("r+b") as stream:
+        stream.write(b"a forgery!")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    after = BackupFile(path)
+    assert (before.modified, before.size) == (after.modified, after.size)
+    assert before.state != after.state
+
+
+def test_a_folder_that_cannot_be_listed_hides_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/one.pgp", "closed/two.pgp", "lost+found/three"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    real = os.scandir
+
+    def scan(path: str | Path) -> object:
+        if Path(path) in (tmp_path / "closed", tmp_path / "lost+found"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    first, *others = local(tmp_path, Deadline(60))
+    assert [source.name for source in others] == [str(tmp_path / "a" / "one.pgp")]
+    assert isinstance(first, Unlisted)
+    assert first.name == str(tmp_path / "closed")
+    with pytest.raises(LocalFilesProblem, match=r"cannot list .*closed: Permission denied"):
+        read_backup.header_of(first)
+    with pytest.raises(LocalFilesProblem, match="cannot list"):
+        local(tmp_path / "closed", Deadline(60))
+
+
+def test_no_two_files_are_called_alike(tmp_path: Path) -> None:
+    """Else whoever uploads could end every run with "is named twice", or hide one behind the other."""
+    names = [b"a\xff", rb"a\xff", rb"a\x5cxff", rb"a\\xff", rb"a\b", "a\u00e9".encode()]
+    for name in names:
+        (tmp_path / os.fsdecode(name)).touch()
+    found = [source.name.rpartition("/")[2] for source in local(tmp_path, Deadline(60))]
+    assert len(set(found)) == len(names)
+    assert {r"a\xff", r"a\b", "a\u00e9"} <= set(found)
 
 
 def test_a_pipe_in_the_place_of_a_backup_is_not_waited_for(tmp_path: Path) -> None:

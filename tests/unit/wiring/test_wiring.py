@@ -16,11 +16,19 @@ from pipeline import config
 from pipeline.config import Config
 from pipeline.core import log
 from pipeline.core.clock import Deadline, SystemClock
-from pipeline.core.errors import Code, LocalFilesProblem, NotEnoughShares, OrgkeyError, UsageProblem
+from pipeline.core.errors import (
+    Code,
+    LocalFilesProblem,
+    NotEnoughShares,
+    OrgkeyError,
+    Unreachable,
+    UsageProblem,
+)
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding, SealedShare
 from pipeline.custody.shares.manifest_section import CustodySection
 from pipeline.custody.shares.paths import HolderDescription
+from pipeline.sources.backups import s3
 from pipeline.sources.command import CommandSource
 from pipeline.sources.file import FileSource
 from pipeline.sources.gnupg import GnupgSource
@@ -460,3 +468,21 @@ def test_a_source_is_needed() -> None:
 def test_a_keyring_needs_a_pin() -> None:
     with pytest.raises(UsageProblem, match="none is pinned"):
         source(settings(put("source", {"kind": "gnupg"})), pin=None)
+
+
+def test_a_place_of_backups_that_cannot_be_listed_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one.pgp").touch()
+    made = estate(settings())
+
+    def listed(*_: object) -> object:
+        raise Unreachable("s3://silent/backups: no answer", hint="wait")
+
+    monkeypatch.setattr(s3, "listed", listed)
+    with pytest.raises(Unreachable):  # nothing else is asked for
+        made.backups(["s3://silent/backups"])
+    closed, there = made.backups(["s3://silent/backups", str(tmp_path)])
+    assert (closed.name, there.name) == ("s3://silent/backups", str(tmp_path / "one.pgp"))
+    with pytest.raises(Unreachable, match="no answer"):
+        closed.start()

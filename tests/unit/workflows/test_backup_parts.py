@@ -12,10 +12,12 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.errors import Unreachable
 from pipeline.evidence.ledger.backup_history import BackupHistory
 from pipeline.evidence.ledger.events import BackupRead, BackupsVerifyEvent
 from pipeline.evidence.ledger.store import LedgerEntry
 from pipeline.sources.backups.byte_stream import ByteStream
+from pipeline.sources.backups.sources import BackupSource, Unlisted
 from pipeline.workflows.backups.selection import BackupPart, Places, Selection
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,7 +55,9 @@ class Listed:
 
 
 def entered(number: int, part: str | None, chosen: list[str]) -> tuple[LedgerEntry, BackupsVerifyEvent]:
-    reads = tuple(BackupRead(source=name, location=name, ok=True, sha256="0" * 64) for name in chosen)
+    reads = tuple(
+        BackupRead(source=name, location=name, state="1", ok=True, sha256="0" * 64) for name in chosen
+    )
     at = START + timedelta(days=number)
     entry = LedgerEntry("h", True, number, at, "backups-verify", "r", {}, "0" * 64, {})
     return entry, BackupsVerifyEvent(code=0, backups=reads, part=part)
@@ -92,3 +96,27 @@ def test_a_date_in_the_future_makes_nothing_the_newest_and_no_reading_fresh() ->
     assert "false" not in chosen(newest, past)
     assert chosen(Selection(unread_for=30), past) == ["old", "soon", "false"]
     assert chosen(Selection(unread_for=float("inf")), past) == ["old", "soon", "false"]
+
+
+def test_a_place_that_cannot_be_listed_is_in_every_selection() -> None:
+    closed = Unlisted("s3://bucket/folder", Unreachable("no answer", hint="wait"))
+    there: list[BackupSource] = [
+        Listed("old", "1"),
+        closed,
+        Listed("new", "1", modified=START + timedelta(days=1)),
+    ]
+    for selection in (
+        Selection(newest=1),
+        Selection(part=BackupPart(1, 1000)),
+        Selection(part=BackupPart(2, 1000)),
+        Selection(unread_for=30),
+        Selection(since=START + timedelta(days=9)),
+    ):
+        assert closed in selection.of(there, Places({}), BackupHistory.of((), ()), START)
+
+
+def test_what_cannot_be_looked_at_now_is_not_known_to_be_what_was_read() -> None:
+    past = BackupHistory.of([entered(0, None, ["a"])], ())
+    assert past.verified("a", "1") is not None
+    assert past.verified("a", "2") is None
+    assert past.verified("a", None) is None

@@ -52,8 +52,8 @@ class SharedFile(Exact):
 
     Attributes:
         uri: Its path, as ``file:///srv/backups/one.pgp``; bytes that are not plain are escaped.
-        state: What tells that it was changed: inode, size and time, as its source has them. The number of its
-            device is not among them: it is another on each machine that has mounted a share.
+        state: What tells that it was changed: inode, size and times, as its source has them. The number of
+            its device is not among them: it is another on each machine that has mounted a share.
     """
 
     kind: Literal["file"] = "file"
