@@ -130,8 +130,10 @@ class S3Source:
         request = self._request | {"Range": f"bytes={start}-{end - 1}"}
 
         def read(client: Any) -> bytes:
-            data: bytes = client.get_object(**request)["Body"].read()
-            if len(data) != end - start:
+            answer = client.get_object(**request)
+            data: bytes = answer["Body"].read()
+            told = answer.get("ContentRange") or f"bytes {start}-{end - 1}/"
+            if len(data) != end - start or not told.startswith(f"bytes {start}-{end - 1}/"):
                 raise Unreachable(
                     f"{what}: the server sent other bytes than were asked for",
                     hint="check the endpoint and any proxy before it",

@@ -61,6 +61,19 @@ def test_a_server_that_gives_another_range_is_not_evidence_against_the_backup(mo
         source.start()
 
 
+def test_bytes_of_another_place_are_not_taken_for_those_that_were_asked_for() -> None:
+    class Cached(Bucket):
+        def get_object(self, **request: Any) -> dict[str, Any]:
+            return super().get_object(**request) | {"ContentRange": "bytes 0-99/200"}
+
+    content = bytes(100) + b"x" * 100
+    retrier = Retrier(Deadline(60), attempts=1)
+    source = S3Source(cast("AwsSession", Cached(content)), {"Bucket": "b"}, "k", 200, '"e"', retrier)
+    assert source._get(0, 100) == bytes(100)
+    with pytest.raises(Unreachable, match="other bytes than were asked for"):
+        source._get(100, 200)
+
+
 @pytest.mark.parametrize("again", [None, "t"])
 def test_a_listing_that_does_not_go_on_is_never_taken_for_whole(again: str | None) -> None:
     class Cut(Bucket):
