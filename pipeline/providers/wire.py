@@ -275,7 +275,8 @@ class Wire:
         length = str(headers.get("Content-Length") or "0")
         # An upload has as much time again for each MiB, as the answer has.
         more = int(length) // MIB if length.isdecimal() else 0
-        exchange = Exchange(time.monotonic() + seconds * (1 + more), self._limit)
+        ends = time.monotonic() + min(seconds * (1 + more), self._deadline.left())
+        exchange = Exchange(ends, self._limit)
 
         def work() -> None:
             _exchange.now = exchange

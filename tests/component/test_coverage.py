@@ -139,7 +139,7 @@ def test_of_a_place_that_cannot_be_listed_whole_the_newest_is_not_known(world: W
     closed = Unlisted(f"{tmp_path}/closed", Unreachable("no answer", hint="wait"))
     both: list[BackupSource] = [closed, source]
     for sources, known in ((both[1:], True), (both, False)):
-        request = verify.VerifyRequest(sources, whole=frozenset({"spool"}))
+        request = unwatched.request(sources, whole=frozenset({"spool"}))
         result = verify.verify_backups(world.context, request)
         assert [item.recorded.was_newest for item in result.backups if item.source is source] == [known]
     assert [item.code for item in result.backups] == [Code.UNREACHABLE, Code.STALE]
