@@ -21,7 +21,6 @@ def init(
     """
     from pipeline.sources.backups.crew.crew_key import CrewKey
 
-    path = files.expanded(output)
     key = CrewKey.generate()
-    files.write_new(path, key.pem())
-    return call.answer(CrewInitDocument(file=path, crew_key=key.public))
+    files.write_new(output, key.pem())
+    return call.answer(CrewInitDocument(file=output, crew_key=key.public))

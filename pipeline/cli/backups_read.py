@@ -50,7 +50,7 @@ def read(
     if output is not None and code in (Code.UNREACHABLE, Code.DEADLINE):
         call.out.warn(f"{output} was not written: a later try may find an answer")
     elif output is not None:
-        files.replace(files.expanded(_filled(output)), f"{answer}\n".encode())
+        files.replace(_filled(output), f"{answer}\n".encode())
     else:
         call.out.emit({}, [answer])
     if problem is not None:

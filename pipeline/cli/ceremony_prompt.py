@@ -145,18 +145,20 @@ class _Ceremony:
     def _step(self) -> bool:
         """Ask once, and do it; whether the ceremony ends before there is enough."""
         answer = self._unseen(_MENU)
-        choice = answer.strip().lower()
-        if choice in (b"q", b"quit"):
+        whole = answer.strip().lower()
+        if whole in (b"q", b"quit"):
             return True
-        if choice in (b"h", b"hand over"):
+        if whole in (b"h", b"hand over"):
             return self._hand_over()
+        letter, rest = (*answer.split(None, 1), b"", b"")[:2]  # the answer to the next question, perhaps
+        choice, typed = letter.lower(), rest.strip().decode(errors="surrogateescape")
         if choice in (b"w", b"words"):
-            self._typed(self._unseen("words of the share"))
+            self._typed(rest or self._unseen("words of the share"))
         elif choice in (b"f", b"file"):
-            self._file()
+            self._file(typed or self._seen("File"))
         elif choice in (b"d", b"decrypt"):
-            self._decrypt()
-        elif len(choice.split()) > 1:  # pasted right here
+            self._decrypt(typed)
+        elif rest:  # a share, pasted right here
             self._typed(answer)
         elif choice:
             self._say("this is not one of the answers; type one of the letters in brackets")
@@ -205,18 +207,17 @@ class _Ceremony:
             self._say("nothing was typed")
         self._take(found)
 
-    def _file(self) -> None:
-        place = self._seen("File")
+    def _file(self, place: str) -> None:
         if place:
             self._take(shares.read_one(place, Deadline(own_gpg.SECONDS)))
 
-    def _decrypt(self) -> None:
+    def _decrypt(self, number: str) -> None:
         """Open a custodian's share from the record, with that custodian's key at this machine."""
         people = [person for person in self._gathering.absent if person.kind == "openpgp"]
         if not people:
             raise UsageProblem("nobody's share can be decrypted here", hint="type the words instead")
-        choice = self._seen("Whose (the number above)")
-        person = self._gathering.numbered.get(int(choice)) if choice.isdecimal() else None
+        number = number or self._seen("Whose (the number above)")
+        person = self._gathering.numbered.get(int(number)) if number.isdecimal() else None
         if person not in people or person is None:
             raise UsageProblem(
                 "this number is not a custodian of the list", hint="give the number before the name"
@@ -229,12 +230,12 @@ class _Ceremony:
         """Write what was collected for the next operator, encrypted; the ceremony ends here."""
         if not self._gathering.shares:
             raise UsageProblem("there is no share to hand over yet", hint="the next operator can just begin")
-        certificate = relay.read_certificate(Path(self._seen("Certificate file of the next operator")))
+        certificate = relay.read_certificate(self._path("Certificate file of the next operator"))
         self._say(f"next operator: {printable(certificate.name)}")
         self._say(f"fingerprint:   {spaced(certificate.fingerprint)}")
         if self._seen("Has that operator confirmed this fingerprint? [y/N]").lower() not in ("y", "yes"):
             return False
-        path = Path(self._seen("New file"))
+        path = self._path("New file")
         files.write_new(path, relay.encrypt(self._gathering.shares, certificate))
         self._say(
             f"{path} holds {counted(len(self._gathering.shares), 'share')}, encrypted to the next operator,"
@@ -247,6 +248,9 @@ class _Ceremony:
 
     def _seen(self, question: str) -> str:
         return self._terminal.line(question, seen=True).decode(errors="surrogateescape").strip()
+
+    def _path(self, question: str) -> Path:
+        return files.expanded(Path(self._seen(question)))  # no shell has seen it
 
     def _say(self, line: str) -> None:
         # A ceremony is a conversation: it is shown even with --quiet.

@@ -367,6 +367,7 @@ def command(
         def run(**values: Any) -> Code:
             gc.freeze()  # what is imported stays
             gc.enable()
+            values = {name: _at_home(value) for name, value in values.items()}
             ways = {name: values.pop(name) for name in names if name in _PASSPHRASES}
             call = Invocation(**{name: values.pop(name) for name in names if name in values}, ways=ways)
             if "verbose" in names:
@@ -386,3 +387,12 @@ def command(
         return jobs.job(job, words)(run) if job else run
 
     return decorate
+
+
+def _at_home(value: Any) -> Any:
+    """Paths with the home that ``~`` stands for: a shell leaves ``--out=~/key.asc`` as it is."""
+    from pipeline.core import files
+
+    if isinstance(value, list):
+        return [_at_home(item) for item in value]
+    return files.expanded(value) if isinstance(value, Path) else value

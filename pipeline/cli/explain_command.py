@@ -36,7 +36,7 @@ def explain(
     The pages are those of this version, and come with the program.
     """
     if man is not None:
-        typer.echo(f"{_write_manual(files.expanded(man))} pages are in {man}")
+        typer.echo(f"{_write_manual(man)} pages are in {man}")
     elif topic is None:
         typer.echo(_contents())
     elif topic.isdecimal():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Final
 
 from pipeline.cli.output import printable
@@ -64,8 +65,8 @@ def _bytes(place: str | int, origin: str) -> bytes:
         if place == "-":
             data = passphrases.standard_input(LARGEST + 1, "a share")
         else:
-            ours = isinstance(place, str)
-            with open(place, "rb", closefd=ours) as stream:
+            path = files.expanded(Path(place)) if isinstance(place, str) else place
+            with open(path, "rb", closefd=path is not place) as stream:
                 data = stream.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise UsageProblem(f"{origin} is larger than any share", hint="check which file this is")

@@ -13,6 +13,7 @@ from pipeline.config.places import (
     ambient_client_pair,
     ambient_region,
 )
+from pipeline.core import files
 from pipeline.core.errors import UsageProblem
 from pipeline.record.tar import MAX_BYTES
 from pipeline.storage.interface import Slot
@@ -34,7 +35,7 @@ def read_record(place: str, backends: ConfiguredBackends) -> bytes:
     if place.partition(":")[0].lower() not in ("s3", "vault"):
         from pipeline.sources.file import read_export
 
-        return read_export(Path(place), MAX_BYTES)[0]
+        return read_export(files.expanded(Path(place)), MAX_BYTES)[0]
     try:
         item, slot, version = _named(place)
     except ValueError:

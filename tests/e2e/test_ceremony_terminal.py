@@ -189,6 +189,20 @@ def test_no_word_of_a_ceremony_is_anywhere_afterwards(
     assert [path for path in temporary.rglob("*") if path.is_file()] == []
 
 
+def test_the_answer_to_the_next_question_may_follow_on_the_line(
+    offline: Offline, custodian: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "bob").write_bytes(offline.share("bob"))
+    env = environment(offline.folder) | {"GNUPGHOME": str(custodian), "HOME": str(home)}
+    answers = [(MENU, b"d 9"), (MENU, b"D 3"), (MENU, b"f ~/bob"), (MENU, b"w " + offline.share("alice"))]
+    code, shown = converse(offline.folder, offline.words, answers, env=env)
+    assert (code, offline.restored) == (0, True), shown
+    assert "this number is not a custodian of the list" in shown
+    assert "is not in the list" not in shown
+
+
 def test_the_search_for_words_would_find_them(offline: Offline) -> None:
     words = offline.share("alice")
     assert runs_of(words, f"x {words.decode()} y")

@@ -110,6 +110,16 @@ def test_wrong_usage_is_2_and_named(words: tuple[str, ...], named: str, tmp_path
     assert done.document["error"]["message"] == done.error[0]
 
 
+@pytest.mark.parametrize(
+    "words", [("report", "--verify-page=~/new"), ("backups", "crew", "init", "--output=~/new")]
+)
+def test_a_tilde_that_no_shell_has_seen_is_the_home(words: tuple[str, ...], tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    orgkey(tmp_path, *words, env=environment(tmp_path) | {"HOME": str(home)}, expect=0)
+    assert (home / "new").is_file()
+
+
 @pytest.mark.parametrize("words", [(), ("config",), ("stack",)])
 def test_no_command_shows_the_help(words: tuple[str, ...], tmp_path: Path) -> None:
     done = orgkey(tmp_path, *words, expect=2)
