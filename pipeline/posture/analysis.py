@@ -183,6 +183,11 @@ class _Control:
         keys = ("address", "mount", "key", "key_arn")
         where = " ".join(str(value) for key in keys if (value := description.coordinates.get(key)))
         party = f"whoever controls {where or f'holder {name}'}"
+        own = self.config.holder.get(name)
+        if own is not None and _machine(own) and name not in self.described:
+            # It could not be asked, so it may be the one that is configured: both are taken into account.
+            shares = map(self.of, shares_of(name, own))
+            return tuple(replace(share, parties=share.parties | {party}) for share in shares)
         return (Thing(f"holder {name} at {where}", frozenset({party})),)
 
     # -- what servers tell -------------------------------------------------------------------------

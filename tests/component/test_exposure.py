@@ -98,6 +98,14 @@ def test_what_cannot_be_asked_is_unknown(world: World) -> None:
     assert found.code is Code.DEGRADED
 
 
+def test_a_holder_that_cannot_be_asked_hides_nobody_who_could_use_it(world: World) -> None:
+    before = parties(told(world.context))
+    world.holders["vault"].failures["describe"] = unreachable("vault")
+    found = told(world.context)
+    assert [item for item in before if item not in parties(found)] == []
+    assert any(text.startswith("holder vault: ") for text in found.unknown)
+
+
 def test_a_holder_that_the_configuration_has_no_more_is_controlled_by_whoever_has_it(world: World) -> None:
     world.holders["vault"].where = "somewhere else"
     found = told(world.context)
