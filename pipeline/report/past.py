@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from pipeline.core.clock import AHEAD
 from pipeline.core.errors import LedgerBroken
 from pipeline.core.values import taken_from
 from pipeline.evidence.ledger import drill_history as history
@@ -202,7 +203,8 @@ def missed(
     runs: dict[str, list[Drilled]] = {}
     for item in drills:
         runs.setdefault(item.entry.digest, []).append(item)
-    passed = [items[0].at for items in runs.values() if all(item.passed for item in items)]
+    whole = (items[0].at for items in runs.values() if all(item.passed for item in items))
+    passed = [at for at in whole if at - now <= AHEAD]
     found = []
     before = min(starts)
     for moment in [*passed, None]:

@@ -8,13 +8,14 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
+from pipeline.core.clock import AHEAD, within
 from pipeline.core.templates import expression, table, template
 from pipeline.report.drill_facts import Cell, ProofState
 from pipeline.report.model import CopyFacts, Report
 
 _THRESHOLD: Final = re.compile(r"(\d+) of (\d+) ")
 _STANDING: Final = frozenset({ProofState.PROVEN, ProofState.OVERDUE})
-_YEAR: Final = timedelta(days=366)
+_YEAR_DAYS: Final = 366
 
 
 class Summary:
@@ -65,7 +66,8 @@ class Summary:
         self.failing = tuple(
             cell for cell in cells if cell.state in (ProofState.FAILED, ProofState.UNREADABLE)
         )
-        passed = sorted((drill for drill in report.drills if drill.passed), key=lambda drill: drill.at)
+        dated = (it for it in report.drills if it.passed and it.at - report.generated <= AHEAD)
+        passed = sorted(dated, key=lambda drill: drill.at)
         self.newest = {(drill.copy, drill.path): drill for drill in passed}
         self.uncorrected = tuple(
             drill
@@ -131,7 +133,7 @@ class Summary:
             "took": verdict.rto_seconds,
             "goal": verdict.rto_objective,
             "controllers": _controllers(report.copies) if len(report.copies) > 1 else [],
-            "of_this_year": self.last_passed and report.generated - self.last_passed <= _YEAR,
+            "of_this_year": self.last_passed and within(report.generated - self.last_passed, _YEAR_DAYS),
             "all_restored": self._covered(self.standing),
             "all_proven": self._covered(self.proven),
             "other_pairs": [

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from pipeline.config.sections import Policy
-from pipeline.core.clock import within
+from pipeline.core.clock import AHEAD, within
 from pipeline.evidence.ledger.drill_history import Drilled, LastKnown
 from pipeline.report.drill_facts import Cell, ProofState
 from pipeline.report.model import CopyFacts, PathFacts, ReportVerdict, Restorability
@@ -35,7 +35,11 @@ def matrix(
         policy: How old a proof may be.
         now: The present time.
     """
-    mine = [item for item in drills if item.epoch == epoch]
+    # One that a wrong clock dated in the future counts where there is no other, and heals nothing.
+    mine = sorted(
+        (item for item in drills if item.epoch == epoch),
+        key=lambda item: not item.passed or item.at - now <= AHEAD,
+    )
     return tuple(_cell(copy, path, mine, policy, now) for copy in copies for path in paths)
 
 

@@ -14,6 +14,7 @@ from pipeline.report.build import build
 from pipeline.report.drill_facts import Cell, ProofState
 from pipeline.report.formats import html
 from pipeline.report.model import CopyFacts, PathFacts, Report, Restorability
+from pipeline.report.summary import Summary
 from pipeline.workflows.drill import DrillRequest, drill
 from tests.support.inmemory import MemoryMirror, World, denied, unreachable
 
@@ -113,6 +114,22 @@ def test_a_drill_that_is_dated_in_the_future_does_not_count_for_ever(
     assert drill(world.context, DrillRequest()).code is Code.OK
     world.clock.shift = timedelta()
     assert {cell.state for cell in report(world).matrix} == {state}
+
+
+def test_a_drill_that_is_dated_in_the_future_heals_no_failure_and_is_none_that_was_due(world: World) -> None:
+    world.policy = POLICY
+    world.store(world.mint())
+    for days, failure in ((0, None), (900, None), (100, denied("holder aws"))):
+        world.clock.shift = timedelta(days=days)
+        world.holders["aws"].failures = {"open": failure} if failure else {}
+        drill(world.context, DrillRequest())
+    world.holders["aws"].failures.clear()
+    found = report(world)
+    assert {cell.state for cell in found.matrix} == {ProofState.FAILED}
+    assert found.verdict.answer is Restorability.NO
+    assert [item.until for item in found.missed] == [None]
+    summary = Summary(found)
+    assert len(summary.uncorrected) == len(found.matrix)
 
 
 def test_a_failed_drill_is_on_the_first_page_until_one_passes(told: World) -> None:
