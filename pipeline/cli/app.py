@@ -240,6 +240,8 @@ def _problem(error: BaseException) -> OrgkeyError:
         return lack or (_interrupted(error.message) if isinstance(error, Interrupted) else error)
     if isinstance(error, _USAGE_ERRORS):
         message = "no command is given" if _left_out(error) else error.format_message().rstrip(".")
+        # The parser lets pydantic judge values, whose words these are.
+        message = message.replace("Value error, ", "").replace("Input should be", "it should be")
         hint = "see `orgkey --help`, or `orgkey COMMAND --help`"
         return UsageProblem(message[0].lower() + message[1:], hint=hint)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
