@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pipeline.core.clock import stamp
 from pipeline.core.digest import Digest, sha256
-from pipeline.core.errors import Conflict, IntegrityProblem
+from pipeline.core.errors import Conflict, IntegrityProblem, Unreachable
 from pipeline.storage.names import nothing_there, too_large
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ MISSING = {"NoSuchKey", "NoSuchVersion", "404", "NotFound"}
 NO_RETENTION = {"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"}
 # What two clocks and a slow run may differ by: a lock that ends this much early is still the configured one.
 _LOCK_SLACK = timedelta(days=1)
+_MOST_LISTED: Final = 250_000
+"""Versions below one prefix: a server that lists for ever would fill this host's memory."""
 # A delete marker read by its version; a version id that is not one of this server's.
 _NO_VERSION = {"MethodNotAllowed", "405", "InvalidArgument", "InvalidVersionId"}
 
@@ -152,13 +154,24 @@ class Bucket:
             after: The key behind which to begin.
 
         Raises:
-            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`.
+            Denied, Unreachable, DeadlinePassed, UsageProblem: As in :meth:`AwsSession.call`; it is also
+                ``Unreachable`` where the listing does not end.
         """
         fixed = self.named() | {"Prefix": prefix, "Delimiter": "/"}
         request = fixed | ({"KeyMarker": after} if after else {})
+        count = 0
         while True:
             # Each page is a call of its own, with its own time-out and the deadline in sight.
             page = self.session.call(partial(self._page, request, what), "s3", what)
+            count += sum(
+                len(page.get(kind) or ()) for kind in ("Versions", "DeleteMarkers", "CommonPrefixes")
+            )
+            if count > _MOST_LISTED:
+                raise Unreachable(
+                    f"{what}: the server lists more than {_MOST_LISTED:,} versions",
+                    hint="find out who writes there, or what it is that answers",
+                    again=False,
+                )
             yield page
             marks = self.session.next_page(page, request, what)
             if not marks:
