@@ -102,7 +102,7 @@ def report_error(error: OrgkeyError, *, as_json: bool) -> None:
 def _print_json(document: Mapping[str, Any]) -> None:
     document = log.document_without_logins(document)
     text = json.dumps(document, indent=2, ensure_ascii=False)
-    text = "\n".join("".join(map(_json_escaped, line)) for line in text.split("\n"))
+    text = "\n".join(map(_json_escaped, text.split("\n")))
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:  # a file name that is not UTF-8, or a plain locale: escapes are JSON, too
@@ -111,9 +111,11 @@ def _print_json(document: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _json_escaped(char: str) -> str:
+def _json_escaped(line: str) -> str:
+    if line.isprintable():
+        return line
     # Outside of strings JSON has nothing that would need it.
-    return char if char.isprintable() else json.dumps(char)[1:-1]
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in line)
 
 
 def hints(told: Iterable[str | None]) -> list[str]:

@@ -14,7 +14,7 @@ import json
 import re
 import secrets
 import threading
-from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -64,7 +64,6 @@ class Redactor:
         self._key = secrets.token_bytes(32)
         # first two characters -> length -> keyed digests of the forms that have them
         self._known: dict[str, dict[int, frozenset[bytes]]] = {}
-        self._begin = re.compile("(?!)")  # where one of the known forms may begin
 
     def register(self, secret: Secret) -> None:
         """Redact ``secret`` from now on: as it stands, in hex, in base64 at any alignment, escaped.
@@ -78,8 +77,7 @@ class Redactor:
                 if len(form) >= SHORTEST:
                     lengths = known.setdefault(form[:_BEGIN], {})
                     lengths[len(form)] = lengths.get(len(form), frozenset()) | {self._digest(form)}
-            if known:  # readers see the old table or the new one, never a half
-                self._known, self._begin = known, _pattern(known)
+            self._known = known  # readers see the old table or the new one, never a half
 
     def clean(self, text: str) -> str:
         """Return ``text`` without known secrets and without anything that has a secret's shape."""
@@ -92,7 +90,7 @@ class Redactor:
         """Return ``text`` without known secrets; the rest stays as it is."""
         known = self._known
         spans: list[tuple[int, int]] = []
-        for match in self._begin.finditer(text):
+        for match in _pattern(frozenset(known)).finditer(text):
             start = match.start()
             for length, digests in known.get(text[start : start + _BEGIN], {}).items():
                 found = text[start : start + length]
@@ -111,8 +109,11 @@ class Redactor:
         return hashlib.blake2b(data, key=self._key, digest_size=16).digest()
 
 
-def _pattern(beginnings: Iterable[str]) -> re.Pattern[str]:
+@lru_cache(maxsize=2)  # made when text is written, not for each secret that becomes known
+def _pattern(beginnings: frozenset[str]) -> re.Pattern[str]:
     """One pattern for any of some pairs of characters; it takes the first alone, since pairs overlap."""
+    if not beginnings:
+        return re.compile("(?!)")
     seconds: dict[str, str] = {}
     for pair in sorted(beginnings):
         seconds[pair[0]] = seconds.get(pair[0], "") + re.escape(pair[1])
