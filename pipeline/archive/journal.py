@@ -91,6 +91,16 @@ class Journal:
             if not path.name.startswith(".") and path.is_dir()
         ]
 
+    def check(self) -> None:
+        """Read all of it.
+
+        Raises:
+            LocalFilesProblem: A file of it cannot be read, or is damaged.
+        """
+        for entry in self.entries():
+            entry.receipts()
+            entry.proven()
+
     def sweep(self) -> None:
         """Remove what killed runs left; only under the :func:`lock`, since another run may be at work."""
         for path in self._paths():
@@ -184,5 +194,5 @@ def _damaged(path: Path, error: Exception) -> LocalFilesProblem:
     reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
     return LocalFilesProblem(
         f"cannot use {path}: {reason}",
-        hint="the state is rebuilt from the targets: move the key's state directory away and run this again",
+        hint="move it away and run this again: what it said is rebuilt from the targets, and by a drill",
     )

@@ -111,6 +111,7 @@ def _on_this_host(context: KeyScope) -> list[tuple[str, Check]]:
         ("gpg", partial(_gnupg, context)),
         ("hardening", hardening.check),
         ("state", partial(_state, context.root)),
+        ("state", partial(_journal, context)),
         ("custody", partial(_parties, config)),
         ("custody", partial(_losses, config)),
         ("configuration", partial(_configuration, config)),
@@ -223,6 +224,11 @@ def _state(root: Path) -> list[Finding]:
         message = "no memory-backed directory: private scratch files go to the disk for a moment"
         found.append(Finding(Level.WARN, "memory", message, "mount a tmpfs on /dev/shm"))
     return found
+
+
+def _journal(context: KeyScope) -> list[Finding]:
+    context.journal.check()
+    return []
 
 
 def _writable(root: Path) -> Path:

@@ -22,8 +22,10 @@ from pipeline.core.errors import (
     UsageProblem,
     WrongShare,
 )
+from pipeline.core.finding import Level
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import passphrase
+from pipeline.monitoring import doctor
 from pipeline.openpgp.format import armor
 from pipeline.openpgp.key import rewrap
 from pipeline.openpgp.key.rewrap import UnlockedKey
@@ -31,6 +33,7 @@ from pipeline.record import tar
 from pipeline.record.verify import Record, verify_record
 from pipeline.unseal.ceremony import Brought, UnsealRequest
 from pipeline.unseal.unseal import recover_passphrase
+from pipeline.workflows.drill import DrillRequest, drill
 from pipeline.workflows.restore import FoundRecord, Restored, RestoreRequest, find, restore
 from tests.support import openpgp_writer as writer
 from tests.support.inmemory import (
@@ -184,6 +187,19 @@ def test_an_unproven_epoch_is_restored_with_a_warning(world: World, out: Path) -
     out.unlink()
     run(world, out)
     assert not any("no drill" in line for line in world.lines)
+
+
+@pytest.mark.parametrize("name", ["proven.json", "receipts/a.json"])
+def test_what_is_damaged_on_this_host_keeps_no_key_away(name: str, world: World, out: Path) -> None:
+    made = world.store(world.mint())
+    drill(world.context, DrillRequest())
+    (entry,) = world.context.journal.entries()
+    (entry.path / name).write_bytes(b"{")
+    assert run(world, out).epoch == made.epoch
+    (said,) = [line for line in world.lines if "what this host knew is left out" in line]
+    assert name in said
+    told = [found for found in doctor.foretell(world.context) if found.level is Level.FAIL]
+    assert any(name in found.message for found in told)
 
 
 @pytest.mark.parametrize("bad", ["a", "b"])
