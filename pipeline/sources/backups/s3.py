@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 RANGE: Final = 4 << 20
 """Bytes of one request."""
+_MOST_LISTED: Final = 250_000
+"""Backups of one place: a server that lists for ever would fill this host's memory."""
 AHEAD: Final = 4
 """Requests under way at once: with what is being read, some 20 MiB of memory."""
 
@@ -184,6 +186,12 @@ def listed(
                 return [S3Source(session, bucket, key, *facts)]  # it is listed before all others
             if not key.endswith("/") and wanted(key.rpartition("/")[2], ignore):
                 found.append(S3Source(session, bucket, key, *facts))
+        if len(found) > _MOST_LISTED:
+            raise Unreachable(
+                f"{what}: the server lists more than {_MOST_LISTED:,} backups",
+                hint="find out who writes there, or name a narrower prefix",
+                again=False,
+            )
         marks = session.next_page(page, request, what)
         if not marks:
             return sorted(found, key=lambda source: source.name)

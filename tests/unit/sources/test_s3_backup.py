@@ -13,6 +13,7 @@ from pipeline.core.clock import Deadline
 from pipeline.core.errors import Unreachable
 from pipeline.core.retry import Retrier
 from pipeline.providers.aws.session import AwsSession
+from pipeline.sources.backups import s3
 from pipeline.sources.backups.s3 import RANGE, S3Source, listed
 
 
@@ -89,3 +90,22 @@ def test_a_listing_that_does_not_go_on_is_never_taken_for_whole(again: str | Non
     retrier = Retrier(Deadline(60), attempts=1)
     with pytest.raises(Unreachable, match="cuts its listing short"):
         listed(cast("AwsSession", Cut(b"")), {"Bucket": "b"}, "", (), retrier)
+
+
+def test_a_listing_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless(Bucket):
+        next_page = AwsSession.next_page
+
+        def listed(self, page: object, _what: str) -> object:
+            return page
+
+        def list_objects_v2(self, **_: Any) -> dict[str, Any]:
+            self.asked["list"] += 1
+            entry = {"Key": f"{self.asked['list']}.pgp", "Size": 1, "ETag": '"e"'}
+            return {"Contents": [entry], "IsTruncated": True, "NextContinuationToken": entry["Key"]}
+
+    monkeypatch.setattr(s3, "_MOST_LISTED", 3)
+    bucket = Endless(b"")
+    with pytest.raises(Unreachable, match="lists more than 3 backups"):
+        listed(cast("AwsSession", bucket), {"Bucket": "b"}, "", (), Retrier(Deadline(60), attempts=1))
+    assert bucket.asked["list"] == 4
