@@ -233,7 +233,7 @@ def _suite(env: Mapping[str, str], suite: tuple[str, ...]) -> dict[str, Any]:
     why: Counter[str] = Counter()
     for count, reason in re.findall(r"^SKIPPED \[(\d+)\] .*?: (.*)$", done.stdout, re.MULTILINE):
         why[reason.removeprefix("Skipped: ")] += int(count)
-    return {"code": done.returncode, **counts, "names": list(failed), "why": why, "last": last[0]}
+    return {"code": done.returncode, **counts, "names": sorted(failed), "why": why, "last": last[0]}
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str], seconds: float) -> subprocess.CompletedProcess[str]:
