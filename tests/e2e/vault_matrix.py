@@ -140,6 +140,7 @@ PREPARE: dict[str, Callable[[Scene], Call]] = {
     "transit-rewrap": lambda s: _post(f"transit/rewrap/{KEY}", ciphertext=s.sealed(), context=CONTEXT),
     "transit-datakey": _on_key("datakey/plaintext"),
     "transit-read": lambda s: _get(f"transit/keys/{KEY}"),
+    "transit-read-other": lambda s: _get(f"transit/keys/{_doomed_key(s)}"),
     "transit-list": lambda s: _list("transit/keys"),
     "transit-typo": lambda s: _post(f"transit/encrypt/{_name()}", plaintext=PLAIN),
     "transit-make": lambda s: _post(f"transit/keys/{_name()}", type="aes256-gcm96"),
@@ -163,6 +164,9 @@ PREPARE: dict[str, Callable[[Scene], Call]] = {
     "role-read": lambda s: _get(f"auth/approle/role/orgkey-{s.identity}"),
     "role-write": lambda s: _post(f"auth/approle/role/orgkey-{s.identity}", token_ttl="20m"),
     "secret-id-make": lambda s: _post(f"auth/approle/role/orgkey-{s.identity}/secret-id"),
+    "secret-id-make-other": lambda s: _post(
+        f"auth/approle/role/orgkey-{'driller' if s.identity == 'writer' else 'writer'}/secret-id"
+    ),
     "mount-list": lambda s: _get("sys/mounts"),
     "mount-enable": lambda s: _post(f"sys/mounts/{_name()}", type="transit"),
     "mount-tune": lambda s: _post("sys/mounts/orgkey/tune", description=""),
