@@ -318,12 +318,11 @@ def test_the_custody_key_splits_sealing_from_opening(
         assert found[sid]["Principal"] == {"AWS": role(who)}
         assert found[sid]["Action"] == action
         assert found[sid]["Condition"] == bound
-    for sid, who, action in (
-        ("NobodyElseSeals", "writer", "kms:Encrypt"),
-        ("NobodyElseOpens", "driller", "kms:Decrypt"),
+    for sid, who, actions in (
+        ("NobodyElseSeals", "writer", ["kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncryptTo"]),
+        ("NobodyElseOpens", "driller", ["kms:Decrypt", "kms:ReEncryptFrom"]),
     ):
-        assert found[sid]["Effect"] == "Deny"
-        assert action in found[sid]["Action"]
+        assert (found[sid]["Effect"], found[sid]["Action"]) == ("Deny", actions)
         assert found[sid]["Condition"] == {"ArnNotEquals": {"aws:PrincipalArn": role(who)}}
     assert (found["NoGrants"]["Effect"], found["NoGrants"]["Action"]) == ("Deny", "kms:CreateGrant")
     client = estate.client("kms")
