@@ -18,6 +18,7 @@ from pipeline.archive.run import KeyScope
 from pipeline.core import files
 from pipeline.core.errors import LocalFilesProblem, OrgkeyError, Unreachable, UsageProblem
 from pipeline.core.isolation import isolated
+from pipeline.core.text import some
 from pipeline.openpgp.key.compare import compare_public
 from pipeline.record.verify import Record
 
@@ -137,7 +138,7 @@ def _seen(scope: KeyScope, place: str, record: Record) -> Live:
     found, others = _served(scope, place, validity.user_ids(escrowed))
     if found is None:
         if others:
-            reason = f"the server has no such key, but {_named(others)} under its name"
+            reason = f"the server has no such key, but {some(others)} under its name"
             return Live("replaced", reason=reason, others=others)
         return Live("unknown", reason="the server has no such key")
     return _compare(escrowed, found, others, scope.clock.now())
@@ -231,7 +232,7 @@ def _compare(escrowed: TransferableKey, found: bytes, others: tuple[str, ...], n
         served = parsing.read_all(found)
         if served.keys:
             names = tuple(key.fingerprint for key in served.keys)
-            return Live("replaced", reason=f"another key is given out: {_named(names)}", others=names)
+            return Live("replaced", reason=f"another key is given out: {some(names)}", others=names)
         why = served.problems[0].message if served.problems else "nothing was given out"
         return Live("unknown", reason=f"what is given out is not a key: {why}", others=others)
     key = parsing.read_one(own, "the live key")
@@ -239,7 +240,7 @@ def _compare(escrowed: TransferableKey, found: bytes, others: tuple[str, ...], n
         return Live("replaced", reason="the live key is revoked: another one has to follow it", others=others)
     if missing := unescrowed(escrowed, key, now):
         reason = (
-            f"it has a new encryption subkey that is not escrowed ({_named(missing)}): "
+            f"it has a new encryption subkey that is not escrowed ({some(missing)}): "
             "export the keypair and escrow it again"
         )
         return Live("replaced", reason=reason, others=others)
@@ -255,7 +256,3 @@ def _own(data: bytes, fingerprint: str) -> bytes | None:
             # One that cannot be judged stays as it is: its reader says why.
             return key.public() if key.problems else validity.own_part(key).public()
     return None
-
-
-def _named(keys: tuple[str, ...]) -> str:
-    return ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")

@@ -26,6 +26,7 @@ from pipeline.cli.fleet_members import members as members_of
 from pipeline.cli.output import table
 from pipeline.core import files
 from pipeline.core.errors import Code, UsageProblem, first_of
+from pipeline.core.text import some
 from pipeline.custody.custodians import challenge as protocol
 from pipeline.custody.custodians import many_keys
 
@@ -137,7 +138,7 @@ def posture(call: Invocation, configs: list[str] = CONFIGS, jobs: int = JOBS) ->
         ("who can reconstruct keys (each line is enough):", document.reconstruct),
         ("losses that make every restore of keys impossible:", document.fatal_losses),
     ):
-        rows = [(str(len(item.keys)), " and ".join(item.parties), _some(item.keys)) for item in items]
+        rows = [(str(len(item.keys)), " and ".join(item.parties), some(item.keys)) for item in items]
         lines += [title, *(f"  {line}" for line in table(("keys", "who", "which"), rows)), ""]
     lines += [f"  - {name}: not known: {why}" for name, why in document.unknown.items()]
     return call.answer(document, lines)
@@ -213,7 +214,7 @@ def confirm(
     if not known:
         raise UsageProblem(
             "no key of this answer has a configuration here",
-            hint=f"the answer is for {_some(left)}: their configurations have these names",
+            hint=f"the answer is for {some(left)}: their configurations have these names",
         )
 
     def words(name: str) -> tuple[str, ...]:
@@ -284,7 +285,3 @@ def _answer(
     )
 
     return call.answer(document, fleet_text.lines(results, verdicts, code, _LISTED))
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -57,6 +57,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number or 'no'} {noun if number == 1 else plural}"
 
 
+def some(names: Sequence[str]) -> str:
+    """The first three of many names, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 def grouped(text: str) -> str:
     """Text for people, the fingerprints in it in groups; those in paths and addresses stay."""
     return _FINGERPRINT.sub(lambda found: spaced(found[0]), text)
