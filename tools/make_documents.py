@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pipeline.cli import documents
 from pipeline.config.schema import schema
-from pipeline.core.documents import Document, Part
+from pipeline.core.documents import Document
 from pipeline.core.errors import Code
 
 PAGE = Path(__file__).with_name("json_page.md")
@@ -40,7 +40,7 @@ def _below(cls: type[Any]) -> Iterator[type[Any]]:
         yield from _below(inner)
 
 
-def _fields(cls: type[Part]) -> Iterator[tuple[str, Any, bool, str]]:
+def _fields(cls: type[Any]) -> Iterator[tuple[str, Any, bool, str]]:
     """Name, type, whether it is always there, and what it is, of each field."""
     words: dict[str, str] = {}
     for one in reversed(cls.__mro__):
@@ -48,7 +48,7 @@ def _fields(cls: type[Part]) -> Iterator[tuple[str, Any, bool, str]]:
         for match in re.finditer(r"^    (\w+): (.*(?:\n     +.*)*)", attributes, re.MULTILINE):
             words[match[1]] = " ".join(match[2].split()).replace("``", "`")
     hints = get_type_hints(cls)
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
+    for field in dataclasses.fields(cls):
         name = field.name.rstrip("_")
         yield name, hints[field.name], not field.metadata.get("optional"), words[name]
 
@@ -63,14 +63,14 @@ def _options(hint: Any) -> tuple[Any, ...]:
 def page() -> str:
     """The text of json.md."""
     lines: list[str] = []
-    parts: dict[type[Part], None] = {}
+    parts: dict[type[Any], None] = {}
     for cls in all_documents():
         heading = cls.printed_by if " has " in cls.printed_by else f"`{cls.printed_by}`"
         if f"## {heading}: `{cls.schema}`" not in lines:
             lines += [f"## {heading}: `{cls.schema}`", ""]
         lines += [*_table(cls, parts), ""]
     lines += ["# Parts of documents", ""]
-    shown: set[type[Part]] = set()
+    shown: set[type[Any]] = set()
     while left := sorted(parts.keys() - shown, key=_called):
         for part in left:
             lines += [f"## {_called(part).capitalize()}", "", *_table(part, parts), ""]
@@ -78,7 +78,7 @@ def page() -> str:
     return PAGE.read_text(encoding="utf-8").replace("<!-- documents -->\n", "\n".join(lines))
 
 
-def _table(cls: type[Part], parts: dict[type[Part], None]) -> list[str]:
+def _table(cls: type[Any], parts: dict[type[Any], None]) -> list[str]:
     summary = inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0].replace("``", "`")
     rows = [" ".join(summary.split()), "", "| field | type | content |", "|---|---|---|"]
     for name, hint, always, words in _fields(cls):
@@ -87,17 +87,17 @@ def _table(cls: type[Part], parts: dict[type[Part], None]) -> list[str]:
     return rows
 
 
-def _called(part: type[Part]) -> str:
+def _called(part: type[Any]) -> str:
     return " ".join(re.findall("[A-Z][a-z]+", part.__name__.removesuffix("Item"))).lower()
 
 
-def _type(hint: Any, parts: dict[type[Part], None]) -> str:
+def _type(hint: Any, parts: dict[type[Any], None]) -> str:
     kinds = [kind for kind in _options(hint) if kind is not type(None)]
     told = " or ".join(dict.fromkeys(_one_type(kind, parts) for kind in kinds)) or "null"
     return f"{told}, or null" if kinds and len(kinds) < len(_options(hint)) else told
 
 
-def _one_type(hint: Any, parts: dict[type[Part], None]) -> str:
+def _one_type(hint: Any, parts: dict[type[Any], None]) -> str:
     if get_origin(hint) is tuple:
         return f"list: {_type(get_args(hint)[0], parts)}"
     if get_origin(hint) in (dict, Mapping):
@@ -114,10 +114,10 @@ def _one_type(hint: Any, parts: dict[type[Part], None]) -> str:
         return ", ".join(f"`{item.value}`" for item in hint)
     if issubclass(hint, Document):
         return f"`{hint.schema}`"
-    if issubclass(hint, Part):
-        parts[hint] = None
-        return f"[{_called(hint)}](#{_called(hint).replace(' ', '-')})"
-    return _SIMPLE[hint][0]
+    if hint in _SIMPLE:
+        return _SIMPLE[hint][0]
+    parts[hint] = None
+    return f"[{_called(hint)}](#{_called(hint).replace(' ', '-')})"
 
 
 # -- the schemas ---------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def _text(schema: dict[str, Any]) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-def _object(cls: type[Part], parts: dict[str, Any]) -> dict[str, Any]:
+def _object(cls: type[Any], parts: dict[str, Any]) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     required = []
     if issubclass(cls, Document):

@@ -33,12 +33,12 @@ RENEWAL_DAYS: Final = (31, 1)
 
 @dataclass(frozen=True)
 class LiveNode:
-    """What one node of a cluster gives out.
+    """What one node of a cluster gives out as the live key.
 
     Attributes:
         place: Its place, as ``key.live`` has it.
-        state: As :class:`Live` has it.
-        reason: As :class:`Live` has it.
+        state: ``same``, ``renewed``, ``replaced`` or ``unknown``.
+        reason: Why it is replaced or unknown, or null.
         behind: Whether another node gives out newer self-signatures: it has not renewed, or not replicated.
     """
 

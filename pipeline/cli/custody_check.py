@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.cli import shares
 from pipeline.cli.command import OPENED, SHARE_CODES, SPEAKING, WHERE, Invocation, command, opt
-from pipeline.cli.documents.custody import CustodyAnswerDocument, CustodyCheckDocument, KeyAnswerItem
+from pipeline.cli.documents.custody import CustodyAnswerDocument, CustodyCheckDocument
 from pipeline.cli.output import counted, printable, spaced
 from pipeline.core import files, passphrases
 from pipeline.core.clock import Deadline
@@ -89,7 +89,7 @@ def _many(call: Invocation, keys: Mapping[str, protocol.Challenge], out: Path | 
         found = [_one(asked, item, name) for item in asked.shares]
         problems = [item for item in found if isinstance(item, OrgkeyError)]
         codes += [item.code for item in problems]
-        items[name] = KeyAnswerItem(
+        items[name] = many_keys.KeyAnswer(
             fingerprint=asked.fingerprint,
             epoch=asked.epoch,
             codes=tuple(item.code for item in found if isinstance(item, protocol.RevealedCode)),

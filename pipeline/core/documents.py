@@ -1,5 +1,6 @@
 """What JSON documents are made of: a frozen class each, which the reference and the schemas are made from.
 
+A frozen dataclass of a room that has just the fields of a part is that part itself.
 A document is not validated when it is printed: its types are checked by mypy and its shape by tests. What a
 run has done is never hidden behind a mistake in its answer. See ADR 32.
 """

@@ -19,10 +19,10 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of a check.
+    """One thing that was looked at.
 
     Attributes:
-        level: Whether it is fine, worth a look, or a failure.
+        level: ``ok``, ``unseen`` (not looked at), ``warn`` or ``fail``.
         subject: What was looked at, for example ``target vault-eu``.
         message: What was seen.
         hint: What to do; empty when all is well.

@@ -32,7 +32,7 @@ OVERDUE = frozenset(
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule.
+    """One rule of the gate.
 
     Attributes:
         name: Most often the setting of ``[policy]`` that asks for it.

@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.cli.output import printable, table
 from pipeline.core.documents import Document, Part, at
 from pipeline.core.errors import Code
+from pipeline.custody.custodians.many_keys import KeyAnswer
 
 
 class AskedShareItem(Part):
@@ -103,22 +104,6 @@ class CustodyCheckDocument(Document, printed_by="orgkey custody check"):
     answers: tuple[AnswerItem, ...]
 
 
-class KeyAnswerItem(Part):
-    """The answer for one key of many.
-
-    Attributes:
-        fingerprint: The Org Key's, from its challenge.
-        epoch: From its challenge.
-        codes: What the operator is given, one for each share that is good.
-        problems: Why there is no code of a share.
-    """
-
-    fingerprint: str
-    epoch: str
-    codes: tuple[str, ...]
-    problems: tuple[str, ...]
-
-
 class CustodyAnswerDocument(
     Document, schema="orgkey.custody-answer/1", printed_by="orgkey custody check of a challenge for many keys"
 ):
@@ -131,7 +116,7 @@ class CustodyAnswerDocument(
     """
 
     custodian: str
-    keys: Mapping[str, KeyAnswerItem]
+    keys: Mapping[str, KeyAnswer]
     exit_code: Code
 
 

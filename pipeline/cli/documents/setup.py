@@ -10,32 +10,13 @@ from pipeline.cli.documents import ProblemItem
 from pipeline.cli.output import table
 from pipeline.core.documents import Document, Part, at
 from pipeline.core.errors import Code
-from pipeline.core.finding import Level
+from pipeline.core.finding import Finding, Level
 from pipeline.core.text import counted, spaced
-
-
-class FindingItem(Part):
-    """One thing that was looked at.
-
-    Attributes:
-        level: ``ok``, ``unseen`` (not looked at), ``warn`` or ``fail``.
-        subject: What was looked at.
-        message: What was seen.
-        hint: What to do.
-        code: The exit code that it stands for.
-    """
-
-    level: Level
-    subject: str
-    message: str
-    hint: str
-    code: Code
-
 
 _MARKS = {Level.OK: "ok  ", Level.UNSEEN: "--  ", Level.WARN: "WARN", Level.FAIL: "FAIL"}
 
 
-def _finding_lines(findings: Iterable[FindingItem]) -> Iterator[str]:
+def _finding_lines(findings: Iterable[Finding]) -> Iterator[str]:
     order = list(_MARKS)  # the worst stand last: that is what stays above the prompt
     for finding in sorted(findings, key=lambda finding: order.index(finding.level)):
         yield f"{_MARKS[finding.level]}  {finding.subject}: {finding.message}"
@@ -60,7 +41,7 @@ class InitDocument(Document, printed_by="orgkey init"):
     targets: tuple[str, ...]
     holders: tuple[str, ...]
     notes: tuple[str, ...]
-    doctor: tuple[FindingItem, ...]
+    doctor: tuple[Finding, ...]
 
     def lines(self) -> list[str]:
         """What a person reads."""
@@ -107,7 +88,7 @@ class DoctorDocument(Document, printed_by="orgkey doctor"):
         exit_code: The code of the worst failure; warnings do not count.
     """
 
-    findings: tuple[FindingItem, ...]
+    findings: tuple[Finding, ...]
     exit_code: Code
 
     def lines(self) -> list[str]:

@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.archive.catalog import CopyState, EpochState
+from pipeline.archive.live_key import LiveNode
 from pipeline.cli.documents.backups import BackupItem
 from pipeline.core.documents import Document, Part, at
 from pipeline.core.errors import Code
+from pipeline.monitoring.rules import Rule
 
 if TYPE_CHECKING:
     from pipeline.archive.catalog import Catalog
@@ -202,28 +204,6 @@ class CheckInItem(Part):
     pending: bool
 
 
-class RuleItem(Part):
-    """One rule of the gate.
-
-    Attributes:
-        name: Most often the setting of ``[policy]``.
-        subject: The copy, path or custodian, where there are several.
-        ok: Whether it holds.
-        warned: Whether it holds only because nothing asks for more.
-        text: What was measured.
-        value: The same, where it is a number.
-        limit: What the policy allows, where it is a number.
-    """
-
-    name: str
-    subject: str
-    ok: bool
-    warned: bool
-    text: str
-    value: float | None
-    limit: float | None
-
-
 class GateItem(Part):
     """The gate.
 
@@ -237,23 +217,7 @@ class GateItem(Part):
     ok: bool
     broken: tuple[str, ...]
     warned: tuple[str, ...]
-    rules: tuple[RuleItem, ...]
-
-
-class LiveNodeItem(Part):
-    """What one node of a cluster gives out as the live key.
-
-    Attributes:
-        place: Its place.
-        state: ``same``, ``renewed``, ``replaced`` or ``unknown``.
-        reason: Why it is replaced or unknown, or null.
-        behind: Whether another node gives out a newer public part.
-    """
-
-    place: str
-    state: str
-    reason: str | None
-    behind: bool
+    rules: tuple[Rule, ...]
 
 
 class VerifiedBackupPart(Part):
@@ -305,7 +269,7 @@ class StatusDocument(Document, printed_by="orgkey status"):
     live: str = at("live.state")
     live_reason: str | None = at("live.reason")
     live_others: tuple[str, ...] = at("live.others")
-    live_nodes: tuple[LiveNodeItem, ...] = at("live.nodes")
+    live_nodes: tuple[LiveNode, ...] = at("live.nodes")
     renewal: RenewalItem | None
     copies: tuple[CopyItem, ...] = at("epoch.copies", default=())
     last_known: LastKnownItem | None = at("known")
