@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.core.documents import only_where_known
+
 
 @dataclass(frozen=True)
 class Proof:
-    """One thing that a drill, or a key by itself, was to prove.
+    """How a proof ended.
 
     Attributes:
         ok: Whether it was proven, with no implementation to the contrary.
@@ -17,4 +19,4 @@ class Proof:
 
     ok: bool
     by: tuple[str, ...] = ()
-    problem: str | None = None
+    problem: str | None = only_where_known()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.core.digest import Digest
-from pipeline.core.documents import Part, Seconds, at, only_where_known
+from pipeline.core.documents import Part, Seconds, at
 from pipeline.core.errors import Code
 from pipeline.core.proof import Proof
 
@@ -63,20 +63,6 @@ class Result:
         return bool(self.proofs) and all(proof.ok for proof in self.proofs.values())
 
 
-class ProofItem(Part):
-    """How a proof ended.
-
-    Attributes:
-        ok: Whether it was proven.
-        by: The implementations that agree, or what else showed it.
-        problem: Why not.
-    """
-
-    ok: bool
-    by: tuple[str, ...]
-    problem: str | None = only_where_known()
-
-
 class ProvedItem(Part):
     """What one copy proved on one path, as a certificate and an entry of the ledger have it.
 
@@ -103,7 +89,7 @@ class ProvedItem(Part):
     path: str
     record_sha256: str | None = at("record_sha256.hex")
     passed: bool
-    proofs: Mapping[str, ProofItem]
+    proofs: Mapping[str, Proof]
     seconds: Mapping[str, Seconds]
     expired_public: bool
     participants: tuple[str, ...]
