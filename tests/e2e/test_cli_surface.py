@@ -156,7 +156,7 @@ def test_completion_works(tmp_path: Path) -> None:
     assert "--new-passphrase-file" in complete("orgkey restore --new")
     # Told which shell, since this test may run under none, and before the command line is built.
     told = environment(tmp_path) | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
-    words = [command, "--show-completion", "bash"]
+    words = [str(command), "--show-completion", "bash"]
     shown = subprocess.run(words, env=told, capture_output=True, text=True, timeout=60, check=False)
     assert "complete" in shown.stdout, shown
 
