@@ -24,6 +24,9 @@ from pipeline.core.errors import UsageProblem
 from pipeline.core.text import counted
 from pipeline.core.typed_text import decoded
 
+_WHERE = ("kind", "path", "address", "namespace", "mount", "endpoint_url", "bucket", "prefix")
+"""The settings that say where a target's records lie."""
+
 
 class Config(Strict):
     """The whole file, validated."""
@@ -62,6 +65,13 @@ class Config(Strict):
                     raise ValueError(f"[path.{name}] names {need.holder!r} twice")
                 seen.add(need.holder)
                 _check_threshold(name, need, self.holder[need.holder])
+        stands: dict[tuple[object, ...], str] = {}
+        for name, target in self.target.items():
+            place = tuple(getattr(target, setting, None) for setting in _WHERE)
+            if (other := stands.setdefault(place, name)) != name:
+                raise ValueError(
+                    f"[target.{other}] and [target.{name}] are one place: a record there is one copy"
+                )
         if len(self.domains()) < self.policy.copies:
             raise ValueError(
                 f"[policy] copies is {self.policy.copies}, but the targets stand in "

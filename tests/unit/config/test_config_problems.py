@@ -231,3 +231,25 @@ def test_readers_are_named_with_all_that_reaching_them_needs(engine: str) -> Non
 )
 def test_readers_that_could_not_be_trusted_are_refused(line: str) -> None:
     assert refused(f"{TEXT}\n[readers]\n{line}\n").startswith("[readers]")
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ('kind = "directory"\npath = "/srv/a"', 'kind = "directory"\npath = "/srv//a/"'),
+        (
+            'kind = "s3"\nbucket = "b"\nprefix = "p"',
+            'kind = "s3"\nbucket = "b"\nprefix = "/p/"\nregion = "x"',
+        ),
+        (
+            'kind = "vault"\naddress = "https://v.example.com/"',
+            'kind = "vault"\naddress = "https://v.example.com"\nmount = "/orgkey"',
+        ),
+    ],
+)
+def test_one_place_is_not_two_copies(one: str, two: str) -> None:
+    text = "".join(
+        f'[target.{name}]\n{place}\ndomain = "{name}"\ncontrolled_by = ["{name}"]\n'
+        for name, place in (("one", one), ("two", two))
+    )
+    assert "[target.one] and [target.two] are one place: a record there is one copy" in refused(TEXT + text)
