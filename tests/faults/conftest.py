@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,6 +17,7 @@ from pipeline.record import verify
 from tests.faults import cluster as clusters
 from tests.faults.replacing import Before, adopt, with_people
 from tests.faults.scene import Scene
+from tests.support import leftovers
 from tests.support.balancer import in_front_of
 
 if TYPE_CHECKING:
@@ -37,6 +40,19 @@ def set_up(stack: Stack, directory: Path) -> Scene:
     name = uuid.uuid4().hex[:12]
     (directory / "out").mkdir()
     return Scene(Place(stack, f"records/{name}", f"orgkey/{name}"), directory)
+
+
+def traced_once(name: str, trace: Callable[[], list[str]]) -> list[str]:
+    """What the first worker of a run that asks has traced; the others wait for it."""
+    path = leftovers.run_directory() / f"{name}.json"
+    with path.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        if not (text := file.read()):
+            text = json.dumps(trace())
+            file.write(text)
+    found: list[str] = json.loads(text)
+    return found
 
 
 def calls_of(
@@ -84,12 +100,16 @@ def scene(make_scene: Callable[[Stack], Scene], stack: Stack) -> Scene:
 
 @pytest.fixture(scope="session")
 def clean_points(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The points of a clean escrow, traced once by each worker; sorted, so that all have the same list."""
-    with set_up(stack, tmp_path_factory.mktemp("traced")) as scene:
-        ended = scene.run(scene.escrow())
-        assert ended.code == 0, ended
-        scene.check_whole()
-        return scene.points()
+    """The points of a clean escrow, sorted."""
+
+    def trace() -> list[str]:
+        with set_up(stack, tmp_path_factory.mktemp("traced")) as scene:
+            ended = scene.run(scene.escrow())
+            assert ended.code == 0, ended
+            scene.check_whole()
+            return scene.points()
+
+    return traced_once("escrow", trace)
 
 
 @pytest.fixture(scope="session")
@@ -132,7 +152,10 @@ def vault_calls(
     stack: Stack, one_cluster: clusters.Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> list[str]:
     """The requests to Vault of a clean escrow."""
-    return calls_of(stack, tmp_path_factory, "vault", one_cluster.active_port, one_cluster)
+    return traced_once(
+        "calls-vault",
+        lambda: calls_of(stack, tmp_path_factory, "vault", one_cluster.active_port, one_cluster),
+    )
 
 
 @pytest.fixture
@@ -145,4 +168,6 @@ def restarting_stack(breakable_stack: Stack) -> Stack:
 def s3_calls(shared_breakable_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The requests to S3 of a clean escrow."""
     stack = shared_breakable_stack
-    return calls_of(stack, tmp_path_factory, "s3", lambda: port_of(stack, "s3"))
+    return traced_once(
+        "calls-s3", lambda: calls_of(stack, tmp_path_factory, "s3", lambda: port_of(stack, "s3"))
+    )

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.openpgp.key.compare import compare_public
 from pipeline.record import verify
-from tests.faults.conftest import set_up
+from tests.faults.conftest import set_up, traced_once
 from tests.faults.replacing import Before, adopt, check_ended, check_proven, check_stands, with_people
 from tests.faults.scene import ASSETS, FINGERPRINT, Scene
 from tests.support.commandline import end_gpg, gpg
@@ -52,13 +52,17 @@ def renewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def refresh_points(
     stack: Stack, before: Before, renewed: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> list[str]:
-    """The points of a clean refresh, traced once by each worker; sorted."""
-    with with_people(set_up(stack, tmp_path_factory.mktemp("traced"))) as scene:
-        adopt(scene, before)
-        ended = scene.run(["refresh", "--public", str(renewed)])
-        assert ended.code == 0, ended
-        check_refreshed(scene, before, renewed)
-        return scene.points()
+    """The points of a clean refresh, sorted."""
+
+    def trace() -> list[str]:
+        with with_people(set_up(stack, tmp_path_factory.mktemp("traced"))) as scene:
+            adopt(scene, before)
+            ended = scene.run(["refresh", "--public", str(renewed)])
+            assert ended.code == 0, ended
+            check_refreshed(scene, before, renewed)
+            return scene.points()
+
+    return traced_once("refresh", trace)
 
 
 def check_refreshed(scene: Scene, before: Before, renewed: Path) -> str:

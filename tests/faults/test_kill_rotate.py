@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.conftest import set_up
+from tests.faults.conftest import set_up, traced_once
 from tests.faults.replacing import Before, adopt, check_ended, check_proven, check_stands, with_people
 from tests.faults.scene import Scene
 
@@ -27,13 +27,17 @@ ROTATE = ["custody", "rotate", "--reason", "yearly"]
 
 @pytest.fixture(scope="session")
 def rotation_points(stack: Stack, before: Before, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The points of a clean rotation, traced once by each worker; sorted."""
-    with with_people(set_up(stack, tmp_path_factory.mktemp("traced"))) as scene:
-        adopt(scene, before)
-        ended = scene.run(ROTATE)
-        assert ended.code == 0, ended
-        check_ended(scene, before, "rotate")
-        return scene.points()
+    """The points of a clean rotation, sorted."""
+
+    def trace() -> list[str]:
+        with with_people(set_up(stack, tmp_path_factory.mktemp("traced"))) as scene:
+            adopt(scene, before)
+            ended = scene.run(ROTATE)
+            assert ended.code == 0, ended
+            check_ended(scene, before, "rotate")
+            return scene.points()
+
+    return traced_once("rotate", trace)
 
 
 def test_the_number_of_points(rotation_points: list[str]) -> None:
