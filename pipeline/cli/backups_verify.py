@@ -12,7 +12,7 @@ from pipeline.cli.documents.backups import BackupsVerifyDocument, VerifiedBackup
 from pipeline.cli.output import hints, table
 from pipeline.cli.transfer import Transfer
 from pipeline.core.errors import Code, UsageProblem
-from pipeline.core.text import amount
+from pipeline.core.text import amount, counted
 
 if TYPE_CHECKING:
     from pipeline.workflows.backups.verify import VerifiedBackup, VerifyOutcome
@@ -95,7 +95,7 @@ def lines(result: VerifyOutcome, code: Code) -> list[str]:
         held = "-"
         if item.reading:
             found = item.reading.found
-            entries = f", {found.entries} entries" if found.entries is not None else ""
+            entries = f", {counted(found.entries, 'entry')}" if found.entries is not None else ""
             held = f"{found.container}{entries}, {amount(found.size)}"
         rows.append((item.source.name, _verdict(item), held, item.origin if item.ok else "-", _how(item)))
     problems = [f"{item.source.name}: {item.problem}" for item in result.backups if item.problem]
@@ -105,7 +105,7 @@ def lines(result: VerifyOutcome, code: Code) -> list[str]:
         "",
         *(f"  - {line}" for line in problems),
         *hints(item.hint for item in result.backups),
-        *([f"{result.left} more were not to be read in this run"] if result.left else []),
+        *([f"{counted(result.left, 'other backup')} not to be read in this run"] if result.left else []),
         f"{good} of {len(result.backups)} backups verified; exit code {int(code)}: {code.meaning}",
     ]
 

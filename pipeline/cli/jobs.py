@@ -129,13 +129,14 @@ def ended(code: Code, message: str = "", hint: str = "") -> None:
     alarm, running.alarm = running.alarm, None
     from pipeline.monitoring.notify.message import JobOutcome
 
-    broken = [rule for rule in running.rules if not rule.ok]
+    broken = [(f"{rule.name} {rule.subject}".strip(), rule) for rule in running.rules if not rule.ok]
     outcome = JobOutcome(
         code,
         printable(message or code.meaning),
         printable(hint),
-        tuple(printable(rule.text) for rule in broken),
-        {f"{rule.name} {rule.subject}".strip(): rule.text for rule in broken if rule.overdue},
+        broken=tuple(printable(rule.text) for _, rule in broken),
+        wrong=tuple(name for name, rule in broken if not rule.overdue),
+        overdue={name: rule.text for name, rule in broken if rule.overdue},
     )
     _safely(lambda: alarm.end(outcome))
 

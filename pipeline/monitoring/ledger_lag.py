@@ -8,6 +8,7 @@ from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.finding import Finding, Level
 from pipeline.core.isolation import isolated
+from pipeline.core.text import counted
 from pipeline.evidence.ledger.mirror_state import MirrorState
 from pipeline.storage.ledger_mirror import Mirror
 
@@ -91,7 +92,7 @@ def _finding(item: Pending, place: Mirror) -> Finding:
     if item.problem:
         hint = f"`orgkey ledger verify --mirror {item.name}` names the entry"
         return Finding(Level.FAIL, subject, item.problem, hint, Code.LEDGER_BROKEN)
-    lacks = f"{item.waiting} entries not yet mirrored"
+    lacks = f"{counted(item.waiting, 'entry')} not yet mirrored"
     listed = isolated(place.hosts, subject)
     if isinstance(listed, OrgkeyError):
         return Finding(Level.WARN, subject, listed.message, f"{listed.hint}; {lacks}")

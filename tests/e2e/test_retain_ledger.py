@@ -116,7 +116,7 @@ def test_a_removed_entry_is_told(desk: Desk) -> None:
     )
     done = mirrored(desk.ask("retain", "--until", in_days(9), expect=24))
     assert done["missing"] == 1
-    assert "1 entries are not there" in done["problem"]
+    assert "lacks 1 entry: `orgkey ledger sync`" in done["problem"]
 
 
 def test_another_host_fetches_the_ledger_first(desk: Desk, tmp_path: Path) -> None:

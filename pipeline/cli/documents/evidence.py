@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli.output import printable, spaced, table
+from pipeline.cli.output import counted, printable, spaced, table
 from pipeline.core.clock import stamp
 from pipeline.core.documents import Document, Part, at
 from pipeline.core.errors import Code
@@ -170,7 +170,7 @@ class VerifiedHostItem(Part):
         """What a person reads."""
         shown = [
             f"host       {self.host}",
-            f"  chained  {self.entries} entries",
+            f"  chained  {counted(self.entries, 'entry')}",
             f"  head     {self.head.sequence}:{self.head.sha256}",
         ]
         if self.anchored_to:

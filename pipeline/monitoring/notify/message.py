@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,6 +30,7 @@ class JobOutcome:
         message: What happened, in words.
         hint: What to do; may be empty.
         broken: The gate's broken rules, in words, where the job judged it.
+        wrong: The names of those that are broken for another reason than time, one for each problem.
         overdue: Those that are broken only because time has passed, by a name that stays the same.
     """
 
@@ -36,6 +38,7 @@ class JobOutcome:
     message: str
     hint: str = ""
     broken: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
     overdue: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -99,6 +102,7 @@ class NotificationState(StateFile):
         failed: Whether its last run failed.
         code: With which code.
         notified: When somebody was notified of that; ``None`` when nobody was.
+        wrong: Names of the rules that were broken then, one for each problem.
         overdue: What was overdue, with the time when somebody was notified.
     """
 
@@ -106,6 +110,7 @@ class NotificationState(StateFile):
     failed: bool = False
     code: int = 0
     notified: Moment | None = Field(None, alias="told")
+    wrong: list[str] = Field(default_factory=list)
     overdue: dict[str, Moment] = Field(default_factory=dict)
 
 
@@ -137,12 +142,16 @@ def judge(
         return event, NotificationState(), before if event else NotificationState()
     news = any(due(kept.get(name)) for name in ended.overdue) and "overdue" in wanted
     only_time = 0 < len(ended.overdue) == len(ended.broken) and "overdue" in wanted
-    failing = not only_time and (not before.failed or before.code != ended.code or due(before.notified))
+    wrong, known = Counter(ended.wrong), Counter(before.wrong)
+    changed = not before.failed or before.code != ended.code or wrong - known
+    failing = not only_time and (changed or due(before.notified))
     earlier = before.notified if before.code == ended.code else None
-    unsent = NotificationState(failed=True, code=int(ended.code), notified=earlier, overdue=kept)
+    still = sorted((wrong & known).elements())
+    unsent = NotificationState(failed=True, code=int(ended.code), notified=earlier, wrong=still, overdue=kept)
     event = "failure" if failing and "failure" in wanted else "overdue" if news else None
     if event is None:
         return None, unsent, unsent
     notified = now if event == "failure" else earlier
     overdue = dict.fromkeys(ended.overdue, now)
-    return event, unsent.model_copy(update={"notified": notified, "overdue": overdue}), unsent
+    told = {"notified": notified, "wrong": sorted(ended.wrong), "overdue": overdue}
+    return event, unsent.model_copy(update=told), unsent

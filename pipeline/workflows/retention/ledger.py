@@ -16,6 +16,7 @@ from pipeline.archive.run import KeyScope
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, OrgkeyError, first_of
 from pipeline.core.isolation import isolated
+from pipeline.core.text import counted
 from pipeline.storage.interface import LockMode, Retainer
 from pipeline.storage.ledger_mirror import Mirror
 from pipeline.workflows.retention.rules import Action, Fate, Request, configured_mode, decide, each, extend
@@ -78,9 +79,9 @@ class MirroredLedger:
             told.append(f"entry {wrong[0].number}: {wrong[0].fate.problem}")
             told += [f"{len(wrong) - 1} more like that"] if len(wrong) > 1 else []
         if self.missing:
-            told.append(f"{self.missing} entries are not there: `orgkey ledger sync`")
+            told.append(f"lacks {counted(self.missing, 'entry')}: `orgkey ledger sync`")
         if self.unknown:
-            told.append(f"{self.unknown} entries there are not on this host: `orgkey ledger sync`")
+            told.append(f"has {counted(self.unknown, 'entry')} that this host lacks: `orgkey ledger sync`")
         return "; ".join(told) or None
 
     @property
@@ -142,10 +143,10 @@ def carry_out(
 
         entries = each(mirrored.entries, lambda item: extend(retainer, item.handle, item.fate))
         done = replace(mirrored, entries=entries)
-        if extended := done.counts.get(Action.EXTENDED):
-            context.reporter.progress(f"{done.target}: {extended} entries of the ledger are retained longer")
-        if failed := done.counts.get(Action.FAILED):
-            context.reporter.warn(f"{done.target}: {failed} entries of the ledger could not be extended")
+        for action, what in ((Action.EXTENDED, "retained longer"), (Action.FAILED, "could not be extended")):
+            if count := done.counts.get(action):
+                say = context.reporter.warn if action is Action.FAILED else context.reporter.progress
+                say(f"{done.target}: {counted(count, 'entry')} of the ledger {what}")
         return done
 
     return tuple(at(item) for item in planned)

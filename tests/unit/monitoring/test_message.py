@@ -20,7 +20,12 @@ LATE = JobOutcome(Code.STALE, "stale", broken=("a is late",), overdue={"drill a"
 LATER = JobOutcome(
     Code.STALE, "stale", broken=("a is late", "b is late"), overdue={"drill a": "", "drill b": ""}
 )
-BROKEN = JobOutcome(Code.STALE, "stale", broken=("a is late", "a copy is gone"), overdue={"drill a": ""})
+BROKEN = JobOutcome(
+    Code.STALE, "stale", broken=("a is late", "a is gone"), wrong=("copies",), overdue={"drill a": ""}
+)
+GONE = JobOutcome(Code.STALE, "stale", broken=("a is gone",), wrong=("copies",))
+WORSE = JobOutcome(Code.STALE, "stale", broken=("a is gone", "b is gone"), wrong=("copies", "copies"))
+FORGED = JobOutcome(Code.STALE, "stale", broken=("c is false",), wrong=("foreign",))
 
 
 def events(
@@ -50,6 +55,8 @@ def events(
         ([LATE, BROKEN, BROKEN, FINE], ["overdue", "failure", None, "recovery"]),
         ([BROKEN, LATE, FINE, LATE], ["failure", None, "recovery", "overdue"]),
         ([DEAD, LATE, DEAD], ["failure", "overdue", "failure"]),
+        ([GONE, WORSE, WORSE, GONE, WORSE], ["failure", "failure", None, None, "failure"]),
+        ([WORSE, FORGED, FORGED, FINE], ["failure", "failure", None, "recovery"]),
     ],
 )
 def test_what_is_told_of_a_series_of_runs(ends: list[JobOutcome], told: list[str | None]) -> None:
