@@ -43,7 +43,7 @@ def set_up(stack: Stack, directory: Path) -> Scene:
 
 
 def traced_once(name: str, trace: Callable[[], list[str]]) -> list[str]:
-    """What the first worker of a run that asks has traced; the others wait for it."""
+    """What the first worker of a run that asks has traced, and the others read."""
     path = leftovers.run_directory() / f"{name}.json"
     with path.open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
