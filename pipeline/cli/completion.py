@@ -18,12 +18,13 @@ from typing import Any, Final
 
 import typer
 
+from pipeline.core.typed_text import fingerprint
+
 _MOST: Final = 300
 """Entries of the ledger that are read, the last ones: somebody waits."""
 _LARGEST: Final = 1 << 20
 _EPOCH: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}", re.ASCII)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}", re.ASCII)
-_FINGERPRINT: Final = re.compile(r"[0-9A-F]{40}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,7 @@ class LocalNames:
     def pins(self) -> list[str]:
         """The fingerprints of the Org Key and of former ones."""
         key = self.config()["key"]
-        texts = (re.sub(r"[\s:]", "", text).upper() for text in (key["fingerprint"], *key.get("former", ())))
-        return [text for text in texts if _FINGERPRINT.fullmatch(text)]
+        return list(filter(None, map(fingerprint, (key["fingerprint"], *key.get("former", ())))))
 
     def folder(self) -> Path:
         """The state of the key that is meant."""

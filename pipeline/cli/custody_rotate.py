@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import typer
 
 from pipeline.cli import completion, escrow_command
@@ -12,6 +10,7 @@ from pipeline.cli.documents.escrow import RotateDocument, RotatePlanDocument
 from pipeline.cli.output import report_error
 from pipeline.core import passphrases
 from pipeline.core.errors import Code, UsageProblem
+from pipeline.core.typed_text import fingerprint
 from pipeline.workflows import rotate as story
 from pipeline.workflows.rotate import Rotation
 
@@ -89,8 +88,7 @@ def _reason(given: str | None, *, needed: bool) -> str:
 
 def _person(text: str) -> str:
     """A fingerprint as the plan has it; a keeper of paper by name."""
-    digits = re.sub(r"[\s:]", "", text).upper().removeprefix("0X")
-    return digits if re.fullmatch(r"[0-9A-F]{40}", digits) else text.strip()
+    return fingerprint(text) or text.strip()
 
 
 def _lines(result: Rotation) -> list[str]:

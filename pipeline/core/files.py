@@ -100,7 +100,7 @@ def read_named(path: Path, limit: int, kind: type[OrgkeyError] = LocalFilesProbl
         kind: What is raised where it cannot be read.
     """
     try:
-        with expanded(path).open("rb") as stream:
+        with path.open("rb") as stream:
             return stream.read(limit + 1)
     except OSError as error:
         raise kind(

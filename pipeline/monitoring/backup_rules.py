@@ -26,9 +26,10 @@ def backups(policy: Policy, newest: Mapping[str, datetime | None], now: datetime
         now: The present time.
     """
     name, limit = "max_backup_age_days", policy.max_backup_age_days
+    if limit is None:
+        return []
     rules = []
-    for place, at in newest.items() if limit is not None else ():
-        assert limit is not None
+    for place, at in newest.items():
         mend = f"look at the server's backup job and at the way to backups.{place}"
         if at is None:
             text = f"the age of no backup in {place} is known, policy.{name} is {limit:g}"

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from pipeline.archive.catalog import Catalog, Copy, CopyState, Epoch, EpochState
 from pipeline.config.sections import Policy
-from pipeline.core.clock import AHEAD
+from pipeline.core.clock import AHEAD, within
 from pipeline.core.errors import Code
 from pipeline.evidence.ledger.drill_history import Drilled, last_passed
 from pipeline.record.verify import Record
@@ -289,7 +289,7 @@ def _proven(
     text = f"{what} was last restored {days:.1f} days ago, {asks}"
     if days < -1:
         text = f"the last restore of {what} is dated {-days:.1f} days in the future, {asks}"
-    return measured(name, -1 <= days <= limit, text, mend, round(days, 1), limit, which)
+    return measured(name, within(now - at, limit), text, mend, round(days, 1), limit, which)
 
 
 def _objective(limit: float | None, passed: Mapping[tuple[str, str], Drilled]) -> list[Rule]:
