@@ -212,8 +212,9 @@ def config_page() -> str:
         "that is used is printed. It is refused when others can write to it. Unknown settings are errors.",
         "",
         "It holds no secret: those lie in files, or are printed by commands, that it names. In a path a",
-        "leading `~` is expanded, and `$CREDENTIALS_DIRECTORY`, which systemd sets. Names of targets,",
-        "holders and paths are lower-case letters, digits and hyphens, at most 40.",
+        "leading `~` is expanded, and `$CREDENTIALS_DIRECTORY`, which systemd sets; a relative path is read",
+        "from the configuration's folder. Names of targets, holders and paths are lower-case letters, digits",
+        "and hyphens, at most 40.",
         "",
     ]
     for model, section in sections().items():

@@ -14,7 +14,7 @@ from pipeline.cli.command import SPEAKING, WHERE, Invocation, command, opt, para
 from pipeline.cli.documents.setup import InitDocument
 from pipeline.cli.output import Output, spaced
 from pipeline.config.setup import template
-from pipeline.config.setup.answers import Setup, advice, normal_fingerprint
+from pipeline.config.setup.answers import Setup, advice, normal_fingerprint, whole_path
 from pipeline.config.setup.questions import complete
 from pipeline.core import files, passphrases
 from pipeline.core.clock import SystemClock
@@ -74,12 +74,11 @@ def init(
         for name, value in answers.items()
         if value not in (None, [])
     }
-    if folder := given.get("custodian_certificates"):
-        given["custodian_certificates"] = str(Path(folder).absolute())
     beside = out.resolve().parent
     setup = Setup(fingerprint=fingerprint, **given)
-    setup = complete(setup, _ask if asking else None, str(beside / "custodians"))
-    config = template.write(out, setup, credentials_dir or beside / "credentials")
+    setup = complete(setup, _ask if asking else None, str(beside / "custodians")).with_whole_paths()
+    logins = Path(whole_path(str(credentials_dir or beside / "credentials")))
+    config = template.write(out, setup, logins)
     foretold = doctor.foretell(
         factory.context(config, fingerprint=None, state_dir=call.state_dir, reporter=call.out)
     )

@@ -152,7 +152,7 @@ def config(
     from pipeline.devstack.configfile import render
 
     text = render(_stack(directory), fingerprint=fingerprint).encode()
-    configuration.parse(text, str(out))
+    configuration.parse(text, out)
     files.write_new(out.absolute(), text)
     if call.json:
         typer.echo(json.dumps({"schema": "orgkey.stack-config/1", "out": str(out)}))

@@ -196,7 +196,7 @@ def load(path: Path) -> Config:
     Raises:
         UsageProblem: It cannot be read, others can write or replace it, or it is not valid.
     """
-    return parse(read_trusted(path, "the configuration"), str(path))
+    return parse(read_trusted(path, "the configuration"), path)
 
 
 def read_trusted(path: Path, what: str) -> bytes:
@@ -257,12 +257,12 @@ def _others_write(facts: os.stat_result, *, sticky: bool = False) -> bool:
     return bool(written) and not sticky
 
 
-def parse(data: bytes, name: str) -> Config:
+def parse(data: bytes, name: Path) -> Config:
     """Validate a configuration's text.
 
     Args:
         data: TOML in UTF-8.
-        name: What errors call it.
+        name: Where it lies: errors name it, and relative paths are read from its folder.
 
     Raises:
         UsageProblem: It is not TOML, or not valid; every problem is listed.
@@ -274,7 +274,7 @@ def parse(data: bytes, name: str) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise UsageProblem(f"{name} is not TOML: {error}", hint="correct the line that it names") from error
     try:
-        return Config.model_validate(document)
+        return Config.model_validate(document, context=name.parent.resolve())
     except ValidationError as error:
         raise UsageProblem(
             f"{name}: {describe(error, Config, document)}",

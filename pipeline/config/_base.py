@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -22,8 +29,15 @@ LONGEST_DAYS = 36500
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,39}\Z")
 
 
-def expand(value: str) -> str:
-    """Expand a leading ``~`` and ``$CREDENTIALS_DIRECTORY`` (systemd), nothing else."""
+def expand(value: str, info: ValidationInfo) -> str:
+    """Expand a leading ``~`` and ``$CREDENTIALS_DIRECTORY`` (systemd), nothing else.
+
+    A relative path is read from the configuration's folder, wherever a command is started.
+
+    Args:
+        value: What is written.
+        info: Its context is that folder; without one the path stays as it is.
+    """
     if not value:
         raise ValueError("it is empty")
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
@@ -33,7 +47,7 @@ def expand(value: str) -> str:
                 raise ValueError("$CREDENTIALS_DIRECTORY is not set here")
             value = value.replace(spelled, credentials)
     try:
-        return str(files.expanded(Path(value)))
+        return str(Path(info.context or "") / files.expanded(Path(value)))
     except LocalFilesProblem as error:
         raise ValueError(error.message) from None
 

@@ -6,7 +6,7 @@ import os
 import re
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from pipeline.config._base import LONGEST_DAYS, FilePath, Strict, Text, expand, matching
 from pipeline.core.errors import UsageProblem
@@ -166,9 +166,9 @@ class BackupPlace(AwsPlace):
 
     @field_validator("location")
     @classmethod
-    def _location(cls, value: str) -> str:
+    def _location(cls, value: str, info: ValidationInfo) -> str:
         if "://" in value:
             if not re.fullmatch(r"s3://[^/\s]+(/\S*)?", value):
                 raise ValueError("a bucket is written s3://bucket/prefix")
             return value
-        return expand(value)
+        return expand(value, info)

@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.config._base import LONGEST_DAYS, FilePath, Fingerprint, Strict, expand, matching
 
@@ -23,10 +23,10 @@ class KeyConfig(Strict):
 
     @field_validator("live")
     @classmethod
-    def _live(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+    def _live(cls, value: str | tuple[str, ...] | None, info: ValidationInfo) -> str | tuple[str, ...] | None:
         if isinstance(value, tuple):
-            return tuple(map(cls._live_place, value))
-        return None if value is None else cls._live_place(value)
+            return tuple(cls._live_place(place, info) for place in value)
+        return None if value is None else cls._live_place(value, info)
 
     @property
     def live_places(self) -> tuple[str, ...]:
@@ -34,9 +34,9 @@ class KeyConfig(Strict):
         return self.live if isinstance(self.live, tuple) else (self.live,) if self.live else ()
 
     @staticmethod
-    def _live_place(value: str) -> str:
+    def _live_place(value: str, info: ValidationInfo) -> str:
         if "://" not in value:
-            return expand(value)
+            return expand(value, info)
         if not re.fullmatch(r"(hkps?|ldaps?)://[A-Za-z0-9.\[\]:_/%?=,&+~@-]+", value) or not _has_host(value):
             raise ValueError("a file, or an address with hkp://, hkps://, ldap:// or ldaps://")
         return value

@@ -454,6 +454,6 @@ needs = ["aws"]
 [policy]
 copies = 1
 """
-    parsed = config.parse(text.encode(), "orgkey.toml")
+    parsed = config.parse(text.encode(), Path("orgkey.toml"))
     assert parsed.target["s3"].kind == "s3"
     assert parsed.holder["aws"].kind == "aws-kms"

@@ -99,7 +99,7 @@ needs = ["kms"]
         "retention": "at.s3.profile = 'one'",
     }
     text += "".join(f"[identity.{role}]\n{login}\n" for role, login in logins.items())
-    config = parse(text.encode(), "orgkey.toml")
+    config = parse(text.encode(), Path("orgkey.toml"))
     found = [item.message for item in doctor._configuration(config) if item.subject == "identities"]
     assert found == [
         "one login at s3 for writer, retention: it may what any of them needs",

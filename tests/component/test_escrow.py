@@ -411,7 +411,7 @@ def test_one_party_that_could_do_it_alone_is_refused_before_anything(world: Worl
             from pipeline import config
 
             text = CONFIG_ONE.format(fingerprint=self.fingerprint, policy=self.policy)
-            return config.parse(text.encode(), "one.toml")
+            return config.parse(text.encode(), Path("one.toml"))
 
     one = OneParty(world.root)
     with pytest.raises(UsageProblem, match=r"one party alone.*acme"):

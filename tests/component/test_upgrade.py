@@ -38,7 +38,7 @@ def said(world: World) -> list[Finding]:
 
 
 def test_a_configuration_of_0_1_means_what_one_of_this_version_means() -> None:
-    before = config.parse(TEXT, "orgkey.toml")
+    before = config.parse(TEXT, Path("orgkey.toml"))
     people = tuple(f"{number}" * 40 for number in (1, 2, 3))
     setup = Setup(
         fingerprint="A" * 40, vault_address="https://vault.example.com:8200",
@@ -48,7 +48,7 @@ def test_a_configuration_of_0_1_means_what_one_of_this_version_means() -> None:
         inbox="/srv/orgkey/inbox", custodians=people,
     )  # fmt: skip
     now = template.render(complete(setup, None, "/etc/orgkey/custodians"), Path("/etc/orgkey/credentials"))
-    assert config.parse(now.encode(), "orgkey.toml") == before
+    assert config.parse(now.encode(), Path("orgkey.toml")) == before
 
 
 def test_doctor_says_once_what_is_new_since_0_1(old: World) -> None:

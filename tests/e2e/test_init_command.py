@@ -173,6 +173,52 @@ def test_what_is_foretold_is_what_doctor_says(tmp_path: Path) -> None:
     assert [item for item in better["doctor"] if item["level"] == "fail"] == []
 
 
+def test_typed_paths_hold_wherever_the_file_is_used(tmp_path: Path) -> None:
+    typed = [
+        "--directory",
+        "copies",
+        "--inbox",
+        "in",
+        "--vault-ca-file",
+        "ca.pem",
+        "--credentials-dir",
+        "logins",
+    ]
+    (tmp_path / "here").mkdir()
+    done = run(
+        tmp_path / "here", "--fingerprint", PIN, *PLACES, *HOLDERS, *typed, "--out", "../there/one.toml"
+    )
+    assert done.returncode == 0, done.stderr
+    read = config.load(tmp_path / "there" / "one.toml")
+    assert read.source
+    assert read.source.path == str(tmp_path / "here" / "in")
+    text = (tmp_path / "there" / "one.toml").read_text()
+    for name in ("copies", "ca.pem", "logins/vault-writer-role-id"):
+        assert f'"{tmp_path}/here/{name}"' in text
+
+
+def test_relative_paths_are_read_from_the_configurations_folder(tmp_path: Path) -> None:
+    for folder in ("there/copies", "elsewhere"):
+        (tmp_path / folder).mkdir(parents=True)
+    there = tmp_path / "there"
+    given = [*PLACES, *HOLDERS, "--directory", str(there / "copies"), "--out", "one.toml"]
+    assert run(there, "--fingerprint", PIN, *given).returncode == 0
+    written = (there / "one.toml").read_text()
+    (there / "one.toml").write_text(written.replace(f'"{there}/copies"', '"copies"'))
+    done = forkserver.run(
+        [*ORGKEY[:-1], "doctor", "--config", "../there/one.toml", "--json"],
+        cwd=tmp_path / "elsewhere",
+        env=environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    findings = {item["message"]: item["level"] for item in json.loads(done.stdout)["findings"]}
+    assert findings[f"{there}/copies can be read and written"] == "ok"
+
+
 def test_one_party_alone_is_pointed_out(tmp_path: Path) -> None:
     done = run(
         tmp_path, "--fingerprint", PIN, "--vault-address", "https://vault:8200", "--transit-key", "orgkey"

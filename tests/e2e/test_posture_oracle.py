@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -162,7 +163,7 @@ def test_a_machine_that_refuses_counts_like_one_that_is_missing(escrowed: Escrow
         for line in text.splitlines()
         if line.startswith("secret_id_file") and "driller" in line
     )
-    refused = config.parse(text.replace(name, str(bad)).encode(), "refused.toml")
+    refused = config.parse(text.replace(name, str(bad)).encode(), Path("refused.toml"))
     estate = ConfiguredBackends(Sessions(refused, Deadline(60), SystemClock()), "driller")
     out = escrowed.desk.folder / "never.out"
     with pytest.raises(OrgkeyError):

@@ -355,7 +355,7 @@ class World:
         text += self.backups
         if self.mirrors:
             text += f"[ledger]\nmirrors = {json.dumps(list(self.mirrors))}\n"
-        return config.parse(text.encode(), "test.toml")
+        return config.parse(text.encode(), Path("test.toml"))
 
     @property
     def context(self) -> KeyScope:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 from pipeline.config._base import fingerprint_of
@@ -112,6 +113,12 @@ class Setup:
         others = (not self.s3_bucket or self.s3_endpoint) and (not self.kms_key or self.kms_endpoint)
         return replace(self, region=self.kms_region or ("us-east-1" if others else None))
 
+    def with_whole_paths(self) -> Setup:
+        """Write out relative paths: they were typed in this folder, and the file may lie in another."""
+        places = ("vault_ca_file", "custodian_certificates", "directory", "inbox")
+        typed: dict[str, Any] = {name: whole_path(place) for name in places if (place := getattr(self, name))}
+        return replace(self, **typed)
+
     def targets(self) -> tuple[str, ...]:
         """The names of the targets that the file will have."""
         given = {"vault": self.vault_address, "s3": self.s3_bucket, "directory": self.directory}
@@ -140,6 +147,11 @@ class Setup:
             max_path_drill_age_days=self.max_path_drill_age_days or usual,
             max_check_in_age_days=self.max_check_in_age_days or usual,
         )
+
+
+def whole_path(typed: str) -> str:
+    """A path as the file is to have it: absolute, but for what the configuration expands."""
+    return typed if typed.startswith(("~", "$")) else str(Path(typed).absolute())
 
 
 def normal_fingerprint(text: str) -> str:

@@ -51,7 +51,7 @@ def write(path: Path, setup: Setup, credentials: Path) -> Config:
         LocalFilesProblem: Something is there already, or the disk refuses.
     """
     text = render(setup, credentials).encode()
-    written = config.parse(text, str(path))
+    written = config.parse(text, path)
     folder = path.absolute().parent
     hint = "make it as its administrator, or name another file with --out"
     with files.os_errors(f"cannot make {folder}", hint=hint):

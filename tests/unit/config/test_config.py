@@ -20,7 +20,7 @@ from tests.support.configtext import GOOD, PIN, changed, put
 
 def refused(data: bytes) -> str:
     with pytest.raises(UsageProblem) as caught:
-        parse(data, "orgkey.toml")
+        parse(data, Path("orgkey.toml"))
     assert caught.value.code is Code.USAGE
     assert caught.value.hint
     assert caught.value.message.startswith("orgkey.toml")
@@ -28,7 +28,7 @@ def refused(data: bytes) -> str:
 
 
 def test_a_good_file_is_read() -> None:
-    read = parse(GOOD.encode(), "orgkey.toml")
+    read = parse(GOOD.encode(), Path("orgkey.toml"))
     assert read.key is not None
     assert read.key.fingerprint == PIN
     assert isinstance(read.target["vault-eu"], VaultTargetConfig)
@@ -42,7 +42,7 @@ def test_a_good_file_is_read() -> None:
 
 
 def test_it_is_frozen() -> None:
-    read = parse(GOOD.encode(), "orgkey.toml")
+    read = parse(GOOD.encode(), Path("orgkey.toml"))
     with pytest.raises(ValidationError):
         read.policy = Policy(copies=1)  # type: ignore[misc]  # that is the point
     with pytest.raises(ValidationError):
@@ -54,7 +54,7 @@ def test_a_small_file_is_enough() -> None:
         put("key", None), put("source", None), put("identity", None), put("policy/copies", 1),
         put("target/s3-eu", None), put("target/disk", None),
     ]  # fmt: skip
-    read = parse(changed(lambda document: [change(document) for change in small]), "orgkey.toml")
+    read = parse(changed(lambda document: [change(document) for change in small]), Path("orgkey.toml"))
     assert (read.key, read.source, dict(read.identity)) == (None, None, {})
     assert read.policy == Policy(copies=1)
 
@@ -70,10 +70,10 @@ def test_a_small_file_is_enough() -> None:
     ],
 )
 def test_a_fingerprint_is_taken_as_people_write_it(written: str) -> None:
-    read = parse(changed(put("key/fingerprint", written)), "orgkey.toml")
+    read = parse(changed(put("key/fingerprint", written)), Path("orgkey.toml"))
     assert read.key is not None
     assert read.key.fingerprint == PIN
-    former = parse(changed(put("key/former", [written])), "orgkey.toml")
+    former = parse(changed(put("key/former", [written])), Path("orgkey.toml"))
     assert former.key is not None
     assert former.key.former == (PIN,)
 
@@ -225,7 +225,7 @@ def test_copies_count_by_failure_domain() -> None:
 def test_a_source_has_what_its_kind_needs(kind: str, more: dict[str, Any], ok: bool) -> None:
     data = changed(put("source", {"kind": kind} | more))
     if ok:
-        parse(data, "orgkey.toml")
+        parse(data, Path("orgkey.toml"))
     else:
         refused(data)
 
@@ -251,7 +251,7 @@ def at(read: Config, place: str) -> str:
 @pytest.mark.parametrize("spelled", ["$CREDENTIALS_DIRECTORY/x", "${CREDENTIALS_DIRECTORY}/x"])
 def test_systemds_credentials_are_found(place: str, spelled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/orgkey")
-    read = parse(changed(put(place, spelled)), "orgkey.toml")
+    read = parse(changed(put(place, spelled)), Path("orgkey.toml"))
     assert at(read, place) == "/run/credentials/orgkey/x"
 
 
@@ -264,8 +264,19 @@ def test_outside_of_systemd_they_are_refused_and_not_left_as_they_stand(place: s
 def test_home_expands_and_no_other_variable_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     monkeypatch.setenv("SECRET", "hunter2")
-    read = parse(changed(put("target/disk/path", "~/records/$SECRET")), "orgkey.toml")
+    read = parse(changed(put("target/disk/path", "~/records/$SECRET")), Path("orgkey.toml"))
     assert at(read, "target/disk/path") == "/home/somebody/records/$SECRET"
+
+
+@pytest.mark.parametrize("place", [*SECRET_PLACES, "key/live", "backups/nas/location"])
+def test_a_relative_path_is_read_from_the_configurations_folder(
+    place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = changed(put(place, "there/x"))
+    assert at(parse(text, Path("/etc/orgkey/one.toml")), place) == "/etc/orgkey/there/x"
+    assert at(parse(text, Path("one.toml")), place) == str(tmp_path / "there" / "x")
+    assert at(parse(changed(put(place, "/there/x")), Path("/etc/orgkey/one.toml")), place) == "/there/x"
 
 
 # -- any bytes -------------------------------------------------------------------------------------
@@ -283,7 +294,7 @@ def test_what_is_no_configuration_is_refused(data: bytes) -> None:
 )
 def test_any_bytes_are_refused_in_order(data: bytes) -> None:
     with pytest.raises(UsageProblem):
-        parse(data, "orgkey.toml")
+        parse(data, Path("orgkey.toml"))
 
 
 LINES = GOOD.strip().splitlines()
@@ -293,7 +304,7 @@ LINES = GOOD.strip().splitlines()
 def test_lines_in_any_order_or_missing_are_read_or_refused_in_order(data: st.DataObject) -> None:
     lines = data.draw(st.permutations(LINES).map(lambda found: found[: len(LINES) - 3]) | st.just(LINES))
     with contextlib.suppress(UsageProblem):
-        parse("\n".join(lines).encode(), "orgkey.toml")
+        parse("\n".join(lines).encode(), Path("orgkey.toml"))
 
 
 # -- the file --------------------------------------------------------------------------------------
@@ -405,7 +416,7 @@ def parties(**controlled: list[str]) -> Config:
             for name, item in document[group].items():
                 item["controlled_by"] = controlled.get(f"{group}_{name.replace('-', '_')}", ["other"])
 
-    return parse(changed(change), "orgkey.toml")
+    return parse(changed(change), Path("orgkey.toml"))
 
 
 APART: dict[str, list[str]] = {
@@ -447,17 +458,17 @@ def test_one_party_with_every_share_and_a_copy_is_found(
 
 def test_an_alternative_path_that_one_party_opens_alone_counts() -> None:
     data = changed(put("path/cloud", {"needs": ["aws"]}))
-    assert posture.single_parties(parse(data, "orgkey.toml")) == ["aws-admins"]
+    assert posture.single_parties(parse(data, Path("orgkey.toml"))) == ["aws-admins"]
 
 
 @pytest.mark.parametrize("written", ["", "  ", "/", " / "])
 def test_a_namespace_of_nothing_is_none(written: str) -> None:
-    read = parse(changed(put("target/vault-eu/namespace", written)), "orgkey.toml")
+    read = parse(changed(put("target/vault-eu/namespace", written)), Path("orgkey.toml"))
     assert read.target["vault-eu"].namespace is None  # type: ignore[union-attr]  # it is a VaultTarget
 
 
 def test_a_namespace_is_spelled_without_slashes_around() -> None:
-    read = parse(changed(put("holder/vault/namespace", "/team/one/")), "orgkey.toml")
+    read = parse(changed(put("holder/vault/namespace", "/team/one/")), Path("orgkey.toml"))
     assert read.holder["vault"].namespace == "team/one"  # type: ignore[union-attr]  # it is a TransitHolder
 
 
@@ -479,5 +490,5 @@ def test_names_that_lead_to_another_path_are_refused(place: str, value: str) -> 
 
 
 def test_a_prefix_may_be_empty() -> None:
-    read = parse(changed(put("target/vault-eu/prefix", "/")), "orgkey.toml")
+    read = parse(changed(put("target/vault-eu/prefix", "/")), Path("orgkey.toml"))
     assert read.target["vault-eu"].prefix == ""  # type: ignore[union-attr]  # it is a VaultTarget

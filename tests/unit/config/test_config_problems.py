@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipeline import config
@@ -43,13 +45,13 @@ POLICY = "[policy]\n"
 
 def refused(text: str) -> str:
     with pytest.raises(UsageProblem) as caught:
-        config.parse(text.encode(), "orgkey.toml")
+        config.parse(text.encode(), Path("orgkey.toml"))
     assert caught.value.hint
     return caught.value.message.removeprefix("orgkey.toml: ")
 
 
 def test_the_text_is_good() -> None:
-    config.parse(TEXT.encode(), "orgkey.toml")
+    config.parse(TEXT.encode(), Path("orgkey.toml"))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def test_a_token_is_one_persons_and_told_apart(also: str, said: str) -> None:
 def test_a_person_is_called_by_the_same_certificate_in_every_group() -> None:
     text = TEXT.replace(f'["{PIN}"', f'[{{ fingerprint = "{PIN}", also = ["{CARD}"] }}', 1)
     second = '[holder.others]\nkind = "openpgp"\nmembers = ["{0}", "{1}"]\ncertificates = "/etc/x"\n'
-    config.parse(text.replace(POLICY, second.format(PIN, OTHER) + POLICY, 1).encode(), "orgkey.toml")
+    config.parse(text.replace(POLICY, second.format(PIN, OTHER) + POLICY, 1).encode(), Path("orgkey.toml"))
     told = refused(text.replace(POLICY, second.format(CARD, OTHER) + POLICY, 1))
     assert f"the certificate {CARD} is of two custodians: {PIN} and {CARD}" in told
 
@@ -181,7 +183,7 @@ def test_a_person_is_called_by_the_same_certificate_in_every_group() -> None:
 def test_the_region_of_a_kms_key_is_its_arns() -> None:
     arn = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
     holder = f'[holder.aws]\nkind = "aws-kms"\ncontrolled_by = ["aws"]\nkey_id = "{arn}"\n'
-    loaded = config.parse(TEXT.replace(POLICY, holder + POLICY, 1).encode(), "orgkey.toml")
+    loaded = config.parse(TEXT.replace(POLICY, holder + POLICY, 1).encode(), Path("orgkey.toml"))
     assert isinstance(kms := loaded.holder["aws"], KmsHolderConfig)
     assert kms.region == "eu-central-1"
     message = refused(TEXT.replace(POLICY, holder + 'region = "us-east-1"\n' + POLICY, 1))
@@ -212,7 +214,7 @@ folder = "/srv/crew"''',
 @pytest.mark.parametrize("engine", READERS)
 def test_readers_are_named_with_all_that_reaching_them_needs(engine: str) -> None:
     start = f'{TEXT}\n[readers]\nengine = "{engine}"\n'
-    assert config.parse((start + READERS[engine]).encode(), "orgkey.toml").readers.engine == engine
+    assert config.parse((start + READERS[engine]).encode(), Path("orgkey.toml")).readers.engine == engine
     for line in READERS[engine].splitlines():
         assert line.partition(" ")[0] in refused(start + READERS[engine].replace(line, ""))
 

@@ -46,7 +46,9 @@ class Person:
 
 def written(setup: Setup, ask: Person | None = None) -> config.Config:
     complete = setup_questions.complete(setup, ask, "/etc/orgkey/custodians")
-    return config.parse(setup_file.render(complete, Path("/etc/orgkey/credentials")).encode(), "orgkey.toml")
+    return config.parse(
+        setup_file.render(complete, Path("/etc/orgkey/credentials")).encode(), Path("orgkey.toml")
+    )
 
 
 def test_everything_that_decides_is_asked() -> None:

@@ -41,7 +41,7 @@ CERTIFICATES = "/etc/orgkey/custodians"
 
 
 def parsed(setup: Setup) -> config.Config:
-    return config.parse(setup_file.render(setup, CREDENTIALS).encode(), "orgkey.toml")
+    return config.parse(setup_file.render(setup, CREDENTIALS).encode(), Path("orgkey.toml"))
 
 
 def test_a_full_setup_becomes_a_valid_configuration() -> None:
@@ -92,7 +92,7 @@ def test_the_proposed_custodians_are_valid_once_uncommented_and_filled_in() -> N
     block = "\n".join(line.removeprefix("# ") for line in text[start:].splitlines())
     for number in range(5):
         block = block.replace("<FINGERPRINT>", f"{number}" * 40, 1)
-    loaded = config.parse((text[:start] + block).encode(), "orgkey.toml")
+    loaded = config.parse((text[:start] + block).encode(), Path("orgkey.toml"))
     group = loaded.holder["custodians"]
     assert isinstance(group, OpenpgpHolderConfig)
     assert (group.size, group.certificates) == (5, "/etc/orgkey/custodians")
@@ -161,7 +161,7 @@ def test_the_commented_source_is_valid_once_uncommented() -> None:
     start = text.index("# [source]")
     block = text[start : text.index("\n\n", start)]
     uncommented = text.replace(block, "\n".join(line.removeprefix("# ") for line in block.splitlines()))
-    loaded = config.parse(uncommented.encode(), "orgkey.toml")
+    loaded = config.parse(uncommented.encode(), Path("orgkey.toml"))
     assert loaded.source is not None
     assert loaded.source.kind == "inbox"
 

@@ -171,5 +171,5 @@ def test_an_editor_s_encoding_changes_no_file_that_people_write(encoding: str, t
 def lacking(data: bytes) -> str:
     """What is said of a configuration without holders and paths."""
     with pytest.raises(UsageProblem) as caught:
-        config.parse(data, "orgkey.toml")
+        config.parse(data, Path("orgkey.toml"))
     return caught.value.message

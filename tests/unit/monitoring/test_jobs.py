@@ -21,7 +21,7 @@ from pipeline.monitoring.notify.message import JobOutcome
 from pipeline.monitoring.rules import Rule
 from tests.support.configtext import GOOD
 
-CONFIG = config.parse(f'{GOOD}\n[notify]\ncommand = ["true"]\n'.encode(), "test.toml")
+CONFIG = config.parse(f'{GOOD}\n[notify]\ncommand = ["true"]\n'.encode(), Path("test.toml"))
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -226,7 +227,7 @@ def test_a_deleted_key_is_a_fault(want: Wanted, same: Answers) -> None:
 
 def test_who_logs_in_another_way_gets_no_approle_beside_it() -> None:
     text = f'{ESTATE}\n[identity.writer.vault]\nmethod = "kubernetes"\nrole = "orgkey-writer"\n'
-    made = wanted(Files(), config.parse(text.encode(), "test"), site())
+    made = wanted(Files(), config.parse(text.encode(), Path("test")), site())
     assert {login.identity for login in made.logins} == {"driller", "auditor", "planner"}
     assert "auth/approle/role/orgkey-writer" not in made.roles
     assert "orgkey-writer" in made.policies
@@ -241,7 +242,7 @@ mount = "machines"
 [identity.administrator.vault]
 token_file = "/a/token"
 """
-    made = wanted(Files(), config.parse(text.encode(), "test"), site())
+    made = wanted(Files(), config.parse(text.encode(), Path("test")), site())
     assert {login.identity: login.role for login in made.logins} == {
         "writer": "auth/machines/role/orgkey-writer",
         "driller": "auth/approle/role/orgkey-driller",

@@ -46,7 +46,9 @@ OTHER = "F" * 40
 
 
 def settings(*changes: Any) -> Config:
-    return config.parse(changed(lambda document: [change(document) for change in changes]), "orgkey.toml")
+    return config.parse(
+        changed(lambda document: [change(document) for change in changes]), Path("orgkey.toml")
+    )
 
 
 def estate(read: Config | None = None, role: Any = "writer") -> ConfiguredBackends:
