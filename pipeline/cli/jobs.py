@@ -115,13 +115,14 @@ def judged(rules: Iterable[Rule]) -> None:
         _running.rules = tuple(rules)
 
 
-def ended(code: Code, message: str = "", hint: str = "") -> None:
+def ended(code: Code, message: str = "", hint: str = "", problems: Iterable[str] = ()) -> None:
     """Tell how the job, or its round, ended; once.
 
     Args:
         code: The exit code.
-        message: What happened; left out, what the code means.
+        message: What happened; left out, the problems, or what the code means.
         hint: What to do.
+        problems: What went wrong beside the gate's rules.
     """
     running = _running
     if running is None or running.alarm is None:
@@ -129,13 +130,15 @@ def ended(code: Code, message: str = "", hint: str = "") -> None:
     alarm, running.alarm = running.alarm, None
     from pipeline.monitoring.notify.message import JobOutcome
 
+    also = tuple(map(printable, problems))
     broken = [(f"{rule.name} {rule.subject}".strip(), rule) for rule in running.rules if not rule.ok]
     outcome = JobOutcome(
         code,
-        printable(message or code.meaning),
+        printable(message) or "; ".join(also) or code.meaning,
         printable(hint),
         broken=tuple(printable(rule.text) for _, rule in broken),
-        wrong=tuple(name for name, rule in broken if not rule.overdue),
+        # By no text of theirs: one that differs each time would be told each time.
+        wrong=(*(name for name, rule in broken if not rule.overdue), *("problem" for _ in also)),
         overdue={name: rule.text for name, rule in broken if rule.overdue},
     )
     _safely(lambda: alarm.end(outcome))

@@ -44,10 +44,10 @@ def watch(
                 call.out.progress(
                     f"next round in {every:g} s, shown where something has changed; Ctrl-C ends it"
                 )
+        jobs.ended(document.exit_code, problems=document.problems)
         if once:
             return document.exit_code
         shown = lines
-        jobs.ended(document.exit_code, "; ".join(document.problems))
         try:
             if clock.interrupted.is_set():  # a signal came while the result was printed, which it may not end
                 raise Signalled

@@ -30,7 +30,8 @@ class JobOutcome:
         message: What happened, in words.
         hint: What to do; may be empty.
         broken: The gate's broken rules, in words, where the job judged it.
-        wrong: The names of those that are broken for another reason than time, one for each problem.
+        wrong: The names of those that are broken for another reason than time, one for each problem; and
+            one name for each of what else failed in the run.
         overdue: Those that are broken only because time has passed, by a name that stays the same.
     """
 
@@ -141,7 +142,9 @@ def judge(
         event: Event | None = "recovery" if before.failed and "recovery" in wanted else None
         return event, NotificationState(), before if event else NotificationState()
     news = any(due(kept.get(name)) for name in ended.overdue) and "overdue" in wanted
-    only_time = 0 < len(ended.overdue) == len(ended.broken) and "overdue" in wanted
+    # What else failed in the run, such as an escrow of `watch`, has a code of its own.
+    stale = ended.code is Code.STALE and ended.overdue and not ended.wrong
+    only_time = stale and "overdue" in wanted
     wrong, known = Counter(ended.wrong), Counter(before.wrong)
     changed = not before.failed or before.code != ended.code or wrong - known
     failing = not only_time and (changed or due(before.notified))

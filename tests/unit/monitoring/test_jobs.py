@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pipeline.core import passphrases
 from pipeline.core.errors import Code, Denied
 from pipeline.core.signals import Signalled
 from pipeline.monitoring.notify import job as alarms
-from pipeline.monitoring.notify.message import JobOutcome
+from pipeline.monitoring.notify.message import JobOutcome, NotificationState, judge
 from pipeline.monitoring.rules import Rule
 from tests.support.configtext import GOOD
 
@@ -130,6 +131,20 @@ def test_rules_are_handed_over_and_overdue_ones_told_apart(alarm: Fake) -> None:
     (told,) = alarm.ends
     assert told.broken == ("a copy is gone", "a is late")
     assert told.overdue == {"max_copy_drill_age_days a": "a is late"}
+
+
+def test_what_else_failed_is_told_beside_what_is_overdue(alarm: Fake) -> None:
+    def body() -> Code:
+        jobs.judged([Rule("max_drill_age_days", False, "a is late", 9.0, 8.0)])
+        jobs.ended(Code.STALE, problems=("the custody plan is another",))
+        return Code.STALE
+
+    command(body, "watch")
+    (told,) = alarm.ends
+    assert (told.message, told.broken) == ("the custody plan is another", ("a is late",))
+    assert judge(NotificationState(), told, datetime.now(UTC), timedelta(days=1), ("failure", "overdue"))[0] == (
+        "failure"
+    )
 
 
 def test_a_service_tells_each_round(alarm: Fake) -> None:

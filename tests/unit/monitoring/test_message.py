@@ -23,6 +23,8 @@ LATER = JobOutcome(
 BROKEN = JobOutcome(
     Code.STALE, "stale", broken=("a is late", "a is gone"), wrong=("copies",), overdue={"drill a": ""}
 )
+# An export in the inbox could not be escrowed while a rule about an age was broken.
+REFUSED = JobOutcome(Code.EXPIRED, "the key expired", broken=("a is late",), overdue={"drill a": ""})
 GONE = JobOutcome(Code.STALE, "stale", broken=("a is gone",), wrong=("copies",))
 WORSE = JobOutcome(Code.STALE, "stale", broken=("a is gone", "b is gone"), wrong=("copies", "copies"))
 FORGED = JobOutcome(Code.STALE, "stale", broken=("c is false",), wrong=("foreign",))
@@ -55,6 +57,8 @@ def events(
         ([LATE, BROKEN, BROKEN, FINE], ["overdue", "failure", None, "recovery"]),
         ([BROKEN, LATE, FINE, LATE], ["failure", None, "recovery", "overdue"]),
         ([DEAD, LATE, DEAD], ["failure", "overdue", "failure"]),
+        ([LATE, REFUSED, REFUSED, LATE, FINE], ["overdue", "failure", None, None, "recovery"]),
+        ([REFUSED], ["failure"]),
         ([GONE, WORSE, WORSE, GONE, WORSE], ["failure", "failure", None, None, "failure"]),
         ([WORSE, FORGED, FORGED, FINE], ["failure", "failure", None, "recovery"]),
     ],
