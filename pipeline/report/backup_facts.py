@@ -31,6 +31,7 @@ class BackupFacts:
             ``None`` where that is not known.
         history_text: What is wrong with that, in words; empty where nothing is, or somebody has looked at it.
         changed: Whether what lies there now is not what was read to its end, or its bytes were not kept.
+        unknown: Whether it is not known which key it is for: its head cannot be read, or names none.
     """
 
     name: str
@@ -48,6 +49,7 @@ class BackupFacts:
     history: str | None = None
     history_text: str = ""
     changed: bool = False
+    unknown: bool = False
 
     @property
     def origin(self) -> str:
@@ -57,6 +59,8 @@ class BackupFacts:
     @property
     def state(self) -> str:
         """Whether an escrowed key is known to open it."""
+        if self.unknown:
+            return "not known"
         return "covered" if self.epoch and not self.problem else "not covered"
 
     @property

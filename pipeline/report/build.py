@@ -94,11 +94,11 @@ def build(context: KeyScope, *, since: datetime | None = None) -> BuildResult:
     copies = tuple(_copy(context.config, copy) for copy in epoch.copies) if epoch else ()
     paths = tuple(_path(entry, record) for entry in record.manifest.custody.paths) if record else ()
     cells = verdict.matrix(copies, paths, drills, epoch.name if epoch else "", policy, now)
-    certificates, bad_certificates = issued(context, record)
+    certificates, bad_certificates = issued(context, record, state.survey.records())
     claims = [
         Claim(one.head, frozenset({one.digest}), words(one), host=one.host, asked=True)
         for one in certificates
-        if one.head
+        if one.head and one.fingerprint
     ]
     ends = {host: number for host, (number, _) in events.heads.items()}
     vouched, unvouched = anchoring.outside(context, ends)
@@ -178,7 +178,8 @@ def _copy(config: Config, copy: Copy) -> model.CopyFacts:
         controlled_by=target.controlled_by,
         problem="; ".join(filter(None, (copy.problem, unlocked))) or None,
         sha256=copy.sha256.hex if copy.sha256 else None,
-        lock_mode=target.lock_mode if isinstance(target, S3TargetConfig) else None,
+        # One that the server tells otherwise is not what keeps this version from being deleted.
+        lock_mode=target.lock_mode if isinstance(target, S3TargetConfig) and not unlocked else None,
         evidence=("R1",) if copy.ok else (),
     )
 
@@ -284,6 +285,7 @@ def _backup(backup: Backup, readings: BackupHistory) -> BackupFacts:
         history=read.history if read else None,
         history_text=read.history_text if read and read.sha256 not in readings.known else "",
         changed=bool(last and last.read.ok and verified is None),
+        unknown=backup.code not in (Code.OK, Code.STALE),
     )
 
 
@@ -354,7 +356,8 @@ def _evidence(
         yield model.EvidenceItem("K1", "public key", "the Org Key's public part", public, "public.asc")
     for number, one in enumerate(certificates, start=1):
         file = f"certificates/{one.path.name}"
-        yield model.EvidenceItem(f"C{number}", "certificate", words(one), one.sha256, file)
+        kind = "certificate" if one.fingerprint else "unchecked certificate"
+        yield model.EvidenceItem(f"C{number}", kind, words(one), one.sha256, file)
     if posture is not None:
         yield model.EvidenceItem("P1", "computed", "custody posture", sha256(posture).hex, "posture.json")
     used = set(model.cited(report, report.drills))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,15 +16,19 @@ from pipeline.evidence.verify import Checked, check
 from pipeline.record.verify import Record
 
 
-def issued(context: KeyScope, record: Record | None) -> tuple[tuple[Checked, ...], tuple[str, ...]]:
+def issued(
+    context: KeyScope, record: Record | None, records: Sequence[Record] = ()
+) -> tuple[tuple[Checked, ...], tuple[str, ...]]:
     """Read the certificates of this host's drills.
 
     Args:
         context: The run.
         record: The latest record; its key's public part checks the signatures.
+        records: All of the key that were read: each names the witness of its certificates.
 
     Returns:
-        Those that hold, newest first; and what is wrong with the others, in words.
+        Those that hold, newest first; and what is wrong with the others, in words. Without a record nothing
+        is known of who signed them: they have no fingerprint, and vouch for nothing.
 
     Raises:
         LocalFilesProblem: The folder cannot be read.
@@ -42,8 +47,9 @@ def issued(context: KeyScope, record: Record | None) -> tuple[tuple[Checked, ...
             deadline=context.deadline,
             now=context.clock.now(),
         )
-        if record and one.record_id == record.manifest.record_id:
-            of_record(one, record)
+        for known in records:
+            if one.record_id == known.manifest.record_id:
+                of_record(one, known)
         return one
 
     for path in names:
@@ -71,4 +77,6 @@ def of_record(one: Checked, record: Record) -> None:
 def words(one: Checked) -> str:
     """What a certificate is called."""
     stamped = f", time-stamped {one.stamped.at:%Y-%m-%d %H:%M}" if one.stamped.at else ""
-    return f"the certificate of the drill of {one.at:%Y-%m-%d %H:%M} UTC{stamped}"
+    unchecked = " by an authority that is not checked" if one.stamped.reason else ""
+    signed = "" if one.fingerprint else "; who signed it could not be checked"
+    return f"the certificate of the drill of {one.at:%Y-%m-%d %H:%M} UTC{stamped}{unchecked}{signed}"

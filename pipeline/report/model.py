@@ -175,7 +175,7 @@ class CopyFacts:
         problem: What is wrong or odd, in words.
         sha256: Digest of the bytes that were read.
         retain_until: End of its retention, where the target tells.
-        lock_mode: ``GOVERNANCE``, ``COMPLIANCE`` or ``None``, as configured.
+        lock_mode: ``GOVERNANCE`` or ``COMPLIANCE`` as configured; ``None`` where it has no such lock.
         evidence: Ids.
     """
 
@@ -241,7 +241,7 @@ class EvidenceItem:
 
     Attributes:
         id: Short and unique in this report, for example ``L12`` (ledger entry 12), ``C1``, ``R1``.
-        kind: ``ledger entry``, ``certificate``, ``record``, ``public key`` or ``computed``.
+        kind: ``ledger entry``, ``certificate``, ``unchecked certificate``, ``record``, ``public key`` …
         what: In words.
         sha256: Digest of its bytes.
         file: Its name in a bundle; ``None`` where it is not in one.

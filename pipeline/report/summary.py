@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pipeline.core.clock import AHEAD, within
 from pipeline.core.templates import expression, table, template
-from pipeline.report.drill_facts import Cell, ProofState
+from pipeline.report.drill_facts import Cell, DrillFacts, ProofState
 from pipeline.report.model import CopyFacts, Report
 
 _THRESHOLD: Final = re.compile(r"(\d+) of (\d+) ")
@@ -33,14 +33,18 @@ class Summary:
         proven: Copies on paths that were restored within the limits.
         standing: Copies on paths whose newest test restore passed, be it overdue.
         failing: Copies on paths whose newest attempt failed, or whose copy cannot be read.
-        uncorrected: Failed test restores that no passed one of the same copy and path followed.
+        uncorrected: Failed test restores that no passed one of the same copy and path, and of no older
+            epoch, followed.
         overdue: Whether a test restore is overdue now.
         last_passed: When the newest test restore passed that still stands.
         next_due: When the next test restore is due; ``None`` without a frequency or a passed test restore.
         indispensable: What every proven path needs: losing it ends what was proven.
         late: Custodians who did not prove their shares within the limit.
-        unopened: Backups that no escrowed key opens; ``unread``: those that were never read to their end.
-        unstored: Former keys that nothing is stored of.
+        unopened: Backups that no escrowed key opens; ``for_whom``: those of which that is not known;
+            ``unread``: those that were never read to their end.
+        unseen: Why no backup of the configured places is known, in words; empty where one is.
+        unstored: Former keys that nothing is stored of; ``unasked``: those of which that is not known.
+        unheard: Whether there are custodians, and it is not known how their shares stand.
         conditions: What may stand against a control, by its name in ``summary.toml``.
         sentences: What can be said, by its name there.
         evidence: Ids by what they are evidence of.
@@ -67,13 +71,11 @@ class Summary:
             cell for cell in cells if cell.state in (ProofState.FAILED, ProofState.UNREADABLE)
         )
         dated = (it for it in report.drills if it.passed and it.at - report.generated <= AHEAD)
-        passed = sorted(dated, key=lambda drill: drill.at)
+        # Of the newest epoch that was restored: an older one says nothing of it. Names begin with their time.
+        passed = sorted(dated, key=lambda drill: (drill.epoch, drill.at))
         self.newest = {(drill.copy, drill.path): drill for drill in passed}
         self.uncorrected = tuple(
-            drill
-            for drill in report.failed
-            if (drill.copy, drill.path) not in self.newest
-            or self.newest[drill.copy, drill.path].at <= drill.at
+            drill for drill in report.failed if not any(_corrects(it, drill) for it in passed)
         )
         self.overdue = any(not item.until for item in report.missed) or len(self.proven) < len(self.standing)
         self.last_passed = max((cell.proven_at for cell in self.standing if cell.proven_at), default=None)
@@ -83,9 +85,15 @@ class Summary:
         self.indispensable = sorted(set.intersection(*needs)) if needs else []
         people = report.custodians
         self.late = tuple(person.name for person in people if person.overdue or not person.last_check_in)
-        self.unopened = tuple(backup.name for backup in report.backups if backup.epoch is None)
+        without = [backup for backup in report.backups if backup.epoch is None]
+        self.unopened = tuple(backup.name for backup in without if not backup.unknown)
+        self.for_whom = tuple(backup.name for backup in without if backup.unknown)
+        problems = [rule.text for rule in report.rules if rule.name == "backups" and not rule.ok]
+        self.unseen = "" if report.backups else "; ".join(problems)
         self.unread = tuple(backup.name for backup in report.backups if backup.verified_at is None)
         self.unstored = tuple(name for name, stored in report.key.former if stored.startswith("nothing"))
+        self.unasked = tuple(name for name, stored in report.key.former if stored.startswith("not known"))
+        self.unheard = not people and any(path.people for path in report.paths)
         self.evidence = self._evidence()
         words, facts = table(__package__, "summary.toml"), vars(self) | self._facts()
         self.conditions = {name: bool(expression(text)(facts)) for name, text in words["conditions"].items()}
@@ -155,6 +163,13 @@ class Summary:
             and {copy.target for copy in self.report.copies} <= {cell.copy for cell in cells}
             and {path.name for path in self.report.paths} <= {cell.path for cell in cells}
         )
+
+
+def _corrects(passed: DrillFacts, failed: DrillFacts) -> bool:
+    """Whether a passed test restore shows that what failed before works now."""
+    # A copy that was too bad to try a path is well once any path opens it.
+    same = passed.copy == failed.copy and failed.path in (passed.path, "-")
+    return same and passed.at > failed.at and passed.epoch >= failed.epoch
 
 
 def joined(*parts: str) -> str:

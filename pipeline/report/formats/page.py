@@ -40,6 +40,7 @@ def words(report: Report) -> dict[str, Any]:
         "tones": TONES,
         "chart_words": chart.describe(report),
         "newest": NEWEST,
+        "no_backups": _no_backups(report),
         "chart_shown": bool(report.missed) or len(report.by_run) >= CHARTED,
         "shown": shown,
         "shown_evidence": [it for it in report.evidence if it.id in used or not it.id.startswith("L")],
@@ -50,6 +51,12 @@ def words(report: Report) -> dict[str, Any]:
             )
         ],
     }
+
+
+def _no_backups(report: Report) -> str:
+    """What stands in place of the backups where there is none: why, where some are to be expected."""
+    why = [rule.text for rule in report.rules if rule.name == "backups" and not rule.ok]
+    return "; ".join(why) or "no place of backups is configured, so this report says nothing of them"
 
 
 def _shown(report: Report) -> list[DrillRun]:

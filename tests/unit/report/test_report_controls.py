@@ -6,16 +6,19 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from pipeline.report.controls.assess import assess, catalogue
 from pipeline.report.drill_facts import ProofState
 from pipeline.report.formats import csv, html
-from pipeline.report.model import Control, Report, Restorability, Support
+from pipeline.report.model import Control, Report, Restorability, RuleFacts, Support
 from pipeline.report.summary import Summary, joined
-from tests.support.sample_report import NOW, bad, good, year
+from tests.support.sample_report import EPOCH, NOW, OLDER, bad, good, year
 
+SAMPLE_CUSTODY = good().custody
+assert SAMPLE_CUSTODY is not None
 FULL, PARTIAL, NONE = Support.SUPPORTED, Support.PARTIAL, Support.NONE
 PAGE = [
     "CP-9", "CP-9(1)", "CP-9(2)", "CP-9(3)", "CP-6", "CP-9(7)†", "CP-9(8)", "SC-13", "SC-28",
@@ -165,6 +168,54 @@ def test_never_tested_is_no_evidence_of_tests() -> None:
 def test_one_failure_domain_is_no_evidence_of_copies_elsewhere() -> None:
     near = tuple(replace(copy, domain="dc-frankfurt") for copy in good().copies)
     assert flipped(replace(good(), copies=near)) == {"CP-6": NONE, "CP-9(3)": NONE, "4.2.2": NONE}
+
+
+@pytest.mark.parametrize(
+    ("known", "flips", "told"),
+    [
+        ({"backups": (), "rules": (RuleFacts("backups", False, "no backup has arrived"),)},
+         {"CP-9": "0 of 0 known backups of the server are for an escrowed key: no backup has arrived"},
+         ("A1.2", "§ 8.3.1")),
+        ({"custodians": ()},
+         {"3.7.2": "every share is sealed", "3.7.8": "custodians' shares stand is not known"}, ("3.7.2",)),
+        ({"key": replace(good().key, former=(("AB" * 20, "not known: it could not be asked"),))},
+         {"SC-12": "what is stored is not known of ABAB"}, ("§ 8.3.1", "9.2(c)")),
+        ({"custody": replace(SAMPLE_CUSTODY, unknown=("how vault is unsealed",))},
+         {"CP-6": "2 failure domains", "SC-12(1)": "2 of 2 custody paths"}, ("3.6.1.4", "4.2.2")),
+        ({"backups": (replace(good().backups[0], epoch=None, unknown=True),)},
+         {"CP-9": "0 of 1 known backups of the server are for an escrowed key (not known: s3://"}, ("A1.2",)),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_supports_nothing(
+    known: dict[str, Any], flips: dict[str, str], told: tuple[str, ...]
+) -> None:
+    report = replace(good(), **known)
+    for name, words in flips.items():
+        found = by_id(report, name)
+        assert (found.support, words.lower() in found.says.lower()) == (PARTIAL, True), found
+    assert {support(report)[name] for name in told} == {PARTIAL}
+
+
+@pytest.mark.parametrize(("epoch", "path", "corrected"), [
+    (OLDER, "unattended", False), (EPOCH, "unattended", True), (EPOCH, "custodians", False),
+])  # fmt: skip
+def test_a_failure_is_corrected_by_the_same_copy_and_path_of_no_older_epoch(
+    epoch: str, path: str, corrected: bool
+) -> None:
+    report, first = good(), good().drills[0]
+    failed = replace(first, at=NOW - timedelta(hours=1), passed=False, problems=("sign: bad",))
+    passed = replace(first, at=NOW, epoch=epoch, path=path)
+    found = by_id(replace(report, drills=(*report.drills, failed, passed)), "CP-4")
+    assert f"{int(corrected)} of 1 failures were followed" in found.says
+    assert found.support is (FULL if corrected else PARTIAL)
+    too_bad = replace(failed, path="-")
+    found = by_id(replace(report, drills=(*report.drills, too_bad, passed)), "CP-4")
+    assert found.support is (FULL if epoch == EPOCH else PARTIAL)
+
+
+def test_a_key_that_never_expires_has_no_unknown_end() -> None:
+    key = replace(good().key, expires=None, renewal="never expires")
+    assert "it never expires" in by_id(replace(good(), key=key), "3.7.4").says
 
 
 def test_sentences_begin_with_one_capital_letter() -> None:
