@@ -44,8 +44,10 @@ def rotate(
     for line in story.LIMITS:
         call.out.warn(line)
     context = call.context()
+    with context.deadline.paused():
+        why = _reason(reason, needed=not dry_run)
     request = story.RotationRequest(
-        reason=_reason(reason, needed=not dry_run),
+        reason=why,
         epoch=None if epoch == "latest" else epoch,
         unseal=call.unseal_request(context.deadline),
         remove=frozenset(map(_person, remove or ())),

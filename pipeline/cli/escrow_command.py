@@ -127,12 +127,13 @@ def needed(
     found = preflight.examine(data, pin=context.fingerprint, passphrase=None, now=context.clock.now())
     if not found.protected or (source.typed and found.refused(accept)):
         return None
-    for _ in range(passphrases.ATTEMPTS - 1 if source.typed else 0):
-        if not found.mistyped(source()):
-            break
-        typer.echo("this passphrase does not open the export; try again", err=True)
-        source.forget()
-    return source()
+    with context.deadline.paused():
+        for _ in range(passphrases.ATTEMPTS - 1 if source.typed else 0):
+            if not found.mistyped(source()):
+                break
+            typer.echo("this passphrase does not open the export; try again", err=True)
+            source.forget()
+        return source()
 
 
 def _confirm_pin(data: bytes) -> str:

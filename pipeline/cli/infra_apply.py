@@ -36,7 +36,8 @@ def apply(
         shown = [*lines(found.plan, whole=call.verbose > 0), *(f"never: {line}" for line in NEVER)]
         call.out.show(shown)
         if not yes:
-            _ask(count, shown if call.quiet else [])
+            with context.deadline.paused():
+                _ask(count, shown if call.quiet else [])
     mended = provision.mend(context, found)
     if is_pinned(context):
         provision.remember(context, found, mended)

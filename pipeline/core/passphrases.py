@@ -278,11 +278,13 @@ class Typed:
                 f"the {self.prompt} is needed, and this is not running in a terminal",
                 hint=f"give {self.option_names}",
             )
-        for _ in range(ATTEMPTS):
+        empty = 0  # slips do not count: people may have brought their shares for this one answer
+        while empty < ATTEMPTS:
             typed = _ask(f"{self.prompt}: ")
             # As the terminal sent it; what is not UTF-8 comes back as the same bytes.
             secret = log.redact(Secret(typed.encode(errors="surrogateescape")))
             if not typed:
+                empty += 1
                 sys.stderr.write("nothing was typed\n")
             elif self.new and (reason := typed_text.unfit(secret.reveal())):
                 sys.stderr.write(f"choose another one: {reason}\n")

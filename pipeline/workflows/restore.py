@@ -173,7 +173,7 @@ def restore(
     if request.original:
         content = create.original_export(found.record, written)
     else:
-        content = _rewrapped(found, written, new_passphrase)
+        content = _rewrapped(found, written, new_passphrase, deadline)
     deadline.check()
     with signals.held():
         files.write_new(request.out, content)
@@ -188,7 +188,9 @@ def restore(
     )
 
 
-def _rewrapped(found: FoundRecord, written: Secret, new_passphrase: SecretSource) -> bytes:
+def _rewrapped(
+    found: FoundRecord, written: Secret, new_passphrase: SecretSource, deadline: Deadline
+) -> bytes:
     from pipeline.openpgp.format import armor
     from pipeline.openpgp.format.protection import MAX_COUNT_OCTET
     from pipeline.openpgp.key.rewrap import prove_rewrap, unlock
@@ -209,7 +211,8 @@ def _rewrapped(found: FoundRecord, written: Secret, new_passphrase: SecretSource
         )
     for public in (found.record.public, *found.newer_public):
         key = key.merge_public(public)
-    chosen = new_passphrase()
+    with deadline.paused():
+        chosen = new_passphrase()
     keypair = key.protect(chosen, s2k_count_octet=MAX_COUNT_OCTET)
     prove_rewrap(key, keypair, chosen, None)
     return armor.armor(keypair, "PRIVATE KEY BLOCK")

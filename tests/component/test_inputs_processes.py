@@ -131,6 +131,12 @@ def test_a_new_passphrase_is_typed_twice_and_a_slip_asks_again() -> None:
     assert b"the two differ" in shown
 
 
+def test_no_number_of_slips_ends_the_dialogue() -> None:
+    printed, shown = converse([b"one", b"two"] * 4 + [b"three", b"three"], confirm=True)
+    assert printed == "GOT " + b"three".hex()
+    assert shown.count(b"the two differ") == 4
+
+
 def test_three_empty_answers_end_the_dialogue() -> None:
     printed, _ = converse([b"", b"", b""], confirm=False)
     assert printed.startswith("ERROR no passphrase after 3 attempts")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.core import files
-from pipeline.core.clock import Deadline
+from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import (
     Code,
     DeadlinePassed,
@@ -62,6 +62,19 @@ def out(tmp_path: Path) -> Path:
     return folder / "key.asc"
 
 
+class PatientClock(SystemClock):
+    """A clock by which an hour passes while a person thinks."""
+
+    thought = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.thought
+
+    def pass_(self, answer: Secret) -> Secret:
+        self.thought += 3600
+        return answer
+
+
 def new_passphrase() -> Secret:
     return NEW
 
@@ -104,6 +117,15 @@ def test_the_key_comes_back_under_the_passphrase_that_was_chosen(world: World, o
     back = rewrap.unlock(out.read_bytes(), NEW)
     assert back.key_state == unlocked().key_state
     assert list(out.parent.iterdir()) == [out]
+
+
+def test_the_time_that_a_person_takes_for_a_passphrase_is_not_the_runs(world: World, out: Path) -> None:
+    world.store(world.mint())
+    clock = PatientClock()
+    found = find(world.context, RestoreRequest(out))
+    deadline = Deadline(60, clock)
+    restore(found, RestoreRequest(out), MemoryEstate(world), lambda: clock.pass_(NEW), deadline)
+    assert 0 < deadline.left() <= 60
 
 
 def test_the_file_is_the_owners_alone_whatever_the_umask(world: World, out: Path) -> None:

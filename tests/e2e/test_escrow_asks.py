@@ -102,6 +102,22 @@ def test_a_wrong_passphrase_at_a_terminal_is_asked_again(
 
 
 @pytest.mark.parametrize(
+    ("words", "question", "answer"),
+    [
+        (("escrow", "good.asc", *WORDS), ASKED, writer.PASSPHRASE),
+        (("custody", "rotate", "--state-dir", "state"), b"for the ledger", b"yearly"),
+    ],
+)
+def test_the_time_that_a_person_takes_is_not_the_runs(
+    words: tuple[str, ...], question: bytes, answer: bytes, desk: Path
+) -> None:
+    env = environment(desk, VAULT_TOKEN="unused")
+    _, shown = converse(desk, words, [(question, answer)], env=env, thinking=1.1)
+    assert "the deadline of 1 s has passed\r\n" not in shown, "it ends with what it met afterwards"
+    assert "orgkey: hint" in shown
+
+
+@pytest.mark.parametrize(
     ("export", "code"), [("public", 10), ("unprotected", 11), ("cut", 13), ("other", 14)]
 )
 def test_at_a_terminal_nothing_is_asked_where_the_answer_is_known(export: str, code: int, desk: Path) -> None:

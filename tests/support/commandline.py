@@ -338,9 +338,21 @@ def end_gpg(home: Path) -> None:
 
 
 def converse(
-    folder: Path, words: Sequence[str], answers: Sequence[tuple[bytes, bytes]], *, env: Mapping[str, str]
+    folder: Path,
+    words: Sequence[str],
+    answers: Sequence[tuple[bytes, bytes]],
+    *,
+    env: Mapping[str, str],
+    thinking: float = 0.0,
 ) -> tuple[int, str]:
     """Run the command at a terminal of its own, and answer questions, recognised by a part of them.
+
+    Args:
+        folder: Where it runs.
+        words: Its words.
+        answers: Each question's part, and what is typed.
+        env: Its environment.
+        thinking: How many seconds pass before each answer.
 
     Returns:
         The exit code, and everything that the terminal showed.
@@ -370,6 +382,7 @@ def converse(
                 break
             if left and (found := shown.find(left[0][0], unseen)) >= 0:
                 unseen = found + len(left[0][0])
+                time.sleep(thinking)
                 os.write(ours, left.pop(0)[1] + b"\n")
         code = child.wait(timeout=SECONDS)
     finally:
