@@ -222,21 +222,22 @@ class Catalog:
             return found
         raise _none(self, wanted)
 
-    def passed_over(self, chosen: Epoch) -> list[str]:
-        """What is lines of newer epochs, where an older one was chosen as the latest.
+    def passed_over(self, chosen: str, mend: str = "take it with --epoch") -> list[str]:
+        """What is told of newer epochs, where an older one was chosen as the latest.
 
         Args:
-            chosen: The latest.
+            chosen: The latest's name.
+            mend: What to do about one that is authentic.
         """
         lines = []
         for epoch in sorted(self.epochs, key=lambda item: item.name):
-            if epoch.name <= chosen.name:
+            if epoch.name <= chosen:
                 continue
             if epoch.record:
                 where = ", ".join(copy.target for copy in epoch.good)
-                lines.append(f"epoch {epoch.name} is newer, {epoch.state} at {where}: take it with --epoch")
+                lines.append(f"epoch {epoch.name} is newer, {epoch.state} at {where}: {mend}")
             elif epoch.unread:
-                lines.append(f"{not_read(epoch).message}; it may be newer than {chosen.name}")
+                lines.append(f"{not_read(epoch).message}; it may be newer than {chosen}")
         return lines
 
 

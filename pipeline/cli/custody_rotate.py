@@ -102,5 +102,8 @@ def _lines(result: Rotation) -> list[str]:
         *(f"  {line}" for line in result.change.lines or ("same holders and custodians, new shares",)),
     ]
     if result.change.after:
-        lines.append("next: `orgkey custody kit` for the custodians; their old shares are of the old epoch")
+        which = "" if stored.proven else f" --epoch {stored.record.epoch}"
+        lines.append(
+            f"next: `orgkey custody kit{which}` for the custodians; their old shares are of the old epoch"
+        )
     return lines

@@ -13,6 +13,7 @@ from pipeline.core.clock import AHEAD, within
 from pipeline.core.errors import Code
 from pipeline.evidence.ledger.drill_history import Drilled, last_passed
 from pipeline.record.verify import Record
+from pipeline.workflows import drill
 
 DAY = 86400.0
 OVERDUE = frozenset(
@@ -126,7 +127,7 @@ def ages(policy: Policy, latest: Epoch, age: float, drill_age: float | None) -> 
         drill_age: Of its last test restore on this host, in seconds; ``None`` when there is none.
     """
     rules = []
-    run = f"run `{drill_command(latest.record)}`"
+    run = f"run `{drill.command(latest.record)}`"
     if latest.state not in (EpochState.PROVEN, EpochState.SUPERSEDED) or drill_age is None:
         rules.append(
             Rule("drill", False, f"this host does not know of a drill that proved the latest epoch; {run}")
@@ -189,6 +190,28 @@ def proofs(
             ]
     present = {pair: item for pair, item in passed.items() if item.copy in targets}
     return rules + _objective(policy.rto_seconds, present)
+
+
+def newer(survey: Catalog, latest: Epoch, drills: Sequence[Drilled]) -> list[Rule]:
+    """Newer epochs that no drill has proven, on this host or on another one: so far they replace nothing.
+
+    Args:
+        survey: What is stored.
+        latest: The latest epoch.
+        drills: All test restores that are believed.
+    """
+    proven = {item.epoch for item in drills if item.passed}
+    return [
+        Rule(
+            "newer",
+            True,
+            f"epoch {epoch.name} is newer than the latest, {epoch.state}, and no drill has proven it: "
+            f"run `{drill.command(epoch.record, epoch=epoch.name)}`",
+            warned=True,
+        )
+        for epoch in survey.epochs
+        if epoch.record and epoch.name > latest.name and epoch.name not in proven
+    ]
 
 
 def foreign(policy: Policy, survey: Catalog, latest: Epoch | None) -> list[Rule]:
@@ -307,20 +330,6 @@ def _objective(limit: float | None, passed: Mapping[tuple[str, str], Drilled]) -
     return rules
 
 
-def drill_command(record: Record | None, path: str | None = None) -> str:
-    """The command that proves a record again: as a ceremony where only people can do it.
-
-    Args:
-        record: The latest epoch's.
-        path: The custody path that is to be proven; any when ``None``.
-    """
-    paths = record.manifest.custody.paths if record else ()
-    attended = [entry.name for entry in paths if any(share.checks for share in entry.shares)]
-    if path in attended:
-        return f"orgkey drill --via {path}"
-    return f"orgkey drill --via {attended[0]}" if attended and len(attended) == len(paths) else "orgkey drill"
-
-
 def failures(mine: Sequence[Drilled], targets: Collection[str], record: Record | None = None) -> list[str]:
     """The newest test restore of each copy and path, where it failed.
 
@@ -334,7 +343,7 @@ def failures(mine: Sequence[Drilled], targets: Collection[str], record: Record |
     return [
         f"the drill of {item.copy}{'' if item.path == '-' else f' by {item.path}'} failed on "
         f"{item.at:%Y-%m-%d}: {'; '.join(item.problems)}; "
-        f"put that right, then run `{drill_command(record, item.path)}`"
+        f"put that right, then run `{drill.command(record, item.path)}`"
         for item in newest.values()
         # A copy that was too bad for any path is well once any path opens it.
         if not item.passed and not (item.path == "-" and healed.get(item.copy, item.at) > item.at)

@@ -25,7 +25,7 @@ from pipeline.monitoring import backup_rules, rules
 from pipeline.monitoring.rules import DAY, Rule
 from pipeline.record.create import CustodyPlan
 from pipeline.record.verify import Record
-from pipeline.workflows import checkin
+from pipeline.workflows import checkin, drill
 from pipeline.workflows.backups.backup_map import Backup, escrowed, map_backups, missing
 from pipeline.workflows.backups.selection import Places
 
@@ -150,8 +150,8 @@ class _Gate:
                 custodians = self._check_ins(record, past.drills)
             if context.config.key and context.config.key.live:
                 self._require("live", _live_problems(live, renewal), "the live key is the escrowed one")
-            other = f"epoch {latest.name} follows another custody plan than the configuration"
-            problems = [f"{other}; `orgkey custody rotate` applies it"] if latest.name in outdated else []
+            self._rules += rules.newer(survey, latest, past.drills)
+            problems = [_outdated(survey, latest, outdated)] if latest.name in outdated else []
             self._require("plan", problems, "the custody plan is the configured one")
             self._codes += [copy.code for copy in latest.copies if copy.target not in survey.unreachable]
         for each in (survey, *former):
@@ -275,6 +275,15 @@ class _Gate:
         total = counted(len(found), "backup")
         self._require("backups", problems, f"no backup needs another key than the escrowed: {total}")
         return found
+
+
+def _outdated(survey: Catalog, latest: Epoch, outdated: frozenset[str]) -> str:
+    """That the latest epoch does not follow the configured plan, and what makes one that does the latest."""
+    mend = "`orgkey custody rotate` applies it"
+    for epoch in survey.epochs:
+        if epoch.record and epoch.name > latest.name and epoch.name not in outdated:
+            mend = f"epoch {epoch.name} does: prove it with `{drill.command(epoch.record, epoch=epoch.name)}`"
+    return f"epoch {latest.name} follows another custody plan than the configuration; {mend}"
 
 
 def _not_stored(survey: Catalog, known: LastKnown | None) -> str:

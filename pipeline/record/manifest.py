@@ -74,6 +74,11 @@ class Manifest:
         """The name of the record's epoch."""
         return epoch_name(self.created, self.record_id)
 
+    @property
+    def refreshed(self) -> bool:
+        """Whether it carries on the secret and the shares of the record that it replaces."""
+        return self.supersedes is not None and self.supersedes.epoch.endswith(f"-{self.record_id[:8]}")
+
     def to_bytes(self) -> bytes:
         """Write the manifest as canonical JSON (RFC 8785), the bytes that are signed."""
         import rfc8785

@@ -197,6 +197,9 @@ def challenge(
     wanted = _chosen(seats(record), who, if_any=if_any)
     if not wanted:
         return []
+    asked = f"codes are asked of {record.epoch}, until `orgkey drill` has proven the newer one"
+    for line in catalog.passed_over(record.epoch, asked):
+        scope.reporter.warn(line)
     with scope.locked():
         known = accepted(scope, wanted)
         numbers = {seat.key: _number(scope, seat, known.get(seat.key, {}), new=new) for seat in wanted}

@@ -153,7 +153,7 @@ def within(scope: KeyScope, request: DrillRequest) -> Drill:
         chosen = catalog.choose(request.epochs)
         _require_one_ceremony(scope, chosen, request)
         if request.epochs is not None and not request.epochs:
-            for line in catalog.passed_over(chosen[0]):
+            for line in catalog.passed_over(chosen[0].name):
                 scope.reporter.warn(line)
         results: list[Result] = []
         for epoch in chosen:
@@ -281,6 +281,24 @@ def unattended_paths(scope: KeyScope, record: Record) -> list[PathEntry]:
     section = record.manifest.custody
     machines = set(scope.backends("driller").openers(section))
     return [path for path in section.paths if {need.holder for need in path.needs} <= machines]
+
+
+def command(record: Record | None, path: str | None = None, *, epoch: str | None = None) -> str:
+    """The command that proves a record: as a ceremony where only people can do it.
+
+    Args:
+        record: The record.
+        path: The custody path that is to be proven; any when ``None``.
+        epoch: Its name, where it is not the latest.
+    """
+    paths = record.manifest.custody.paths if record else ()
+    attended = [entry.name for entry in paths if any(share.checks for share in entry.shares)]
+    words = ["orgkey drill", *([f"--epoch {epoch}"] if epoch else [])]
+    if path in attended:
+        words.append(f"--via {path}")
+    elif attended and len(attended) == len(paths):
+        words.append(f"--via {attended[0]}")
+    return " ".join(words)
 
 
 def _paths(

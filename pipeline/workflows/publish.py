@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from pipeline.archive import journal
+from pipeline.archive import journal, lineage
 from pipeline.archive.archive import Archive
 from pipeline.archive.catalog import Catalog, not_read
 from pipeline.archive.replicate import WriteResult
@@ -201,6 +201,15 @@ def unfinished(scope: KeyScope, wanted: Callable[[Record], bool]) -> PendingEpoc
             whole = set(receipts) >= set(scope.config.target)
             return PendingEpoch(record, entry, receipts, resumed=not whole, already=whole)
     return None
+
+
+def entered(scope: KeyScope, epoch: str) -> tuple[int, ...]:
+    """The codes with which runs of this host that stored an epoch have ended, as its ledger has them."""
+    return tuple(
+        item.details.get("code", 0)
+        for item in scope.ledger.each()
+        if item.own and item.event in lineage.EVENTS and item.details.get("epoch") == epoch
+    )
 
 
 def publish(

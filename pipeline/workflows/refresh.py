@@ -13,7 +13,7 @@ from pipeline.archive import lineage
 from pipeline.archive.archive import Archive
 from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
-from pipeline.core.errors import Code, Expired, NotAKey, NotPinned, OrgkeyError
+from pipeline.core.errors import Code, Expired, NotAKey, NotPinned, OrgkeyError, Stale
 from pipeline.custody.shares import passphrase
 from pipeline.evidence.ledger.events import RefreshEvent
 from pipeline.record import create
@@ -21,7 +21,7 @@ from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
 from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
 from pipeline.unseal.unseal import unseal
-from pipeline.workflows import publish
+from pipeline.workflows import drill, publish
 from pipeline.workflows.publish import PendingEpoch, PublishedEpoch
 
 
@@ -61,6 +61,7 @@ def refresh(scope: KeyScope, request: RefreshRequest) -> Refreshed:
         NotPinned: The public key is another key's.
         NotAKey: It cannot be read.
         Expired: It has been revoked.
+        Stale: An epoch with other shares is newer, and is not proven.
         OrgkeyError: The stored epoch does not open, or nothing that counts was stored.
     """
     with scope.locked("refresh-failed"), scope.prover():
@@ -90,8 +91,10 @@ def rehearse(scope: KeyScope, request: RefreshRequest) -> tuple[str, str]:
     Raises:
         OrgkeyError: What would make it fail before it opens anything.
     """
-    old = scope.archive("writer").catalog().record()
+    catalog = scope.archive("writer").catalog()
+    old = catalog.record()
     if _compared(old, request.public) != "same":
+        _require_newest(catalog, old)
         return old.epoch, "store it again with the newer public part, under the same shares"
     if _elliptic(old):
         return old.epoch, (
@@ -118,11 +121,7 @@ def _catch_up(scope: KeyScope, record: Record) -> None:
     entry = scope.journal.entry(record.epoch)
     if record.manifest.supersedes is None or entry is None or not entry.receipts() or not entry.proven():
         return
-    if any(
-        item.details.get("epoch") == record.epoch
-        for item in scope.ledger.each()
-        if item.own and item.event in lineage.EVENTS
-    ):
+    if publish.entered(scope, record.epoch):
         return
     scope.record_event(
         RefreshEvent(
@@ -165,6 +164,20 @@ def _compared(record: Record, public: bytes) -> str:
     return state
 
 
+def _require_newest(catalog: Catalog, old: Record) -> None:
+    """Make sure that no newer epoch has other shares: a refreshed one would put the older shares before them.
+
+    Raises:
+        Stale: There is one, and this host does not know of a drill that proved it.
+    """
+    newest = catalog.newest_record() or old
+    if newest.manifest.record_id != old.manifest.record_id:
+        raise Stale(
+            f"epoch {newest.epoch} is newer than the latest, {old.epoch}, and has other shares",
+            hint=f"prove it first with `{drill.command(newest, epoch=newest.epoch)}`",
+        )
+
+
 def _elliptic(record: Record) -> bool:
     from pipeline.openpgp.key import parsing
 
@@ -183,6 +196,7 @@ def _create(
     """
     unsealing, newer = request.unseal, _compared(old, request.public) != "same"
     if newer:
+        _require_newest(catalog, old)
         publish.require_history(archive, catalog, lineage.INSIST)
     elif not _elliptic(old):
         return None
@@ -200,6 +214,7 @@ def _create(
     if not newer:
         if key.canonical:
             return None
+        _require_newest(catalog, old)
         publish.require_history(archive, catalog, lineage.INSIST)
         scope.reporter.progress("its secret numbers have a form that strict programs refuse: written anew")
     now = publish.moment_after(scope, catalog.newest_record() or old)

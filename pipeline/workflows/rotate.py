@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from pipeline.archive import lineage
 from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
-from pipeline.core.errors import OrgkeyError, Stale
+from pipeline.core.errors import Code, OrgkeyError, Stale
 from pipeline.custody import plan_change
 from pipeline.custody.plan_change import PlanChange
 from pipeline.custody.shares import passphrase
@@ -22,7 +22,7 @@ from pipeline.record.manifest import Reference
 from pipeline.record.verify import Record
 from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
 from pipeline.unseal.unseal import unseal
-from pipeline.workflows import publish
+from pipeline.workflows import drill, publish
 from pipeline.workflows.publish import PendingEpoch, PublishedEpoch
 
 LIMITS: Final = (
@@ -159,9 +159,19 @@ def rehearse(scope: KeyScope, request: RotationRequest) -> RotationPlan:
 
 
 def _interrupted(scope: KeyScope, plan: create.CustodyPlan) -> PendingEpoch | None:
-    return publish.unfinished(
-        scope, lambda record: record.manifest.supersedes is not None and plan.is_of(record)
+    """A rotation to this plan that did not come to its end.
+
+    One that only waits for the people who prove it did: whoever rotates once more wants other shares.
+    """
+    pending = publish.unfinished(
+        scope,
+        lambda record: (
+            record.manifest.supersedes is not None and not record.manifest.refreshed and plan.is_of(record)
+        ),
     )
+    if pending and {Code.OK, Code.DEGRADED}.intersection(publish.entered(scope, pending.record.epoch)):
+        return None
+    return pending
 
 
 def _start(
@@ -174,9 +184,22 @@ def _start(
     superseded = pending.record.manifest.supersedes if pending else None
     old = catalog.record(superseded.epoch if superseded else request.epoch)
     last = old if pending else catalog.newest_record() or old
+    if request.epoch is None and last.manifest.record_id == old.manifest.record_id:
+        old = last  # a refresh that no drill has proven: the same shares, and what is public is newer
     change = plan_change.compare_plans(last.manifest.custody, plan.paths, plan.descriptions)
-    refusal = None if pending else _refusal(scope, last, change, plan, request)
+    refusal = None if pending else _behind(old, last, request) or _refusal(scope, last, change, plan, request)
     return _Start(old, last, change, refusal)
+
+
+def _behind(old: Record, last: Record, request: RotationRequest) -> Stale | None:
+    """What is made from an older state of the key must not come before a newer one unawares."""
+    if request.epoch is not None or last.manifest.key_state == old.manifest.key_state:
+        return None
+    return Stale(
+        f"epoch {last.epoch} is newer than the latest, {old.epoch}, and has another state of the key",
+        hint=f"prove it first with `{drill.command(last, epoch=last.epoch)}`, "
+        "or name the epoch to start from with --epoch",
+    )
 
 
 def _refusal(
@@ -193,6 +216,12 @@ def _refusal(
         return None
     if named and (request.accept_custody_change or not difference.machines):
         return None
+    made = request.add <= set(difference.after) and request.remove.isdisjoint(difference.after)
+    if made and not difference.lines and (request.remove or request.add):
+        return Stale(
+            f"the last epoch, {last.epoch}, has the change that --remove and --add name already",
+            hint="leave both out to give the same people new shares once more",
+        )
     if not named and (request.remove or request.add):
         return Stale(
             "the configuration does not make the change that --remove and --add name: "

@@ -202,7 +202,7 @@ def test_a_newer_epoch_that_was_passed_over_is_told(world: World) -> None:
     latest = survey.latest()
     assert latest is not None
     assert latest.name == old.epoch
-    written, listed = survey.passed_over(latest)
+    written, listed = survey.passed_over(latest.name)
     assert "is newer, written at a: take it with --epoch" in written
     assert "is listed, but could not be read at b: b: version 1: b does not answer" in listed
     assert [epoch.name for epoch in survey.unread()] == [unread.epoch]

@@ -88,7 +88,11 @@ def make(
 
     files.check_new(out)
     pdf.demand_typst()
-    record = scope.archive("driller").catalog().record(epoch)
+    catalog = scope.archive("driller").catalog()
+    record = catalog.record(epoch)
+    if epoch is None:
+        for line in catalog.passed_over(record.epoch):
+            scope.reporter.warn(line)
     with files.os_errors(f"cannot write into {out.parent}", hint="name another folder with --out"):
         draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     cannot = files.os_errors(f"cannot write {out}", hint="check permissions and free space")

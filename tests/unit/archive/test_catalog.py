@@ -198,7 +198,7 @@ def test_what_is_newer_than_the_chosen_epoch_is_told(records: tuple[Record, ...]
     chosen = epoch(1, copy(record=records[1]))
     newer = epoch(3, copy("b", record=records[3]), missing(), copy("c", record=records[3]))
     found = Catalog(KEY, (epoch(4, silent()), epoch(0, silent()), chosen, epoch(2, false()), newer))
-    written, listed = found.passed_over(chosen)
+    written, listed = found.passed_over(chosen.name)
     assert written == f"epoch {NAMES[3]} is newer, written at b, c: take it with --epoch"
     assert listed.startswith(f"epoch {NAMES[4]} is listed")
     assert listed.endswith(f"it may be newer than {NAMES[1]}")

@@ -22,6 +22,7 @@ from pipeline.monitoring.rules import DAY, Rule
 from pipeline.record.verify import Record
 from pipeline.sources.backups.sources import BackupSource
 from pipeline.storage.interface import Slot
+from pipeline.workflows import drill
 from pipeline.workflows.backups.backup_map import Backup
 from pipeline.workflows.backups.selection import Places
 from tests.support.ledger_entries import an_entry
@@ -201,8 +202,8 @@ def of_paths(genuine: Record, *attended: str, machines: str = "") -> Record:
 def test_what_only_people_can_prove_is_a_ceremony(
     genuine: Record, attended: tuple[str, ...], machines: str, path: str | None, command: str
 ) -> None:
-    assert rules.drill_command(of_paths(genuine, *attended, machines=machines), path) == command
-    assert rules.drill_command(None, path) == "orgkey drill"
+    assert drill.command(of_paths(genuine, *attended, machines=machines), path) == command
+    assert drill.command(None, path) == "orgkey drill"
 
 
 def drilled(days: float, *, copy: str = "a", path: str = "p", passed: bool = True, **more: Any) -> Drilled:
