@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -128,8 +128,8 @@ def posture(call: Invocation, configs: list[str] = CONFIGS, jobs: int = JOBS) ->
     results = _run(call, ["custody", "posture"], members_of(configs), jobs)
     known = {item.member.name: item.document for item in results if item.document and not item.problem}
     document = FleetPostureDocument(
-        reconstruct=_parties(known, "reconstruct"),
-        fatal_losses=_parties(known, "fatal_losses"),
+        reconstruct=PartyItem.of_keys(known, "reconstruct"),
+        fatal_losses=PartyItem.of_keys(known, "fatal_losses"),
         unknown={item.member.name: item.problem for item in results if item.problem},
         exit_code=first_of([item.code for item in results]),
     )
@@ -235,22 +235,6 @@ def confirm(
         exit_code=first_of([*(item.code for item in results), *([Code.DEGRADED] if unanswered else [])]),
     )
     return call.answer(document)
-
-
-def _parties(known: Mapping[str, Mapping[str, Any]], field: str) -> tuple[PartyItem, ...]:
-    """Each minimal set with the keys that it is enough for; sets are compared by the parties' names.
-
-    Holders and targets are left out: their names are each configuration's own.
-    """
-    keys: dict[tuple[str, ...], list[str]] = {}
-    for name, document in known.items():
-        for parties in document[field] or ():
-            if any(party.startswith(("holder ", "target ")) for party in parties):
-                continue
-            named = tuple(sorted(document["names"].get(party, party) for party in parties))
-            keys.setdefault(named, []).append(name)
-    ordered = sorted(keys.items(), key=lambda item: (-len(item[1]), len(item[0]), item[0]))
-    return tuple(PartyItem(parties=parties, keys=tuple(names)) for parties, names in ordered)
 
 
 def _run(

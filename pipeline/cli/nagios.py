@@ -29,10 +29,6 @@ _UNKNOWN: Final = frozenset(
 )
 
 
-_OF_SILENCE: Final = frozenset({"reachable", "stored", "live", "backups"})
-"""Rules that are broken also where somebody does not answer."""
-
-
 class PluginState(IntEnum):
     """What a plugin's exit code means (Monitoring Plugins guidelines, "Plugin Return Codes")."""
 
@@ -69,7 +65,14 @@ def judged(found: Status, code: Code) -> Code:
         found: The status.
         code: How the run ends.
     """
-    broken = {rule.name for rule in found.rules if not rule.ok} - _OF_SILENCE
+    # Rules that are broken also where somebody does not answer, each with whether that is not why.
+    known = {
+        "reachable": False,
+        "stored": not found.unknown,
+        "live": found.live.state != "unknown",
+        "backups": any(backup.code is Code.STALE for backup in found.backups),
+    }
+    broken = any(known.get(rule.name, True) for rule in found.rules if not rule.ok)
     return Code.STALE if broken and PluginState.of(code) is PluginState.UNKNOWN else code
 
 

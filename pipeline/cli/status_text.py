@@ -41,7 +41,9 @@ def lines(result: Status) -> list[str]:
         ]
     for former in result.former:
         latest = former.latest()
-        text = f"{latest.name} ({latest.state}), {len(latest.good)} good copies" if latest else "NOT STORED"
+        text = "UNKNOWN" if overview.silences([former]) else "NOT STORED"
+        if latest:
+            text = f"{latest.name} ({latest.state}), {len(latest.good)} good copies"
         shown += [f"former key {spaced(former.fingerprint)}", f"           {text}"]
     shown += _backups(result)
     return [*shown, "", *verdict(result)]
@@ -134,7 +136,7 @@ def _when(result: Status, drills: list[Drilled]) -> str:
 
 def _others(result: Status) -> list[str]:
     others = [epoch for epoch in reversed(result.survey.epochs) if epoch is not result.epoch]
-    other = dict.fromkeys(result.outdated, ", another custody plan than the configuration's")
+    other = dict.fromkeys(result.outdated or (), ", another custody plan than the configuration's")
     lines = [f"also       {item.name} ({item.state}{other.get(item.name, '')})" for item in others[:_MOST]]
     more = len(others) - _MOST
     return [*lines, f"           and {more} more, see `orgkey list`"] if more > 0 else lines

@@ -11,7 +11,7 @@ from pipeline.archive.catalog import Catalog, Copy, CopyState, Epoch, EpochState
 from pipeline.config.sections import Policy
 from pipeline.core.clock import AHEAD, within
 from pipeline.core.errors import Code
-from pipeline.evidence.ledger.drill_history import Drilled, last_passed
+from pipeline.evidence.ledger.drill_history import Drilled
 from pipeline.record.verify import Record
 from pipeline.workflows import drill
 
@@ -161,11 +161,8 @@ def proofs(
         targets: The configured targets: how a copy elsewhere failed or how long it took is of the past.
         now: The present time.
     """
-    mine = [item for item in drills if item.epoch == latest.name]
-    # One that a wrong clock dated in the future counts where there is no other, and heals nothing.
-    dated = [item for item in mine if not item.passed or item.at - now <= AHEAD]
-    epochs = frozenset({latest.name})
-    passed = last_passed(mine, epochs) | last_passed(dated, epochs)
+    dated = credible([item for item in drills if item.epoch == latest.name], now)
+    passed = last_passed(drills, latest.name, now)
     names = [entry.name for entry in record.manifest.custody.paths]
     rules = require(
         "drill-failed",
@@ -212,6 +209,25 @@ def newer(survey: Catalog, latest: Epoch, drills: Sequence[Drilled]) -> list[Rul
         for epoch in survey.epochs
         if epoch.record and epoch.name > latest.name and epoch.name not in proven
     ]
+
+
+def credible(drills: Iterable[Drilled], now: datetime) -> list[Drilled]:
+    """Those that may heal a failure: one that a wrong clock dated in the future heals nothing."""
+    return [item for item in drills if not item.passed or item.at - now <= AHEAD]
+
+
+def last_passed(drills: Sequence[Drilled], epoch: str, now: datetime) -> dict[tuple[str, str], Drilled]:
+    """The newest passed test restore of each copy and path of an epoch.
+
+    One that is dated in the future counts where there is no other.
+
+    Args:
+        drills: Oldest first.
+        epoch: The epoch's name.
+        now: The present time.
+    """
+    mine = [item for item in drills if item.passed and item.epoch == epoch]
+    return {(item.copy, item.path): item for item in (*mine, *credible(mine, now))}
 
 
 def foreign(policy: Policy, survey: Catalog, latest: Epoch | None) -> list[Rule]:

@@ -43,7 +43,8 @@ class Status:
         former: What is stored of the former Org Keys.
         backups: Which escrowed key opens which of the configured backups, unopened ones first.
         custodians: How the latest epoch's shares of people stand.
-        outdated: Names of stored epochs that follow another custody plan than the configuration.
+        outdated: Names of stored epochs that follow another custody plan than the configuration; ``None``
+            where that is not known, since a holder cannot be asked.
         proven: The last passed test restore of each copy and path of the latest epoch.
         newest_backup: When the newest of the configured backups was written, where any tells.
         verified_backup: The newest of them that was read to its end, as it lies there now.
@@ -63,7 +64,7 @@ class Status:
     former: tuple[Catalog, ...]
     backups: tuple[Backup, ...]
     custodians: tuple[checkin.ShareState, ...]
-    outdated: frozenset[str]
+    outdated: frozenset[str] | None
     proven: Mapping[tuple[str, str], Drilled]
     newest_backup: datetime | None
     verified_backup: RecordedReading | None
@@ -129,11 +130,10 @@ class _Gate:
         self._require("ledger", [error.message] if error else [], "the ledger's chain holds")
         self._rules += [Rule("ledger-entry", True, text, warned=True) for text in past.skipped]
         self._codes += [error.code] if error else []
-        outdated = frozenset(
-            epoch.name
-            for epoch in survey.epochs
-            if plan is not None and epoch.record and not plan.is_of(epoch.record)
-        )
+        outdated = None
+        if plan is not None:
+            stored = [epoch for epoch in survey.epochs if epoch.record]
+            outdated = frozenset(it.name for it in stored if it.record and not plan.is_of(it.record))
         age, custodians = None, tuple[checkin.ShareState, ...]()
         if latest is None or record is None:
             self._rules.append(Rule("stored", False, _not_stored(survey, past.known)))
@@ -151,12 +151,15 @@ class _Gate:
             if context.config.key and context.config.key.live:
                 self._require("live", _live_problems(live, renewal), "the live key is the escrowed one")
             self._rules += rules.newer(survey, latest, past.drills)
-            problems = [_outdated(survey, latest, outdated)] if latest.name in outdated else []
-            self._require("plan", problems, "the custody plan is the configured one")
+            if outdated is not None:  # else the rule about holders says why it is not known
+                problems = [_outdated(survey, latest, outdated)] if latest.name in outdated else []
+                self._require("plan", problems, "the custody plan is the configured one")
             self._codes += [copy.code for copy in latest.copies if copy.target not in survey.unreachable]
         for each in (survey, *former):
             self._rules += rules.foreign(self._policy, each, each.latest())
-        self._require("vanished", _vanished(context, survey), "every epoch that was proven here is stored")
+        if not (survey.unreachable or survey.left_out):  # else they may be there
+            gone = _vanished(context, survey)
+            self._require("vanished", gone, "every epoch that was proven here is stored")
         for each in former:
             self._former_key(each)
         backups = self._backups()
@@ -183,7 +186,7 @@ class _Gate:
             backups=backups,
             custodians=custodians,
             outdated=outdated,
-            proven=drill_history.last_passed(past.drills, frozenset({latest.name})) if latest else {},
+            proven=rules.last_passed(past.drills, latest.name, self._now) if latest else {},
             newest_backup=max((at for at in newest.values() if at), default=None),
             verified_backup=_newest_verified(backups, readings),
             rules=tuple(self._rules),
@@ -226,7 +229,7 @@ class _Gate:
                 problems.append(error.message)
                 self._codes.append(error.code)
             drills = [item for item in past.drills if item.epoch == latest.name]
-            problems += rules.failures(drills, context.config.target)
+            problems += rules.failures(rules.credible(drills, self._now), context.config.target)
             problems += self._unproven(context, latest)
         elif not overview.silences([survey]):  # the targets' rule says already why it is not known
             problems.append("nothing authentic is stored for it")
@@ -379,8 +382,6 @@ def _last_drill(context: KeyScope, latest: Epoch | None) -> datetime | None:
 
 def _vanished(context: KeyScope, survey: Catalog) -> list[str]:
     """Epochs that this host has proven and that no target shows any more: somebody rolled them back."""
-    if survey.unreachable or survey.left_out:
-        return []  # they may be there
     shown = {epoch.name for epoch in survey.epochs if epoch.record or epoch.unread}
     return [
         f"epoch {entry.epoch} was proven by this host, and no target has an authentic copy of it any more"

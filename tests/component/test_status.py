@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import nagios
+from pipeline.cli import nagios, status_text
+from pipeline.cli.documents.stored import StatusDocument
 from pipeline.cli.nagios import PluginState
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Code
 from pipeline.monitoring.status import Status, status
 from pipeline.record.verify import Record
 from pipeline.workflows.drill import DrillRequest, drill
-from tests.support.inmemory import ASSETS, ATTACKER, World, denied, slot_of, unlocked, unreachable
+from tests.support.inmemory import ASSETS, ATTACKER, ORG, World, denied, slot_of, unlocked, unreachable
 
 
 @pytest.fixture
@@ -146,6 +147,34 @@ def test_another_custody_plan_breaks_the_gate(world: World, proven: Record) -> N
 def test_a_holder_that_cannot_be_asked_is_told(world: World, proven: Record) -> None:
     world.holders["aws"].failures["describe"] = unreachable("holder aws")
     assert "a holder cannot be asked: holder aws does not answer; look at its network" in broken(world)
+    found = status(world.context)
+    assert "plan" not in {rule.name for rule in found.rules}, "it is not known"
+    assert StatusDocument.about(found, found.code).epochs[0].plan is None
+
+
+def test_what_a_silent_target_may_have_is_neither_there_nor_gone(world: World, proven: Record) -> None:
+    world.key = f'former = ["{unlocked(ATTACKER).fingerprint}"]'
+    assert "           NOT STORED" in status_text.lines(status(world.context))
+    for target in world.targets.values():
+        target.failures["find"] = unreachable(target.name)
+    found = status(world.context)
+    assert "vanished" not in {rule.name for rule in found.rules}
+    assert "           UNKNOWN" in status_text.lines(found)
+
+
+def test_a_drill_that_is_dated_in_the_future_heals_nothing_and_is_not_the_last(world: World) -> None:
+    key = unlocked(ATTACKER).fingerprint
+    world.key = f'former = ["{key}"]'
+    for name in (ORG, ATTACKER):
+        world.store(world.mint(key=name))
+        for days, failure in ((0, None), (900, None), (1, denied("holder aws"))):
+            world.clock.shift = timedelta(days=days)
+            world.holders["aws"].failures = {"open": failure} if failure else {}
+            drill(world.context.of(unlocked(name).fingerprint), DrillRequest())
+        world.holders["aws"].failures.clear()
+    found = status(world.context)
+    assert f"former key {key}: the drill of a by unattended failed on " in " | ".join(found.broken)
+    assert {item.at < world.clock.now() for item in found.proven.values()} == {True}
 
 
 # -- the live key ------------------------------------------------------------------------------------
@@ -235,3 +264,22 @@ def test_a_monitor_is_told_of_what_is_broken_though_a_target_is_silent(world: Wo
     late = status(world.context)
     assert PluginState.of(late.code) is PluginState.UNKNOWN
     assert PluginState.of(nagios.judged(late, late.code)) is PluginState.CRITICAL
+
+
+def test_a_monitor_is_told_of_another_live_key_and_of_nothing_stored_though_somebody_is_silent(
+    world: World, live: Callable[[bytes], Status]
+) -> None:
+    world.holders["aws"].failures["describe"] = unreachable("holder aws")
+    empty = status(world.context)
+    assert empty.code is Code.UNREACHABLE
+    assert PluginState.of(nagios.judged(empty, empty.code)) is PluginState.CRITICAL
+    world.holders["aws"].failures.clear()
+    world.store(world.mint())
+    drill(world.context, DrillRequest())
+    world.targets["a"].failures["find"] = unreachable("target a")
+    for data, state in (
+        (b"nothing", PluginState.UNKNOWN),
+        (unlocked(ATTACKER).public, PluginState.CRITICAL),
+    ):
+        found = live(data)
+        assert PluginState.of(nagios.judged(found, found.code)) is state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pipeline.cli.output import counted, printable, table
 from pipeline.core.documents import Document, Part, at
@@ -50,16 +50,53 @@ class FleetDocument(Document, schema="orgkey.fleet/1", printed_by="a command of 
     exit_code: Code
 
 
+_OWN: Final = ("holder ", "target ")
+
+
 class PartyItem(Part):
     """What people or machines have over several keys.
 
     Attributes:
-        parties: Who: together they are enough, and none of them can be left out.
+        parties: Who: together they are enough, and none of them can be left out; ``3 of`` some in one text
+            where a key has more than 200 such sets.
         keys: The names of the keys.
     """
 
     parties: tuple[str, ...]
     keys: tuple[str, ...]
+
+    @classmethod
+    def of_keys(cls, known: Mapping[str, Mapping[str, Any]], field: str) -> tuple[PartyItem, ...]:
+        """Each minimal set with the keys that it is enough for; sets are compared by the parties' names.
+
+        Holders and targets are left out: their names are each configuration's own.
+
+        Args:
+            known: The posture of each key, as `orgkey custody posture` prints it.
+            field: ``reconstruct`` or ``fatal_losses``.
+        """
+        keys: dict[tuple[str, ...], list[str]] = {}
+        for name, document in known.items():
+            for line in _groups(document, field):
+                groups = [
+                    (
+                        count,
+                        [document["names"].get(party, party) for party in of if not party.startswith(_OWN)],
+                    )
+                    for count, of in line
+                ]
+                if all(count <= len(of) for count, of in groups):
+                    texts = (f"{it} of {', '.join(sorted(of))}" if of[1:] else of[0] for it, of in groups)
+                    keys.setdefault(tuple(sorted(texts)), []).append(name)
+        ordered = sorted(keys.items(), key=lambda item: (-len(item[1]), len(item[0]), item[0]))
+        return tuple(cls(parties=parties, keys=tuple(names)) for parties, names in ordered)
+
+
+def _groups(document: Mapping[str, Any], field: str) -> list[list[tuple[int, list[str]]]]:
+    """The minimal sets of one key, in groups where they are too many to be listed."""
+    if document[field] is not None:
+        return [[(1, [party]) for party in parties] for parties in document[field]]
+    return [[(item["count"], item["of"]) for item in line] for line in document["groups"][field]]
 
 
 class FleetPostureDocument(Document, schema="orgkey.fleet-posture/1", printed_by="orgkey fleet posture"):

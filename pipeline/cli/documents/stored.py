@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +14,7 @@ from pipeline.core.errors import Code
 from pipeline.monitoring.rules import Rule
 
 if TYPE_CHECKING:
-    from pipeline.archive.catalog import Catalog
+    from pipeline.archive.catalog import Catalog, Epoch
     from pipeline.evidence.ledger.drill_history import LastKnown
     from pipeline.monitoring.status import Status
 
@@ -154,12 +154,13 @@ class PlannedEpochItem(Part):
     Attributes:
         epoch: Its name.
         state: How far it is.
-        plan: ``current``, or ``old`` when it follows another custody plan than the configuration.
+        plan: ``current``, or ``old`` when it follows another custody plan than the configuration; null where
+            that is not known: a holder cannot be asked, or no copy could be read.
     """
 
     epoch: str = at("name")
     state: EpochState
-    plan: str
+    plan: str | None
 
 
 class FormerKeyItem(Part):
@@ -290,8 +291,7 @@ class StatusDocument(Document, printed_by="orgkey status"):
             code: How the run ends.
         """
         epochs = [
-            PlannedEpochItem.of(epoch, plan="old" if epoch.name in status.outdated else "current")
-            for epoch in status.survey.epochs
+            PlannedEpochItem.of(epoch, plan=_plan(epoch, status.outdated)) for epoch in status.survey.epochs
         ]
         return cls.of(
             status,
@@ -301,6 +301,12 @@ class StatusDocument(Document, printed_by="orgkey status"):
             gate=GateItem.of(status, ok=not status.broken),
             exit_code=code,
         )
+
+
+def _plan(epoch: Epoch, outdated: Collection[str] | None) -> str | None:
+    if outdated is None or epoch.record is None:
+        return None
+    return "old" if epoch.name in outdated else "current"
 
 
 def _renewal(status: Status) -> RenewalItem | None:

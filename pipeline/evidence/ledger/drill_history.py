@@ -313,19 +313,6 @@ def _known(stored: Iterable[LastKnown], tried: Iterable[Drilled]) -> LastKnown |
     )
 
 
-def last_passed(found: Iterable[Drilled], epochs: frozenset[str]) -> dict[tuple[str, str], Drilled]:
-    """The newest passed test restore of each copy and path, of these epochs.
-
-    Args:
-        found: Oldest first.
-        epochs: Names of epochs; a drill of an older record proves nothing about the present one.
-
-    Returns:
-        By copy and path.
-    """
-    return {(item.copy, item.path): item for item in found if item.passed and item.epoch in epochs}
-
-
 def problems(proofs: Mapping[str, events.RecordedProof]) -> tuple[str, ...]:
     """What failed, in the proofs' own order; what was not even tried is left out."""
     order = {name: number for number, name in enumerate(PROOFS)}
