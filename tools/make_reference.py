@@ -213,8 +213,9 @@ def config_page() -> str:
         "",
         "It holds no secret: those lie in files, or are printed by commands, that it names. In a path a",
         "leading `~` is expanded, and `$CREDENTIALS_DIRECTORY`, which systemd sets; a relative path is read",
-        "from the configuration's folder. Names of targets, holders and paths are lower-case letters, digits",
-        "and hyphens, at most 40.",
+        "from the configuration's folder. Words of commands are taken as they stand: write a program that is",
+        "not on the search path, and a file that it is to read, with the whole path. Names of targets,",
+        "holders and paths are lower-case letters, digits and hyphens, at most 40.",
         "",
     ]
     for model, section in sections().items():

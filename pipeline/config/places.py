@@ -13,6 +13,8 @@ from pipeline.core.errors import UsageProblem
 
 # What a client or a server on the way takes out of a path, so that another path is asked.
 _STEPS = frozenset({".", ".."})
+SYSTEM: Final = "system"
+"""The ``ca_file`` that stands for the authorities which this host trusts, as OpenSSL finds them."""
 PROXY = re.compile(r"^https?://[^/\s@]+/?\Z")
 
 
@@ -48,6 +50,9 @@ Address = Annotated[
         matching(r"https?://[^/\s]+/?", "an address looks like https://vault.example.com:8200", end="/")
     ),
 ]
+Authority = Annotated[
+    str, AfterValidator(lambda value, info: value if value == SYSTEM else expand(value, info))
+]
 # None where nothing is named: another spelling of the same would count as another server.
 Namespace = Annotated[str | None, AfterValidator(lambda value: api_path(value or "") or None)]
 
@@ -63,7 +68,7 @@ class Reached(Strict):
     """What a server's connection needs besides its address."""
 
     EXCLUSIVE = ("proxy", "proxy_file")
-    ca_file: FilePath | None = None
+    ca_file: Authority | None = None
     proxy: str | None = None
     proxy_file: FilePath | None = None
 

@@ -17,11 +17,12 @@ from urllib.parse import urlsplit
 
 import urllib3.exceptions as lib
 
+from pipeline.config.places import SYSTEM
 from pipeline.core.errors import OrgkeyError
 from pipeline.core.host_limits import exhaustion
 from pipeline.providers import failures, proxy
 from pipeline.providers.text import one_line
-from pipeline.providers.tls.files import SYSTEM, CertificateFacts, Pair, day, read_certificate
+from pipeline.providers.tls.files import CertificateFacts, Pair, day, read_certificate
 from pipeline.providers.tls.handshake import hear, peek
 from pipeline.providers.wire import NoAnswer, Unusable
 

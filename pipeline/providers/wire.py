@@ -29,12 +29,13 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import TimeoutError as TimeoutProblem
 from urllib3.util import Timeout, create_urllib3_context
 
+from pipeline.config.places import SYSTEM
 from pipeline.core import clock
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import OrgkeyError
 from pipeline.core.retry import SilentServers
 from pipeline.providers import proxy as _proxy
-from pipeline.providers.tls.files import SYSTEM, Pair, require_authority, require_pair
+from pipeline.providers.tls.files import Pair, require_authority, require_pair
 
 if TYPE_CHECKING:
     from pipeline.config.places import AwsPlace, VaultPlace

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pipeline.config._base import fingerprint_of
 from pipeline.config.holders import kms_region
+from pipeline.config.places import SYSTEM
 from pipeline.core.errors import UsageProblem
 from pipeline.core.text import counted
 
@@ -151,7 +152,7 @@ class Setup:
 
 def whole_path(typed: str) -> str:
     """A path as the file is to have it: absolute, but for what the configuration expands."""
-    return typed if typed.startswith(("~", "$")) else str(Path(typed).absolute())
+    return typed if typed == SYSTEM or typed.startswith(("~", "$")) else str(Path(typed).absolute())
 
 
 def normal_fingerprint(text: str) -> str:

@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from pipeline.config.places import SYSTEM
 from pipeline.core.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from pipeline.config.identities import VaultIdentity
     from pipeline.config.places import VaultPlace
 
-SYSTEM: Final = "system"
-"""The ``ca_file`` that stands for the authorities which this host trusts, as OpenSSL finds them."""
 Pair = tuple[str, str]  # files with a client's certificate and its key
 
 

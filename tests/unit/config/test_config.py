@@ -279,6 +279,14 @@ def test_a_relative_path_is_read_from_the_configurations_folder(
     assert at(parse(changed(put(place, "/there/x")), Path("/etc/orgkey/one.toml")), place) == "/there/x"
 
 
+@pytest.mark.parametrize(
+    "place",
+    [f"{place}/ca_file" for place in ("target/vault-eu", "target/s3-eu", "holder/vault", "holder/aws")],
+)
+def test_the_systems_authorities_are_not_a_file_of_that_folder(place: str) -> None:
+    assert at(parse(changed(put(place, "system")), Path("/etc/orgkey/one.toml")), place) == "system"
+
+
 # -- any bytes -------------------------------------------------------------------------------------
 
 

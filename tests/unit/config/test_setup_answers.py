@@ -51,6 +51,10 @@ def written(setup: Setup, ask: Person | None = None) -> config.Config:
     )
 
 
+def test_the_systems_authorities_are_not_a_path_that_was_typed_here() -> None:
+    assert replace(BASE, vault_ca_file="system").with_whole_paths().vault_ca_file == "system"
+
+
 def test_everything_that_decides_is_asked() -> None:
     person = Person(
         {
