@@ -158,9 +158,9 @@ class VaultLogin:
     def _fresh(self, attempt: Attempt, mount: str, what: str) -> VaultClient:
         nobody = self._connection.client(None)
 
-        def login() -> Mapping[str, Any]:
+        def login() -> tuple[VaultClient, TokenFacts]:
             try:
-                return nobody.post(f"auth/{mount}/login", attempt.body())
+                answer = nobody.post(f"auth/{mount}/login", attempt.body())
             except VaultRefusal as error:
                 # 400 is "invalid role or secret ID"; 403 also where no such auth method is mounted.
                 words = error.answer.words
@@ -169,18 +169,19 @@ class VaultLogin:
                     raise  # it is full, or busy: no verdict on this login
                 facts = {"way": attempt.called, "why": f" ({words})" if words else "", "look": attempt.hint}
                 raise self._problem("refused", what, **facts) from error
+            self._whole(answer, what)
+            auth = take(answer, what, "auth", kind=Mapping)
+            given = take(auth, what, "client_token", kind=str)
+            if not given or not is_sendable(given):
+                raise not_vault(what, "auth.client_token")
+            self._uses = int(auth.get("num_uses") or 0)
+            lasting = {"data": {**auth, "ttl": take(auth, what, "lease_duration")}}
+            client = self._connection.client(logs.redact_login(Secret(given)))
+            return client, TokenFacts.of(lasting, what)
 
-        answer = self._connection.guard(login, what)
-        self._whole(answer, what)
-        auth = take(answer, what, "auth", kind=Mapping)
-        given = take(auth, what, "client_token", kind=str)
-        if not given or not is_sendable(given):
-            raise not_vault(what, "auth.client_token")
-        client = self._connection.client(logs.redact_login(Secret(given)))
-        self._uses = int(auth.get("num_uses") or 0)
-        lasting = {"data": {**auth, "ttl": take(auth, what, "lease_duration")}}
+        client, facts = self._connection.guard(login, what)
         # A TTL that stays short is not a failure here: one fresh login stands by.
-        self._prolong(client, TokenFacts.of(lasting, what), what)
+        self._prolong(client, facts, what)
         return client
 
     def _whole(self, answer: Mapping[str, Any], what: str) -> None:
@@ -223,14 +224,16 @@ class VaultLogin:
         if not facts.ttl or facts.ttl >= need or not facts.renewable:
             return facts.ttl
         increment = f"{math.ceil(need) + 1}s"
+
+        def renew() -> float:
+            answer = client.post("auth/token/renew-self", {"increment": increment})
+            return float(take(answer, what, "auth", "lease_duration"))
+
         try:
-            answer = self._connection.guard(
-                lambda: client.post("auth/token/renew-self", {"increment": increment}), what
-            )
+            return self._connection.guard(renew, what)
         except (Denied, UsageProblem) as error:
             log.info("%s: the token cannot be renewed: %s", what, error)
             return facts.ttl
-        return float(take(answer, what, "auth", "lease_duration"))
 
 
 def by_server(error: Denied) -> bool:

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,21 @@ def test_a_token_that_expires_is_replaced_once(approle: VaultIdentity) -> None:
         with pytest.raises(Denied, match="expired twice"):
             session.call(read, "look")
         assert len(tokens.left) == 2
+
+
+@pytest.mark.parametrize("value", ["1h", [1], 1e400, None])
+@pytest.mark.parametrize("field", ["lease_duration", "num_uses", "policies", "renewable", "renewed"])
+def test_a_login_with_odd_facts_never_ends_in_an_error_of_the_library(
+    approle: VaultIdentity, field: str, value: Any
+) -> None:
+    def script(asked: Asked) -> Answer:
+        lasting = {"lease_duration": value if field == "renewed" else 3600}
+        auth = {"client_token": TOKEN, "lease_duration": 5, "renewable": True, "policies": ["writer"]}
+        told = lasting if asked.path.endswith("renew-self") else auth | {field: value}
+        return Answer(body=json.dumps({"auth": told, "data": {}}).encode())
+
+    with ScriptedServer(script) as server, suppress(Unreachable):
+        open_session(server.url, approle).call(read, "look")
 
 
 def test_threads_share_the_fresh_login(approle: VaultIdentity) -> None:
