@@ -72,7 +72,10 @@ def drill(
     if call.fingerprint is None and not (request.epochs or call.via or request.unseal.shares or backup):
         former = story.drill_former(context, request)
     code = first_of([result.code, *(item.code for item in former)])
-    return call.answer(DrillDocument.about(result, former, code), [*_former(former), *lines(result)])
+    shown = [*_former(former), *lines(result)]
+    if code is not Code.OK and result.passed:  # of a former key, or with a warning
+        shown.append(f"exit code {int(code)}: {code.meaning}")
+    return call.answer(DrillDocument.about(result, former, code), shown)
 
 
 def _nonce(value: str | None) -> str | None:
@@ -103,7 +106,7 @@ def lines(result: Drill) -> list[str]:
         stamped = timestamp.state(Path(result.certificate)).state
         shown.append(f"certificate {result.certificate}")
         shown[-1] += "" if stamped == "none" else f", time-stamp {stamped}"
-    if result.passed:
+    if result.passed and result.rto_seconds is not None:
         shown.append(f"drill passed; RTO {result.rto_seconds:.2f} s (slowest copy and path)")
     else:
         shown.append("drill FAILED" if result.held else "drill not held: too few people brought a share")

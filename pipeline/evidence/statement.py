@@ -24,7 +24,7 @@ from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import passphrase, witness
-from pipeline.evidence.ledger.drill_results import ProvedItem, Result
+from pipeline.evidence.ledger.drill_results import ProvedItem, Result, slowest
 from pipeline.record.verify import Record
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -57,7 +57,7 @@ def build(record: Record, results: Sequence[Result], *, at: datetime, told: Mapp
         "program": f"orgkey-escrow {__version__}",
         "python": platform.python_version(),
         "implementations": versions(),
-        "rto_seconds": round(max((one.seconds.get("total", 0.0) for one in results), default=0.0), 3),
+        "rto_seconds": None if (took := slowest(results)) is None else round(took, 3),
         "results": [ProvedItem.of(result).to_json() for result in results],
     }
     details = rfc8785.dumps({**own, **told})

@@ -21,7 +21,7 @@ from pipeline.core.isolation import isolated
 from pipeline.core.proof import Proof
 from pipeline.custody.shares import passphrase
 from pipeline.custody.shares.manifest_section import PathEntry
-from pipeline.evidence.ledger.drill_results import NOT_REACHED, PROOFS, Result
+from pipeline.evidence.ledger.drill_results import NOT_REACHED, PROOFS, Result, slowest
 from pipeline.record.verify import Record
 from pipeline.sources.backups.sources import BackupSource
 from pipeline.unseal import ceremony
@@ -91,9 +91,9 @@ class Drill:
         )
 
     @property
-    def rto_seconds(self) -> float:
-        """The slowest way from a stored copy to a proven key, in seconds."""
-        return max((result.seconds.get("total", 0.0) for result in self.results), default=0.0)
+    def rto_seconds(self) -> float | None:
+        """The slowest way from a stored copy to a proven key, in seconds; ``None`` where nothing passed."""
+        return slowest(self.results)
 
     @property
     def certificate(self) -> str | None:

@@ -252,7 +252,7 @@ def test_one_implementation_alone_is_degraded_unless_the_policy_takes_it(
 def test_a_drill_that_tried_nothing_proves_nothing(genuine: Record) -> None:
     empty = Drill((), Code.OK)
     assert (empty.passed, empty.proved(genuine.sha256), empty.certificate, empty.rto_seconds) == (
-        False, False, None, 0.0,
+        False, False, None, None,
     )  # fmt: skip
     other = Drill((a_result(genuine),), Code.OK)
     assert other.proved(genuine.sha256)
@@ -409,7 +409,10 @@ def test_a_certificate_never_says_more_than_the_results(
     assert statement["predicate"]["warnedTests"] == (["a/unattended"] if said == "WARNED" else [])
     assert statement["predicate"]["failedTests"] == ([] if ok else ["a/unattended/sign"])
     (configuration,) = statement["predicate"]["configuration"]
-    assert configuration["digest"]["sha256"] == sha256(base64.b64decode(configuration["content"])).hexdigest()
+    content = base64.b64decode(configuration["content"])
+    assert configuration["digest"]["sha256"] == sha256(content).hexdigest()
+    assert json.loads(content)["rto_seconds"] == (1.235 if ok else None), "nothing was proven in no time"
+    assert Drill(tuple(results), code).rto_seconds == (1.23456 if ok else None)
 
 
 def test_results_as_documents_have_them(genuine: Record) -> None:

@@ -61,7 +61,7 @@ class DrillDocument(Document, printed_by="orgkey drill"):
         held: Whether anything was tried: false for a ceremony that too few people came to, which is not a
             failure.
         results: One for each copy and path.
-        rto_seconds: The slowest way from a stored copy to a proven key.
+        rto_seconds: The slowest way from a stored copy to a proven key; null where nothing was proven.
         certificate: Path of the newest epoch's certificate, or null.
         timestamp: Whether its time is stamped: ``none``, ``pending`` or ``stamped``; null without a
             certificate.
@@ -72,7 +72,7 @@ class DrillDocument(Document, printed_by="orgkey drill"):
     passed: bool
     held: bool
     results: tuple[DrillResultItem, ...]
-    rto_seconds: Seconds
+    rto_seconds: Seconds | None
     certificate: str | None
     timestamp: str | None
     former: tuple[FormerDrillItem, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline.core.digest import Digest
@@ -61,6 +61,11 @@ class Result:
     def passed(self) -> bool:
         """Whether everything was proven, even if by fewer implementations than wanted."""
         return bool(self.proofs) and all(proof.ok for proof in self.proofs.values())
+
+
+def slowest(results: Iterable[Result]) -> float | None:
+    """The slowest way from a stored copy to a proven key, in seconds; ``None`` where nothing was proven."""
+    return max((one.seconds["total"] for one in results if one.passed), default=None)
 
 
 class ProvedItem(Part):
