@@ -20,6 +20,7 @@ from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.text import age as age
 from pipeline.core.text import counted as counted
 from pipeline.core.text import grouped as grouped
+from pipeline.core.text import json_lines
 from pipeline.core.text import printable as printable
 from pipeline.core.text import spaced as spaced
 
@@ -101,21 +102,13 @@ def report_error(error: OrgkeyError, *, as_json: bool) -> None:
 
 def _print_json(document: Mapping[str, Any]) -> None:
     document = log.document_without_logins(document)
-    text = json.dumps(document, indent=2, ensure_ascii=False)
-    text = "\n".join(map(_json_escaped, text.split("\n")))
+    text = json_lines(document)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:  # a file name that is not UTF-8, or a plain locale: escapes are JSON, too
         text = json.dumps(document, indent=2)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
-
-
-def _json_escaped(line: str) -> str:
-    if line.isprintable():
-        return line
-    # Outside of strings JSON has nothing that would need it.
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in line)
 
 
 def hints(told: Iterable[str | None]) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 _FINGERPRINT: Final = re.compile(r"(?<![\w/.:=-])[0-9A-F]{40}(?![\w/.=-])")
 
@@ -12,6 +13,18 @@ _FINGERPRINT: Final = re.compile(r"(?<![\w/.:=-])[0-9A-F]{40}(?![\w/.=-])")
 def printable(text: str) -> str:
     """Foreign text made harmless: control and bidi characters, and bytes that are not UTF-8, are escaped."""
     return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def json_lines(document: Mapping[str, Any]) -> str:
+    """A document as JSON for people, too: what is not printable in its texts is escaped as JSON has it."""
+    lines = json.dumps(document, indent=2, ensure_ascii=False).split("\n")
+    return "\n".join(
+        line
+        if line.isprintable()
+        # Outside of strings JSON has nothing that would need it.
+        else "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in line)
+        for line in lines
+    )
 
 
 def one_line(text: str) -> str:

@@ -6,7 +6,6 @@ Every claim names the evidence that it rests on, by the evidence's id in :attr:`
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +13,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from pipeline.core.documents import plain
-from pipeline.core.text import printable, spaced
+from pipeline.core.text import json_lines, printable, spaced
 from pipeline.report.backup_facts import BackupFacts
 from pipeline.report.custody_facts import CustodianFacts, CustodyFacts
 from pipeline.report.drill_facts import Cell, DrillFacts, DrillRun, Missed, seconds_text
@@ -396,4 +395,4 @@ def document(report: Report) -> dict[str, Any]:
 
 def render(report: Report) -> bytes:
     """The report's document, as a file."""
-    return (json.dumps(document(report), indent=2, ensure_ascii=False) + "\n").encode()
+    return f"{json_lines(document(report))}\n".encode()

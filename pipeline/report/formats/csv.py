@@ -5,7 +5,7 @@ RFC 4180: comma, CRLF, a header, UTF-8 without a mark. Spreadsheets take a cell 
 backups and the words of servers' errors are foreign, so an apostrophe is put before such a character at the
 beginning of a cell and behind a separator inside it. Who reads the files by program takes it away again with
 ``re.sub(r"(^|[;,\t\r\n] *)'(?=[=+@\t\r-])", r"\1", cell)``, or reads the report as JSON, which has no
-such marks.
+such marks. Characters that do not print are escaped, as wherever foreign text is shown.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from pipeline.core.clock import stamp
 from pipeline.core.templates import expression, table, template
+from pipeline.core.text import printable
 from pipeline.report.model import Report
 
 _FORMULA: Final = re.compile(r"(^|[;,\t\r\n] *)(?=[=+@\t\r-])")
@@ -72,7 +73,7 @@ def _write(header: Sequence[str], rows: Iterable[Iterable[object]]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(header)
-    writer.writerows([harmless(_text(value)) for value in row] for row in rows)
+    writer.writerows([harmless(printable(_text(value))) for value in row] for row in rows)
     return text.getvalue().encode("utf-8", "replace")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ import pytest
 
 from pipeline.report.controls.assess import assess
 from pipeline.report.formats.csv import claims, harmless, tables
-from pipeline.report.model import Report
+from pipeline.report.model import Report, render
 from tests.support.sample_report import bad, digest, good, year
 
 
@@ -47,6 +48,15 @@ def test_cells_are_read_back_as_they_were() -> None:
     first = rows(tables(good())["drills.csv"])[0]
     assert first["stages"] == "fetch: 0.02; recover: 0.11; prove: 0.29; total: 0.42"
     assert first["implementations"] == "gnupg; pgpy; sequoia"
+
+
+def test_nothing_in_a_file_steers_what_shows_it() -> None:
+    (backup,) = good().backups
+    report = replace(good(), backups=(replace(backup, name="a\x1b[31m\u202e\x9b31m\nb.pgp"),))
+    for data in (*tables(report).values(), render(report)):
+        assert all(char.isprintable() or char in "\r\n" for char in data.decode())
+    assert json.loads(render(report))["backups"][0]["name"] == "a\x1b[31m\u202e\x9b31m\nb.pgp"
+    assert rows(tables(report)["backups.csv"])[0]["name"] == r"a\x1b[31m\u202e\x9b31m\nb.pgp"
 
 
 def test_claims_name_their_evidence_and_its_digest() -> None:
