@@ -164,7 +164,8 @@ def standings(scope: KeyScope, record: Record, drills: Iterable[Drilled] = ()) -
 
 
 def _brought(seat: Seat, drills: Iterable[Drilled]) -> list[Drilled]:
-    """The drills in which a share opened its record."""
+    """The drills in which a share opened its record. Of a person's shares on one path, all were brought."""
+    mine = sum(share.label == seat.share.label for share in seat.path.shares)
     return [
         item
         for item in drills
@@ -172,7 +173,7 @@ def _brought(seat: Seat, drills: Iterable[Drilled]) -> list[Drilled]:
         and item.witnessed.record_id == seat.record.manifest.record_id
         and item.path == seat.path.name
         and item.passed
-        and seat.share.label in item.participants
+        and item.participants.count(seat.share.label) >= mine
     ]
 
 
@@ -268,8 +269,9 @@ def _confirm(scope: KeyScope, catalog: Catalog, code: Secret) -> Seat:
         if epoch.record and epoch.record.epoch != latest.epoch:
             for seat in seats(epoch.record):
                 if _matches(seat, code) is not None:
+                    which = "older" if epoch.name < latest.epoch else "newer"
                     raise WrongShare(
-                        f"this code is of {seat.name}'s share of the older epoch {epoch.name}",
+                        f"this code is of {seat.name}'s share of the {which} epoch {epoch.name}",
                         hint=f"the share of {latest.epoch} has to be proven: send its challenge",
                     )
     raise WrongShare(
@@ -357,7 +359,7 @@ def _challenge(
     older = [
         Older(*_committed(seat), epoch.name, epoch.record.manifest.record_id)
         for epoch in catalog.epochs
-        if epoch.record and epoch.record.epoch != record.epoch
+        if epoch.record and epoch.record.epoch < record.epoch
         for seat in seats(epoch.record)
         if seat.share.label == first.share.label
     ]
