@@ -16,7 +16,7 @@ from pipeline.devstack.programs import OPENBAO, find
 from pipeline.record import verify
 from pipeline.record.verify import Record
 from tests.runbooks.runner import execute
-from tests.support import people
+from tests.support import people, shellcommand
 from tests.support.commandline import ROOT, Run, environment, next_second, orgkey
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ WORK={self.work}
             assert program is not None
             for name in ("bao", "vault"):
                 (tools / name).symlink_to(program)
+            shellcommand.put(tools)
         parts = (str(tools), str(Path(sys.executable).parent), base["PATH"])
         return base | {"PATH": os.pathsep.join(parts)}
 

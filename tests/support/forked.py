@@ -30,10 +30,11 @@ from typing import Any, Final, NoReturn
 import typer
 
 from pipeline.cli.app import app
+from pipeline.config import parse
 from pipeline.core import hardening
 from pipeline.core.clock import Deadline
 from pipeline.record import verify
-from tests.support import forkserver
+from tests.support import configtext, forkserver
 
 ROOT: Final = Path(__file__).parents[2]
 _KEY: Final = "70FBA2750FD7F47DF6FB080908E6316C03A0DB7D"
@@ -43,8 +44,8 @@ _LATE: Final = (
     "_strptime", "botocore.session", "cryptography.hazmat.decrepit.ciphers.modes",
     "cryptography.hazmat.primitives.asymmetric.x25519", "cryptography.hazmat.primitives.kdf.hkdf",
     "cryptography.hazmat.primitives.serialization", "ctypes", "encodings.utf_16_be",
-    "pydantic.type_adapter", "pysequoia", "rfc8785", "shamir_mnemonic", "tests.support.faulty",
-    "typer._adapters", "pgpy",
+    "pydantic.type_adapter", "pysequoia", "rfc8785", "shamir_mnemonic", "tenacity", "tests.support.faulty",
+    "typer._adapters", "typer._click.decorators", "pgpy",
 )  # fmt: skip
 """What functions import when they run."""
 
@@ -228,6 +229,7 @@ def _import_everything() -> None:
                 importlib.import_module(name)
     _read_descriptions()
     _build_commands()
+    parse(configtext.GOOD.encode(), Path("orgkey.toml"))  # the patterns of its settings, compiled once
     _read_record()
     # What is locked of a fork's memory takes as long as all else that the system does for it.
     hardening.may_lock = lambda: False
