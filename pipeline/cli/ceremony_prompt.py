@@ -254,7 +254,7 @@ class _Ceremony:
 
     def _say(self, line: str) -> None:
         # A ceremony is a conversation: it is shown even with --quiet.
-        sys.stderr.write(printable(line) + "\n")
+        sys.stderr.write(printable(log.without_logins(line)) + "\n")
         sys.stderr.flush()
 
 

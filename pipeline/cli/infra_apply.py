@@ -11,6 +11,7 @@ from pipeline import config
 from pipeline.cli.command import SERVER_CODES, Invocation, command, opt
 from pipeline.cli.documents.infra import AppliedChangeItem, CredentialItem, InfraApplyDocument
 from pipeline.cli.infra_plan import FILES, is_pinned, lines, start
+from pipeline.cli.output import Output
 from pipeline.core import passphrases
 from pipeline.core.errors import Code, UsageProblem
 from pipeline.core.text import counted
@@ -87,8 +88,7 @@ def _ask(count: int, unseen: list[str]) -> None:
     """Ask, after showing what was not shown yet: nobody agrees to what they have not seen."""
     if not passphrases.interactive():
         raise UsageProblem("nothing was changed without consent", hint="look at the plan, then give --yes")
-    for line in unseen:
-        typer.echo(line, err=True)
+    Output().show(unseen)
     if not typer.confirm(f"Make {counted(count, 'change')}?", err=True):
         raise UsageProblem("not confirmed, nothing was changed", hint="`orgkey infra plan` only shows")
 

@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from pipeline.cli.output import printable
+from pipeline.core import log
 from pipeline.core.errors import Code
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def line(code: Code, text: str, data: Iterator[str] | None = None) -> str:
         data: Performance data.
     """
     # A bar would begin the performance data.
-    told = f"ORGKEY {PluginState.of(code).name} - {printable(text).replace('|', '/')}"
+    told = f"ORGKEY {PluginState.of(code).name} - {printable(log.without_logins(text)).replace('|', '/')}"
     return " | ".join(filter(None, (told, " ".join(data or ()))))
 
 

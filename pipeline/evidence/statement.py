@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
-from pipeline.core import files, process
+from pipeline.core import files, log, process
 from pipeline.core.clock import Deadline, stamp
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, OrgkeyError
@@ -60,7 +60,7 @@ def build(record: Record, results: Sequence[Result], *, at: datetime, told: Mapp
         "rto_seconds": None if (took := slowest(results)) is None else round(took, 3),
         "results": [ProvedItem.of(result).to_json() for result in results],
     }
-    details = rfc8785.dumps({**own, **told})
+    details = rfc8785.dumps(log.document_without_logins({**own, **told}))
     tests = [
         (f"{result.copy}/{result.path}/{name}", proof.ok)
         for result in results

@@ -16,6 +16,7 @@ from pipeline.archive.catalog import Catalog, Copy, Epoch
 from pipeline.archive.run import KeyScope
 from pipeline.config import Config
 from pipeline.config.places import S3TargetConfig
+from pipeline.core import log
 from pipeline.core.clock import parse_stamp
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, OrgkeyError, first_of
@@ -44,6 +45,7 @@ from pipeline.report.controls.assess import assess
 from pipeline.report.custody_facts import CustodianFacts, CustodyFacts
 from pipeline.report.ledger_facts import LedgerChange
 from pipeline.report.past import Past
+from pipeline.report.texts import without_logins
 from pipeline.workflows.backups.backup_map import Backup
 from pipeline.workflows.checkin import ShareState
 
@@ -151,11 +153,11 @@ def build(context: KeyScope, *, since: datetime | None = None) -> BuildResult:
     )
     posture = None
     if exposure:
-        posture = (
-            json.dumps(CustodyPostureDocument.about(exposure).to_json(), indent=2, sort_keys=True) + "\n"
-        ).encode()
+        told = log.document_without_logins(CustodyPostureDocument.about(exposure).to_json())
+        posture = (json.dumps(told, indent=2, sort_keys=True) + "\n").encode()
     report = replace(report, not_covered=tuple(_not_covered(context.config, report)))
     report = replace(report, evidence=tuple(_evidence(report, events, certificates, record, posture)))
+    report = without_logins(report)
     report = replace(report, controls=assess(report))
     public = record.members["public.asc"] if record else None
     return BuildResult(report, public, posture, certificates, _code(report, state))

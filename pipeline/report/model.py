@@ -5,7 +5,6 @@ Every claim names the evidence that it rests on, by the evidence's id in :attr:`
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from pipeline.core.documents import plain
-from pipeline.core.text import json_lines, printable, spaced
+from pipeline.core.text import json_lines, spaced
 from pipeline.report.backup_facts import BackupFacts
 from pipeline.report.custody_facts import CustodianFacts, CustodyFacts
 from pipeline.report.drill_facts import Cell, DrillFacts, DrillRun, Missed, seconds_text
@@ -352,23 +351,6 @@ class Report:
     def cell(self, copy: str, path: str) -> Cell | None:
         """How one copy stands on one path."""
         return next((cell for cell in self.matrix if (cell.copy, cell.path) == (copy, path)), None)
-
-
-def harmless(report: Report) -> Report:
-    """The same report without control characters in any text: foreign text must not steer what shows it."""
-    cleaned = _harmless(report)
-    assert isinstance(cleaned, Report)
-    return cleaned
-
-
-def _harmless(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        # A picture is an image of its own, with lines.
-        names = [field.name for field in dataclasses.fields(value) if field.name != "picture"]
-        return dataclasses.replace(value, **{name: _harmless(getattr(value, name)) for name in names})
-    if isinstance(value, str) and not isinstance(value, StrEnum):
-        return printable(value)
-    return tuple(map(_harmless, value)) if isinstance(value, tuple) else value
 
 
 def cited(report: Report, drills: Sequence[DrillFacts | DrillRun]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.archive.run import KeyScope
+from pipeline.core import log
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code
 from pipeline.core.state_files import StateFile
@@ -110,7 +111,7 @@ class InboxState:
             final = final and code in _FINAL and (code is not Code.WRONG_PASSPHRASE or bool(self._passphrase))
         outcome = InboxOutcome(event=event.kind, code=code, epoch=event.epoch or None, final=final)
         if isinstance(event, Failure):
-            outcome = outcome.model_copy(update={"message": event.message or ""})
+            outcome = outcome.model_copy(update={"message": log.without_logins(event.message or "")})
         else:
             failures = tuple(sorted(event.failures.items()))
             outcome = outcome.model_copy(update={"proven": event.proven, "failures": failures})

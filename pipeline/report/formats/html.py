@@ -11,7 +11,8 @@ from pipeline.core.digest import sha256
 from pipeline.core.templates import filled_markup
 from pipeline.core.text import spaced
 from pipeline.report.formats import chart, page
-from pipeline.report.model import Report, harmless
+from pipeline.report.model import Report
+from pipeline.report.texts import harmless
 
 
 def render(report: Report) -> bytes:

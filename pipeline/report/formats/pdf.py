@@ -5,7 +5,8 @@ from __future__ import annotations
 from pipeline.core.documents import plain
 from pipeline.printing import pdf
 from pipeline.report.formats import chart, page
-from pipeline.report.model import Report, harmless
+from pipeline.report.model import Report
+from pipeline.report.texts import harmless
 
 
 def render(report: Report) -> bytes:

@@ -18,6 +18,7 @@ from pipeline.report import model
 from pipeline.report.formats import chart, csv, html, oscal, pdf
 from pipeline.report.formats.page import NEWEST, words
 from pipeline.report.model import Control, Report, Support
+from pipeline.report.texts import harmless
 from tests.support import sample_report as samples
 
 SAMPLES: dict[str, Callable[[], Report]] = {
@@ -127,7 +128,7 @@ def test_foreign_text_is_shown_and_does_nothing() -> None:
     assert not re.search("[\u202e\x1b]", page)
     paper = pdf.render(report)
     assert "\u202e" not in text_of(paper)
-    ElementTree.fromstring(chart.draw(model.harmless(report)))
+    ElementTree.fromstring(chart.draw(harmless(report)))
 
 
 def test_a_page_needs_nothing_from_outside() -> None:
