@@ -20,6 +20,7 @@ from pipeline.config import holders, places, sections
 from pipeline.config._base import NAME, Strict, meant
 from pipeline.config.identities import IdentityConfig, IdentityName
 from pipeline.config.problems import describe
+from pipeline.core import files
 from pipeline.core.errors import UsageProblem
 from pipeline.core.text import counted
 from pipeline.core.typed_text import decoded
@@ -167,7 +168,8 @@ def locate(option: Path | None) -> Path:
     Raises:
         UsageProblem: None is named and none is found.
     """
-    named = option or (Path(value) if (value := os.environ.get("ORGKEY_CONFIG")) else None)
+    value = os.environ.get("ORGKEY_CONFIG")
+    named = option or (files.expanded(Path(value)) if value else None)
     if named is not None:
         return named
     for path in candidates():
@@ -186,7 +188,7 @@ def state_root(option: Path | None) -> Path:
         return option
     for variable in ("ORGKEY_STATE_DIR", "STATE_DIRECTORY"):
         if value := os.environ.get(variable):
-            return Path(value.split(":")[0])
+            return files.expanded(Path(value.split(":")[0]))
     return platformdirs.user_state_path("orgkey")
 
 

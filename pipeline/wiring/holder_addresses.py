@@ -92,9 +92,9 @@ def _transit(
     return TransitHolderConfig(
         kind="vault-transit",
         controlled_by=("record",),
-        address=_agreed(name, recorded, os.environ.get("VAULT_ADDR"), "VAULT_ADDR", consent),
+        address=_agreed(name, recorded, os.environ.get("VAULT_ADDR") or None, "VAULT_ADDR", consent),
         namespace=namespace,
-        ca_file=os.environ.get("VAULT_CACERT"),
+        ca_file=os.environ.get("VAULT_CACERT") or None,
         **ambient_client_pair(),
         **key,
     )

@@ -82,7 +82,7 @@ def _named(place: str) -> tuple[TargetConfig, Slot, str | None]:
             kind="vault",
             controlled_by=("record",),
             address=f"{scheme}://{parts.netloc}",
-            ca_file=os.environ.get("VAULT_CACERT"),
+            ca_file=os.environ.get("VAULT_CACERT") or None,
             **ambient_client_pair(),
             namespace=os.environ.get("VAULT_NAMESPACE"),
             mount=keys[0],

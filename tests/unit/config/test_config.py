@@ -411,6 +411,8 @@ def test_the_first_place_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("ORGKEY_CONFIG", str(tmp_path / "variable.toml"))
     assert locate(None) == tmp_path / "variable.toml"
     assert locate(tmp_path / "option.toml") == tmp_path / "option.toml"
+    monkeypatch.setenv("ORGKEY_CONFIG", "~/variable.toml")
+    assert locate(None) == Path.home() / "variable.toml"
     monkeypatch.setenv("ORGKEY_CONFIG", "")
     assert locate(None) == Path("orgkey.toml")
 

@@ -233,6 +233,15 @@ def test_without_a_configuration_an_address_of_the_record_alone_is_asked_about_o
     assert reached(estate(None), "aws", KMS)["endpoint_url"] is None, "AWS's own endpoints are nobody else's"
 
 
+def test_a_variable_of_the_tools_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("VAULT_ADDR", "VAULT_CACERT", "VAULT_CLIENT_CERT", "AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL"):
+        monkeypatch.setenv(name, "")
+    there = reach(None, "vault", TRANSIT, alone("https://old.example.com").consent).model_dump()
+    assert (there["address"], there["ca_file"]) == ("https://old.example.com", None)
+    assert reached(estate(None), "aws", KMS)["endpoint_url"] is None
+    assert locations.addresses(f"vault://vault.example.com/m/{PIN}/{EPOCH}") == ["https://vault.example.com"]
+
+
 def test_the_tools_own_variables_agree_with_the_record_or_are_confirmed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -356,6 +365,8 @@ def test_where_state_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.state_root(None) == Path("/var/lib/orgkey")
     monkeypatch.setenv("ORGKEY_STATE_DIR", "/srv/state")
     assert config.state_root(None) == Path("/srv/state")
+    monkeypatch.setenv("ORGKEY_STATE_DIR", "~/state")
+    assert config.state_root(None) == Path.home() / "state"
     assert config.state_root(Path("/option")) == Path("/option")
 
 
