@@ -114,6 +114,7 @@ class Comparison:
 
     Attributes:
         status: What the server says of itself.
+        openbao: Whether it is OpenBao.
         changes: What can be mended.
         faults: What cannot.
 
@@ -128,8 +129,10 @@ class Comparison:
         self.changes: list[ServerChange] = []
         self.faults: list[Fault] = []
         self.status = self._demand("sys/seal-status", ServerStatus)
-        self._engines = self._mounts("sys/mounts", (*want.kv, *want.transit))
-        self._auth = self._mounts("sys/auth", want.auth)
+        engines = self._demand("sys/mounts", dict[str, Any])
+        self.openbao = _is_openbao(self.status.version, engines)
+        self._engines = self._mounts("sys/mounts", engines, (*want.kv, *want.transit))
+        self._auth = self._mounts("sys/auth", self._demand("sys/auth", dict[str, Any]), want.auth)
         for look in (
             self._kv_and_transit,
             self._keys,
@@ -139,11 +142,6 @@ class Comparison:
             self._audit,
         ):
             look()
-
-    @property
-    def openbao(self) -> bool:
-        """Whether it is OpenBao, which counts its releases from 2; Vault was at 1 when they parted."""
-        return not self.status.version.startswith("1.")
 
     # -- what the server has ---------------------------------------------------------------------
 
@@ -160,8 +158,7 @@ class Comparison:
             )
         return found
 
-    def _mounts(self, path: str, names: tuple[str, ...]) -> dict[str, Mount | None]:
-        table = self._demand(path, dict[str, Any])
+    def _mounts(self, path: str, table: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Mount | None]:
         return {
             name: None
             if (entry := table.get(f"{name}/")) is None
@@ -304,6 +301,15 @@ class Comparison:
             "and let the server read it again (SIGHUP)"
         )
         self._missing(path, {}, call="", by_hand=text)
+
+
+def _is_openbao(version: str, engines: Mapping[str, Any]) -> bool:
+    """Whether a server is OpenBao: both are at 2 by now, but each names itself as the maker of its engines."""
+    made = {
+        str(entry.get("running_plugin_version")) for entry in engines.values() if isinstance(entry, Mapping)
+    }
+    by_vault = any(each.endswith("+builtin.vault") for each in made)
+    return not (by_vault or version.startswith("1."))
 
 
 def _role_surplus(name: str, have: Any, want: Any) -> tuple[str, ...]:

@@ -107,7 +107,8 @@ def test_the_same_is_no_difference(want: Wanted, same: Answers) -> None:
 
 
 def test_openbao_takes_audit_devices_by_hand_only(want: Wanted, same: Answers) -> None:
-    (change,) = changes(want, same | {"sys/audit": {}})
+    built_in = {"cubbyhole/": {"type": "cubbyhole", "running_plugin_version": "v2.7.2+builtin.bao"}}
+    (change,) = changes(want, same | {"sys/audit": {}, "sys/mounts": same["sys/mounts"] | built_in})
     assert change.call == ""
     assert change.by_hand.startswith("do by hand: ")
     assert 'audit "file" "orgkey" {' in change.by_hand
@@ -137,8 +138,11 @@ def test_what_was_made_is_told_as_made_and_a_new_policy_in_short(want: Wanted, s
     assert len(short) < 6 < len(whole)
 
 
-def test_vault_takes_them_from_its_api(want: Wanted, same: Answers) -> None:
-    (change,) = changes(want, same | {"sys/audit": {}, "sys/seal-status": {"version": "1.20.0"}})
+@pytest.mark.parametrize("version", ["1.20.0", "2.0.4"])
+def test_vault_takes_them_from_its_api(version: str, want: Wanted, same: Answers) -> None:
+    built_in = {"cubbyhole/": {"type": "cubbyhole", "running_plugin_version": f"v{version}+builtin.vault"}}
+    said = {"sys/seal-status": {"version": version}, "sys/mounts": same["sys/mounts"] | built_in}
+    (change,) = changes(want, same | {"sys/audit": {}} | said)
     assert (change.call, change.by_hand) == ("sys/audit/orgkey", "")
     assert change.body["type"] == "file"
 

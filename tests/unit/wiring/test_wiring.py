@@ -234,7 +234,13 @@ def test_without_a_configuration_an_address_of_the_record_alone_is_asked_about_o
 
 
 def test_a_variable_of_the_tools_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("VAULT_ADDR", "VAULT_CACERT", "VAULT_CLIENT_CERT", "AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL"):
+    for name in (
+        "VAULT_ADDR",
+        "VAULT_CACERT",
+        "VAULT_CLIENT_CERT",
+        "AWS_ENDPOINT_URL_KMS",
+        "AWS_ENDPOINT_URL",
+    ):
         monkeypatch.setenv(name, "")
     there = reach(None, "vault", TRANSIT, alone("https://old.example.com").consent).model_dump()
     assert (there["address"], there["ca_file"]) == ("https://old.example.com", None)
