@@ -304,7 +304,7 @@ class Comparison:
 
 
 def _is_openbao(version: str, engines: Mapping[str, Any]) -> bool:
-    """Whether a server is OpenBao: both are at 2 by now, but each names itself as the maker of its engines."""
+    """Whether a server is OpenBao: both are at 2 by now, but each says that it made its engines."""
     made = {
         str(entry.get("running_plugin_version")) for entry in engines.values() if isinstance(entry, Mapping)
     }
