@@ -10,7 +10,7 @@ from pipeline.cli import shares
 from pipeline.cli.command import OPENED, SHARE_CODES, SPEAKING, WHERE, Invocation, command, opt
 from pipeline.cli.documents.custody import CustodyAnswerDocument, CustodyCheckDocument
 from pipeline.cli.output import counted, printable, spaced
-from pipeline.core import files, passphrases
+from pipeline.core import files, log, passphrases
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem, WrongShare, first_of
 from pipeline.core.isolation import isolated
@@ -129,7 +129,8 @@ def _shares(asked: protocol.Challenge, files: list[Path], *, words: bool) -> lis
         raise UsageProblem("--words and --share exclude each other", hint="give one of them")
     if words:
         typed = passphrases.from_options("words of your share", option_names="--share")()
-        return [("the share that was typed", typed)]
+        texts = shares.split(typed.reveal()) or [typed.reveal()]
+        return [("the share that was typed", log.redact(Secret(text))) for text in texts]
     deadline = Deadline(SECONDS)
     if not files:
         named = [(f"the share of path {item.path}", item.sealed.encode("ascii")) for item in asked.shares]

@@ -11,11 +11,14 @@ from pipeline.core import files, log, passphrases, typed_text
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import UsageProblem
 from pipeline.core.secret import Secret
+from pipeline.custody.shares.slip39 import WORDS
 from pipeline.openpgp.gnupg import user as own_gpg
 from pipeline.unseal.ceremony import Brought
 
 LARGEST: Final = 1 << 20
 """Of a file with shares, in bytes."""
+_BETWEEN: Final = re.compile(r"[\s,;/|_\udca0-]+")
+"""What stands between words; a no-break space of Windows' code pages is among it."""
 
 
 def read(
@@ -77,23 +80,28 @@ def split(data: bytes) -> list[bytes]:
     """Tell the shares of a text apart.
 
     Args:
-        data: One share over any number of lines, with or without numbers before the words and commas behind
-            them; or one share a line, or several with an empty line between them.
+        data: One share over any number of lines, with numbers, list marks, quotes or other signs around the
+            words or without; or several, one a line, with an empty line between them, or one after the other.
 
     Returns:
         The words of each, one space between them.
     """
-    text = typed_text.words(data).encode(errors="surrogateescape")
-    for pieces in (text.splitlines(), re.split(rb"\n[ \t\r]*\n", text.strip())):
+    lines = typed_text.words(data).splitlines()
+    for pieces in (lines, re.split(r"\n\s*\n", "\n".join(lines).strip())):
         found = [words for piece in pieces if (words := _words(piece))]
         counts = {len(words) for words in found}
         if len(found) > 1 and len(counts) == 1 and counts <= {20, 33}:
-            return [b" ".join(words) for words in found]
-    together = b" ".join(_words(text))
-    return [together] if together else []
+            return [_joined(words) for words in found]
+    together = _words(" ".join(lines))
+    size = len(together) if len(together) % WORDS else WORDS  # with nothing between them, they are counted
+    return [_joined(together[start : start + size]) for start in range(0, len(together), size or 1)]
 
 
-def _words(line: bytes) -> list[bytes]:
-    """The words of a text, without the numbers that a sheet prints before them, and what stands behind."""
-    words = (re.sub(rb"^\d{1,2}[.):]?|[.,;]+$", b"", word) for word in line.split())
+def _joined(words: list[str]) -> bytes:
+    return " ".join(words).encode(errors="surrogateescape")
+
+
+def _words(line: str) -> list[str]:
+    """The words of a text, without the numbers and signs that a sheet or an editor puts around them."""
+    words = (re.sub(r"^[^a-z]+|[^a-z]+$", "", word) for word in _BETWEEN.split(line))
     return [word for word in words if word]

@@ -69,7 +69,8 @@ def words(data: bytes) -> str:
     Returns:
         The text, in lower case; lines stay lines.
     """
-    return shown(decoded(data).decode(errors="surrogateescape")).lower()
+    text = shown(decoded(data).decode(errors="surrogateescape")).lower()
+    return text.replace("i\u0307", "i").replace("\u0131", "i")  # a Turkish keyboard's capital and small i
 
 
 def shown(text: str) -> str:

@@ -130,6 +130,32 @@ def test_a_share_is_read_however_it_was_written(change: object) -> None:
     assert shares.split(data) == [text.encode()]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda words: ", ".join(words).encode(),
+        lambda words: ",".join(words).encode(),
+        lambda words: "-".join(words).encode(),
+        lambda words: f"“{' '.join(words)}”.".encode(),
+        lambda words: "\n".join(f"• {word}" for word in words).encode(),
+        lambda words: "\n".join(f"- {word}" for word in words).encode(),
+        lambda words: "\n".join(f"{number} - {word}" for number, word in enumerate(words, 1)).encode(),
+        lambda words: "\n".join(f"({number}) {word}" for number, word in enumerate(words, 1)).encode(),
+        lambda words: " | ".join(f"#{number} {word}" for number, word in enumerate(words)).encode(),
+        lambda words: "\u2028".join(words).encode(),
+        lambda words: "\xa0".join(words).encode("latin-1"),
+        lambda words: " ".join(words).upper().replace("I", "\u0130").encode(),
+        lambda words: " ".join(words).replace("i", "\u0131").encode(),
+    ],
+)
+def test_signs_around_the_words_of_shares_are_left_out(change: object) -> None:
+    texts = [words(), words()]
+    data = [change(text.split()) for text in texts]  # type: ignore[operator]
+    for item, text in zip(data, texts, strict=True):
+        assert shares.split(item) == [text.encode()]
+    assert shares.split(b"\n".join(data)) == [text.encode() for text in texts]
+
+
 def test_shares_are_told_apart_by_lines_or_by_what_is_between_them() -> None:
     one, two = words(), words()
     found = [one.encode(), two.encode()]
