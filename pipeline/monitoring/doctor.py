@@ -28,9 +28,8 @@ from pipeline.core.finding import Finding, Level
 from pipeline.core.isolation import isolated
 from pipeline.core.secret import Secret
 from pipeline.evidence.ledger.store import BEFORE_HOSTS
-from pipeline.monitoring import ledger_lag
+from pipeline.monitoring import custody_findings, ledger_lag
 from pipeline.monitoring.notify import channels
-from pipeline.posture import model
 from pipeline.storage.interface import Stored, Target, Tried
 from pipeline.workflows import provision
 from pipeline.workflows.backups import crew_check
@@ -112,8 +111,9 @@ def _on_this_host(context: KeyScope) -> list[tuple[str, Check]]:
         ("hardening", hardening.check),
         ("state", partial(_state, context.root)),
         ("state", partial(_journal, context)),
-        ("custody", partial(_parties, config)),
-        ("custody", partial(_losses, config)),
+        ("custody", partial(custody_findings.parties, config)),
+        ("custody", partial(custody_findings.losses, config)),
+        ("custody", partial(custody_findings.disks, config)),
         ("configuration", partial(_configuration, config)),
         ("source", partial(_source, config)),
         ("upgrade", partial(_upgrade, context)),
@@ -284,29 +284,6 @@ def _newest(context: KeyScope, target: Target) -> list[Stored]:
     """What a target stores of the newest epochs, and of those that this host knows."""
     listed, order = context.archive("driller").listed(target)
     return [item for name in order[:AT_ONCE] for item in listed[name]()]
-
-
-def _parties(config: Config) -> list[Finding]:
-    model.require_no_single_party(config)
-    alone = ", ".join(model.single_parties(config))
-    if not alone:
-        message = "by the configuration, no one party can reconstruct the key alone"
-        return [Finding(Level.OK, "custody", f"{message}; `orgkey custody posture` asks the servers, too")]
-    message = f"{alone} can reconstruct the key alone; policy.accept_single_party is set"
-    return [Finding(Level.WARN, "custody", message, "add a holder that somebody else controls")]
-
-
-def _losses(config: Config) -> list[Finding]:
-    losses = model.single_losses(config)
-    if not losses:
-        return []
-    message = f"any one of these losses makes every restore impossible: {'; '.join(losses)}"
-    hint = model.against_losses(config, losses)
-    if config.policy.accept_single_loss:
-        hint = f"{hint}; policy.accept_single_loss accepts it"
-        return [Finding(Level.WARN, "custody", message, hint)]
-    hint = f"{hint}, or set policy.accept_single_loss"
-    return [Finding(Level.FAIL, "custody", message, hint, Code.USAGE)]
 
 
 def _configuration(config: Config) -> list[Finding]:

@@ -14,7 +14,7 @@ from pipeline.core.clock import Deadline, SystemClock
 from pipeline.core.errors import Code
 from pipeline.core.finding import Finding, Level
 from pipeline.core.isolation import isolated
-from pipeline.monitoring import doctor
+from pipeline.monitoring import custody_findings, doctor
 from pipeline.openpgp import proofs
 from pipeline.posture import model as posture
 from pipeline.wiring.sessions import Sessions
@@ -154,3 +154,18 @@ def test_the_remedy_of_a_fatal_loss_fits_what_would_be_lost(world: World) -> Non
     assert (
         posture.against_losses(alone, ["target a"]) == "add a target in another domain, controlled by others"
     )
+
+
+def test_directories_on_one_file_system_are_not_two_failure_domains(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "same").symlink_to(tmp_path / "one")
+    paths = {"a": tmp_path / "one", "b": tmp_path / "same", "shm": "/dev/shm", "gone": tmp_path / "gone"}
+    tables = [
+        f'[target.{name}]\nkind = "directory"\npath = "{path}"\ncontrolled_by = ["x"]\n'
+        for name, path in paths.items()
+    ]
+    holder = 'kind = "aws-kms"\nkey_id = "alias/k"\nregion = "eu-central-1"\ncontrolled_by = ["y"]\n'
+    tables.append(f'[holder.kms]\n{holder}[path.all]\nneeds = ["kms"]\n')
+    (found,) = custody_findings.disks(parse("".join(tables).encode(), Path("orgkey.toml")))
+    assert found.level is Level.WARN
+    assert "targets a and b lie on one file system" in found.message
