@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,12 +12,15 @@ from pipeline.core import files, log, passphrases, typed_text
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import UsageProblem
 from pipeline.core.secret import Secret
+from pipeline.custody.shares import slip39
 from pipeline.custody.shares.slip39 import WORDS
 from pipeline.openpgp.gnupg import user as own_gpg
 from pipeline.unseal.ceremony import Brought
 
 LARGEST: Final = 1 << 20
 """Of a file with shares, in bytes."""
+_LOOKED_AT: Final = 10_000
+"""Words among which shares are looked for: it takes a second or two."""
 _BETWEEN: Final = re.compile(r"[\s,;/|_\udca0-]+")
 """What stands between words; a no-break space of Windows' code pages is among it."""
 
@@ -52,9 +56,10 @@ def read_one(place: str | int, deadline: Deadline) -> list[Brought]:
         if place < 0:
             raise UsageProblem(f"{origin} is not a descriptor", hint="give a number from 0 up")
     data = _bytes(place, origin)
-    if own_gpg.looks_encrypted(data):
+    message = own_gpg.message_in(data)
+    if message is not None:
         with deadline.paused():
-            data = own_gpg.decrypt(data, f"the share in {origin}", Deadline(own_gpg.SECONDS)).reveal()
+            data = own_gpg.decrypt(message, f"the share in {origin}", Deadline(own_gpg.SECONDS)).reveal()
     shares = [log.redact(Secret(text)) for text in split(data)]
     if not shares:
         raise UsageProblem(f"{origin} holds no share", hint="a share is 33 English words")
@@ -82,6 +87,7 @@ def split(data: bytes) -> list[bytes]:
     Args:
         data: One share over any number of lines, with numbers, list marks, quotes or other signs around the
             words or without; or several, one a line, with an empty line between them, or one after the other.
+            Where other words stand around them, only a share that is whole is found.
 
     Returns:
         The words of each, one space between them.
@@ -93,11 +99,15 @@ def split(data: bytes) -> list[bytes]:
         if len(found) > 1 and len(counts) == 1 and counts <= {20, 33}:
             return [_joined(words) for words in found]
     together = _words(" ".join(lines))
-    size = len(together) if len(together) % WORDS else WORDS  # with nothing between them, they are counted
-    return [_joined(together[start : start + size]) for start in range(0, len(together), size or 1)]
+    if len(together) % WORDS == 0:  # with nothing between them, they are counted
+        return [_joined(together[start : start + WORDS]) for start in range(0, len(together), WORDS)]
+    found = slip39.whole(
+        together[:_LOOKED_AT]
+    )  # with other text around them, as a mail has it, they are looked for
+    return list(map(_joined, among or [together]))
 
 
-def _joined(words: list[str]) -> bytes:
+def _joined(words: Sequence[str]) -> bytes:
     return " ".join(words).encode(errors="surrogateescape")
 
 

@@ -14,6 +14,8 @@ import re
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
 
 from pipeline.core import typed_text
 from pipeline.core.errors import NotEnoughShares, UsageProblem, WrongShare
@@ -24,6 +26,8 @@ from pipeline.custody.shares.paths import Path, check_need
 IDENTIFIERS = 1 << 15
 WORDS = 33
 """Words of a share of 256 bits: 4 of parameters, 26 of value, 3 of checksum."""
+_NEARLY: Final = 20
+"""So many words of the list in a row are meant as a share."""
 
 _HINT = "use the shares of one path of one record, each as it was handed out"
 
@@ -169,6 +173,33 @@ def damage(words: Secret) -> str | None:
     except MnemonicError as error:
         return _kind(error)
     return None
+
+
+def whole(words: Sequence[str]) -> list[Sequence[str]]:
+    """Find shares among other words, by their checksums.
+
+    Args:
+        words: A text, in lower case.
+
+    Returns:
+        The words of each share that is whole; of one that is damaged, those that may be its.
+    """
+    from shamir_mnemonic.wordlist import WORDLIST
+
+    known = frozenset(WORDLIST)
+    found: list[Sequence[str]] = []
+    for listed, group in groupby(words, known.__contains__):
+        run = list(group) if listed else []
+        start = left = 0
+        while start + WORDS <= len(run):
+            piece = run[start : start + WORDS]
+            if damage(Secret(" ".join(piece))) is not None:
+                start += 1
+                continue
+            found += [run[left:start]] * (start - left >= _NEARLY) + [piece]
+            start = left = start + WORDS
+        found += [run[left:]] * (len(run) - left >= _NEARLY)
+    return found
 
 
 def unknown(words: Sequence[str]) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from pipeline.core import log, process
+from pipeline.core import log, process, typed_text
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import DeadlinePassed, LocalFilesProblem, NotEnoughShares
 from pipeline.core.secret import Secret
@@ -25,6 +25,8 @@ _NO_SCDAEMON: Final = frozenset({60, 119})
 _NO_CARD: Final = frozenset({91, 109, 110, 112})
 """The card in the reader is another one, was reset, was taken out, or there is none."""
 _CANCELLED: Final = frozenset({62, 99, 198})
+_FIRST: Final = frozenset(bytes([octet]) for octet in b"\x84\x85\x86\x87\x8c\x8d\x8e\x8f\xc1\xc3")
+"""With what a binary message begins: a session key for a key or for a passphrase (RFC 4880 section 4.2)."""
 _AGAIN: Final = "try again, or take another token of the same custodian"
 _PINENTRY: Final = (
     "gpg finds no way to ask for a PIN or passphrase",
@@ -54,10 +56,20 @@ class OpeningCancelled(NotEnoughShares):
     """The person who was asked for a passphrase or a PIN gave none."""
 
 
-def looks_encrypted(data: bytes) -> bool:
-    """Whether this is an OpenPGP message, armored or binary, and not plain words."""
-    text = data.removeprefix(b"\xef\xbb\xbf").lstrip()
-    return text.startswith(b"-----BEGIN PGP MESSAGE-----") or bool(text and text[0] & 0x80)
+def message_in(data: bytes) -> bytes | None:
+    """The OpenPGP message in what somebody brought: armored, with whatever a mail has around it, or binary.
+
+    Returns:
+        The message; ``None`` where there is none, as in plain words of any encoding.
+    """
+    if data[:1] in _FIRST:
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            return data
+    text = typed_text.decoded(data)
+    start = text.find(b"-----BEGIN PGP MESSAGE-----")
+    return text[start:] if start >= 0 else None
 
 
 def decrypt(data: bytes, what: str, deadline: Deadline) -> Secret:
@@ -77,7 +89,9 @@ def decrypt(data: bytes, what: str, deadline: Deadline) -> Secret:
         ProgramMissing, DeadlinePassed: gpg is missing, or not done in time.
     """
     done = _gpg("--status-fd", "2", "--decrypt", stdin=data, seconds=deadline.limit(SECONDS))
-    if done.returncode != 0 or not done.stdout:
+    # What is wrong with a signature in it also ends gpg with an error; the share shows itself what it is.
+    opened = done.returncode == 0 or b"\n[GNUPG:] DECRYPTION_OKAY\n" in b"\n" + done.stderr
+    if not opened or not done.stdout:
         kind, reason, hint = _reason(done)
         raise kind(f"gpg cannot open {what}: {reason}", hint=hint)
     return log.redact(Secret(done.stdout))

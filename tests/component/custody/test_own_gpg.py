@@ -78,6 +78,22 @@ def test_a_share_is_opened_by_this_persons_gpg(home: Path) -> None:
     assert user.decrypt(message(home), "the share of Alice", Deadline(60)).reveal() == b"the words"
 
 
+def test_a_signature_that_nobody_can_check_keeps_no_share_closed(home: Path, tmp_path: Path) -> None:
+    """Mail programs sign what they encrypt; the share is compared with its commitment anyway."""
+    gpg(home, "--import", stdin=people.secret_key("alice"))
+    sender = tmp_path / "sender"
+    try:
+        gpg(
+            sender, "--passphrase", "", "--quick-gen-key", "Bob <bob@example.com>", "ed25519", "sign", "never"
+        )
+        gpg(sender, "--import", stdin=people.certificate("alice"))
+        to = ("--trust-model", "always", "--recipient", people.FINGERPRINTS["alice"])
+        data = gpg(sender, *to, "--armor", "--sign", "--encrypt", stdin=b"the words").stdout
+    finally:
+        end_gpg(sender)
+    assert user.decrypt(data, "the share of Alice", Deadline(60)).reveal() == b"the words"
+
+
 def test_a_secret_that_gpg_lacks_is_told_from_one_on_a_card(home: Path) -> None:
     data = message(home)
     file = secret_parts(home)[-1]

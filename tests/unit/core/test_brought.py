@@ -17,6 +17,7 @@ from pipeline.core.errors import UsageProblem, WrongPassphrase
 from pipeline.core.secret import Secret
 from pipeline.custody.shares import slip39
 from pipeline.monitoring.notify import address
+from pipeline.openpgp.gnupg import user
 from pipeline.openpgp.key.rewrap import load
 from pipeline.providers.credentials import read_secret
 
@@ -154,6 +155,31 @@ def test_signs_around_the_words_of_shares_are_left_out(change: object) -> None:
     for item, text in zip(data, texts, strict=True):
         assert shares.split(item) == [text.encode()]
     assert shares.split(b"\n".join(data)) == [text.encode() for text in texts]
+
+
+def test_shares_are_found_among_other_words() -> None:
+    one, two = words(), words()
+    mail = (
+        f"Content-Type: text/plain; charset=utf-8\n\nThis is my academic share:\n{one}\n\nThe other:\n{two}\n"
+    )
+    assert shares.split(mail.encode()) == [one.encode(), two.encode()]
+    first, second, *rest = two.split()
+    damaged = " ".join([second, first, *rest])
+    found = shares.split(mail.replace(two, damaged).encode())
+    assert found == [one.encode(), damaged.encode()], "it is not left out"
+    assert shares.split(b"no share at all") == [b"no share at all"]
+
+
+def test_words_are_told_from_an_encrypted_message() -> None:
+    text = words()
+    armored = "-----BEGIN PGP MESSAGE-----\n\nwcDMA\n-----END PGP MESSAGE-----\n"
+    for data in (text.encode("utf-16"), f"“{text}”".encode(), f"\u00a0{text}".encode(), "\u0101".encode()):
+        assert user.message_in(data) is None
+    for around in ("", "Subject: the share\n\n", "\ufeff"):
+        for encoding in ("utf-8", "utf-16"):
+            assert user.message_in((around + armored).encode(encoding)) == armored.encode()
+    for first in (b"\x85\x01\x0c\x03", b"\xc1\xc0\x4c\x03", b"\x84\x5e\x03"):
+        assert user.message_in(first + bytes(range(256))) == first + bytes(range(256))
 
 
 def test_shares_are_told_apart_by_lines_or_by_what_is_between_them() -> None:
