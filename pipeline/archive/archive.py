@@ -37,7 +37,6 @@ AT_ONCE: Final = 64
 _LEAST: Final = 1.0
 """Seconds that a target is waited for at least: where no time is left, its calls say so themselves."""
 
-
 _Details = Callable[[], list[Stored]]
 """Looks at what a target holds of one epoch."""
 
@@ -224,7 +223,7 @@ class Archive:
         """
         count = Counter(name for names in listed.values() for name in names)
         enough = min(self.copies, len(listed))
-        tomorrow = (self.now + self.deadline.dates.off() + AHEAD).strftime("%Y%m%dT%H%M%SZ")
+        tomorrow = self._tomorrow
         known = self._known()
         names = sorted(set(count) if epochs is None else set(count) & set(epochs), reverse=True)
         return sorted(names, key=lambda name: (name not in known and count[name] < enough, name > tomorrow))
@@ -276,9 +275,7 @@ class Archive:
         """
         place = self.targets[target]
         started = time.monotonic()
-        problems: list[str] = []
-        failed: list[OrgkeyError] = []
-        false: set[Slot] = set()
+        problems, failed, false = list[str](), list[OrgkeyError](), set[Slot]()
         digest: Digest | None = None
         for item in _order(stored, known):
             if not item.readable:
@@ -320,12 +317,20 @@ class Archive:
             error.message, error.code, slot, error.hint, True,
         )  # fmt: skip
 
+    @property
+    def _tomorrow(self) -> str:
+        return (self.now + self.deadline.dates.off() + AHEAD).strftime("%Y%m%dT%H%M%SZ")
+
+    def _made(self, item: tuple[str, tuple[Copy, ...]]) -> tuple[bool, bool, str]:
+        """Authentic epochs behind all others: no name that somebody chose, no wrong clock makes the latest."""
+        return any(copy.record for copy in item[1]), item[0] < self._tomorrow, item[0]
+
     def _epochs(self, found: Sequence[tuple[str, tuple[Copy, ...]]]) -> tuple[Epoch, ...]:
         # Of a part of the targets, no more can be asked than that all of them hold it.
         enough = min(self.copies, len({target.domain for target in self.targets.values()}))
         epochs: list[Epoch] = []
         newer_proven = False
-        for name, copies in sorted(found, key=_made, reverse=True):
+        for name, copies in sorted(found, key=self._made, reverse=True):
             entry = self.journal.entry(name) if self.journal else None
             mark = entry.proven() if entry else None
             good = [copy for copy in copies if copy.ok]
@@ -392,8 +397,3 @@ def _known_version(journal: Journal | None, epoch: str, target: str) -> str | No
     entry = journal.entry(epoch) if journal else None
     receipt = entry.receipts().get(target) if entry else None
     return receipt.version if receipt else None
-
-
-def _made(item: tuple[str, tuple[Copy, ...]]) -> tuple[bool, str]:
-    """Authentic epochs behind all others, so that no name that somebody chose stands among them."""
-    return any(copy.record for copy in item[1]), item[0]

@@ -114,6 +114,29 @@ def test_an_old_record_under_a_later_name_is_not_the_latest(world: World) -> Non
     assert all("stands in the place of" in str(copy.problem) for copy in moved.copies)
 
 
+@pytest.mark.parametrize("proven", [False, True])
+def test_a_record_that_is_dated_in_the_future_is_the_latest_only_where_there_is_no_other(
+    world: World, proven: bool
+) -> None:
+    """As one is that an expired key signs, on a host whose clock is ahead: its signature is not."""
+    made = world.mint()
+    late = "2099-01-01T00:00:00Z"
+    data = forged(made, by=ORG, describe=lambda document: document.update(created=late))
+    name = f"20990101T000000Z-{made.manifest.record_id[:8]}"
+    for target in world.targets.values():
+        target.plant(Slot(world.fingerprint, name), data)
+    future = look(world).record()
+    assert future.epoch == name
+    if proven:
+        prove(world, future)
+    world.store(made)
+    if proven:
+        prove(world, made)
+    survey = look(world)
+    latest = survey.latest()
+    assert (latest and latest.name, survey.newest()) == (made.epoch, latest)
+
+
 def test_an_attackers_version_on_top_does_not_hide_the_authentic_one(world: World) -> None:
     made = world.store(world.mint())
     world.targets["b"].plant(slot_of(made), attackers(made))
