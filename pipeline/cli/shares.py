@@ -101,9 +101,8 @@ def split(data: bytes) -> list[bytes]:
     together = _words(" ".join(lines))
     if len(together) % WORDS == 0:  # with nothing between them, they are counted
         return [_joined(together[start : start + WORDS]) for start in range(0, len(together), WORDS)]
-    found = slip39.whole(
-        together[:_LOOKED_AT]
-    )  # with other text around them, as a mail has it, they are looked for
+    # With other text around them, as a mail has it, they are looked for.
+    among = slip39.whole(together[:_LOOKED_AT])
     return list(map(_joined, among or [together]))
 
 
