@@ -322,7 +322,7 @@ class Archive:
         return (self.now + self.deadline.dates.off() + AHEAD).strftime("%Y%m%dT%H%M%SZ")
 
     def _made(self, item: tuple[str, tuple[Copy, ...]]) -> tuple[bool, bool, str]:
-        """Authentic epochs behind all others: no name that somebody chose, no wrong clock makes the latest."""
+        """Authentic epochs behind all others: neither a chosen name nor a wrong clock makes the latest."""
         return any(copy.record for copy in item[1]), item[0] < self._tomorrow, item[0]
 
     def _epochs(self, found: Sequence[tuple[str, tuple[Copy, ...]]]) -> tuple[Epoch, ...]:
