@@ -1,5 +1,6 @@
 # orgkey-escrow: every target works from a fresh clone with Python >= 3.11, make and gpg.
-PYTHON ?= $(shell for v in python3.13 python3.12 python3.11 python3; do $$v -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,13))' 2>/dev/null && echo $$v && break; done)
+# The system's own first: distributions build it with all optimisations. One without venv is of no use here.
+PYTHON ?= $(shell for v in /usr/bin/python3 python3.13 python3.12 python3.11 python3; do $$v -c 'import ensurepip, sys; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,13))' 2>/dev/null && echo $$v && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -18,7 +19,7 @@ help: ## Show the targets
 setup: $(READY) ## Make .venv with everything; the command is then .venv/bin/orgkey
 
 $(READY): requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 found; set PYTHON=/path/to/python" >&2; exit 4; }
+	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 with venv found; on Debian: apt install python3-venv, or set PYTHON=/path/to/python" >&2; exit 4; }
 	@command -v gpg >/dev/null || { echo "gpg is missing; on Debian: apt install gnupg" >&2; exit 4; }
 	@echo "setting up $(VENV) with $(PYTHON); this takes a minute or two" >&2
 	@$(PYTHON) -m venv $(VENV)
