@@ -29,6 +29,17 @@ LONGEST_DAYS = 36500
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,39}\Z")
 
 
+class Beside(str):
+    """A path that is written relative to the configuration's folder.
+
+    Attributes:
+        written: As it is written: the same for all hosts, wherever each has that folder.
+    """
+
+    __slots__ = ("written",)
+    written: str
+
+
 def expand(value: str, info: ValidationInfo) -> str:
     """Expand a leading ``~`` and ``$CREDENTIALS_DIRECTORY`` (systemd), nothing else.
 
@@ -47,9 +58,14 @@ def expand(value: str, info: ValidationInfo) -> str:
                 raise ValueError("$CREDENTIALS_DIRECTORY is not set here")
             value = value.replace(spelled, credentials)
     try:
-        return str(Path(info.context or "") / files.expanded(Path(value)))
+        path = files.expanded(Path(value))
     except LocalFilesProblem as error:
         raise ValueError(error.message) from None
+    if path.is_absolute() or info.context is None:
+        return str(path)
+    beside = Beside(info.context / path)
+    beside.written = str(path)
+    return beside
 
 
 def fingerprint_of(value: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.config.places import AwsPlace
@@ -29,6 +31,13 @@ def test_an_authority_in_a_units_own_directory_is_named_as_in_the_configuration(
         "ca_file": told,
         "proxy": None,
     }
+
+
+@pytest.mark.parametrize("folder", ["/etc/orgkey", "/home/admin/orgkey"])
+def test_an_authority_beside_the_configuration_is_named_as_it_is_written(folder: str) -> None:
+    place = AwsPlace.model_validate({"ca_file": "tls/ca.pem"}, context=Path(folder))
+    assert place.ca_file == f"{folder}/tls/ca.pem"
+    assert way(place)["ca_file"] == "tls/ca.pem"
 
 
 def test_a_proxy_is_named_without_its_login() -> None:
