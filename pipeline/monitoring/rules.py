@@ -346,20 +346,26 @@ def _objective(limit: float | None, passed: Mapping[tuple[str, str], Drilled]) -
     return rules
 
 
-def failures(mine: Sequence[Drilled], targets: Collection[str], record: Record | None = None) -> list[str]:
+def failures(
+    mine: Sequence[Drilled],
+    targets: Collection[str],
+    record: Record | None = None,
+    former: str | None = None,
+) -> list[str]:
     """The newest test restore of each copy and path, where it failed.
 
     Args:
         mine: An epoch's, oldest first.
         targets: The configured targets.
         record: The epoch's record, which says what only people can mend.
+        former: The key's fingerprint, where it is not the present one.
     """
     newest = {(item.copy, item.path): item for item in mine if item.copy in targets}
     healed = {item.copy: item.at for item in mine if item.passed}
     return [
         f"the drill of {item.copy}{'' if item.path == '-' else f' by {item.path}'} failed on "
         f"{item.at:%Y-%m-%d}: {'; '.join(item.problems)}; "
-        f"put that right, then run `{drill.command(record, item.path)}`"
+        f"put that right, then run `{drill.command(record, item.path, former=former)}`"
         for item in newest.values()
         # A copy that was too bad for any path is well once any path opens it.
         if not item.passed and not (item.path == "-" and healed.get(item.copy, item.at) > item.at)

@@ -229,7 +229,8 @@ class _Gate:
                 problems.append(error.message)
                 self._codes.append(error.code)
             drills = [item for item in past.drills if item.epoch == latest.name]
-            problems += rules.failures(rules.credible(drills, self._now), context.config.target)
+            credible, targets = rules.credible(drills, self._now), context.config.target
+            problems += rules.failures(credible, targets, latest.record, context.fingerprint)
             problems += self._unproven(context, latest)
         elif not overview.silences([survey]):  # the targets' rule says already why it is not known
             problems.append("nothing authentic is stored for it")
@@ -238,7 +239,7 @@ class _Gate:
 
     def _unproven(self, context: KeyScope, latest: Epoch) -> list[str]:
         if latest.state not in (EpochState.PROVEN, EpochState.SUPERSEDED):
-            mend = f"run `orgkey drill --fingerprint {context.fingerprint}`"
+            mend = f"run `{drill.command(latest.record, former=context.fingerprint)}`"
             return [f"this host does not know of a drill that proved it; {mend}"]
         drilled, limit = _last_drill(context, latest), self._policy.max_drill_age_days
         age = self._now - drilled if drilled else timedelta()

@@ -183,7 +183,8 @@ def _drill_former(scope: KeyScope, request: DrillRequest) -> FormerDrill:
             raise  # evidence that cannot be kept is a failure
         # Nothing is stored, or every path needs people: the old backups may not open any more.
         code = Code.STALE if isinstance(error, UsageProblem) else error.code
-        return FormerDrill(scope.fingerprint, None, error.message, code)
+        way = f"; {error.hint} (--fingerprint {scope.fingerprint})" if code is Code.STALE else ""
+        return FormerDrill(scope.fingerprint, None, f"{error.message}{way}", code)
     return FormerDrill(scope.fingerprint, done, None, done.code)
 
 
@@ -283,17 +284,21 @@ def unattended_paths(scope: KeyScope, record: Record) -> list[PathEntry]:
     return [path for path in section.paths if {need.holder for need in path.needs} <= machines]
 
 
-def command(record: Record | None, path: str | None = None, *, epoch: str | None = None) -> str:
+def command(
+    record: Record | None, path: str | None = None, *, epoch: str | None = None, former: str | None = None
+) -> str:
     """The command that proves a record: as a ceremony where only people can do it.
 
     Args:
         record: The record.
         path: The custody path that is to be proven; any when ``None``.
         epoch: Its name, where it is not the latest.
+        former: The key's fingerprint, where it is not the present one.
     """
     paths = record.manifest.custody.paths if record else ()
     attended = [entry.name for entry in paths if any(share.checks for share in entry.shares)]
     words = ["orgkey drill", *([f"--epoch {epoch}"] if epoch else [])]
+    words += [f"--fingerprint {former}"] if former else []
     if path in attended:
         words.append(f"--via {path}")
     elif attended and len(attended) == len(paths):

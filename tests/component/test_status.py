@@ -14,7 +14,7 @@ from pipeline.core.clock import stamp
 from pipeline.core.errors import Code
 from pipeline.monitoring.status import Status, status
 from pipeline.record.verify import Record
-from pipeline.workflows.drill import DrillRequest, drill
+from pipeline.workflows.drill import DrillRequest, drill, drill_former
 from tests.support.inmemory import ASSETS, ATTACKER, ORG, World, denied, slot_of, unlocked, unreachable
 
 
@@ -55,12 +55,25 @@ def test_a_former_key_s_failed_drill_breaks_the_gate_until_one_passes(world: Wor
     world.holders["aws"].failures["open"] = denied("holder aws")
     drill(world.context.of(key), DrillRequest())
     assert f"former key {key}: the drill of a by unattended failed on " in broken(world)
+    assert f"then run `orgkey drill --fingerprint {key}`" in broken(world)
     world.holders["aws"].failures.clear()
     world.clock.shift += timedelta(seconds=2)
     assert drill(world.context.of(key), DrillRequest()).code is Code.OK
     assert status(world.context).code is Code.OK
     (its.ledger.own().folder / "000000001.json").unlink()
     assert status(world.context).code is Code.LEDGER_BROKEN
+
+
+def test_a_former_key_that_only_people_open_is_proven_in_a_ceremony(world: World, proven: Record) -> None:
+    key = unlocked(ATTACKER).fingerprint
+    world.key = f'former = ["{key}"]'
+    for holder in world.holders.values():
+        holder.unattended = False
+    world.store(world.mint(key=ATTACKER))
+    assert f"run `orgkey drill --fingerprint {key} --via unattended`" in broken(world)
+    (former,) = drill_former(world.context, DrillRequest())
+    assert former.problem is not None
+    assert former.problem.endswith(f"name one with --via; it has unattended (--fingerprint {key})")
 
 
 def test_a_former_key_s_drill_from_the_future_breaks_the_gate(world: World, proven: Record) -> None:
