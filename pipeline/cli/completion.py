@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import typer
 
-from pipeline.core.typed_text import fingerprint
+from pipeline.core.typed_text import decoded, fingerprint
 
 _MOST: Final = 300
 """Entries of the ledger that are read, the last ones: somebody waits."""
@@ -41,7 +41,7 @@ class LocalNames:
         """The configuration; it is not validated."""
         from pipeline import config
 
-        return tomllib.loads(_read(config.locate(self.given.get("config"))).decode())
+        return tomllib.loads(decoded(_read(config.locate(self.given.get("config")))).decode())
 
     def pins(self) -> list[str]:
         """The fingerprints of the Org Key and of former ones."""

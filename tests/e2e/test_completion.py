@@ -126,7 +126,8 @@ def test_certificates_are_offered_with_their_folder(host: Path) -> None:
 
 
 def test_a_configuration_and_a_state_that_are_named_are_read(host: Path) -> None:
-    (host / "orgkey.toml").rename(host / "other.toml")
+    (host / "other.toml").write_bytes((host / "orgkey.toml").read_text().encode("utf-8-sig"))
+    (host / "orgkey.toml").unlink()
     (host / "state").rename(host / "elsewhere")
     line = "orgkey drill --config other.toml --state-dir elsewhere"
     assert completed(host, f"{line} --epoch 2026") == [NEW]
