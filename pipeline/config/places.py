@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from pipeline.config._base import LONGEST_DAYS, FilePath, Strict, Text, expand, matching
+from pipeline.config._base import LONGEST_DAYS, Beside, FilePath, Strict, Text, expand, matching
 from pipeline.core.errors import UsageProblem
 
 # What a client or a server on the way takes out of a path, so that another path is asked.
@@ -82,6 +82,11 @@ class Reached(Strict):
         if not re.match(PROXY, value):
             raise ValueError('a proxy looks like http://proxy.example.com:3128; "none" uses none')
         return value.rstrip("/")
+
+    @property
+    def written_ca_file(self) -> str | None:
+        """``ca_file`` as it is written: two hosts may have the configuration's folder at different places."""
+        return self.ca_file.written if isinstance(self.ca_file, Beside) else self.ca_file
 
 
 class VaultPlace(Reached):

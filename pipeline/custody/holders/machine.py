@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from pipeline.config._base import Beside
 from pipeline.core.errors import OrgkeyError, UsageProblem, WrongShare
 from pipeline.core.finding import Finding, Level
 from pipeline.core.secret import Secret
@@ -88,9 +87,7 @@ def way(place: VaultPlace | AwsPlace) -> Coordinates:
     """
     from pipeline.providers import proxy
 
-    file, handed = place.ca_file, os.environ.get("CREDENTIALS_DIRECTORY")
-    if isinstance(file, Beside):  # two hosts may have their configurations in folders of different names
-        file = file.written
-    elif file and handed and Path(file).is_relative_to(handed):  # each unit has a directory of its own
+    file, handed = place.written_ca_file, os.environ.get("CREDENTIALS_DIRECTORY")
+    if file and handed and Path(file).is_relative_to(handed):  # each unit has a directory of its own
         file = f"$CREDENTIALS_DIRECTORY/{Path(file).relative_to(handed)}"
     return {"ca_file": file, "proxy": proxy.configured(place)}
