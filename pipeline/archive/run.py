@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeline.archive import journal
 from pipeline.archive.archive import Archive
@@ -23,7 +23,7 @@ from pipeline.archive.catalog import Catalog
 from pipeline.archive.journal import Journal
 from pipeline.config import Config
 from pipeline.config.identities import IdentityName
-from pipeline.core import log
+from pipeline.core import files, log
 from pipeline.core.clock import Clock, Deadline
 from pipeline.core.errors import OrgkeyError
 from pipeline.core.reporter import Reporter
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from pipeline.openpgp.proofs import Prestarted
 
 Role = IdentityName
+_EVIDENCE: Final = 64 * 1024
+"""What an epoch in the journal, its certificate and ledger entries take, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,21 @@ class KeyScope(Run):
         from pipeline.openpgp.gnupg import home
 
         with journal.lock(self.root):
+            self.require_room()
             home.sweep_orphans()
             if failure is None:
                 yield
                 return
             with self.recorded(failure):
                 yield
+
+    def require_room(self) -> None:
+        """See that evidence can be kept here: before the work, and before people bring their shares.
+
+        Raises:
+            LocalFilesProblem: The disk refuses.
+        """
+        files.check_new(files.private_directory(self.root) / "evidence", _EVIDENCE)
 
     @contextmanager
     def prover(self) -> Iterator[None]:

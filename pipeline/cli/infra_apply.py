@@ -39,8 +39,11 @@ def apply(
         if not yes:
             with context.deadline.paused():
                 _ask(count, shown if call.quiet else [])
+    pinned = is_pinned(context)
+    if pinned:
+        context.require_room()
     mended = provision.mend(context, found)
-    if is_pinned(context):
+    if pinned:
         provision.remember(context, found, mended)
     document = InfraApplyDocument.of(
         found.plan,

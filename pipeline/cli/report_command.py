@@ -83,6 +83,8 @@ def report(
     if chosen is Format.PDF or bundle is not None:
         demand_typst()
     context = call.context()
+    if out_file is not None or bundle is not None:
+        context.require_room()
     _catch_up(context)
     found = build(context, since=begin)
     written: dict[str, str] = {}

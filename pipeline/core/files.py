@@ -194,10 +194,14 @@ def check_folder(path: Path) -> None:
         raise LocalFilesProblem(f"{path} is not a folder", hint="make it first, or name another one")
 
 
-def check_new(path: Path) -> None:
+def check_new(path: Path, room: int = 4096) -> None:
     """See that a new file or folder can be made: before the work whose result is to go there.
 
     Something is written beside it and removed.
+
+    Args:
+        path: Where it is to appear.
+        room: How many bytes it needs at least.
 
     Raises:
         LocalFilesProblem: Something is there, if only a link that leads nowhere; or the disk refuses.
@@ -209,7 +213,7 @@ def check_new(path: Path) -> None:
             temporary, stream = _temporary(path, 0o600)
             try:
                 with stream:
-                    stream.write(bytes(4096))
+                    stream.write(bytes(room))
                     stream.flush()
                     os.fsync(stream.fileno())
             finally:

@@ -168,6 +168,7 @@ def restore(
     Raises:
         OrgkeyError: No path opens the record, or the file cannot be written; then there is no file.
     """
+    files.check_new(request.out, len(found.record.data))  # before people bring their shares
     opened = unseal(found.record, holders, request.unseal, found.others)
     written = passphrase.written(opened.raw)
     if request.original:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,28 @@ def test_the_time_that_a_person_takes_for_a_passphrase_is_not_the_runs(world: Wo
     deadline = Deadline(60, clock)
     restore(found, RestoreRequest(out), MemoryEstate(world), lambda: clock.pass_(NEW), deadline)
     assert 0 < deadline.left() <= 60
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file may grow beyond 4 KiB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_without_room_for_the_key_is_told_before_anybody_is_asked(
+    world: World, out: Path, small_files: None
+) -> None:
+    world.store(world.mint())
+    world.holders.clear()  # opening a share would be another failure
+    failing(world, out, LocalFilesProblem, ask=never)
+
+
+def test_a_disk_without_room_for_evidence_is_told_before_the_work(world: World, small_files: None) -> None:
+    with pytest.raises(LocalFilesProblem, match="cannot write"), world.context.locked():
+        raise AssertionError("the work has begun")
 
 
 def test_the_file_is_the_owners_alone_whatever_the_umask(world: World, out: Path) -> None:

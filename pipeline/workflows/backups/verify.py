@@ -150,6 +150,7 @@ def verify_backups(context: KeyScope, request: VerifyRequest) -> VerifyOutcome:
     from pipeline.openpgp.gnupg import home as gnupg_home
 
     gnupg_home.sweep_orphans()
+    context.require_room()
     places, past = Places(context.config.backups), _past(context)
     selection = request.selection.in_turn(past)
     now = context.clock.now()

@@ -88,6 +88,7 @@ def make(
 
     files.check_new(out)
     pdf.demand_typst()
+    scope.require_room()
     catalog = scope.archive("driller").catalog()
     record = catalog.record(epoch)
     if epoch is None:
