@@ -79,9 +79,9 @@ def examine(context: KeyScope, *, try_writing: bool = False) -> list[Finding]:
     ]
     # Before the others, which see what was written.
     trials = [("doctor", check) for check in tried]
-    return list(
-        dict.fromkeys((*_results(trials), *_results(checks)))
-    )  # what several logins see is listed once
+    found = (*_results(trials), *_results(checks))
+    clock = _results([("clock", partial(_clock, context))])  # the servers have told their time by now
+    return list(dict.fromkeys((*found, *clock)))  # what several logins see is listed once
 
 
 def foretell(context: KeyScope) -> list[Finding]:
@@ -229,6 +229,13 @@ def _state(root: Path) -> list[Finding]:
 def _journal(context: KeyScope) -> list[Finding]:
     context.journal.check()
     return []
+
+
+def _clock(context: KeyScope) -> list[Finding]:
+    """Whether this host's clock is right by the servers that were asked."""
+    context.deadline.require_clock()
+    seen = context.deadline.dates.seen
+    return [Finding(Level.OK, "clock", "as the servers' clocks have it")] if seen else []
 
 
 def _writable(root: Path) -> Path:

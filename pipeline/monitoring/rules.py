@@ -139,7 +139,7 @@ def ages(policy: Policy, latest: Epoch, age: float, drill_age: float | None) -> 
         # No age limit would ever be reached: a clock was wrong, then or now.
         text = "the escrow or its drill is dated in the future: check the clocks of the hosts"
         rules.append(Rule("clock", False, text))
-    mend = "export the key again and run `orgkey escrow`, or run `orgkey custody rotate`"
+    mend = "run `orgkey custody rotate`: an export of the same key makes no new epoch"
     return rules + aged("the escrow", "max_age_days", policy.max_age_days, age, mend)
 
 
@@ -174,16 +174,15 @@ def proofs(
         by_path[path] = item.at
         if not item.replaced:
             by_copy[copy] = item.at
-    for kind, option, wanted, times in (
-        ("copy", "--from", copies, by_copy),
-        ("path", "--via", names, by_path),
+    for kind, again, wanted, times in (
+        ("copy", f"{drill.command(record)} --from", copies, by_copy),
+        ("path", "orgkey drill --via", names, by_path),
     ):
         rule = f"max_{kind}_drill_age_days"
         limit = getattr(policy, rule)
         if limit is not None:
             rules += [
-                _proven(kind, name, rule, limit, times.get(name), now, f"orgkey drill {option} {name}")
-                for name in wanted
+                _proven(kind, name, rule, limit, times.get(name), now, f"{again} {name}") for name in wanted
             ]
     present = {pair: item for pair, item in passed.items() if item.copy in targets}
     return rules + _objective(policy.rto_seconds, present)

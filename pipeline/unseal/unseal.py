@@ -136,7 +136,7 @@ def unseal(
             # Which of several is not for the program to choose.
             failures[path.name] = NotEnoughShares(
                 f"it needs the shares of {' and '.join(people)}",
-                hint=f"bring them with --via {path.name}: at a terminal, or with --share FILE",
+                hint=f"bring the shares with --via {path.name}: at a terminal, or with --share FILE",
             )
             continue
         because = [f"{name}: {error.message}" for name, error in failures.items()]
@@ -154,8 +154,7 @@ def _no_path(failures: Mapping[str, OrgkeyError]) -> OrgkeyError:
     if len(failures) == 1 and not isinstance(cause, NotEnoughShares):
         return cause
     reasons = "; ".join(f"{name}: {error.message}" for name, error in failures.items())
-    hints = [error.hint for error in failures.values() if isinstance(error, NotEnoughShares)]
-    hint = cause.hint if cause.hint in hints or not hints else f"{cause.hint}; or: {hints[0]}"
+    hint = "; or: ".join(dict.fromkeys([cause.hint, *(error.hint for error in failures.values())]))
     return type(cause)(f"no custody path opens this record: {reasons}", hint=hint)
 
 

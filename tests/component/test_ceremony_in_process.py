@@ -226,11 +226,15 @@ def test_the_only_path_of_people_is_offered_when_no_machine_opens_it(tmp_path: P
     assert "custodians: " in caught.value.message
 
 
-def test_of_several_paths_of_people_none_is_chosen_for_them(world: World, scene: Scene) -> None:
-    world.holders["aws"].failures["open"] = denied("holder aws")
+@pytest.mark.parametrize("machine", [denied("holder aws"), NotEnoughShares("not asked", hint="allow it")])
+def test_of_several_paths_of_people_none_is_chosen_for_them(
+    machine: OrgkeyError, world: World, scene: Scene
+) -> None:
+    world.holders["aws"].failures["open"] = machine
     with pytest.raises(OrgkeyError, match="custodians: it needs the shares of custodians") as caught:
         opened(world, scene.new, UnsealRequest(ask=never))
-    assert "--via" in caught.value.hint
+    assert "--via custodians" in caught.value.hint
+    assert machine.hint in caught.value.hint, "each path is a way out"
 
 
 # -- drills ------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,21 @@ def test_the_doctor_sees_that_a_drill_would_have_no_room(
     monkeypatch.setattr(os, "statvfs", lambda _: small)
     found = doctor.examine(world.context)
     assert any(item.code is Code.LOCAL_FILES and "prove the key" in item.message for item in found), found
+
+
+@pytest.mark.parametrize(
+    ("ahead", "level", "code"),
+    [(timedelta(), Level.OK, Code.OK), (timedelta(days=700), Level.FAIL, Code.LOCAL_FILES)],
+)
+def test_the_clock_is_judged_by_what_the_servers_say(
+    ahead: timedelta, level: Level, code: Code, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_implementations", lambda _: [])
+    context = world.context
+    assert "clock" not in {item.subject for item in doctor.examine(context)}, "no server was asked"
+    context.deadline.note_date("vault", format_datetime(datetime.now(UTC) + ahead))
+    (found,) = (item for item in doctor.examine(context) if item.subject == "clock")
+    assert (found.level, found.code) == (level, code)
 
 
 def test_the_doctor_names_an_implementation_that_does_not_work(

@@ -130,7 +130,7 @@ def test_an_age_is_told_in_days_with_its_limit_and_what_to_do() -> None:
     assert (drill.subject, escrow.subject) == ("", "")
     assert drill.text == "the last drill is 0.3 days old, policy.max_drill_age_days is 5"
     assert escrow.text.startswith(
-        "the escrow is 1.3 days old, policy.max_age_days is 1; export the key again"
+        "the escrow is 1.3 days old, policy.max_age_days is 1; run `orgkey custody rotate`"
     )
 
 
