@@ -143,6 +143,11 @@ def explain(broken: NoAnswer, what: str, route: Route, *, where: str, setting: s
         if "EOF occurred" in text or "ECONNRESET" in text:
             way = proxy.effective(route.place, broken.url)
             text = hear(route.address, proxy=way, seconds=route.seconds, pair=route.pair) or text
+    if table == "connection" and (way := proxy.effective(route.place, broken.url)):
+        source = proxy.setting(route.place, broken.url)
+        where = (
+            f"{where} (by the proxy {proxy.without_login(way)}, from {source})"  # it may be the silent one
+        )
     text, kinds = one_line(text), failures.class_names(error)
     if any(isinstance(each, ConnectionRefusedError) for each in chain):
         kinds |= {"ConnectionRefusedError"}

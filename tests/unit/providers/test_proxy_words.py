@@ -17,11 +17,11 @@ ADDRESS = "https://vault.example:40700"
 PROXY = "http://127.0.0.1:40712"
 
 
-def explained(text: str) -> OrgkeyError:
+def explained(text: str, reason: Exception | None = None, proxy: str = PROXY) -> OrgkeyError:
     place = VaultTargetConfig(
-        kind="vault", address=ADDRESS, mount="orgkey", prefix="records", controlled_by=("team",), proxy=PROXY
+        kind="vault", address=ADDRESS, mount="orgkey", prefix="records", controlled_by=("team",), proxy=proxy
     )
-    broken = NoAnswer(ADDRESS, ProxyError("no tunnel", OSError(text)))
+    broken = NoAnswer(ADDRESS, reason or ProxyError("no tunnel", OSError(text)))
     return unanswered.explain(
         broken,
         "target vault, read",
@@ -45,6 +45,13 @@ def test_the_answer_decides_and_no_digits_elsewhere(text: str, kind: type[Orgkey
     error = explained(text)
     assert type(error) is kind
     assert said in error.message
+
+
+@pytest.mark.parametrize("reason", [TimeoutError(), ConnectionResetError(104, "Connection reset by peer")])
+def test_a_proxy_on_the_way_is_named_where_nobody_answers(reason: Exception) -> None:
+    told = f"vault at {ADDRESS} (by the proxy {PROXY}, from proxy in the configuration)"
+    assert told in explained("", reason).message
+    assert "proxy" not in explained("", reason, "none").message
 
 
 @pytest.mark.parametrize(
