@@ -25,7 +25,7 @@ from pipeline.config.holders import HolderConfig, KmsHolderConfig, TransitHolder
 from pipeline.config.identities import IdentityConfig, VaultIdentity
 from pipeline.config.places import S3TargetConfig, VaultPlace
 from pipeline.core.clock import stamp
-from pipeline.core.errors import Code, OrgkeyError, first_of
+from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.isolation import isolated
 from pipeline.core.text import counted
 from pipeline.custody.shares import paths
@@ -87,6 +87,7 @@ class Exposure:
         facts: What servers say, in words.
         unknown: What could not be found out.
         names: What custodians are called, by party.
+        all_read: Whether all that is stored was looked at.
         code: How the run ends.
     """
 
@@ -99,12 +100,13 @@ class Exposure:
     facts: tuple[str, ...]
     unknown: tuple[str, ...]
     names: Mapping[str, str]
+    all_read: bool
     code: Code
 
     @property
     def basis(self) -> str:
         """What it was computed from where no epoch was seen: no answer is not an empty answer."""
-        seen = "nothing authentic is stored yet" if self.code is Code.OK else "what is stored is not known"
+        seen = "nothing authentic is stored yet" if self.all_read else "what is stored is not known"
         return f"{seen}: computed from the configuration and the servers"
 
     @property
@@ -299,7 +301,8 @@ def expose(context: KeyScope, surveys: Sequence[Catalog] | None = None) -> Expos
         facts=tuple(control.facts),
         unknown=tuple(dict.fromkeys(unknown)),
         names=_names([epoch.record for epoch in epochs if epoch.record], control.described),
-        code=Code.OK if first_of(item.code for item in silent) is Code.OK else Code.DEGRADED,
+        all_read=not silent,
+        code=Code.DEGRADED if unknown else Code.OK,
     )
 
 

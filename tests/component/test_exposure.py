@@ -104,6 +104,7 @@ def test_a_holder_that_cannot_be_asked_hides_nobody_who_could_use_it(world: Worl
     found = told(world.context)
     assert [item for item in before if item not in parties(found)] == []
     assert any(text.startswith("holder vault: ") for text in found.unknown)
+    assert (found.all_read, found.code) == (True, Code.DEGRADED), "who could use it beside them is not known"
 
 
 def test_a_holder_that_the_configuration_has_no_more_is_controlled_by_whoever_has_it(world: World) -> None:
