@@ -179,6 +179,7 @@ def _answer_with(**changes: object) -> str:
         {"result__integrity": "perfect"},
         {"result__engine": "another"},
         {"result__signed_by": "nobody"},
+        {"result__engine": "gnupg", "result__signed_by": "A" * 40},
         {"result__more": 1},
         {"more": 1},
         {"worker": ""},

@@ -60,6 +60,13 @@ class AnsweredResult(Exact):
     engine: Literal["orgkey", "gnupg"]
     signed_by: Annotated[str, Field(pattern=r"^(?:[0-9A-F]{40}|[0-9A-F]{64})$")] | None
 
+    @model_validator(mode="after")
+    def _of_engine(self) -> Self:
+        # This side's own engine is held against it in what both look at: gpg looks at no signature.
+        if self.engine == "gnupg" and self.signed_by is not None:
+            raise ValueError("gpg does not say who signed the content")
+        return self
+
 
 class AnsweredError(Exact):
     """What is wrong with the backup, or why it was not read."""
