@@ -23,6 +23,7 @@ class Check:
         self.what = f"target {name}, check"
         self._subject = f"target {name}"
         self._findings: list[Finding] = []
+        self._unseen: list[str] = []
 
     def run(self, first: Iterable[Callable[[], None]], then: Iterable[Callable[[], None]]) -> list[Finding]:
         """Take each look; what was found before one breaks stays, and so do the others.
@@ -38,8 +39,13 @@ class Check:
                 if vital:
                     return self._findings
         if not self._findings:
-            self._add(Level.OK, self._good)
+            unseen = f"; not seen: {', '.join(self._unseen)}" if self._unseen else ""
+            self._add(Level.OK, f"{self._good}{unseen}")
         return self._findings
+
+    def unseen(self, what: str) -> None:
+        """Note what could not be looked at: nothing is wrong with it as far as was seen."""
+        self._unseen.append(what)
 
     def fail(self, message: str, hint: str, code: Code = Code.USAGE) -> None:
         """Note a failure; once, where several looks meet it."""

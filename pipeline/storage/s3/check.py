@@ -109,7 +109,9 @@ class S3Check(Check):
     def versioning(self) -> None:
         """Whether the bucket keeps versions."""
         answer = self._ask("get_bucket_versioning", {"VersioningNotConfigured"})
-        if answer is not None and answer.get("Status") != "Enabled":
+        if answer is None:
+            self.unseen("whether the bucket keeps versions")
+        elif answer.get("Status") != "Enabled":
             self.fail(
                 f"bucket {self._settings.bucket} keeps no versions: a record that is overwritten is gone",
                 "enable versioning: aws s3api put-bucket-versioning",
@@ -119,6 +121,7 @@ class S3Check(Check):
         """Whether the bucket has the Object Lock that the configuration asks for."""
         answer = self._ask("get_object_lock_configuration", _NO_LOCK)
         if answer is None:
+            self.unseen("whether the bucket locks")
             return
         bucket, mode = self._settings.bucket, self._settings.lock_mode
         configuration = answer.get("ObjectLockConfiguration") or {}
@@ -138,8 +141,11 @@ class S3Check(Check):
 
     def public(self) -> None:
         """Whether everybody may read the bucket."""
-        status = self._ask("get_bucket_policy_status", {"NoSuchBucketPolicy"}) or {}
-        grants = (self._ask("get_bucket_acl", set()) or {}).get("Grants") or ()
+        policy = self._ask("get_bucket_policy_status", {"NoSuchBucketPolicy"})
+        acl = self._ask("get_bucket_acl", set())
+        if policy is None or acl is None:
+            self.unseen("whether the bucket is public")
+        status, grants = policy or {}, (acl or {}).get("Grants") or ()
         grantees = [str(grant.get("Grantee", {}).get("URI", "")) for grant in grants]
         if status.get("PolicyStatus", {}).get("IsPublic") or any(uri.endswith(_EVERYONE) for uri in grantees):
             self.fail(

@@ -151,8 +151,9 @@ class VaultCheck(Check):
         self._session.demand_versions(mount, self.what)
         try:
             config = self._session.read(f"{mount}/config", self.what)
-        except Denied:
-            return  # a right that a small policy does not give
+        except Denied:  # a right that a small policy does not give
+            self.unseen(f"how many versions {mount} keeps, and for how long")
+            return
         if config is None:
             raise not_vault(self.what, f"configuration of {mount}")
         self._expiry(f"mount {mount}", config, f"vault write {mount}/config delete_version_after=0s")
@@ -172,7 +173,7 @@ class VaultCheck(Check):
                     remedy = f"vault kv metadata put -delete-version-after=0s {where}"
                     self._expiry(f"entry {where}", settings, remedy)
         except Denied:
-            return
+            self.unseen("the entries' own settings")
 
     def _expiry(self, where: str, settings: Mapping[str, Any], remedy: str) -> None:
         after = str(settings.get("delete_version_after") or "")

@@ -295,6 +295,27 @@ def test_doctor_stores_no_more_where_checksums_are_ignored(tmp_path: Path) -> No
     assert stored.path.partition("?")[0].removeprefix("/b/") in finding.message
 
 
+def test_what_doctor_could_not_see_of_a_bucket_is_named(tmp_path: Path) -> None:
+    def script(asked: Asked) -> Answer:
+        if "versions" in asked.path:
+            return Answer(200, LISTING, content_type="application/xml")
+        status, code = 403, "AccessDenied"
+        if asked.method == "HEAD":
+            status, code = 404, "NoSuchKey"
+        elif asked.method == "PUT" and asked.path.startswith("/b/r/"):
+            status, code = 400, "BadDigest"
+        return Answer(status, xml(code), content_type="application/xml")
+
+    with ScriptedServer(script) as server:
+        place = S3TargetConfig(
+            kind="s3", bucket="b", endpoint_url=server.url, prefix="r", controlled_by=("x",)
+        )
+        good, _ = S3Backend("s3", place, aws(server.url, tmp_path)).check()
+    assert good.message.endswith(
+        "not seen: whether the bucket keeps versions, whether the bucket locks, whether the bucket is public"
+    )
+
+
 @pytest.mark.parametrize("status", [204, 403])
 def test_what_a_question_of_doctor_stored_is_taken_back_where_that_is_permitted(
     tmp_path: Path, status: int
