@@ -23,8 +23,8 @@ from typing import Any, Final, NoReturn
 
 import pipeline
 from pipeline.cli.fleet_members import FleetMember
+from pipeline.core import retry
 from pipeline.core.errors import Code, OrgkeyError
-from pipeline.core.retry import SilentServers
 
 _NOT_LOADED: Final = (
     "pipeline.cli.",
@@ -41,7 +41,6 @@ _LIBRARIES: Final = (
     "botocore.httpsession",
     "jinja2",
     "prometheus_client",
-    "tenacity",
     "pysequoia",
     "ssl",
 )
@@ -111,6 +110,7 @@ class _Running:
 def preload() -> None:
     """Import what members use, and what takes long to load; nothing is contacted, nothing secret is read."""
     gc.disable()
+    retry.load()
     for name in _LIBRARIES:
         importlib.import_module(name)
     for found in pkgutil.walk_packages(pipeline.__path__, "pipeline."):
@@ -176,7 +176,7 @@ def _be(one: _Running, line: Sequence[str], silences: Path) -> NoReturn:
         for number, target in ((nothing, 0), (one.answer, 1), (one.said, 2)):
             os.dup2(number, target)
         os.closerange(3, 1 << 16)
-        SilentServers.folder = silences
+        retry.SilentServers.folder = silences
         from pipeline.cli import app
 
         sys.argv = ["orgkey", *line]

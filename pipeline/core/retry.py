@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import logging
 import random
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final, TypeVar, cast
 
 from pipeline.core.clock import Clock, Deadline, SystemClock
@@ -30,6 +32,17 @@ if TYPE_CHECKING:
 P = TypeVar("P")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+
+def load() -> None:
+    """Import tenacity, without Tornado: it takes that for coroutines, 40 ms of a run where Dask brings it."""
+    if "tenacity" in sys.modules or "tornado" in sys.modules:
+        return
+    sys.modules["tornado"] = cast(ModuleType, None)  # "is not there", to whoever imports it
+    try:
+        import tenacity  # noqa: F401 - it is loaded from now on
+    finally:
+        del sys.modules["tornado"]
 
 
 def worth_another_attempt(error: BaseException) -> bool:
@@ -196,6 +209,7 @@ class Retrier:
             DeadlinePassed: The time is up; the last failure is named in the message.
             OrgkeyError: The last failure, unchanged.
         """
+        load()
         import tenacity
 
         self.deadline.check()

@@ -49,7 +49,9 @@ def test_what_a_fleet_is_forked_from_has_no_dask_and_one_thread() -> None:
         "from pipeline.cli import fleet_run\n"
         "fleet_run.preload()\n"
         "assert 'pipeline.sources.backups.crew.dispatch_client' in sys.modules\n"
-        "print(*{'dask', 'distributed'} & sys.modules.keys(), *threading.enumerate()[1:])\n"
+        "assert 'tenacity' in sys.modules\n"
+        "print(*{'dask', 'distributed', 'tornado'} & sys.modules.keys(), *threading.enumerate()[1:])\n"
+        "import tornado\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60

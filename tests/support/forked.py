@@ -31,7 +31,7 @@ import typer
 
 from pipeline.cli.app import app
 from pipeline.config import parse
-from pipeline.core import hardening
+from pipeline.core import hardening, retry
 from pipeline.core.clock import Deadline
 from pipeline.record import verify
 from tests.support import configtext, forkserver
@@ -44,7 +44,7 @@ _LATE: Final = (
     "_strptime", "botocore.session", "cryptography.hazmat.decrepit.ciphers.modes",
     "cryptography.hazmat.primitives.asymmetric.x25519", "cryptography.hazmat.primitives.kdf.hkdf",
     "cryptography.hazmat.primitives.serialization", "ctypes", "encodings.utf_16_be",
-    "pydantic.type_adapter", "pysequoia", "rfc8785", "shamir_mnemonic", "tenacity", "tests.support.faulty",
+    "pydantic.type_adapter", "pysequoia", "rfc8785", "shamir_mnemonic", "tests.support.faulty",
     "typer._adapters", "typer._click.decorators", "pgpy",
 )  # fmt: skip
 """What functions import when they run."""
@@ -227,6 +227,7 @@ def _import_everything() -> None:
         for name in _LATE:
             with suppress(ImportError):  # what a release of a library has, another one has not
                 importlib.import_module(name)
+    retry.load()
     _read_descriptions()
     _build_commands()
     parse(configtext.GOOD.encode(), Path("orgkey.toml"))  # the patterns of its settings, compiled once
