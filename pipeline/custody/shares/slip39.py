@@ -182,12 +182,14 @@ def whole(words: Sequence[str]) -> list[Sequence[str]]:
         words: A text, in lower case.
 
     Returns:
-        The words of each share that is whole; of one that is damaged, those that may be its.
+        The words of each share that is whole, and of one beside it that is damaged those that may be its;
+        nothing where none is whole.
     """
     from shamir_mnemonic.wordlist import WORDLIST
 
     known = frozenset(WORDLIST)
     found: list[Sequence[str]] = []
+    any_whole = False
     for listed, group in groupby(words, known.__contains__):
         run = list(group) if listed else []
         start = left = 0
@@ -198,8 +200,9 @@ def whole(words: Sequence[str]) -> list[Sequence[str]]:
                 continue
             found += [run[left:start]] * (start - left >= _NEARLY) + [piece]
             start = left = start + WORDS
+            any_whole = True
         found += [run[left:]] * (len(run) - left >= _NEARLY)
-    return found
+    return found if any_whole else []
 
 
 def unknown(words: Sequence[str]) -> str | None:

@@ -167,7 +167,8 @@ def test_shares_are_found_among_other_words() -> None:
     damaged = " ".join([second, first, *rest])
     found = shares.split(mail.replace(two, damaged).encode())
     assert found == [one.encode(), damaged.encode()], "it is not left out"
-    assert shares.split(b"no share at all") == [b"no share at all"]
+    for nothing in ("no share at all", f"aca demic {' '.join(rest)}", f"{damaged} more"):
+        assert shares.split(nothing.encode()) == [nothing.encode()], "its error counts all words"
 
 
 def test_words_are_told_from_an_encrypted_message() -> None:
