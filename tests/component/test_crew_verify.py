@@ -13,6 +13,7 @@ import pytest
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.evidence.ledger import drill_history
+from pipeline.evidence.ledger.backup_history import BackupHistory
 from pipeline.openpgp.gnupg.driver import GnuPG
 from pipeline.sources.backups.crew.answer import Answer
 from pipeline.sources.backups.crew.crew_key import CrewKey, public_bytes
@@ -143,6 +144,25 @@ def test_what_no_machine_answers_for_has_failed(world: World, sources: list[Back
     found = verified(world, sources, Silent())
     assert {item.code for item in found.backups} == {Code.UNREACHABLE}
     assert not any(item.ok for item in found.backups)
+
+
+@pytest.mark.parametrize("mac", ["0" * 64, None])
+def test_what_nobody_has_said_takes_no_proof_back(
+    world: World, sources: list[BackupSource], mac: str | None
+) -> None:
+    class Forger(Crew):
+        def answered(self, ticket: Ticket, line: str) -> str:
+            error = {"code": 23, "message": "it was altered", "hint": "take another"}
+            told = json.loads(line) | {"mac": mac, "result": None, "sha256": None, "error": error}
+            return canonical(told).decode()
+
+    assert verify_backups(world.context, unwatched.request(sources)).code is Code.OK
+    found = verified(world, sources, Forger())
+    assert found.code is Code.INTEGRITY
+    assert {item.code for item in found.backups} == {Code.INTEGRITY}
+    entered = drill_history.read(world.context.ledger.each()).backups
+    history = BackupHistory.of(entered, ())
+    assert all(history.verified(item.location, item.state) for item in sources)
 
 
 def test_progress_is_told_while_answers_come_in(world: World, sources: list[BackupSource]) -> None:

@@ -100,11 +100,13 @@ class CrewReading:
         found: What the backup was, or what is wrong.
         worker: The machine whose word it is; ``None`` where this one has read it, or nobody has.
         seconds: How long reading took.
+        refused: Whether what came back is nobody's word: it says nothing of the backup.
     """
 
     found: Reading
     worker: str | None = None
     seconds: float = 0.0
+    refused: bool = False
 
 
 def read_by_crew(
@@ -241,18 +243,18 @@ def _entered(known: str, ticket: IssuedTicket, came: str | OrgkeyError) -> CrewR
         return CrewReading(Reading(came))
     answer = isolated(lambda: Answer.read(came), "the answer", IntegrityProblem)
     if isinstance(answer, OrgkeyError):
-        return CrewReading(Reading(answer))
+        return CrewReading(Reading(answer), refused=True)
     if answer.mac is None and answer.error is not None:  # anybody may have written it: it decides nothing
         error = answer.error.error()
         unopened = type(error)(f"{answer.worker} did not read it: {error.message}", hint=error.hint)
-        return CrewReading(Reading(unopened))
+        return CrewReading(Reading(unopened), refused=True)
     refused = isolated(lambda: answer.check(ticket.mac), "the answer", IntegrityProblem)
     if refused is None and answer.id != known:
         refused = IntegrityProblem(
             f"the answer of {answer.worker} is for another ticket", hint="find out who carries answers"
         )
     if refused is not None:
-        return CrewReading(Reading(refused))
+        return CrewReading(Reading(refused), refused=True)
     return CrewReading(answer.reading(), answer.worker, answer.seconds)
 
 

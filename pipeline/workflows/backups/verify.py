@@ -181,7 +181,11 @@ def verify_backups(context: KeyScope, request: VerifyRequest) -> VerifyOutcome:
                 modified=stamp(source.modified) if source.modified else None,
             )  # fmt: skip
             if (answer := answered.get(source)) is not None:
-                return _entered(item, known, answer.found, answer.seconds + item.seconds, answer.worker)
+                made = _entered(item, known, answer.found, answer.seconds + item.seconds, answer.worker)
+                if answer.refused:  # the run's verdict, and none on the bytes: these were not read
+                    unread = {"code": int(Code.UNREACHABLE)}
+                    made = replace(made, recorded=made.recorded.model_copy(update=unread))
+                return made
             context.reporter.progress(f"reading {source.name}")
             found = _read(item, known, reader, request.engine, deadline, progress.add, expected(source))
             progress.next()
