@@ -57,12 +57,13 @@ def examine(context: KeyScope, *, try_writing: bool = False) -> list[Finding]:
     live_places = config.key.live_places if config.key else ()
     writer, driller = context.backends("writer"), context.backends("driller")
     tried = [it.try_writing for it in writer.targets().values() if try_writing and isinstance(it, Tried)]
+    makes = not _only_proves(config)
     at_servers: list[Check] = [
-        *(target.check for target in writer.targets().values()),
+        *(target.check for target in writer.targets().values() if makes),
         *(it.check for name, it in driller.targets().items() if not _shared(config, "driller", name)),
-        *(holder.check for holder in writer.holders().values()),
+        *(holder.check for holder in writer.holders().values() if makes),
         # Custodians have no login here: they are looked at once.
-        *(holder.check for holder in driller.holders().values() if holder.unattended),
+        *(holder.check for holder in driller.holders().values() if holder.unattended or not makes),
         *_further(context, "auditor"),
         *_further(context, "retention"),
         writer.certificates,
@@ -94,7 +95,8 @@ def foretell(context: KeyScope) -> list[Finding]:
         The findings, in the same order.
     """
     config, writer = context.config, context.backends("writer")
-    roles = [role for role in _ROLES if role in ("writer", "driller") or role in config.identity]
+    usual = ("driller",) if _only_proves(config) else ("writer", "driller")
+    roles = [role for role in _ROLES if role in usual or role in config.identity]
     here: list[Check] = [
         *(context.backends(role).logins for role in roles),
         *(it.check for name, it in writer.targets().items() if config.target[name].kind in _NO_LOGIN),
@@ -155,6 +157,12 @@ def _further(context: KeyScope, role: Literal["auditor", "retention"]) -> list[C
     holders = (it for name, it in estate.holders().items() if logs_in(name, config.holder[name].kind))
     # Whoever extends retentions has nothing to do with shares.
     return [it.check for it in (*targets, *(holders if role == "auditor" else ()))]
+
+
+def _only_proves(config: Config) -> bool:
+    """Whether nothing here makes or mirrors anything: drills have a login, and the writer has none."""
+    writes = "writer" in config.identity or config.source or config.ledger.mirrors or config.ledger.heads
+    return "driller" in config.identity and not writes
 
 
 def _shared(config: Config, role: IdentityName, name: str) -> bool:
@@ -299,6 +307,11 @@ def _configuration(config: Config) -> list[Finding]:
         message = "there is no [identity.driller]: drills log in as the writer"
         hint = "give drills a login that can read and open, but not write"
         findings.append(Finding(Level.WARN, "identities", message, hint))
+    if _only_proves(config):
+        message = (
+            "there is no [identity.writer]: this host only proves, and what makes records is not looked at"
+        )
+        findings.append(Finding(Level.UNSEEN, "identities", message))
     shared: dict[tuple[IdentityName, ...], list[str]] = {}
     for name in (*config.target, *config.holder):
         for roles in _one_login(config, name):
