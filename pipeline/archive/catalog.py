@@ -155,6 +155,11 @@ class Catalog:
         """The newest authentic epoch, however far it has come. By the manifest's own time."""
         return next((epoch for epoch in reversed(self.epochs) if epoch.record), None)
 
+    def after(self, latest: Epoch) -> tuple[Epoch, ...]:
+        """The authentic epochs that are newer; one that a wrong clock dated in the future is not."""
+        later = self.epochs[self.epochs.index(latest) + 1 :]
+        return tuple(epoch for epoch in later if epoch.record)
+
     def unread(self) -> tuple[Epoch, ...]:
         """Epochs that are listed and newer than every authentic one, and that could not be read."""
         newest = self.newest()

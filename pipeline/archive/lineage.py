@@ -179,14 +179,14 @@ def _journal(scope: KeyScope) -> Iterator[Remembered]:
 def _ledger(scope: KeyScope, *, others: bool = False) -> Iterator[Remembered]:
     """What this host entered; what other hosts did is told, and says nothing of the plan."""
     for entry in scope.ledger.entries():
-        event = _stored(entry) if entry.own or others else None
+        event = stored(entry) if entry.own or others else None
         if event is not None and entry.own:
             yield Remembered(event.epoch, event.plan, "this host's ledger")
         elif event is not None:
             yield Remembered(event.epoch, None, f"the ledger of host {entry.host}")
 
 
-def _stored(entry: LedgerEntry) -> EpochStored | None:
+def stored(entry: LedgerEntry) -> EpochStored | None:
     """The epoch that an entry says was made; nothing where it is malformed."""
     try:
         event = event_of(entry) if entry.event in EVENTS else None
@@ -220,5 +220,5 @@ def _told(scope: KeyScope, mirror: Mirror) -> list[str]:
             except (IntegrityProblem, Malformed):
                 continue
             found += [item.epoch for item in history.drills]
-            found += [event.epoch] if (event := _stored(entry)) is not None else []
+            found += [event.epoch] if (event := stored(entry)) is not None else []
     return [epoch for epoch in found if is_epoch(epoch)]

@@ -205,8 +205,8 @@ def newer(survey: Catalog, latest: Epoch, drills: Sequence[Drilled]) -> list[Rul
             f"run `{drill.command(epoch.record, epoch=epoch.name)}`",
             warned=True,
         )
-        for epoch in survey.epochs
-        if epoch.record and epoch.name > latest.name and epoch.name not in proven
+        for epoch in survey.after(latest)
+        if epoch.name not in proven
     ]
 
 

@@ -284,8 +284,8 @@ class _Gate:
 def _outdated(survey: Catalog, latest: Epoch, outdated: frozenset[str]) -> str:
     """That the latest epoch does not follow the configured plan, and what makes one that does the latest."""
     mend = "`orgkey custody rotate` applies it"
-    for epoch in survey.epochs:
-        if epoch.record and epoch.name > latest.name and epoch.name not in outdated:
+    for epoch in survey.after(latest):
+        if epoch.name not in outdated:
             mend = f"epoch {epoch.name} does: prove it with `{drill.command(epoch.record, epoch=epoch.name)}`"
     return f"epoch {latest.name} follows another custody plan than the configuration; {mend}"
 

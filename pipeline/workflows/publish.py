@@ -205,11 +205,8 @@ def unfinished(scope: KeyScope, wanted: Callable[[Record], bool]) -> PendingEpoc
 
 def entered(scope: KeyScope, epoch: str) -> tuple[int, ...]:
     """The codes with which runs of this host that stored an epoch have ended, as its ledger has them."""
-    return tuple(
-        item.details.get("code", 0)
-        for item in scope.ledger.each()
-        if item.own and item.event in lineage.EVENTS and item.details.get("epoch") == epoch
-    )
+    told = (lineage.stored(item) for item in scope.ledger.each() if item.own)
+    return tuple(event.code for event in told if event is not None and event.epoch == epoch)
 
 
 def publish(

@@ -159,6 +159,7 @@ def test_what_goes_by_the_latest_tells_of_the_newer_one(world: World) -> None:
     assert asked == first.epoch
     assert any(f"epoch {made.epoch} is newer" in line for line in world.lines), world.lines
     prove(world)
+    world.store(world.mint(key="renewed", later=10 * 86400.0))  # by a wrong clock, and not newer for that
     assert not [rule for rule in status(world.context).rules if rule.name == "newer"]
 
 
