@@ -434,6 +434,9 @@ def test_a_missing_kms_key_is_named(world: World) -> None:
         with pytest.raises(UsageProblem, match="no KMS key"):
             sealed(world.kms(key=key))
         assert [item.level for item in world.kms(key=key).check()] == [Level.FAIL]
+        with pytest.raises(UsageProblem, match=f"there is no KMS key {key}") as caught:
+            world.kms("driller", key=key).open(SealedShare(1, "kms", b"a share", "aws"), BINDING)
+        assert "take another path" in caught.value.hint
 
 
 def test_each_role_is_held_to_its_rights_at_the_key(world: World) -> None:

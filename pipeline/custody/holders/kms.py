@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _WRONG: Final = {"InvalidCiphertextException", "IncorrectKeyException"}
+_ABSENT: Final = {"NotFoundException", "InvalidArnException"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,8 @@ class KmsKeyHolder(Machine[KmsKey]):
             try:
                 answer = client.decrypt(**asked, EncryptionContext=binding.mapping())
             except ClientError as error:
+                if _code(error) in _ABSENT:
+                    raise self._absent() from None
                 if _code(error) not in _WRONG:
                     raise
                 raise self._damaged() from None
@@ -175,14 +178,18 @@ class KmsKeyHolder(Machine[KmsKey]):
             try:
                 return KmsKey.judge(taken(client.describe_key(KeyId=place.key_id), "KeyMetadata", dict))
             except ClientError as error:
-                if _code(error) not in ("NotFoundException", "InvalidArnException"):
+                if _code(error) not in _ABSENT:
                     raise
-                raise UsageProblem(
-                    f"{self.what}: there is no KMS key {place.key_id} in {place.region}",
-                    hint="correct key_id, region and endpoint_url",
-                ) from None
+                raise self._absent() from None
 
         return self._session.call(read, "kms", f"{self.what}, read its key")
+
+    def _absent(self) -> UsageProblem:
+        place = self._settings
+        return UsageProblem(
+            f"{self.what}: there is no KMS key {place.key_id} in {place.region}",
+            hint="correct key_id, region and endpoint_url; a deleted key never comes back: then take another path",
+        )
 
     def _accept(self, facts: KmsKey) -> None:
         """Refuse a key that cannot hold a share.
