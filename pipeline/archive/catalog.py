@@ -227,22 +227,26 @@ class Catalog:
             return found
         raise _none(self, wanted)
 
-    def passed_over(self, chosen: str, mend: str = "take it with --epoch") -> list[str]:
+    def passed_over(
+        self, chosen: str, mend: str = "take it with --epoch", *, known_false: Collection[str] = ()
+    ) -> list[str]:
         """What is told of newer epochs, where an older one was chosen as the latest.
 
         Args:
             chosen: The latest's name.
             mend: What to do about one that is authentic.
+            known_false: Those that were looked into: nothing is told of them.
         """
         lines = []
-        for epoch in sorted(self.epochs, key=lambda item: item.name):
-            if epoch.name <= chosen:
-                continue
+        newer = [epoch for epoch in self.epochs if epoch.name > chosen and epoch.name not in known_false]
+        lost = sorted(epoch.name for epoch in newer if not (epoch.record or epoch.unread))
+        for epoch in sorted(newer, key=lambda item: item.name):
             if epoch.record:
                 where = ", ".join(copy.target for copy in epoch.good)
                 lines.append(f"epoch {epoch.name} is newer, {epoch.state} at {where}: {mend}")
-            elif epoch.unread:
-                lines.append(f"{not_read(epoch).message}; it may be newer than {chosen}")
+            elif epoch.unread or epoch.name == lost[-1]:  # anybody who can write there makes any number
+                more = "" if epoch.unread or len(lost) == 1 else f", and of {len(lost) - 1} more none is"
+                lines.append(f"{not_read(epoch).message}{more}; it may be newer than {chosen}")
         return lines
 
 

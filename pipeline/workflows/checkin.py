@@ -199,7 +199,7 @@ def challenge(
     if not wanted:
         return []
     asked = f"codes are asked of {record.epoch}, until `orgkey drill` has proven the newer one"
-    for line in catalog.passed_over(record.epoch, asked):
+    for line in catalog.passed_over(record.epoch, asked, known_false=scope.config.policy.known_false):
         scope.reporter.warn(line)
     with scope.locked():
         known = accepted(scope, wanted)

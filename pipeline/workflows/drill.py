@@ -153,7 +153,7 @@ def within(scope: KeyScope, request: DrillRequest) -> Drill:
         chosen = catalog.choose(request.epochs)
         _require_one_ceremony(scope, chosen, request)
         if request.epochs is not None and not request.epochs:
-            for line in catalog.passed_over(chosen[0].name):
+            for line in catalog.passed_over(chosen[0].name, known_false=scope.config.policy.known_false):
                 scope.reporter.warn(line)
         results: list[Result] = []
         for epoch in chosen:

@@ -116,7 +116,7 @@ def find(scope: KeyScope, request: RestoreRequest) -> FoundRecord:
     if latest:
         known = isolated(lambda: lineage.newer_known(scope, catalog, epoch.name), "this host's state")
         more = [known.message] if isinstance(known, OrgkeyError) else filter(None, [known])
-        for line in (*catalog.passed_over(epoch.name), *more):
+        for line in (*catalog.passed_over(epoch.name, known_false=scope.config.policy.known_false), *more):
             scope.reporter.warn(line)
     if not epoch.good:
         raise not_read(epoch)

@@ -188,7 +188,7 @@ class KmsKeyHolder(Machine[KmsKey]):
         place = self._settings
         return UsageProblem(
             f"{self.what}: there is no KMS key {place.key_id} in {place.region}",
-            hint="correct key_id, region and endpoint_url; a deleted key never comes back: then take another path",
+            hint="correct key_id, region and endpoint_url; a deleted key never comes back: take another path",
         )
 
     def _accept(self, facts: KmsKey) -> None:

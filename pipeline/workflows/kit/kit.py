@@ -92,7 +92,7 @@ def make(
     catalog = scope.archive("driller").catalog()
     record = catalog.record(epoch)
     if epoch is None:
-        for line in catalog.passed_over(record.epoch):
+        for line in catalog.passed_over(record.epoch, known_false=scope.config.policy.known_false):
             scope.reporter.warn(line)
     with files.os_errors(f"cannot write into {out.parent}", hint="name another folder with --out"):
         draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))

@@ -198,7 +198,18 @@ def test_what_is_newer_than_the_chosen_epoch_is_told(records: tuple[Record, ...]
     chosen = epoch(1, copy(record=records[1]))
     newer = epoch(3, copy("b", record=records[3]), missing(), copy("c", record=records[3]))
     found = Catalog(KEY, (epoch(4, silent()), epoch(0, silent()), chosen, epoch(2, false()), newer))
-    written, listed = found.passed_over(chosen.name)
+    lost, written, listed = found.passed_over(chosen.name)
+    assert lost == (
+        f"no copy of epoch {NAMES[2]} is authentic and whole: a: it is forged; it may be newer than {NAMES[1]}"
+    )
+    assert found.passed_over(chosen.name, known_false=[NAMES[2]]) == [written, listed]
     assert written == f"epoch {NAMES[3]} is newer, written at b, c: take it with --epoch"
     assert listed.startswith(f"epoch {NAMES[4]} is listed")
     assert listed.endswith(f"it may be newer than {NAMES[1]}")
+
+
+def test_false_records_of_newer_names_are_told_in_one_line(records: tuple[Record, ...]) -> None:
+    false_ones = tuple(epoch(number, false()) for number in (1, 2, 3))
+    (line,) = Catalog(KEY, (epoch(0, copy(record=records[0])), *false_ones)).passed_over(NAMES[0])
+    assert line.startswith(f"no copy of epoch {NAMES[3]} is authentic and whole")
+    assert ", and of 2 more none is; it may be newer" in line
