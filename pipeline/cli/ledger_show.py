@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from heapq import nlargest
 
 from pipeline.cli.command import Invocation, command, opt
 from pipeline.cli.documents.evidence import HostItem, LedgerShowDocument
+from pipeline.core.clock import AHEAD
 from pipeline.core.errors import Code, LedgerBroken
 from pipeline.evidence.ledger.store import LedgerEntry
 
@@ -23,15 +25,20 @@ def show(
     broken: list[LedgerBroken] = []
     hosts: dict[str, int] = {}
 
-    def entries() -> Iterator[LedgerEntry]:
+    def entries() -> Iterator[tuple[datetime, LedgerEntry]]:
+        moments: dict[str, datetime] = {}
+        ahead = context.clock.now() + AHEAD
         try:
             for entry in context.ledger.each():
                 hosts[entry.host] = entry.number
-                yield entry
+                if entry.at <= ahead:  # else a wrong clock dated it: it came after the one before it
+                    moments[entry.host] = entry.at
+                yield moments.get(entry.host, entry.at), entry
         except LedgerBroken as error:
             broken.append(error)
 
-    kept = nlargest(last, entries(), key=lambda item: (item.at, item.own, item.number))[::-1]
+    newest = nlargest(last, entries(), key=lambda item: (item[0], item[1].own, item[1].number))
+    kept = [entry for _, entry in reversed(newest)]
     for error in broken:
         call.out.warn(f"{error.message}; {error.hint}")
     this = context.ledger.host

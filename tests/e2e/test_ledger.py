@@ -12,12 +12,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
 import pytest
 
+from pipeline.evidence.ledger.store import Ledger
 from tests.conftest import Place
 from tests.support.commandline import KEYS, ROOT, Desk, environment, orgkey
 
@@ -273,6 +275,15 @@ def test_two_hosts_and_a_lost_one_each_keep_a_chain(desk: Desk, tmp_path: Path) 
     assert {item["host"]: item["anchored_to"] for item in told["hosts"]} == {
         host_of(desk): 1, before: 2, host_of(other): 1
     }  # fmt: skip
+
+
+def test_what_a_wrong_clock_dated_hides_nothing_that_came_later(desk: Desk) -> None:
+    """It stays where it was entered, and is not shown as the newest until its date has come."""
+    own = Ledger(desk.state / desk.fingerprint, desk.fingerprint)
+    for days in (0, 700, 0):
+        own.append("verify", {"code": 0}, now=datetime.now(UTC) + timedelta(days=days), run="r" * 8)
+    shown = desk.ask("ledger", "show", "--last", "2")["entries"]
+    assert [item["sequence"] for item in shown] == [2, 3]
 
 
 def test_a_restored_state_directory_begins_a_chain_under_another_name(desk: Desk, tmp_path: Path) -> None:
