@@ -283,7 +283,7 @@ def test_custodians_and_paper_as_they_were_sealed() -> None:
 def test_recovery_text_and_plain_tools(name: str, tmp_path: Path) -> None:
     """What stands in the record is enough for ``tar`` and ``gpg``, in the words of its own RECOVERY.txt."""
     with tarfile.open(file_of(name)) as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extractall(tmp_path)  # noqa: S202 - our own; Debian 12 has no filter
     text = (tmp_path / "RECOVERY.txt").read_text("ascii")
     told = RECORDS[name]
     for part in (told["fingerprint"], told["epoch"], told["record_id"], holders.TRANSIT["address"]):
