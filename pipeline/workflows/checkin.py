@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
-from pipeline.core.clock import stamp, within
+from pipeline.core.clock import AHEAD, stamp, within
 from pipeline.core.errors import Conflict, LocalFilesProblem, OrgkeyError, UsageProblem, WrongShare
 from pipeline.core.secret import Secret
 from pipeline.core.state_files import Moment, StateFile
@@ -152,7 +152,9 @@ def standings(scope: KeyScope, record: Record, drills: Iterable[Drilled] = ()) -
     found = []
     for seat in taken:
         shown: list[CheckIn | Drilled] = [*known.get(seat.key, {}).values(), *_brought(seat, drills)]
-        last = max(shown, key=lambda item: item.at, default=None)
+        # One that a wrong clock dated in the future counts where there is no other, and hides none.
+        dated = [item for item in shown if item.at - now <= AHEAD]
+        last = max(dated or shown, key=lambda item: item.at, default=None)
         age = now - (last.at if last else record.manifest.created)
         # A sealed envelope stays sealed: paper is not asked for. A date in the future counts as none.
         fresh = limit is None or within(age, limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,22 @@ def test_of_two_shares_of_one_person_a_drill_proves_those_that_were_brought(tmp_
         if item.last and item.seat.path.name == "both"
     }
     assert shown == {(holder, FINGERPRINTS["alice"]) for holder in ("custodians", "owners")}
+
+
+def test_a_check_in_that_a_wrong_clock_dated_in_the_future_hides_none(tmp_path: Path) -> None:
+    world = people_world(tmp_path / "world")
+    record = stored(world, world.mint(), "a", "b", "c")
+    for days in (0, 3):
+        world.clock.shift = timedelta(days=days)
+        (asked,) = checkin.challenge(world.context, [FINGERPRINTS["bob"]], new=True)
+        answers = [
+            protocol.answer(asked, people.words("bob", record, share.path), "the share")
+            for share in asked.shares
+        ]
+        checkin.confirm(world.context, [item.code for item in answers])
+    world.clock.shift = timedelta()
+    shown = [item for item in status(world.context).custodians if item.seat.share.label == asked.custodian]
+    assert [0 <= item.age_seconds < 60 for item in shown] == [True, True]
 
 
 @pytest.mark.parametrize("later", [-60.0, 60.0])
