@@ -78,7 +78,7 @@ class Exposure:
     """The computed posture.
 
     Attributes:
-        stored: What the stored epochs mean together; ``None`` when none is authentic.
+        stored: What the stored epochs mean together; ``None`` when none of the present key is authentic.
         latest: What the latest epoch means alone.
         configured: What the configured plan would mean.
         epochs: The epochs that were taken into account, oldest first.
@@ -171,6 +171,7 @@ class _Control:
             tuple(tuple(required(entry, need) for need in entry.needs) for entry in section.paths),
             tuple(self.of(copy_at(it.target, targets[it.target])) for it in epoch.good),
             tuple(entry.name for entry in section.paths),
+            epoch.fingerprint,
         )
 
     def _shares(self, name: str, description: HolderDescription, labels: Iterable[str]) -> tuple[Thing, ...]:
@@ -289,7 +290,7 @@ def expose(context: KeyScope, surveys: Sequence[Catalog] | None = None) -> Expos
     latest = Posture((models[chosen.name],)) if chosen else None
     older = [epoch for epoch in epochs if epoch is not chosen]
     return Exposure(
-        stored=Posture(tuple(models.values())) if models else None,
+        stored=Posture(tuple(models.values())) if chosen else None,
         latest=latest,
         configured=Posture((from_config(context.config, control.of),)),
         epochs=epochs,

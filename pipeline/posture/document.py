@@ -100,7 +100,7 @@ class CustodyPostureDocument(Document, printed_by="orgkey custody posture"):
     Attributes:
         reconstruct: Minimal sets of parties that get the key out of what is stored (out of the configured
             plan where nothing is); null when there are more than 200, see ``groups``.
-        fatal_losses: Minimal sets whose loss leaves no restore; null as above.
+        fatal_losses: Minimal sets whose loss leaves no restore of the key, or of a former one; null as above.
         groups: The same, each set as a list of groups.
         single_points: Who and what is enough alone.
         configured: The same for the configured plan alone.
@@ -111,7 +111,7 @@ class CustodyPostureDocument(Document, printed_by="orgkey custody posture"):
         unknown: What could not be found out.
         names: What custodians are called, by party.
         truth: What no computation shows.
-        exit_code: 0, or 24 when something stored could not be read.
+        exit_code: 0, or 24 when something could not be read or asked.
     """
 
     reconstruct: Listed = at("now.reconstruct.listed")

@@ -75,11 +75,13 @@ class Model:
         paths: For each path, its requirements; all of them are needed.
         copies: The targets; one of them is needed.
         names: The paths' names, for people.
+        key: Which key the record gives; what is kept of another one does not bring it back.
     """
 
     paths: tuple[tuple[Requirement, ...], ...]
     copies: tuple[Thing, ...]
     names: tuple[str, ...] = ()
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class PartySets:
 
 @dataclass(frozen=True)
 class Posture:
-    """What several records of one key mean together: any one of them gives the key.
+    """What several records mean together: any one of them gives its key.
 
     Attributes:
         models: One for each record.
@@ -143,11 +145,13 @@ class Posture:
 
     @cached_property
     def fatal_losses(self) -> PartySets:
-        """Minimal sets whose loss leaves no restore from any of the records."""
+        """Minimal sets whose loss leaves no restore of one of the keys, from any of its records."""
         things = [thing for model in self.models for thing in _things(model)]
         same, groups = _same_loss(things, self._groups)
-        needs = all_of(self._fatal(model, same) for model in self.models)
-        return PartySets(needs, groups)
+        records: dict[str, list[Needs]] = defaultdict(list)
+        for model in self.models:
+            records[model.key].append(self._fatal(model, same))
+        return PartySets(any_of(map(all_of, records.values())), groups)
 
     def beyond(self, model: Model, others: Sequence[Model]) -> PartySets:
         """Minimal sets of parties that get the key out of one of the records, and out of none of the others.

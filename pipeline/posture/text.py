@@ -66,7 +66,11 @@ def lines(found: Exposure) -> list[str]:
 
     hosts = [f"{printable(host)}, alone" for host in found.hosts]
     section("who can reconstruct the key (each line is enough):", [*text.answer(now.reconstruct), *hosts])
-    section("losses that make every restore impossible (each line is enough):", text.answer(now.fatal_losses))
+    whose = (
+        " of the key, or of a former one," if len({epoch.fingerprint for epoch in found.epochs}) > 1 else ""
+    )
+    fatal_lines = text.answer(now.fatal_losses)
+    section(f"losses that make every restore{whose} impossible (each line is enough):", fatal_lines)
     if found.configured.reconstruct.lines() != now.reconstruct.lines():
         section("the configured plan alone:", text.answer(found.configured.reconstruct))
     lingering = []

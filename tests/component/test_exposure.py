@@ -12,7 +12,8 @@ from pipeline.archive.run import KeyScope
 from pipeline.config.identities import IdentityConfig, IdentityName, VaultIdentity
 from pipeline.core.errors import Code
 from pipeline.posture import analysis as exposure
-from tests.support.inmemory import World, unreachable
+from pipeline.posture import text
+from tests.support.inmemory import ATTACKER, World, slot_of, unlocked, unreachable
 
 ADDRESS = "https://vault.example.com"
 
@@ -96,6 +97,24 @@ def test_what_cannot_be_asked_is_unknown(world: World) -> None:
     assert any(text.startswith(f"how {ADDRESS} is unsealed") for text in found.unknown)
     assert any(text.startswith("target b:") for text in found.unknown)
     assert found.code is Code.DEGRADED
+
+
+def test_what_is_kept_of_a_former_key_makes_no_loss_of_the_present_one_less(tmp_path: Path) -> None:
+    former = unlocked(ATTACKER).fingerprint
+    world = World(tmp_path, key=f'former = ["{former}"]')
+    before = world.store(world.mint(key=ATTACKER), "c")
+    assert told(world.context).stored is None, "nothing is kept of the present key"
+    world.targets["c"].places.pop(slot_of(before))
+    world.store(world.mint(), "a")
+    alone = told(world.context).now.fatal_losses.singles()
+    assert "target a" in alone
+    world.store(world.mint(key=ATTACKER), "b", "c")
+    both = told(world.context)
+    assert both.now.fatal_losses.singles() == alone
+    assert ["target b", "target c"] in [
+        [name for name in item if name.startswith("target ")] for item in both.now.fatal_losses.listed() or []
+    ]
+    assert any("of the key, or of a former one, impossible" in line for line in text.lines(both))
 
 
 def test_a_holder_that_cannot_be_asked_hides_nobody_who_could_use_it(world: World) -> None:
