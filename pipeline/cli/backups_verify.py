@@ -117,7 +117,9 @@ def _verdict(item: VerifiedBackup) -> str:
         return "verified"
     if item.reading is None:
         return "FAILED"
-    return "INCOMPLETE" if item.reading.found.missing else "NOT PROTECTED"
+    if item.reading.integrity == "none":
+        return "NOT PROTECTED"
+    return "EMPTY" if item.reading.found.nothing else "INCOMPLETE"
 
 
 def _how(item: VerifiedBackup) -> str:

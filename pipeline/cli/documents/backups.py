@@ -53,7 +53,7 @@ class VerifiedBackupItem(Part):
 
     Attributes:
         source: Where it is.
-        ok: Whether it is whole.
+        ok: Whether it is whole, and holds something.
         bytes: How large it is; null where that is not known.
         sha256: Of all its stored bytes; null where they could not be read.
         modified: When it was written, as its place says; null where that is not known.

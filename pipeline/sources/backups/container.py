@@ -44,6 +44,11 @@ class ContentSummary:
     newest: int | None = None
     missing: tuple[str, ...] = ()
 
+    @property
+    def nothing(self) -> bool:
+        """Whether there is no byte, or an archive without an entry."""
+        return self.size == 0 or self.entries == 0
+
 
 class Contents:
     """Takes a backup's content piece by piece, and says in the end what it was.
@@ -124,11 +129,22 @@ class _Names:
 
 
 class _Bytes:
-    name = "bytes"
-    entries: int | None = None
+    """Some bytes; where all of them are zeros, the end of an archive without an entry."""
+
+    def __init__(self) -> None:
+        self._zeros: bool | None = None
+
+    @property
+    def name(self) -> str:
+        return "tar" if self._zeros else "bytes"
+
+    @property
+    def entries(self) -> int | None:
+        return 0 if self._zeros else None
 
     def feed(self, piece: memoryview) -> None:
-        pass
+        if self._zeros is not False and piece:
+            self._zeros = not bytes(piece).strip(b"\0")
 
     def finish(self) -> None:
         pass
@@ -146,12 +162,12 @@ class _Gzip:
     @property
     def name(self) -> str:
         inner = self._inside._inner
-        return "tar.gz" if isinstance(inner, _Tar) else "gzip"
+        return "tar.gz" if inner is not None and inner.name == "tar" else "gzip"
 
     @property
     def entries(self) -> int | None:
         inner = self._inside._inner
-        return inner.entries if inner is not None else None
+        return (inner.entries if self._inside.size else 0) if inner is not None else None
 
     def feed(self, piece: memoryview) -> None:
         data: memoryview | bytes = piece

@@ -93,13 +93,15 @@ def verdict(outcome: ReadResult | OrgkeyError) -> tuple[Code, str | None]:
         outcome: What it was, or what is wrong with it.
 
     Returns:
-        ``OK``; ``DEGRADED`` where no integrity code protects it or an expected entry is missing; else what
-        went wrong; and that in words.
+        ``OK``; ``DEGRADED`` where no integrity code protects it, it holds nothing or an expected entry is
+        missing; else what went wrong; and that in words.
     """
     if isinstance(outcome, OrgkeyError):
         return outcome.code, outcome.message
     if outcome.integrity == "none":
         return Code.DEGRADED, UNPROTECTED
+    if outcome.found.nothing:
+        return Code.DEGRADED, "it holds nothing: whatever was to be encrypted had no content"
     if outcome.found.missing:
         return Code.DEGRADED, f"it has no entry with the name {', '.join(outcome.found.missing)}"
     return Code.OK, None

@@ -88,8 +88,8 @@ class VerifiedBackup:
         key: The escrowed key that opened it.
         seconds: How long reading it took, the session key included; recovering the Org Key's is not.
         problem: What is wrong, in words.
-        code: ``OK``; ``DEGRADED`` where no integrity code protects it or an expected entry is missing; else
-            what went wrong.
+        code: ``OK``; ``DEGRADED`` where no integrity code protects it, it holds nothing or an expected entry
+            is missing; else what went wrong.
         recorded: What the ledger keeps of it.
         hint: What to do where it could not be read to its end.
     """

@@ -59,8 +59,26 @@ def test_it_counts_as_the_standard_library_does(
         count = len(tar.getnames())
     written = gzip.compress(data) if packed else data
     found = walk(written, max(step, len(written) // 2000 + 1))
-    if items:
-        assert found == ContentSummary("tar.gz" if packed else "tar", count, len(written))
+    assert found == ContentSummary("tar.gz" if packed else "tar", count, len(written))
+    assert found.nothing == (not items)
+
+
+@pytest.mark.parametrize(
+    ("data", "container", "nothing"),
+    [
+        (b"", "bytes", True),
+        (b"x", "bytes", False),
+        (bytes(10_240), "tar", True),
+        (bytes(10_240) + b"x", "bytes", False),
+        (gzip.compress(b""), "gzip", True),
+        (gzip.compress(bytes(700)), "tar.gz", True),
+        (gzip.compress(b"x"), "gzip", False),
+    ],
+)
+@pytest.mark.parametrize("step", [1000, 100_000])
+def test_what_holds_nothing_is_told(data: bytes, container: str, nothing: bool, step: int) -> None:
+    found = walk(data, step)
+    assert (found.container, found.nothing) == (container, nothing)
 
 
 def test_gnu_tar_sparse_incremental_and_large(tmp_path: Path) -> None:

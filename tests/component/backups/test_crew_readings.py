@@ -49,7 +49,7 @@ def errands(tmp_path: Path) -> list[Errand]:
     made = []
     for number in range(COUNT):
         path = tmp_path / f"{number}.pgp"
-        content = writer.literal(bytes([number]) * 1000)
+        content = writer.literal(bytes([number + 1]) * 1000)
         path.write_bytes(writer.message(writer.protected(content, SESSION.key.reveal())))
         source = BackupFile(path)
         place = SharedFile.of(path, source.state or "")
