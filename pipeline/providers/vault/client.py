@@ -27,6 +27,8 @@ _MOST: Final = 2 * MIB
 INDEX: Final = "X-Vault-Index"
 """The state of the storage after a write (Vault Enterprise, OpenBao from 2.7 on). Sent with what follows, it
 keeps a standby that answers by itself from answering as if nothing had been written yet."""
+_OF_THE_SERVER: Final = ("sys/health", "sys/seal-status")
+"""Asked outside of namespaces: in one the first is refused, and the second by a server that is sealed."""
 _REQUEST_ID = re.compile(r"[0-9a-f-]{36}", re.ASCII)
 
 
@@ -94,7 +96,8 @@ class VaultClient:
         url = f"{self._place.address}/v1/{quote(path)}" + (f"?{query}" if query else "")
         data = None if body is None else json.dumps(body).encode()
         server = urlsplit(url).netloc
-        reply = self._wire.send(method, url, self._headers(server, data), data, lambda _: _MOST)
+        namespace = None if path in _OF_THE_SERVER else self._place.namespace
+        reply = self._wire.send(method, url, self._headers(server, data, namespace), data, lambda _: _MOST)
         if index := reply.headers.get(INDEX):
             self._written[server] = index
         is_json = reply.content_type.startswith("application/json")
@@ -120,15 +123,15 @@ class VaultClient:
         headers = {name.lower(): value for name, value in reply.headers.items()}
         return VaultAnswer(reply.status, headers, parsed, reply.body.decode(errors="replace"))
 
-    def _headers(self, server: str, data: bytes | None) -> dict[str, str]:
+    def _headers(self, server: str, data: bytes | None, namespace: str | None) -> dict[str, str]:
         # An answer in another encoding could be far larger than it looks.
         headers = {"X-Vault-Request": "true", "Accept-Encoding": "identity"}
         if data is not None:
             headers |= {"Content-Type": "application/json", "Content-Length": str(len(data))}
         if state := self._written.get(server):
             headers |= {INDEX: state, "X-Vault-Inconsistent": "forward-active-node"}
-        if self._place.namespace:
-            headers["X-Vault-Namespace"] = self._place.namespace
+        if namespace:
+            headers["X-Vault-Namespace"] = namespace
         if self._token is not None:
             headers["X-Vault-Token"] = self._token.text()
         if not all(map(is_sendable, headers.values())):

@@ -114,14 +114,24 @@ def test_each_answer_has_its_meaning(
         (472, Health.DR_SECONDARY, "disaster recovery secondary"),
     ],
 )
+@pytest.mark.parametrize("namespace", [None, "team"])
 def test_unusable_states_are_named_and_not_waited_for(
-    token_file: VaultIdentity, status: int, state: Health, text: str
+    token_file: VaultIdentity, status: int, state: Health, text: str, namespace: str | None
 ) -> None:
-    # A sealed server answers every request with 503; what it is, only its health endpoint tells.
-    health = Answer(status, b'{"initialized": true, "sealed": true}')
-    with ScriptedServer(lambda asked: health if "health" in asked.path else said(503, "sealed")) as server:
-        session = open_session(server.url, token_file)
+    # A sealed server answers everything with 503; only its health says what it is, and in no namespace.
+    health = {"/v1/sys/health": Answer(status, b'{"initialized": true, "sealed": true}')}
+    health["/v1/sys/seal-status"] = Answer(200, b'{"type": "shamir"}')
+
+    def script(asked: Asked) -> Answer:
+        answer = health.get(asked.path, said(503, "sealed"))
+        if asked.path in health and "X-Vault-Namespace" in asked.headers:
+            answer = said(400, "operation unavailable in namespaces")
+        return answer
+
+    with ScriptedServer(script) as server:
+        session = open_session(server.url, token_file, namespace=namespace)
         assert session.health() is state
+        assert session.seal_type() == "shamir"
         assert not state.usable
         with pytest.raises(Unreachable, match=text) as raised:
             session.call(read, "look")
