@@ -13,6 +13,7 @@ from pipeline.core.errors import Code, UsageProblem, first_of
 from pipeline.core.proof import Proof
 from pipeline.evidence import timestamp
 from pipeline.evidence.ledger.drill_results import NOT_REACHED, Result
+from pipeline.sources.backups.sources import Unlisted
 from pipeline.workflows import drill as story
 from pipeline.workflows.drill import Drill, FormerDrill
 
@@ -51,6 +52,13 @@ def drill(
     """
     context = call.context()
     backups = tuple(context.backends("driller").backups(backup)) if backup else ()
+    if backup and not backups:
+        raise UsageProblem(
+            f"no backup is at {' or '.join(backup)}", hint="name one that is there, or leave --backup out"
+        )
+    for item in backups:
+        if isinstance(item, Unlisted):
+            raise item.error
     once = next((item.name for item in backups if not item.again), None)
     if once is not None:
         raise UsageProblem(

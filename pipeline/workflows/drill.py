@@ -271,6 +271,8 @@ def _open_backups(
         by.append(result.engine)
         if result.integrity == "none":
             opened.notes += (f"{source.name} has no integrity code: an alteration would not be noticed",)
+        if result.found.nothing:
+            opened.notes += (f"{source.name} holds nothing",)
     opened.seconds["backup"] = time.monotonic() - started
     if by or problems:
         opened.proofs["backup"] = Proof(not problems, tuple(dict.fromkeys(by)), "; ".join(problems) or None)

@@ -119,6 +119,8 @@ def test_verify_map_status_and_drill(desk: Desk, server: Path, folder: Path) -> 
     for place in ("-", str(desk.folder / "pipe")):
         assert "read only once" in desk.run("drill", "--backup", place, expect=2).error[0]
     assert "No such file" in desk.run("drill", "--backup", str(folder / "gone.pgp"), expect=3).error[0]
+    (folder / "empty").mkdir()
+    assert "no backup is at" in desk.run("drill", "--backup", str(folder / "empty"), expect=2).error[0]
     assert desk.ask("status")["gate"]["ok"]  # nothing was drilled, and nothing has failed
 
     # The Org Key was regenerated, and nobody escrowed the new one.
