@@ -269,7 +269,7 @@ def _none(catalog: Catalog, wanted: Collection[str] | None) -> OrgkeyError:
     return UsageProblem(
         f"no {which} is stored for {catalog.fingerprint}",
         hint="`orgkey list` shows what is stored"
-        + ("" if catalog.epochs else "; `orgkey escrow` makes the first epoch"),
+        + ("" if catalog.epochs or wanted else "; `orgkey escrow` makes the first epoch"),
     )
 
 

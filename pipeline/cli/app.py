@@ -242,7 +242,8 @@ def _problem(error: BaseException) -> OrgkeyError:
         message = "no command is given" if _left_out(error) else error.format_message().rstrip(".")
         # The parser lets pydantic judge values, whose words these are.
         message = message.replace("Value error, ", "").replace("Input should be", "it should be")
-        hint = "see `orgkey --help`, or `orgkey COMMAND --help`"
+        context = getattr(error, "ctx", None)
+        hint = f"see `{context.command_path if context else 'orgkey'} --help`"
         return UsageProblem(message[0].lower() + message[1:], hint=hint)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         _clean_up()

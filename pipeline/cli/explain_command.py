@@ -96,10 +96,10 @@ def _title(path: Path) -> str:
 
 
 def _page(name: str) -> str:
-    pages = _pages()
-    if name not in pages:
+    pages, found = _pages(), name.rpartition("/")[2].removesuffix(".md")  # as pages name each other
+    if found not in pages:
         raise UsageProblem(f"there is no page {name!r}", hint="`orgkey explain` lists the pages")
-    return pages[name].read_text(_TEXT)
+    return pages[found].read_text(_TEXT)
 
 
 def _sections(text: str, words: list[str]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from pipeline.cli.output import printable
 from pipeline.config.sections import Policy
 from pipeline.core import files, passphrases
 from pipeline.core.clock import Clock, Deadline, GivenClock, SystemClock
-from pipeline.core.errors import Code, OrgkeyError, UsageProblem
+from pipeline.core.errors import Code, IntegrityProblem, OrgkeyError, UsageProblem
 from pipeline.core.secret import SecretSource
 from pipeline.evidence.ledger.events import RestoreEvent
 from pipeline.openpgp.gnupg import user
@@ -164,7 +164,12 @@ def _from_record(
     sessions = Sessions(config, deadline, clock)
     estate = ConfiguredBackends(sessions, "driller", consent)
     data = record_locations.read_record(place, estate)
-    found = story.FoundRecord(verify_record(data, pin, deadline=deadline, now=deadline.time()), place)
+    try:
+        verified = verify_record(data, pin, deadline=deadline, now=deadline.time())
+    except IntegrityProblem as error:
+        hint = f"{record_locations.RECORDS}; if it is one, another copy may be good"
+        raise IntegrityProblem(f"{place}: {error.message}", hint=hint) from error
+    found = story.FoundRecord(verified, place)
     call.out.progress(f"record of epoch {found.record.epoch} is authentic")
     request = _asking(request, deadline)
     return story.restore(found, request, estate, passphrase, deadline)

@@ -79,7 +79,7 @@ class FileSource:
         data, facts = read_export(self._path, self._limit)
         notes: tuple[str, ...] = ()
         if facts.st_mode & 0o077:
-            notes = (f"{self._path} can be read by others: chmod 600 it",)
+            notes = (f"{self._path} can be read by others: chmod 600 {self._path}",)
         return Export(data, str(self._path), notes, (SourceFile(self._path, sha256(data)),))
 
     def _standard_input(self) -> Export:

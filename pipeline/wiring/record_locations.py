@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pipeline.config.places import (
@@ -14,10 +15,12 @@ from pipeline.config.places import (
     ambient_region,
 )
 from pipeline.core import files
-from pipeline.core.errors import UsageProblem
+from pipeline.core.errors import LocalFilesProblem, UsageProblem
 from pipeline.record.tar import MAX_BYTES
 from pipeline.storage.interface import Slot
 from pipeline.wiring.backends import ConfiguredBackends
+
+RECORDS: Final = "name a stored record: EPOCH.tar of a target, or record.tar of a kit; not an export"
 
 
 def read_record(place: str, backends: ConfiguredBackends) -> bytes:
@@ -33,9 +36,11 @@ def read_record(place: str, backends: ConfiguredBackends) -> bytes:
         OrgkeyError: It cannot be read.
     """
     if place.partition(":")[0].lower() not in ("s3", "vault"):
-        from pipeline.sources.file import read_export
-
-        return read_export(files.expanded(Path(place)), MAX_BYTES)[0]
+        with files.os_errors(f"cannot read {place}"):
+            data = files.read_regular(files.expanded(Path(place)), MAX_BYTES)
+        if data is None:
+            raise LocalFilesProblem(f"{place} is not a regular file", hint=RECORDS)
+        return data
     try:
         item, slot, version = _named(place)
     except ValueError:

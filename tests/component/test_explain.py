@@ -34,6 +34,9 @@ def test_the_list_names_every_page_once(tmp_path: Path) -> None:
 def test_a_page_is_shown_whole(tmp_path: Path, name: str) -> None:
     (page,) = [*ROOT.glob(f"docs/**/{name}.md"), *ROOT.glob(f"docs/{name}/README.md")]
     assert orgkey(tmp_path, "explain", name, expect=0).out == page.read_text().rstrip() + "\n"
+    if page.stem == name:
+        linked = f"../{page.parent.name}/{page.name}"
+        assert orgkey(tmp_path, "explain", linked, expect=0).out == page.read_text().rstrip() + "\n"
 
 
 def test_a_section_is_found_by_words_of_its_heading(tmp_path: Path) -> None:

@@ -113,6 +113,22 @@ def test_wrong_usage_is_2_and_named(words: tuple[str, ...], named: str, tmp_path
 
 
 @pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        (("restore",), "orgkey restore --help"),
+        (("ledger", "verify", "--nonsense"), "orgkey ledger verify --help"),
+        (("custody", "nonsense"), "orgkey custody --help"),
+        (("nonsense",), "orgkey --help"),
+    ],
+)
+def test_wrong_usage_names_a_help_page_that_is_there(
+    words: tuple[str, ...], page: str, tmp_path: Path
+) -> None:
+    assert orgkey(tmp_path, *words, expect=2).error[1] == f"see `{page}`"
+    assert orgkey(tmp_path, *page.split()[1:], expect=0).out
+
+
+@pytest.mark.parametrize(
     "words", [("report", "--verify-page=~/new"), ("backups", "crew", "init", "--output=~/new")]
 )
 def test_a_tilde_that_no_shell_has_seen_is_the_home(words: tuple[str, ...], tmp_path: Path) -> None:

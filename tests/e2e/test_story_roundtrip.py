@@ -190,7 +190,7 @@ def test_the_certificate_can_be_verified_by_others(desk: Desk, gnupg_home: Path,
     )["Body"].read()
     (tmp_path / "record.tar").write_bytes(key)
     with tarfile.open(tmp_path / "record.tar") as record:
-        record.extract("public.asc", gnupg_home, filter="data")
+        record.extract("public.asc", gnupg_home)
         manifest_file = record.extractfile("manifest.json")
         assert manifest_file is not None
         manifest = json.load(manifest_file)
@@ -301,7 +301,14 @@ def test_a_record_alone_and_logins_in_the_environment_are_enough(
 
 @pytest.mark.parametrize(
     ("change", "code"),
-    [("no-fingerprint", 2), ("other-fingerprint", 23), ("damaged", 23), ("none", 3), ("not-a-place", 2)],
+    [
+        ("no-fingerprint", 2),
+        ("other-fingerprint", 23),
+        ("damaged", 23),
+        ("none", 3),
+        ("folder", 3),
+        ("not-a-place", 2),
+    ],
 )
 def test_a_record_alone_is_still_judged(
     change: str, code: int, stack: Stack, tmp_path: Path, record_of: Callable[[str], tuple[str, bytes]]
@@ -309,7 +316,9 @@ def test_a_record_alone_is_still_judged(
     _, data = record_of("ed25519")
     pin = commandline.fingerprint_of("ed25519")
     file = tmp_path / "record.tar"
-    if change != "none":
+    if change == "folder":
+        file.mkdir()
+    elif change != "none":
         file.write_bytes(data[:-1024] + b"x" * 1024 if change == "damaged" else data)
     words = ["restore", "--out", "back.asc", "--record", "s3://b" if change == "not-a-place" else str(file)]
     if change != "no-fingerprint":
@@ -319,6 +328,8 @@ def test_a_record_alone_is_still_judged(
     assert done.document["error"]["code"] == code
     assert done.error[0] == done.document["error"]["message"]
     assert not (tmp_path / "back.asc").exists()
+    assert ("name a stored record" in done.error[1]) == (change in ("other-fingerprint", "damaged", "folder"))
+    assert "orgkey verify" not in done.error[1], "without a configuration there is nothing to verify"
 
 
 @pytest.fixture

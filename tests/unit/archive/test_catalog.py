@@ -139,7 +139,7 @@ GONE = {"c": unreachable("c")}
     ("epochs", "gone", "wanted", "kind", "message", "hint"),
     [
         ((), {}, (), UsageProblem, f"no epoch is stored for {KEY}", "`orgkey escrow` makes the first"),
-        ((), {}, NAMES[:2], UsageProblem, f"no epoch {NAMES[0]}, {NAMES[1]} is", "`orgkey escrow` makes"),
+        ((), {}, NAMES[:2], UsageProblem, f"no epoch {NAMES[0]}, {NAMES[1]} is", "shows what is"),
         ((epoch(0, false()),), {}, NAMES[1:2], UsageProblem, f"no epoch {NAMES[1]}", "shows what is"),
         ((epoch(0, silent()),), {}, NAMES[1:2], UsageProblem, f"no epoch {NAMES[1]} is", "`orgkey list`"),
         ((epoch(0, silent()),), GONE, NAMES[1:2], Unreachable, "c does not answer", "look at its network"),
@@ -162,7 +162,7 @@ def test_where_nothing_can_be_chosen_the_cause_is_told(
     assert message in caught.value.message
     assert hint in caught.value.hint
     first = "`orgkey escrow` makes the first epoch" in caught.value.hint
-    assert first == (not epochs), "only where there is none"
+    assert first == (not epochs and not wanted), "only where there is none"
 
 
 def test_several_silent_targets_are_told_in_one_error_each_word_once() -> None:
