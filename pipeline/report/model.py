@@ -175,6 +175,7 @@ class CopyFacts:
         retain_until: End of its retention, where the target tells.
         lock_mode: ``GOVERNANCE`` or ``COMPLIANCE`` as configured; ``None`` where it has no such lock.
         evidence: Ids.
+        unread: Whether it could not be read, so that nothing is known of it.
     """
 
     target: str
@@ -189,11 +190,12 @@ class CopyFacts:
     retain_until: datetime | None
     lock_mode: str | None
     evidence: tuple[str, ...] = ()
+    unread: bool = False
 
     @property
     def state(self) -> str:
         """In words."""
-        return "good" if self.ok else "not good"
+        return "good" if self.ok else "not known" if self.unread else "not good"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from pipeline.custody.shares import witness
 from pipeline.evidence.timestamp import Stamped
 from pipeline.report.build import build
 from pipeline.report.certificates import words
-from pipeline.report.formats import html
+from pipeline.report.formats import html, oscal
 from pipeline.report.model import Report, Restorability, Support
 from pipeline.report.summary import Summary
 from pipeline.workflows.drill import DrillRequest, drill
@@ -110,6 +111,16 @@ def test_a_lock_that_the_server_tells_otherwise_locks_nothing(tmp_path: Path) ->
     found = report(world)
     assert (found.copies[0].lock_mode, Summary(found).locked) == (None, ())
     assert Summary(found).erasers == ["a-admins"]
+
+
+def test_a_copy_that_does_not_answer_is_not_called_bad(told: World) -> None:
+    told.targets["a"].failures["get"] = unreachable("target a")
+    told.targets["b"].damage(next(iter(told.targets["b"].places)))
+    found = report(told)
+    assert [copy.state for copy in found.copies] == ["not known", "not good", "good"]
+    document = json.loads(oscal.render(found))["assessment-results"]["results"][0]
+    titles = {one["title"] for one in document["observations"]}
+    assert {"Copy at a: not known", "Copy at b: not good", "Copy at c: good"} <= titles
 
 
 def test_no_backup_in_a_configured_place_is_told_apart_from_no_place(told: World, tmp_path: Path) -> None:
