@@ -64,11 +64,12 @@ def credentials(plan: ServersPlan, beside: Path) -> tuple[CredentialItem, ...]:
 
     Args:
         plan: Which identities log in where.
-        beside: The configuration's folder: identities that it does not name go where those go that it does.
+        beside: The configuration's folder: identities that it does not name go where those go that it does,
+            unless each of these has a folder of its own, which only its jobs may read.
     """
     logins = [(server, login) for server in plan.servers for login in server.logins]
-    named = [Path(login.role_id_file) for _, login in logins if login.role_id_file]
-    folder = named[0].parent if named else beside / "credentials"
+    named = {Path(login.role_id_file).parent for _, login in logins if login.role_id_file}
+    folder = named.pop() if len(named) == 1 else beside / "credentials"
     made = []
     for server, login in logins:
         tool = "bao" if server.openbao else "vault"

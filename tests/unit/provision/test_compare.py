@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline import config
+from pipeline.cli.infra_apply import credentials
 from pipeline.cli.infra_plan import lines
 from pipeline.config.holders import TransitHolderConfig
 from pipeline.config.places import VaultPlace, VaultTargetConfig
@@ -17,7 +18,7 @@ from pipeline.core.errors import Unreachable, UsageProblem
 from pipeline.core.retry import Retrier
 from pipeline.provision import apply
 from pipeline.provision.compare import Comparison, ServerChange
-from pipeline.provision.desired import Site, Wanted, wanted
+from pipeline.provision.desired import RoleLogin, Site, Wanted, wanted
 from pipeline.provision.files import Files
 from pipeline.provision.plan import ComparedServer, ServersPlan
 
@@ -136,6 +137,20 @@ def test_what_was_made_is_told_as_made_and_a_new_policy_in_short(want: Wanted, s
     short, whole = lines(plan, whole=False), lines(plan, whole=True)
     assert "-v shows them" in short[2]
     assert len(short) < 6 < len(whole)
+
+
+@pytest.mark.parametrize(
+    ("driller", "folder"), [("/srv/one/driller-id", "/srv/one"), ("/srv/two/id", "/etc/orgkey/credentials")]
+)
+def test_a_login_that_is_not_named_is_put_into_no_other_ones_folder(driller: str, folder: str) -> None:
+    files = {"writer": "/srv/one/writer-id", "driller": driller, "planner": None}
+    logins = tuple(
+        RoleLogin(name, f"auth/approle/role/orgkey-{name}", file, file and f"{file}-secret")  # type: ignore[arg-type]
+        for name, file in files.items()
+    )
+    plan = ServersPlan((ComparedServer("x", "https://x", None, "2.7.2", True, logins),), (), ())
+    made = {item.identity: item.folder for item in credentials(plan, Path("/etc/orgkey"))}
+    assert made == {"writer": "/srv/one", "driller": str(Path(driller).parent), "planner": folder}
 
 
 @pytest.mark.parametrize("version", ["1.20.0", "2.0.4"])
