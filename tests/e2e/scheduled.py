@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomlkit
 
-from tests.support import confined
+from tests.support import confined, forkserver, shellcommand
 from tests.support import openpgp_writer as writer
 from tests.support.commandline import (
     KEYS,
@@ -154,7 +154,7 @@ class Host:
 
     def run(self, name: str, words: list[str], env: Mapping[str, str]) -> Run:
         """Run a program to its end."""
-        done = subprocess.run(
+        done = forkserver.run(
             words, cwd=os.sep, env=dict(env), stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=SECONDS, start_new_session=True, check=False,
         )  # fmt: skip
@@ -191,7 +191,11 @@ class Host:
             (flat / name).write_bytes(data)
             (flat / name).chmod(0o600)
         env = self.environment(flat)
-        env["PATH"] = f"{ORGKEY.parent}:{env['PATH']}"
+        tools = self.folder / "bin"
+        if not tools.exists():
+            tools.mkdir()
+            shellcommand.put(tools)
+        env["PATH"] = f"{tools}:{env['PATH']}"
         etc = str(self.config.parent)
         return self.run("cron", ["/bin/sh", "-c", command.replace("/etc/orgkey", etc)], env)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.record import verify
 from pipeline.record.verify import Record
 from pipeline.storage.interface import Slot
-from tests.faults.scene import FINGERPRINT, Scene
+from tests.faults.scene import FINGERPRINT, Scene, Stored
 from tests.support import people
 
 
@@ -45,25 +45,29 @@ def adopt(scene: Scene, before: Before) -> None:
         entry.add_receipt(target.put(slot, before.record.data))
 
 
-def check_stands(scene: Scene, before: Before) -> None:
-    """The old epoch is as it was: whole at both targets, and proven on this host."""
-    copies = scene.stored()[before.record.epoch]
-    assert copies == {"vault": before.record.data, "s3": before.record.data}
+def check_stands(scene: Scene, before: Before) -> Stored:
+    """The old epoch is as it was: whole at both targets, and proven on this host.
+
+    Returns:
+        What is stored.
+    """
+    stored = scene.stored()
+    assert stored[before.record.epoch] == {"vault": before.record.data, "s3": before.record.data}
     entry = scene.context().journal.entry(before.record.epoch)
     assert entry is not None
     assert entry.proven() is not None
+    return stored
 
 
-def check_proven(scene: Scene, before: Before, name: str) -> None:
-    """The old epoch stands as it was, and it restores."""
-    check_stands(scene, before)
+def check_restores(scene: Scene, name: str) -> None:
+    """The key comes back as it was exported."""
     out = scene.directory / "out" / f"{name}.asc"
     restored = scene.run(["restore", "--original", "--out", str(out)])
     assert restored.code == 0, restored
     assert out.read_bytes() == scene.export.read_bytes()
 
 
-def check_ended(scene: Scene, before: Before, event: str) -> set[str]:
+def check_ended(scene: Scene, before: Before, event: str) -> Stored:
     """Every epoch is whole, the newest is proven and replaces another one; nothing lingers.
 
     Args:
@@ -72,7 +76,7 @@ def check_ended(scene: Scene, before: Before, event: str) -> set[str]:
         event: What the ledger calls it.
 
     Returns:
-        The new epochs.
+        What is stored of the new epochs.
     """
     context = scene.context()
     stored = scene.stored()
@@ -82,10 +86,10 @@ def check_ended(scene: Scene, before: Before, event: str) -> set[str]:
     for copies in stored.values():
         assert set(copies) == {"vault", "s3"}
         assert copies["vault"] == copies["s3"]
-    new = set(stored) - {before.record.epoch}
-    for epoch in new:
+    new = {epoch: copies for epoch, copies in stored.items() if epoch != before.record.epoch}
+    for epoch, copies in new.items():
         record = verify.verify_record(
-            stored[epoch]["s3"],
+            copies["s3"],
             context.fingerprint,
             deadline=context.deadline,
             now=context.clock.now(),

@@ -37,6 +37,8 @@ FINGERPRINT = "70FBA2750FD7F47DF6FB080908E6316C03A0DB7D"
 EXPORT_PASSPHRASE = "correct horse battery staple"
 NEW_PASSPHRASE = "a passphrase that the operator chose"
 SECONDS = 120.0
+Stored = dict[str, dict[str, bytes]]
+"""Bytes by epoch and target."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ class Scene:
 
     # -- looking ---------------------------------------------------------------------------------
 
-    def durable(self) -> list[str]:
+    def durable(self, stored: Stored) -> list[str]:
         """What a killed run has left, as far as another run can find it.
 
         Names are without what is random or dated; of a file it counts whether it is empty, of a document
@@ -211,17 +213,18 @@ class Scene:
                     continue
                 found.append(f"{called} {_kind(path)}")
         known = self.journalled()
-        for epoch, copies in self.stored().items():
+        for epoch, copies in stored.items():
             found += [f"{target} same={known.get(epoch) == data}" for target, data in copies.items()]
         return sorted(found)
 
-    def is_new_state(self, command: str) -> bool:
+    def is_new_state(self, command: str, stored: Stored) -> bool:
         """Whether no test of this run, in any worker, has found this durable state before.
 
         Args:
             command: What was killed, and will be run again.
+            stored: What is stored now.
         """
-        digest = hashlib.sha256("\n".join(self.durable()).encode()).hexdigest()
+        digest = hashlib.sha256("\n".join(self.durable(stored)).encode()).hexdigest()
         states = leftovers.run_directory() / "states"
         states.mkdir(exist_ok=True)
         try:
@@ -246,9 +249,9 @@ class Scene:
         """One login for all looks."""
         return self.context().backends("driller").targets()
 
-    def stored(self) -> dict[str, dict[str, bytes]]:
+    def stored(self) -> Stored:
         """Bytes by epoch and target; every place has exactly one version, which a plain read returns."""
-        found: dict[str, dict[str, bytes]] = {}
+        found: Stored = {}
         for name, target in self._targets.items():
             for item in target.find(FINGERPRINT):
                 assert item.presence is Presence.CURRENT, item

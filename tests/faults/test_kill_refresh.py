@@ -14,8 +14,9 @@ import pytest
 
 from pipeline.openpgp.key.compare import compare_public
 from pipeline.record import verify
+from pipeline.record.verify import Record
 from tests.faults.conftest import set_up, traced_once
-from tests.faults.replacing import Before, adopt, check_ended, check_proven, check_stands, with_people
+from tests.faults.replacing import Before, adopt, check_ended, check_restores, check_stands, with_people
 from tests.faults.scene import ASSETS, FINGERPRINT, Scene
 from tests.support.commandline import end_gpg, gpg
 from tests.support.openpgp_writer import PASSPHRASE
@@ -65,16 +66,16 @@ def refresh_points(
     return traced_once("refresh", trace)
 
 
-def check_refreshed(scene: Scene, before: Before, renewed: Path) -> str:
+def check_refreshed(scene: Scene, before: Before, renewed: Path) -> Record:
     """One epoch more, proven, whole, with the newer public part and everything secret carried over.
 
     Returns:
-        The new epoch.
+        The new epoch's record.
     """
-    (epoch,) = check_ended(scene, before, "refresh")
+    ((_, copies),) = check_ended(scene, before, "refresh").items()
     context = scene.context()
     new = verify.verify_record(
-        scene.stored()[epoch]["vault"],
+        copies["vault"],
         context.fingerprint,
         deadline=context.deadline,
         now=context.clock.now(),
@@ -84,7 +85,7 @@ def check_refreshed(scene: Scene, before: Before, renewed: Path) -> str:
     assert set(new.members) == set(before.record.members)
     assert {name for name in new.members if new.members[name] != before.record.members[name]} == CHANGED
     assert compare_public(new.public, renewed.read_bytes()) == "same"
-    return epoch
+    return new
 
 
 def test_the_number_of_points(refresh_points: list[str]) -> None:
@@ -101,17 +102,16 @@ def test_killed(
     refresh = ["refresh", "--public", str(renewed)]
     killed = replacing.run(refresh, at=point)
     assert killed.code == -signal.SIGKILL, (point, killed)
-    check_stands(replacing, before)
-    if not replacing.is_new_state("refresh"):
+    if not replacing.is_new_state("refresh", check_stands(replacing, before)):
         return
-    check_proven(replacing, before, "killed")
+    check_restores(replacing, "killed")
     committed = replacing.journalled()
     done = {entry.epoch for entry in replacing.context().journal.entries() if entry.proven()}
 
     again = replacing.run(refresh)
     assert again.code == 0, (point, again)
-    epoch = check_refreshed(replacing, before, renewed)
+    new = check_refreshed(replacing, before, renewed)
     # The same epoch with the same bytes; nothing is left to do where it was proven already.
-    assert again.document["epoch"] == (None if epoch in done else epoch), point
-    for name, data in committed.items():
-        assert replacing.stored()[name]["vault"] == data, "what was journalled is what is stored"
+    assert again.document["epoch"] == (None if new.epoch in done else new.epoch), point
+    for journalled in committed.items():
+        assert journalled == (new.epoch, new.data), "what was journalled is what is stored"

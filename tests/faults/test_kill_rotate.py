@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.conftest import set_up, traced_once
-from tests.faults.replacing import Before, adopt, check_ended, check_proven, check_stands, with_people
+from tests.faults.replacing import Before, adopt, check_ended, check_restores, check_stands, with_people
 from tests.faults.scene import Scene
 
 if TYPE_CHECKING:
@@ -51,10 +51,9 @@ def test_killed(number: int, rotation_points: list[str], replacing: Scene, befor
     point = rotation_points[number]
     killed = replacing.run(ROTATE, at=point)
     assert killed.code == -signal.SIGKILL, (point, killed)
-    check_stands(replacing, before)
-    if not replacing.is_new_state("rotate"):
+    if not replacing.is_new_state("rotate", check_stands(replacing, before)):
         return
-    check_proven(replacing, before, "killed")
+    check_restores(replacing, "killed")
     committed = replacing.journalled()
     done = {entry.epoch for entry in replacing.context().journal.entries() if entry.proven()}
 
@@ -65,7 +64,7 @@ def test_killed(number: int, rotation_points: list[str], replacing: Scene, befor
     # One new epoch; a second one only where the first was proven already when the run was killed.
     assert len(new) == 1 + len(done - {before.record.epoch}), point
     for epoch, data in committed.items():
-        assert replacing.stored()[epoch]["vault"] == data, "what was journalled is what is stored"
+        assert new[epoch]["vault"] == data, "what was journalled is what is stored"
 
 
 def test_an_escrow_ends_a_rotation_that_was_killed(
