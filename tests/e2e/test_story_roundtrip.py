@@ -190,11 +190,11 @@ def test_the_certificate_can_be_verified_by_others(desk: Desk, gnupg_home: Path,
     )["Body"].read()
     (tmp_path / "record.tar").write_bytes(key)
     with tarfile.open(tmp_path / "record.tar") as record:
-        record.extract("public.asc", gnupg_home)
-        manifest_file = record.extractfile("manifest.json")
-        assert manifest_file is not None
+        public, manifest_file = record.extractfile("public.asc"), record.extractfile("manifest.json")
+        assert public
+        assert manifest_file
+        gpg(gnupg_home, "--import", stdin=public.read())
         manifest = json.load(manifest_file)
-    gpg(gnupg_home, "--import", str(gnupg_home / "public.asc"))
     checked = gpg(
         gnupg_home, "--status-fd", "1", "--verify", f"{certificate}.asc", str(certificate)
     ).stdout  # a notation in it may be binary

@@ -6,8 +6,8 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
 import sys
-import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -282,8 +282,7 @@ def test_custodians_and_paper_as_they_were_sealed() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_recovery_text_and_plain_tools(name: str, tmp_path: Path) -> None:
     """What stands in the record is enough for ``tar`` and ``gpg``, in the words of its own RECOVERY.txt."""
-    with tarfile.open(file_of(name)) as archive:
-        archive.extractall(tmp_path)  # noqa: S202 - our own; Debian 12 has no filter
+    subprocess.run(["tar", "-xf", file_of(name), "-C", tmp_path], check=True, timeout=60)
     text = (tmp_path / "RECOVERY.txt").read_text("ascii")
     told = RECORDS[name]
     for part in (told["fingerprint"], told["epoch"], told["record_id"], holders.TRANSIT["address"]):

@@ -74,7 +74,8 @@ def _again(said: Transcript, folder: Path, work: Path) -> None:
     """What is published, built again from what is published."""
     (source,) = folder.glob("*.tar.gz")
     (wheel,) = folder.glob("*.whl")
-    shutil.unpack_archive(source, work / "source")
+    (work / "source").mkdir()
+    run("tar", "-xf", source, "-C", work / "source")
     (tree,) = (work / "source").iterdir()
     when = run("git", "log", "-1", "--format=%ct").strip()
     words = ("-m", "build", "--no-isolation", "--wheel", "--outdir", work / "again", tree)
