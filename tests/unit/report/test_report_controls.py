@@ -281,7 +281,11 @@ def test_a_holder_that_every_proven_path_needs_is_named() -> None:
 
 def test_a_broken_ledger_flips_what_rests_on_it() -> None:
     broken = replace(good(), ledger=replace(good().ledger, ok=False, problem="entry 7"))
-    assert flipped(broken) == {"AU-9(3)": NONE, "AU-10": NONE, "A.5.33": NONE}
+    # Test restores are read from it: one that failed may stand behind the break.
+    on_tests = ("CP-4", "CP-9(1)", "CP-9(2)", "SC-12(1)", "A.8.13", "164.308(a)(7)(ii)(D)", "Art. 11")
+    more = dict.fromkeys((*on_tests, "Art. 7", "4.2.6", "9.2(c)"), PARTIAL)
+    assert flipped(broken) == {"AU-9(3)": NONE, "AU-10": NONE, "A.5.33": NONE} | more
+    assert "22 passed, as far as the broken ledger tells" in by_id(broken, "CP-4").says
     behind = replace(good(), ledger=replace(good().ledger, anchored_to=99))
     assert flipped(behind) == {"AU-9(3)": PARTIAL, "A.5.33": PARTIAL}
 
