@@ -115,7 +115,9 @@ class KeyScope(Run):
         Raises:
             LocalFilesProblem: The disk refuses.
         """
-        files.check_new(files.private_directory(self.root) / "evidence", _EVIDENCE)
+        root = files.private_directory(self.root)
+        files.sweep(root)
+        files.check_new(root / "evidence", _EVIDENCE)
 
     @contextmanager
     def prover(self) -> Iterator[None]:
