@@ -205,7 +205,9 @@ def _run(as_json: bool) -> Code:
             message = str(error.format_message()).rstrip(".") if sys.argv[1:] else _first_screen()
             sys.stderr.write(f"{message}\n" if message else "")
             return Code.USAGE
-        problem = _problem(error)
+        # Where a signal falls into the making of a class, Python tells it as an error of its own.
+        struck = _asked and not isinstance(error, OrgkeyError)
+        problem = _problem(KeyboardInterrupt() if struck else error)
         _report(problem, as_json)
         return problem.code
     return result if isinstance(result, Code) else Code.OK

@@ -8,12 +8,10 @@ import signal
 import sys
 from typing import NoReturn
 
-_MESSAGE = (
-    b"orgkey: error: interrupted\norgkey: hint: run the same command again, it resumes where it stopped\n"
-)
+_MESSAGE = b"orgkey: error: interrupted\norgkey: hint: run the same command again, nothing was begun\n"
 _DOCUMENT = (
     b'{"schema": "orgkey.error/1", "error": {"code": 130, "name": "interrupted", "message": "interrupted", '
-    b'"hint": "run the same command again, it resumes where it stopped"}}\n'
+    b'"hint": "run the same command again, nothing was begun"}}\n'
 )
 
 

@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 from pipeline.cli import app as root
 from pipeline.cli import lazy
 from pipeline.cli.app import COMMANDS, app
+from pipeline.core.errors import Code
+from pipeline.core.signals import Signalled
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -85,6 +87,20 @@ def test_an_interrupted_command_says_whether_it_resumes(
     monkeypatch.setattr(sys, "argv", ["orgkey", *words])
     hint = root._interrupted().hint
     assert hint.endswith("it resumes where it stopped" if resumes else "it begins anew")
+
+
+def test_a_signal_that_the_interpreter_tells_as_an_error_is_no_defect(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def struck(**_: Any) -> None:
+        raise RuntimeError("Error calling __set_name__") from Signalled()
+
+    monkeypatch.setattr(root, "app", struck)
+    monkeypatch.setattr(root, "_asked", True)
+    assert root._run(as_json=False) is Code.INTERRUPTED
+    assert "error: interrupted" in capsys.readouterr().err
+    monkeypatch.setattr(root, "_asked", False)
+    assert root._run(as_json=False) is Code.INTERNAL
 
 
 def every_command() -> list[tuple[str, Any]]:
