@@ -127,8 +127,9 @@ def _paths(result: Status, epoch: Epoch) -> list[str]:
 
 
 def _when(result: Status, drills: list[Drilled]) -> str:
-    if not drills:
-        return "never on this host"
+    if not drills:  # where the ledger is broken, what it tells of them is not read
+        broken = any(rule.name == "ledger" and not rule.ok for rule in result.rules)
+        return "not known" if broken else "never on this host"
     item = max(drills, key=lambda item: item.at)
     took = f", took {item.seconds:.1f} s" if item.seconds is not None else ""
     return f"{age((result.judged_at - item.at).total_seconds())} ago{took}"

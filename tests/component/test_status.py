@@ -165,6 +165,17 @@ def test_a_holder_that_cannot_be_asked_is_told(world: World, proven: Record) -> 
     assert StatusDocument.about(found, found.code).epochs[0].plan is None
 
 
+def test_when_a_copy_was_restored_is_not_known_where_the_ledger_is_broken(world: World) -> None:
+    world.store(world.mint())
+    assert any(line.endswith("never on this host") for line in status_text.lines(status(world.context)))
+    drill(world.context, DrillRequest())
+    drill(world.context, DrillRequest())
+    (world.context.ledger.own().folder / "000000001.json").unlink()
+    shown = "\n".join(status_text.lines(status(world.context)))
+    assert "never on this host" not in shown
+    assert shown.count("not known") == 4
+
+
 def test_what_a_silent_target_may_have_is_neither_there_nor_gone(world: World, proven: Record) -> None:
     world.key = f'former = ["{unlocked(ATTACKER).fingerprint}"]'
     assert "           NOT STORED" in status_text.lines(status(world.context))
