@@ -43,7 +43,7 @@ def escrow(
     accept_custody_change: bool = CUSTODY_CHANGE,
     no_drill: bool = opt("--no-drill", "Leave the drill to another host; the epoch stays unproven."),
     new_epoch: bool = opt(
-        "--new-epoch", "Make a new epoch although what is stored already could not be read."
+        "--new-epoch", "Make a new epoch although what is stored could not be read, or opens no more."
     ),
     dry_run: bool = DRY_RUN,
 ) -> Code:

@@ -50,7 +50,7 @@ class DrillRequest:
 
 
 _HINTS: Final = {
-    Code.PROOF_FAILED: "take another epoch (`orgkey list`), and escrow the key again from a new export; "
+    Code.PROOF_FAILED: "take another epoch (`orgkey list`), and escrow a new export with --new-epoch; "
     "`orgkey explain drill-failed` has the order",
 }
 """What to do about what no error of its own says."""

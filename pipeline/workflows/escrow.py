@@ -34,7 +34,8 @@ class EscrowOptions:
         accept: Judgements on the export that are overridden.
         accept_custody_change: Whether a new epoch may follow another custody plan than the last one.
         with_drill: Whether to prove the stored copies at the end.
-        new_epoch: Whether to make a new epoch although what is stored already could not be read.
+        new_epoch: Whether to make a new epoch although what is stored already could not be read, or opens no
+            more.
     """
 
     accept: frozenset[str] = frozenset()
@@ -83,6 +84,8 @@ def escrow(
     with scope.locked("escrow-failed"), scope.prover() if options.with_drill else nullcontext():
         plan, archive = publish.plan(scope), scope.archive("writer")
         pending = _unfinished(scope, key, plan)
+        if pending and options.new_epoch and publish.dead(scope, pending.record.epoch):
+            pending = None
         if pending is None:
             catalog = archive.catalog()
             pending = _stored(scope, archive, catalog, key, plan, options)
@@ -195,7 +198,8 @@ def _stored(
     if unread is not None and not options.new_epoch:
         raise unread
     latest, record = catalog.newest(), catalog.newest_record()
-    if latest is None or record is None or record.manifest.key_state != key.key_state:
+    new = options.new_epoch or record is None or record.manifest.key_state != key.key_state
+    if latest is None or record is None or new:
         if not options.accept_custody_change:
             last = record
             if last is None:

@@ -25,6 +25,8 @@ from pipeline.storage.interface import Bounded, Receipt, Target, refused_size
 from pipeline.workflows.drill import Drill, DrillRequest, unattended_paths, within
 
 SOON: Final = timedelta(seconds=2)
+_DEAD: Final = frozenset({Code.PROOF_FAILED, Code.NOT_ENOUGH_SHARES, Code.WRONG_SHARE})
+"""How the drill of an epoch ends that no longer opens: its holders' keys are gone, for example."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,11 @@ def entered(scope: KeyScope, epoch: str) -> tuple[int, ...]:
     """The codes with which runs of this host that stored an epoch have ended, as its ledger has them."""
     told = (lineage.stored(item) for item in scope.ledger.each() if item.own)
     return tuple(event.code for event in told if event is not None and event.epoch == epoch)
+
+
+def dead(scope: KeyScope, epoch: str) -> bool:
+    """Whether an epoch that this host stored did not open in its drill: trying again mends nothing."""
+    return not _DEAD.isdisjoint(entered(scope, epoch))
 
 
 def publish(

@@ -161,7 +161,8 @@ def rehearse(scope: KeyScope, request: RotationRequest) -> RotationPlan:
 def _interrupted(scope: KeyScope, plan: create.CustodyPlan) -> PendingEpoch | None:
     """A rotation to this plan that did not come to its end.
 
-    One that only waits for the people who prove it did: whoever rotates once more wants other shares.
+    One that only waits for the people who prove it did: whoever rotates once more wants other shares. One
+    that did not open in its drill is not tried again, either.
     """
     pending = publish.unfinished(
         scope,
@@ -169,9 +170,10 @@ def _interrupted(scope: KeyScope, plan: create.CustodyPlan) -> PendingEpoch | No
             record.manifest.supersedes is not None and not record.manifest.refreshed and plan.is_of(record)
         ),
     )
-    if pending and {Code.OK, Code.DEGRADED}.intersection(publish.entered(scope, pending.record.epoch)):
+    if pending is None or publish.dead(scope, pending.record.epoch):
         return None
-    return pending
+    ended = {Code.OK, Code.DEGRADED}.intersection(publish.entered(scope, pending.record.epoch))
+    return None if ended else pending
 
 
 def _start(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.archive.run import KeyScope
 from pipeline.core.errors import Code, Stale, Unreachable
 from pipeline.monitoring.status import status
 from pipeline.record.verify import Record
@@ -15,7 +16,7 @@ from pipeline.workflows import checkin, drill, escrow, publish, refresh, rotate
 from pipeline.workflows.drill import DrillRequest
 from pipeline.workflows.refresh import RefreshRequest
 from pipeline.workflows.rotate import Rotation, RotationRequest
-from tests.support.inmemory import EXPORT_PASSPHRASE, World, export, unlocked
+from tests.support.inmemory import EXPORT_PASSPHRASE, MemoryHolder, World, export, unlocked
 from tests.support.withpeople import machines_words
 
 LEAKED = "a share was seen"
@@ -109,6 +110,45 @@ def test_each_rotation_that_is_asked_for_makes_new_shares(world: World) -> None:
     assert len(ids | {first.manifest.record_id}) == 3
     prove(world)
     assert world.context.archive("writer").catalog().record() == records(world)[-1]
+
+
+def test_where_the_holders_keys_are_lost_a_new_epoch_is_made_all_the_same(tmp_path: Path) -> None:
+    """Under the same names: nothing in the plan tells that the old shares open no more."""
+    world = Renewed(tmp_path / "state")
+
+    def escrowed(*, new: bool) -> publish.PublishedEpoch:
+        world.clock.shift += timedelta(seconds=5)
+        options = escrow.EscrowOptions(new_epoch=new)
+        return escrow.escrow(world.context, export("renewed"), EXPORT_PASSPHRASE, options)
+
+    first = escrowed(new=False)
+    world.holders["vault"] = MemoryHolder("vault")
+    assert escrowed(new=False).record == first.record
+    second = escrowed(new=True)
+    assert (second.code, second.proven, second.record != first.record) == (Code.OK, True, True)
+    assert second.record.manifest.previous == first.record.reference
+
+
+def test_a_rotation_whose_shares_do_not_open_is_not_tried_for_ever(world: World) -> None:
+    for holder in world.holders.values():
+        holder.unattended = True
+    real, sealed = publish.within, []
+
+    def lost(scope: KeyScope, request: DrillRequest) -> drill.Drill:
+        sealed.append(world.holders["vault"])
+        world.holders["vault"] = MemoryHolder("vault")
+        try:
+            return real(scope, request)
+        finally:
+            world.holders["vault"] = sealed.pop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publish, "within", lost)
+        bad = rotate.rotate(world.context, RotationRequest(LEAKED)).stored
+    assert bad.code is Code.WRONG_SHARE
+    world.clock.shift += timedelta(seconds=5)
+    again = rotate.rotate(world.context, RotationRequest(LEAKED)).stored
+    assert (again.code, again.proven, again.record != bad.record) == (Code.OK, True, True)
 
 
 def test_a_rotation_that_stored_too_little_is_finished_by_the_next(world: World) -> None:
