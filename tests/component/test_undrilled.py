@@ -132,7 +132,7 @@ def test_where_the_holders_keys_are_lost_a_new_epoch_is_made_all_the_same(tmp_pa
 def test_a_rotation_whose_shares_do_not_open_is_not_tried_for_ever(world: World) -> None:
     for holder in world.holders.values():
         holder.unattended = True
-    real, sealed = publish.within, []
+    real, sealed = drill.within, []
 
     def lost(scope: KeyScope, request: DrillRequest) -> drill.Drill:
         sealed.append(world.holders["vault"])
