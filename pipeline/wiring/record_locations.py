@@ -38,8 +38,9 @@ def read_record(place: str, backends: ConfiguredBackends) -> bytes:
     if place.partition(":")[0].lower() not in ("s3", "vault"):
         with files.os_errors(f"cannot read {place}"):
             data = files.read_regular(files.expanded(Path(place)), MAX_BYTES)
-        if data is None:
-            raise LocalFilesProblem(f"{place} is not a regular file", hint=RECORDS)
+        if data is None or len(data) > MAX_BYTES:
+            what = "is not a regular file" if data is None else "is larger than any record"
+            raise LocalFilesProblem(f"{place} {what}", hint=RECORDS)
         return data
     try:
         item, slot, version = _named(place)
