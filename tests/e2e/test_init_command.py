@@ -33,10 +33,10 @@ def environment(home: Path) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
 
 
-def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *words: str, command: str = "init") -> subprocess.CompletedProcess[str]:
     """Without a terminal."""
     return forkserver.run(
-        [*ORGKEY, *words],
+        [*ORGKEY[:-1], command, *words],
         cwd=folder,
         env=environment(folder),
         stdin=subprocess.DEVNULL,
@@ -148,16 +148,7 @@ def test_what_is_foretold_is_what_doctor_says(tmp_path: Path) -> None:
     texts = " ".join(str(item[1]) for item in foretold)
     for part in ("inbox", "copies", "custodians", "vault-writer-role-id", "vault-driller-role-id"):
         assert part in texts
-    done = forkserver.run(
-        [*ORGKEY[:-1], "doctor", "--json"],
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run(tmp_path, "--json", command="doctor")
     assert foretold <= said(json.loads(done.stdout)["findings"])
 
     (tmp_path / "inbox").mkdir()
@@ -205,16 +196,7 @@ def test_relative_paths_are_read_from_the_configurations_folder(tmp_path: Path) 
     assert run(there, "--fingerprint", PIN, *given).returncode == 0
     written = (there / "one.toml").read_text()
     (there / "one.toml").write_text(written.replace(f'"{there}/copies"', '"copies"'))
-    done = forkserver.run(
-        [*ORGKEY[:-1], "doctor", "--config", "../there/one.toml", "--json"],
-        cwd=tmp_path / "elsewhere",
-        env=environment(tmp_path),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run(tmp_path / "elsewhere", "--config", "../there/one.toml", "--json", command="doctor")
     findings = {item["message"]: item["level"] for item in json.loads(done.stdout)["findings"]}
     assert findings[f"{there}/copies can be read and written"] == "ok"
 
