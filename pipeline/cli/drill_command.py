@@ -44,6 +44,8 @@ def drill(
     Needs the targets and the holders, under the driller's logins; never the export. Writes a certificate
     that others can verify with gpg and openssl.
 
+    Without --epoch it proves the latest epoch, and the newest complete one where another host made it since.
+
     Former Org Keys of the configuration are drilled too, unless an option names a key, an epoch, a path, a
     share or a backup.
 

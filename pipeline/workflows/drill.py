@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from pipeline.archive import live_key
-from pipeline.archive.catalog import Copy, Epoch
+from pipeline.archive.catalog import Catalog, Copy, Epoch, EpochState
 from pipeline.archive.run import KeyScope
 from pipeline.core.digest import Digest
 from pipeline.core.errors import Code, OrgkeyError, UsageProblem, first_of
@@ -151,10 +151,12 @@ def within(scope: KeyScope, request: DrillRequest) -> Drill:
         catalog = archive.catalog(request.epochs or None, everything=request.epochs is None)
         scope.deadline.require_clock()  # proofs are signatures, and those are judged by time
         chosen = catalog.choose(request.epochs)
-        _require_one_ceremony(scope, chosen, request)
         if request.epochs is not None and not request.epochs:
-            for line in catalog.passed_over(chosen[0].name, known_false=scope.config.policy.known_false):
+            chosen = _with_newest(scope, catalog, chosen[0], request.unseal)
+            known = {*scope.config.policy.known_false, *(epoch.name for epoch in chosen)}
+            for line in catalog.passed_over(chosen[0].name, known_false=known):
                 scope.reporter.warn(line)
+        _require_one_ceremony(scope, chosen, request)
         results: list[Result] = []
         for epoch in chosen:
             where = ", ".join(copy.target for copy in epoch.copies)
@@ -162,6 +164,22 @@ def within(scope: KeyScope, request: DrillRequest) -> Drill:
             results += _drill_epoch(scope, epoch, request, catalog.records(other_than=epoch.record))
     codes = [result.code for result in results] + [error.code for error in catalog.unreachable.values()]
     return Drill(tuple(results), first_of(codes))
+
+
+def _with_newest(
+    scope: KeyScope, catalog: Catalog, latest: Epoch, request: UnsealRequest
+) -> tuple[Epoch, ...]:
+    """The latest epoch, and the newest complete one where another host has made it since (ADR 46).
+
+    Where people are needed for one of them, the other alone; the latest where they are for both.
+    """
+    newer = [it for it in catalog.epochs if it.name > latest.name and it.state is EpochState.COMPLETE]
+    found = []
+    for epoch in (latest, *newer[-1:]):
+        alone = {path.name for path in unattended_paths(scope, epoch.record)} if epoch.record else set()
+        if not request.shares and (request.path in alone if request.path else alone):
+            found.append(epoch)
+    return tuple(found) or (latest,)
 
 
 def drill_former(scope: KeyScope, request: DrillRequest) -> tuple[FormerDrill, ...]:

@@ -199,13 +199,11 @@ def test_a_holder_that_does_not_answer_is_the_result_and_named(world: World) -> 
 
 
 def test_only_what_is_asked_for_is_drilled(world: World) -> None:
-    one, two = world.store(world.mint()), world.store(world.mint(later=5))
+    one, two = world.store(world.mint()), world.store(world.mint(later=5), "a")
     done = drill(world.context, DrillRequest(epochs={one.epoch}, targets=("b",)))
     assert [(result.epoch, result.copy) for result in done.results] == [(one.epoch, "b")]
     latest = drill(world.context, DrillRequest(targets=("c",)))
-    assert [(result.epoch, result.copy) for result in latest.results] == [(one.epoch, "c")], (
-        "the latest is the newest proven one"
-    )
+    assert [(result.epoch, result.copy) for result in latest.results] == [(one.epoch, "c")]
     everything = drill(world.context, DrillRequest(epochs=None, targets=("a",)))
     assert {result.epoch for result in everything.results} == {one.epoch, two.epoch}
 
@@ -433,6 +431,20 @@ def test_a_proven_epoch_is_the_latest(world: World) -> None:
     latest = context.archive("driller").catalog().latest()
     assert latest is not None
     assert latest.state is EpochState.PROVEN
+
+
+def test_a_host_that_only_drills_proves_what_another_one_has_made_since(world: World) -> None:
+    made = world.store(world.mint())
+    assert drill(world.context, DrillRequest()).passed
+    world.store(world.mint(later=20))
+    newest = world.store(world.mint(later=40))
+    for asked in (UnsealRequest(path="unattended"), UnsealRequest()):
+        done = drill(world.context, DrillRequest(unseal=asked))
+        assert done.passed
+        assert {result.epoch for result in done.results} == (
+            {made.epoch, newest.epoch} if asked.path else {newest.epoch}
+        )
+    assert not [line for line in world.lines if "take it with --epoch" in line and newest.epoch in line]
 
 
 def test_two_drills_at_once_are_kept_apart(world: World) -> None:
