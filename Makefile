@@ -4,8 +4,8 @@ PYTHON ?= $(shell for v in /usr/bin/python3 python3.13 python3.12 python3.11 pyt
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Two for each core: half of a run is waiting for servers.
-WORKERS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
+# Three for each core: much of a run is waiting for servers.
+WORKERS ?= $(shell expr 3 '*' $$(getconf _NPROCESSORS_ONLN))
 # What is compiled stays: else each worker of a test run would compile all tests anew, seven seconds of processor time.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -33,6 +33,11 @@ settings.register_profile(
 )
 settings.load_profile("orgkey")
 FAILED = pytest.StashKey[bool]()
+LONG = (
+    "tests/runbooks/", "tests/e2e/test_fleet_logins.py", "tests/e2e/test_kit.py", "tests/e2e/test_lab.py",
+    "tests/e2e/test_verify_html.py",
+)  # fmt: skip
+"""Tests of which one takes ten seconds and more."""
 _run_directory: Path | None = None
 _cache: str = ""
 _outside: Outside | None = None
@@ -67,6 +72,11 @@ def pytest_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest alone, so that nobody works on it when the other workers have ended."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -108,7 +108,7 @@ def errands(tmp_path: Path) -> list[Errand]:
     made = []
     for number in range(COUNT):
         path = tmp_path / f"{number}.pgp"
-        content = writer.literal(bytes([number]) * 100_000)
+        content = writer.literal(bytes([number + 1]) * 100_000)
         path.write_bytes(writer.message(writer.protected(content, SESSION.key.reveal())))
         made.append(errand(path))
     return made
