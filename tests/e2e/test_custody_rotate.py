@@ -14,7 +14,7 @@ from pipeline.core.clock import Deadline
 from pipeline.record import verify
 from pipeline.record.verify import Record
 from tests.support import people
-from tests.support.commandline import Desk, next_second
+from tests.support.commandline import Desk, next_second, orgkey
 from tests.support.people import FINGERPRINTS
 
 if TYPE_CHECKING:
@@ -101,6 +101,19 @@ def test_without_a_change_everybody_gets_a_new_share(desk: Desk, escrowed: str) 
     assert done["changes"] == []
     for name in people.EVERYBODY:
         assert people.words(name, before) != people.words(name, after)
+
+
+def test_a_host_that_only_drills_goes_on_to_the_new_epoch(desk: Desk, escrowed: str) -> None:
+    elsewhere = ("--config", str(desk.config), "--state-dir", str(desk.folder / "elsewhere"), "--json")
+
+    def drilled() -> set[str]:
+        results = orgkey(desk.folder, "drill", *elsewhere, expect=0).document["results"]
+        return {result["epoch"] for result in results}
+
+    assert drilled() == {escrowed}
+    new = desk.ask("custody", "rotate", "--reason", "yearly")["epoch"]
+    assert drilled() == {escrowed, new}
+    assert drilled() == {new}
 
 
 def test_it_says_first_what_it_does_not_do(desk: Desk, escrowed: str) -> None:
