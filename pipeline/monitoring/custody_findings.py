@@ -43,15 +43,15 @@ def losses(config: Config) -> list[Finding]:
 
 def disks(config: Config) -> list[Finding]:
     """Whether directories that count as several failure domains lie on one file system."""
-    disks: dict[int, dict[str, str]] = {}
+    lying: dict[int, dict[str, str]] = {}
     for name, target in config.target.items():
         if isinstance(target, DirectoryTargetConfig):
             with suppress(OSError):  # its own check says why
-                disks.setdefault(Path(target.path).stat().st_dev, {})[target.domain or name] = name
+                lying.setdefault(Path(target.path).stat().st_dev, {})[target.domain or name] = name
     told = "lie on one file system, which fails as a whole"
     hint = "give them one domain, or move one to another disk"
     return [
         Finding(Level.WARN, "custody", f"targets {' and '.join(names.values())} {told}", hint)
-        for names in disks.values()
+        for names in lying.values()
         if len(names) > 1
     ]

@@ -173,7 +173,7 @@ def _with_newest(
 
     Where people are needed for one of them, the other alone; the latest where they are for both.
     """
-    newer = [it for it in catalog.epochs if it.name > latest.name and it.state is EpochState.COMPLETE]
+    newer = [epoch for epoch in catalog.after(latest) if epoch.state is EpochState.COMPLETE]
     found = []
     for epoch in (latest, *newer[-1:]):
         alone = {path.name for path in unattended_paths(scope, epoch.record)} if epoch.record else set()

@@ -27,6 +27,7 @@ from pipeline.unseal.unseal import recover_passphrase
 from pipeline.workflows import checkin
 from pipeline.workflows.checkin import Seat
 from pipeline.workflows.drill import DrillRequest, drill
+from tests.support.drilled import drilled
 from tests.support.inmemory import MemoryMirror, World, denied
 
 POLICY = "max_drill_age_days = 400\nmax_copy_drill_age_days = 8\n"
@@ -35,10 +36,7 @@ POLICY = "max_drill_age_days = 400\nmax_copy_drill_age_days = 8\n"
 @pytest.fixture
 def told(world: World) -> World:
     """A complete epoch, drilled a moment ago; the ledger has one entry."""
-    world.policy = POLICY
-    world.store(world.mint())
-    assert drill(world.context, DrillRequest()).code is Code.OK
-    return world
+    return drilled(world, POLICY)
 
 
 def details(world: World) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from pipeline.report import model, verdict
 from pipeline.report.build import build
 from pipeline.report.drill_facts import Cell, ProofState
 from pipeline.report.formats import html
-from pipeline.report.model import CopyFacts, PathFacts, Report, Restorability
+from pipeline.report.model import CopyFacts, PathFacts, Restorability
 from pipeline.report.summary import Summary
 from pipeline.workflows.drill import DrillRequest, drill
+from tests.support.drilled import drilled, gaps, report
 from tests.support.inmemory import MemoryMirror, World, denied, unreachable
 
 POLICY = "max_drill_age_days = 14\nrto_seconds = 600\n"
@@ -24,18 +25,7 @@ POLICY = "max_drill_age_days = 14\nrto_seconds = 600\n"
 @pytest.fixture
 def told(world: World) -> World:
     """A complete epoch, drilled a moment ago."""
-    world.policy = POLICY
-    world.store(world.mint())
-    assert drill(world.context, DrillRequest()).code is Code.OK
-    return world
-
-
-def report(world: World) -> Report:
-    return build(world.context).report
-
-
-def gaps(world: World) -> str:
-    return " | ".join(report(world).verdict.gaps)
+    return drilled(world, POLICY)
 
 
 def test_a_proven_escrow_can_be_restored(told: World) -> None:

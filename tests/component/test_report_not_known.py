@@ -18,26 +18,17 @@ from pipeline.evidence.timestamp import Stamped
 from pipeline.report.build import build
 from pipeline.report.certificates import words
 from pipeline.report.formats import html, oscal
-from pipeline.report.model import Report, Restorability, Support
+from pipeline.report.model import Restorability, Support
 from pipeline.report.summary import Summary
 from pipeline.workflows.drill import DrillRequest, drill
+from tests.support.drilled import drilled, gaps, report
 from tests.support.inmemory import World, named, unreachable
 
 
 @pytest.fixture
 def told(world: World) -> World:
     """A complete epoch, drilled a moment ago."""
-    world.store(world.mint())
-    assert drill(world.context, DrillRequest()).code is Code.OK
-    return world
-
-
-def report(world: World) -> Report:
-    return build(world.context).report
-
-
-def gaps(world: World) -> str:
-    return " | ".join(report(world).verdict.gaps)
+    return drilled(world)
 
 
 def test_certificates_vouch_for_nothing_where_no_key_is_known_to_check_them_by(told: World) -> None:
