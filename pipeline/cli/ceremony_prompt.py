@@ -16,6 +16,7 @@ from pipeline.core import files, log, passphrases
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import OrgkeyError, UsageProblem, WrongShare
 from pipeline.core.secret import Secret
+from pipeline.core.text import shell_word
 from pipeline.custody.shares.slip39 import WORDS, unknown
 from pipeline.openpgp.gnupg import user as own_gpg
 from pipeline.unseal import relay
@@ -240,7 +241,7 @@ class _Ceremony:
         self._say(
             f"{path} holds {counted(len(self._gathering.shares), 'share')}, encrypted to the next operator,"
         )
-        self._say(f"who goes on with: --via {self._gathering.path.name} --share {path}")
+        self._say(f"who goes on with: --via {self._gathering.path.name} --share {shell_word(path)}")
         return True
 
     def _unseen(self, question: str) -> bytes:

@@ -20,6 +20,7 @@ from pipeline.core import files, passphrases
 from pipeline.core.clock import SystemClock
 from pipeline.core.errors import Code, NotAKey, NotPinned, SeveralKeys, UsageProblem
 from pipeline.core.finding import Level
+from pipeline.core.text import shell_word
 from pipeline.monitoring import doctor
 from pipeline.openpgp.key import inspection
 from pipeline.sources.file import read_export
@@ -98,7 +99,10 @@ def _pin_of(out: Output, export: Path, given: str | None, *, trusted: bool, aski
     seen = inspection.inspect(data, pin=pin, now=SystemClock().now())
     if seen.fingerprint is None:
         kind = SeveralKeys if seen.code is SeveralKeys.code else NotAKey
-        raise kind(f"no pin can be read from {export}", hint=f"`orgkey inspect {export}` says what is in it")
+        raise kind(
+            f"no pin can be read from {export}",
+            hint=f"`orgkey inspect {shell_word(export)}` says what is in it",
+        )
     if pin is not None and seen.fingerprint != pin:
         raise NotPinned(
             f"{export} holds the key {seen.fingerprint}, not {pin}", hint="find out which one is right"

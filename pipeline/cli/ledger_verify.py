@@ -16,6 +16,7 @@ from pipeline.core.clock import Deadline
 from pipeline.core.errors import Code, IntegrityProblem, OrgkeyError, UsageProblem, first_of
 from pipeline.core.isolation import isolated
 from pipeline.core.retry import Retrier, retrying
+from pipeline.core.text import shell_word
 from pipeline.evidence import anchors
 from pipeline.evidence import verify as checking
 from pipeline.evidence.ledger import verify as story
@@ -121,12 +122,14 @@ def _certificate(given: _Given, path: Path, public: Path | None) -> None:
         raise UsageProblem(
             f"{path} is of another key: {told.fingerprint}", hint=f"the ledger is of {given.fingerprint}"
         )
+    signature_path = path.with_name(f"{path.name}.asc")
     if public is None:
         given.notes.append(
-            f"the signature of {path} was not checked: give --public, or run gpg --verify {path}.asc {path}"
+            f"the signature of {path} was not checked: give --public, or run "
+            f"gpg --verify {shell_word(signature_path)} {shell_word(path)}"
         )
     else:
-        signature = anchors.read_file(path.with_name(f"{path.name}.asc"))
+        signature = anchors.read_file(signature_path)
         made_by = checking.signed(
             anchors.read_file(public), told.body, signature, Deadline(60), datetime.now(UTC)
         )

@@ -22,7 +22,7 @@ from pipeline.config.identities import IdentityConfig, IdentityName
 from pipeline.config.problems import describe
 from pipeline.core import files
 from pipeline.core.errors import UsageProblem
-from pipeline.core.text import counted
+from pipeline.core.text import counted, shell_word
 from pipeline.core.typed_text import decoded
 
 _WHERE = ("kind", "path", "address", "namespace", "mount", "endpoint_url", "bucket", "prefix")
@@ -225,12 +225,13 @@ def read_trusted(path: Path, what: str) -> bytes:
     if _others_write(facts):
         raise UsageProblem(
             f"{what} {path} can be written by others",
-            hint=f"chmod go-w {path}, and let it belong to this user or to root",
+            hint=f"chmod go-w {shell_word(path)}, and let it belong to this user or to root",
         )
     for folder in folders:
         raise UsageProblem(
             f"the folder {folder} of {what} {path} can be written by others, who could replace it",
-            hint=f"chmod go-w {folder}, and let it belong to this user or to root; or move the file",
+            hint=f"chmod go-w {shell_word(folder)}, and let it belong to this user or to root; "
+            "or move the file",
         )
     return data
 

@@ -16,6 +16,7 @@ from typing import BinaryIO, Final
 
 from pipeline.core import signals
 from pipeline.core.errors import LocalFilesProblem, OrgkeyError
+from pipeline.core.text import shell_word
 
 NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 """How a file system says that it has no hard links."""
@@ -288,7 +289,7 @@ def private_directory(path: Path) -> Path:
     if status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise LocalFilesProblem(
             f"the directory {path} can be written by others",
-            hint=f"chmod 700 {path}, and make this user its owner",
+            hint=f"chmod 700 {shell_word(path)}, and make this user its owner",
         )
     return path
 

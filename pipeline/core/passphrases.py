@@ -22,6 +22,7 @@ from typing import Final
 from pipeline.core import files, log, typed_text
 from pipeline.core.errors import DeadlinePassed, LocalFilesProblem, UsageProblem
 from pipeline.core.secret import Secret, SecretSource
+from pipeline.core.text import shell_word
 
 LARGEST: Final = 64 * 1024  # bytes; a passphrase is shorter, so this is a wrong file
 SECONDS: Final = 60.0  # for a pipe to deliver, and for a command to end
@@ -183,7 +184,7 @@ def _from_file(path: Path, seconds: float, new: bool) -> Secret:
     try:
         facts = os.fstat(handle)
         if stat.S_ISREG(facts.st_mode) and facts.st_mode & _others(path):
-            _log.warning("%s can be read by others; chmod 600 %s", origin, path)
+            _log.warning("%s can be read by others; chmod 600 %s", origin, shell_word(path))
         return _finish(_drain(handle, origin, seconds), origin, new)
     finally:
         os.close(handle)

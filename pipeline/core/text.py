@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
+from os import PathLike, fspath
 from typing import Any, Final
 
 _FINGERPRINT: Final = re.compile(r"(?<![\w/.:=-])[0-9A-F]{40}(?![\w/.=-])")
@@ -30,6 +32,16 @@ def json_lines(document: Mapping[str, Any]) -> str:
 def one_line(text: str) -> str:
     """Foreign text for paper and mail: one line of at most 200 characters that all show."""
     return "".join(char if char.isprintable() else "?" for char in text)[:200]
+
+
+def shell_word(value: str | PathLike[str]) -> str:
+    """A path or a name as it is typed in a shell, for the commands that hints name."""
+    text = fspath(value)
+    if not text.isprintable():  # bash's own form, of which the screen escapes nothing
+        quoted = "".join(f"\\{char}" if char in "\\'" else _escaped(char) for char in text)
+        return f"$'{quoted}'"
+    # A relative path that begins with a hyphen would be an option.
+    return shlex.quote(f"./{text}" if text.startswith("-") and isinstance(value, PathLike) else text)
 
 
 def encodable(text: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pipeline.core.errors import Code, UsageProblem
+from pipeline.core.text import shell_word
 from pipeline.provision import policy
 from pipeline.provision.desired import Site, Wanted, auth_mount
 from pipeline.provision.fields import (
@@ -201,7 +202,8 @@ class Comparison:
                 self._fault(
                     called,
                     "it is a key-value store of version 1, which keeps no versions",
-                    f"name another mount, or raise it yourself: vault kv enable-versioning {path}",
+                    "name another mount, or raise it yourself: "
+                    f"vault kv enable-versioning {shell_word(path)}",
                 )
                 continue
             if kind == "kv":

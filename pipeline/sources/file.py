@@ -10,6 +10,7 @@ from pipeline.core import files, passphrases
 from pipeline.core.clock import Deadline
 from pipeline.core.digest import sha256
 from pipeline.core.errors import LocalFilesProblem, NotAKey
+from pipeline.core.text import shell_word
 from pipeline.sources.interface import LARGEST, STILL_A_KEY, Export, SourceFile
 
 STANDARD_INPUT: Final = Path("-")
@@ -79,7 +80,7 @@ class FileSource:
         data, facts = read_export(self._path, self._limit)
         notes: tuple[str, ...] = ()
         if facts.st_mode & 0o077:
-            notes = (f"{self._path} can be read by others: chmod 600 {self._path}",)
+            notes = (f"{self._path} can be read by others: chmod 600 {shell_word(self._path)}",)
         return Export(data, str(self._path), notes, (SourceFile(self._path, sha256(data)),))
 
     def _standard_input(self) -> Export:

@@ -20,6 +20,7 @@ from pipeline.config import Config
 from pipeline.config.holders import HolderConfig, KmsHolderConfig, TransitHolderConfig
 from pipeline.config.places import AwsPlace, VaultPlace, ambient_client_pair
 from pipeline.core.errors import NotEnoughShares, UsageProblem
+from pipeline.core.text import shell_word
 from pipeline.custody.shares.paths import HolderDescription
 
 _AWS: Final = "AWS"
@@ -182,7 +183,7 @@ def _agreed(name: str, recorded: str, named: str | None, variable: str, consent:
         raise NotEnoughShares(
             f"holder {name} was not asked: the record says that it is at {recorded}, "
             + (f"{variable} says {named}" if named else "and nothing on this host confirms that"),
-            hint=f"if you trust {chosen} with your login, give --allow-address {chosen}; "
+            hint=f"if you trust {chosen} with your login, give --allow-address {shell_word(chosen)}; "
             + (f"else unset {variable}" if recorded == _AWS else f"or set {variable} to the record's"),
         )
     return chosen

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeline.core.errors import Code, Denied, OrgkeyError, Unreachable, UsageProblem
 from pipeline.core.finding import Finding, Level
 from pipeline.core.secret import Secret
+from pipeline.core.text import shell_word
 from pipeline.custody.holders.interface import Binding, Coordinates, SealedShare
 from pipeline.custody.holders.machine import Machine, way
 from pipeline.providers.text import one_line
@@ -231,10 +232,11 @@ class TransitKeyHolder(Machine[TransitKey]):
     def _remedy(self, facts: TransitKey) -> str:
         """What to do about its faults: first what brings old shares back."""
         if _DELETED in facts.faults:
-            restore = f"vault write -f {self._path}/soft-delete-restore"
+            restore = f"vault write -f {shell_word(f'{self._path}/soft-delete-restore')}"
             return f"restore it, its shares open again: {restore}; or else {_ANEW}"
         if facts.faults == (_DELETABLE,):
-            return f"forbid its deletion: vault write {self._path}/config deletion_allowed=false"
+            where = shell_word(f"{self._path}/config")
+            return f"forbid its deletion: vault write {where} deletion_allowed=false"
         return _ANEW
 
     def _read(self) -> TransitKey:
@@ -252,7 +254,7 @@ class TransitKeyHolder(Machine[TransitKey]):
                     f"under {place.mount}",
                     hint="correct mount and key; if shares are sealed to it already, restore it from a "
                     "backup of vault or the key; before the first escrow let an administrator make it: "
-                    f"vault write -f {place.mount}/keys/{place.key} derived=true",
+                    f"vault write -f {shell_word(f'{place.mount}/keys/{place.key}')} derived=true",
                 ) from None
 
         return self._session.call(read, what)
@@ -268,13 +270,15 @@ class TransitKeyHolder(Machine[TransitKey]):
         if "soft" in said and "delete" in said:
             return UsageProblem(
                 f"{self.what}: its Transit key {self._path} is {_DELETED} ({one_line(said)})",
-                hint=f"let an administrator restore it: vault write -f {self._path}/soft-delete-restore",
+                hint=f"let an administrator restore it: vault write -f "
+                f"{shell_word(f'{self._path}/soft-delete-restore')}",
             )
         if "encryption key not found" in said:
             return UsageProblem(
                 f"{self.what}: there is no Transit key {self._settings.key} under {self._settings.mount}",
                 hint="correct mount and key; if it was deleted, restore it from a backup of vault or the key "
-                f"(vault write {self._mount}/restore/{self._settings.key} backup=…), or take another path",
+                f"(vault write {shell_word(f'{self._mount}/restore/{self._settings.key}')} backup=…), "
+                "or take another path",
             )
         return self._damaged() if any(sign in said for sign in _DAMAGED) else None
 

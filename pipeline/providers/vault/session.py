@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Denied, UsageProblem
+from pipeline.core.text import shell_word
 from pipeline.providers.text import one_line
 from pipeline.providers.tls.files import shown_pair
 from pipeline.providers.vault.answers import VaultRefusal, take
@@ -185,8 +186,8 @@ class VaultSession(VaultConnection):
                 found = f"a key-value store of version {version or 1}" if kind == "kv" else f"of type {kind}"
                 raise UsageProblem(
                     f"{what}: {mount} at {self.place.address} is {one_line(found, 80)}, not of version 2",
-                    hint=f"upgrade it (vault kv enable-versioning {mount}), or make another one: "
-                    f"vault secrets enable -path={mount} -version=2 kv",
+                    hint=f"upgrade it (vault kv enable-versioning {shell_word(mount)}), or make another one: "
+                    f"vault secrets enable -path={shell_word(mount)} -version=2 kv",
                 )
         self._versioned.add(mount)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import Code
 from pipeline.core.finding import Finding
+from pipeline.core.text import shell_word
 from pipeline.storage.check import Check
 from pipeline.storage.directory.tree import Tree
 from pipeline.storage.interface import Presence, Receipt, Slot, Stored, receipt
@@ -88,7 +89,7 @@ class DirectoryBackend:
         except OSError as error:
             raise self._tree.translate(error, "check", self._top) from error
         if facts.st_uid not in (0, os.geteuid()) or facts.st_mode & 0o022:
-            remedy = f"chmod go-w {self._top}, and let it belong to this user or to root"
+            remedy = f"chmod go-w {shell_word(self._top)}, and let it belong to this user or to root"
             check.warn(f"others can change {self._top}", remedy)
         if not os.access(self._top, os.W_OK | os.X_OK):
             remedy = "check its permissions and mount options"

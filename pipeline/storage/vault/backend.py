@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Denied, IntegrityProblem, Unreachable
 from pipeline.core.finding import Finding
+from pipeline.core.text import shell_word
 from pipeline.providers.vault.answers import take
 from pipeline.storage.interface import Presence, Receipt, Slot, Stored, receipt, refused_size
 from pipeline.storage.names import (
@@ -156,7 +157,7 @@ class VaultBackend:
         return found
 
     def _stored(self, slot: Slot, version: str, presence: Presence) -> Stored:
-        place = f"-mount={self.settings.mount.strip('/')} {self.path(slot)}"
+        place = f"-mount={shell_word(self.settings.mount.strip('/'))} {shell_word(self.path(slot))}"
         undo = f"vault kv undelete -versions={version} {place}" if presence is Presence.DELETED else ""
         return Stored(slot, self.location(slot), version, presence, undo=undo)
 

@@ -186,6 +186,20 @@ def test_the_words_are_plain(area: str, paths: list[Path]) -> None:
     _held(f"English: {area}", _complaints(paths))
 
 
+def test_paths_in_commands_of_hints_are_quoted() -> None:
+    pattern = re.compile(
+        r"\b(?:chmod \S+|mkdir|orgkey inspect|gpg --verify|vault (?:write|kv|secrets)[^{\"']*|--share) ?"
+        r"\{(?!shell_word|where\}|version\})"
+    )
+    bare = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in _modules("pipeline")
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1)
+        if pattern.search(line)
+    ]
+    assert bare == [], "write {shell_word(path)}"
+
+
 def test_no_class_is_named_by_a_participle() -> None:
     named = [
         f"{path.relative_to(ROOT)}: {node.name}"
