@@ -96,11 +96,17 @@ def _data(found: Status, policy: Policy) -> Iterator[str]:
     yield f"rules_broken={len(found.broken)};;0;0"
     if found.epoch:
         yield f"copies_good={len(found.epoch.good)};;{policy.copies}:;0"
-    newest = (found.judged_at - found.newest_backup).total_seconds() if found.newest_backup else None
     for label, age, limit in (
         ("epoch_age", found.age_seconds, policy.max_age_days),
         ("drill_age", found.last_drill_age_seconds, policy.max_drill_age_days),
-        ("newest_backup_age", newest, policy.max_backup_age_days),
+        *(
+            (
+                f"newest_backup_age_{place}",
+                (found.judged_at - at).total_seconds() if at else None,
+                policy.max_backup_age_days,
+            )
+            for place, at in found.newest_backups.items()
+        ),
     ):
         if age is not None:
             yield f"{label}={max(age, 0):.0f}s;;{f'{limit * _DAY:.0f}' if limit is not None else ''};0"

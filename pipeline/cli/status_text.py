@@ -193,7 +193,11 @@ def _backups(result: Status) -> list[str]:
         for backup in result.backups
     )
     text = ", ".join(f"{count} {words}" for words, count in counts.items())
-    newest = result.newest_backup
-    when = f"; the newest is {age((result.judged_at - newest).total_seconds())} old" if newest else ""
+    several, now = len(result.newest_backups) > 1, result.judged_at
+    when = "".join(
+        f"; the newest{f' in {place}' if several else ''} is {age((now - at).total_seconds())} old"
+        for place, at in result.newest_backups.items()
+        if at
+    )
     more = "" if counts.keys() == {"for an escrowed key (not opened)"} else "; see `orgkey backups map`"
     return ["", f"backups    {text}{when}{more}"]

@@ -8,7 +8,7 @@ from datetime import datetime
 from pipeline.config.sections import Policy
 from pipeline.core.clock import AHEAD, within
 from pipeline.core.errors import Code
-from pipeline.evidence.ledger.backup_history import SOUND, BackupHistory
+from pipeline.evidence.ledger.backup_history import SOUND, BackupHistory, RecordedReading
 from pipeline.monitoring.rules import DAY, Rule, aged, measured, require
 from pipeline.workflows.backups.backup_map import Backup
 from pipeline.workflows.backups.selection import Places
@@ -94,6 +94,24 @@ def verified_backups(
         text += f", policy.{name} is {limit:g}"
         rules.append(measured(name, within(now - at, limit), text, mend, round(days, 1), limit, place))
     return rules
+
+
+def newest_verified(
+    found: Sequence[Backup], places: Places, readings: BackupHistory
+) -> dict[str, RecordedReading | None]:
+    """The newest backup of each place that was read to its end, as it lies there now."""
+    newest = dict[str, RecordedReading | None].fromkeys(places.configured)
+    for backup in found:
+        one = readings.verified(backup.source.location, backup.source.state)
+        if one and one.read.modified:
+            place = places.name(backup.source)
+            newest[place] = max(newest.get(place) or one, one, key=written)
+    return newest
+
+
+def written(reading: RecordedReading | None) -> str:
+    """When the backup of a reading was written; what is not known comes first."""
+    return reading.read.modified or "" if reading else ""
 
 
 def _unread_for(backup: Backup, history: BackupHistory, now: datetime) -> float:

@@ -44,14 +44,17 @@ def of_status(found: Status, now: datetime, name: str = "") -> bytes:
         now: The present time.
         name: What the configuration calls the key.
     """
-    read = found.verified_backup
     restored = [item for _, item in sorted(found.proven.items()) if not item.replaced]
     facts = {
         "found": found,
         "rules": sorted({rule.name for rule in found.rules}),
         "broken": {rule.name for rule in found.rules if not rule.ok},
         "restored": restored,
-        "verified": parse_stamp(read.read.modified) if read and read.read.modified else None,
+        "verified": [
+            (place, parse_stamp(one.read.modified))
+            for place, one in found.verified_backups.items()
+            if one and one.read.modified
+        ],
         "backups": Counter(_backup(backup.code) for backup in found.backups),
     }
     return _exposition(KeyLabels(found.survey.fingerprint, name), found.code, now, **facts)

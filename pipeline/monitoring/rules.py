@@ -270,7 +270,7 @@ def locks(found: Sequence[Copy], locked: frozenset[str]) -> list[Rule]:
         for copy in found
         if copy.ok and copy.unlocked
     ]
-    return require("lock", wrong, "every copy has the lock that its target asks for")
+    return require("lock", wrong, "every good copy has the lock that its target asks for")
 
 
 def retention(policy: Policy, found: Sequence[Copy], locked: frozenset[str], now: datetime) -> list[Rule]:

@@ -46,8 +46,8 @@ class Status:
         outdated: Names of stored epochs that follow another custody plan than the configuration; ``None``
             where that is not known, since a holder cannot be asked.
         proven: The last passed test restore of each copy and path of the latest epoch.
-        newest_backup: When the newest of the configured backups was written, where any tells.
-        verified_backup: The newest of them that was read to its end, as it lies there now.
+        newest_backups: When the newest backup of each place was written; ``None`` where none tells.
+        verified_backups: The newest of each place that was read to its end, as it lies there now.
         rules: Every rule of the gate, whether it holds or not.
         survey: What is stored.
         judged_at: When it was judged.
@@ -66,14 +66,19 @@ class Status:
     custodians: tuple[checkin.ShareState, ...]
     outdated: frozenset[str] | None
     proven: Mapping[tuple[str, str], Drilled]
-    newest_backup: datetime | None
-    verified_backup: RecordedReading | None
+    newest_backups: Mapping[str, datetime | None]
+    verified_backups: Mapping[str, RecordedReading | None]
     rules: tuple[Rule, ...]
     survey: Catalog
     judged_at: datetime
     code: Code
     silent: tuple[Silence, ...] = ()
     known: LastKnown | None = None
+
+    @property
+    def verified_backup(self) -> RecordedReading | None:
+        """The newest backup of all places that was read to its end, as it lies there now."""
+        return max(filter(None, self.verified_backups.values()), key=backup_rules.written, default=None)
 
     @property
     def warned(self) -> tuple[str, ...]:
@@ -187,8 +192,8 @@ class _Gate:
             custodians=custodians,
             outdated=outdated,
             proven=rules.last_passed(past.drills, latest.name, self._now) if latest else {},
-            newest_backup=max((at for at in newest.values() if at), default=None),
-            verified_backup=_newest_verified(backups, readings),
+            newest_backups=newest,
+            verified_backups=backup_rules.newest_verified(backups, places, readings),
             rules=tuple(self._rules),
             survey=survey,
             judged_at=self._now,
@@ -211,7 +216,7 @@ class _Gate:
         name, limit = "max_check_in_age_days", self._policy.max_check_in_age_days
         if limit is not None:
             self._rules += [_overdue(item, name, limit) for item in standings if item.overdue] or [
-                Rule(name, True, "every custodian has checked in")
+                Rule(name, True, f"no custodian's check-in is overdue, policy.{name} is {limit:g}")
             ]
         return standings
 
@@ -277,7 +282,9 @@ class _Gate:
         problems += [f"backup {it.source.name}: {it.problem}" for it in damaged[: backup_rules.NAMED]]
         self._codes += [it.code for it in damaged]
         total = counted(len(found), "backup")
-        self._require("backups", problems, f"no backup needs another key than the escrowed: {total}")
+        self._require(
+            "backups", problems, f"no backup is known to need another key than the escrowed: {total}"
+        )
         return found
 
 
@@ -347,12 +354,6 @@ def _plan(context: KeyScope) -> tuple[CustodyPlan | None, list[tuple[str, Orgkey
     unasked = [(name, item) for name, item in answers.items() if isinstance(item, OrgkeyError)]
     described = {name: item for name, item in answers.items() if isinstance(item, HolderDescription)}
     return (None if unasked else CustodyPlan(paths, {}, {}, described)), unasked
-
-
-def _newest_verified(found: Sequence[Backup], readings: BackupHistory) -> RecordedReading | None:
-    proven = [readings.verified(backup.source.location, backup.source.state) for backup in found]
-    dated = [one for one in proven if one and one.read.modified]
-    return max(dated, key=lambda one: one.read.modified or "", default=None)
 
 
 def newest_of(found: Sequence[Backup], places: Places, now: datetime) -> dict[str, datetime | None]:

@@ -16,13 +16,16 @@ from pipeline.sources.interface import LARGEST, STILL_A_KEY, Export, SourceFile
 STANDARD_INPUT: Final = Path("-")
 
 
-def read_export(path: Path, limit: int, *, follow: bool = True) -> tuple[bytes, os.stat_result]:
+def read_export(
+    path: Path, limit: int, *, follow: bool = True, hint: str = "name the exported file"
+) -> tuple[bytes, os.stat_result]:
     """Read a whole regular file, and make sure that it did not change meanwhile.
 
     Args:
         path: The file.
         limit: Most bytes that it may have.
         follow: Whether a symbolic link is followed; not in a folder that others drop files into.
+        hint: What to do where it is not a regular file.
 
     Returns:
         Its bytes, and what the system said of it.
@@ -33,9 +36,7 @@ def read_export(path: Path, limit: int, *, follow: bool = True) -> tuple[bytes, 
     """
     with files.os_errors(f"cannot read {path}"), files.open_regular(path, follow=follow) as stream:
         if stream is None:
-            raise LocalFilesProblem(
-                f"{path} is not a regular file", hint="name the exported file; to pipe one in, give -"
-            )
+            raise LocalFilesProblem(f"{path} is not a regular file", hint=hint)
         before = os.fstat(stream.fileno())
         if before.st_size > limit:
             raise too_large(str(path), limit)
@@ -77,7 +78,9 @@ class FileSource:
         deadline.check()
         if self._path == STANDARD_INPUT:
             return self._standard_input()
-        data, facts = read_export(self._path, self._limit)
+        data, facts = read_export(
+            self._path, self._limit, hint="name the exported file; to pipe one in, give -"
+        )
         notes: tuple[str, ...] = ()
         if facts.st_mode & 0o077:
             notes = (f"{self._path} can be read by others: chmod 600 {shell_word(self._path)}",)

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import re
 import select
 import shlex
 import shutil
@@ -174,7 +175,8 @@ def test_backups_that_stop_coming_break_the_gate(desk: Desk, folder: Path) -> No
     assert "backups    2 for an escrowed key (not opened); the newest is 3.0 d old\n" in said
     assert len(said.splitlines()) <= 24
     found = exposition.parse(file.read_text())
-    assert abs(found["orgkey_newest_backup_timestamp_seconds", ()] - then) < 1
+    nightly = (("place", "nightly"),)
+    assert abs(found["orgkey_newest_backup_timestamp_seconds", nightly] - then) < 1
     states = ("matched", "uncertain", "unmatched", "unreadable")
     assert [found["orgkey_backups", (("state", state),)] for state in states] == [2, 0, 0, 0]
     assert "one.pgp" not in file.read_text()
@@ -184,8 +186,14 @@ def test_backups_that_stop_coming_break_the_gate(desk: Desk, folder: Path) -> No
     shutil.copyfile(folder / "one.pgp", elsewhere / "one.pgp")
     desk.edit("[policy]\n", f"[backups.copies]\nlocation = {json.dumps(str(elsewhere))}\n\n[policy]\n")
     (folder / "notes.txt").write_text("nothing yet")
-    broken = desk.ask("status", expect=None)["gate"]["broken"]
+    broken = desk.ask("status", "--metrics", str(file), expect=None)["gate"]["broken"]
     assert ["max_backup_age_days" in rule for rule in broken].count(True) == 1
+    found = exposition.parse(file.read_text())
+    assert abs(found["orgkey_newest_backup_timestamp_seconds", nightly] - then) < 1
+    line = desk.run("status", "--quiet", "--nagios", expect=2).out
+    ages = dict(re.findall(r"newest_backup_age_(\w+)=(\d+)s;;172800;0", line))
+    assert int(ages["nightly"]) >= 3 * 86400
+    assert int(ages["copies"]) < 3600
 
 
 def test_former_keys_are_drilled_with_the_present_one_and_grow_stale(desk: Desk) -> None:

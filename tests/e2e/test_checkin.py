@@ -205,7 +205,10 @@ def test_who_is_overdue_breaks_the_gate(desk: Desk, epoch: str, bob: Custodian) 
     assert {item["overdue"] for item in status["custodians"]} == {True}
     assert any("has never checked in" in rule for rule in status["gate"]["broken"])
     desk.edit("max_check_in_age_days = 0.00001", "max_check_in_age_days = 1")
-    assert desk.ask("status")["gate"]["ok"] is True
+    gate = desk.ask("status")["gate"]
+    assert gate["ok"] is True
+    (rule,) = (rule for rule in gate["rules"] if rule["name"] == "max_check_in_age_days")
+    assert rule["text"] == "no custodian's check-in is overdue, policy.max_check_in_age_days is 1"
 
 
 def test_names_of_nobody_are_refused_with_those_there_are(desk: Desk, epoch: str) -> None:
