@@ -17,6 +17,7 @@ from pypdf import PdfReader
 from pipeline.report import model
 from pipeline.report.formats import chart, csv, html, oscal, pdf
 from pipeline.report.formats.page import NEWEST, words
+from pipeline.report.ledger_facts import HostLedger
 from pipeline.report.model import Control, Report, Support
 from pipeline.report.texts import harmless
 from tests.support import sample_report as samples
@@ -79,6 +80,9 @@ def test_the_verdict_and_the_counts_come_first(name: str) -> None:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_every_section_and_every_row_is_there(name: str) -> None:
     report = replace(SAMPLES[name](), controls=(CONTROL,))
+    chains = tuple(HostLedger(host, 7, "0" * 64, 0, None) for host in ("here", "elsewhere"))
+    signed = tuple(replace(it, signed_by="5" * 40) for it in report.backups)
+    report = replace(report, ledger=replace(report.ledger, hosts=chains), backups=signed)
     page = html.render(report).decode()
     anchors = re.findall(r'<li><a href="#([a-z-]+)">', page)
     assert len(anchors) == 12
@@ -91,6 +95,9 @@ def test_every_section_and_every_row_is_there(name: str) -> None:
     paper = text_of(pdf.render(report)).replace("\n", " ").replace("\u200b", "")
     assert "CP-9(1)†" in paper
     assert report.key.fingerprint[-8:] in paper.replace(" ", "")
+    for text in (page, paper):
+        assert "host elsewhere: 7 entries" in text
+        assert ("5" * 40 in text.replace(" ", "")) == any(it.verified_at for it in signed)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
