@@ -15,7 +15,7 @@ from pipeline.cli import streams
 from pipeline.cli.lazy import commands, group
 from pipeline.cli.output import report_error
 from pipeline.core import clock, hardening, host_limits, log, signals
-from pipeline.core.errors import Code, Interrupted, OrgkeyError, UsageProblem
+from pipeline.core.errors import Code, Interrupted, LocalFilesProblem, OrgkeyError, UsageProblem
 from pipeline.core.signals import Signalled
 
 # By task, in the order of the help page. A command is in the module of its words; see `lazy`.
@@ -126,6 +126,10 @@ def _version(value: bool) -> None:
 
 
 _LOG_FORMATS = ("text", "json")
+_SHELLS = (
+    "type it in bash, zsh or fish, with a home that can be written; or put into the shell's own files "
+    "what --show-completion prints"
+)
 
 
 @app.callback()
@@ -210,6 +214,9 @@ def _run(as_json: bool) -> Code:
         problem = _problem(KeyboardInterrupt() if struck else error)
         _report(problem, as_json)
         return problem.code
+    if not isinstance(result, Code) and result:  # so the parser's own option for completion ends
+        _report(UsageProblem("this shell cannot be told what to complete", hint=_SHELLS), as_json)
+        return Code.USAGE
     return result if isinstance(result, Code) else Code.OK
 
 
@@ -250,6 +257,8 @@ def _problem(error: BaseException) -> OrgkeyError:
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         _clean_up()
         return _interrupted()
+    if isinstance(error, OSError) and "--install-completion" in sys.argv[1:]:
+        return LocalFilesProblem(f"completion was not installed: {error.strerror}", hint=_SHELLS)
     if isinstance(error, SystemExit):  # the parser's own: it takes any broken pipe for that of stdout
         error = error.__context__ or error
     return host_limits.exhaustion(error, "go on") or _internal(error)

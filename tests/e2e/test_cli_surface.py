@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -175,6 +176,26 @@ def test_completion_works(tmp_path: Path) -> None:
     words = [str(command), "--show-completion", "bash"]
     shown = subprocess.run(words, env=told, capture_output=True, text=True, timeout=60, check=False)
     assert "complete" in shown.stdout, shown
+    nowhere, hint = told | {"HOME": "/proc/self/none"}, "hint: type it in bash, zsh or fish"
+    done = subprocess.run(
+        [*words[:1], "--install-completion", "bash"],
+        env=nowhere,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, hint in done.stderr) == (3, True), done
+    script = f"{shlex.quote(str(command))} --install-completion; exit $?"  # often a shell that is not known
+    done = subprocess.run(
+        ["sh", "-c", script],
+        env=environment(Path("/proc/self/none")),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode in (2, 3), hint in done.stderr) == (True, True), done
 
 
 def test_the_schema_of_the_configuration_accepts_the_real_thing(tmp_path: Path) -> None:
