@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import fcntl
 import gc
 import importlib
@@ -11,6 +12,7 @@ import json
 import os
 import pkgutil
 import random
+import re
 import resource
 import select
 import signal
@@ -23,6 +25,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -33,17 +36,21 @@ from pipeline.cli.app import app
 from pipeline.config import parse
 from pipeline.core import hardening, retry
 from pipeline.core.clock import Deadline
+from pipeline.providers import failures
 from pipeline.record import verify
-from tests.support import configtext, forkserver
+from pipeline.report.controls.assess import assess
+from pipeline.report.formats import html
+from tests.support import configtext, forkserver, sample_report
 
 ROOT: Final = Path(__file__).parents[2]
 _KEY: Final = "70FBA2750FD7F47DF6FB080908E6316C03A0DB7D"
 _LINK: Final = 700
 """The number above all that a process uses under which it finds the server that forked it."""
+_COLLAPSE: Final = 25  # MADV_COLLAPSE, since Linux 6.1
 _LATE: Final = (
     "_strptime", "botocore.session", "cryptography.hazmat.decrepit.ciphers.modes",
     "cryptography.hazmat.primitives.asymmetric.x25519", "cryptography.hazmat.primitives.kdf.hkdf",
-    "cryptography.hazmat.primitives.serialization", "ctypes", "encodings.utf_16_be",
+    "cryptography.hazmat.primitives.serialization", "ctypes", "encodings.utf_16_be", "jinja2",
     "pydantic.type_adapter", "pysequoia", "rfc8785", "shamir_mnemonic", "tests.support.faulty",
     "typer._adapters", "typer._click.decorators", "pgpy",
 )  # fmt: skip
@@ -59,6 +66,7 @@ def serve(control: socket.socket) -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+    _use_huge_pages()
     from_forked, link = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     fcntl.fcntl(link.detach(), fcntl.F_DUPFD_CLOEXEC, _LINK)
     asking = {control.fileno(): control, from_forked.fileno(): from_forked}
@@ -232,8 +240,24 @@ def _import_everything() -> None:
     _build_commands()
     parse(configtext.GOOD.encode(), Path("orgkey.toml"))  # the patterns of its settings, compiled once
     _read_record()
+    _fill_templates()
+    _read_times_and_errors()
     # What is locked of a fork's memory takes as long as all else that the system does for it.
     hardening.may_lock = lambda: False
+
+
+def _use_huge_pages() -> None:
+    """Put what forks share into pages of 2 MiB, where the kernel can: a fork copies a table of all pages.
+
+    It has 20,000 entries otherwise: 8 ms in place of 3 for a fork that does nothing else.
+    """
+    madvise = ctypes.CDLL(None, use_errno=True).madvise
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, rights, _, _, inode, *_ = line.split()
+        begin, _, end = span.partition("-")
+        if rights == "rw-p" and inode == "0" and "[stack]" not in line:
+            size = int(end, 16) - int(begin, 16)
+            madvise(ctypes.c_void_p(int(begin, 16)), ctypes.c_size_t(size), _COLLAPSE)
 
 
 def _build_commands() -> None:
@@ -267,6 +291,20 @@ def _read_descriptions() -> None:
         session.create_client(
             service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none"
         )
+
+
+def _fill_templates() -> None:
+    """Write a report, whose templates and expressions are compiled once: 0.2 s in each process with one."""
+    report = sample_report.good()
+    html.render(replace(report, controls=assess(report)))
+
+
+def _read_times_and_errors() -> None:
+    """Have the patterns of what servers say compiled once, and the forms of times."""
+    for row in (row for rows in failures.table().values() for row in rows):
+        re.search(row.words, "", re.IGNORECASE)
+    for form in ("%Y%m%dT%H%M%SZ", "%Y-%m-%dT%H:%M:%S"):
+        datetime.strptime(datetime.now(UTC).strftime(form), form).astimezone()
 
 
 if __name__ == "__main__":
