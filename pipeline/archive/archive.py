@@ -18,7 +18,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final, TypeVar
 
-from pipeline.archive.catalog import UNDO, Catalog, Copy, Epoch, EpochState
+from pipeline.archive.catalog import UNDO, Catalog, Copy, Epoch, EpochState, apart
 from pipeline.archive.journal import Journal
 from pipeline.archive.replicate import WriteResult, replicate
 from pipeline.core.clock import AHEAD, Deadline
@@ -295,7 +295,7 @@ class Archive:
                 target, place.kind, place.domain, item.location, item.version, read.sha256, read.outcome,
                 "; ".join(problems) or None, Code.INTEGRITY if item.slot in false else Code.OK,
                 item.slot, None, False, item.retain_until, time.monotonic() - started, item.replication,
-                item.unlocked,
+                item.unlocked, identity=item.identity,
             )  # fmt: skip
         if not stored:
             problems.append("no copy of this epoch is there")
@@ -333,6 +333,7 @@ class Archive:
         for name, copies in sorted(found, key=self._made, reverse=True):
             entry = self.journal.entry(name) if self.journal else None
             mark = entry.proven() if entry else None
+            copies = apart(copies)
             good = [copy for copy in copies if copy.ok]
             proven = mark is not None and any(
                 copy.sha256 is not None and copy.sha256.hex == mark.get("record_sha256") for copy in good

@@ -5,8 +5,8 @@ Nothing here trusts a listing's order, a name, or what another run believed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -61,6 +61,9 @@ class Copy:
         unlocked: What is wrong with its lock, in words, where its target asks for one: it restores, and
             whoever may delete there can take it away.
         undo: The administrator's command that brings it back, where it was only deleted.
+        identity: What another target tells alike where the two are one place.
+        twin: The target that this copy is of as well: the two are one place, and this is one copy with that
+            one, whose failure domain it has. Empty where it stands alone.
     """
 
     target: str
@@ -80,6 +83,8 @@ class Copy:
     replication: Replication | None = None
     unlocked: str | None = None
     undo: str = ""
+    identity: str = ""
+    twin: str = ""
 
     @property
     def ok(self) -> bool:
@@ -101,6 +106,29 @@ class Copy:
         if newer or self.code is Code.INTEGRITY:
             return CopyState.BAD
         return CopyState.UNREACHABLE if self.unread else CopyState.MISSING
+
+
+def one_place(name: str, other: str) -> UsageProblem:
+    """The error for a target that is another one once more: what lies there is one copy."""
+    return UsageProblem(
+        f"target {name} is the same place as target {other}, under another name: a record there is one copy",
+        hint=f"correct where [target.{name}] lies, or take it out of the configuration",
+    )
+
+
+def apart(copies: Iterable[Copy]) -> tuple[Copy, ...]:
+    """The copies, those of one place marked as one: a second name for a place makes no second copy."""
+    first: dict[tuple[str, str], Copy] = {}
+    found = []
+    for copy in copies:
+        if copy.ok and copy.identity:
+            other = first.setdefault((copy.kind, copy.identity), copy)
+            if other is not copy:
+                wrong = one_place(copy.target, other.target)
+                problem = "; ".join(filter(None, (copy.problem, wrong.message)))
+                copy = replace(copy, domain=other.domain, twin=other.target, problem=problem, hint=wrong.hint)
+        found.append(copy)
+    return tuple(found)
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def verdict(survey: Catalog, copies: int) -> list[Code]:
         good = {copy.domain for copy in epoch.good}
         if len(good | unknown) < min(copies, len(known | unknown)):
             codes.append(Code.INTEGRITY)
-        if any(copy.unlocked for copy in epoch.good):
+        if any(copy.unlocked or copy.twin for copy in epoch.good):
             codes.append(Code.STALE)
     return codes
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
+from pipeline.archive.catalog import one_place
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Code, Conflict, IntegrityProblem, OrgkeyError, first_of
 from pipeline.core.isolation import isolated
@@ -86,7 +88,29 @@ def replicate(
                 continue
             receipts[name] = outcome
             remember(outcome)
+    for name, other in _twins(targets, slot, receipts).items():
+        failures[name] = one_place(name, other)
+        del receipts[name]
     return WriteResult(receipts, failures)
+
+
+def _twins(targets: Mapping[str, Target], slot: Slot, receipts: Mapping[str, Receipt]) -> dict[str, str]:
+    """The targets that hold nothing but what another one of their kind holds, with that one."""
+    kinds = Counter(receipt.kind for receipt in receipts.values())
+    first: dict[tuple[str, str], str] = {}
+    twins: dict[str, str] = {}
+    for name, receipt in receipts.items():
+        where = replace(slot, epoch=receipt.slot or slot.epoch)
+        look = partial(targets[name].find, where.fingerprint, where.epoch)
+        listed = isolated(look, f"target {name}") if kinds[receipt.kind] > 1 else []
+        if isinstance(listed, OrgkeyError):
+            continue  # not known; `status` looks again
+        for stored in listed:
+            if stored.slot == where and stored.version == receipt.version and stored.identity:
+                other = first.setdefault((receipt.kind, stored.identity), name)
+                if other != name:
+                    twins[name] = other
+    return twins
 
 
 def write_one(target: Target, slot: Slot, data: bytes, confirmed: Receipt | None = None) -> Receipt:

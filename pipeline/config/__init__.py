@@ -10,8 +10,9 @@ import os
 import stat
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 from pydantic import Field, ValidationError, model_validator
@@ -25,8 +26,17 @@ from pipeline.core.errors import UsageProblem
 from pipeline.core.text import counted, shell_word
 from pipeline.core.typed_text import decoded
 
-_WHERE = ("kind", "path", "address", "namespace", "mount", "endpoint_url", "bucket", "prefix")
-"""The settings that say where a target's records lie."""
+_WHERE: Mapping[str, Callable[[Any], object]] = {
+    "kind": str,
+    "path": lambda path: path and os.path.realpath(path),
+    "address": places.one_address,
+    "namespace": str,
+    "mount": str,
+    "endpoint_url": places.one_address,
+    "bucket": str,
+    "prefix": str,
+}
+"""The settings that say where a target's records lie, each as it is compared: two spellings are one place."""
 
 
 class Config(Strict):
@@ -68,7 +78,7 @@ class Config(Strict):
                 _check_threshold(name, need, self.holder[need.holder])
         stands: dict[tuple[object, ...], str] = {}
         for name, target in self.target.items():
-            place = tuple(getattr(target, setting, None) for setting in _WHERE)
+            place = tuple(alike(getattr(target, setting, None)) for setting, alike in _WHERE.items())
             if (other := stands.setdefault(place, name)) != name:
                 raise ValueError(
                     f"[target.{other}] and [target.{name}] are one place: a record there is one copy"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
@@ -55,6 +56,21 @@ Authority = Annotated[
 ]
 # None where nothing is named: another spelling of the same would count as another server.
 Namespace = Annotated[str | None, AfterValidator(lambda value: api_path(value or "") or None)]
+
+
+def one_address(url: str | None) -> str | None:
+    """An address as it is compared: two spellings are one server; ``None`` stands for AWS's own."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    if re.fullmatch(r"s3[a-z0-9.-]*\.amazonaws\.com(\.cn)?", host):
+        return None
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return url
+    return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
 
 
 class Party(Strict):

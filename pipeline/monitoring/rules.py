@@ -81,14 +81,16 @@ def copies(policy: Policy, latest: Epoch) -> list[Rule]:
     wrong = [
         "; ".join(filter(None, (f"{copy.target}: {copy.problem}", copy.hint)))
         for copy in latest.copies
-        if copy.code != 0 and copy.standing is not CopyState.UNREACHABLE
+        if (copy.code != 0 or copy.twin) and copy.standing is not CopyState.UNREACHABLE
     ]
     rules = require("copy", wrong, f"{len(latest.good)} of {len(latest.copies)} copies are good")
     enough = len(domains) >= policy.copies
     if enough or len(domains | unread) < policy.copies:
         good = f"good copies stand in {len(domains)} failure domain{'s' if len(domains) != 1 else ''}"
         text = f"{good}, policy.copies asks for {policy.copies}"
-        rules.append(measured("copies", enough, text, "run `orgkey repair`", len(domains), policy.copies))
+        twins = any(copy.twin for copy in latest.copies)
+        mend = "add a target elsewhere" if twins else "run `orgkey repair`"
+        rules.append(measured("copies", enough, text, mend, len(domains), policy.copies))
     return rules
 
 

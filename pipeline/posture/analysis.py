@@ -23,7 +23,7 @@ from pipeline.archive.run import KeyScope
 from pipeline.config import Config
 from pipeline.config.holders import HolderConfig, KmsHolderConfig, TransitHolderConfig
 from pipeline.config.identities import IdentityConfig, VaultIdentity
-from pipeline.config.places import S3TargetConfig, VaultPlace
+from pipeline.config.places import S3TargetConfig, VaultPlace, one_address
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.isolation import isolated
@@ -147,8 +147,13 @@ class _Control:
         self._unsealed(context.backends("driller").seal_types(), clouds)
         self._vouched_for(clouds)
         # Whoever runs a Vault server can use everything in it, whatever the configuration calls them.
+        servers: dict[str | None, dict[str, str]] = defaultdict(
+            dict
+        )  # by the thing: the address as it is written
         for address, places in self._at_vault.items():
-            self._link(f"whoever runs {address}", places)
+            servers[one_address(address)] |= dict.fromkeys(places, address)
+        for things_there in servers.values():
+            self._link(f"whoever runs {min(things_there.values())}", things_there)
         # The root of an AWS account can use every key and bucket of it.
         for account, labels in self._accounts().items():
             self._link(f"AWS account {account}", labels)
@@ -161,6 +166,10 @@ class _Control:
         """What one stored epoch means: its own plan, and the copies that are good now."""
         assert epoch.record is not None
         section, targets = epoch.record.manifest.custody, self.config.target
+        for copy in epoch.good:
+            if copy.twin:
+                labels = f"target {copy.twin}", f"target {copy.target}"
+                self._link(f"whoever runs the one place behind {' and '.join(labels)}", labels)
 
         def required(entry: PathEntry, need: PathNeed) -> Requirement:
             labels = [share.label for share in entry.shares_of(need.holder)]
@@ -257,7 +266,8 @@ class _Control:
             return
         for label in things:
             self._added[label].add(party)
-        self.facts.append(f"{party} controls {' and '.join(things)}, which have no party in common")
+        fact = f"{party} controls {' and '.join(things)}, which have no party in common"
+        self.facts += [fact] if fact not in self.facts else []
 
 
 def _machine(item: HolderConfig) -> TypeGuard[TransitHolderConfig | KmsHolderConfig]:

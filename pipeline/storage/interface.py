@@ -74,6 +74,8 @@ class Stored:
         replication: What the bucket says of its replication, where it was asked.
         unlocked: What is wrong with its lock, in words, where the target asks for one and it has none such.
         undo: The administrator's command that brings it back; empty where there is none, or none is needed.
+        identity: What two targets of a kind tell alike where they are one place, called by two names; empty
+            where nothing tells it.
     """
 
     slot: Slot
@@ -84,6 +86,7 @@ class Stored:
     replication: Replication | None = None
     unlocked: str | None = None
     undo: str = ""
+    identity: str = ""
 
     @property
     def readable(self) -> bool:

@@ -175,7 +175,7 @@ def test_the_remedy_of_a_fatal_loss_fits_what_would_be_lost(world: World) -> Non
 
 def test_directories_on_one_file_system_are_not_two_failure_domains(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
-    (tmp_path / "same").symlink_to(tmp_path / "one")
+    (tmp_path / "same").mkdir()
     paths = {"a": tmp_path / "one", "b": tmp_path / "same", "shm": "/dev/shm", "gone": tmp_path / "gone"}
     tables = [
         f'[target.{name}]\nkind = "directory"\npath = "{path}"\ncontrolled_by = ["x"]\n'

@@ -20,6 +20,7 @@ from pipeline.evidence.ledger.drill_history import Drilled
 from pipeline.monitoring import rules as gate
 from pipeline.monitoring.rules import Rule
 from pipeline.monitoring.status import Status, newest_of, status
+from pipeline.posture.analysis import expose
 from pipeline.sources.backups.message_header import MessageHeader
 from pipeline.sources.backups.sources import BackupFile
 from pipeline.storage.interface import Slot
@@ -66,6 +67,34 @@ def test_every_copy_must_have_been_restored_lately(drilled: World) -> None:
         "copy c was last restored 9.0 days ago, policy.max_copy_drill_age_days is 8; "
         "run `orgkey drill --from c`"
     )
+
+
+def test_one_place_under_two_names_is_one_copy(world: World) -> None:
+    first, twin, third = world.targets.values()
+    twin.places = first.places
+    first.storage = twin.storage = "one"
+    third.storage = "another"
+    world.copies = 3
+    made = world.mint()
+    written = world.context.archive("writer").publish(made)
+    assert (set(written.receipts), written.code(3), written.code(2)) == (
+        {"a", "c"}, Code.USAGE, Code.DEGRADED,
+    )  # fmt: skip
+    assert "b is the same place as target a" in written.failures["b"].message
+    found = status(world.context)
+    assert found.epoch is not None
+    assert [(copy.ok, copy.domain) for copy in found.epoch.copies] == [(True, "a"), (True, "a"), (True, "c")]
+    assert found.epoch.state == "written"
+    (rule,) = broken(found, "copy")
+    assert rule.text.startswith("b: target b is the same place as target a, under another name")
+    (few,) = broken(found, "copies")
+    assert few.text.startswith(
+        "good copies stand in 2 failure domains, policy.copies asks for 3; add a target"
+    )
+    assert Code.STALE in overview.verdict(found.survey, 2)
+    assert found.survey.record().epoch == made.epoch, "and nothing of this keeps it from being restored"
+    facts = expose(world.context, [found.survey]).facts
+    assert any("one place behind target a and target b controls target a and target b" in it for it in facts)
 
 
 def test_a_copy_that_was_never_restored_is_named(world: World) -> None:

@@ -60,6 +60,11 @@ def test_listing(place: Place, slot: Slot) -> None:
     assert {stored.presence for stored in found} == {Presence.CURRENT}
     assert [stored.version for stored in found] == [receipts[epoch].version for epoch in sorted(epochs)]
     assert [stored.location for stored in found] == [receipts[epoch].location for epoch in sorted(epochs)]
+    # Who lists it tells the same, and nothing else is told alike: two names for one place are noticed by it.
+    again = place.target("driller").find(slot.fingerprint)
+    assert [stored.identity for stored in again] == [stored.identity for stored in found]
+    everything = [*found, *reader.find(other.fingerprint)]
+    assert len({stored.identity for stored in everything} - {""}) == len(everything)
     if isinstance(reader, Listing):
         assert sorted(reader.slots(slot.fingerprint)) == [stored.slot.epoch for stored in found]
         assert reader.slots("F" * 40) == []

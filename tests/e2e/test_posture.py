@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -106,6 +107,21 @@ def test_one_server_under_two_names_is_one_party(desk: Desk) -> None:
     assert any("which have no party in common" in fact for fact in found["facts"])
     runs = [name for item in found["reconstruct"] for name in item if name.startswith("whoever runs http")]
     assert runs
+
+
+def test_one_place_under_two_names_is_one_copy(place: Place, tmp_path: Path) -> None:
+    desk = Desk(place, tmp_path)
+    written = desk.config.read_text()
+    for kind in ("vault", "s3"):
+        start = written.index(f"[target.{kind}]")
+        table = written[start : written.index("\n\n", start)].replace(
+            f"[target.{kind}]", f"[target.other-{kind}]"
+        )
+        table = re.sub(r'domain = ".*"', f'domain = "other-{kind}"', table)
+        desk.edit("[holder.vault]\n", table.replace("127.0.0.1", "localhost") + "\n\n[holder.vault]\n")
+    done = desk.escrow("--no-drill", expect=24)
+    good = {one["target"]: one["verified"] for one in done["copies"]}
+    assert good == {"vault": True, "s3": True, "other-vault": False, "other-s3": False}
 
 
 def test_exports_in_an_inboxs_done_folder_are_listed(desk: Desk) -> None:

@@ -85,6 +85,7 @@ class MemoryTarget:
         self.garble = False
         self.largest = 1 << 30
         self.calls: list[str] = []
+        self.storage = ""
         self.answered: Callable[[str], None] = lambda name: None
 
     def put(self, slot: Slot, data: bytes) -> Receipt:
@@ -115,7 +116,8 @@ class MemoryTarget:
                 for number, item in reversed(list(enumerate(self.places[slot], 1))):
                     stored = Stored(slot, self._at(slot), str(number), item.presence, item.retain_until)
                     undo = f"undelete {number}" if item.presence is Presence.DELETED else ""
-                    found.append(replace(stored, unlocked=item.unlocked, undo=undo))
+                    identity = f"{self.storage} {slot} {number}" if self.storage else ""
+                    found.append(replace(stored, unlocked=item.unlocked, undo=undo, identity=identity))
         return found
 
     def check(self) -> list[Finding]:

@@ -68,11 +68,12 @@ class DirectoryBackend:
             checked_epoch(epoch)
         place = self._top / checked_fingerprint(fingerprint)
         found = [
-            Stored(slot, str(self._path(slot)), None, Presence.CURRENT)
+            Stored(slot, str(path), None, Presence.CURRENT, identity=self._tree.identity(path))
             for name in self._tree.names(place)
             if name.endswith(".tar") and is_epoch(name.removesuffix(".tar"))
             for slot in [Slot(fingerprint, name.removesuffix(".tar"))]
             if epoch in (None, slot.epoch)
+            for path in [self._path(slot)]
         ]
         return sorted(found, key=lambda stored: stored.slot.epoch)
 

@@ -76,6 +76,14 @@ class Tree:
             raise too_large(f"target {self.name}, read: {path}")
         return data
 
+    def identity(self, path: Path) -> str:
+        """The same for one file, whatever way leads to it; empty where it cannot be looked at."""
+        try:
+            facts = path.lstat()
+        except OSError:
+            return ""
+        return f"{facts.st_dev}:{facts.st_ino}"
+
     def names(self, folder: Path) -> list[str]:
         """The names of the regular files in a folder; empty when there is no folder.
 

@@ -96,9 +96,17 @@ class S3Backend:
                 None if lock is None or isinstance(lock, OrgkeyError) else lock[1],
                 None if isinstance(replication, OrgkeyError) else replication,
                 self._unlocked(slot, lock),
+                identity=self._identity(slot, entry),
             )
             for (slot, entry), lock, replication in zip(versions, locks, replications, strict=True)
         ]
+
+    def _identity(self, slot: Slot, entry: Mapping[str, Any]) -> str:
+        """A version's id is minted by the server; one without an id says nothing. A replica keeps the id."""
+        version = entry.get("VersionId")
+        if self.settings.replicated or version in (None, "", "null"):
+            return ""
+        return f"{self.location(slot)}?version={version}"
 
     def slots(self, fingerprint: str) -> list[str]:
         """See :meth:`pipeline.storage.interface.Listing.slots`: the listing alone, without locks."""

@@ -143,7 +143,7 @@ class VaultBackend:
             if presence is None:
                 return []
             version = take(entry, what, "metadata", "version")
-            return [self._stored(slot, str(version), presence)]
+            return [self._stored(slot, str(version), presence, take(entry, what, "metadata", kind=Mapping))]
         if metadata is None:
             return []
         versions = take(metadata, what, "versions", kind=Mapping)
@@ -153,13 +153,16 @@ class VaultBackend:
         for number in sorted((int(name) for name in versions if name.isdecimal()), reverse=True):
             facts = take(versions, what, str(number), kind=Mapping)
             presence = _presence(facts, now, number == current)
-            found.append(self._stored(slot, str(number), presence))
+            found.append(self._stored(slot, str(number), presence, facts))
         return found
 
-    def _stored(self, slot: Slot, version: str, presence: Presence) -> Stored:
+    def _stored(self, slot: Slot, version: str, presence: Presence, facts: Mapping[str, Any]) -> Stored:
         place = f"-mount={shell_word(self.settings.mount.strip('/'))} {shell_word(self.path(slot))}"
         undo = f"vault kv undelete -versions={version} {place}" if presence is Presence.DELETED else ""
-        return Stored(slot, self.location(slot), version, presence, undo=undo)
+        # To the nanosecond: no two entries have it but those of one storage, whichever node is asked.
+        made = facts.get("created_time")
+        identity = f"version {version} of {made}" if isinstance(made, str) and made else ""
+        return Stored(slot, self.location(slot), version, presence, undo=undo, identity=identity)
 
 
 def _presence(version: Mapping[str, Any], now: datetime, current: bool) -> Presence:

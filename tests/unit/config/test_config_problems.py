@@ -247,6 +247,19 @@ def test_readers_that_could_not_be_trusted_are_refused(line: str) -> None:
             'kind = "vault"\naddress = "https://v.example.com/"',
             'kind = "vault"\naddress = "https://v.example.com"\nmount = "/orgkey"',
         ),
+        ('kind = "directory"\npath = "/srv/a"', 'kind = "directory"\npath = "/srv/b/../a"'),
+        (
+            'kind = "vault"\naddress = "https://v.example.com"',
+            'kind = "vault"\naddress = "https://V.Example.com.:443"',
+        ),
+        (
+            'kind = "s3"\nbucket = "b"\nendpoint_url = "http://s3.example.com"',
+            'kind = "s3"\nbucket = "b"\nendpoint_url = "http://s3.EXAMPLE.com:80/"',
+        ),
+        (
+            'kind = "s3"\nbucket = "b"',
+            'kind = "s3"\nbucket = "b"\nendpoint_url = "https://s3.eu-central-1.amazonaws.com"',
+        ),
     ],
 )
 def test_one_place_is_not_two_copies(one: str, two: str) -> None:
