@@ -60,8 +60,8 @@ class Backends(TargetBackends, HolderBackends, Protocol):
     def sites(self) -> Sequence[Site]:
         """The configured Vault servers, each namespace by itself, with what belongs there."""
 
-    def seal_types(self) -> dict[str, str | OrgkeyError]:
-        """How each configured Vault server says that it is unsealed, by address."""
+    def seals(self) -> dict[str, tuple[str, str] | OrgkeyError]:
+        """How each configured Vault server says that it is unsealed, and its cluster's id, by address."""
 
     def logins(self) -> list[Finding]:
         """What this host lacks for the logins of this role; contacts nothing."""

@@ -144,16 +144,18 @@ class _Control:
             if isinstance(item, S3TargetConfig | KmsHolderConfig)
             for party in item.controlled_by
         }
-        self._unsealed(context.backends("driller").seal_types(), clouds)
+        seals = context.backends("driller").seals()
+        self._unsealed(seals, clouds)
         self._vouched_for(clouds)
         # Whoever runs a Vault server can use everything in it, whatever the configuration calls them.
-        servers: dict[str | None, dict[str, str]] = defaultdict(
-            dict
-        )  # by the thing: the address as it is written
+        # One server has several addresses, such as those of its nodes: it tells the same id at all of them.
+        servers: dict[str | None, dict[str, str]] = defaultdict(dict)  # by the thing: its address as written
         for address, places in self._at_vault.items():
-            servers[one_address(address)] |= dict.fromkeys(places, address)
-        for things_there in servers.values():
-            self._link(f"whoever runs {min(things_there.values())}", things_there)
+            told = seals.get(address)
+            cluster = told[1] if isinstance(told, tuple) else ""
+            servers[cluster or one_address(address)] |= dict.fromkeys(places, address)
+        for at in servers.values():
+            self._link(f"whoever runs {' and '.join(dict.fromkeys(at.values()))}", at)
         # The root of an AWS account can use every key and bucket of it.
         for account, labels in self._accounts().items():
             self._link(f"AWS account {account}", labels)
@@ -167,9 +169,9 @@ class _Control:
         assert epoch.record is not None
         section, targets = epoch.record.manifest.custody, self.config.target
         for copy in epoch.good:
-            if copy.twin:
-                labels = f"target {copy.twin}", f"target {copy.target}"
-                self._link(f"whoever runs the one place behind {' and '.join(labels)}", labels)
+            twins = f"target {copy.twin}", f"target {copy.target}"
+            if copy.twin and self._added[twins[0]].isdisjoint(self._added[twins[1]]):
+                self._link(f"whoever runs the one place behind {' and '.join(twins)}", twins)
 
         def required(entry: PathEntry, need: PathNeed) -> Requirement:
             labels = [share.label for share in entry.shares_of(need.holder)]
@@ -224,13 +226,14 @@ class _Control:
                 found[target.expected_bucket_owner].append(f"target {name}")
         return found
 
-    def _unsealed(self, kinds: Mapping[str, str | OrgkeyError], clouds: Set[str]) -> None:
+    def _unsealed(self, seals: Mapping[str, tuple[str, str] | OrgkeyError], clouds: Set[str]) -> None:
         """Whoever holds the key of an auto-unseal can open that Vault's storage, and so use what is in it."""
         for address, things in self._at_vault.items():
-            kind = kinds.get(address)
-            if isinstance(kind, OrgkeyError):
-                self.unknown.append(f"how {address} is unsealed: {kind.message}")
-            if kind is None or isinstance(kind, OrgkeyError) or kind == "shamir":
+            told = seals.get(address)
+            if isinstance(told, OrgkeyError):
+                self.unknown.append(f"how {address} is unsealed: {told.message}")
+            kind = told[0] if isinstance(told, tuple) else "shamir"
+            if kind == "shamir":
                 continue
             parties = {party for item in things.values() for party in item.unsealed_by or ()}
             if all(item.unsealed_by is None for item in things.values()):

@@ -176,14 +176,14 @@ class ConfiguredBackends:
             if description.kind in ("vault-transit", "aws-kms")
         }
 
-    def seal_types(self) -> dict[str, str | OrgkeyError]:
-        """How each configured Vault server says that it is unsealed, by address."""
-        told: dict[str, str | OrgkeyError] = {}
+    def seals(self) -> dict[str, tuple[str, str] | OrgkeyError]:
+        """How each configured Vault server says that it is unsealed, and its cluster's id, by address."""
+        told: dict[str, tuple[str, str] | OrgkeyError] = {}
         for name, place in (*self._configured.target.items(), *self._configured.holder.items()):
             if isinstance(place, VaultPlace) and place.address not in told:
 
-                def ask(name: str = name, place: VaultPlace = place) -> str:
-                    return self._vault(name, place).seal_type()
+                def ask(name: str = name, place: VaultPlace = place) -> tuple[str, str]:
+                    return self._vault(name, place).seal()
 
                 told[place.address] = isolated(ask, "its seal")
         return told

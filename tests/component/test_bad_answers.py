@@ -116,7 +116,7 @@ def of_vault(url: str, folder: Path, deadline: Deadline, seconds: float = CALL) 
         "heads get": lambda: heads.get("0123456789abcdef/head-000000001"),
         "heads put": lambda: heads.put("0123456789abcdef", 1, head, datetime.now(UTC)),
         "vault health": lambda: session().health(),
-        "vault seal type": lambda: session().seal_type(),
+        "vault seal type": lambda: session().seal(),
         "vault capabilities": lambda: session().capabilities(["a"], "look"),
         "vault read": lambda: session().read("sys/mounts", "look"),
         "vault write": lambda: session().write("sys/mounts/x", {}, "make"),

@@ -67,6 +67,29 @@ def test_another_kind_of_auto_unseal_is_a_party_of_its_own(world: World) -> None
     ] in parties(told(world.context))
 
 
+@pytest.mark.parametrize(
+    ("other", "clusters", "one"),
+    [
+        ("https://VAULT.example.com:443", ("", ""), True),
+        ("https://node-2.example.com", ("7f55c461", "7f55c461"), True),
+        ("https://node-2.example.com", ("7f55c461", "0d11a2e4"), False),
+        ("https://node-2.example.com", ("", ""), False),
+    ],
+)
+def test_two_addresses_of_one_server_are_one_party(
+    world: World, other: str, clusters: tuple[str, str], one: bool
+) -> None:
+    world.seals = {ADDRESS: "shamir", other: "shamir"}
+    world.clusters = dict(zip((ADDRESS, other), clusters, strict=True))
+    known = world.context
+    second = known.config.holder["vault"].model_copy(
+        update={"address": other, "controlled_by": ("aws-admins",)}
+    )
+    config = known.config.model_copy(update={"holder": {**known.config.holder, "aws": second}})
+    alone = ["a-admins", f"whoever runs {ADDRESS} and {other}"]
+    assert (alone in parties(told(replace(known, config=config)))) == one
+
+
 @pytest.mark.parametrize("who", ["driller", "writer"])
 def test_who_vouches_for_the_driller_opens_vaults_share(world: World, who: IdentityName) -> None:
     """Also of a login that the writer lends the driller."""

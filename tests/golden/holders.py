@@ -174,7 +174,7 @@ class GoldenEstate:
             if name in known and (said.kind, said.coordinates) == (known[name].kind, known[name].describe())
         }
 
-    def seal_types(self) -> dict[str, str | OrgkeyError]:
+    def seals(self) -> dict[str, tuple[str, str] | OrgkeyError]:
         """None."""
         return {}
 

@@ -336,6 +336,7 @@ class World:
     roles: list[Role] = field(default_factory=list)
     seconds: float = 120.0
     seals: dict[str, str | OrgkeyError] = field(default_factory=dict)
+    clusters: dict[str, str] = field(default_factory=dict)
     mirrors: dict[str, MemoryMirror] = field(default_factory=dict)
     dated: bool = False
     """Whether the targets' answers have a date, the right one, as those of servers have."""
@@ -445,8 +446,11 @@ class MemoryEstate:
         known = self.world.holders
         return {name: known[name] for name in section.holders if name in known and known[name].unattended}
 
-    def seal_types(self) -> dict[str, str | OrgkeyError]:
-        return dict(self.world.seals)
+    def seals(self) -> dict[str, tuple[str, str] | OrgkeyError]:
+        return {
+            address: (told, self.world.clusters.get(address, "")) if isinstance(told, str) else told
+            for address, told in self.world.seals.items()
+        }
 
     def certificates(self) -> list[Finding]:
         return []

@@ -77,20 +77,24 @@ class VaultConnection:
 
         return self.guard(ask, "health")
 
-    def seal_type(self) -> str:
+    def seal(self) -> tuple[str, str]:
         """How the server is unsealed, without a login: ``shamir``, or the kind of its auto-unseal.
+
+        Returns:
+            That, and the id of its cluster, which all its nodes tell; empty where it is not told.
 
         Raises:
             Unreachable, DeadlinePassed, UsageProblem: There is no answer, or none that says it.
         """
-        kind = self.guard(lambda: self.client(None).get("sys/seal-status").get("type"), "seal status")
+        status = self.guard(lambda: self.client(None).get("sys/seal-status"), "seal status")
+        kind, cluster = status.get("type"), status.get("cluster_id")
         if not isinstance(kind, str) or not kind.isalnum():
             raise Unreachable(
                 f"{self.place.address} does not say how it is unsealed",
                 hint="look at `vault status` there",
                 again=False,
             )
-        return kind
+        return kind, cluster if isinstance(cluster, str) else ""
 
     def guard(self, fn: Callable[[], T], what: str) -> T:
         """Do what talks to the server, and translate whatever it raises.

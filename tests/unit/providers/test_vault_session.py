@@ -131,7 +131,7 @@ def test_unusable_states_are_named_and_not_waited_for(
     with ScriptedServer(script) as server:
         session = open_session(server.url, token_file, namespace=namespace)
         assert session.health() is state
-        assert session.seal_type() == "shamir"
+        assert session.seal()[0] == "shamir"
         assert not state.usable
         with pytest.raises(Unreachable, match=text) as raised:
             session.call(read, "look")
