@@ -47,7 +47,8 @@ def require_authority(path: str | None) -> None:
         return
     import ssl
 
-    setting = "ca_file"
+    named = [name for name in ("AWS_CA_BUNDLE", "VAULT_CACERT") if os.environ.get(name) == path]
+    setting = " and ".join(f"the variable {name}" for name in named) or "ca_file"
     if path == SYSTEM:
         # OpenSSL passes over what it cannot read, and then trusts nobody.
         known = ssl.get_default_verify_paths()

@@ -510,3 +510,7 @@ def test_a_bundle_of_the_system_that_cannot_be_used_is_named(
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
     with pytest.raises(UsageProblem, match=f"{bundle} {told}"):
         open_session("https://127.0.0.1:1", token_file, ca_file="system").call(read, "look")
+    monkeypatch.setenv("VAULT_CACERT", str(bundle))
+    with pytest.raises(UsageProblem, match=told) as caught:
+        open_session("https://127.0.0.1:1", token_file, ca_file=str(bundle)).call(read, "look")
+    assert content or caught.value.hint == "correct the variable VAULT_CACERT"
