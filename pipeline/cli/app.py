@@ -126,6 +126,7 @@ def _version(value: bool) -> None:
 
 
 _LOG_FORMATS = ("text", "json")
+_BEHIND = ("--config", "--state-dir", "--fingerprint", "--json", "--quiet", "-q", "--verbose", "-v")
 _SHELLS = (
     "type it in bash, zsh or fish, with a home that can be written; or put into the shell's own files "
     "what --show-completion prints"
@@ -253,6 +254,8 @@ def _problem(error: BaseException) -> OrgkeyError:
         message = message.replace("Value error, ", "").replace("Input should be", "it should be")
         context = getattr(error, "ctx", None)
         hint = f"see `{context.command_path if context else 'orgkey'} --help`"
+        if (option := getattr(error, "option_name", None)) in _BEHIND and not _named(context):
+            hint = f"it goes behind the command: orgkey COMMAND {option} …"
         return UsageProblem(message[0].lower() + message[1:], hint=hint)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         _clean_up()
@@ -262,6 +265,11 @@ def _problem(error: BaseException) -> OrgkeyError:
     if isinstance(error, SystemExit):  # the parser's own: it takes any broken pipe for that of stdout
         error = error.__context__ or error
     return host_limits.exhaustion(error, "go on") or _internal(error)
+
+
+def _named(context: typer.Context | None) -> bool:
+    """Whether the parser knows the command already, not only a group of them."""
+    return context is not None and not hasattr(context.command, "list_commands")
 
 
 def _refuse_empty_values(words: list[str]) -> None:

@@ -11,6 +11,7 @@ import stat
 import tomllib
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from pipeline.config._base import NAME, Strict, meant
 from pipeline.config.identities import IdentityConfig, IdentityName
 from pipeline.config.problems import describe
 from pipeline.core import files
-from pipeline.core.errors import UsageProblem
+from pipeline.core.errors import OrgkeyError, UsageProblem
 from pipeline.core.text import counted, shell_word
 from pipeline.core.typed_text import decoded
 
@@ -190,6 +191,14 @@ def locate(option: Path | None) -> Path:
         hint="write one with `orgkey init`, or name it with --config; looked at "
         + ", ".join(str(path) for path in candidates()),
     )
+
+
+def option_for(path: Path) -> str:
+    """The option by which commands use this file, for hints; empty where they find it by themselves."""
+    with suppress(OrgkeyError):
+        if locate(None).resolve() == path.resolve():
+            return ""
+    return f" --config {shell_word(path)}"
 
 
 def state_root(option: Path | None) -> Path:

@@ -22,7 +22,7 @@ from pipeline.custody.shares import paths
 from pipeline.record import create
 from pipeline.record.verify import Record, verify_record
 from pipeline.storage.interface import Bounded, Receipt, Target, refused_size
-from pipeline.workflows.drill import Drill, DrillRequest, unattended_paths, within
+from pipeline.workflows.drill import Drill, DrillRequest, command, unattended_paths, within
 
 SOON: Final = timedelta(seconds=2)
 _DEAD: Final = frozenset({Code.PROOF_FAILED, Code.NOT_ENOUGH_SHARES, Code.WRONG_SHARE})
@@ -254,7 +254,7 @@ def publish(
     if not unattended_paths(scope, record):
         scope.reporter.warn(
             "every custody path needs people, so nothing is proven yet: "
-            f"drill it as a ceremony, orgkey drill --epoch {record.epoch} --via PATH"
+            f"drill it as a ceremony with `{command(record, epoch=record.epoch)}`"
         )
         return replace(result, code=first_of([result.code, Code.DEGRADED]))
     drill = within(scope, DrillRequest(epochs=frozenset({record.epoch}), targets=tuple(written.receipts)))

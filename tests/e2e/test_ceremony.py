@@ -336,8 +336,8 @@ def test_a_plan_of_people_alone_is_escrowed_and_drilled_as_a_ceremony(place: Pla
     run = desk.run(
         "escrow", str(desk.export), "--export-passphrase-file", str(desk.passphrase_file), expect=24
     )
-    assert "orgkey drill" in run.err
     record = record_at(desk, desk.ask("list")["epochs"][0]["epoch"])
+    assert f"`orgkey drill --epoch {record.epoch} --via custodians`" in run.err
     assert "name one with --via" in desk.run("drill", expect=2).error[1]
     desk.ask("drill", "--via", "custodians", *brought(desk, of(record, "alice", "bob", "carol")))
     assert desk.escrow()["proven"] is True

@@ -159,6 +159,13 @@ def test_the_version(tmp_path: Path) -> None:
     assert orgkey(tmp_path, "--version", expect=0).out.startswith("orgkey-escrow ")
 
 
+@pytest.mark.parametrize("words", [("--config", "x", "doctor"), ("custody", "--json", "posture")])
+def test_an_option_before_its_command_is_sent_behind_it(words: tuple[str, ...], tmp_path: Path) -> None:
+    option = next(word for word in words if word.startswith("--"))
+    done = orgkey(tmp_path, *words, expect=2)
+    assert f"it goes behind the command: orgkey COMMAND {option}" in done.out + done.err
+
+
 def test_completion_works(tmp_path: Path) -> None:
     command = Path(sys.executable).with_name("orgkey")
     env = environment(tmp_path) | {"_ORGKEY_COMPLETE": "complete_bash", "COMP_CWORD": "1"}

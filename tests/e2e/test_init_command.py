@@ -70,7 +70,8 @@ def test_options_alone_write_a_valid_private_file(tmp_path: Path) -> None:
 
 def test_the_pin_can_be_given_and_must_fit_the_export(tmp_path: Path) -> None:
     words = ["--from", str(EXPORT), *PLACES, *HOLDERS]
-    assert run(tmp_path, *words, "--fingerprint", PIN.lower()).returncode == 0
+    done = run(tmp_path, *words, "--fingerprint", PIN.lower())
+    assert (done.returncode, done.stdout.endswith(", then run `orgkey doctor`\n")) == (0, True)
     done = run(tmp_path, *words, "--fingerprint", "0" * 40, "--out", "other.toml")
     assert done.returncode == 14
     assert spaced(PIN) in done.stderr
@@ -126,6 +127,7 @@ def test_the_folder_is_made_and_what_doctor_will_say_is_foretold(tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert "FAIL  custody: any one of these losses makes every restore impossible" in done.stdout
     assert "policy.accept_single_loss" in done.stdout
+    assert done.stdout.endswith(", then run `orgkey doctor --config etc/orgkey/orgkey.toml`\n")
     accepted = run(tmp_path, *words[:-1], "accepted.toml", "--accept-single-loss")
     assert "FAIL  custody" not in accepted.stdout
     assert config.load(tmp_path / "accepted.toml").policy.accept_single_loss

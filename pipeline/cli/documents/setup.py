@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pipeline.cli.documents import ProblemItem
 from pipeline.cli.output import table
+from pipeline.config import option_for
 from pipeline.core.documents import Document, Part, at
 from pipeline.core.errors import Code
 from pipeline.core.finding import Finding, Level
@@ -45,14 +46,17 @@ class InitDocument(Document, printed_by="orgkey init"):
 
     def lines(self) -> list[str]:
         """What a person reads."""
-        vault = ["next: `orgkey infra plan` and `orgkey infra apply` set Vault's side up"]
+        option = option_for(self.config)
+        vault = [f"next: `orgkey infra plan{option}` and `orgkey infra apply{option}` set Vault's side up"]
+        servers = not {"vault", "s3", "aws"}.isdisjoint((*self.targets, *self.holders))
+        logins = "put the logins where the file says, then " if servers else ""
         return [
             f"{self.config} is written, for the key {spaced(self.fingerprint)}",
             *(f"note: {note}" for note in self.notes),
             *(["`orgkey doctor` will say, besides what servers answer:"] if self.doctor else []),
             *_finding_lines(self.doctor),
             *(vault if "vault" in self.targets else []),
-            "next: put the logins where the file says, then run `orgkey doctor`",
+            f"next: {logins}run `orgkey doctor{option}`",
         ]
 
 
