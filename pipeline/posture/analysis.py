@@ -23,7 +23,7 @@ from pipeline.archive.run import KeyScope
 from pipeline.config import Config
 from pipeline.config.holders import HolderConfig, KmsHolderConfig, TransitHolderConfig
 from pipeline.config.identities import IdentityConfig, VaultIdentity
-from pipeline.config.places import S3TargetConfig, VaultPlace, one_address
+from pipeline.config.places import AwsPlace, S3TargetConfig, VaultPlace, one_address
 from pipeline.core.clock import stamp
 from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.isolation import isolated
@@ -154,6 +154,9 @@ class _Control:
             told = seals.get(address)
             cluster = told[1] if isinstance(told, tuple) else ""
             servers[cluster or one_address(address)] |= dict.fromkeys(places, address)
+        for label, item in things:
+            if isinstance(item, AwsPlace) and item.endpoint_url and (own := one_address(item.endpoint_url)):
+                servers[own][label] = item.endpoint_url
         for at in servers.values():
             self._link(f"whoever runs {' and '.join(dict.fromkeys(at.values()))}", at)
         # The root of an AWS account can use every key and bucket of it.

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.archive.run import KeyScope
 from pipeline.config.identities import IdentityConfig, IdentityName, VaultIdentity
+from pipeline.config.places import S3TargetConfig
 from pipeline.core.errors import Code
 from pipeline.posture import analysis as exposure
 from pipeline.posture import text
@@ -88,6 +89,20 @@ def test_two_addresses_of_one_server_are_one_party(
     config = known.config.model_copy(update={"holder": {**known.config.holder, "aws": second}})
     alone = ["a-admins", f"whoever runs {ADDRESS} and {other}"]
     assert (alone in parties(told(replace(known, config=config)))) == one
+
+
+@pytest.mark.parametrize(("other", "one"), [("https://S3.example.com:443", True), (None, False)])
+def test_two_buckets_of_one_server_are_one_party(world: World, other: str | None, one: bool) -> None:
+    known, facts = world.context, {"kind": "s3", "bucket": "a", "endpoint_url": "https://s3.example.com"}
+    buckets = {
+        name: S3TargetConfig.model_validate({**facts, "bucket": name, "controlled_by": [f"{name}-admins"]})
+        for name in "ab"
+    }
+    buckets["b"] = buckets["b"].model_copy(update={"endpoint_url": other})
+    found = told(
+        replace(known, config=known.config.model_copy(update={"target": {**known.config.target, **buckets}}))
+    )
+    assert any("target a and target b, which have no party in common" in it for it in found.facts) == one
 
 
 @pytest.mark.parametrize("who", ["driller", "writer"])
