@@ -23,6 +23,7 @@ from pipeline.core.digest import Digest
 from pipeline.core.errors import LocalFilesProblem
 from pipeline.core.state_files import HINT, Moment, StateFile, locked, read_if_there
 from pipeline.storage.interface import Receipt
+from pipeline.storage.names import is_epoch
 
 _RECORD = "record.tar"
 _PROVEN = "proven.json"
@@ -88,7 +89,7 @@ class Journal:
         return [
             JournalEntry(epoch=path.name, path=path)
             for path in self._paths()
-            if not path.name.startswith(".") and path.is_dir()
+            if is_epoch(path.name) and path.is_dir()
         ]
 
     def check(self) -> None:

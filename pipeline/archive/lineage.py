@@ -14,7 +14,8 @@ from typing import Final
 
 from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
-from pipeline.core.errors import IntegrityProblem, OrgkeyError, Stale
+from pipeline.core.clock import AHEAD
+from pipeline.core.errors import ClockProblem, IntegrityProblem, OrgkeyError, Stale
 from pipeline.core.isolation import isolated
 from pipeline.custody import plan_change
 from pipeline.evidence.ledger.drill_history import read
@@ -98,7 +99,7 @@ def require_remembered(scope: KeyScope, last: Record | None, plan: CustodyPlan) 
         Stale: It is another plan, or what was the plan cannot be told.
     """
     known = remembered(scope)
-    if known is None or (last is not None and known.epoch <= last.epoch):
+    if known is None or (last is not None and _moment(known.epoch, scope) <= _moment(last.epoch, scope)):
         return False
     if known.plan in plan.digests:
         return True
@@ -153,14 +154,21 @@ def remembered(scope: KeyScope) -> Remembered | None:
     for runs in ((scope,), scope.former()):
         found = [item for run in runs for item in (*_journal(run), *_ledger(run))]
         # Of one epoch, what says its plan goes before what does not.
-        newest = max(found, key=lambda item: (item.epoch, item.plan is not None), default=None)
+        newest = max(
+            found, key=lambda item: (*_moment(item.epoch, scope), item.plan is not None), default=None
+        )
         if newest is not None:
             return newest
     return None
 
 
+def _moment(epoch: str, scope: KeyScope) -> tuple[bool, str]:
+    """Orders epochs by time; one that a wrong clock dated in the future stands before all others."""
+    return epoch < f"{scope.clock.now() + AHEAD:%Y%m%dT%H%M%SZ}", epoch
+
+
 def _journal(scope: KeyScope) -> Iterator[Remembered]:
-    for entry in reversed(scope.journal.entries()):
+    for entry in scope.journal.entries():
         where = "this host's journal"
         data, mark = entry.record_bytes(), entry.proven() or {}
         plan = mark.get("plan")
@@ -170,10 +178,9 @@ def _journal(scope: KeyScope) -> Iterator[Remembered]:
                     data, scope.fingerprint, deadline=scope.deadline, now=scope.clock.now()
                 )
                 plan = record.manifest.custody.plan_digest()
-            except IntegrityProblem:
+            except (IntegrityProblem, ClockProblem):
                 plan = None
         yield Remembered(entry.epoch, plan if isinstance(plan, str) else None, where)
-        return
 
 
 def _ledger(scope: KeyScope, *, others: bool = False) -> Iterator[Remembered]:

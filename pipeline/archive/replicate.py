@@ -126,7 +126,7 @@ def write_one(target: Target, slot: Slot, data: bytes, confirmed: Receipt | None
             where = replace(slot, epoch=confirmed.slot) if confirmed.slot else slot
             if target.get(where, confirmed.version) == data:
                 _locked(target, _listed(confirmed, where))
-                return confirmed
+                return replace(confirmed, domain=target.domain)  # as it is configured now
         except IntegrityProblem:
             pass  # gone, damaged or not locked: write it again, or find out what stands there
     try:

@@ -83,11 +83,12 @@ def escrow(
     key = _open(scope, data, passphrase, options)
     with scope.locked("escrow-failed"), scope.prover() if options.with_drill else nullcontext():
         plan, archive = publish.plan(scope), scope.archive("writer")
-        pending = _unfinished(scope, key, plan)
+        catalog = archive.catalog()
+        publish.catch_up(scope, catalog)
+        pending = _unfinished(scope, catalog, key, plan)
         if pending and options.new_epoch and publish.dead(scope, pending.record.epoch):
             pending = None
         if pending is None:
-            catalog = archive.catalog()
             pending = _stored(scope, archive, catalog, key, plan, options)
         if pending is not None:
             how = "resuming the interrupted" if pending.resumed else "the key is stored already: checking"
@@ -121,9 +122,10 @@ def rehearse(
     require_no_single_party(scope.config)
     key = rewrap.load(data, passphrase, pin=scope.fingerprint, accept=options.accept, now=scope.clock.now())
     plan, archive = publish.plan(scope), scope.archive("writer")
-    pending, action = _unfinished(scope, key, plan), "resume an interrupted epoch"
+    catalog = archive.catalog()
+    pending, action = _unfinished(scope, catalog, key, plan), "resume an interrupted epoch"
     if pending is None:
-        pending = _stored(scope, archive, archive.catalog(), key, plan, options, begin=False)
+        pending = _stored(scope, archive, catalog, key, plan, options, begin=False)
         action = "check the stored epoch, and write the copies that are missing"
     if pending is None:
         action = "make a new epoch"
@@ -168,10 +170,12 @@ def _create(
     )
 
 
-def _unfinished(scope: KeyScope, key: UnlockedKey, plan: create.CustodyPlan) -> PendingEpoch | None:
+def _unfinished(
+    scope: KeyScope, catalog: Catalog, key: UnlockedKey, plan: create.CustodyPlan
+) -> PendingEpoch | None:
     """The epoch of this key and plan that an earlier run left unproven."""
     return publish.unfinished(
-        scope, lambda record: record.manifest.key_state == key.key_state and plan.is_of(record)
+        scope, catalog, lambda record: record.manifest.key_state == key.key_state and plan.is_of(record)
     )
 
 

@@ -17,8 +17,10 @@ from pipeline.archive.catalog import Catalog, not_read
 from pipeline.archive.replicate import WriteResult
 from pipeline.archive.run import KeyScope
 from pipeline.core.clock import AHEAD
-from pipeline.core.errors import Code, IntegrityProblem, LocalFilesProblem, error_of, first_of
+from pipeline.core.errors import ClockProblem, Code, IntegrityProblem, LocalFilesProblem, error_of, first_of
+from pipeline.custody import plan_change
 from pipeline.custody.shares import paths
+from pipeline.evidence.ledger.events import EpochStored, EscrowEvent, RefreshEvent, RotateEvent
 from pipeline.record import create
 from pipeline.record.verify import Record, verify_record
 from pipeline.storage.interface import Bounded, Receipt, Target, refused_size
@@ -173,11 +175,15 @@ def begin(scope: KeyScope, record: Record) -> PendingEpoch:
     return PendingEpoch(record, scope.journal.begin(record.epoch, record.data), {})
 
 
-def unfinished(scope: KeyScope, wanted: Callable[[Record], bool]) -> PendingEpoch | None:
+def unfinished(scope: KeyScope, catalog: Catalog, wanted: Callable[[Record], bool]) -> PendingEpoch | None:
     """The newest epoch that an earlier run left unproven, interrupted or not drilled.
+
+    One that is older than an epoch that is stored is left: another host has made that since, and its
+    custodians count.
 
     Args:
         scope: The key.
+        catalog: What is stored.
         wanted: Whether a record is one that this run would have made.
 
     Raises:
@@ -193,12 +199,18 @@ def unfinished(scope: KeyScope, wanted: Callable[[Record], bool]) -> PendingEpoc
             record = verify_record(
                 data, scope.fingerprint, deadline=scope.deadline, now=scope.clock.now(), epoch=entry.epoch
             )
+        except ClockProblem as error:
+            raise LocalFilesProblem(
+                f"the interrupted epoch in {entry.path} is dated in the future: {error.message}",
+                hint="set this host's clock if it is wrong; else move that directory away and run this again",
+            ) from error
         except IntegrityProblem as error:
             raise LocalFilesProblem(
                 f"the sealed record of the interrupted epoch in {entry.path} is damaged: {error.message}",
                 hint="the state is rebuilt from the targets: move that directory away and run this again",
             ) from error
-        if wanted(record):
+        newest = catalog.newest_record() or record
+        if wanted(record) and newest.manifest.created <= record.manifest.created:
             receipts = entry.receipts()
             whole = set(receipts) >= set(scope.config.target)
             return PendingEpoch(record, entry, receipts, resumed=not whole, already=whole)
@@ -214,6 +226,39 @@ def entered(scope: KeyScope, epoch: str) -> tuple[int, ...]:
 def dead(scope: KeyScope, epoch: str) -> bool:
     """Whether an epoch that this host stored did not open in its drill: trying again mends nothing."""
     return not _DEAD.isdisjoint(entered(scope, epoch))
+
+
+def catch_up(scope: KeyScope, catalog: Catalog) -> None:
+    """Enter the newest epoch in the ledger where this host made and proved it, and was killed before that.
+
+    Args:
+        scope: The key.
+        catalog: What is stored.
+    """
+    records = {record.epoch: record for record in catalog.records()}
+    entry = next(iter(scope.journal.entries()[-1:]), None)
+    record = records.get(entry.epoch) if entry else None
+    if entry is None or record is None or not (entry.receipts() and entry.proven()):
+        return
+    stored = (lineage.stored(item) for item in scope.ledger.each())
+    if any(event.epoch == entry.epoch for event in stored if event):
+        return
+    manifest = record.manifest
+    event: type[EpochStored] = EscrowEvent
+    facts: dict[str, Any] = {"custodians": plan_change.people(manifest.custody.holders)}
+    if manifest.supersedes is not None:
+        event, facts = RefreshEvent, {"supersedes": manifest.supersedes.epoch}
+        if not manifest.refreshed:
+            before = records.get(manifest.supersedes.epoch)
+            event = RotateEvent
+            facts |= {
+                "reason": "not known: its run was killed before its entry was written",
+                "custodians_before": plan_change.people(before.manifest.custody.holders) if before else (),
+                "custodians_after": plan_change.people(manifest.custody.holders),
+            }
+    scope.reporter.warn(f"epoch {record.epoch} was made and proven, and its run killed: it is entered now")
+    told = {"epoch": record.epoch, "record_sha256": record.sha256.hex, "plan": manifest.custody.plan_digest()}
+    scope.record_event(event(**told, **facts, already=True, proven=True, code=int(Code.OK)))
 
 
 def publish(

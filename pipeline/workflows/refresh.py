@@ -13,7 +13,7 @@ from pipeline.archive import lineage
 from pipeline.archive.archive import Archive
 from pipeline.archive.catalog import Catalog
 from pipeline.archive.run import KeyScope
-from pipeline.core.errors import Code, Expired, NotAKey, NotPinned, OrgkeyError, Stale
+from pipeline.core.errors import Expired, NotAKey, NotPinned, OrgkeyError, Stale
 from pipeline.custody.shares import passphrase
 from pipeline.evidence.ledger.events import RefreshEvent
 from pipeline.record import create
@@ -67,14 +67,14 @@ def refresh(scope: KeyScope, request: RefreshRequest) -> Refreshed:
     with scope.locked("refresh-failed"), scope.prover():
         archive = scope.archive("writer")
         catalog = archive.catalog()
+        publish.catch_up(scope, catalog)
         old = catalog.record()
-        pending = _interrupted(scope, old, request)
+        pending = _interrupted(scope, catalog, old, request)
         if pending is not None:
             scope.reporter.progress(f"resuming the interrupted refresh, epoch {pending.record.epoch}")
         elif (record := _create(scope, archive, catalog, old, request)) is not None:
             pending = publish.begin(scope, record)
         else:
-            _catch_up(scope, old)
             return Refreshed(None, old.reference)
         stored = publish.publish(scope, archive, pending)
         superseded = pending.record.manifest.supersedes or old.reference
@@ -104,34 +104,18 @@ def rehearse(scope: KeyScope, request: RefreshRequest) -> tuple[str, str]:
     return old.epoch, "do nothing: the stored public part is as new already"
 
 
-def _interrupted(scope: KeyScope, old: Record, request: RefreshRequest) -> PendingEpoch | None:
+def _interrupted(
+    scope: KeyScope, catalog: Catalog, old: Record, request: RefreshRequest
+) -> PendingEpoch | None:
     """A refresh with this public part that an earlier run left unproven."""
     return publish.unfinished(
         scope,
+        catalog,
         lambda record: (
             record.manifest.record_id == old.manifest.record_id
             and record.manifest.supersedes is not None
             and _compared(record, request.public) == "same"
         ),
-    )
-
-
-def _catch_up(scope: KeyScope, record: Record) -> None:
-    """Enter a refresh in the ledger that this host has finished, killed before its entry was written."""
-    entry = scope.journal.entry(record.epoch)
-    if record.manifest.supersedes is None or entry is None or not entry.receipts() or not entry.proven():
-        return
-    if publish.entered(scope, record.epoch):
-        return
-    scope.record_event(
-        RefreshEvent(
-            epoch=record.epoch,
-            record_sha256=record.sha256.hex,
-            supersedes=record.manifest.supersedes.epoch,
-            already=True,
-            proven=True,
-            code=int(Code.OK),
-        )
     )
 
 

@@ -123,7 +123,8 @@ def rotate(scope: KeyScope, request: RotationRequest) -> Rotation:
         require_no_single_party(scope.config)
         plan, archive = publish.plan(scope), scope.archive("writer")
         catalog = archive.catalog()
-        pending = _interrupted(scope, plan)
+        publish.catch_up(scope, catalog)
+        pending = _interrupted(scope, catalog, plan)
         if pending is None and request.epoch is None:
             publish.require_history(archive, catalog, "Or name the epoch to start from with --epoch")
         start = _start(scope, catalog, pending, plan, request)
@@ -148,8 +149,9 @@ def rehearse(scope: KeyScope, request: RotationRequest) -> RotationPlan:
     """
     require_no_single_party(scope.config)
     plan, archive = publish.plan(scope), scope.archive("writer")
-    pending = _interrupted(scope, plan)
-    start = _start(scope, archive.catalog(), pending, plan, request)
+    catalog = archive.catalog()
+    pending = _interrupted(scope, catalog, plan)
+    start = _start(scope, catalog, pending, plan, request)
     action = (
         f"finish the interrupted rotation to epoch {pending.record.epoch}"
         if pending
@@ -158,7 +160,7 @@ def rehearse(scope: KeyScope, request: RotationRequest) -> RotationPlan:
     return RotationPlan(start.old.epoch, action, start.change, start.refusal, tuple(archive.targets))
 
 
-def _interrupted(scope: KeyScope, plan: create.CustodyPlan) -> PendingEpoch | None:
+def _interrupted(scope: KeyScope, catalog: Catalog, plan: create.CustodyPlan) -> PendingEpoch | None:
     """A rotation to this plan that did not come to its end.
 
     One that only waits for the people who prove it did: whoever rotates once more wants other shares. One
@@ -166,6 +168,7 @@ def _interrupted(scope: KeyScope, plan: create.CustodyPlan) -> PendingEpoch | No
     """
     pending = publish.unfinished(
         scope,
+        catalog,
         lambda record: (
             record.manifest.supersedes is not None and not record.manifest.refreshed and plan.is_of(record)
         ),

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from pipeline.core.errors import (
     WrongPassphrase,
 )
 from pipeline.core.secret import Secret
-from pipeline.evidence.ledger.events import EscrowEvent
+from pipeline.evidence.ledger.events import EscrowEvent, RotateEvent
 from pipeline.openpgp.key import rewrap
 from pipeline.storage.interface import Slot
 from pipeline.unseal.unseal import recover_passphrase
@@ -219,6 +220,10 @@ class Killed(BaseException):
     """As a SIGKILL: nothing after it runs."""
 
 
+def killed(*args: object, **more: object) -> None:
+    raise Killed
+
+
 def killed_after(world: World, puts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run until some copies are written and remembered, then die."""
     real = journal.JournalEntry.add_receipt
@@ -249,12 +254,38 @@ def test_an_interrupted_run_is_finished_with_the_same_bytes(
     assert stored(world) == {name: {done.record.epoch} for name in "abc"}
 
 
-def test_a_run_killed_before_the_journal_starts_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def die(*args: object, **more: object) -> None:
-        raise Killed
-
+@pytest.mark.parametrize("after", [run, lambda world: rotate(world.context, RotationRequest("it was time"))])
+def test_a_rotation_that_was_killed_before_its_entry_has_one(
+    world: World, after: Callable[[World], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(world, with_drill=True).record.epoch
+    world.clock.shift = timedelta(seconds=5)
     with monkeypatch.context() as patch:
-        patch.setattr(journal.Journal, "begin", die)
+        patch.setattr(RotateEvent, "__init__", killed)
+        with pytest.raises(Killed):
+            rotate(world.context, RotationRequest("it was time"))
+    world.clock.shift = timedelta(seconds=10)
+    newest = world.context.journal.entries()[-1].epoch
+    assert newest != first
+    after(world)
+    (entry,) = (item for item in world.context.ledger.entries() if item.details.get("epoch") == newest
+                and item.event == "rotate")  # fmt: skip
+    assert (entry.details["supersedes"], entry.details["reason"][:9]) == (first, "not known")
+
+
+def test_copies_of_an_interrupted_run_count_by_the_domains_of_today(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_after(world, 2, monkeypatch)
+    world.targets["b"].domain = "a"
+    world.targets["c"].failures["put"] = unreachable("c")
+    done = run(world)
+    assert (set(done.written.receipts), done.code) == ({"a", "b"}, Code.UNREACHABLE)
+
+
+def test_a_run_killed_before_the_journal_starts_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.Journal, "begin", killed)
         with pytest.raises(Killed):
             run(world)
     assert stored(world) == {"a": set(), "b": set(), "c": set()}
@@ -277,8 +308,9 @@ def test_an_interrupted_run_of_another_plan_is_not_resumed(
     assert done.record.epoch != entry.epoch
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
 def test_what_was_left_before_a_newer_epoch_is_not_taken_up_again(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, elsewhere: bool
 ) -> None:
     """It would be told as stored and proven, and the newer one, of another plan, would stay the latest."""
     killed_after(world, 0, monkeypatch)
@@ -287,7 +319,8 @@ def test_what_was_left_before_a_newer_epoch_is_not_taken_up_again(
         target.places.clear()
     world.holders["aws"].where = "elsewhere"
     world.clock.shift = timedelta(seconds=5)
-    newer = run(world, accept_custody_change=True, with_drill=True)
+    host = replace(world, root=tmp_path / "another host") if elsewhere else world
+    newer = run(host, accept_custody_change=True, with_drill=True)
     assert (newer.code, newer.proven) == (Code.OK, True)
     world.holders["aws"].where = "memory:aws"
     assert newer.record.epoch in failed(world, Stale).message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,7 +14,10 @@ from pipeline.evidence.ledger.events import EscrowEvent
 from pipeline.storage.interface import Slot
 from tests.support.inmemory import MemoryHolder, MemoryMirror, World, unreachable
 
-NEWER = "20990101T000000Z-00000000"
+NEW, NEWER, NEWEST = (
+    f"{datetime.now(UTC) + timedelta(hours=hours):%Y%m%dT%H%M%SZ}-00000000" for hours in (10, 11, 12)
+)
+"""Later than what tests make, and no more than clocks may differ."""
 
 
 def look(world: World) -> Catalog:
@@ -63,10 +67,10 @@ def test_of_one_epoch_that_counts_which_says_its_plan(world: World) -> None:
     world.context.record_event(EscrowEvent(epoch=NEWER, plan=digest))
     assert lineage.remembered(world.context) == lineage.Remembered(NEWER, digest, "this host's ledger")
     assert lineage.require_remembered(world.context, None, world.plan())
-    world.context.record_event(EscrowEvent(epoch="20980101T000000Z-00000000", plan="0" * 64))
+    world.context.record_event(EscrowEvent(epoch=NEW, plan="0" * 64))
     assert lineage.require_remembered(world.context, world.mint(), world.plan()), "the newest counts"
-    world.context.record_event(EscrowEvent(epoch="20990102T000000Z-00000000", plan="0" * 64))
-    with pytest.raises(Stale, match="of epoch 20990102T000000Z-00000000, which this host's ledger knows"):
+    world.context.record_event(EscrowEvent(epoch=NEWEST, plan="0" * 64))
+    with pytest.raises(Stale, match=f"of epoch {NEWEST}, which this host's ledger knows"):
         lineage.require_same(world.context, world.mint(), world.plan())
 
 
@@ -113,10 +117,26 @@ def test_the_newest_entries_at_a_mirror_are_looked_at(
 def test_a_false_epoch_that_is_shown_does_not_hide_one_that_is_not(world: World) -> None:
     """Whoever may write to a target and a mirror can invent a newer one, at both."""
     made = world.store(world.mint())
-    removed = "20980101T000000Z-00000000"
+    removed = NEW
     for epoch in (removed, NEWER):
         world.context.record_event(EscrowEvent(epoch=epoch))
     world.targets["a"].plant(Slot(made.fingerprint, NEWER), b"false")
     told = lineage.newer_known(world.context, look(world), made.epoch)
     assert told is not None
     assert removed in told
+
+
+def test_an_own_epoch_that_a_wrong_clock_dated_in_the_future_is_not_the_newest(world: World) -> None:
+    """Its plan is a former one: neither is it asked for, nor does it let former custodians in again."""
+    former = world.plan()
+    ahead = world.mint(later=50 * 365 * 86400)
+    world.context.journal.begin(ahead.epoch, ahead.data)
+    world.context.record_event(EscrowEvent(epoch=ahead.epoch, plan=next(iter(former.digests))))
+    assert lineage.require_remembered(world.context, None, former), "nothing else is known"
+    world.holders["aws"].where = "elsewhere"
+    last = world.mint()
+    world.context.journal.begin(last.epoch, None).mark_proven({"plan": next(iter(world.plan().digests))})
+    lineage.require_same(world.context, last, world.plan())
+    with pytest.raises(Stale, match=f"is not that of the last epoch, {last.epoch}: holder aws: "):
+        lineage.require_same(world.context, last, former)
+    assert lineage.require_remembered(world.context, None, world.plan())
