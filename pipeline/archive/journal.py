@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,8 +19,10 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError
 
 from pipeline.core import files
+from pipeline.core.clock import parse_stamp
 from pipeline.core.digest import Digest
-from pipeline.core.errors import LocalFilesProblem
+from pipeline.core.errors import LocalFilesProblem, OrgkeyError
+from pipeline.core.isolation import isolated
 from pipeline.core.state_files import HINT, Moment, StateFile, locked, read_if_there
 from pipeline.storage.interface import Receipt
 from pipeline.storage.names import is_epoch
@@ -62,9 +64,20 @@ class JournalEntry:
             document = {} if data is None else json.loads(data)
             if not isinstance(document, dict):
                 raise ValueError("it is not a JSON object")
+            if "at" in document:
+                parse_stamp(str(document["at"]))
         except (ValueError, RecursionError) as error:
             raise _damaged(self.path / _PROVEN, error) from error
         return None if data is None else document
+
+    def check(self) -> None:
+        """Read what a damage may hide in.
+
+        Raises:
+            LocalFilesProblem: A file cannot be read, or is damaged.
+        """
+        self.receipts()
+        self.proven()
 
     def mark_proven(self, mark: dict[str, Any]) -> None:
         """Remember that a drill proved this epoch; the sealed record is dropped from the host after it."""
@@ -78,29 +91,34 @@ class Journal:
 
     Args:
         root: The key's state directory, ``<state>/<FINGERPRINT>``.
+        without: Epochs that are passed over.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, without: Collection[str] = ()) -> None:
         self.root = root
         self._entries = root / "journal"
+        self._without = without
 
     def entries(self) -> list[JournalEntry]:
         """The epochs, oldest first. Nothing is changed: what a kill left is :meth:`sweep`'s to remove."""
         return [
             JournalEntry(epoch=path.name, path=path)
             for path in self._paths()
-            if is_epoch(path.name) and path.is_dir()
+            if is_epoch(path.name) and path.name not in self._without and path.is_dir()
         ]
 
-    def check(self) -> None:
-        """Read all of it.
+    def damaged(self) -> dict[str, OrgkeyError]:
+        """What of it cannot be used, with the reason: by epoch, or by "" where none can be read."""
+        listed = isolated(self.entries, "this host's journal")
+        if isinstance(listed, OrgkeyError):
+            return {"": listed}
+        read = {entry.epoch: isolated(entry.check, "this host's journal") for entry in listed}
+        return {epoch: error for epoch, error in read.items() if isinstance(error, OrgkeyError)}
 
-        Raises:
-            LocalFilesProblem: A file of it cannot be read, or is damaged.
-        """
-        for entry in self.entries():
-            entry.receipts()
-            entry.proven()
+    def sound(self) -> Journal | None:
+        """The same without what is damaged: of those epochs no more is known here than on another host."""
+        damaged = self.damaged()
+        return None if "" in damaged else Journal(self.root, damaged)
 
     def sweep(self) -> None:
         """Remove what killed runs left; only under the :func:`lock`, since another run may be at work."""
@@ -120,7 +138,7 @@ class Journal:
     def entry(self, epoch: str) -> JournalEntry | None:
         """One epoch, if this host knows it."""
         path = self._entries / epoch
-        return JournalEntry(epoch=epoch, path=path) if path.is_dir() else None
+        return JournalEntry(epoch, path) if epoch not in self._without and path.is_dir() else None
 
     def begin(self, epoch: str, data: bytes | None) -> JournalEntry:
         """Start an epoch: it exists with its record, or not at all.

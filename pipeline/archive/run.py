@@ -160,7 +160,7 @@ class KeyScope(Run):
             self.deadline,
             self.clock.now(),
             self.config.policy.copies,
-            self.journal,
+            self.journal.sound(),
         )
 
     def catalogs(self) -> tuple[Catalog, ...]:

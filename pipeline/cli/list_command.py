@@ -11,7 +11,7 @@ from pipeline.archive.run import KeyScope
 from pipeline.cli.command import COPY_CODES, Invocation, command
 from pipeline.cli.documents.stored import ListDocument
 from pipeline.cli.output import Output, hints, spaced, table
-from pipeline.core.errors import Code
+from pipeline.core.errors import Code, OrgkeyError
 from pipeline.core.isolation import isolated
 from pipeline.evidence.ledger import drill_history
 from pipeline.evidence.ledger.drill_history import LastKnown
@@ -31,7 +31,14 @@ def list_(call: Invocation) -> Code:
     unread = [copy.code for item in surveys for epoch in item.epochs for copy in epoch.copies if copy.unread]
     silent = [error.code for item in surveys for error in item.unreachable.values()]
     more = [Code.DEGRADED for item in surveys for _ in item.left_out]
-    return overview.judged([*silent, *unread, *more], context.deadline)
+    here = [error.code for error in _damaged(context, surveys)]
+    return overview.judged([*silent, *unread, *more, *here], context.deadline)
+
+
+def _damaged(context: KeyScope, surveys: Sequence[Catalog]) -> list[OrgkeyError]:
+    """What of this host's journals cannot be used: whether those epochs were proven here is not known."""
+    journals = (context.of(item.fingerprint).journal for item in surveys)
+    return [error for journal in journals for error in journal.damaged().values()]
 
 
 def warn(out: Output, context: KeyScope, surveys: Sequence[Catalog]) -> None:
@@ -42,6 +49,8 @@ def warn(out: Output, context: KeyScope, surveys: Sequence[Catalog]) -> None:
         out.warn(line)
     if problem := context.deadline.dates.problem():
         out.warn(f"{problem.message}; {problem.hint}")
+    for damaged in _damaged(context, surveys):
+        out.warn(f"what this host knew is left out: {damaged.message}; {damaged.hint}")
 
 
 def last_known(context: KeyScope, surveys: Sequence[Catalog]) -> dict[str, LastKnown]:

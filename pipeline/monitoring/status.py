@@ -165,6 +165,9 @@ class _Gate:
         if not (survey.unreachable or survey.left_out):  # else they may be there
             gone = _vanished(context, survey)
             self._require("vanished", gone, "every epoch that was proven here is stored")
+        unusable = context.journal.damaged().values()
+        self._rules += [Rule("journal", False, f"{it.message}; {it.hint}") for it in unusable]
+        self._codes += [it.code for it in unusable]
         for each in former:
             self._former_key(each)
         backups = self._backups()
@@ -377,16 +380,20 @@ def _overdue(item: checkin.ShareState, name: str, limit: float) -> Rule:
 
 
 def _last_drill(context: KeyScope, latest: Epoch | None) -> datetime | None:
-    entry = context.journal.entry(latest.name) if latest else None
-    mark = entry.proven() if entry else None
-    return parse_stamp(str(mark["at"])) if mark else None
+    journal = context.journal.sound()
+    entry = journal.entry(latest.name) if latest and journal else None
+    at = (entry.proven() or {}).get("at") if entry else None
+    return parse_stamp(str(at)) if at else None
 
 
 def _vanished(context: KeyScope, survey: Catalog) -> list[str]:
     """Epochs that this host has proven and that no target shows any more: somebody rolled them back."""
     shown = {epoch.name for epoch in survey.epochs if epoch.record or epoch.unread}
+    damaged, journal = context.journal.damaged(), context.journal.sound()
+    proven = [entry.epoch for entry in (journal.entries() if journal else ()) if entry.proven()]
+    told = dict.fromkeys(proven, "proven by") | dict.fromkeys(damaged.keys() - {""}, "known to")
     return [
-        f"epoch {entry.epoch} was proven by this host, and no target has an authentic copy of it any more"
-        for entry in context.journal.entries()
-        if entry.proven() and entry.epoch not in shown
+        f"epoch {epoch} was {how} this host, and no target has an authentic copy of it any more"
+        for epoch, how in sorted(told.items())
+        if epoch not in shown
     ]

@@ -143,6 +143,8 @@ def drill(scope: KeyScope, request: DrillRequest) -> Drill:
 def within(scope: KeyScope, request: DrillRequest) -> Drill:
     """The same, as a part of a run that holds the key's lock already."""
     archive = scope.archive("driller")
+    for damaged in scope.journal.damaged().values():
+        scope.reporter.warn(f"what this host knew is left out: {damaged.message}; {damaged.hint}")
     if request.targets:
         archive = archive.at(request.targets)
     if request.epochs:

@@ -5,7 +5,7 @@ Whether the key has expired, and what is attached to it, is not judged: a restor
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.archive import lineage, live_key
@@ -91,10 +91,8 @@ def find(scope: KeyScope, request: RestoreRequest) -> FoundRecord:
         OrgkeyError: No authentic copy of what was asked for is there.
     """
     archive = scope.archive("driller")
-    damaged = isolated(scope.journal.check, "this host's journal")
-    if isinstance(damaged, OrgkeyError):  # nothing of this host's own may keep the key away
+    for damaged in scope.journal.damaged().values():  # nothing of this host's own may keep the key away
         scope.reporter.warn(f"what this host knew is left out: {damaged.message}")
-        archive = replace(archive, journal=None)
     if request.source is not None:
         archive = archive.at([request.source])
     if request.version is not None:

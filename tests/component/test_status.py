@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.archive.catalog import EpochState
 from pipeline.cli import nagios, status_text
 from pipeline.cli.documents.stored import StatusDocument
 from pipeline.cli.nagios import PluginState
@@ -131,6 +132,26 @@ def test_a_damaged_copy_is_an_integrity_problem(world: World, proven: Record) ->
     found = status(world.context)
     assert found.code is Code.INTEGRITY
     assert any(line.startswith("c: ") for line in found.broken)
+
+
+@pytest.mark.parametrize("file", ["proven.json", "receipts/a.json"])
+def test_a_damaged_journal_is_named_and_hides_no_epoch_that_vanished(
+    world: World, proven: Record, file: str
+) -> None:
+    (entry,) = world.context.journal.entries()
+    entry.add_receipt(world.context.archive("driller").catalog().epochs[0].copies[0].receipt())
+    (entry.path / file).write_bytes(b'{"at": "yesterday"}')
+    found = status(world.context)
+    assert (found.code, found.epoch and found.epoch.state) == (Code.LOCAL_FILES, EpochState.COMPLETE)
+    assert any(str(entry.path / file) in line and "move it away" in line for line in found.broken)
+    kept = {name: dict(target.places) for name, target in world.targets.items()}
+    for target in world.targets.values():
+        target.places.clear()
+    assert f"epoch {proven.epoch} was known to this host, and no target has" in broken(world)
+    for name, target in world.targets.items():
+        target.places.update(kept[name])
+    assert drill(world.context, DrillRequest()).code is Code.OK
+    assert status(world.context).code is (Code.OK if file == "proven.json" else Code.LOCAL_FILES)
 
 
 def test_too_few_failure_domains_break_the_gate(world: World, proven: Record) -> None:

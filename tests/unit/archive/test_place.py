@@ -110,7 +110,7 @@ def test_a_confirmed_copy_is_only_read_again() -> None:
     target = MemoryTarget("a")
     receipt = write_one(target, SLOT, DATA)
     target.calls.clear()
-    assert write_one(target, SLOT, DATA, receipt) is receipt
+    assert write_one(target, SLOT, DATA, receipt) == receipt
     assert target.calls == ["get"]
 
 
@@ -136,7 +136,7 @@ def test_a_confirmed_copy_is_read_by_its_version_and_slot() -> None:
     target.plant(SLOT, b"damaged")
     target.plant(beside, DATA)
     receipt = Receipt("a", "memory", "a", "there", "1", sha256(DATA), slot=beside.epoch)
-    assert write_one(target, SLOT, DATA, receipt) is receipt
+    assert write_one(target, SLOT, DATA, receipt) == receipt
 
 
 def test_a_confirmed_copy_that_cannot_be_reached_is_not_taken_for_good() -> None:
