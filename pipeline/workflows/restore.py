@@ -18,6 +18,7 @@ from pipeline.core.clock import Deadline
 from pipeline.core.errors import IntegrityProblem, OrgkeyError, UsageProblem
 from pipeline.core.isolation import isolated
 from pipeline.core.secret import Secret, SecretSource
+from pipeline.core.text import some
 from pipeline.custody.shares import passphrase
 from pipeline.record import create
 from pipeline.record.verify import Record
@@ -100,6 +101,8 @@ def find(scope: KeyScope, request: RestoreRequest) -> FoundRecord:
     latest = request.epoch == "latest"
     catalog = archive.catalog(everything=not latest)
     epoch = catalog.choose(() if latest else (request.epoch,))[0]
+    if latest:
+        epoch = _with_all_subkeys(scope, catalog, epoch)
     if latest and epoch.state not in (EpochState.PROVEN, EpochState.SUPERSEDED):
         scope.reporter.warn(
             f"epoch {epoch.name} is authentic, but no drill that this host knows of proved it"
@@ -123,6 +126,25 @@ def find(scope: KeyScope, request: RestoreRequest) -> FoundRecord:
     public = live_key.live(scope, epoch).public
     newer = (*_newer_public(catalog, copy.record), *([public] if public else ()))
     return FoundRecord(copy.record, copy.target, newer, catalog.records(other_than=copy.record))
+
+
+def _with_all_subkeys(scope: KeyScope, catalog: Catalog, latest: Epoch) -> Epoch:
+    """The latest epoch; the newest one where that has subkeys that the latest lacks (ADR 47)."""
+    from pipeline.openpgp.key import parsing
+
+    newer = catalog.after(latest)
+    if not newer or not (latest.record and newer[-1].record):
+        return latest
+    old, new = (parsing.read_one(each.public, "it") for each in (latest.record, newer[-1].record))
+    known = {one.public.fingerprint for one in old.components}
+    lacking = [one.public.key_id for one in new.components if one.public.fingerprint not in known]
+    if not lacking:
+        return latest
+    scope.reporter.warn(
+        f"epoch {latest.name} lacks subkeys of a newer one ({some(lacking)}), to which backups may be "
+        f"encrypted: the newer one is taken; --epoch {latest.name} takes the other"
+    )
+    return newer[-1]
 
 
 def _one_version(archive: Archive, request: RestoreRequest) -> FoundRecord:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,13 @@ from pipeline.monitoring import doctor
 from pipeline.openpgp.format import armor
 from pipeline.openpgp.key import rewrap
 from pipeline.openpgp.key.rewrap import UnlockedKey
-from pipeline.record import tar
+from pipeline.record import create, tar
 from pipeline.record.verify import Record, verify_record
 from pipeline.unseal.ceremony import Brought, UnsealRequest
 from pipeline.unseal.unseal import recover_passphrase
 from pipeline.workflows.drill import DrillRequest, drill
 from pipeline.workflows.restore import FoundRecord, Restored, RestoreRequest, find, restore
+from tests.support import inmemory
 from tests.support import openpgp_writer as writer
 from tests.support.inmemory import (
     ASSETS,
@@ -52,6 +54,7 @@ from tests.support.inmemory import (
     unlocked,
     unreachable,
 )
+from tests.support.key_forms import FORMS
 
 NEW = Secret("a passphrase of my own")
 
@@ -232,6 +235,46 @@ def test_an_unproven_epoch_is_restored_with_a_warning(world: World, out: Path) -
     out.unlink()
     run(world, out)
     assert not any("no drill" in line for line in world.lines)
+
+
+class Forms(World):
+    """A world around a key of the table of forms."""
+
+    @property
+    def fingerprint(self) -> str:
+        return Forms.key_of("plain").fingerprint
+
+    @staticmethod
+    def key_of(form: str) -> UnlockedKey:
+        """A form of it, open."""
+        return rewrap.load(FORMS[form].export(), inmemory.EXPORT_PASSPHRASE, pin=None, now=datetime.now(UTC))
+
+    def made(self, form: str, later: float, *targets: str) -> Record:
+        """A record of a form of it, stored at some targets."""
+        key, now = self.key_of(form), datetime.now(UTC) + timedelta(seconds=later)
+        return self.store(create.create_record(key, self.plan(), now=now, deadline=Deadline(60)), *targets)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "taken"),
+    [
+        ("plain", "two-encryption-subkeys", True),
+        ("plain", "two-encryption-subkeys-one-revoked", True),
+        ("two-encryption-subkeys", "plain", False),
+    ],
+)
+def test_a_newer_epoch_is_taken_where_it_alone_has_a_subkey(
+    tmp_path: Path, out: Path, before: str, after: str, *, taken: bool
+) -> None:
+    """What this host has proven opens, and does not open the backups of today."""
+    world = Forms(tmp_path / "state")
+    old = world.made(before, 0, "a", "b")
+    world.context.journal.begin(old.epoch, None).mark_proven({"record_sha256": old.sha256.hex})
+    new = world.made(after, 5, "b")
+    assert run(world, out).epoch == (new if taken else old).epoch
+    assert any(f"--epoch {old.epoch} takes the other" in line for line in world.lines) == taken
+    out.unlink()
+    assert run(world, out, epoch=old.epoch).epoch == old.epoch
 
 
 @pytest.mark.parametrize("name", ["proven.json", "receipts/a.json"])
