@@ -83,7 +83,7 @@ def test_what_a_crew_reads_is_entered_as_its_word(world: World, sources: list[Ba
     assert all(item.recorded.worker is None for item in verified(world, sources, Crew(), 100).backups)
 
 
-def test_a_lie_is_an_integrity_failure_that_names_its_machine(
+def test_a_lie_fails_the_run_and_names_its_machine_and_takes_nothing_from_what_was_read_here(
     world: World, sources: list[BackupSource]
 ) -> None:
     class Liar(Crew):
@@ -96,8 +96,10 @@ def test_a_lie_is_an_integrity_failure_that_names_its_machine(
 
     found = verified(world, sources, Liar(), 100)
     assert found.code is Code.INTEGRITY
-    assert [item.code for item in found.backups] == [Code.OK, Code.INTEGRITY] * 2
+    assert all(item.ok and item.recorded.ok and item.recorded.worker is None for item in found.backups)
+    assert [item.lied for item in found.backups] == [False, True] * 2
     assert str(found.backups[1].problem).startswith("w1 said of it what this machine does not find")
+    assert found.backups[1].recorded.problem == found.backups[1].problem
 
 
 @pytest.mark.parametrize("newest", [2**52, -(2**52), 253402300800, -5])

@@ -314,8 +314,8 @@ def replay(line):
 def test_a_worker_that_lies_is_named(scheduler: DaskCrew, errands: list[Errand]) -> None:
     scheduler.hostile("liar", LIAR + "def answer(line):\n    return __import__('liar').lie(line)\n")
     found = read(carried(scheduler.reached()), errands)
-    assert codes(found) == [Code.INTEGRITY] * COUNT
-    assert all("liar said of it what this machine does not find" in str(item.found.outcome) for item in found)
+    assert codes(found) == [Code.OK] * COUNT, "each was read again here"
+    assert all("liar said of it what this machine does not find" in str(item.lie) for item in found)
 
 
 def test_a_worker_that_says_the_same_again_has_said_it_once(

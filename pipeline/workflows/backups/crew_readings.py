@@ -101,12 +101,14 @@ class CrewReading:
         worker: The machine whose word it is; ``None`` where this one has read it, or nobody has.
         seconds: How long reading took.
         refused: Whether what came back is nobody's word: it says nothing of the backup.
+        lie: What a machine said of it that this one, whose reading this is, does not find.
     """
 
     found: Reading
     worker: str | None = None
     seconds: float = 0.0
     refused: bool = False
+    lie: OrgkeyError | None = None
 
 
 def read_by_crew(
@@ -284,7 +286,7 @@ def read_again(
             result[number] = CrewReading(own, None, said.seconds)
             if _conclusive(own) and not _same(said.found, own):
                 lies = True
-                result[number] = replace(result[number], found=Reading(_lie(said), own.sha256))
+                result[number] = replace(result[number], lie=_lie(said))
         chosen = [number for number in answered if result[number].worker is not None] if lies else []
     return result
 

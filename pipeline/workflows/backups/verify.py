@@ -92,6 +92,7 @@ class VerifiedBackup:
             is missing; else what went wrong.
         recorded: What the ledger keeps of it.
         hint: What to do where it could not be read to its end.
+        lied: Whether a machine of a crew said of it what this one, whose reading this is, does not find.
     """
 
     source: BackupSource
@@ -102,6 +103,7 @@ class VerifiedBackup:
     code: Code
     recorded: BackupRead
     hint: str | None = None
+    lied: bool = False
 
     @property
     def ok(self) -> bool:
@@ -185,14 +187,15 @@ def verify_backups(context: KeyScope, request: VerifyRequest) -> VerifyOutcome:
                 if answer.refused:  # the run's verdict, and none on the bytes: these were not read
                     unread = {"code": int(Code.UNREACHABLE)}
                     made = replace(made, recorded=made.recorded.model_copy(update=unread))
-                return made
+                return _named(made, answer.lie) if answer.lie else made
             context.reporter.progress(f"reading {source.name}")
             found = _read(item, known, reader, request.engine, deadline, progress.add, expected(source))
             progress.next()
             return found
 
         results = _judged(list(readers.map(read, prepared)), places, past)
-    code = backup_map.exit_code([item.code for item in results], missed)
+    lies = [Code.INTEGRITY for item in results if item.lied]
+    code = backup_map.exit_code([*(item.code for item in results), *lies], missed)
     if code is Code.OK and any(item.suspicious for item in results):
         code = Code.STALE
     read_part = {"part": selection.whole_part} if selection.whole_part else {}
@@ -305,6 +308,13 @@ def _entered(
         } | (_held(result) if result else {})
     )  # fmt: skip
     return VerifiedBackup(source, result, key, seconds, problem, code, recorded, hint)
+
+
+def _named(made: VerifiedBackup, lie: OrgkeyError) -> VerifiedBackup:
+    """Name the machine that lied: that is the run's failure, and takes nothing from what was read here."""
+    problem = "; ".join(filter(None, (lie.message, made.problem)))
+    recorded = made.recorded.model_copy(update={"problem": problem})
+    return replace(made, problem=problem, hint=made.hint or lie.hint, recorded=recorded, lied=True)
 
 
 def _held(result: ReadResult) -> dict[str, object]:

@@ -209,9 +209,8 @@ def test_a_machine_that_lies_is_named_and_nothing_it_said_stands(
     checked = read_again(readings, 100, again)
     for number, item in checked.items():
         assert item.worker is None
-        assert code(item) is (Code.INTEGRITY if number % 2 else Code.OK)
-        if number % 2:
-            assert "w1 said of it what this machine does not find" in str(item.found.outcome)
+        assert code(item) is Code.OK
+        assert ("w1 said of it what this machine does not find" in str(item.lie)) == bool(number % 2)
 
 
 def test_one_lie_has_all_read_again_by_whatever_names(
@@ -223,7 +222,8 @@ def test_one_lie_has_all_read_again_by_whatever_names(
     monkeypatch.setattr("random.SystemRandom.sample", lambda *_: [1])
     checked = read_again(readings, 5, again)
     assert {number for number, item in checked.items() if item.worker is None} == set(range(COUNT))
-    assert [code(checked[number]) for number in range(COUNT)] == [Code.OK, Code.INTEGRITY, *[Code.OK] * 6]
+    assert {code(item) for item in checked.values()} == {Code.OK}
+    assert [number for number, item in checked.items() if item.lie] == [1]
 
 
 def test_what_was_not_read_is_not_read_again(issued: dict[str, IssuedTicket], again: Again) -> None:
