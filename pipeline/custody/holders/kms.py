@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from pipeline.core.errors import Denied, OrgkeyError, Unreachable, UsageProblem
+from pipeline.core.errors import Denied, NotEnoughShares, OrgkeyError, Unreachable, UsageProblem
 from pipeline.core.finding import Finding, Level
 from pipeline.core.secret import Secret
 from pipeline.custody.holders import kms_rights
@@ -109,6 +109,7 @@ class KmsKeyHolder(Machine[KmsKey]):
 
         Raises:
             WrongShare: It is damaged, or bound to another record or key.
+            NotEnoughShares: There is no such key.
             Unreachable, Denied, DeadlinePassed: KMS does not answer, or refuses.
         """
         from botocore.exceptions import ClientError, ParamValidationError
@@ -120,7 +121,7 @@ class KmsKeyHolder(Machine[KmsKey]):
                 answer = client.decrypt(**asked, EncryptionContext=binding.mapping())
             except ClientError as error:
                 if _code(error) in _ABSENT:
-                    raise self._absent() from None
+                    raise self._absent(NotEnoughShares) from None
                 if _code(error) not in _WRONG:
                     raise
                 raise self._damaged() from None
@@ -180,13 +181,13 @@ class KmsKeyHolder(Machine[KmsKey]):
             except ClientError as error:
                 if _code(error) not in _ABSENT:
                     raise
-                raise self._absent() from None
+                raise self._absent(UsageProblem) from None
 
         return self._session.call(read, "kms", f"{self.what}, read its key")
 
-    def _absent(self) -> UsageProblem:
+    def _absent(self, kind: type[OrgkeyError]) -> OrgkeyError:
         place = self._settings
-        return UsageProblem(
+        return kind(
             f"{self.what}: there is no KMS key {place.key_id} in {place.region}",
             hint="correct key_id, region and endpoint_url; a deleted key never comes back: take another path",
         )

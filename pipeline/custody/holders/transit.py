@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.core.errors import Code, Denied, OrgkeyError, Unreachable, UsageProblem
+from pipeline.core.errors import Code, Denied, NotEnoughShares, OrgkeyError, Unreachable, UsageProblem
 from pipeline.core.finding import Finding, Level
 from pipeline.core.secret import Secret
 from pipeline.core.text import shell_word
@@ -140,7 +140,7 @@ class TransitKeyHolder(Machine[TransitKey]):
         Raises:
             WrongShare: It is damaged, or bound to another record or key.
             Denied: This identity may not decrypt, or the key no longer opens what is this old.
-            UsageProblem: There is no such key.
+            NotEnoughShares: There is no such key.
             Unreachable, DeadlinePassed: The server does not answer.
         """
         ciphertext = sealed.data.decode("ascii", "replace").strip()
@@ -268,13 +268,13 @@ class TransitKeyHolder(Machine[TransitKey]):
                 hint=f"let an administrator lower min_decryption_version of {self._path}",
             )
         if "soft" in said and "delete" in said:
-            return UsageProblem(
+            return NotEnoughShares(
                 f"{self.what}: its Transit key {self._path} is {_DELETED} ({one_line(said)})",
                 hint=f"let an administrator restore it: vault write -f "
                 f"{shell_word(f'{self._path}/soft-delete-restore')}",
             )
         if "encryption key not found" in said:
-            return UsageProblem(
+            return NotEnoughShares(
                 f"{self.what}: there is no Transit key {self._settings.key} under {self._settings.mount}",
                 hint="correct mount and key; if it was deleted, restore it from a backup of vault or the key "
                 f"(vault write {shell_word(f'{self._mount}/restore/{self._settings.key}')} backup=…), "

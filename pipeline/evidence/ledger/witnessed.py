@@ -26,8 +26,8 @@ from pipeline.evidence.statement import FOLDER
 from pipeline.record.verify import Record
 
 UNSIGNED: Final = (
-    "{} results of test restores in the ledger say passed without a witness's signature that fits: "
-    "they do not count"
+    "results of test restores in the ledger that say passed without a witness's signature that fits, "
+    "and do not count: {}"
 )
 UNPROVEN: Final = (
     "host {} tells of a failed test restore of {} by {} on {:%Y-%m-%d}, which nothing proves: look there"
