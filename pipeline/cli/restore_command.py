@@ -123,6 +123,8 @@ def _from_targets(
     except OrgkeyError as error:
         context.note_failure("restore-failed", error)
         raise
+    if restored.epoch != found.record.epoch:
+        call.out.warn(f"what opened is the newer epoch {restored.epoch}, and not {found.record.epoch}")
     # A disaster's restore is not held up by a disk that keeps no log.
     context.note_event(
         RestoreEvent(

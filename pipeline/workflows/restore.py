@@ -5,7 +5,8 @@ Whether the key has expired, and what is attached to it, is not judged: a restor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pipeline.archive import lineage, live_key
@@ -20,10 +21,12 @@ from pipeline.core.isolation import isolated
 from pipeline.core.secret import Secret, SecretSource
 from pipeline.core.text import some
 from pipeline.custody.shares import passphrase
+from pipeline.custody.shares.identify import ShareOrigin, identify
 from pipeline.record import create
 from pipeline.record.verify import Record
+from pipeline.unseal import ceremony
 from pipeline.unseal.ceremony import UNATTENDED, UnsealRequest
-from pipeline.unseal.unseal import unseal
+from pipeline.unseal.unseal import Unsealed, unseal
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,14 @@ class FoundRecord:
         origin: The target or place that it came from.
         newer_public: Public parts of the same key from other epochs, oldest first.
         others: Other authentic records of the same key, to name the epoch that a wrong share is of.
+        newer: Those of newer epochs, newest first, where the latest was asked for.
     """
 
     record: Record
     origin: str
     newer_public: tuple[bytes, ...] = ()
     others: tuple[Record, ...] = ()
+    newer: tuple[FoundRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,10 +126,16 @@ def find(scope: KeyScope, request: RestoreRequest) -> FoundRecord:
             scope.reporter.warn(line)
     if not epoch.good:
         raise not_read(epoch)
+    public = live_key.live(scope, epoch).public
+    newer = catalog.after(epoch) if latest else ()
+    found, *others = (_found(catalog, one, public) for one in (epoch, *reversed(newer)))
+    return replace(found, newer=tuple(others))
+
+
+def _found(catalog: Catalog, epoch: Epoch, live: bytes | None) -> FoundRecord:
     copy = epoch.good[0]
     assert copy.record is not None
-    public = live_key.live(scope, epoch).public
-    newer = (*_newer_public(catalog, copy.record), *([public] if public else ()))
+    newer = (*_newer_public(catalog, copy.record), *([live] if live else ()))
     return FoundRecord(copy.record, copy.target, newer, catalog.records(other_than=copy.record))
 
 
@@ -189,7 +200,7 @@ def restore(
         OrgkeyError: No path opens the record, or the file cannot be written; then there is no file.
     """
     files.check_new(request.out, len(found.record.data))  # before people bring their shares
-    opened = unseal(found.record, holders, request.unseal, found.others)
+    found, opened = _open(found, request.unseal, holders)
     written = passphrase.written(opened.raw)
     if request.original:
         content = create.original_export(found.record, written)
@@ -207,6 +218,27 @@ def restore(
         request.out,
         tuple(person.share.label for person in opened.gathered.people),
     )
+
+
+def _open(
+    found: FoundRecord, request: UnsealRequest, holders: HolderBackends
+) -> tuple[FoundRecord, Unsealed]:
+    """Open the record; a newer one where people brought its shares, or where machines open that alone.
+
+    Until this host drills again it knows nothing of a newer epoch, and that may be the one that opens: where
+    a holder's key was lost, and another host has made new shares (ADR 47).
+    """
+    for one in (found, *found.newer) if found.newer else ():
+        if request.shares:
+            known = [ceremony.known(one.record)]
+            mine = [isolated(partial(identify, it.words, known), "it") for it in request.shares]
+            if any(isinstance(it, ShareOrigin) for it in mine):
+                return one, unseal(one.record, holders, request, one.others)
+        else:
+            opened = isolated(partial(unseal, one.record, holders, UnsealRequest(request.path)), "it")
+            if isinstance(opened, Unsealed):
+                return one, opened
+    return found, unseal(found.record, holders, request, found.others)
 
 
 def _rewrapped(

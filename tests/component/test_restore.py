@@ -44,6 +44,7 @@ from tests.support.inmemory import (
     ATTACKER,
     ORG,
     MemoryEstate,
+    MemoryHolder,
     MemoryMirror,
     World,
     attackers,
@@ -55,6 +56,7 @@ from tests.support.inmemory import (
     unreachable,
 )
 from tests.support.key_forms import FORMS
+from tests.support.withpeople import machines_words
 
 NEW = Secret("a passphrase of my own")
 
@@ -275,6 +277,26 @@ def test_a_newer_epoch_is_taken_where_it_alone_has_a_subkey(
     assert any(f"--epoch {old.epoch} takes the other" in line for line in world.lines) == taken
     out.unlink()
     assert run(world, out, epoch=old.epoch).epoch == old.epoch
+
+
+def test_where_a_holders_key_was_lost_the_newer_epoch_opens(world: World, out: Path) -> None:
+    """Another host has made new shares; this one has not drilled since."""
+    old = world.store(world.mint())
+    world.context.journal.begin(old.epoch, None).mark_proven({"record_sha256": old.sha256.hex})
+    words = {old.epoch: machines_words(world, old, "unattended", "vault")}
+    lost, world.holders["vault"] = world.holders["vault"], MemoryHolder("vault")
+    new = world.store(world.mint(later=5), "b")
+    words[new.epoch] = machines_words(world, new, "unattended", "vault")
+    for path in (None, "unattended"):
+        assert run(world, out, path=path).epoch == new.epoch
+        out.unlink()
+    for made in (old, new):
+        assert run(world, out, shares=(Brought(words[made.epoch], "it"),)).epoch == made.epoch
+        out.unlink()
+    failing(world, out, WrongShare, epoch=old.epoch)
+    failing(world, out, WrongShare, shares=(Brought(words[new.epoch], "it"), Brought(words[old.epoch], "it")))
+    world.holders["vault"] = lost
+    assert run(world, out).epoch == old.epoch, "what is known to open goes first"
 
 
 @pytest.mark.parametrize("name", ["proven.json", "receipts/a.json"])
