@@ -65,6 +65,7 @@ class Archive:
         now: The present time.
         copies: How many distinct failure domains hold a complete epoch (``policy.copies``).
         journal: What this host remembers: which epochs were proven, which versions were confirmed.
+        known_false: Epochs that were looked into (``policy.known_false``).
     """
 
     fingerprint: str
@@ -73,6 +74,7 @@ class Archive:
     now: datetime
     copies: int = 1
     journal: Journal | None = None
+    known_false: Collection[str] = ()
 
     def at(self, names: Collection[str]) -> Archive:
         """The same, with only these targets.
@@ -191,7 +193,7 @@ class Archive:
         stored = silent if silent is not None else isolated(details, f"target {target}")
         if isinstance(stored, OrgkeyError):
             return self.absent(self.targets[target], slot, stored)
-        return self.judge(target, slot, stored, _known_version(self.journal, epoch, target))
+        return self.judge(target, slot, stored, self.journal.version(epoch, target) if self.journal else None)
 
     def _known(self) -> set[str]:
         return {entry.epoch for entry in self.journal.entries()} if self.journal else set()
@@ -259,8 +261,9 @@ class Archive:
             called,
             IntegrityProblem,
         )
-        if isinstance(outcome, ClockProblem) and self.deadline.dates.seen:
-            # The time is right by the servers: it was made with a wrong clock, or to look new.
+        dated = self.deadline.dates.seen or epoch_of(place) in self.known_false
+        if isinstance(outcome, ClockProblem) and dated:
+            # The time is right, by the servers or by people: it was made with a wrong clock, or to look new.
             outcome = IntegrityProblem(outcome.message, hint="do not use this copy, but another epoch")
         return ReadVersion(sha256(data), outcome)
 
@@ -392,9 +395,3 @@ def _said(item: Stored, error: OrgkeyError) -> str:
     newer = f" ({error.hint})" if error.code is Code.USAGE else ""
     called = _called(item)
     return f"{'' if error.message.startswith(called) else called + ': '}{error.message}{newer}"
-
-
-def _known_version(journal: Journal | None, epoch: str, target: str) -> str | None:
-    entry = journal.entry(epoch) if journal else None
-    receipt = entry.receipts().get(target) if entry else None
-    return receipt.version if receipt else None

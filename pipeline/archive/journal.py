@@ -140,6 +140,12 @@ class Journal:
         path = self._entries / epoch
         return JournalEntry(epoch, path) if epoch not in self._without and path.is_dir() else None
 
+    def version(self, epoch: str, target: str) -> str | None:
+        """Which version of an epoch a target has confirmed."""
+        entry = self.entry(epoch)
+        receipt = entry.receipts().get(target) if entry else None
+        return receipt.version if receipt else None
+
     def begin(self, epoch: str, data: bytes | None) -> JournalEntry:
         """Start an epoch: it exists with its record, or not at all.
 

@@ -161,6 +161,7 @@ class KeyScope(Run):
             self.clock.now(),
             self.config.policy.copies,
             self.journal.sound(),
+            self.config.policy.known_false,
         )
 
     def catalogs(self) -> tuple[Catalog, ...]:

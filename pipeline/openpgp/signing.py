@@ -151,7 +151,8 @@ def verify_detached(
             f"the signature is from the future, {stamp(made.created)}; "
             f"by this host's clock it is {stamp(now)}",
             hint="set this host's clock if it is wrong, or give the time to `orgkey restore --at`; "
-            "if it is right, the host that made this record had a wrong one",
+            "if it is right, the host that made this record had a wrong one: then put its epoch into "
+            "policy.known_false",
         )
     hashing = sig.hasher(made.digest)
     assert hashing is not None, "its algorithm was looked at"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from pipeline.workflows.drill import DrillRequest, drill
 from pipeline.workflows.escrow import EscrowOptions, escrow
 from pipeline.workflows.repair import repair
 from pipeline.workflows.restore import RestoreRequest, find
+from pipeline.workflows.rotate import RotationRequest, rotate
 from tests.support.inmemory import EXPORT_PASSPHRASE, World, export
 
 SHIFTS = [
@@ -135,6 +137,19 @@ def test_where_no_server_tells_the_time_a_slow_clock_is_no_verdict(world: World,
     with pytest.raises(LocalFilesProblem, match="is from the future") as caught:
         find(world.context, RestoreRequest(Path("x")))
     assert "orgkey restore --at" in caught.value.hint
+    assert "policy.known_false" in caught.value.hint
+
+
+def test_an_epoch_of_the_future_that_was_looked_into_keeps_nothing_up(world: World) -> None:
+    """Its maker's clock was wrong, and no server tells the time: for months nothing else could be made."""
+    run = partial(escrow, data=export(), passphrase=EXPORT_PASSPHRASE)
+    ahead = world.store(world.mint(later=50 * 365 * 86400)).epoch
+    with pytest.raises(LocalFilesProblem, match="is from the future"):
+        run(world.context)
+    world.policy = f'known_false = ["{ahead}"]'
+    assert run(world.context).code is Code.OK
+    assert rotate(world.context, RotationRequest("it was time")).stored.code is Code.OK
+    assert status(world.context).code is Code.OK
 
 
 def test_the_operator_gives_the_time() -> None:
