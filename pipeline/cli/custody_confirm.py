@@ -23,7 +23,7 @@ def confirm(
     Each code proves one share and counts once. Upper or lower case, with hyphens, spaces or neither.
     """
     typed = " ".join(codes or ())
-    if not typed and passphrases.interactive():
+    if not typed and passphrases.answerable():
         typed = typer.prompt("Code", err=True)
     if not (given := typed_codes(typed)):
         raise UsageProblem("no code is given", hint="orgkey custody confirm CODE")

@@ -78,7 +78,7 @@ def rotate(
 
 
 def _reason(given: str | None, *, needed: bool) -> str:
-    if given is None and needed and passphrases.interactive():
+    if given is None and needed and passphrases.answerable():
         given = str(typer.prompt("Why is custody rotated (for the ledger)", err=True))
     text = (given or "").strip()
     if needed and not (text and len(text) <= 500 and text.isprintable()):

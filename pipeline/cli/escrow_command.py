@@ -148,8 +148,8 @@ def _confirm_pin(data: bytes) -> str:
         raise UsageProblem(
             "no key is pinned, and the export shows no fingerprint", hint="`orgkey inspect` says why"
         )
-    if not passphrases.interactive():
-        raise UsageProblem("no key is pinned, and this is not running in a terminal", hint=hint)
+    if not passphrases.answerable():
+        raise UsageProblem("no key is pinned, and standard input is not a terminal to confirm one", hint=hint)
     typer.echo(f"No key is pinned. The export holds:\n\n  {spaced(found.fingerprint)}", err=True)
     for user_id in found.document["user_ids"]:
         typer.echo(f"  {printable(str(user_id))}", err=True)

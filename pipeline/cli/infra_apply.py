@@ -90,7 +90,7 @@ def credentials(plan: ServersPlan, beside: Path) -> tuple[CredentialItem, ...]:
 
 def _ask(count: int, unseen: list[str]) -> None:
     """Ask, after showing what was not shown yet: nobody agrees to what they have not seen."""
-    if not passphrases.interactive():
+    if not passphrases.answerable():
         raise UsageProblem("nothing was changed without consent", hint="look at the plan, then give --yes")
     Output().show(unseen)
     if not typer.confirm(f"Make {counted(count, 'change')}?", err=True):

@@ -67,7 +67,7 @@ def init(
     """
     if out.parent.is_dir():  # else it is made
         files.check_new(out)
-    asking = not no_input and passphrases.interactive()
+    asking = not no_input and passphrases.answerable()
     if from_export is not None:
         fingerprint = _pin_of(call.out, from_export, fingerprint, trusted=yes, asking=asking)
     given: dict[str, Any] = {

@@ -204,7 +204,7 @@ def export(
 
 def _confirmed() -> bool:
     question = "Anybody who reads the file has the Org Key. Export it without a passphrase?"
-    return passphrases.interactive() and typer.confirm(question, err=True)
+    return passphrases.answerable() and typer.confirm(question, err=True)
 
 
 @_command("certificate add web-mail", certificate_app)

@@ -74,7 +74,7 @@ def _confirm(out: Output, planned: records.Plan, *, yes: bool) -> bool:
     )
     if yes:
         return False
-    if not passphrases.interactive():
+    if not passphrases.answerable():
         raise UsageProblem(
             "nobody is here to confirm a lock under COMPLIANCE, which cannot be undone by anyone",
             hint="give --yes; `--dry-run` shows what would be done",

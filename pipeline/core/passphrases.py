@@ -129,6 +129,11 @@ def interactive() -> bool:
     return True
 
 
+def answerable() -> bool:
+    """Whether a person can be asked what is answered on standard input, as a passphrase is not."""
+    return interactive() and sys.stdin is not None and sys.stdin.isatty()
+
+
 def standard_input(limit: int, what: str) -> bytes:
     """Read what was piped in.
 

@@ -118,6 +118,23 @@ def test_the_time_that_a_person_takes_is_not_the_runs(
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ("escrow", "-", *WORDS),
+        ("init", "--from", "good.asc", "--out", "new.toml"),
+        ("custody", "rotate", "--state-dir", "state"),
+    ],
+)
+def test_what_is_piped_in_answers_no_question(words: tuple[str, ...], desk: Path) -> None:
+    config = desk / "orgkey.toml"
+    if words[0] == "escrow":
+        config.write_text(config.read_text().partition("[target.disk]")[2].join(("[target.disk]", "")))
+    env = environment(desk, VAULT_TOKEN="unused")
+    code, shown = converse(desk, words, [], env=env, piped=desk / "good.asc")
+    assert (code, "orgkey: hint: " in shown, "interrupted" in shown) == (2, True, False), shown
+
+
+@pytest.mark.parametrize(
     ("export", "code"), [("public", 10), ("unprotected", 11), ("cut", 13), ("other", 14)]
 )
 def test_at_a_terminal_nothing_is_asked_where_the_answer_is_known(export: str, code: int, desk: Path) -> None:

@@ -344,6 +344,7 @@ def converse(
     *,
     env: Mapping[str, str],
     thinking: float = 0.0,
+    piped: Path | None = None,
 ) -> tuple[int, str]:
     """Run the command at a terminal of its own, and answer questions, recognised by a part of them.
 
@@ -353,22 +354,25 @@ def converse(
         answers: Each question's part, and what is typed.
         env: Its environment.
         thinking: How many seconds pass before each answer.
+        piped: What comes by standard input instead of what is typed.
 
     Returns:
         The exit code, and everything that the terminal showed.
     """
     ours, theirs = pty.openpty()
+    stdin = os.open(piped, os.O_RDONLY) if piped else theirs
     child = forkserver.Popen(
         [*ORGKEY, *words],
         cwd=folder,
         env=dict(env),
-        stdin=theirs,
+        stdin=stdin,
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
         terminal=True,
     )
-    os.close(theirs)
+    for number in {stdin, theirs}:
+        os.close(number)
     shown, unseen, left, ends = b"", 0, list(answers), time.monotonic() + SECONDS
     try:
         while time.monotonic() < ends:

@@ -141,7 +141,7 @@ def _become(request: Mapping[str, Any]) -> None:
         os.setsid()
     if request["terminal"]:
         # Opening it makes it the controlling terminal, which a prompt for a passphrase insists on.
-        os.close(os.open(os.ttyname(0), os.O_RDWR))
+        os.close(os.open(os.ttyname(next(filter(os.isatty, (0, 2)))), os.O_RDWR))
     os.umask(request["umask"])
     os.chdir(request["cwd"])
     coerced = os.environ.get("LC_CTYPE")  # by the interpreter itself, in every process without a locale

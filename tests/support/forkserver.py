@@ -60,7 +60,8 @@ class Popen(subprocess.Popen[Any]):
     """A process, forked from the server where that makes no difference to what is tested.
 
     Args:
-        terminal: Whether its standard input becomes its controlling terminal; for forked ones alone.
+        terminal: Whether its standard input, else its standard error, becomes its controlling terminal; for
+            forked ones alone.
     """
 
     def __init__(self, args: Sequence[str | bytes], *, terminal: bool = False, **how: Any) -> None:
