@@ -95,6 +95,12 @@ class Config(Strict):
                 and (target.lock_days or 0) > self.policy.max_lock_days
             ):
                 raise ValueError(f"[target.{name}] lock_days is above max_lock_days of [policy]")
+        lying: dict[str, str] = {}
+        for name, backups in self.backups.items():
+            at = backups.location.rstrip("/")
+            at = at if at.startswith("s3://") else os.path.realpath(at)
+            if (other := lying.setdefault(at, name)) != name:
+                raise ValueError(f"[backups.{other}] and [backups.{name}] have one location")
         for name, holder in self.holder.items():
             if isinstance(holder, holders.KmsHolderConfig):
                 named = holders.kms_region(holder.key_id)

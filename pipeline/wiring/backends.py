@@ -243,12 +243,12 @@ class ConfiguredBackends:
             reader = replace(self, sessions=sessions)
         if len(wanted) == 1:
             return list(reader._backups_at(wanted[0]))
-        return [source for place in wanted for source in reader._backups_by_itself(place)]
+        return _once([(_at(place), reader._backups_by_itself(place)) for place in wanted])
 
     def _backups_by_itself(self, place: BackupPlace | str) -> Sequence[BackupSource]:
         from pipeline.sources.backups.sources import Unlisted
 
-        name = place if isinstance(place, str) else place.location
+        name = _at(place)
         found = isolated(lambda: self._backups_at(place), f"backups {name}")
         return [Unlisted(name, found)] if isinstance(found, OrgkeyError) else found
 
@@ -346,3 +346,21 @@ class ConfiguredBackends:
     def request_ids(self) -> dict[str, Sequence[str]]:
         """The request ids that the services gave, by service."""
         return self.sessions.request_ids(self.role)
+
+
+def _at(place: BackupPlace | str) -> str:
+    return place if isinstance(place, str) else place.location
+
+
+def _once(listed: Sequence[tuple[str, Sequence[BackupSource]]]) -> list[BackupSource]:
+    """The backups of several places in their order, each once: what lies in two places, in the inner one."""
+    owner: dict[str, int] = {}
+    for number, (_, found) in sorted(enumerate(listed), key=lambda item: -len(item[1][0])):
+        for source in found:
+            owner.setdefault(source.location, number)
+    return [
+        source
+        for number, (_, found) in enumerate(listed)
+        for source in found
+        if not source.location or owner[source.location] == number
+    ]

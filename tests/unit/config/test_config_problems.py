@@ -268,3 +268,11 @@ def test_one_place_is_not_two_copies(one: str, two: str) -> None:
         for name, place in (("one", one), ("two", two))
     )
     assert "[target.one] and [target.two] are one place: a record there is one copy" in refused(TEXT + text)
+
+
+def test_one_location_is_not_two_places_of_backups() -> None:
+    text = "".join(
+        f'[backups.{name}]\nlocation = "{at}"\n'
+        for name, at in (("one", "/srv/b"), ("two", "/srv/x/../b/"), ("three", "s3://b/p"))
+    )
+    assert "[backups.one] and [backups.two] have one location" in refused(f"{TEXT}\n{text}")

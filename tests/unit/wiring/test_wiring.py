@@ -488,6 +488,17 @@ def test_a_keyring_needs_a_pin() -> None:
         source(settings(put("source", {"kind": "gnupg"})), pin=None)
 
 
+def test_a_backup_that_lies_in_two_places_is_one(tmp_path: Path) -> None:
+    for name in ("outer.pgp", "inner/one.pgp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    for places in ([tmp_path, tmp_path / "inner"], [tmp_path / "inner", tmp_path], [tmp_path, tmp_path]):
+        found = estate().backups([str(place) for place in places])
+        assert sorted(source.location for source in found) == [
+            str(tmp_path / "inner" / "one.pgp"), str(tmp_path / "outer.pgp"),
+        ]  # fmt: skip
+
+
 def test_a_place_of_backups_that_cannot_be_listed_hides_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
