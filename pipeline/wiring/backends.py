@@ -243,7 +243,8 @@ class ConfiguredBackends:
             reader = replace(self, sessions=sessions)
         if len(wanted) == 1:
             return list(reader._backups_at(wanted[0]))
-        return _once([(_at(place), reader._backups_by_itself(place)) for place in wanted])
+        listed = [(_at(place), reader._backups_by_itself(place)) for place in wanted]
+        return [source for _, found in listed for source in found] if places else _once(listed)
 
     def _backups_by_itself(self, place: BackupPlace | str) -> Sequence[BackupSource]:
         from pipeline.sources.backups.sources import Unlisted

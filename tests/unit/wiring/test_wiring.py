@@ -492,8 +492,11 @@ def test_a_backup_that_lies_in_two_places_is_one(tmp_path: Path) -> None:
     for name in ("outer.pgp", "inner/one.pgp"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    for places in ([tmp_path, tmp_path / "inner"], [tmp_path / "inner", tmp_path], [tmp_path, tmp_path]):
-        found = estate().backups([str(place) for place in places])
+    places = {"outer": str(tmp_path), "inner": str(tmp_path / "inner")}
+    for names in (["outer", "inner"], ["inner", "outer"]):
+        found = estate(
+            settings(put("backups", {name: {"location": places[name]} for name in names}))
+        ).backups()
         assert sorted(source.location for source in found) == [
             str(tmp_path / "inner" / "one.pgp"), str(tmp_path / "outer.pgp"),
         ]  # fmt: skip
