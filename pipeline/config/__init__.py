@@ -115,7 +115,7 @@ class Config(Strict):
             (
                 party
                 for item in given
-                for setting in ("controlled_by", "unsealed_by", "vouched_by")
+                for setting in ("controlled_by", "unsealed_by", "vouched_by", "kept_by")
                 for party in getattr(item, setting, None) or ()
             ),
         )

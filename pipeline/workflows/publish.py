@@ -17,7 +17,16 @@ from pipeline.archive.catalog import Catalog, not_read
 from pipeline.archive.replicate import WriteResult
 from pipeline.archive.run import KeyScope
 from pipeline.core.clock import AHEAD
-from pipeline.core.errors import ClockProblem, Code, IntegrityProblem, LocalFilesProblem, error_of, first_of
+from pipeline.core.errors import (
+    ClockProblem,
+    Code,
+    IntegrityProblem,
+    LocalFilesProblem,
+    OrgkeyError,
+    error_of,
+    first_of,
+)
+from pipeline.core.isolation import isolated
 from pipeline.custody import plan_change
 from pipeline.custody.shares import paths
 from pipeline.evidence.ledger.events import EpochStored, EscrowEvent, RefreshEvent, RotateEvent
@@ -229,7 +238,9 @@ def dead(scope: KeyScope, epoch: str) -> bool:
 
 
 def catch_up(scope: KeyScope, catalog: Catalog) -> None:
-    """Enter the newest epoch in the ledger where this host made and proved it, and was killed before that.
+    """Enter the newest epoch in the ledger where this host has made and proved it, and has no entry of it.
+
+    Its run was killed between the two, or the ledger was lost since.
 
     Args:
         scope: The key.
@@ -240,9 +251,9 @@ def catch_up(scope: KeyScope, catalog: Catalog) -> None:
     record = records.get(entry.epoch) if entry else None
     if entry is None or record is None or not (entry.receipts() and entry.proven()):
         return
-    stored = (lineage.stored(item) for item in scope.ledger.each())
-    if any(event.epoch == entry.epoch for event in stored if event):
-        return
+    read = isolated(lambda: [lineage.stored(item) for item in scope.ledger.each()], "the ledger")
+    if isinstance(read, OrgkeyError) or any(event.epoch == entry.epoch for event in read if event):
+        return  # what cannot be read is told by what needs it
     manifest = record.manifest
     event: type[EpochStored] = EscrowEvent
     facts: dict[str, Any] = {"custodians": plan_change.people(manifest.custody.holders)}
@@ -252,11 +263,11 @@ def catch_up(scope: KeyScope, catalog: Catalog) -> None:
             before = records.get(manifest.supersedes.epoch)
             event = RotateEvent
             facts |= {
-                "reason": "not known: its run was killed before its entry was written",
+                "reason": "not known: it is entered by a later run",
                 "custodians_before": plan_change.people(before.manifest.custody.holders) if before else (),
                 "custodians_after": plan_change.people(manifest.custody.holders),
             }
-    scope.reporter.warn(f"epoch {record.epoch} was made and proven, and its run killed: it is entered now")
+    scope.reporter.warn(f"the ledger has no entry of epoch {record.epoch}, which was made here: it has now")
     told = {"epoch": record.epoch, "record_sha256": record.sha256.hex, "plan": manifest.custody.plan_digest()}
     scope.record_event(event(**told, **facts, already=True, proven=True, code=int(Code.OK)))
 

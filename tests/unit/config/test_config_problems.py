@@ -96,6 +96,11 @@ def test_the_text_is_good() -> None:
         ),
         ('["aws-admins"]', '["\u2009"]', "the name of a party is empty"),
         (
+            "[path.unattended]",
+            '[holder.p]\nkind = "paper"\nprint_command = ["lpr"]\nkept_by = ["A", "a "]\n[path.unattended]',
+            "'A' and 'a' look like one party",
+        ),
+        (
             'bucket = "records"',
             'bucket = "records"\ndomain = "VAULT"',
             "'VAULT' and 'vault' look like one failure domain: spell it alike",
