@@ -97,13 +97,13 @@ def split(data: bytes) -> list[bytes]:
         found = [words for piece in pieces if (words := _words(piece))]
         counts = {len(words) for words in found}
         if len(found) > 1 and len(counts) == 1 and counts <= {20, 33}:
-            return [_joined(words) for words in found]
+            return [_joined(words) for words in [*filter(slip39.meant, found)] or found]
     together = _words(" ".join(lines))
-    if len(together) % WORDS == 0:  # with nothing between them, they are counted
-        return [_joined(together[start : start + WORDS]) for start in range(0, len(together), WORDS)]
-    # With other text around them, as a mail has it, they are looked for.
-    among = slip39.whole(together[:_LOOKED_AT])
-    return list(map(_joined, among or [together]))
+    # With nothing between them, they are counted; with other text around them, as a mail has it, looked for.
+    even = len(together) % WORDS == 0
+    counted = [together[at : at + WORDS] for at in range(0, len(together), WORDS)] if even else [together]
+    plain = even and not slip39.unknown(together)
+    return list(map(_joined, counted if plain else slip39.whole(together[:_LOOKED_AT]) or counted))
 
 
 def _joined(words: Sequence[str]) -> bytes:

@@ -27,7 +27,7 @@ IDENTIFIERS = 1 << 15
 WORDS = 33
 """Words of a share of 256 bits: 4 of parameters, 26 of value, 3 of checksum."""
 _NEARLY: Final = 20
-"""So many words of the list in a row are meant as a share."""
+"""So many words of the list are meant as a share."""
 
 _HINT = "use the shares of one path of one record, each as it was handed out"
 
@@ -203,6 +203,14 @@ def whole(words: Sequence[str]) -> list[Sequence[str]]:
             any_whole = True
         found += [run[left:]] * (len(run) - left >= _NEARLY)
     return found if any_whole else []
+
+
+def meant(words: Sequence[str]) -> bool:
+    """Whether so many of some words are in the list that they are meant as a share."""
+    from shamir_mnemonic.wordlist import WORDLIST
+
+    known = frozenset(WORDLIST)
+    return sum(word in known for word in words) >= _NEARLY
 
 
 def unknown(words: Sequence[str]) -> str | None:

@@ -167,6 +167,10 @@ def test_shares_are_found_among_other_words() -> None:
     damaged = " ".join([second, first, *rest])
     found = shares.split(mail.replace(two, damaged).encode())
     assert found == [one.encode(), damaged.encode()], "it is not left out"
+    for before in range(34):  # as many other words as a share has, in a line or beside it
+        for end in ("\n", " "):
+            text = f"{' '.join(['hello'] * before)}{end}{one}\n{' '.join(['regards'] * (33 - before))}\n"
+            assert shares.split(text.encode()) == [one.encode()]
     for nothing in ("no share at all", f"aca demic {' '.join(rest)}", f"{damaged} more"):
         assert shares.split(nothing.encode()) == [nothing.encode()], "its error counts all words"
 
