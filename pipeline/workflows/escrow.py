@@ -95,7 +95,9 @@ def escrow(
             scope.reporter.progress(f"{how} epoch {pending.record.epoch}")
         else:
             scope.reporter.progress("making a new record: re-wrapping the key, sealing its passphrase")
-            pending = publish.begin(scope, _create(scope, key, plan, catalog.newest_record(), passphrase))
+            with publish.making(plan):
+                last = catalog.newest_record()
+                pending = publish.begin(scope, _create(scope, key, plan, last, passphrase))
         result = publish.publish(scope, archive, pending, with_drill=options.with_drill)
         event = EscrowEvent(
             **result.facts(),

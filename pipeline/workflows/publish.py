@@ -6,7 +6,8 @@ targets and read back; whatever ends a run between the two, the next one goes on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -169,6 +170,20 @@ def require_history(archive: Archive, catalog: Catalog, insist: str) -> None:
         f"what is stored already is not known: {cause.message}",
         hint=f"{cause.hint}; nothing was made. {insist}",
     )
+
+
+@contextmanager
+def making(plan: create.CustodyPlan) -> Iterator[None]:
+    """Make a record and begin with it; where that fails, say that printed sheets are good for nothing.
+
+    Whoever put one into an envelope would bring a share of no record.
+    """
+    try:
+        yield
+    except OrgkeyError as error:
+        if any(getattr(holder, "printed", 0) for holder in plan.holders.values()):
+            error.hint += "; nothing was stored: destroy the sheets that were printed"
+        raise
 
 
 def begin(scope: KeyScope, record: Record) -> PendingEpoch:

@@ -133,7 +133,8 @@ def rotate(scope: KeyScope, request: RotationRequest) -> Rotation:
         elif start.refusal is not None:
             raise start.refusal
         else:
-            pending = publish.begin(scope, _create(scope, catalog, start, plan, request))
+            with publish.making(plan):
+                pending = publish.begin(scope, _create(scope, catalog, start, plan, request))
         published = publish.publish(scope, archive, pending)
         superseded = start.old.reference
         result = Rotation(published, superseded, start.change, request.reason)

@@ -90,13 +90,18 @@ def test_each_epoch_is_printed_once(desk: Desk) -> None:
     assert len(list((desk.folder / "tray").iterdir())) == 3, "nothing is printed for what is stored already"
 
 
-def test_a_printer_that_fails_stops_the_escrow_before_anything_is_written(desk: Desk, printer: Path) -> None:
-    printer.write_text("#!/bin/sh\ncat > /dev/null\necho 'paper jam' >&2\nexit 5\n")
+@pytest.mark.parametrize("sheets", [0, 1])
+def test_a_printer_that_fails_stops_the_escrow_before_anything_is_written(
+    desk: Desk, printer: Path, sheets: int
+) -> None:
+    """What was printed before is a share of no record, and must not get into an envelope."""
+    script = f"#!/bin/sh\ncat > /dev/null\ntest $(ls {desk.folder}/tray | wc -l) -lt {sheets} &&"
+    printer.write_text(f"{script} exec touch {desk.folder}/tray/$$\necho 'paper jam' >&2\nexit 5\n")
     run = desk.run(
         "escrow", str(desk.export), "--export-passphrase-file", str(desk.passphrase_file), expect=3
     )
-    assert "the sheet for safe-berlin was not printed: paper jam" in run.error[0]
-    assert "destroy what was printed" in run.error[1]
+    assert f"the sheet for {KEEPERS[sheets]} was not printed: paper jam" in run.error[0]
+    assert ("destroy the sheets that were printed" in run.error[1]) == bool(sheets)
     assert desk.nothing_stored()
 
 

@@ -39,6 +39,8 @@ class PaperSheets:
     def __init__(self, name: str, item: PaperHolderConfig, *, deadline: Deadline) -> None:
         self.name = name
         self.size = item.size
+        self.printed = 0
+        """Sheets that this run has printed."""
         self._item = item
         self._deadline = deadline
 
@@ -56,6 +58,7 @@ class PaperSheets:
         sealed = []
         for number, (keeper, words) in enumerate(zip(self._item.kept_by, shares, strict=True), 1):
             self._print(self._sheet(number, keeper, words, binding), keeper)
+            self.printed += 1
             placard = (
                 f"Share {number} of {self.size} of holder {self.name} is on paper, kept by {keeper}.\n"
                 f"Org Key {binding.fingerprint}, record {binding.record_id}.\n"
@@ -130,5 +133,5 @@ class PaperSheets:
             raise LocalFilesProblem(
                 f"holder {self.name}: the sheet for {keeper} was not printed: "
                 f"{log.last_words(done.stderr) or f'the print command ended with {done.returncode}'}",
-                hint="nothing was stored; destroy what was printed, and run it again",
+                hint="put the printer right, and run it again",
             )

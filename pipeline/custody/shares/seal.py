@@ -76,10 +76,16 @@ def seal(
     descriptions = describe(holders, (need.holder for path in paths for need in path.needs))
     splits = _split(raw, paths)
     parts = [(path, need, splits[path.name].shares[need.holder]) for path in paths for need in path.needs]
-    sealed = overlap([partial(_seal_one, *part, holders[part[1].holder], binding) for part in parts])
-    _open_again(sealed, holders, openers, binding)
     for path in paths:
         _prove(raw, path, splits[path.name])
+    sealed: list[_Sealed] = []
+    for paper in (False, True):  # nothing is printed before all else is sealed, and opens
+        group = [part for part in parts if (holders[part[1].holder].kind == "paper") == paper]
+        sealed += overlap([partial(_seal_one, *part, holders[part[1].holder], binding) for part in group])
+        if not paper:
+            _open_again(sealed, holders, openers, binding)
+    order = [(path.name, need.holder) for path, need, _ in parts]
+    sealed.sort(key=lambda part: order.index((part.path.name, part.need.holder)))
 
     entries: list[PathEntry] = []
     members: dict[str, bytes] = {}

@@ -98,6 +98,18 @@ def test_a_share_that_does_not_open_again_stops_everything(plans: Plans) -> None
         sealed_by(plan, passphrase.draw())
 
 
+def test_nothing_is_printed_before_all_else_is_sealed_and_opens(plans: Plans) -> None:
+    plan = plans.with_people()
+    plan.holders["custodians"].kind = "paper"
+    plan.holders["vault"].failure = Denied("holder vault: no decrypt", hint="")
+    with pytest.raises(Denied, match="vault"):
+        sealed_by(plan, passphrase.draw())
+    assert not [call for call in plan.holders["custodians"].calls if call.startswith("seal")]
+    plan.holders["vault"].failure = None
+    sealed_by(plan, passphrase.draw())
+    assert [call for call in plan.holders["custodians"].calls if call.startswith("seal")]
+
+
 def test_a_holder_that_opens_another_share_stops_everything(plans: Plans) -> None:
     plan, stranger = plans.two_machines(), plans.two_machines()
     foreign = stranger.holders["aws"]
