@@ -136,14 +136,12 @@ def administrator(stack: Stack) -> str:
 
 @pytest.mark.parametrize("case", WIDENED)
 def test_a_widened_right_is_seen_by_matrix_doctor_and_plan_and_mended(
-    own_stack: Stack, tmp_path: Path, case: str
+    scene: Scene, tmp_path: Path, case: str
 ) -> None:
     from tests.conftest import Place
 
     identity, rule, cell, surplus, said = WIDENED[case]
-    place = Place(own_stack, "records", "orgkey")
-    desk = Desk(place, tmp_path)
-    scene = Scene(own_stack)
+    desk = Desk(Place(scene.stack, "records", "orgkey"), tmp_path)
     assert said not in desk.run("doctor").out
 
     path = f"/v1/sys/policies/acl/orgkey-{identity}"
@@ -154,7 +152,7 @@ def test_a_widened_right_is_seen_by_matrix_doctor_and_plan_and_mended(
     doctor = desk.run("doctor")
     assert doctor.code != 0
     assert said in doctor.out
-    desk.config.write_text(desk.config.read_text() + administrator(own_stack))
+    desk.config.write_text(desk.config.read_text() + administrator(scene.stack))
     found = desk.ask("infra", "plan", expect=42)
     (change,) = found["changes"]
     assert change["object"] == f"sys/policies/acl/orgkey-{identity}"
@@ -182,10 +180,10 @@ WAYS = {
 }
 
 
-def test_each_way_to_more_is_a_failure_that_names_it(own_stack: Stack, tmp_path: Path) -> None:
+def test_each_way_to_more_is_a_failure_that_names_it(scene: Scene, tmp_path: Path) -> None:
     from tests.conftest import Place
 
-    desk, scene = Desk(Place(own_stack, "records", "orgkey"), tmp_path), Scene(own_stack)
+    desk = Desk(Place(scene.stack, "records", "orgkey"), tmp_path)
     failures = [item for item in desk.run("doctor", "--json").document["findings"] if item["level"] == "fail"]
     assert failures == []
     for identity, path, right in WAYS.values():
