@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     global _run_directory, _cache, _outside
     _cache, _outside = str(cache_root()), Outside.from_environment()
-    forkserver.fork_provers()
+    forkserver.fork_children()
     if hasattr(config, "workerinput"):
         _run_directory = Path(os.environ[RUN_DIRECTORY])
         leftovers.join(_run_directory)

@@ -115,7 +115,7 @@ def _be(request: Mapping[str, Any], job: socket.socket, given: Mapping[int, int]
             os._exit(code)
         forkserver.link(socket.socket(fileno=_LINK))
         _keep_link()
-        forkserver.fork_provers()
+        forkserver.fork_children()
         handle = os.pidfd_open(os.getpid())
         socket.send_fds(job, [json.dumps({"pid": os.getpid()}).encode()], [handle])
         os.close(handle)

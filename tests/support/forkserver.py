@@ -32,7 +32,7 @@ ENTRIES: Final[dict[tuple[str, ...], str]] = {
     (sys.executable, str(ROOT / "tests" / "support" / "faulty.py")): "tests.support.faulty:main",
 }
 """What stands at the beginning of a command line, and the function that is called in its place."""
-_PROVER: Final = "pipeline.openpgp.proofs.pgpy_child"
+_CHILDREN: Final = ("pipeline.openpgp.proofs.pgpy_child", "pipeline.sources.backups.worker")
 CLOSED: Final = -100
 """Given as a standard stream: it is not open at all. For forked processes alone."""
 
@@ -318,11 +318,11 @@ def link(control: socket.socket) -> None:
     _made = _Link(control)
 
 
-def fork_provers() -> None:
-    """Let what this process proves with PGPy be forked, too: its child imports for half a second."""
+def fork_children() -> None:
+    """Let what this process proves with PGPy, and what reads its backups, be forked, too."""
     from pipeline.core import process
 
-    ENTRIES[tuple(process.isolated(_PROVER))] = f"{_PROVER}:main"
+    ENTRIES.update({tuple(process.isolated(child)): f"{child}:main" for child in _CHILDREN})
     wait_unreaped = process.wait_unreaped
 
     def wait(child: Any, seconds: float) -> bool:
