@@ -498,6 +498,7 @@ def test_a_kms_key_that_is_off_is_unreachable(world: World, state: str) -> None:
     with pytest.raises(Unreachable, match=state) as caught:
         sealed(world.kms(key=arn))
     assert not caught.value.again
+    assert "aws kms enable-key --region us-east-1 --endpoint-url http://" in caught.value.hint
     assert any(item.level is Level.FAIL and state in item.message for item in world.kms(key=arn).check())
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from pipeline.core.errors import Denied, NotEnoughShares, OrgkeyError, Unreachable, UsageProblem
 from pipeline.core.finding import Finding, Level
 from pipeline.core.secret import Secret
+from pipeline.core.text import shell_word
 from pipeline.custody.holders import kms_rights
 from pipeline.custody.holders.interface import Binding, Coordinates, SealedShare
 from pipeline.custody.holders.machine import Machine, way
@@ -167,7 +168,7 @@ class KmsKeyHolder(Machine[KmsKey]):
             return [Finding(Level.WARN, self.what, error.message, error.hint)]
         if rotates:
             return [Finding(Level.OK, self.what, "the key is rotated every year")]
-        hint = f"aws kms enable-key-rotation --key-id {key.arn}; old shares stay open"
+        hint = f"{self._command('enable-key-rotation', key.arn)}; old shares stay open"
         return [Finding(Level.WARN, self.what, "the key is not rotated", hint)]
 
     def _read(self) -> KmsKey:
@@ -184,6 +185,12 @@ class KmsKeyHolder(Machine[KmsKey]):
                 raise self._absent(UsageProblem) from None
 
         return self._session.call(read, "kms", f"{self.what}, read its key")
+
+    def _command(self, verb: str, arn: str) -> str:
+        """What an administrator types: by itself the command does not ask the region that an ARN names."""
+        place = self._settings
+        own = f" --endpoint-url {shell_word(place.endpoint_url)}" if place.endpoint_url else ""
+        return f"aws kms {verb} --region {place.region}{own} --key-id {shell_word(arn)}"
 
     def _absent(self, kind: type[OrgkeyError]) -> OrgkeyError:
         place = self._settings
@@ -206,10 +213,10 @@ class KmsKeyHolder(Machine[KmsKey]):
             )
         if facts.state != "Enabled":
             dying = facts.state.startswith("Pending") and "Deletion" in facts.state
-            cancel = f"cancel its deletion in time (aws kms cancel-key-deletion --key-id {facts.arn}), then "
+            cancel = f"cancel its deletion in time ({self._command('cancel-key-deletion', facts.arn)}), then "
             raise Unreachable(
                 f"{self.what}: KMS key {facts.arn} is in state {facts.state}",
-                hint=f"{cancel if dying else ''}enable the key (aws kms enable-key --key-id {facts.arn}): "
+                hint=f"{cancel if dying else ''}enable the key ({self._command('enable-key', facts.arn)}): "
                 "its shares open again",
                 again=False,
             )
