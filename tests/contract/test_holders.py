@@ -371,7 +371,8 @@ def test_a_key_that_can_be_restored_is_not_said_to_be_lost(world: World) -> None
     client = world.stack.vault("root")
     share = sealed(world.transit("root", key=key))
     client.adapter.delete(f"/v1/transit/keys/{key}/soft-delete")
-    back = f"vault write -f transit/keys/{key}/soft-delete-restore"
+    address = world.stack.endpoint("vault")
+    back = f"vault write -f -address={address} transit/keys/{key}/soft-delete-restore"
     for ask, kind in (
         (lambda: world.transit("root", key=key).open(share, BINDING), NotEnoughShares),
         (lambda: world.transit("root", key=key).describe(), UsageProblem),

@@ -63,8 +63,8 @@ def test_versions_are_told_apart(vault_place: VaultPlace, slot: Slot) -> None:
     (newest, *_) = target.find(slot.fingerprint)
     assert newest.presence is Presence.DELETED
     assert not newest.readable
-    path = f"-mount={target.settings.mount} {vault_place.path(slot)}"
-    assert newest.undo == f"vault kv undelete -versions={newest.version} {path}"
+    where = f"-address={target.settings.address} -mount={target.settings.mount} -versions={newest.version}"
+    assert newest.undo == f"vault kv undelete {where} {vault_place.path(slot)}"
 
 
 def test_a_version_that_is_to_expire_can_still_be_read(vault_place: VaultPlace, slot: Slot) -> None:

@@ -19,7 +19,7 @@ from pipeline.core.secret import Secret
 from pipeline.core.text import shell_word
 from pipeline.custody.holders.interface import Binding, Coordinates, SealedShare
 from pipeline.custody.holders.machine import Machine, way
-from pipeline.providers.text import one_line
+from pipeline.providers.text import one_line, vault_command
 from pipeline.providers.vault import rights as vault_rights
 from pipeline.providers.vault.answers import VaultRefusal, not_vault, take
 
@@ -232,16 +232,21 @@ class TransitKeyHolder(Machine[TransitKey]):
     def _remedy(self, facts: TransitKey) -> str:
         """What to do about its faults: first what brings old shares back."""
         if _DELETED in facts.faults:
-            restore = f"vault write -f {shell_word(f'{self._path}/soft-delete-restore')}"
-            return f"restore it, its shares open again: {restore}; or else {_ANEW}"
+            return f"restore it, its shares open again: {self._restore}; or else {_ANEW}"
         if facts.faults == (_DELETABLE,):
-            where = shell_word(f"{self._path}/config")
-            return f"forbid its deletion: vault write {where} deletion_allowed=false"
+            path = shell_word(f"{self._path}/config")
+            forbid = vault_command(self._settings, "write", path, "deletion_allowed=false")
+            return f"forbid its deletion: {forbid}"
         return _ANEW
+
+    @property
+    def _restore(self) -> str:
+        return vault_command(self._settings, "write -f", shell_word(f"{self._path}/soft-delete-restore"))
 
     def _read(self) -> TransitKey:
         place = self._settings
         what = f"{self.what}, read its key {place.key}"
+        make = vault_command(place, "write -f", shell_word(self._path), "derived=true")
 
         def read(client: VaultClient) -> TransitKey:
             try:
@@ -254,7 +259,7 @@ class TransitKeyHolder(Machine[TransitKey]):
                     f"under {place.mount}",
                     hint="correct mount and key; if shares are sealed to it already, restore it from a "
                     "backup of vault or the key; before the first escrow let an administrator make it: "
-                    f"vault write -f {shell_word(f'{place.mount}/keys/{place.key}')} derived=true",
+                    + make,
                 ) from None
 
         return self._session.call(read, what)
@@ -270,15 +275,15 @@ class TransitKeyHolder(Machine[TransitKey]):
         if "soft" in said and "delete" in said:
             return NotEnoughShares(
                 f"{self.what}: its Transit key {self._path} is {_DELETED} ({one_line(said)})",
-                hint=f"let an administrator restore it: vault write -f "
-                f"{shell_word(f'{self._path}/soft-delete-restore')}",
+                hint=f"let an administrator restore it: {self._restore}",
             )
         if "encryption key not found" in said:
+            path = shell_word(f"{self._mount}/restore/{self._settings.key}")
+            restore = vault_command(self._settings, "write", path, "backup=…")
             return NotEnoughShares(
                 f"{self.what}: there is no Transit key {self._settings.key} under {self._settings.mount}",
                 hint="correct mount and key; if it was deleted, restore it from a backup of vault or the key "
-                f"(vault write {shell_word(f'{self._mount}/restore/{self._settings.key}')} backup=…), "
-                "or take another path",
+                f"({restore}), or take another path",
             )
         return self._damaged() if any(sign in said for sign in _DAMAGED) else None
 

@@ -12,6 +12,7 @@ from pipeline.core.digest import sha256
 from pipeline.core.errors import Denied, IntegrityProblem, Unreachable
 from pipeline.core.finding import Finding
 from pipeline.core.text import shell_word
+from pipeline.providers.text import vault_command
 from pipeline.providers.vault.answers import take
 from pipeline.storage.interface import Presence, Receipt, Slot, Stored, receipt, refused_size
 from pipeline.storage.names import (
@@ -157,8 +158,9 @@ class VaultBackend:
         return found
 
     def _stored(self, slot: Slot, version: str, presence: Presence, facts: Mapping[str, Any]) -> Stored:
-        place = f"-mount={shell_word(self.settings.mount.strip('/'))} {shell_word(self.path(slot))}"
-        undo = f"vault kv undelete -versions={version} {place}" if presence is Presence.DELETED else ""
+        words = f"-mount={self.settings.mount.strip('/')}", f"-versions={version}", self.path(slot)
+        undelete = vault_command(self.settings, "kv undelete", *map(shell_word, words))
+        undo = undelete if presence is Presence.DELETED else ""
         # To the nanosecond: no two entries have it but those of one storage, whichever node is asked.
         made = facts.get("created_time")
         identity = f"version {version} of {made}" if isinstance(made, str) and made else ""
