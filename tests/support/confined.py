@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 _ALLOW: Final = 0x7FFF0000  # <seccomp.h>
 _ERRNO: Final = 0x00050000
@@ -98,6 +98,28 @@ def _confine(given: Mapping[str, Any]) -> None:
     assert library.seccomp_load(context) == 0
 
 
+def forked() -> None:
+    """Do the same in a process that was forked from one that has imported `orgkey`.
+
+    What it starts is executed, so that the rules hold for that, too.
+    """
+    from pipeline.cli import entry
+    from tests.support import forkserver
+
+    forkserver.ENTRIES.clear()
+
+    _confine(json.loads(Path(sys.argv[1]).read_text()))
+    if Path(sys.argv[2]).name != "orgkey":
+        _become_program()
+    sys.argv = sys.argv[2:]
+    entry.main()
+
+
+def _become_program() -> NoReturn:
+    """As a unit's process becomes what it starts."""
+    os.execvp(sys.argv[2], sys.argv[2:])  # noqa: S606 - see above
+
+
 if __name__ == "__main__":
     _confine(json.loads(Path(sys.argv[1]).read_text()))
-    os.execvp(sys.argv[2], sys.argv[2:])  # noqa: S606 - this process becomes the program, as a unit's does
+    _become_program()

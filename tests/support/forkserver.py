@@ -30,6 +30,7 @@ ENTRIES: Final[dict[tuple[str, ...], str]] = {
     (sys.executable, "-m", "pipeline.cli.app"): "pipeline.cli.app:main",
     (str(Path(sys.executable).with_name("orgkey")),): "pipeline.cli.entry:main",
     (sys.executable, str(ROOT / "tests" / "support" / "faulty.py")): "tests.support.faulty:main",
+    (sys.executable, "-m", "tests.support.confined"): "tests.support.confined:forked",
 }
 """What stands at the beginning of a command line, and the function that is called in its place."""
 _CHILDREN: Final = ("pipeline.openpgp.proofs.pgpy_child", "pipeline.sources.backups.worker")
