@@ -62,14 +62,14 @@ def one_address(url: str | None) -> str | None:
     """An address as it is compared: two spellings are one server; ``None`` stands for AWS's own."""
     if url is None:
         return None
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:  # an open bracket, a port above 65535: who connects says so
+        return url
     host = (parts.hostname or "").rstrip(".")
     if re.fullmatch(r"s3[a-z0-9.-]*\.amazonaws\.com(\.cn)?", host):
         return None
-    try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        return url
     return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
 
 

@@ -75,6 +75,7 @@ def test_another_kind_of_auto_unseal_is_a_party_of_its_own(world: World) -> None
         ("https://node-2.example.com", ("7f55c461", "7f55c461"), True),
         ("https://node-2.example.com", ("7f55c461", "0d11a2e4"), False),
         ("https://node-2.example.com", ("", ""), False),
+        ("https://[::1", ("", ""), False),
     ],
 )
 def test_two_addresses_of_one_server_are_one_party(
