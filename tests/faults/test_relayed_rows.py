@@ -114,6 +114,8 @@ def expected(one: Example, command: str) -> Code:
     code = one.row.error.code
     if command == "ledger sync" and code.retry:
         return Code.DEGRADED
+    if (one.service, command, code) == ("kms", "status", Code.USAGE):
+        return Code.STALE  # a holder that answers so breaks the plan, and the gate with it
     return code
 
 
