@@ -75,6 +75,8 @@ def words(data: bytes) -> str:
 
 def shown(text: str) -> str:
     """Text of one width, without marks that do not show, such as come along from a page or a dialogue."""
+    if text.isascii():  # most is: a fiftieth of the time
+        return text
     return "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
 
 

@@ -283,8 +283,10 @@ def _read_descriptions() -> None:
     """Read what botocore knows of the services: a third of a second in each process that asks one."""
     import botocore.session
 
+    from pipeline.providers.aws.login import _hooks
     from pipeline.providers.aws.session import _loader
 
+    _hooks()
     session = botocore.session.Session()
     session.register_component("data_loader", _loader())
     for service in ("s3", "kms", "sts"):

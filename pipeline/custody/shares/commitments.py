@@ -115,13 +115,17 @@ def code(place: Place, number: int, words: Secret) -> Secret:
     Raises:
         UsageProblem: There is no code of that number.
     """
+    _check_number(number)
+    return _derived(place, number, normalise(words))
+
+
+def _derived(place: Place, number: int, normal: Secret) -> Secret:
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-    _check_number(number)
     derived = HKDF(
         SHA256(), CODE_BYTES, salt=place.record_id.encode(), info=f"orgkey check code 1:{number}".encode()
-    ).derive(normalise(words).reveal())
+    ).derive(normal.reveal())
     return Secret(_grouped(base64.b32encode(derived).decode().translate(_CROCKFORD)))
 
 
@@ -169,7 +173,8 @@ def code_hash(salt: str, place: Place, number: int, code: Secret) -> str:
 
 def code_hashes(salt: str, place: Place, words: Secret) -> tuple[str, ...]:
     """The hashes of all 64 check codes of a share, for the manifest."""
-    return tuple(code_hash(salt, place, number, code(place, number, words)) for number in range(CODES))
+    normal = normalise(words)
+    return tuple(code_hash(salt, place, number, _derived(place, number, normal)) for number in range(CODES))
 
 
 def _check_number(number: int) -> None:

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from pipeline.core.errors import NotAKey, Unsupported
@@ -260,6 +261,8 @@ def holds_hash(signature: Signature, maker: PublicPart, hashing: hashlib._Hash) 
     return digest[:2] == signature.left and _check(signature, maker, digest)
 
 
+# A run sees the same signatures in each copy of a record, and again in each proof.
+@lru_cache(maxsize=1024)
 def _check(signature: Signature, maker: PublicPart, digest: bytes) -> bool:
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import utils
