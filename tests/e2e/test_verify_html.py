@@ -83,17 +83,20 @@ class Auditor(Looked):
         return found
 
 
+@pytest.fixture(scope="module")
+def tab(browser: Browser) -> Auditor:
+    """Where the page is opened for each test."""
+    return Auditor(browser.new_page())
+
+
 @pytest.fixture
-def auditor(browser: Browser, tmp_path: Path) -> Iterator[Auditor]:
+def auditor(tab: Auditor, tmp_path: Path) -> Iterator[Auditor]:
     path = tmp_path / offline.NAME
     path.write_bytes(offline.render())
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    found = Auditor(context.new_page())
-    found.page.goto(path.as_uri())
-    yield found
-    context.close()
-    assert found.said == []
-    assert [url for url in found.asked if url != path.as_uri()] == []
+    tab.open(path)
+    yield tab
+    assert tab.said == []
+    assert [url for url in tab.asked if url != path.as_uri()] == []
 
 
 def by_commands(altered: Altered, commands: str) -> dict[str, str] | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -46,6 +47,18 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+# axe reads the same few colours for each element, which takes a third of the time.
+_COLOURS = """
+(() => {
+  const real = axe.commons.color.Color.prototype.parseString, known = new Map();
+  axe.commons.color.Color.prototype.parseString = function (text) {
+    if (!known.has(text)) known.set(text, real.call(new axe.commons.color.Color(0, 0, 0), text).toJSON());
+    return Object.assign(this, known.get(text));
+  };
+})();
+"""
+
+
 class Looked:
     """A page that was opened, and what it did besides."""
 
@@ -56,6 +69,14 @@ class Looked:
         page.on("console", lambda message: self.said.append(message.text))
         page.on("pageerror", lambda error: self.said.append(str(error)))
         page.on("request", lambda request: self.asked.append(request.url))
+
+    def open(self, path: Path, width: int = 1280, scheme: Literal["light", "dark"] = "light") -> None:
+        """Open another page in its place, which takes a third of what a new one takes."""
+        self.said.clear()
+        self.asked.clear()
+        self.page.emulate_media(media="null", color_scheme=scheme)
+        self.page.set_viewport_size({"width": width, "height": 800})
+        self.page.goto(path.as_uri())
 
 
 def accessibility(page: Page, tags: Sequence[str] = TAGS, *, colours: bool = True) -> dict[str, Any]:
@@ -73,7 +94,9 @@ def accessibility(page: Page, tags: Sequence[str] = TAGS, *, colours: bool = Tru
     rules: dict[str, Any] = {"runOnly": {"type": "tag", "values": [*tags]}, "resultTypes": ["violations"]}
     if not colours:
         rules["rules"] = {"color-contrast": {"enabled": False}}
-    found: dict[str, Any] = Axe().run(page, options=rules).response
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(Axe().axe_script + _COLOURS)
+    found: dict[str, Any] = page.evaluate("rules => axe.run(rules)", rules)
     assert len(found["passes"]) > 15, "the checker looked at something"
     return found
 
