@@ -241,7 +241,7 @@ def test_restore_and_everything_that_it_refuses(lab: Lab) -> None:
 def test_two_gibibytes_are_too_much_for_the_ordinary_way(lab: Lab) -> None:
     lab.setup()
     keypair = lab.export()
-    words = ("--content", "sparse", "--size", str(2200 << 20), "--no-compress")
+    words = ("--content", "sparse", "--size", str(2049 << 20), "--no-compress")
     made = lab.ask("backup", *words)
     assert made["bytes"] > 1 << 31
     right = ("--keypair", str(keypair), "--export-passphrase-file", str(lab.passphrase))

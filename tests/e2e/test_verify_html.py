@@ -112,19 +112,13 @@ def by_commands(altered: Altered, commands: str) -> dict[str, str] | None:
             return None
         record = Path(folder) / "record.tar"
         record.write_bytes(altered.record)
-        own = subprocess.run(
-            ["jq", "-r", ".key.fingerprint", "report.json"],
-            cwd=place,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        pinned = altered.pinned or _own_fingerprint(place)
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": folder,
             "TMPDIR": folder,
             "LC_ALL": "C.UTF-8",
-            "FINGERPRINT": altered.pinned or own.stdout.decode(errors="replace").strip() or "none",
+            "FINGERPRINT": pinned or "none",
             "RECORD": str(record) if altered.record else "",
         }
         done = subprocess.run(
@@ -141,6 +135,17 @@ def by_commands(altered: Altered, commands: str) -> dict[str, str] | None:
         name: "failed" if failed in said else "passed" if good in said else "undone"
         for name, (good, failed) in SAID.items()
     }
+
+
+def _own_fingerprint(bundle: Path) -> str:
+    own = subprocess.run(
+        ["jq", "-r", ".key.fingerprint", "report.json"],
+        cwd=bundle,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    return own.stdout.decode(errors="replace").strip()
 
 
 def differs(page: dict[str, Any], commands: dict[str, str] | None) -> str:

@@ -40,6 +40,8 @@ LARGEST_ORDINARY: Final = 2**31
 _CERTIFICATES: Final = "a backup of an Org Key with more than one Organization Certificate cannot be restored"
 _FILLER: Final = "filler"
 _BLOCK: Final = 1 << 20
+_PIPE: Final = 1 << 16
+"""What a pipe holds: six of the blocks that a tar is read and written by."""
 
 
 class _Filler:
@@ -127,7 +129,7 @@ def _archive(
 ) -> None:
     raw = cast("io.RawIOBase", child.stdin)  # without a buffer
     mode: Literal["w|gz", "w|"] = "w|gz" if container == "tar.gz" else "w|"
-    with io.BufferedWriter(raw) as pipe, tarfile.open(fileobj=pipe, mode=mode) as tar:
+    with io.BufferedWriter(raw) as pipe, tarfile.open(fileobj=pipe, mode=mode, bufsize=_PIPE, copybufsize=_PIPE) as tar:
         _member(tar, server.state.file.name, server.state.file.read_bytes())
         keys = server.state.keys
         for path in sorted(path for path in keys.rglob("*") if path.is_file()):
@@ -226,7 +228,7 @@ def _unpack(server: LabServer, stream: IO[bytes]) -> IntegrityProblem | None:
         "it is not a backup of a stand-in server", hint="take another backup"
     )
     try:
-        with tarfile.open(fileobj=stream, mode="r|*") as tar:
+        with tarfile.open(fileobj=stream, mode="r|*", bufsize=_PIPE) as tar:
             for member in tar:
                 content = tar.extractfile(member)
                 path = PurePosixPath(member.name)
