@@ -36,6 +36,7 @@ from pipeline.cli.app import app
 from pipeline.config import parse
 from pipeline.core import hardening, retry
 from pipeline.core.clock import Deadline
+from pipeline.openpgp.format import protection
 from pipeline.providers import failures
 from pipeline.record import verify
 from pipeline.report.controls.assess import assess
@@ -242,6 +243,8 @@ def _import_everything() -> None:
     _read_record()
     _fill_templates()
     _read_times_and_errors()
+    # As in the tests' own process: tests/component/test_restore.py has one with the full stretching, 0.2 s.
+    protection.MAX_COUNT_OCTET = protection.ESCROW_COUNT_OCTET
     # What is locked of a fork's memory takes as long as all else that the system does for it.
     hardening.may_lock = lambda: False
 
