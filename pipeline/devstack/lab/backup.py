@@ -129,7 +129,10 @@ def _archive(
 ) -> None:
     raw = cast("io.RawIOBase", child.stdin)  # without a buffer
     mode: Literal["w|gz", "w|"] = "w|gz" if container == "tar.gz" else "w|"
-    with io.BufferedWriter(raw) as pipe, tarfile.open(fileobj=pipe, mode=mode, bufsize=_PIPE, copybufsize=_PIPE) as tar:
+    with (
+        io.BufferedWriter(raw) as pipe,
+        tarfile.open(fileobj=pipe, mode=mode, bufsize=_PIPE) as tar,
+    ):
         _member(tar, server.state.file.name, server.state.file.read_bytes())
         keys = server.state.keys
         for path in sorted(path for path in keys.rglob("*") if path.is_file()):
