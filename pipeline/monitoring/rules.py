@@ -212,6 +212,24 @@ def newer(survey: Catalog, latest: Epoch, drills: Sequence[Drilled]) -> list[Rul
     ]
 
 
+def taken_away(survey: Catalog, drills: Iterable[Drilled]) -> list[str]:
+    """What another host tells of a newer epoch that no target shows: nothing proves it, so it only warns.
+
+    Args:
+        survey: What is stored.
+        drills: All test restores that the ledger has.
+    """
+    latest, shown = survey.latest(), {epoch.name for epoch in survey.epochs}
+    told = [item for item in drills if item.passed and not item.entry.own and item.epoch not in shown]
+    newest = max(told, key=lambda item: item.epoch, default=None)
+    if newest is None or survey.unreachable or survey.left_out or (latest and newest.epoch < latest.name):
+        return []
+    return [
+        f"the ledger of host {newest.entry.host} tells of a test restore of epoch {newest.epoch}, "
+        "which is newer, and which no target shows: was it taken away?"
+    ]
+
+
 def credible(drills: Iterable[Drilled], now: datetime) -> list[Drilled]:
     """Those that may heal a failure: one that a wrong clock dated in the future heals nothing."""
     return [item for item in drills if not item.passed or item.at - now <= AHEAD]

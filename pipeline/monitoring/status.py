@@ -130,7 +130,6 @@ class _Gate:
         plan, unasked = _plan(context)
         silent = overview.silences((survey, *former), unasked)
         self._require("reachable", [it.text for it in silent], "every target and holder answers")
-        # A holder without its key breaks the plan; how this was called is as it has to be.
         self._codes += [it.code for it in silent if it.stores or it.code is not Code.USAGE]
         past, error = _history(context, survey, known)
         self._require("ledger", [error.message] if error else [], "the ledger's chain holds")
@@ -323,7 +322,8 @@ def _history(
         return History(), past
     witnesses = Witnesses(context.root, (epoch.record for epoch in survey.epochs))
     drills, doubts = witnesses.believed(past.drills)
-    return replace(past, drills=drills, skipped=(*past.skipped, *doubts)), None
+    skipped = (*past.skipped, *doubts, *rules.taken_away(survey, past.drills))
+    return replace(past, drills=drills, skipped=skipped), None
 
 
 def _live_problems(live: live_key.Live, renewal: live_key.Renewal | None) -> Iterator[str]:
@@ -383,8 +383,8 @@ def _overdue(item: checkin.ShareState, name: str, limit: float) -> Rule:
 def _last_drill(context: KeyScope, latest: Epoch | None) -> datetime | None:
     journal = context.journal.sound()
     entry = journal.entry(latest.name) if latest and journal else None
-    at = (entry.proven() or {}).get("at") if entry else None
-    return parse_stamp(str(at)) if at else None
+    mark = (entry.proven() if entry else None) or {}
+    return parse_stamp(str(mark["at"])) if "at" in mark else None
 
 
 def _vanished(context: KeyScope, survey: Catalog) -> list[str]:

@@ -16,7 +16,17 @@ from pipeline.core.errors import Code
 from pipeline.monitoring.status import Status, status
 from pipeline.record.verify import Record
 from pipeline.workflows.drill import DrillRequest, drill, drill_former
-from tests.support.inmemory import ASSETS, ATTACKER, ORG, World, denied, slot_of, unlocked, unreachable
+from tests.support.inmemory import (
+    ASSETS,
+    ATTACKER,
+    ORG,
+    MemoryMirror,
+    World,
+    denied,
+    slot_of,
+    unlocked,
+    unreachable,
+)
 
 
 @pytest.fixture
@@ -152,6 +162,27 @@ def test_a_damaged_journal_is_named_and_hides_no_epoch_that_vanished(
         target.places.update(kept[name])
     assert drill(world.context, DrillRequest()).code is Code.OK
     assert status(world.context).code is (Code.OK if file == "proven.json" else Code.LOCAL_FILES)
+
+
+def test_a_newer_epoch_that_another_host_tells_of_and_no_target_shows_is_warned_of(
+    world: World, make_world: Callable[[str], World]
+) -> None:
+    world.store(world.mint())
+    drill(world.context, DrillRequest())
+    other = make_world("other")
+    other.mirrors = world.mirrors = {"a": MemoryMirror("a")}
+    other.targets, other.holders = world.targets, world.holders
+    newer = world.store(world.mint(later=5))
+    drill(other.context, DrillRequest())
+    world.context.replicator.sync(now=world.clock.now(), run="r", whole=False)
+    found = status(world.context)
+    assert not [text for text in found.warned if "was it taken away" in text]
+    for target in world.targets.values():
+        del target.places[slot_of(newer)]
+    found = status(world.context)
+    assert found.code is Code.OK, "nothing proves it"
+    (told,) = [text for text in found.warned if "was it taken away" in text]
+    assert f"of epoch {newer.epoch}, which is newer" in told
 
 
 def test_too_few_failure_domains_break_the_gate(world: World, proven: Record) -> None:
