@@ -26,7 +26,7 @@ from pipeline.sources.backups.worker_client import WorkerClient
 from pipeline.workflows.backups.crew_readings import CrewRequest
 from pipeline.workflows.backups.verify import VerifyOutcome, VerifyRequest, verify_backups
 from tests.support import unwatched
-from tests.support.inmemory import World, unlocked
+from tests.support.inmemory import MemoryHolder, World, unlocked
 
 KEY = CrewKey.generate()
 COUNT = 4
@@ -81,6 +81,20 @@ def test_what_a_crew_reads_is_entered_as_its_word(world: World, sources: list[Ba
     entered = drill_history.read(world.context.ledger.each()).backups[-1]
     assert workers == [item.worker for item in entered[1].backups]
     assert all(item.recorded.worker is None for item in verified(world, sources, Crew(), 100).backups)
+
+
+def test_a_newer_epoch_is_tried_where_the_proven_one_opens_no_more(
+    world: World, sources: list[BackupSource]
+) -> None:
+    """A holder's key was lost, another host has made new shares, and this one has not drilled since."""
+    (old,) = world.context.archive("driller").catalog().records()
+    world.context.journal.begin(old.epoch, None).mark_proven({"record_sha256": old.sha256.hex})
+    before = verify_backups(world.context, unwatched.request(sources[:1]))
+    world.holders["vault"] = MemoryHolder("vault")
+    new = world.store(world.mint(later=5))
+    after = verify_backups(world.context, unwatched.request(sources[:1]))
+    assert [item.backups[0].recorded.epoch for item in (before, after)] == [old.epoch, new.epoch]
+    assert (before.code, after.code) == (Code.OK, Code.OK)
 
 
 def test_a_lie_fails_the_run_and_names_its_machine_and_takes_nothing_from_what_was_read_here(

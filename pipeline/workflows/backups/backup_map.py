@@ -67,22 +67,27 @@ def escrowed(surveys: Sequence[Catalog]) -> tuple[EscrowedKey, ...]:
     """The keys that have an authentic epoch, in the surveys' order.
 
     A key is there once more for each epoch that has subkeys which its latest one lacks: a newer one that is
-    not proven yet, or an older one.
+    not proven yet, or an older one. Last, newer ones are there whole, for where the latest opens no more.
     """
     from pipeline.openpgp.key import parsing
 
     found: list[EscrowedKey] = []
+    spare: list[EscrowedKey] = []
     for survey in surveys:
         seen: set[str] = set()
-        for epoch in (survey.latest(), *reversed(survey.epochs)):
+        latest = survey.latest()
+        newer = survey.after(latest) if latest else ()
+        for epoch in (latest, *reversed(survey.epochs)):
             if epoch is None or epoch.record is None:
                 continue
             public = parsing.read_one(epoch.record.public, "the escrowed public part")
-            key_ids = frozenset(component.public.key_id for component in public.components) - seen
-            if key_ids:
-                found.append(EscrowedKey(survey.fingerprint, epoch, key_ids))
+            key_ids = frozenset(component.public.key_id for component in public.components)
+            if key_ids - seen:
+                found.append(EscrowedKey(survey.fingerprint, epoch, key_ids - seen))
+            if epoch in newer:
+                spare.append(EscrowedKey(survey.fingerprint, epoch, key_ids))
             seen |= key_ids
-    return tuple(found)
+    return (*found, *spare)
 
 
 def missing(surveys: Sequence[Catalog]) -> tuple[Code, ...]:
