@@ -15,7 +15,7 @@ import subprocess
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -362,12 +362,14 @@ def test_a_bucket_is_read_in_parallel_ranges(desk: Desk, server: Path) -> None:
 
 
 @contextmanager
-def endless(desk: Desk) -> Iterator[tuple[IO[bytes], IO[bytes], subprocess.Popen[bytes]]]:
+def endless(
+    desk: Desk, start: Callable[..., subprocess.Popen[bytes]] = forkserver.Popen
+) -> Iterator[tuple[IO[bytes], IO[bytes], subprocess.Popen[bytes]]]:
     """A backup that never ends, in a pipe that nobody closes: its two ends, and the command that reads it."""
     read_end, write_end = os.pipe()
     with os.fdopen(write_end, "wb", buffering=0) as feed, os.fdopen(read_end, "rb") as source:
         common = ("--config", str(desk.config), "--state-dir", str(desk.state))
-        with forkserver.Popen(
+        with start(
             [*ORGKEY, "backups", "verify", "-", *common], stdin=source, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, cwd=desk.folder, env=environment(desk.folder), start_new_session=True,
         ) as child:  # fmt: skip
@@ -381,7 +383,7 @@ def test_nothing_of_the_content_is_written_and_a_signal_ends_it_whole(desk: Desk
     for root, _, names in os.walk(desk.folder):
         for name in (name for name in names if (Path(root) / name).is_file()):
             assert marker not in (Path(root) / name).read_bytes()
-    with endless(desk) as (feed, _, child):
+    with endless(desk, subprocess.Popen) as (feed, _, child):  # whose worker is its own child
         inside = encrypt(server, random.Random(1).randbytes(400_000), "--compress-algo", "none")  # noqa: S311
         feed.write(inside[:60_000])
         assert child.stderr is not None
