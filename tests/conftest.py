@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support import forkserver, leftovers
+from tests.support import forkserver, kms_server, leftovers
 
 if TYPE_CHECKING:
     from pipeline.devstack.outside import Outside
@@ -52,6 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     global _run_directory, _cache, _outside
     _cache, _outside = str(cache_root()), Outside.from_environment()
     forkserver.fork_children()
+    kms_server.use()
     if hasattr(config, "workerinput"):
         _run_directory = Path(os.environ[RUN_DIRECTORY])
         leftovers.join(_run_directory)
