@@ -181,7 +181,7 @@ def test_no_word_of_a_ceremony_is_anywhere_afterwards(
         "new passphrase": NEW_PASSPHRASE,
     }
     searcher = Searcher(secrets)
-    assert sampler.rounds > 3
+    assert sampler.rounds > 1  # it looked while the command ran
     assert sampler.leaks(searcher) == set()
     assert searcher.search(shown.encode(), "the terminal") == set()
     kept = [offline.folder, temporary, custodian, Path("/dev/shm")]

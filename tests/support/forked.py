@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import fcntl
 import gc
 import importlib
@@ -41,13 +40,12 @@ from pipeline.providers import failures
 from pipeline.record import verify
 from pipeline.report.controls.assess import assess
 from pipeline.report.formats import html
-from tests.support import configtext, forkserver, sample_report
+from tests.support import configtext, forkserver, hugepages, sample_report
 
 ROOT: Final = Path(__file__).parents[2]
 _KEY: Final = "70FBA2750FD7F47DF6FB080908E6316C03A0DB7D"
 _LINK: Final = 700
 """The number above all that a process uses under which it finds the server that forked it."""
-_COLLAPSE: Final = 25  # MADV_COLLAPSE, since Linux 6.1
 _LATE: Final = (
     "_strptime", "botocore.session", "cryptography.hazmat.decrepit.ciphers.modes",
     "cryptography.hazmat.primitives.asymmetric.x25519", "cryptography.hazmat.primitives.kdf.hkdf",
@@ -67,7 +65,7 @@ def serve(control: socket.socket) -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
-    _use_huge_pages()
+    hugepages.use()
     from_forked, link = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     fcntl.fcntl(link.detach(), fcntl.F_DUPFD_CLOEXEC, _LINK)
     asking = {control.fileno(): control, from_forked.fileno(): from_forked}
@@ -247,20 +245,6 @@ def _import_everything() -> None:
     protection.MAX_COUNT_OCTET = protection.ESCROW_COUNT_OCTET
     # What is locked of a fork's memory takes as long as all else that the system does for it.
     hardening.may_lock = lambda: False
-
-
-def _use_huge_pages() -> None:
-    """Put what forks share into pages of 2 MiB, where the kernel can: a fork copies a table of all pages.
-
-    It has 20,000 entries otherwise: 8 ms in place of 3 for a fork that does nothing else.
-    """
-    madvise = ctypes.CDLL(None, use_errno=True).madvise
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        span, rights, _, _, inode, *_ = line.split()
-        begin, _, end = span.partition("-")
-        if rights == "rw-p" and inode == "0" and "[stack]" not in line:
-            size = int(end, 16) - int(begin, 16)
-            madvise(ctypes.c_void_p(int(begin, 16)), ctypes.c_size_t(size), _COLLAPSE)
 
 
 def _build_commands() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.cli import app as program
+from tests.support import hugepages
 from tests.support.commandline import environment
 
 Open = Callable[[], int | None]
@@ -34,6 +35,7 @@ class Started:
             Its exit code.
         """
         files = [self._folder / name for name in ("stdout", "stderr")]
+        hugepages.use()  # a worker that has run for a while has a GiB
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", DeprecationWarning
