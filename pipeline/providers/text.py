@@ -38,7 +38,7 @@ def vault_command(place: VaultPlace, verb: str, *words: str) -> str:
     Args:
         place: The server.
         verb: The command's words, options of its own among them: ``write -f``.
-        words: What comes behind, quoted where a shell needs it.
+        words: What comes behind; it is quoted where a shell needs it.
     """
     where = [f"-address={place.address}", *([f"-namespace={place.namespace}"] if place.namespace else [])]
-    return " ".join(["vault", verb, *map(shell_word, where), *words])
+    return " ".join(["vault", verb, *map(shell_word, (*where, *words))])

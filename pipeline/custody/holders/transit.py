@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeline.core.errors import Code, Denied, NotEnoughShares, OrgkeyError, Unreachable, UsageProblem
 from pipeline.core.finding import Finding, Level
 from pipeline.core.secret import Secret
-from pipeline.core.text import shell_word
 from pipeline.custody.holders.interface import Binding, Coordinates, SealedShare
 from pipeline.custody.holders.machine import Machine, way
 from pipeline.providers.text import one_line, vault_command
@@ -234,19 +233,18 @@ class TransitKeyHolder(Machine[TransitKey]):
         if _DELETED in facts.faults:
             return f"restore it, its shares open again: {self._restore}; or else {_ANEW}"
         if facts.faults == (_DELETABLE,):
-            path = shell_word(f"{self._path}/config")
-            forbid = vault_command(self._settings, "write", path, "deletion_allowed=false")
+            forbid = vault_command(self._settings, "write", f"{self._path}/config", "deletion_allowed=false")
             return f"forbid its deletion: {forbid}"
         return _ANEW
 
     @property
     def _restore(self) -> str:
-        return vault_command(self._settings, "write -f", shell_word(f"{self._path}/soft-delete-restore"))
+        return vault_command(self._settings, "write -f", f"{self._path}/soft-delete-restore")
 
     def _read(self) -> TransitKey:
         place = self._settings
         what = f"{self.what}, read its key {place.key}"
-        make = vault_command(place, "write -f", shell_word(self._path), "derived=true")
+        make = vault_command(place, "write -f", self._path, "derived=true")
 
         def read(client: VaultClient) -> TransitKey:
             try:
@@ -278,12 +276,11 @@ class TransitKeyHolder(Machine[TransitKey]):
                 hint=f"let an administrator restore it: {self._restore}",
             )
         if "encryption key not found" in said:
-            path = shell_word(f"{self._mount}/restore/{self._settings.key}")
-            restore = vault_command(self._settings, "write", path, "backup=…")
+            restore = vault_command(self._settings, "write", f"{self._mount}/restore/{self._settings.key}")
             return NotEnoughShares(
                 f"{self.what}: there is no Transit key {self._settings.key} under {self._settings.mount}",
                 hint="correct mount and key; if it was deleted, restore it from a backup of vault or the key "
-                f"({restore}), or take another path",
+                f"({restore} backup=…), or take another path",
             )
         return self._damaged() if any(sign in said for sign in _DAMAGED) else None
 
