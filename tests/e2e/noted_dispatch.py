@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,6 +36,17 @@ class _Noted:
         self.close()
 
 
+def _inherited(process: Path) -> list[str]:
+    """What it was given open; what it opens itself while it starts is marked to be closed in its children."""
+    found = []
+    for number in [entry.name for entry in (process / "fd").iterdir()]:
+        with suppress(FileNotFoundError):  # closed again
+            link = str((process / "fd" / number).readlink())
+            flags = int((process / "fdinfo" / number).read_text().split("flags:")[1].split()[0], 8)
+            found += [] if flags & os.O_CLOEXEC else [link]
+    return found
+
+
 def _noting(folder: Path) -> None:
     real = process.start
 
@@ -45,8 +58,7 @@ def _noting(folder: Path) -> None:
                 pass
             for name in ("cmdline", "environ"):
                 (folder / name).write_bytes((seen / name).read_bytes())
-            links = [str(entry.readlink()) for entry in (seen / "fd").iterdir()]
-            (folder / "fd").write_text("\n".join(links))
+            (folder / "fd").write_text("\n".join(_inherited(seen)))
             assert child.stdin
             child.stdin = _Noted(child.stdin, folder / "stdin")  # type: ignore[assignment]  # as much as is used
         return child

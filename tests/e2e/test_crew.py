@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -216,8 +216,11 @@ def test_dispatch_and_workers_get_no_key_no_passphrase_and_no_login(place: Place
         for pid in processes(worker.pid, crew.scheduler.pid):
             for name in ("cmdline", "environ"):
                 (given / f"{pid}-{name}").write_bytes(Path(f"/proc/{pid}/{name}").read_bytes())
-            links = [entry.readlink() for entry in Path(f"/proc/{pid}/fd").iterdir()]
-            (given / f"{pid}-fd").write_text("\n".join(map(str, links)))
+            links = []
+            for entry in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(FileNotFoundError):  # closed in between
+                    links.append(str(entry.readlink()))
+            (given / f"{pid}-fd").write_text("\n".join(links))
     for number, said in enumerate(seen):
         (given / f"wire-{number}").write_bytes(said)
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.commandline import Run, end_gpg, gpg, orgkey
+from tests.support import forkserver
+from tests.support.commandline import Run, end_gpg, environment, gpg, orgkey
+from tests.support.leftovers import directory
 
+FAULTY = Path(__file__).parents[1] / "support" / "faulty.py"
 PASSPHRASE = b"correct horse battery staple"
 
 
@@ -54,6 +59,38 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     for place in tmp_path.iterdir():
         if (place / "server.json").exists():
             lab.run("reboot", dir=place)
+
+
+def broken_setup(lab: Lab, does: str) -> tuple[int, str, Path]:
+    """Set up, with a fault where gpg is to add the subkey, its second command; the room is its memory."""
+    room = directory("lab-", memory=True)
+    words = ("lab", "setup", "acme.example", "--algorithm", "ed25519", "--dir", str(lab.dir))
+    told = {"FAULTS_AT": "start gpg other #2", "FAULTS_DO": does, "FAULTS_MEMORY": str(room)}
+    done = forkserver.run(
+        [sys.executable, str(FAULTY), *words], env=environment(lab.folder) | told, cwd=lab.folder,
+        capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stderr.decode(), room
+
+
+def test_a_setup_that_is_interrupted_leaves_nothing(lab: Lab) -> None:
+    code, said, room = broken_setup(lab, "term")
+    assert code == 130, said
+    assert not lab.dir.exists()
+    assert not list(room.iterdir())
+    assert "no stand-in server" in lab.run("status", expect=2).error[0]
+    lab.setup()
+
+
+def test_a_setup_that_was_killed_made_no_server(lab: Lab) -> None:
+    code, said, room = broken_setup(lab, "kill")
+    assert code == -signal.SIGKILL, said
+    for word in ("status", "boot", "reboot"):
+        assert "no stand-in server" in lab.run(word, expect=2).error[0]
+    assert "is not empty" in lab.run("setup", "acme.example", expect=3).error[0]
+    for home in room.glob("orgkey-*"):
+        end_gpg(home)
+    shutil.rmtree(room)
 
 
 def test_it_says_everywhere_that_it_is_a_stand_in(lab: Lab) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ from pipeline.core.errors import (
 from pipeline.core.secret import Secret
 from pipeline.devstack.lab import keywork
 from pipeline.devstack.lab.server import LabServer
+from pipeline.devstack.lab.state import DOCUMENT
 from pipeline.openpgp.format.protection import ESCROW_COUNT_OCTET
 from pipeline.openpgp.key import rewrap
 from pipeline.sources.backups import message_header
@@ -133,7 +133,7 @@ def _archive(
         io.BufferedWriter(raw) as pipe,
         tarfile.open(fileobj=pipe, mode=mode, bufsize=_PIPE) as tar,
     ):
-        _member(tar, server.state.file.name, server.state.file.read_bytes())
+        _member(tar, DOCUMENT, server.state.file.read_bytes())
         keys = server.state.keys
         for path in sorted(path for path in keys.rglob("*") if path.is_file()):
             # The Org Key itself is not in its own backup: a restore brings it. Nor is an unlocked disk key.
@@ -195,8 +195,7 @@ def restore(
             hint="`orgkey backups map` says which escrowed key it is for",
         )
     server = LabServer(directory, clock)
-    server.state.create()
-    try:
+    with server.making():
         inner = Secret(os.urandom(32).hex().encode())
         tsk = key.protect(inner, s2k_count_octet=ESCROW_COUNT_OCTET)
         with keywork.gpg(clock.now()) as gpg, process.secret_fd(inner) as descriptor:
@@ -219,9 +218,6 @@ def restore(
                 _CERTIFICATES, hint="remove all but one from the server, and take another backup"
             )
         server.adopt(key, server.open_disk_key(key))
-    except BaseException:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise
     return server
 
 
@@ -235,10 +231,11 @@ def _unpack(server: LabServer, stream: IO[bytes]) -> IntegrityProblem | None:
             for member in tar:
                 content = tar.extractfile(member)
                 path = PurePosixPath(member.name)
-                document = member.name == server.state.file.name
+                document = member.name == DOCUMENT
                 if content is None or ".." in path.parts or not (document or path.parts[0] == "keys"):
                     continue
-                files.replace(server.state.directory / path, content.read(64 << 20))
+                place = server.state.file if document else server.state.directory / path
+                files.replace(place, content.read(64 << 20))
                 found = None if document else found
     except (tarfile.TarError, EOFError) as error:
         found = IntegrityProblem(f"the archive inside is damaged ({error})", hint="take another backup")

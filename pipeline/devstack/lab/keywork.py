@@ -33,8 +33,12 @@ _X509: Final = 100
 
 
 def gpg(moment: datetime) -> GnuPG:
-    """Gpg in a private home at a moment, for a ``with`` statement."""
-    return GnuPG(Deadline(SECONDS), moment=moment)
+    """Gpg in a private home at a moment, for a ``with`` statement.
+
+    A second earlier: at the second that it is now, gpg's clock goes on in place of standing still, and what
+    follows may then be older than what was made before (``gnupg_set_time`` in GnuPG's ``common/gettime.c``).
+    """
+    return GnuPG(Deadline(SECONDS), moment=moment - timedelta(seconds=1))
 
 
 def make(user_id: str, algorithm: str, days: int, passphrase: Secret, moment: datetime) -> bytes:

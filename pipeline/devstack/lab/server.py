@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import secrets
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -88,17 +90,34 @@ class LabServer:
         """
         if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", domain):
             raise UsageProblem(f"{domain} is not a domain", hint="for example example.com")
-        self.state.create()
-        data = LabData(domain=domain, algorithm=algorithm, days=days, id=secrets.token_hex(8))
-        self.state.write(data)
-        disk = Secret(secrets.token_hex(32).encode())
-        self._remember(disk)
-        self._new_key(disk)
-        if ignition is None:
-            files.replace(self.state.keys / "disk-key", disk.reveal())
-        else:
-            self._write_ignition(disk, ignition)
+        with self.making(), ExitStack() as stack:
+            data = LabData(domain=domain, algorithm=algorithm, days=days, id=secrets.token_hex(8))
+            self.state.write(data)
+            stack.callback(self.reboot)
+            disk = Secret(secrets.token_hex(32).encode())
+            self._remember(disk)
+            self._new_key(disk)
+            if ignition is None:
+                files.replace(self.state.keys / "disk-key", disk.reveal())
+            else:
+                self._write_ignition(disk, ignition)
+            stack.pop_all()
         return self.about()
+
+    @contextmanager
+    def making(self) -> Iterator[None]:
+        """Make the server's directory; nothing is left of it after an error.
+
+        Raises:
+            LocalFilesProblem: Something is in the directory.
+        """
+        self.state.create()
+        try:
+            yield
+            self.state.finish()
+        except BaseException:
+            shutil.rmtree(self.state.directory, ignore_errors=True)
+            raise
 
     def regenerate(self, *, algorithm: str | None = None, days: int | None = None) -> About:
         """Make another Org Key with other settings: only before anybody relies on this one.

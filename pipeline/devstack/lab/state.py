@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.core import files
 from pipeline.core.clock import Clock
 from pipeline.core.errors import LocalFilesProblem, UsageProblem
+
+DOCUMENT: Final = "server.json"
+"""The document's name, in the directory and in backups."""
 
 
 class _Frozen(BaseModel):
@@ -74,12 +77,12 @@ class LabState:
 
     def __init__(self, directory: Path, clock: Clock) -> None:
         self.directory = directory
-        self.file = directory / "server.json"
+        self.file = directory / DOCUMENT
         self.keys = directory / "keys"
         self._clock = clock
 
     def create(self) -> None:
-        """Make the directory.
+        """Make the directory; the document has another name until :meth:`finish`.
 
         Raises:
             LocalFilesProblem: Something is there.
@@ -90,6 +93,12 @@ class LabState:
             )
         for path in (self.directory, self.keys, self.keys / "users", self.directory / "backups"):
             files.private_directory(path)
+        self.file = self.directory / "unfinished.json"
+
+    def finish(self) -> None:
+        """Say that all of it was made."""
+        self.file = self.file.replace(self.directory / DOCUMENT)
+        files.fsync_directory(self.directory)
 
     @property
     def data(self) -> LabData:

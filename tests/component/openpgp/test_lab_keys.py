@@ -18,6 +18,8 @@ def test_gpg_can_use_each_key_that_the_stand_in_keeps() -> None:
     renewed = parsing.read_one(again, "the key")
     protections = [each.protection for one in (key, renewed) for each in one.components]
     assert len(protections) == 4
+    # Each is of one moment, whenever gpg was started: none is older than what it belongs to.
+    assert {each.public.created for each in key.components} == {now - timedelta(seconds=1)}
     for protection in protections:
         assert protection is not None
         assert min(protection.salt[0], protection.iv[0]) >= 0x80
