@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,15 @@ def test_a_closed_standard_input_is_named(words: tuple[str, ...], started: Start
     assert b"internal" not in started.err
 
 
+def locate_fails(error: Exception) -> None:
+    """Have an error in a command's process."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    pytest.MonkeyPatch().setattr("pipeline.config.locate", fail)
+
+
 @pytest.mark.parametrize(
     ("error", "code", "told"),
     [
@@ -155,24 +165,16 @@ def test_a_closed_standard_input_is_named(words: tuple[str, ...], started: Start
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_what_nobody_foresaw_is_named(
-    error: Exception, code: int, told: bytes, started: Started, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr("pipeline.config.locate", fail)
-    assert started.run("status") == code
+def test_what_nobody_foresaw_is_named(error: Exception, code: int, told: bytes, started: Started) -> None:
+    assert started.run("status", before=partial(locate_fails, error)) == code
     assert told in started.err
     assert len(started.err.splitlines()) == 2
 
 
 def test_a_file_that_cannot_be_read_for_want_of_memory_is_no_usage_problem(
-    started: Started, monkeypatch: pytest.MonkeyPatch
+    started: Started,
 ) -> None:
-    def fail(*_: object) -> None:
-        raise UsageProblem("cannot read it", hint="correct it") from OSError(12, "Cannot allocate memory")
-
-    monkeypatch.setattr("pipeline.config.locate", fail)
-    assert started.run("status") == Code.LOCAL_FILES
+    error = UsageProblem("cannot read it", hint="correct it")
+    error.__cause__ = OSError(12, "Cannot allocate memory")
+    assert started.run("status", before=partial(locate_fails, error)) == Code.LOCAL_FILES
     assert b"Cannot allocate memory" in started.err

@@ -159,7 +159,7 @@ class Relayed:
         given += ["--config", str(self.desk.config)] if "--config" not in words else []
         begun = time.monotonic()
         try:
-            code = started.run(*given)
+            code = started.run(*given, before=lambda: None)  # a fork of this process, whose settings it has
         finally:
             self.seconds = time.monotonic() - begun
             self.asked = [asked for relay in self.relays.values() for asked in relay.played]

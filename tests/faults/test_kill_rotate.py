@@ -19,7 +19,7 @@ from tests.faults.scene import Scene
 if TYPE_CHECKING:
     from tests.support.local_stack import Stack
 
-POINTS = 88
+POINTS = 51
 """How many effects a clean rotation has. Whoever adds one changes this number, and has it swept with that."""
 
 ROTATE = ["custody", "rotate", "--reason", "yearly"]

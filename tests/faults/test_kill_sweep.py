@@ -15,7 +15,7 @@ import pytest
 from tests.faults.scene import Scene
 from tests.support import forkserver
 
-POINTS = 83
+POINTS = 55
 """How many effects a clean escrow has. Whoever adds one changes this number, and has it swept with that."""
 
 

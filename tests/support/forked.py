@@ -163,7 +163,7 @@ def _become(request: Mapping[str, Any]) -> None:
 
 def _take_descriptors(job: socket.socket, given: Mapping[int, int]) -> socket.socket:
     """Have the descriptors that were handed over under their numbers, and no other but the job's."""
-    above = max(2, *given) + 1
+    above = max([2, *given]) + 1
     moved = {number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for number, fd in given.items()}
     link = fcntl.fcntl(job.detach(), fcntl.F_DUPFD_CLOEXEC, above)
     for fd in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208 - names
