@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pipeline.cli import app as program
 from tests.support import forkserver, hugepages
@@ -43,7 +44,7 @@ class Started:
     def _ask(self, words: tuple[str, ...], files: list[Path], broken: dict[str, Open]) -> int:
         """Have the server of this process fork it."""
         with contextlib.ExitStack() as stack:
-            streams: dict[str, int] = {"stdin": subprocess.DEVNULL}
+            streams: dict[str, Any] = {"stdin": subprocess.DEVNULL}
             streams |= {file.name: stack.enter_context(file.open("wb")).fileno() for file in files}
             for name, make in broken.items():
                 given = make()
