@@ -59,6 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
         # Each worker draws ports of its own: between the choice and the start another one might take them.
         worker, count = int(config.workerinput["workerid"][2:]), config.workerinput["workercount"]
         processes.PORTS = processes.PORTS[worker::count]
+        config.args = _beginning_elsewhere(config.args, worker, count)
     else:
         _run_directory = leftovers.begin()
         os.environ[RUN_DIRECTORY] = str(_run_directory)
@@ -75,9 +76,17 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
+def _beginning_elsewhere(named: list[str], worker: int, count: int) -> list[str]:
+    """The files of tests, in another order for each worker, which finds compiled what others have read."""
+    given = [(path, path.rglob("test_*.py") if path.is_dir() else ()) for path in map(Path, named)]
+    files = [file for path, below in given for file in map(str, sorted(below) or [path])]
+    first = len(files) * worker // count
+    return files[first:] + files[:first]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest alone, so that nobody works on it when the other workers have ended."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    """Have one order in all workers; first what takes longest alone, while the others still have work."""
+    items.sort(key=lambda item: (not item.nodeid.startswith(LONG), item.path))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -17,7 +17,7 @@ from pipeline.record import verify
 from pipeline.record.verify import Record
 from tests.faults.conftest import set_up, traced_once
 from tests.faults.replacing import Before, adopt, check_ended, check_restores, check_stands, with_people
-from tests.faults.scene import ASSETS, FINGERPRINT, Scene
+from tests.faults.scene import ASSETS, FINGERPRINT, Scene, changing
 from tests.support.commandline import end_gpg, gpg
 from tests.support.openpgp_writer import PASSPHRASE
 
@@ -61,7 +61,7 @@ def refresh_points(
             ended = scene.run(["refresh", "--public", str(renewed)])
             assert ended.code == 0, ended
             check_refreshed(scene, before, renewed)
-            return scene.points()
+            return changing(scene.points())
 
     return traced_once("refresh", trace)
 

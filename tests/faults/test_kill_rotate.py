@@ -14,7 +14,7 @@ import pytest
 
 from tests.faults.conftest import set_up, traced_once
 from tests.faults.replacing import Before, adopt, check_ended, check_restores, check_stands, with_people
-from tests.faults.scene import Scene
+from tests.faults.scene import Scene, changing
 
 if TYPE_CHECKING:
     from tests.support.local_stack import Stack
@@ -35,7 +35,7 @@ def rotation_points(stack: Stack, before: Before, tmp_path_factory: pytest.TempP
             ended = scene.run(ROTATE)
             assert ended.code == 0, ended
             check_ended(scene, before, "rotate")
-            return scene.points()
+            return changing(scene.points())
 
     return traced_once("rotate", trace)
 

@@ -12,7 +12,7 @@ import signal
 
 import pytest
 
-from tests.faults.scene import Scene
+from tests.faults.scene import Scene, changing
 from tests.support import forkserver
 
 POINTS = 55
@@ -20,9 +20,9 @@ POINTS = 55
 
 
 def test_the_number_of_points(clean_points: list[str]) -> None:
-    listed = "\n".join(clean_points)
+    listed = "\n".join(effects := changing(clean_points))
     assert len(set(clean_points)) == len(clean_points)
-    assert len(clean_points) == POINTS, f"an escrow has other effects than it had:\n{listed}"
+    assert len(effects) == POINTS, f"an escrow has other effects than it had:\n{listed}"
 
 
 def test_the_points_are_the_same_in_every_run(clean_points: list[str], scene: Scene) -> None:
@@ -40,7 +40,7 @@ def test_a_forked_run_has_the_points_of_an_executed_one(
 
 @pytest.mark.parametrize("number", range(POINTS))
 def test_killed(number: int, clean_points: list[str], scene: Scene) -> None:
-    point = clean_points[number]
+    point = changing(clean_points)[number]
     killed = scene.run(scene.escrow(), at=point)
     assert killed.code == -signal.SIGKILL, (point, killed)
     committed = scene.journalled()
