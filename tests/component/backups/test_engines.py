@@ -402,10 +402,10 @@ def test_gpg_is_ended_when_its_time_is_over() -> None:
     parts = iter([message[at : at + 20_000] for at in range(0, len(message), 20_000)])
 
     def slow() -> bytes:
-        time.sleep(0.2)  # ten seconds in all
+        time.sleep(0.5)  # 25 seconds in all
         return next(parts, b"")
 
     started = time.monotonic()
     with pytest.raises(DeadlinePassed, match="1 s"):
         gpg_engine.read(ByteStream(slow), message_header.read(pieces(message, 1 << 20)), AES256, Deadline(1))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15

@@ -49,10 +49,15 @@ def keys(tmp_path: Path) -> AwsIdentity:
 
 
 def open_session(
-    url: str | None, identity: AwsIdentity | None, *, seconds: float = 30, **more: Any
+    url: str | None,
+    identity: AwsIdentity | None,
+    *,
+    seconds: float = 30,
+    call_seconds: float = 3,
+    **more: Any,
 ) -> AwsSession:
     place = AwsPlace(endpoint_url=url, **more)
-    return AwsSession(place, identity, call_seconds=3, deadline=Deadline(seconds), role="writer")
+    return AwsSession(place, identity, call_seconds=call_seconds, deadline=Deadline(seconds), role="writer")
 
 
 def buckets(client: Any) -> Any:
@@ -226,12 +231,12 @@ def test_the_deadline_comes_before_the_first_byte(keys: AwsIdentity) -> None:
 
 def test_near_the_deadline_a_call_is_hurried(keys: AwsIdentity) -> None:
     with silent_server() as port:
-        session = open_session(f"http://127.0.0.1:{port}", keys, seconds=0.3)
+        session = open_session(f"http://127.0.0.1:{port}", keys, seconds=0.3, call_seconds=60)
         begun = time.monotonic()
         # On a busy machine the time may be over before anything is sent.
         with pytest.raises(DeadlinePassed, match=r"did not answer in time|has passed"):
             session.call(buckets, "s3", "look")
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 20
 
 
 def test_threads_share_one_client(keys: AwsIdentity) -> None:
