@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -48,11 +49,16 @@ def describe(error: ValidationError, model: type[BaseModel], document: Mapping[s
     Returns:
         One or more problems, with semicolons between them.
     """
-    schema = model.model_json_schema()
+    schema = _schema(model)
     items = error.errors(include_url=False)
     # A list whose items are wrong is then too short, which is not a second mistake.
     wrong = [item for item in items if not (item["type"] == "too_short" and _below(item, items))]
     return "; ".join(dict.fromkeys(_one(item, schema, document) for item in wrong))
+
+
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
 def _below(item: Any, items: Sequence[Any]) -> bool:

@@ -72,11 +72,12 @@ class Redactor:
             secret: One with fewer than four bytes is ignored.
         """
         with self._lock:
-            known = {begin: dict(lengths) for begin, lengths in self._known.items()}
+            known = dict(self._known)
             for form in _forms(secret.reveal()):
                 if len(form) >= SHORTEST:
-                    lengths = known.setdefault(form[:_BEGIN], {})
-                    lengths[len(form)] = lengths.get(len(form), frozenset()) | {self._digest(form)}
+                    lengths = known.get(form[:_BEGIN], {})
+                    same = lengths.get(len(form), frozenset()) | {self._digest(form)}
+                    known[form[:_BEGIN]] = lengths | {len(form): same}
             self._known = known  # readers see the old table or the new one, never a half
 
     def clean(self, text: str) -> str:
