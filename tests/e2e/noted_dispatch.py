@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -36,15 +36,12 @@ class _Noted:
         self.close()
 
 
-def _inherited(process: Path) -> list[str]:
-    """What it was given open; what it opens itself while it starts is marked to be closed in its children."""
-    found = []
+def opened(process: Path) -> Iterator[tuple[str, int]]:
+    """What a process of ``/proc`` has open, each with its flags."""
     for number in [entry.name for entry in (process / "fd").iterdir()]:
         with suppress(FileNotFoundError):  # closed again
-            link = str((process / "fd" / number).readlink())
             flags = int((process / "fdinfo" / number).read_text().split("flags:")[1].split()[0], 8)
-            found += [] if flags & os.O_CLOEXEC else [link]
-    return found
+            yield str((process / "fd" / number).readlink()), flags
 
 
 def _noting(folder: Path) -> None:
@@ -58,7 +55,9 @@ def _noting(folder: Path) -> None:
                 pass
             for name in ("cmdline", "environ"):
                 (folder / name).write_bytes((seen / name).read_bytes())
-            (folder / "fd").write_text("\n".join(_inherited(seen)))
+            # As inherited: what it opens itself while it starts is marked to be closed in its children.
+            links = [link for link, flags in opened(seen) if not flags & os.O_CLOEXEC]
+            (folder / "fd").write_text("\n".join(links))
             assert child.stdin
             child.stdin = _Noted(child.stdin, folder / "stdin")  # type: ignore[assignment]  # as much as is used
         return child

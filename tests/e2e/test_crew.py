@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import yaml
 from pipeline.sources.backups.crew.crew_key import CrewKey
 from pipeline.sources.backups.crew.ticket import Ticket
 from tests.e2e.leaks import Searcher
+from tests.e2e.noted_dispatch import opened
 from tests.e2e.watched import Watched
 from tests.support import openpgp_writer as writer
 from tests.support.commandline import ROOT, Desk, end_gpg, environment, gpg, orgkey, packets_of
@@ -216,10 +217,7 @@ def test_dispatch_and_workers_get_no_key_no_passphrase_and_no_login(place: Place
         for pid in processes(worker.pid, crew.scheduler.pid):
             for name in ("cmdline", "environ"):
                 (given / f"{pid}-{name}").write_bytes(Path(f"/proc/{pid}/{name}").read_bytes())
-            links = []
-            for entry in Path(f"/proc/{pid}/fd").iterdir():
-                with suppress(FileNotFoundError):  # closed in between
-                    links.append(str(entry.readlink()))
+            links = [link for link, _ in opened(Path(f"/proc/{pid}"))]
             (given / f"{pid}-fd").write_text("\n".join(links))
     for number, said in enumerate(seen):
         (given / f"wire-{number}").write_bytes(said)

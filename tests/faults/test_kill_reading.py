@@ -80,7 +80,7 @@ def test_a_killed_drill(point: str, scene: Scene) -> None:
     assert scene.run([*scene.escrow(), "--no-drill"]).code == 0
     scene.trace.unlink()
     killed = scene.run(["drill"], at=point)
-    assert killed.code == -signal.SIGKILL, (point, killed, scene.trace.read_text())
+    assert killed.code == -signal.SIGKILL, (point, killed, scene.points())
     again = scene.run(["drill"])
     assert again.code == 0, again
     assert again.document["passed"]

@@ -244,6 +244,7 @@ def _import_everything() -> None:
     _read_record()
     _fill_templates()
     _read_times_and_errors()
+    _compile_patterns()
     _load_services()
     # As in the tests' own process: tests/component/test_restore.py has one with the full stretching, 0.2 s.
     protection.MAX_COUNT_OCTET = protection.ESCROW_COUNT_OCTET
@@ -296,14 +297,18 @@ def _read_times_and_errors() -> None:
     """Have the patterns of what servers say compiled once, and the forms of times."""
     for row in (row for rows in failures.table().values() for row in rows):
         re.search(row.words, "", re.IGNORECASE)
+    for form in ("%Y%m%dT%H%M%SZ", "%Y-%m-%dT%H:%M:%S"):
+        datetime.strptime(datetime.now(UTC).strftime(form), form).astimezone()
+
+
+def _compile_patterns() -> None:
+    """Have the patterns compiled that most commands use: of logs, of files, of addresses."""
     redactor = Redactor()
     redactor.clean("")
     redactor.register(Secret(b"0" * 32))
     for pattern in ("orgkey-gpg-*", "*.json", "*.toml"):
         list(ROOT.glob(pattern))
-    re.fullmatch(r"https?://\S+", "")  # of addresses in a configuration
-    for form in ("%Y%m%dT%H%M%SZ", "%Y-%m-%dT%H:%M:%S"):
-        datetime.strptime(datetime.now(UTC).strftime(form), form).astimezone()
+    re.fullmatch(r"https?://\S+", "")
 
 
 def _load_services() -> None:
