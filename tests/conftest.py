@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support import forkserver, kms_server, leftovers
+from tests.support import forkserver, kms_server, leftovers, shared_botocore
 
 if TYPE_CHECKING:
     from pipeline.devstack.outside import Outside
@@ -53,6 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
     _cache, _outside = str(cache_root()), Outside.from_environment()
     forkserver.fork_children()
     kms_server.use()
+    shared_botocore.use()
     if hasattr(config, "workerinput"):
         _run_directory = Path(os.environ[RUN_DIRECTORY])
         leftovers.join(_run_directory)

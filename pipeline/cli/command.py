@@ -366,7 +366,7 @@ def command(
         @functools.wraps(function)
         def run(**values: Any) -> Code:
             gc.freeze()  # what is imported stays
-            gc.set_threshold(20_000)  # few cycles come of a command: a look at each 700th object finds nothing
+            gc.set_threshold(20_000)  # commands leave few cycles: to look after 700 objects finds nothing
             gc.enable()
             values = {name: _at_home(value) for name, value in values.items()}
             ways = {name: values.pop(name) for name in names if name in _PASSPHRASES}

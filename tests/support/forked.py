@@ -43,7 +43,7 @@ from pipeline.providers import failures
 from pipeline.record import verify
 from pipeline.report.controls.assess import assess
 from pipeline.report.formats import html
-from tests.support import configtext, forkserver, hugepages, sample_report
+from tests.support import configtext, forkserver, hugepages, sample_report, shared_botocore
 
 ROOT: Final = Path(__file__).parents[2]
 _KEY: Final = "70FBA2750FD7F47DF6FB080908E6316C03A0DB7D"
@@ -238,6 +238,7 @@ def _import_everything() -> None:
             with suppress(ImportError):  # what a release of a library has, another one has not
                 importlib.import_module(name)
     retry.load()
+    shared_botocore.use()
     _read_descriptions()
     _build_commands()
     parse(configtext.GOOD.encode(), Path("orgkey.toml"))  # the patterns of its settings, compiled once
@@ -274,6 +275,8 @@ def _read_record() -> None:
 def _read_descriptions() -> None:
     """Read what botocore knows of the services: a third of a second in each process that asks one."""
     import botocore.session
+    from botocore.awsrequest import AWSResponse
+    from urllib3 import HTTPResponse
 
     from pipeline.providers.aws.login import _hooks
     from pipeline.providers.aws.session import _loader
@@ -281,10 +284,29 @@ def _read_descriptions() -> None:
     _hooks()
     session = botocore.session.Session()
     session.register_component("data_loader", _loader())
-    for service in ("s3", "kms", "sts"):
-        session.create_client(
+    asked = {
+        "s3": ("get_object", "head_object", "list_object_versions", "list_objects_v2", "put_object"),
+        "kms": ("decrypt", "describe_key", "encrypt"),
+        "sts": ("get_caller_identity",),
+    }
+    given = {"Bucket": "none", "Key": "none", "KeyId": "none", "Plaintext": b"0", "CiphertextBlob": b"0"}
+    for service, operations in asked.items():
+        client = session.create_client(
             service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none"
         )
+        answer = b"{}" if service == "kms" else b"<None/>"
+        client.meta.events.register(
+            "before-send",  # and never sent
+            lambda request, answer=answer, **_: AWSResponse(
+                request.url, 404, {}, HTTPResponse(io.BytesIO(answer), preload_content=False)
+            ),
+        )
+        for operation in operations:
+            takes = client.meta.service_model.operation_model(
+                client.meta.method_to_api_mapping[operation]
+            ).input_shape.members
+            with suppress(client.exceptions.ClientError):
+                getattr(client, operation)(**{name: given[name] for name in given if name in takes})
 
 
 def _fill_templates() -> None:
