@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import pkgutil
+import platform
 import random
 import re
 import resource
@@ -238,6 +239,7 @@ def _import_everything() -> None:
             with suppress(ImportError):  # what a release of a library has, another one has not
                 importlib.import_module(name)
     retry.load()
+    platform.platform()  # asks another program, once
     shared_botocore.use()
     _read_descriptions()
     _build_commands()
