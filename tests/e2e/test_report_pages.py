@@ -15,7 +15,7 @@ from pipeline.report.controls.assess import assess
 from pipeline.report.formats import html
 from pipeline.report.model import Report
 from tests.support import sample_report as samples
-from tests.support.browser import NEEDED, Looked, accessibility, require_accessible
+from tests.support.browser import NEEDED, Looked, accessibility, contrasts, require_accessible
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -122,17 +122,28 @@ def test_links_to_evidence_lead_to_its_row(look: Callable[..., Looked]) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", SAMPLES)
-def test_the_accessibility_checker_finds_nothing(look: Callable[..., Looked], name: str, scheme: str) -> None:
+def test_the_accessibility_checker_finds_nothing(
+    look: Callable[..., Looked], name: str, scheme: Literal["light", "dark"]
+) -> None:
     page = look(name, 1280, scheme).page
-    require_accessible(page)
+    require_accessible(page, width=1280, scheme=scheme)
     page.set_viewport_size({"width": 360, "height": 800})
-    require_accessible(page, colours=False)
+    require_accessible(page, width=360, scheme=scheme)
 
 
 def test_the_checker_would_find_something(look: Callable[..., Looked]) -> None:
     page = look("good").page
     page.evaluate("document.documentElement.removeAttribute('lang')")
-    assert "html-has-lang" in [item["id"] for item in accessibility(page, ["wcag2a"])["violations"]]
+    assert "html-has-lang" in [item["id"] for item in accessibility(page)["violations"]]
+
+
+def test_it_would_find_a_pale_text_among_many(look: Callable[..., Looked]) -> None:
+    page = look("year").page
+    assert contrasts(page)["violations"] == []
+    cell = page.locator("tbody tr:last-child td").last
+    cell.evaluate("cell => { cell.textContent = 'pale'; cell.style.color = '#ddd'; }")
+    (found,) = contrasts(page)["violations"]
+    assert [node["html"].count("pale") for node in found["nodes"]] == [1]
 
 
 def test_dark_is_dark(look: Callable[..., Looked]) -> None:

@@ -65,5 +65,5 @@ def test_pages_are_readable(
     wide = looked.page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
     assert wide <= 0
     assert [url for url in looked.asked if not url.startswith(("file:", "data:", "blob:"))] == []
-    require_accessible(looked.page, RULES)
+    require_accessible(looked.page, RULES, width=width, scheme=scheme)
     context.close()

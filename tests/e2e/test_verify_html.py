@@ -376,7 +376,7 @@ def test_it_is_for_every_screen_and_reader(
     for data in (b"", made.data, altering.zipped(altered)):
         if data:
             auditor.check(data, made.fingerprint)
-        require_accessible(page, colours=width == 1280)
+        require_accessible(page, width=width, scheme=scheme)
         wide = page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth")
         assert wide <= 0
 

@@ -12,6 +12,7 @@ _names: Final[dict[str, str]] = {}
 _exceptions: Final[dict[str, Any]] = {}
 
 
+@functools.cache
 def use() -> None:
     """Share events' names, classes of exceptions and the user agent's words; with forked processes, too."""
     from botocore import errorfactory, hooks, useragent
