@@ -649,17 +649,21 @@ def test_another_run_on_this_key_is_kept_out(world: World) -> None:
     assert stored(world) == {"a": set(), "b": set(), "c": set()}
 
 
+@pytest.mark.parametrize("later", [-5, 5], ids=["the-own-one-is-newer", "the-other-one-is-newer"])
 def test_two_hosts_make_two_complete_epochs_that_are_both_valid(
-    world: World, make_world: Callable[[str], World], monkeypatch: pytest.MonkeyPatch
+    world: World, make_world: Callable[[str], World], later: int
 ) -> None:
     other = make_world("other")
     other.holders = world.holders
+    other.clock.shift = timedelta(seconds=later)
     one, two = run(world), run(other)
     for name, target in other.targets.items():
         world.targets[name].places.update(target.places)
     assert one.record.epoch != two.record.epoch
+    world.clock.shift = timedelta(seconds=10)
     again = run(world, with_drill=True)
-    assert (again.code, again.record.epoch) == (Code.OK, one.record.epoch)
+    newer = max(one.record.epoch, two.record.epoch)
+    assert (again.code, again.already, again.record.epoch) == (Code.OK, True, newer)
 
 
 @pytest.mark.parametrize("when", ["journal", "receipt", "ledger"])

@@ -84,7 +84,7 @@ _LOOKS = """() => {
   const known = new Set();
   for (const element of document.body.querySelectorAll('*')) {
     const text = [...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim());
-    if (!text) continue;
+    if (!text || !element.checkVisibility()) continue;
     const {color, fontSize, fontWeight, textShadow} = getComputedStyle(element);
     const look = [color, fontSize, fontWeight, textShadow];
     for (let at = element; at; at = at.parentElement) {
