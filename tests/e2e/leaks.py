@@ -156,6 +156,7 @@ class Sampler:
     )
     seen: dict[tuple[str, bytes], None] = field(default_factory=dict)
     rounds: int = 0
+    _looks: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -175,13 +176,18 @@ class Sampler:
         """Search everything that was seen."""
         return {leak for where, data in self.seen for leak in searcher.search(data, where)}
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
+    def look(self) -> None:
+        """Look once at everything."""
+        with self._looks:
             self._processes()
             for root in self._places():
                 for path in _files([root]):
                     self._note(str(path), _read(path))
             self.rounds += 1
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self.look()
             time.sleep(0.01)
 
     def _note(self, where: str, data: bytes) -> None:

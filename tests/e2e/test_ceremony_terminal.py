@@ -166,9 +166,9 @@ def test_no_word_of_a_ceremony_is_anywhere_afterwards(
     ]
     sampler = Sampler((temporary,))
     with sampler:
-        code, shown = converse(
-            offline.folder, [*offline.words, "--share", str(given), "-vvv"], answers, env=env
-        )
+        words = [*offline.words, "--share", str(given), "-vvv"]
+        # A ceremony may be over before a busy machine has looked twice: so at each question, too.
+        code, shown = converse(offline.folder, words, answers, env=env, meanwhile=sampler.look)
     assert code == 0, shown
     assert "accepted: Carol Custodian" in shown
     raw = recover_passphrase(
@@ -181,7 +181,7 @@ def test_no_word_of_a_ceremony_is_anywhere_afterwards(
         "new passphrase": NEW_PASSPHRASE,
     }
     searcher = Searcher(secrets)
-    assert sampler.rounds > 1  # it looked while the command ran
+    assert sampler.rounds > len(answers)
     assert sampler.leaks(searcher) == set()
     assert searcher.search(shown.encode(), "the terminal") == set()
     kept = [offline.folder, temporary, custodian, Path("/dev/shm")]

@@ -344,6 +344,7 @@ def converse(
     *,
     env: Mapping[str, str],
     thinking: float = 0.0,
+    meanwhile: Callable[[], None] = lambda: None,
     piped: Path | None = None,
 ) -> tuple[int, str]:
     """Run the command at a terminal of its own, and answer questions, recognised by a part of them.
@@ -354,6 +355,7 @@ def converse(
         answers: Each question's part, and what is typed.
         env: Its environment.
         thinking: How many seconds pass before each answer.
+        meanwhile: What is done before each answer, while the command waits.
         piped: What comes by standard input instead of what is typed.
 
     Returns:
@@ -387,6 +389,7 @@ def converse(
             if left and (found := shown.find(left[0][0], unseen)) >= 0:
                 unseen = found + len(left[0][0])
                 time.sleep(thinking)
+                meanwhile()
                 os.write(ours, left.pop(0)[1] + b"\n")
         code = child.wait(timeout=SECONDS)
     finally:
