@@ -77,6 +77,16 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    """Look for garbage between tests alone: that saves a twentieth, and no finalizer runs inside a test."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def _beginning_elsewhere(named: list[str], worker: int, count: int) -> list[str]:
     """The files of tests, in another order for each worker, which finds compiled what others have read."""
     given = [(path, path.rglob("test_*.py") if path.is_dir() else ()) for path in map(Path, named)]
