@@ -30,6 +30,7 @@ _LEAST_ROOM: Final = 64 << 10
 
 # libgpg-error's codes, the low 16 bits of what status lines carry.
 BAD_PASSPHRASE: Final = 11
+CORRUPTED_PROTECTION: Final = 106
 _SECRET_IMPORTED: Final = 16
 _CHATTER: Final = re.compile(
     r"imported|processed|new \w+( \w+)?:|unchanged|not changed|keys read|w/o user IDs|may be caused by|"
@@ -49,11 +50,15 @@ class GnuPGRefused(ProofFailed):
 
     Attributes:
         bad_passphrase: Whether a wrong passphrase was the reason.
+        corrupted: Whether its agent cannot read what it has stored itself.
     """
 
-    def __init__(self, message: str, *, hint: str, bad_passphrase: bool = False) -> None:
+    def __init__(
+        self, message: str, *, hint: str, bad_passphrase: bool = False, corrupted: bool = False
+    ) -> None:
         super().__init__(message, hint=hint)
         self.bad_passphrase = bad_passphrase
+        self.corrupted = corrupted
 
 
 @dataclass(frozen=True)
@@ -181,12 +186,14 @@ class GnuPG(Home):
         if answer.returncode == 0:
             return answer
         told = [line[-1] for word in ("FAILURE", "ERROR") for line in answer.lines(word) if line]
-        bad = any(code.isdigit() and int(code) & 0xFFFF == BAD_PASSPHRASE for code in told)
+        codes = {int(code) & 0xFFFF for code in told if code.isdigit()}
+        bad = BAD_PASSPHRASE in codes
         reason = "bad passphrase" if bad else self._last_words(answer.returncode)
         raise GnuPGRefused(
             f"gpg cannot {what}: {reason}",
             hint="see what gpg itself says about the key: gpg --show-keys --with-subkey-fingerprint",
             bad_passphrase=bad,
+            corrupted=CORRUPTED_PROTECTION in codes,
         )
 
     def _last_words(self, status: int) -> str:

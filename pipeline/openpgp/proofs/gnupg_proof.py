@@ -33,6 +33,8 @@ AGENT_LOST_IT: Final = (
     "`orgkey custody rotate` writes it anew"
 )
 """A refusal that says nothing about the key: see :attr:`Protection.text_like`."""
+AGENT_SPOILT_IT: Final = "GnuPG's agent cannot read what it has stored itself"
+"""It protects anew what it opens, and may lose a byte of that salt; in another home it takes another."""
 
 
 class GnuPGProver:
@@ -56,7 +58,11 @@ class GnuPGProver:
         """Import, sign, certify, encrypt; a wrong passphrase meanwhile, in another home."""
         with ThreadPoolExecutor(1, "negative") as pool:
             negative = pool.submit(_refuses, job)
-            return {**self._make(job), Task.NEGATIVE: negative.result()}
+            made = self._make(job)
+            if no_part(AGENT_SPOILT_IT) in made.values():
+                self.close()
+                made = self._make(job)
+            return {**made, Task.NEGATIVE: negative.result()}
 
     def _make(self, job: Job) -> dict[Task, Outcome]:
         views, user = job.views, job.user.fingerprint
@@ -129,6 +135,8 @@ def _attempt(views: Views, act: Callable[[], bytes]) -> Outcome:
     except GnuPGRefused as error:
         if error.bad_passphrase and views.text_like:
             return no_part(AGENT_LOST_IT)
+        if error.corrupted:
+            return no_part(AGENT_SPOILT_IT)
         return refuted(error.message) if error.bad_passphrase else no_part(error.message)
 
 

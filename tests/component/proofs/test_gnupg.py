@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import stat
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,7 +28,8 @@ from pipeline.openpgp.gnupg.driver import GnuPG, GnuPGRefused, status_lines
 from pipeline.openpgp.gnupg.home import PREFIX, Home, agents_of, sweep_orphans
 from pipeline.openpgp.key.rewrap import unlock
 from pipeline.openpgp.proofs import sequoia_proof
-from pipeline.openpgp.proofs.gnupg_proof import AGENT_LOST_IT
+from pipeline.openpgp.proofs.gnupg_proof import AGENT_LOST_IT, GnuPGProver
+from pipeline.openpgp.proofs.pgpy_proof import PgpyProver
 from tests.component.proofs.conftest import ASSETS
 from tests.support import leftovers
 from tests.support import openpgp_writer as writer
@@ -385,3 +387,27 @@ def test_what_the_agent_takes_for_text(salt: bytes, text_like: bool) -> None:
         ).text_like
         is text_like
     )
+
+
+def test_gpg_takes_another_home_where_its_agent_spoils_what_it_has_opened(
+    stored: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It protects anew what it opens, and loses a byte of one salt in thousands; here of the first."""
+    real, homes = GnuPG.sign, []
+
+    def sign(gpg: GnuPG, *given: Any, **more: Any) -> bytes:
+        signature = real(gpg, *given, **more)
+        homes.append(gpg.home)
+        if len(homes) == 1:
+            for file in (gpg.home / "private-keys-v1.d").iterdir():
+                whole = file.read_bytes()
+                file.write_bytes(re.sub(rb"(s2k3-ocb-aes\s*\(\(sha1\s*#)[0-9A-F]{2}", rb"\1", whole))
+        return signature
+
+    key = stored("ed25519-two-block")
+    made = key.prove(provers=[GnuPGProver(), PgpyProver()])
+    monkeypatch.setattr(GnuPG, "sign", sign)
+    again = key.prove(provers=[GnuPGProver(), PgpyProver()])
+    assert len(set(homes)) > 1
+    assert (again.code, again.notes) == (made.code, made.notes)
+    assert "gnupg" in again.results["certify"].by
