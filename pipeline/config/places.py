@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from pipeline.config._base import LONGEST_DAYS, Beside, FilePath, Strict, Text, expand, matching
 from pipeline.core.errors import UsageProblem
+from pipeline.core.text import shell_word
 
 # What a client or a server on the way takes out of a path, so that another path is asked.
 _STEPS = frozenset({".", ".."})
@@ -114,6 +115,16 @@ class VaultPlace(Reached):
     client_cert_file: FilePath | None = None
     client_key_file: FilePath | None = None
     unsealed_by: tuple[str, ...] | None = None
+
+    def command(self, verb: str, *words: str) -> str:
+        """What an administrator types: at which of several servers, and in which namespace, belongs to it.
+
+        Args:
+            verb: The command's words, options of its own among them: ``write -f``.
+            words: What comes behind; it is quoted where a shell needs it.
+        """
+        where = [f"-address={self.address}", *([f"-namespace={self.namespace}"] if self.namespace else [])]
+        return " ".join(["vault", verb, *map(shell_word, (*where, *words))])
 
 
 def ambient_client_pair() -> dict[str, str | None]:

@@ -1,14 +1,8 @@
-"""Texts made fit for one line: a server's words for a message, credentials for a header, hints' commands."""
+"""Texts made fit for one line: a server's words for a message, credentials for a header."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pipeline.core import log
-from pipeline.core.text import shell_word
-
-if TYPE_CHECKING:
-    from pipeline.config.places import VaultPlace
 
 
 def one_line(text: str, limit: int = 300) -> str:
@@ -30,15 +24,3 @@ def is_sendable(text: str) -> bool:
     What cannot be sent, libraries quote in their errors.
     """
     return text.isascii() and text.isprintable() and " " not in text
-
-
-def vault_command(place: VaultPlace, verb: str, *words: str) -> str:
-    """What an administrator types: at which of several servers, and in which namespace, belongs to it.
-
-    Args:
-        place: The server.
-        verb: The command's words, options of its own among them: ``write -f``.
-        words: What comes behind; it is quoted where a shell needs it.
-    """
-    where = [f"-address={place.address}", *([f"-namespace={place.namespace}"] if place.namespace else [])]
-    return " ".join(["vault", verb, *map(shell_word, (*where, *words))])

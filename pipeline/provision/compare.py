@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pipeline.core.errors import Code, UsageProblem
-from pipeline.core.text import shell_word
 from pipeline.provision import policy
 from pipeline.provision.desired import Site, Wanted, auth_mount
 from pipeline.provision.fields import (
@@ -203,7 +202,7 @@ class Comparison:
                     called,
                     "it is a key-value store of version 1, which keeps no versions",
                     "name another mount, or raise it yourself: "
-                    f"vault kv enable-versioning {shell_word(path)}",
+                    + self._site.place.command("kv enable-versioning", path),
                 )
                 continue
             if kind == "kv":

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pipeline.devstack import build
+from pipeline.devstack.programs import OPENBAO
+from pipeline.devstack.progress import Progress
 from tests.e2e.teams import POLICY, ROLE, Team, told
 
 if TYPE_CHECKING:
@@ -212,3 +217,16 @@ def test_what_cannot_be_mended_is_a_failure_and_left_alone(team: Team, case: str
     assert team.plan(22)["changes"] == []
     doctor = team.desk.ask("doctor", expect=None)["findings"]
     assert [item["level"] for item in doctor if subject in item["message"] and item["code"] == 22] == ["fail"]
+
+
+def test_the_command_that_it_names_raises_a_store_of_version_one(team: Team) -> None:
+    """It names server and namespace: without them it would ask another server."""
+    team.call("post", "sys/mounts/orgkey", type="kv", options={"version": "1"})
+    (problem,) = team.plan(22)["problems"]
+    program, *words = shlex.split(problem["hint"].partition(": ")[2])
+    assert program == "vault"
+    bao = build.ensure(OPENBAO, Progress())
+    # Without the administrator's token file and address of whoever runs the tests.
+    env = {"HOME": str(team.desk.folder), "VAULT_TOKEN": team.token.read_text().strip()}
+    subprocess.run([bao, *words], env=env, capture_output=True, timeout=60, check=True)
+    assert team.plan(42)["problems"] == []

@@ -18,7 +18,7 @@ from pipeline.core.finding import Finding, Level
 from pipeline.core.secret import Secret
 from pipeline.custody.holders.interface import Binding, Coordinates, SealedShare
 from pipeline.custody.holders.machine import Machine, way
-from pipeline.providers.text import one_line, vault_command
+from pipeline.providers.text import one_line
 from pipeline.providers.vault import rights as vault_rights
 from pipeline.providers.vault.answers import VaultRefusal, not_vault, take
 
@@ -233,18 +233,18 @@ class TransitKeyHolder(Machine[TransitKey]):
         if _DELETED in facts.faults:
             return f"restore it, its shares open again: {self._restore}; or else {_ANEW}"
         if facts.faults == (_DELETABLE,):
-            forbid = vault_command(self._settings, "write", f"{self._path}/config", "deletion_allowed=false")
+            forbid = self._settings.command("write", f"{self._path}/config", "deletion_allowed=false")
             return f"forbid its deletion: {forbid}"
         return _ANEW
 
     @property
     def _restore(self) -> str:
-        return vault_command(self._settings, "write -f", f"{self._path}/soft-delete-restore")
+        return self._settings.command("write -f", f"{self._path}/soft-delete-restore")
 
     def _read(self) -> TransitKey:
         place = self._settings
         what = f"{self.what}, read its key {place.key}"
-        make = vault_command(place, "write -f", self._path, "derived=true")
+        make = place.command("write -f", self._path, "derived=true")
 
         def read(client: VaultClient) -> TransitKey:
             try:
@@ -276,7 +276,7 @@ class TransitKeyHolder(Machine[TransitKey]):
                 hint=f"let an administrator restore it: {self._restore}",
             )
         if "encryption key not found" in said:
-            restore = vault_command(self._settings, "write", f"{self._mount}/restore/{self._settings.key}")
+            restore = self._settings.command("write", f"{self._mount}/restore/{self._settings.key}")
             return NotEnoughShares(
                 f"{self.what}: there is no Transit key {self._settings.key} under {self._settings.mount}",
                 hint="correct mount and key; if it was deleted, restore it from a backup of vault or the key "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.core.clock import Deadline
 from pipeline.core.errors import Denied, UsageProblem
-from pipeline.providers.text import one_line, vault_command
+from pipeline.providers.text import one_line
 from pipeline.providers.tls.files import shown_pair
 from pipeline.providers.vault.answers import VaultRefusal, take
 from pipeline.providers.vault.connection import VaultConnection
@@ -183,8 +183,8 @@ class VaultSession(VaultConnection):
             version = options.get("version") if isinstance(options, Mapping) else None
             if kind != "kv" or version != "2":
                 found = f"a key-value store of version {version or 1}" if kind == "kv" else f"of type {kind}"
-                raised = vault_command(self.place, "kv enable-versioning", mount)
-                made = vault_command(self.place, "secrets enable -version=2", f"-path={mount}", "kv")
+                raised = self.place.command("kv enable-versioning", mount)
+                made = self.place.command("secrets enable -version=2", f"-path={mount}", "kv")
                 raise UsageProblem(
                     f"{what}: {mount} at {self.place.address} is {one_line(found, 80)}, not of version 2",
                     hint=f"upgrade it ({raised}), or make another one: {made}",

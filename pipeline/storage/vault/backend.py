@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.digest import sha256
 from pipeline.core.errors import Denied, IntegrityProblem, Unreachable
 from pipeline.core.finding import Finding
-from pipeline.providers.text import vault_command
 from pipeline.providers.vault.answers import take
 from pipeline.storage.interface import Presence, Receipt, Slot, Stored, receipt, refused_size
 from pipeline.storage.names import (
@@ -158,7 +157,7 @@ class VaultBackend:
 
     def _stored(self, slot: Slot, version: str, presence: Presence, facts: Mapping[str, Any]) -> Stored:
         words = f"-mount={self.settings.mount.strip('/')}", f"-versions={version}", self.path(slot)
-        undelete = vault_command(self.settings, "kv undelete", *words)
+        undelete = self.settings.command("kv undelete", *words)
         undo = undelete if presence is Presence.DELETED else ""
         # To the nanosecond: no two entries have it but those of one storage, whichever node is asked.
         made = facts.get("created_time")

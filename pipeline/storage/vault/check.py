@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from pipeline.core.errors import Code, Denied
 from pipeline.core.finding import Finding
-from pipeline.providers.text import vault_command
 from pipeline.providers.vault import rights as vault_rights
 from pipeline.providers.vault.answers import not_vault
 from pipeline.storage.check import Check, on_this_host
@@ -157,7 +156,7 @@ class VaultCheck(Check):
             return
         if config is None:
             raise not_vault(self.what, f"configuration of {mount}")
-        remedy = vault_command(self._settings, "write", f"{mount}/config", "delete_version_after=0s")
+        remedy = self._settings.command("write", f"{mount}/config", "delete_version_after=0s")
         self._expiry(f"mount {mount}", config, remedy)
 
     def entries(self) -> None:
@@ -172,7 +171,7 @@ class VaultCheck(Check):
                     path = path_of(prefix, fingerprint.rstrip("/"), epoch)
                     where = f"{self._settings.mount}/{path}"
                     settings = self._entries.metadata(path, self.what) or {}
-                    remedy = vault_command(self._settings, "kv metadata put -delete-version-after=0s", where)
+                    remedy = self._settings.command("kv metadata put -delete-version-after=0s", where)
                     self._expiry(f"entry {where}", settings, remedy)
         except Denied:
             self.unseen("the entries' own settings")
