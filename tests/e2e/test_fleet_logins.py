@@ -20,7 +20,7 @@ from pipeline.devstack.kms_member import KmsServer
 from pipeline.devstack.s3 import S3Server
 from tests.support import leftovers
 from tests.support.commandline import KEYS, ORGKEY, Desk, end_gpg, environment, fingerprint_of, gpg
-from tests.support.watching import Watch, in_memory, open_files
+from tests.support.watching import Watch, open_files
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -130,7 +130,7 @@ class WatchedFleet:
                 opened |= open_files(child.pid)
                 if known != set(self.watch.processes):
                     known = set(self.watch.processes)
-                    held |= in_memory(child.pid, self.watch.secrets)
+                    held |= self.watch.in_memory(child.pid)
                 try:
                     out, err = child.communicate(timeout=0.2)
                     break
@@ -161,7 +161,7 @@ def watched(logged: Stack, fresh_place: Callable[[Stack], Place], tmp_path: Path
         pytest.skip("only root sees what a process that protects its memory has open")
     folder = tmp_path / "configs"
     folder.mkdir()
-    watch, client = Watch(SECRET), logged.s3("root")
+    watch, client = Watch(SECRET, b"fleet-secret-"), logged.s3("root")
     with ExitStack() as relays:
         ways: dict[str, dict[str, str]] = {}
         for member in MEMBERS:

@@ -50,11 +50,13 @@ class Watch:
     """What was seen of all processes.
 
     Attributes:
-        secrets: What is looked for in memory; it begins with fixed letters, or the look takes too long.
+        secrets: What is looked for in memory.
+        begin: The letters with which it begins: they are found much faster than a pattern.
         processes: By process id.
     """
 
     secrets: re.Pattern[bytes]
+    begin: bytes
     processes: dict[int, SeenProcess] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -96,8 +98,27 @@ class Watch:
                 seen.ways.add(way)
             seen.files |= open_files(pid)
             if new:
-                seen.secrets |= in_memory(pid, self.secrets)
+                seen.secrets |= self.in_memory(pid)
         return self.processes[holders[0]].address if holders else None
+
+    def in_memory(self, pid: int) -> set[str]:
+        """Which of the secrets lie in a process's own memory."""
+        found = set()
+        with suppress(OSError), Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+            for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+                if (area := _HEAP.match(line)) is None:
+                    continue
+                begin, end = int(area[1], 16), int(area[2], 16)
+                while begin < end:
+                    with suppress(OSError):  # a page that was given back meanwhile
+                        data = os.pread(memory.fileno(), min(_CHUNK, end - begin), begin)
+                        at = data.find(self.begin)
+                        while at >= 0:
+                            if secret := self.secrets.match(data, at):
+                                found.add(secret[0].decode())
+                            at = data.find(self.begin, at + 1)
+                    begin += _CHUNK - _LONGEST
+        return found
 
 
 def _closed(connection: socket.socket) -> bool:
@@ -144,20 +165,4 @@ def open_files(pid: int) -> set[str]:
         for path in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(OSError):
                 found.add(str(path.readlink()))
-    return found
-
-
-def in_memory(pid: int, secrets: re.Pattern[bytes]) -> set[str]:
-    """Which of some secrets lie in a process's own memory."""
-    found = set()
-    with suppress(OSError), Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
-        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-            if (area := _HEAP.match(line)) is None:
-                continue
-            begin, end = int(area[1], 16), int(area[2], 16)
-            while begin < end:
-                with suppress(OSError):  # a page that was given back meanwhile
-                    data = os.pread(memory.fileno(), min(_CHUNK, end - begin), begin)
-                    found |= {secret.decode() for secret in secrets.findall(data)}
-                begin += _CHUNK - _LONGEST
     return found
