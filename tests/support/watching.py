@@ -51,7 +51,7 @@ class Watch:
 
     Attributes:
         secrets: What is looked for in memory.
-        begin: The letters with which it begins: they are found much faster than a pattern.
+        begin: The letters with which each begins: looking for them is much faster than for the pattern.
         processes: By process id.
     """
 
@@ -112,11 +112,8 @@ class Watch:
                 while begin < end:
                     with suppress(OSError):  # a page that was given back meanwhile
                         data = os.pread(memory.fileno(), min(_CHUNK, end - begin), begin)
-                        at = data.find(self.begin)
-                        while at >= 0:
-                            if secret := self.secrets.match(data, at):
-                                found.add(secret[0].decode())
-                            at = data.find(self.begin, at + 1)
+                        if self.begin in data:
+                            found |= {secret.decode() for secret in self.secrets.findall(data)}
                     begin += _CHUNK - _LONGEST
         return found
 
