@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -112,7 +114,8 @@ def test_the_time_that_a_person_takes_is_not_the_runs(
     words: tuple[str, ...], question: bytes, answer: bytes, desk: Path
 ) -> None:
     env = environment(desk, VAULT_TOKEN="unused")
-    _, shown = converse(desk, words, [(question, answer)], env=env, thinking=1.1)
+    think = partial(time.sleep, 1.1)
+    _, shown = converse(desk, words, [(question, answer)], env=env, meanwhile=think)
     assert "the deadline of 1 s has passed\r\n" not in shown, "it ends with what it met afterwards"
     assert "orgkey: hint" in shown
 

@@ -343,7 +343,6 @@ def converse(
     answers: Sequence[tuple[bytes, bytes]],
     *,
     env: Mapping[str, str],
-    thinking: float = 0.0,
     meanwhile: Callable[[], None] = lambda: None,
     piped: Path | None = None,
 ) -> tuple[int, str]:
@@ -354,7 +353,6 @@ def converse(
         words: Its words.
         answers: Each question's part, and what is typed.
         env: Its environment.
-        thinking: How many seconds pass before each answer.
         meanwhile: What is done before each answer, while the command waits.
         piped: What comes by standard input instead of what is typed.
 
@@ -388,7 +386,6 @@ def converse(
                 break
             if left and (found := shown.find(left[0][0], unseen)) >= 0:
                 unseen = found + len(left[0][0])
-                time.sleep(thinking)
                 meanwhile()
                 os.write(ours, left.pop(0)[1] + b"\n")
         code = child.wait(timeout=SECONDS)
