@@ -68,8 +68,8 @@ def build() -> Path:
         work = place / "build"
         shutil.copytree(SOURCE, work, dirs_exist_ok=True)
         _write_lock(work)
-        build = ["nice", "cargo", "build", "--quiet", "--release", "--locked", "-j", "2"]
-        if subprocess.run(build, cwd=work, check=False).returncode:
+        cargo = ["nice", "cargo", "build", "--quiet", "--release", "--locked", "-j", "2"]
+        if subprocess.run(cargo, cwd=work, check=False).returncode:
             sys.exit("the software card does not build; on Debian it needs: apt install gcc libclang-dev")
         shutil.move(work / "target" / "release" / "virtual-card", program)
         shutil.rmtree(work)
